@@ -1,0 +1,226 @@
+package actors
+
+// One group's share of a destination: what waits, what failed and waits for
+// its next try, what is out on links. Pure bookkeeping under the outlet's lock.
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// backlog is a pipe's queue. It outlives the pipe's actor, so a crash there
+// loses nothing.
+type backlog struct {
+	group    string
+	settings groupSettings
+
+	fresh   spans // never sent
+	again   spans // to be sent again, lowest sequence first
+	delayed delayQueue
+	dying   []dying  // at the limit of attempts, on their way to the handler
+	parked  []Parked // at the limit of attempts, kept for inspection
+	lanes   []*lane
+
+	accepted uint64 // pipe sequence of the last message
+	settled  uint64
+	count    int // accepted and not settled
+	size     int
+	lost     int // given up when the group was removed
+	counters PipeCounters
+}
+
+// Parked is a copy of a message that used up its attempts where no dead-letter
+// handler was given. The message itself goes on being tried.
+type Parked struct {
+	Message  messages.Message
+	Group    string
+	Attempts int
+	Cause    string // what the last handling said
+}
+
+// parkedLimit bounds the copies kept for inspection, for each group.
+const parkedLimit = 64
+
+// dying is a message for the dead-letter handler.
+type dying struct {
+	span
+	reason string
+}
+
+func (s span) message() messages.Message {
+	var r messages.Record
+	if _, err := messages.ConsumeRecord(s.bytes(), &r); err != nil {
+		panic(err) // we encoded it
+	}
+	return r.Clone().Message()
+}
+
+// PipeCounters counts what became of one group's messages, since the pipe
+// began.
+type PipeCounters struct {
+	Accepted     uint64 // taken by Send
+	Sent         uint64 // handed to a link, again or for the first time
+	Acked        uint64
+	Nacked       uint64
+	Redelivered  uint64 // put back after a nack or a dead link
+	Dropped      uint64 // by policy, or with the pipe
+	DeadLettered uint64
+}
+
+// delay is one failed message and when it may be tried again.
+type delay struct {
+	due time.Time
+	span
+}
+
+type delayQueue []delay
+
+func (q delayQueue) Len() int           { return len(q) }
+func (q delayQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q delayQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *delayQueue) Push(x any)        { *q = append(*q, x.(delay)) }
+func (q *delayQueue) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	old[len(old)-1] = delay{}
+	*q = old[:len(old)-1]
+	return last
+}
+
+// append queues one record, in chunk c at index i.
+func (b *backlog) append(c *chunk, i uint32) {
+	b.accepted++
+	s := span{c: c, from: i, to: i + 1, seq: b.accepted}
+	c.live++
+	b.count++
+	b.size += s.size()
+	b.counters.Accepted++
+	b.fresh.push(s)
+}
+
+func (b *backlog) queued() int { return b.fresh.count + b.again.count }
+
+// source is the queue that the next batch comes from, or nil.
+func (b *backlog) source() *spans {
+	switch {
+	case !b.again.empty():
+		return &b.again
+	case !b.fresh.empty():
+		return &b.fresh
+	}
+	return nil
+}
+
+// settle forgets s: it was handled, or given up.
+func (b *backlog) settle(s span) {
+	b.count -= s.len()
+	b.size -= s.size()
+	b.settled += uint64(s.len())
+	s.c.release(s.len())
+}
+
+// postpone puts s aside until due, with bytes of its own.
+func (b *backlog) postpone(s span, due time.Time) {
+	own := s.detach()
+	s.c.release(s.len())
+	b.delay(own, due)
+}
+
+func (b *backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due, own}) }
+
+// park keeps a copy of s to look at, in place of the oldest when there are many.
+func (b *backlog) park(s span, cause string) {
+	if len(b.parked) == parkedLimit {
+		b.parked = append(b.parked[:0], b.parked[1:]...)
+	}
+	b.parked = append(b.parked, Parked{s.message(), b.group, int(s.nacks), cause})
+}
+
+// ripen queues again what is due and answers when the next is, if any.
+func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
+	for len(b.delayed) > 0 && !b.delayed[0].due.After(now) {
+		s := heap.Pop(&b.delayed).(delay).span
+		n += s.len()
+		b.again.insert(s)
+	}
+	if len(b.delayed) > 0 {
+		next = b.delayed[0].due
+	}
+	return n, next
+}
+
+// dropOldest makes room for one message of size bytes by giving up the oldest
+// that no link has, and answers what it gave up and whether there is room now.
+func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok bool) {
+	for !b.room(size, limits) {
+		if b.fresh.empty() {
+			return n, bytes, false
+		}
+		s := b.fresh.take(1)
+		n++
+		bytes += s.size()
+		b.settle(s)
+	}
+	return n, bytes, true
+}
+
+// room tells whether one more message of size bytes may be accepted.
+func (b *backlog) room(size int, limits QueueLimits) bool {
+	return b.count < limits.Messages && b.size+size <= limits.Bytes
+}
+
+// done tells whether everything up to pipe sequence seq is settled.
+func (b *backlog) done(seq uint64) bool {
+	if b.count == 0 {
+		return true
+	}
+	if b.settled+uint64(b.count) <= seq {
+		return false // everything accepted is asked for, and something is out
+	}
+	low := func(s span) bool { return s.seq <= seq }
+	if !b.fresh.empty() && low(*b.fresh.front()) || !b.again.empty() && low(*b.again.front()) {
+		return false
+	}
+	for _, d := range b.delayed {
+		if low(d.span) {
+			return false
+		}
+	}
+	for _, d := range b.dying {
+		if low(d.span) {
+			return false
+		}
+	}
+	for _, l := range b.lanes {
+		for _, f := range l.out.items[l.out.head:] {
+			if low(f.span) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// clear gives up everything that no link holds and answers what that was.
+func (b *backlog) clear() (n, bytes int) {
+	drop := func(s span) {
+		n += s.len()
+		bytes += s.size()
+		b.settle(s)
+	}
+	for _, q := range []*spans{&b.again, &b.fresh} {
+		for !q.empty() {
+			drop(q.take(q.front().len()))
+		}
+	}
+	for _, d := range b.delayed {
+		drop(d.span)
+	}
+	for _, d := range b.dying {
+		drop(d.span)
+	}
+	b.delayed, b.dying = nil, nil
+	return n, bytes
+}

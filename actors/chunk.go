@@ -1,0 +1,202 @@
+package actors
+
+// Encoded records wait and fly in chunks. A record is encoded once, into the
+// open chunk of its destination, and every group's pipe refers to it there; a
+// frame's body is a slice of a chunk, so nothing is copied on the way to the
+// socket. Chunks and spans belong to the outlet's lock.
+
+import (
+	"sync"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// chunkSize keeps a frame under the 64 KiB where mangos stops pooling.
+const chunkSize = 60 << 10
+
+// chunk is a run of encoded records.
+type chunk struct {
+	buf  []byte
+	ends []uint32 // ends[i] is where record i ends in buf
+	// live counts what still needs the bytes: one for each record and pipe that
+	// is not settled, one for each frame being written, one while it is open.
+	live int
+}
+
+var chunks = sync.Pool{New: func() any {
+	return &chunk{buf: make([]byte, 0, chunkSize), ends: make([]uint32, 0, 256)}
+}}
+
+// newChunk answers an open chunk with room for size bytes.
+func newChunk(size int) *chunk {
+	if size > chunkSize {
+		return &chunk{buf: make([]byte, 0, size), ends: make([]uint32, 0, 1), live: 1}
+	}
+	c := chunks.Get().(*chunk)
+	c.live = 1
+	return c
+}
+
+func (c *chunk) fits(size int) bool { return len(c.buf)+size <= cap(c.buf) }
+
+// add encodes m behind the others and answers its index.
+func (c *chunk) add(m *messages.Message) uint32 {
+	c.buf = messages.AppendRecord(c.buf, m)
+	c.ends = append(c.ends, uint32(len(c.buf)))
+	return uint32(len(c.ends) - 1)
+}
+
+// release gives up n of the reasons to keep the bytes.
+func (c *chunk) release(n int) {
+	c.live -= n
+	switch {
+	case c.live > 0:
+	case c.live < 0:
+		panic("actors: chunk released twice")
+	case cap(c.buf) == chunkSize:
+		c.buf, c.ends = c.buf[:0], c.ends[:0]
+		chunks.Put(c)
+	}
+}
+
+// span is a run of neighbouring records of one chunk, with one history.
+type span struct {
+	c        *chunk
+	from, to uint32 // records from..to-1 of c
+	seq      uint64 // pipe sequence of the first
+	nacks    uint16 // failed handlings
+	deaths   uint16 // links that died with it in hand
+	again    bool   // somebody may have seen it
+}
+
+func (s span) len() int { return int(s.to - s.from) }
+
+func (s span) start() uint32 {
+	if s.from == 0 {
+		return 0
+	}
+	return s.c.ends[s.from-1]
+}
+
+func (s span) size() int { return int(s.c.ends[s.to-1] - s.start()) }
+
+// bytes are the records as they go over the wire.
+func (s span) bytes() []byte { return s.c.buf[s.start():s.c.ends[s.to-1]] }
+
+// attempt is what the next handling of these records is counted as.
+func (s span) attempt() int { return 1 + int(s.nacks) + int(s.deaths) }
+
+// cut splits s after n records.
+func (s span) cut(n int) (head, tail span) {
+	head, tail = s, s
+	head.to = s.from + uint32(n)
+	tail.from = head.to
+	tail.seq += uint64(n)
+	return head, tail
+}
+
+// within answers how many leading records of s fit into limit bytes.
+func (s span) within(limit uint64) int {
+	if uint64(s.size()) <= limit {
+		return s.len()
+	}
+	start := uint64(s.start())
+	lo, hi := 0, s.len() // lo records fit, hi do not
+	for hi-lo > 1 {
+		mid := (lo + hi) / 2
+		if uint64(s.c.ends[int(s.from)+mid-1])-start <= limit {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// follows tells whether next continues s without a seam.
+func (s span) follows(next span) bool {
+	return s.c == next.c && s.to == next.from && s.seq+uint64(s.len()) == next.seq &&
+		s.nacks == next.nacks && s.deaths == next.deaths && s.again == next.again
+}
+
+// detach copies a span's records into a chunk of their own, so that one
+// message that waits for long does not keep its neighbours' bytes.
+func (s span) detach() span {
+	b := s.bytes()
+	c := &chunk{buf: append([]byte(nil), b...), ends: make([]uint32, s.len()), live: s.len()}
+	start := s.start()
+	for i := range c.ends {
+		c.ends[i] = s.c.ends[int(s.from)+i] - start
+	}
+	d := s
+	d.c, d.from, d.to = c, 0, uint32(len(c.ends))
+	return d
+}
+
+// spans is a queue of spans, a ring that shrinks to nothing when empty.
+type spans struct {
+	items []span
+	head  int
+	count int // records, not spans
+	size  int // bytes
+}
+
+func (q *spans) empty() bool { return q.head == len(q.items) }
+
+func (q *spans) front() *span { return &q.items[q.head] }
+
+// push appends s, joining it to the last span where it continues it.
+func (q *spans) push(s span) {
+	q.count += s.len()
+	q.size += s.size()
+	if n := len(q.items); n > q.head && q.items[n-1].follows(s) {
+		q.items[n-1].to = s.to
+		return
+	}
+	if q.head > 32 && q.head*2 >= len(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, s)
+}
+
+// take removes n records from the front span.
+func (q *spans) take(n int) span {
+	head, tail := q.items[q.head].cut(n)
+	q.count -= n
+	q.size -= head.size()
+	if tail.len() > 0 {
+		q.items[q.head] = tail
+		return head
+	}
+	q.items[q.head] = span{}
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > 256 {
+			q.items = nil
+		}
+	}
+	return head
+}
+
+// insert puts s before the first span with a higher sequence.
+func (q *spans) insert(s span) {
+	at := len(q.items)
+	for at > q.head && q.items[at-1].seq > s.seq {
+		at--
+	}
+	q.items = append(q.items, span{})
+	copy(q.items[at+1:], q.items[at:])
+	q.items[at] = s
+	q.count += s.len()
+	q.size += s.size()
+}
+
+// each visits the spans from the front.
+func (q *spans) each(visit func(span)) {
+	for _, s := range q.items[q.head:] {
+		visit(s)
+	}
+}

@@ -1,0 +1,384 @@
+package actors
+
+// What can be set, with its defaults and limits. Validate names every fault at
+// once.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// Forever as KeepFor keeps a group without members until somebody removes it.
+const Forever time.Duration = -1
+
+// Limits and defaults.
+const (
+	DefaultPrefix         = "/penstock"
+	DefaultListen         = "tcp://0.0.0.0:0"
+	DefaultLeaseTTL       = 10 * time.Second
+	DefaultMaxMessageSize = 4 << 20
+	LargestMessageSize    = 64 << 20
+	DefaultMaxAttempts    = 16
+	DefaultKeepFor        = time.Minute
+	DefaultWindow         = 4096
+	LargestWindow         = 1 << 20
+	LargestConcurrency    = 1 << 16
+	DefaultWindowBytes    = 8 << 20
+	DefaultAckWait        = 30 * time.Second
+)
+
+// recordOverhead is what keys, times and lengths may add to MaxMessageSize.
+const recordOverhead = 64
+
+// Config is what an engine needs.
+type Config struct {
+	// Etcd says where etcd is and who we are to it. Required: Endpoints.
+	Etcd clientv3.Config
+	// Prefix is the namespace of every key. Default DefaultPrefix.
+	Prefix string
+	// Listen is the URL that senders of this engine listen on, with a port, a
+	// range of ports or 0. Nothing listens until the first destination is
+	// registered. Default DefaultListen: any port on every interface.
+	Listen string
+	// LeaseTTL is how long etcd keeps this engine's keys after it falls
+	// silent; at least 2 s. Default DefaultLeaseTTL.
+	LeaseTTL time.Duration
+	// Logger gets a line for each event; nil logs nothing.
+	Logger *slog.Logger
+}
+
+// EnsureDefaults fills what is zero.
+func (c *Config) EnsureDefaults() {
+	c.Prefix = or(c.Prefix, DefaultPrefix)
+	c.Listen = or(c.Listen, DefaultListen)
+	c.LeaseTTL = or(c.LeaseTTL, DefaultLeaseTTL)
+}
+
+// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *Config) Validate() error {
+	var faults faults
+	if len(c.Etcd.Endpoints) == 0 {
+		faults.add("no etcd endpoint given, for example 127.0.0.1:2379")
+	}
+	faults.join(keys.Space(c.Prefix).Validate())
+	_, err := socket.ParseURL(c.Listen)
+	faults.join(err)
+	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
+		faults.add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
+	}
+	return faults.err()
+}
+
+// Mode says what a group promises.
+type Mode string
+
+// The modes that a group can have.
+const (
+	// AtLeastOnce: what a member has not acked goes to another when it fails.
+	AtLeastOnce Mode = "at-least-once"
+	// AtMostOnce: a message counts as handled when it is written to the link.
+	AtMostOnce Mode = "at-most-once"
+)
+
+var modes = map[Mode]pb.Mode{
+	AtLeastOnce: pb.Mode_AT_LEAST_ONCE,
+	AtMostOnce:  pb.Mode_AT_MOST_ONCE,
+}
+
+// QueuePolicy says what a full group does to Send.
+type QueuePolicy string
+
+// The policies that a group can have.
+const (
+	// QueueBlock holds Send until there is room or its context ends.
+	QueueBlock QueuePolicy = "block"
+	// QueueDropOldest never holds Send: the oldest message that no link has
+	// goes; when links have all of them, the new one does.
+	QueueDropOldest QueuePolicy = "drop-oldest"
+	// QueueError refuses the message for every group, with ErrGroupFull.
+	QueueError QueuePolicy = "error"
+)
+
+var policies = map[QueuePolicy]pb.QueuePolicy{
+	QueueBlock:      pb.QueuePolicy_BLOCK,
+	QueueDropOldest: pb.QueuePolicy_DROP_OLDEST,
+	QueueError:      pb.QueuePolicy_ERROR,
+}
+
+// QueueLimits bound what is accepted and not settled, for each group of a
+// destination.
+type QueueLimits struct {
+	Messages int // default 65,536
+	Bytes    int // encoded, default 64 MiB; at least MaxMessageSize
+}
+
+// Retry spaces the attempts of one message: the first waits Min, each later
+// one Factor times the one before, at most Max.
+type Retry struct {
+	Min    time.Duration // default 100 ms
+	Max    time.Duration // default 1 min
+	Factor float64       // default 2
+}
+
+func (r Retry) delay(failures int) time.Duration {
+	d := float64(r.Min)
+	for range failures - 1 {
+		if d *= r.Factor; d >= float64(r.Max) {
+			return r.Max
+		}
+	}
+	return time.Duration(d)
+}
+
+// DeadLetter is a message that used up its attempts, with bytes of its own.
+type DeadLetter struct {
+	Message            messages.Message
+	Destination, Group string
+	Attempts           int
+	Cause              string // what the last handling said
+}
+
+// DestinationConfig describes a sender.
+type DestinationConfig struct {
+	// Name of the destination. Required.
+	Name string
+	// ID is the sender's name in the destination. Default: a random one. A
+	// fixed id held by a live other process is messages.ErrTaken.
+	ID string
+	// Listen overrides Config.Listen for this destination.
+	Listen string
+	// SoleSender refuses other senders, and is refused where there are any:
+	// messages.ErrDestinationTaken.
+	SoleSender bool
+	// MaxMessageSize bounds key, value and headers together, in bytes.
+	// Default DefaultMaxMessageSize.
+	MaxMessageSize int
+	// Queue bounds each group. What is accepted counts until it is acked.
+	Queue QueueLimits
+	// DropWithoutGroup drops (and counts) messages sent while no group
+	// exists. By default Send waits for the first group.
+	DropWithoutGroup bool
+	// MaxAttempts is how many failed handlings send a message to DeadLetter.
+	// Default DefaultMaxAttempts; -1 means no limit.
+	MaxAttempts int
+	// Retry spaces the attempts.
+	Retry Retry
+	// DeadLetter takes a message at the limit of its attempts. It may block;
+	// its ctx ends with the pipe. An error keeps the message, to be tried
+	// again after Retry.Max. nil: an event, a copy among the parked messages,
+	// and the message goes on being tried at Retry.Max.
+	DeadLetter func(context.Context, DeadLetter) error
+}
+
+// EnsureDefaults fills what is zero.
+func (c *DestinationConfig) EnsureDefaults() {
+	c.MaxMessageSize = or(c.MaxMessageSize, DefaultMaxMessageSize)
+	c.Queue.Messages = or(c.Queue.Messages, 65536)
+	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, c.MaxMessageSize+recordOverhead))
+	c.MaxAttempts = or(c.MaxAttempts, DefaultMaxAttempts)
+	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
+	c.Retry.Max = or(c.Retry.Max, time.Minute)
+	c.Retry.Factor = or(c.Retry.Factor, 2)
+}
+
+// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *DestinationConfig) Validate() error {
+	var faults faults
+	faults.join(keys.ValidateName("destination", c.Name))
+	if c.ID != "" {
+		faults.join(keys.ValidateName("sender", c.ID))
+	}
+	if c.Listen != "" {
+		_, err := socket.ParseURL(c.Listen)
+		faults.join(err)
+	}
+	if c.MaxMessageSize < 1 || c.MaxMessageSize > LargestMessageSize {
+		faults.add("maximum message size %d: it must be between 1 and %d bytes", c.MaxMessageSize, LargestMessageSize)
+	}
+	if c.Queue.Messages < 1 {
+		faults.add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
+	}
+	if c.Queue.Bytes < c.MaxMessageSize+recordOverhead {
+		faults.add("queue of %d bytes: it must hold one message of the maximum size, %d bytes", c.Queue.Bytes, c.MaxMessageSize+recordOverhead)
+	}
+	if c.MaxAttempts < -1 {
+		faults.add("%d attempts: give a positive number, or -1 for no limit", c.MaxAttempts)
+	}
+	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || c.Retry.Factor < 1 {
+		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
+	}
+	return faults.err()
+}
+
+// MemberConfig describes a member of a group.
+type MemberConfig struct {
+	// Destination and Group to join. Required.
+	Destination, Group string
+	// ID is the member's name in the group. Default: a random one. A fixed id
+	// held by a live other process is messages.ErrTaken.
+	ID string
+	// Mode and Policy are the group's; whoever joins first decides, others
+	// must agree or get messages.ErrGroupMode. Defaults AtLeastOnce and
+	// QueueBlock.
+	Mode   Mode
+	Policy QueuePolicy
+	// KeepFor is how long the group outlives its last member, with what is
+	// queued for it. Default DefaultKeepFor; Forever.
+	KeepFor time.Duration
+	// Window is how many messages each sender may have out to this member.
+	// Default DefaultWindow.
+	Window int
+	// WindowBytes bounds the same in encoded bytes; a lone message may be
+	// larger. Default DefaultWindowBytes.
+	WindowBytes int
+	// Concurrency is how many messages Consume handles at once. Default 1.
+	Concurrency int
+	// AckWait is how long a message that was handed out may stay unsettled
+	// before it is given to another member. Default DefaultAckWait; -1 means
+	// for ever.
+	AckWait time.Duration
+}
+
+// EnsureDefaults fills what is zero.
+func (c *MemberConfig) EnsureDefaults() {
+	c.Mode = or(c.Mode, AtLeastOnce)
+	c.Policy = or(c.Policy, QueueBlock)
+	c.KeepFor = or(c.KeepFor, DefaultKeepFor)
+	c.Window = or(c.Window, DefaultWindow)
+	c.WindowBytes = or(c.WindowBytes, DefaultWindowBytes)
+	c.Concurrency = or(c.Concurrency, 1)
+	c.AckWait = or(c.AckWait, DefaultAckWait)
+}
+
+// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *MemberConfig) Validate() error {
+	var faults faults
+	faults.join(keys.ValidateName("destination", c.Destination))
+	faults.join(keys.ValidateName("group", c.Group))
+	if c.ID != "" {
+		faults.join(keys.ValidateName("member", c.ID))
+	}
+	if _, ok := modes[c.Mode]; !ok {
+		faults.add("mode %q: there are %q and %q", c.Mode, AtLeastOnce, AtMostOnce)
+	}
+	if _, ok := policies[c.Policy]; !ok {
+		faults.add("queue policy %q: there are %q, %q and %q", c.Policy, QueueBlock, QueueDropOldest, QueueError)
+	}
+	if c.KeepFor < time.Second && c.KeepFor != Forever {
+		faults.add("keep for %s: it must be at least 1s, or Forever", c.KeepFor)
+	}
+	if c.Window < 1 || c.Window > LargestWindow {
+		faults.add("window of %d messages: it must be between 1 and %d", c.Window, LargestWindow)
+	}
+	if c.WindowBytes < 1 {
+		faults.add("window of %d bytes: it must be positive", c.WindowBytes)
+	}
+	if c.Concurrency < 1 || c.Concurrency > LargestConcurrency {
+		faults.add("concurrency %d: it must be between 1 and %d", c.Concurrency, LargestConcurrency)
+	}
+	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
+		faults.add("ack wait %s: it must be at least 100ms, or -1 for ever", c.AckWait)
+	}
+	return faults.err()
+}
+
+// groupSettings are what every party of a group agrees on.
+type groupSettings struct {
+	Mode    Mode
+	Policy  QueuePolicy
+	KeepFor time.Duration
+}
+
+func (c *MemberConfig) group() groupSettings { return groupSettings{c.Mode, c.Policy, c.KeepFor} }
+
+func (s groupSettings) meta() *pb.GroupMeta {
+	m := &pb.GroupMeta{Mode: modes[s.Mode], Policy: policies[s.Policy], KeepForMs: s.KeepFor.Milliseconds()}
+	if s.KeepFor == Forever {
+		m.KeepForMs = -1
+	}
+	return m
+}
+
+// settingsOf reads what a peer or etcd says of a group.
+func settingsOf(mode pb.Mode, policy pb.QueuePolicy, keepForMs int64) (groupSettings, error) {
+	s := groupSettings{KeepFor: time.Duration(keepForMs) * time.Millisecond}
+	if keepForMs < 0 {
+		s.KeepFor = Forever
+	}
+	for name, m := range modes {
+		if m == mode {
+			s.Mode = name
+		}
+	}
+	for name, p := range policies {
+		if p == policy {
+			s.Policy = name
+		}
+	}
+	if s.Mode == "" || s.Policy == "" {
+		return s, fmt.Errorf("mode %s with policy %s: this version has no such group: %w", mode, policy, messages.ErrGroupMode)
+	}
+	return s, nil
+}
+
+// agrees tells whether two parties mean the same group. KeepFor may differ:
+// the first one's counts.
+func (s groupSettings) agrees(other groupSettings) bool {
+	return s.Mode == other.Mode && s.Policy == other.Policy
+}
+
+// AbandonedError says what a drain gave up.
+type AbandonedError struct {
+	Messages int    // accepted and not acked
+	Where    string // the destination or group
+	Err      error  // why it did not wait longer, or nil
+}
+
+func (e *AbandonedError) Error() string {
+	s := fmt.Sprintf("abandoned %d messages of %s", e.Messages, e.Where)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap is why the drain did not wait longer.
+func (e *AbandonedError) Unwrap() error { return e.Err }
+
+// faults collects everything wrong with a configuration.
+type faults []error
+
+func (f *faults) add(format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), messages.ErrInvalid))
+}
+
+func (f *faults) join(err error) {
+	if err != nil {
+		*f = append(*f, err)
+	}
+}
+
+func (f faults) err() error { return errors.Join(f...) }
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// restarting is how the engine treats its actors: unavailable peers are waited
+// for, bugs get a small budget and then go up.
+func restarting() supervisor.Policy { return supervisor.DefaultPolicy() }

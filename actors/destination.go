@@ -1,0 +1,299 @@
+package actors
+
+// A sender of one destination: its keys in etcd, and a pipe for each group.
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"google.golang.org/protobuf/proto"
+)
+
+const codeGone = pb.Code_UNKNOWN_DESTINATION
+
+// destination watches who wants its messages.
+//
+//	registering ──keys written, groups known──▶ serving ──retire──▶ retiring ──▶ (stopped)
+//	     └──refused──▶ (stopped)
+type destination struct {
+	eng   *Engine
+	d     *Destination
+	asker *actor.PID // waits for the first registration
+
+	host   supervisor.Host
+	state  destState
+	listed bool // the first snapshot of groups has come
+	groups map[string]*groupView
+	pipes  map[string]*actor.PID
+}
+
+type destState string
+
+const registering, serving, retiring destState = "registering", "serving", "retiring"
+
+var destMoves = supervisor.Moves[destState]{
+	"":          {registering},
+	registering: {serving, retiring},
+	serving:     {retiring},
+}
+
+// groupView is what etcd shows of a group.
+type groupView struct {
+	meta    *pb.GroupMeta // nil when absent
+	members map[string]struct{}
+}
+
+type (
+	keysWritten struct{ err error }
+	keysGone    struct{ err error }
+	// retire asks a destination or member to remove its keys and stop.
+	retire struct{}
+)
+
+func newDestination(e *Engine, d *Destination, asker *actor.PID) actor.Producer {
+	return func() actor.Actor {
+		return &destination{
+			eng: e, d: d, asker: asker,
+			groups: make(map[string]*groupView), pipes: make(map[string]*actor.PID),
+		}
+	}
+}
+
+func (a *destination) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case keysWritten:
+		a.written(ctx, m.err)
+	case discovery.Snapshot:
+		a.snapshot(ctx, m)
+	case discovery.Delta:
+		a.delta(ctx, m)
+	case *linkOffered:
+		a.offer(ctx, m)
+	case *pipeEnded:
+		a.ended(m.group)
+	case *retire:
+		a.retire(ctx)
+	case keysGone:
+		ctx.Stop(ctx.Self())
+	case *supervisor.Ended:
+		if m.Err != nil {
+			supervisor.Fail(ctx, m.Err)
+		}
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+	}
+}
+
+// started registers, or takes up again what an earlier incarnation left: the
+// keys are the registry's, the queues are the outlet's.
+func (a *destination) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.state = destMoves.To(ctx, a.state, registering)
+	for _, b := range a.d.out.backlogs() {
+		a.pipe(ctx, b)
+	}
+	eng, d := a.eng, a.d
+	supervisor.Call(&a.host, "register", func(ctx context.Context) keysWritten {
+		return keysWritten{eng.writeSender(ctx, d)}
+	})
+	tell := a.host.Teller()
+	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Groups(d.out.name), discovery.WatchConfig{})
+	a.host.Run("watch groups", func(ctx context.Context) error {
+		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
+	})
+}
+
+func (a *destination) written(ctx actor.Context, err error) {
+	if err != nil {
+		// Nobody is told by a restart: the caller gets the error itself.
+		ctx.Send(a.asker, err)
+		a.d.out.close(err)
+		ctx.Stop(ctx.Self())
+		return
+	}
+	a.d.written.Store(true)
+	a.serve(ctx)
+}
+
+// serve answers who registered once the keys are written and the groups known.
+func (a *destination) serve(ctx actor.Context) {
+	if a.state != registering || !a.listed || !a.d.written.Load() {
+		return
+	}
+	a.state = destMoves.To(ctx, a.state, serving)
+	a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: []string{a.d.url}})
+	ctx.Send(a.asker, &registered{ctx.Self()})
+}
+
+func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {
+	before := a.groups
+	a.groups = make(map[string]*groupView)
+	for _, kv := range s.KVs {
+		a.see(kv)
+	}
+	for name := range before {
+		if a.groups[name] == nil {
+			a.groups[name] = &groupView{}
+		}
+	}
+	for name := range a.groups {
+		a.tell(ctx, name)
+	}
+	a.listed = true
+	a.serve(ctx)
+}
+
+func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
+	touched := make(map[string]struct{})
+	for _, kv := range d.Puts {
+		touched[a.see(kv)] = struct{}{}
+	}
+	for _, kv := range d.Deletes {
+		k, ok := a.eng.space.Parse(kv.Key)
+		if !ok || a.groups[k.Group] == nil {
+			continue
+		}
+		switch k.Kind {
+		case keys.KindGroupMeta:
+			a.groups[k.Group].meta = nil
+		case keys.KindMember:
+			delete(a.groups[k.Group].members, k.ID)
+		}
+		touched[k.Group] = struct{}{}
+	}
+	delete(touched, "")
+	for name := range touched {
+		a.tell(ctx, name)
+	}
+}
+
+// see takes one key into the view and answers its group.
+func (a *destination) see(kv discovery.KV) string {
+	k, ok := a.eng.space.Parse(kv.Key)
+	if !ok {
+		return ""
+	}
+	view := a.groups[k.Group]
+	if view == nil {
+		view = &groupView{}
+		a.groups[k.Group] = view
+	}
+	switch k.Kind {
+	case keys.KindGroupMeta:
+		meta := &pb.GroupMeta{}
+		if proto.Unmarshal(kv.Value, meta) == nil {
+			view.meta = meta
+		}
+	case keys.KindMember:
+		if view.members == nil {
+			view.members = make(map[string]struct{})
+		}
+		view.members[k.ID] = struct{}{}
+	}
+	return k.Group
+}
+
+// tell passes a group's listing to its pipe, which is made when the group is
+// new and has settings.
+func (a *destination) tell(ctx actor.Context, name string) {
+	view := a.groups[name]
+	removed := view.meta != nil && view.meta.State == pb.GroupMeta_REMOVED
+	if a.pipes[name] == nil && view.meta != nil && !removed {
+		s, err := settingsOf(view.meta.Mode, view.meta.Policy, view.meta.KeepForMs)
+		if err != nil {
+			return // a newer version's group is served by newer senders
+		}
+		a.open(ctx, name, s)
+	}
+	if pid := a.pipes[name]; pid != nil {
+		ctx.Send(pid, &groupListed{meta: view.meta != nil, removed: removed, members: len(view.members)})
+	}
+	if view.meta == nil && len(view.members) == 0 {
+		delete(a.groups, name)
+	}
+}
+
+func (a *destination) open(ctx actor.Context, group string, s groupSettings) {
+	a.eng.hub.emit(messages.GroupFound{Destination: a.d.out.name, Group: group})
+	a.pipe(ctx, a.d.out.pipe(group, s))
+}
+
+func (a *destination) pipe(ctx actor.Context, b *backlog) {
+	name := a.eng.name("pipe", b.group)
+	pid, err := ctx.SpawnNamed(supervisor.Props(newPipe(a.eng, a.d.out, b, a.d.id), supervisor.WithPolicy(linkPolicy())), name)
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.pipes[b.group] = pid
+}
+
+// offer gives a member's connection to its pipe. A Hello makes the pipe when
+// the watch has not yet.
+func (a *destination) offer(ctx actor.Context, m *linkOffered) {
+	hello := m.conn.Hello()
+	if a.state == retiring {
+		m.conn.Refuse(pb.Code_SHUTTING_DOWN, "the sender stops")
+		return
+	}
+	if a.pipes[hello.Group] == nil {
+		s, err := settingsOf(hello.Mode, hello.Policy, hello.KeepFor.Milliseconds())
+		if err == nil {
+			err = keys.ValidateName("group", hello.Group)
+		}
+		if err != nil {
+			m.conn.Refuse(pb.Code_MODE_MISMATCH, err.Error())
+			return
+		}
+		a.open(ctx, hello.Group, s)
+	}
+	ctx.Send(a.pipes[hello.Group], m)
+}
+
+// ended forgets a group that is over, and says what it still held.
+func (a *destination) ended(group string) {
+	delete(a.pipes, group)
+	delete(a.groups, group)
+	for _, b := range a.d.out.backlogs() {
+		if b.group == group {
+			n, bytes := a.d.out.remove(b)
+			a.eng.hub.emit(messages.GroupRemoved{Destination: a.d.out.name, Group: group, Unsent: n, Bytes: int64(bytes)})
+		}
+	}
+}
+
+func (a *destination) retire(ctx actor.Context) {
+	if a.state == retiring {
+		return
+	}
+	a.state = destMoves.To(ctx, a.state, retiring)
+	eng, d := a.eng, a.d
+	supervisor.Call(&a.host, "unregister", func(ctx context.Context) keysGone {
+		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+		return keysGone{eng.removeSender(ctx, d)}
+	})
+}
+
+// linkPolicy: a link without its connection is nothing to restart.
+func linkPolicy() supervisor.Policy { return supervisor.Policy{Default: supervisor.Terminate} }
+
+func newToken() []byte {
+	token := make([]byte, 32)
+	rand.Read(token)
+	return token
+}

@@ -1,0 +1,64 @@
+package actors
+
+// Who gets the next batch, and how much of it: work goes where credit is.
+// Pure; the outlet asks under its lock and performs the answer.
+
+// lanePhase says what a link's writer is doing.
+type lanePhase string
+
+const (
+	laneWaiting lanePhase = "waiting" // asleep until its bell rings
+	laneRung    lanePhase = "rung"    // on its way to the queue
+	laneWriting lanePhase = "writing" // in a socket write
+	laneClosed  lanePhase = "closed"  // takes nothing any more
+)
+
+// offer is what the dispatcher knows of a lane.
+type offer struct {
+	phase        lanePhase
+	freeMessages uint64 // credit not used
+	freeBytes    uint64
+	idle         bool // nothing of it is unsettled
+}
+
+// can tells whether the lane may carry at least one message. A lane with
+// nothing out may carry one of any legal size, so bytes cannot starve it.
+func (o offer) can() bool {
+	return o.phase != laneClosed && o.freeMessages > 0 && (o.freeBytes > 0 || o.idle)
+}
+
+// freest answers the index of the lane with most free credit among those that
+// could come for a batch now, or -1. Ties go to the lane that asks, then to
+// the first.
+func freest(lanes []offer, asking int) int {
+	best := -1
+	for i, o := range lanes {
+		if !o.can() || (o.phase == laneWriting && i != asking) {
+			continue
+		}
+		switch {
+		case best < 0, o.freeMessages > lanes[best].freeMessages:
+			best = i
+		case o.freeMessages == lanes[best].freeMessages && i == asking:
+			best = i
+		}
+	}
+	return best
+}
+
+// share answers how many records of the queue's front span a lane takes: what
+// its credit allows, and no more than its part when others could carry too.
+func share(front span, queued, others int, o offer) int {
+	n := front.len()
+	if part := (queued + others) / (others + 1); n > part {
+		n = part
+	}
+	if uint64(n) > o.freeMessages {
+		n = int(o.freeMessages)
+	}
+	head, _ := front.cut(n)
+	if fit := head.within(o.freeBytes); fit > 0 || !o.idle {
+		return fit
+	}
+	return 1
+}

@@ -1,0 +1,210 @@
+package actors
+
+// The engine: one runtime's root actor, and the handle that the root package
+// and services hold.
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// Engine is a running tree of actors with one etcd session. It is safe for
+// concurrent use.
+type Engine struct {
+	cfg     Config
+	space   keys.Space
+	sys     *actor.ActorSystem
+	ownSys  bool
+	root    *actor.PID
+	etcd    *discovery.Clients
+	session *discovery.Session
+	keeper  *discovery.Registry
+	hub     *hub
+	secrets secrets
+	host    string
+	spawned atomic.Uint64 // makes actor names unique
+	stats   statsBook
+}
+
+// Start begins an engine in sys, or in a system of its own when sys is nil. It
+// blocks until the engine has a session with etcd, or ctx ends; ctx has no
+// further meaning. Errors: messages.ErrInvalid with every fault of cfg,
+// messages.ErrUnavailable, messages.ErrDenied.
+func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, error) {
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	clients, err := discovery.Dial(cfg.Etcd)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(),
+		secrets: secrets{byName: make(map[string]socket.Secret)},
+		stats:   statsBook{outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{})},
+	}
+	e.host, _ = os.Hostname()
+	if e.sys == nil {
+		e.ownSys = true
+		e.sys = newSystem()
+	}
+	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
+	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{})
+	e.root = e.sys.Root.Spawn(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())))
+	if _, err := supervisor.Ask[*ready](ctx, e.sys, e.root, &awaitReady{}); err != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		e.end(stopping)
+		return nil, fmt.Errorf("start: %w", e.explain(ctx, err))
+	}
+	return e, nil
+}
+
+// explain says where etcd was looked for when it did not answer in time.
+func (e *Engine) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, messages.ErrUnavailable) {
+		return fmt.Errorf("no answer from etcd at %v: %w: %w", e.cfg.Etcd.Endpoints, messages.ErrUnavailable, context.Cause(ctx))
+	}
+	return err
+}
+
+// System is the actor system that the engine lives in.
+func (e *Engine) System() *actor.ActorSystem { return e.sys }
+
+// Events yields what happens from now on, until ctx ends or the engine stops.
+// A subscriber that is slow by more than 1,024 events misses some and is told
+// so by messages.EventsLost.
+func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] { return e.hub.events(ctx) }
+
+// Tree describes every guarded actor of the system.
+func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.sys) }
+
+// Register makes this process a sender of a destination. It blocks until the
+// keys are in etcd and the groups of that moment are known, or ctx ends.
+// Errors: messages.ErrInvalid, ErrExists, ErrDestinationTaken, ErrTaken,
+// ErrAddrInUse, ErrUnavailable, ErrDenied, ErrClosed.
+func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
+	cfg.EnsureDefaults()
+	cfg.Listen = or(cfg.Listen, e.cfg.Listen)
+	fail := func(err error) (*Destination, error) {
+		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(context.Cause(ctx))
+	}
+	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit), id: or(cfg.ID, randomID()), incarnation: randomID()}
+	answer, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
+	if err != nil {
+		e.sys.Root.Send(e.root, &withdraw{dest: d})
+		return fail(err)
+	}
+	d.pid = answer.pid
+	return d, nil
+}
+
+// Join makes this process a member of a group. It blocks until each sender of
+// that moment has welcomed it or failed once; with no sender it returns at
+// once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
+// ErrTaken, ErrUnavailable, ErrDenied, ErrClosed.
+func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+	cfg.EnsureDefaults()
+	fail := func(err error) (*Member, error) {
+		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(context.Cause(ctx))
+	}
+	cfg.ID = or(cfg.ID, randomID())
+	m := &Member{eng: e, in: newInlet(cfg, e.hub.emit), incarnation: randomID()}
+	answer, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
+	if err != nil {
+		e.sys.Root.Send(e.root, &withdraw{member: m})
+		return fail(err)
+	}
+	m.pid = answer.pid
+	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid, &readerGone{reads}) }
+	return m, nil
+}
+
+// Stop drains everything, senders first, and ends the engine: what was accepted
+// is delivered, what was received is handled, keys are removed, the lease is
+// revoked. When ctx ends first, what is left is given up and *AbandonedError
+// says how much. The engine is over when Stop returns.
+func (e *Engine) Stop(ctx context.Context) error {
+	held, err := supervisor.Ask[*holdings](ctx, e.sys, e.root, &listHoldings{})
+	if err != nil && ctx.Err() == nil {
+		return nil // stopped before
+	}
+	var errs []error
+	if held != nil {
+		for _, d := range held.destinations {
+			errs = append(errs, d.Unregister(ctx))
+		}
+		for _, m := range held.members {
+			errs = append(errs, m.Leave(ctx))
+		}
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	return errors.Join(append(errs, e.end(stopping))...)
+}
+
+// end stops the actors, gives up the lease and closes the clients.
+func (e *Engine) end(ctx context.Context) error {
+	err := supervisor.Stop(ctx, e.sys, e.root)
+	if rerr := e.session.Revoke(ctx); err == nil && rerr != nil && ctx.Err() == nil {
+		e.hub.emit(messages.SessionDoubted{Err: rerr}) // the lease runs out by itself
+	}
+	e.hub.close()
+	e.etcd.Close()
+	if e.ownSys {
+		e.sys.Shutdown()
+	}
+	return err
+}
+
+// name makes the name of a child: what it is, and which incarnation.
+func (e *Engine) name(kind, id string) string {
+	if id != "" {
+		kind += "/" + id
+	}
+	return fmt.Sprintf("%s#%d", kind, e.spawned.Add(1))
+}
+
+// newSystem makes an actor system that says nothing: what is worth saying is
+// an event. Its dead-letter throttle would keep a goroutine for its interval.
+func newSystem() *actor.ActorSystem {
+	return actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
+	)
+}
+
+func randomID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,180 @@
+package actors
+
+// What a caller holds: a destination to send to, a member to read from. The
+// handles outlive the actors behind them.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Destination is a registered sender. It is safe for concurrent use.
+type Destination struct {
+	eng         *Engine
+	out         *outlet
+	pid         *actor.PID
+	id          string
+	incarnation string
+	url         string
+	token       []byte
+	written     atomic.Bool // the keys are the registry's to keep
+}
+
+// Name is the destination's.
+func (d *Destination) Name() string { return d.out.name }
+
+// ID is the sender's id in the destination.
+func (d *Destination) ID() string { return d.id }
+
+// URL is where members find this sender.
+func (d *Destination) URL() string { return d.url }
+
+// PID is the destination's actor.
+func (d *Destination) PID() *actor.PID { return d.pid }
+
+// Send accepts m for every group of the destination, or for none. It waits
+// while a group with the policy QueueBlock is full, or no group exists, until
+// ctx ends. m's bytes are copied before Send returns. Errors:
+// messages.ErrTooLarge, ErrInvalid (a header's name is not UTF-8),
+// ErrGroupFull, ErrClosed, and ctx's cause.
+func (d *Destination) Send(ctx context.Context, m messages.Message) error {
+	if len(m.Headers) > 0 || !m.Time.IsZero() {
+		if err := m.Check(); err != nil {
+			return fmt.Errorf("send to %q: %w", d.out.name, err)
+		}
+	}
+	return d.out.send(ctx, &m)
+}
+
+// Flush waits until everything accepted before the call is acked by every group
+// it was accepted for, or ctx ends. *AbandonedError says that a group was
+// removed with messages of its own.
+func (d *Destination) Flush(ctx context.Context) error { return d.out.flush(ctx) }
+
+// Parked copies the messages that used up their attempts where there is no
+// dead-letter handler, the newest 64 for each group.
+func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
+
+// Unregister refuses new messages, delivers what was accepted, and removes the
+// sender; the last sender takes the destination and its groups along. When ctx
+// ends first, what is left is given up: *AbandonedError. The sender is gone
+// when Unregister returns.
+func (d *Destination) Unregister(ctx context.Context) error {
+	began := time.Now()
+	d.out.drain()
+	err := d.out.flush(ctx)
+	left := d.out.close(nil)
+	if left > 0 {
+		d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Count: left, Cause: err})
+		err = &AbandonedError{Messages: left, Where: "destination " + d.out.name, Err: err}
+	} else {
+		err = nil
+		d.eng.hub.emit(messages.Drained{Destination: d.out.name, Took: time.Since(began)})
+	}
+	stopping, cancel := grace(ctx)
+	defer cancel()
+	d.eng.sys.Root.Send(d.eng.root, &withdraw{dest: d})
+	if serr := supervisor.Await(stopping, d.eng.sys, d.pid); serr != nil {
+		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, serr))
+	}
+	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+	return err
+}
+
+// Member is a place in a group. It is safe for concurrent use; one loop or
+// Consume reads at a time.
+type Member struct {
+	eng         *Engine
+	in          *inlet
+	pid         *actor.PID
+	incarnation string
+	written     atomic.Bool
+}
+
+// ID is the member's in its group.
+func (m *Member) ID() string { return m.in.cfg.ID }
+
+// PID is the member's actor.
+func (m *Member) PID() *actor.PID { return m.pid }
+
+// Messages yields deliveries, in the order of each sender's link. Taking the
+// next one acks the one before; Nack decides otherwise. A loop that breaks or
+// panics hands its message back. Leave and Stop end the loop silently, after
+// what has come; when ctx ends its cause is yielded, once, last. With
+// ManualAck only Ack and Nack settle.
+//
+// Nothing is asked of the senders before the first loop or Consume.
+func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
+	return m.in.messages(ctx, manual)
+}
+
+// Consume calls handler for each message, MemberConfig.Concurrency at once,
+// each under a supervised actor, until ctx ends (whose cause it answers) or
+// the member leaves (nil).
+func (m *Member) Consume(ctx context.Context, handler Handler) error {
+	if handler == nil {
+		return fmt.Errorf("consume %q of %q: no handler: %w", m.in.cfg.Group, m.in.cfg.Destination, messages.ErrInvalid)
+	}
+	if err := m.in.begin(); err != nil {
+		return err
+	}
+	defer m.in.end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := newConsumption(ctx, m.in, handler)
+	m.in.watch(c)
+	defer m.in.watch(nil)
+	m.eng.sys.Root.Send(m.pid, &consume{c})
+	<-c.over
+	c.end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return m.in.causeOf()
+}
+
+// Leave drains and ends the membership: no more is asked for, what has come is
+// handled by the loop or handlers that run, the rest goes back to its senders.
+// The group stays for its other members. With nobody reading, and with no
+// sender, it returns at once. When ctx ends first the rest is given back
+// unhandled.
+func (m *Member) Leave(ctx context.Context) error {
+	began := time.Now()
+	cfg := m.in.cfg
+	removing, cancelRemoving := grace(ctx)
+	defer cancelRemoving()
+	rerr := m.eng.removeMember(removing, m)
+	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid, &drainMember{})
+	if errors.Is(err, supervisor.ErrNoActor) {
+		err = nil // gone before
+	}
+	m.in.leave(inletLeft, nil)
+	stopping, cancel := grace(ctx)
+	defer cancel()
+	m.eng.sys.Root.Send(m.eng.root, &withdraw{member: m})
+	serr := supervisor.Await(stopping, m.eng.sys, m.pid)
+	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	if err == nil && serr == nil && rerr == nil {
+		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
+		return nil
+	}
+	return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, errors.Join(err, serr, rerr))
+}
+
+// grace is ctx, or a little time of its own where ctx is over: an end is
+// carried out even when there is no time to drain.
+func grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	}
+	return context.WithCancel(ctx)
+}

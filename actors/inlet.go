@@ -1,0 +1,237 @@
+package actors
+
+// The receiving data path of a member: links push what comes, a loop or
+// handlers take it. It outlives the incarnations of the member's actor.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// inletPhase is where a member stands.
+type inletPhase string
+
+const (
+	inletJoined  inletPhase = "joined"
+	inletLeaving inletPhase = "leaving" // hands out what has come, and ends
+	inletLeft    inletPhase = "left"
+)
+
+// inlet collects the deliveries of every sender's link.
+type inlet struct {
+	cfg     MemberConfig
+	emit    func(messages.Event)
+	mu      sync.Mutex
+	phase   inletPhase
+	cause   error // why it left, when nobody asked for it
+	loads   []*load
+	head    int
+	intakes []*intake
+	reading bool          // a loop or Consume is active
+	wanted  chan struct{} // closed when a reader should look again; nil when none waits
+	reads   uint64        // readers so far
+	gone    uint64        // deliveries handed out on links that ended
+	// readerGone is told when a reader ends, with how many there were.
+	readerGone func(reads uint64)
+	consuming  *consumption // whose handlers' contexts AckWait cancels
+}
+
+func newInlet(cfg MemberConfig, emit func(messages.Event)) *inlet {
+	return &inlet{cfg: cfg, emit: emit, phase: inletJoined}
+}
+
+// open begins the session of a new link.
+func (in *inlet) open(sender string) *intake {
+	k := &intake{inlet: in, sender: sender, bell: make(chan struct{}, 1)}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.intakes = append(in.intakes, k)
+	if in.reading {
+		k.granted, k.urgent = true, true
+		k.ring()
+	}
+	return k
+}
+
+// shut ends a link's session; what it brought and nobody took is thrown away,
+// for the sender delivers it again.
+func (in *inlet) shut(k *intake) (discarded int) {
+	discarded = k.close()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if i := slices.Index(in.intakes, k); i >= 0 {
+		in.intakes = slices.Delete(in.intakes, i, i+1)
+		in.gone += k.handed
+	}
+	kept := in.loads[:0]
+	for _, l := range in.loads[in.head:] {
+		if l.from != k {
+			kept = append(kept, l)
+		}
+	}
+	clear(in.loads[len(kept):])
+	in.loads, in.head = kept, 0
+	in.signal()
+	return discarded
+}
+
+func (in *inlet) push(l *load) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.head == len(in.loads) {
+		in.loads, in.head = in.loads[:0], 0
+	}
+	in.loads = append(in.loads, l)
+	in.signal()
+}
+
+// signal lets a waiting reader look again. mu is held.
+func (in *inlet) signal() {
+	if in.wanted != nil {
+		close(in.wanted)
+		in.wanted = nil
+	}
+}
+
+// begin makes the caller the member's reader.
+func (in *inlet) begin() error {
+	in.mu.Lock()
+	if in.reading {
+		in.mu.Unlock()
+		return fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
+	}
+	in.reading = true
+	in.reads++
+	for _, k := range in.intakes {
+		k.grant()
+	}
+	in.mu.Unlock()
+	return nil
+}
+
+// end gives up reading.
+func (in *inlet) end() {
+	in.mu.Lock()
+	in.reading = false
+	told, reads := in.readerGone, in.reads
+	in.mu.Unlock()
+	if told != nil {
+		told(reads)
+	}
+}
+
+// idleSince tells whether nobody has read since that many readers.
+func (in *inlet) idleSince(reads uint64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return !in.reading && in.reads == reads
+}
+
+// watch makes c the consumption whose handlers AckWait may cancel.
+func (in *inlet) watch(c *consumption) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.consuming = c
+}
+
+// expire cancels the handler of a delivery that outlived AckWait.
+func (in *inlet) expire(k *intake, seq uint64) {
+	if c := in.consumption(); c != nil {
+		c.expire(k, seq)
+	}
+}
+
+// consumption is the Consume that runs, or nil.
+func (in *inlet) consumption() *consumption {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.consuming
+}
+
+// causeOf is why the member ended, when nobody asked for it.
+func (in *inlet) causeOf() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.cause
+}
+
+// take answers the next load, waiting for it until ctx ends. It answers nil
+// without an error when the member has left.
+func (in *inlet) take(ctx context.Context) (*load, error) {
+	in.mu.Lock()
+	for {
+		if in.head < len(in.loads) {
+			l := in.loads[in.head]
+			in.loads[in.head] = nil
+			in.head++
+			in.mu.Unlock()
+			return l, nil
+		}
+		if in.phase == inletLeft || in.phase == inletLeaving && len(in.intakes) == 0 {
+			err := in.cause
+			in.mu.Unlock()
+			return nil, err
+		}
+		for _, k := range in.intakes {
+			k.idle()
+		}
+		if in.wanted == nil {
+			in.wanted = make(chan struct{})
+		}
+		wanted := in.wanted
+		in.mu.Unlock()
+		select {
+		case <-wanted:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		in.mu.Lock()
+	}
+}
+
+// putBack returns a load that was taken and not handed out to its end.
+func (in *inlet) putBack(l *load) {
+	if l == nil || len(l.records) == 0 {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if slices.Contains(in.intakes, l.from) {
+		in.loads, in.head = slices.Insert(in.loads[in.head:], 0, l), 0
+		in.signal()
+	}
+}
+
+// leave ends the stream: at once, or when what has come is handed out.
+func (in *inlet) leave(phase inletPhase, cause error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.phase == inletLeft {
+		return
+	}
+	in.phase = phase
+	if cause != nil {
+		in.cause = cause
+	}
+	in.signal()
+}
+
+// busy tells whether somebody reads.
+func (in *inlet) busy() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.reading
+}
+
+// late reports a delivery that was settled when it was no longer this
+// member's.
+func (in *inlet) late(seq uint64) {
+	if in.cfg.Mode == AtMostOnce {
+		return
+	}
+	in.emit(messages.LateAck{Destination: in.cfg.Destination, Group: in.cfg.Group, Member: in.cfg.ID, Seq: seq})
+}

@@ -1,0 +1,359 @@
+package actors
+
+// The receiving half of one link: what came, what was handed out, what is
+// settled, and what the sender is to be told. It settles deliveries for
+// handlers and loops, so it may be used from any goroutine.
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// ackDelay is how long the first settled delivery waits for company.
+const ackDelay = 2 * time.Millisecond
+
+// failure is a nack on its way to the sender.
+type failure struct {
+	seq      uint64
+	returned bool // handed back untried
+	reason   string
+}
+
+// report is what the sender is to be told: failures first, because the ack
+// covers them.
+type report struct {
+	failures    []failure
+	cumulative  uint64
+	ranges      []seqRange
+	credit      uint64
+	creditBytes uint64
+}
+
+// load is what came in one frame.
+type load struct {
+	from  *intake
+	first uint64
+	count int
+	left  int // not settled
+	size  int
+	// What is not handed out yet: records, and the sequence of the first.
+	records  []byte
+	seq      uint64
+	attempts []uint32 // parallel to the frame's records; none means 1
+	again    bool
+}
+
+// mark is how far deliveries had been handed out at a time.
+type mark struct {
+	at     time.Time
+	handed uint64
+}
+
+// intake is one link's session with a member.
+type intake struct {
+	inlet  *inlet
+	sender string
+	bell   chan struct{} // wakes the link's writer; holds one ring
+
+	mu        sync.Mutex
+	closed    bool // the link is gone: settling does nothing
+	received  uint64
+	handed    uint64 // sequence of the last delivery handed out
+	acks      ackSet
+	loads     []*load // not settled, in order
+	freed     uint64  // bytes of settled loads
+	failures  []failure
+	reported  uint64    // settled deliveries that the sender knows of
+	granted   bool      // somebody reads: the sender may send
+	due       time.Time // when the next report must go; zero when nothing is new
+	urgent    bool      // it should go now
+	marks     []mark
+	extended  map[uint64]time.Time // InProgress, by sequence
+	expired   map[uint64]struct{}  // given to another member after AckWait
+	drainTo   uint64               // last sequence the sender will send; 0 while not known
+	drainSeen bool
+}
+
+// arrive takes a frame's records. An error means that the peer breaks the
+// protocol.
+func (k *intake) arrive(first uint64, count int, records []byte, attempts []uint32, again bool) error {
+	k.mu.Lock()
+	if first != k.received+1 {
+		k.mu.Unlock()
+		return messages.ErrCorrupt
+	}
+	k.received += uint64(count)
+	l := &load{
+		from: k, first: first, count: count, left: count, size: len(records),
+		records: records, seq: first, attempts: slices.Clone(attempts), again: again,
+	}
+	k.loads = append(k.loads, l)
+	k.mu.Unlock()
+	k.inlet.push(l)
+	return nil
+}
+
+// next decodes the load's next record, or answers false at its end.
+func (l *load) next(d *messages.Delivery) (bool, error) {
+	if len(l.records) == 0 {
+		return false, nil
+	}
+	n, err := messages.ConsumeRecord(l.records, &d.Record)
+	if err != nil {
+		return false, err
+	}
+	l.records = l.records[n:]
+	d.Seq = l.seq
+	d.Attempt = 1
+	if i := int(l.seq - l.first); i < len(l.attempts) {
+		d.Attempt = int(l.attempts[i])
+	}
+	d.Redelivered = l.again
+	d.Sender = l.from.sender
+	d.Settler = l.from
+	l.seq++
+	return true, nil
+}
+
+// hand notes that everything up to seq was handed out, and tells whether the
+// link still lives.
+func (k *intake) hand(seq uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.handed = max(k.handed, seq)
+	if k.inlet.cfg.Mode == AtMostOnce {
+		k.settle(seq)
+	}
+	return true
+}
+
+// Ack settles a delivery that was handled. When it is no longer this member's
+// to settle, somebody else gets or got it too, and an event says so.
+func (k *intake) Ack(seq uint64) {
+	k.mu.Lock()
+	_, late := k.expired[seq]
+	late = late || k.closed
+	if !late {
+		k.settle(seq)
+	}
+	k.mu.Unlock()
+	if late {
+		k.inlet.late(seq)
+	}
+}
+
+// Nack settles a delivery that was not handled; the sender tries again.
+func (k *intake) Nack(seq uint64, cause error) {
+	reason := "nacked"
+	if cause != nil {
+		reason = cause.Error()
+	}
+	k.fail(failure{seq: seq, reason: reason})
+}
+
+// giveBack returns a delivery that nobody tried to handle.
+func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, returned: true}) }
+
+func (k *intake) fail(f failure) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || !k.settle(f.seq) {
+		return false
+	}
+	if k.inlet.cfg.Mode != AtMostOnce {
+		k.failures = append(k.failures, f)
+	}
+	k.hurry()
+	return true
+}
+
+// InProgress restarts a delivery's AckWait.
+func (k *intake) InProgress(seq uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.acks.has(seq) {
+		return
+	}
+	if k.extended == nil {
+		k.extended = make(map[uint64]time.Time)
+	}
+	k.extended[seq] = time.Now()
+}
+
+// expire gives a delivery up that outlived AckWait, and tells whether it was
+// still out.
+func (k *intake) expire(seq uint64) bool {
+	if !k.fail(failure{seq: seq, reason: errAckWait.Error()}) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.expired == nil {
+		k.expired = make(map[uint64]struct{})
+	}
+	k.expired[seq] = struct{}{}
+	return true
+}
+
+// settle notes seq as settled and tells whether that was new. mu is held.
+func (k *intake) settle(seq uint64) bool {
+	if seq > k.received || !k.acks.add(seq) {
+		return false
+	}
+	if k.extended != nil {
+		delete(k.extended, seq)
+	}
+	k.account(seq)
+	switch pending := k.acks.count - k.reported; {
+	case pending >= uint64(max(1, k.inlet.cfg.Window/4)):
+		k.hurry()
+	case k.due.IsZero():
+		k.due = time.Now().Add(ackDelay)
+		k.ring()
+	}
+	return true
+}
+
+// account frees a load's bytes once all of it is settled.
+func (k *intake) account(seq uint64) {
+	at := 0
+	if l := k.loads[0]; seq >= l.first+uint64(l.count) {
+		at, _ = slices.BinarySearchFunc(k.loads, seq, func(l *load, seq uint64) int {
+			if l.first+uint64(l.count) <= seq {
+				return -1
+			}
+			return 1
+		})
+	}
+	l := k.loads[at]
+	if l.left--; l.left == 0 {
+		k.freed += uint64(l.size)
+		k.loads = slices.Delete(k.loads, at, at+1)
+	}
+}
+
+// hurry makes the report go now. mu is held.
+func (k *intake) hurry() {
+	if !k.urgent {
+		k.urgent = true
+		k.ring()
+	}
+}
+
+// idle reports at once what is settled: there is nothing more to do.
+func (k *intake) idle() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.acks.count > k.reported {
+		k.hurry()
+	}
+}
+
+// grant lets the sender send.
+func (k *intake) grant() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.granted {
+		k.granted = true
+		k.hurry()
+	}
+}
+
+func (k *intake) ring() {
+	select {
+	case k.bell <- struct{}{}:
+	default:
+	}
+}
+
+// report answers what the sender is to be told now, or false and when to come
+// again (zero: at the next bell). r's slices are reused.
+func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.urgent {
+		if k.due.IsZero() {
+			return false, 0
+		}
+		if wait := k.due.Sub(now); wait > 0 {
+			return false, wait
+		}
+	}
+	k.urgent, k.due = false, time.Time{}
+	k.reported = k.acks.count
+	r.failures = append(r.failures[:0], k.failures...)
+	k.failures = k.failures[:0]
+	r.cumulative = k.acks.cumulative
+	r.ranges = append(r.ranges[:0], k.acks.ranges...)
+	r.credit, r.creditBytes = 0, 0
+	if k.granted {
+		r.credit = k.acks.count + uint64(k.inlet.cfg.Window)
+		r.creditBytes = k.freed + uint64(k.inlet.cfg.WindowBytes)
+	}
+	return true, 0
+}
+
+// overdue answers the deliveries that were handed out AckWait ago and are not
+// settled. It is called at a steady pace, which is its precision.
+func (k *intake) overdue(now time.Time) (late []uint64) {
+	wait := k.inlet.cfg.AckWait
+	if wait < 0 {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := len(k.marks); n == 0 || k.marks[n-1].handed != k.handed {
+		k.marks = append(k.marks, mark{now, k.handed})
+	}
+	for len(k.marks) > 0 && now.Sub(k.marks[0].at) >= wait {
+		k.acks.gaps(k.marks[0].handed, func(seq uint64) {
+			if now.Sub(k.extended[seq]) >= wait {
+				late = append(late, seq)
+			}
+		})
+		if len(k.marks) == 1 {
+			break
+		}
+		k.marks = k.marks[1:]
+	}
+	return slices.Compact(late)
+}
+
+// holds tells whether something came that was not handed out.
+func (k *intake) holds() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.received > k.handed
+}
+
+// drained tells whether everything the sender will ever send is settled.
+func (k *intake) drained() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.drainSeen && k.acks.cumulative >= k.drainTo
+}
+
+// drainUpTo notes the last sequence that the sender will send.
+func (k *intake) drainUpTo(last uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.drainSeen, k.drainTo = true, last
+	k.urgent = false
+	k.hurry()
+}
+
+// close ends the session and answers how many deliveries had come and were not
+// handed out.
+func (k *intake) close() (discarded int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	k.loads = nil
+	return int(k.received - k.handed)
+}

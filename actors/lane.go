@@ -1,0 +1,46 @@
+package actors
+
+// The sending half of one link: credit, what is out, and the writer's bell.
+// Guarded by the outlet's lock, but for the bell.
+
+// lane is a link's place in its pipe.
+type lane struct {
+	member      string
+	phase       lanePhase
+	concurrency int    // messages the member handles at once
+	sent        uint64 // link sequence of the last message sent
+	sentBytes   uint64
+	cumulative  uint64 // up to here the member settled everything
+	credit      uint64 // absolute: messages the member allows on this link
+	creditBytes uint64
+	out         flight
+	writing     *chunk        // pinned while the writer is in the socket
+	bell        chan struct{} // wakes the writer; holds one ring
+	draining    bool          // the member leaves: send no more
+}
+
+func newLane(member string, concurrency int) *lane {
+	return &lane{member: member, phase: laneWriting, concurrency: max(1, concurrency), bell: make(chan struct{}, 1)}
+}
+
+func (l *lane) offer() offer {
+	o := offer{phase: l.phase, idle: l.out.empty() && l.cumulative == l.sent}
+	if l.draining {
+		return offer{phase: laneClosed}
+	}
+	if l.credit > l.sent {
+		o.freeMessages = l.credit - l.sent
+	}
+	if l.creditBytes > l.sentBytes {
+		o.freeBytes = l.creditBytes - l.sentBytes
+	}
+	return o
+}
+
+// ring wakes the writer. It never blocks.
+func (l *lane) ring() {
+	select {
+	case l.bell <- struct{}{}:
+	default:
+	}
+}

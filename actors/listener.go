@@ -1,0 +1,109 @@
+package actors
+
+// Where members find this engine's senders.
+
+import (
+	"context"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// secrets is what a connection's handshake asks for: which destinations are
+// here, and their tokens. Handshakes run on the transport's goroutines.
+type secrets struct {
+	mu     sync.Mutex
+	byName map[string]socket.Secret
+}
+
+func (s *secrets) lookup(dest string) (socket.Secret, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret, ok := s.byName[dest]
+	return secret, ok
+}
+
+func (s *secrets) put(dest string, secret socket.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byName[dest] = secret
+}
+
+func (s *secrets) remove(dest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byName, dest)
+}
+
+// listener accepts connections and hands the authenticated ones to the engine.
+// The socket outlives a crash of the actor.
+//
+//	accepting ──▶ (stopped: the socket is closed)
+type listener struct {
+	socket *socket.Listener
+	host   supervisor.Host
+}
+
+func newListener(s *socket.Listener) actor.Producer {
+	return func() actor.Actor { return &listener{socket: s} }
+}
+
+func (l *listener) Receive(ctx actor.Context) {
+	msg, mine := l.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		l.host.Begin(ctx)
+		tell := l.host.Teller()
+		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
+	case *linkOffered:
+		ctx.Send(ctx.Parent(), m)
+	case *supervisor.Ended:
+		if m.Err != nil {
+			supervisor.Fail(ctx, m.Err)
+		}
+	case *actor.Restarting:
+		l.host.End()
+	case *actor.Stopping:
+		l.socket.Close()
+		l.host.End()
+	}
+}
+
+func (l *listener) accept(ctx context.Context, tell func(any)) error {
+	for {
+		conn, err := l.socket.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		tell(&linkOffered{conn})
+	}
+}
+
+// listen binds a listener for the engine's destinations.
+func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, error) {
+	u, err := socket.ParseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	return socket.Listen(ctx, socket.ListenerConfig{
+		URL:      u,
+		MaxFrame: largestFrame,
+		Lookup:   e.secrets.lookup,
+		Refused: func(r socket.Refusal) {
+			e.hub.emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
+		},
+	})
+}
+
+// largestFrame holds one record of the largest message.
+const largestFrame = LargestMessageSize + recordOverhead + socket.FrameOverhead

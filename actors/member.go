@@ -1,0 +1,302 @@
+package actors
+
+// One process's place in a group: its key, a link to every sender, and the
+// handlers of Consume.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// member watches the destination's senders and keeps a source for each.
+//
+//	entering ──keys written, senders tried──▶ inside ──drain──▶ leaving ──sources gone──▶ (stopped)
+//	    └──refused──▶ (stopped)                 └──retire──▶ (stopped)
+type member struct {
+	eng   *Engine
+	m     *Member
+	asker *actor.PID // waits for the first join
+
+	host    supervisor.Host
+	state   memberState
+	listed  bool                // the first snapshot of senders has come
+	untried map[string]struct{} // senders of that snapshot not heard of yet
+	sources map[string]*actor.PID
+	drained *actor.PID // waits for the sources to be gone
+}
+
+type memberState string
+
+const entering, inside, leaving memberState = "entering", "inside", "leaving"
+
+var memberMoves = supervisor.Moves[memberState]{
+	"":       {entering},
+	entering: {inside, leaving},
+	inside:   {leaving},
+}
+
+// readerLinger is how long deliveries wait for the next loop after one ended,
+// before they go back to their senders.
+const readerLinger = time.Second
+
+// Questions, answers and facts of a member.
+type (
+	joinWritten struct{ err error }
+	// drainMember asks for an orderly end; memberDrained answers it.
+	drainMember   struct{}
+	memberDrained struct{}
+	readerGone    struct{ reads uint64 }
+	lingered      struct{ reads uint64 }
+	// consume asks for handlers around c; consumed answers when all ended.
+	consume struct{ c *consumption }
+)
+
+func newMember(e *Engine, m *Member, asker *actor.PID) actor.Producer {
+	return func() actor.Actor {
+		return &member{
+			eng: e, m: m, asker: asker,
+			untried: make(map[string]struct{}), sources: make(map[string]*actor.PID),
+		}
+	}
+}
+
+// memberPolicy: a sender that cannot be reached is dialled again, for ever; a
+// group of another mode cannot be joined; bugs get a small budget.
+func memberPolicy() supervisor.Policy {
+	dialling := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
+	panicked := supervisor.ForType[*supervisor.PanicError]()
+	return supervisor.Policy{
+		Rules: []supervisor.Rule{
+			{If: supervisor.ForError(messages.ErrGroupMode), Then: supervisor.Terminate},
+			{If: func(err error) bool { return !panicked(err) }, Then: supervisor.Restart, Backoff: &dialling, Budget: &supervisor.Budget{}},
+		},
+		Default: supervisor.Restart,
+		Backoff: supervisor.DefaultBackoff(),
+		Budget:  supervisor.DefaultPolicy().Budget,
+	}
+}
+
+func (a *member) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case joinWritten:
+		a.written(ctx, m.err)
+	case discovery.Snapshot:
+		a.snapshot(ctx, m)
+	case discovery.Delta:
+		a.delta(ctx, m)
+	case *sourceTried:
+		a.tried(ctx, m.id, m.err)
+	case *supervisor.Failed:
+		a.failed(ctx, m)
+	case *actor.Terminated:
+		a.terminated(ctx, m.Who)
+	case *readerGone:
+		a.host.After(readerLinger, lingered{m.reads})
+	case lingered:
+		a.lingered(ctx, m.reads)
+	case *consume:
+		a.consume(ctx, m.c)
+	case *drainMember:
+		a.drain(ctx)
+	case *retire:
+		ctx.Stop(ctx.Self())
+	case *supervisor.Ended:
+		if m.Err != nil {
+			supervisor.Fail(ctx, m.Err)
+		}
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+	}
+}
+
+func (a *member) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.state = memberMoves.To(ctx, a.state, entering)
+	eng, m, cfg := a.eng, a.m, a.m.in.cfg
+	supervisor.Call(&a.host, "join", func(ctx context.Context) joinWritten {
+		return joinWritten{eng.writeMember(ctx, m)}
+	})
+	tell := a.host.Teller()
+	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Senders(cfg.Destination), discovery.WatchConfig{})
+	a.host.Run("watch senders", func(ctx context.Context) error {
+		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
+	})
+	if c := m.in.consumption(); c != nil {
+		a.consume(ctx, c) // an earlier incarnation's handlers ended with it
+	}
+}
+
+func (a *member) written(ctx actor.Context, err error) {
+	if err != nil {
+		ctx.Send(a.asker, err)
+		a.m.in.leave(inletLeft, err)
+		ctx.Stop(ctx.Self())
+		return
+	}
+	a.m.written.Store(true)
+	a.settle(ctx)
+}
+
+// settle answers who joined once the key is written and each sender of the
+// first snapshot was tried.
+func (a *member) settle(ctx actor.Context) {
+	if a.state != entering || !a.listed || !a.m.written.Load() || len(a.untried) > 0 {
+		return
+	}
+	a.state = memberMoves.To(ctx, a.state, inside)
+	ctx.Send(a.asker, &joined{ctx.Self()})
+}
+
+func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
+	seen := make(map[string]struct{})
+	for _, kv := range s.KVs {
+		if sender := a.parse(kv); sender != nil {
+			seen[sender.Id] = struct{}{}
+			if !a.listed {
+				a.untried[sender.Id] = struct{}{}
+			}
+			a.see(ctx, sender)
+		}
+	}
+	for id, pid := range a.sources {
+		if _, ok := seen[id]; !ok {
+			ctx.Send(pid, &senderGone{})
+		}
+	}
+	a.listed = true
+	a.settle(ctx)
+}
+
+func (a *member) delta(ctx actor.Context, d discovery.Delta) {
+	for _, kv := range d.Puts {
+		if sender := a.parse(kv); sender != nil {
+			a.see(ctx, sender)
+		}
+	}
+	for _, kv := range d.Deletes {
+		if k, ok := a.eng.space.Parse(kv.Key); ok && a.sources[k.ID] != nil {
+			ctx.Send(a.sources[k.ID], &senderGone{})
+		}
+	}
+}
+
+func (a *member) parse(kv discovery.KV) *pb.Sender {
+	k, ok := a.eng.space.Parse(kv.Key)
+	if !ok || k.Kind != keys.KindSender {
+		return nil
+	}
+	sender := &pb.Sender{}
+	if proto.Unmarshal(kv.Value, sender) != nil || sender.Id != k.ID || sender.Plain {
+		return nil
+	}
+	return sender
+}
+
+// see links to a sender, or tells its source that it is still wanted.
+func (a *member) see(ctx actor.Context, sender *pb.Sender) {
+	if a.state == leaving {
+		return
+	}
+	if pid, ok := a.sources[sender.Id]; ok {
+		ctx.Send(pid, &senderSeen{sender})
+		return
+	}
+	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.eng, a.m.in, sender)), a.eng.name("link", sender.Id))
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.sources[sender.Id] = pid
+}
+
+func (a *member) tried(ctx actor.Context, id string, err error) {
+	if errors.Is(err, messages.ErrGroupMode) && a.state == entering {
+		a.written(ctx, err)
+		return
+	}
+	delete(a.untried, id)
+	a.settle(ctx)
+}
+
+// failed hears of a child that was given up: a sender that has the group with
+// another mode.
+func (a *member) failed(ctx actor.Context, m *supervisor.Failed) {
+	a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+}
+
+func (a *member) terminated(ctx actor.Context, who *actor.PID) {
+	for id, pid := range a.sources {
+		if pid.Equal(who) {
+			delete(a.sources, id)
+			a.tried(ctx, id, nil)
+		}
+	}
+	if a.state == leaving && len(a.sources) == 0 {
+		a.finish(ctx)
+	}
+}
+
+// lingered sends back what nobody came to read: the links are made anew, and
+// their senders deliver it to others.
+func (a *member) lingered(ctx actor.Context, reads uint64) {
+	if a.m.in.idleSince(reads) {
+		for _, pid := range a.sources {
+			ctx.Send(pid, &relink{})
+		}
+	}
+}
+
+// drain ends the membership in order: with a reader, what has come is handled
+// first; without one there is nothing to wait for.
+func (a *member) drain(ctx actor.Context) {
+	a.drained = ctx.Sender()
+	if a.state != leaving {
+		a.state = memberMoves.To(ctx, a.state, leaving)
+	}
+	a.m.in.leave(inletLeaving, nil)
+	for _, pid := range a.sources {
+		if a.m.in.busy() {
+			ctx.Send(pid, &drainSource{})
+		} else {
+			ctx.Stop(pid)
+		}
+	}
+	if len(a.sources) == 0 {
+		a.finish(ctx)
+	}
+}
+
+func (a *member) finish(ctx actor.Context) {
+	if a.drained != nil {
+		ctx.Send(a.drained, &memberDrained{})
+		a.drained = nil
+	}
+}
+
+// consume begins the handlers of a Consume.
+func (a *member) consume(ctx actor.Context, c *consumption) {
+	c.running.Store(int64(a.m.in.cfg.Concurrency))
+	for range a.m.in.cfg.Concurrency {
+		name := a.eng.name("handler", "")
+		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), name); err != nil {
+			supervisor.Fail(ctx, err)
+		}
+	}
+}

@@ -1,0 +1,342 @@
+package actors
+
+// The sending data path of a destination. Actors own it and hear of changes of
+// state; records pass under one short lock from Send to the link that carries
+// them, and never through a mailbox. It outlives the incarnations of the
+// actors around it.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// outletPhase is where a destination stands with its callers.
+type outletPhase string
+
+const (
+	outletOpen     outletPhase = "open"
+	outletDraining outletPhase = "draining" // takes no more, delivers the rest
+	outletClosed   outletPhase = "closed"
+)
+
+// outlet is what Send feeds and links pull from.
+type outlet struct {
+	name string
+	cfg  DestinationConfig
+	emit func(messages.Event) // never blocks, so it may be called under mu
+
+	mu       sync.Mutex
+	phase    outletPhase
+	cause    error // why it closed
+	open     *chunk
+	pipes    []*backlog
+	room     chan struct{} // closed when a waiting Send should look again
+	waiting  int           // Sends that wait on room
+	moved    chan struct{} // closed when a waiting Flush should look again
+	flushing int
+	offers   []offer // scratch
+	ungiven  uint64  // accepted with no group at all (NoGroupDrop)
+}
+
+func newOutlet(cfg DestinationConfig, emit func(messages.Event)) *outlet {
+	return &outlet{name: cfg.Name, cfg: cfg, emit: emit, phase: outletOpen}
+}
+
+// send accepts m for every group, or for none. It waits for room until ctx
+// ends.
+func (o *outlet) send(ctx context.Context, m *messages.Message) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("send to %q: %w", o.name, context.Cause(ctx))
+	}
+	size := messages.RecordSize(m)
+	if size > o.cfg.MaxMessageSize+recordOverhead {
+		return fmt.Errorf("send to %q: %d bytes with key and headers, the limit is %d: %w",
+			o.name, size, o.cfg.MaxMessageSize, messages.ErrTooLarge)
+	}
+	o.mu.Lock()
+	full, err := o.admit(size)
+	if full == nil && err == nil {
+		o.accept(m, size)
+		o.mu.Unlock()
+		return nil
+	}
+	if err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	return o.await(ctx, m, size, full)
+}
+
+// obstacle names what holds a Send up.
+type obstacle struct {
+	group string
+	why   string
+}
+
+var (
+	noGroup   = &obstacle{why: "no group has joined"}
+	groupFull = "its queue is full"
+)
+
+// admit tells whether a message of size bytes can be accepted now, by
+// everybody. An obstacle is worth waiting for, an error is not.
+func (o *outlet) admit(size int) (*obstacle, error) {
+	if o.phase != outletOpen {
+		return nil, o.refused()
+	}
+	if len(o.pipes) == 0 && !o.cfg.DropWithoutGroup {
+		return noGroup, nil
+	}
+	for _, b := range o.pipes {
+		if b.room(size, o.cfg.Queue) {
+			continue
+		}
+		switch b.settings.Policy {
+		case QueueBlock:
+			return &obstacle{b.group, groupFull}, nil
+		case QueueError:
+			return nil, fmt.Errorf("send to %q: group %q has %d messages and %d bytes waiting: %w",
+				o.name, b.group, b.count, b.size, messages.ErrGroupFull)
+		}
+	}
+	return nil, nil
+}
+
+func (o *outlet) refused() error {
+	if o.cause != nil {
+		return fmt.Errorf("send to %q: %w: %w", o.name, messages.ErrClosed, o.cause)
+	}
+	return fmt.Errorf("send to %q: %w", o.name, messages.ErrClosed)
+}
+
+// accept encodes m once and queues it in every pipe.
+func (o *outlet) accept(m *messages.Message, size int) {
+	if len(o.pipes) == 0 {
+		o.ungiven++
+		o.emit(messages.MessagesDropped{Destination: o.name, Count: 1, Bytes: int64(size), Why: noGroup.why})
+		return
+	}
+	if o.open == nil || !o.open.fits(size) {
+		if o.open != nil {
+			o.open.release(1)
+		}
+		o.open = newChunk(size)
+	}
+	i := o.open.add(m)
+	for _, b := range o.pipes {
+		if !b.room(size, o.cfg.Queue) && !o.makeRoom(b, size) {
+			continue
+		}
+		b.append(o.open, i)
+		o.wake(b)
+	}
+}
+
+// makeRoom drops the oldest of a QueueDropOldest group. When links hold
+// everything, the new message is the one that goes.
+func (o *outlet) makeRoom(b *backlog, size int) bool {
+	n, bytes, ok := b.dropOldest(size, o.cfg.Queue)
+	if !ok {
+		n, bytes = n+1, bytes+size
+	}
+	b.counters.Dropped += uint64(n)
+	o.emit(messages.MessagesDropped{Destination: o.name, Group: b.group, Count: n, Bytes: int64(bytes), Why: groupFull})
+	o.progress()
+	return ok
+}
+
+// await holds a Send until its obstacle is gone. It is called with mu held and
+// releases it.
+func (o *outlet) await(ctx context.Context, m *messages.Message, size int, held *obstacle) error {
+	since := time.Now()
+	slow := time.NewTimer(time.Second)
+	defer slow.Stop()
+	for {
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		room := o.room
+		o.waiting++
+		o.mu.Unlock()
+		var err error
+		select {
+		case <-room:
+		case <-slow.C:
+			o.emit(messages.SendWaiting{Destination: o.name, Group: held.group, Since: since, Why: held.why})
+		case <-ctx.Done():
+			err = fmt.Errorf("send to %q: waited %s%s: %w", o.name,
+				time.Since(since).Round(time.Millisecond), held.describe(), context.Cause(ctx))
+		}
+		o.mu.Lock()
+		o.waiting--
+		if err != nil {
+			o.mu.Unlock()
+			return err
+		}
+		full, err := o.admit(size)
+		if full == nil || err != nil {
+			if err == nil {
+				o.accept(m, size)
+			}
+			o.mu.Unlock()
+			return err
+		}
+		held = full
+	}
+}
+
+func (h *obstacle) describe() string {
+	if h.group == "" {
+		return ", " + h.why
+	}
+	return fmt.Sprintf(" for group %q, %s", h.group, h.why)
+}
+
+// progress lets waiting Sends and Flushes look again. mu is held.
+func (o *outlet) progress() {
+	if o.waiting > 0 && o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	if o.flushing > 0 && o.moved != nil {
+		close(o.moved)
+		o.moved = nil
+	}
+	if o.open != nil && o.open.live == 1 {
+		// Nobody needs what is in it: an idle destination keeps no buffer.
+		o.open.release(1)
+		o.open = nil
+	}
+}
+
+// pipe answers the group's backlog, made when the group is new.
+func (o *outlet) pipe(group string, s groupSettings) *backlog {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.pipes {
+		if b.group == group {
+			return b
+		}
+	}
+	b := &backlog{group: group, settings: s}
+	o.pipes = append(o.pipes, b)
+	o.progress()
+	return b
+}
+
+// backlogs answers the groups' queues.
+func (o *outlet) backlogs() []*backlog {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.pipes)
+}
+
+// parkedCopies answers what is kept for inspection, group by group.
+func (o *outlet) parkedCopies() (out []Parked) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.pipes {
+		out = append(out, b.parked...)
+	}
+	return out
+}
+
+// remove forgets a group and answers what was queued for it.
+func (o *outlet) remove(b *backlog) (n, bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pipes = slices.DeleteFunc(o.pipes, func(x *backlog) bool { return x == b })
+	n, bytes = b.clear()
+	b.counters.Dropped += uint64(n)
+	b.lost += n
+	o.progress()
+	return n, bytes
+}
+
+// flush waits until everything accepted before the call is settled, in every
+// group it was accepted for.
+func (o *outlet) flush(ctx context.Context) error {
+	type goal struct {
+		b   *backlog
+		seq uint64
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var goals []goal
+	for _, b := range o.pipes {
+		goals = append(goals, goal{b, b.accepted})
+	}
+	for {
+		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.lost == 0 && g.b.done(g.seq) })
+		if len(goals) == 0 {
+			return nil
+		}
+		for _, g := range goals {
+			if g.b.lost > 0 {
+				return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: g.b.lost, Where: "group " + g.b.group})
+			}
+		}
+		if o.phase == outletClosed {
+			return fmt.Errorf("flush %q: %w", o.name, messages.ErrClosed)
+		}
+		if o.moved == nil {
+			o.moved = make(chan struct{})
+		}
+		moved := o.moved
+		o.flushing++
+		o.mu.Unlock()
+		var err error
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		o.mu.Lock()
+		o.flushing--
+		if err != nil {
+			return fmt.Errorf("flush %q: %d messages are not acked: %w", o.name, o.unsettled(), err)
+		}
+	}
+}
+
+func (o *outlet) unsettled() (n int) {
+	for _, b := range o.pipes {
+		n += b.count
+	}
+	return n
+}
+
+// pending is what was accepted and is not settled, over all groups.
+func (o *outlet) pending() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.unsettled()
+}
+
+// drain refuses new messages from now on.
+func (o *outlet) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase == outletOpen {
+		o.phase = outletDraining
+	}
+	o.progress()
+}
+
+// close ends the data path and answers what nobody acked.
+func (o *outlet) close(cause error) (abandoned int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase == outletClosed {
+		return 0
+	}
+	o.phase, o.cause = outletClosed, cause
+	abandoned = o.unsettled()
+	o.progress()
+	return abandoned
+}

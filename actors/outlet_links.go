@@ -1,0 +1,305 @@
+package actors
+
+// The links' side of the outlet: batches out, acks and nacks in.
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// batch is one frame's worth of records.
+type batch struct {
+	first   uint64 // link sequence of the first record
+	count   int
+	attempt int
+	again   bool
+	records []byte // stays as it is until the lane asks for the next batch
+}
+
+// attach gives a new link its place in the pipe.
+func (o *outlet) attach(b *backlog, l *lane) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b.lanes = append(b.lanes, l)
+}
+
+// next answers the lane's next batch, or false when its writer has to wait for
+// the bell. It ends the use of the batch before.
+func (o *outlet) next(b *backlog, l *lane) (batch, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unpin(l)
+	if l.phase == laneClosed {
+		return batch{}, false
+	}
+	l.phase = laneWaiting
+	offer, src := l.offer(), b.source()
+	if src == nil || !offer.can() {
+		return batch{}, false
+	}
+	others := 0
+	if len(b.lanes) > 1 {
+		best := b.lanes[o.freest(b, l)]
+		if best != l {
+			o.call(best)
+			return batch{}, false
+		}
+		for i, x := range o.offers {
+			if b.lanes[i] != l && x.can() && x.phase != laneWriting {
+				others++
+			}
+		}
+	}
+	s := src.take(share(*src.front(), b.queued(), others, offer))
+	out := batch{first: l.sent + 1, count: s.len(), attempt: s.attempt(), again: s.again, records: s.bytes()}
+	l.sent += uint64(s.len())
+	l.sentBytes += uint64(s.size())
+	l.phase, l.writing = laneWriting, s.c
+	s.c.live++
+	b.counters.Sent += uint64(s.len())
+	if b.settings.Mode == AtMostOnce {
+		b.settle(s)
+		o.progress()
+	} else {
+		l.out.launch(out.first, s)
+	}
+	if others > 0 {
+		o.wake(b)
+	}
+	return out, true
+}
+
+// unpin gives up the bytes of the batch whose write is over. mu is held.
+func (o *outlet) unpin(l *lane) {
+	if l.writing != nil {
+		l.writing.release(1)
+		l.writing = nil
+	}
+}
+
+// freest is the index of the lane that the next batch goes to, or -1.
+func (o *outlet) freest(b *backlog, asking *lane) int {
+	o.offers = o.offers[:0]
+	at := -1
+	for i, l := range b.lanes {
+		o.offers = append(o.offers, l.offer())
+		if l == asking {
+			at = i
+		}
+	}
+	return freest(o.offers, at)
+}
+
+// wake calls the lane that should carry what is queued, if it sleeps. mu is
+// held.
+func (o *outlet) wake(b *backlog) {
+	switch len(b.lanes) {
+	case 0:
+		return
+	case 1:
+		if l := b.lanes[0]; l.phase == laneWaiting && b.source() != nil && l.offer().can() {
+			o.call(l)
+		}
+		return
+	}
+	if b.source() == nil || !slices.ContainsFunc(b.lanes, func(l *lane) bool { return l.phase == laneWaiting }) {
+		return
+	}
+	if best := o.freest(b, nil); best >= 0 {
+		o.call(b.lanes[best])
+	}
+}
+
+func (o *outlet) call(l *lane) {
+	if l.phase == laneWaiting {
+		l.phase = laneRung
+		l.ring()
+	}
+}
+
+var errBadAck = errors.New("an ack of what was never sent")
+
+// ack settles what the member handled and takes its new credit. An error means
+// that the peer breaks the protocol.
+func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a.Cumulative > l.sent {
+		return fmt.Errorf("up to %d of %d: %w", a.Cumulative, l.sent, errBadAck)
+	}
+	landed := 0
+	settle := func(s span) {
+		landed += s.len()
+		b.settle(s)
+	}
+	l.out.land(0, a.Cumulative, settle)
+	for _, r := range a.Ranges {
+		if r.To > l.sent {
+			return fmt.Errorf("%d to %d of %d: %w", r.From, r.To, l.sent, errBadAck)
+		}
+		l.out.land(r.From, r.To, settle)
+	}
+	b.counters.Acked += uint64(landed)
+	l.cumulative = max(l.cumulative, a.Cumulative)
+	l.credit = max(l.credit, a.CreditMessages)
+	l.creditBytes = max(l.creditBytes, a.CreditBytes)
+	if landed > 0 {
+		o.progress()
+	}
+	o.wake(b)
+	return nil
+}
+
+// nackReturned as a nack's kind hands a message back untried; any other kind
+// is a failed handling.
+const nackReturned = 1
+
+// setback is what a nack led to.
+type setback struct {
+	known     bool // the sequence was out
+	exhausted bool // it used up its attempts
+	attempt   int
+	due       time.Time
+}
+
+// nack takes a message back that its member could not handle. A returned one
+// was not tried and goes out again at once.
+func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setback, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seq, reason := n.Seq, n.Reason
+	if seq == 0 || seq > l.sent {
+		return setback{}, fmt.Errorf("nack of %d of %d: %w", seq, l.sent, errBadAck)
+	}
+	var back setback
+	l.out.land(seq, seq, func(s span) {
+		back.known = true
+		s.again = true
+		b.counters.Redelivered++
+		if n.Kind == nackReturned {
+			b.again.insert(s)
+			return
+		}
+		s.nacks++
+		b.counters.Nacked++
+		back.attempt = int(s.nacks)
+		back.due = now.Add(o.cfg.Retry.delay(int(s.nacks)))
+		if limit := o.cfg.MaxAttempts; limit > 0 && int(s.nacks) >= limit {
+			back.exhausted = true
+			o.exhaust(b, s, reason, now)
+			return
+		}
+		b.postpone(s, back.due)
+	})
+	o.wake(b)
+	return back, nil
+}
+
+// exhaust puts a message aside that failed too often: to the dead-letter
+// handler where there is one, else to be looked at, and tried again at the
+// longest delay.
+func (o *outlet) exhaust(b *backlog, s span, reason string, now time.Time) {
+	own := s.detach()
+	s.c.release(s.len())
+	if o.cfg.DeadLetter != nil {
+		b.dying = append(b.dying, dying{own, reason})
+		return
+	}
+	b.park(own, reason)
+	b.delay(own, now.Add(o.cfg.Retry.Max))
+}
+
+// nextDying answers the oldest message that waits for the dead-letter handler.
+func (o *outlet) nextDying(b *backlog) (DeadLetter, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b.dying) == 0 {
+		return DeadLetter{}, false
+	}
+	d := b.dying[0]
+	return DeadLetter{
+		Message: d.message(), Destination: o.name, Group: b.group,
+		Attempts: int(d.nacks), Cause: d.reason,
+	}, true
+}
+
+// buried ends the oldest dying message: the handler took it, or failed and it
+// is tried again at the longest delay.
+func (o *outlet) buried(b *backlog, err error, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b.dying) == 0 {
+		return
+	}
+	d := b.dying[0]
+	b.dying = slices.Delete(b.dying, 0, 1)
+	if err != nil {
+		b.delay(d.span, now.Add(o.cfg.Retry.Max))
+		return
+	}
+	b.counters.DeadLettered++
+	b.settle(d.span)
+	o.progress()
+}
+
+// ripen queues what is due for another try and answers when to come again.
+func (o *outlet) ripen(b *backlog, now time.Time) (next time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, next := b.ripen(now)
+	for range n {
+		o.wake(b)
+	}
+	return next
+}
+
+// hold stops new batches on l and answers the last sequence it carried: its
+// member leaves.
+func (o *outlet) hold(b *backlog, l *lane) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.draining = true
+	o.wake(b)
+	return l.sent
+}
+
+// detach ends a link's place and queues again what it had out. Both of its
+// goroutines must be gone: no write may still be reading the bytes. died tells
+// whether what its member was handling counts a death.
+func (o *outlet) detach(b *backlog, l *lane, died bool) (requeued int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.phase == laneClosed {
+		return 0
+	}
+	o.unpin(l)
+	l.phase = laneClosed
+	b.lanes = slices.DeleteFunc(b.lanes, func(x *lane) bool { return x == l })
+	suspects := 0
+	if died {
+		suspects = l.concurrency
+	}
+	for _, f := range l.out.all() {
+		s := f.span
+		s.again = true
+		requeued += s.len()
+		if n := min(suspects, s.len()); n > 0 {
+			suspects -= n
+			head, tail := s.cut(n)
+			head.deaths++
+			b.again.insert(head)
+			if s = tail; s.len() == 0 {
+				continue
+			}
+		}
+		b.again.insert(s)
+	}
+	b.counters.Redelivered += uint64(requeued)
+	o.progress()
+	o.wake(b)
+	return requeued
+}

@@ -1,0 +1,273 @@
+package actors
+
+// One group of one destination.
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// pipe keeps the links to a group's members, and the group for KeepFor after
+// the last of them.
+//
+//	attended ──nobody──▶ deserted ──KeepFor──▶ closing ──▶ ended (and stopped)
+//	    ▲───────somebody────┘ ◀──────somebody─────┘
+type pipe struct {
+	eng   *Engine
+	out   *outlet
+	queue *backlog
+	from  string // our sender id
+
+	host    supervisor.Host
+	state   pipeState
+	links   map[string]*actor.PID   // by member
+	offered map[string]*socket.Conn // waiting for the member's old link to end
+	listed  groupListed
+	since   time.Time // when it was deserted
+	due     time.Time // when the next failed message is to be tried
+	burying bool      // a dead letter is with the user's handler
+}
+
+type pipeState string
+
+const attended, deserted, closing, ended pipeState = "attended", "deserted", "closing", "ended"
+
+var pipeMoves = supervisor.Moves[pipeState]{
+	"":       {attended, deserted},
+	attended: {deserted, ended},
+	deserted: {attended, closing, ended},
+	closing:  {attended, deserted, ended},
+}
+
+// What a destination tells its pipe.
+type (
+	// groupListed is what etcd shows of the group.
+	groupListed struct {
+		meta    bool
+		removed bool
+		members int
+	}
+	// linkOffered hands over an authenticated connection.
+	linkOffered struct{ conn *socket.Conn }
+)
+
+// What a pipe tells itself and its destination.
+type (
+	linkGone     struct{ member string }
+	keptLong     struct{ since time.Time }
+	groupDropped struct {
+		gone bool // nobody was there; the group's keys are gone
+		err  error
+	}
+	retryDue  struct{}
+	deadTaken struct{ err error }
+	pipeEnded struct{ group string }
+)
+
+func newPipe(eng *Engine, out *outlet, queue *backlog, from string) actor.Producer {
+	return func() actor.Actor {
+		return &pipe{
+			eng: eng, out: out, queue: queue, from: from,
+			links: make(map[string]*actor.PID), offered: make(map[string]*socket.Conn),
+		}
+	}
+}
+
+func (p *pipe) Receive(ctx actor.Context) {
+	msg, mine := p.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		p.started(ctx)
+	case *groupListed:
+		p.listed = *m
+		p.attend(ctx)
+	case *linkOffered:
+		p.offer(ctx, m.conn)
+	case *linkGone:
+		p.gone(ctx, m.member)
+	case keptLong:
+		p.keptLong(ctx, m)
+	case groupDropped:
+		p.dropped(ctx, m)
+	case *setbackSeen:
+		p.schedule(m.due)
+		p.bury()
+	case retryDue:
+		p.retry()
+	case deadTaken:
+		p.deadTaken(m)
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		p.host.End()
+		for _, conn := range p.offered {
+			conn.Close()
+		}
+	case *actor.Stopped:
+		if p.state == ended {
+			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.group})
+		}
+	}
+}
+
+// started takes up what an earlier incarnation left.
+func (p *pipe) started(ctx actor.Context) {
+	p.host.Begin(ctx)
+	p.attend(ctx)
+	p.retry()
+	p.bury()
+}
+
+// attend moves between attended and deserted as links and members come and go.
+func (p *pipe) attend(ctx actor.Context) {
+	if p.state == ended {
+		return
+	}
+	if p.listed.removed {
+		p.end(ctx)
+		return
+	}
+	want := deserted
+	if len(p.links) > 0 || p.listed.members > 0 {
+		want = attended
+	}
+	if want == p.state || want == deserted && p.state == closing {
+		return
+	}
+	p.state = pipeMoves.To(ctx, p.state, want)
+	if keep := p.queue.settings.KeepFor; want == deserted && keep != Forever {
+		p.since = time.Now()
+		p.host.After(keep, keptLong{p.since})
+	}
+}
+
+// end stops the pipe for good; its destination is told once the links are gone.
+func (p *pipe) end(ctx actor.Context) {
+	p.state = pipeMoves.To(ctx, p.state, ended)
+	ctx.Stop(ctx.Self())
+}
+
+// keptLong ends a group that nobody came back to. The keys go first, guarded
+// by "no members", so that a join at the same moment wins.
+func (p *pipe) keptLong(ctx actor.Context, m keptLong) {
+	if p.state != deserted || m.since != p.since {
+		return
+	}
+	p.state = pipeMoves.To(ctx, p.state, closing)
+	eng, dest, group := p.eng, p.out.name, p.queue.group
+	supervisor.Call(&p.host, "drop group", func(ctx context.Context) groupDropped {
+		gone, err := eng.dropGroup(ctx, dest, group)
+		return groupDropped{gone, err}
+	})
+}
+
+func (p *pipe) dropped(ctx actor.Context, m groupDropped) {
+	if p.state != closing {
+		return // somebody came in the meantime
+	}
+	if m.err != nil || !m.gone {
+		p.state = pipeMoves.To(ctx, p.state, deserted)
+		p.host.After(time.Second, keptLong{p.since})
+		return
+	}
+	p.end(ctx)
+}
+
+// offer takes a member's connection in. A second one of the same member means
+// that it dialled again: the old link is closed and requeued first.
+func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
+	hello := conn.Hello()
+	if p.state == ended {
+		conn.Refuse(pb.Code_REMOVED, "the group was removed")
+		return
+	}
+	theirs, err := settingsOf(hello.Mode, hello.Policy, hello.KeepFor.Milliseconds())
+	if err == nil && !theirs.agrees(p.queue.settings) {
+		err = fmt.Errorf("%s/%s, not %s/%s", p.queue.settings.Mode, p.queue.settings.Policy, theirs.Mode, theirs.Policy)
+	}
+	if err != nil {
+		conn.Refuse(pb.Code_MODE_MISMATCH, "the group is "+err.Error())
+		return
+	}
+	if old, ok := p.links[hello.Member]; ok {
+		if earlier, ok := p.offered[hello.Member]; ok {
+			earlier.Refuse(pb.Code_REPLACED, errReplaced.Error())
+		}
+		p.offered[hello.Member] = conn
+		ctx.Stop(old)
+		return
+	}
+	name := p.eng.name("link", hello.Member)
+	pid, err := ctx.SpawnNamed(supervisor.Props(newLink(p.out, p.queue, conn, p.from)), name)
+	if err != nil {
+		conn.Refuse(pb.Code_SHUTTING_DOWN, err.Error())
+		return
+	}
+	p.links[hello.Member] = pid
+	p.attend(ctx)
+}
+
+func (p *pipe) gone(ctx actor.Context, member string) {
+	delete(p.links, member)
+	if conn, ok := p.offered[member]; ok {
+		delete(p.offered, member)
+		p.offer(ctx, conn)
+	}
+	p.attend(ctx)
+}
+
+// schedule makes sure that a try is made at due.
+func (p *pipe) schedule(due time.Time) {
+	if due.IsZero() || !p.due.IsZero() && !due.Before(p.due) {
+		return
+	}
+	p.due = due
+	p.host.After(max(0, time.Until(due)), retryDue{})
+}
+
+func (p *pipe) retry() {
+	p.due = time.Time{}
+	p.schedule(p.out.ripen(p.queue, time.Now()))
+}
+
+// bury gives the oldest exhausted message to the user's dead-letter handler,
+// one at a time.
+func (p *pipe) bury() {
+	if p.burying {
+		return
+	}
+	letter, ok := p.out.nextDying(p.queue)
+	if !ok {
+		return
+	}
+	p.burying = true
+	handler := p.out.cfg.DeadLetter
+	supervisor.Call(&p.host, "dead letter", func(ctx context.Context) deadTaken {
+		return deadTaken{handler(ctx, letter)}
+	})
+}
+
+func (p *pipe) deadTaken(m deadTaken) {
+	p.burying = false
+	p.out.buried(p.queue, m.err, time.Now())
+	p.retry()
+	p.bury()
+}
+
+// crash makes an actor of ours fail, as a bug would: for tests of recovery.
+type crash struct{ err error }
+
+func errUnexpected(k socket.Kind) error {
+	return fmt.Errorf("unexpected %s frame: %w", k, messages.ErrCorrupt)
+}

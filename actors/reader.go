@@ -1,0 +1,267 @@
+package actors
+
+// How a member's deliveries reach the user: a loop that acks as it goes, or
+// workers around a handler.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// messages yields deliveries until the member leaves or ctx ends. Taking the
+// next one acks the one before, unless manual.
+func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
+	return func(yield func(messages.Delivery, error) bool) {
+		if err := in.begin(); err != nil {
+			yield(messages.Delivery{}, err)
+			return
+		}
+		c := cursor{in: in, manual: manual || in.cfg.Mode == AtMostOnce}
+		defer c.end()
+		for {
+			d, err := c.next(ctx)
+			if err != nil || d == nil {
+				if err != nil {
+					yield(messages.Delivery{}, err)
+				}
+				return
+			}
+			if !yield(*d, nil) {
+				return
+			}
+			c.finish()
+		}
+	}
+}
+
+// cursor is a loop's place in the stream.
+type cursor struct {
+	in     *inlet
+	manual bool
+	load   *load
+	at     messages.Delivery
+	out    bool // at was yielded and the loop has not come back for more
+}
+
+func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
+	for {
+		if c.load == nil {
+			load, err := c.in.take(ctx)
+			if load == nil {
+				return nil, err
+			}
+			c.load = load
+			c.at.Destination, c.at.Group = c.in.cfg.Destination, c.in.cfg.Group
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		ok, err := c.load.next(&c.at)
+		switch {
+		case err != nil:
+			c.load.from.fail(failure{seq: c.load.seq, reason: err.Error()})
+			c.load = nil
+		case !ok:
+			c.load = nil
+		case !c.load.from.hand(c.at.Seq):
+			c.load = nil // the link died: the sender delivers the rest again
+		default:
+			c.out = true
+			return &c.at, nil
+		}
+	}
+}
+
+// finish acks what was yielded last; a Nack or Ack before decides.
+func (c *cursor) finish() {
+	c.out = false
+	if c.manual {
+		return
+	}
+	c.load.from.Ack(c.at.Seq)
+}
+
+// end hands back what a broken loop left unfinished.
+func (c *cursor) end() {
+	if c.out && !c.manual {
+		c.load.from.giveBack(c.at.Seq)
+	}
+	c.in.putBack(c.load)
+	c.in.end()
+}
+
+// Handler handles one message. A nil error acks it; an error or a panic nacks
+// it, to be tried again. ctx ends when the message has been given to another
+// member (AckWait) or consuming ends.
+type Handler func(ctx context.Context, d messages.Delivery) error
+
+// errGoexit: a handler called runtime.Goexit, as t.FailNow does.
+var errGoexit = errors.New("the handler ended its goroutine")
+
+// errAckWait is the cause of a handler's cancelled context.
+var errAckWait = errors.New("not settled within AckWait: the message was given to another member")
+
+// consumption is one run of Consume: workers that share one place in the stream.
+type consumption struct {
+	ctx     context.Context
+	in      *inlet
+	handler Handler
+	running atomic.Int64  // handlers that have not stopped
+	over    chan struct{} // closed by the last of them
+	once    sync.Once
+
+	mu   sync.Mutex
+	load *load
+
+	workersMu sync.Mutex
+	workers   map[*worker]struct{}
+}
+
+// worker is one handler's goroutine.
+type worker struct {
+	ctx    context.Context // the handler's; one for many messages
+	cancel context.CancelCauseFunc
+	from   *intake // of the message in hand, or nil
+	seq    uint64
+}
+
+func (w *worker) renew(ctx context.Context) {
+	if w.cancel != nil {
+		w.cancel(nil)
+	}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+}
+
+func newConsumption(ctx context.Context, in *inlet, handler Handler) *consumption {
+	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), workers: make(map[*worker]struct{})}
+}
+
+// ended is told by each handler's actor when the stream is over.
+func (c *consumption) ended() {
+	if c.running.Add(-1) == 0 {
+		c.finish()
+	}
+}
+
+// finish lets Consume return.
+func (c *consumption) finish() { c.once.Do(func() { close(c.over) }) }
+
+// next takes the next delivery for one worker.
+func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if c.load == nil {
+			// Waiting under the lock is meant: who is first in line gets the next.
+			load, err := c.in.take(ctx)
+			if load == nil {
+				return false, err
+			}
+			c.load = load
+		}
+		ok, err := c.load.next(d)
+		switch {
+		case err != nil:
+			c.load.from.fail(failure{seq: c.load.seq, reason: err.Error()})
+			c.load = nil
+		case !ok:
+			c.load = nil
+		case !c.load.from.hand(d.Seq):
+			c.load = nil
+		default:
+			d.Destination, d.Group = c.in.cfg.Destination, c.in.cfg.Group
+			return true, nil
+		}
+	}
+}
+
+// work handles deliveries one after the other until the stream or ctx ends.
+func (c *consumption) work(ctx context.Context) error {
+	w := &worker{}
+	w.renew(ctx)
+	c.workersMu.Lock()
+	c.workers[w] = struct{}{}
+	c.workersMu.Unlock()
+	defer func() {
+		c.workersMu.Lock()
+		delete(c.workers, w)
+		c.workersMu.Unlock()
+		w.cancel(nil)
+	}()
+	var d messages.Delivery
+	for {
+		if w.ctx.Err() != nil && ctx.Err() == nil { // AckWait cancelled it
+			w.renew(ctx)
+		}
+		ok, err := c.next(ctx, &d)
+		if !ok {
+			return err
+		}
+		k := d.Settler.(*intake)
+		c.workersMu.Lock()
+		w.from, w.seq = k, d.Seq
+		c.workersMu.Unlock()
+		err = c.call(w.ctx, d)
+		c.workersMu.Lock()
+		w.from = nil
+		c.workersMu.Unlock()
+		switch {
+		case err == nil:
+			k.Ack(d.Seq)
+		case ctx.Err() != nil:
+			k.giveBack(d.Seq)
+		default:
+			k.Nack(d.Seq, err)
+		}
+	}
+}
+
+// call runs the handler; a panic is a failed handling like any other.
+func (c *consumption) call(ctx context.Context, d messages.Delivery) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		p := recover()
+		if p == nil {
+			err = errGoexit
+			d.Nack(err)
+			return
+		}
+		err = fmt.Errorf("the handler panicked: %v", p)
+		c.in.emit(messages.HandlerPanicked{
+			Destination: c.in.cfg.Destination, Group: c.in.cfg.Group,
+			Value: fmt.Sprint(p), Stack: string(debug.Stack()),
+		})
+	}()
+	err = c.handler(ctx, d)
+	returned = true
+	return err
+}
+
+// expire cancels the handler that has had seq for too long.
+func (c *consumption) expire(k *intake, seq uint64) {
+	c.workersMu.Lock()
+	defer c.workersMu.Unlock()
+	for w := range c.workers {
+		if w.from == k && w.seq == seq {
+			w.cancel(errAckWait)
+		}
+	}
+}
+
+// end hands back what no worker took.
+func (c *consumption) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.putBack(c.load)
+	c.load = nil
+}

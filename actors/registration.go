@@ -1,0 +1,152 @@
+package actors
+
+// The engine's keys in etcd: who sends, who is a member, which groups there are.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// writeSender puts a sender's keys into etcd and keeps them there. A sole
+// sender's mark keeps others out for as long as its session lives; whoever is
+// there already keeps a sole sender out.
+func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
+	if d.written.Load() {
+		return nil
+	}
+	name := d.out.name
+	sender := discovery.Entry{
+		Key: e.space.Sender(name, d.id), Leased: true,
+		Value: marshal(&pb.Sender{
+			Id: d.id, Urls: []string{d.url}, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: time.Now().UnixMilli(),
+		}),
+		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)},
+	}
+	secret := discovery.Entry{
+		Key: e.space.Secret(name, d.id), Leased: true,
+		Value: marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
+	}
+	entries := []discovery.Entry{sender, secret}
+	if d.out.cfg.SoleSender {
+		entries[0].Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Senders(name)), "=", 0).WithPrefix()}
+		entries = append(entries, discovery.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
+	}
+	err := e.keeper.PutAll(ctx, entries)
+	var taken *discovery.TakenError
+	if errors.Is(err, discovery.ErrGuard) || errors.As(err, &taken) && taken.Key == e.space.Sole(name) {
+		return messages.ErrDestinationTaken
+	}
+	return err
+}
+
+// removeSender takes a sender's keys away; the last one takes the destination
+// and its groups along. Members that live put theirs back and wait.
+func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
+	name := d.out.name
+	if err := e.keeper.Remove(ctx, e.space.Sender(name, d.id), e.space.Secret(name, d.id), e.space.Sole(name)); err != nil {
+		return err
+	}
+	nobody := clientv3.Compare(clientv3.CreateRevision(e.space.Senders(name)), "=", 0).WithPrefix()
+	_, err := e.etcd.Control.Txn(ctx).If(nobody).Then(
+		clientv3.OpDelete(e.space.Groups(name), clientv3.WithPrefix()),
+	).Commit()
+	return discovery.Classify("remove the destination", err)
+}
+
+// writeMember agrees on the group's settings and keeps the member's key.
+func (e *Engine) writeMember(ctx context.Context, m *Member) error {
+	if m.written.Load() {
+		return nil
+	}
+	cfg := m.in.cfg
+	key, mine := e.space.GroupMeta(cfg.Destination, cfg.Group), marshal(cfg.group().meta())
+	got, created, err := e.createOrGet(ctx, key, mine)
+	if err != nil {
+		return err
+	}
+	if !created {
+		meta := &pb.GroupMeta{}
+		if err := proto.Unmarshal(got, meta); err != nil {
+			return fmt.Errorf("%s: %w: %w", key, messages.ErrCorrupt, err)
+		}
+		have, err := settingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
+		if err != nil {
+			return err
+		}
+		if !have.agrees(cfg.group()) {
+			return fmt.Errorf("it is %s with queue policy %s, not %s with %s: %w",
+				have.Mode, have.Policy, cfg.Mode, cfg.Policy, messages.ErrGroupMode)
+		}
+	}
+	member := &pb.Member{
+		Id: cfg.ID, Incarnation: m.incarnation, Host: e.host,
+		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
+	}
+	return e.keeper.PutAll(ctx, []discovery.Entry{
+		{Key: key, Value: got},
+		{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true},
+	})
+}
+
+// removeMember takes the member's key away; the group stays.
+func (e *Engine) removeMember(ctx context.Context, m *Member) error {
+	cfg := m.in.cfg
+	if e.stats.members(cfg.Destination, cfg.Group) == 1 {
+		e.keeper.Forget(e.space.GroupMeta(cfg.Destination, cfg.Group))
+	}
+	return e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID))
+}
+
+// dropGroup removes a group that nobody is in, and tells whether that was so.
+func (e *Engine) dropGroup(ctx context.Context, dest, group string) (gone bool, err error) {
+	nobody := clientv3.Compare(clientv3.CreateRevision(e.space.Members(dest, group)), "=", 0).WithPrefix()
+	resp, err := e.etcd.Control.Txn(ctx).If(nobody).Then(clientv3.OpDelete(e.space.GroupMeta(dest, group))).Commit()
+	if err != nil {
+		return false, discovery.Classify("remove the group", err)
+	}
+	return resp.Succeeded, nil
+}
+
+// secret reads a sender's token.
+func (e *Engine) secret(ctx context.Context, dest, id string) ([]byte, error) {
+	resp, err := e.etcd.Control.Get(ctx, e.space.Secret(dest, id))
+	if err != nil {
+		return nil, discovery.Classify("read the sender's secret", err)
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, fmt.Errorf("sender %q has no secret in etcd (any more): %w", id, messages.ErrUnavailable)
+	}
+	return resp.Kvs[0].Value, nil
+}
+
+// createOrGet writes key if it is absent, and answers what it holds.
+func (e *Engine) createOrGet(ctx context.Context, key string, value []byte) (got []byte, created bool, err error) {
+	resp, err := e.etcd.Control.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+		Then(clientv3.OpPut(key, string(value))).
+		Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		return nil, false, discovery.Classify("write "+key, err)
+	}
+	if resp.Succeeded {
+		return value, true, nil
+	}
+	return resp.Responses[0].GetResponseRange().Kvs[0].Value, false, nil
+}
+
+func marshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic(err) // every string in it was validated
+	}
+	return b
+}

@@ -1,0 +1,116 @@
+package actors
+
+// The engine's one lease and the keys under it.
+
+import (
+	"context"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// session keeps the lease alive and the registry's keys in place. A lost
+// session is a fact, not a failure: the registry gets the new lease and puts
+// everything back, while links and members go on.
+//
+//	opening ──Alive──▶ alive ──Doubt──▶ doubted ──Alive──▶ alive
+//	                     └─────Lost──▶ lost ◀──Lost─┘ ──Alive──▶ alive
+type session struct {
+	eng   *Engine
+	host  supervisor.Host
+	state sessionState
+	lease int64
+}
+
+type sessionState string
+
+const (
+	sessionOpening sessionState = "opening"
+	sessionHeld    sessionState = "alive"
+	sessionDoubted sessionState = "doubted"
+	sessionLost    sessionState = "lost"
+)
+
+var sessionMoves = supervisor.Moves[sessionState]{
+	"":             {sessionOpening},
+	sessionOpening: {sessionHeld, sessionDoubted},
+	sessionHeld:    {sessionHeld, sessionDoubted, sessionLost},
+	sessionDoubted: {sessionHeld, sessionDoubted, sessionLost},
+	sessionLost:    {sessionHeld, sessionDoubted},
+}
+
+// sessionAlive tells the engine that there is a lease.
+type sessionAlive struct{}
+
+func newSession(e *Engine) actor.Producer {
+	return func() actor.Actor { return &session{eng: e} }
+}
+
+func (s *session) Receive(ctx actor.Context) {
+	msg, mine := s.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		s.started(ctx)
+	case discovery.Alive:
+		s.alive(ctx, m)
+	case discovery.Doubt:
+		s.state = sessionMoves.To(ctx, s.state, sessionDoubted)
+		s.eng.hub.emit(messages.SessionDoubted{Lease: s.lease})
+	case discovery.Lost:
+		s.state = sessionMoves.To(ctx, s.state, sessionLost)
+		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
+	case discovery.RegistryEvent:
+		s.kept(ctx, m)
+	case *supervisor.Ended:
+		if m.Err != nil {
+			supervisor.Fail(ctx, m.Err)
+		}
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		s.host.End()
+	}
+}
+
+func (s *session) started(ctx actor.Context) {
+	s.host.Begin(ctx)
+	s.state = sessionMoves.To(ctx, s.state, sessionOpening)
+	eng, tell := s.eng, s.host.Teller()
+	s.host.Run("lease", func(ctx context.Context) error {
+		return eng.session.Run(ctx, func(e discovery.SessionEvent) { tell(e) })
+	})
+	s.host.Run("registry", func(ctx context.Context) error {
+		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
+	})
+}
+
+func (s *session) alive(ctx actor.Context, m discovery.Alive) {
+	previous := s.lease
+	s.lease = int64(m.Lease)
+	if m.New {
+		s.eng.keeper.SetLease(m.Lease)
+	}
+	if previous != 0 && (m.New || s.state != sessionHeld) {
+		s.eng.hub.emit(messages.SessionRenewed{Lease: s.lease, Previous: previous})
+	}
+	s.state = sessionMoves.To(ctx, s.state, sessionHeld)
+	ctx.Send(ctx.Parent(), &sessionAlive{})
+}
+
+func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
+	switch m := e.(type) {
+	case discovery.PutBack:
+		s.eng.hub.emit(messages.RegistrationPutBack{Key: m.Key, Why: m.Why.String()})
+	case discovery.Conflict:
+		ctx.Send(ctx.Parent(), &keyTaken{key: m.Key})
+	}
+}
+
+// keyTaken tells the engine that somebody else holds a key of ours.
+type keyTaken struct{ key string }

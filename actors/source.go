@@ -1,0 +1,402 @@
+package actors
+
+// A member's link to one sender.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// source dials a sender and takes what it sends, until the sender is gone from
+// etcd and its connection has ended.
+//
+//	dialling ──welcomed──▶ linked ──drain──▶ draining ──settled──▶ (stopped)
+//	    │                    │ ▲
+//	    │          sender gone │ sender back
+//	    │                    ▼ │
+//	    └──sender gone──▶ orphaned ──connection ends──▶ (stopped)
+//
+// Any other end of the connection is a failure: the member restarts the source
+// with a growing delay, and it dials again.
+type source struct {
+	eng    *Engine
+	in     *inlet
+	sender *pb.Sender
+
+	host    supervisor.Host
+	state   sourceState
+	slot    *connSlot
+	intake  *intake
+	cause   error
+	settled bool // the member has heard of the first dial's outcome
+}
+
+type sourceState string
+
+const (
+	dialling       sourceState = "dialling"
+	linked         sourceState = "linked"
+	orphaned       sourceState = "orphaned"
+	sourceDraining sourceState = "draining"
+)
+
+var sourceMoves = supervisor.Moves[sourceState]{
+	"":             {dialling},
+	dialling:       {linked, orphaned, sourceDraining},
+	linked:         {orphaned, sourceDraining},
+	orphaned:       {linked, sourceDraining},
+	sourceDraining: {},
+}
+
+// What a member tells its sources.
+type (
+	senderSeen  struct{ sender *pb.Sender }
+	senderGone  struct{}
+	drainSource struct{}
+	relink      struct{}
+)
+
+// What a source tells itself and its member.
+type (
+	sourceLinked struct {
+		conn   *socket.Conn
+		intake *intake
+	}
+	sourceTried struct {
+		id  string
+		err error
+	}
+	sourceDrained struct{}
+	sweep         struct{}
+)
+
+func newSource(e *Engine, in *inlet, sender *pb.Sender) actor.Producer {
+	return func() actor.Actor { return &source{eng: e, in: in, sender: sender} }
+}
+
+func (s *source) Receive(ctx actor.Context) {
+	msg, mine := s.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		s.started(ctx)
+	case sourceLinked:
+		s.linked(ctx, m)
+	case *senderSeen:
+		s.seen(ctx, m.sender)
+	case *senderGone:
+		s.gone(ctx)
+	case *drainSource:
+		s.drain(ctx)
+	case *relink:
+		s.relink(ctx)
+	case sourceDrained:
+		ctx.Stop(ctx.Self())
+	case sweep:
+		s.sweep()
+	case *supervisor.Ended:
+		s.ended(ctx, m.Err)
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		s.stopping(ctx)
+	}
+}
+
+func (s *source) started(ctx actor.Context) {
+	s.host.Begin(ctx)
+	s.state = sourceMoves.To(ctx, s.state, dialling)
+	s.slot = &connSlot{}
+	slot, tell := s.slot, s.host.Teller()
+	s.host.Run("link", func(ctx context.Context) error { return s.run(ctx, slot, tell) })
+}
+
+// run dials and reads until the connection ends. It runs hosted.
+func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
+	conn, err := s.eng.dial(ctx, s.in.cfg, s.sender)
+	if err != nil {
+		return err
+	}
+	if !slot.put(conn) {
+		return nil
+	}
+	intake := s.in.open(s.sender.Id)
+	defer s.in.shut(intake)
+	tell(sourceLinked{conn, intake})
+	var f socket.Frame
+	for {
+		if err := conn.Recv(&f); err != nil {
+			return err
+		}
+		switch f.Kind {
+		case socket.KindData:
+			d := &f.Data
+			if err := intake.arrive(d.First, d.Count, d.Records, d.Attempts, d.Redelivered); err != nil {
+				conn.SendBye(pb.Code_PROTOCOL_ERROR, err.Error())
+				return err
+			}
+		case socket.KindDrain:
+			intake.drainUpTo(f.Drain.Last)
+		case socket.KindBye:
+			return fmt.Errorf("the sender said: %s", f.Bye.Reason)
+		default:
+			return errUnexpected(f.Kind)
+		}
+	}
+}
+
+func (s *source) linked(ctx actor.Context, m sourceLinked) {
+	s.intake = m.intake
+	s.eng.hub.emit(messages.SenderLinked{
+		Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(),
+	})
+	tell := s.host.Teller()
+	s.host.Run("report", func(ctx context.Context) error { return reportTo(ctx, m.conn, m.intake, tell) })
+	if wait := s.in.cfg.AckWait; wait > 0 {
+		s.host.Every(min(time.Second, wait/4), sweep{})
+	}
+	switch s.state {
+	case dialling:
+		s.state = sourceMoves.To(ctx, s.state, linked)
+	case sourceDraining:
+		m.conn.SendDrain(socket.Drain{})
+	}
+	s.tried(ctx, nil)
+}
+
+// tried tells the member what became of the first dial, for whoever joins.
+func (s *source) tried(ctx actor.Context, err error) {
+	if !s.settled {
+		s.settled = true
+		ctx.Send(ctx.Parent(), &sourceTried{s.sender.Id, err})
+	}
+}
+
+func (s *source) seen(ctx actor.Context, sender *pb.Sender) {
+	if s.state == orphaned {
+		s.state = sourceMoves.To(ctx, s.state, linked)
+	}
+}
+
+// gone: the sender's key vanished. That stops dialling, never a live link.
+func (s *source) gone(ctx actor.Context) {
+	switch s.state {
+	case dialling:
+		ctx.Stop(ctx.Self())
+	case linked:
+		s.state = sourceMoves.To(ctx, s.state, orphaned)
+	}
+}
+
+// drain asks the sender to send no more; what has come is still handled.
+func (s *source) drain(ctx actor.Context) {
+	switch s.state {
+	case dialling:
+		ctx.Stop(ctx.Self())
+	case linked, orphaned:
+		s.state = sourceMoves.To(ctx, s.state, sourceDraining)
+		if conn := s.slot.get(); conn != nil {
+			if err := conn.SendDrain(socket.Drain{}); err != nil {
+				ctx.Stop(ctx.Self())
+			}
+		}
+	}
+}
+
+// relink gives what nobody reads back to the sender, by dialling anew.
+func (s *source) relink(ctx actor.Context) {
+	if s.intake != nil && s.intake.holds() && (s.state == linked || s.state == orphaned) {
+		s.cause = errUnread
+		supervisor.Fail(ctx, errUnread)
+	}
+}
+
+var errUnread = errors.New("nobody reads what came")
+
+func (s *source) sweep() {
+	if s.intake == nil {
+		return
+	}
+	for _, seq := range s.intake.overdue(time.Now()) {
+		if s.intake.expire(seq) {
+			s.eng.hub.emit(messages.AckWaitExpired{
+				Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+				Seq: seq, Wait: s.in.cfg.AckWait,
+			})
+			s.in.expire(s.intake, seq)
+		}
+	}
+}
+
+func (s *source) ended(ctx actor.Context, err error) {
+	if s.cause == nil {
+		s.cause = err
+	}
+	s.tried(ctx, err)
+	var refused *socket.RefusedError
+	switch {
+	case s.state == orphaned, s.state == sourceDraining, err == nil:
+		ctx.Stop(ctx.Self())
+	case errors.As(err, &refused) && refused.Code == pb.Code_MODE_MISMATCH:
+		supervisor.Fail(ctx, fmt.Errorf("%s: %w", refused.Reason, messages.ErrGroupMode))
+	default:
+		supervisor.Fail(ctx, err)
+	}
+}
+
+func (s *source) stopping(ctx actor.Context) {
+	if s.slot == nil {
+		return
+	}
+	conn := s.slot.get()
+	discarded := 0
+	if s.intake != nil {
+		if s.cause == nil || errors.Is(s.cause, errUnread) {
+			conn.SendBye(pb.Code_DRAINED, "the member leaves")
+		}
+		discarded = s.in.shut(s.intake)
+	}
+	s.slot.close()
+	s.host.End()
+	if s.intake != nil {
+		s.eng.hub.emit(messages.SenderUnlinked{
+			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: s.cause, Discarded: discarded,
+		})
+	}
+}
+
+// reportTo tells the sender what is settled, as it comes. It runs hosted.
+func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any)) error {
+	var r report
+	var ack socket.Ack
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		ok, wait := k.report(&r, time.Now())
+		if !ok {
+			var due <-chan time.Time
+			if wait > 0 {
+				timer.Reset(wait)
+				due = timer.C
+			}
+			select {
+			case <-k.bell:
+			case <-due:
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		for _, f := range r.failures {
+			if err := conn.SendNack(f.nack()); err != nil {
+				return err
+			}
+		}
+		r.ack(&ack)
+		if err := conn.SendAck(&ack); err != nil {
+			return err
+		}
+		if k.drained() {
+			tell(sourceDrained{})
+		}
+	}
+}
+
+// nack is how a failure goes over the wire.
+func (f failure) nack() socket.Nack {
+	n := socket.Nack{Seq: f.seq, Reason: f.reason}
+	if f.returned {
+		n.Kind = nackReturned
+	}
+	return n
+}
+
+func (r *report) ack(a *socket.Ack) {
+	a.Cumulative, a.CreditMessages, a.CreditBytes = r.cumulative, r.credit, r.creditBytes
+	a.Ranges = a.Ranges[:0]
+	for _, x := range r.ranges {
+		a.Ranges = append(a.Ranges, socket.Range{From: x.from, To: x.to})
+	}
+}
+
+// connSlot holds an incarnation's connection, so that stopping closes it even
+// when it came at the last moment.
+type connSlot struct {
+	mu     sync.Mutex
+	conn   *socket.Conn
+	closed bool
+}
+
+// put takes conn in, or closes it when the slot was closed.
+func (s *connSlot) put(conn *socket.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return false
+	}
+	s.conn = conn
+	return true
+}
+
+func (s *connSlot) get() *socket.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}
+
+func (s *connSlot) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+// dial links a member to a sender: the first of its URLs that welcomes it.
+func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender) (*socket.Conn, error) {
+	value, err := e.secret(ctx, cfg.Destination, sender.Id)
+	if err != nil {
+		return nil, err
+	}
+	secret := &pb.Secret{}
+	if err := proto.Unmarshal(value, secret); err != nil {
+		return nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
+	}
+	g := cfg.group()
+	errs := []error{}
+	for _, url := range sender.Urls {
+		conn, err := socket.Dial(ctx, socket.DialConfig{
+			URL: url, Token: secret.Token, MaxFrame: largestFrame,
+			Hello: socket.Hello{
+				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
+				Mode: modes[g.Mode], Policy: policies[g.Policy], KeepFor: g.KeepFor,
+				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency),
+			},
+		})
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, fmt.Errorf("sender %q lists no URL: %w", sender.Id, messages.ErrCorrupt)
+	}
+	return nil, errors.Join(errs...)
+}

@@ -1,0 +1,132 @@
+package actors
+
+// What an engine has done so far, for metrics and the command line.
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// Stats is a snapshot of an engine's counters.
+type Stats struct {
+	Pipes   []PipeStats
+	Members []MemberStats
+	Events  map[string]uint64 // how often each event happened, by name
+}
+
+// PipeStats is what one destination did for one group.
+type PipeStats struct {
+	Destination, Group string
+	PipeCounters
+	Pending      int // accepted and not acked
+	PendingBytes int
+	Links        int
+}
+
+// MemberStats is what one member did.
+type MemberStats struct {
+	Destination, Group, Member string
+	Delivered                  uint64 // handed out
+	Waiting                    int    // came and not handed out
+	Links                      int
+}
+
+// statsBook knows the live data paths.
+type statsBook struct {
+	mu      sync.Mutex
+	outlets map[string]*outlet
+	inlets  map[*inlet]struct{}
+}
+
+func (b *statsBook) addOutlet(o *outlet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.outlets[o.name] = o
+}
+
+func (b *statsBook) removeOutlet(o *outlet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.outlets[o.name] == o {
+		delete(b.outlets, o.name)
+	}
+}
+
+func (b *statsBook) addInlet(in *inlet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inlets[in] = struct{}{}
+}
+
+func (b *statsBook) removeInlet(in *inlet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.inlets, in)
+}
+
+// members counts this engine's members of a group.
+func (b *statsBook) members(dest, group string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for in := range b.inlets {
+		if in.cfg.Destination == dest && in.cfg.Group == group {
+			n++
+		}
+	}
+	return n
+}
+
+// Stats answers a snapshot. It takes each data path's lock for a moment.
+func (e *Engine) Stats() Stats {
+	e.stats.mu.Lock()
+	defer e.stats.mu.Unlock()
+	s := Stats{Events: e.hub.count()}
+	for _, o := range e.stats.outlets {
+		s.Pipes = append(s.Pipes, o.stats()...)
+	}
+	for in := range e.stats.inlets {
+		s.Members = append(s.Members, in.stats())
+	}
+	slices.SortFunc(s.Pipes, func(a, b PipeStats) int {
+		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group))
+	})
+	slices.SortFunc(s.Members, func(a, b MemberStats) int {
+		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Member, b.Member))
+	})
+	return s
+}
+
+func (o *outlet) stats() (out []PipeStats) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.pipes {
+		out = append(out, PipeStats{
+			Destination: o.name, Group: b.group, PipeCounters: b.counters,
+			Pending: b.count, PendingBytes: b.size, Links: len(b.lanes),
+		})
+	}
+	return out
+}
+
+// Stats is the sender's side of this destination, a row for each group.
+func (d *Destination) Stats() []PipeStats { return d.out.stats() }
+
+// Stats is this member's side.
+func (m *Member) Stats() MemberStats { return m.in.stats() }
+
+func (in *inlet) stats() MemberStats {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	s := MemberStats{
+		Destination: in.cfg.Destination, Group: in.cfg.Group, Member: in.cfg.ID,
+		Delivered: in.gone, Links: len(in.intakes),
+	}
+	for _, k := range in.intakes {
+		k.mu.Lock()
+		s.Delivered += k.handed
+		s.Waiting += int(k.received - k.handed)
+		k.mu.Unlock()
+	}
+	return s
+}

@@ -1,0 +1,179 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/status"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Clients of etcd that do what they are told once, and that know why they
+// could not.
+
+// Clients are the connections to etcd of one runtime.
+type Clients struct {
+	// Control carries leases, registrations and lists.
+	Control *clientv3.Client
+	// Watch carries watches, so that a flood of events does not delay a
+	// renewal of the lease.
+	Watch *clientv3.Client
+}
+
+// Dial makes the clients of one runtime from one configuration, as NewClient
+// does.
+func Dial(cfg clientv3.Config) (*Clients, error) {
+	control, err := NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := NewClient(cfg)
+	if err != nil {
+		return nil, errors.Join(err, control.Close())
+	}
+	return &Clients{Control: control, Watch: watch}, nil
+}
+
+// Close closes both connections. Calls and Runs that still use them fail.
+func (c *Clients) Close() error {
+	err := errors.Join(c.Watch.Close(), c.Control.Close())
+	// A client whose context was cancelled says so when it is closed: no news.
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// NewClient makes one client. It differs from clientv3.New in this: no request
+// is repeated behind the caller's back, failures to connect are named in
+// errors, an etcd that comes back is found within 2 s, a dead connection is noticed within 15 s, and, unless cfg says
+// otherwise, nothing is logged and DialTimeout is 5 s.
+//
+// With a user in cfg it logs in, and blocks for up to DialTimeout; without one
+// it does not wait for etcd. The error wraps messages.ErrInvalid, ErrDenied or
+// ErrUnavailable.
+func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
+	if err := validate(cfg); err != nil {
+		return nil, err
+	}
+	// Each attempt is one attempt: 0 would mean a hundred.
+	cfg.MaxUnaryRetries = 1
+	if cfg.Logger == nil && cfg.LogConfig == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = 5 * time.Second
+	}
+	if cfg.DialKeepAliveTime == 0 {
+		cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 10*time.Second, 5*time.Second
+	}
+	// In front, so that options of the caller's win.
+	cfg.DialOptions = append([]grpc.DialOption{
+		grpc.WithConnectParams(reconnect),
+		grpc.WithChainUnaryInterceptor(explainCall), grpc.WithChainStreamInterceptor(explainStream),
+	}, cfg.DialOptions...)
+	client, err := clientv3.New(cfg)
+	if err != nil {
+		return nil, Classify("connect to etcd at "+places(cfg.Endpoints), err)
+	}
+	return client, nil
+}
+
+// reconnect is how a client looks for an etcd that went away. gRPC's default
+// would have it wait two minutes between attempts after a long outage, many
+// times the life of a lease.
+var reconnect = grpc.ConnectParams{
+	Backoff:           grpcbackoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
+
+// validate answers all faults at once.
+func validate(cfg clientv3.Config) error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w: etcd configuration: "+format, append([]any{messages.ErrInvalid}, args...)...))
+	}
+	if len(cfg.Endpoints) == 0 {
+		fault("no endpoints; give one, such as 127.0.0.1:2379")
+	}
+	for _, e := range cfg.Endpoints {
+		switch {
+		case strings.TrimSpace(e) == "":
+			fault("an endpoint is empty")
+		case strings.ContainsAny(e, " \t\n,"):
+			fault("endpoint %q holds a space or comma; give several as several", place(e))
+		}
+	}
+	if cfg.Token != "" && (cfg.Username != "" || cfg.Password != "") {
+		fault("both a token and a user are set; use one")
+	}
+	if (cfg.Username == "") != (cfg.Password == "") {
+		fault("a user needs a password, and a password a user")
+	}
+	if cfg.DialTimeout < 0 {
+		fault("DialTimeout is negative")
+	}
+	return errors.Join(faults...)
+}
+
+// Where names the endpoints of a client for errors and logs, without
+// passwords.
+func Where(c *clientv3.Client) string { return places(c.Endpoints()) }
+
+func places(endpoints []string) string {
+	shown := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		shown[i] = place(e)
+	}
+	return strings.Join(shown, ",")
+}
+
+// place is an endpoint without the password that its URL may hold.
+func place(endpoint string) string {
+	if !strings.Contains(endpoint, "@") {
+		return endpoint
+	}
+	if u, err := url.Parse(endpoint); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return "…" + endpoint[strings.LastIndex(endpoint, "@"):]
+}
+
+// unreached is a call that ended with its context while there was no
+// connection. clientv3 would leave only the context's error of it.
+type unreached struct {
+	cause string
+	ctx   error
+}
+
+func (e *unreached) Error() string { return e.cause + ": " + e.ctx.Error() }
+func (e *unreached) Unwrap() error { return e.ctx }
+
+// explain keeps the reason why a connection cannot be made.
+func explain(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if _, cause, ok := strings.Cut(status.Convert(err).Message(), "latest balancer error: "); ok {
+		return &unreached{cause: strings.Trim(cause, `"`), ctx: ctx.Err()}
+	}
+	return err
+}
+
+func explainCall(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return explain(ctx, invoke(ctx, method, req, reply, cc, opts...))
+}
+
+func explainStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := open(ctx, desc, cc, method, opts...)
+	return stream, explain(ctx, err)
+}

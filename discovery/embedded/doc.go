@@ -1,0 +1,35 @@
+// Package embedded runs a real etcd server inside the process.
+//
+// Start returns when the server answers, and hands back an ordinary
+// clientv3.Config through Server.Config. Nothing else about the program
+// changes when that configuration is later replaced by the endpoints of a
+// cluster of three.
+//
+//	srv, err := embedded.Start(ctx, "/var/lib/myservice/etcd")
+//	if err != nil {
+//		return err
+//	}
+//	defer srv.Close()
+//	rt, err := penstock.Start(ctx, penstock.EtcdConfig(srv.Config()))
+//
+// # What it promises
+//
+// With a directory, what was committed is there after a restart, crash
+// included; one process at a time may use it, a second one gets ErrLocked at
+// once. Without one, the data lives in a temporary directory and goes with
+// Close. The server is a cluster of one: when its process is down, so is etcd.
+//
+// # Who can reach it
+//
+// The server listens on the loopback interface without TLS and without a
+// password: every local user can read and write it. Given another address by
+// Listen, every host that reaches that address can. Where that is too many,
+// run an etcd of its own with TLS and users. No port for etcd peers is opened.
+//
+// # What it costs
+//
+// About 30 MiB of memory when idle, and a disk that must fsync for each
+// commit. Settings are those of a log: a quota of 8 GiB, snapshots every 1,000
+// entries so that large batches do not pile up in memory, small batches of
+// commits and of compactions so that neither stalls readers for long.
+package embedded

@@ -1,0 +1,109 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Reading a prefix, all of it at one revision.
+
+// KV is a key as it stands in etcd. Its Value is shared with whoever else got
+// it from this package: read it, do not change it.
+type KV struct {
+	Key            string
+	Value          []byte
+	CreateRevision int64 // changes only when the key is deleted and created again
+	ModRevision    int64
+	Lease          clientv3.LeaseID // 0: none
+}
+
+func kvOf(kv *mvccpb.KeyValue) KV {
+	return KV{
+		Key: string(kv.Key), Value: kv.Value,
+		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision,
+		Lease: clientv3.LeaseID(kv.Lease),
+	}
+}
+
+func compareKeys(a, b KV) int { return cmp.Compare(a.Key, b.Key) }
+
+// listing is a prefix at one revision, sorted by key.
+type listing struct {
+	cluster  uint64
+	revision int64
+	kvs      []KV
+}
+
+// List reads every key under prefix, sorted, as of one revision, which it
+// answers too. The read is linearizable. It blocks until etcd answers or ctx
+// ends; errors are those of Classify. It holds everything in memory and is
+// meant for registries, not for logs.
+func List(ctx context.Context, client *clientv3.Client, prefix string) ([]KV, int64, error) {
+	l, err := list(ctx, client, prefix, defaultPage, defaultTimeout)
+	return l.kvs, l.revision, err
+}
+
+const (
+	defaultPage    = 500
+	defaultTimeout = 5 * time.Second
+	// relists bounds how often a list starts anew because compaction took its
+	// revision away between two pages.
+	relists = 5
+)
+
+// list reads page keys at a time, each page within timeout.
+func list(ctx context.Context, client *clientv3.Client, prefix string, page int64, timeout time.Duration) (listing, error) {
+	var l listing
+	var err error
+	for range relists {
+		l, err = listOnce(ctx, client, prefix, page, timeout)
+		if !errors.Is(err, rpctypes.ErrCompacted) {
+			break
+		}
+	}
+	return l, Classify("list "+prefix+" at "+Where(client), err)
+}
+
+func listOnce(ctx context.Context, client *clientv3.Client, prefix string, page int64, timeout time.Duration) (listing, error) {
+	var l listing
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for from := prefix; ; {
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+		if l.revision != 0 {
+			opts = append(opts, clientv3.WithRev(l.revision))
+		}
+		resp, err := get(ctx, client, from, timeout, opts...)
+		if err != nil {
+			return listing{}, err
+		}
+		if l.revision == 0 {
+			l.cluster, l.revision = resp.Header.ClusterId, resp.Header.Revision
+		}
+		for _, kv := range resp.Kvs {
+			l.kvs = append(l.kvs, kvOf(kv))
+		}
+		if !resp.More || len(resp.Kvs) == 0 {
+			slices.SortFunc(l.kvs, compareKeys)
+			return l, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// get asks once, and once more when the login had expired.
+func get(ctx context.Context, client *clientv3.Client, key string, timeout time.Duration, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := client.Get(ctx, key, opts...)
+	if refused(err) {
+		resp, err = client.Get(ctx, key, opts...)
+	}
+	return resp, err
+}

@@ -1,0 +1,173 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Following a prefix: list, watch from there, and when anything is odd list
+// again and tell the difference.
+//
+//	list ──▶ watch ──▶ (cut, cancelled, compacted, no leader, silent) ──▶ pause ──▶ list
+//	           └─────▶ (every few minutes, to be sure) ──────────────────────────▶ list
+
+// WatchConfig says how a Watch follows its prefix. The zero value is good.
+type WatchConfig struct {
+	// Progress is how often etcd is asked for a sign of life; 5 s by default.
+	// After three without one the prefix is listed again.
+	Progress time.Duration
+	// Relist is after how long the prefix is listed again in any case, more or
+	// less a third; 7.5 min by default.
+	Relist time.Duration
+	// Page is how many keys a request of a list asks for; 500 by default.
+	Page int64
+	// Timeout bounds each request of a list; 5 s by default.
+	Timeout time.Duration
+}
+
+func (c WatchConfig) withDefaults() WatchConfig {
+	if c.Progress == 0 {
+		c.Progress = 5 * time.Second
+	}
+	if c.Relist == 0 {
+		c.Relist = 450 * time.Second
+	}
+	if c.Page == 0 {
+		c.Page = defaultPage
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	return c
+}
+
+// Validate answers all faults at once; each wraps messages.ErrInvalid.
+func (c WatchConfig) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	if c.Progress < 0 || c.Relist < 0 || c.Page < 0 || c.Timeout < 0 {
+		faults = append(faults, fmt.Errorf("%w: a setting of the watch is negative: %+v", messages.ErrInvalid, c))
+	}
+	if c.Relist < c.Progress {
+		faults = append(faults, fmt.Errorf("%w: watch: Relist %v is shorter than Progress %v", messages.ErrInvalid, c.Relist, c.Progress))
+	}
+	return errors.Join(faults...)
+}
+
+// Watch follows a prefix that is small enough to hold in memory. Make it with
+// NewWatch.
+type Watch struct {
+	client *clientv3.Client
+	prefix string
+	cfg    WatchConfig
+}
+
+// NewWatch makes a watch of every key that begins with prefix. Faults of cfg
+// are answered by Run.
+func NewWatch(client *clientv3.Client, prefix string, cfg WatchConfig) *Watch {
+	return &Watch{client: client, prefix: prefix, cfg: cfg.withDefaults()}
+}
+
+// Run emits a Snapshot, and then a Delta for each change, in order and without
+// gaps: whatever happens to the connection, applying the events in turn gives
+// what etcd has, sooner or later. Deletes that were missed are made up from the
+// difference. When etcd was wiped or replaced, the keys that are gone are
+// deleted, and a Snapshot with Reset follows.
+//
+// It blocks until ctx ends and answers ctx's cause. While etcd is away it goes
+// on trying. It ends early with an error that wraps messages.ErrDenied or
+// messages.ErrInvalid. emit must return soon: what etcd sends meanwhile is
+// held in memory. One Watch may Run several times at once; each starts anew.
+func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
+	if err := w.cfg.Validate(); err != nil {
+		return err
+	}
+	var v view
+	for failures := 0; ; {
+		health, err := w.round(ctx, &v, emit)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if err = Classify("watch "+w.prefix+" at "+Where(w.client), err); hopeless(err) {
+			return err
+		}
+		if health == healthy {
+			failures = 0
+		}
+		wait := pause(failures)
+		failures++
+		emit(Delayed{Err: err, Wait: wait})
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// health says whether a round got as far as hearing from its watch.
+type health uint8
+
+const (
+	ailing health = iota
+	healthy
+)
+
+// round lists, and follows from there until something is odd. It answers nil
+// when it is only time to list again.
+func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (health, error) {
+	l, err := list(ctx, w.client, w.prefix, w.cfg.Page, w.cfg.Timeout)
+	if err != nil {
+		return ailing, err
+	}
+	for _, ev := range v.relist(l) {
+		emit(ev)
+	}
+	life := time.Duration(float64(w.cfg.Relist) * (2 + 2*rand.Float64()) / 3)
+	t, err := openTail(ctx, w.client, w.cfg.Progress, life)
+	if err != nil {
+		return ailing, err
+	}
+	defer t.close()
+	health, err := w.follow(t, v, emit)
+	if t.expired() {
+		err = nil
+	}
+	return health, err
+}
+
+func (w *Watch) follow(t *tail, v *view, emit func(WatchEvent)) (health, error) {
+	state := ailing
+	changes := t.watch(t.ctx, w.prefix, v.revision, clientv3.WithPrefix())
+	beat := time.NewTicker(t.every)
+	defer beat.Stop()
+	for {
+		select {
+		case resp, open := <-changes:
+			if err := t.took(resp, open); err != nil {
+				return state, err
+			}
+			state = healthy
+			events, err := v.heard(resp.Header.ClusterId, resp.Header.Revision, resp.Events)
+			if err != nil {
+				return state, err
+			}
+			for _, ev := range events {
+				emit(ev)
+			}
+		case <-beat.C:
+			if err := t.beat(); err != nil {
+				return state, err
+			}
+		}
+	}
+}

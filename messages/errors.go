@@ -1,0 +1,40 @@
+package messages
+
+import "errors"
+
+// The sentinels below are always wrapped with what was being done and to what,
+// so compare with errors.Is.
+var (
+	// ErrClosed: the runtime, destination or member was stopped, unregistered
+	// or left before the call or while it waited.
+	ErrClosed = errors.New("closed")
+	// ErrInvalid: a name, URL, size or option cannot be used; the text says
+	// which and why. Nothing was done.
+	ErrInvalid = errors.New("invalid argument")
+	// ErrUnavailable: etcd did not answer in time or has no leader. Nothing is
+	// known to have been written; the call can be made again.
+	ErrUnavailable = errors.New("etcd unavailable")
+	// ErrDenied: etcd refused the credentials or the rights on the prefix.
+	ErrDenied = errors.New("permission denied by etcd")
+	// ErrTooLarge: a message is over the destination's MaxMessageSize.
+	ErrTooLarge = errors.New("message too large")
+	// ErrGroupFull: a group with the policy QueueError has no room. The
+	// message was accepted for nobody.
+	ErrGroupFull = errors.New("group is full")
+	// ErrGroupMode: the group exists with another mode or queue policy.
+	ErrGroupMode = errors.New("group exists with other settings")
+	// ErrDestinationTaken: the destination is, or was asked to be, for one
+	// sender only, and has another.
+	ErrDestinationTaken = errors.New("destination has another sender")
+	// ErrTaken: a fixed sender or member id is held by a live other process.
+	ErrTaken = errors.New("id is taken")
+	// ErrExists: this runtime already has that destination or membership.
+	ErrExists = errors.New("already exists in this runtime")
+	// ErrAddrInUse: no port of the listener's range could be bound.
+	ErrAddrInUse = errors.New("address in use")
+	// ErrBusy: a second loop over Messages, or a second Consume, was started
+	// on one member while the first still runs.
+	ErrBusy = errors.New("member is already being read")
+	// ErrCorrupt: bytes from the network or the store do not decode.
+	ErrCorrupt = errors.New("corrupt")
+)

@@ -1,0 +1,270 @@
+package messages
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Events: what happened in a runtime that somebody may want to know. Each is a
+// struct with a name in the past tense; log lines are derived from the structs,
+// so that no fact is in the log only.
+
+// Event is one of the structs of this file;
+// no other package can make one. Events are passed by value: switch on
+// SessionLost, not on *SessionLost. They are safe to keep and to share.
+type Event interface {
+	// Name is stable, in snake case: the message of the log line and the label
+	// of the counter.
+	Name() string
+	// Attrs are the fields for a log line; empty optional ones are left out.
+	Attrs() []slog.Attr
+	// Level is how loud the log line is.
+	Level() slog.Level
+
+	event()
+}
+
+// LogEvent writes e as one line: its name, with its attributes. A nil logger
+// takes nothing. It blocks as long as the logger's handler does.
+func LogEvent(ctx context.Context, logger *slog.Logger, e Event) {
+	if logger == nil || !logger.Enabled(ctx, e.Level()) {
+		return
+	}
+	logger.LogAttrs(ctx, e.Level(), e.Name(), e.Attrs()...)
+}
+
+// Session and registry.
+
+// SessionDoubted: etcd has not confirmed the lease in time. Topics hand out
+// nothing new; pipes go on. SessionRenewed or SessionLost follows.
+type SessionDoubted struct {
+	Lease int64
+	// Err is the last answer of etcd, or nil when there was none.
+	Err error
+}
+
+// SessionLost: etcd no longer knows the lease, so its keys and claims are gone.
+type SessionLost struct {
+	Lease int64
+}
+
+// SessionRenewed: the session is alive again.
+type SessionRenewed struct {
+	Lease int64
+	// Previous is the same lease after a doubt, the lost one after a loss.
+	Previous int64
+}
+
+// RegistrationPutBack: a key of this runtime was missing and was written again.
+type RegistrationPutBack struct {
+	Key string
+	// Why is "deleted by somebody" or "new session", for people.
+	Why string
+}
+
+// Destinations and groups, on the sender's side.
+
+// DestinationRegistered: this runtime sends for the destination from now on.
+type DestinationRegistered struct {
+	Destination string
+	// Sender is the id under which it is registered.
+	Sender string
+	// URLs are where members find it.
+	URLs []string
+}
+
+// DestinationUnregistered: this runtime no longer sends for the destination.
+type DestinationUnregistered struct {
+	Destination string
+	Sender      string
+}
+
+// GroupFound: messages accepted from now on are for that group as well.
+type GroupFound struct {
+	Destination, Group string
+}
+
+// GroupRemoved: the pipe of a group ended, with what was queued in it.
+type GroupRemoved struct {
+	Destination, Group string
+	// Unsent and Bytes are the messages that nobody will get.
+	Unsent int
+	Bytes  int64
+}
+
+// MemberLinked: a member proved itself and is sent messages.
+type MemberLinked struct {
+	Destination, Group, Member, Sender string
+	// Addr is the member's address on the connection.
+	Addr string
+}
+
+// MemberUnlinked: the link to a member ended.
+type MemberUnlinked struct {
+	Destination, Group, Member, Sender string
+	Addr                               string
+	// Cause is nil after an orderly end.
+	Cause error
+	// Requeued counts the unacked messages that go to another member.
+	Requeued int
+}
+
+// SenderLinked: a sender welcomed this member.
+type SenderLinked struct {
+	Destination, Group, Member, Sender string
+	// Addr is the URL dialled.
+	Addr string
+}
+
+// SenderUnlinked: this member's link to a sender ended.
+type SenderUnlinked struct {
+	Destination, Group, Member, Sender string
+	Addr                               string
+	// Cause is nil after an orderly end.
+	Cause error
+	// Discarded counts the messages that had come and were not handed out; the
+	// sender delivers them again.
+	Discarded int
+}
+
+// LeftGroup: this runtime's membership ended.
+type LeftGroup struct {
+	Destination, Group, Member string
+}
+
+// ConnectionRefused: somebody connected and was turned away before Welcome, or
+// a sender turned this member away.
+type ConnectionRefused struct {
+	// Remote is the address of the other side.
+	Remote string
+	Reason string
+}
+
+// What became of messages.
+
+// Redelivered: messages that somebody may have seen were queued again.
+type Redelivered struct {
+	Destination, Group string
+	Count              int
+	Cause              error
+}
+
+// MessageNacked: a handler failed, or handed a message back.
+type MessageNacked struct {
+	Destination, Group, Member string
+	Seq                        uint64
+	Attempt                    int
+	Err                        error
+	// Delay is how long it waits before the next attempt.
+	Delay time.Duration
+}
+
+// AckWaitExpired: a message was not settled in time and goes to another member.
+type AckWaitExpired struct {
+	Destination, Group, Member string
+	Seq                        uint64
+	Attempt                    int
+	Wait                       time.Duration
+}
+
+// LateAck: a message was settled after it had been given to another member, so
+// it may have been handled twice.
+type LateAck struct {
+	Destination, Group, Member string
+	Seq                        uint64
+}
+
+// AttemptsExhausted: a message failed as often as the group allows and there
+// is no dead-letter handler. It is kept for inspection and tried on.
+type AttemptsExhausted struct {
+	Destination, Group string
+	Seq                uint64
+	Attempt            int
+	Err                error
+	// Delay is how long it waits before the next attempt.
+	Delay time.Duration
+}
+
+// DeadLettered: a message failed as often as the group allows, and the
+// dead-letter handler took it.
+type DeadLettered struct {
+	Destination, Group string
+	Seq                uint64
+	Attempt            int
+	Err                error
+}
+
+// MessagesDropped: accepted messages will not be delivered.
+type MessagesDropped struct {
+	Destination, Group string
+	Count              int
+	Bytes              int64
+	// Why names the rule that dropped them, for people.
+	Why string
+}
+
+// Abandoned: a drain ran out of time; what was left will not be delivered.
+type Abandoned struct {
+	Destination, Group string
+	Count              int
+	Bytes              int64
+	Cause              error
+}
+
+// Drained: everything accepted was settled, or given back, before an end.
+type Drained struct {
+	// Group is empty when all groups of the destination were drained.
+	Destination, Group string
+	Took               time.Duration
+}
+
+// SendWaiting: a Send has waited for room for more than a second.
+type SendWaiting struct {
+	// Group is the full one; empty when no group has joined.
+	Destination, Group string
+	// Since is when the wait began.
+	Since time.Time
+	Why   string
+}
+
+// PublishRefused: a Publish that nobody waits for was not accepted whole.
+type PublishRefused struct {
+	Destination string
+	// Count is how many messages of the batch were not accepted.
+	Count int
+	Err   error
+}
+
+// HandlerPanicked: a user's handler panicked; its message counts as failed.
+type HandlerPanicked struct {
+	Destination, Group string
+	// Value is what it panicked with, printed.
+	Value string
+	Stack string
+}
+
+// Actors, and events themselves.
+
+// ActorRestarted: an actor failed and is to be started again.
+type ActorRestarted struct {
+	// Actor is its path.
+	Actor string
+	Err   error
+	// Attempt counts restarts since it was last healthy, from 1.
+	Attempt int
+	Delay   time.Duration
+}
+
+// ActorStopped: an actor ended for good.
+type ActorStopped struct {
+	// Actor is its path.
+	Actor string
+	// Err is nil when it was asked to.
+	Err error
+}
+
+// EventsLost: a subscriber was too slow and missed events, just before this one.
+type EventsLost struct {
+	Count int
+}

@@ -1,0 +1,195 @@
+package messages
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"log/slog"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// everyEvent holds each event with every field set.
+func everyEvent() []Event {
+	boom := errors.New("boom")
+	return []Event{
+		SessionDoubted{Lease: 7, Err: boom},
+		SessionLost{Lease: 7},
+		SessionRenewed{Lease: 8, Previous: 7},
+		RegistrationPutBack{Key: "/k", Why: "new session"},
+		DestinationRegistered{Destination: "d", Sender: "s", URLs: []string{"tcp://a:1"}},
+		DestinationUnregistered{Destination: "d", Sender: "s"},
+		GroupFound{Destination: "d", Group: "g"},
+		GroupRemoved{Destination: "d", Group: "g", Unsent: 3, Bytes: 30},
+		MemberLinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a"},
+		MemberUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Requeued: 2},
+		SenderLinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a"},
+		SenderUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Discarded: 2},
+		LeftGroup{Destination: "d", Group: "g", Member: "m"},
+		ConnectionRefused{Remote: "r", Reason: "bad proof"},
+		Redelivered{Destination: "d", Group: "g", Count: 2, Cause: boom},
+		MessageNacked{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Err: boom, Delay: time.Second},
+		AckWaitExpired{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Wait: time.Second},
+		LateAck{Destination: "d", Group: "g", Member: "m", Seq: 9},
+		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Err: boom, Delay: time.Minute},
+		DeadLettered{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Err: boom},
+		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
+		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
+		Drained{Destination: "d", Group: "g", Took: time.Second},
+		SendWaiting{Destination: "d", Group: "g", Since: time.Unix(1700000000, 0).UTC(), Why: "full"},
+		PublishRefused{Destination: "d", Count: 2, Err: boom},
+		HandlerPanicked{Destination: "d", Group: "g", Value: "v", Stack: "st"},
+		ActorRestarted{Actor: "dest/d", Err: boom, Attempt: 1, Delay: time.Second},
+		ActorStopped{Actor: "dest/d", Err: boom},
+		EventsLost{Count: 4},
+	}
+}
+
+func TestEveryEventIsListedAndSpelled(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			if _, ok := spec.Type.(*ast.StructType); ok {
+				declared = append(declared, spec.Name.Name)
+			}
+		}
+		return true
+	})
+	var listed []string
+	names := make(map[string]bool)
+	snake := regexp.MustCompile(`([a-z])([A-Z])`)
+	for _, e := range everyEvent() {
+		v := reflect.ValueOf(e)
+		typ := v.Type().Name()
+		listed = append(listed, typ)
+		if want := strings.ToLower(snake.ReplaceAllString(typ, "${1}_${2}")); e.Name() != want {
+			t.Errorf("%s is named %s", typ, e.Name())
+		}
+		if names[e.Name()] {
+			t.Errorf("the name %s is used twice", e.Name())
+		}
+		names[e.Name()] = true
+		// No line says less than its event.
+		attrs := e.Attrs()
+		if len(attrs) != v.NumField() {
+			t.Errorf("%s has %d fields and %d attributes", typ, v.NumField(), len(attrs))
+			continue
+		}
+		for i := range v.NumField() {
+			f := v.Field(i)
+			if f.IsZero() {
+				t.Errorf("%s.%s is not set in this test", typ, v.Type().Field(i).Name)
+			}
+			if want := strings.ToLower(v.Type().Field(i).Name); attrs[i].Key != want {
+				t.Errorf("%s.%s is logged as %s", typ, v.Type().Field(i).Name, attrs[i].Key)
+			}
+			var want any = f.Interface()
+			if err, ok := want.(error); ok {
+				want = err.Error()
+			}
+			if got := attrs[i].Value; got.String() != slog.AnyValue(want).String() {
+				t.Errorf("%s.%s is logged as %s, want %v", typ, v.Type().Field(i).Name, got, want)
+			}
+		}
+	}
+	slices.Sort(declared)
+	slices.Sort(listed)
+	if !slices.Equal(declared, listed) {
+		t.Errorf("declared %v\nlisted   %v", declared, listed)
+	}
+}
+
+func TestEventWithoutOptionalFields(t *testing.T) {
+	tests := []struct {
+		event Event
+		level slog.Level
+		keys  string
+	}{
+		{MemberUnlinked{Cause: errors.New("x")}, slog.LevelWarn, "destination group member sender addr cause requeued"},
+		{MemberUnlinked{}, slog.LevelInfo, "destination group member sender addr requeued"},
+		{SenderUnlinked{}, slog.LevelInfo, "destination group member sender addr discarded"},
+		{ActorStopped{}, slog.LevelInfo, "actor"},
+		{ActorStopped{Err: errors.New("x")}, slog.LevelError, "actor err"},
+		{SendWaiting{}, slog.LevelWarn, "destination since why"},
+		{Drained{}, slog.LevelInfo, "destination took"},
+		{GroupRemoved{}, slog.LevelInfo, "destination group unsent bytes"},
+		{GroupRemoved{Unsent: 1}, slog.LevelWarn, "destination group unsent bytes"},
+		{SessionDoubted{}, slog.LevelWarn, "lease"},
+	}
+	for _, tt := range tests {
+		var keys []string
+		for _, a := range tt.event.Attrs() {
+			keys = append(keys, a.Key)
+		}
+		if got := strings.Join(keys, " "); got != tt.keys || tt.event.Level() != tt.level {
+			t.Errorf("%T: %s at %v, want %s at %v", tt.event, got, tt.event.Level(), tt.keys, tt.level)
+		}
+	}
+}
+
+var rewrite = flag.Bool("rewrite", false, "write testdata/events.txt anew")
+
+// The log lines of all events, for people to review.
+func TestEventTranscript(t *testing.T) {
+	var out bytes.Buffer
+	logger := lineLogger(&out, slog.LevelDebug)
+	for _, e := range everyEvent() {
+		LogEvent(context.Background(), logger, e)
+	}
+	const path = "testdata/events.txt"
+	if *rewrite {
+		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("the lines changed; if that is meant, run with -rewrite. Now:\n%s", out.String())
+	}
+}
+
+// lineLogger writes text lines without the time.
+func lineLogger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+func TestLogEvent(t *testing.T) {
+	var out bytes.Buffer
+	logger := lineLogger(&out, slog.LevelInfo)
+	LogEvent(context.Background(), logger, Redelivered{Destination: "orders", Group: "billing", Count: 2, Cause: errors.New("link dead")})
+	want := "level=INFO msg=redelivered destination=orders group=billing count=2 cause=\"link dead\"\n"
+	if out.String() != want {
+		t.Errorf("got  %swant %s", out.String(), want)
+	}
+	out.Reset()
+	LogEvent(context.Background(), logger, MessageNacked{})
+	if out.Len() != 0 {
+		t.Errorf("a line below the level: %s", out.String())
+	}
+	LogEvent(context.Background(), nil, SessionLost{})
+}

@@ -1,0 +1,90 @@
+package messages
+
+import "time"
+
+// Message is what a caller sends: to a destination's groups, or into a topic.
+//
+// Its bytes stay the caller's: Send and Put copy them once, before they return.
+type Message struct {
+	// Key names what the message is about; it may be empty. Key-affine groups
+	// and partitioned topics keep the order of messages with one key.
+	Key []byte
+	// Value is the payload, opaque to Penstock.
+	Value []byte
+	// Headers travel with the message, in this order; names may repeat.
+	Headers []Header
+	// Time is the sender's, with nanosecond precision; the zero Time means none.
+	Time time.Time
+}
+
+// Header is one name and value that travels with a message.
+type Header struct {
+	Name  string
+	Value []byte
+}
+
+// Settler is told what became of a delivery. Its methods do not block and are
+// safe for concurrent use; the first call for a sequence decides, later ones
+// do nothing.
+type Settler interface {
+	// Ack settles the delivery: it was handled.
+	Ack(seq uint64)
+	// Nack hands the delivery back, to be tried again later. cause may be nil.
+	Nack(seq uint64, cause error)
+	// InProgress restarts the delivery's AckWait.
+	InProgress(seq uint64)
+}
+
+// Delivery is one message handed to a member of a group.
+//
+// A Delivery is a value: copying it is cheap and copies settle the same
+// message. Its bytes stay valid for ever and pin the frame they came in;
+// Clone detaches them. The methods are safe for concurrent use.
+type Delivery struct {
+	Record
+	// Destination and Group say which pipe the message came through.
+	Destination, Group string
+	// Sender is the id of the registered sender it came from.
+	Sender string
+	// Seq counts deliveries on the link from that sender, from 1.
+	Seq uint64
+	// Attempt is 1 for the first handling; failed handlings raise it.
+	Attempt int
+	// Redelivered tells that an earlier delivery of this message may have been
+	// seen by somebody: it failed there, or the link died before its ack.
+	Redelivered bool
+	// Settler takes Ack and Nack. It is set by Penstock; a nil Settler makes
+	// them no-ops, which is handy in tests of handlers.
+	Settler Settler
+}
+
+// Ack tells the sender that the message was handled. It does not block.
+func (d Delivery) Ack() {
+	if d.Settler != nil {
+		d.Settler.Ack(d.Seq)
+	}
+}
+
+// Nack hands the message back: it is delivered again after a delay that grows
+// with each attempt. cause, which may be nil, appears in events and with the
+// dead letter. It does not block.
+func (d Delivery) Nack(cause error) {
+	if d.Settler != nil {
+		d.Settler.Nack(d.Seq, cause)
+	}
+}
+
+// InProgress asks for another AckWait before the message is given to another
+// member. It does not block.
+func (d Delivery) InProgress() {
+	if d.Settler != nil {
+		d.Settler.InProgress(d.Seq)
+	}
+}
+
+// Clone is the delivery with bytes of its own, so that keeping it does not
+// keep the frame it came in.
+func (d Delivery) Clone() Delivery {
+	d.Record = d.Record.Clone()
+	return d
+}

@@ -1,0 +1,16 @@
+// Package pb is what leaves the process: the frames of a link (wire.proto),
+// the values kept in etcd (registry.proto), and the record that both pipes and
+// topics carry (record.proto).
+//
+// The .proto files are the contract with other versions of Penstock. Field
+// numbers are never given a second meaning, enum values are never renumbered,
+// and the zero value of a field means what its absence meant before the field
+// existed. Decoders skip what they do not know.
+//
+// The Go code is generated; run `go generate` after changing a .proto file. The
+// generator, its compiler included, is a module of its own in gen, so neither
+// protoc nor its plugins need to be installed. With -check it reports generated
+// files that are not current.
+package pb
+
+//go:generate go -C gen run .

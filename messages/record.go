@@ -1,0 +1,432 @@
+package messages
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The record codec: pb.Record written and read by hand, because a record is on
+// the path of every message and the generated code allocates for each.
+//
+// A batch is a run of records exactly as a protobuf message with
+// `repeated Record records = 2` holds them: tag, length, record, again and
+// again. Every field number here is below 16, so each tag is one byte.
+const (
+	tagRecord      = 2<<3 | byte(protowire.BytesType)
+	tagKey         = 1<<3 | byte(protowire.BytesType)
+	tagValue       = 2<<3 | byte(protowire.BytesType)
+	tagHeader      = 3<<3 | byte(protowire.BytesType)
+	tagTime        = 4<<3 | byte(protowire.Fixed64Type)
+	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
+	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
+
+	timeFieldSize = 1 + 8
+	// oneByteVarint is the first length that no longer fits in one byte.
+	oneByteVarint = 0x80
+)
+
+// Record is one decoded message. Its bytes alias the buffer it was decoded
+// from and pin it; Clone detaches them. Treat them as read-only: another
+// reader may share the buffer. A Record is a value, safe to read concurrently.
+type Record struct {
+	// Key is what the message is about, or empty.
+	Key []byte
+	// Value is the payload.
+	Value []byte
+	// UnixNano is the sender's time in nanoseconds since 1970 UTC; 0 is none.
+	UnixNano int64
+
+	// headers runs from the first header field to the end of the last one, as
+	// they stand on the wire. Other fields may lie between; all were checked.
+	headers []byte
+}
+
+// RecordOf is the record that m would be decoded to. Key and Value alias m's;
+// the headers are copied.
+func RecordOf(m *Message) Record {
+	r := Record{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
+	if len(m.Headers) > 0 {
+		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
+	}
+	return r
+}
+
+// Time is the sender's time in UTC, or the zero Time when there is none.
+func (r Record) Time() time.Time {
+	if r.UnixNano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, r.UnixNano).UTC()
+}
+
+// Header is the value of the first header of that name, aliasing the record's
+// buffer, and whether there is one. It does not allocate.
+func (r Record) Header(name string) ([]byte, bool) {
+	for rest := r.headers; len(rest) > 0; {
+		h, n := nextHeader(rest)
+		if n == 0 {
+			break
+		}
+		if string(h.name) == name {
+			return h.value, true
+		}
+		rest = rest[n:]
+	}
+	return nil, false
+}
+
+// Headers yields names and values in the order the sender gave them; names may
+// repeat. The values alias the record's buffer.
+func (r Record) Headers() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for rest := r.headers; len(rest) > 0; {
+			h, n := nextHeader(rest)
+			if n == 0 || !yield(string(h.name), h.value) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// HeaderCount is how many headers Headers yields.
+func (r Record) HeaderCount() int {
+	count := 0
+	for rest := r.headers; len(rest) > 0; count++ {
+		_, n := nextHeader(rest)
+		if n == 0 {
+			break
+		}
+		rest = rest[n:]
+	}
+	return count
+}
+
+// Clone is the record with bytes of its own, in one allocation.
+func (r Record) Clone() Record {
+	size := len(r.Key) + len(r.Value) + len(r.headers)
+	if size == 0 {
+		return Record{UnixNano: r.UnixNano}
+	}
+	buf := make([]byte, 0, size)
+	own := func(b []byte) []byte {
+		if len(b) == 0 {
+			return nil
+		}
+		from := len(buf)
+		buf = append(buf, b...)
+		return buf[from:len(buf):len(buf)]
+	}
+	return Record{Key: own(r.Key), Value: own(r.Value), UnixNano: r.UnixNano, headers: own(r.headers)}
+}
+
+// Message is the record as something to send again. Its bytes alias the
+// record's; only the slice of headers is new.
+func (r Record) Message() Message {
+	m := Message{Key: r.Key, Value: r.Value, Time: r.Time()}
+	if n := r.HeaderCount(); n > 0 {
+		m.Headers = make([]Header, 0, n)
+		for name, value := range r.Headers() {
+			m.Headers = append(m.Headers, Header{Name: name, Value: value})
+		}
+	}
+	return m
+}
+
+// Check says whether the record format can carry m unchanged: header names
+// must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
+// hold (1677 to 2262). The error wraps ErrInvalid. A Time of exactly
+// 1970-01-01T00:00:00Z passes and arrives as none.
+func (m *Message) Check() error {
+	for i := range m.Headers {
+		if !utf8.ValidString(m.Headers[i].Name) {
+			return fmt.Errorf("header name %q is not UTF-8: %w", m.Headers[i].Name, ErrInvalid)
+		}
+	}
+	if !m.Time.IsZero() && (m.Time.Before(firstTime) || m.Time.After(lastTime)) {
+		return fmt.Errorf("time %v is outside %v to %v: %w", m.Time, firstTime, lastTime, ErrInvalid)
+	}
+	return nil
+}
+
+var (
+	firstTime = time.Unix(0, math.MinInt64).UTC()
+	lastTime  = time.Unix(0, math.MaxInt64).UTC()
+)
+
+// RecordSize is how many bytes AppendRecord adds for m, tag and length
+// included. It does not allocate.
+func RecordSize(m *Message) int {
+	return 1 + protowire.SizeBytes(bodySize(m))
+}
+
+// AppendRecord appends m to b as one record of a batch and returns the longer
+// slice. It copies m's bytes and does not allocate when b has RecordSize(m)
+// bytes to spare. Empty keys, values and absent times take no bytes. It does
+// not judge m: see Message.Check.
+func AppendRecord(b []byte, m *Message) []byte {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() {
+		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
+			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
+			return append(b, m.Value...)
+		}
+	}
+	b = append(b, tagRecord)
+	b = appendLength(b, bodySize(m))
+	b = appendBytes(b, tagKey, m.Key)
+	b = appendBytes(b, tagValue, m.Value)
+	if len(m.Headers) > 0 {
+		b = appendHeaders(b, m.Headers)
+	}
+	if nano := unixNano(m.Time); nano != 0 {
+		b = append(b, tagTime)
+		b = protowire.AppendFixed64(b, uint64(nano))
+	}
+	return b
+}
+
+// ConsumeRecord decodes the record at the front of a batch into r and returns
+// how many bytes it took. r's slices alias b, clipped so that appending to
+// them does not write into b; nothing is allocated. Fields it does not know
+// are skipped; of a repeated scalar the last one counts, as in any protobuf
+// decoder. Header names are not checked to be UTF-8.
+//
+// Bytes that are no record answer 0, a zero r and an error that wraps
+// ErrCorrupt; b may be anything at all.
+func ConsumeRecord(b []byte, r *Record) (n int, err error) {
+	// Nearly every record of a busy pipe is a short value and nothing else.
+	if len(b) >= 4 && b[0] == tagRecord && b[2] == tagValue {
+		size := int(b[3])
+		if end := 4 + size; size+2 < oneByteVarint && int(b[1]) == size+2 && end <= len(b) {
+			*r = Record{Value: b[4:end:end]}
+			return end, nil
+		}
+	}
+	return consumeAnyRecord(b, r)
+}
+
+// CountRecords walks a batch and returns how many records it holds. It checks
+// that every record lies within b, and looks inside none of them. Anything
+// else at the top level than a record is an error that wraps ErrCorrupt, with
+// the number of records before it.
+func CountRecords(b []byte) (n int, err error) {
+	for at := 0; at < len(b); n++ {
+		if b[at] != tagRecord {
+			return n, corrupt("batch", "not a record", at)
+		}
+		if at+1 < len(b) && b[at+1] < oneByteVarint {
+			at += 2 + int(b[at+1])
+			if at > len(b) {
+				return n, corrupt("batch", "a record is cut short", at)
+			}
+			continue
+		}
+		_, size := protowire.ConsumeBytes(b[at+1:])
+		if size < 0 {
+			return n, corrupt("batch", "a record is cut short", at)
+		}
+		at += 1 + size
+	}
+	return n, nil
+}
+
+func consumeAnyRecord(b []byte, r *Record) (int, error) {
+	*r = Record{}
+	if len(b) == 0 || b[0] != tagRecord {
+		return 0, corrupt("record", "does not begin with a record", 0)
+	}
+	body, size := protowire.ConsumeBytes(b[1:])
+	if size < 0 {
+		return 0, corrupt("record", "cut short", 1)
+	}
+	if at, ok := parseRecord(body, r); !ok {
+		*r = Record{}
+		return 0, corrupt("record", "a field does not decode", at)
+	}
+	return 1 + size, nil
+}
+
+// parseRecord fills r from the inside of a record; when it fails it tells
+// where.
+func parseRecord(body []byte, r *Record) (at int, ok bool) {
+	firstHeader, lastHeader := -1, -1
+	for at < len(body) {
+		f, n := nextField(body[at:])
+		if n == 0 {
+			return at, false
+		}
+		switch f.tag {
+		case uint64(tagKey):
+			r.Key = f.bytes
+		case uint64(tagValue):
+			r.Value = f.bytes
+		case uint64(tagTime):
+			nano, _ := protowire.ConsumeFixed64(f.bytes)
+			r.UnixNano = int64(nano)
+		case uint64(tagHeader):
+			if _, ok := parseHeader(f.bytes); !ok {
+				return at, false
+			}
+			if firstHeader < 0 {
+				firstHeader = at
+			}
+			lastHeader = at + n
+		}
+		at += n
+	}
+	if firstHeader >= 0 {
+		r.headers = body[firstHeader:lastHeader:lastHeader]
+	}
+	return at, true
+}
+
+// field is one field of a message: its tag with the wire type, and its
+// contents without the length.
+type field struct {
+	tag   uint64
+	bytes []byte
+}
+
+// nextField reads the field at the front of b and the bytes it took, 0 when it
+// is malformed. A known number with another wire type has another tag, so it
+// falls to the unknown ones, as in the generated decoder.
+func nextField(b []byte) (field, int) {
+	tag, n := uint64(b[0]), 1
+	if b[0] >= oneByteVarint {
+		tag, n = protowire.ConsumeVarint(b)
+		if n < 0 {
+			return field{}, 0
+		}
+	}
+	num, typ := tag>>3, protowire.Type(tag&7)
+	if num < uint64(protowire.MinValidNumber) || num > uint64(protowire.MaxValidNumber) {
+		return field{}, 0
+	}
+	if typ == protowire.BytesType {
+		v, m := protowire.ConsumeBytes(b[n:])
+		if m < 0 {
+			return field{}, 0
+		}
+		return field{tag: tag, bytes: slices.Clip(v)}, n + m
+	}
+	m := protowire.ConsumeFieldValue(protowire.Number(num), typ, b[n:])
+	if m < 0 {
+		return field{}, 0
+	}
+	return field{tag: tag, bytes: b[n : n+m : n+m]}, n + m
+}
+
+type header struct{ name, value []byte }
+
+func parseHeader(b []byte) (h header, ok bool) {
+	for len(b) > 0 {
+		f, n := nextField(b)
+		if n == 0 {
+			return header{}, false
+		}
+		switch f.tag {
+		case uint64(tagHeaderName):
+			h.name = f.bytes
+		case uint64(tagHeaderValue):
+			h.value = f.bytes
+		}
+		b = b[n:]
+	}
+	return h, true
+}
+
+// nextHeader finds the next header in a span that was checked when it was
+// decoded, and the bytes up to its end; 0 when there is none.
+func nextHeader(span []byte) (header, int) {
+	for at := 0; at < len(span); {
+		f, n := nextField(span[at:])
+		if n == 0 {
+			break
+		}
+		at += n
+		if f.tag == uint64(tagHeader) {
+			h, _ := parseHeader(f.bytes)
+			return h, at
+		}
+	}
+	return header{}, 0
+}
+
+func bodySize(m *Message) int {
+	size := bytesFieldSize(len(m.Key)) + bytesFieldSize(len(m.Value))
+	if len(m.Headers) > 0 {
+		size += headersSize(m.Headers)
+	}
+	if unixNano(m.Time) != 0 {
+		size += timeFieldSize
+	}
+	return size
+}
+
+func headersSize(headers []Header) int {
+	size := 0
+	for i := range headers {
+		size += 1 + protowire.SizeBytes(headerSize(&headers[i]))
+	}
+	return size
+}
+
+func headerSize(h *Header) int {
+	return bytesFieldSize(len(h.Name)) + bytesFieldSize(len(h.Value))
+}
+
+// bytesFieldSize counts an empty field as none: proto3 leaves it out.
+func bytesFieldSize(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(n)
+}
+
+func appendHeaders(b []byte, headers []Header) []byte {
+	for i := range headers {
+		h := &headers[i]
+		b = append(b, tagHeader)
+		b = appendLength(b, headerSize(h))
+		if len(h.Name) > 0 {
+			b = append(b, tagHeaderName)
+			b = appendLength(b, len(h.Name))
+			b = append(b, h.Name...)
+		}
+		b = appendBytes(b, tagHeaderValue, h.Value)
+	}
+	return b
+}
+
+func appendBytes(b []byte, tag byte, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	b = append(b, tag)
+	b = appendLength(b, len(v))
+	return append(b, v...)
+}
+
+func appendLength(b []byte, n int) []byte {
+	if n < oneByteVarint {
+		return append(b, byte(n))
+	}
+	return protowire.AppendVarint(b, uint64(n))
+}
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func corrupt(what, why string, at int) error {
+	return fmt.Errorf("%s: %s, at byte %d: %w", what, why, at, ErrCorrupt)
+}

@@ -1,0 +1,194 @@
+package penstock
+
+// Options. Each goes to one call only, and the compiler says so.
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/actors"
+)
+
+// StartOption is an option of Start.
+type StartOption interface{ applyStart(*startSettings) }
+
+// RegisterOption is an option of Runtime.Register.
+type RegisterOption interface {
+	applyRegister(*actors.DestinationConfig)
+}
+
+// JoinOption is an option of Runtime.Join.
+type JoinOption interface{ applyJoin(*actors.MemberConfig) }
+
+// ReadOption is an option of Member.Messages.
+type ReadOption interface{ applyRead(*readSettings) }
+
+type startSettings struct {
+	system *actor.ActorSystem
+	cfg    actors.Config
+}
+
+type readSettings struct{ manual bool }
+
+type (
+	startOption    func(*startSettings)
+	registerOption func(*actors.DestinationConfig)
+	joinOption     func(*actors.MemberConfig)
+	readOption     func(*readSettings)
+)
+
+func (o startOption) applyStart(s *startSettings)                  { o(s) }
+func (o registerOption) applyRegister(c *actors.DestinationConfig) { o(c) }
+func (o joinOption) applyJoin(c *actors.MemberConfig)              { o(c) }
+func (o readOption) applyRead(s *readSettings)                     { o(s) }
+
+// Etcd names etcd's endpoints, as host:port or URL.
+func Etcd(endpoints ...string) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Etcd.Endpoints = endpoints })
+}
+
+// EtcdConfig gives the whole client configuration: TLS, user, timeouts. The
+// runtime makes clients of its own from it and closes them.
+func EtcdConfig(cfg clientv3.Config) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Etcd = cfg })
+}
+
+// Prefix puts every key under another namespace than /penstock.
+func Prefix(prefix string) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Prefix = prefix })
+}
+
+// Listen says where this runtime's senders listen, for example
+// tcp://0.0.0.0:7000-7010?advertise=orders.example.com. The default is any
+// free port on every interface. Nothing listens before the first Register.
+func Listen(url string) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Listen = url })
+}
+
+// LeaseTTL is how long etcd keeps this process's keys after it falls silent;
+// 10 s when not given, at least 2 s.
+func LeaseTTL(d time.Duration) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.LeaseTTL = d })
+}
+
+// Logger gets a line for each event. Without it nothing is logged.
+func Logger(l *slog.Logger) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Logger = l })
+}
+
+// ActorSystem makes the runtime live in a system of yours, which it does not
+// shut down. Without it the runtime has its own.
+func ActorSystem(sys *actor.ActorSystem) StartOption {
+	return startOption(func(s *startSettings) { s.system = sys })
+}
+
+// ListenOn overrides Listen for one destination.
+func ListenOn(url string) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Listen = url })
+}
+
+// SenderID fixes the sender's id in the destination; random when not given. An
+// id that a live other process holds is ErrTaken.
+func SenderID(id string) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.ID = id })
+}
+
+// SoleSender refuses other senders of the destination, and is refused where
+// there are any: ErrDestinationTaken.
+func SoleSender() RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.SoleSender = true })
+}
+
+// MaxMessageSize bounds key, value and headers together, in bytes; 4 MiB when
+// not given, 64 MiB at most.
+func MaxMessageSize(bytes int) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.MaxMessageSize = bytes })
+}
+
+// MaxQueue bounds what is accepted and not acked, for each group: 65,536
+// messages and 64 MiB when not given.
+func MaxQueue(messages, bytes int) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) {
+		c.Queue = actors.QueueLimits{Messages: messages, Bytes: bytes}
+	})
+}
+
+// DropWithoutGroup drops, and counts, what is sent while no group exists.
+// Without it Send waits for the first group.
+func DropWithoutGroup() RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.DropWithoutGroup = true })
+}
+
+// MaxAttempts is how many failed handlings make a message a dead letter; 16
+// when not given, -1 for no limit.
+func MaxAttempts(n int) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.MaxAttempts = n })
+}
+
+// RetryDelay spaces the attempts of a failed message: the first waits min,
+// each later one twice as long, at most max. 100 ms and 1 min when not given.
+func RetryDelay(min, max time.Duration) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Retry.Min, c.Retry.Max = min, max })
+}
+
+// DeadLetters takes the messages that used up their attempts, one at a time
+// for each group. An error keeps the message, to be tried again.
+func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })
+}
+
+// InMode says what the group promises; AtLeastOnce when not given.
+func InMode(m Mode) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.Mode = m })
+}
+
+// OnFull says what the group does to Send when it is full; QueueBlock when not
+// given.
+func OnFull(p QueuePolicy) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.Policy = p })
+}
+
+// KeepFor is how long the group outlives its last member, with what is queued
+// for it; 1 min when not given, or Forever.
+func KeepFor(d time.Duration) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.KeepFor = d })
+}
+
+// MemberID fixes the member's id in the group; random when not given. An id
+// that a live other process holds is ErrTaken.
+func MemberID(id string) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.ID = id })
+}
+
+// Window is how many messages each sender may have out to this member at once;
+// 4,096 when not given. Slow handlers want a small one.
+func Window(messages int) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.Window = messages })
+}
+
+// WindowBytes bounds the window in bytes too; 8 MiB when not given. A lone
+// message may be larger.
+func WindowBytes(bytes int) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.WindowBytes = bytes })
+}
+
+// Concurrency is how many messages Consume handles at once; 1 when not given,
+// which keeps the order of each sender's link.
+func Concurrency(n int) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.Concurrency = n })
+}
+
+// AckWait is how long a message may stay unsettled before another member gets
+// it too; 30 s when not given, -1 for ever. Delivery.InProgress renews it.
+func AckWait(d time.Duration) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.AckWait = d })
+}
+
+// ManualAck leaves every ack to the loop's own Ack and Nack.
+func ManualAck() ReadOption {
+	return readOption(func(s *readSettings) { s.manual = true })
+}

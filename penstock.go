@@ -1,0 +1,217 @@
+package penstock
+
+// The face of the runtime: plain Go, contexts, iterators.
+
+import (
+	"context"
+	"iter"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Message is what a caller sends. See messages.Message.
+type Message = messages.Message
+
+// Header is one name and value of a Message.
+type Header = messages.Header
+
+// Delivery is a message handed to a member, to be acked. See messages.Delivery.
+type Delivery = messages.Delivery
+
+// Event is something that happened in the runtime. See package messages for
+// the kinds.
+type Event = messages.Event
+
+// Handler handles one message for Consume.
+type Handler = actors.Handler
+
+// DeadLetter is a message that used up its attempts.
+type DeadLetter = actors.DeadLetter
+
+// Mode says what a group promises.
+type Mode = actors.Mode
+
+// The modes of a group.
+const (
+	AtLeastOnce = actors.AtLeastOnce
+	AtMostOnce  = actors.AtMostOnce
+)
+
+// QueuePolicy says what a full group does to Send.
+type QueuePolicy = actors.QueuePolicy
+
+// The queue policies of a group.
+const (
+	QueueBlock      = actors.QueueBlock
+	QueueDropOldest = actors.QueueDropOldest
+	QueueError      = actors.QueueError
+)
+
+// Forever as KeepFor keeps a group without members until somebody removes it.
+const Forever = actors.Forever
+
+// AbandonedError says what a drain gave up.
+type AbandonedError = actors.AbandonedError
+
+// Errors, each wrapped with what was being done and to what: compare with
+// errors.Is. See package messages for when each comes.
+var (
+	ErrClosed           = messages.ErrClosed
+	ErrInvalid          = messages.ErrInvalid
+	ErrUnavailable      = messages.ErrUnavailable
+	ErrDenied           = messages.ErrDenied
+	ErrTooLarge         = messages.ErrTooLarge
+	ErrGroupFull        = messages.ErrGroupFull
+	ErrGroupMode        = messages.ErrGroupMode
+	ErrDestinationTaken = messages.ErrDestinationTaken
+	ErrTaken            = messages.ErrTaken
+	ErrExists           = messages.ErrExists
+	ErrAddrInUse        = messages.ErrAddrInUse
+	ErrBusy             = messages.ErrBusy
+	ErrCorrupt          = messages.ErrCorrupt
+)
+
+// Runtime is one process's part in Penstock: a supervised tree of actors and
+// one session with etcd. It is safe for concurrent use.
+type Runtime struct {
+	engine *actors.Engine
+}
+
+// Start begins a runtime. It blocks until etcd has answered, or ctx ends; ctx
+// bounds Start only. Errors: ErrInvalid with every fault of the options,
+// ErrUnavailable, ErrDenied.
+func Start(ctx context.Context, opts ...StartOption) (*Runtime, error) {
+	s := startSettings{}
+	for _, o := range opts {
+		o.applyStart(&s)
+	}
+	engine, err := actors.Start(ctx, s.system, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{engine}, nil
+}
+
+// Register makes this process a sender of a destination. It blocks until the
+// destination is in etcd and the groups of that moment are known, or ctx ends.
+// Errors: ErrInvalid, ErrExists (registered in this runtime already),
+// ErrDestinationTaken, ErrTaken, ErrAddrInUse, ErrUnavailable, ErrDenied,
+// ErrClosed.
+func (r *Runtime) Register(ctx context.Context, destination string, opts ...RegisterOption) (*Destination, error) {
+	cfg := actors.DestinationConfig{Name: destination}
+	for _, o := range opts {
+		o.applyRegister(&cfg)
+	}
+	d, err := r.engine.Register(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Destination{d}, nil
+}
+
+// Join makes this process a member of a group. The first join of a group
+// decides its mode and queue policy. Join blocks until each sender of that
+// moment has welcomed the member or failed once; with no sender it returns at
+// once, and it returns when ctx ends. Errors: ErrInvalid, ErrGroupMode,
+// ErrTaken, ErrUnavailable, ErrDenied, ErrClosed.
+func (r *Runtime) Join(ctx context.Context, destination, group string, opts ...JoinOption) (*Member, error) {
+	cfg := actors.MemberConfig{Destination: destination, Group: group}
+	for _, o := range opts {
+		o.applyJoin(&cfg)
+	}
+	m, err := r.engine.Join(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Member{m}, nil
+}
+
+// Events yields what happens from now on, until ctx ends or the runtime stops.
+// A subscriber that falls 1,024 events behind misses some and is told how many
+// by messages.EventsLost.
+func (r *Runtime) Events(ctx context.Context) iter.Seq[Event] { return r.engine.Events(ctx) }
+
+// Engine is the actor face of the same runtime.
+func (r *Runtime) Engine() *actors.Engine { return r.engine }
+
+// Stop drains everything, senders first: what was accepted is delivered, what
+// was received is handled, keys are removed, the lease is given up. When ctx
+// ends first, the rest is given up and *AbandonedError says how much. The
+// runtime is over when Stop returns; a second Stop does nothing.
+func (r *Runtime) Stop(ctx context.Context) error { return r.engine.Stop(ctx) }
+
+// Destination is a sender. It is safe for concurrent use.
+type Destination struct {
+	d *actors.Destination
+}
+
+// Name is the destination's.
+func (d *Destination) Name() string { return d.d.Name() }
+
+// URL is where members find this sender.
+func (d *Destination) URL() string { return d.d.URL() }
+
+// Send accepts m for every group, or for none: what is accepted is delivered
+// to one member of each group as the group's mode promises, unless this
+// process dies first. Send waits while a group of policy QueueBlock is full,
+// or while there is no group, until ctx ends; it never drops. m's bytes are
+// copied before Send returns. Errors: ErrTooLarge, ErrGroupFull, ErrInvalid,
+// ErrClosed, and ctx's cause.
+func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Send(ctx, m) }
+
+// Flush waits until everything accepted before the call is acked by every
+// group it was accepted for, or ctx ends, whose cause it answers.
+// *AbandonedError says that a group was removed with messages of its own.
+func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
+
+// Stats counts what became of the messages, a row for each group.
+func (d *Destination) Stats() []actors.PipeStats { return d.d.Stats() }
+
+// Parked copies the messages that used up their attempts where there is no
+// DeadLetters handler, the newest 64 for each group.
+func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
+
+// Unregister refuses new messages, delivers what was accepted, and removes the
+// sender; the last sender takes the destination and its groups along. When ctx
+// ends first the rest is given up: *AbandonedError. The sender is gone when
+// Unregister returns.
+func (d *Destination) Unregister(ctx context.Context) error { return d.d.Unregister(ctx) }
+
+// Member is a place in a group. It is safe for concurrent use; one loop or
+// Consume reads at a time, a second is ErrBusy.
+type Member struct {
+	m *actors.Member
+}
+
+// ID is the member's in its group.
+func (m *Member) ID() string { return m.m.ID() }
+
+// Messages yields deliveries until the member leaves or ctx ends. Taking the
+// next one acks the one before; Nack decides otherwise. A loop that breaks or
+// panics hands its message back. An error comes once, last: ctx's cause, or
+// why the member ended; after Leave or Stop the loop ends silently.
+func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Delivery, error] {
+	s := readSettings{}
+	for _, o := range opts {
+		o.applyRead(&s)
+	}
+	return m.m.Messages(ctx, s.manual)
+}
+
+// Consume calls handler for each message until ctx ends, whose cause it
+// answers, or the member leaves: nil. nil from handler acks, an error or a
+// panic nacks: the message is tried again later. Concurrency, given to Join,
+// is how many run at once; each runs under an actor of its own.
+func (m *Member) Consume(ctx context.Context, handler Handler) error {
+	return m.m.Consume(ctx, handler)
+}
+
+// Stats counts what this member got.
+func (m *Member) Stats() actors.MemberStats { return m.m.Stats() }
+
+// Leave drains and ends the membership; the group stays for its other members.
+// What has come is handled by the loop or handlers that run; with nobody
+// reading, and with no sender, Leave returns at once. When ctx ends first the
+// rest is given back to its senders unhandled.
+func (m *Member) Leave(ctx context.Context) error { return m.m.Leave(ctx) }

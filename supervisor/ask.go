@@ -1,0 +1,122 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// This file talks to actors from outside, obeying a context.
+
+// ReplyError says that an actor answered, but not with what was asked for.
+type ReplyError struct {
+	// From is the id of the actor that was asked.
+	From string
+	// Want and Got are Go types.
+	Want, Got string
+}
+
+// Error tells the types.
+func (e *ReplyError) Error() string {
+	return fmt.Sprintf("ask %s: answered %s, not %s", e.From, e.Got, e.Want)
+}
+
+// Ask sends msg to an actor and waits for its answer, or until ctx ends, whose
+// cause is then answered. A message that nobody got, or that was still queued
+// when a guarded actor stopped, is ErrNoActor. An answer that is an error is
+// answered as the error; one that is neither an error nor an R is a
+// *ReplyError.
+//
+// Waiting does not bind the actor: what it answers after ctx ended is dropped.
+// Do not Ask from within Receive: it blocks.
+func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg any) (R, error) {
+	var none R
+	if to == nil {
+		return none, fmt.Errorf("ask nobody: %w", ErrNoActor)
+	}
+	answers, me, done := listen(sys, "ask")
+	defer done()
+	sys.Root.RequestWithCustomSender(to, msg, me)
+	select {
+	case answer := <-answers:
+		switch a := answer.(type) {
+		case *actor.DeadLetterResponse:
+			return none, fmt.Errorf("ask %s: %w", to.Id, ErrNoActor)
+		case error:
+			return none, a
+		case R:
+			return a, nil
+		}
+		return none, &ReplyError{From: to.Id, Want: reflect.TypeFor[R]().String(), Got: fmt.Sprintf("%T", answer)}
+	case <-ctx.Done():
+		return none, fmt.Errorf("ask %s: %w", to.Id, context.Cause(ctx))
+	}
+}
+
+// Stop stops an actor and waits until it has stopped, or until ctx ends, whose
+// cause is then answered; the actor goes on stopping. It answers nil when the
+// actor is gone already. Queued user messages are not handled; a guarded actor
+// makes dead letters of them.
+//
+// An actor that is not guarded and that somebody else is stopping already may
+// still be at it when Stop answers.
+func Stop(ctx context.Context, sys *actor.ActorSystem, pid *actor.PID) error {
+	return await(ctx, "stop", sys, pid, func(p actor.Process) { p.Stop(pid) })
+}
+
+// Await waits until an actor has stopped, or until ctx ends, whose cause is
+// then answered. It answers nil when the actor is gone already.
+func Await(ctx context.Context, sys *actor.ActorSystem, pid *actor.PID) error {
+	return await(ctx, "await", sys, pid, func(actor.Process) {})
+}
+
+func await(ctx context.Context, op string, sys *actor.ActorSystem, pid *actor.PID, then func(actor.Process)) error {
+	if pid == nil {
+		return nil
+	}
+	process, ok := sys.ProcessRegistry.Get(pid)
+	if !ok {
+		return nil
+	}
+	ended, me, done := listen(sys, op)
+	defer done()
+	process.SendSystemMessage(pid, &actor.Watch{Watcher: me})
+	then(process)
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		process.SendSystemMessage(pid, &actor.Unwatch{Watcher: me})
+		return fmt.Errorf("%s %s: %w", op, pid.Id, context.Cause(ctx))
+	}
+}
+
+// listener is a process that takes one message and drops the rest, so that a
+// late answer finds room and nobody to race with.
+type listener chan any
+
+func listen(sys *actor.ActorSystem, what string) (answers <-chan any, me *actor.PID, done func()) {
+	l := make(listener, 1)
+	me, _ = sys.ProcessRegistry.Add(l, what+sys.ProcessRegistry.NextID())
+	return l, me, func() { sys.ProcessRegistry.Remove(me) }
+}
+
+// SendUserMessage takes an answer.
+func (l listener) SendUserMessage(_ *actor.PID, message any) {
+	l.take(actor.UnwrapEnvelopeMessage(message))
+}
+
+// SendSystemMessage takes a Terminated.
+func (l listener) SendSystemMessage(_ *actor.PID, message any) { l.take(message) }
+
+// Stop does nothing: a listener ends with the call that made it.
+func (listener) Stop(*actor.PID) {}
+
+func (l listener) take(message any) {
+	select {
+	case l <- message:
+	default:
+	}
+}

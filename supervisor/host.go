@@ -1,0 +1,258 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/jonboulle/clockwork"
+)
+
+// Host owns the goroutines, blocking calls and timers of one incarnation of an
+// actor. It lives by value in the actor's struct; the zero Host is ready; it
+// must not be copied.
+//
+//	func (c *consumer) Receive(ctx actor.Context) {
+//		msg, mine := c.host.Open(ctx.Message())
+//		if !mine {
+//			return // begun by an earlier incarnation
+//		}
+//		switch m := msg.(type) {
+//		case *actor.Started:
+//			c.host.Begin(ctx)
+//			c.host.Run("reader", c.read)
+//		case *supervisor.Ended:
+//			supervisor.Fail(ctx, m.Err)
+//		case *actor.Stopping, *actor.Restarting:
+//			c.host.End()
+//		}
+//	}
+//
+// What hosted work has to say arrives in the actor's mailbox, wrapped so that
+// Open can tell whose it is. Its methods are for the actor's own goroutine,
+// from within Receive; the functions handed to Run and Call run on others and
+// must not touch the actor or its Context.
+type Host struct {
+	now *incarnation // the present or the last one
+}
+
+// Ended tells the actor that hosted work is over: what Run began, with the
+// error it answered, or a Call that panicked. A panic is a *PanicError.
+type Ended struct {
+	Name string
+	Err  error
+}
+
+// incarnation is one Begin to End.
+type incarnation struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	post   func(any)
+	clock  Clock
+
+	mu     sync.Mutex // against End
+	over   bool
+	work   sync.WaitGroup
+	timers map[*timer]struct{}
+}
+
+// hosted is a message from hosted work to its own actor.
+type hosted struct {
+	from    *incarnation
+	timer   *timer // nil for work
+	message any
+}
+
+// IgnoreDeadLetterLogging keeps proto.actor from logging what comes too late.
+func (*hosted) IgnoreDeadLetterLogging() {}
+
+type timer struct {
+	message any
+	every   time.Duration // 0 for once
+	queued  atomic.Bool   // a tick is in the mailbox
+	clock   clockwork.Timer
+	stopped bool // the actor's goroutine only
+}
+
+// Begin opens the host for a new incarnation. Call it in Started, before the
+// other methods. What an earlier Begin opened is ended first.
+func (h *Host) Begin(ctx actor.Context) {
+	h.End()
+	i := &incarnation{clock: ClockOf(ctx), timers: make(map[*timer]struct{})}
+	i.ctx, i.cancel = context.WithCancelCause(context.Background())
+	if g, ok := ctx.Actor().(*guard); ok {
+		i.post = g.mb.PostUserMessage // this very actor, whoever has its name later
+	} else {
+		root, self := ctx.ActorSystem().Root, ctx.Self()
+		i.post = func(m any) { root.Send(self, m) }
+	}
+	h.now = i
+}
+
+// End cancels all that was begun since Begin and waits for it. Call it in
+// Stopping and in Restarting. It waits as long as a hosted function ignores its
+// context; WithStopTimeout of the parent reports that. Without a Begin, or a
+// second time, it does nothing.
+func (h *Host) End() {
+	i := h.now
+	if i == nil {
+		return
+	}
+	i.mu.Lock()
+	i.over = true
+	for t := range i.timers {
+		t.clock.Stop()
+	}
+	clear(i.timers)
+	i.mu.Unlock()
+	i.cancel(ErrEnded)
+	i.work.Wait()
+}
+
+// Context is cancelled by End, with the cause ErrEnded. Before Begin it is
+// cancelled already.
+func (h *Host) Context() context.Context {
+	if h.now == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(ErrEnded)
+		return ctx
+	}
+	return h.now.ctx
+}
+
+// Run begins a goroutine. When f is over, and the incarnation is not, the actor
+// is sent *Ended. f must return soon after its context is cancelled.
+//
+// Run panics before Begin, and does nothing after End. The name appears in
+// Ended.
+func (h *Host) Run(name string, f func(context.Context) error) {
+	h.goes(name, func(i *incarnation) any {
+		return &Ended{Name: name, Err: f(i.ctx)}
+	})
+}
+
+// Teller answers a function by which hosted work may send its own actor
+// messages while it goes on. They are opened like its result: what is sent after
+// End is dropped. The function is safe for concurrent use and does not block.
+//
+// Teller panics before Begin.
+func (h *Host) Teller() func(message any) {
+	i := h.begun("Teller")
+	return func(message any) {
+		if i.ctx.Err() == nil {
+			i.post(&hosted{from: i, message: message})
+		}
+	}
+}
+
+// Call begins one blocking call on a goroutine of its own. Its value arrives as
+// a message of type T. If f panics, *Ended arrives in its place. As for Run
+// otherwise.
+func Call[T any](h *Host, name string, f func(context.Context) T) {
+	h.goes(name, func(i *incarnation) any { return f(i.ctx) })
+}
+
+func (h *Host) goes(name string, f func(*incarnation) any) {
+	i := h.begun(name)
+	if i.over { // written by End, on this goroutine
+		return
+	}
+	i.work.Go(func() {
+		var message any
+		returned := false
+		defer func() {
+			if !returned {
+				message = &Ended{Name: name, Err: fmt.Errorf("%s: %w", name, unwound(recover()))}
+			}
+			if i.ctx.Err() == nil {
+				i.post(&hosted{from: i, message: message})
+			}
+		}()
+		message = f(i)
+		returned = true
+	})
+}
+
+func (h *Host) begun(name string) *incarnation {
+	if h.now == nil {
+		panic(errors.New("supervisor: " + name + ": Host used before Begin"))
+	}
+	return h.now
+}
+
+// After sends message to the actor once, after d. The function it answers stops
+// the timer; once that has been called the message is not opened any more, even
+// if it was on its way. It may be ignored, and is for the actor's goroutine.
+//
+// After panics before Begin, and does nothing after End.
+func (h *Host) After(d time.Duration, message any) (stop func()) {
+	return h.begun("After").start(d, &timer{message: message})
+}
+
+// Every sends message to the actor each d, which must be positive. While one is
+// waiting in the mailbox no other is sent, so a slow actor is not flooded. As
+// for After otherwise.
+func (h *Host) Every(d time.Duration, message any) (stop func()) {
+	if d <= 0 {
+		panic(fmt.Errorf("supervisor: Every: period %v is not positive", d))
+	}
+	return h.begun("Every").start(d, &timer{message: message, every: d})
+}
+
+func (i *incarnation) start(d time.Duration, t *timer) (stop func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.over {
+		return func() {}
+	}
+	i.timers[t] = struct{}{}
+	t.clock = i.clock.AfterFunc(d, func() { i.tick(t) })
+	return func() {
+		t.stopped = true
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		t.clock.Stop()
+		delete(i.timers, t)
+	}
+}
+
+// tick runs on the clock's goroutine.
+func (i *incarnation) tick(t *timer) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.timers[t]; !ok {
+		return // stopped, or over
+	}
+	if t.every > 0 {
+		t.clock.Reset(t.every)
+	} else {
+		delete(i.timers, t)
+	}
+	if t.queued.CompareAndSwap(false, true) {
+		i.post(&hosted{from: i, timer: t, message: t.message})
+	}
+}
+
+// Open is the first thing in Receive. It unwraps a message from hosted work and
+// answers any other as it is; false means that the message is of an earlier
+// incarnation, or of a stopped timer, and is to be dropped.
+func (h *Host) Open(message any) (any, bool) {
+	m, ok := message.(*hosted)
+	if !ok {
+		return message, true
+	}
+	if m.from != h.now || m.from.over {
+		return nil, false
+	}
+	if t := m.timer; t != nil {
+		t.queued.Store(false)
+		if t.stopped {
+			return nil, false
+		}
+	}
+	return m.message, true
+}

@@ -1,0 +1,166 @@
+package supervisor
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/extensions"
+)
+
+// This file lists the guarded actors of a system, for people who want to look.
+
+// Info describes one guarded actor at one moment.
+type Info struct {
+	// ID is the PID's id, Parent that of its parent, empty at the top.
+	ID, Parent string
+	// Type is the Go type of the present incarnation.
+	Type string
+	// State is what SetState or Moves said last while the actor runs, or
+	// "running"; otherwise starting, failed, restarting or stopping.
+	State string
+	// Restarts counts the incarnations after the first.
+	Restarts int
+	// Queue is the number of user messages waiting in the mailbox.
+	Queue int
+	// Since is when the present incarnation began.
+	Since time.Time
+	// LastError is the last failure, empty when there was none.
+	LastError string
+}
+
+// Tree lists the guarded actors of sys by ID. The entries are read one after
+// the other, so they need not be of one moment. It does not block.
+func Tree(sys *actor.ActorSystem) []Info {
+	var all []Info
+	for _, g := range guards(sys) {
+		all = append(all, g.info())
+	}
+	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// SetState says for Tree what the actor is doing, until the next call or the
+// end of its incarnation. It must be called from Receive; for an actor that is
+// not guarded it does nothing.
+func SetState(ctx actor.Context, state string) {
+	if g, ok := ctx.Actor().(*guard); ok {
+		g.about.says(state)
+	}
+}
+
+// Name is name with an incarnation that no other call of this process answers:
+// Name("dest/orders") is "dest/orders#7". Actors spawned under such names can
+// never be mistaken for one that was there before.
+func Name(name string) string {
+	return name + "#" + strconv.FormatUint(incarnations.Add(1), 10)
+}
+
+var incarnations atomic.Uint64
+
+func (g *guard) info() Info {
+	i := Info{ID: g.ctx.Self().Id, Queue: g.mb.UserMessageCount(), State: g.is().String()}
+	if p := g.ctx.Parent(); p != nil {
+		i.Parent = p.Id
+	}
+	a := &g.about
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i.Type, i.Restarts, i.Since = a.kind, a.restarts, a.since
+	if a.state != "" && g.is() == running {
+		i.State = a.state
+	}
+	if a.lastErr != nil {
+		i.LastError = a.lastErr.Error()
+	}
+	return i
+}
+
+// about is what may be read of a guard from any goroutine.
+type about struct {
+	mu       sync.Mutex
+	kind     string
+	state    string
+	restarts int
+	since    time.Time
+	lastErr  error
+}
+
+func (a *about) failed(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lastErr = err
+}
+
+func (a *about) begun(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.restarts++
+	a.since = now
+	a.state = ""
+}
+
+func (a *about) is(kind string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.kind = kind
+}
+
+func (a *about) says(state string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state = state
+}
+
+// registry holds the live guards of one actor system, as an extension of it.
+type registry map[string]*guard
+
+var (
+	registryID = extensions.NextExtensionID()
+	// registryMu guards every registry, and the slots they are kept in:
+	// extensions have no lock of their own.
+	registryMu sync.Mutex
+)
+
+func (registry) ExtensionID() extensions.ExtensionID { return registryID }
+
+func register(sys *actor.ActorSystem, g *guard) {
+	registryMu.Lock()
+	defer registryMu.Unlock()
+	r, ok := sys.Extensions.Get(registryID).(registry)
+	if !ok {
+		r = make(registry)
+		sys.Extensions.Register(r)
+	}
+	r[g.ctx.Self().Id] = g
+}
+
+func unregister(sys *actor.ActorSystem, g *guard) {
+	registryMu.Lock()
+	defer registryMu.Unlock()
+	if r, ok := sys.Extensions.Get(registryID).(registry); ok && r[g.ctx.Self().Id] == g {
+		delete(r, g.ctx.Self().Id)
+	}
+}
+
+func find(sys *actor.ActorSystem, id string) *guard {
+	registryMu.Lock()
+	defer registryMu.Unlock()
+	r, _ := sys.Extensions.Get(registryID).(registry)
+	return r[id]
+}
+
+func guards(sys *actor.ActorSystem) []*guard {
+	registryMu.Lock()
+	defer registryMu.Unlock()
+	r, _ := sys.Extensions.Get(registryID).(registry)
+	all := make([]*guard, 0, len(r))
+	for _, g := range r {
+		all = append(all, g)
+	}
+	return all
+}

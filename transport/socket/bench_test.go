@@ -1,0 +1,185 @@
+package socket_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/socket"
+	"go.nanomsg.org/mangos/v3"
+	"go.nanomsg.org/mangos/v3/protocol/pull"
+	"go.nanomsg.org/mangos/v3/protocol/push"
+	_ "go.nanomsg.org/mangos/v3/transport/tcp"
+)
+
+// Benchmarks over loopback, beside stock mangos on the same path. Latency is
+// one way: the receiver is in the same process and signals through a channel.
+
+var benchToken = bytes.Repeat([]byte{1}, 32)
+
+func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
+	tb.Helper()
+	u, err := socket.ParseURL("tcp://127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ln, err := socket.Listen(context.Background(), socket.ListenerConfig{
+		URL:    u,
+		Lookup: func(string) (socket.Secret, bool) { return socket.Secret{Token: benchToken}, true },
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	tb.Cleanup(cancel)
+	accepted := make(chan error, 1)
+	go func() {
+		var err error
+		if sc, err = ln.Accept(ctx); err == nil {
+			err = sc.Welcome("s", 4<<20)
+		}
+		accepted <- err
+	}()
+	mc, err = socket.Dial(ctx, socket.DialConfig{
+		URL: ln.URL(), Token: benchToken, Buffer: buffer,
+		Hello: socket.Hello{Destination: "d", Group: "g", Member: "m"},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := <-accepted; err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = mc.Close()
+		_ = ln.Close()
+	})
+	return sc, mc
+}
+
+func benchRecords(size int) []byte {
+	return messages.AppendRecord(nil, &messages.Message{Value: make([]byte, size)})
+}
+
+func BenchmarkThroughput(b *testing.B) {
+	for _, bm := range []struct {
+		name   string
+		size   int
+		buffer func(int) []byte
+	}{
+		{"100B", 100, nil},
+		{"60KiB", 60 << 10, nil},
+		{"60KiB-recycled", 60 << 10, func() func(int) []byte {
+			buf := make([]byte, 128<<10)
+			return func(n int) []byte { return buf[:n] }
+		}()},
+		{"1MiB", 1 << 20, nil},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			sc, mc := benchLink(b, bm.buffer)
+			records := benchRecords(bm.size)
+			b.SetBytes(int64(bm.size))
+			b.ReportAllocs()
+			done := make(chan error, 1)
+			n := b.N
+			go func() {
+				var f socket.Frame
+				for range n {
+					if err := mc.Recv(&f); err != nil {
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+			b.ResetTimer()
+			for i := range n {
+				if err := sc.SendData(uint64(i+1), nil, false, records); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := <-done; err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// latencies runs one message at a time and reports the median and the 99th.
+func latencies(b *testing.B, send func() error, recv func() error) {
+	got := make(chan error)
+	go func() {
+		for {
+			err := recv()
+			got <- err
+			if err != nil {
+				return
+			}
+		}
+	}()
+	times := make([]time.Duration, 0, b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		began := time.Now()
+		if err := send(); err != nil {
+			b.Fatal(err)
+		}
+		if err := <-got; err != nil {
+			b.Fatal(err)
+		}
+		times = append(times, time.Since(began))
+	}
+	b.StopTimer()
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Nanoseconds()), "p50-ns")
+	b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "p99-ns")
+	b.Cleanup(func() { <-got })
+}
+
+func BenchmarkLatency(b *testing.B) {
+	b.Run("penstock/100B", func(b *testing.B) {
+		sc, mc := benchLink(b, nil)
+		records := benchRecords(100)
+		var f socket.Frame
+		latencies(b, func() error { return sc.SendData(1, nil, false, records) }, func() error { return mc.Recv(&f) })
+		_ = mc.Close()
+	})
+	b.Run("mangos/100B", func(b *testing.B) {
+		s, err := push.NewSocket()
+		if err != nil {
+			b.Fatal(err)
+		}
+		r, err := pull.NewSocket()
+		if err != nil {
+			b.Fatal(err)
+		}
+		l, err := s.NewListener("tcp://127.0.0.1:0", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Listen(); err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Dial(l.Address()); err != nil {
+			b.Fatal(err)
+		}
+		body := make([]byte, 100)
+		latencies(b, func() error {
+			m := mangos.NewMessage(len(body))
+			m.Body = append(m.Body, body...)
+			return s.SendMsg(m)
+		}, func() error {
+			m, err := r.RecvMsg()
+			if err == nil {
+				m.Free()
+			}
+			return err
+		})
+		_ = r.Close()
+		_ = s.Close()
+	})
+}

@@ -1,0 +1,453 @@
+package socket
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// The codec: pb.Frame written and read by hand where it is hot (Data, Ack), by
+// the generated code where it is not. Pure.
+//
+// A Data frame is laid out with the records last, so that they go out by
+// reference and come in as one slice of the frame:
+//
+//	tag(data) length | first, attempts, redelivered | records …
+
+// Tags are single bytes, every field number being below 16.
+const (
+	tagData = byte(KindData)<<3 | byte(protowire.BytesType)
+	tagAck  = byte(KindAck)<<3 | byte(protowire.BytesType)
+
+	tagFirst       = 1<<3 | byte(protowire.VarintType)
+	tagRecords     = 2<<3 | byte(protowire.BytesType)
+	tagAttempts    = 3<<3 | byte(protowire.BytesType)
+	tagAttempt     = 3<<3 | byte(protowire.VarintType)
+	tagRedelivered = 4<<3 | byte(protowire.VarintType)
+
+	tagCumulative     = 1<<3 | byte(protowire.VarintType)
+	tagRanges         = 2<<3 | byte(protowire.BytesType)
+	tagCreditMessages = 3<<3 | byte(protowire.VarintType)
+	tagCreditBytes    = 4<<3 | byte(protowire.VarintType)
+	tagFrom           = 1<<3 | byte(protowire.VarintType)
+	tagTo             = 2<<3 | byte(protowire.VarintType)
+)
+
+// pingFrame is a whole encoded Ping.
+var pingFrame = []byte{byte(kindPing)<<3 | byte(protowire.BytesType), 0}
+
+// appendDataHeader appends all of a Data frame except the records themselves,
+// which the caller lets follow.
+func appendDataHeader(b []byte, first uint64, attempts []uint32, redelivered bool, records int) []byte {
+	packed := 0
+	for _, a := range attempts {
+		packed += protowire.SizeVarint(uint64(a))
+	}
+	size := records
+	if first != 0 {
+		size += 1 + protowire.SizeVarint(first)
+	}
+	if packed > 0 {
+		size += 1 + protowire.SizeBytes(packed)
+	}
+	if redelivered {
+		size += 2
+	}
+	b = append(b, tagData)
+	b = protowire.AppendVarint(b, uint64(size))
+	if first != 0 {
+		b = append(b, tagFirst)
+		b = protowire.AppendVarint(b, first)
+	}
+	if packed > 0 {
+		b = append(b, tagAttempts)
+		b = protowire.AppendVarint(b, uint64(packed))
+		for _, a := range attempts {
+			b = protowire.AppendVarint(b, uint64(a))
+		}
+	}
+	if redelivered {
+		b = append(b, tagRedelivered, 1)
+	}
+	return b
+}
+
+// appendAck appends a whole Ack frame.
+func appendAck(b []byte, a *Ack) []byte {
+	size := sizeUint(a.Cumulative) + sizeUint(a.CreditMessages) + sizeUint(a.CreditBytes)
+	for _, r := range a.Ranges {
+		size += 1 + protowire.SizeBytes(sizeUint(r.From)+sizeUint(r.To))
+	}
+	b = append(b, tagAck)
+	b = protowire.AppendVarint(b, uint64(size))
+	b = appendUint(b, tagCumulative, a.Cumulative)
+	for _, r := range a.Ranges {
+		b = append(b, tagRanges)
+		b = protowire.AppendVarint(b, uint64(sizeUint(r.From)+sizeUint(r.To)))
+		b = appendUint(b, tagFrom, r.From)
+		b = appendUint(b, tagTo, r.To)
+	}
+	b = appendUint(b, tagCreditMessages, a.CreditMessages)
+	return appendUint(b, tagCreditBytes, a.CreditBytes)
+}
+
+// sizeUint and appendUint leave out zero, as proto3 does.
+func sizeUint(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
+}
+
+func appendUint(b []byte, tag byte, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(append(b, tag), v)
+}
+
+// appendControl appends any frame by the generated code.
+func appendControl(b []byte, f *pb.Frame) ([]byte, error) {
+	out, err := proto.MarshalOptions{}.MarshalAppend(b, f)
+	if err != nil {
+		return b, fmt.Errorf("frame: %w: %w", err, messages.ErrInvalid)
+	}
+	return out, nil
+}
+
+// openFrame finds the one kind that a frame holds, and its contents. Fields
+// that are not known are skipped; none or two known ones are corrupt: a frame
+// whose kind is not understood cannot be left out safely.
+func openFrame(b []byte) (Kind, []byte, error) {
+	var kind Kind
+	var inner []byte
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return 0, nil, corrupt("bad tag")
+		}
+		if num >= protowire.Number(kindCount) || typ != protowire.BytesType {
+			size := protowire.ConsumeFieldValue(num, typ, b[n:])
+			if size < 0 {
+				return 0, nil, corrupt("field %d is cut short", num)
+			}
+			b = b[n+size:]
+			continue
+		}
+		v, size := protowire.ConsumeBytes(b[n:])
+		if size < 0 {
+			return 0, nil, corrupt("%s is cut short", Kind(num))
+		}
+		if kind != 0 {
+			return 0, nil, corrupt("holds both %s and %s", kind, Kind(num))
+		}
+		kind, inner = Kind(num), v
+		b = b[n+size:]
+	}
+	if kind == 0 {
+		return 0, nil, corrupt("of no known kind")
+	}
+	return kind, inner, nil
+}
+
+// decode fills f from the contents of a frame of that kind. Data.Records alias
+// b where the records stand together, else they are gathered in new memory and
+// gathered is true.
+func decode(kind Kind, b []byte, f *Frame) (gathered bool, err error) {
+	f.Kind = kind
+	switch kind {
+	case KindData:
+		return decodeData(b, &f.Data)
+	case KindAck:
+		return false, decodeAck(b, &f.Ack)
+	case KindNack:
+		var m pb.Nack
+		if err := decodeControl(kind, b, &m); err != nil {
+			return false, err
+		}
+		f.Nack = Nack{Seq: m.GetSeq(), Kind: m.GetKind(), Reason: m.GetReason()}
+	case KindDrain:
+		var m pb.Drain
+		if err := decodeControl(kind, b, &m); err != nil {
+			return false, err
+		}
+		f.Drain = Drain{Last: m.GetLast(), Reply: m.GetReply()}
+	case KindBye:
+		var m pb.Bye
+		if err := decodeControl(kind, b, &m); err != nil {
+			return false, err
+		}
+		f.Bye = Bye{Code: m.GetCode(), Reason: m.GetReason()}
+	case kindPing:
+		// A Ping's contents, should it ever have some, are of no interest.
+	default:
+		return false, fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, kind)
+	}
+	return false, nil
+}
+
+func decodeControl(kind Kind, b []byte, m proto.Message) error {
+	if err := proto.Unmarshal(b, m); err != nil {
+		return corrupt("%s: %v", kind, err)
+	}
+	return nil
+}
+
+// decodeData reads a Data message. It allocates only for a foreign encoder
+// that puts other fields between the records.
+func decodeData(b []byte, d *Data) (gathered bool, err error) {
+	d.First, d.Count, d.Redelivered, d.Records = 0, 0, false, nil
+	d.Attempts = d.Attempts[:0]
+	for len(b) > 0 {
+		switch b[0] {
+		case tagRecords:
+			if d.Records == nil {
+				n, err := messages.CountRecords(b)
+				if err == nil {
+					// The usual layout: records to the end.
+					d.Records, d.Count = b[:len(b):len(b)], n
+					b = nil
+					continue
+				}
+			}
+			_, size := protowire.ConsumeBytes(b[1:])
+			if size < 0 {
+				return false, corrupt("data: record %d is cut short", d.Count+1)
+			}
+			gathered = true
+			d.Records = append(d.Records, b[:1+size]...)
+			d.Count++
+			b = b[1+size:]
+		case tagFirst:
+			v, n := protowire.ConsumeVarint(b[1:])
+			if n < 0 {
+				return false, corrupt("data: bad sequence")
+			}
+			d.First = v
+			b = b[1+n:]
+		case tagRedelivered:
+			v, n := protowire.ConsumeVarint(b[1:])
+			if n < 0 {
+				return false, corrupt("data: bad flag")
+			}
+			d.Redelivered = v != 0
+			b = b[1+n:]
+		case tagAttempts:
+			packed, n := protowire.ConsumeBytes(b[1:])
+			if n < 0 {
+				return false, corrupt("data: attempts are cut short")
+			}
+			for len(packed) > 0 {
+				v, n := protowire.ConsumeVarint(packed)
+				if n < 0 {
+					return false, corrupt("data: bad attempt")
+				}
+				d.Attempts = append(d.Attempts, uint32(v))
+				packed = packed[n:]
+			}
+			b = b[1+n:]
+		case tagAttempt:
+			// Unpacked is legal protobuf too.
+			v, n := protowire.ConsumeVarint(b[1:])
+			if n < 0 {
+				return false, corrupt("data: bad attempt")
+			}
+			d.Attempts = append(d.Attempts, uint32(v))
+			b = b[1+n:]
+		default:
+			n := skipUnknown(b)
+			if n < 0 {
+				return false, corrupt("data: bad field")
+			}
+			b = b[n:]
+		}
+	}
+	return gathered, d.check()
+}
+
+// check is what must hold for every Data, whoever encoded it.
+func (d *Data) check() error {
+	switch {
+	case d.Count == 0:
+		return corrupt("data: no records")
+	case len(d.Attempts) > 0 && len(d.Attempts) != d.Count:
+		return corrupt("data: %d attempts for %d records", len(d.Attempts), d.Count)
+	case d.First == 0 || d.First > math.MaxUint64-uint64(d.Count):
+		return corrupt("data: sequence %d cannot be", d.First)
+	}
+	return nil
+}
+
+// decodeAck reads an Ack message without allocating, once its ranges fit.
+func decodeAck(b []byte, a *Ack) error {
+	*a = Ack{Ranges: a.Ranges[:0]}
+	for len(b) > 0 {
+		tag := b[0]
+		switch tag {
+		case tagCumulative, tagCreditMessages, tagCreditBytes:
+			v, n := protowire.ConsumeVarint(b[1:])
+			if n < 0 {
+				return corrupt("ack: bad number")
+			}
+			switch tag {
+			case tagCumulative:
+				a.Cumulative = v
+			case tagCreditMessages:
+				a.CreditMessages = v
+			case tagCreditBytes:
+				a.CreditBytes = v
+			}
+			b = b[1+n:]
+		case tagRanges:
+			inner, n := protowire.ConsumeBytes(b[1:])
+			if n < 0 {
+				return corrupt("ack: range is cut short")
+			}
+			r, err := decodeRange(inner)
+			if err != nil {
+				return err
+			}
+			a.Ranges = append(a.Ranges, r)
+			b = b[1+n:]
+		default:
+			n := skipUnknown(b)
+			if n < 0 {
+				return corrupt("ack: bad field")
+			}
+			b = b[n:]
+		}
+	}
+	return a.check()
+}
+
+// check is what must hold for every Ack, so that settling it is one pass.
+func (a *Ack) check() error {
+	above := a.Cumulative
+	for _, r := range a.Ranges {
+		// From == above+1 would belong to what precedes it, so it may not be.
+		if r.From <= above || r.To < r.From {
+			return corrupt("ack: range %d-%d after %d", r.From, r.To, above)
+		}
+		above = r.To
+	}
+	return nil
+}
+
+func decodeRange(b []byte) (Range, error) {
+	var r Range
+	for len(b) > 0 {
+		tag := b[0]
+		if tag != tagFrom && tag != tagTo {
+			n := skipUnknown(b)
+			if n < 0 {
+				return r, corrupt("ack: bad field in a range")
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeVarint(b[1:])
+		if n < 0 {
+			return r, corrupt("ack: bad number in a range")
+		}
+		if tag == tagFrom {
+			r.From = v
+		} else {
+			r.To = v
+		}
+		b = b[1+n:]
+	}
+	return r, nil
+}
+
+// skipUnknown is the size of the field at the front of b, negative when it is
+// malformed. So is a small field number in a tag of several bytes: no encoder
+// writes that, and it would hide a known field.
+func skipUnknown(b []byte) int {
+	num, typ, n := protowire.ConsumeTag(b)
+	if n < 0 {
+		return n
+	}
+	if num < 16 && n > 1 {
+		return -1
+	}
+	size := protowire.ConsumeFieldValue(num, typ, b[n:])
+	if size < 0 {
+		return size
+	}
+	return n + size
+}
+
+// The wire form and the plain form of what is not hot.
+
+func helloToWire(h *Hello, nonce []byte) *pb.Frame {
+	return &pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
+		Version:     h.Version,
+		Destination: h.Destination,
+		Group:       h.Group,
+		Member:      h.Member,
+		Nonce:       nonce,
+		Mode:        h.Mode,
+		Window:      h.Window,
+		WindowBytes: h.WindowBytes,
+		Concurrency: h.Concurrency,
+		Url:         h.URL,
+		Policy:      h.Policy,
+		KeepForMs:   keepForMillis(h.KeepFor),
+	}}}
+}
+
+func helloFromWire(m *pb.Hello) Hello {
+	return Hello{
+		Version:     m.GetVersion(),
+		Destination: m.GetDestination(),
+		Group:       m.GetGroup(),
+		Member:      m.GetMember(),
+		Mode:        m.GetMode(),
+		Window:      m.GetWindow(),
+		WindowBytes: m.GetWindowBytes(),
+		Concurrency: m.GetConcurrency(),
+		URL:         m.GetUrl(),
+		Policy:      m.GetPolicy(),
+		KeepFor:     keepForDuration(m.GetKeepForMs()),
+	}
+}
+
+func byeToWire(code pb.Code, reason string) *pb.Frame {
+	return &pb.Frame{Kind: &pb.Frame_Bye{Bye: &pb.Bye{Code: code, Reason: strings.ToValidUTF8(clip(reason), "?")}}}
+}
+
+// keepForMillis and keepForDuration agree on -1 for ever, and do not let a
+// short time become none.
+func keepForMillis(d time.Duration) int64 {
+	switch {
+	case d < 0:
+		return -1
+	case d > 0 && d < time.Millisecond:
+		return 1
+	}
+	return d.Milliseconds()
+}
+
+func keepForDuration(ms int64) time.Duration {
+	switch {
+	case ms < 0:
+		return -1
+	case ms > math.MaxInt64/int64(time.Millisecond):
+		return math.MaxInt64
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+func nackToWire(n Nack) *pb.Frame {
+	return &pb.Frame{Kind: &pb.Frame_Nack{Nack: &pb.Nack{
+		Seq:    n.Seq,
+		Reason: strings.ToValidUTF8(clip(n.Reason), "?"),
+		Kind:   n.Kind,
+	}}}
+}

@@ -1,0 +1,50 @@
+// Package conformance is the suite that every transport of package socket must
+// pass: the handshake and its refusals, hostile bytes, frames of all sizes,
+// beats, and the ways a connection can end.
+package conformance
+
+import (
+	"net"
+	"testing"
+)
+
+// Features says what of the suite applies to a transport.
+type Features struct {
+	// RawDial opens the bare byte stream under a listener's address, for tests
+	// that send garbage. Nil skips them, and those that need RawListen.
+	RawDial func(address net.Addr) (net.Conn, error)
+	// RawListen opens a bare listener of that kind, for impostors and for
+	// proxies that cut or inject; it answers the address as it stands in a
+	// URL's advertise option. Nil skips the tests that need it.
+	RawListen func(t *testing.T) (ln net.Listener, advertise string)
+	// Descriptors tells that each connection holds a file descriptor, so that
+	// leaks can be counted where the system shows them.
+	Descriptors bool
+}
+
+// Run runs the suite. url answers a URL to listen on that is free, as
+// socket.ParseURL takes it and without options; it is called for each listener.
+func Run(t *testing.T, features Features, url func(t *testing.T) string) {
+	s := &suite{features: features, url: url}
+	for _, group := range []struct {
+		name  string
+		tests map[string]func(*testing.T, *suite)
+	}{
+		{"Handshake", handshakeTests},
+		{"Strangers", strangerTests},
+		{"Frames", frameTests},
+		{"Life", lifeTests},
+		{"End", endTests},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for name, test := range group.tests {
+				t.Run(name, func(t *testing.T) { test(t, s) })
+			}
+		})
+	}
+}
+
+type suite struct {
+	features Features
+	url      func(t *testing.T) string
+}

@@ -1,0 +1,169 @@
+package conformance
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+var frameTests = map[string]func(*testing.T, *suite){
+	"DataOfAllSizes": func(t *testing.T, s *suite) {
+		snd := s.listen(t)
+		sc, mc := snd.link(t)
+		type sent struct {
+			first    uint64
+			attempts []uint32
+			again    bool
+			records  []byte
+			count    int
+		}
+		frames := []sent{
+			{1, nil, false, records(1, 0, 1), 1},
+			{2, nil, true, records(3, 100, 2), 3},
+			{5, []uint32{1, 2, 300}, true, records(3, 10, 3), 3},
+			{1 << 60, nil, false, records(500, 100, 4), 500},
+			{7, nil, false, records(1, maxMessage-16, 5), 1},
+			{8, nil, false, records(1, 1, 6), 1},
+		}
+		// Every size around the places where the wire changes its ways.
+		for _, edge := range []int{128, 4 << 10, 8 << 10, 64 << 10} {
+			for size := edge - 40; size < edge+40; size += 3 {
+				frames = append(frames, sent{9, nil, false, records(1, size, byte(size)), 1})
+			}
+		}
+		go func() {
+			for _, f := range frames {
+				if sc.SendData(f.first, f.attempts, f.again, f.records) != nil {
+					return
+				}
+			}
+		}()
+		var got socket.Frame
+		var kept [][]byte
+		for i, f := range frames {
+			must(t, mc.Recv(&got))
+			if got.Kind != socket.KindData || got.Data.First != f.first || got.Data.Count != f.count ||
+				got.Data.Redelivered != f.again || !slices.Equal(got.Data.Attempts, f.attempts) {
+				t.Fatalf("frame %d is %s %d×%d %v %v", i, got.Kind, got.Data.First, got.Data.Count, got.Data.Attempts, got.Data.Redelivered)
+			}
+			kept = append(kept, got.Data.Records)
+		}
+		// Only now: received bytes belong to the receiver for ever.
+		for i, f := range frames {
+			if !bytes.Equal(kept[i], f.records) {
+				t.Fatalf("frame %d has other records", i)
+			}
+		}
+	},
+	"ControlFrames": func(t *testing.T, s *suite) {
+		snd := s.listen(t)
+		sc, mc := snd.link(t)
+		ack := socket.Ack{Cumulative: 7, Ranges: []socket.Range{{From: 9, To: 12}, {From: 14, To: 14}}, CreditMessages: 263, CreditBytes: 1 << 40}
+		must(t, mc.SendAck(&ack))
+		must(t, mc.SendAck(&socket.Ack{}))
+		must(t, mc.SendNack(socket.Nack{Seq: 13, Kind: 2, Reason: "no \xff way"}))
+		must(t, mc.SendDrain(socket.Drain{}))
+		must(t, mc.SendBye(pb.Code_DRAINED, "done"))
+		must(t, sc.SendDrain(socket.Drain{Last: 14, Reply: true}))
+		must(t, sc.SendBye(pb.Code_REMOVED, "gone"))
+
+		var f socket.Frame
+		expect := func(c *socket.Conn, kind socket.Kind, ok func() bool) {
+			t.Helper()
+			must(t, c.Recv(&f))
+			if f.Kind != kind || !ok() {
+				t.Fatalf("received %s", describe(&f))
+			}
+		}
+		expect(sc, socket.KindAck, func() bool {
+			return f.Ack.Cumulative == 7 && slices.Equal(f.Ack.Ranges, ack.Ranges) && f.Ack.CreditMessages == 263 && f.Ack.CreditBytes == 1<<40
+		})
+		expect(sc, socket.KindAck, func() bool { return f.Ack.Cumulative == 0 && len(f.Ack.Ranges) == 0 && f.Ack.CreditMessages == 0 })
+		expect(sc, socket.KindNack, func() bool { return f.Nack == socket.Nack{Seq: 13, Kind: 2, Reason: "no ? way"} })
+		expect(sc, socket.KindDrain, func() bool { return f.Drain == socket.Drain{} })
+		expect(sc, socket.KindBye, func() bool { return f.Bye == socket.Bye{Code: pb.Code_DRAINED, Reason: "done"} })
+		expect(mc, socket.KindDrain, func() bool { return f.Drain == socket.Drain{Last: 14, Reply: true} })
+		expect(mc, socket.KindBye, func() bool { return f.Bye == socket.Bye{Code: pb.Code_REMOVED, Reason: "gone"} })
+	},
+	"RefusedSendsLeaveTheConnection": func(t *testing.T, s *suite) {
+		snd := s.listen(t, func(cfg *socket.ListenerConfig) { cfg.MaxFrame = 64 << 10 })
+		cfg := snd.member()
+		cfg.MaxFrame = 64 << 10
+		ctx := within(t)
+		dialled := make(chan *socket.Conn, 1)
+		go func() {
+			c, err := socket.Dial(ctx, cfg)
+			if err != nil {
+				t.Error(err)
+			}
+			dialled <- c
+		}()
+		sc, err := snd.Accept(ctx)
+		must(t, err)
+		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, socket.ErrProtocol) {
+			t.Errorf("data before welcome: %v", err)
+		}
+		var f socket.Frame
+		if err := sc.Recv(&f); !errors.Is(err, socket.ErrProtocol) {
+			t.Errorf("receiving before welcome: %v", err)
+		}
+		if err := sc.Welcome(senderID, 64<<10); !errors.Is(err, messages.ErrTooLarge) {
+			t.Errorf("welcome for messages over MaxFrame: %v", err)
+		}
+		must(t, sc.Welcome(senderID, 1000))
+		mc := <-dialled
+		for what, attempt := range map[string]struct{ got, want error }{
+			"frame over MaxFrame": {sc.SendData(1, nil, false, records(1, 64<<10, 1)), messages.ErrTooLarge},
+			"no records":          {sc.SendData(1, nil, false, nil), messages.ErrInvalid},
+			"sequence 0":          {sc.SendData(0, nil, false, records(1, 1, 1)), messages.ErrInvalid},
+			"ack by a sender":     {sc.SendAck(&socket.Ack{}), socket.ErrProtocol},
+			"nack by a sender":    {sc.SendNack(socket.Nack{}), socket.ErrProtocol},
+			"data by a member":    {mc.SendData(1, nil, false, records(1, 1, 1)), socket.ErrProtocol},
+			"ranges backwards":    {mc.SendAck(&socket.Ack{Ranges: []socket.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
+		} {
+			if !errors.Is(attempt.got, attempt.want) {
+				t.Errorf("%s: %v, want %v", what, attempt.got, attempt.want)
+			}
+		}
+		must(t, sc.SendData(1, nil, false, records(1, 1000, 1)))
+		must(t, mc.Recv(&f))
+	},
+	"ManySenders": func(t *testing.T, s *suite) {
+		snd := s.listen(t)
+		sc, mc := snd.link(t)
+		const writers, each = 8, 50
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range each {
+					size := []int{10, 5000, 70000}[i%3]
+					if err := sc.SendData(uint64(w*each+i+1), nil, false, records(1, size, byte(w))); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		last := make([]uint64, writers)
+		var f socket.Frame
+		for range writers * each {
+			must(t, mc.Recv(&f))
+			w := int(f.Data.First-1) / each
+			if f.Data.First <= last[w] {
+				t.Fatalf("writer %d: %d came after %d", w, f.Data.First, last[w])
+			}
+			last[w] = f.Data.First
+			size := []int{10, 5000, 70000}[int(f.Data.First-1)%each%3]
+			if !bytes.Equal(f.Data.Records, records(1, size, byte(w))) {
+				t.Fatalf("frame %d is torn", f.Data.First)
+			}
+		}
+		wg.Wait()
+	},
+}

@@ -1,0 +1,397 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"go.nanomsg.org/mangos/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// Conn is one connection between a sender and a member. The sender's end comes
+// from Listener.Accept and opens with Welcome, the member's from Dial, open.
+//
+// One goroutine at a time may call Recv; everything else is safe for concurrent
+// use, and several goroutines may send. After an end, all methods return an
+// error that wraps its first cause.
+type Conn struct {
+	w    *wire
+	pipe corePipe
+	role role
+	cfg  settings
+
+	hello Hello
+	peer  Peer
+	// greeting and guard are the sender's, from proof to Welcome.
+	greeting *greeting
+	guard    *guard
+
+	state atomic.Uint32 // a connState
+	beat  *time.Timer
+
+	// What is being sent; under w.mu.
+	out    mangos.Message
+	header []byte
+	ping   mangos.Message
+}
+
+type connState uint32
+
+const (
+	shaking connState = iota
+	opened
+)
+
+// settings are what both configurations have in common.
+type settings struct {
+	maxFrame  int
+	beat      time.Duration
+	deadAfter int
+	alloc     func(int) []byte
+}
+
+func (s settings) check() error {
+	var faults []error
+	if s.maxFrame < strangerFrame || s.maxFrame > maxMaxFrame {
+		faults = append(faults, fmt.Errorf("max frame %d is not between %d and %d", s.maxFrame, strangerFrame, maxMaxFrame))
+	}
+	if s.beat < time.Millisecond {
+		faults = append(faults, fmt.Errorf("beat %v is less than a millisecond", s.beat))
+	}
+	if s.deadAfter < 2 {
+		faults = append(faults, fmt.Errorf("dead after %d beats: one late beat must not be death", s.deadAfter))
+	}
+	return errors.Join(faults...)
+}
+
+func (s settings) patience() time.Duration { return time.Duration(s.deadAfter) * s.beat }
+
+func newConn(w *wire, pipe corePipe, r role, cfg settings) *Conn {
+	c := &Conn{w: w, pipe: pipe, role: r, cfg: cfg}
+	c.ping.Body = pingFrame
+	// Set going by open; made here so that no two goroutines write the field.
+	c.beat = time.AfterFunc(time.Hour, c.tick)
+	c.beat.Stop()
+	return c
+}
+
+// release is what is to be done after the end, besides telling mangos.
+func (c *Conn) release(hangUp func()) func() {
+	return func() {
+		c.beat.Stop()
+		hangUp()
+	}
+}
+
+// Hello is what the member asked for; the sender's handshake has checked that
+// it came from a holder of the token.
+func (c *Conn) Hello() Hello { return c.hello }
+
+// Peer is what is known of the other side. On the sender's end MaxMessage is
+// what Welcome told.
+func (c *Conn) Peer() Peer { return c.peer }
+
+// RemoteAddr is the peer's address, host:port.
+func (c *Conn) RemoteAddr() string { return c.w.remote }
+
+// BytesIn counts what arrived since the connection was made.
+func (c *Conn) BytesIn() uint64 { return c.w.received.Load() }
+
+// BytesOut counts what was handed to the kernel.
+func (c *Conn) BytesOut() uint64 { return c.w.out.Load() }
+
+// LastHeard is when the last byte arrived, as far as Recv has read.
+func (c *Conn) LastHeard() time.Time {
+	return c.w.born.Add(time.Duration(c.w.heard.Load()))
+}
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *Conn) Done() <-chan struct{} { return c.w.done }
+
+// Err is why the connection ended; nil while it lives.
+func (c *Conn) Err() error {
+	if err := c.w.cause(); err != nil {
+		return c.failed("connection", err)
+	}
+	return nil
+}
+
+// Close ends the connection. It waits for nothing: a running Recv or Send
+// returns with ErrConnClosed, what the kernel has not sent may be lost. It never
+// fails; calling it again does nothing.
+func (c *Conn) Close() error {
+	_ = c.w.end(ErrConnClosed)
+	return nil
+}
+
+// Welcome ends the handshake on the sender's side: it proves to the member that
+// it found sender, whose records have at most maxMessage bytes, and opens the
+// connection. It fails when the connection has ended meanwhile, by its deadline
+// or an eviction, when it was called before, and with messages.ErrTooLarge when
+// maxMessage and FrameOverhead are over MaxFrame; after that one the connection
+// waits on.
+func (c *Conn) Welcome(sender string, maxMessage uint64) error {
+	if maxMessage > uint64(c.cfg.maxFrame-FrameOverhead) {
+		return c.failed("welcome", fmt.Errorf("messages of %d bytes need frames over %d: %w", maxMessage, c.cfg.maxFrame, messages.ErrTooLarge))
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if c.greeting == nil {
+		return c.failed("welcome", fmt.Errorf("%w: not a connection that was accepted", ErrProtocol))
+	}
+	frame, err := c.greeting.welcome(sender, maxMessage)
+	if err != nil {
+		return c.failed("welcome", err)
+	}
+	if err := c.guard.welcome(c.w); err != nil {
+		return c.failed("welcome", err)
+	}
+	c.peer.MaxMessage = maxMessage
+	if err := c.sendLocked("welcome", frame); err != nil {
+		return err
+	}
+	c.open()
+	return nil
+}
+
+// Refuse says Bye instead of Welcome, and ends the connection. It is best
+// effort and blocks for 100 ms at most.
+func (c *Conn) Refuse(code pb.Code, reason string) {
+	c.byeBye(code, reason, fmt.Errorf("%w: refused, %s: %s", ErrConnClosed, code, clip(reason)))
+}
+
+// byeTimeout bounds the writing of a last frame to somebody who need not read.
+const byeTimeout = 100 * time.Millisecond
+
+func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
+	if c.w.mu.TryLock() {
+		_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
+		_ = c.sendBody(byeToWire(code, reason))
+		c.w.mu.Unlock()
+	}
+	_ = c.w.end(cause)
+}
+
+// proved hands the connection over from its greeting to Accept.
+func (c *Conn) proved(g *greeting, guard *guard) {
+	c.greeting, c.guard = g, guard
+	c.hello = g.agreed.hello
+	c.peer = Peer{ID: c.hello.Member, Incarnation: g.agreed.incarnation}
+}
+
+// open lets frames flow and starts the beats.
+func (c *Conn) open() {
+	c.w.trust(c.cfg.maxFrame, c.cfg.patience(), c.cfg.alloc)
+	c.state.Store(uint32(opened))
+	c.beat.Reset(c.cfg.beat)
+	if c.w.cause() != nil {
+		// The end came before the Reset, and may have stopped the timer first.
+		c.beat.Stop()
+	}
+}
+
+// tick sends one beat, unless somebody is writing: then bytes are moving, or
+// the peer does not read and a beat would only wait with them.
+func (c *Conn) tick() {
+	if c.w.cause() != nil {
+		return
+	}
+	if c.w.mu.TryLock() {
+		_ = c.pipe.SendMsg(&c.ping)
+		c.w.mu.Unlock()
+	}
+	c.beat.Reset(c.cfg.beat)
+	if c.w.cause() != nil {
+		c.beat.Stop()
+	}
+}
+
+// Recv waits for the next frame and fills f, which may be reused: what of the
+// last frame stays the caller's is said at each field. Beats are consumed here
+// and keep the peer's pulse, so somebody should always be in Recv.
+//
+// It ends with the connection: ErrConnClosed, ErrListenerClosed, ErrPeerClosed,
+// ErrPeerSilent, or the network's error. Frames that do not decode end the
+// connection with an error that wraps messages.ErrCorrupt, frames over MaxFrame
+// with messages.ErrTooLarge, frames that have no place with ErrProtocol.
+func (c *Conn) Recv(f *Frame) error {
+	if connState(c.state.Load()) != opened {
+		return c.failed("receive", fmt.Errorf("%w: not welcomed", ErrProtocol))
+	}
+	for {
+		m := c.pipe.RecvMsg()
+		if m == nil {
+			return c.failed("receive", c.w.cause())
+		}
+		kind, inner, err := openFrame(m.Body)
+		if err == nil && !c.role.expects(kind) {
+			err = fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, kind)
+		}
+		var gathered bool
+		if err == nil {
+			gathered, err = decode(kind, inner, f)
+		}
+		switch {
+		case err != nil:
+			return c.failed("receive", c.w.end(err))
+		case kind == kindPing:
+			continue
+		case kind == KindData && !gathered && !c.w.owned:
+			// A small frame lies in the read buffer.
+			records := c.w.alloc(len(f.Data.Records))[:len(f.Data.Records)]
+			copy(records, f.Data.Records)
+			f.Data.Records = records
+		}
+		return nil
+	}
+}
+
+// SendData sends records, as messages.AppendRecord makes them, of which the
+// first has the link sequence first. attempts is parallel to them, or nil when
+// all are first attempts. The slices are not touched after it returns.
+//
+// It returns when the kernel has the bytes, and blocks while the peer does not
+// read; the end of the connection ends it. It fails with messages.ErrTooLarge
+// over MaxFrame, and messages.ErrInvalid without records or with the sequence
+// 0: nothing is sent then and the connection lives on.
+func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, records []byte) error {
+	if len(records) == 0 || first == 0 {
+		return c.failed("send data", fmt.Errorf("%d bytes of records from sequence %d: %w", len(records), first, messages.ErrInvalid))
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if err := c.maySend(KindData); err != nil {
+		return c.failed("send data", err)
+	}
+	c.header = appendDataHeader(c.header[:0], first, attempts, redelivered, len(records))
+	if size := len(c.header) + len(records); size > c.cfg.maxFrame {
+		return c.failed("send data", fmt.Errorf("frame of %d bytes, the limit is %d: %w", size, c.cfg.maxFrame, messages.ErrTooLarge))
+	}
+	return c.sendMessage("send data", c.header, records)
+}
+
+// SendAck sends an Ack. Its ranges must be ascending, apart, and above
+// Cumulative, else the error wraps messages.ErrInvalid and nothing is sent.
+// Blocking and ends are as with SendData.
+func (c *Conn) SendAck(a *Ack) error {
+	if err := a.check(); err != nil {
+		return c.failed("send ack", fmt.Errorf("%w: %w", messages.ErrInvalid, err))
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if err := c.maySend(KindAck); err != nil {
+		return c.failed("send ack", err)
+	}
+	c.header = appendAck(c.header[:0], a)
+	if len(c.header) > c.cfg.maxFrame {
+		return c.failed("send ack", fmt.Errorf("frame of %d bytes, the limit is %d: %w", len(c.header), c.cfg.maxFrame, messages.ErrTooLarge))
+	}
+	return c.sendMessage("send ack", c.header, nil)
+}
+
+// SendNack hands one record back. Blocking and ends are as with SendData.
+func (c *Conn) SendNack(n Nack) error {
+	return c.sendOpen("send nack", KindNack, nackToWire(n))
+}
+
+// SendDrain asks for the end in order, or answers that. Blocking and ends are
+// as with SendData.
+func (c *Conn) SendDrain(d Drain) error {
+	return c.sendOpen("send drain", KindDrain, &pb.Frame{Kind: &pb.Frame_Drain{Drain: &pb.Drain{Last: d.Last, Reply: d.Reply}}})
+}
+
+// SendBye sends the last frame. The connection stays open, because closing it
+// here could destroy the Bye on its way: the peer closes when it has read it,
+// which ends Recv; close after a while should it not. Blocking and ends are as
+// with SendData.
+func (c *Conn) SendBye(code pb.Code, reason string) error {
+	return c.sendOpen("send bye", KindBye, byeToWire(code, reason))
+}
+
+// maySend keeps us to what the peer would accept.
+func (c *Conn) maySend(k Kind) error {
+	if connState(c.state.Load()) != opened {
+		return fmt.Errorf("%w: not welcomed", ErrProtocol)
+	}
+	other := roleMember
+	if c.role == roleMember {
+		other = roleSender
+	}
+	if !other.expects(k) {
+		return fmt.Errorf("%w: this side does not send %s", ErrProtocol, k)
+	}
+	return nil
+}
+
+func (c *Conn) sendOpen(op string, k Kind, f *pb.Frame) error {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if err := c.maySend(k); err != nil {
+		return c.failed(op, err)
+	}
+	return c.sendLocked(op, f)
+}
+
+func (c *Conn) sendControl(op string, f *pb.Frame) error {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.sendLocked(op, f)
+}
+
+func (c *Conn) sendLocked(op string, f *pb.Frame) error {
+	if err := c.sendBody(f); err != nil {
+		return c.failed(op, err)
+	}
+	return nil
+}
+
+func (c *Conn) sendBody(f *pb.Frame) error {
+	var err error
+	if c.header, err = appendControl(c.header[:0], f); err != nil {
+		return err
+	}
+	return c.transmit(c.header, nil)
+}
+
+func (c *Conn) sendMessage(op string, header, body []byte) error {
+	if err := c.transmit(header, body); err != nil {
+		return c.failed(op, err)
+	}
+	return nil
+}
+
+// transmit sends one frame in two parts. The caller holds w.mu.
+func (c *Conn) transmit(header, body []byte) error {
+	c.out.Header, c.out.Body = header, body
+	err := c.pipe.SendMsg(&c.out)
+	c.out.Header, c.out.Body = nil, nil
+	if cap(c.header) > 2*copyLimit {
+		// One frame with thousands of attempts shall not cost memory for ever.
+		c.header = nil
+	}
+	return err
+}
+
+// recvHandshake reads one frame of a handshake.
+func (c *Conn) recvHandshake() (*pb.Frame, error) {
+	m := c.pipe.RecvMsg()
+	if m == nil {
+		return nil, c.w.cause()
+	}
+	if _, _, err := openFrame(m.Body); err != nil {
+		return nil, c.w.end(err)
+	}
+	f := new(pb.Frame)
+	if err := proto.Unmarshal(m.Body, f); err != nil {
+		return nil, c.w.end(corrupt("%v", err))
+	}
+	return f, nil
+}
+
+func (c *Conn) failed(op string, err error) error {
+	return fmt.Errorf("%s: peer %s: %w", op, c.w.remote, err)
+}

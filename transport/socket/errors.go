@@ -1,0 +1,137 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// How connections end and why they are refused. All are wrapped with the
+// operation and the address: compare with errors.Is and errors.As. None holds
+// a token or a proof.
+var (
+	// ErrConnClosed: this side called Close, or sent a refusal.
+	ErrConnClosed = fmt.Errorf("connection %w", messages.ErrClosed)
+	// ErrListenerClosed: Listener.Close ended the Accept or the connection.
+	ErrListenerClosed = fmt.Errorf("listener %w", messages.ErrClosed)
+	// ErrPeerClosed: the peer closed the connection or its process died.
+	ErrPeerClosed = errors.New("peer closed the connection")
+	// ErrPeerSilent: nothing arrived for as many beats as DeadAfter allows.
+	ErrPeerSilent = errors.New("peer is silent")
+	// ErrPeerProof: who answered the dialled address does not know the token.
+	// Nothing was sent to it but the Hello and a proof bound to this address.
+	ErrPeerProof = errors.New("the sender's proof is wrong")
+	// ErrHandshakeTimeout: there was no Welcome in time.
+	ErrHandshakeTimeout = errors.New("handshake not finished in time")
+	// ErrNotSP: the peer does not speak nanomsg's protocol, or the wrong half
+	// of it.
+	ErrNotSP = errors.New("not a pipe's peer")
+	// ErrProtocol: a frame that decodes but has no place there: a wrong kind,
+	// for the state or the direction, or a peer that cannot be this one's.
+	ErrProtocol = errors.New("protocol violation")
+	// errEvicted: a newer connection took the place among those that have not
+	// been welcomed.
+	errEvicted = errors.New("evicted for a newer connection")
+)
+
+// RefusedError is what Dial answers when the sender said Bye.
+type RefusedError struct {
+	// Code is the sender's reason for programs. A sender that does not know
+	// the destination answers BAD_PROOF, as to a wrong token.
+	Code pb.Code
+	// Reason is its reason for people.
+	Reason string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("refused by the sender with %s: %q", e.Code, e.Reason)
+}
+
+// Reason says why a listener did not welcome a connection.
+type Reason uint8
+
+// The reasons, in the order in which a connection can meet them.
+const (
+	// ReasonGone: the peer closed before it was welcomed.
+	ReasonGone Reason = iota
+	// ReasonNotSP: the first bytes are not those of a pipe's member.
+	ReasonNotSP
+	// ReasonTimeout: no Welcome within HandshakeTimeout.
+	ReasonTimeout
+	// ReasonEvicted: MaxPending newer connections came.
+	ReasonEvicted
+	// ReasonTooLarge: a frame over 4 KiB.
+	ReasonTooLarge
+	// ReasonMalformed: a frame that does not decode or lacks what it must have.
+	ReasonMalformed
+	// ReasonProtocol: a frame of the wrong kind.
+	ReasonProtocol
+	// ReasonVersion: the peer speaks another version.
+	ReasonVersion
+	// ReasonUnknownDestination: Lookup does not know the destination; the peer
+	// was told that its proof is wrong.
+	ReasonUnknownDestination
+	// ReasonBadProof: the peer does not know the token.
+	ReasonBadProof
+	// ReasonAddress: the proof is right, but for an address that is not this
+	// listener's: somebody passes on what was meant for them.
+	ReasonAddress
+	// ReasonRefused: Conn.Refuse or Conn.Close was called.
+	ReasonRefused
+	// ReasonClosing: the listener was closed.
+	ReasonClosing
+
+	reasonCount
+)
+
+var reasonNames = [reasonCount]string{
+	ReasonGone:               "gone",
+	ReasonNotSP:              "not-sp",
+	ReasonTimeout:            "timeout",
+	ReasonEvicted:            "evicted",
+	ReasonTooLarge:           "too-large",
+	ReasonMalformed:          "malformed",
+	ReasonProtocol:           "protocol",
+	ReasonVersion:            "version",
+	ReasonUnknownDestination: "unknown-destination",
+	ReasonBadProof:           "bad-proof",
+	ReasonAddress:            "address",
+	ReasonRefused:            "refused",
+	ReasonClosing:            "closing",
+}
+
+// String is a short fixed name, fit for a metric's label.
+func (r Reason) String() string {
+	if r < reasonCount {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// reasonOf sorts the end of a connection that was not welcomed.
+func reasonOf(err error) Reason {
+	var fault *handshakeFault
+	switch {
+	case errors.As(err, &fault):
+		return fault.reason
+	case errors.Is(err, ErrNotSP):
+		return ReasonNotSP
+	case errors.Is(err, ErrHandshakeTimeout):
+		return ReasonTimeout
+	case errors.Is(err, errEvicted):
+		return ReasonEvicted
+	case errors.Is(err, messages.ErrTooLarge):
+		return ReasonTooLarge
+	case errors.Is(err, messages.ErrCorrupt):
+		return ReasonMalformed
+	case errors.Is(err, ErrProtocol):
+		return ReasonProtocol
+	case errors.Is(err, ErrListenerClosed):
+		return ReasonClosing
+	case errors.Is(err, ErrConnClosed):
+		return ReasonRefused
+	}
+	return ReasonGone
+}

@@ -1,0 +1,268 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// The handshake, decided: which frame in which state leads where. Nothing here
+// reads, writes, waits or draws random numbers.
+//
+//	greeting (sender)                         joining (member)
+//
+//	expectHello ──Hello──▶ expectProof        begin ─▶ expectChallenge
+//	     │                     │                            │ Challenge
+//	     │ anything else       │ Proof                      ▼
+//	     ▼                     ▼                      expectWelcome
+//	  refused ◀──wrong──── proved                           │ Welcome
+//	                           │ welcome()                  ▼
+//	                           ▼                       welcomed │ refused
+//	                        welcomed
+
+type handshakeState uint8
+
+const (
+	expectHello handshakeState = iota
+	expectProof
+	proved
+	expectChallenge
+	expectWelcome
+	welcomed
+	refused
+)
+
+var handshakeStateNames = [...]string{
+	expectHello:     "expecting hello",
+	expectProof:     "expecting proof",
+	proved:          "proved",
+	expectChallenge: "expecting challenge",
+	expectWelcome:   "expecting welcome",
+	welcomed:        "welcomed",
+	refused:         "refused",
+}
+
+func (s handshakeState) String() string { return handshakeStateNames[s] }
+
+// handshakeFault is why a greeting refuses: what is counted, and what the
+// other side is told, which is less.
+type handshakeFault struct {
+	reason Reason
+	code   pb.Code
+	// say goes out in the Bye.
+	say string
+	err error
+}
+
+func (f *handshakeFault) Error() string { return f.err.Error() }
+func (f *handshakeFault) Unwrap() error { return f.err }
+
+// greeting is the sender's side.
+type greeting struct {
+	state handshakeState
+	// urls are the addresses under which members may have dialled this
+	// listener.
+	urls []string
+	// lookup finds a destination's secret.
+	lookup func(destination string) (Secret, bool)
+	// decoy stands in for the secret of a destination that does not exist, so
+	// that asking does not tell which do.
+	decoy func(destination string) Secret
+
+	agreed transcript
+	secret Secret
+	known  bool
+}
+
+// newGreeting starts with a nonce that must be fresh for each connection.
+func newGreeting(nonce []byte, urls []string, lookup func(string) (Secret, bool), decoy func(string) Secret) *greeting {
+	return &greeting{
+		state:  expectHello,
+		urls:   urls,
+		lookup: lookup,
+		decoy:  decoy,
+		agreed: transcript{senderNonce: nonce},
+	}
+}
+
+// step takes the member's next frame. It answers with a frame to send, or a
+// fault that ends the connection; in the state proved there is nothing to say
+// until welcome.
+func (g *greeting) step(f *pb.Frame) (reply *pb.Frame, fault *handshakeFault) {
+	switch {
+	case g.state == expectHello && f.GetHello() != nil:
+		return g.onHello(f.GetHello())
+	case g.state == expectProof && f.GetProof() != nil:
+		return nil, g.onProof(f.GetProof())
+	}
+	return nil, g.refuse(ReasonProtocol, pb.Code_PROTOCOL_ERROR, "frame out of place",
+		fmt.Errorf("%w: %s while %s", ErrProtocol, kindOf(f), g.state))
+}
+
+func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
+	// The version goes first: of another one nothing else is understood.
+	if m.GetVersion() != protocolVersion {
+		say := fmt.Sprintf("version %d is not spoken here, %d is", m.GetVersion(), protocolVersion)
+		return nil, g.refuse(ReasonVersion, pb.Code_VERSION, say, errors.New(say))
+	}
+	hello := helloFromWire(m)
+	err := hello.check()
+	if len(m.GetNonce()) != nonceSize {
+		err = errors.Join(err, fmt.Errorf("hello: nonce has %d bytes, not %d", len(m.GetNonce()), nonceSize))
+	}
+	if err != nil {
+		return nil, g.refuse(ReasonMalformed, pb.Code_PROTOCOL_ERROR, "malformed hello", err)
+	}
+	g.secret, g.known = g.lookup(hello.Destination)
+	if len(g.secret.Token) < minToken {
+		g.secret, g.known = g.decoy(hello.Destination), false
+	}
+	g.agreed.hello = hello
+	g.agreed.memberNonce = m.GetNonce()
+	g.agreed.incarnation = g.secret.Incarnation
+	g.state = expectProof
+	return &pb.Frame{Kind: &pb.Frame_Challenge{Challenge: &pb.Challenge{
+		Nonce:       g.agreed.senderNonce,
+		Incarnation: g.secret.Incarnation,
+		Version:     protocolVersion,
+	}}}, nil
+}
+
+func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
+	right := sameMAC(m.GetMac(), g.agreed.memberProof(g.secret.Token))
+	dest := g.agreed.hello.Destination
+	const say = "the proof is wrong for this destination and listener"
+	switch {
+	case !g.known:
+		return g.refuse(ReasonUnknownDestination, pb.Code_BAD_PROOF, say,
+			fmt.Errorf("destination %q is not served here", dest))
+	case !right:
+		return g.refuse(ReasonBadProof, pb.Code_BAD_PROOF, say,
+			fmt.Errorf("destination %q: the member's proof is wrong", dest))
+	case !slices.Contains(g.urls, g.agreed.hello.URL):
+		return g.refuse(ReasonAddress, pb.Code_BAD_PROOF, say,
+			fmt.Errorf("destination %q: dialled as %q, which is not this listener", dest, g.agreed.hello.URL))
+	}
+	g.state = proved
+	return nil
+}
+
+// welcome is the sender's last word of the handshake.
+func (g *greeting) welcome(sender string, maxMessage uint64) (*pb.Frame, error) {
+	if g.state != proved {
+		return nil, fmt.Errorf("%w: welcome while %s", ErrProtocol, g.state)
+	}
+	g.agreed.sender, g.agreed.maxMessage = sender, maxMessage
+	g.state = welcomed
+	return &pb.Frame{Kind: &pb.Frame_Welcome{Welcome: &pb.Welcome{
+		Mac:        g.agreed.senderProof(g.secret.Token),
+		Sender:     sender,
+		MaxMessage: maxMessage,
+	}}}, nil
+}
+
+func (g *greeting) refuse(reason Reason, code pb.Code, say string, err error) *handshakeFault {
+	g.state = refused
+	return &handshakeFault{reason: reason, code: code, say: say, err: err}
+}
+
+// joining is the member's side.
+type joining struct {
+	state handshakeState
+	token []byte
+	// largest is the largest record this side can take.
+	largest uint64
+	agreed  transcript
+}
+
+// begin starts a join and gives the first frame to send. The nonce must be
+// fresh for each connection.
+func begin(hello Hello, nonce, token []byte, largest uint64) (*joining, *pb.Frame) {
+	j := &joining{
+		state:   expectChallenge,
+		token:   token,
+		largest: largest,
+		agreed:  transcript{hello: hello, memberNonce: nonce},
+	}
+	return j, helloToWire(&hello, nonce)
+}
+
+// step takes the sender's next frame. It answers with a frame to send, or nil
+// once welcomed. After an error the connection is of no use.
+func (j *joining) step(f *pb.Frame) (reply *pb.Frame, err error) {
+	switch {
+	case f.GetBye() != nil:
+		j.state = refused
+		return nil, &RefusedError{Code: f.GetBye().GetCode(), Reason: clip(f.GetBye().GetReason())}
+	case j.state == expectChallenge && f.GetChallenge() != nil:
+		return j.onChallenge(f.GetChallenge())
+	case j.state == expectWelcome && f.GetWelcome() != nil:
+		return nil, j.onWelcome(f.GetWelcome())
+	}
+	err = fmt.Errorf("%w: %s while %s", ErrProtocol, kindOf(f), j.state)
+	j.state = refused
+	return nil, err
+}
+
+func (j *joining) onChallenge(m *pb.Challenge) (*pb.Frame, error) {
+	switch {
+	case m.GetVersion() != j.agreed.hello.Version:
+		j.state = refused
+		return nil, fmt.Errorf("%w: the sender chose version %d, %d was offered", ErrProtocol, m.GetVersion(), j.agreed.hello.Version)
+	case len(m.GetNonce()) != nonceSize:
+		j.state = refused
+		return nil, corrupt("challenge: nonce has %d bytes, not %d", len(m.GetNonce()), nonceSize)
+	}
+	j.agreed.senderNonce = m.GetNonce()
+	j.agreed.incarnation = m.GetIncarnation()
+	j.state = expectWelcome
+	return &pb.Frame{Kind: &pb.Frame_Proof{Proof: &pb.Proof{Mac: j.agreed.memberProof(j.token)}}}, nil
+}
+
+func (j *joining) onWelcome(m *pb.Welcome) error {
+	j.state = refused
+	j.agreed.sender, j.agreed.maxMessage = m.GetSender(), m.GetMaxMessage()
+	switch {
+	case !sameMAC(m.GetMac(), j.agreed.senderProof(j.token)):
+		return ErrPeerProof
+	case m.GetMaxMessage() > j.largest:
+		return fmt.Errorf("the sender's messages have up to %d bytes, frames here hold %d: %w",
+			m.GetMaxMessage(), j.largest, messages.ErrTooLarge)
+	}
+	j.state = welcomed
+	return nil
+}
+
+// peer is what the member learnt; it holds once welcomed.
+func (j *joining) peer() Peer {
+	return Peer{ID: j.agreed.sender, Incarnation: j.agreed.incarnation, MaxMessage: j.agreed.maxMessage}
+}
+
+func kindOf(f *pb.Frame) Kind {
+	switch f.GetKind().(type) {
+	case *pb.Frame_Hello:
+		return kindHello
+	case *pb.Frame_Challenge:
+		return kindChallenge
+	case *pb.Frame_Proof:
+		return kindProof
+	case *pb.Frame_Welcome:
+		return kindWelcome
+	case *pb.Frame_Data:
+		return KindData
+	case *pb.Frame_Ack:
+		return KindAck
+	case *pb.Frame_Nack:
+		return KindNack
+	case *pb.Frame_Ping:
+		return kindPing
+	case *pb.Frame_Drain:
+		return KindDrain
+	case *pb.Frame_Bye:
+		return KindBye
+	}
+	return 0
+}

@@ -1,0 +1,257 @@
+package socket
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write testdata anew from what the code does; review the diff")
+
+// The transcripts in testdata/handshake are the behaviour of both sides: blocks
+// of frames that arrive, then, under ----, what each leads to. The first line
+// of a block says which side it is about.
+func TestHandshakeTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/handshake/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			for i, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
+				input, want, _ := strings.Cut(block, "\n----")
+				got := play(t, input)
+				if i > 0 {
+					out.WriteString("\n")
+				}
+				fmt.Fprintf(&out, "%s\n----\n%s\n", input, got)
+				if !*rewrite && strings.TrimSpace(want) != got {
+					t.Errorf("%s\n---- got\n%s\n---- want\n%s", input, got, want)
+				}
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func play(t *testing.T, input string) string {
+	t.Helper()
+	var side interface {
+		play(t *testing.T, cmd string, args map[string]string) string
+	}
+	var out []string
+	for line := range strings.Lines(input) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		words := strings.Fields(line)
+		args := map[string]string{}
+		for _, w := range words[1:] {
+			name, value, _ := strings.Cut(w, "=")
+			args[name] = value
+		}
+		switch words[0] {
+		case "sender":
+			side = newSenderPlay()
+		case "member":
+			side = newMemberPlay(&out)
+		default:
+			out = append(out, words[0]+" ⇒ "+side.play(t, words[0], args))
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+var (
+	playMemberNonce = bytes.Repeat([]byte{1}, nonceSize)
+	playSenderNonce = bytes.Repeat([]byte{2}, nonceSize)
+)
+
+func playHello() Hello {
+	return Hello{Version: protocolVersion, Destination: "orders", Group: "billing", Member: "m-1", Window: 256, URL: "tcp://10.0.0.1:7000"}
+}
+
+// frameOf is a frame that neither side's play makes in a special way.
+func frameOf(t *testing.T, cmd string, args map[string]string) *pb.Frame {
+	t.Helper()
+	switch cmd {
+	case "hello":
+		h := playHello()
+		nonce := playMemberNonce
+		for name, v := range args {
+			switch name {
+			case "version":
+				n, _ := strconv.Atoi(v)
+				h.Version = uint32(n)
+			case "destination":
+				h.Destination = v
+			case "member":
+				h.Member = v
+			case "group":
+				h.Group = strings.Repeat("g", len(v)*100)
+			case "url":
+				h.URL = v
+			case "nonce":
+				nonce = []byte(v)
+			default:
+				t.Fatalf("hello has no %s", name)
+			}
+		}
+		return helloToWire(&h, nonce)
+	case "challenge":
+		c := &pb.Challenge{Nonce: playSenderNonce, Incarnation: "life-1", Version: protocolVersion}
+		if v, ok := args["version"]; ok {
+			n, _ := strconv.Atoi(v)
+			c.Version = uint32(n)
+		}
+		if v, ok := args["nonce"]; ok {
+			c.Nonce = []byte(v)
+		}
+		return &pb.Frame{Kind: &pb.Frame_Challenge{Challenge: c}}
+	case "bye":
+		return byeToWire(pb.Code(pb.Code_value[args["code"]]), args["reason"])
+	case "ping":
+		return &pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{}}}
+	case "data":
+		return &pb.Frame{Kind: &pb.Frame_Data{Data: &pb.Data{First: 1}}}
+	case "ack":
+		return &pb.Frame{Kind: &pb.Frame_Ack{Ack: &pb.Ack{}}}
+	case "empty":
+		return &pb.Frame{}
+	}
+	t.Fatalf("unknown command %q", cmd)
+	return nil
+}
+
+// senderPlay plays a member against a greeting.
+type senderPlay struct {
+	g *greeting
+	// agreed is what the member believes.
+	agreed transcript
+}
+
+func newSenderPlay() *senderPlay {
+	lookup := func(name string) (Secret, bool) {
+		switch name {
+		case "orders":
+			return Secret{Token: goldenToken, Incarnation: "life-1"}, true
+		case "tokenless":
+			return Secret{Incarnation: "life-1"}, true
+		}
+		return Secret{}, false
+	}
+	decoy := func(name string) Secret {
+		return Secret{Token: bytes.Repeat([]byte{9}, 32), Incarnation: "decoy-of-" + name}
+	}
+	return &senderPlay{g: newGreeting(playSenderNonce, []string{"tcp://10.0.0.1:7000"}, lookup, decoy)}
+}
+
+func (p *senderPlay) play(t *testing.T, cmd string, args map[string]string) string {
+	if cmd == "welcome!" {
+		max, _ := strconv.Atoi(args["max"])
+		f, err := p.g.welcome("s-1", uint64(max))
+		if err != nil {
+			return err.Error() + " ─ " + p.g.state.String()
+		}
+		agreed := p.agreed
+		agreed.sender, agreed.maxMessage = f.GetWelcome().GetSender(), f.GetWelcome().GetMaxMessage()
+		right := sameMAC(f.GetWelcome().GetMac(), agreed.senderProof(goldenToken))
+		return fmt.Sprintf("Welcome{sender %s max %d proof right %v} ─ %s", agreed.sender, agreed.maxMessage, right, p.g.state)
+	}
+	var f *pb.Frame
+	switch cmd {
+	case "proof":
+		mac := p.agreed.memberProof(goldenToken)
+		switch {
+		case has(args, "wrong"):
+			mac[0] ^= 1
+		case has(args, "short"):
+			mac = mac[:16]
+		case has(args, "sender"):
+			mac = p.agreed.senderProof(goldenToken)
+		}
+		f = &pb.Frame{Kind: &pb.Frame_Proof{Proof: &pb.Proof{Mac: mac}}}
+	default:
+		f = frameOf(t, cmd, args)
+		if h := f.GetHello(); h != nil {
+			p.agreed = transcript{hello: helloFromWire(h), memberNonce: h.GetNonce()}
+		}
+	}
+	reply, fault := p.g.step(f)
+	switch {
+	case fault != nil:
+		return fmt.Sprintf("refuse for %s, say %s %q; %v ─ %s", fault.reason, fault.code, fault.say, fault, p.g.state)
+	case reply != nil:
+		c := reply.GetChallenge()
+		p.agreed.senderNonce, p.agreed.incarnation = c.GetNonce(), c.GetIncarnation()
+		return fmt.Sprintf("Challenge{%s version %d} ─ %s", c.GetIncarnation(), c.GetVersion(), p.g.state)
+	}
+	return "nothing ─ " + p.g.state.String()
+}
+
+func has(args map[string]string, name string) bool {
+	_, ok := args[name]
+	return ok
+}
+
+// memberPlay plays a sender against a joining.
+type memberPlay struct{ j *joining }
+
+func newMemberPlay(out *[]string) *memberPlay {
+	j, f := begin(playHello(), playMemberNonce, goldenToken, 1000)
+	*out = append(*out, fmt.Sprintf("begin ⇒ Hello{%s/%s/%s version %d %s} ─ %s",
+		f.GetHello().GetDestination(), f.GetHello().GetGroup(), f.GetHello().GetMember(), f.GetHello().GetVersion(), f.GetHello().GetUrl(), j.state))
+	return &memberPlay{j: j}
+}
+
+func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) string {
+	var f *pb.Frame
+	switch cmd {
+	case "welcome":
+		max, _ := strconv.Atoi(args["max"])
+		// The sender's own view of what was agreed.
+		agreed := transcript{hello: playHello(), memberNonce: playMemberNonce, senderNonce: playSenderNonce,
+			incarnation: "life-1", sender: "s-1", maxMessage: uint64(max)}
+		mac := agreed.senderProof(goldenToken)
+		switch {
+		case has(args, "wrong"):
+			mac[31] ^= 1
+		case has(args, "reflected"):
+			mac = agreed.memberProof(goldenToken)
+		case has(args, "stranger"):
+			mac = agreed.senderProof(bytes.Repeat([]byte{5}, 32))
+		}
+		f = &pb.Frame{Kind: &pb.Frame_Welcome{Welcome: &pb.Welcome{Mac: mac, Sender: "s-1", MaxMessage: uint64(max)}}}
+		if has(args, "renamed") {
+			f.GetWelcome().Sender = "s-2"
+		}
+	default:
+		f = frameOf(t, cmd, args)
+	}
+	reply, err := p.j.step(f)
+	switch {
+	case err != nil:
+		return err.Error() + " ─ " + p.j.state.String()
+	case reply != nil:
+		agreed := transcript{hello: playHello(), memberNonce: playMemberNonce, senderNonce: playSenderNonce, incarnation: "life-1"}
+		return fmt.Sprintf("Proof{right %v} ─ %s", sameMAC(reply.GetProof().GetMac(), agreed.memberProof(goldenToken)), p.j.state)
+	}
+	return fmt.Sprintf("nothing, peer %+v ─ %s", p.j.peer(), p.j.state)
+}

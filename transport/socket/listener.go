@@ -1,0 +1,278 @@
+package socket
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"go.nanomsg.org/mangos/v3"
+	"go.nanomsg.org/mangos/v3/protocol"
+)
+
+// The sender's side: binding a port, and doing what a greeting decides.
+
+// ListenerConfig says where and for what to listen. Lookup is required; every
+// other zero field is given a default.
+type ListenerConfig struct {
+	// URL is where to bind and what to advertise. The zero URL is
+	// tcp://:0, any port on every interface.
+	URL URL
+	// MaxFrame is the largest frame in bytes, sent or received.
+	// DefaultMaxFrame when 0.
+	MaxFrame int
+	// HandshakeTimeout is how long a connection may take from accept to
+	// Welcome; 5 s when 0. It covers the time until Accept is called.
+	HandshakeTimeout time.Duration
+	// Beat is how often each side shows that it lives; 1 s when 0. Both sides
+	// must be configured alike.
+	Beat time.Duration
+	// DeadAfter is how many beats without a byte mean death; 3 when 0.
+	DeadAfter int
+	// MaxPending is how many connections may be between accept and Welcome;
+	// 128 when 0. The oldest is evicted for a newer one.
+	MaxPending int
+	// Lookup finds the secret of a destination. It is called from many
+	// goroutines, inside HandshakeTimeout, and must not block for long.
+	Lookup func(destination string) (Secret, bool)
+	// Refused, when set, is told of each connection that ended without a
+	// Welcome. It is called from many goroutines and must not block.
+	Refused func(Refusal)
+}
+
+// Defaults of ListenerConfig and DialConfig.
+const (
+	// DefaultMaxFrame holds a message of 4 MiB.
+	DefaultMaxFrame = 4<<20 + 64<<10
+	// FrameOverhead is the most a frame adds to one record of
+	// messages.RecordSize bytes.
+	FrameOverhead = 64
+
+	defaultHandshakeTimeout = 5 * time.Second
+	defaultBeat             = time.Second
+	defaultDeadAfter        = 3
+	defaultMaxPending       = 128
+	maxMaxFrame             = 1 << 30
+)
+
+// EnsureDefaults fills in the zero fields that have a default.
+func (c *ListenerConfig) EnsureDefaults() {
+	if c.URL == (URL{}) {
+		c.URL.Scheme = "tcp"
+	}
+	c.MaxFrame = orDefault(c.MaxFrame, DefaultMaxFrame)
+	c.HandshakeTimeout = orDefault(c.HandshakeTimeout, defaultHandshakeTimeout)
+	c.Beat = orDefault(c.Beat, defaultBeat)
+	c.DeadAfter = orDefault(c.DeadAfter, defaultDeadAfter)
+	c.MaxPending = orDefault(c.MaxPending, defaultMaxPending)
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Validate finds every fault at once; the error wraps messages.ErrInvalid.
+func (c *ListenerConfig) Validate() error {
+	faults := []error{c.URL.check(), c.settings().check()}
+	if c.HandshakeTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("handshake timeout %v is not positive", c.HandshakeTimeout))
+	}
+	if c.MaxPending < 1 {
+		faults = append(faults, fmt.Errorf("max pending %d is less than 1", c.MaxPending))
+	}
+	if c.Lookup == nil {
+		faults = append(faults, errors.New("lookup is missing"))
+	}
+	return invalid("listener config", faults)
+}
+
+func (c *ListenerConfig) settings() settings {
+	return settings{maxFrame: c.MaxFrame, beat: c.Beat, deadAfter: c.DeadAfter}
+}
+
+func invalid(what string, faults []error) error {
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("%s: %w: %w", what, messages.ErrInvalid, err)
+	}
+	return nil
+}
+
+// Refusal is one connection that was not welcomed.
+type Refusal struct {
+	// Remote is the peer's address.
+	Remote string
+	Reason Reason
+	// Err says more than the peer was told.
+	Err error
+}
+
+// ListenerStats counts since Listen; Pending and Open are of this moment.
+type ListenerStats struct {
+	// Accepted counts the connections that were welcomed.
+	Accepted uint64
+	// Refused counts those that were not; reasons that did not occur are
+	// absent.
+	Refused map[Reason]uint64
+	// Pending is how many are between accept and Welcome, Open how many there
+	// are in all.
+	Pending, Open int
+	// AcceptErrors counts failures to accept, such as a lack of descriptors.
+	AcceptErrors uint64
+}
+
+// Listener accepts members on one address, for any number of destinations. Its
+// methods are safe for concurrent use.
+type Listener struct {
+	cfg   ListenerConfig
+	url   string
+	sock  mangos.Socket
+	guard *guard
+	// decoyKey makes secrets for destinations that do not exist: the same each
+	// time, as real ones are.
+	decoyKey [32]byte
+	accepted chan *Conn
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Listen binds the first free port of cfg.URL and begins to accept. ctx bounds
+// Listen only. An error wraps messages.ErrInvalid for a bad configuration and
+// messages.ErrAddrInUse when no port of the range is free.
+func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	register()
+	ln, err := bind(ctx, cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn)}
+	rand.Read(l.decoyKey[:])
+	l.url = cfg.URL.advertised(ln.Addr().(*net.TCPAddr).Port, thisMachine)
+	l.sock = protocol.MakeSocket(&senderProtocol{listener: l})
+	err = l.sock.ListenOptions(schemes[cfg.URL.Scheme].private+"://"+ln.Addr().String(),
+		map[string]any{optionGuard: l.guard})
+	if err != nil {
+		_ = ln.Close()
+		_ = l.sock.Close()
+		return nil, fmt.Errorf("listen on %s: %w", cfg.URL, err)
+	}
+	return l, nil
+}
+
+// bind tries the ports in order.
+func bind(ctx context.Context, u URL) (net.Listener, error) {
+	// Beats do what TCP's keep-alive would.
+	lc := net.ListenConfig{KeepAlive: -1}
+	for port := u.PortLow; ; port++ {
+		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(u.Host, strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			return ln, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("listen on %s: %w", u, context.Cause(ctx))
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return nil, fmt.Errorf("listen on %s: %w", u, err)
+		case port == u.PortHigh:
+			return nil, fmt.Errorf("listen on %s: %w: ports %d to %d", u, messages.ErrAddrInUse, u.PortLow, u.PortHigh)
+		}
+	}
+}
+
+// URL is what members dial: the advertised host and the bound port.
+func (l *Listener) URL() string { return l.url }
+
+// Addr is where the listener is bound, which behind a forwarded port is not
+// what it advertises.
+func (l *Listener) Addr() net.Addr { return l.guard.ln.Addr() }
+
+// Accept waits for the next connection whose proof was right. The Welcome is
+// the caller's to send, or Refuse; until then the connection can do nothing and
+// its HandshakeTimeout runs. Accept ends with ctx, or with ErrListenerClosed.
+func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
+	for {
+		select {
+		case c := <-l.accepted:
+			if c.w.cause() != nil {
+				continue
+			}
+			return c, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("accept on %s: %w", l.url, context.Cause(ctx))
+		case <-l.guard.stopping:
+			return nil, fmt.Errorf("accept on %s: %w", l.url, ErrListenerClosed)
+		}
+	}
+}
+
+// Stats counts what came to this listener.
+func (l *Listener) Stats() ListenerStats { return l.guard.stats() }
+
+// Close frees the port and ends every connection with ErrListenerClosed. It
+// waits for no caller of this package; a second call answers as the first.
+func (l *Listener) Close() error {
+	l.closing.Do(func() {
+		l.guard.stop()
+		l.guard.endAll(ErrListenerClosed)
+		if err := l.sock.Close(); err != nil {
+			l.closeErr = fmt.Errorf("close listener %s: %w", l.url, err)
+		}
+	})
+	return l.closeErr
+}
+
+// greet leads one connection from its Hello to Accept.
+func (l *Listener) greet(c *Conn) {
+	nonce := make([]byte, nonceSize)
+	rand.Read(nonce)
+	g := newGreeting(nonce, []string{l.url}, l.cfg.Lookup, l.decoy)
+	for g.state != proved {
+		f, err := c.recvHandshake()
+		if err != nil {
+			return
+		}
+		reply, fault := g.step(f)
+		if fault != nil {
+			c.byeBye(fault.code, fault.say, fault)
+			return
+		}
+		if reply != nil && c.sendControl("handshake", reply) != nil {
+			return
+		}
+	}
+	c.proved(g, l.guard)
+	select {
+	case l.accepted <- c:
+	case <-c.w.done:
+	case <-l.guard.stopping:
+		_ = c.w.end(ErrListenerClosed)
+	}
+}
+
+// decoy is a secret that nobody can know, told like any other.
+func (l *Listener) decoy(destination string) Secret {
+	derive := func(what string) []byte {
+		mac := hmac.New(sha256.New, l.decoyKey[:])
+		mac.Write([]byte(what))
+		mac.Write([]byte{0})
+		mac.Write([]byte(destination))
+		return mac.Sum(nil)
+	}
+	return Secret{Token: derive("token"), Incarnation: hex.EncodeToString(derive("incarnation")[:incarnationSize])}
+}

@@ -1,0 +1,134 @@
+package socket
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+func goldenTranscript() transcript {
+	return transcript{
+		hello: Hello{
+			Version: 1, Destination: "orders", Group: "billing", Member: "m-1",
+			Mode: pb.Mode_FAILOVER, Window: 256, WindowBytes: 1 << 20, Concurrency: 4,
+			Policy: pb.QueuePolicy_ERROR, KeepFor: time.Minute, URL: "tcp://10.0.0.1:7000",
+		},
+		memberNonce: bytes.Repeat([]byte{1}, nonceSize),
+		senderNonce: bytes.Repeat([]byte{2}, nonceSize),
+		incarnation: "life-1",
+		sender:      "s-1",
+		maxMessage:  4 << 20,
+	}
+}
+
+var goldenToken = []byte("0123456789abcdef0123456789abcdef")
+
+// The golden values are the wire: a change of theirs locks out every process of
+// another version, and must come with a new protocolVersion.
+func TestProofGolden(t *testing.T) {
+	tr := goldenTranscript()
+	for name, c := range map[string]struct {
+		got  []byte
+		want string
+	}{
+		"member": {tr.memberProof(goldenToken), "061c4b8e2ebaef610c390ec4b09ad2757466ea34775e466ea583e6426f189ae5"},
+		"sender": {tr.senderProof(goldenToken), "6ffea5d1f4d6af85873684313a54101d2ffb71840f6f2afd8d903a99a610b4ce"},
+	} {
+		if got := hex.EncodeToString(c.got); got != c.want {
+			t.Errorf("the %s's proof is %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// Every field, found by reflection so that a new one cannot be forgotten.
+func TestProofCoversEveryField(t *testing.T) {
+	base := goldenTranscript()
+	fields := 0
+	try := func(name string, f func(*transcript)) {
+		fields++
+		tr := goldenTranscript()
+		f(&tr)
+		if bytes.Equal(tr.senderProof(goldenToken), base.senderProof(goldenToken)) {
+			t.Errorf("the sender's proof does not cover %s", name)
+		}
+		same := bytes.Equal(tr.memberProof(goldenToken), base.memberProof(goldenToken))
+		if later := name == "sender" || name == "maxMessage"; same != later {
+			t.Errorf("the member's proof, with another %s: same %v", name, same)
+		}
+	}
+	h := reflect.TypeFor[Hello]()
+	for i := range h.NumField() {
+		try("hello."+h.Field(i).Name, func(tr *transcript) {
+			v := reflect.ValueOf(&tr.hello).Elem().Field(i)
+			switch v.Kind() {
+			case reflect.String:
+				v.SetString(v.String() + "x")
+			case reflect.Uint32, reflect.Uint64:
+				v.SetUint(v.Uint() + 1)
+			case reflect.Int32:
+				v.SetInt(v.Int() + 1)
+			case reflect.Int64:
+				v.SetInt(v.Int() + int64(time.Millisecond))
+			default:
+				t.Fatalf("no way to change %s", h.Field(i).Name)
+			}
+		})
+	}
+	try("memberNonce", func(tr *transcript) { tr.memberNonce[31] ^= 1 })
+	try("senderNonce", func(tr *transcript) { tr.senderNonce[0] ^= 1 })
+	try("incarnation", func(tr *transcript) { tr.incarnation = "life-2" })
+	try("sender", func(tr *transcript) { tr.sender = "s-2" })
+	try("maxMessage", func(tr *transcript) { tr.maxMessage++ })
+	try("exporter", func(tr *transcript) { tr.exporter = []byte{1} })
+	if want := reflect.TypeFor[transcript]().NumField() - 1 + h.NumField(); fields != want {
+		t.Errorf("%d fields were changed, a transcript has %d", fields, want)
+	}
+}
+
+func TestProofIsUnambiguous(t *testing.T) {
+	a, b := goldenTranscript(), goldenTranscript()
+	a.hello.Destination, a.hello.Group = "ab", "c"
+	b.hello.Destination, b.hello.Group = "a", "bc"
+	if bytes.Equal(a.memberProof(goldenToken), b.memberProof(goldenToken)) {
+		t.Error("moving a byte from one name to the next leaves the proof the same")
+	}
+	c := goldenTranscript()
+	c.sender, c.maxMessage = "", 0
+	if bytes.Equal(c.memberProof(goldenToken), c.senderProof(goldenToken)) {
+		t.Error("a member's proof is a sender's")
+	}
+	if bytes.Equal(c.memberProof(goldenToken), c.memberProof(append([]byte{0}, goldenToken...))) {
+		t.Error("another token makes the same proof")
+	}
+}
+
+func TestSameMAC(t *testing.T) {
+	mac := bytes.Repeat([]byte{3}, macSize)
+	other := bytes.Clone(mac)
+	other[31]++
+	if !sameMAC(mac, bytes.Clone(mac)) || sameMAC(mac, other) || sameMAC(nil, nil) || sameMAC(mac[:31], mac[:31]) {
+		t.Error("sameMAC is wrong")
+	}
+}
+
+func TestSecretsAreRedacted(t *testing.T) {
+	secret := Secret{Token: []byte("the-secret-token"), Incarnation: "life-1"}
+	dial := DialConfig{URL: "tcp://h:1", Token: secret.Token}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", secret, "dial", dial)
+	for _, s := range []string{
+		log.String(), fmt.Sprint(secret), fmt.Sprintf("%+v %#v %s", secret, secret, &secret),
+		fmt.Sprint(dial), fmt.Sprintf("%+v %#v %s", dial, dial, &dial),
+	} {
+		if strings.Contains(s, "the-secret") || strings.Contains(s, hex.EncodeToString(secret.Token)) || strings.Contains(s, "116 104 101") {
+			t.Errorf("%q tells the token", s)
+		}
+	}
+}

@@ -1,0 +1,346 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Addresses: what a listener may be told to bind, and what it tells others to
+// dial. Parsing is pure; only the choice of an advertised host asks the system.
+
+// scheme is what this package knows of one transport.
+type scheme struct {
+	// private is the name in mangos's registry. The registry belongs to the
+	// whole process, so taking "tcp" there would hijack the host program's own
+	// mangos sockets.
+	private string
+}
+
+var schemes = map[string]scheme{
+	"tcp": {private: "penstock+tcp"},
+}
+
+// URL is a listener's address, taken apart:
+//
+//	tcp://host:port[-port][?advertise=host[:port]]
+//
+// for example tcp://127.0.0.1:0 or
+// tcp://0.0.0.0:7000-7010?advertise=orders.example.com.
+type URL struct {
+	// Scheme names the transport; only tcp is supported.
+	Scheme string
+	// Host is the name or address to bind, without brackets. Empty (or * in
+	// the text form), 0.0.0.0 and :: mean every interface.
+	Host string
+	// PortLow and PortHigh are the ports to try, in order, both included. Both
+	// 0 lets the system choose one.
+	PortLow, PortHigh int
+	// Advertise is the host others shall dial, or host:port where a port is
+	// forwarded. Empty means Host; where that is every interface, the first
+	// address of this machine that is not a loopback (a bare host name need
+	// not resolve elsewhere), and the host name if it has none.
+	Advertise string
+}
+
+// ParseURL takes apart a listener's address. Its errors wrap
+// messages.ErrInvalid and name the part that is wrong.
+func ParseURL(s string) (URL, error) {
+	u, err := parseURL(s)
+	if err != nil {
+		return URL{}, fmt.Errorf("url %q: %w: %w", s, err, messages.ErrInvalid)
+	}
+	return u, nil
+}
+
+func parseURL(s string) (URL, error) {
+	name, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return URL{}, errors.New("no scheme, such as tcp://")
+	}
+	if _, ok := schemes[name]; !ok {
+		return URL{}, fmt.Errorf("scheme %q is not one of %s", name, supported())
+	}
+	u := URL{Scheme: name}
+	address, query, hasQuery := strings.Cut(rest, "?")
+	if i := strings.IndexAny(address, "/#@"); i >= 0 {
+		return URL{}, fmt.Errorf("address %q: %q has no meaning in a %s url", address, address[i], name)
+	}
+	host, ports, err := splitHostPort(address)
+	if err != nil {
+		return URL{}, fmt.Errorf("address %q: %w", address, err)
+	}
+	if host == "*" {
+		host = ""
+	}
+	if host != "" {
+		if err := checkHost(host); err != nil {
+			return URL{}, err
+		}
+	}
+	u.Host = host
+	if u.PortLow, u.PortHigh, err = parsePorts(ports); err != nil {
+		return URL{}, err
+	}
+	if hasQuery {
+		if u.Advertise, err = parseQuery(query); err != nil {
+			return URL{}, err
+		}
+	}
+	return u, nil
+}
+
+// check finds every fault of a URL that may not come from ParseURL.
+func (u URL) check() error {
+	var faults []error
+	if _, ok := schemes[u.Scheme]; !ok {
+		faults = append(faults, fmt.Errorf("scheme %q is not one of %s", u.Scheme, supported()))
+	}
+	if u.Host != "" {
+		faults = append(faults, checkHost(u.Host))
+	}
+	faults = append(faults, checkPorts(u.PortLow, u.PortHigh))
+	if u.Advertise != "" {
+		faults = append(faults, checkAdvertise(u.Advertise))
+	}
+	return errors.Join(faults...)
+}
+
+// String is the text form; ParseURL of it gives u again.
+func (u URL) String() string {
+	var b strings.Builder
+	b.WriteString(u.Scheme)
+	b.WriteString("://")
+	b.WriteString(net.JoinHostPort(u.Host, u.portText()))
+	if u.Advertise != "" {
+		b.WriteString("?advertise=")
+		b.WriteString(url.QueryEscape(u.Advertise))
+	}
+	return b.String()
+}
+
+func (u URL) portText() string {
+	if u.PortLow == u.PortHigh {
+		return strconv.Itoa(u.PortLow)
+	}
+	return strconv.Itoa(u.PortLow) + "-" + strconv.Itoa(u.PortHigh)
+}
+
+// advertised is the URL that others dial, once port is bound. machine names
+// this host; it is asked only when the configuration does not say.
+func (u URL) advertised(port int, machine func(ipv4Only bool) string) string {
+	host, portText := u.Host, strconv.Itoa(port)
+	switch {
+	case u.Advertise != "":
+		h, p, err := splitAdvertise(u.Advertise)
+		if err == nil {
+			host = h
+			if p != "" {
+				portText = p
+			}
+		}
+	case everyInterface(u.Host):
+		host = machine(u.Host == "0.0.0.0")
+	}
+	return u.Scheme + "://" + net.JoinHostPort(host, portText)
+}
+
+// dialAddress is the one host:port that s, an advertised URL, names.
+func dialAddress(s string) (URL, string, error) {
+	u, err := ParseURL(s)
+	if err != nil {
+		return URL{}, "", err
+	}
+	fault := func(what string) (URL, string, error) {
+		return URL{}, "", fmt.Errorf("url %q: %s: %w", s, what, messages.ErrInvalid)
+	}
+	switch {
+	case u.PortLow != u.PortHigh || u.PortLow == 0:
+		return fault("port " + strconv.Quote(u.portText()) + " cannot be dialled")
+	case everyInterface(u.Host):
+		return fault("host " + strconv.Quote(u.Host) + " cannot be dialled")
+	case u.Advertise != "":
+		return fault("advertise is for listeners")
+	}
+	return u, net.JoinHostPort(u.Host, strconv.Itoa(u.PortLow)), nil
+}
+
+func supported() string {
+	names := make([]string, 0, len(schemes))
+	for name := range schemes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func splitHostPort(s string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(s)
+	if err != nil {
+		var addr *net.AddrError
+		if errors.As(err, &addr) {
+			return "", "", errors.New(addr.Err)
+		}
+		return "", "", err
+	}
+	return host, port, nil
+}
+
+func parsePorts(s string) (low, high int, err error) {
+	from, to, isRange := strings.Cut(s, "-")
+	if low, err = parsePort(from); err != nil {
+		return 0, 0, fmt.Errorf("port %q: %w", s, err)
+	}
+	high = low
+	if isRange {
+		if high, err = parsePort(to); err != nil {
+			return 0, 0, fmt.Errorf("port %q: %w", s, err)
+		}
+		if low == 0 {
+			return 0, 0, fmt.Errorf("port %q: a range cannot start at 0", s)
+		}
+	}
+	return low, high, checkPorts(low, high)
+}
+
+func parsePort(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, errors.New("not a number from 0 to 65535")
+	}
+	return int(n), nil
+}
+
+func checkPorts(low, high int) error {
+	switch {
+	case low < 0 || high > 65535:
+		return fmt.Errorf("port %d-%d: outside 0 to 65535", low, high)
+	case low > high:
+		return fmt.Errorf("port %d-%d: runs backwards", low, high)
+	case low == 0 && high != 0:
+		return fmt.Errorf("port %d-%d: a range cannot start at 0", low, high)
+	}
+	return nil
+}
+
+func parseQuery(query string) (advertise string, err error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "", fmt.Errorf("query %q: %w", query, err)
+	}
+	for name, v := range values {
+		if name != "advertise" {
+			return "", fmt.Errorf("query: option %q is not one of advertise", name)
+		}
+		if len(v) != 1 {
+			return "", errors.New("query: advertise is given twice")
+		}
+		advertise = v[0]
+	}
+	if advertise == "" {
+		return "", errors.New("query: advertise is empty")
+	}
+	return advertise, checkAdvertise(advertise)
+}
+
+func checkAdvertise(s string) error {
+	host, port, err := splitAdvertise(s)
+	if err != nil {
+		return fmt.Errorf("advertise %q: %w", s, err)
+	}
+	if port != "" {
+		if n, err := parsePort(port); err != nil || n == 0 {
+			return fmt.Errorf("advertise %q: port is not a number from 1 to 65535", s)
+		}
+	}
+	if everyInterface(host) {
+		return fmt.Errorf("advertise %q: nobody can dial that host", s)
+	}
+	if err := checkHost(host); err != nil {
+		return fmt.Errorf("advertise: %w", err)
+	}
+	return nil
+}
+
+// splitAdvertise takes host, host:port, an IPv6 address, or [IPv6]:port.
+func splitAdvertise(s string) (host, port string, err error) {
+	if _, err := netip.ParseAddr(s); err == nil || !strings.ContainsAny(s, ":[") {
+		return s, "", nil
+	}
+	host, port, err = splitHostPort(s)
+	if err == nil && port == "" {
+		err = errors.New("empty port")
+	}
+	return host, port, err
+}
+
+// checkHost takes an IP address or anything that can be a host name.
+func checkHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if len(host) > 253 {
+		return errors.New("host is longer than 253 characters")
+	}
+	if host == "" || host[0] == '-' || host[0] == '.' || strings.Contains(host, "..") {
+		return fmt.Errorf("host %q is neither an address nor a name", host)
+	}
+	for i := range len(host) {
+		c := host[i]
+		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return fmt.Errorf("host %q: %q cannot be in a name", host, c)
+		}
+	}
+	return nil
+}
+
+func everyInterface(host string) bool {
+	if host == "" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsUnspecified()
+}
+
+// thisMachine is how others may reach this host: its first address that is not
+// a loopback, IPv4 before IPv6, else its name.
+func thisMachine(ipv4Only bool) string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		addrs = nil
+	}
+	if ip, ok := firstReachable(addrs, ipv4Only); ok {
+		return ip.String()
+	}
+	if name, err := os.Hostname(); err == nil && checkHost(name) == nil {
+		return name
+	}
+	return "127.0.0.1"
+}
+
+func firstReachable(addrs []net.Addr, ipv4Only bool) (netip.Addr, bool) {
+	var six netip.Addr
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		ip := prefix.Addr().Unmap()
+		switch {
+		case !ip.IsGlobalUnicast():
+		case ip.Is4():
+			return ip, true
+		case !six.IsValid() && !ipv4Only:
+			six = ip
+		}
+	}
+	return six, six.IsValid()
+}

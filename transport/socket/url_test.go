@@ -1,0 +1,183 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestParseURL(t *testing.T) {
+	for text, want := range map[string]URL{
+		"tcp://127.0.0.1:0":           {Scheme: "tcp", Host: "127.0.0.1"},
+		"tcp://:7000":                 {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
+		"tcp://*:7000":                {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
+		"tcp://[::1]:7000-7010":       {Scheme: "tcp", Host: "::1", PortLow: 7000, PortHigh: 7010},
+		"tcp://[fe80::1%eth0]:1":      {Scheme: "tcp", Host: "fe80::1%eth0", PortLow: 1, PortHigh: 1},
+		"tcp://my_host.example:65535": {Scheme: "tcp", Host: "my_host.example", PortLow: 65535, PortHigh: 65535},
+		"tcp://0.0.0.0:7000-7010?advertise=orders.example.com": {Scheme: "tcp", Host: "0.0.0.0", PortLow: 7000, PortHigh: 7010, Advertise: "orders.example.com"},
+		"tcp://:1?advertise=10.0.0.1:99":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "10.0.0.1:99"},
+		"tcp://:1?advertise=2001:db8::1":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "2001:db8::1"},
+		"tcp://:1?advertise=[2001:db8::1]:9":                   {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "[2001:db8::1]:9"},
+	} {
+		got, err := ParseURL(text)
+		if err != nil || got != want {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", text, got, err, want)
+			continue
+		}
+		if err := got.check(); err != nil {
+			t.Errorf("%q: check: %v", text, err)
+		}
+		if again, err := ParseURL(got.String()); err != nil || again != got {
+			t.Errorf("%q: through String %q: %+v, %v", text, got, again, err)
+		}
+	}
+}
+
+func TestParseURLNamesTheFault(t *testing.T) {
+	for text, part := range map[string]string{
+		"":                                  "scheme",
+		"127.0.0.1:7000":                    "scheme",
+		"udp://127.0.0.1:7000":              `scheme "udp" is not one of tcp`,
+		"tcp://127.0.0.1":                   "missing port",
+		"tcp://127.0.0.1:":                  "port",
+		"tcp://127.0.0.1:http":              "port",
+		"tcp://127.0.0.1:65536":             "port",
+		"tcp://127.0.0.1:-1":                "port",
+		"tcp://127.0.0.1:7010-7000":         "backwards",
+		"tcp://127.0.0.1:0-10":              "start at 0",
+		"tcp://127.0.0.1:1-":                "port",
+		"tcp://h:1/path":                    "'/'",
+		"tcp://user@h:1":                    "'@'",
+		"tcp://h:1#x":                       "'#'",
+		"tcp://::1:7000":                    "too many colons",
+		"tcp://-h:1":                        "host",
+		"tcp://h h:1":                       "host",
+		"tcp://h..x:1":                      "host",
+		"tcp://h:1?":                        "advertise is empty",
+		"tcp://h:1?advertise=":              "advertise is empty",
+		"tcp://h:1?advertise=a&advertise=b": "twice",
+		"tcp://h:1?advertize=a":             "advertize",
+		"tcp://h:1?advertise=0.0.0.0":       "nobody can dial",
+		"tcp://h:1?advertise=a:0":           "port",
+		"tcp://h:1?advertise=a:":            "port",
+		"tcp://h:1?advertise=a/b":           "'/'",
+		"tcp://h:1?advertise=%zz":           "query",
+	} {
+		got, err := ParseURL(text)
+		if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), part) {
+			t.Errorf("ParseURL(%q) = %+v, %v; want ErrInvalid about %q", text, got, err, part)
+		}
+	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "x://"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURL(s)
+		if err != nil {
+			if !errors.Is(err, messages.ErrInvalid) {
+				t.Fatalf("%v does not wrap ErrInvalid", err)
+			}
+			return
+		}
+		if err := u.check(); err != nil {
+			t.Fatalf("%+v was parsed and does not check: %v", u, err)
+		}
+		if again, err := ParseURL(u.String()); err != nil || again != u {
+			t.Fatalf("%+v through %q is %+v, %v", u, u, again, err)
+		}
+		// What a listener advertises must be what a member can dial.
+		machine := func(bool) string { return "10.1.2.3" }
+		if _, _, err := dialAddress(u.advertised(7000, machine)); err != nil {
+			t.Fatalf("%+v advertises what cannot be dialled: %v", u, err)
+		}
+	})
+}
+
+func TestAdvertised(t *testing.T) {
+	machine := func(ipv4Only bool) string { return map[bool]string{true: "10.0.0.4", false: "fd00::6"}[ipv4Only] }
+	for text, want := range map[string]string{
+		"tcp://127.0.0.1:0":                     "tcp://127.0.0.1:4711",
+		"tcp://[::1]:0":                         "tcp://[::1]:4711",
+		"tcp://name:0":                          "tcp://name:4711",
+		"tcp://0.0.0.0:0":                       "tcp://10.0.0.4:4711",
+		"tcp://[::]:0":                          "tcp://[fd00::6]:4711",
+		"tcp://:0":                              "tcp://[fd00::6]:4711",
+		"tcp://:0?advertise=a.example":          "tcp://a.example:4711",
+		"tcp://:0?advertise=a.example:80":       "tcp://a.example:80",
+		"tcp://:0?advertise=2001:db8::1":        "tcp://[2001:db8::1]:4711",
+		"tcp://:0?advertise=%5B2001:db8::1]:80": "tcp://[2001:db8::1]:80",
+	} {
+		u, err := ParseURL(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.advertised(4711, machine); got != want {
+			t.Errorf("%s advertises %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestFirstReachable(t *testing.T) {
+	nets := func(list ...string) (out []net.Addr) {
+		for _, s := range list {
+			ip, n, err := net.ParseCIDR(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, &net.IPNet{IP: ip, Mask: n.Mask})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		addrs []net.Addr
+		four  bool
+		want  string
+	}{
+		{nets("127.0.0.1/8", "::1/128", "fe80::1/64"), false, ""},
+		{nets("127.0.0.1/8", "2001:db8::7/64", "192.168.1.9/24"), false, "192.168.1.9"},
+		{nets("2001:db8::7/64", "2001:db8::8/64"), false, "2001:db8::7"},
+		{nets("2001:db8::7/64"), true, ""},
+		{nil, false, ""},
+	} {
+		got, ok := firstReachable(c.addrs, c.four)
+		if (ok && got.String() != c.want) || ok != (c.want != "") {
+			t.Errorf("%v: %v %v, want %q", c.addrs, got, ok, c.want)
+		}
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	port := taken.Addr().(*net.TCPAddr).Port
+	cfg := ListenerConfig{
+		URL:    URL{Scheme: "tcp", Host: "127.0.0.1", PortLow: port, PortHigh: port},
+		Lookup: func(string) (Secret, bool) { return Secret{}, false },
+	}
+	if _, err := Listen(context.Background(), cfg); !errors.Is(err, messages.ErrAddrInUse) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+		t.Errorf("one port, taken: %v, want ErrAddrInUse with the port", err)
+	}
+	cfg.URL.PortHigh = min(port+50, 65535)
+	l, err := Listen(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if got := l.Addr().(*net.TCPAddr).Port; got <= port || got > cfg.URL.PortHigh {
+		t.Errorf("bound %d, want one after %d", got, port)
+	}
+	if want := "tcp://" + l.Addr().String(); l.URL() != want {
+		t.Errorf("advertises %s, want %s", l.URL(), want)
+	}
+}

@@ -1,0 +1,351 @@
+package socket
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"go.nanomsg.org/mangos/v3"
+)
+
+// wire is one connection as a mangos transport pipe: SP messages over a byte
+// stream. mangos has one of its own (transport.NewConnPipe); this one costs one
+// read and one write per small message and no allocation, checks sizes before
+// it allocates, notices a silent peer, and remembers why it ended.
+
+const (
+	// lengthSize is the SP length before every message.
+	lengthSize = 8
+	// readBuffer is what one read takes when the next message is not known to
+	// be long. It holds any frame a stranger may send.
+	readBuffer = 8 << 10
+	// copyLimit: up to here copying length, header and body together is
+	// cheaper than handing the kernel three pieces.
+	copyLimit = 4 << 10
+	// strangerFrame is the largest frame before Welcome.
+	strangerFrame = 4 << 10
+)
+
+type wire struct {
+	c      net.Conn
+	remote string
+	born   time.Time
+
+	// Reading: one goroutine at a time.
+	in       []byte
+	from, to int
+	limit    int
+	message  mangos.Message
+	// owned tells that message.Body is memory of its own, not the buffer's.
+	owned    bool
+	patience time.Duration
+	alloc    func(int) []byte
+	// refreshed is when the read deadline was last set, as since().
+	refreshed time.Duration
+
+	// heard is when bytes last arrived, in nanoseconds since born.
+	heard         atomic.Int64
+	received, out atomic.Uint64
+
+	// mu guards writing. Whoever calls Send holds it: the frame is put
+	// together in memory that belongs to the connection.
+	mu      sync.Mutex
+	scratch []byte
+	pieces  [2][]byte
+	vector  net.Buffers
+
+	// ending guards the fields below and is never held during a call out.
+	ending  sync.Mutex
+	err     error
+	release func()
+	done    chan struct{}
+	// onEnd is called once, when the wire has ended; set before it is shared.
+	onEnd func(error)
+}
+
+var _ mangos.TranPipe = (*wire)(nil)
+
+func newWire(c net.Conn) *wire {
+	w := &wire{
+		c:       c,
+		born:    time.Now(),
+		in:      make([]byte, readBuffer),
+		limit:   strangerFrame,
+		alloc:   func(n int) []byte { return make([]byte, n) },
+		scratch: make([]byte, 0, copyLimit),
+		done:    make(chan struct{}),
+	}
+	if a := c.RemoteAddr(); a != nil {
+		w.remote = a.String()
+	}
+	return w
+}
+
+func (w *wire) since() time.Duration { return time.Since(w.born) }
+
+// trust lifts the limits of a stranger: frames up to limit, and from now on a
+// peer that is silent for patience ends the wire. It is called from the reading
+// goroutine, or before there is one.
+func (w *wire) trust(limit int, patience time.Duration, alloc func(int) []byte) {
+	w.limit, w.patience = limit, patience
+	if alloc != nil {
+		w.alloc = alloc
+	}
+	now := w.since()
+	w.heard.Store(int64(now))
+	w.refresh(now, patience)
+}
+
+// Recv reads the next message. The message, and its body unless owned is set,
+// are valid until the next Recv. Nothing is ever taken from mangos's pool: a
+// pooled body that a caller keeps would be handed out twice.
+func (w *wire) Recv() (*mangos.Message, error) {
+	body, err := w.next()
+	if err != nil {
+		return nil, w.end(err)
+	}
+	w.message.Body = body
+	return &w.message, nil
+}
+
+func (w *wire) next() ([]byte, error) {
+	if err := w.fill(lengthSize); err != nil {
+		return nil, err
+	}
+	size := binary.BigEndian.Uint64(w.in[w.from:])
+	if size > uint64(w.limit) {
+		return nil, fmt.Errorf("frame of %d bytes, the limit is %d: %w", size, w.limit, messages.ErrTooLarge)
+	}
+	n := int(size)
+	if lengthSize+n <= len(w.in) {
+		if err := w.fill(lengthSize + n); err != nil {
+			return nil, err
+		}
+		start := w.from + lengthSize
+		w.from = start + n
+		w.owned = false
+		return w.in[start:w.from:w.from], nil
+	}
+	body := w.alloc(n)[:n]
+	at := copy(body, w.in[w.from+lengthSize:w.to])
+	w.from, w.to = 0, 0
+	for at < n {
+		m, err := w.read(body[at:])
+		if err != nil {
+			return nil, cutShort(err)
+		}
+		at += m
+	}
+	w.owned = true
+	return body, nil
+}
+
+// fill makes the buffer hold at least n unread bytes.
+func (w *wire) fill(n int) error {
+	if w.to-w.from >= n {
+		return nil
+	}
+	if w.from == w.to {
+		w.from, w.to = 0, 0
+	} else if len(w.in)-w.from < n {
+		w.to = copy(w.in, w.in[w.from:w.to])
+		w.from = 0
+	}
+	for w.to-w.from < n {
+		m, err := w.read(w.in[w.to:])
+		if err != nil {
+			if w.to > w.from {
+				err = cutShort(err)
+			}
+			return err
+		}
+		w.to += m
+	}
+	return nil
+}
+
+func cutShort(err error) error {
+	if errors.Is(err, ErrPeerClosed) {
+		return fmt.Errorf("%w in the middle of a frame", err)
+	}
+	return err
+}
+
+// read takes what is there, at least one byte, and keeps the peer's pulse.
+//
+// The deadline is moved seldom, so its passing alone says little: either bytes
+// did come since, or nobody was reading and the kernel holds the peer's beats.
+func (w *wire) read(p []byte) (int, error) {
+	for asked := false; ; {
+		n, err := w.c.Read(p)
+		if n > 0 {
+			now := w.since()
+			w.heard.Store(int64(now))
+			w.received.Add(uint64(n))
+			if w.patience > 0 && now-w.refreshed > w.patience/6 {
+				w.refresh(now, w.patience)
+			}
+			return n, nil
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF):
+			return 0, ErrPeerClosed
+		case errors.Is(err, syscall.ECONNRESET):
+			return 0, fmt.Errorf("%w: %w", ErrPeerClosed, err)
+		case w.patience == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, err
+		}
+		now := w.since()
+		left := time.Duration(w.heard.Load()) + w.patience - now
+		if left <= 0 {
+			if asked {
+				return 0, fmt.Errorf("%w: no bytes for %v", ErrPeerSilent, w.patience)
+			}
+			// Long enough to take what the kernel has, should that be anything.
+			left = w.patience / 30
+		}
+		asked = true
+		w.refresh(now, left)
+	}
+}
+
+func (w *wire) refresh(now, left time.Duration) {
+	w.refreshed = now
+	// It fails only on a closed connection, which the next read reports.
+	_ = w.c.SetReadDeadline(w.born.Add(now + left))
+}
+
+// Send writes one message and returns when the kernel has it. The caller holds
+// mu. Header and Body are not touched afterwards, and m is not freed: it never
+// comes from mangos's pool.
+func (w *wire) Send(m *mangos.Message) error {
+	size := len(m.Header) + len(m.Body)
+	b := binary.BigEndian.AppendUint64(w.scratch[:0], uint64(size))
+	b = append(b, m.Header...)
+	var err error
+	if lengthSize+size <= copyLimit {
+		b = append(b, m.Body...)
+		_, err = w.c.Write(b)
+	} else {
+		w.pieces = [2][]byte{b, m.Body}
+		w.vector = w.pieces[:]
+		_, err = w.vector.WriteTo(w.c)
+		w.pieces = [2][]byte{}
+	}
+	if cap(b) <= 2*copyLimit {
+		w.scratch = b[:0]
+	}
+	if err != nil {
+		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+			err = fmt.Errorf("%w: %w", ErrPeerClosed, err)
+		}
+		return w.end(err)
+	}
+	w.out.Add(uint64(lengthSize + size))
+	return nil
+}
+
+// shake exchanges SP headers: who we are, and that the other side is the
+// opposite. What a quick peer sends behind its header stays in the buffer.
+func (w *wire) shake(self, peer uint16) error {
+	head := spHeader(self)
+	if _, err := w.c.Write(head[:]); err != nil {
+		return w.end(err)
+	}
+	if err := w.fill(lengthSize); err != nil {
+		return w.end(err)
+	}
+	got := [8]byte(w.in[w.from : w.from+lengthSize])
+	w.from += lengthSize
+	if err := checkSPHeader(got, peer); err != nil {
+		return w.end(err)
+	}
+	return nil
+}
+
+func spHeader(proto uint16) [8]byte {
+	return [8]byte{0, 'S', 'P', 0, byte(proto >> 8), byte(proto), 0, 0}
+}
+
+func checkSPHeader(got [8]byte, peer uint16) error {
+	want := spHeader(peer)
+	switch {
+	case got == want:
+		return nil
+	case [4]byte(got[:4]) == [4]byte(want[:4]) && [2]byte(got[6:]) == [2]byte(want[6:]):
+		return fmt.Errorf("%w: SP protocol %#02x, not %#02x", ErrNotSP, binary.BigEndian.Uint16(got[4:]), peer)
+	}
+	return fmt.Errorf("%w: the first bytes are %q", ErrNotSP, got[:])
+}
+
+// end closes the wire for that reason. Only the first reason counts; it is
+// returned, so that whoever fails second reports the cause and not the effect.
+func (w *wire) end(cause error) error {
+	w.ending.Lock()
+	if w.err != nil {
+		defer w.ending.Unlock()
+		return w.err
+	}
+	w.err = cause
+	release := w.release
+	w.ending.Unlock()
+
+	close(w.done)
+	_ = w.c.Close()
+	if w.onEnd != nil {
+		w.onEnd(cause)
+	}
+	if release != nil {
+		// Often called from inside mangos's own Close of this pipe, which
+		// holds what release needs.
+		go release()
+	}
+	return cause
+}
+
+// attach says how to tell mangos that the wire has ended.
+func (w *wire) attach(release func()) {
+	w.ending.Lock()
+	ended := w.err != nil
+	w.release = release
+	w.ending.Unlock()
+	if ended {
+		go release()
+	}
+}
+
+// cause is why the wire ended; nil while it has not.
+func (w *wire) cause() error {
+	w.ending.Lock()
+	defer w.ending.Unlock()
+	return w.err
+}
+
+// Close is mangos closing the pipe.
+func (w *wire) Close() error {
+	_ = w.end(ErrConnClosed)
+	return nil
+}
+
+// GetOption hands the protocol the wire under its pipe.
+func (w *wire) GetOption(name string) (any, error) {
+	switch name {
+	case optionWire:
+		return w, nil
+	case mangos.OptionLocalAddr:
+		return w.c.LocalAddr(), nil
+	case mangos.OptionRemoteAddr:
+		return w.c.RemoteAddr(), nil
+	}
+	return nil, mangos.ErrBadOption
+}

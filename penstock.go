@@ -6,6 +6,8 @@ import (
 	"context"
 	"iter"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -131,6 +133,15 @@ func (r *Runtime) Join(ctx context.Context, destination, group string, opts ...J
 // A subscriber that falls 1,024 events behind misses some and is told how many
 // by messages.EventsLost.
 func (r *Runtime) Events(ctx context.Context) iter.Seq[Event] { return r.engine.Events(ctx) }
+
+// Metrics registers the runtime's counters with an OpenTelemetry meter
+// provider; a collection reads them. The caller ends it with Unregister.
+func (r *Runtime) Metrics(provider metric.MeterProvider) (metric.Registration, error) {
+	return r.engine.Instrument(provider)
+}
+
+// Stats is a snapshot of every counter.
+func (r *Runtime) Stats() actors.Stats { return r.engine.Stats() }
 
 // Engine is the actor face of the same runtime.
 func (r *Runtime) Engine() *actors.Engine { return r.engine }

@@ -89,15 +89,14 @@ func (q *delayQueue) Pop() any {
 	return last
 }
 
-// append queues one record, in chunk c at index i.
-func (b *backlog) append(c *chunk, i uint32) {
+// append queues one record of size bytes, in chunk c at index i.
+func (b *backlog) append(c *chunk, i uint32, size int) {
 	b.accepted++
-	s := span{c: c, from: i, to: i + 1, seq: b.accepted}
 	c.live++
 	b.count++
-	b.size += s.size()
+	b.size += size
 	b.counters.Accepted++
-	b.fresh.push(s)
+	b.fresh.extend(c, i, b.accepted, size)
 }
 
 func (b *backlog) queued() int { return b.fresh.count + b.again.count }

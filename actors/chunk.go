@@ -145,6 +145,20 @@ func (q *spans) empty() bool { return q.head == len(q.items) }
 
 func (q *spans) front() *span { return &q.items[q.head] }
 
+// extend appends one record that nobody has seen. It is what Send does for each
+// message and group, so it touches no more than it must.
+func (q *spans) extend(c *chunk, i uint32, seq uint64, size int) {
+	q.count++
+	q.size += size
+	if n := len(q.items); n > q.head {
+		if last := &q.items[n-1]; last.c == c && last.to == i && last.attempt() == 1 && !last.again {
+			last.to++
+			return
+		}
+	}
+	q.grow(span{c: c, from: i, to: i + 1, seq: seq})
+}
+
 // push appends s, joining it to the last span where it continues it.
 func (q *spans) push(s span) {
 	q.count += s.len()
@@ -153,6 +167,10 @@ func (q *spans) push(s span) {
 		q.items[n-1].to = s.to
 		return
 	}
+	q.grow(s)
+}
+
+func (q *spans) grow(s span) {
 	if q.head > 32 && q.head*2 >= len(q.items) {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])

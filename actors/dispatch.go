@@ -3,14 +3,14 @@ package actors
 // Who gets the next batch, and how much of it: work goes where credit is.
 // Pure; the outlet asks under its lock and performs the answer.
 
-// lanePhase says what a link's writer is doing.
-type lanePhase string
+// lanePhase says what a link's writer is doing. It is read for each message.
+type lanePhase uint8
 
 const (
-	laneWaiting lanePhase = "waiting" // asleep until its bell rings
-	laneRung    lanePhase = "rung"    // on its way to the queue
-	laneWriting lanePhase = "writing" // in a socket write
-	laneClosed  lanePhase = "closed"  // takes nothing any more
+	laneWriting lanePhase = iota // in a socket write, or not begun
+	laneWaiting                  // asleep until its bell rings
+	laneRung                     // on its way to the queue
+	laneClosed                   // takes nothing any more
 )
 
 // offer is what the dispatcher knows of a lane.

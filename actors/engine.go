@@ -12,10 +12,12 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/eventstream"
 
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -32,6 +34,7 @@ type Engine struct {
 	sys     *actor.ActorSystem
 	ownSys  bool
 	root    *actor.PID
+	rootID  atomic.Pointer[string] // for events that come before root is set
 	etcd    *discovery.Clients
 	session *discovery.Session
 	keeper  *discovery.Registry
@@ -40,6 +43,8 @@ type Engine struct {
 	host    string
 	spawned atomic.Uint64 // makes actor names unique
 	stats   statsBook
+	// actorEvents is the subscription to what supervision does.
+	actorEvents *eventstream.Subscription
 }
 
 // Start begins an engine in sys, or in a system of its own when sys is nil. It
@@ -65,9 +70,16 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		e.ownSys = true
 		e.sys = newSystem()
 	}
+	e.watchActors()
 	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
 	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{})
-	e.root = e.sys.Root.Spawn(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())))
+	id := "penstock-" + randomID()
+	e.rootID.Store(&id)
+	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
+	if err != nil {
+		e.end(ctx)
+		return nil, fmt.Errorf("start: %w", err)
+	}
 	if _, err := supervisor.Ask[*ready](ctx, e.sys, e.root, &awaitReady{}); err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
@@ -179,11 +191,40 @@ func (e *Engine) end(ctx context.Context) error {
 		e.hub.emit(messages.SessionDoubted{Err: rerr}) // the lease runs out by itself
 	}
 	e.hub.close()
+	e.sys.EventStream.Unsubscribe(e.actorEvents)
 	e.etcd.Close()
 	if e.ownSys {
 		e.sys.Shutdown()
 	}
 	return err
+}
+
+// watchActors makes events of what happens to this engine's actors.
+func (e *Engine) watchActors() {
+	mine := func(pid *actor.PID) bool {
+		root := e.rootID.Load()
+		return root != nil && (pid.Id == *root || strings.HasPrefix(pid.Id, *root+"/"))
+	}
+	e.actorEvents = e.sys.EventStream.Subscribe(func(event any) {
+		switch m := event.(type) {
+		case *supervisor.Restarted:
+			if mine(m.Who) {
+				e.hub.emit(messages.ActorRestarted{Actor: m.Who.Id, Err: m.Err, Attempt: m.Attempt, Delay: m.Delay})
+			}
+		case *supervisor.Escalated:
+			if mine(m.Who) && m.Parent == nil {
+				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+			}
+		case *supervisor.Overdue:
+			if mine(m.Who) {
+				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("it had not stopped after %s and was left behind", m.After)})
+			}
+		case *supervisor.LifecyclePanic:
+			if mine(m.Who) {
+				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+			}
+		}
+	})
 }
 
 // name makes the name of a child: what it is, and which incarnation.

@@ -118,17 +118,32 @@ func (l *load) next(d *messages.Delivery) (bool, error) {
 	return true, nil
 }
 
-// hand notes that everything up to seq was handed out, and tells whether the
-// link still lives.
-func (k *intake) hand(seq uint64) bool {
+// hand notes that everything up to seq was handed out, settles done, the
+// delivery before it (0 for none), and tells whether the link still lives.
+func (k *intake) hand(seq, done uint64) bool {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.closed {
+		k.mu.Unlock()
+		if done > 0 {
+			k.inlet.late(done)
+		}
 		return false
 	}
-	k.handed = max(k.handed, seq)
+	if seq > k.handed {
+		k.handed = seq
+	}
 	if k.inlet.cfg.Mode == AtMostOnce {
-		k.settle(seq)
+		done = seq
+	}
+	late := false
+	if done > 0 {
+		if _, late = k.expired[done]; !late {
+			k.settle(done)
+		}
+	}
+	k.mu.Unlock()
+	if late {
+		k.inlet.late(done)
 	}
 	return true
 }

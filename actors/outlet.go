@@ -15,13 +15,14 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// outletPhase is where a destination stands with its callers.
-type outletPhase string
+// outletPhase is where a destination stands with its callers. It is read for
+// each message.
+type outletPhase uint8
 
 const (
-	outletOpen     outletPhase = "open"
-	outletDraining outletPhase = "draining" // takes no more, delivers the rest
-	outletClosed   outletPhase = "closed"
+	outletOpen     outletPhase = iota
+	outletDraining             // takes no more, delivers the rest
+	outletClosed
 )
 
 // outlet is what Send feeds and links pull from.
@@ -132,7 +133,7 @@ func (o *outlet) accept(m *messages.Message, size int) {
 		if !b.room(size, o.cfg.Queue) && !o.makeRoom(b, size) {
 			continue
 		}
-		b.append(o.open, i)
+		b.append(o.open, i, size)
 		o.wake(b)
 	}
 }

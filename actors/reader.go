@@ -36,7 +36,7 @@ func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 			if !yield(*d, nil) {
 				return
 			}
-			c.finish()
+			c.out = false
 		}
 	}
 }
@@ -47,9 +47,12 @@ type cursor struct {
 	manual bool
 	load   *load
 	at     messages.Delivery
-	out    bool // at was yielded and the loop has not come back for more
+	done   uint64 // what taking the next delivery acks; 0 for nothing
+	out    bool   // at was yielded and the loop has not come back for more
 }
 
+// next answers the next delivery, and acks the one before unless the loop
+// settles by itself: then a Nack or Ack that came before decides.
 func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 	for {
 		if c.load == nil {
@@ -61,31 +64,37 @@ func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 			c.at.Destination, c.at.Group = c.in.cfg.Destination, c.in.cfg.Group
 		}
 		if ctx.Err() != nil {
+			c.finish()
 			return nil, context.Cause(ctx)
 		}
+		k := c.load.from
 		ok, err := c.load.next(&c.at)
 		switch {
 		case err != nil:
-			c.load.from.fail(failure{seq: c.load.seq, reason: err.Error()})
+			c.finish()
+			k.fail(failure{seq: c.load.seq, reason: err.Error()})
 			c.load = nil
 		case !ok:
+			c.finish()
 			c.load = nil
-		case !c.load.from.hand(c.at.Seq):
-			c.load = nil // the link died: the sender delivers the rest again
+		case !k.hand(c.at.Seq, c.done):
+			c.load, c.done = nil, 0 // the link died: the sender delivers the rest again
 		default:
-			c.out = true
+			c.out, c.done = true, 0
+			if !c.manual {
+				c.done = c.at.Seq
+			}
 			return &c.at, nil
 		}
 	}
 }
 
-// finish acks what was yielded last; a Nack or Ack before decides.
+// finish acks what was yielded last.
 func (c *cursor) finish() {
-	c.out = false
-	if c.manual {
-		return
+	if c.done > 0 {
+		c.load.from.Ack(c.done)
+		c.done = 0
 	}
-	c.load.from.Ack(c.at.Seq)
 }
 
 // end hands back what a broken loop left unfinished.
@@ -173,7 +182,7 @@ func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 			c.load = nil
 		case !ok:
 			c.load = nil
-		case !c.load.from.hand(d.Seq):
+		case !c.load.from.hand(d.Seq, 0):
 			c.load = nil
 		default:
 			d.Destination, d.Group = c.in.cfg.Destination, c.in.cfg.Group

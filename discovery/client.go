@@ -55,8 +55,10 @@ func (c *Clients) Close() error {
 
 // NewClient makes one client. It differs from clientv3.New in this: no request
 // is repeated behind the caller's back, failures to connect are named in
-// errors, an etcd that comes back is found within 2 s, a dead connection is noticed within 15 s, and, unless cfg says
-// otherwise, nothing is logged and DialTimeout is 5 s.
+// errors, an etcd that comes back is found within 2 s, a dead connection is
+// noticed within 15 s, and, unless cfg says otherwise, nothing is logged and
+// DialTimeout is 5 s. Watch and Registry need a client made here: with any
+// other, their watches resume where they should not.
 //
 // With a user in cfg it logs in, and blocks for up to DialTimeout; without one
 // it does not wait for etcd. The error wraps messages.ErrInvalid, ErrDenied or
@@ -79,7 +81,7 @@ func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
 	// In front, so that options of the caller's win.
 	cfg.DialOptions = append([]grpc.DialOption{
 		grpc.WithConnectParams(reconnect),
-		grpc.WithChainUnaryInterceptor(explainCall), grpc.WithChainStreamInterceptor(explainStream),
+		grpc.WithChainUnaryInterceptor(explainCall), grpc.WithChainStreamInterceptor(explainStream, openOnce),
 	}, cfg.DialOptions...)
 	client, err := clientv3.New(cfg)
 	if err != nil {

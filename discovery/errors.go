@@ -96,6 +96,9 @@ func classOf(err error) (class error, advice string) {
 		return messages.ErrUnavailable, ""
 	case codes.PermissionDenied, codes.Unauthenticated:
 		return messages.ErrDenied, ""
+	case codes.Aborted:
+		// Ours, of a watch that is opened anew.
+		return messages.ErrUnavailable, ""
 	case codes.Canceled, codes.DeadlineExceeded:
 		// The server's context ended, not the caller's: the outcome is unknown.
 		return messages.ErrUnavailable, ""

@@ -4,21 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 )
 
-// One stream of watches that can be told to be dead.
+// One stream of watches that ends when it breaks.
 //
 // etcd's client resumes a broken watch by itself, without a word and for ever,
 // from the revision it last saw. When that is long ago, the server reads
-// everything written since, by anybody. So a tail asks for a sign of life every
-// few seconds, which also moves that revision on, and gives up when none comes:
-// listing again is cheaper than an old watch.
+// everything written since, by anybody; and in an etcd that was wiped the
+// revision lies in the future, so the watch would hear nothing. A tail's stream
+// is therefore opened once, and its owner lists again. It also asks for a sign
+// of life every few seconds and gives up when none comes.
 
-// asked is how long a request for a sign of life may wait for the stream. It is
-// taken at once unless the stream is broken.
+// asked is how long to wait for a connection, and for a stream to take a
+// request.
 const asked = time.Second
 
 // silentFor is after how many unanswered requests a tail is dead.
@@ -39,7 +45,8 @@ type tail struct {
 func openTail(ctx context.Context, client *clientv3.Client, every, life time.Duration) (*tail, error) {
 	t := &tail{watcher: clientv3.NewWatcher(client), every: every, heard: time.Now()}
 	// A member that lost its leader must say so instead of keeping still.
-	t.ctx, t.cancel = context.WithTimeout(clientv3.WithRequireLeader(ctx), life)
+	ctx = clientv3.WithRequireLeader(context.WithValue(ctx, ticketKey{}, new(ticket)))
+	t.ctx, t.cancel = context.WithTimeout(ctx, life)
 	if err := t.ask(); err != nil {
 		t.close()
 		return nil, err
@@ -90,11 +97,47 @@ func (t *tail) beat() error {
 }
 
 func (t *tail) ask() error {
-	ctx, cancel := context.WithTimeout(t.ctx, asked)
+	ctx, cancel := context.WithTimeout(t.ctx, 2*asked)
 	defer cancel()
 	err := t.watcher.RequestProgress(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) && !t.expired() {
 		return fmt.Errorf("no connection for the watch: %w", err)
 	}
 	return err
+}
+
+// ticket admits one stream. It travels in the context that etcd's client opens
+// streams with.
+type ticket struct{ used atomic.Bool }
+
+type ticketKey struct{}
+
+// openOnce refuses to open a second stream with one ticket, and to wait for a
+// connection for long with any. etcd's client takes the code for final.
+func openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if t, ok := ctx.Value(ticketKey{}).(*ticket); ok {
+		if t.used.Swap(true) {
+			return nil, status.Error(codes.Aborted, "the connection of the watch broke")
+		}
+		if !connected(ctx, cc) {
+			return nil, status.Error(codes.Aborted, "no connection for the watch")
+		}
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+// connected waits a little for a connection.
+func connected(ctx context.Context, cc *grpc.ClientConn) bool {
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	for {
+		state := cc.GetState()
+		if state == connectivity.Ready {
+			return true
+		}
+		cc.Connect()
+		if !cc.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
 }

@@ -140,6 +140,8 @@ func TestWatchNoticesSilence(t *testing.T) {
 	w := newWire(t, shared.Endpoint())
 	events := follow(t, connect(t, w.config()), p, brisk)
 	as[Snapshot](t, events)
+	put(t, c, p+"0", "1")
+	as[Delta](t, events) // so the watch is up
 	w.set(mute)
 	events.next(t, "silence", func(ev WatchEvent) bool {
 		d, ok := ev.(Delayed)

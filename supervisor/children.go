@@ -297,7 +297,7 @@ func (g *guard) childLate(l *late) {
 		}
 		g.left[c.pid] = struct{}{}
 		g.forget(c)
-		g.raw.InvokeSystemMessage(&actor.Terminated{Who: c.pid}) // so that proto.actor does not wait for it
+		g.passOn(&actor.Terminated{Who: c.pid}) // so that proto.actor does not wait for it
 		g.sweepOn()
 		return
 	}
@@ -315,35 +315,30 @@ func (g *guard) childTerminated(m *actor.Terminated) {
 	}
 	c := g.kid(m.Who)
 	if c == nil {
-		g.strangerTerminated(m)
+		g.passOn(m)
 		return
 	}
 	swept := c == g.sweep
-	r := g.forget(c)
-	if swept {
-		g.raw.InvokeSystemMessage(m)
-		g.sweepOn()
-		return
-	}
-	if r != nil {
+	if r := g.forget(c); r != nil {
 		g.advance(r)
 	}
-	g.raw.InvokeSystemMessage(m)
+	g.passOn(m) // the handler may panic, so this comes after the bookkeeping
+	if swept {
+		g.sweepOn()
+	}
 }
 
-// strangerTerminated passes on the end of an actor that is no child. It may
-// have been one, with a name that a present child has again: proto.actor goes
-// by names and would strike the present one off.
-func (g *guard) strangerTerminated(m *actor.Terminated) {
-	for _, c := range g.kids {
-		if c.pid.Equal(m.Who) {
-			if g.is() == running {
-				g.raw.InvokeUserMessage(m)
-			}
-			return
-		}
+// passOn hands proto.actor the end of an actor. If a present child has the name
+// of the one that ended, only the inner actor is told: proto.actor goes by
+// names, and would strike the present one off.
+func (g *guard) passOn(m *actor.Terminated) {
+	namesake := slices.ContainsFunc(g.kids, func(c *child) bool { return c.pid.Equal(m.Who) })
+	switch {
+	case !namesake:
+		g.raw.InvokeSystemMessage(m)
+	case g.is() == running:
+		g.raw.InvokeUserMessage(m)
 	}
-	g.raw.InvokeSystemMessage(m)
 }
 
 // forget strikes a child off, and answers the round it was part of.

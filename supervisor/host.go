@@ -137,7 +137,9 @@ func (h *Host) Run(name string, f func(context.Context) error) {
 
 // Teller answers a function by which hosted work may send its own actor
 // messages while it goes on. They are opened like its result: what is sent after
-// End is dropped. The function is safe for concurrent use and does not block.
+// End is dropped. The function is safe for concurrent use and does not block, so
+// the work must not tell more than the actor can take: batch, or wait for an
+// answer.
 //
 // Teller panics before Begin.
 func (h *Host) Teller() func(message any) {

@@ -238,6 +238,32 @@ func TestHostTimers(t *testing.T) {
 	})
 }
 
+func TestHostTeller(t *testing.T) {
+	eachKind(t, func(t *testing.T, sys *actor.ActorSystem, spawn func(actor.Producer) *actor.PID) {
+		var j journal
+		var tells []func(any)
+		pid := spawn(hosting(&j, func(h *Host, n int) {
+			tell := h.Teller()
+			tells = append(tells, tell)
+			h.Run("teller", func(ctx context.Context) error {
+				tell("hello")
+				<-ctx.Done()
+				tell("too late")
+				return nil
+			})
+		}))
+		synctest.Wait()
+		j.want(t, "got hello")
+		ghost := tells[0]
+		sys.Root.Send(pid, "boom")
+		time.Sleep(time.Minute)
+		ghost("from a ghost")
+		synctest.Wait()
+		j.want(t, "got boom", "restarting", "got hello")
+		mustStop(t, sys, pid)
+	})
+}
+
 func TestHostOutsideOfAnIncarnation(t *testing.T) {
 	var h Host
 	h.End()
@@ -253,6 +279,7 @@ func TestHostOutsideOfAnIncarnation(t *testing.T) {
 		"Call":          func() { Call[int](&h, "x", nil) },
 		"After":         func() { h.After(1, 1) },
 		"Every":         func() { h.Every(1, 1) },
+		"Teller":        func() { h.Teller() },
 		"Every nothing": func() { h.Every(0, 1) },
 	} {
 		func() {

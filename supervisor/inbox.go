@@ -126,10 +126,10 @@ func (b *Inbox[T]) grow() {
 	b.ring, b.head = ring, 0
 }
 
-// Take answers up to most values, at least one if there are any, oldest first, and leaves them in the inbox
-// until Confirm. While some are unconfirmed it answers those, and nothing new:
-// after a crash that is what the last incarnation had taken. When it answers
-// none, the next value rings the bell.
+// Take answers up to most values, at least one if there are any, oldest first,
+// and leaves them in the inbox until Confirm. While some are unconfirmed it
+// answers those, and nothing new: after a crash that is what the last
+// incarnation had taken. When it answers none, the next value rings the bell.
 //
 // The slice is the inbox's own, and good until Confirm or Close.
 func (b *Inbox[T]) Take(most int) []T {

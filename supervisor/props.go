@@ -48,9 +48,9 @@ func WithGuardian(p Policy) Option { return option(func(s *settings) { s.guardia
 // WithClock replaces the real clock for the actor's supervision and its Host.
 func WithClock(c Clock) Option { return option(func(s *settings) { s.clock = c }) }
 
-// WithStopTimeout bounds the wait for each child, with everything below it, to
-// stop or to end its incarnation. The default is 10 s; zero or less waits for
-// ever.
+// WithStopTimeout bounds the wait for each child to stop or to end its
+// incarnation, with everything below it: an actor needs more than its children
+// have for theirs. The default is 10 s; zero or less waits for ever.
 func WithStopTimeout(d time.Duration) Option {
 	return option(func(s *settings) { s.stopTimeout = d })
 }

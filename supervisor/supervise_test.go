@@ -362,6 +362,7 @@ func TestChildLeftBehindIsNotSupervisedAnyMore(t *testing.T) {
 		synctest.Wait()
 		stuck := below(sys, top, "stuck")
 		sys.Root.Send(stuck, "hang")
+		synctest.Wait()
 		sys.Root.Send(top, "boom")
 		time.Sleep(time.Minute)
 		j.want(t, "top started", "stuck started", "top restarting", "top started")
@@ -543,6 +544,134 @@ func TestInjectedClock(t *testing.T) {
 		t.Fatal("not restarted")
 	}
 	mustStop(t, sys, pid)
+}
+
+func TestTerminateDuringARoundLetsItGoOn(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		starts := 0
+		policy := steady()
+		policy.Rules = []Rule{{If: ForType[*PanicError](), Then: Terminate}}
+		top := sys.Root.Spawn(Props(family(&j, 3, func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok && strings.HasSuffix(ctx.Self().Id, "c2") {
+				if starts++; starts == 2 {
+					panic("no more")
+				}
+			}
+		}), WithPolicy(policy), WithStrategy(AllForOne)))
+		synctest.Wait()
+		j.take()
+		sys.Root.Send(below(sys, top, "c1"), "boom")
+		time.Sleep(1500 * time.Millisecond)
+		got := j.take()
+		if len(got) != 10 || !slices.Contains(got, "c3 started") || !slices.Contains(got, "parent: failed c2: panic: no more") {
+			t.Error(got)
+		}
+		mustStop(t, sys, top)
+	})
+}
+
+// A restart that somebody else asked for, at any moment, wedges nothing.
+func TestForeignRestart(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		top := sys.Root.Spawn(Props(family(&j, 1, nil), WithPolicy(steady())))
+		synctest.Wait()
+		c := below(sys, top, "c1")
+		process, _ := sys.ProcessRegistry.Get(c)
+		restart := func() { process.SendSystemMessage(c, &actor.Restart{}) }
+		restart()
+		synctest.Wait()
+		j.want(t, "c1 started", "c1 restarting", "c1 started")
+		sys.Root.Send(c, "boom")
+		synctest.Wait()
+		restart()
+		synctest.Wait()
+		j.want(t, "c1 restarting", "c1 started")
+		time.Sleep(time.Minute) // its parent's beginNow comes to an actor that runs
+		j.want(t)
+		sys.Root.Send(c, "boom")
+		time.Sleep(time.Minute)
+		j.want(t, "c1 restarting", "c1 started")
+		process.SendSystemMessage(c, &actor.ResumeMailbox{})
+		mustStop(t, sys, top)
+	})
+}
+
+// Context's own EscalateFailure goes round the guard, and is supervised anyway.
+func TestEscalateFailureOfTheContext(t *testing.T) {
+	for _, top := range []bool{true, false} {
+		bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+			var j journal
+			fails := Props(logged(&j, "a", func(ctx actor.Context) {
+				if ctx.Message() == any("fail") {
+					ctx.(actor.Supervisor).EscalateFailure(errBoom, ctx.Message())
+				}
+			}))
+			pid := sys.Root.Spawn(Props(does(func(ctx actor.Context) {
+				if _, ok := ctx.Message().(*actor.Started); ok && !top {
+					ctx.SpawnNamed(fails, "a")
+				}
+			})))
+			synctest.Wait()
+			a := below(sys, pid, "a")
+			if top {
+				a = sys.Root.Spawn(fails)
+			}
+			sys.Root.Send(a, "fail")
+			time.Sleep(time.Minute)
+			j.want(t, "a started", "a restarting", "a started")
+			mustStop(t, sys, a, pid)
+		})
+	}
+}
+
+func TestBoundedMailboxAndItsMiddleware(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		m := &moody{}
+		pid := sys.Root.Spawn(Props(logged(&j, "a", nil), WithMailbox(actor.Unbounded(m)), WithGuardian(steady())))
+		sys.Root.Send(pid, "bad")
+		time.Sleep(time.Minute)
+		j.want(t, "a started", "a restarting", "a started")
+		if !m.started {
+			t.Error("the mailbox given was not used")
+		}
+		mustStop(t, sys, pid)
+	})
+}
+
+// moody is a mailbox middleware that panics once.
+type moody struct{ started bool }
+
+func (m *moody) MailboxStarted()   { m.started = true }
+func (m *moody) MessagePosted(any) {}
+func (m *moody) MailboxEmpty()     {}
+func (m *moody) MessageReceived(message any) {
+	if message == any("bad") {
+		panic(errBoom)
+	}
+}
+
+func TestAwait(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		pid := sys.Root.Spawn(Props(does(func(actor.Context) {})))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errBoom)
+		defer cancel()
+		if err := Await(ctx, sys, pid); !errors.Is(err, errBoom) {
+			t.Error(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- Await(t.Context(), sys, pid) }()
+		synctest.Wait()
+		mustStop(t, sys, pid)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(Await(t.Context(), sys, pid), Await(t.Context(), sys, nil)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestStopOfNobody(t *testing.T) {

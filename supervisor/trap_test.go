@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -441,6 +442,11 @@ func TestCuredTerminatedOfNamesake(t *testing.T) {
 			case "two":
 				<-gate // the first stops meanwhile
 				spawn("second")
+			case "three":
+				j.add("children %d", len(ctx.Children()))
+			}
+			if _, ok := ctx.Message().(*actor.Terminated); ok {
+				j.add("parent: terminated")
 			}
 		})))
 		sys.Root.Send(parent, "one")
@@ -450,8 +456,15 @@ func TestCuredTerminatedOfNamesake(t *testing.T) {
 		synctest.Wait()
 		close(gate)
 		synctest.Wait()
+		sys.Root.Send(parent, "three")
+		synctest.Wait()
+		got := j.take()
+		slices.Sort(got[3:5]) // side by side
+		if want := []string{"first started", "first stopping", "first stopped", "parent: terminated", "second started", "children 1"}; !slices.Equal(got, want) {
+			t.Error(got)
+		}
 		mustStop(t, sys, parent)
-		j.want(t, "first started", "first stopping", "first stopped", "second started", "second stopping", "second stopped")
+		j.want(t, "second stopping", "second stopped")
 	})
 }
 

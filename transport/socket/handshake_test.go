@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/messages/pb"
+	"google.golang.org/protobuf/proto"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write testdata anew from what the code does; review the diff")
@@ -254,4 +255,37 @@ func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) stri
 		return fmt.Sprintf("Proof{right %v} ─ %s", sameMAC(reply.GetProof().GetMac(), agreed.memberProof(goldenToken)), p.j.state)
 	}
 	return fmt.Sprintf("nothing, peer %+v ─ %s", p.j.peer(), p.j.state)
+}
+
+// Whatever bytes a stranger sends as frames, no welcome comes of it.
+func FuzzGreeting(f *testing.F) {
+	h := playHello()
+	hello, err := appendControl(nil, helloToWire(&h, playMemberNonce))
+	if err != nil {
+		f.Fatal(err)
+	}
+	proof, err := appendControl(nil, &pb.Frame{Kind: &pb.Frame_Proof{Proof: &pb.Proof{Mac: make([]byte, macSize)}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(hello, proof)
+	f.Add(proof, hello)
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		g := newSenderPlay().g
+		for _, b := range [][]byte{first, second} {
+			var frame pb.Frame
+			if _, _, err := openFrame(b); err != nil || proto.Unmarshal(b, &frame) != nil {
+				return
+			}
+			if _, fault := g.step(&frame); fault != nil {
+				if g.state != refused || fault.err == nil || fault.code == pb.Code_UNSPECIFIED {
+					t.Fatalf("fault %+v in state %s", fault, g.state)
+				}
+				return
+			}
+			if g.state == proved {
+				t.Fatalf("proved by %x", b)
+			}
+		}
+	})
 }

@@ -132,3 +132,18 @@ func TestSecretsAreRedacted(t *testing.T) {
 		}
 	}
 }
+
+func TestNewSecret(t *testing.T) {
+	a, b := NewSecret(), NewSecret()
+	if len(a.Token) < minToken || bytes.Equal(a.Token, b.Token) || a.Incarnation == b.Incarnation {
+		t.Error("two secrets are alike")
+	}
+	l := &Listener{}
+	decoy, again := l.decoy("x"), l.decoy("x")
+	if len(decoy.Incarnation) != len(a.Incarnation) || len(decoy.Token) != len(a.Token) {
+		t.Error("a decoy does not look like a secret")
+	}
+	if decoy.Incarnation != again.Incarnation || decoy.Incarnation == l.decoy("y").Incarnation {
+		t.Error("a decoy is not one destination's, always the same")
+	}
+}

@@ -101,7 +101,7 @@ func (w *wire) trust(limit int, patience time.Duration, alloc func(int) []byte) 
 	}
 	now := w.since()
 	w.heard.Store(int64(now))
-	w.refresh(now, patience)
+	w.refresh(now, patience-w.grace())
 }
 
 // Recv reads the next message. The message, and its body unless owned is set,
@@ -181,8 +181,9 @@ func cutShort(err error) error {
 
 // read takes what is there, at least one byte, and keeps the peer's pulse.
 //
-// The deadline is moved seldom, so its passing alone says little: either bytes
-// did come since, or nobody was reading and the kernel holds the peer's beats.
+// The deadline is moved seldom, so its passing alone says little: bytes may have
+// come since, or nobody was reading and the kernel holds the peer's beats. It is
+// set a little before the peer's time is up; who finds that time gone was away.
 func (w *wire) read(p []byte) (int, error) {
 	for asked := false; ; {
 		n, err := w.c.Read(p)
@@ -191,7 +192,7 @@ func (w *wire) read(p []byte) (int, error) {
 			w.heard.Store(int64(now))
 			w.received.Add(uint64(n))
 			if w.patience > 0 && now-w.refreshed > w.patience/6 {
-				w.refresh(now, w.patience)
+				w.refresh(now, w.patience-w.grace())
 			}
 			return n, nil
 		}
@@ -211,13 +212,15 @@ func (w *wire) read(p []byte) (int, error) {
 			if asked {
 				return 0, fmt.Errorf("%w: no bytes for %v", ErrPeerSilent, w.patience)
 			}
-			// Long enough to take what the kernel has, should that be anything.
-			left = w.patience / 30
+			left = w.grace()
 		}
 		asked = true
 		w.refresh(now, left)
 	}
 }
+
+// grace is long enough to take what the kernel has, should that be anything.
+func (w *wire) grace() time.Duration { return w.patience / 30 }
 
 func (w *wire) refresh(now, left time.Duration) {
 	w.refreshed = now

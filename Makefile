@@ -1,0 +1,83 @@
+# Everything but `cover` and `lint` needs nothing besides Go.
+
+GO       ?= go
+BIN      := bin/penstock
+FUZZTIME ?= 10s
+TESTARGS ?=
+ARGS     ?=
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; tests run without it where there is none.
+RACE ?= $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race,)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/penstock
+	$(GO) build -o $(BIN) ./cmd/penstock
+
+.PHONY: run
+run: demo ## build, then watch messages flow, a member die, and nothing get lost
+
+.PHONY: demo
+demo: build ## the same; ARGS="--messages 100000 --json" for more
+	./$(BIN) demo $(ARGS)
+
+.PHONY: standalone-etcd
+standalone-etcd: build ## run the embedded etcd on 127.0.0.1:2379, as `penstock serve` does
+	./$(BIN) serve $(ARGS)
+
+.PHONY: test
+test: ## vet, then every test, under the race detector where there is a C compiler
+	$(GO) vet ./...
+	$(GO) test $(RACE) -timeout 15m $(TESTARGS) ./...
+
+.PHONY: test-nested
+test-nested: ## test the nested modules: the protobuf generator and the benchmarks' peers
+	cd messages/pb/gen && $(GO) vet ./... && $(GO) test ./...
+	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
+
+.PHONY: bench-quick
+bench-quick: ## compare with plain mangos, in a minute at most
+	$(GO) run ./benchmarks/quick $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r dir; do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go); do \
+			echo "$$dir $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done; \
+	done
+
+.PHONY: cover
+cover: ## coverage of all packages by all tests, as cover.html
+	$(GO) test -coverpkg=./... -coverprofile=cover.out -timeout 15m ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+	$(GO) tool cover -html=cover.out -o cover.html
+
+.PHONY: lint
+lint: ## gofmt and golangci-lint
+	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "gofmt -w these:"; echo "$$fmt"; exit 1; fi
+	$(GO) run $(GOLANGCI) run
+
+.PHONY: generate
+generate: ## write the protobuf code anew
+	cd messages/pb/gen && $(GO) run .
+
+.PHONY: check-generated
+check-generated: ## fail when the protobuf code is not current
+	cd messages/pb/gen && $(GO) run . -check
+
+.PHONY: tidy-check
+tidy-check: ## fail when go.mod or go.sum is not tidy
+	$(GO) mod tidy -diff
+	cd messages/pb/gen && $(GO) mod tidy -diff
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	rm -rf bin cover.out cover.html

@@ -1,0 +1,305 @@
+package penstock_test
+
+// The architecture, checked: which way imports run, where goroutines may
+// begin, and that every package says what it is for.
+
+import (
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/penstock-io/penstock"
+
+// arrows are the packages of ours that a package may import, by directory; the
+// longest directory that matches decides. "x/..." means x and all below it.
+// Test files are free, but for the leaves.
+var arrows = map[string][]string{
+	".":                            {"actors", "messages", "supervisor"},
+	"actors":                       {"supervisor", "transport/...", "discovery", "messages/..."},
+	"supervisor":                   {},
+	"transport":                    {"messages/..."},
+	"transport/socket/conformance": {"transport/socket", "messages/..."},
+	"discovery":                    {"messages/..."},
+	"messages":                     {"messages/..."},
+	"penstocktest":                 {".", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
+	"cmd":                          {"..."},
+	"examples":                     {"..."},
+	"benchmarks":                   {"..."},
+}
+
+// leaves are imported by nothing outside themselves, not even by tests.
+var leaves = []string{"cmd", "examples", "benchmarks"}
+
+// owners are the only places that may use a foreign library.
+var owners = []struct {
+	lib    string
+	places []string
+	tests  testFiles
+}{
+	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "benchmarks"}, bound},
+	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors"}, free},
+	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
+	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded"}, free},
+	{"google.golang.org/grpc", []string{"discovery", "cmd"}, free},
+	{"golang.org/x/sync/errgroup", nil, bound},
+	{"math/rand", nil, bound},
+}
+
+// testFiles says whether a rule holds in them.
+type testFiles bool
+
+const bound, free testFiles = false, true
+
+// mayBegin are the places that may begin goroutines and timers by themselves;
+// everybody else has a supervisor.Host. Test files are free.
+var mayBegin = map[string]string{
+	"supervisor":       "the Host",
+	"transport/socket": "mangos calls us on its goroutines, connections need their own",
+	"cmd":              "programs",
+	"examples":         "programs",
+	"benchmarks":       "programs",
+	"penstocktest":     "helpers of tests",
+}
+
+// source is one parsed Go file.
+type source struct {
+	path string // with slashes, from the module's root
+	test bool
+	set  *token.FileSet
+	file *ast.File
+}
+
+func (s source) dir() string {
+	if i := strings.LastIndexByte(s.path, '/'); i >= 0 {
+		return s.path[:i]
+	}
+	return "."
+}
+
+func (s source) at(n ast.Node) string {
+	return fmt.Sprintf("%s:%d", s.path, s.set.Position(n.Pos()).Line)
+}
+
+func parse(t *testing.T, path, text string) source {
+	t.Helper()
+	s := source{path: path, test: strings.HasSuffix(path, "_test.go"), set: token.NewFileSet()}
+	var err error
+	if s.file, err = parser.ParseFile(s.set, path, text, parser.ParseComments|parser.SkipObjectResolution); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sources reads every Go file of this module; nested modules are others.
+func sources(t *testing.T) (all []source) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, err := os.Stat(filepath.Join(path, "go.mod"))
+			name := d.Name()
+			if path != "." && (err == nil || name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		all = append(all, parse(t, filepath.ToSlash(path), string(text)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 10 {
+		t.Fatalf("found %d Go files: this is not the root of the module", len(all))
+	}
+	return all
+}
+
+// under tells whether dir is root, or below it.
+func under(dir, root string) bool { return dir == root || strings.HasPrefix(dir, root+"/") }
+
+// isWithin tells whether dir is one of places or below one; the root has nothing
+// below it.
+func isWithin(dir string, places []string) bool {
+	return slices.ContainsFunc(places, func(p string) bool { return dir == p || p != "." && under(dir, p) })
+}
+
+// lookup is the value of the longest key that dir is under.
+func lookup[V any](m map[string]V, dir string) (key string, v V, ok bool) {
+	for k, x := range m {
+		if isWithin(dir, []string{k}) && (!ok || len(k) > len(key)) {
+			key, v, ok = k, x, true
+		}
+	}
+	return key, v, ok
+}
+
+func matches(patterns []string, dir string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		root, deep := strings.CutSuffix(p, "/...")
+		return p == "..." || dir == root || deep && under(dir, root)
+	})
+}
+
+// wrongWays are the imports of s that the rules do not allow.
+func wrongWays(s source) (faults []string) {
+	dir := s.dir()
+	for _, spec := range s.file.Imports {
+		path, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue
+		}
+		for _, o := range owners {
+			if under(path, o.lib) && path != "math/rand/v2" && !(s.test && bool(o.tests)) && !isWithin(dir, o.places) {
+				faults = append(faults, fmt.Sprintf("%s: %s is for %v only", s.at(spec), path, o.places))
+			}
+		}
+		ours, ok := strings.CutPrefix(path, modulePath)
+		if !ok || ours != "" && ours[0] != '/' {
+			continue
+		}
+		target := cmp.Or(strings.TrimPrefix(ours, "/"), ".")
+		for _, leaf := range leaves {
+			if under(target, leaf) && !under(dir, leaf) {
+				faults = append(faults, fmt.Sprintf("%s: nothing may import %s", s.at(spec), target))
+			}
+		}
+		rule, allowed, known := lookup(arrows, dir)
+		switch {
+		case s.test:
+		case !known:
+			faults = append(faults, fmt.Sprintf("%s: no rule for package %s: add its arrows", s.at(spec), dir))
+		case !matches(allowed, target):
+			faults = append(faults, fmt.Sprintf("%s: %s may import %v of this module, not %s", s.at(spec), rule, allowed, target))
+		}
+	}
+	return faults
+}
+
+// begins are the places in s where a goroutine or a timer's function begins:
+// go statements, and calls of anything named Go or AfterFunc, which takes in
+// sync.WaitGroup, errgroup, time and context.
+func begins(s source) (found []ast.Node) {
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			found = append(found, n)
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "Go" || f.Sel.Name == "AfterFunc") {
+				found = append(found, n)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, fault := range wrongWays(s) {
+			t.Error(fault)
+		}
+	}
+}
+
+func TestGoroutinesBeginInHostsOnly(t *testing.T) {
+	used := make(map[string]bool)
+	for _, s := range sources(t) {
+		where, _, exempt := lookup(mayBegin, s.dir())
+		if s.test {
+			continue
+		}
+		for _, n := range begins(s) {
+			if exempt {
+				used[where] = true
+				continue
+			}
+			t.Errorf("%s: a bare goroutine or timer; let a supervisor.Host own it", s.at(n))
+		}
+	}
+	for _, where := range []string{"supervisor", "transport/socket"} {
+		if !used[where] {
+			t.Errorf("%s begins no goroutine any more: take it off the list", where)
+		}
+	}
+}
+
+func TestPackagesSayWhatTheyAreFor(t *testing.T) {
+	docs := make(map[string]string)
+	for _, s := range sources(t) {
+		if !s.test {
+			docs[s.dir()] += s.file.Doc.Text()
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(docs)) {
+		if strings.TrimSpace(docs[dir]) == "" {
+			t.Errorf("package %s has no doc comment", dir)
+		}
+	}
+}
+
+// The rules themselves, on sources made up to break them.
+func TestArchitectureRules(t *testing.T) {
+	imports := func(path string) string { return "package p\nimport _ \"" + path + "\"\n" }
+	for name, tc := range map[string]struct {
+		path, text string
+		wrong      int
+	}{
+		"messages over actors":        {"messages/a.go", imports(modulePath + "/actors"), 1},
+		"messages over its pb":        {"messages/a.go", imports(modulePath + "/messages/pb"), 0},
+		"supervisor over messages":    {"supervisor/a.go", imports(modulePath + "/messages"), 1},
+		"siblings":                    {"discovery/a.go", imports(modulePath + "/transport/socket"), 1},
+		"actors over discovery":       {"actors/a.go", imports(modulePath + "/discovery"), 0},
+		"actors over embedded":        {"actors/a.go", imports(modulePath + "/discovery/embedded"), 1},
+		"root over embedded":          {"a.go", imports(modulePath + "/discovery/embedded"), 1},
+		"root's tests over embedded":  {"a_test.go", imports(modulePath + "/discovery/embedded"), 0},
+		"actors over root":            {"actors/a.go", imports(modulePath), 1},
+		"tests over a program":        {"actors/a_test.go", imports(modulePath + "/cmd/penstock"), 1},
+		"a program over all":          {"cmd/penstock/a.go", imports(modulePath + "/discovery/embedded"), 0},
+		"a name that begins the same": {"messages/a.go", imports(modulePath + "-extras/x"), 0},
+		"an unknown package":          {"newcomer/a.go", imports(modulePath + "/messages"), 1},
+		"mangos outside its room":     {"actors/a.go", imports("go.nanomsg.org/mangos/v3/protocol/push"), 1},
+		"mangos in tests elsewhere":   {"actors/a_test.go", imports("go.nanomsg.org/mangos/v3"), 1},
+		"proto.actor in messages":     {"messages/a.go", imports("github.com/asynkron/protoactor-go/actor"), 1},
+		"the old math/rand":           {"actors/a.go", imports("math/rand"), 1},
+		"the new math/rand":           {"actors/a.go", imports("math/rand/v2"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := wrongWays(parse(t, tc.path, tc.text)); len(got) != tc.wrong {
+				t.Errorf("%d faults, want %d: %q", len(got), tc.wrong, got)
+			}
+		})
+	}
+	s := parse(t, "actors/a.go", `package p
+func f() {
+	go g()
+	var wg sync.WaitGroup
+	wg.Go(g)
+	time.AfterFunc(0, g)
+	stop := context.AfterFunc(ctx, func() { go g() })
+	h.Run("a", g)
+}`)
+	if got := len(begins(s)); got != 5 {
+		t.Errorf("%d beginnings found, want 5", got)
+	}
+}

@@ -1,0 +1,18 @@
+// Package bench is what the comparisons share: bodies that tell whether they
+// came whole and in order, links to send them through, and the two ways to
+// time a link.
+//
+// A Link joins one sender to one receiver in this process. Rate drives as many
+// messages through it as it takes and answers messages a second, counted from
+// the first arrival to the last acknowledgement where the link has such a
+// thing, else to the last arrival. Lone sends one message at a time over an
+// idle link and answers how long each took, from before the call that sends to
+// the receiver's having it.
+//
+// Both check every message: its place in the run, its length and its content.
+// The first fault ends a run with an error, and so does its context, which is
+// how a lost message shows.
+//
+// One run goes over a link at a time; links live across runs, so that
+// alternating runs compare warm links.
+package bench

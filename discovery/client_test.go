@@ -1,0 +1,228 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestDialFaultsComeAllAtOnce(t *testing.T) {
+	_, err := Dial(clientv3.Config{Endpoints: []string{"", "a,b"}, Token: "t", Username: "u", DialTimeout: -1})
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"is empty", `"a,b"`, "token", "password", "DialTimeout"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	if _, err := Dial(clientv3.Config{}); !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), "endpoints") {
+		t.Error(err)
+	}
+}
+
+func TestDialAndClose(t *testing.T) {
+	cs, err := Dial(shared.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, cs.Control, space(t)+"k", "v")
+	if value(t, cs.Watch, space(t)+"k") != "v" {
+		t.Error("not the same etcd")
+	}
+	if err := cs.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhereHidesPasswords(t *testing.T) {
+	got := places([]string{"127.0.0.1:2379", "https://user:hunter2@etcd.example:2379", "user:hunter2@etcd"})
+	if strings.Contains(got, "hunter2") || !strings.Contains(got, "127.0.0.1:2379") || !strings.Contains(got, "etcd.example:2379") {
+		t.Error(got)
+	}
+}
+
+// What clientv3 leaves of a refused connection is "context deadline exceeded".
+func TestUnreachableSaysWhy(t *testing.T) {
+	c := connect(t, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}})
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
+	defer cancel()
+	_, _, err := List(ctx, c, "/x/")
+	if !errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"list /x/", "127.0.0.1:1", "refused"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	ctx, cancel = context.WithTimeout(testContext(t), time.Second)
+	defer cancel()
+	if _, err := c.KeepAliveOnce(ctx, 1); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("a stream: %v", err)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		class error // nil: none
+	}{
+		{context.Canceled, nil},
+		{context.DeadlineExceeded, messages.ErrUnavailable},
+		{rpctypes.ErrNoLeader, messages.ErrUnavailable},
+		{rpctypes.ErrTimeout, messages.ErrUnavailable},
+		{rpctypes.ErrStopped, messages.ErrUnavailable},
+		{rpctypes.ErrTooManyRequests, messages.ErrUnavailable},
+		{rpctypes.ErrInvalidAuthToken, messages.ErrUnavailable},
+		{rpctypes.ErrAuthOldRevision, messages.ErrUnavailable},
+		{status.Error(codes.Unavailable, "gone"), messages.ErrUnavailable},
+		{status.Error(codes.Canceled, "the server's"), messages.ErrUnavailable},
+		{status.Error(codes.DeadlineExceeded, "the server's"), messages.ErrUnavailable},
+		{rpctypes.ErrPermissionDenied, messages.ErrDenied},
+		{rpctypes.ErrAuthFailed, messages.ErrDenied},
+		{rpctypes.ErrUserEmpty, messages.ErrDenied},
+		{status.Error(codes.Unauthenticated, "who?"), messages.ErrDenied},
+		{rpctypes.ErrNoSpace, ErrNoSpace},
+		{rpctypes.ErrTooManyOps, messages.ErrInvalid},
+		{rpctypes.ErrRequestTooLarge, messages.ErrInvalid},
+		{rpctypes.ErrCompacted, nil},
+		{rpctypes.ErrLeaseNotFound, nil},
+		{errors.New("other"), nil},
+	} {
+		got := Classify("do it", c.err)
+		if !errors.Is(got, c.err) || !strings.HasPrefix(got.Error(), "do it: ") {
+			t.Errorf("%v became %v", c.err, got)
+		}
+		for _, class := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, ErrNoSpace} {
+			if errors.Is(got, class) != (class == c.class) {
+				t.Errorf("%v: is it %v? %v", c.err, class, errors.Is(got, class))
+			}
+		}
+		// Twice is no different from once.
+		if again := Classify("outer", got); c.class != nil && !errors.Is(again, c.class) || strings.Count(again.Error(), fmt.Sprint(c.class)) > 1 {
+			t.Errorf("twice: %v", again)
+		}
+	}
+	if Classify("do it", nil) != nil {
+		t.Error("an error out of nothing")
+	}
+}
+
+// flakyKV answers the first writes with a status that etcd's own client takes
+// for a reason to send them again.
+type flakyKV struct {
+	etcdserverpb.UnimplementedKVServer
+	puts atomic.Int32
+}
+
+func (f *flakyKV) Put(context.Context, *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
+	if f.puts.Add(1) < 3 {
+		return nil, status.Error(codes.Canceled, "and yet it was applied")
+	}
+	return &etcdserverpb.PutResponse{Header: &etcdserverpb.ResponseHeader{}}, nil
+}
+
+func TestNoHiddenRetries(t *testing.T) {
+	fake := &flakyKV{}
+	cfg := serve(t, func(s *grpc.Server) { etcdserverpb.RegisterKVServer(s, fake) })
+	if _, err := connect(t, cfg).Put(testContext(t), "k", "v"); err == nil || fake.puts.Load() != 1 {
+		t.Fatalf("sent %d times, %v", fake.puts.Load(), err)
+	}
+
+	// The trap itself: when this fails, etcd's client has got better.
+	fake.puts.Store(0)
+	cfg.Logger = zap.NewNop()
+	stock, err := clientv3.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stock.Close()
+	if _, err := stock.Put(testContext(t), "k", "v"); err != nil || fake.puts.Load() != 3 {
+		t.Errorf("the stock client sent %d times, %v", fake.puts.Load(), err)
+	}
+}
+
+// A user with rights on a prefix only; and a login that ends in mid-life, which
+// a client with a single attempt for each request leaves to us.
+func TestUsers(t *testing.T) {
+	ctx := testContext(t)
+	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	root := connect(t, srv.Config())
+	for _, do := range []func() error{
+		func() error { _, err := root.UserAdd(ctx, "root", "r"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := root.RoleAdd(ctx, "ours"); return err },
+		func() error {
+			_, err := root.RoleGrantPermission(ctx, "ours", "/ours/", clientv3.GetPrefixRangeEnd("/ours/"), clientv3.PermissionType(clientv3.PermReadWrite))
+			return err
+		},
+		func() error { _, err := root.RoleAdd(ctx, "more"); return err },
+		func() error { _, err := root.UserAdd(ctx, "u", "p"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "u", "ours"); return err },
+		func() error { _, err := root.AuthEnable(ctx); return err },
+	} {
+		must(t, do())
+	}
+	cfg := srv.Config()
+	cfg.Username, cfg.Password = "root", "r"
+	admin := connect(t, cfg)
+	cfg.Username, cfg.Password = "u", "p"
+	c := connect(t, cfg)
+
+	wrong := cfg
+	wrong.Password = "no"
+	if _, err := NewClient(wrong); !errors.Is(err, messages.ErrDenied) || strings.Contains(err.Error(), `"no"`) {
+		t.Errorf("wrong password: %v", err)
+	}
+	if _, _, err := List(ctx, c, "/theirs/"); !errors.Is(err, messages.ErrDenied) {
+		t.Errorf("list: %v", err)
+	}
+	if err := NewWatch(c, "/theirs/", WatchConfig{}).Run(ctx, func(WatchEvent) {}); !errors.Is(err, messages.ErrDenied) {
+		t.Errorf("watch: %v", err)
+	}
+	if err := NewSession(root, SessionConfig{}).Run(ctx, func(SessionEvent) {}); !errors.Is(err, messages.ErrDenied) {
+		t.Errorf("a session without a user: %v", err)
+	}
+	r, regs := keep(t, c, fast)
+	if err := r.Put(ctx, plain("/theirs/k", "v")); !errors.Is(err, messages.ErrDenied) {
+		t.Errorf("put: %v", err)
+	}
+	watched := follow(t, c, "/ours/", brisk)
+	as[Snapshot](t, watched)
+
+	for i := range 3 {
+		// A change of the user ends its logins.
+		if i%2 == 0 {
+			_, err = admin.UserGrantRole(ctx, "u", "more")
+		} else {
+			_, err = admin.UserRevokeRole(ctx, "u", "more")
+		}
+		must(t, err)
+		must(t, r.Put(ctx, plain("/ours/k", fmt.Sprint(i))))
+		if d := as[Delta](t, watched); string(d.Puts[0].Value) != fmt.Sprint(i) {
+			t.Fatal(show(d))
+		}
+		del(t, admin, "/ours/k")
+		as[PutBack](t, regs)
+	}
+}

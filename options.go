@@ -28,8 +28,9 @@ type JoinOption interface{ applyJoin(*actors.MemberConfig) }
 type ReadOption interface{ applyRead(*readSettings) }
 
 type startSettings struct {
-	system *actor.ActorSystem
-	cfg    actors.Config
+	system      *actor.ActorSystem
+	cfg         actors.Config
+	diagnostics string
 }
 
 type readSettings struct{ manual bool }

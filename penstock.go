@@ -4,6 +4,8 @@ package penstock
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 
 	"go.opentelemetry.io/otel/metric"
@@ -77,22 +79,37 @@ var (
 // Runtime is one process's part in Penstock: a supervised tree of actors and
 // one session with etcd. It is safe for concurrent use.
 type Runtime struct {
-	engine *actors.Engine
+	engine      *actors.Engine
+	diagnostics *diagnosticsServer // nil without the option
 }
 
 // Start begins a runtime. It blocks until etcd has answered, or ctx ends; ctx
 // bounds Start only. Errors: ErrInvalid with every fault of the options,
-// ErrUnavailable, ErrDenied.
+// ErrUnavailable, ErrDenied, and those of Diagnostics.
 func Start(ctx context.Context, opts ...StartOption) (*Runtime, error) {
 	s := startSettings{}
 	for _, o := range opts {
 		o.applyStart(&s)
 	}
+	var place diagnosticsPlace
+	if s.diagnostics != "" {
+		var err error
+		if place, err = parseDiagnostics(s.diagnostics); err != nil {
+			s.cfg.EnsureDefaults()
+			return nil, fmt.Errorf("start: %w", errors.Join(s.cfg.Validate(), err))
+		}
+	}
 	engine, err := actors.Start(ctx, s.system, s.cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{engine}, nil
+	r := &Runtime{engine: engine}
+	if s.diagnostics != "" {
+		if r.diagnostics, err = startDiagnostics(engine, place); err != nil {
+			return nil, fmt.Errorf("start: %w", errors.Join(err, r.Stop(ctx)))
+		}
+	}
+	return r, nil
 }
 
 // Register makes this process a sender of a destination. It blocks until the
@@ -150,7 +167,11 @@ func (r *Runtime) Engine() *actors.Engine { return r.engine }
 // was received is handled, keys are removed, the lease is given up. When ctx
 // ends first, the rest is given up and *AbandonedError says how much. The
 // runtime is over when Stop returns; a second Stop does nothing.
-func (r *Runtime) Stop(ctx context.Context) error { return r.engine.Stop(ctx) }
+func (r *Runtime) Stop(ctx context.Context) error {
+	err := r.engine.Stop(ctx)
+	// Last, so that a drain can be looked at; what ctx has left does not matter.
+	return errors.Join(err, r.diagnostics.stop(context.WithoutCancel(ctx), r.engine.System()))
+}
 
 // Destination is a sender. It is safe for concurrent use.
 type Destination struct {

@@ -15,7 +15,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -378,7 +377,3 @@ func or[T comparable](v, def T) T {
 	}
 	return v
 }
-
-// restarting is how the engine treats its actors: unavailable peers are waited
-// for, bugs get a small budget and then go up.
-func restarting() supervisor.Policy { return supervisor.DefaultPolicy() }

@@ -82,6 +82,10 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.delta(ctx, m)
 	case *linkOffered:
 		a.offer(ctx, m)
+	case *listAgain:
+		if a.groups[m.group] != nil {
+			a.tell(ctx, m.group)
+		}
 	case *pipeEnded:
 		a.ended(m.group)
 	case *retire:
@@ -136,8 +140,10 @@ func (a *destination) serve(ctx actor.Context) {
 		return
 	}
 	a.state = destMoves.To(ctx, a.state, serving)
-	a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: []string{a.d.url}})
-	ctx.Send(a.asker, &registered{ctx.Self()})
+	if a.d.announced.CompareAndSwap(false, true) {
+		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: []string{a.d.url}})
+		ctx.Send(a.asker, &registered{})
+	}
 }
 
 func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {

@@ -42,7 +42,9 @@ type Engine struct {
 	secrets secrets
 	host    string
 	spawned atomic.Uint64 // makes actor names unique
+	lease   atomic.Int64
 	stats   statsBook
+	book    *book
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -61,7 +63,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(),
+		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(),
 		secrets: secrets{byName: make(map[string]socket.Secret)},
 		stats:   statsBook{outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{})},
 	}
@@ -105,6 +107,9 @@ func (e *Engine) System() *actor.ActorSystem { return e.sys }
 // so by messages.EventsLost.
 func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] { return e.hub.events(ctx) }
 
+// Lease is the session's lease in etcd, or 0 before the first.
+func (e *Engine) Lease() int64 { return e.lease.Load() }
+
 // Tree describes every guarded actor of the system.
 func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.sys) }
 
@@ -125,12 +130,11 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 		return fail(context.Cause(ctx))
 	}
 	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit), id: or(cfg.ID, randomID()), incarnation: randomID()}
-	answer, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
+	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
 		return fail(err)
 	}
-	d.pid = answer.pid
 	return d, nil
 }
 
@@ -151,13 +155,12 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	}
 	cfg.ID = or(cfg.ID, randomID())
 	m := &Member{eng: e, in: newInlet(cfg, e.hub.emit), incarnation: randomID()}
-	answer, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
+	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid.Load(), &readerGone{reads}) }
+	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{member: m})
 		return fail(err)
 	}
-	m.pid = answer.pid
-	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid, &readerGone{reads}) }
 	return m, nil
 }
 
@@ -173,6 +176,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 	var errs []error
 	if held != nil {
 		for _, d := range held.destinations {
+			d.out.drain()
+		}
+		for _, d := range held.destinations {
 			errs = append(errs, d.Unregister(ctx))
 		}
 		for _, m := range held.members {
@@ -187,6 +193,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 // end stops the actors, gives up the lease and closes the clients.
 func (e *Engine) end(ctx context.Context) error {
 	err := supervisor.Stop(ctx, e.sys, e.root)
+	for _, l := range e.book.listeners { // its actor is gone
+		l.Close()
+	}
 	if rerr := e.session.Revoke(ctx); err == nil && rerr != nil && ctx.Err() == nil {
 		e.hub.emit(messages.SessionDoubted{Err: rerr}) // the lease runs out by itself
 	}

@@ -27,11 +27,26 @@ type engineActor struct {
 	host    supervisor.Host
 	state   engineState
 	refusal error
-	waiting []*actor.PID // who asked to be told when it runs
+	waiting []*actor.PID                          // who asked to be told when it runs
+	binding map[string][]*placement[*Destination] // by the URL asked for
+	book    *book
+}
 
+// book is what the user asked for. It outlives the actor's incarnations, which
+// alone use it: a crash ends the children, and the next incarnation begins
+// them again around the same handles and sockets.
+type book struct {
 	dests     map[string]*placement[*Destination]
-	members   map[*Member]*actor.PID
-	listeners map[string]*binding // by the URL asked for
+	members   map[*Member]*placement[*Member]
+	listeners map[string]*socket.Listener // by the URL asked for
+}
+
+func newBook() *book {
+	return &book{
+		dests:     make(map[string]*placement[*Destination]),
+		members:   make(map[*Member]*placement[*Member]),
+		listeners: make(map[string]*socket.Listener),
+	}
 }
 
 type engineState string
@@ -48,12 +63,6 @@ type placement[H any] struct {
 	handle H
 	pid    *actor.PID
 	asker  *actor.PID
-}
-
-// binding is one listener and who waits for it.
-type binding struct {
-	url     string // advertised; empty while binding
-	waiting []*placement[*Destination]
 }
 
 // Questions and answers between handles and the engine's actor.
@@ -84,10 +93,7 @@ type bound struct {
 
 func newEngineActor(e *Engine) actor.Producer {
 	return func() actor.Actor {
-		return &engineActor{
-			eng: e, dests: make(map[string]*placement[*Destination]),
-			members: make(map[*Member]*actor.PID), listeners: make(map[string]*binding),
-		}
+		return &engineActor{eng: e, book: e.book, binding: make(map[string][]*placement[*Destination])}
 	}
 }
 
@@ -127,8 +133,21 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.terminated(m.Who)
 	case crash:
 		panic(m.err)
-	case *actor.Stopping, *actor.Restarting:
+	case *actor.Restarting:
 		a.host.End()
+	case *actor.Stopping:
+		a.host.End()
+		a.close()
+	}
+}
+
+// close tells whoever still holds a handle that it is over.
+func (a *engineActor) close() {
+	for _, p := range a.book.dests {
+		p.handle.out.close(nil)
+	}
+	for m := range a.book.members {
+		m.end()
 	}
 }
 
@@ -144,6 +163,16 @@ func (a *engineActor) started(ctx actor.Context) {
 			}
 			return nil
 		})
+	}
+	for _, l := range a.book.listeners {
+		a.spawn(ctx, "listener", "", newListener(l))
+	}
+	for _, p := range a.book.dests {
+		p.pid = nil
+		a.bind(ctx, p)
+	}
+	for _, p := range a.book.members {
+		a.enter(ctx, p)
 	}
 }
 
@@ -184,14 +213,14 @@ func (a *engineActor) answer(ctx actor.Context, msg any) {
 // failed hears of a child that was given up. Without its session an engine is
 // nothing.
 func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
-	for _, p := range a.dests {
+	for _, p := range a.book.dests {
 		if p.pid.Equal(m.Who) {
 			p.handle.out.close(m.Err)
 			return
 		}
 	}
-	for h, pid := range a.members {
-		if pid.Equal(m.Who) {
+	for h, p := range a.book.members {
+		if p.pid.Equal(m.Who) {
 			h.in.leave(inletLeft, m.Err)
 			return
 		}
@@ -206,99 +235,114 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 }
 
 func (a *engineActor) register(ctx actor.Context, d *Destination) {
-	if _, ok := a.dests[d.out.name]; ok {
+	if _, ok := a.book.dests[d.out.name]; ok {
 		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
 		return
 	}
 	p := &placement[*Destination]{handle: d, asker: ctx.Sender()}
-	a.dests[d.out.name] = p
-	asked := d.out.cfg.Listen
-	if b, ok := a.listeners[asked]; ok {
-		if b.url == "" {
-			b.waiting = append(b.waiting, p)
-			return
-		}
-		a.place(ctx, p, b.url)
+	a.book.dests[d.out.name] = p
+	a.bind(ctx, p)
+}
+
+// bind finds the destination's listener, and makes it for the first one that
+// asks for its URL.
+func (a *engineActor) bind(ctx actor.Context, p *placement[*Destination]) {
+	asked := p.handle.out.cfg.Listen
+	if l := a.book.listeners[asked]; l != nil {
+		a.place(ctx, p, l.URL())
 		return
 	}
-	a.listeners[asked] = &binding{waiting: []*placement[*Destination]{p}}
+	waiting := a.binding[asked]
+	a.binding[asked] = append(waiting, p)
+	if len(waiting) > 0 {
+		return
+	}
 	eng := a.eng
 	supervisor.Call(&a.host, "listen", func(ctx context.Context) bound {
 		l, err := eng.listen(ctx, asked)
+		if err == nil && ctx.Err() != nil {
+			l.Close() // nobody will hear of it
+		}
 		return bound{asked, l, err}
 	})
 }
 
 func (a *engineActor) bound(ctx actor.Context, m bound) {
-	b := a.listeners[m.asked]
-	waiting := b.waiting
-	b.waiting = nil
-	if m.err != nil {
-		delete(a.listeners, m.asked)
-		for _, p := range waiting {
-			if a.dests[p.handle.out.name] == p {
-				delete(a.dests, p.handle.out.name)
-			}
-			ctx.Send(p.asker, m.err)
-		}
-		return
+	waiting := a.binding[m.asked]
+	delete(a.binding, m.asked)
+	if m.err == nil {
+		a.book.listeners[m.asked] = m.listener
+		a.spawn(ctx, "listener", "", newListener(m.listener))
 	}
-	b.url = m.listener.URL()
-	a.spawn(ctx, "listener", "", newListener(m.listener))
 	for _, p := range waiting {
-		if a.dests[p.handle.out.name] == p {
-			a.place(ctx, p, b.url)
+		switch {
+		case a.book.dests[p.handle.out.name] != p: // withdrawn
+		case m.err != nil:
+			delete(a.book.dests, p.handle.out.name)
+			p.handle.out.close(m.err)
+			ctx.Send(p.asker, m.err)
+		default:
+			a.place(ctx, p, m.listener.URL())
 		}
 	}
 }
 
 func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], url string) {
 	d := p.handle
-	d.url = url
-	d.token = newToken()
+	if d.token == nil {
+		d.url, d.token = url, newToken()
+	}
 	a.eng.secrets.put(d.out.name, socket.Secret{Token: d.token, Incarnation: d.incarnation})
 	a.eng.stats.addOutlet(d.out)
-	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker), supervisor.WithPolicy(restarting()))
+	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker))
+	d.pid.Store(p.pid)
 }
 
 func (a *engineActor) join(ctx actor.Context, m *Member) {
+	p := &placement[*Member]{handle: m, asker: ctx.Sender()}
+	a.book.members[m] = p
 	a.eng.stats.addInlet(m.in)
-	cfg := m.in.cfg
-	a.members[m] = a.spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(a.eng, m, ctx.Sender()),
+	a.enter(ctx, p)
+}
+
+func (a *engineActor) enter(ctx actor.Context, p *placement[*Member]) {
+	cfg := p.handle.in.cfg
+	p.pid = a.spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(a.eng, p.handle, p.asker),
 		supervisor.WithPolicy(memberPolicy()))
+	p.handle.pid.Store(p.pid)
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.
 func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 	if m.dest != nil {
-		p := a.dests[m.dest.out.name]
+		p := a.book.dests[m.dest.out.name]
 		if p == nil || p.handle != m.dest {
 			return
 		}
 		if p.pid == nil {
-			delete(a.dests, m.dest.out.name) // its listener is still binding
+			delete(a.book.dests, m.dest.out.name) // its listener is still binding
 			return
 		}
 		ctx.Send(p.pid, &retire{})
 	}
-	if pid := a.members[m.member]; pid != nil {
-		ctx.Send(pid, &retire{})
+	if p := a.book.members[m.member]; p != nil {
+		ctx.Send(p.pid, &retire{})
 	}
 }
 
 func (a *engineActor) list(ctx actor.Context) {
 	h := &holdings{}
-	for _, p := range a.dests {
+	for _, p := range a.book.dests {
 		h.destinations = append(h.destinations, p.handle)
 	}
-	for m := range a.members {
+	for m := range a.book.members {
 		h.members = append(h.members, m)
 	}
 	ctx.Respond(h)
 }
 
 func (a *engineActor) offer(ctx actor.Context, m *linkOffered) {
-	if p := a.dests[m.conn.Hello().Destination]; p != nil && p.pid != nil {
+	if p := a.book.dests[m.conn.Hello().Destination]; p != nil && p.pid != nil {
 		ctx.Send(p.pid, m)
 		return
 	}
@@ -306,23 +350,20 @@ func (a *engineActor) offer(ctx actor.Context, m *linkOffered) {
 }
 
 func (a *engineActor) terminated(who *actor.PID) {
-	for name, p := range a.dests {
+	for name, p := range a.book.dests {
 		if p.pid.Equal(who) {
-			delete(a.dests, name)
+			delete(a.book.dests, name)
 			a.eng.secrets.remove(name)
 			a.eng.stats.removeOutlet(p.handle.out)
 			p.handle.out.close(nil)
 			return
 		}
 	}
-	for m, pid := range a.members {
-		if pid.Equal(who) {
-			delete(a.members, m)
+	for m, p := range a.book.members {
+		if p.pid.Equal(who) {
+			delete(a.book.members, m)
 			a.eng.stats.removeInlet(m.in)
-			m.in.leave(inletLeft, nil)
-			if c := m.in.consumption(); c != nil {
-				c.finish()
-			}
+			m.end()
 			return
 		}
 	}
@@ -331,14 +372,14 @@ func (a *engineActor) terminated(who *actor.PID) {
 // taken ends a destination whose key somebody else holds.
 func (a *engineActor) taken(ctx actor.Context, key string) {
 	k, _ := a.eng.space.Parse(key)
-	if p := a.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
+	if p := a.book.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
 		p.handle.out.close(fmt.Errorf("%s: %w", key, messages.ErrTaken))
 		ctx.Stop(p.pid)
 	}
-	for m, pid := range a.members {
+	for m, p := range a.book.members {
 		if m.in.cfg.ID == k.ID && m.in.cfg.Destination == k.Dest && m.in.cfg.Group == k.Group {
 			m.in.leave(inletLeft, fmt.Errorf("%s: %w", key, messages.ErrTaken))
-			ctx.Stop(pid)
+			ctx.Stop(p.pid)
 		}
 	}
 }

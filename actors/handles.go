@@ -21,12 +21,13 @@ import (
 type Destination struct {
 	eng         *Engine
 	out         *outlet
-	pid         *actor.PID
+	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
 	url         string
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
+	announced   atomic.Bool // who registered was told
 }
 
 // Name is the destination's.
@@ -39,7 +40,7 @@ func (d *Destination) ID() string { return d.id }
 func (d *Destination) URL() string { return d.url }
 
 // PID is the destination's actor.
-func (d *Destination) PID() *actor.PID { return d.pid }
+func (d *Destination) PID() *actor.PID { return d.pid.Load() }
 
 // Send accepts m for every group of the destination, or for none. It waits
 // while a group with the policy QueueBlock is full, or no group exists, until
@@ -83,7 +84,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	stopping, cancel := grace(ctx)
 	defer cancel()
 	d.eng.sys.Root.Send(d.eng.root, &withdraw{dest: d})
-	if serr := supervisor.Await(stopping, d.eng.sys, d.pid); serr != nil {
+	if serr := supervisor.Await(stopping, d.eng.sys, d.pid.Load()); serr != nil {
 		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, serr))
 	}
 	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
@@ -95,16 +96,25 @@ func (d *Destination) Unregister(ctx context.Context) error {
 type Member struct {
 	eng         *Engine
 	in          *inlet
-	pid         *actor.PID
+	pid         atomic.Pointer[actor.PID]
 	incarnation string
 	written     atomic.Bool
+	announced   atomic.Bool
+}
+
+// end lets loops and Consume return: the actor behind them is gone.
+func (m *Member) end() {
+	m.in.leave(inletLeft, nil)
+	if c := m.in.consumption(); c != nil {
+		c.finish()
+	}
 }
 
 // ID is the member's in its group.
 func (m *Member) ID() string { return m.in.cfg.ID }
 
 // PID is the member's actor.
-func (m *Member) PID() *actor.PID { return m.pid }
+func (m *Member) PID() *actor.PID { return m.pid.Load() }
 
 // Messages yields deliveries, in the order of each sender's link. Taking the
 // next one acks the one before; Nack decides otherwise. A loop that breaks or
@@ -133,7 +143,7 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 	c := newConsumption(ctx, m.in, handler)
 	m.in.watch(c)
 	defer m.in.watch(nil)
-	m.eng.sys.Root.Send(m.pid, &consume{c})
+	m.eng.sys.Root.Send(m.pid.Load(), &consume{c})
 	<-c.over
 	c.end()
 	if ctx.Err() != nil {
@@ -153,7 +163,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	removing, cancelRemoving := grace(ctx)
 	defer cancelRemoving()
 	rerr := m.eng.removeMember(removing, m)
-	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid, &drainMember{})
+	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid.Load(), &drainMember{})
 	if errors.Is(err, supervisor.ErrNoActor) {
 		err = nil // gone before
 	}
@@ -161,7 +171,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	stopping, cancel := grace(ctx)
 	defer cancel()
 	m.eng.sys.Root.Send(m.eng.root, &withdraw{member: m})
-	serr := supervisor.Await(stopping, m.eng.sys, m.pid)
+	serr := supervisor.Await(stopping, m.eng.sys, m.pid.Load())
 	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
 	if err == nil && serr == nil && rerr == nil {
 		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})

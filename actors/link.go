@@ -156,13 +156,19 @@ func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
 		return l.out.ack(l.pipe, lane, &f.Ack)
 	case socket.KindNack:
 		back, err := l.out.nack(l.pipe, lane, &f.Nack, time.Now())
-		if err != nil || !back.known {
+		if err != nil || !back.failed {
 			return err
 		}
 		l.out.emit(messages.MessageNacked{
 			Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Seq: f.Nack.Seq,
 			Attempt: back.attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.due),
 		})
+		if back.exhausted && l.out.cfg.DeadLetter == nil {
+			l.out.emit(messages.AttemptsExhausted{
+				Destination: l.out.name, Group: l.pipe.group, Seq: f.Nack.Seq,
+				Attempt: back.attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.due),
+			})
+		}
 		tell(&setbackSeen{back})
 		return nil
 	case socket.KindDrain:

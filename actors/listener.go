@@ -40,9 +40,9 @@ func (s *secrets) remove(dest string) {
 }
 
 // listener accepts connections and hands the authenticated ones to the engine.
-// The socket outlives a crash of the actor.
+// The socket is the engine's and outlives the actor.
 //
-//	accepting ──▶ (stopped: the socket is closed)
+//	accepting ──▶ (stopped)
 type listener struct {
 	socket *socket.Listener
 	host   supervisor.Host
@@ -68,10 +68,7 @@ func (l *listener) Receive(ctx actor.Context) {
 		if m.Err != nil {
 			supervisor.Fail(ctx, m.Err)
 		}
-	case *actor.Restarting:
-		l.host.End()
-	case *actor.Stopping:
-		l.socket.Close()
+	case *actor.Restarting, *actor.Stopping:
 		l.host.End()
 	}
 }

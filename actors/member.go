@@ -162,7 +162,9 @@ func (a *member) settle(ctx actor.Context) {
 		return
 	}
 	a.state = memberMoves.To(ctx, a.state, inside)
-	ctx.Send(a.asker, &joined{ctx.Self()})
+	if a.m.announced.CompareAndSwap(false, true) {
+		ctx.Send(a.asker, &joined{})
+	}
 }
 
 func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {

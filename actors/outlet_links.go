@@ -160,7 +160,7 @@ const nackReturned = 1
 
 // setback is what a nack led to.
 type setback struct {
-	known     bool // the sequence was out
+	failed    bool // it was out, and counts as a failed handling
 	exhausted bool // it used up its attempts
 	attempt   int
 	due       time.Time
@@ -177,19 +177,20 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	}
 	var back setback
 	l.out.land(seq, seq, func(s span) {
-		back.known = true
 		s.again = true
 		b.counters.Redelivered++
 		if n.Kind == nackReturned {
 			b.again.insert(s)
 			return
 		}
+		back.failed = true
 		s.nacks++
 		b.counters.Nacked++
 		back.attempt = int(s.nacks)
 		back.due = now.Add(o.cfg.Retry.delay(int(s.nacks)))
 		if limit := o.cfg.MaxAttempts; limit > 0 && int(s.nacks) >= limit {
 			back.exhausted = true
+			back.due = now.Add(o.cfg.Retry.Max)
 			o.exhaust(b, s, reason, now)
 			return
 		}

@@ -4,6 +4,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,8 +69,13 @@ type (
 		err  error
 	}
 	retryDue  struct{}
-	deadTaken struct{ err error }
+	deadTaken struct {
+		letter DeadLetter
+		err    error
+	}
 	pipeEnded struct{ group string }
+	// listAgain asks the destination what etcd shows of the group.
+	listAgain struct{ group string }
 )
 
 func newPipe(eng *Engine, out *outlet, queue *backlog, from string) actor.Producer {
@@ -124,6 +130,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 // started takes up what an earlier incarnation left.
 func (p *pipe) started(ctx actor.Context) {
 	p.host.Begin(ctx)
+	ctx.Send(ctx.Parent(), &listAgain{p.queue.group})
 	p.attend(ctx)
 	p.retry()
 	p.bury()
@@ -254,12 +261,17 @@ func (p *pipe) bury() {
 	p.burying = true
 	handler := p.out.cfg.DeadLetter
 	supervisor.Call(&p.host, "dead letter", func(ctx context.Context) deadTaken {
-		return deadTaken{handler(ctx, letter)}
+		return deadTaken{letter, handler(ctx, letter)}
 	})
 }
 
 func (p *pipe) deadTaken(m deadTaken) {
 	p.burying = false
+	if m.err == nil {
+		p.eng.hub.emit(messages.DeadLettered{
+			Destination: p.out.name, Group: p.queue.group, Attempt: m.letter.Attempts, Err: errors.New(m.letter.Cause),
+		})
+	}
 	p.out.buried(p.queue, m.err, time.Now())
 	p.retry()
 	p.bury()

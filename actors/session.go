@@ -93,6 +93,7 @@ func (s *session) started(ctx actor.Context) {
 func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	previous := s.lease
 	s.lease = int64(m.Lease)
+	s.eng.lease.Store(s.lease)
 	if m.New {
 		s.eng.keeper.SetLease(m.Lease)
 	}

@@ -203,11 +203,11 @@ func TestUsers(t *testing.T) {
 	if err := NewSession(root, SessionConfig{}).Run(ctx, func(SessionEvent) {}); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("a session without a user: %v", err)
 	}
-	r, regs := keep(t, c, fast)
+	r, regs := keep(t, c, RegistryConfig{})
 	if err := r.Put(ctx, plain("/theirs/k", "v")); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("put: %v", err)
 	}
-	watched := follow(t, c, "/ours/", brisk)
+	watched := follow(t, c, "/ours/", WatchConfig{})
 	as[Snapshot](t, watched)
 
 	for i := range 3 {
@@ -219,9 +219,10 @@ func TestUsers(t *testing.T) {
 		}
 		must(t, err)
 		must(t, r.Put(ctx, plain("/ours/k", fmt.Sprint(i))))
-		if d := as[Delta](t, watched); string(d.Puts[0].Value) != fmt.Sprint(i) {
-			t.Fatal(show(d))
-		}
+		watched.next(t, fmt.Sprintf("put of %d", i), func(ev WatchEvent) bool {
+			d, ok := ev.(Delta)
+			return ok && len(d.Puts) == 1 && string(d.Puts[0].Value) == fmt.Sprint(i)
+		})
 		del(t, admin, "/ours/k")
 		as[PutBack](t, regs)
 	}

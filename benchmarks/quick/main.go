@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -104,7 +105,11 @@ func run(ctx context.Context, s settings) (err error) {
 	defer cancel()
 	ours := bench.Side{Name: "ours", To: bench.NewReceiver()}
 	peer := bench.Side{Name: "peer", To: bench.NewReceiver()}
-	if ours.Link, err = bench.Penstock(ctx, ours.To); err != nil {
+	var log *slog.Logger
+	if s.verbose {
+		log = slog.Default()
+	}
+	if ours.Link, err = bench.Penstock(ctx, ours.To, log); err != nil {
 		return err
 	}
 	defer func() { err = closing(err, ours.Link) }()
@@ -129,13 +134,13 @@ func run(ctx context.Context, s settings) (err error) {
 	return errors.Join(err, profiled())
 }
 
-// closing ends a link. After a fault only the fault is of interest, and a
-// drain would wait for what was lost.
+// closing ends a link. After a fault only the fault is of interest: what it
+// left undelivered is bound to be in the way.
 func closing(err error, link bench.Link) error {
-	if err != nil && !errors.Is(err, errMissed) {
-		return err
+	if cerr := link.Close(); err == nil {
+		return cerr
 	}
-	return errors.Join(err, link.Close())
+	return err
 }
 
 func compare(ctx context.Context, s settings, ours, peer bench.Side) error {

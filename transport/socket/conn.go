@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -167,10 +168,15 @@ func (c *Conn) Refuse(code pb.Code, reason string) {
 // byeTimeout bounds the writing of a last frame to somebody who need not read.
 const byeTimeout = 100 * time.Millisecond
 
+// byeBye ends the connection for cause, after a Bye. The Bye goes past Send: its
+// failure must not become the cause, or a stranger who hangs up quickly would
+// not be counted for what he did.
 func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
-	if c.w.mu.TryLock() {
+	frame, err := appendControl(make([]byte, lengthSize, lengthSize+64), byeToWire(code, reason))
+	if err == nil && c.w.mu.TryLock() {
+		binary.BigEndian.PutUint64(frame, uint64(len(frame)-lengthSize))
 		_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
-		_ = c.sendBody(byeToWire(code, reason))
+		_, _ = c.w.c.Write(frame)
 		c.w.mu.Unlock()
 	}
 	_ = c.w.end(cause)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,9 +14,9 @@ type Link interface {
 	// Send sends messages from..to (excluded) of bodies and returns when the
 	// last is accepted. It blocks for room.
 	Send(ctx context.Context, bodies *Bodies, from, to uint64) error
-	// Settle returns when everything sent is acknowledged; at once where the
-	// link knows of no such thing.
-	Settle(ctx context.Context) error
+	// Settle returns when everything sent is acknowledged, or false at once
+	// where the link knows of no such thing.
+	Settle(ctx context.Context) (acked bool, err error)
 	// Close ends both sides and the receiver's goroutine.
 	Close() error
 }
@@ -23,9 +24,10 @@ type Link interface {
 // Receiver is what a Link hands each message it receives to, from one
 // goroutine.
 type Receiver struct {
-	runs chan *run // the next run, known before its first message is sent
-	run  *run
-	next uint64
+	runs  chan *run // the next run, known before its first message is sent
+	run   *run      // nil between runs
+	next  uint64
+	stray error // what came between runs
 }
 
 // run is one series of messages on a link.
@@ -33,11 +35,11 @@ type run struct {
 	bodies *Bodies
 	count  uint64
 	first  time.Time
-	each   chan time.Time // told of every message; nil when the last is enough
-	done   chan outcome
+	each   chan time.Time // told of every arrival; nil when the last is enough
+	done   chan outcome   // told once
 }
 
-// outcome is what the receiver saw of a run, sent once.
+// outcome is what the receiver saw of a run.
 type outcome struct {
 	first, last time.Time
 	err         error
@@ -46,24 +48,54 @@ type outcome struct {
 // NewReceiver answers a receiver with no run.
 func NewReceiver() *Receiver { return &Receiver{runs: make(chan *run, 1)} }
 
-// Take checks one message and notes its arrival. It keeps no part of body.
+// Take checks one message and notes its arrival. It keeps no part of body and
+// never blocks.
 func (r *Receiver) Take(body []byte) {
-	if r.run == nil {
-		r.run, r.next = <-r.runs, 0
-		r.run.first = time.Now()
+	if r.run == nil && !r.begin() {
+		return
 	}
 	if r.run.each != nil {
-		r.run.each <- time.Now()
+		r.arrived(time.Now(), body)
+		return
 	}
 	err := r.run.bodies.check(r.next, body)
 	if r.next++; err == nil && r.next < r.run.count {
 		return
 	}
-	r.run.done <- outcome{r.run.first, time.Now(), err}
-	if err != nil {
-		r.run.count = ^uint64(0) // nothing behind a fault can be told apart
-		return
+	r.end(err)
+}
+
+// arrived is Take for runs that time every message: the clock is read before
+// the message is.
+func (r *Receiver) arrived(at time.Time, body []byte) {
+	err := r.run.bodies.check(r.next, body)
+	if r.next++; err == nil {
+		r.run.each <- at
+		if r.next < r.run.count {
+			return
+		}
 	}
+	r.end(err)
+}
+
+// begin takes up the next run. What comes when there is none is a fault of the
+// next.
+func (r *Receiver) begin() bool {
+	select {
+	case r.run = <-r.runs:
+	default:
+		r.stray = errors.New("a message came after the last of its run, or after a fault")
+		return false
+	}
+	if r.next, r.run.first = 0, time.Now(); r.stray == nil {
+		return true
+	}
+	r.end(r.stray)
+	return false
+}
+
+func (r *Receiver) end(err error) {
+	r.run.done <- outcome{r.run.first, time.Now(), err}
 	r.run = nil
 }
 
@@ -81,22 +113,20 @@ func Rate(ctx context.Context, link Link, r *Receiver, bodies *Bodies, count uin
 			return 0, out.err
 		}
 	case <-ctx.Done():
-		return 0, fmt.Errorf("%d messages sent, not all came: %w", count, context.Cause(ctx))
+		return 0, fmt.Errorf("not all of %d messages came: %w", count, context.Cause(ctx))
 	}
 	if err := <-sent; err != nil {
 		return 0, err
 	}
-	if err := link.Settle(ctx); err != nil {
+	acked, err := link.Settle(ctx)
+	if err != nil {
 		return 0, err
 	}
-	if _, acks := link.(acknowledged); acks {
+	if acked {
 		out.last = time.Now()
 	}
 	return float64(count) / out.last.Sub(out.first).Seconds(), nil
 }
-
-// acknowledged marks a link whose Settle waits for something.
-type acknowledged interface{ acknowledged() }
 
 // Lone sends count messages, each pause after the one before has come, and
 // answers how long each took. pause is slept on a timer, whose granularity
@@ -113,16 +143,28 @@ func Lone(ctx context.Context, link Link, r *Receiver, bodies *Bodies, count int
 		if err := link.Send(ctx, bodies, i, i+1); err != nil {
 			return nil, err
 		}
-		select {
-		case at := <-run.each:
-			took = append(took, at.Sub(start))
-		case <-ctx.Done():
-			return nil, fmt.Errorf("message %d did not come: %w", i, context.Cause(ctx))
+		at, err := run.arrival(ctx)
+		if err != nil {
+			return nil, err
 		}
+		took = append(took, at.Sub(start))
 		rest.Reset(pause)
 	}
-	if out := <-run.done; out.err != nil {
-		return nil, out.err
+	_, err := link.Settle(ctx)
+	return took, err
+}
+
+// arrival waits for one message.
+func (r *run) arrival(ctx context.Context) (time.Time, error) {
+	select {
+	case at := <-r.each:
+		return at, nil
+	case out := <-r.done:
+		if out.err != nil {
+			return time.Time{}, out.err
+		}
+		return <-r.each, nil // it is the last, noted before the end was
+	case <-ctx.Done():
+		return time.Time{}, fmt.Errorf("a message did not come: %w", context.Cause(ctx))
 	}
-	return took, link.Settle(ctx)
 }

@@ -83,7 +83,7 @@ func (l *pushPull) Send(_ context.Context, bodies *Bodies, from, to uint64) erro
 	return nil
 }
 
-func (l *pushPull) Settle(context.Context) error { return nil }
+func (l *pushPull) Settle(context.Context) (bool, error) { return false, nil }
 
 func (l *pushPull) Close() error {
 	var errs []error

@@ -22,15 +22,15 @@ type pipe struct {
 
 // Penstock starts an etcd in the process (which carries no message), a runtime
 // that both sends and receives, and a loop that acks each message as it takes
-// the next.
-func Penstock(ctx context.Context, r *Receiver) (Link, error) {
+// the next. log gets the runtime's events; nil logs nothing.
+func Penstock(ctx context.Context, r *Receiver, log *slog.Logger) (Link, error) {
 	p := &pipe{read: make(chan error, 1)}
 	var member *penstock.Member
 	var err error
 	if p.etcd, err = embedded.Start(ctx, "", embedded.UnsafeNoFsync()); err != nil {
 		return nil, err
 	}
-	p.rt, err = penstock.Start(ctx, penstock.EtcdConfig(p.etcd.Config()), penstock.Listen("tcp://127.0.0.1:0"), penstock.Logger(slog.Default()))
+	p.rt, err = penstock.Start(ctx, penstock.EtcdConfig(p.etcd.Config()), penstock.Listen("tcp://127.0.0.1:0"), penstock.Logger(log))
 	if err != nil {
 		return nil, errors.Join(err, p.etcd.Close())
 	}
@@ -66,12 +66,10 @@ func (p *pipe) Send(_ context.Context, bodies *Bodies, from, to uint64) error {
 	return nil
 }
 
-func (p *pipe) Settle(ctx context.Context) error { return p.dest.Flush(ctx) }
-
-func (p *pipe) acknowledged() {}
+func (p *pipe) Settle(ctx context.Context) (bool, error) { return true, p.dest.Flush(ctx) }
 
 func (p *pipe) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := p.rt.Stop(ctx)
 	select {

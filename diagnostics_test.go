@@ -1,0 +1,168 @@
+package penstock_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock"
+)
+
+// ask gets one page of a diagnostics listener; addr is host:port or a unix URL.
+func ask(t *testing.T, addr, path, host string) (int, []byte) {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	url := "http://" + addr + path
+	if sock, ok := strings.CutPrefix(addr, "unix://"); ok {
+		url = "http://localhost" + path
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", sock)
+		}
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host != "" {
+		req.Host = host
+	}
+	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, body
+}
+
+func TestDiagnosticsTellsWhatHappens(t *testing.T) {
+	places := map[string]string{"Tcp": "127.0.0.1:0", "Unix": "unix://" + filepath.Join(t.TempDir(), "d.sock")}
+	for name, at := range places {
+		t.Run(name, func(t *testing.T) {
+			rt := start(t, penstock.Diagnostics(at))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			orders, err := rt.Register(ctx, "orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			billing, err := rt.Join(ctx, "orders", "billing", penstock.MemberID("b1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := orders.Send(ctx, penstock.Message{Value: []byte("one")}); err != nil {
+				t.Fatal(err)
+			}
+			for msg, err := range billing.Messages(ctx) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				msg.Ack()
+				break
+			}
+			addr := rt.DiagnosticsAddr()
+			if addr == "" || strings.HasSuffix(addr, ":0") {
+				t.Fatalf("address %q cannot be dialled", addr)
+			}
+
+			code, body := ask(t, addr, "/actors", "")
+			var tree struct {
+				Actors []struct{ ID, State string }
+			}
+			if err := json.Unmarshal(body, &tree); err != nil || code != http.StatusOK {
+				t.Fatalf("/actors: %d, %v: %s", code, err, body)
+			}
+			for _, part := range []string{"dest/orders", "member/orders/billing", "diagnostics"} {
+				if !strings.Contains(string(body), part) {
+					t.Errorf("/actors lacks %q: %s", part, body)
+				}
+			}
+			for _, a := range tree.Actors {
+				if a.ID == "" || a.State == "" {
+					t.Errorf("an actor without id or state: %+v", a)
+				}
+			}
+
+			code, body = ask(t, addr, "/stats", "")
+			var stats struct {
+				Pipes []struct {
+					Destination, Group string
+					Accepted           int
+				}
+				Members []struct {
+					Member    string
+					Delivered int
+				}
+			}
+			if err := json.Unmarshal(body, &stats); err != nil || code != http.StatusOK {
+				t.Fatalf("/stats: %d, %v: %s", code, err, body)
+			}
+			if got := fmt.Sprint(stats); got != "{[{orders billing 1}] [{b1 1}]}" {
+				t.Errorf("/stats: %s in %s", got, body)
+			}
+		})
+	}
+}
+
+func TestDiagnosticsKeepsToThisMachine(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", ":0", "10.0.0.1:80", "example.com:80", "unix://relative", "nonsense", "127.0.0.1"} {
+		_, err := penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Diagnostics(addr))
+		if !errors.Is(err, penstock.ErrInvalid) {
+			t.Errorf("%q: %v, want ErrInvalid", addr, err)
+		}
+	}
+	rt := start(t, penstock.Diagnostics("localhost:0"))
+	for host, want := range map[string]int{"": 200, "localhost": 200, "[::1]:9": 200, "evil.example:80": 403, "10.1.2.3": 403} {
+		if code, body := ask(t, rt.DiagnosticsAddr(), "/actors", host); code != want {
+			t.Errorf("host %q: %d, want %d: %s", host, code, want, body)
+		}
+	}
+}
+
+func TestDiagnosticsAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Prefix("/"+t.Name()),
+		penstock.Diagnostics(l.Addr().String()))
+	if !errors.Is(err, penstock.ErrAddrInUse) {
+		t.Fatalf("got %v, want ErrAddrInUse", err)
+	}
+}
+
+func TestDiagnosticsReplacesADeadSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.sock")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	rt := start(t, penstock.Diagnostics("unix://"+path))
+	if code, body := ask(t, rt.DiagnosticsAddr(), "/stats", ""); code != http.StatusOK {
+		t.Fatalf("%d: %s", code, body)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info.Mode(), err)
+	}
+	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Prefix("/"+t.Name()),
+		penstock.Diagnostics("unix://"+path))
+	if !errors.Is(err, penstock.ErrAddrInUse) {
+		t.Errorf("a live socket was taken over: %v", err)
+	}
+}

@@ -170,7 +170,8 @@ func wrongWays(s source) (faults []string) {
 			continue
 		}
 		for _, o := range owners {
-			if under(path, o.lib) && path != "math/rand/v2" && !(s.test && bool(o.tests)) && !isWithin(dir, o.places) {
+			exempt := isWithin(dir, o.places) || s.test && o.tests == free
+			if under(path, o.lib) && path != "math/rand/v2" && !exempt {
 				faults = append(faults, fmt.Sprintf("%s: %s is for %v only", s.at(spec), path, o.places))
 			}
 		}

@@ -171,8 +171,8 @@ func Window(messages int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Window = messages })
 }
 
-// WindowBytes bounds the window in bytes too; 8 MiB when not given. A lone
-// message may be larger.
+// WindowBytes bounds the window in bytes too; 8 MiB when not given. The last
+// message of a window may overshoot it.
 func WindowBytes(bytes int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.WindowBytes = bytes })
 }
@@ -187,6 +187,14 @@ func Concurrency(n int) JoinOption {
 // it too; 30 s when not given, -1 for ever. Delivery.InProgress renews it.
 func AckWait(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.AckWait = d })
+}
+
+// ReuseBuffers uses the memory of received frames again once their messages are
+// settled. It is faster with small messages and gives up a safety: a delivery's
+// bytes are valid only until it is acked or nacked, by whatever way. Clone what
+// is kept longer.
+func ReuseBuffers() JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.ReuseBuffers = true })
 }
 
 // ManualAck leaves every ack to the loop's own Ack and Nack.

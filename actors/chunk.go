@@ -6,13 +6,18 @@ package actors
 // socket. Chunks and spans belong to the outlet's lock.
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/penstock-io/penstock/messages"
 )
 
-// chunkSize keeps a frame under the 64 KiB where mangos stops pooling.
+// chunkSize keeps a frame under the 64 KiB where mangos stops pooling. A larger
+// record has a chunk of its own; those up to 1 MiB are kept in classes, because
+// fresh memory costs more than what is written to it.
 const chunkSize = 60 << 10
+
+var chunkClasses = [...]int{chunkSize, 68 << 10, 132 << 10, 260 << 10, 516 << 10, 1028 << 10}
 
 // chunk is a run of encoded records.
 type chunk struct {
@@ -23,18 +28,22 @@ type chunk struct {
 	live int
 }
 
-var chunks = sync.Pool{New: func() any {
-	return &chunk{buf: make([]byte, 0, chunkSize), ends: make([]uint32, 0, 256)}
-}}
+var chunkPools [len(chunkClasses)]sync.Pool
 
 // newChunk answers an open chunk with room for size bytes.
 func newChunk(size int) *chunk {
-	if size > chunkSize {
-		return &chunk{buf: make([]byte, 0, size), ends: make([]uint32, 0, 1), live: 1}
+	for i, class := range chunkClasses {
+		if size > class {
+			continue
+		}
+		c, ok := chunkPools[i].Get().(*chunk)
+		if !ok {
+			c = &chunk{buf: make([]byte, 0, class)}
+		}
+		c.live = 1
+		return c
 	}
-	c := chunks.Get().(*chunk)
-	c.live = 1
-	return c
+	return &chunk{buf: make([]byte, 0, size), live: 1}
 }
 
 func (c *chunk) fits(size int) bool { return len(c.buf)+size <= cap(c.buf) }
@@ -53,9 +62,11 @@ func (c *chunk) release(n int) {
 	case c.live > 0:
 	case c.live < 0:
 		panic("actors: chunk released twice")
-	case cap(c.buf) == chunkSize:
-		c.buf, c.ends = c.buf[:0], c.ends[:0]
-		chunks.Put(c)
+	default:
+		if i := slices.Index(chunkClasses[:], cap(c.buf)); i >= 0 {
+			c.buf, c.ends = c.buf[:0], c.ends[:0]
+			chunkPools[i].Put(c)
+		}
 	}
 }
 

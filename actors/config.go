@@ -238,11 +238,15 @@ type MemberConfig struct {
 	// Window is how many messages each sender may have out to this member.
 	// Default DefaultWindow.
 	Window int
-	// WindowBytes bounds the same in encoded bytes; a lone message may be
-	// larger. Default DefaultWindowBytes.
+	// WindowBytes bounds the same in encoded bytes; the last message of a
+	// window may overshoot it. Default DefaultWindowBytes.
 	WindowBytes int
 	// Concurrency is how many messages Consume handles at once. Default 1.
 	Concurrency int
+	// ReuseBuffers uses a frame's memory again once its messages are settled:
+	// a delivery's bytes are then valid only until its ack, and a handler that
+	// outlives AckWait reads what it must not. For speed, where that is known.
+	ReuseBuffers bool
 	// AckWait is how long a message that was handed out may stay unsettled
 	// before it is given to another member. Default DefaultAckWait; -1 means
 	// for ever.

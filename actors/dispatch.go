@@ -18,13 +18,13 @@ type offer struct {
 	phase        lanePhase
 	freeMessages uint64 // credit not used
 	freeBytes    uint64
-	idle         bool // nothing of it is unsettled
 }
 
-// can tells whether the lane may carry at least one message. A lane with
-// nothing out may carry one of any legal size, so bytes cannot starve it.
+// can tells whether the lane may carry at least one message. As long as a byte
+// of credit is left that may be one of any legal size: the last message of a
+// window may overshoot it, and a large one is never stuck.
 func (o offer) can() bool {
-	return o.phase != laneClosed && o.freeMessages > 0 && (o.freeBytes > 0 || o.idle)
+	return o.phase != laneClosed && o.freeMessages > 0 && o.freeBytes > 0
 }
 
 // freest answers the index of the lane with most free credit among those that
@@ -57,8 +57,5 @@ func share(front span, queued, others int, o offer) int {
 		n = int(o.freeMessages)
 	}
 	head, _ := front.cut(n)
-	if fit := head.within(o.freeBytes); fit > 0 || !o.idle {
-		return fit
-	}
-	return 1
+	return max(1, head.within(o.freeBytes))
 }

@@ -79,6 +79,9 @@ func (f *flight) land(from, to uint64, visit func(span)) {
 	}
 	if f.empty() {
 		f.items, f.head = f.items[:0], 0
+		if cap(f.items) > 64 {
+			f.items = nil
+		}
 	}
 }
 

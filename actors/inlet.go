@@ -84,6 +84,9 @@ func (in *inlet) push(l *load) {
 	defer in.mu.Unlock()
 	if in.head == len(in.loads) {
 		in.loads, in.head = in.loads[:0], 0
+		if cap(in.loads) > 256 {
+			in.loads = nil
+		}
 	}
 	in.loads = append(in.loads, l)
 	in.signal()

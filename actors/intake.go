@@ -5,11 +5,13 @@ package actors
 // handlers and loops, so it may be used from any goroutine.
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // ackDelay is how long the first settled delivery waits for company.
@@ -44,6 +46,33 @@ type load struct {
 	seq      uint64
 	attempts []uint32 // parallel to the frame's records; none means 1
 	again    bool
+	buffer   *frameBuffer // to be used again once all is settled, or nil
+}
+
+// frameBuffer is a frame's memory where MemberConfig.ReuseBuffers is set.
+type frameBuffer [64 << 10]byte
+
+var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
+
+// buffers hands out frames' memory on one link, for one goroutine.
+type buffers struct{ last *frameBuffer }
+
+// get answers n bytes. Small frames have memory of their own, so that a window
+// of them does not hold a buffer each.
+func (b *buffers) get(n int) []byte {
+	b.last = nil
+	if n < len(frameBuffer{})/4 || n > len(frameBuffer{}) {
+		return make([]byte, n)
+	}
+	b.last = frameBuffers.Get().(*frameBuffer)
+	return b.last[:n]
+}
+
+// take answers the buffer behind the last frame, or nil.
+func (b *buffers) take() *frameBuffer {
+	last := b.last
+	b.last = nil
+	return last
 }
 
 // mark is how far deliveries had been handed out at a time.
@@ -79,16 +108,16 @@ type intake struct {
 
 // arrive takes a frame's records. An error means that the peer breaks the
 // protocol.
-func (k *intake) arrive(first uint64, count int, records []byte, attempts []uint32, again bool) error {
+func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 	k.mu.Lock()
-	if first != k.received+1 {
+	if d.First != k.received+1 {
 		k.mu.Unlock()
-		return messages.ErrCorrupt
+		return fmt.Errorf("message %d came where %d was due: %w", d.First, k.received+1, messages.ErrCorrupt)
 	}
-	k.received += uint64(count)
+	k.received += uint64(d.Count)
 	l := &load{
-		from: k, first: first, count: count, left: count, size: len(records),
-		records: records, seq: first, attempts: slices.Clone(attempts), again: again,
+		from: k, first: d.First, count: d.Count, left: d.Count, size: len(d.Records),
+		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, buffer: buffer,
 	}
 	k.loads = append(k.loads, l)
 	k.mu.Unlock()
@@ -250,6 +279,9 @@ func (k *intake) account(seq uint64) {
 	if l.left--; l.left == 0 {
 		k.freed += uint64(l.size)
 		k.loads = slices.Delete(k.loads, at, at+1)
+		if l.buffer != nil {
+			frameBuffers.Put(l.buffer)
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ type lane struct {
 	concurrency int    // messages the member handles at once
 	sent        uint64 // link sequence of the last message sent
 	sentBytes   uint64
-	cumulative  uint64 // up to here the member settled everything
 	credit      uint64 // absolute: messages the member allows on this link
 	creditBytes uint64
 	out         flight
@@ -24,7 +23,7 @@ func newLane(member string, concurrency int) *lane {
 }
 
 func (l *lane) offer() offer {
-	o := offer{phase: l.phase, idle: l.out.empty() && l.cumulative == l.sent}
+	o := offer{phase: l.phase}
 	if l.draining {
 		return offer{phase: laneClosed}
 	}

@@ -144,7 +144,6 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 		l.out.land(r.From, r.To, settle)
 	}
 	b.counters.Acked += uint64(landed)
-	l.cumulative = max(l.cumulative, a.Cumulative)
 	l.credit = max(l.credit, a.CreditMessages)
 	l.creditBytes = max(l.creditBytes, a.CreditBytes)
 	if landed > 0 {

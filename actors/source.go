@@ -126,7 +126,8 @@ func (s *source) started(ctx actor.Context) {
 
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
-	conn, err := s.eng.dial(ctx, s.in.cfg, s.sender)
+	var frames buffers
+	conn, err := s.eng.dial(ctx, s.in.cfg, s.sender, &frames)
 	if err != nil {
 		return err
 	}
@@ -143,8 +144,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		}
 		switch f.Kind {
 		case socket.KindData:
-			d := &f.Data
-			if err := intake.arrive(d.First, d.Count, d.Records, d.Attempts, d.Redelivered); err != nil {
+			if err := intake.arrive(&f.Data, frames.take()); err != nil {
 				conn.SendBye(pb.Code_PROTOCOL_ERROR, err.Error())
 				return err
 			}
@@ -370,7 +370,7 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that welcomes it.
-func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender) (*socket.Conn, error) {
+func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
 	value, err := e.secret(ctx, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err
@@ -380,10 +380,14 @@ func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender) 
 		return nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
 	}
 	g := cfg.group()
-	errs := []error{}
+	var errs []error
+	var memory func(int) []byte
+	if cfg.ReuseBuffers {
+		memory = frames.get
+	}
 	for _, url := range sender.Urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{
-			URL: url, Token: secret.Token, MaxFrame: largestFrame,
+			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: largestFrame,
 			Hello: socket.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: modes[g.Mode], Policy: policies[g.Policy], KeepFor: g.KeepFor,

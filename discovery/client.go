@@ -166,7 +166,9 @@ func explain(ctx context.Context, err error) error {
 		return err
 	}
 	if _, cause, ok := strings.Cut(status.Convert(err).Message(), "latest balancer error: "); ok {
-		return &unreached{cause: strings.Trim(cause, `"`), ctx: ctx.Err()}
+		// gRPC wraps the cause in words of its own, with or without quotes.
+		cause = strings.TrimPrefix(strings.Trim(strings.TrimPrefix(cause, "connection error: desc = "), `"`), "transport: ")
+		return &unreached{cause: cause, ctx: ctx.Err()}
 	}
 	return err
 }

@@ -113,7 +113,7 @@ func TestEtcdReportsNoProgressBeforeTheFirstRevision(t *testing.T) {
 		changes := tail.watch(tail.ctx, p, from, clientv3.WithPrefix())
 		heard := false
 		for end := time.After(time.Second); !heard; {
-			must(t, tail.ask())
+			must(t, tail.ask(patience))
 			select {
 			case resp := <-changes:
 				heard = resp.IsProgressNotify()

@@ -41,8 +41,8 @@ type SessionConfig struct {
 	// default, at least 2 s, in whole seconds (rounded up).
 	TTL time.Duration
 	// Margin is how long before the lease can end the Session starts to doubt
-	// it; by default a tenth of the TTL, at least 500 ms. Less than a third of
-	// TTL.
+	// it; by default a tenth of the TTL, at least 500 ms. Less than two
+	// thirds of the TTL: a renewal each third must come first.
 	Margin time.Duration
 	// Where names etcd in errors, for example by Where(client).
 	Where string
@@ -71,8 +71,8 @@ func (c SessionConfig) Validate() error {
 	if c.TTL < 2*time.Second {
 		faults = append(faults, fmt.Errorf("%w: session TTL %v is less than 2s, etcd's least", messages.ErrInvalid, c.TTL))
 	}
-	if c.Margin < 0 || c.Margin >= c.TTL/3 {
-		faults = append(faults, fmt.Errorf("%w: session margin %v is not from 0 to a third of the TTL of %v", messages.ErrInvalid, c.Margin, c.TTL))
+	if c.Margin < 0 || c.Margin >= 2*c.TTL/3 {
+		faults = append(faults, fmt.Errorf("%w: session margin %v is not from 0 to two thirds of the TTL of %v", messages.ErrInvalid, c.Margin, c.TTL))
 	}
 	return errors.Join(faults...)
 }

@@ -280,7 +280,7 @@ func TestSessionConfig(t *testing.T) {
 		{SessionConfig{TTL: 1500 * time.Millisecond}, true}, // rounded up
 		{SessionConfig{TTL: time.Second}, false},
 		{SessionConfig{TTL: -time.Second}, false},
-		{SessionConfig{TTL: 9 * time.Second, Margin: 3 * time.Second}, false},
+		{SessionConfig{TTL: 9 * time.Second, Margin: 6 * time.Second}, false},
 		{SessionConfig{Margin: -1}, false},
 	} {
 		err := NewSession(newFakeLeases(), c.cfg).cfg.Validate()
@@ -349,7 +349,7 @@ func TestSessionReal(t *testing.T) {
 func TestSessionDoubtsOverCutWire(t *testing.T) {
 	w := newWire(t, shared.Endpoint())
 	c := connect(t, w.config())
-	s := NewSession(c, SessionConfig{TTL: 9 * time.Second, Margin: 2900 * time.Millisecond, Where: Where(c)})
+	s := NewSession(c, SessionConfig{TTL: 20 * time.Second, Margin: 13 * time.Second, Where: Where(c)})
 	events := newInbox[SessionEvent]()
 	background(t, func(ctx context.Context) error { return s.Run(ctx, events.put) })
 	lease := as[Alive](t, events).Lease

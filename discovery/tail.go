@@ -23,9 +23,13 @@ import (
 // is therefore opened once, and its owner lists again. It also asks for a sign
 // of life every few seconds and gives up when none comes.
 
-// asked is how long to wait for a connection, and for a stream to take a
-// request.
-const asked = time.Second
+// How long to wait for a connection, for a stream to take a request, and for a
+// new stream to do so, which may have to log in first.
+const (
+	forConnection = time.Second
+	forAsking     = 2 * time.Second
+	forOpening    = 5 * time.Second
+)
 
 // silentFor is after how many unanswered requests a tail is dead.
 const silentFor = 3
@@ -47,7 +51,7 @@ func openTail(ctx context.Context, client *clientv3.Client, every, life time.Dur
 	// A member that lost its leader must say so instead of keeping still.
 	ctx = clientv3.WithRequireLeader(context.WithValue(ctx, ticketKey{}, new(ticket)))
 	t.ctx, t.cancel = context.WithTimeout(ctx, life)
-	if err := t.ask(); err != nil {
+	if err := t.ask(forOpening); err != nil {
 		t.close()
 		return nil, err
 	}
@@ -93,11 +97,11 @@ func (t *tail) beat() error {
 	if quiet := time.Since(t.heard); quiet > silentFor*t.every {
 		return fmt.Errorf("%w for %v", errSilent, quiet.Round(time.Millisecond))
 	}
-	return t.ask()
+	return t.ask(forAsking)
 }
 
-func (t *tail) ask() error {
-	ctx, cancel := context.WithTimeout(t.ctx, 2*asked)
+func (t *tail) ask(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(t.ctx, limit)
 	defer cancel()
 	err := t.watcher.RequestProgress(ctx)
 	if errors.Is(err, context.DeadlineExceeded) && !t.expired() {
@@ -128,7 +132,7 @@ func openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 
 // connected waits a little for a connection.
 func connected(ctx context.Context, cc *grpc.ClientConn) bool {
-	ctx, cancel := context.WithTimeout(ctx, asked)
+	ctx, cancel := context.WithTimeout(ctx, forConnection)
 	defer cancel()
 	for {
 		state := cc.GetState()

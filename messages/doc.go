@@ -1,7 +1,6 @@
 // Package messages holds what crosses the boundaries of Penstock as plain Go
-// values: what callers send and receive (Message, Delivery, Record), what actors
-// are asked (Publish), what happened (Event) and what went wrong (ErrClosed and
-// the other sentinels). Both faces of Penstock, the root package and actors,
+// values: what callers send and receive (Message, Delivery, Record), what
+// happened (Event) and what went wrong (ErrClosed and the other sentinels). Both faces of Penstock, the root package and actors,
 // speak these.
 //
 // # Bytes

@@ -228,14 +228,6 @@ type SendWaiting struct {
 	Why   string
 }
 
-// PublishRefused: a Publish that nobody waits for was not accepted whole.
-type PublishRefused struct {
-	Destination string
-	// Count is how many messages of the batch were not accepted.
-	Count int
-	Err   error
-}
-
 // HandlerPanicked: a user's handler panicked; its message counts as failed.
 type HandlerPanicked struct {
 	Destination, Group string

@@ -442,23 +442,6 @@ func (e SendWaiting) Attrs() []slog.Attr {
 	)
 }
 
-func (PublishRefused) event() {}
-
-// Name implements Event.
-func (PublishRefused) Name() string { return "publish_refused" }
-
-// Level implements Event.
-func (PublishRefused) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e PublishRefused) Attrs() []slog.Attr {
-	return present(
-		slog.String("destination", e.Destination),
-		slog.Int("count", e.Count),
-		errAttr("err", e.Err),
-	)
-}
-
 func (HandlerPanicked) event() {}
 
 // Name implements Event.

@@ -47,7 +47,6 @@ func everyEvent() []Event {
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},
 		SendWaiting{Destination: "d", Group: "g", Since: time.Unix(1700000000, 0).UTC(), Why: "full"},
-		PublishRefused{Destination: "d", Count: 2, Err: boom},
 		HandlerPanicked{Destination: "d", Group: "g", Value: "v", Stack: "st"},
 		ActorRestarted{Actor: "dest/d", Err: boom, Attempt: 1, Delay: time.Second},
 		ActorStopped{Actor: "dest/d", Err: boom},

@@ -163,20 +163,22 @@ func TestRestartOrder(t *testing.T) {
 		strategy Strategy
 		want     []string
 	}{
-		"one for one": {OneForOne, []string{"c2 restarting", "|", "c2 started"}},
+		"one for one": {OneForOne, []string{"c2 restarting", "|", "c2 started", "up"}},
 		"rest for one": {RestForOne, []string{
-			"c4 restarting", "c3 restarting", "c2 restarting", "|", "c2 started", "c3 started", "c4 started"}},
+			"c4 restarting", "c3 restarting", "c2 restarting", "|",
+			"c2 started", "up", "c3 started", "up", "c4 started", "up"}},
 		"all for one": {AllForOne, []string{
 			"c4 restarting", "c3 restarting", "c2 restarting", "c1 restarting", "|",
-			"c1 started", "c2 started", "c3 started", "c4 started"}},
+			"c1 started", "up", "c2 started", "up", "c3 started", "up", "c4 started", "up"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 				var j journal
 				restarts := eventsOf[*Restarted](sys)
 				top := sys.Root.Spawn(Props(family(&j, 4, func(ctx actor.Context) {
-					if lifecycleName(ctx.Message()) != "" {
+					if _, ok := ctx.Message().(*actor.Started); ok {
 						time.Sleep(time.Millisecond) // a later one could overtake
+						j.add("up")
 					}
 				}), WithPolicy(steady()), WithStrategy(tc.strategy)))
 				time.Sleep(time.Minute)
@@ -186,7 +188,7 @@ func TestRestartOrder(t *testing.T) {
 				j.add("|")
 				time.Sleep(time.Minute)
 				j.want(t, tc.want...)
-				if n := len(restarts.list()); n != len(tc.want)/2 {
+				if n := len(restarts.list()); n != len(tc.want)/3 {
 					t.Errorf("%d events", n)
 				}
 				mustStop(t, sys, top)
@@ -349,6 +351,9 @@ func TestChildLeftBehindIsNotSupervisedAnyMore(t *testing.T) {
 		var j journal
 		gate := make(chan struct{})
 		top := sys.Root.Spawn(Props(logged(&j, "top", func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Terminated); ok {
+				j.add("top was told of somebody it had given up")
+			}
 			if ctx.Message() == any("spawn") {
 				ctx.SpawnNamed(Props(logged(&j, "stuck", func(ctx actor.Context) {
 					if ctx.Message() == any("hang") {
@@ -546,6 +551,32 @@ func TestInjectedClock(t *testing.T) {
 	mustStop(t, sys, pid)
 }
 
+func TestStopOfASiblingWhileAnotherBeginsHurriesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		gate := make(chan struct{})
+		starts := 0
+		top := sys.Root.Spawn(Props(family(&j, 3, func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok && strings.HasSuffix(ctx.Self().Id, "c1") {
+				if starts++; starts == 2 {
+					<-gate
+				}
+			}
+		}), WithPolicy(steady()), WithStrategy(AllForOne)))
+		synctest.Wait()
+		sys.Root.Send(below(sys, top, "c1"), "boom")
+		time.Sleep(time.Minute)
+		j.take()
+		mustStop(t, sys, below(sys, top, "c3"))
+		time.Sleep(time.Minute)
+		j.want(t, "c3 stopping", "c3 stopped", "parent: terminated c3")
+		close(gate)
+		synctest.Wait()
+		j.want(t, "c2 started")
+		mustStop(t, sys, top)
+	})
+}
+
 func TestTerminateDuringARoundLetsItGoOn(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		var j journal
@@ -571,28 +602,105 @@ func TestTerminateDuringARoundLetsItGoOn(t *testing.T) {
 	})
 }
 
+// A sibling that fails by itself while it is told to halt restarts with the
+// others, and is not judged.
+func TestFailureWhileHalting(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		restarts := eventsOf[*Restarted](sys)
+		gate := make(chan struct{})
+		policy := steady()
+		policy.Rules = []Rule{{If: ForType[*PanicError](), Then: Escalate}}
+		top := sys.Root.Spawn(Props(family(&j, 2, func(ctx actor.Context) {
+			if ctx.Message() == any("hang") {
+				<-gate
+				panic("me too")
+			}
+		}), WithPolicy(policy), WithStrategy(AllForOne)))
+		synctest.Wait()
+		sys.Root.Send(below(sys, top, "c2"), "hang")
+		synctest.Wait()
+		sys.Root.Send(below(sys, top, "c1"), "boom")
+		synctest.Wait()
+		j.take()
+		close(gate)
+		time.Sleep(time.Minute)
+		j.want(t, "c2 restarting", "c1 restarting", "c1 started", "c2 started")
+		for _, r := range restarts.list() {
+			if !errors.Is(r.Err, errBoom) {
+				t.Error(r.Err)
+			}
+		}
+		mustStop(t, sys, top)
+	})
+}
+
+// inactive is a strategy of proto.actor's kind that leaves the failed suspended.
+type inactive struct{}
+
+func (inactive) HandleFailure(*actor.ActorSystem, actor.Supervisor, *actor.PID, *actor.RestartStatistics, any, any) {
+}
+
+func TestAFailedParentRestartsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		top := sys.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok {
+				ctx.SpawnNamed(Props(logged(&j, "middle", func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Started); ok {
+						ctx.SpawnNamed(Props(logged(&j, "child", nil)), "child")
+					}
+				}), WithPolicy(steady())), "middle")
+			}
+		}, actor.WithSupervisor(inactive{})))
+		synctest.Wait()
+		middle := below(sys, top, "middle")
+		sys.Root.Send(below(sys, middle, "child"), "boom")
+		synctest.Wait()
+		sys.Root.Send(middle, "boom")
+		time.Sleep(time.Minute)
+		j.want(t, "middle started", "child started", "child restarting")
+		process, _ := sys.ProcessRegistry.Get(middle)
+		process.SendSystemMessage(middle, &actor.ResumeMailbox{})
+		time.Sleep(time.Minute)
+		j.want(t, "child started")
+		mustStop(t, sys, top)
+	})
+}
+
+// A deadline that passed just as it was met counts for nothing. The bare guard
+// would not survive acting on it.
+func TestStaleDeadlineIsIgnored(t *testing.T) {
+	c := &child{}
+	c.watch = &late{c}
+	(&guard{}).childLate(&late{c})
+	c.calm()
+	(&guard{}).childLate(&late{c})
+}
+
 // A restart that somebody else asked for, at any moment, wedges nothing.
 func TestForeignRestart(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		var j journal
-		top := sys.Root.Spawn(Props(family(&j, 1, nil), WithPolicy(steady())))
+		top := sys.Root.Spawn(Props(family(&j, 2, nil), WithPolicy(steady()), WithStrategy(RestForOne)))
 		synctest.Wait()
+		j.take()
 		c := below(sys, top, "c1")
 		process, _ := sys.ProcessRegistry.Get(c)
 		restart := func() { process.SendSystemMessage(c, &actor.Restart{}) }
 		restart()
 		synctest.Wait()
-		j.want(t, "c1 started", "c1 restarting", "c1 started")
+		j.want(t, "c1 restarting", "c1 started")
 		sys.Root.Send(c, "boom")
 		synctest.Wait()
 		restart()
 		synctest.Wait()
-		j.want(t, "c1 restarting", "c1 started")
+		j.want(t, "c2 restarting", "c1 restarting", "c1 started")
 		time.Sleep(time.Minute) // its parent's beginNow comes to an actor that runs
-		j.want(t)
+		j.want(t, "c2 started")
 		sys.Root.Send(c, "boom")
 		time.Sleep(time.Minute)
-		j.want(t, "c1 restarting", "c1 started")
+		j.want(t, "c2 restarting", "c1 restarting", "c1 started", "c2 started")
 		process.SendSystemMessage(c, &actor.ResumeMailbox{})
 		mustStop(t, sys, top)
 	})
@@ -685,9 +793,14 @@ func TestStopOfNobody(t *testing.T) {
 func TestStopObeysItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		gate := make(chan struct{})
+		dead := eventsOf[*actor.DeadLetterEvent](sys)
 		pid := sys.Root.Spawn(Props(does(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(*actor.Stopping); ok {
-				<-gate
+			if _, ok := ctx.Message().(*actor.Started); ok {
+				ctx.Spawn(Props(does(func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Stopping); ok {
+						<-gate
+					}
+				})))
 			}
 		})))
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errBoom)
@@ -707,6 +820,10 @@ func TestStopObeysItsContext(t *testing.T) {
 		close(gate)
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		synctest.Wait()
+		if d := dead.list(); len(d) != 0 {
+			t.Errorf("the first was told, too late: %+v", d[0])
 		}
 	})
 }

@@ -60,11 +60,12 @@ func (c comparison) aim() string {
 	return fmt.Sprintf("≥ %g", c.target)
 }
 
-// Lone messages are this far apart, and a run has so many.
+// A run of lone messages is short, so that the sides alternate often: pairs of
+// them make 3,500 samples for each.
 const (
-	pause   = 150 * time.Microsecond
-	samples = 3000
 	pairs   = 7
+	samples = 500
+	pause   = 150 * time.Microsecond // a timer makes it about 1 ms
 )
 
 var errMissed = errors.New("a target was missed")
@@ -103,20 +104,27 @@ func run(ctx context.Context, s settings) (err error) {
 	late := fmt.Errorf("not done after %g s", s.seconds+30)
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration((s.seconds+30)*float64(time.Second)), late)
 	defer cancel()
+	// A link that dies shows in the numbers only as a bad one: say so. While
+	// everything ends, links do.
+	level := new(slog.LevelVar)
+	if level.Set(slog.LevelWarn); s.verbose {
+		level.Set(slog.LevelInfo)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	ours := bench.Side{Name: "ours", To: bench.NewReceiver()}
+	pipe, err := bench.Penstock(ctx, ours.To, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = closing(err, pipe) }()
 	peer := bench.Side{Name: "peer", To: bench.NewReceiver()}
-	var log *slog.Logger
-	if s.verbose {
-		log = slog.Default()
-	}
-	if ours.Link, err = bench.Penstock(ctx, ours.To, log); err != nil {
+	mangos, err := bench.Mangos(ctx, peer.To)
+	if err != nil {
 		return err
 	}
-	defer func() { err = closing(err, ours.Link) }()
-	if peer.Link, err = bench.Mangos(ctx, peer.To); err != nil {
-		return err
-	}
-	defer func() { err = closing(err, peer.Link) }()
+	defer func() { err = closing(err, mangos) }()
+	defer level.Set(slog.LevelError)
+	ours.Link, peer.Link = pipe, mangos
 	switch s.side {
 	case "":
 	case ours.Name:

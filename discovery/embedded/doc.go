@@ -28,8 +28,8 @@
 //
 // # What it costs
 //
-// About 30 MiB of memory when idle, and a disk that must fsync for each
-// commit. Settings are those of a log: a quota of 8 GiB, snapshots every 1,000
-// entries so that large batches do not pile up in memory, small batches of
-// commits and of compactions so that neither stalls readers for long.
+// A disk that fsyncs for each commit, and memory for what is in flight.
+// Settings are those of a log: a quota of 8 GiB, snapshots every 1,000 entries
+// so that large batches do not pile up in memory, small batches of commits and
+// of compactions so that neither stalls readers for long.
 package embedded

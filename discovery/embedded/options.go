@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
 	"github.com/penstock-io/penstock/messages"
@@ -30,6 +31,7 @@ type options struct {
 	history time.Duration
 	fsync   fsync
 	log     *zap.Logger
+	tune    func(*embed.Config)
 }
 
 // fsync says whether commits reach the disk before they are answered.
@@ -41,7 +43,7 @@ const (
 )
 
 func defaults() options {
-	return options{listen: "127.0.0.1:0", quota: 8 << 30, history: 10 * time.Minute, fsync: durable, log: zap.NewNop()}
+	return options{listen: "127.0.0.1:0", quota: 8 << 30, history: 10 * time.Minute, fsync: durable, log: zap.NewNop(), tune: func(*embed.Config) {}}
 }
 
 // Listen sets the address for clients, host:port. Port 0 takes a free one,
@@ -88,6 +90,14 @@ func UnsafeNoFsync() Option {
 	return optionFunc(func(o *options) { o.fsync = unsafe })
 }
 
+// Tune lets change see and change etcd's own configuration last, before the
+// server starts: for TLS, metrics and whatever has no option here. Addresses
+// stay with Listen and Peer, the directory with Start. With TLS, Server.Config
+// must be completed by the caller.
+func Tune(change func(*embed.Config)) Option {
+	return optionFunc(func(o *options) { o.tune = change })
+}
+
 // validate answers all faults at once.
 func (o options) validate() error {
 	var faults []error
@@ -110,6 +120,9 @@ func (o options) validate() error {
 	}
 	if o.log == nil {
 		fault("ZapLogger(nil)")
+	}
+	if o.tune == nil {
+		fault("Tune(nil)")
 	}
 	return errors.Join(faults...)
 }

@@ -179,6 +179,7 @@ func (o options) config(dir string, listen address) (*embed.Config, *grpcServers
 
 	servers := &grpcServers{}
 	cfg.ServiceRegister = servers.add
+	o.tune(cfg)
 	return cfg, servers, nil
 }
 

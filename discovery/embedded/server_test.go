@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -211,11 +212,11 @@ func TestContextEnds(t *testing.T) {
 }
 
 func TestOptionFaultsComeAllAtOnce(t *testing.T) {
-	_, err := Start(t.Context(), t.TempDir(), Listen("nowhere"), Peer("1.2.3.4:99999"), Quota(5), History(time.Second), ZapLogger(nil))
+	_, err := Start(t.Context(), t.TempDir(), Listen("nowhere"), Peer("1.2.3.4:99999"), Quota(5), History(time.Second), ZapLogger(nil), Tune(nil))
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Listen", "Peer", "Quota", "History", "ZapLogger"} {
+	for _, want := range []string{"Listen", "Peer", "Quota", "History", "ZapLogger", "Tune"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is missing in: %v", want, err)
 		}
@@ -279,6 +280,14 @@ func TestPeerListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
+}
+
+func TestTune(t *testing.T) {
+	s := start(t, "", Tune(func(c *embed.Config) { c.MaxTxnOps = 1 }))
+	_, err := dial(t, s).Txn(testContext(t)).Then(clientv3.OpPut("a", ""), clientv3.OpPut("b", "")).Commit()
+	if !errors.Is(err, rpctypes.ErrTooManyOps) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestLogger(t *testing.T) {

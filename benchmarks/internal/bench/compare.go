@@ -56,19 +56,24 @@ func Rates(ctx context.Context, id string, size int, ours, peer Side, plan Plan)
 		}
 		counts[i] = max(1, uint64(rate*each.Seconds()))
 	}
-	rates := make([][]float64, len(sides))
+	rates, costs := make([][]float64, len(sides)), make([][]float64, len(sides))
 	for pair := range plan.Pairs {
 		for i, s := range sides {
 			runtime.GC() // nobody pays for the other's garbage
+			used := CPU()
 			rate, err := Rate(ctx, s.Link, s.To, bodies, counts[i])
 			if err != nil {
 				return Result{}, fmt.Errorf("%s: run %d of %s: %w", id, pair+1, s.Name, err)
 			}
-			fmt.Fprintf(plan.Runs, "%s run %d %s: %.0f messages/s, %d messages\n", id, pair+1, s.Name, rate, counts[i])
-			rates[i] = append(rates[i], rate)
+			cost := float64((CPU() - used).Nanoseconds()) / float64(counts[i])
+			fmt.Fprintf(plan.Runs, "%s run %d %s: %.0f messages/s, %.0f ns of CPU each, %d messages\n", id, pair+1, s.Name, rate, cost, counts[i])
+			rates[i], costs[i] = append(rates[i], rate), append(costs[i], cost)
 		}
 	}
-	return Result{ID: id, Ours: Median(rates[0]), Peer: Median(rates[1]), Unit: "msg/s"}, nil
+	return Result{
+		ID: id, Ours: Median(rates[0]), Peer: Median(rates[1]), Unit: "msg/s",
+		Note: fmt.Sprintf("cpu ours=%.0f peer=%.0f ns/msg", Median(costs[0]), Median(costs[1])),
+	}, nil
 }
 
 // calibrate runs the link warm, for about d, and answers its rate.
@@ -89,18 +94,18 @@ func calibrate(ctx context.Context, s Side, bodies *Bodies, d time.Duration) (fl
 
 // Latencies compares how long a lone message of size bytes takes on an idle
 // link, in microseconds. Each run takes samples messages with pause between
-// them. ctx bounds it.
+// them; there are plan.Pairs, and more while plan.Budget lasts. ctx bounds it.
 func Latencies(ctx context.Context, id string, size, samples int, pause time.Duration, ours, peer Side, plan Plan) (Result, error) {
 	sides := []Side{ours, peer}
 	bodies := NewBodies(size)
 	for _, s := range sides {
-		if _, err := Lone(ctx, s.Link, s.To, bodies, samples/10, pause); err != nil {
+		if _, err := Lone(ctx, s.Link, s.To, bodies, samples, pause); err != nil {
 			return Result{}, fmt.Errorf("%s: warm up %s: %w", id, s.Name, err)
 		}
 	}
 	p50, p99 := make([][]float64, len(sides)), make([][]float64, len(sides))
 	began := time.Now()
-	for pair := 0; pair < 2 || time.Since(began)*time.Duration(pair+1) < plan.Budget*time.Duration(pair); pair++ {
+	for pair := 0; pair < plan.Pairs || time.Since(began)*time.Duration(pair+1) < plan.Budget*time.Duration(pair); pair++ {
 		for i, s := range sides {
 			runtime.GC()
 			took, err := Lone(ctx, s.Link, s.To, bodies, samples, pause)

@@ -1,0 +1,223 @@
+package main
+
+// What etcd shows: destinations, their senders, groups and members.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+type ls struct {
+	*app
+	json bool
+}
+
+func (a *app) lsCommand() *cobra.Command {
+	c := ls{app: a}
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List destinations, senders, groups and members",
+		Long: `Ls reads etcd, at one revision, and nothing else: it shows who registered and
+whose lease has not run out. A process that died is shown until then.`,
+		Example: `  penstock ls
+  penstock ls --json | jq -r '.destinations[].name'`,
+		Args: between(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+	}
+	a.etcd.add(cmd.Flags())
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one object")
+	return cmd
+}
+
+func (c *ls) run(ctx context.Context) error {
+	s, client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	space := keys.Space(s.prefix)
+	if err := space.Validate(); err != nil {
+		return err
+	}
+	listing, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	kvs, _, err := discovery.List(listing, client, space.Dests())
+	if err != nil {
+		return explain(ctx, err, s.endpoints)
+	}
+	inv := inventoryOf(space, kvs)
+	for _, key := range inv.Unreadable {
+		c.say("warning: %s does not decode", clean(key))
+	}
+	if c.json {
+		return printJSON(c.out, inv)
+	}
+	if len(inv.Destinations) == 0 {
+		c.say("no destinations under %s", s.prefix)
+	}
+	return inv.print(c.out)
+}
+
+// inventory is everything under a prefix, for people and programs.
+type inventory struct {
+	Destinations []*destination `json:"destinations"`
+	// Unreadable are keys whose value does not decode.
+	Unreadable []string `json:"unreadable,omitempty"`
+}
+
+type destination struct {
+	Name    string   `json:"name"`
+	Sole    string   `json:"sole_sender,omitempty"` // the id of the only sender allowed
+	Senders []sender `json:"senders"`
+	Groups  []*group `json:"groups"`
+}
+
+type sender struct {
+	ID    string    `json:"id"`
+	URLs  []string  `json:"urls"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+	Plain bool      `json:"plain,omitempty"`
+}
+
+type group struct {
+	Name    string `json:"name"`
+	Mode    string `json:"mode,omitempty"`
+	OnFull  string `json:"on_full,omitempty"`
+	KeepFor string `json:"keep_for,omitempty"`
+	// State is "removed" while its pipes end.
+	State   string   `json:"state,omitempty"`
+	Members []member `json:"members"`
+}
+
+type member struct {
+	ID     string    `json:"id"`
+	Host   string    `json:"host"`
+	Since  time.Time `json:"since"`
+	Window uint32    `json:"window"`
+}
+
+// inventoryOf reads a listing, which is sorted by key.
+func inventoryOf(space keys.Space, kvs []discovery.KV) *inventory {
+	inv := &inventory{Destinations: []*destination{}}
+	for _, kv := range kvs {
+		k, ok := space.Parse(kv.Key)
+		if !ok {
+			continue
+		}
+		if !inv.take(k, kv.Value) {
+			inv.Unreadable = append(inv.Unreadable, kv.Key)
+		}
+	}
+	return inv
+}
+
+// take adds one key and tells whether its value decodes.
+func (inv *inventory) take(k keys.Key, value []byte) bool {
+	switch k.Kind {
+	case keys.KindSole:
+		inv.destination(k.Dest).Sole = string(value)
+	case keys.KindSender:
+		var p pb.Sender
+		if proto.Unmarshal(value, &p) != nil {
+			return false
+		}
+		d := inv.destination(k.Dest)
+		d.Senders = append(d.Senders, sender{ID: k.ID, URLs: p.Urls, Host: p.Host, Since: since(p.SinceUnixMs), Plain: p.Plain})
+	case keys.KindGroupMeta:
+		var p pb.GroupMeta
+		if proto.Unmarshal(value, &p) != nil {
+			return false
+		}
+		g := inv.destination(k.Dest).group(k.Group)
+		g.Mode, g.OnFull, g.KeepFor = dashed(p.Mode.String()), dashed(p.Policy.String()), keepFor(p.KeepForMs)
+		if p.State == pb.GroupMeta_REMOVED {
+			g.State = "removed"
+		}
+	case keys.KindMember:
+		var p pb.Member
+		if proto.Unmarshal(value, &p) != nil {
+			return false
+		}
+		g := inv.destination(k.Dest).group(k.Group)
+		g.Members = append(g.Members, member{ID: k.ID, Host: p.Host, Since: since(p.SinceUnixMs), Window: p.Window})
+	}
+	return true
+}
+
+func (inv *inventory) destination(name string) *destination {
+	for _, d := range inv.Destinations {
+		if d.Name == name {
+			return d
+		}
+	}
+	d := &destination{Name: name, Senders: []sender{}, Groups: []*group{}}
+	inv.Destinations = append(inv.Destinations, d)
+	return d
+}
+
+func (d *destination) group(name string) *group {
+	for _, g := range d.Groups {
+		if g.Name == name {
+			return g
+		}
+	}
+	g := &group{Name: name, Members: []member{}}
+	d.Groups = append(d.Groups, g)
+	return g
+}
+
+// dashed is a name of the wire's as options spell it.
+func dashed(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+
+func since(unixMs int64) time.Time { return time.UnixMilli(unixMs).UTC() }
+
+func keepFor(ms int64) string {
+	if ms < 0 {
+		return "forever"
+	}
+	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+// print writes the inventory as indented lines, one thing a line.
+func (inv *inventory) print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, d := range inv.Destinations {
+		fmt.Fprintf(tw, "%s\n", d.Name)
+		for _, s := range d.Senders {
+			note := ""
+			if d.Sole == s.ID {
+				note = "\tsole"
+			}
+			if s.Plain {
+				note += "\tplain"
+			}
+			fmt.Fprintf(tw, "  sender %s\t%s\t%s\tsince %s%s\n", s.ID, clean(strings.Join(s.URLs, ",")), clean(s.Host), s.Since.Format(time.RFC3339), note)
+		}
+		for _, g := range d.Groups {
+			settings := "settings gone"
+			if g.Mode != "" {
+				settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, g.KeepFor)
+			}
+			if g.State != "" {
+				settings += "\t" + g.State
+			}
+			fmt.Fprintf(tw, "  group %s\t%s\n", g.Name, settings)
+			for _, m := range g.Members {
+				fmt.Fprintf(tw, "    member %s\twindow %d\t%s\tsince %s\n", m.ID, m.Window, clean(m.Host), m.Since.Format(time.RFC3339))
+			}
+		}
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,186 @@
+package main
+
+// One line for each message.
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/actors"
+)
+
+type recv struct {
+	*app
+	count       int
+	idle        time.Duration
+	mode        string
+	onFull      string
+	window      int
+	keepFor     string
+	json        bool
+	diagnostics string
+}
+
+func (a *app) recvCommand() *cobra.Command {
+	c := recv{app: a}
+	cmd := &cobra.Command{
+		Use:   "recv DEST GROUP",
+		Short: "Join a group and print each message on a line",
+		Long: `Recv joins the group GROUP of the destination DEST as a member and prints the
+value of each message with a newline after it. A message is acked once it is
+written; what could not be written, as to a closed pipe, goes back to the group,
+and the exit code is 1. The group gets each message once, however many members
+it has; another group gets each of them too.
+
+Without --count and --idle it goes on until a signal, which is code 0: what has
+come by then is printed first. A value with newlines in it takes several lines:
+--json keeps it on one. With --json a key, value or header that is no UTF-8 is
+given as key_base64 or value_base64.
+
+In the mode at-most-once, messages that had come and were not printed are lost.`,
+		Example: `  penstock recv orders billing
+  penstock recv orders billing --count 10 --json | jq -r .value
+  penstock recv orders audit --idle 5s > orders.txt
+  penstock recv orders audit --keep-for forever    # the group waits for its members`,
+		Args: between(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
+	}
+	a.etcd.add(cmd.Flags())
+	f := cmd.Flags()
+	f.IntVar(&c.count, "count", 0, "end after `N` messages; the rest goes back to the group")
+	f.DurationVar(&c.idle, "idle", 0, "end after so long without a message")
+	f.StringVar(&c.mode, "mode", string(penstock.AtLeastOnce), "what the group promises: at-least-once or at-most-once; the first member decides")
+	f.StringVar(&c.onFull, "on-full", string(penstock.QueueBlock), "what a full group does to senders: block, drop-oldest or error; the first member decides")
+	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many messages each sender may have out to this member")
+	f.StringVar(&c.keepFor, "keep-for", actors.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
+	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
+	diagnosticsFlag(cmd, &c.diagnostics)
+	return cmd
+}
+
+// parseKeepFor takes a duration or forever.
+func parseKeepFor(s string) (time.Duration, error) {
+	if s == "forever" {
+		return penstock.Forever, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, usagef("--keep-for %q: want a duration such as 90s, or forever", s)
+	}
+	return d, nil
+}
+
+// windowFor asks for no more than is wanted, so that less has to go back.
+func windowFor(window, count int) int {
+	if count > 0 {
+		return min(window, count)
+	}
+	return window
+}
+
+func (c *recv) run(ctx context.Context, dest, group string) error {
+	keepFor, err := parseKeepFor(c.keepFor)
+	if err != nil {
+		return err
+	}
+	if c.count < 0 || c.idle < 0 {
+		return usagef("--count and --idle cannot be negative")
+	}
+	var opts []penstock.StartOption
+	if c.diagnostics != "" {
+		opts = append(opts, penstock.Diagnostics(c.diagnostics))
+	}
+	rt, err := c.start(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	m, err := rt.Join(ctx, dest, group,
+		penstock.InMode(penstock.Mode(c.mode)), penstock.OnFull(penstock.QueuePolicy(c.onFull)),
+		penstock.KeepFor(keepFor), penstock.Window(windowFor(c.window, c.count)))
+	if err != nil {
+		return errors.Join(err, c.stop(ctx, rt))
+	}
+	if m.Stats().Links == 0 {
+		c.say("waiting: %s has no sender yet", dest)
+	}
+	p := pump{member: m, out: c.out, encode: appendLine, count: c.count, idle: c.idle}
+	if c.json {
+		p.encode = appendJSON
+	}
+	end, err := p.run(ctx)
+	if err == nil && c.count > 0 && end != endCounted {
+		err = incompletef("got %d of %d messages (%s)", p.acked.Load(), c.count, end)
+	}
+	return errors.Join(err, c.stop(ctx, rt))
+}
+
+func (a *app) stop(ctx context.Context, rt *penstock.Runtime) error {
+	stopping, cancel := finishing(ctx)
+	defer cancel()
+	return rt.Stop(stopping)
+}
+
+// appendLine is a delivery as plain text.
+func appendLine(dst []byte, d *penstock.Delivery) []byte {
+	return append(append(dst, d.Value...), '\n')
+}
+
+// line is a delivery as JSON. Bytes that are no text are in the second of each
+// pair of fields.
+type line struct {
+	Key         *string    `json:"key,omitempty"`
+	KeyBase64   string     `json:"key_base64,omitempty"`
+	Value       *string    `json:"value,omitempty"`
+	ValueBase64 string     `json:"value_base64,omitempty"`
+	Headers     []header   `json:"headers,omitempty"`
+	Attempt     int        `json:"attempt"`
+	Redelivered bool       `json:"redelivered,omitempty"`
+	Sender      string     `json:"sender"`
+	Seq         uint64     `json:"seq"`
+	Time        *time.Time `json:"time,omitempty"`
+}
+
+type header struct {
+	Name        string  `json:"name"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 string  `json:"value_base64,omitempty"`
+}
+
+// text splits bytes into what JSON can hold as they are, and what it cannot.
+func text(b []byte) (plain *string, encoded string) {
+	if !utf8.Valid(b) {
+		return nil, base64.StdEncoding.EncodeToString(b)
+	}
+	s := string(b)
+	return &s, ""
+}
+
+// appendJSON is a delivery as one line of JSON.
+func appendJSON(dst []byte, d *penstock.Delivery) []byte {
+	l := line{Attempt: d.Attempt, Redelivered: d.Redelivered, Sender: d.Sender, Seq: d.Seq}
+	if len(d.Key) > 0 {
+		l.Key, l.KeyBase64 = text(d.Key)
+	}
+	l.Value, l.ValueBase64 = text(d.Value)
+	for name, value := range d.Headers() {
+		h := header{Name: name}
+		h.Value, h.ValueBase64 = text(value)
+		l.Headers = append(l.Headers, h)
+	}
+	if t := d.Time(); !t.IsZero() {
+		l.Time = &t
+	}
+	b, err := json.Marshal(l)
+	if err != nil {
+		panic(fmt.Errorf("a line of strings and numbers: %w", err))
+	}
+	return append(append(dst, b...), '\n')
+}

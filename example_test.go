@@ -1,0 +1,188 @@
+package penstock_test
+
+// Examples for the documentation. Their etcd is the one of TestMain.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+)
+
+func check(err error) {
+	if err != nil {
+		log.Panic(err)
+	}
+}
+
+// exampleRuntime begins a runtime in a namespace of the example's own.
+func exampleRuntime(ctx context.Context, prefix string) *penstock.Runtime {
+	rt, err := penstock.Start(ctx,
+		penstock.EtcdConfig(etcd.Config()),
+		penstock.Prefix(prefix),
+		penstock.Listen("tcp://127.0.0.1:0"))
+	check(err)
+	return rt
+}
+
+// A sender and a group of one member, in one process for once.
+func Example() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt, err := penstock.Start(ctx,
+		penstock.EtcdConfig(etcd.Config()), // or penstock.Etcd("127.0.0.1:2379")
+		penstock.Prefix("/example"),
+		penstock.Listen("tcp://127.0.0.1:0"))
+	check(err)
+
+	orders, err := rt.Register(ctx, "orders")
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+
+	for _, item := range []string{"tea", "milk", "sugar"} {
+		check(orders.Send(ctx, penstock.Message{Value: []byte(item)}))
+	}
+	for msg, err := range billing.Messages(ctx) {
+		check(err)
+		fmt.Printf("billed %s\n", msg.Value)
+		if string(msg.Value) == "sugar" {
+			msg.Ack() // taking the next message would have
+			break
+		}
+	}
+	check(rt.Stop(ctx))
+	// Output:
+	// billed tea
+	// billed milk
+	// billed sugar
+}
+
+// A handler runs until the member leaves; its errors are tried again.
+func ExampleMember_Consume() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-consume")
+
+	orders, err := rt.Register(ctx, "orders", penstock.RetryDelay(time.Millisecond, time.Second))
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing", penstock.AckWait(10*time.Second))
+	check(err)
+
+	consumed := make(chan error)
+	go func() {
+		consumed <- billing.Consume(ctx, func(_ context.Context, msg penstock.Delivery) error {
+			fmt.Printf("attempt %d of %s\n", msg.Attempt, msg.Value)
+			if msg.Attempt < 3 {
+				return errors.New("the bank is closed")
+			}
+			return nil
+		})
+	}()
+	check(orders.Send(ctx, penstock.Message{Value: []byte("tea")}))
+	check(orders.Flush(ctx)) // everything is acked
+
+	check(billing.Leave(ctx))
+	fmt.Println("consumed:", <-consumed)
+	check(rt.Stop(ctx))
+	// Output:
+	// attempt 1 of tea
+	// attempt 2 of tea
+	// attempt 3 of tea
+	// consumed: <nil>
+}
+
+// What fails too often goes to a handler of the sender's.
+func ExampleDeadLetters() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-dead")
+
+	orders, err := rt.Register(ctx, "orders",
+		penstock.MaxAttempts(2),
+		penstock.RetryDelay(time.Millisecond, time.Second),
+		penstock.DeadLetters(func(_ context.Context, d penstock.DeadLetter) error {
+			fmt.Printf("%s after %d attempts by %s: %s\n", d.Message.Value, d.Attempts, d.Group, d.Cause)
+			return nil
+		}))
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+
+	check(orders.Send(ctx, penstock.Message{Value: []byte("gold")}))
+	go func() {
+		for msg, err := range billing.Messages(ctx) {
+			if err != nil {
+				return
+			}
+			msg.Nack(errors.New("no credit"))
+		}
+	}()
+	check(orders.Flush(ctx)) // a dead letter that was taken is settled
+	check(rt.Stop(ctx))
+	// Output:
+	// gold after 2 attempts by billing: no credit
+}
+
+// A group may rather refuse messages than make its senders wait.
+func ExampleOnFull() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-full")
+
+	orders, err := rt.Register(ctx, "orders", penstock.MaxMessageSize(1<<10), penstock.MaxQueue(2, 64<<10))
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing", penstock.OnFull(penstock.QueueError))
+	check(err)
+
+	for _, item := range []string{"tea", "milk", "sugar"} {
+		err := orders.Send(ctx, penstock.Message{Value: []byte(item)})
+		fmt.Println(item, "refused:", errors.Is(err, penstock.ErrGroupFull))
+	}
+	for msg, err := range billing.Messages(ctx) {
+		check(err)
+		if msg.Ack(); string(msg.Value) == "milk" {
+			break
+		}
+	}
+	check(rt.Stop(ctx))
+	// Output:
+	// tea refused: false
+	// milk refused: false
+	// sugar refused: true
+}
+
+// Events tell what happens in the runtime, as values to switch on.
+func ExampleRuntime_Events() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-events")
+
+	events := rt.Events(ctx) // from now on
+	_, err := rt.Register(ctx, "orders")
+	check(err)
+	_, err = rt.Join(ctx, "orders", "billing")
+	check(err)
+
+	for e := range events {
+		switch e := e.(type) {
+		case messages.DestinationRegistered:
+			fmt.Println("registered", e.Destination)
+		case messages.GroupFound:
+			fmt.Println("found", e.Group)
+		}
+		if _, ok := e.(messages.MemberLinked); ok {
+			fmt.Println("linked")
+			break
+		}
+	}
+	check(rt.Stop(ctx))
+	// Output:
+	// registered orders
+	// found billing
+	// linked
+}

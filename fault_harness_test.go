@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -41,7 +40,7 @@ func meet(t *testing.T, space string, opts ...penstock.StartOption) *penstock.Ru
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	rt, err := penstock.Start(ctx, append([]penstock.StartOption{
-		penstock.EtcdConfig(etcd.Config()), penstock.Prefix(space), penstock.Listen("tcp://127.0.0.1:0"), penstock.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))),
+		penstock.EtcdConfig(etcd.Config()), penstock.Prefix(space), penstock.Listen("tcp://127.0.0.1:0"),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 
 // member watches the destination's senders and keeps a source for each.
 //
-//	entering ──keys written, senders tried──▶ inside ──drain──▶ leaving ──sources gone──▶ (stopped)
-//	    └──refused──▶ (stopped)                 └──retire──▶ (stopped)
+//	entering ──keys written, senders tried──▶ inside ──drain, retire──▶ leaving ──key gone──▶ (stopped)
+//	    └────────refused, retire─────────────────────────────────────────▲
 type member struct {
 	eng   *Engine
 	m     *Member
@@ -31,8 +31,15 @@ type member struct {
 	state   memberState
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
-	sources map[string]*actor.PID
+	sources map[string]*peer
 	drained *actor.PID // waits for the sources to be gone
+}
+
+// peer is one sender and the source that links to it.
+type peer struct {
+	listed  listing
+	pid     *actor.PID
+	refused bool // it was given up: only news of the sender begin it again
 }
 
 type memberState string
@@ -51,7 +58,8 @@ const readerLinger = time.Second
 
 // Questions, answers and facts of a member.
 type (
-	joinWritten struct{ err error }
+	joinWritten    struct{ err error }
+	memberKeysGone struct{}
 	// drainMember asks for an orderly end; memberDrained answers it.
 	drainMember   struct{}
 	memberDrained struct{}
@@ -65,7 +73,7 @@ func newMember(e *Engine, m *Member, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &member{
 			eng: e, m: m, asker: asker,
-			untried: make(map[string]struct{}), sources: make(map[string]*actor.PID),
+			untried: make(map[string]struct{}), sources: make(map[string]*peer),
 		}
 	}
 }
@@ -73,7 +81,7 @@ func newMember(e *Engine, m *Member, asker *actor.PID) actor.Producer {
 // memberPolicy: a sender that cannot be reached is dialled again, for ever; a
 // group of another mode cannot be joined; bugs get a small budget.
 func memberPolicy() supervisor.Policy {
-	dialling := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
+	dialling := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
 	panicked := supervisor.ForType[*supervisor.PanicError]()
 	return supervisor.Policy{
 		Rules: []supervisor.Rule{
@@ -115,6 +123,8 @@ func (a *member) Receive(ctx actor.Context) {
 	case *drainMember:
 		a.drain(ctx)
 	case *retire:
+		a.retire(ctx)
+	case memberKeysGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		if m.Err != nil {
@@ -146,13 +156,32 @@ func (a *member) started(ctx actor.Context) {
 
 func (a *member) written(ctx actor.Context, err error) {
 	if err != nil {
-		ctx.Send(a.asker, err)
-		a.m.in.leave(inletLeft, err)
-		ctx.Stop(ctx.Self())
+		a.refuse(ctx, err)
 		return
 	}
 	a.m.written.Store(true)
 	a.settle(ctx)
+}
+
+// refuse ends a membership that cannot be, and tells who asked for it.
+func (a *member) refuse(ctx actor.Context, err error) {
+	ctx.Send(a.asker, err)
+	a.m.in.leave(inletLeft, err)
+	a.retire(ctx)
+}
+
+// retire takes the member's key away, which nobody else would, and stops.
+func (a *member) retire(ctx actor.Context) {
+	if a.state != leaving {
+		a.state = memberMoves.To(ctx, a.state, leaving)
+	}
+	eng, m := a.eng, a.m
+	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
+		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+		eng.removeMember(ctx, m) // what is left ends with the lease
+		return memberKeysGone{}
+	})
 }
 
 // settle answers who joined once the key is written and each sender of the
@@ -178,9 +207,9 @@ func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
 			a.see(ctx, sender)
 		}
 	}
-	for id, pid := range a.sources {
+	for id, p := range a.sources {
 		if _, ok := seen[id]; !ok {
-			ctx.Send(pid, &senderGone{})
+			a.unlist(ctx, p)
 		}
 	}
 	a.listed = true
@@ -195,9 +224,14 @@ func (a *member) delta(ctx actor.Context, d discovery.Delta) {
 	}
 	for _, kv := range d.Deletes {
 		if k, ok := a.eng.space.Parse(kv.Key); ok && a.sources[k.ID] != nil {
-			ctx.Send(a.sources[k.ID], &senderGone{})
+			a.unlist(ctx, a.sources[k.ID])
 		}
 	}
+}
+
+func (a *member) unlist(ctx actor.Context, p *peer) {
+	p.listed.Store(nil)
+	ctx.Send(p.pid, &senderChanged{})
 }
 
 func (a *member) parse(kv discovery.KV) *pb.Sender {
@@ -217,20 +251,30 @@ func (a *member) see(ctx actor.Context, sender *pb.Sender) {
 	if a.state == leaving {
 		return
 	}
-	if pid, ok := a.sources[sender.Id]; ok {
-		ctx.Send(pid, &senderSeen{sender})
+	p, ok := a.sources[sender.Id]
+	if !ok {
+		p = &peer{}
+		a.sources[sender.Id] = p
+		p.listed.Store(sender)
+		a.link(ctx, sender.Id, p)
 		return
 	}
-	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.eng, a.m.in, sender)), a.eng.name("link", sender.Id))
+	p.listed.Store(sender)
+	p.refused = false
+	ctx.Send(p.pid, &senderChanged{})
+}
+
+func (a *member) link(ctx actor.Context, id string, p *peer) {
+	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.eng, a.m.in, &p.listed)), a.eng.name("link", id))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
-	a.sources[sender.Id] = pid
+	p.pid = pid
 }
 
 func (a *member) tried(ctx actor.Context, id string, err error) {
 	if errors.Is(err, messages.ErrGroupMode) && a.state == entering {
-		a.written(ctx, err)
+		a.refuse(ctx, err)
 		return
 	}
 	delete(a.untried, id)
@@ -241,11 +285,20 @@ func (a *member) tried(ctx actor.Context, id string, err error) {
 // another mode.
 func (a *member) failed(ctx actor.Context, m *supervisor.Failed) {
 	a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+	for _, p := range a.sources {
+		if p.pid.Equal(m.Who) {
+			p.refused = true
+		}
+	}
 }
 
 func (a *member) terminated(ctx actor.Context, who *actor.PID) {
-	for id, pid := range a.sources {
-		if pid.Equal(who) {
+	for id, p := range a.sources {
+		switch {
+		case !p.pid.Equal(who):
+		case a.state != leaving && !p.refused && p.listed.Load() != nil:
+			a.link(ctx, id, p) // the sender came back while its source was ending
+		default:
 			delete(a.sources, id)
 			a.tried(ctx, id, nil)
 		}
@@ -259,8 +312,8 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 // their senders deliver it to others.
 func (a *member) lingered(ctx actor.Context, reads uint64) {
 	if a.m.in.idleSince(reads) {
-		for _, pid := range a.sources {
-			ctx.Send(pid, &relink{})
+		for _, p := range a.sources {
+			ctx.Send(p.pid, &relink{})
 		}
 	}
 }
@@ -273,11 +326,11 @@ func (a *member) drain(ctx actor.Context) {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
 	a.m.in.leave(inletLeaving, nil)
-	for _, pid := range a.sources {
+	for _, p := range a.sources {
 		if a.m.in.busy() {
-			ctx.Send(pid, &drainSource{})
+			ctx.Send(p.pid, &drainSource{})
 		} else {
-			ctx.Stop(pid)
+			ctx.Stop(p.pid)
 		}
 	}
 	if len(a.sources) == 0 {

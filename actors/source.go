@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -32,7 +33,8 @@ import (
 type source struct {
 	eng    *Engine
 	in     *inlet
-	sender *pb.Sender
+	listed *listing
+	sender *pb.Sender // whom this incarnation dials
 
 	host    supervisor.Host
 	state   sourceState
@@ -59,12 +61,16 @@ var sourceMoves = supervisor.Moves[sourceState]{
 	sourceDraining: {},
 }
 
+// listing is what etcd shows of a sender now: nil when its key is gone. The
+// member writes it, the source reads it, so that news which came while the
+// source waited for its restart is not taken in the wrong order.
+type listing = atomic.Pointer[pb.Sender]
+
 // What a member tells its sources.
 type (
-	senderSeen  struct{ sender *pb.Sender }
-	senderGone  struct{}
-	drainSource struct{}
-	relink      struct{}
+	senderChanged struct{} // look at the listing
+	drainSource   struct{}
+	relink        struct{}
 )
 
 // What a source tells itself and its member.
@@ -81,8 +87,8 @@ type (
 	sweep         struct{}
 )
 
-func newSource(e *Engine, in *inlet, sender *pb.Sender) actor.Producer {
-	return func() actor.Actor { return &source{eng: e, in: in, sender: sender} }
+func newSource(e *Engine, in *inlet, listed *listing) actor.Producer {
+	return func() actor.Actor { return &source{eng: e, in: in, listed: listed} }
 }
 
 func (s *source) Receive(ctx actor.Context) {
@@ -95,10 +101,8 @@ func (s *source) Receive(ctx actor.Context) {
 		s.started(ctx)
 	case sourceLinked:
 		s.linked(ctx, m)
-	case *senderSeen:
-		s.seen(ctx, m.sender)
-	case *senderGone:
-		s.gone(ctx)
+	case *senderChanged:
+		s.changed(ctx)
 	case *drainSource:
 		s.drain(ctx)
 	case *relink:
@@ -119,6 +123,10 @@ func (s *source) Receive(ctx actor.Context) {
 func (s *source) started(ctx actor.Context) {
 	s.host.Begin(ctx)
 	s.state = sourceMoves.To(ctx, s.state, dialling)
+	if s.sender = s.listed.Load(); s.sender == nil {
+		ctx.Stop(ctx.Self())
+		return
+	}
 	s.slot = &connSlot{}
 	slot, tell := s.slot, s.host.Teller()
 	s.host.Run("link", func(ctx context.Context) error { return s.run(ctx, slot, tell) })
@@ -186,19 +194,17 @@ func (s *source) tried(ctx actor.Context, err error) {
 	}
 }
 
-func (s *source) seen(ctx actor.Context, sender *pb.Sender) {
-	if s.state == orphaned {
-		s.state = sourceMoves.To(ctx, s.state, linked)
-	}
-}
-
-// gone: the sender's key vanished. That stops dialling, never a live link.
-func (s *source) gone(ctx actor.Context) {
-	switch s.state {
-	case dialling:
+// changed: the sender's key vanished, or is back. That stops dialling, never a
+// live link; a new address is dialled when the link has ended.
+func (s *source) changed(ctx actor.Context) {
+	gone := s.listed.Load() == nil
+	switch {
+	case s.state == dialling && gone:
 		ctx.Stop(ctx.Self())
-	case linked:
+	case s.state == linked && gone:
 		s.state = sourceMoves.To(ctx, s.state, orphaned)
+	case s.state == orphaned && !gone:
+		s.state = sourceMoves.To(ctx, s.state, linked)
 	}
 }
 

@@ -42,8 +42,9 @@ func TestDialAndClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, cs.Control, space(t)+"k", "v")
-	if value(t, cs.Watch, space(t)+"k") != "v" {
+	key := space(t) + "k"
+	put(t, cs.Control, key, "v")
+	if value(t, cs.Watch, key) != "v" {
 		t.Error("not the same etcd")
 	}
 	if err := cs.Close(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,8 +64,12 @@ func connect(t *testing.T, cfg clientv3.Config) *clientv3.Client {
 	return c
 }
 
-// space is a prefix that no other test uses.
-func space(t *testing.T) string { return "/" + strings.ReplaceAll(t.Name(), "/", "-") + "/" }
+var spaces atomic.Int64
+
+// space is a prefix that no other test uses, nor another run of this one.
+func space(t *testing.T) string {
+	return fmt.Sprintf("/%s-%d/", strings.ReplaceAll(t.Name(), "/", "-"), spaces.Add(1))
+}
 
 // background runs f until the test ends, and fails the test when f ends before,
 // or with another error than that of its context.

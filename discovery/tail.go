@@ -126,6 +126,9 @@ func openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, m
 		if !connected(ctx, cc) {
 			return nil, status.Error(codes.Aborted, "no connection for the watch")
 		}
+		// Should the connection break now, gRPC tries once more by itself, and
+		// would wait for an etcd that is away.
+		opts = append(opts[:len(opts):len(opts)], grpc.WaitForReady(false))
 	}
 	return open(ctx, desc, cc, method, opts...)
 }

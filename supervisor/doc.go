@@ -1,7 +1,7 @@
 // Package supervisor is a thin layer above proto.actor (protoactor-go) that
 // keeps what proto.actor does well, mailboxes, PIDs and lifecycle, and replaces
-// what hurts: supervision, stopping, futures and bounded mailboxes. It depends
-// on nothing but proto.actor, so any program that uses proto.actor can use it.
+// what hurts: supervision, stopping, futures and bounded mailboxes. It imports
+// nothing of Penstock's, so any program that uses proto.actor can use it.
 //
 // # A guarded actor
 //
@@ -46,7 +46,7 @@
 //
 // # From outside
 //
-// Ask and Stop obey a context. Inbox is a bounded queue whose senders wait and
+// Ask, Stop and Await obey a context. Inbox is a bounded queue whose senders wait and
 // obey a context too, and whose content outlives a crash of its reader. Tree
 // lists the guarded actors of a system.
 //

@@ -348,7 +348,7 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 	defer bar.stop()
 
 	s.began = time.Now()
-	script := &script{dest: d, lines: lines, messages: c.messages, dead: make(chan struct{}), over: make(chan struct{})}
+	script := newScript(d, lines, c.messages, victim.cmd.Process)
 	sending, cancel := context.WithCancel(ctx)
 	go script.run(sending)
 	defer func() {
@@ -356,14 +356,11 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 		<-script.over
 	}()
 
-	over, settled := script.over, (<-chan time.Time)(nil)
-	shot := false
-	for over != nil || !s.reportedAll(c.messages) {
-		if !shot && killNow(s.tallies[victim.group].distinct, victim.own, c.messages) {
-			shot = true
-			if err := victim.cmd.Process.Kill(); err != nil {
-				return nil, fmt.Errorf("kill %s: %w", victim.name(), err)
-			}
+	over, settled, started := script.over, (<-chan time.Time)(nil), script.started
+	for over != nil || res.Killed == nil || !s.reportedAll(c.messages) {
+		if started != nil && atWork(s.tallies[victim.group].distinct, victim.own, c.messages) {
+			close(started)
+			started = nil
 		}
 		select {
 		case r := <-s.reports:
@@ -374,13 +371,12 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 			if r.line != nil {
 				continue
 			}
-			if r.from != victim || !shot {
+			if r.from != victim || !script.hasKilled() {
 				return nil, fmt.Errorf("member %s ended in the middle", r.from.name())
 			}
 			res.Killed = &killed{victim.name(), victim.cmd.Process.Pid, victim.own}
 			bar.stop()
 			c.tellKilled(res.Killed)
-			close(script.dead)
 		case <-over:
 			if script.err != nil && ctx.Err() == nil {
 				return nil, script.err
@@ -409,21 +405,35 @@ type script struct {
 	dest     *penstock.Destination
 	lines    []string
 	messages int
-	dead     chan struct{} // closed when the victim is dead
+	victim   *os.Process
+	started  chan struct{} // to be closed when the victim is at work
+	killing  chan struct{} // closed just before the kill
 	sent     atomic.Int64
 	over     chan struct{} // closed at the end, after err is set
 	err      error
 }
 
-// run sends everything, with a stop for the death of the victim, and waits for
-// the acks.
+func newScript(d *penstock.Destination, lines []string, messages int, victim *os.Process) *script {
+	return &script{
+		dest: d, lines: lines, messages: messages, victim: victim,
+		started: make(chan struct{}), killing: make(chan struct{}), over: make(chan struct{}),
+	}
+}
+
+// run sends everything, kills the victim on the way, and waits for the acks.
 func (s *script) run(ctx context.Context) {
 	defer close(s.over)
 	for n := range s.messages {
-		if n == barrier(s.messages) {
+		if n == pauseAt(s.messages) {
 			select {
-			case <-s.dead:
+			case <-s.started:
 			case <-ctx.Done():
+			}
+		}
+		if n == killAt(s.messages) {
+			close(s.killing)
+			if s.err = s.victim.Kill(); s.err != nil {
+				return
 			}
 		}
 		if s.err = s.dest.Send(ctx, penstock.Message{Value: numbered(s.lines, n)}); s.err != nil {
@@ -432,6 +442,15 @@ func (s *script) run(ctx context.Context) {
 		s.sent.Add(1)
 	}
 	s.err = s.dest.Flush(ctx)
+}
+
+func (s *script) hasKilled() bool {
+	select {
+	case <-s.killing:
+		return true
+	default:
+		return false
+	}
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.

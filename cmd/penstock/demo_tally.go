@@ -107,12 +107,11 @@ func (r result) lost() (n int) {
 	return n
 }
 
-// killNow decides when the victim dies: in mid-stream, when its group has had a
-// quarter of the messages and it some itself; at the latest when its group has
-// all that was sent before the sender stopped to wait for the death.
-func killNow(group, own, messages int) bool {
-	return own > 0 && group >= messages/4 || group >= barrier(messages)
-}
+// The kill is in the middle of the sending, so that messages are on their way
+// to the victim. It waits, at a quarter, for a victim that is at work.
+func pauseAt(messages int) int { return messages / 4 }
+func killAt(messages int) int  { return messages / 2 }
 
-// barrier is how many messages are sent before the kill.
-func barrier(messages int) int { return messages * 3 / 4 }
+// atWork tells whether the sender need not pause any longer: the victim has
+// handled something, or its group has had all there is.
+func atWork(group, own, messages int) bool { return own > 0 || group >= pauseAt(messages) }

@@ -1,0 +1,140 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
+	h := newHub()
+	const subscribers, n = 3, 100
+	var all sync.WaitGroup
+	for range subscribers {
+		events := h.events(t.Context())
+		all.Go(func() {
+			i := 0
+			for e := range events {
+				if e != (messages.MemberLinked{Member: fmt.Sprint(i)}) {
+					t.Errorf("event %d is %+v", i, e)
+				}
+				i++
+			}
+			if i != n {
+				t.Errorf("%d events of %d", i, n)
+			}
+		})
+	}
+	for i := range n {
+		h.emit(messages.MemberLinked{Member: fmt.Sprint(i)})
+	}
+	h.close()
+	h.close()
+	all.Wait()
+	h.emit(messages.MemberLinked{})
+	if got := h.count()[messages.MemberLinked{}.Name()]; got != n+1 {
+		t.Errorf("counted %v", h.count())
+	}
+	for e := range h.events(t.Context()) {
+		t.Errorf("event %+v of a closed hub", e)
+	}
+}
+
+func TestASlowSubscriberIsToldWhatItMissed(t *testing.T) {
+	h := newHub()
+	defer h.close()
+	events := h.events(t.Context())
+	const missed = 7
+	for range eventBuffer + missed {
+		h.emit(messages.Drained{})
+	}
+	n := 0
+	for e := range events {
+		switch n++; {
+		case n <= eventBuffer:
+			if e != (messages.Drained{}) {
+				t.Fatalf("event %d is %+v", n, e)
+			}
+			if n == eventBuffer {
+				h.emit(messages.DestinationUnregistered{})
+			}
+			continue
+		case n == eventBuffer+1:
+			if e != (messages.EventsLost{Count: missed}) {
+				t.Errorf("event %+v, want to be told of %d lost", e, missed)
+			}
+			continue
+		case e != (messages.DestinationUnregistered{}):
+			t.Errorf("event %+v", e)
+		}
+		break
+	}
+}
+
+func TestEventsEnd(t *testing.T) {
+	for name, end := range map[string]func(h *hub, cancel func()){
+		"with the hub":     func(h *hub, _ func()) { h.close() },
+		"with the context": func(_ *hub, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub()
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				events := h.events(ctx)
+				h.emit(messages.Drained{}) // before anybody iterates
+				var got []string
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for e := range events {
+						got = append(got, e.Name())
+					}
+				}()
+				synctest.Wait()
+				h.emit(messages.DestinationUnregistered{})
+				synctest.Wait()
+				end(h, func() { cancel(errors.New("enough")) })
+				<-done
+				if want := []string{messages.Drained{}.Name(), messages.DestinationUnregistered{}.Name()}; !slices.Equal(got, want) {
+					t.Errorf("events %v, want %v", got, want)
+				}
+				if len(h.subs) != 0 {
+					t.Error("a loop that ended is still subscribed")
+				}
+			})
+		})
+	}
+}
+
+func TestABrokenEventLoopUnsubscribes(t *testing.T) {
+	h := newHub()
+	defer h.close()
+	events := h.events(t.Context())
+	h.emit(messages.Drained{})
+	for range events {
+		break
+	}
+	if len(h.subs) != 0 {
+		t.Error("still subscribed")
+	}
+}
+
+// Events asked for and never looped over do not stay.
+func TestEventsNeverLoopedOver(t *testing.T) {
+	h := newHub()
+	defer h.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	_ = h.events(ctx)
+	cancel()
+	h.emit(messages.Drained{})
+	if len(h.subs) != 0 {
+		t.Error("still subscribed after its context ended")
+	}
+}

@@ -1,0 +1,765 @@
+package actors
+
+// A member's end of its links: what comes is handed out once, settled once, and
+// told to the sender as it is.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// testInlet is a member's inlet, and what it emits.
+func testInlet(change func(*MemberConfig)) (*inlet, chan messages.Event) {
+	cfg := MemberConfig{Destination: "orders", Group: "billing", ID: "me"}
+	if change != nil {
+		change(&cfg)
+	}
+	cfg.EnsureDefaults()
+	events := make(chan messages.Event, 1000)
+	return newInlet(cfg, func(e messages.Event) { events <- e }), events
+}
+
+// frame is the records of some numbers, 8 bytes each.
+func frame(ids ...uint64) (records []byte) {
+	for _, id := range ids {
+		records = messages.AppendRecord(records, numbered(id, 8))
+	}
+	return records
+}
+
+// arriveAt lets one frame arrive.
+func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uint32, again bool) error {
+	return k.arrive(&socket.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
+}
+
+// comes lets a frame arrive, numbered by its link sequences.
+func comes(t fataler, k *intake, n int) {
+	t.Helper()
+	first := k.received + 1
+	var ids []uint64
+	for i := range uint64(n) {
+		ids = append(ids, first+i)
+	}
+	if err := arriveAt(k, first, n, frame(ids...), nil, false); err != nil {
+		t.Fatalf("a frame of %d at %d: %v", n, first, err)
+	}
+}
+
+// told is what k tells its sender, at the latest.
+func told(k *intake) (report, bool) {
+	var r report
+	ok, _ := k.report(&r, time.Now().Add(time.Hour))
+	return r, ok
+}
+
+// fakeLink is the model of one intake.
+type fakeLink struct {
+	k        *intake
+	received uint64
+	handed   uint64
+	settled  ackSet
+	frames   []fakeFrame
+	failures []failure
+	expired  map[uint64]bool
+	credit   [2]uint64
+	reported uint64
+	shut     bool
+}
+
+type fakeFrame struct {
+	first, last uint64
+	size        uint64
+}
+
+func (l *fakeLink) freed() (n uint64) {
+	for _, f := range l.frames {
+		whole := true
+		for seq := f.first; seq <= f.last; seq++ {
+			whole = whole && l.settled.has(seq)
+		}
+		if whole {
+			n += f.size
+		}
+	}
+	return n
+}
+
+// expected is a delivery that has come and was not handed out.
+type expected struct {
+	l       *fakeLink
+	seq, id uint64
+	attempt int
+	again   bool
+}
+
+// fakeReader drives an inlet and the model side by side.
+type fakeReader struct {
+	t      *rapid.T
+	in     *inlet
+	events chan messages.Event
+	cursor *cursor
+	links  []*fakeLink
+	queue  []expected
+	inHand []messages.Delivery
+	ids    uint64
+	late   int
+}
+
+func (r *fakeReader) open() {
+	if len(r.links) == 3 {
+		return
+	}
+	r.ids++
+	r.links = append(r.links, &fakeLink{k: r.in.open(fmt.Sprint(r.ids)), expired: map[uint64]bool{}})
+}
+
+func (r *fakeReader) link() *fakeLink {
+	if len(r.links) == 0 {
+		r.open()
+	}
+	return r.links[rapid.IntRange(0, len(r.links)-1).Draw(r.t, "link")]
+}
+
+func (r *fakeReader) arrive() {
+	l := r.link()
+	n := rapid.IntRange(1, 8).Draw(r.t, "n")
+	again := rapid.Bool().Draw(r.t, "again")
+	attempt := 1
+	var attempts []uint32
+	if rapid.Bool().Draw(r.t, "tried") {
+		attempt = rapid.IntRange(2, 9).Draw(r.t, "attempt")
+		attempts = slices.Repeat([]uint32{uint32(attempt)}, n)
+	}
+	var records []byte
+	for i := range uint64(n) {
+		r.ids++
+		records = messages.AppendRecord(records, numbered(r.ids, rapid.IntRange(8, 40).Draw(r.t, "size")))
+		r.queue = append(r.queue, expected{l, l.received + 1 + i, r.ids, attempt, again})
+	}
+	if err := arriveAt(l.k, l.received+2, n, records, attempts, again); !errors.Is(err, messages.ErrCorrupt) {
+		r.t.Fatalf("a frame that leaves one out: %v", err)
+	}
+	if err := arriveAt(l.k, l.received+1, n, records, attempts, again); err != nil {
+		r.t.Fatalf("a frame: %v", err)
+	}
+	clear(attempts) // the next Recv reuses it
+	l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(records))})
+	l.received += uint64(n)
+}
+
+func (r *fakeReader) take() {
+	if len(r.queue) == 0 {
+		return
+	}
+	want := r.queue[0]
+	r.queue = r.queue[1:]
+	d, err := r.cursor.next(context.Background())
+	if err != nil || d == nil {
+		r.t.Fatalf("no delivery where %+v was due: %v", want, err)
+	}
+	if id := numbersIn(r.t, frameOf(d)); id[0] != want.id || d.Seq != want.seq || d.Sender != want.l.k.sender ||
+		d.Attempt != want.attempt || d.Redelivered != want.again || d.Destination != "orders" || d.Group != "billing" {
+		r.t.Fatalf("took %+v with %d, want %+v", d, id, want)
+	}
+	want.l.handed = want.seq
+	if r.in.cfg.Mode == AtMostOnce {
+		want.l.settled.add(want.seq)
+	}
+	r.inHand = append(r.inHand, *d)
+}
+
+// frameOf encodes a delivery again, to read its number.
+func frameOf(d *messages.Delivery) []byte {
+	m := d.Message()
+	return messages.AppendRecord(nil, &m)
+}
+
+func (r *fakeReader) linkOf(d messages.Delivery) *fakeLink {
+	for _, l := range r.links {
+		if l.k == d.Settler {
+			return l
+		}
+	}
+	return nil
+}
+
+// settle settles a delivery in hand in one way or another, or once more.
+func (r *fakeReader) settle() {
+	if len(r.inHand) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(r.inHand)-1).Draw(r.t, "i")
+	r.settleOne(i, rapid.IntRange(0, 4).Draw(r.t, "how"))
+}
+
+func (r *fakeReader) settleOne(i, how int) {
+	d := r.inHand[i]
+	l := r.linkOf(d)
+	dead := l == nil
+	if l == nil {
+		// Its link ended: whatever is done is too late, and only an Ack matters.
+		r.inHand = slices.Delete(r.inHand, i, i+1)
+		if how == 0 && r.in.cfg.Mode != AtMostOnce {
+			d.Ack()
+			r.late++
+		} else {
+			d.Nack(nil)
+			d.InProgress()
+		}
+		return
+	}
+	fresh := l.settled.add(d.Seq)
+	fail := func(f failure) {
+		if fresh && r.in.cfg.Mode != AtMostOnce {
+			l.failures = append(l.failures, f)
+		}
+	}
+	switch how {
+	case 0:
+		if l.expired[d.Seq] {
+			r.late++
+			r.inHand = slices.Delete(r.inHand, i, i+1)
+		}
+		d.Ack()
+	case 1:
+		d.Nack(errors.New("broken"))
+		fail(failure{seq: d.Seq, reason: "broken"})
+	case 2:
+		l.k.giveBack(d.Seq)
+		fail(failure{seq: d.Seq, returned: true})
+	case 3:
+		if got := l.k.expire(d.Seq); got != fresh || dead {
+			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
+		}
+		if fresh {
+			l.expired[d.Seq] = true
+		}
+		fail(failure{seq: d.Seq, reason: errAckWait.Error()})
+	case 4:
+		d.Nack(nil)
+		fail(failure{seq: d.Seq, reason: "nacked"})
+	}
+}
+
+func (r *fakeReader) report() {
+	r.reportOf(r.link())
+}
+
+func (r *fakeReader) reportOf(l *fakeLink) {
+	got, ok := told(l.k)
+	if !ok {
+		if l.settled.count != l.reported || len(l.failures) > 0 || l.credit[0] == 0 {
+			r.t.Fatalf("nothing to tell of %d settled, %d failures, credit %v; %d are told", l.settled.count, len(l.failures), l.credit, l.reported)
+		}
+		return
+	}
+	l.reported = l.settled.count
+	if !slices.Equal(got.failures, l.failures) {
+		r.t.Fatalf("failures %v, want %v", got.failures, l.failures)
+	}
+	l.failures = nil
+	if got.cumulative != l.settled.cumulative || !slices.Equal(got.ranges, l.settled.ranges) {
+		r.t.Fatalf("settled up to %d and %v, want %d and %v", got.cumulative, got.ranges, l.settled.cumulative, l.settled.ranges)
+	}
+	if want := l.settled.count + uint64(r.in.cfg.Window); got.credit != want {
+		r.t.Fatalf("credit %d, want %d", got.credit, want)
+	}
+	if want := l.freed() + uint64(r.in.cfg.WindowBytes); got.creditBytes != want {
+		r.t.Fatalf("credit of %d bytes, want %d", got.creditBytes, want)
+	}
+	if got.credit < l.credit[0] || got.creditBytes < l.credit[1] {
+		r.t.Fatalf("credit shrank from %v to %d, %d", l.credit, got.credit, got.creditBytes)
+	}
+	l.credit = [2]uint64{got.credit, got.creditBytes}
+	if l.k.drained() {
+		r.t.Fatalf("drained, and nobody said so")
+	}
+}
+
+// restart ends the loop in the middle of a load; another goes on there.
+func (r *fakeReader) restart() {
+	r.cursor.out = false // manual: what is in hand stays there
+	r.cursor.end()
+	if err := r.in.begin(); err != nil {
+		r.t.Fatalf("another loop: %v", err)
+	}
+	r.cursor = &cursor{in: r.in, manual: true}
+}
+
+func (r *fakeReader) end() {
+	if rapid.IntRange(0, 3).Draw(r.t, "really") > 0 {
+		return
+	}
+	l := r.link()
+	if got, want := r.in.shut(l.k), int(l.received-l.handed); got != want {
+		r.t.Fatalf("discarded %d, want %d", got, want)
+	}
+	r.queue = slices.DeleteFunc(r.queue, func(e expected) bool { return e.l == l })
+	r.inHand = slices.DeleteFunc(r.inHand, func(d messages.Delivery) bool {
+		return d.Settler == l.k && (l.settled.has(d.Seq) || l.expired[d.Seq])
+	})
+	r.links = slices.DeleteFunc(r.links, func(x *fakeLink) bool { return x == l })
+}
+
+func TestIntakeAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, events := testInlet(func(c *MemberConfig) {
+			c.Window = rapid.IntRange(1, 100).Draw(t, "window")
+			c.WindowBytes = rapid.IntRange(1, 1000).Draw(t, "bytes")
+			c.Mode = rapid.SampledFrom([]Mode{AtLeastOnce, AtLeastOnce, AtMostOnce}).Draw(t, "mode")
+		})
+		if err := in.begin(); err != nil {
+			t.Fatal(err)
+		}
+		r := &fakeReader{t: t, in: in, events: events, cursor: &cursor{in: in, manual: true}}
+		moves := []func(){r.open, r.arrive, r.arrive, r.take, r.take, r.take, r.take, r.settle, r.settle, r.settle, r.report, r.restart, r.end}
+		for range rapid.IntRange(0, 200).Draw(t, "moves") {
+			moves[rapid.IntRange(0, len(moves)-1).Draw(t, "move")]()
+		}
+		for len(r.queue) > 0 {
+			r.take()
+		}
+		for i := range r.inHand {
+			if r.linkOf(r.inHand[i]) != nil {
+				r.settleOne(i, 1+i%2)
+			}
+		}
+		for _, l := range r.links {
+			r.reportOf(l)
+			arrived := uint64(0)
+			for _, f := range l.frames {
+				arrived += f.size
+			}
+			if l.k.freed != arrived || len(l.k.loads) != 0 {
+				t.Fatalf("%d bytes freed of %d, %d frames kept", l.k.freed, arrived, len(l.k.loads))
+			}
+			if l.k.acks.cumulative != l.received || len(l.k.acks.ranges) != 0 {
+				t.Fatalf("settled up to %d and %v of %d", l.k.acks.cumulative, l.k.acks.ranges, l.received)
+			}
+		}
+		late := 0
+		for len(events) > 0 {
+			if _, ok := (<-events).(messages.LateAck); ok {
+				late++
+			}
+		}
+		if late != r.late {
+			t.Fatalf("%d late acks, want %d", late, r.late)
+		}
+	})
+}
+
+func TestCreditComesWithAReader(t *testing.T) {
+	in, _ := testInlet(func(c *MemberConfig) { c.Window, c.WindowBytes = 10, 1000 })
+	k := in.open("s")
+	if r, ok := told(k); ok {
+		t.Fatalf("told %+v, and nobody reads", r)
+	}
+	if err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]*intake{"an old link": k, "a new link": in.open("s2")} {
+		select {
+		case <-k.bell:
+		default:
+			t.Errorf("%s: its writer sleeps on", name)
+		}
+		var r report
+		if ok, _ := k.report(&r, time.Now()); !ok || r.credit != 10 || r.creditBytes != 1000 {
+			t.Errorf("%s: told %+v, %t", name, r, ok)
+		}
+		if r, ok := told(k); ok {
+			t.Errorf("%s: and again %+v", name, r)
+		}
+	}
+}
+
+// When a report goes: at a quarter of the window, when idle, or a little after
+// the first.
+func TestWhenAReportGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, _ := testInlet(func(c *MemberConfig) { c.Window = 16 })
+		if err := in.begin(); err != nil {
+			t.Fatal(err)
+		}
+		k := in.open("s")
+		comes(t, k, 100)
+		c := &cursor{in: in, manual: true}
+		ack := func() {
+			d, err := c.next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Ack()
+		}
+		told(k)
+		rungBell := func() bool {
+			select {
+			case <-k.bell:
+				return true
+			default:
+				return false
+			}
+		}
+		rungBell()
+		var r report
+		report := func() (bool, time.Duration) { return k.report(&r, time.Now()) }
+		if ok, wait := report(); ok || wait != 0 {
+			t.Fatalf("told at once, or in %s", wait)
+		}
+		ack()
+		if ok, wait := report(); ok || wait != ackDelay || !rungBell() {
+			t.Fatalf("after the first: %t, in %s", ok, wait)
+		}
+		ack()
+		if ok, wait := report(); ok || wait != ackDelay || rungBell() {
+			t.Fatalf("after the second: %t, in %s", ok, wait)
+		}
+		time.Sleep(ackDelay)
+		if ok, _ := report(); !ok || r.cumulative != 2 {
+			t.Fatalf("when it was due: %t, %+v", ok, r)
+		}
+		for range 3 {
+			ack()
+		}
+		if ok, _ := report(); ok {
+			t.Fatal("told before a quarter of the window")
+		}
+		rungBell()
+		ack()
+		if ok, _ := report(); !ok || r.cumulative != 6 || !rungBell() {
+			t.Fatalf("at a quarter of the window: %t, %+v", ok, r)
+		}
+		ack()
+		rungBell()
+		k.idle()
+		if ok, _ := report(); !ok || r.cumulative != 7 || !rungBell() {
+			t.Fatalf("when idle: %t, %+v", ok, r)
+		}
+		k.idle()
+		if ok, _ := report(); ok || rungBell() {
+			t.Fatal("told nothing new")
+		}
+		d, _ := c.next(t.Context())
+		d.Nack(nil)
+		if ok, _ := report(); !ok || r.cumulative != 8 || len(r.failures) != 1 || !rungBell() {
+			t.Fatalf("a nack: %t, %+v", ok, r)
+		}
+	})
+}
+
+// What is settled between a report and the question is not known to the sender:
+// a link that ended there would have it delivered again.
+func TestDrainedOnlyOnceTold(t *testing.T) {
+	in, _ := testInlet(nil)
+	if err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	k := in.open("s")
+	comes(t, k, 2)
+	c := &cursor{in: in, manual: true}
+	first, _ := c.next(t.Context())
+	first.Ack()
+	if k.drained() {
+		t.Fatal("drained, and the sender said nothing")
+	}
+	k.drainUpTo(2)
+	second, _ := c.next(t.Context())
+	if r, ok := told(k); !ok || r.cumulative != 1 || k.drained() {
+		t.Fatalf("told %+v, drained %t", r, k.drained())
+	}
+	second.Ack()
+	if k.drained() {
+		t.Fatal("drained before the last ack was told")
+	}
+	if r, ok := told(k); !ok || r.cumulative != 2 || !k.drained() {
+		t.Fatalf("told %+v, drained %t", r, k.drained())
+	}
+}
+
+// The sender's answer may come when all is settled and told.
+func TestDrainOfALinkWithNothingOut(t *testing.T) {
+	in, _ := testInlet(nil)
+	k := in.open("s")
+	k.drainUpTo(0)
+	select {
+	case <-k.bell:
+	default:
+		t.Error("nobody looks whether it is drained")
+	}
+	if _, ok := told(k); !ok || !k.drained() {
+		t.Errorf("told %t, drained %t", ok, k.drained())
+	}
+}
+
+func TestLateAcks(t *testing.T) {
+	tests := map[string]struct {
+		settle func(in *inlet, k *intake, d *messages.Delivery)
+		late   bool
+	}{
+		"in time":                      {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
+		"after AckWait":                {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Ack() }, true},
+		"a nack after AckWait":         {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Nack(nil) }, false},
+		"after its link":               {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Ack() }, true},
+		"a nack after its link":        {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Nack(nil) }, false},
+		"in time, and after its link":  {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); in.shut(k); d.Ack() }, false},
+		"a nack, and after its link":   {func(in *inlet, k *intake, d *messages.Delivery) { d.Nack(nil); in.shut(k); d.Ack() }, false},
+		"progress does not settle":     {func(in *inlet, k *intake, d *messages.Delivery) { d.InProgress(); in.shut(k); d.Ack() }, true},
+		"nothing is late at most once": {func(in *inlet, k *intake, d *messages.Delivery) { in.cfg.Mode = AtMostOnce; in.shut(k); d.Ack() }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in, events := testInlet(nil)
+			if err := in.begin(); err != nil {
+				t.Fatal(err)
+			}
+			k := in.open("s")
+			comes(t, k, 1)
+			d, err := (&cursor{in: in, manual: true}).next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.settle(in, k, d)
+			late := 0
+			for len(events) > 0 {
+				if e, ok := (<-events).(messages.LateAck); ok && e.Seq == 1 && e.Group == "billing" {
+					late++
+				}
+			}
+			if late > 1 || (late == 1) != tt.late {
+				t.Errorf("%d late acks, want one: %t", late, tt.late)
+			}
+		})
+	}
+}
+
+func TestPutBackGoesFirst(t *testing.T) {
+	in, _ := testInlet(nil)
+	if err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	k, other := in.open("s"), in.open("o")
+	comes(t, k, 2)
+	comes(t, other, 1)
+	first, err := in.take(t.Context())
+	if err != nil || first.from != k {
+		t.Fatalf("took %+v, %v", first, err)
+	}
+	in.putBack(first)
+	in.putBack(nil)
+	if again, _ := in.take(t.Context()); again != first {
+		t.Errorf("what was put back is not first")
+	}
+	in.shut(k)
+	in.putBack(first)
+	if next, _ := in.take(t.Context()); next == nil || next.from != other {
+		t.Errorf("took %+v: a dead link's load was put back", next)
+	}
+}
+
+func TestLeaveEndsTake(t *testing.T) {
+	broken := errors.New("removed")
+	tests := map[string]struct {
+		end   func(in *inlet, k *intake)
+		cause error
+	}{
+		"left":                      {func(in *inlet, k *intake) { in.leave(inletLeft, nil) }, nil},
+		"left with a cause":         {func(in *inlet, k *intake) { in.leave(inletLeft, broken) }, broken},
+		"leaving, and drained":      {func(in *inlet, k *intake) { in.leave(inletLeaving, nil); in.shut(k) }, nil},
+		"drained, then leaving":     {func(in *inlet, k *intake) { in.shut(k); in.leave(inletLeaving, nil) }, nil},
+		"left stays left":           {func(in *inlet, k *intake) { in.leave(inletLeft, nil); in.leave(inletLeaving, broken) }, nil},
+		"leaving, and then at once": {func(in *inlet, k *intake) { in.leave(inletLeaving, nil); in.leave(inletLeft, nil) }, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in, _ := testInlet(nil)
+				if err := in.begin(); err != nil {
+					t.Fatal(err)
+				}
+				k := in.open("s")
+				type answer struct {
+					l   *load
+					err error
+				}
+				taken := make(chan answer, 1)
+				go func() {
+					l, err := in.take(context.Background())
+					taken <- answer{l, err}
+				}()
+				synctest.Wait()
+				select {
+				case got := <-taken:
+					t.Fatalf("took %+v of nothing", got)
+				default:
+				}
+				tt.end(in, k)
+				if got := <-taken; got.l != nil || !errors.Is(got.err, tt.cause) {
+					t.Errorf("took %+v, want %v", got, tt.cause)
+				}
+			})
+		})
+	}
+}
+
+func TestTakeEndsWithItsContext(t *testing.T) {
+	in, _ := testInlet(nil)
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	if l, err := in.take(ctx); l != nil || !errors.Is(err, enough) {
+		t.Errorf("took %v, %v", l, err)
+	}
+}
+
+// An inlet that is never empty must not remember all that went through it.
+func TestInletKeepsNoDeadPrefix(t *testing.T) {
+	in, _ := testInlet(nil)
+	k := in.open("s")
+	comes(t, k, 1)
+	for range 20_000 {
+		comes(t, k, 1)
+		if _, err := in.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(in.loads)-in.head != 1 || len(in.loads) > 1000 {
+		t.Errorf("%d loads in a slice of %d", len(in.loads)-in.head, len(in.loads))
+	}
+}
+
+// undated hides the test's deadline, which a synctest bubble has no clock for.
+type undated struct{ testing.TB }
+
+// A delivery is overdue AckWait after it was handed out, or after the last
+// InProgress, within two sweeps, never before.
+func TestOverdue(t *testing.T) {
+	const wait, sweep = time.Second, 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(undated{t}, func(t *rapid.T) {
+			in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
+			if err := in.begin(); err != nil {
+				t.Fatal(err)
+			}
+			k := in.open("s")
+			comes(t, k, 60)
+			c := &cursor{in: in, manual: true}
+			since := map[uint64]time.Time{}
+			given := map[uint64]bool{}
+			hand := func() {
+				if len(since)+len(given) == 60 {
+					return
+				}
+				d, err := c.next(context.Background())
+				if err != nil {
+					t.Fatalf("next: %v", err)
+				}
+				since[d.Seq] = time.Now()
+			}
+			pick := func() uint64 {
+				out := slices.Sorted(maps.Keys(since))
+				if len(out) == 0 {
+					return 0
+				}
+				return out[rapid.IntRange(0, len(out)-1).Draw(t, "seq")]
+			}
+			for range rapid.IntRange(0, 80).Draw(t, "sweeps") {
+				for range rapid.IntRange(0, 3).Draw(t, "moves") {
+					switch rapid.IntRange(0, 3).Draw(t, "move") {
+					case 0:
+						hand()
+					case 1:
+						if seq := pick(); seq > 0 {
+							k.Ack(seq)
+							delete(since, seq)
+							given[seq] = true
+						}
+					case 2:
+						if seq := pick(); seq > 0 {
+							k.InProgress(seq)
+							since[seq] = time.Now()
+						}
+					case 3:
+						time.Sleep(sweep / 10)
+					}
+				}
+				time.Sleep(sweep)
+				now := time.Now()
+				late := k.overdue(now)
+				if len(slices.Compact(slices.Sorted(slices.Values(late)))) != len(late) {
+					t.Fatalf("overdue twice: %v", late)
+				}
+				for _, seq := range late {
+					at, out := since[seq]
+					if !out || now.Sub(at) < wait {
+						t.Fatalf("%d is overdue %s after it was handed out (still out: %t)", seq, now.Sub(at), out)
+					}
+					if !k.expire(seq) || k.expire(seq) {
+						t.Fatalf("%d was not given up once", seq)
+					}
+					delete(since, seq)
+					given[seq] = true
+				}
+				for seq, at := range since {
+					// The pace of the sweeps here is up to 1.3 of sweep.
+					if now.Sub(at) >= wait+3*sweep {
+						t.Fatalf("%d is in hand for %s", seq, now.Sub(at))
+					}
+				}
+			}
+		})
+	})
+}
+
+func TestNothingIsOverdueForEver(t *testing.T) {
+	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = -1 })
+	k := in.open("s")
+	comes(t, k, 1)
+	if _, err := (&cursor{in: in, manual: true}).next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if late := k.overdue(time.Now().Add(1000 * time.Hour)); len(late) > 0 {
+		t.Errorf("overdue %v", late)
+	}
+}
+
+// A frame's memory is used again once all of it is settled, and never before
+// the reader of the last delivery is done with it.
+func TestReusedFramesAreNotInUse(t *testing.T) {
+	for _, mode := range []Mode{AtLeastOnce, AtMostOnce} {
+		t.Run(string(mode), func(t *testing.T) {
+			in, _ := testInlet(func(c *MemberConfig) { c.Mode, c.ReuseBuffers = mode, true })
+			k := in.open("s")
+			var mine buffers
+			size := messages.RecordSize(numbered(1, 20<<10))
+			b := mine.get(size)
+			messages.AppendRecord(b[:0], numbered(1, 20<<10))
+			if err := k.arrive(&socket.Data{First: 1, Count: 1, Records: b}, mine.take()); err != nil {
+				t.Fatal(err)
+			}
+			for d, err := range in.messages(t.Context(), false) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if next := mine.get(size); &next[0] == &b[0] {
+					t.Error("the next frame overwrites a delivery in hand")
+				}
+				if id := numbersIn(t, frameOf(&d)); id[0] != 1 {
+					t.Errorf("the delivery in hand is %d", id[0])
+				}
+				break
+			}
+		})
+	}
+}

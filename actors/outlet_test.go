@@ -1,0 +1,1206 @@
+package actors
+
+// The outlet as a whole, against a model: several groups and links, members
+// that ack, fail, return, die and leave in any order.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// whereabouts is where the model believes a message to be, in one group.
+type whereabouts string
+
+const (
+	isWaiting whereabouts = "waiting"
+	isOut     whereabouts = "out"
+	isDelayed whereabouts = "delayed"
+	isDying   whereabouts = "dying"
+	isDone    whereabouts = "done"
+	isDropped whereabouts = "dropped"
+)
+
+// fate is one message in one group.
+type fate struct {
+	id            uint64
+	at            whereabouts
+	nacks, deaths int
+	seen          bool // sent once, so somebody may know it
+	handled       int  // acks of it
+	due           time.Time
+}
+
+// fakeGroup is the model of a pipe; fates are in pipe sequence, from 1.
+type fakeGroup struct {
+	b       *backlog
+	fates   []*fate
+	members []*fakeMember
+	dying   []*fate
+}
+
+// fakeMember plays a member and the link's writer in front of it.
+type fakeMember struct {
+	g      *fakeGroup
+	l      *lane
+	awake  bool // its writer asks for batches; asleep it waits for the bell
+	window uint64
+	bytes  uint64
+	out    map[uint64]*fate // what the sender knows to be out, by link sequence
+	held   map[uint64]int   // what the member has not settled, with its size
+	done   ackSet
+	freed  uint64
+}
+
+// fakeWorld drives an outlet and the model side by side.
+type fakeWorld struct {
+	t      *rapid.T
+	o      *outlet
+	groups []*fakeGroup
+	now    time.Time
+	ids    uint64
+	seen   map[*chunk]bool
+	drops  map[string]int // as the events count them
+}
+
+func (w *fakeWorld) emit(e messages.Event) {
+	if d, ok := e.(messages.MessagesDropped); ok {
+		w.drops[d.Group] += d.Count
+	}
+}
+
+func (w *fakeWorld) addGroup() {
+	if len(w.groups) == 4 {
+		return
+	}
+	s := groupSettings{
+		Mode:   rapid.SampledFrom([]Mode{AtLeastOnce, AtLeastOnce, AtMostOnce}).Draw(w.t, "mode"),
+		Policy: rapid.SampledFrom([]QueuePolicy{QueueBlock, QueueDropOldest, QueueError}).Draw(w.t, "policy"),
+	}
+	name := fmt.Sprintf("g%d", w.ids)
+	w.ids++
+	b := w.o.pipe(name, s)
+	if w.o.pipe(name, s) != b {
+		w.t.Fatalf("a group has two backlogs")
+	}
+	w.groups = append(w.groups, &fakeGroup{b: b})
+}
+
+func (w *fakeWorld) group() *fakeGroup {
+	if len(w.groups) == 0 {
+		return nil
+	}
+	return w.groups[rapid.IntRange(0, len(w.groups)-1).Draw(w.t, "group")]
+}
+
+// member draws a member out of all groups.
+func (w *fakeWorld) member() *fakeMember {
+	var all []*fakeMember
+	for _, g := range w.groups {
+		all = append(all, g.members...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[rapid.IntRange(0, len(all)-1).Draw(w.t, "member")]
+}
+
+func (w *fakeWorld) attach() {
+	g := w.group()
+	if g == nil || len(g.members) == 4 {
+		return
+	}
+	m := &fakeMember{
+		g: g, awake: true, out: map[uint64]*fate{}, held: map[uint64]int{},
+		window: rapid.Uint64Range(1, 20).Draw(w.t, "window"),
+		bytes:  rapid.Uint64Range(1, 3).Draw(w.t, "bytes") * rapid.Uint64Range(1, 300).Draw(w.t, "scale"),
+	}
+	m.l = newLane(fmt.Sprintf("m%d", w.ids), rapid.IntRange(0, 4).Draw(w.t, "concurrency"))
+	w.ids++
+	w.o.attach(g.b, m.l)
+	g.members = append(g.members, m)
+}
+
+// full is the group that makes a message wait or be refused, as admit sees it.
+func (w *fakeWorld) full(size int) *fakeGroup {
+	for _, g := range w.groups {
+		if g.b.settings.Policy != QueueDropOldest && !g.b.room(size, w.o.cfg.Queue) {
+			return g
+		}
+	}
+	return nil
+}
+
+func (w *fakeWorld) send() {
+	small := rapid.IntRange(8, 150).Draw(w.t, "size")
+	big := rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 30 << 10, 61 << 10}).Draw(w.t, "big")
+	w.ids++
+	m := numbered(w.ids, small+big)
+	size := messages.RecordSize(m)
+	full := w.full(size)
+	if len(w.groups) == 0 || full != nil && full.b.settings.Policy == QueueBlock {
+		held, err := w.o.admit(size)
+		if err != nil || held == nil || full != nil && held.group != full.b.group {
+			w.t.Fatalf("Send is held by %+v, %v", held, err)
+		}
+		return
+	}
+	before := make([][]uint64, len(w.groups))
+	for i, g := range w.groups {
+		before[i] = held(g.b)
+	}
+	maps.DeleteFunc(w.drops, func(string, int) bool { return true })
+	err := w.o.send(context.Background(), m)
+	clear(m.Value) // the caller's bytes are its own again
+	if full != nil {
+		if !errors.Is(err, messages.ErrGroupFull) {
+			w.t.Fatalf("send into full group %q: %v", full.b.group, err)
+		}
+		for i, g := range w.groups {
+			if !slices.Equal(before[i], held(g.b)) {
+				w.t.Fatalf("a refused message changed group %q", g.b.group)
+			}
+		}
+		return
+	}
+	if err != nil {
+		w.t.Fatalf("send: %v", err)
+	}
+	for i, g := range w.groups {
+		w.accepted(g, before[i])
+	}
+}
+
+// accepted takes a message that Send accepted into g's model.
+func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
+	now := held(g.b)
+	dropped := 0
+	for _, seq := range before {
+		if _, still := slices.BinarySearch(now, seq); still {
+			continue
+		}
+		f := g.fates[seq-1]
+		if f.at != isWaiting {
+			w.t.Fatalf("group %q dropped %d, which is %s", g.b.group, f.id, f.at)
+		}
+		f.at = isDropped
+		dropped++
+	}
+	switch {
+	case g.b.accepted == uint64(len(g.fates))+1:
+		g.fates = append(g.fates, &fate{id: w.ids, at: isWaiting})
+	case g.b.settings.Policy == QueueDropOldest:
+		dropped++
+	default:
+		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.group)
+	}
+	if w.drops[g.b.group] != dropped {
+		w.t.Fatalf("group %q dropped %d, events say %d", g.b.group, dropped, w.drops[g.b.group])
+	}
+}
+
+// write lets a link's writer run: from its bell, or back from the socket.
+func (w *fakeWorld) write() {
+	if m := w.member(); m != nil {
+		w.step(m)
+	}
+}
+
+// step answers whether the writer got a batch.
+func (w *fakeWorld) step(m *fakeMember) bool {
+	if !m.awake {
+		select {
+		case <-m.l.bell:
+		default:
+			return false
+		}
+	}
+	l := m.l
+	sent, sentBytes := l.sent, l.sentBytes
+	b, ok := w.o.next(m.g.b, l)
+	m.awake = ok
+	if !ok {
+		return false
+	}
+	ids := numbersIn(w.t, b.records)
+	if b.count < 1 || len(ids) != b.count || b.first != sent+1 || l.sent != sent+uint64(b.count) {
+		w.t.Fatalf("batch of %d at %d holds %v; sent was %d and is %d", b.count, b.first, ids, sent, l.sent)
+	}
+	if l.sentBytes != sentBytes+uint64(len(b.records)) {
+		w.t.Fatalf("%d bytes counted as %d", len(b.records), l.sentBytes-sentBytes)
+	}
+	// The last message of a window may overshoot the bytes, alone.
+	if l.sent > l.credit || sentBytes >= l.creditBytes || l.sentBytes > l.creditBytes && b.count > 1 {
+		w.t.Fatalf("%d messages of %d bytes sent, credit is %d of %d", l.sent, l.sentBytes, l.credit, l.creditBytes)
+	}
+	if len(b.records) > chunkSize && b.count > 1 {
+		w.t.Fatalf("%d messages in a frame of %d bytes", b.count, len(b.records))
+	}
+	first := slices.IndexFunc(m.g.fates, func(f *fate) bool { return f.at == isWaiting })
+	if first < 0 || first+b.count > len(m.g.fates) {
+		w.t.Fatalf("a batch of %v, and nothing waits", ids)
+	}
+	for i, f := range m.g.fates[first : first+b.count] {
+		if f.id != ids[i] || f.at != isWaiting {
+			w.t.Fatalf("record %d of a batch is %d, want %d, which is %s", i, ids[i], f.id, f.at)
+		}
+		if b.attempt != 1+f.nacks+f.deaths || b.again != f.seen {
+			w.t.Fatalf("message %d goes out as attempt %d, again %t; it is %+v", f.id, b.attempt, b.again, f)
+		}
+		seq := b.first + uint64(i)
+		m.held[seq] = len(b.records) / b.count
+		f.seen = true
+		if m.g.b.settings.Mode == AtMostOnce {
+			f.at = isDone
+			continue
+		}
+		f.at = isOut
+		m.out[seq] = f
+	}
+	// The rounding of the sizes above is made up for here.
+	m.held[b.first] += len(b.records) % b.count
+	return true
+}
+
+// unsettled draws a delivery that m has not settled.
+func (w *fakeWorld) unsettled(m *fakeMember) (uint64, bool) {
+	if len(m.held) == 0 {
+		return 0, false
+	}
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(m.held))).Draw(w.t, "seq"), true
+}
+
+func (m *fakeMember) settle(seq uint64) {
+	m.freed += uint64(m.held[seq])
+	delete(m.held, seq)
+	m.done.add(seq)
+}
+
+// handle lets a member settle some deliveries; the sender hears of it later.
+func (w *fakeWorld) handle() {
+	m := w.member()
+	if m == nil {
+		return
+	}
+	for range rapid.IntRange(1, 6).Draw(w.t, "handled") {
+		if seq, ok := w.unsettled(m); ok {
+			m.settle(seq)
+		}
+	}
+}
+
+// report sends a member's ack.
+func (w *fakeWorld) report() {
+	if m := w.member(); m != nil {
+		w.ack(m)
+	}
+}
+
+func (w *fakeWorld) ack(m *fakeMember) {
+	a := &socket.Ack{
+		Cumulative:     m.done.cumulative,
+		CreditMessages: m.done.count + m.window,
+		CreditBytes:    m.freed + m.bytes,
+	}
+	for _, r := range m.done.ranges {
+		a.Ranges = append(a.Ranges, socket.Range{From: r.from, To: r.to})
+	}
+	if err := w.o.ack(m.g.b, m.l, a); err != nil {
+		w.t.Fatalf("ack %+v: %v", a, err)
+	}
+	for seq, f := range m.out {
+		if m.done.has(seq) {
+			f.at = isDone
+			f.handled++
+			delete(m.out, seq)
+		}
+	}
+}
+
+func (w *fakeWorld) nack() {
+	m := w.member()
+	if m == nil {
+		return
+	}
+	seq, ok := w.unsettled(m)
+	if !ok {
+		return
+	}
+	n := &socket.Nack{Seq: seq, Reason: "no"}
+	returned := rapid.Bool().Draw(w.t, "returned")
+	if returned {
+		n.Kind = nackReturned
+	}
+	m.settle(seq)
+	back, err := w.o.nack(m.g.b, m.l, n, w.now)
+	if err != nil {
+		w.t.Fatalf("nack: %v", err)
+	}
+	f := m.out[seq]
+	if back.failed != (f != nil && !returned) {
+		w.t.Fatalf("a nack of %d counts as failed: %t, it was out: %t, returned: %t", seq, back.failed, f != nil, returned)
+	}
+	if f == nil {
+		return
+	}
+	delete(m.out, seq)
+	switch {
+	case returned:
+		f.at = isWaiting
+		return
+	default:
+		f.nacks++
+		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.delay(f.nacks))
+	}
+	limit := w.o.cfg.MaxAttempts
+	exhausted := limit > 0 && f.nacks >= limit
+	if back.attempt != f.nacks || back.exhausted != exhausted {
+		w.t.Fatalf("nack %d led to %+v", f.nacks, back)
+	}
+	if !exhausted {
+		return
+	}
+	if w.o.cfg.DeadLetter == nil {
+		f.due = w.now.Add(w.o.cfg.Retry.Max)
+		return
+	}
+	f.at = isDying
+	m.g.dying = append(m.g.dying, f)
+}
+
+// bury lets the dead-letter handler take, or refuse, the oldest.
+func (w *fakeWorld) bury() {
+	g := w.group()
+	if g == nil {
+		return
+	}
+	letter, ok := w.o.nextDying(g.b)
+	if ok != (len(g.dying) > 0) {
+		w.t.Fatalf("a dying message: %t, want %d", ok, len(g.dying))
+	}
+	if !ok {
+		return
+	}
+	f := g.dying[0]
+	g.dying = g.dying[1:]
+	if got := numbersIn(w.t, messages.AppendRecord(nil, &letter.Message)); got[0] != f.id ||
+		letter.Attempts != f.nacks || letter.Group != g.b.group || letter.Cause != "no" {
+		w.t.Fatalf("dead letter %+v of %+v", letter, f)
+	}
+	var err error
+	if rapid.Bool().Draw(w.t, "refused") {
+		err = errors.New("no room at the morgue")
+	}
+	w.o.buried(g.b, err, w.now)
+	f.at = isDone
+	if err != nil {
+		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Max)
+	}
+}
+
+// pass lets time go by.
+func (w *fakeWorld) pass() {
+	w.now = w.now.Add(time.Duration(rapid.IntRange(0, 400).Draw(w.t, "ms")) * time.Millisecond)
+	if g := w.group(); g != nil {
+		w.ripen(g)
+	}
+}
+
+func (w *fakeWorld) ripen(g *fakeGroup) {
+	var next time.Time
+	for _, f := range g.fates {
+		switch {
+		case f.at != isDelayed:
+		case !f.due.After(w.now):
+			f.at = isWaiting
+		case next.IsZero() || f.due.Before(next):
+			next = f.due
+		}
+	}
+	if got := w.o.ripen(g.b, w.now); !got.Equal(next) {
+		w.t.Fatalf("come again at %v, want %v", got, next)
+	}
+}
+
+func (w *fakeWorld) hold() {
+	if m := w.member(); m != nil {
+		if got := w.o.hold(m.g.b, m.l); got != m.l.sent {
+			w.t.Fatalf("a drain up to %d of %d", got, m.l.sent)
+		}
+	}
+}
+
+func (w *fakeWorld) detach() {
+	if m := w.member(); m != nil {
+		w.unlink(m, rapid.Bool().Draw(w.t, "died"))
+	}
+}
+
+func (w *fakeWorld) unlink(m *fakeMember, died bool) {
+	requeued := w.o.detach(m.g.b, m.l, died)
+	if requeued != len(m.out) {
+		w.t.Fatalf("%d requeued of %d", requeued, len(m.out))
+	}
+	suspects := m.l.concurrency
+	for _, seq := range slices.Sorted(maps.Keys(m.out)) {
+		f := m.out[seq]
+		f.at = isWaiting
+		if died && suspects > 0 {
+			f.deaths++
+			suspects--
+		}
+	}
+	m.g.members = slices.DeleteFunc(m.g.members, func(x *fakeMember) bool { return x == m })
+	if _, ok := w.o.next(m.g.b, m.l); ok {
+		w.t.Fatalf("a closed lane got a batch")
+	}
+	if n := w.o.detach(m.g.b, m.l, died); n != 0 {
+		w.t.Fatalf("a second detach requeued %d", n)
+	}
+}
+
+// remove ends a group, its links first, as a pipe does.
+func (w *fakeWorld) remove() {
+	if rapid.IntRange(0, 9).Draw(w.t, "really") > 0 {
+		return
+	}
+	if g := w.group(); g != nil {
+		for _, m := range slices.Clone(g.members) {
+			w.unlink(m, false)
+		}
+		left, bytes := g.b.count, g.b.size
+		n, size := w.o.remove(g.b)
+		if n != left || size != bytes || g.b.count != 0 || g.b.size != 0 {
+			w.t.Fatalf("removed %d messages of %d bytes, of %d of %d", n, size, left, bytes)
+		}
+		w.groups = slices.DeleteFunc(w.groups, func(x *fakeGroup) bool { return x == g })
+	}
+}
+
+// check compares everything with the model, and counts who holds each chunk.
+func (w *fakeWorld) check() {
+	t := w.t
+	refs := map[*chunk]int{}
+	if w.o.open != nil {
+		refs[w.o.open]++
+	}
+	pending := 0
+	for _, g := range w.groups {
+		checkBooks(t, g.b)
+		pending += g.b.count
+		if g.b.count > w.o.cfg.Queue.Messages || g.b.size > w.o.cfg.Queue.Bytes {
+			t.Fatalf("group %q holds %d messages of %d bytes, over %+v", g.b.group, g.b.count, g.b.size, w.o.cfg.Queue)
+		}
+		var want []uint64
+		for i, f := range g.fates {
+			if f.at != isDone && f.at != isDropped {
+				want = append(want, uint64(i+1))
+			}
+			if f.handled > 1 {
+				t.Fatalf("message %d was acked %d times", f.id, f.handled)
+			}
+		}
+		if got := held(g.b); !slices.Equal(got, want) {
+			t.Fatalf("group %q holds %v, want %v", g.b.group, got, want)
+		}
+		low := g.b.accepted + 1
+		if len(want) > 0 {
+			low = want[0]
+		}
+		for _, goal := range []uint64{0, low - 1, low, g.b.accepted} {
+			if got := g.b.done(goal); got != (goal < low || len(want) == 0) {
+				t.Fatalf("group %q is done up to %d: %t, the oldest unsettled is %d", g.b.group, goal, got, low)
+			}
+		}
+		g.b.spansOf(func(s span) { refs[s.c] += s.len() })
+		for _, m := range g.members {
+			if m.l.writing != nil {
+				refs[m.l.writing]++
+			}
+			if len(flownRecords(m.l.out.items[m.l.out.head:])) != len(m.out) {
+				t.Fatalf("%d out on %s, want %d", len(flownRecords(m.l.out.items[m.l.out.head:])), m.l.member, len(m.out))
+			}
+		}
+	}
+	if got := w.o.pending(); got != pending {
+		t.Fatalf("%d pending, want %d", got, pending)
+	}
+	for c, n := range refs {
+		w.seen[c] = true
+		if c.live != n {
+			t.Fatalf("a chunk that %d hold has %d reasons to live", n, c.live)
+		}
+	}
+	for c := range w.seen {
+		if refs[c] == 0 && c.live != 0 {
+			t.Fatalf("a chunk that nobody holds has %d reasons to live", c.live)
+		}
+	}
+}
+
+// finish lets every writer and member run until nothing moves, and finds
+// nothing left: a message that still waits was lost, or its wake-up was.
+func (w *fakeWorld) finish() {
+	for _, g := range w.groups {
+		for _, m := range slices.Clone(g.members) {
+			if m.l.draining {
+				w.unlink(m, false)
+			}
+		}
+		if len(g.members) == 0 {
+			only := w.groups
+			w.groups = []*fakeGroup{g}
+			w.attach()
+			w.groups = only
+		}
+		w.check()
+	}
+	for {
+		moved := false
+		for _, g := range w.groups {
+			w.now = w.now.Add(w.o.cfg.Retry.Max)
+			w.ripen(g)
+			for range g.dying {
+				w.bury()
+			}
+			for _, m := range g.members {
+				for w.step(m) {
+					moved = true
+				}
+				for _, seq := range slices.Sorted(maps.Keys(m.held)) {
+					m.settle(seq)
+					moved = true
+				}
+				if m.done.count > 0 || m.l.credit == 0 {
+					w.ack(m)
+				}
+			}
+			for _, f := range g.fates {
+				moved = moved || f.at == isDelayed || f.at == isDying
+			}
+			for _, m := range g.members {
+				moved = moved || len(m.l.bell) > 0 || m.awake
+			}
+		}
+		w.check()
+		if !moved {
+			break
+		}
+	}
+	for _, g := range w.groups {
+		for i, f := range g.fates {
+			if f.at != isDone && f.at != isDropped {
+				w.t.Fatalf("group %q: message %d, accepted as %d, is %s for ever", g.b.group, f.id, i+1, f.at)
+			}
+		}
+		for _, m := range slices.Clone(g.members) {
+			w.unlink(m, false)
+		}
+	}
+	w.check()
+	if w.o.open != nil {
+		w.t.Fatalf("an idle destination keeps a buffer")
+	}
+	for c := range w.seen {
+		if c.live != 0 {
+			w.t.Fatalf("a chunk has %d reasons to live at the end", c.live)
+		}
+	}
+}
+
+func TestOutletAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := &fakeWorld{t: t, now: time.Unix(1000, 0), seen: map[*chunk]bool{}, drops: map[string]int{}}
+		cfg := DestinationConfig{
+			Name:           "orders",
+			MaxMessageSize: 64 << 10,
+			MaxAttempts:    rapid.SampledFrom([]int{-1, 1, 2, 16}).Draw(t, "attempts"),
+			Queue: QueueLimits{
+				Messages: rapid.IntRange(1, 25).Draw(t, "messages"),
+				Bytes:    rapid.SampledFrom([]int{65 << 10, 200 << 10, 1 << 20}).Draw(t, "bytes"),
+			},
+			Retry: Retry{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond},
+		}
+		if rapid.Bool().Draw(t, "letters") {
+			cfg.DeadLetter = func(context.Context, DeadLetter) error { panic("the pipe calls it, not the outlet") }
+		}
+		cfg.EnsureDefaults()
+		w.o = newOutlet(cfg, w.emit)
+		w.addGroup()
+		moves := []struct {
+			weight int
+			move   func()
+		}{
+			{1, w.addGroup}, {3, w.attach}, {20, w.send}, {20, w.write}, {8, w.handle}, {8, w.report},
+			{4, w.nack}, {2, w.bury}, {3, w.pass}, {1, w.hold}, {2, w.detach}, {1, w.remove},
+		}
+		var wheel []func()
+		for _, m := range moves {
+			wheel = append(wheel, slices.Repeat([]func(){m.move}, m.weight)...)
+		}
+		for range rapid.IntRange(0, 400).Draw(t, "moves") {
+			wheel[rapid.IntRange(0, len(wheel)-1).Draw(t, "move")]()
+			w.check()
+		}
+		w.finish()
+	})
+}
+
+// testOutlet is an outlet with one group, and what it emits.
+func testOutlet(t *testing.T, s groupSettings, change func(*DestinationConfig)) (*outlet, *backlog, chan messages.Event) {
+	t.Helper()
+	cfg := DestinationConfig{Name: "orders"}
+	if change != nil {
+		change(&cfg)
+	}
+	cfg.EnsureDefaults()
+	events := make(chan messages.Event, 100)
+	o := newOutlet(cfg, func(e messages.Event) { events <- e })
+	s.Mode, s.Policy = cmp.Or(s.Mode, AtLeastOnce), cmp.Or(s.Policy, QueueBlock)
+	return o, o.pipe("billing", s), events
+}
+
+// linkTo attaches a lane with that much credit, whose writer sleeps.
+func linkTo(t *testing.T, o *outlet, b *backlog, name string, credit, bytes uint64) *lane {
+	t.Helper()
+	l := newLane(name, 1)
+	o.attach(b, l)
+	if err := o.ack(b, l, &socket.Ack{CreditMessages: credit, CreditBytes: bytes}); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := o.next(b, l); ok {
+		t.Fatalf("%s got %d messages at once", name, got.count)
+	}
+	return l
+}
+
+func rung(l *lane) bool {
+	select {
+	case <-l.bell:
+		return true
+	default:
+		return false
+	}
+}
+
+func mustSend(t *testing.T, o *outlet, ms ...*messages.Message) {
+	t.Helper()
+	for _, m := range ms {
+		if err := o.send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mustNext lets the writer of a rung lane take its batch.
+func mustNext(t *testing.T, o *outlet, b *backlog, l *lane) []uint64 {
+	t.Helper()
+	if !rung(l) {
+		t.Fatalf("%s was not called", l.member)
+	}
+	got, ok := o.next(b, l)
+	if !ok {
+		t.Fatalf("nothing for %s", l.member)
+	}
+	return numbersIn(t, got.records)
+}
+
+func TestWorkGoesWhereCreditIs(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	poor := linkTo(t, o, b, "poor", 10, 1<<20)
+	rich := linkTo(t, o, b, "rich", 20, 1<<20)
+	mustSend(t, o, numbered(1, 8))
+	if rung(poor) {
+		t.Error("the lane with less credit was called")
+	}
+	if got := mustNext(t, o, b, rich); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("rich got %v", got)
+	}
+	// rich is in its write: who is free comes.
+	mustSend(t, o, numbered(2, 8))
+	if got := mustNext(t, o, b, poor); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("poor got %v", got)
+	}
+}
+
+func TestWorkIsSharedAmongThoseWhoCan(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	var lanes []*lane
+	for i := range 4 {
+		lanes = append(lanes, linkTo(t, o, b, fmt.Sprint(i), 100, 1<<20))
+	}
+	for i := range uint64(12) {
+		mustSend(t, o, numbered(i, 8))
+	}
+	counts := make([]int, 4)
+	for range 4 {
+		for i, l := range lanes {
+			if counts[i] == 0 && rung(l) {
+				got, _ := o.next(b, l)
+				counts[i] = got.count
+			}
+		}
+	}
+	if !slices.Equal(counts, []int{3, 3, 3, 3}) {
+		t.Errorf("12 messages for 4 lanes were shared as %v", counts)
+	}
+}
+
+// A message that does not fit into what is left of the bytes goes all the same,
+// alone, and then there is nothing left until an ack.
+func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 1000, 10)
+	mustSend(t, o, numbered(1, 1<<20), numbered(2, 8), numbered(3, 8))
+	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("got %v", got)
+	}
+	if got, ok := o.next(b, l); ok {
+		t.Errorf("and %d more", got.count)
+	}
+	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes}); err != nil {
+		t.Fatal(err)
+	}
+	if rung(l) {
+		t.Error("called without a byte of credit")
+	}
+	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// What is larger than a chunk has a frame of its own, and so has what follows.
+func TestALargeMessageTravelsAlone(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 1000, 1<<30)
+	for id, size := range []int{8, chunkSize + 1, 8, 66 << 10, 8, 8, 300 << 10, 8, 2 << 20, 8} {
+		mustSend(t, o, numbered(uint64(id), size))
+	}
+	rung(l)
+	var frames [][]uint64
+	for {
+		got, ok := o.next(b, l)
+		if !ok {
+			break
+		}
+		frames = append(frames, numbersIn(t, got.records))
+	}
+	want := [][]uint64{{0}, {1}, {2}, {3}, {4, 5}, {6}, {7}, {8}, {9}}
+	if !slices.EqualFunc(frames, want, slices.Equal) {
+		t.Errorf("frames %v, want %v", frames, want)
+	}
+}
+
+// The newest message of a group that drops is the one its queue is for.
+func TestDropOldestKeepsTheNewest(t *testing.T) {
+	o, b, events := testOutlet(t, groupSettings{Policy: QueueDropOldest}, func(c *DestinationConfig) { c.Queue.Messages = 2 })
+	for id := range uint64(5) {
+		mustSend(t, o, numbered(id, 8))
+	}
+	l := linkTo2(t, o, b, 100)
+	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{3, 4}) {
+		t.Errorf("kept %v, want the newest two", got)
+	}
+	for range 3 {
+		if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 || d.Group != "billing" {
+			t.Errorf("event %+v", d)
+		}
+	}
+	// The link has both: there is nothing older to drop.
+	mustSend(t, o, numbered(5, 8))
+	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 {
+		t.Errorf("event %+v", d)
+	}
+	if err := o.ack(b, l, &socket.Ack{Cumulative: 2, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := o.next(b, l); ok {
+		t.Errorf("%d messages more: the new one should have gone", got.count)
+	}
+	if b.counters.Accepted != 5 || b.counters.Dropped != 4 || o.pending() != 0 {
+		t.Errorf("%+v with %d pending", b.counters, o.pending())
+	}
+}
+
+// linkTo2 attaches a lane that is called at once for what waits.
+func linkTo2(t *testing.T, o *outlet, b *backlog, credit uint64) *lane {
+	t.Helper()
+	l := newLane("m", 1)
+	o.attach(b, l)
+	if got, ok := o.next(b, l); ok {
+		t.Fatalf("%d messages without credit", got.count)
+	}
+	if err := o.ack(b, l, &socket.Ack{CreditMessages: credit, CreditBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestBytesOfABatchOutliveItsAck(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 100, 1<<20)
+	mustSend(t, o, numbered(1, 64))
+	rung(l)
+	got, _ := o.next(b, l)
+	want := slices.Clone(got.records)
+	// The ack comes while the write has not returned.
+	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 101, CreditBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	for id := range uint64(5) {
+		mustSend(t, o, numbered(id+7, 64))
+	}
+	if !slices.Equal(got.records, want) {
+		t.Error("the bytes of a frame being written were used again")
+	}
+}
+
+func TestAcksOfWhatWasNeverSentAreRefused(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 100, 1<<20)
+	mustSend(t, o, numbered(1, 8), numbered(2, 8))
+	mustNext(t, o, b, l)
+	sent := l.sent
+	for name, a := range map[string]socket.Ack{
+		"cumulative": {Cumulative: sent + 1},
+		"a range":    {Ranges: []socket.Range{{From: sent, To: sent + 1}}},
+	} {
+		if err := o.ack(b, l, &a); !errors.Is(err, errBadAck) {
+			t.Errorf("%s beyond what was sent: %v", name, err)
+		}
+	}
+	for _, seq := range []uint64{0, sent + 1} {
+		if _, err := o.nack(b, l, &socket.Nack{Seq: seq}, time.Now()); !errors.Is(err, errBadAck) {
+			t.Errorf("a nack of %d of %d: %v", seq, sent, err)
+		}
+	}
+}
+
+func TestSendRefusals(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{Policy: QueueError}, func(c *DestinationConfig) {
+		c.MaxMessageSize, c.Queue.Messages = 100, 1
+	})
+	if err := o.send(t.Context(), numbered(1, 500)); !errors.Is(err, messages.ErrTooLarge) {
+		t.Errorf("over the limit: %v", err)
+	}
+	mustSend(t, o, numbered(1, 8))
+	if err := o.send(t.Context(), numbered(2, 8)); !errors.Is(err, messages.ErrGroupFull) {
+		t.Errorf("a full group: %v", err)
+	}
+	ended := errors.New("the caller had enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(ended)
+	if err := o.send(ctx, numbered(3, 8)); !errors.Is(err, ended) {
+		t.Errorf("an ended context: %v", err)
+	}
+	o.drain()
+	if err := o.send(t.Context(), numbered(4, 8)); !errors.Is(err, messages.ErrClosed) {
+		t.Errorf("a draining destination: %v", err)
+	}
+	if n := o.close(ended); n != 1 || b.count != 1 {
+		t.Errorf("%d abandoned of %d", n, b.count)
+	}
+	if err := o.send(t.Context(), numbered(5, 8)); !errors.Is(err, messages.ErrClosed) || !errors.Is(err, ended) {
+		t.Errorf("a closed destination: %v", err)
+	}
+	if n := o.close(nil); n != 0 {
+		t.Errorf("a second close abandoned %d", n)
+	}
+}
+
+func TestSendWithoutAGroup(t *testing.T) {
+	events := make(chan messages.Event, 10)
+	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
+	cfg.EnsureDefaults()
+	o := newOutlet(cfg, func(e messages.Event) { events <- e })
+	mustSend(t, o, numbered(1, 8))
+	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 || d.Group != "" || d.Why == "" {
+		t.Errorf("event %+v", d)
+	}
+	if o.pending() != 0 || o.open != nil {
+		t.Error("a dropped message is kept")
+	}
+	b := o.pipe("billing", groupSettings{AtLeastOnce, QueueBlock, Forever})
+	mustSend(t, o, numbered(2, 8))
+	if b.count != 1 {
+		t.Error("the first group did not get the second message")
+	}
+}
+
+func TestSendWaitsForRoom(t *testing.T) {
+	tests := map[string]struct {
+		groups int
+		free   func(*testing.T, *outlet, *backlog, *lane)
+		want   error
+	}{
+		"an ack": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
+			o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
+		}, nil},
+		"the group is removed": {2, func(t *testing.T, o *outlet, b *backlog, l *lane) {
+			o.detach(b, l, false)
+			o.remove(b)
+		}, nil},
+		"the destination drains": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) { o.drain() }, messages.ErrClosed},
+		"the destination closes": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) { o.close(nil) }, messages.ErrClosed},
+		"a dead letter": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
+			o.cfg.MaxAttempts = 1
+			o.cfg.DeadLetter = func(context.Context, DeadLetter) error { return nil }
+			if back, err := o.nack(b, l, &socket.Nack{Seq: 1}, time.Now()); err != nil || !back.exhausted {
+				t.Errorf("nack: %+v, %v", back, err)
+			}
+			o.buried(b, nil, time.Now())
+		}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, b, events := testOutlet(t, groupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 1 })
+				l := linkTo(t, o, b, "m", 10, 1000)
+				mustSend(t, o, numbered(1, 8))
+				mustNext(t, o, b, l)
+				for i := range tt.groups - 1 {
+					o.pipe(fmt.Sprint(i), b.settings)
+				}
+				began := time.Now()
+				sent := make(chan error, 1)
+				go func() { sent <- o.send(context.Background(), numbered(2, 8)) }()
+				synctest.Wait()
+				select {
+				case err := <-sent:
+					t.Fatalf("Send did not wait: %v", err)
+				default:
+				}
+				time.Sleep(1500 * time.Millisecond)
+				select {
+				case e := <-events:
+					if w, ok := e.(messages.SendWaiting); !ok || w.Group != "billing" || !w.Since.Equal(began) || w.Why == "" {
+						t.Errorf("event %+v", e)
+					}
+				default:
+					t.Error("nobody was told after more than a second")
+				}
+				tt.free(t, o, b, l)
+				if err := <-sent; !errors.Is(err, tt.want) {
+					t.Errorf("Send: %v, want %v", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestSendWaitsForTheFirstGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DestinationConfig{Name: "orders"}
+		cfg.EnsureDefaults()
+		events := make(chan messages.Event, 10)
+		o := newOutlet(cfg, func(e messages.Event) { events <- e })
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if err := o.send(ctx, numbered(1, 8)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Send: %v", err)
+		}
+		if o.waiting != 0 || len(events) != 0 {
+			t.Errorf("%d wait, %d events", o.waiting, len(events))
+		}
+		sent := make(chan error, 1)
+		go func() { sent <- o.send(context.Background(), numbered(2, 8)) }()
+		time.Sleep(2 * time.Second)
+		if w, ok := (<-events).(messages.SendWaiting); !ok || w.Group != "" || w.Why != "no group has joined" {
+			t.Errorf("event %+v", w)
+		}
+		b := o.pipe("billing", groupSettings{AtLeastOnce, QueueBlock, Forever})
+		if err := <-sent; err != nil || b.count != 1 {
+			t.Errorf("Send: %v; %d queued", err, b.count)
+		}
+	})
+}
+
+// Many that wait for the same room all get their turn.
+func TestManySendsWaitForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, b, _ := testOutlet(t, groupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 3 })
+		l := linkTo(t, o, b, "m", 1000, 1<<20)
+		const senders, each = 10, 20
+		sent := make(chan error, senders)
+		for range senders {
+			go func() {
+				for i := range each {
+					if err := o.send(context.Background(), numbered(uint64(i), 8)); err != nil {
+						sent <- err
+						return
+					}
+				}
+				sent <- nil
+			}()
+		}
+		handled := uint64(0)
+		for handled < senders*each {
+			<-l.bell
+			for {
+				got, ok := o.next(b, l)
+				if !ok {
+					break
+				}
+				handled += uint64(got.count)
+				if err := o.ack(b, l, &socket.Ack{Cumulative: handled, CreditMessages: handled + 1000, CreditBytes: 1 << 30}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for range senders {
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		}
+		if o.waiting != 0 || o.pending() != 0 {
+			t.Errorf("%d wait, %d pending", o.waiting, o.pending())
+		}
+	})
+}
+
+func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		if err := o.flush(t.Context()); err != nil {
+			t.Errorf("flush of nothing: %v", err)
+		}
+		l := linkTo(t, o, b, "m", 100, 1<<20)
+		mustSend(t, o, numbered(1, 8), numbered(2, 8))
+		flushed := make(chan error, 1)
+		go func() { flushed <- o.flush(context.Background()) }()
+		synctest.Wait()
+		// What comes later is not waited for, in old groups and new ones.
+		mustSend(t, o, numbered(3, 8))
+		o.pipe("late", b.settings)
+		mustSend(t, o, numbered(4, 8))
+		mustNext(t, o, b, l)
+		ack := func(a socket.Ack) {
+			a.CreditMessages, a.CreditBytes = 100, 1<<20
+			if err := o.ack(b, l, &a); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		ack(socket.Ack{Ranges: []socket.Range{{From: 2, To: 3}}})
+		select {
+		case err := <-flushed:
+			t.Fatalf("flushed before the first was acked: %v", err)
+		default:
+		}
+		ack(socket.Ack{Cumulative: 3})
+		select {
+		case err := <-flushed:
+			if err != nil {
+				t.Errorf("flush: %v", err)
+			}
+		default:
+			t.Fatal("the flush still waits")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := o.flush(ctx); !errors.Is(err, context.DeadlineExceeded) || o.flushing != 0 {
+			t.Errorf("flush of what nobody acks: %v; %d wait", err, o.flushing)
+		}
+	})
+}
+
+func TestFlushOfARemovedGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		mustSend(t, o, numbered(1, 8), numbered(2, 8))
+		flushed := make(chan error, 1)
+		go func() { flushed <- o.flush(context.Background()) }()
+		synctest.Wait()
+		o.remove(b)
+		var abandoned *AbandonedError
+		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 2 {
+			t.Errorf("flush: %v", err)
+		}
+	})
+}
+
+func TestFlushEndsWithTheDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _, _ := testOutlet(t, groupSettings{}, nil)
+		mustSend(t, o, numbered(1, 8))
+		flushed := make(chan error, 1)
+		go func() { flushed <- o.flush(context.Background()) }()
+		synctest.Wait()
+		o.close(nil)
+		if err := <-flushed; !errors.Is(err, messages.ErrClosed) {
+			t.Errorf("flush: %v", err)
+		}
+	})
+}
+
+// The message that is not acked is parked once, however often it fails.
+func TestParkedOncePerMessage(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, func(c *DestinationConfig) {
+		c.MaxAttempts, c.Retry = 2, Retry{Min: time.Millisecond, Max: time.Second, Factor: 2}
+	})
+	l := linkTo(t, o, b, "m", 100, 1<<20)
+	mustSend(t, o, numbered(1, 8))
+	now := time.Unix(1000, 0)
+	for i := range uint64(5) {
+		mustNext(t, o, b, l)
+		o.next(b, l)
+		back, err := o.nack(b, l, &socket.Nack{Seq: i + 1, Reason: "no"}, now)
+		if err != nil || back.attempt != int(i+1) || back.exhausted != (i >= 1) {
+			t.Fatalf("nack %d: %+v, %v", i+1, back, err)
+		}
+		now = now.Add(time.Second)
+		if back.due.After(now) || back.exhausted && !back.due.Equal(now) {
+			t.Errorf("nack %d is due %s, and now is %s", i+1, back.due, now)
+		}
+		o.ripen(b, now)
+	}
+	if len(b.parked) != 1 {
+		t.Errorf("one message is parked %d times", len(b.parked))
+	}
+}
+
+func TestSendAllocatesNothing(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 1<<40, 1<<50)
+	m := numbered(1, 64)
+	const run = 1000
+	ack := &socket.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 50}
+	per := testing.AllocsPerRun(50, func() {
+		for range run {
+			if err := o.send(context.Background(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rung(l)
+		for {
+			if _, ok := o.next(b, l); !ok {
+				break
+			}
+		}
+		ack.Cumulative = l.sent
+		if err := o.ack(b, l, ack); err != nil {
+			t.Fatal(err)
+		}
+	}) / run
+	if o.pending() != 0 {
+		t.Errorf("%d pending", o.pending())
+	}
+	if per >= 0.05 {
+		t.Errorf("%.3f allocations for each message", per)
+	}
+	t.Logf("%.4f allocations for each message", per)
+}

@@ -299,7 +299,7 @@ func TestFaultEtcdHangs(t *testing.T) {
 	cfg := etcd.Config()
 	cfg.Endpoints = []string{proxy.Addr()}
 	rt := meet(t, space(t), penstock.EtcdConfig(cfg), penstock.LeaseTTL(2*time.Second))
-	inside := joinGroup(t, rt, "orders", "early")
+	inside := joinGroup(t, rt, "elsewhere", "early")
 	proxy.Hang()
 
 	calls := map[string]func(context.Context) error{

@@ -169,6 +169,18 @@ func (l *ledger) await(t *testing.T, what string, enough func(tally) bool) tally
 	}
 }
 
+// has tells whether the messages from..to-1 were all handled.
+func (l *ledger) has(from, to int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := from; id < to; id++ {
+		if l.counts[id] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // complete checks that each of the n messages was handled, and that no more
 // than spare handlings were repetitions.
 func (l *ledger) complete(t *testing.T, n, spare int) {

@@ -122,9 +122,7 @@ func (b *backlog) settle(s span) {
 
 // postpone puts s aside until due, with bytes of its own.
 func (b *backlog) postpone(s span, due time.Time) {
-	own := s.detach()
-	s.c.release(s.len())
-	b.delay(own, due)
+	b.delay(s.own(), due)
 }
 
 func (b *backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due, own}) }
@@ -152,12 +150,14 @@ func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
 
 // dropOldest makes room for one message of size bytes by giving up the oldest
 // that no link has, and answers what it gave up and whether there is room now.
+// It gives nothing up in vain.
 func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok bool) {
+	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
+	if held >= limits.Messages || heldBytes+size > limits.Bytes {
+		return 0, 0, false
+	}
 	for !b.room(size, limits) {
-		if b.fresh.empty() {
-			return n, bytes, false
-		}
-		s := b.fresh.take(1)
+		s := b.source().take(1)
 		n++
 		bytes += s.size()
 		b.settle(s)

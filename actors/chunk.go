@@ -6,6 +6,7 @@ package actors
 // socket. Chunks and spans belong to the outlet's lock.
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -46,7 +47,8 @@ func newChunk(size int) *chunk {
 	return &chunk{buf: make([]byte, 0, size), live: 1}
 }
 
-func (c *chunk) fits(size int) bool { return len(c.buf)+size <= cap(c.buf) }
+// fits tells whether c takes another record: a large one travels alone.
+func (c *chunk) fits(size int) bool { return len(c.buf)+size <= min(cap(c.buf), chunkSize) }
 
 // add encodes m behind the others and answers its index.
 func (c *chunk) add(m *messages.Message) uint32 {
@@ -144,6 +146,13 @@ func (s span) detach() span {
 	return d
 }
 
+// own is s with bytes of its own, in place of its share of the common ones.
+func (s span) own() span {
+	d := s.detach()
+	s.c.release(s.len())
+	return d
+}
+
 // spans is a queue of spans, a ring that shrinks to nothing when empty.
 type spans struct {
 	items []span
@@ -182,12 +191,17 @@ func (q *spans) push(s span) {
 }
 
 func (q *spans) grow(s span) {
+	q.compact()
+	q.items = append(q.items, s)
+}
+
+// compact moves the spans to the front of their array once most of it is used up.
+func (q *spans) compact() {
 	if q.head > 32 && q.head*2 >= len(q.items) {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
-	q.items = append(q.items, s)
 }
 
 // take removes n records from the front span.
@@ -212,15 +226,16 @@ func (q *spans) take(n int) span {
 
 // insert puts s before the first span with a higher sequence.
 func (q *spans) insert(s span) {
-	at := len(q.items)
-	for at > q.head && q.items[at-1].seq > s.seq {
-		at--
-	}
-	q.items = append(q.items, span{})
-	copy(q.items[at+1:], q.items[at:])
-	q.items[at] = s
+	q.compact()
 	q.count += s.len()
 	q.size += s.size()
+	at, _ := slices.BinarySearchFunc(q.items[q.head:], s.seq, func(x span, seq uint64) int { return cmp.Compare(x.seq, seq) })
+	at += q.head
+	if at > q.head && q.items[at-1].follows(s) {
+		q.items[at-1].to = s.to
+		return
+	}
+	q.items = slices.Insert(q.items, at, s)
 }
 
 // each visits the spans from the front.

@@ -29,6 +29,7 @@ const (
 	DefaultMaxMessageSize = 4 << 20
 	LargestMessageSize    = 64 << 20
 	DefaultMaxAttempts    = 16
+	LargestMaxAttempts    = 1<<16 - 2
 	DefaultKeepFor        = time.Minute
 	DefaultWindow         = 4096
 	LargestWindow         = 1 << 20
@@ -102,8 +103,8 @@ type QueuePolicy string
 const (
 	// QueueBlock holds Send until there is room or its context ends.
 	QueueBlock QueuePolicy = "block"
-	// QueueDropOldest never holds Send: the oldest message that no link has
-	// goes; when links have all of them, the new one does.
+	// QueueDropOldest never holds Send: the oldest message that waits for a
+	// link goes; when none does, the new one is dropped.
 	QueueDropOldest QueuePolicy = "drop-oldest"
 	// QueueError refuses the message for every group, with ErrGroupFull.
 	QueueError QueuePolicy = "error"
@@ -211,8 +212,8 @@ func (c *DestinationConfig) Validate() error {
 	if c.Queue.Bytes < c.MaxMessageSize+recordOverhead {
 		faults.add("queue of %d bytes: it must hold one message of the maximum size, %d bytes", c.Queue.Bytes, c.MaxMessageSize+recordOverhead)
 	}
-	if c.MaxAttempts < -1 {
-		faults.add("%d attempts: give a positive number, or -1 for no limit", c.MaxAttempts)
+	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
+		faults.add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
 	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || c.Retry.Factor < 1 {
 		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
@@ -306,11 +307,15 @@ type groupSettings struct {
 func (c *MemberConfig) group() groupSettings { return groupSettings{c.Mode, c.Policy, c.KeepFor} }
 
 func (s groupSettings) meta() *pb.GroupMeta {
-	m := &pb.GroupMeta{Mode: modes[s.Mode], Policy: policies[s.Policy], KeepForMs: s.KeepFor.Milliseconds()}
-	if s.KeepFor == Forever {
-		m.KeepForMs = -1
+	return &pb.GroupMeta{Mode: modes[s.Mode], Policy: policies[s.Policy], KeepForMs: keepForMs(s.KeepFor)}
+}
+
+// keepForMs is how KeepFor goes into etcd.
+func keepForMs(d time.Duration) int64 {
+	if d < 0 {
+		return -1
 	}
-	return m
+	return d.Milliseconds()
 }
 
 // settingsOf reads what a peer or etcd says of a group.

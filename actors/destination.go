@@ -164,11 +164,9 @@ func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {
 	a.serve(ctx)
 }
 
+// delta applies deletes first: a key that was deleted and came back is in both.
 func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 	touched := make(map[string]struct{})
-	for _, kv := range d.Puts {
-		touched[a.see(kv)] = struct{}{}
-	}
 	for _, kv := range d.Deletes {
 		k, ok := a.eng.space.Parse(kv.Key)
 		if !ok || a.groups[k.Group] == nil {
@@ -181,6 +179,9 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 			delete(a.groups[k.Group].members, k.ID)
 		}
 		touched[k.Group] = struct{}{}
+	}
+	for _, kv := range d.Puts {
+		touched[a.see(kv)] = struct{}{}
 	}
 	delete(touched, "")
 	for name := range touched {
@@ -227,7 +228,7 @@ func (a *destination) tell(ctx actor.Context, name string) {
 		a.open(ctx, name, s)
 	}
 	if pid := a.pipes[name]; pid != nil {
-		ctx.Send(pid, &groupListed{meta: view.meta != nil, removed: removed, members: len(view.members)})
+		ctx.Send(pid, &groupListed{meta: view.meta, removed: removed, members: len(view.members)})
 	}
 	if view.meta == nil && len(view.members) == 0 {
 		delete(a.groups, name)
@@ -257,7 +258,7 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 		return
 	}
 	if a.pipes[hello.Group] == nil {
-		s, err := settingsOf(hello.Mode, hello.Policy, hello.KeepFor.Milliseconds())
+		s, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
 		if err == nil {
 			err = keys.ValidateName("group", hello.Group)
 		}

@@ -124,7 +124,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	case *withdraw:
 		a.withdraw(ctx, m)
 	case *keyTaken:
-		a.taken(ctx, m.key)
+		a.taken(ctx, m)
 	case *listHoldings:
 		a.list(ctx)
 	case *linkOffered:
@@ -370,15 +370,16 @@ func (a *engineActor) terminated(who *actor.PID) {
 }
 
 // taken ends a destination whose key somebody else holds.
-func (a *engineActor) taken(ctx actor.Context, key string) {
-	k, _ := a.eng.space.Parse(key)
+func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
+	k, _ := a.eng.space.Parse(m.key)
+	err := fmt.Errorf("%s: %w", m.key, m.err)
 	if p := a.book.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
-		p.handle.out.close(fmt.Errorf("%s: %w", key, messages.ErrTaken))
+		p.handle.out.close(err)
 		ctx.Stop(p.pid)
 	}
-	for m, p := range a.book.members {
-		if m.in.cfg.ID == k.ID && m.in.cfg.Destination == k.Dest && m.in.cfg.Group == k.Group {
-			m.in.leave(inletLeft, fmt.Errorf("%s: %w", key, messages.ErrTaken))
+	for h, p := range a.book.members {
+		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {
+			h.in.leave(inletLeft, err)
 			ctx.Stop(p.pid)
 		}
 	}

@@ -143,6 +143,9 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 	c := newConsumption(ctx, m.in, handler)
 	m.in.watch(c)
 	defer m.in.watch(nil)
+	if m.in.left() {
+		c.finish() // its actor is gone, and so is whoever would say so
+	}
 	m.eng.sys.Root.Send(m.pid.Load(), &consume{c})
 	<-c.over
 	c.end()

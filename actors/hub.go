@@ -23,6 +23,7 @@ type hub struct {
 }
 
 type subscriber struct {
+	ctx    context.Context // of who asked; nobody reads once it is over
 	events chan messages.Event
 	lost   int
 }
@@ -38,6 +39,10 @@ func (h *hub) emit(e messages.Event) {
 	defer h.mu.Unlock()
 	h.counts[e.Name()]++
 	for s := range h.subs {
+		if s.ctx.Err() != nil {
+			delete(h.subs, s)
+			continue
+		}
 		if s.lost > 0 {
 			select {
 			case s.events <- messages.EventsLost{Count: s.lost}:
@@ -53,8 +58,8 @@ func (h *hub) emit(e messages.Event) {
 	}
 }
 
-func (h *hub) subscribe() *subscriber {
-	s := &subscriber{events: make(chan messages.Event, eventBuffer)}
+func (h *hub) subscribe(ctx context.Context) *subscriber {
+	s := &subscriber{ctx: ctx, events: make(chan messages.Event, eventBuffer)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -85,9 +90,9 @@ func (h *hub) close() {
 	}
 }
 
-// events yields what happens from now on, until ctx ends or the hub closes.
+// events yields what happens from this call on, until ctx ends or the hub closes.
 func (h *hub) events(ctx context.Context) iter.Seq[messages.Event] {
-	s := h.subscribe()
+	s := h.subscribe(ctx)
 	return func(yield func(messages.Event) bool) {
 		defer h.unsubscribe(s)
 		for {

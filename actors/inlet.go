@@ -32,6 +32,7 @@ type inlet struct {
 	head    int
 	intakes []*intake
 	reading bool          // a loop or Consume is active
+	stuck   bool          // it took nothing for AckWait: no sender may send
 	wanted  chan struct{} // closed when a reader should look again; nil when none waits
 	reads   uint64        // readers so far
 	gone    uint64        // deliveries handed out on links that ended
@@ -46,11 +47,14 @@ func newInlet(cfg MemberConfig, emit func(messages.Event)) *inlet {
 
 // open begins the session of a new link.
 func (in *inlet) open(sender string) *intake {
-	k := &intake{inlet: in, sender: sender, bell: make(chan struct{}, 1)}
+	k := &intake{
+		inlet: in, sender: sender, bell: make(chan struct{}, 1),
+		quit: make(chan struct{}), gone: make(chan struct{}),
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.intakes = append(in.intakes, k)
-	if in.reading {
+	if in.reading && !in.stuck {
 		k.granted, k.urgent = true, true
 		k.ring()
 	}
@@ -82,11 +86,16 @@ func (in *inlet) shut(k *intake) (discarded int) {
 func (in *inlet) push(l *load) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.head == len(in.loads) {
+	switch {
+	case in.head == len(in.loads):
 		in.loads, in.head = in.loads[:0], 0
 		if cap(in.loads) > 256 {
 			in.loads = nil
 		}
+	case in.head > 32 && in.head*2 >= len(in.loads):
+		n := copy(in.loads, in.loads[in.head:])
+		clear(in.loads[n:])
+		in.loads, in.head = in.loads[:n], 0
 	}
 	in.loads = append(in.loads, l)
 	in.signal()
@@ -103,6 +112,10 @@ func (in *inlet) signal() {
 // begin makes the caller the member's reader.
 func (in *inlet) begin() error {
 	in.mu.Lock()
+	if in.phase == inletLeft {
+		in.mu.Unlock()
+		return fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrClosed)
+	}
 	if in.reading {
 		in.mu.Unlock()
 		return fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
@@ -134,6 +147,13 @@ func (in *inlet) idleSince(reads uint64) bool {
 	return !in.reading && in.reads == reads
 }
 
+// stall notes that the reader is stuck, until it takes something again.
+func (in *inlet) stall() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.stuck = in.reading
+}
+
 // watch makes c the consumption whose handlers AckWait may cancel.
 func (in *inlet) watch(c *consumption) {
 	in.mu.Lock()
@@ -155,6 +175,13 @@ func (in *inlet) consumption() *consumption {
 	return in.consuming
 }
 
+// left tells whether the membership is over.
+func (in *inlet) left() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.phase == inletLeft
+}
+
 // causeOf is why the member ended, when nobody asked for it.
 func (in *inlet) causeOf() error {
 	in.mu.Lock()
@@ -166,7 +193,18 @@ func (in *inlet) causeOf() error {
 // without an error when the member has left.
 func (in *inlet) take(ctx context.Context) (*load, error) {
 	in.mu.Lock()
+	if in.stuck {
+		in.stuck = false
+		for _, k := range in.intakes {
+			k.grant()
+		}
+	}
 	for {
+		if in.phase == inletLeft {
+			err := in.cause
+			in.mu.Unlock()
+			return nil, err
+		}
 		if in.head < len(in.loads) {
 			l := in.loads[in.head]
 			in.loads[in.head] = nil
@@ -174,7 +212,7 @@ func (in *inlet) take(ctx context.Context) (*load, error) {
 			in.mu.Unlock()
 			return l, nil
 		}
-		if in.phase == inletLeft || in.phase == inletLeaving && len(in.intakes) == 0 {
+		if in.phase == inletLeaving && len(in.intakes) == 0 {
 			err := in.cause
 			in.mu.Unlock()
 			return nil, err

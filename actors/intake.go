@@ -86,6 +86,8 @@ type intake struct {
 	inlet  *inlet
 	sender string
 	bell   chan struct{} // wakes the link's writer; holds one ring
+	quit   chan struct{} // closed to have the rest told and leave taken
+	gone   chan struct{} // closed when that is done
 
 	mu        sync.Mutex
 	closed    bool // the link is gone: settling does nothing
@@ -100,6 +102,9 @@ type intake struct {
 	due       time.Time // when the next report must go; zero when nothing is new
 	urgent    bool      // it should go now
 	marks     []mark
+	moved     time.Time            // when a delivery was last seen to be handed out, or renewed
+	aged      uint64               // everything up to here was handed out AckWait ago
+	told      uint64               // up to here the sender knows that all is settled
 	extended  map[uint64]time.Time // InProgress, by sequence
 	expired   map[uint64]struct{}  // given to another member after AckWait
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
@@ -147,6 +152,14 @@ func (l *load) next(d *messages.Delivery) (bool, error) {
 	return true, nil
 }
 
+// spoil fails what is left of a load whose bytes do not decode.
+func (l *load) spoil(err error) {
+	for ; l.seq < l.first+uint64(l.count); l.seq++ {
+		l.from.fail(failure{seq: l.seq, reason: err.Error()})
+	}
+	l.records = nil
+}
+
 // hand notes that everything up to seq was handed out, settles done, the
 // delivery before it (0 for none), and tells whether the link still lives.
 func (k *intake) hand(seq, done uint64) bool {
@@ -154,15 +167,12 @@ func (k *intake) hand(seq, done uint64) bool {
 	if k.closed {
 		k.mu.Unlock()
 		if done > 0 {
-			k.inlet.late(done)
+			k.Ack(done)
 		}
 		return false
 	}
 	if seq > k.handed {
 		k.handed = seq
-	}
-	if k.inlet.cfg.Mode == AtMostOnce {
-		done = seq
 	}
 	late := false
 	if done > 0 {
@@ -182,8 +192,8 @@ func (k *intake) hand(seq, done uint64) bool {
 func (k *intake) Ack(seq uint64) {
 	k.mu.Lock()
 	_, late := k.expired[seq]
-	late = late || k.closed
-	if !late {
+	late = late || k.closed && !k.acks.has(seq)
+	if !late && !k.closed {
 		k.settle(seq)
 	}
 	k.mu.Unlock()
@@ -207,6 +217,11 @@ func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, returned: true}
 func (k *intake) fail(f failure) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.failing(f)
+}
+
+// failing is fail under mu.
+func (k *intake) failing(f failure) bool {
 	if k.closed || !k.settle(f.seq) {
 		return false
 	}
@@ -228,16 +243,17 @@ func (k *intake) InProgress(seq uint64) {
 		k.extended = make(map[uint64]time.Time)
 	}
 	k.extended[seq] = time.Now()
+	k.moved = k.extended[seq]
 }
 
 // expire gives a delivery up that outlived AckWait, and tells whether it was
 // still out.
 func (k *intake) expire(seq uint64) bool {
-	if !k.fail(failure{seq: seq, reason: errAckWait.Error()}) {
-		return false
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.failing(failure{seq: seq, reason: errAckWait.Error()}) {
+		return false
+	}
 	if k.expired == nil {
 		k.expired = make(map[uint64]struct{})
 	}
@@ -337,6 +353,7 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 	r.failures = append(r.failures[:0], k.failures...)
 	k.failures = k.failures[:0]
 	r.cumulative = k.acks.cumulative
+	k.told = k.acks.cumulative
 	r.ranges = append(r.ranges[:0], k.acks.ranges...)
 	r.credit, r.creditBytes = 0, 0
 	if k.granted {
@@ -350,26 +367,50 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 // settled. It is called at a steady pace, which is its precision.
 func (k *intake) overdue(now time.Time) (late []uint64) {
 	wait := k.inlet.cfg.AckWait
-	if wait < 0 {
+	if wait < 0 || k.inlet.cfg.Mode == AtMostOnce {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if n := len(k.marks); n == 0 || k.marks[n-1].handed != k.handed {
-		k.marks = append(k.marks, mark{now, k.handed})
-	}
 	for len(k.marks) > 0 && now.Sub(k.marks[0].at) >= wait {
-		k.acks.gaps(k.marks[0].handed, func(seq uint64) {
-			if now.Sub(k.extended[seq]) >= wait {
-				late = append(late, seq)
-			}
-		})
-		if len(k.marks) == 1 {
-			break
-		}
+		k.aged = k.marks[0].handed
 		k.marks = k.marks[1:]
 	}
-	return slices.Compact(late)
+	if n := len(k.marks); n == 0 && k.handed > k.aged || n > 0 && k.handed > k.marks[n-1].handed {
+		k.marks = append(k.marks, mark{now, k.handed})
+		k.moved = now
+	}
+	if k.received == k.handed {
+		k.moved = now
+	}
+	k.acks.gaps(k.aged, func(seq uint64) {
+		if now.Sub(k.extended[seq]) >= wait {
+			late = append(late, seq)
+		}
+	})
+	return late
+}
+
+// stalled tells whether what has come was not handed out for AckWait: whoever
+// reads is stuck. It goes by what overdue has seen.
+func (k *intake) stalled(now time.Time) bool {
+	wait := k.inlet.cfg.AckWait
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return wait > 0 && k.received > k.handed && !k.moved.IsZero() && now.Sub(k.moved) >= wait
+}
+
+// last answers everything that the sender was not told yet.
+func (k *intake) last(r *report) bool {
+	k.mu.Lock()
+	k.urgent = k.acks.count > k.reported || len(k.failures) > 0
+	urgent := k.urgent
+	k.mu.Unlock()
+	if !urgent {
+		return false
+	}
+	ok, _ := k.report(r, time.Now())
+	return ok
 }
 
 // holds tells whether something came that was not handed out.
@@ -379,11 +420,12 @@ func (k *intake) holds() bool {
 	return k.received > k.handed
 }
 
-// drained tells whether everything the sender will ever send is settled.
+// drained tells whether everything the sender will ever send is settled, and
+// the sender told so.
 func (k *intake) drained() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.drainSeen && k.acks.cumulative >= k.drainTo
+	return k.drainSeen && k.told >= k.drainTo
 }
 
 // drainUpTo notes the last sequence that the sender will send.

@@ -173,9 +173,6 @@ func (r *fakeReader) take() {
 		r.t.Fatalf("took %+v with %d, want %+v", d, id, want)
 	}
 	want.l.handed = want.seq
-	if r.in.cfg.Mode == AtMostOnce {
-		want.l.settled.add(want.seq)
-	}
 	r.inHand = append(r.inHand, *d)
 }
 
@@ -228,7 +225,9 @@ func (r *fakeReader) settleOne(i, how int) {
 	switch how {
 	case 0:
 		if l.expired[d.Seq] {
-			r.late++
+			if r.in.cfg.Mode != AtMostOnce {
+				r.late++
+			}
 			r.inHand = slices.Delete(r.inHand, i, i+1)
 		}
 		d.Ack()

@@ -104,8 +104,8 @@ func (l *link) ended(ctx actor.Context, m *supervisor.Ended) {
 // stopping closes the connection first, which ends both loops, and only then
 // queues again what was out: no write may still be reading the bytes.
 func (l *link) stopping(ctx actor.Context) {
-	if l.cause == nil {
-		l.conn.SendBye(pb.Code_SHUTTING_DOWN, "the sender stops")
+	if l.cause == nil && l.state == linkOpen {
+		l.conn.Leave(pb.Code_SHUTTING_DOWN, "the sender stops")
 	}
 	l.conn.Close()
 	l.host.End()

@@ -216,15 +216,16 @@ func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
 	a.settle(ctx)
 }
 
+// delta applies deletes first: a key that was deleted and came back is in both.
 func (a *member) delta(ctx actor.Context, d discovery.Delta) {
-	for _, kv := range d.Puts {
-		if sender := a.parse(kv); sender != nil {
-			a.see(ctx, sender)
-		}
-	}
 	for _, kv := range d.Deletes {
 		if k, ok := a.eng.space.Parse(kv.Key); ok && a.sources[k.ID] != nil {
 			a.unlist(ctx, a.sources[k.ID])
+		}
+	}
+	for _, kv := range d.Puts {
+		if sender := a.parse(kv); sender != nil {
+			a.see(ctx, sender)
 		}
 	}
 }

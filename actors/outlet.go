@@ -128,14 +128,17 @@ func (o *outlet) accept(m *messages.Message, size int) {
 		}
 		o.open = newChunk(size)
 	}
-	i := o.open.add(m)
+	c := o.open
+	i := c.add(m)
+	c.live++ // making room must not take it away
 	for _, b := range o.pipes {
 		if !b.room(size, o.cfg.Queue) && !o.makeRoom(b, size) {
 			continue
 		}
-		b.append(o.open, i, size)
+		b.append(c, i, size)
 		o.wake(b)
 	}
+	c.live--
 }
 
 // makeRoom drops the oldest of a QueueDropOldest group. When links hold
@@ -228,6 +231,13 @@ func (o *outlet) pipe(group string, s groupSettings) *backlog {
 	o.pipes = append(o.pipes, b)
 	o.progress()
 	return b
+}
+
+// keepFor changes how long a group outlives its members.
+func (o *outlet) keepFor(b *backlog, d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b.settings.KeepFor = d
 }
 
 // backlogs answers the groups' queues.

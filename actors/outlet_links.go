@@ -5,6 +5,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -136,6 +137,13 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 		landed += s.len()
 		b.settle(s)
 	}
+	defer func() {
+		b.counters.Acked += uint64(landed)
+		if landed > 0 {
+			o.progress()
+		}
+		o.wake(b)
+	}()
 	l.out.land(0, a.Cumulative, settle)
 	for _, r := range a.Ranges {
 		if r.To > l.sent {
@@ -143,13 +151,8 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 		}
 		l.out.land(r.From, r.To, settle)
 	}
-	b.counters.Acked += uint64(landed)
 	l.credit = max(l.credit, a.CreditMessages)
 	l.creditBytes = max(l.creditBytes, a.CreditBytes)
-	if landed > 0 {
-		o.progress()
-	}
-	o.wake(b)
 	return nil
 }
 
@@ -166,11 +169,13 @@ type setback struct {
 }
 
 // nack takes a message back that its member could not handle. A returned one
-// was not tried and goes out again at once.
+// was not tried and goes out again at once. One that failed too often goes to
+// the dead-letter handler; where there is none a copy is kept to be looked at,
+// and it is tried on at the longest delay.
 func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setback, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seq, reason := n.Seq, n.Reason
+	seq := n.Seq
 	if seq == 0 || seq > l.sent {
 		return setback{}, fmt.Errorf("nack of %d of %d: %w", seq, l.sent, errBadAck)
 	}
@@ -183,34 +188,27 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 			return
 		}
 		back.failed = true
-		s.nacks++
+		if s.nacks < math.MaxUint16 {
+			s.nacks++
+		}
 		b.counters.Nacked++
 		back.attempt = int(s.nacks)
 		back.due = now.Add(o.cfg.Retry.delay(int(s.nacks)))
-		if limit := o.cfg.MaxAttempts; limit > 0 && int(s.nacks) >= limit {
-			back.exhausted = true
+		if limit := o.cfg.MaxAttempts; limit > 0 && back.attempt >= limit {
 			back.due = now.Add(o.cfg.Retry.Max)
-			o.exhaust(b, s, reason, now)
-			return
+			back.exhausted = true
+			if o.cfg.DeadLetter != nil {
+				b.dying = append(b.dying, dying{s.own(), n.Reason})
+				return
+			}
+			if back.attempt == limit {
+				b.park(s, n.Reason)
+			}
 		}
 		b.postpone(s, back.due)
 	})
 	o.wake(b)
 	return back, nil
-}
-
-// exhaust puts a message aside that failed too often: to the dead-letter
-// handler where there is one, else to be looked at, and tried again at the
-// longest delay.
-func (o *outlet) exhaust(b *backlog, s span, reason string, now time.Time) {
-	own := s.detach()
-	s.c.release(s.len())
-	if o.cfg.DeadLetter != nil {
-		b.dying = append(b.dying, dying{own, reason})
-		return
-	}
-	b.park(own, reason)
-	b.delay(own, now.Add(o.cfg.Retry.Max))
 }
 
 // nextDying answers the oldest message that waits for the dead-letter handler.
@@ -251,7 +249,7 @@ func (o *outlet) ripen(b *backlog, now time.Time) (next time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, next := b.ripen(now)
-	for range n {
+	if n > 0 {
 		o.wake(b)
 	}
 	return next
@@ -290,7 +288,9 @@ func (o *outlet) detach(b *backlog, l *lane, died bool) (requeued int) {
 		if n := min(suspects, s.len()); n > 0 {
 			suspects -= n
 			head, tail := s.cut(n)
-			head.deaths++
+			if head.deaths < math.MaxUint16 {
+				head.deaths++
+			}
 			b.again.insert(head)
 			if s = tail; s.len() == 0 {
 				continue

@@ -462,6 +462,7 @@ func (w *fakeWorld) unlink(m *fakeMember, died bool) {
 		}
 	}
 	m.g.members = slices.DeleteFunc(m.g.members, func(x *fakeMember) bool { return x == m })
+	w.check()
 	if _, ok := w.o.next(m.g.b, m.l); ok {
 		w.t.Fatalf("a closed lane got a batch")
 	}
@@ -524,6 +525,17 @@ func (w *fakeWorld) check() {
 			}
 		}
 		g.b.spansOf(func(s span) { refs[s.c] += s.len() })
+		// Where somebody can carry what waits, somebody is on the way.
+		can, comes := false, false
+		for _, m := range g.members {
+			if m.l.offer().can() {
+				can = true
+				comes = comes || m.awake || len(m.l.bell) > 0
+			}
+		}
+		if g.b.source() != nil && can && !comes {
+			t.Fatalf("group %q: %d wait, and all who can carry them sleep", g.b.group, g.b.queued())
+		}
 		for _, m := range g.members {
 			if m.l.writing != nil {
 				refs[m.l.writing]++
@@ -1203,4 +1215,28 @@ func TestSendAllocatesNothing(t *testing.T) {
 		t.Errorf("%.3f allocations for each message", per)
 	}
 	t.Logf("%.4f allocations for each message", per)
+}
+
+func TestAReturnedMessageGoesOutAtOnce(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	l := linkTo(t, o, b, "m", 10, 1000)
+	mustSend(t, o, numbered(1, 8))
+	mustNext(t, o, b, l)
+	if got, ok := o.next(b, l); ok {
+		t.Fatalf("%d messages more", got.count)
+	}
+	back, err := o.nack(b, l, &socket.Nack{Seq: 1, Kind: nackReturned}, time.Now())
+	if err != nil || back.failed {
+		t.Fatalf("nack: %+v, %v", back, err)
+	}
+	if !rung(l) {
+		t.Fatal("nobody was called")
+	}
+	if got, ok := o.next(b, l); !ok || got.first != 2 || got.attempt != 1 || !got.again {
+		t.Errorf("batch %+v, %t; want the same message, untried, under the next sequence", got, ok)
+	}
+	// The ack of the next one does not settle the returned one twice.
+	if err := o.ack(b, l, &socket.Ack{Cumulative: 2, CreditMessages: 12, CreditBytes: 2000}); err != nil || o.pending() != 0 || b.counters.Acked != 1 {
+		t.Errorf("ack: %v; %d pending, %+v", err, o.pending(), b.counters)
+	}
 }

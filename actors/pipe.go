@@ -52,7 +52,7 @@ var pipeMoves = supervisor.Moves[pipeState]{
 type (
 	// groupListed is what etcd shows of the group.
 	groupListed struct {
-		meta    bool
+		meta    *pb.GroupMeta // nil when absent
 		removed bool
 		members int
 	}
@@ -96,8 +96,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 	case *actor.Started:
 		p.started(ctx)
 	case *groupListed:
-		p.listed = *m
-		p.attend(ctx)
+		p.seen(ctx, m)
 	case *linkOffered:
 		p.offer(ctx, m.conn)
 	case *linkGone:
@@ -134,6 +133,18 @@ func (p *pipe) started(ctx actor.Context) {
 	p.attend(ctx)
 	p.retry()
 	p.bury()
+}
+
+// seen takes in what etcd shows. Its KeepFor counts, not that of the Hello which
+// may have made the pipe.
+func (p *pipe) seen(ctx actor.Context, m *groupListed) {
+	p.listed = *m
+	if m.meta != nil {
+		if s, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs); err == nil {
+			p.out.keepFor(p.queue, s.KeepFor)
+		}
+	}
+	p.attend(ctx)
 }
 
 // attend moves between attended and deserted as links and members come and go.
@@ -199,7 +210,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		conn.Refuse(pb.Code_REMOVED, "the group was removed")
 		return
 	}
-	theirs, err := settingsOf(hello.Mode, hello.Policy, hello.KeepFor.Milliseconds())
+	theirs, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
 	if err == nil && !theirs.agrees(p.queue.settings) {
 		err = fmt.Errorf("%s/%s, not %s/%s", p.queue.settings.Mode, p.queue.settings.Policy, theirs.Mode, theirs.Policy)
 	}

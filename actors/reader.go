@@ -20,10 +20,15 @@ import (
 func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
 	return func(yield func(messages.Delivery, error) bool) {
 		if err := in.begin(); err != nil {
-			yield(messages.Delivery{}, err)
+			if errors.Is(err, messages.ErrClosed) {
+				err = in.causeOf() // the loop after an end is as silent as the one before
+			}
+			if err != nil {
+				yield(messages.Delivery{}, err)
+			}
 			return
 		}
-		c := cursor{in: in, manual: manual || in.cfg.Mode == AtMostOnce}
+		c := cursor{in: in, manual: manual}
 		defer c.end()
 		for {
 			d, err := c.next(ctx)
@@ -72,7 +77,7 @@ func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 		switch {
 		case err != nil:
 			c.finish()
-			k.fail(failure{seq: c.load.seq, reason: err.Error()})
+			c.load.spoil(err)
 			c.load = nil
 		case !ok:
 			c.finish()
@@ -126,7 +131,7 @@ type consumption struct {
 	over    chan struct{} // closed by the last of them
 	once    sync.Once
 
-	mu   sync.Mutex
+	turn chan struct{} // whose turn it is to take the next; held by one worker
 	load *load
 
 	workersMu sync.Mutex
@@ -149,7 +154,7 @@ func (w *worker) renew(ctx context.Context) {
 }
 
 func newConsumption(ctx context.Context, in *inlet, handler Handler) *consumption {
-	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), workers: make(map[*worker]struct{})}
+	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), turn: make(chan struct{}, 1), workers: make(map[*worker]struct{})}
 }
 
 // ended is told by each handler's actor when the stream is over.
@@ -164,21 +169,27 @@ func (c *consumption) finish() { c.once.Do(func() { close(c.over) }) }
 
 // next takes the next delivery for one worker.
 func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.turn <- struct{}{}: // who is first in line gets the next
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	defer func() { <-c.turn }()
 	for {
 		if c.load == nil {
-			// Waiting under the lock is meant: who is first in line gets the next.
 			load, err := c.in.take(ctx)
 			if load == nil {
 				return false, err
 			}
 			c.load = load
 		}
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		ok, err := c.load.next(d)
 		switch {
 		case err != nil:
-			c.load.from.fail(failure{seq: c.load.seq, reason: err.Error()})
+			c.load.spoil(err)
 			c.load = nil
 		case !ok:
 			c.load = nil
@@ -267,10 +278,11 @@ func (c *consumption) expire(k *intake, seq uint64) {
 	}
 }
 
-// end hands back what no worker took.
+// end hands back what no worker took. A worker that is stuck in its handler
+// does not hold the turn.
 func (c *consumption) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
 	c.in.putBack(c.load)
 	c.load = nil
 }

@@ -109,9 +109,15 @@ func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
 	case discovery.PutBack:
 		s.eng.hub.emit(messages.RegistrationPutBack{Key: m.Key, Why: m.Why.String()})
 	case discovery.Conflict:
-		ctx.Send(ctx.Parent(), &keyTaken{key: m.Key})
+		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrTaken})
+	case discovery.Refused:
+		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrDestinationTaken})
 	}
 }
 
-// keyTaken tells the engine that somebody else holds a key of ours.
-type keyTaken struct{ key string }
+// keyTaken tells the engine that a key of ours cannot be put back, because
+// somebody else is in its place.
+type keyTaken struct {
+	key string
+	err error
+}

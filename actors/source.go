@@ -110,7 +110,7 @@ func (s *source) Receive(ctx actor.Context) {
 	case sourceDrained:
 		ctx.Stop(ctx.Self())
 	case sweep:
-		s.sweep()
+		s.sweep(ctx)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
 	case crash:
@@ -233,11 +233,15 @@ func (s *source) relink(ctx actor.Context) {
 
 var errUnread = errors.New("nobody reads what came")
 
-func (s *source) sweep() {
+// sweep gives up deliveries that outlived AckWait, and with a reader that is
+// stuck also what waits behind them.
+func (s *source) sweep(ctx actor.Context) {
 	if s.intake == nil {
 		return
 	}
-	for _, seq := range s.intake.overdue(time.Now()) {
+	now := time.Now()
+	late := s.intake.overdue(now)
+	for _, seq := range late {
 		if s.intake.expire(seq) {
 			s.eng.hub.emit(messages.AckWaitExpired{
 				Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
@@ -245,6 +249,10 @@ func (s *source) sweep() {
 			})
 			s.in.expire(s.intake, seq)
 		}
+	}
+	if s.intake.stalled(now) {
+		s.in.stall()
+		s.relink(ctx)
 	}
 }
 
@@ -272,7 +280,7 @@ func (s *source) stopping(ctx actor.Context) {
 	discarded := 0
 	if s.intake != nil {
 		if s.cause == nil || errors.Is(s.cause, errUnread) {
-			conn.SendBye(pb.Code_DRAINED, "the member leaves")
+			s.intake.takeLeave()
 		}
 		discarded = s.in.shut(s.intake)
 	}
@@ -303,23 +311,51 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 			select {
 			case <-k.bell:
 			case <-due:
+			case <-k.quit:
+				defer close(k.gone)
+				if k.last(&r) {
+					if err := r.send(conn, &ack); err != nil {
+						return err
+					}
+				}
+				conn.Leave(pb.Code_DRAINED, "the member leaves")
+				return nil
 			case <-ctx.Done():
 				return nil
 			}
 			continue
 		}
-		for _, f := range r.failures {
-			if err := conn.SendNack(f.nack()); err != nil {
-				return err
-			}
-		}
-		r.ack(&ack)
-		if err := conn.SendAck(&ack); err != nil {
+		if err := r.send(conn, &ack); err != nil {
 			return err
 		}
 		if k.drained() {
 			tell(sourceDrained{})
 		}
+	}
+}
+
+// send tells the sender of failures first, because the ack covers them.
+func (r *report) send(conn *socket.Conn, ack *socket.Ack) error {
+	for _, f := range r.failures {
+		if err := conn.SendNack(f.nack()); err != nil {
+			return err
+		}
+	}
+	r.ack(ack)
+	return conn.SendAck(ack)
+}
+
+// leaveTimeout bounds how long a link that ends in order holds up its member.
+const leaveTimeout = 500 * time.Millisecond
+
+// takeLeave has what is settled told to the sender, and a Bye said.
+func (k *intake) takeLeave() {
+	close(k.quit)
+	patience := time.NewTimer(leaveTimeout)
+	defer patience.Stop()
+	select {
+	case <-k.gone:
+	case <-patience.C:
 	}
 }
 

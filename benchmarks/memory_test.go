@@ -27,7 +27,7 @@ func skipUnlessMeasurable(t *testing.T) {
 }
 
 // patience bounds each wait for something that is sure to happen.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // memory is what the garbage collector leaves.
 type memory struct{ heap, stacks int64 }

@@ -109,7 +109,7 @@ func judgeUnreached(name string, err error) check {
 
 func judgeAnswer(name string, took time.Duration) check {
 	c := check{Name: name + " answer", Status: verdictOK, Found: "in " + took.Round(100*time.Microsecond).String()}
-	if took > 500*time.Millisecond {
+	if took > time.Second {
 		c.Status, c.Do = verdictWarn, "look at the network and at etcd's load"
 	}
 	return c
@@ -244,7 +244,7 @@ func judgeRights(prefix, step string, err error, took time.Duration) check {
 	case err != nil:
 		c.Status, c.Found = verdictFail, step+": "+err.Error()
 		c.Do = "see the checks above"
-	case took > time.Second:
+	case took > 2*time.Second:
 		c.Status, c.Do = verdictWarn, "etcd's disk or the network is slow: registering will be too"
 	}
 	return c

@@ -20,10 +20,11 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDR"},
-	{regexp.MustCompile(`in \d[\d.]*m?s\b`), "in TOOK"},
+	{regexp.MustCompile(`in \d[\d.]*[mµ]?s\b`), "in TOOK"},
 	{regexp.MustCompile(`[\d.]+ MiB`), "N MiB"},
 	{regexp.MustCompile(`#\d+`), "#N"},
-	{regexp.MustCompile(` +`), " "}, // columns follow the width of what was masked
+	{regexp.MustCompile(`/run\d+`), ""},
+	{regexp.MustCompile(`(\S) {2,}`), "$1  "}, // columns follow the width of what was masked
 }
 
 func masked(s string) string {

@@ -88,7 +88,7 @@ type process struct {
 func begin(t *testing.T, stdin io.Reader, stdout *os.File, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary, args...), stdout: &bytes.Buffer{}, exited: make(chan struct{}), heard: make(chan struct{})}
-	p.cmd.Env = append(clearedEnv(), "PENSTOCK_ETCD="+endpoint, "PENSTOCK_PREFIX=/"+strings.ReplaceAll(t.Name(), "/", "-"))
+	p.cmd.Env = append(clearedEnv(), "PENSTOCK_ETCD="+endpoint, "PENSTOCK_PREFIX="+prefixOf(t))
 	p.cmd.Stdin = stdin
 	p.cmd.Stdout = p.stdout
 	if stdout != nil {
@@ -118,6 +118,22 @@ func begin(t *testing.T, stdin io.Reader, stdout *os.File, args ...string) *proc
 		<-p.exited
 	})
 	return p
+}
+
+var (
+	prefixesMu sync.Mutex
+	prefixes   = make(map[*testing.T]string)
+)
+
+// prefixOf is a namespace of one run of one test, as -count repeats it.
+func prefixOf(t *testing.T) string {
+	prefixesMu.Lock()
+	defer prefixesMu.Unlock()
+	if p, ok := prefixes[t]; ok {
+		return p
+	}
+	prefixes[t] = fmt.Sprintf("/%s/run%d", t.Name(), len(prefixes))
+	return prefixes[t]
 }
 
 // clearedEnv is ours without what etcd's clients look at.

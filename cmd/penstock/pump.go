@@ -19,7 +19,8 @@ const (
 	// pumpBuffer is when bytes are written although more is there.
 	pumpBuffer = 64 << 10
 	// ackGrace lets the last acks reach their senders before the links are
-	// closed by a leave that has nobody reading; they go out within 2 ms.
+	// closed: they go out within 2 ms, and a leave with nobody reading does not
+	// wait for them.
 	ackGrace = 50 * time.Millisecond
 )
 
@@ -82,9 +83,11 @@ func (p *pump) run(ctx context.Context) (pumpEnd, error) {
 	if err == nil && p.done() {
 		end = endCounted
 	}
-	grace := time.NewTimer(ackGrace)
-	defer grace.Stop()
-	<-grace.C
+	if end == endCounted || err != nil {
+		grace := time.NewTimer(ackGrace)
+		defer grace.Stop()
+		<-grace.C
+	}
 	return end, err
 }
 

@@ -52,6 +52,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer, 
 			a.say("see \"%s --help\"", cmd.CommandPath())
 		}
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return exitIncomplete // a signal ended what was begun
+	}
 	return codeOf(err)
 }
 

@@ -67,7 +67,7 @@ func diagnosticsFlag(cmd *cobra.Command, addr *string) {
 }
 
 // errTimeout is the cause of a context that --timeout ended.
-var errTimeout = errors.New("time ran out")
+var errTimeout = incompletef("time ran out")
 
 func (c *send) run(ctx context.Context, dest, file string) error {
 	in := c.in

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,11 +39,13 @@ func TestEveryGroupGetsEveryLine(t *testing.T) {
 
 func TestMembersShareAGroup(t *testing.T) {
 	t.Parallel()
-	a := begin(t, nil, nil, "recv", "orders", "billing", "--idle", "2s")
-	b := begin(t, nil, nil, "recv", "orders", "billing", "--idle", "2s")
+	a := begin(t, nil, nil, "recv", "orders", "billing")
+	b := begin(t, nil, nil, "recv", "orders", "billing")
 	a.says(noSender)
 	b.says(noSender)
 	perform(t, exitDone, numbersTo(1000), "send", "orders", "--listen", "tcp://127.0.0.1:0")
+	a.signal(syscall.SIGTERM)
+	b.signal(syscall.SIGTERM)
 	first, _ := a.ends(exitDone)
 	second, _ := b.ends(exitDone)
 	exactly(t, 1000, first, second)
@@ -143,8 +147,9 @@ func TestSignalDrainsRecv(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.ends(exitDone)
-	rest := begin(t, nil, nil, "recv", "orders", "billing", "--idle", "1s")
+	rest := begin(t, nil, nil, "recv", "orders", "billing")
 	send.ends(exitDone)
+	rest.signal(syscall.SIGINT)
 	others, _ := rest.ends(exitDone)
 	exactly(t, n, head, string(tail), others)
 }
@@ -172,9 +177,10 @@ func TestSignalDrainsSend(t *testing.T) {
 
 func TestSendWaitsForAGroup(t *testing.T) {
 	t.Parallel()
-	send := begin(t, strings.NewReader("one\n"), nil, "send", "orders", "--timeout", "2500ms")
+	send := begin(t, strings.NewReader("one\n"), nil, "send", "orders")
 	send.says("waiting: no group of orders has joined yet")
-	if _, errs := send.ends(exitIncomplete); lastLine(errs) != "sent 0 acked 0" {
+	send.signal(syscall.SIGTERM)
+	if _, errs := send.ends(exitIncomplete); lastLine(errs) != "sent 0 acked 0" || !strings.Contains(errs, "stopped at line 1") {
 		t.Errorf("says %q", errs)
 	}
 }
@@ -182,7 +188,7 @@ func TestSendWaitsForAGroup(t *testing.T) {
 func TestSendTellsWhatWasNotAcked(t *testing.T) {
 	t.Parallel()
 	perform(t, exitDone, "", "recv", "orders", "billing", "--idle", "100ms") // leaves the group behind
-	_, errs := perform(t, exitIncomplete, "one\ntwo\n", "send", "orders", "--timeout", "2s")
+	_, errs := perform(t, exitIncomplete, "one\ntwo\n", "send", "orders", "--timeout", "4s")
 	if lastLine(errs) != "sent 2 acked 0" || !strings.Contains(errs, "2 messages are not acked") {
 		t.Errorf("says %q", errs)
 	}
@@ -239,15 +245,27 @@ func TestSendFile(t *testing.T) {
 
 func TestAtMostOnce(t *testing.T) {
 	t.Parallel()
-	p := begin(t, nil, nil, "recv", "orders", "billing", "--idle", "3s", "--mode", "at-most-once")
+	p := begin(t, nil, nil, "recv", "orders", "billing", "--mode", "at-most-once")
 	p.says(noSender)
 	_, errs := perform(t, exitFailed, "", "recv", "orders", "billing", "--idle", "1s")
 	if !strings.Contains(errs, "group exists with other settings") {
 		t.Errorf("says %q", errs)
 	}
 	perform(t, exitDone, numbersTo(100), "send", "orders")
+	p.signal(syscall.SIGTERM)
 	out, _ := p.ends(exitDone)
 	exactly(t, 100, out)
+}
+
+func TestSignalBeforeItBegan(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	signal := errors.New("terminated")
+	cancel(signal)
+	for _, args := range [][]string{{"recv", "orders", "billing"}, {"send", "orders"}, {"ls"}, {"serve", "--dir", t.TempDir()}, {"demo"}} {
+		if code := run(ctx, args, strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" }); code != exitIncomplete {
+			t.Errorf("%v: %d", args, code)
+		}
+	}
 }
 
 func TestNoEtcd(t *testing.T) {

@@ -318,6 +318,23 @@ func (c *Conn) SendBye(code pb.Code, reason string) error {
 	return c.sendOpen("send bye", KindBye, byeToWire(code, reason))
 }
 
+// Leave ends the connection in order: it says Bye, waits until the peer has
+// closed, and closes. It blocks for 200 ms at most, whoever reads or does not:
+// a Send that is stuck is cut short. Recv must go on meanwhile, for the peer's
+// end to be noticed.
+func (c *Conn) Leave(code pb.Code, reason string) {
+	_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
+	if c.SendBye(code, reason) == nil {
+		patience := time.NewTimer(byeTimeout)
+		defer patience.Stop()
+		select {
+		case <-c.Done():
+		case <-patience.C:
+		}
+	}
+	_ = c.Close()
+}
+
 // maySend keeps us to what the peer would accept.
 func (c *Conn) maySend(k Kind) error {
 	if connState(c.state.Load()) != opened {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Whatever is done to a stream, judge finds what a plain count finds.
+func TestJudgeCounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sent := rapid.Uint64Range(0, 60).Draw(t, "sent")
+		members := make([]*journal, rapid.IntRange(1, 4).Draw(t, "members"))
+		for i := range members {
+			members[i] = &journal{}
+		}
+		var want verdict
+		for seq := range sent {
+			times := rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 3}).Draw(t, "times")
+			if times == 0 {
+				want.Lost++
+			} else {
+				want.Duplicates += uint64(times - 1)
+			}
+			for range times {
+				members[rapid.IntRange(0, len(members)-1).Draw(t, "member")].note(seq, false)
+			}
+		}
+		got := judge(members, sent)
+		got.Disordered = 0
+		if got != want {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestJournalOrder(t *testing.T) {
+	j := &journal{}
+	for _, seq := range []uint64{0, 1, 2, 5, 6, 3} {
+		j.note(seq, false)
+	}
+	j.note(4, true)
+	if got, want := judge([]*journal{j}, 8), (verdict{Lost: 1, Disordered: 1, Redelivered: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestPayloadSeesDamage(t *testing.T) {
+	p := newPayload(64)
+	buf := make([]byte, 64)
+	want := stamp{sender: 3, seq: 21, meant: time.Second}
+	p.write(buf, want)
+	if got, err := p.read(buf); err != nil || got != want {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if _, err := p.read(buf[:63]); err == nil {
+		t.Error("a short one is taken")
+	}
+	for _, at := range []int{8, stampSize, 63} {
+		p.write(buf, want)
+		buf[at]++
+		if _, err := p.read(buf); err == nil {
+			t.Errorf("byte %d can change", at)
+		}
+	}
+}

@@ -413,11 +413,11 @@ func (k *intake) last(r *report) bool {
 	return ok
 }
 
-// holds tells whether something came that was not handed out.
-func (k *intake) holds() bool {
+// hasCredit tells whether the sender was ever allowed to send.
+func (k *intake) hasCredit() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.received > k.handed
+	return k.granted
 }
 
 // drained tells whether everything the sender will ever send is settled, and

@@ -223,15 +223,16 @@ func (s *source) drain(ctx actor.Context) {
 	}
 }
 
-// relink gives what nobody reads back to the sender, by dialling anew.
+// relink gives what nobody reads back to the sender, and its credit, by dialling
+// anew.
 func (s *source) relink(ctx actor.Context) {
-	if s.intake != nil && s.intake.holds() && (s.state == linked || s.state == orphaned) {
+	if s.intake != nil && s.intake.hasCredit() && (s.state == linked || s.state == orphaned) {
 		s.cause = errUnread
 		supervisor.Fail(ctx, errUnread)
 	}
 }
 
-var errUnread = errors.New("nobody reads what came")
+var errUnread = errors.New("nobody reads here")
 
 // sweep gives up deliveries that outlived AckWait, and with a reader that is
 // stuck also what waits behind them.

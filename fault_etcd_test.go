@@ -229,7 +229,8 @@ func TestFaultLeaseRevokedUnderLoad(t *testing.T) {
 }
 
 // Promise: a key that somebody deletes is put back by its owner, and no live
-// link ends for it. Each key in turn, then all at once.
+// link ends for it. Each key in turn, then all at once; and what watches them
+// survives that etcd forgets the past in between.
 func TestFaultKeysDeletedUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := newParty(t)
@@ -246,6 +247,7 @@ func TestFaultKeysDeletedUnderLoad(t *testing.T) {
 		penstocktest.WaitEvent(t, owner, patience, func(e messages.RegistrationPutBack) bool { return e.Key == key })
 		p.flows(t, "traffic without "+key, 200)
 	}
+	p.etcd.Compact()
 	if _, err := p.client.Delete(patient(t), p.ns+"/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,27 @@ func TestFaultFullGroups(t *testing.T) {
 	})
 }
 
+// Promise: a stuck group never holds more than its configured bytes, whatever
+// the number of messages.
+func TestFaultStuckGroupIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	rt := meet(t, space(t))
+	d := register(t, rt, "orders", penstock.MaxMessageSize(10_000), penstock.MaxQueue(1<<20, limit))
+	joinGroup(t, rt, "orders", "stuck", penstock.OnFull(penstock.QueueDropOldest))
+	value := make([]byte, 5000)
+	for range 3 * limit / len(value) {
+		if err := d.Send(patient(t), penstock.Message{Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		if held := d.Stats()[0].PendingBytes; held > limit {
+			t.Fatalf("the group holds %d bytes, %d are its limit", held, limit)
+		}
+	}
+	if _, dropped := groupStats(d, "stuck"); dropped == 0 {
+		t.Error("nothing was dropped, so the limit was not reached")
+	}
+}
+
 // Promise: what etcd decides once is decided for everybody, with a typed error.
 func TestFaultTakenNames(t *testing.T) {
 	ns := space(t)

@@ -368,8 +368,11 @@ func (s childSpec) run() error {
 		go func() {
 			for msg, err := range m.Messages(ctx) {
 				if err != nil {
-					fmt.Fprintln(os.Stderr, "child:", err)
-					os.Exit(1)
+					if ctx.Err() == nil {
+						fmt.Fprintln(os.Stderr, "child:", err)
+						os.Exit(1)
+					}
+					return
 				}
 				say("got", number(msg))
 			}

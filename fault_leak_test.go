@@ -3,6 +3,7 @@ package penstock_test
 // Nothing is left behind: goroutines, file descriptors, actors, keys.
 
 import (
+	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -28,7 +29,7 @@ func use(t *testing.T, rt *penstock.Runtime) usage {
 // descriptor, no dialer, no actor and no key.
 func TestFaultJoinsAndLeavesLeaveNothing(t *testing.T) {
 	n := 10_000
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		n = 500
 	}
 	ns := space(t)
@@ -36,7 +37,8 @@ func TestFaultJoinsAndLeavesLeaveNothing(t *testing.T) {
 	orders := register(t, rt, "orders")
 	l := newLedger()
 	l.handle(t, "stays", joinGroup(t, rt, "orders", "stays"))
-	ctx := patient(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
 	round := func() error {
 		m, err := rt.Join(ctx, "orders", "billing")
 		if err != nil {
@@ -87,5 +89,5 @@ func TestFaultJoinsAndLeavesLeaveNothing(t *testing.T) {
 	}
 	awaitKeys(t, control(t), ns+"/dest/orders/groups/billing/members/", "no member", same(nil))
 	send(t, orders, 0, 100)
-	l.await(t, "who stayed", func(now tally) bool { return now.distinct == 100 })
+	l.await(t, "the messages of who stayed", func(now tally) bool { return now.distinct == 100 })
 }

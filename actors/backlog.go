@@ -27,7 +27,6 @@ type backlog struct {
 	settled  uint64
 	count    int // accepted and not settled
 	size     int
-	lost     int // given up when the group was removed
 	counters PipeCounters
 }
 

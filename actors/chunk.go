@@ -13,12 +13,13 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// chunkSize keeps a frame under the 64 KiB where mangos stops pooling. A larger
-// record has a chunk of its own; those up to 1 MiB are kept in classes, because
-// fresh memory costs more than what is written to it.
+// chunkSize keeps a frame under the 64 KiB where mangos stops pooling.
 const chunkSize = 60 << 10
 
-var chunkClasses = [...]int{chunkSize, 68 << 10, 132 << 10, 260 << 10, 516 << 10, 1028 << 10}
+// smallRecord is the largest that shares a chunk with others, so that what is
+// left unused at a chunk's end stays within an eighth. A larger one has a chunk
+// of its own size.
+const smallRecord = chunkSize / 8
 
 // chunk is a run of encoded records.
 type chunk struct {
@@ -29,26 +30,79 @@ type chunk struct {
 	live int
 }
 
-var chunkPools [len(chunkClasses)]sync.Pool
+// Fresh memory costs more than what is written to it, so chunks are used again:
+// those of small records from a short list, which a garbage collection does not
+// empty, and those around the powers of two that large messages like to have.
+var (
+	smallChunks  chunkList
+	largeClasses = [...]int{68 << 10, 132 << 10, 260 << 10, 516 << 10, 1028 << 10}
+	largeChunks  [len(largeClasses)]sync.Pool
+)
+
+// chunkList is a bounded list of free chunks.
+type chunkList struct {
+	mu   sync.Mutex
+	free []*chunk
+}
+
+// chunksKept bounds the list: 2 MiB for the whole process.
+const chunksKept = 32
+
+func (l *chunkList) get() *chunk {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.free)
+	if n == 0 {
+		return &chunk{buf: make([]byte, 0, chunkSize)}
+	}
+	c := l.free[n-1]
+	l.free[n-1] = nil
+	l.free = l.free[:n-1]
+	return c
+}
+
+func (l *chunkList) put(c *chunk) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) < chunksKept {
+		l.free = append(l.free, c)
+	}
+}
+
+// largeClass answers the class whose chunks hold size bytes without much waste,
+// or -1.
+func largeClass(size int) int {
+	for i, class := range largeClasses {
+		if size <= class {
+			if class-size > class/8 {
+				break
+			}
+			return i
+		}
+	}
+	return -1
+}
 
 // newChunk answers an open chunk with room for size bytes.
 func newChunk(size int) *chunk {
-	for i, class := range chunkClasses {
-		if size > class {
-			continue
+	var c *chunk
+	if size <= smallRecord {
+		c = smallChunks.get()
+	} else if i := largeClass(size); i >= 0 {
+		if c, _ = largeChunks[i].Get().(*chunk); c == nil {
+			c = &chunk{buf: make([]byte, 0, largeClasses[i])}
 		}
-		c, ok := chunkPools[i].Get().(*chunk)
-		if !ok {
-			c = &chunk{buf: make([]byte, 0, class)}
-		}
-		c.live = 1
-		return c
+	} else {
+		c = &chunk{buf: make([]byte, 0, size)}
 	}
-	return &chunk{buf: make([]byte, 0, size), live: 1}
+	c.live = 1
+	return c
 }
 
-// fits tells whether c takes another record: a large one travels alone.
-func (c *chunk) fits(size int) bool { return len(c.buf)+size <= min(cap(c.buf), chunkSize) }
+// fits tells whether c takes another record.
+func (c *chunk) fits(size int) bool {
+	return cap(c.buf) == chunkSize && size <= smallRecord && len(c.buf)+size <= chunkSize
+}
 
 // add encodes m behind the others and answers its index.
 func (c *chunk) add(m *messages.Message) uint32 {
@@ -65,9 +119,12 @@ func (c *chunk) release(n int) {
 	case c.live < 0:
 		panic("actors: chunk released twice")
 	default:
-		if i := slices.Index(chunkClasses[:], cap(c.buf)); i >= 0 {
-			c.buf, c.ends = c.buf[:0], c.ends[:0]
-			chunkPools[i].Put(c)
+		used := c.buf
+		c.buf, c.ends = c.buf[:0], c.ends[:0]
+		if cap(used) == chunkSize {
+			smallChunks.put(c)
+		} else if i := slices.Index(largeClasses[:], cap(used)); i >= 0 {
+			largeChunks[i].Put(c)
 		}
 	}
 }

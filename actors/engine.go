@@ -43,6 +43,7 @@ type Engine struct {
 	host    string
 	spawned atomic.Uint64 // makes actor names unique
 	lease   atomic.Int64
+	delay   atomic.Pointer[error] // why etcd was last waited for
 	stats   statsBook
 	book    *book
 	// actorEvents is the subscription to what supervision does.
@@ -94,7 +95,11 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 // explain says where etcd was looked for when it did not answer in time.
 func (e *Engine) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !errors.Is(err, messages.ErrUnavailable) {
-		return fmt.Errorf("no answer from etcd at %v: %w: %w", e.cfg.Etcd.Endpoints, messages.ErrUnavailable, context.Cause(ctx))
+		where := discovery.Where(e.etcd.Control)
+		if why := e.delay.Load(); why != nil {
+			return fmt.Errorf("no answer from etcd at %s: %w: %w (%w)", where, messages.ErrUnavailable, context.Cause(ctx), *why)
+		}
+		return fmt.Errorf("no answer from etcd at %s: %w: %w", where, messages.ErrUnavailable, context.Cause(ctx))
 	}
 	return err
 }

@@ -19,9 +19,9 @@ const ackDelay = 2 * time.Millisecond
 
 // failure is a nack on its way to the sender.
 type failure struct {
-	seq      uint64
-	returned bool // handed back untried
-	reason   string
+	seq    uint64
+	kind   uint32 // why: nackFailed, nackReturned, nackExpired
+	reason string
 }
 
 // report is what the sender is to be told: failures first, because the ack
@@ -212,7 +212,7 @@ func (k *intake) Nack(seq uint64, cause error) {
 }
 
 // giveBack returns a delivery that nobody tried to handle.
-func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, returned: true}) }
+func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, kind: nackReturned}) }
 
 func (k *intake) fail(f failure) bool {
 	k.mu.Lock()
@@ -251,7 +251,7 @@ func (k *intake) InProgress(seq uint64) {
 func (k *intake) expire(seq uint64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.failing(failure{seq: seq, reason: errAckWait.Error()}) {
+	if !k.failing(failure{seq: seq, kind: nackExpired, reason: errAckWait.Error()}) {
 		return false
 	}
 	if k.expired == nil {

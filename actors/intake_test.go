@@ -236,7 +236,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		fail(failure{seq: d.Seq, reason: "broken"})
 	case 2:
 		l.k.giveBack(d.Seq)
-		fail(failure{seq: d.Seq, returned: true})
+		fail(failure{seq: d.Seq, kind: nackReturned})
 	case 3:
 		if got := l.k.expire(d.Seq); got != fresh || dead {
 			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
@@ -244,7 +244,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		if fresh {
 			l.expired[d.Seq] = true
 		}
-		fail(failure{seq: d.Seq, reason: errAckWait.Error()})
+		fail(failure{seq: d.Seq, kind: nackExpired, reason: errAckWait.Error()})
 	case 4:
 		d.Nack(nil)
 		fail(failure{seq: d.Seq, reason: "nacked"})

@@ -22,14 +22,20 @@ import (
 // It is never restarted: a link without its connection is nothing, and the
 // member dials again.
 type link struct {
-	out   *outlet
-	pipe  *backlog
-	conn  *socket.Conn
-	from  string // our sender id
+	*linkParts
 	lane  *lane
 	host  supervisor.Host
 	state linkState
 	cause error // why it ended; nil when asked to
+}
+
+// linkParts is what a link is made of. It is emptied at the end, because the
+// actor's props outlive it in the parent's memory.
+type linkParts struct {
+	out  *outlet
+	pipe *backlog
+	conn *socket.Conn
+	from string // our sender id
 }
 
 type linkState string
@@ -53,7 +59,8 @@ var (
 )
 
 func newLink(out *outlet, pipe *backlog, conn *socket.Conn, from string) actor.Producer {
-	return func() actor.Actor { return &link{out: out, pipe: pipe, conn: conn, from: from} }
+	parts := &linkParts{out, pipe, conn, from}
+	return func() actor.Actor { return &link{linkParts: parts} }
 }
 
 func (l *link) Receive(ctx actor.Context) {
@@ -72,6 +79,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.ended(ctx, m)
 	case *actor.Stopping, *actor.Restarting:
 		l.stopping(ctx)
+	case *actor.Stopped:
+		*l.linkParts = linkParts{}
 	}
 }
 
@@ -117,6 +126,9 @@ func (l *link) stopping(ctx actor.Context) {
 	cause := l.cause
 	if orderly {
 		cause = nil
+	}
+	if requeued > 0 {
+		l.out.emit(messages.Redelivered{Destination: l.out.name, Group: l.pipe.group, Count: requeued, Cause: cause})
 	}
 	if l.state == linkOpen {
 		l.out.emit(messages.MemberUnlinked{

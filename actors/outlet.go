@@ -41,7 +41,7 @@ type outlet struct {
 	moved    chan struct{} // closed when a waiting Flush should look again
 	flushing int
 	offers   []offer // scratch
-	ungiven  uint64  // accepted with no group at all (NoGroupDrop)
+	lost     int     // given up with removed groups since the last Flush
 }
 
 func newOutlet(cfg DestinationConfig, emit func(messages.Event)) *outlet {
@@ -118,7 +118,6 @@ func (o *outlet) refused() error {
 // accept encodes m once and queues it in every pipe.
 func (o *outlet) accept(m *messages.Message, size int) {
 	if len(o.pipes) == 0 {
-		o.ungiven++
 		o.emit(messages.MessagesDropped{Destination: o.name, Count: 1, Bytes: int64(size), Why: noGroup.why})
 		return
 	}
@@ -264,13 +263,14 @@ func (o *outlet) remove(b *backlog) (n, bytes int) {
 	o.pipes = slices.DeleteFunc(o.pipes, func(x *backlog) bool { return x == b })
 	n, bytes = b.clear()
 	b.counters.Dropped += uint64(n)
-	b.lost += n
+	o.lost += n
 	o.progress()
 	return n, bytes
 }
 
 // flush waits until everything accepted before the call is settled, in every
-// group it was accepted for.
+// group it was accepted for. What was given up with a group since the flush
+// before is an error, once.
 func (o *outlet) flush(ctx context.Context) error {
 	type goal struct {
 		b   *backlog
@@ -283,14 +283,14 @@ func (o *outlet) flush(ctx context.Context) error {
 		goals = append(goals, goal{b, b.accepted})
 	}
 	for {
-		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.lost == 0 && g.b.done(g.seq) })
-		if len(goals) == 0 {
+		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.done(g.seq) })
+		if len(goals) == 0 && o.lost == 0 {
 			return nil
 		}
-		for _, g := range goals {
-			if g.b.lost > 0 {
-				return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: g.b.lost, Where: "group " + g.b.group})
-			}
+		if o.lost > 0 {
+			lost := o.lost
+			o.lost = 0
+			return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: lost, Where: "groups that were removed"})
 		}
 		if o.phase == outletClosed {
 			return fmt.Errorf("flush %q: %w", o.name, messages.ErrClosed)

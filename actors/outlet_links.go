@@ -156,9 +156,13 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 	return nil
 }
 
-// nackReturned as a nack's kind hands a message back untried; any other kind
-// is a failed handling.
-const nackReturned = 1
+// The kinds of nack. Only a failed handling counts towards MaxAttempts and
+// waits; the others go out again at once.
+const (
+	nackFailed   = iota
+	nackReturned // nobody tried
+	nackExpired  // it was in hand for AckWait: as when its member had died
+)
 
 // setback is what a nack led to.
 type setback struct {
@@ -183,7 +187,10 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	l.out.land(seq, seq, func(s span) {
 		s.again = true
 		b.counters.Redelivered++
-		if n.Kind == nackReturned {
+		if n.Kind == nackExpired && s.deaths < math.MaxUint16 {
+			s.deaths++
+		}
+		if n.Kind != nackFailed {
 			b.again.insert(s)
 			return
 		}

@@ -55,7 +55,7 @@ func TestTakingTheNextAcksTheOneBefore(t *testing.T) {
 		}
 	}
 	acked, failures := settledOf(k)
-	if acked != 5 || !slices.Equal(failures, []failure{{seq: 5, returned: true}}) {
+	if acked != 5 || !slices.Equal(failures, []failure{{seq: 5, kind: nackReturned}}) {
 		t.Errorf("settled up to %d, failures %v; want the fifth handed back", acked, failures)
 	}
 }
@@ -85,7 +85,7 @@ func TestABrokenLoopHandsItsMessageBack(t *testing.T) {
 			}()
 			<-done
 			acked, failures := settledOf(k)
-			if acked != 2 || !slices.Equal(failures, []failure{{seq: 2, returned: true}}) {
+			if acked != 2 || !slices.Equal(failures, []failure{{seq: 2, kind: nackReturned}}) {
 				t.Errorf("settled up to %d, failures %v; want the second handed back", acked, failures)
 			}
 			if in.busy() {
@@ -434,7 +434,7 @@ func TestAHandlerThatEndsItsGoroutineNacks(t *testing.T) {
 		return nil
 	})
 	wait()
-	if acked, failures := settledOf(k); acked != 1 || len(failures) != 1 || failures[0].returned || failures[0].reason == "" {
+	if acked, failures := settledOf(k); acked != 1 || len(failures) != 1 || failures[0].kind != nackFailed || failures[0].reason == "" {
 		t.Errorf("settled up to %d, failures %v", acked, failures)
 	}
 }
@@ -479,7 +479,7 @@ func TestAckWaitCancelsTheHandler(t *testing.T) {
 		if len(causes) != 3 || !errors.Is(causes[0], errAckWait) || !errors.Is(causes[1], errAckWait) || causes[2] != nil {
 			t.Errorf("causes %v; want AckWait for the first two and none for the third", causes)
 		}
-		want := []failure{{seq: 1, reason: errAckWait.Error()}, {seq: 2, reason: errAckWait.Error()}}
+		want := []failure{{seq: 1, kind: nackExpired, reason: errAckWait.Error()}, {seq: 2, kind: nackExpired, reason: errAckWait.Error()}}
 		if acked, failures := settledOf(k); acked != 3 || !slices.Equal(failures, want) {
 			t.Errorf("settled up to %d, failures %v", acked, failures)
 		}
@@ -594,7 +594,7 @@ func TestConsumeEndsWithItsContext(t *testing.T) {
 		}
 		acked, failures := settledOf(k)
 		slices.SortFunc(failures, func(a, b failure) int { return int(a.seq) - int(b.seq) })
-		if acked != 3 || !slices.Equal(failures, []failure{{seq: 1, returned: true}, {seq: 3, returned: true}}) {
+		if acked != 3 || !slices.Equal(failures, []failure{{seq: 1, kind: nackReturned}, {seq: 3, kind: nackReturned}}) {
 			t.Errorf("settled up to %d, failures %v; want what was cut off handed back untried", acked, failures)
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
@@ -48,18 +49,35 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	return err
 }
 
-// removeSender takes a sender's keys away; the last one takes the destination
-// and its groups along. Members that live put theirs back and wait.
+// removeSender takes a sender's keys away; the last one takes the groups along
+// that nobody is in. Members that live wait for the next sender.
 func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
 	name := d.out.name
 	if err := e.keeper.Remove(ctx, e.space.Sender(name, d.id), e.space.Secret(name, d.id), e.space.Sole(name)); err != nil {
 		return err
 	}
-	nobody := clientv3.Compare(clientv3.CreateRevision(e.space.Senders(name)), "=", 0).WithPrefix()
-	_, err := e.etcd.Control.Txn(ctx).If(nobody).Then(
-		clientv3.OpDelete(e.space.Groups(name), clientv3.WithPrefix()),
-	).Commit()
-	return discovery.Classify("remove the destination", err)
+	groups, _, err := discovery.List(ctx, e.etcd.Control, e.space.Groups(name))
+	if err != nil {
+		return err
+	}
+	for _, kv := range groups {
+		if k, ok := e.space.Parse(kv.Key); ok && k.Kind == keys.KindGroupMeta {
+			if err := e.dropOrphan(ctx, name, k.Group); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropOrphan removes a group that has neither members nor a sender, so that the
+// next sender does not wait for it.
+func (e *Engine) dropOrphan(ctx context.Context, dest, group string) error {
+	_, err := e.etcd.Control.Txn(ctx).If(
+		clientv3.Compare(clientv3.CreateRevision(e.space.Senders(dest)), "=", 0).WithPrefix(),
+		clientv3.Compare(clientv3.CreateRevision(e.space.Members(dest, group)), "=", 0).WithPrefix(),
+	).Then(clientv3.OpDelete(e.space.GroupMeta(dest, group))).Commit()
+	return discovery.Classify("remove the group", err)
 }
 
 // writeMember agrees on the group's settings and keeps the member's key.
@@ -97,13 +115,17 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 	})
 }
 
-// removeMember takes the member's key away; the group stays.
+// removeMember takes the member's key away; the group stays for its other
+// members and its senders.
 func (e *Engine) removeMember(ctx context.Context, m *Member) error {
 	cfg := m.in.cfg
 	if e.stats.members(cfg.Destination, cfg.Group) == 1 {
 		e.keeper.Forget(e.space.GroupMeta(cfg.Destination, cfg.Group))
 	}
-	return e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID))
+	if err := e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID)); err != nil {
+		return err
+	}
+	return e.dropOrphan(ctx, cfg.Destination, cfg.Group)
 }
 
 // dropGroup removes a group that nobody is in, and tells whether that was so.

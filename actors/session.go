@@ -65,6 +65,8 @@ func (s *session) Receive(ctx actor.Context) {
 	case discovery.Lost:
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
+	case discovery.Delayed:
+		s.eng.delay.Store(&m.Err)
 	case discovery.RegistryEvent:
 		s.kept(ctx, m)
 	case *supervisor.Ended:

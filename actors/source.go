@@ -159,6 +159,9 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		case socket.KindDrain:
 			intake.drainUpTo(f.Drain.Last)
 		case socket.KindBye:
+			if f.Bye.Code == pb.Code_SHUTTING_DOWN {
+				return errSenderLeft
+			}
 			return fmt.Errorf("the sender said: %s", f.Bye.Reason)
 		default:
 			return errUnexpected(f.Kind)
@@ -232,6 +235,9 @@ func (s *source) relink(ctx actor.Context) {
 	}
 }
 
+// errSenderLeft is an orderly end. The sender's key goes too, or it comes back.
+var errSenderLeft = errors.New("the sender stopped")
+
 var errUnread = errors.New("nobody reads here")
 
 // sweep gives up deliveries that outlived AckWait, and with a reader that is
@@ -287,10 +293,14 @@ func (s *source) stopping(ctx actor.Context) {
 	}
 	s.slot.close()
 	s.host.End()
+	cause := s.cause
+	if errors.Is(cause, errSenderLeft) {
+		cause = nil
+	}
 	if s.intake != nil {
 		s.eng.hub.emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
-			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: s.cause, Discarded: discarded,
+			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: cause, Discarded: discarded,
 		})
 	}
 }
@@ -363,9 +373,7 @@ func (k *intake) takeLeave() {
 // nack is how a failure goes over the wire.
 func (f failure) nack() socket.Nack {
 	n := socket.Nack{Seq: f.seq, Reason: f.reason}
-	if f.returned {
-		n.Kind = nackReturned
-	}
+	n.Kind = f.kind
 	return n
 }
 

@@ -203,13 +203,18 @@ func (g *guard) Receive(ctx actor.Context) {
 		g.lifecycle(ctx)
 		g.become(stopped)
 		unregister(ctx.ActorSystem(), g)
+		// A parent's list of children may still reach a stopped actor's PID, and
+		// through it the guard: it shall not keep what the actor held.
+		g.inner = nil
 		return
 	case *actor.Terminated:
 		if g.is() != running {
 			return
 		}
 	}
-	g.inner.Receive(ctx)
+	if g.inner != nil {
+		g.inner.Receive(ctx)
+	}
 }
 
 // lifecycle hands a message of ending to the inner actor and comes back in any

@@ -25,8 +25,9 @@ const (
 	// lengthSize is the SP length before every message.
 	lengthSize = 8
 	// readBuffer is what one read takes when the next message is not known to
-	// be long. It holds any frame a stranger may send.
-	readBuffer = 8 << 10
+	// be long. It holds any frame a stranger may send, and is a size class of
+	// Go's allocator, because an idle link is little more than this.
+	readBuffer = 4864
 	// copyLimit: up to here copying length, header and body together is
 	// cheaper than handing the kernel three pieces.
 	copyLimit = 4 << 10
@@ -80,7 +81,6 @@ func newWire(c net.Conn) *wire {
 		in:      make([]byte, readBuffer),
 		limit:   strangerFrame,
 		alloc:   func(n int) []byte { return make([]byte, n) },
-		scratch: make([]byte, 0, copyLimit),
 		done:    make(chan struct{}),
 	}
 	if a := c.RemoteAddr(); a != nil {

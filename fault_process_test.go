@@ -135,8 +135,8 @@ func TestFaultSenderRestartedOnAnotherPort(t *testing.T) {
 	l.complete(t, 4000, 0)
 }
 
-// Promise: the same after a crash, as soon as the dead one's lease is over. What it had
-// accepted and not sent is lost; what its successor accepts is not.
+// Promise: the same after a crash, as soon as the dead one's lease is over.
+// What it had accepted and not sent is lost; what its successor accepts is not.
 func TestFaultSenderKilledAndReplaced(t *testing.T) {
 	t.Parallel()
 	ns, l := space(t), newLedger()

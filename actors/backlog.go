@@ -152,7 +152,7 @@ func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
 // It gives nothing up in vain.
 func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok bool) {
 	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
-	if held >= limits.Messages || heldBytes+size > limits.Bytes {
+	if held >= limits.Messages || memory(heldBytes+size) > limits.Bytes {
 		return 0, 0, false
 	}
 	for !b.room(size, limits) {
@@ -164,10 +164,14 @@ func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok boo
 	return n, bytes, true
 }
 
-// room tells whether one more message of size bytes may be accepted.
+// room tells whether one more message of size bytes may be accepted. Bytes are
+// counted with the eighth that chunks may waste, so that the limit is one of
+// memory.
 func (b *backlog) room(size int, limits QueueLimits) bool {
-	return b.count < limits.Messages && b.size+size <= limits.Bytes
+	return b.count < limits.Messages && memory(b.size+size) <= limits.Bytes
 }
+
+func memory(size int) int { return size + size/8 }
 
 // done tells whether everything up to pipe sequence seq is settled.
 func (b *backlog) done(seq uint64) bool {

@@ -120,7 +120,7 @@ var policies = map[QueuePolicy]pb.QueuePolicy{
 // destination.
 type QueueLimits struct {
 	Messages int // default 65,536
-	Bytes    int // encoded, default 64 MiB; at least MaxMessageSize
+	Bytes    int // of memory, default 64 MiB; an eighth more than MaxMessageSize at least
 }
 
 // Retry spaces the attempts of one message: the first waits Min, each later
@@ -185,7 +185,7 @@ type DestinationConfig struct {
 func (c *DestinationConfig) EnsureDefaults() {
 	c.MaxMessageSize = or(c.MaxMessageSize, DefaultMaxMessageSize)
 	c.Queue.Messages = or(c.Queue.Messages, 65536)
-	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, c.MaxMessageSize+recordOverhead))
+	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, memory(c.MaxMessageSize+recordOverhead)))
 	c.MaxAttempts = or(c.MaxAttempts, DefaultMaxAttempts)
 	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
 	c.Retry.Max = or(c.Retry.Max, time.Minute)
@@ -209,8 +209,8 @@ func (c *DestinationConfig) Validate() error {
 	if c.Queue.Messages < 1 {
 		faults.add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
 	}
-	if c.Queue.Bytes < c.MaxMessageSize+recordOverhead {
-		faults.add("queue of %d bytes: it must hold one message of the maximum size, %d bytes", c.Queue.Bytes, c.MaxMessageSize+recordOverhead)
+	if least := memory(c.MaxMessageSize + recordOverhead); c.Queue.Bytes < least {
+		faults.add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
 	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)

@@ -270,8 +270,9 @@ func TestStuckGroup(t *testing.T) {
 			got := settled().minus(before)
 			row := dest.Stats()[0]
 			t.Logf("%d messages of %d bytes, %d bytes pending: %v", sent, size, row.PendingBytes, got)
-			if row.PendingBytes > queue || row.PendingBytes < queue-2*(size+64) {
-				t.Errorf("%d bytes are pending, the group is full at %d", row.PendingBytes, queue)
+			// A ninth of the limit is for what chunks may waste.
+			if full := queue / 9 * 8; row.PendingBytes > full || row.PendingBytes < full-2*(size+64) {
+				t.Errorf("%d bytes are pending, the group is full at %d", row.PendingBytes, full)
 			}
 			giveUp(t, rt)
 			if got.heap > queue+window+slack {

@@ -58,8 +58,7 @@ func Etcd(t testing.TB) *Server {
 	return s
 }
 
-// start runs the server. Each cluster has a directory of its own in s.dir, so
-// wiping is beginning another one.
+// start runs the server on what its directory holds.
 func (s *Server) start(endpoint string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -41,8 +41,9 @@ func Space(t testing.TB) string {
 // loopback. opts come after these defaults, so penstock.Prefix(Space(t)) lets
 // several runtimes meet.
 //
-// The runtime is stopped with t: it is given 5 s to drain, then gives up what is left, and
-// the outcome is logged but fails nothing. A test that cares calls Stop itself.
+// The runtime is stopped with t: it is given 5 s to drain, then gives up what is
+// left. The outcome is logged and fails nothing; a test that cares calls Stop
+// itself.
 func Runtime(t testing.TB, s *Server, opts ...penstock.StartOption) *penstock.Runtime {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -112,6 +112,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.retry()
 	case deadTaken:
 		p.deadTaken(m)
+	case *supervisor.Failed:
+		p.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err}) // a link; its member dials again
 	case crash:
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +27,6 @@ type Server struct {
 	dir      string
 	endpoint string
 	running  *embedded.Server // nil while stopped
-	starting sync.Mutex       // one runtime at a time, so that its lease is known
 }
 
 // Etcd starts an etcd for t, on a port of the loopback, in a directory that is
@@ -165,20 +163,4 @@ func (s *Server) with(do func(context.Context, *clientv3.Client) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(do(ctx, c), c.Close())
-}
-
-// leases are the ids of all leases that etcd knows.
-func (s *Server) leases() (map[clientv3.LeaseID]struct{}, error) {
-	ids := make(map[clientv3.LeaseID]struct{})
-	err := s.with(func(ctx context.Context, c *clientv3.Client) error {
-		resp, err := c.Leases(ctx)
-		if err != nil {
-			return err
-		}
-		for _, l := range resp.Leases {
-			ids[l.ID] = struct{}{}
-		}
-		return nil
-	})
-	return ids, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/messages"
 )
 
 // Runtimes for tests, and the end of their leases.
@@ -51,13 +49,6 @@ func Runtime(t testing.TB, s *Server, opts ...penstock.StartOption) *penstock.Ru
 	opts = append([]penstock.StartOption{
 		penstock.EtcdConfig(s.Config()), penstock.Prefix(Space(t)), penstock.Listen("tcp://127.0.0.1:0"),
 	}, opts...)
-
-	s.starting.Lock()
-	defer s.starting.Unlock()
-	before, err := s.leases()
-	if err != nil {
-		t.Fatal("penstocktest: list leases: ", err)
-	}
 	rt, err := penstock.Start(ctx, opts...)
 	if err != nil {
 		t.Fatal("penstocktest: ", err)
@@ -69,88 +60,26 @@ func Runtime(t testing.TB, s *Server, opts ...penstock.StartOption) *penstock.Ru
 			t.Log("penstocktest: stop: ", err)
 		}
 	})
-	after, err := s.leases()
-	if err != nil {
-		t.Fatal("penstocktest: list leases: ", err)
-	}
-	var fresh []clientv3.LeaseID
-	for id := range after {
-		if _, ok := before[id]; !ok {
-			fresh = append(fresh, id)
-		}
-	}
-	follow(t, rt, fresh)
 	return rt
 }
 
 // ExpireLease revokes the lease of rt, as if etcd had not heard of rt for the
 // whole of its time: every key of rt vanishes at once. Penstock is to notice,
-// get another lease and put its keys back. rt comes from Runtime, on s.
+// get another lease and put its keys back. rt is any runtime on s.
 //
 // It returns when etcd has revoked the lease, not when rt knows:
 // wait for messages.SessionLost and messages.SessionRenewed.
 func ExpireLease(t testing.TB, s *Server, rt *penstock.Runtime) {
 	t.Helper()
-	held, ok := sessions.Load(rt)
-	if !ok {
-		t.Fatal("penstocktest: ExpireLease wants a runtime that Runtime started")
+	lease := clientv3.LeaseID(rt.Engine().Lease())
+	if lease == clientv3.NoLease {
+		t.Fatal("penstocktest: the runtime has no lease at this moment; wait for messages.SessionRenewed")
 	}
-	lease, err := held.(*holding).present()
-	if err != nil {
-		t.Fatal("penstocktest: ", err)
-	}
-	err = s.with(func(ctx context.Context, c *clientv3.Client) error {
+	err := s.with(func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.Revoke(ctx, lease)
 		return err
 	})
 	if err != nil {
 		t.Fatal("penstocktest: revoke the lease: ", err)
 	}
-}
-
-// sessions knows the lease of each *penstock.Runtime of this package, as a
-// *holding.
-var sessions sync.Map
-
-// holding is what is known of a runtime's lease.
-type holding struct {
-	mu     sync.Mutex
-	leases []clientv3.LeaseID // one, unless others were granted at the same moment
-}
-
-func (h *holding) present() (clientv3.LeaseID, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.leases) != 1 {
-		return 0, fmt.Errorf("cannot tell which lease is the runtime's: %d were granted while it started; start other clients of this etcd before or after", len(h.leases))
-	}
-	return h.leases[0], nil
-}
-
-func (h *holding) renewed(id clientv3.LeaseID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.leases = []clientv3.LeaseID{id}
-}
-
-// follow keeps account of rt's lease until t ends.
-func follow(t testing.TB, rt *penstock.Runtime, first []clientv3.LeaseID) {
-	h := &holding{leases: first}
-	sessions.Store(rt, h)
-	ctx, cancel := context.WithCancel(context.Background())
-	events := rt.Events(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for e := range events {
-			if e, ok := e.(messages.SessionRenewed); ok {
-				h.renewed(clientv3.LeaseID(e.Lease))
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		sessions.Delete(rt)
-	})
 }

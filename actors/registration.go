@@ -70,8 +70,7 @@ func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
 	return nil
 }
 
-// dropOrphan removes a group that has neither members nor a sender, so that the
-// next sender does not wait for it.
+// dropOrphan removes a group that has neither members nor a sender.
 func (e *Engine) dropOrphan(ctx context.Context, dest, group string) error {
 	_, err := e.etcd.Control.Txn(ctx).If(
 		clientv3.Compare(clientv3.CreateRevision(e.space.Senders(dest)), "=", 0).WithPrefix(),
@@ -115,17 +114,14 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 	})
 }
 
-// removeMember takes the member's key away; the group stays for its other
-// members and its senders.
+// removeMember takes the member's key away. The group stays, for its other
+// members and for as long as its KeepFor says.
 func (e *Engine) removeMember(ctx context.Context, m *Member) error {
 	cfg := m.in.cfg
 	if e.stats.members(cfg.Destination, cfg.Group) == 1 {
 		e.keeper.Forget(e.space.GroupMeta(cfg.Destination, cfg.Group))
 	}
-	if err := e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID)); err != nil {
-		return err
-	}
-	return e.dropOrphan(ctx, cfg.Destination, cfg.Group)
+	return e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID))
 }
 
 // dropGroup removes a group that nobody is in, and tells whether that was so.

@@ -76,12 +76,12 @@ var _ mangos.TranPipe = (*wire)(nil)
 
 func newWire(c net.Conn) *wire {
 	w := &wire{
-		c:       c,
-		born:    time.Now(),
-		in:      make([]byte, readBuffer),
-		limit:   strangerFrame,
-		alloc:   func(n int) []byte { return make([]byte, n) },
-		done:    make(chan struct{}),
+		c:     c,
+		born:  time.Now(),
+		in:    make([]byte, readBuffer),
+		limit: strangerFrame,
+		alloc: fresh,
+		done:  make(chan struct{}),
 	}
 	if a := c.RemoteAddr(); a != nil {
 		w.remote = a.String()

@@ -222,7 +222,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	c := filled(8, 8, 8)
 	b := &backlog{group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), int(span{c: c, from: uint32(i), to: uint32(i + 1)}.size()))
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	back := b.fresh.take(1)
 	back.again = true
@@ -246,7 +246,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	c := filled(100, 8, 8)
 	b := &backlog{group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), int(span{c: c, from: uint32(i), to: uint32(i + 1)}.size()))
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	lane := newLane("m", 1)
 	b.lanes = append(b.lanes, lane)
@@ -262,7 +262,7 @@ func TestParkedAreBounded(t *testing.T) {
 	c := filled(make([]int, parkedLimit+10)...)
 	b := &backlog{group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), int(span{c: c, from: uint32(i), to: uint32(i + 1)}.size()))
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	for i := range parkedLimit + 10 {
 		s := b.fresh.take(1)

@@ -207,15 +207,11 @@ func crashAll(t *testing.T, e *Engine, kind string) (n int) {
 		switch m := event.(type) {
 		case messages.ActorRestarted:
 			delete(waiting, m.Actor)
-		case messages.MemberUnlinked:
-			if kind == "link" {
-				for id := range waiting {
-					if strings.Contains(id, "/link/"+m.Member+"#") {
-						delete(waiting, id)
-					}
-				}
-			}
 		case messages.ActorStopped:
+			if kind == "link" {
+				delete(waiting, m.Actor) // it is not restarted: its member dials again
+				continue
+			}
 			if waiting[m.Actor] {
 				t.Errorf("%s was given up: %v", m.Actor, m.Err)
 				delete(waiting, m.Actor)

@@ -70,9 +70,9 @@ type (
 	awaitReady struct{}
 	ready      struct{}
 	register   struct{ dest *Destination }
-	registered struct{ pid *actor.PID }
+	registered struct{}
 	join       struct{ member *Member }
-	joined     struct{ pid *actor.PID }
+	joined     struct{}
 	withdraw   struct {
 		dest   *Destination
 		member *Member

@@ -49,7 +49,7 @@ func newInlet(cfg MemberConfig, emit func(messages.Event)) *inlet {
 func (in *inlet) open(sender string) *intake {
 	k := &intake{
 		inlet: in, sender: sender, bell: make(chan struct{}, 1),
-		quit: make(chan struct{}), gone: make(chan struct{}),
+		drain: make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{}),
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -86,6 +86,7 @@ type intake struct {
 	inlet  *inlet
 	sender string
 	bell   chan struct{} // wakes the link's writer; holds one ring
+	drain  chan struct{} // asks the sender to send no more; holds one
 	quit   chan struct{} // closed to have the rest told and leave taken
 	gone   chan struct{} // closed when that is done
 

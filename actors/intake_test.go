@@ -74,7 +74,6 @@ type fakeLink struct {
 	expired  map[uint64]bool
 	credit   [2]uint64
 	reported uint64
-	shut     bool
 }
 
 type fakeFrame struct {

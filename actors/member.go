@@ -179,7 +179,7 @@ func (a *member) retire(ctx actor.Context) {
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
-		eng.removeMember(ctx, m) // what is left ends with the lease
+		_ = eng.removeMember(ctx, m) // what is left ends with the lease
 		return memberKeysGone{}
 	})
 }

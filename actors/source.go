@@ -26,7 +26,8 @@ import (
 //	    │                    │ ▲
 //	    │          sender gone │ sender back
 //	    │                    ▼ │
-//	    └──sender gone──▶ orphaned ──connection ends──▶ (stopped)
+//	    │                 orphaned ──connection ends──▶ (stopped)
+//	    └──sender gone, or drain──▶ (stopped)
 //
 // Any other end of the connection is a failure: the member restarts the source
 // with a growing delay, and it dials again.
@@ -55,7 +56,7 @@ const (
 
 var sourceMoves = supervisor.Moves[sourceState]{
 	"":             {dialling},
-	dialling:       {linked, orphaned, sourceDraining},
+	dialling:       {linked},
 	linked:         {orphaned, sourceDraining},
 	orphaned:       {linked, sourceDraining},
 	sourceDraining: {},
@@ -180,12 +181,7 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	if wait := s.in.cfg.AckWait; wait > 0 {
 		s.host.Every(min(time.Second, wait/4), sweep{})
 	}
-	switch s.state {
-	case dialling:
-		s.state = sourceMoves.To(ctx, s.state, linked)
-	case sourceDraining:
-		m.conn.SendDrain(socket.Drain{})
-	}
+	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)
 }
 
@@ -218,11 +214,7 @@ func (s *source) drain(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 	case linked, orphaned:
 		s.state = sourceMoves.To(ctx, s.state, sourceDraining)
-		if conn := s.slot.get(); conn != nil {
-			if err := conn.SendDrain(socket.Drain{}); err != nil {
-				ctx.Stop(ctx.Self())
-			}
-		}
+		s.intake.drain <- struct{}{} // holds one, and this state is entered once
 	}
 }
 
@@ -322,6 +314,10 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 			select {
 			case <-k.bell:
 			case <-due:
+			case <-k.drain:
+				if err := conn.SendDrain(socket.Drain{}); err != nil {
+					return err
+				}
 			case <-k.quit:
 				defer close(k.gone)
 				if k.last(&r) {

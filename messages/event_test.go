@@ -96,7 +96,7 @@ func TestEveryEventIsListedAndSpelled(t *testing.T) {
 			if want := strings.ToLower(v.Type().Field(i).Name); attrs[i].Key != want {
 				t.Errorf("%s.%s is logged as %s", typ, v.Type().Field(i).Name, attrs[i].Key)
 			}
-			var want any = f.Interface()
+			want := f.Interface()
 			if err, ok := want.(error); ok {
 				want = err.Error()
 			}

@@ -34,7 +34,7 @@ func newPayload(size int) *payload {
 	p := &payload{}
 	for i := range p.content {
 		p.content[i] = make([]byte, size)
-		random.Read(p.content[i])
+		_, _ = random.Read(p.content[i]) // it never fails
 	}
 	return p
 }

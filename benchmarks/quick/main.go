@@ -187,7 +187,7 @@ func compare(ctx context.Context, s settings, ours, peer bench.Side) error {
 	if s.side != "" {
 		return nil
 	}
-	table.Flush()
+	_ = table.Flush()
 	if !s.assert {
 		return nil
 	}

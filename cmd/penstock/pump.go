@@ -110,7 +110,7 @@ func (p *pump) drain(ctx context.Context, why pumpEnd, written <-chan error) (pu
 	case err := <-written:
 		if err != nil || p.done() {
 			cancel() // nobody reads any more: what is left goes back
-			<-left
+			<-left   //nolint:errcheck // it says what went back, and that was asked for
 			return why, err
 		}
 		return why, <-left

@@ -288,7 +288,6 @@ type proxy struct {
 	advertise string
 
 	mu      sync.Mutex
-	target  net.Addr
 	streams []*stream
 	frozen  chan struct{}
 }

@@ -75,19 +75,17 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	e.watchActors()
 	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
-	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{})
+	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{Collections: []string{e.space.Dests(), e.space.AllSecrets()}})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
 	if err != nil {
-		e.end(ctx)
-		return nil, fmt.Errorf("start: %w", err)
+		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
 	if _, err := supervisor.Ask[*ready](ctx, e.sys, e.root, &awaitReady{}); err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
-		e.end(stopping)
-		return nil, fmt.Errorf("start: %w", e.explain(ctx, err))
+		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(stopping))
 	}
 	return e, nil
 }

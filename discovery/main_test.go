@@ -68,8 +68,11 @@ var spaces atomic.Int64
 
 // space is a prefix that no other test uses, nor another run of this one.
 func space(t *testing.T) string {
-	return fmt.Sprintf("/%s-%d/", strings.ReplaceAll(t.Name(), "/", "-"), spaces.Add(1))
+	return fmt.Sprintf("%s%d/", spaceOf(t), spaces.Add(1))
 }
+
+// spaceOf is how all spaces of a test begin.
+func spaceOf(t *testing.T) string { return "/" + strings.ReplaceAll(t.Name(), "/", "-") + "-" }
 
 // background runs f until the test ends, and fails the test when f ends before,
 // or with another error than that of its context.

@@ -3,8 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
-	"reflect"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,14 +11,17 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Keeping: read all keys, set right what is not, watch each of them until one
-// changes, and again. Each key has a watch of its own, because what lies
-// between two of them may be a log.
+// Keeping: look at all keys and set right what is not, then watch them, and
+// look again at those of which there is news. What the watches are is in
+// posts.go.
 
 // Run keeps the keys. It blocks until ctx ends and answers ctx's cause; the
 // keys stay, and end with their lease. While etcd is away, or denies the
 // rights, it goes on trying. It ends early only with an error that wraps
 // messages.ErrInvalid, for its configuration. One Run at a time.
+//
+// It reads all keys when it begins, when its watch broke, for a new lease and
+// at each audit; else only those that changed.
 func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	if err := r.cfg.Validate(); err != nil {
 		return err
@@ -27,10 +29,12 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	p := &posts{registry: r}
 	defer p.close()
 	for failures := 0; ; {
-		revision, err := r.reconcile(ctx, emit)
+		err := r.look(ctx, r.everything(), emit)
 		if err == nil {
-			failures = 0
-			err = p.stand(ctx, revision)
+			var state health
+			if state, err = p.stand(ctx, emit); err == nil || state == healthy {
+				failures = 0
+			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -48,51 +52,81 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	}
 }
 
-// reconcile reads every kept key, sets right what it can, and answers the
-// revision of the first read: whatever happens to a key after it, the watch
-// must see.
-func (r *Registry) reconcile(ctx context.Context, emit func(RegistryEvent)) (int64, error) {
-	var events []RegistryEvent
-	defer func() {
+// everything is all that may have to be set right: Run begins anew.
+func (r *Registry) everything() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.todo = todo{}
+	for _, g := range r.regions {
+		g.from = 0
+	}
+	keys := make([]string, 0, len(r.kept)+len(r.stray))
+	for key := range r.kept {
+		keys = append(keys, key)
+	}
+	for key := range r.stray {
+		if r.kept[key] == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// due takes what there is to do: everything, or some keys.
+func (r *Registry) due() (all bool, keys []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.todo.all || len(r.todo.keys) == 0 {
+		return r.todo.all, nil
+	}
+	keys = slices.Collect(maps.Keys(r.todo.keys))
+	r.todo.keys = nil
+	return false, keys
+}
+
+// look reads keys and sets right what it can. It has the turn for one batch at
+// a time, so that calls need not wait for all of them.
+func (r *Registry) look(ctx context.Context, keys []string, emit func(RegistryEvent)) error {
+	for batch := range slices.Chunk(keys, MaxBatch) {
+		events, err := r.lookAt(ctx, batch)
 		for _, ev := range events {
 			emit(ev)
 		}
-	}()
-	if err := r.take(ctx); err != nil {
-		return 0, err
-	}
-	defer r.give()
-	// Each request is bounded by itself; together they may take longer.
-	var first int64
-	for wants := range slices.Chunk(r.wants(), MaxBatch) {
-		revision, err := r.setRight(ctx, wants, &events)
 		if err != nil {
-			r.mu.Lock()
-			r.dirty = true
-			r.mu.Unlock()
-			return 0, err
-		}
-		if first == 0 {
-			first = revision
+			return err
 		}
 	}
-	return first, nil
+	return nil
 }
 
-// wants are the kept keys, and the strays as unwanted ones.
-func (r *Registry) wants() []want {
+func (r *Registry) lookAt(ctx context.Context, keys []string) (events []RegistryEvent, err error) {
+	if err := r.take(ctx); err != nil {
+		return nil, err
+	}
+	defer r.give()
+	// Not before: what a key shall be may have changed while waiting.
+	if wants := r.wants(keys); len(wants) > 0 {
+		err = r.setRight(ctx, wants, &events)
+	}
+	return events, err
+}
+
+// wants says what keys shall be: as they are kept, or gone for strays.
+func (r *Registry) wants(keys []string) []want {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dirty = false
 	var out []want
-	for _, k := range r.kept {
-		if k.Leased && r.lease == 0 {
-			continue // the session is about to bring one, and wake us
+	for _, key := range keys {
+		k := r.kept[key]
+		_, astray := r.stray[key]
+		switch {
+		case k != nil && k.Leased && r.lease == 0:
+			// The session is about to bring one, and wake us.
+		case k != nil:
+			out = append(out, want{Entry: k.Entry, lease: r.lease, was: k.was})
+		case astray:
+			out = append(out, want{Entry: Entry{Key: key, Leased: true}, gone: true})
 		}
-		out = append(out, want{Entry: k.Entry, lease: r.lease, was: k.was})
-	}
-	for key := range r.stray {
-		out = append(out, want{Entry: Entry{Key: key, Leased: true}, gone: true})
 	}
 	return out
 }
@@ -100,13 +134,15 @@ func (r *Registry) wants() []want {
 // setRight reads some keys and writes what is not as it should be: what has no
 // guard in one transaction, the others one by one, so that none of them stands
 // in another's way.
-func (r *Registry) setRight(ctx context.Context, wants []want, events *[]RegistryEvent) (int64, error) {
+func (r *Registry) setRight(ctx context.Context, wants []want, events *[]RegistryEvent) error {
+	// Each request is bounded by itself; together they may take longer.
 	ctx, cancel := context.WithTimeout(ctx, 3*r.cfg.Timeout)
 	defer cancel()
 	views, revision, err := r.observe(ctx, wants)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	r.saw(wants, revision)
 	leases := r.ownLeases()
 	var plain, single []int
 	for i, w := range wants {
@@ -129,10 +165,23 @@ func (r *Registry) setRight(ctx context.Context, wants []want, events *[]Registr
 	}
 	for _, batch := range batches {
 		if err := r.write(ctx, batch, wants, views, events); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return revision, nil
+	return nil
+}
+
+// saw notes that keys were read as of a revision. In an etcd that was wiped it
+// is lower than the last.
+func (r *Registry) saw(wants []want, revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range wants {
+		if k := r.kept[w.Key]; k != nil {
+			k.known = revision
+			r.regions.of(w.Key).look(revision)
+		}
+	}
 }
 
 // observe reads keys as they are now.
@@ -180,9 +229,10 @@ func (r *Registry) write(ctx context.Context, batch []int, all []want, views []s
 			*events = append(*events, Conflict{Key: conflict.Key, Holder: conflict.Holder})
 		}
 		r.mu.Lock()
-		r.dirty = true
-		r.mu.Unlock()
-		r.nudge()
+		defer r.mu.Unlock()
+		for _, w := range wants {
+			r.todo.add(w.Key)
+		}
 		return nil
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		r.leaseGone(wants[0].lease)
@@ -225,7 +275,10 @@ func (r *Registry) settle(w want, kv KV) {
 		return
 	}
 	if k := r.kept[w.Key]; k != nil {
-		k.last, k.conflict, k.refused = kv, 0, false
+		// It is as kept: one copy will do.
+		kv.Key, kv.Value = k.Key, k.Value
+		k.last, k.known = kv, max(k.known, kv.ModRevision)
+		k.conflict, k.refused = 0, false
 	}
 }
 
@@ -250,161 +303,4 @@ func (r *Registry) complainGuard(key string) bool {
 	}
 	k.refused = true
 	return true
-}
-
-// posts are the watches on the kept keys, all on one stream.
-type posts struct {
-	registry *Registry
-	tail     *tail // nil while there is nothing to watch
-	watched  map[string]post
-}
-
-type post struct {
-	changes clientv3.WatchChan
-	from    int64 // events up to it were known
-	cancel  context.CancelFunc
-}
-
-func (p *posts) close() {
-	if p.tail != nil {
-		p.tail.close()
-	}
-	p.tail, p.watched = nil, nil
-}
-
-// postsLife is how long one stream of watches is used.
-const postsLife = 10 * time.Minute
-
-// stand watches until the keys must be looked at again, and answers nil then.
-// revision is that of the last look.
-func (p *posts) stand(ctx context.Context, revision int64) error {
-	r := p.registry
-	audit := time.NewTimer(r.cfg.Audit)
-	defer audit.Stop()
-	beat := time.NewTicker(r.cfg.Progress)
-	defer beat.Stop()
-	for {
-		if err := p.sync(ctx, revision); err != nil {
-			return err
-		}
-		if r.isDirty() {
-			return nil
-		}
-		const fixed = 4
-		cases := []reflect.SelectCase{
-			{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
-			{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(r.wake)},
-			{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(audit.C)},
-			{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(beat.C)},
-		}
-		keys := make([]string, 0, len(p.watched))
-		for key, post := range p.watched {
-			keys = append(keys, key)
-			cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(post.changes)})
-		}
-		chosen, value, open := reflect.Select(cases)
-		switch chosen {
-		case 0:
-			return context.Cause(ctx)
-		case 1:
-			// The set of keys changed, or isDirty tells more.
-		case 2:
-			return nil
-		case 3:
-			if p.tail != nil {
-				if err := p.tail.beat(); err != nil {
-					return p.ended(err)
-				}
-			}
-		default:
-			var resp clientv3.WatchResponse
-			if open {
-				resp = value.Interface().(clientv3.WatchResponse)
-			}
-			key := keys[chosen-fixed]
-			if err := p.tail.took(resp, open); err != nil {
-				return p.ended(fmt.Errorf("watch %s: %w", key, err))
-			}
-			if r.moved(key, p.watched[key].from, resp.Events) {
-				return nil
-			}
-		}
-	}
-}
-
-// ended is nil when the stream only lived its time; it is gone in any case.
-func (p *posts) ended(err error) error {
-	if p.tail.expired() {
-		err = nil
-	}
-	p.close()
-	return err
-}
-
-// sync has a watch on each kept key and on no other.
-func (p *posts) sync(ctx context.Context, revision int64) error {
-	r := p.registry
-	from := r.places(revision)
-	for key, post := range p.watched {
-		if _, kept := from[key]; !kept {
-			post.cancel()
-			delete(p.watched, key)
-		}
-	}
-	if len(from) == 0 {
-		p.close()
-		return nil
-	}
-	if p.tail == nil {
-		t, err := openTail(ctx, r.client, r.cfg.Progress, postsLife)
-		if err != nil {
-			return err
-		}
-		p.tail, p.watched = t, map[string]post{}
-	}
-	for key, rev := range from {
-		if _, there := p.watched[key]; there {
-			continue
-		}
-		ctx, cancel := context.WithCancel(p.tail.ctx)
-		p.watched[key] = post{changes: p.tail.watch(ctx, key, rev), from: rev, cancel: cancel}
-	}
-	return nil
-}
-
-// places says from which revision on each kept key is to be watched. A leased
-// key without a lease is not there, and was last seen too long ago to watch
-// from.
-func (r *Registry) places(revision int64) map[string]int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make(map[string]int64, len(r.kept))
-	for key, k := range r.kept {
-		if k.Leased && r.lease == 0 {
-			continue
-		}
-		if from := max(revision, k.last.ModRevision); from > 0 {
-			out[key] = from
-		}
-	}
-	return out
-}
-
-// moved tells whether events say that a key is not as it was last seen.
-func (r *Registry) moved(key string, from int64, events []*clientv3.Event) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	k := r.kept[key]
-	if k == nil {
-		return false
-	}
-	return slices.ContainsFunc(events, func(ev *clientv3.Event) bool {
-		return ev.Kv.ModRevision > max(from, k.last.ModRevision)
-	})
-}
-
-func (r *Registry) isDirty() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.dirty
 }

@@ -32,7 +32,16 @@ type RegistryConfig struct {
 	// Progress is how often the watch is asked for a sign of life; 5 s by
 	// default.
 	Progress time.Duration
+	// Collections are prefixes, each watched as a whole while a kept key lies
+	// under it, the longest that covers the key. Everything under them goes
+	// through the watch, so they should hold registries and no logs. A key that
+	// none covers has no watch: it is put back by the audits alone. At most
+	// MaxCollections; none by default.
+	Collections []string
 }
+
+// MaxCollections is how many Collections a Registry can have.
+const MaxCollections = 16
 
 func (c RegistryConfig) withDefaults() RegistryConfig {
 	if c.Timeout == 0 {
@@ -49,10 +58,17 @@ func (c RegistryConfig) withDefaults() RegistryConfig {
 
 // Validate answers all faults at once; each wraps messages.ErrInvalid.
 func (c RegistryConfig) Validate() error {
+	var faults []error
 	if c.Timeout < 0 || c.Audit < 0 || c.Progress < 0 {
-		return fmt.Errorf("%w: a setting of the registry is negative: %+v", messages.ErrInvalid, c)
+		faults = append(faults, fmt.Errorf("%w: a setting of the registry is negative: %+v", messages.ErrInvalid, c))
 	}
-	return nil
+	if slices.Contains(c.Collections, "") {
+		faults = append(faults, fmt.Errorf("%w: a collection of the registry is empty, which would be all of etcd", messages.ErrInvalid))
+	}
+	if n := len(c.Collections); n > MaxCollections {
+		faults = append(faults, fmt.Errorf("%w: %d collections, over the limit of %d", messages.ErrInvalid, n, MaxCollections))
+	}
+	return errors.Join(faults...)
 }
 
 // RegistryEvent is one of PutBack, Conflict, Refused, Delayed.
@@ -122,13 +138,15 @@ type Registry struct {
 	cfg    RegistryConfig
 	turn   chan struct{} // holds one token: whoever writes has it
 
-	mu     sync.Mutex
-	kept   map[string]*kept
-	stray  map[string]stray
-	lease  clientv3.LeaseID // 0: none now
-	leases map[clientv3.LeaseID]struct{}
-	leased chan struct{} // closed and replaced by SetLease
-	dirty  bool          // Run has something to put right
+	mu      sync.Mutex
+	kept    map[string]*kept
+	stray   map[string]stray
+	writing map[string]int64 // what a Put is about: the newest revision heard of each key meanwhile
+	regions regions
+	todo    todo
+	lease   clientv3.LeaseID // 0: none now
+	leases  map[clientv3.LeaseID]struct{}
+	leased  chan struct{} // closed and replaced by SetLease
 
 	wake chan struct{} // holds at most one token, for Run
 }
@@ -137,7 +155,8 @@ type Registry struct {
 type kept struct {
 	Entry
 	was      [][]byte // earlier values, for an entry without lease
-	last     KV       // as last read or written
+	last     KV       // as last found or made right
+	known    int64    // what happened up to this revision is no news
 	conflict int64    // ModRevision of the holder last complained of
 	refused  bool     // complained of the guard
 }
@@ -156,8 +175,9 @@ func NewRegistry(client *clientv3.Client, cfg RegistryConfig) *Registry {
 	r := &Registry{
 		client: client, cfg: cfg.withDefaults(),
 		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		kept: map[string]*kept{}, stray: map[string]stray{},
-		leases: map[clientv3.LeaseID]struct{}{}, leased: make(chan struct{}),
+		kept: map[string]*kept{}, stray: map[string]stray{}, writing: map[string]int64{},
+		regions: newRegions(cfg.Collections),
+		leases:  map[clientv3.LeaseID]struct{}{}, leased: make(chan struct{}),
 	}
 	r.turn <- struct{}{}
 	return r
@@ -172,9 +192,10 @@ func (r *Registry) SetLease(id clientv3.LeaseID) {
 	if id == r.lease {
 		return
 	}
-	r.lease, r.dirty = id, true
+	r.lease = id
 	if id != 0 {
 		r.leases[id] = struct{}{}
+		r.todo.all = true
 	}
 	close(r.leased)
 	r.leased = make(chan struct{})
@@ -297,8 +318,9 @@ func (r *Registry) put(ctx context.Context, entries []Entry, lease clientv3.Leas
 		wants[i] = want{Entry: e, lease: lease}
 		if k := r.kept[e.Key]; k != nil {
 			views[i].kv = k.last
-			wants[i].was = append(slices.Clone(k.was), k.Value)
+			wants[i].was = earlier(k.was, k.Value)
 		}
+		r.writing[e.Key] = 0
 	}
 	r.mu.Unlock()
 
@@ -307,24 +329,53 @@ func (r *Registry) put(ctx context.Context, entries []Entry, lease clientv3.Leas
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.nudge()
-	if err != nil {
-		// Whether it was written is not known in general. What was kept stays
-		// kept, so Run sets it right; what was not must not stay.
-		r.dirty = true
-		for _, e := range entries {
-			if k := r.kept[e.Key]; k != nil && !e.Leased {
-				k.was = append(k.was, e.Value)
-			} else if k == nil && e.Leased && maybeWritten(err) {
-				r.stray[e.Key] = stray{since: time.Now()}
-			}
-		}
-		return err
-	}
 	for i, e := range entries {
-		r.kept[e.Key] = &kept{Entry: e, was: wants[i].was, last: stand[i]}
+		heard := r.writing[e.Key]
+		delete(r.writing, e.Key)
+		if err != nil {
+			r.failed(e, err)
+			continue
+		}
+		r.hold(&kept{Entry: e, was: wants[i].was, last: stand[i], known: stand[i].ModRevision})
 		delete(r.stray, e.Key)
+		if heard > stand[i].ModRevision {
+			r.todo.add(e.Key) // it was changed before it was known to be ours
+		}
 	}
-	return nil
+	return err
+}
+
+// earlier adds a value to those that an entry had.
+func earlier(was [][]byte, value []byte) [][]byte {
+	if slices.ContainsFunc(was, func(v []byte) bool { return bytes.Equal(v, value) }) {
+		return was
+	}
+	return append(slices.Clip(was), value)
+}
+
+// failed notes an entry that may have been written or not. What was kept stays
+// kept, so Run sets it right; what was not must not stay.
+func (r *Registry) failed(e Entry, err error) {
+	switch k := r.kept[e.Key]; {
+	case k != nil:
+		if !e.Leased {
+			k.was = earlier(k.was, e.Value)
+		}
+		r.todo.add(e.Key)
+	case e.Leased && maybeWritten(err):
+		r.stray[e.Key] = stray{since: time.Now()}
+		r.todo.add(e.Key)
+	}
+}
+
+// hold keeps an entry that stands in etcd.
+func (r *Registry) hold(k *kept) {
+	at := r.regions.of(k.Key)
+	if at != nil && r.kept[k.Key] == nil {
+		at.keys++
+	}
+	at.look(k.known)
+	r.kept[k.Key] = k
 }
 
 // maybeWritten tells whether a write that failed so may have happened.
@@ -351,6 +402,23 @@ func (r *Registry) remove(ctx context.Context, keys []string) error {
 	// Before the turn: while somebody else has it, nothing may be put back that
 	// its owner has given up.
 	dropped := r.drop(keys, strayed)
+	err := r.erase(ctx, dropped)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range dropped {
+		if err == nil {
+			delete(r.stray, k.Key)
+			continue
+		}
+		r.todo.add(k.Key)
+		r.nudge()
+	}
+	return err
+}
+
+// erase deletes what was kept until now.
+func (r *Registry) erase(ctx context.Context, dropped []*kept) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	if err := r.take(ctx); err != nil {
@@ -363,15 +431,8 @@ func (r *Registry) remove(ctx context.Context, keys []string) error {
 		wants[i] = want{Entry: k.Entry, gone: true, was: k.was}
 		views[i].kv = k.last
 	}
-	if _, err := r.converge(ctx, wants, views); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, k := range dropped {
-		delete(r.stray, k.Key)
-	}
-	return nil
+	_, err := r.converge(ctx, wants, views)
+	return err
 }
 
 // Forget stops keeping keys and leaves them in etcd, as fits settings that
@@ -397,9 +458,11 @@ func (r *Registry) drop(keys []string, f fate) []*kept {
 		}
 		out = append(out, k)
 		delete(r.kept, key)
+		if at := r.regions.of(key); at != nil {
+			at.leave()
+		}
 		if f == strayed && k.Leased {
 			r.stray[key] = stray{since: time.Now()}
-			r.dirty = true
 		}
 	}
 	r.nudge()

@@ -18,8 +18,13 @@ import (
 // fast settings make what takes a minute take a moment.
 var fast = RegistryConfig{Audit: 300 * time.Millisecond, Progress: 200 * time.Millisecond}
 
+// keep runs a registry that watches every space of the test, unless cfg names
+// collections.
 func keep(t *testing.T, c *clientv3.Client, cfg RegistryConfig) (*Registry, *inbox[RegistryEvent]) {
 	t.Helper()
+	if cfg.Collections == nil {
+		cfg.Collections = []string{spaceOf(t)}
+	}
 	r := NewRegistry(c, cfg)
 	events := newInbox[RegistryEvent]()
 	background(t, func(ctx context.Context) error { return r.Run(ctx, events.put) })
@@ -433,8 +438,12 @@ func TestRegistryInvalid(t *testing.T) {
 	if err := r.Remove(testContext(t), make([]string, MaxBatch+1)...); !errors.Is(err, messages.ErrInvalid) {
 		t.Error(err)
 	}
-	if err := NewRegistry(c, RegistryConfig{Audit: -1}).Run(testContext(t), nil); !errors.Is(err, messages.ErrInvalid) {
-		t.Error(err)
+	for _, cfg := range []RegistryConfig{
+		{Audit: -1}, {Collections: []string{"/a/", ""}}, {Collections: make([]string, MaxCollections+1)},
+	} {
+		if err := NewRegistry(c, cfg).Run(testContext(t), nil); !errors.Is(err, messages.ErrInvalid) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
 	}
 	if err := r.PutAll(testContext(t), nil); err != nil {
 		t.Error(err)

@@ -165,8 +165,9 @@ func MemberID(id string) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.ID = id })
 }
 
-// Window is how many messages each sender may have out to this member at once;
-// 4,096 when not given. Slow handlers want a small one.
+// Window is how many messages each sender may have out to this member at once,
+// at most; 4,096 when not given. A link begins with 64 and doubles that whenever
+// its reader has taken all there is, so a slow handler keeps few waiting.
 func Window(messages int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Window = messages })
 }

@@ -236,8 +236,9 @@ type MemberConfig struct {
 	// KeepFor is how long the group outlives its last member, with what is
 	// queued for it. Default DefaultKeepFor; Forever.
 	KeepFor time.Duration
-	// Window is how many messages each sender may have out to this member.
-	// Default DefaultWindow.
+	// Window is how many messages each sender may have out to this member, at
+	// most: it begins with 64 and grows as the reader asks for more. Default
+	// DefaultWindow.
 	Window int
 	// WindowBytes bounds the same in encoded bytes; the last message of a
 	// window may overshoot it. Default DefaultWindowBytes.

@@ -48,7 +48,7 @@ func newInlet(cfg MemberConfig, emit func(messages.Event)) *inlet {
 // open begins the session of a new link.
 func (in *inlet) open(sender string) *intake {
 	k := &intake{
-		inlet: in, sender: sender, bell: make(chan struct{}, 1),
+		inlet: in, sender: sender, window: min(firstWindow, in.cfg.Window), bell: make(chan struct{}, 1),
 		drain: make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{}),
 	}
 	in.mu.Lock()
@@ -218,7 +218,7 @@ func (in *inlet) take(ctx context.Context) (*load, error) {
 			return nil, err
 		}
 		for _, k := range in.intakes {
-			k.idle()
+			k.starved()
 		}
 		if in.wanted == nil {
 			in.wanted = make(chan struct{})

@@ -17,6 +17,9 @@ import (
 // ackDelay is how long the first settled delivery waits for company.
 const ackDelay = 2 * time.Millisecond
 
+// firstWindow is what a reader is granted before it shows that it wants more.
+const firstWindow = 64
+
 // failure is a nack on its way to the sender.
 type failure struct {
 	seq    uint64
@@ -100,6 +103,8 @@ type intake struct {
 	failures  []failure
 	reported  uint64    // settled deliveries that the sender knows of
 	granted   bool      // somebody reads: the sender may send
+	window    int       // messages granted at once, at most MemberConfig.Window
+	credit    uint64    // the last total of messages that the sender was told
 	due       time.Time // when the next report must go; zero when nothing is new
 	urgent    bool      // it should go now
 	marks     []mark
@@ -272,7 +277,7 @@ func (k *intake) settle(seq uint64) bool {
 	}
 	k.account(seq)
 	switch pending := k.acks.count - k.reported; {
-	case pending >= uint64(max(1, k.inlet.cfg.Window/4)):
+	case pending >= uint64(max(1, k.window/4)):
 		k.hurry()
 	case k.due.IsZero():
 		k.due = time.Now().Add(ackDelay)
@@ -310,10 +315,17 @@ func (k *intake) hurry() {
 	}
 }
 
-// idle reports at once what is settled: there is nothing more to do.
-func (k *intake) idle() {
+// starved is told when the reader has nothing more to do: what is settled is
+// reported at once. A reader that took all the sender was allowed to send gets
+// twice as much from now on; one that is never starved keeps a small window, so
+// that a slow member does not sit on work that others could do.
+func (k *intake) starved() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.credit > 0 && k.received >= k.credit && k.window < k.inlet.cfg.Window {
+		k.window = min(2*k.window, k.inlet.cfg.Window)
+		k.hurry()
+	}
 	if k.acks.count > k.reported {
 		k.hurry()
 	}
@@ -358,7 +370,8 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 	r.ranges = append(r.ranges[:0], k.acks.ranges...)
 	r.credit, r.creditBytes = 0, 0
 	if k.granted {
-		r.credit = k.acks.count + uint64(k.inlet.cfg.Window)
+		k.credit = k.acks.count + uint64(k.window)
+		r.credit = k.credit
 		r.creditBytes = k.freed + uint64(k.inlet.cfg.WindowBytes)
 	}
 	return true, 0

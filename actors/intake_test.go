@@ -270,7 +270,7 @@ func (r *fakeReader) reportOf(l *fakeLink) {
 	if got.cumulative != l.settled.cumulative || !slices.Equal(got.ranges, l.settled.ranges) {
 		r.t.Fatalf("settled up to %d and %v, want %d and %v", got.cumulative, got.ranges, l.settled.cumulative, l.settled.ranges)
 	}
-	if want := l.settled.count + uint64(r.in.cfg.Window); got.credit != want {
+	if want := l.settled.count + uint64(l.k.window); got.credit != want {
 		r.t.Fatalf("credit %d, want %d", got.credit, want)
 	}
 	if want := l.freed() + uint64(r.in.cfg.WindowBytes); got.creditBytes != want {
@@ -441,11 +441,11 @@ func TestWhenAReportGoes(t *testing.T) {
 		}
 		ack()
 		rungBell()
-		k.idle()
+		k.starved()
 		if ok, _ := report(); !ok || r.cumulative != 7 || !rungBell() {
 			t.Fatalf("when idle: %t, %+v", ok, r)
 		}
-		k.idle()
+		k.starved()
 		if ok, _ := report(); ok || rungBell() {
 			t.Fatal("told nothing new")
 		}

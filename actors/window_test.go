@@ -1,0 +1,53 @@
+package actors
+
+import "testing"
+
+// A reader that takes all it may have is granted more, up to its Window; one
+// that is busy keeps what it had.
+func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
+	const most = 200
+	in, _ := testInlet(func(c *MemberConfig) { c.Window = most })
+	k := in.open("s")
+	if err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	credit := func() uint64 {
+		t.Helper()
+		r, ok := told(k)
+		if !ok {
+			t.Fatal("nothing to tell")
+		}
+		return r.credit
+	}
+	if got := credit(); got != firstWindow {
+		t.Fatalf("%d granted to begin with, want %d", got, firstWindow)
+	}
+	c := &cursor{in: in, manual: true}
+	take := func(n int) {
+		t.Helper()
+		comes(t, k, n)
+		for range n {
+			d, err := c.next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Ack()
+		}
+	}
+
+	take(firstWindow - 1)
+	k.starved()
+	if got := credit(); got != 2*firstWindow-1 {
+		t.Errorf("%d granted to a reader that the sender kept waiting, want the same window: %d", got, 2*firstWindow-1)
+	}
+	take(firstWindow)
+	k.starved()
+	if got, want := credit(), uint64(2*firstWindow-1+2*firstWindow); got != want {
+		t.Errorf("%d granted to a reader that had taken all, want twice the window: %d", got, want)
+	}
+	take(2 * firstWindow)
+	k.starved()
+	if got, want := credit(), uint64(4*firstWindow-1+most); got != want {
+		t.Errorf("%d granted, want no more than the Window: %d", got, want)
+	}
+}

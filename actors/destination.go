@@ -93,9 +93,7 @@ func (a *destination) Receive(ctx actor.Context) {
 	case keysGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
-		if m.Err != nil {
-			supervisor.Fail(ctx, m.Err)
-		}
+		a.watchEnded(ctx, m.Err)
 	case crash:
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
@@ -132,6 +130,20 @@ func (a *destination) written(ctx actor.Context, err error) {
 	}
 	a.d.written.Store(true)
 	a.serve(ctx)
+}
+
+// watchEnded: the watch is refused. Whoever waits for the registration is told;
+// later it is tried again.
+func (a *destination) watchEnded(ctx actor.Context, err error) {
+	switch {
+	case err == nil:
+	case a.d.announced.Load():
+		supervisor.Fail(ctx, err)
+	default:
+		ctx.Send(a.asker, err)
+		a.d.out.close(err)
+		a.retire(ctx)
+	}
 }
 
 // serve answers who registered once the keys are written and the groups known.

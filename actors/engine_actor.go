@@ -97,9 +97,19 @@ func newEngineActor(e *Engine) actor.Producer {
 	}
 }
 
-// enginePolicy: bugs get a small budget, then the thing that fails is stopped
-// and its user told; the rest of the engine goes on.
-func enginePolicy() supervisor.Policy { return supervisor.DefaultPolicy() }
+// enginePolicy: an engine that etcd refuses at its start ends; whatever else the
+// world does is waited for. Bugs get a small budget and then fail the engine,
+// which begins everything again; when that does not help either, it stops.
+func enginePolicy() supervisor.Policy {
+	p := supervisor.DefaultPolicy()
+	waiting := supervisor.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Factor: 2, Jitter: 0.5, Healthy: time.Minute}
+	bug := supervisor.ForType[*supervisor.PanicError]()
+	p.Rules = []supervisor.Rule{
+		{If: supervisor.ForType[*refusedError](), Then: supervisor.Terminate},
+		{If: func(err error) bool { return !bug(err) }, Then: supervisor.Restart, Backoff: &waiting, Budget: &supervisor.Budget{}},
+	}
+	return p
+}
 
 func (a *engineActor) Receive(ctx actor.Context) {
 	msg, mine := a.host.Open(ctx.Message())

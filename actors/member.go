@@ -127,9 +127,7 @@ func (a *member) Receive(ctx actor.Context) {
 	case memberKeysGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
-		if m.Err != nil {
-			supervisor.Fail(ctx, m.Err)
-		}
+		a.ended(ctx, m.Err)
 	case crash:
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
@@ -161,6 +159,18 @@ func (a *member) written(ctx actor.Context, err error) {
 	}
 	a.m.written.Store(true)
 	a.settle(ctx)
+}
+
+// ended: the watch is refused. Whoever waits for the join is told; later it is
+// tried again.
+func (a *member) ended(ctx actor.Context, err error) {
+	switch {
+	case err == nil:
+	case a.m.announced.Load():
+		supervisor.Fail(ctx, err)
+	default:
+		a.refuse(ctx, err)
+	}
 }
 
 // refuse ends a membership that cannot be, and tells who asked for it.

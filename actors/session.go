@@ -70,9 +70,7 @@ func (s *session) Receive(ctx actor.Context) {
 	case discovery.RegistryEvent:
 		s.kept(ctx, m)
 	case *supervisor.Ended:
-		if m.Err != nil {
-			supervisor.Fail(ctx, m.Err)
-		}
+		s.ended(ctx, m.Err)
 	case crash:
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
@@ -91,6 +89,24 @@ func (s *session) started(ctx actor.Context) {
 		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
 	})
 }
+
+// ended: etcd refuses us. Before the first lease that is the caller's to mend;
+// later rights may come back.
+func (s *session) ended(ctx actor.Context, err error) {
+	switch {
+	case err == nil:
+	case s.eng.lease.Load() == 0:
+		supervisor.Fail(ctx, &refusedError{err})
+	default:
+		supervisor.Fail(ctx, err)
+	}
+}
+
+// refusedError ends an engine that never had a session.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
 
 func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	previous := s.lease

@@ -1,0 +1,85 @@
+package penstock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// Promise: etcd roles are the authorization, and a refusal is an answer, not a
+// wait: Start, Register and Join say ErrDenied while their contexts still run.
+func TestRightsAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	srv := penstocktest.Etcd(t)
+	root := srv.Client(t)
+	ctx := patient(t)
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(root.RoleAdd(ctx, "root"))
+	must(root.UserAdd(ctx, "root", "secret"))
+	must(root.UserGrantRole(ctx, "root", "root"))
+	must(root.RoleAdd(ctx, "orders"))
+	for _, prefix := range []string{"/penstock/dest/orders/", "/penstock/secret/orders/"} {
+		must(root.RoleGrantPermission(ctx, "orders", prefix, clientv3.GetPrefixRangeEnd(prefix),
+			clientv3.PermissionType(clientv3.PermReadWrite)))
+	}
+	must(root.UserAdd(ctx, "service", "hush"))
+	must(root.UserGrantRole(ctx, "service", "orders"))
+	must(root.AuthEnable(ctx))
+	t.Cleanup(func() {
+		cfg := srv.Config()
+		cfg.Username, cfg.Password = "root", "secret"
+		c, err := clientv3.New(cfg)
+		if err == nil {
+			_, err = c.AuthDisable(context.Background())
+			c.Close()
+		}
+		if err != nil {
+			t.Log(err)
+		}
+	})
+
+	denied := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, penstock.ErrDenied) {
+			t.Errorf("%s: %v, want ErrDenied", what, err)
+		}
+	}
+	wrong := srv.Config()
+	wrong.Username, wrong.Password = "service", "guess"
+	denied("start with a wrong password", within(t, 20*time.Second, "Start", func() error {
+		_, err := penstock.Start(ctx, penstock.EtcdConfig(wrong))
+		return err
+	}))
+
+	cfg := srv.Config()
+	cfg.Username, cfg.Password = "service", "hush"
+	rt, err := penstock.Start(ctx, penstock.EtcdConfig(cfg), penstock.Listen("tcp://127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Stop(ctx) //nolint:errcheck // judged elsewhere
+	denied("register elsewhere", within(t, 20*time.Second, "Register", func() error {
+		_, err := rt.Register(ctx, "invoices")
+		return err
+	}))
+	denied("join elsewhere", within(t, 20*time.Second, "Join", func() error {
+		_, err := rt.Join(ctx, "invoices", "billing")
+		return err
+	}))
+	orders := register(t, rt, "orders")
+	l := newLedger()
+	l.handle(t, "member", joinGroup(t, rt, "orders", "billing"))
+	send(t, orders, 0, 100)
+	l.await(t, "what was sent with the rights to", func(now tally) bool { return now.distinct == 100 })
+}

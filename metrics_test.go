@@ -1,0 +1,87 @@
+package penstock_test
+
+import (
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+)
+
+// Promise: the counters are there for OpenTelemetry, with bounded labels.
+func TestMetrics(t *testing.T) {
+	ns := space(t)
+	rt := meet(t, ns)
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer provider.Shutdown(t.Context()) //nolint:errcheck // nothing is exported
+	registration, err := rt.Metrics(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	orders := register(t, rt, "orders")
+	l := newLedger()
+	l.handle(t, "member", joinGroup(t, rt, "orders", "billing"))
+	send(t, orders, 0, 100)
+	if err := orders.Flush(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+
+	got := collect(t, reader)
+	for name, want := range map[string]int64{
+		"penstock.pipe.accepted": 100, "penstock.pipe.sent": 100, "penstock.pipe.acked": 100,
+		"penstock.pipe.nacked": 0, "penstock.pipe.redelivered": 0, "penstock.pipe.dropped": 0,
+		"penstock.pipe.dead_lettered": 0, "penstock.pipe.pending": 0, "penstock.pipe.pending_bytes": 0,
+		"penstock.pipe.links": 1, "penstock.member.delivered": 100, "penstock.member.waiting": 0,
+	} {
+		points := got[name]
+		if len(points) != 1 || points[0].Value != want {
+			t.Errorf("%s: %v, want one point of %d", name, points, want)
+			continue
+		}
+		labels := attribute.NewSet(attribute.String("destination", "orders"), attribute.String("group", "billing"))
+		if !points[0].Attributes.Equals(&labels) {
+			t.Errorf("%s is labelled %v", name, points[0].Attributes.ToSlice())
+		}
+	}
+	linked := attribute.NewSet(attribute.String("event", "member_linked"))
+	found := false
+	for _, p := range got["penstock.events"] {
+		found = found || p.Attributes.Equals(&linked) && p.Value == 1
+	}
+	if !found {
+		t.Errorf("events: %v, want one member_linked", got["penstock.events"])
+	}
+
+	if err := registration.Unregister(); err != nil {
+		t.Fatal(err)
+	}
+	if left := collect(t, reader); len(left["penstock.pipe.accepted"]) != 0 {
+		t.Errorf("after Unregister: %v", left)
+	}
+}
+
+// collect reads every number by the name of its instrument.
+func collect(t *testing.T, reader metric.Reader) map[string][]metricdata.DataPoint[int64] {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string][]metricdata.DataPoint[int64])
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				if !data.IsMonotonic {
+					t.Errorf("%s is not a counter", m.Name)
+				}
+				out[m.Name] = data.DataPoints
+			case metricdata.Gauge[int64]:
+				out[m.Name] = data.DataPoints
+			}
+		}
+	}
+	return out
+}

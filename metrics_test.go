@@ -14,7 +14,7 @@ func TestMetrics(t *testing.T) {
 	rt := meet(t, ns)
 	reader := metric.NewManualReader()
 	provider := metric.NewMeterProvider(metric.WithReader(reader))
-	defer provider.Shutdown(t.Context()) //nolint:errcheck // nothing is exported
+	defer provider.Shutdown(t.Context())
 	registration, err := rt.Metrics(provider)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func TestRightsAreRefusedAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rt.Stop(ctx) //nolint:errcheck // judged elsewhere
+	defer rt.Stop(ctx)
 	denied("register elsewhere", within(t, 20*time.Second, "Register", func() error {
 		_, err := rt.Register(ctx, "invoices")
 		return err

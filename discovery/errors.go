@@ -50,7 +50,7 @@ func Classify(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	class, advice := classOf(err)
+	advice, class := classOf(err)
 	switch {
 	case class == nil:
 		return fmt.Errorf("%s: %w", op, err)
@@ -62,48 +62,48 @@ func Classify(op string, err error) error {
 }
 
 // classOf answers the sentinel for an error, nil for none, and what to do.
-func classOf(err error) (class error, advice string) {
+func classOf(err error) (advice string, class error) {
 	for _, known := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrTaken, ErrNoSpace, ErrGuard} {
 		if errors.Is(err, known) {
-			return nil, ""
+			return "", nil
 		}
 	}
 	if errors.Is(err, context.Canceled) {
-		return nil, ""
+		return "", nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return messages.ErrUnavailable, "check that etcd runs and can be reached at that address"
+		return "check that etcd runs and can be reached at that address", messages.ErrUnavailable
 	}
 	err = rpctypes.Error(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return ErrNoSpace, "compact and defragment it, then disarm the alarm, or raise its quota"
+		return "compact and defragment it, then disarm the alarm, or raise its quota", ErrNoSpace
 	case errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrPermissionNotGranted):
-		return messages.ErrDenied, "grant the user a role on the prefix"
+		return "grant the user a role on the prefix", messages.ErrDenied
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return messages.ErrDenied, "check user and password"
+		return "check user and password", messages.ErrDenied
 	case errors.Is(err, rpctypes.ErrUserEmpty), errors.Is(err, rpctypes.ErrAuthNotEnabled):
-		return messages.ErrDenied, "this etcd and the configuration disagree on whether a user is needed"
+		return "this etcd and the configuration disagree on whether a user is needed", messages.ErrDenied
 	case refused(err):
-		return messages.ErrUnavailable, "the login expired and was renewed"
+		return "the login expired and was renewed", messages.ErrUnavailable
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
-		return messages.ErrInvalid, ""
+		return "", messages.ErrInvalid
 	case errors.Is(err, rpctypes.ErrTooManyRequests):
-		return messages.ErrUnavailable, "it is overloaded"
+		return "it is overloaded", messages.ErrUnavailable
 	}
 	switch codeOf(err) {
 	case codes.Unavailable:
-		return messages.ErrUnavailable, ""
+		return "", messages.ErrUnavailable
 	case codes.PermissionDenied, codes.Unauthenticated:
-		return messages.ErrDenied, ""
+		return "", messages.ErrDenied
 	case codes.Aborted:
 		// Ours, of a watch that is opened anew.
-		return messages.ErrUnavailable, ""
+		return "", messages.ErrUnavailable
 	case codes.Canceled, codes.DeadlineExceeded:
 		// The server's context ended, not the caller's: the outcome is unknown.
-		return messages.ErrUnavailable, ""
+		return "", messages.ErrUnavailable
 	}
-	return nil, ""
+	return "", nil
 }
 
 func codeOf(err error) codes.Code {

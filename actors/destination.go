@@ -29,6 +29,7 @@ type destination struct {
 
 	host   supervisor.Host
 	state  destState
+	write  *keyWrite
 	listed bool // the first snapshot of groups has come
 	groups map[string]*groupView
 	pipes  map[string]*actor.PID
@@ -110,8 +111,10 @@ func (a *destination) started(ctx actor.Context) {
 		a.pipe(ctx, b)
 	}
 	eng, d := a.eng, a.d
-	supervisor.Call(&a.host, "register", func(ctx context.Context) keysWritten {
-		return keysWritten{eng.writeSender(ctx, d)}
+	a.write = beginWrite(a.host.Context())
+	write := a.write
+	supervisor.Call(&a.host, "register", func(context.Context) keysWritten {
+		return keysWritten{write.do(func(ctx context.Context) error { return eng.writeSender(ctx, d) })}
 	})
 	tell := a.host.Teller()
 	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Groups(d.out.name), discovery.WatchConfig{})
@@ -121,6 +124,9 @@ func (a *destination) started(ctx actor.Context) {
 }
 
 func (a *destination) written(ctx actor.Context, err error) {
+	if a.state == retiring {
+		return // cut short
+	}
 	if err != nil {
 		// Nobody is told by a restart: the caller gets the error itself.
 		ctx.Send(a.asker, err)
@@ -300,8 +306,9 @@ func (a *destination) retire(ctx actor.Context) {
 		return
 	}
 	a.state = destMoves.To(ctx, a.state, retiring)
-	eng, d := a.eng, a.d
+	eng, d, write := a.eng, a.d, a.write
 	supervisor.Call(&a.host, "unregister", func(ctx context.Context) keysGone {
+		write.cut()
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
 		return keysGone{eng.removeSender(ctx, d)}

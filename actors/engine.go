@@ -44,6 +44,8 @@ type Engine struct {
 	spawned atomic.Uint64 // makes actor names unique
 	lease   atomic.Int64
 	delay   atomic.Pointer[error] // why etcd was last waited for
+	stopped chan struct{}         // closed when Stop is through
+	begun   atomic.Bool           // Stop was called
 	stats   statsBook
 	book    *book
 	// actorEvents is the subscription to what supervision does.
@@ -64,7 +66,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(),
+		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), stopped: make(chan struct{}),
 		secrets: secrets{byName: make(map[string]socket.Secret)},
 		stats:   statsBook{outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{})},
 	}
@@ -88,6 +90,14 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(stopping))
 	}
 	return e, nil
+}
+
+// closedWhenGone names what a missing actor means to a caller.
+func closedWhenGone(err error) error {
+	if errors.Is(err, supervisor.ErrNoActor) {
+		return messages.ErrClosed
+	}
+	return err
 }
 
 // explain says where etcd was looked for when it did not answer in time.
@@ -136,7 +146,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
-		return fail(err)
+		return fail(closedWhenGone(err))
 	}
 	return d, nil
 }
@@ -162,7 +172,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{member: m})
-		return fail(err)
+		return fail(closedWhenGone(err))
 	}
 	return m, nil
 }
@@ -172,11 +182,22 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 // revoked. When ctx ends first, what is left is given up and *AbandonedError
 // says how much. The engine is over when Stop returns.
 func (e *Engine) Stop(ctx context.Context) error {
-	held, err := supervisor.Ask[*holdings](ctx, e.sys, e.root, &listHoldings{})
-	if err != nil && ctx.Err() == nil {
-		return nil // stopped before
+	if !e.begun.CompareAndSwap(false, true) {
+		select {
+		case <-e.stopped:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("stop: somebody else's is under way: %w", context.Cause(ctx))
+		}
 	}
+	defer close(e.stopped)
+	asking, cancelAsking := grace(ctx)
+	defer cancelAsking()
+	held, err := supervisor.Ask[*holdings](asking, e.sys, e.root, &listHoldings{})
 	var errs []error
+	if err != nil && !errors.Is(err, supervisor.ErrNoActor) {
+		errs = append(errs, fmt.Errorf("stop: %w", err))
+	}
 	if held != nil {
 		for _, d := range held.destinations {
 			d.out.drain()

@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -140,24 +141,34 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	case *linkOffered:
 		a.offer(ctx, m)
 	case *actor.Terminated:
-		a.terminated(m.Who)
+		a.terminated(ctx, m.Who)
 	case crash:
 		panic(m.err)
 	case *actor.Restarting:
 		a.host.End()
 	case *actor.Stopping:
 		a.host.End()
-		a.close()
+		a.close(ctx)
 	}
 }
 
-// close tells whoever still holds a handle that it is over.
-func (a *engineActor) close() {
+// close tells whoever still holds a handle, or waits for one, that it is over.
+func (a *engineActor) close(ctx actor.Context) {
 	for _, p := range a.book.dests {
 		p.handle.out.close(nil)
+		a.dismiss(ctx, p.asker, &p.handle.announced)
 	}
-	for m := range a.book.members {
+	for m, p := range a.book.members {
 		m.end()
+		a.dismiss(ctx, p.asker, &m.announced)
+	}
+}
+
+// dismiss answers a caller of Register or Join that was not answered yet. One
+// that was told of an error hears this too late, and does not.
+func (a *engineActor) dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool) {
+	if announced.CompareAndSwap(false, true) {
+		ctx.Send(asker, messages.ErrClosed)
 	}
 }
 
@@ -224,13 +235,13 @@ func (a *engineActor) answer(ctx actor.Context, msg any) {
 // nothing.
 func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	for _, p := range a.book.dests {
-		if p.pid.Equal(m.Who) {
+		if m.Who.Equal(p.pid) {
 			p.handle.out.close(m.Err)
 			return
 		}
 	}
 	for h, p := range a.book.members {
-		if p.pid.Equal(m.Who) {
+		if m.Who.Equal(p.pid) {
 			h.in.leave(inletLeft, m.Err)
 			return
 		}
@@ -331,6 +342,7 @@ func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 		}
 		if p.pid == nil {
 			delete(a.book.dests, m.dest.out.name) // its listener is still binding
+			a.dismiss(ctx, p.asker, &m.dest.announced)
 			return
 		}
 		ctx.Send(p.pid, &retire{})
@@ -359,21 +371,23 @@ func (a *engineActor) offer(ctx actor.Context, m *linkOffered) {
 	m.conn.Refuse(codeGone, "the destination is not here any more")
 }
 
-func (a *engineActor) terminated(who *actor.PID) {
+func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 	for name, p := range a.book.dests {
-		if p.pid.Equal(who) {
+		if who.Equal(p.pid) {
 			delete(a.book.dests, name)
 			a.eng.secrets.remove(name)
 			a.eng.stats.removeOutlet(p.handle.out)
 			p.handle.out.close(nil)
+			a.dismiss(ctx, p.asker, &p.handle.announced)
 			return
 		}
 	}
 	for m, p := range a.book.members {
-		if p.pid.Equal(who) {
+		if who.Equal(p.pid) {
 			delete(a.book.members, m)
 			a.eng.stats.removeInlet(m.in)
 			m.end()
+			a.dismiss(ctx, p.asker, &m.announced)
 			return
 		}
 	}
@@ -385,12 +399,12 @@ func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
 	err := fmt.Errorf("%s: %w", m.key, m.err)
 	if p := a.book.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
 		p.handle.out.close(err)
-		ctx.Stop(p.pid)
+		ctx.Send(p.pid, &retire{}) // its other keys are still kept
 	}
 	for h, p := range a.book.members {
 		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {
 			h.in.leave(inletLeft, err)
-			ctx.Stop(p.pid)
+			ctx.Send(p.pid, &retire{}) // the key is still kept
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 type handler struct {
 	c      *consumption
 	host   supervisor.Host
+	ctx    context.Context // ends with the consumption, or with this incarnation
 	cancel context.CancelFunc
 }
 
@@ -33,21 +34,34 @@ func (h *handler) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		h.host.Begin(ctx)
-		c := h.c
-		working, cancel := context.WithCancel(c.ctx)
-		h.cancel = cancel
-		h.host.Run("handle", func(context.Context) error { return c.work(working) })
+		h.ctx, h.cancel = context.WithCancel(h.c.ctx)
+		h.work()
 	case *supervisor.Ended:
-		var ended *supervisor.PanicError
-		if errors.As(m.Err, &ended) || errors.Is(m.Err, errGoexit) {
-			supervisor.Fail(ctx, m.Err) // begin another in its place
-		}
-		h.c.ended()
-		ctx.Stop(ctx.Self())
+		h.ended(ctx, m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		if h.cancel != nil {
 			h.cancel()
 		}
 		h.host.End()
+	}
+}
+
+func (h *handler) work() {
+	c, ctx := h.c, h.ctx
+	h.host.Run("handle", func(context.Context) error { return c.work(ctx) })
+}
+
+// ended: the stream is over; or the user's function ended its goroutine, which
+// failed one message and takes another goroutine.
+func (h *handler) ended(ctx actor.Context, err error) {
+	var bug *supervisor.PanicError
+	switch {
+	case errors.Is(err, supervisor.ErrGoexit):
+		h.work()
+	case errors.As(err, &bug):
+		supervisor.Fail(ctx, err)
+	default:
+		h.c.ended()
+		ctx.Stop(ctx.Self())
 	}
 }

@@ -72,7 +72,7 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 func (d *Destination) Unregister(ctx context.Context) error {
 	began := time.Now()
 	d.out.drain()
-	err := d.out.flush(ctx)
+	err := d.out.settled(ctx)
 	left := d.out.close(nil)
 	if left > 0 {
 		d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Count: left, Cause: err})

@@ -29,6 +29,7 @@ type member struct {
 
 	host    supervisor.Host
 	state   memberState
+	write   *keyWrite
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
@@ -115,7 +116,7 @@ func (a *member) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *readerGone:
-		a.host.After(readerLinger, lingered{m.reads})
+		a.readerGone(ctx, m.reads)
 	case lingered:
 		a.lingered(ctx, m.reads)
 	case *consume:
@@ -139,8 +140,10 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = memberMoves.To(ctx, a.state, entering)
 	eng, m, cfg := a.eng, a.m, a.m.in.cfg
-	supervisor.Call(&a.host, "join", func(ctx context.Context) joinWritten {
-		return joinWritten{eng.writeMember(ctx, m)}
+	a.write = beginWrite(a.host.Context())
+	write := a.write
+	supervisor.Call(&a.host, "join", func(context.Context) joinWritten {
+		return joinWritten{write.do(func(ctx context.Context) error { return eng.writeMember(ctx, m) })}
 	})
 	tell := a.host.Teller()
 	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Senders(cfg.Destination), discovery.WatchConfig{})
@@ -153,6 +156,9 @@ func (a *member) started(ctx actor.Context) {
 }
 
 func (a *member) written(ctx actor.Context, err error) {
+	if a.state == leaving {
+		return // cut short
+	}
 	if err != nil {
 		a.refuse(ctx, err)
 		return
@@ -185,8 +191,9 @@ func (a *member) retire(ctx actor.Context) {
 	if a.state != leaving {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
-	eng, m := a.eng, a.m
+	eng, m, write := a.eng, a.m, a.write
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
+		write.cut()
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
 		_ = eng.removeMember(ctx, m) // what is left ends with the lease
@@ -316,6 +323,18 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 	}
 	if a.state == leaving && len(a.sources) == 0 {
 		a.finish(ctx)
+	}
+}
+
+// readerGone waits a little for the next reader. While the member leaves there
+// will be none: what is left goes back at once.
+func (a *member) readerGone(ctx actor.Context, reads uint64) {
+	if a.state != leaving {
+		a.host.After(readerLinger, lingered{reads})
+		return
+	}
+	for _, p := range a.sources {
+		ctx.Stop(p.pid)
 	}
 }
 

@@ -272,6 +272,20 @@ func (o *outlet) remove(b *backlog) (n, bytes int) {
 // group it was accepted for. What was given up with a group since the flush
 // before is an error, once.
 func (o *outlet) flush(ctx context.Context) error {
+	if err := o.settled(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if lost := o.lost; lost > 0 {
+		o.lost = 0
+		return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: lost, Where: "groups that were removed"})
+	}
+	return nil
+}
+
+// settled waits until what was accepted before the call is acked or given up.
+func (o *outlet) settled(ctx context.Context) error {
 	type goal struct {
 		b   *backlog
 		seq uint64
@@ -283,14 +297,9 @@ func (o *outlet) flush(ctx context.Context) error {
 		goals = append(goals, goal{b, b.accepted})
 	}
 	for {
-		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.done(g.seq) })
-		if len(goals) == 0 && o.lost == 0 {
+		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.done(g.seq) || !slices.Contains(o.pipes, g.b) })
+		if len(goals) == 0 {
 			return nil
-		}
-		if o.lost > 0 {
-			lost := o.lost
-			o.lost = 0
-			return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: lost, Where: "groups that were removed"})
 		}
 		if o.phase == outletClosed {
 			return fmt.Errorf("flush %q: %w", o.name, messages.ErrClosed)

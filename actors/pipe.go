@@ -60,6 +60,9 @@ type (
 	linkOffered struct{ conn *socket.Conn }
 )
 
+// callDeadLetter names the hosted call of the user's dead-letter handler.
+const callDeadLetter = "dead letter"
+
 // What a pipe tells itself and its destination.
 type (
 	linkGone     struct{ member string }
@@ -112,6 +115,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.retry()
 	case deadTaken:
 		p.deadTaken(m)
+	case *supervisor.Ended:
+		p.callPanicked(m)
 	case *supervisor.Failed:
 		p.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err}) // a link; its member dials again
 	case crash:
@@ -240,6 +245,8 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 
 func (p *pipe) gone(ctx actor.Context, member string) {
 	delete(p.links, member)
+	p.retry() // what the link had still to say of failures ended with it
+	p.bury()
 	if conn, ok := p.offered[member]; ok {
 		delete(p.offered, member)
 		p.offer(ctx, conn)
@@ -273,7 +280,7 @@ func (p *pipe) bury() {
 	}
 	p.burying = true
 	handler := p.out.cfg.DeadLetter
-	supervisor.Call(&p.host, "dead letter", func(ctx context.Context) deadTaken {
+	supervisor.Call(&p.host, callDeadLetter, func(ctx context.Context) deadTaken {
 		return deadTaken{letter, handler(ctx, letter)}
 	})
 }
@@ -288,6 +295,21 @@ func (p *pipe) deadTaken(m deadTaken) {
 	p.out.buried(p.queue, m.err, time.Now())
 	p.retry()
 	p.bury()
+}
+
+// callPanicked: a hosted call did not return. The user's dead-letter handler has
+// not taken the message then.
+func (p *pipe) callPanicked(m *supervisor.Ended) {
+	if m.Name != callDeadLetter {
+		panic(m.Err) // ours
+	}
+	e := messages.HandlerPanicked{Destination: p.out.name, Group: p.queue.group, Value: m.Err.Error()}
+	var bug *supervisor.PanicError
+	if errors.As(m.Err, &bug) {
+		e.Stack = string(bug.Stack)
+	}
+	p.eng.hub.emit(e)
+	p.deadTaken(deadTaken{err: m.Err})
 }
 
 // crash makes an actor of ours fail, as a bug would: for tests of recovery.

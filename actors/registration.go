@@ -17,6 +17,32 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
+// keyWrite is the writing of an actor's keys, which may have to be cut short:
+// what is removed while it is under way would come after it.
+type keyWrite struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	over   chan struct{}
+}
+
+func beginWrite(ctx context.Context) *keyWrite {
+	w := &keyWrite{over: make(chan struct{})}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	return w
+}
+
+// do performs the write. It is called once, by a hosted call.
+func (w *keyWrite) do(write func(context.Context) error) error {
+	defer close(w.over)
+	return write(w.ctx)
+}
+
+// cut ends the write and waits for its end.
+func (w *keyWrite) cut() {
+	w.cancel()
+	<-w.over
+}
+
 // writeSender puts a sender's keys into etcd and keeps them there. A sole
 // sender's mark keeps others out for as long as its session lives; whoever is
 // there already keeps a sole sender out.

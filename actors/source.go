@@ -271,25 +271,29 @@ func (s *source) ended(ctx actor.Context, err error) {
 	}
 }
 
+// stopping ends the link. A source that is stopped while it waits for its
+// restart comes here twice.
 func (s *source) stopping(ctx actor.Context) {
-	if s.slot == nil {
+	slot, intake := s.slot, s.intake
+	s.slot, s.intake = nil, nil
+	if slot == nil {
 		return
 	}
-	conn := s.slot.get()
+	conn := slot.get()
 	discarded := 0
-	if s.intake != nil {
+	if intake != nil {
 		if s.cause == nil || errors.Is(s.cause, errUnread) {
-			s.intake.takeLeave()
+			intake.takeLeave()
 		}
-		discarded = s.in.shut(s.intake)
+		discarded = s.in.shut(intake)
 	}
-	s.slot.close()
+	slot.close()
 	s.host.End()
 	cause := s.cause
 	if errors.Is(cause, errSenderLeft) {
 		cause = nil
 	}
-	if s.intake != nil {
+	if intake != nil {
 		s.eng.hub.emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: cause, Discarded: discarded,

@@ -217,9 +217,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 // end stops the actors, gives up the lease and closes the clients.
 func (e *Engine) end(ctx context.Context) error {
 	err := supervisor.Stop(ctx, e.sys, e.root)
-	for _, l := range e.book.listeners { // its actor is gone
+	e.book.mu.Lock()
+	for _, l := range e.book.listeners {
 		l.Close()
 	}
+	e.book.mu.Unlock()
 	if rerr := e.session.Revoke(ctx); err == nil && rerr != nil && ctx.Err() == nil {
 		e.hub.emit(messages.SessionDoubted{Err: rerr}) // the lease runs out by itself
 	}

@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,12 +35,13 @@ type engineActor struct {
 }
 
 // book is what the user asked for. It outlives the actor's incarnations, which
-// alone use it: a crash ends the children, and the next incarnation begins
+// alone use it but for mu: a crash ends the children, and the next incarnation begins
 // them again around the same handles and sockets.
 type book struct {
 	dests     map[string]*placement[*Destination]
 	members   map[*Member]*placement[*Member]
 	listeners map[string]*socket.Listener // by the URL asked for
+	mu        sync.Mutex                  // guards listeners against a Stop that ran out of time
 }
 
 func newBook() *book {
@@ -179,9 +181,7 @@ func (a *engineActor) started(ctx actor.Context) {
 	if a.eng.cfg.Logger != nil {
 		hub, logger := a.eng.hub, a.eng.cfg.Logger
 		a.host.Run("log", func(ctx context.Context) error {
-			for e := range hub.events(ctx) {
-				messages.LogEvent(ctx, logger, e)
-			}
+			hub.follow(ctx, func(e messages.Event) { messages.LogEvent(context.WithoutCancel(ctx), logger, e) })
 			return nil
 		})
 	}
@@ -292,7 +292,9 @@ func (a *engineActor) bound(ctx actor.Context, m bound) {
 	waiting := a.binding[m.asked]
 	delete(a.binding, m.asked)
 	if m.err == nil {
+		a.book.mu.Lock()
 		a.book.listeners[m.asked] = m.listener
+		a.book.mu.Unlock()
 		a.spawn(ctx, "listener", "", newListener(m.listener))
 	}
 	for _, p := range waiting {

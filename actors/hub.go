@@ -108,6 +108,34 @@ func (h *hub) events(ctx context.Context) iter.Seq[messages.Event] {
 	}
 }
 
+// follow hands everything to f until ctx ends, and then what had come by then.
+func (h *hub) follow(ctx context.Context, f func(messages.Event)) {
+	s := h.subscribe(ctx)
+	defer h.unsubscribe(s)
+	for {
+		select {
+		case e, ok := <-s.events:
+			if !ok {
+				return
+			}
+			f(e)
+			continue
+		case <-ctx.Done():
+		}
+		for {
+			select {
+			case e, ok := <-s.events:
+				if !ok {
+					return
+				}
+				f(e)
+			default:
+				return
+			}
+		}
+	}
+}
+
 // count answers how often each event happened, by name.
 func (h *hub) count() map[string]uint64 {
 	h.mu.Lock()

@@ -91,7 +91,7 @@ type intake struct {
 	bell   chan struct{} // wakes the link's writer; holds one ring
 	drain  chan struct{} // asks the sender to send no more; holds one
 	quit   chan struct{} // closed to have the rest told and leave taken
-	gone   chan struct{} // closed when that is done
+	gone   chan struct{} // closed when that is done, or cannot be
 
 	mu        sync.Mutex
 	closed    bool // the link is gone: settling does nothing

@@ -136,7 +136,7 @@ func (l *link) stopping(ctx actor.Context) {
 			Addr: l.conn.RemoteAddr(), Cause: cause, Requeued: requeued,
 		})
 	}
-	ctx.Send(ctx.Parent(), &linkGone{member: l.lane.member})
+	ctx.Send(ctx.Parent(), &linkGone{l.lane.member, ctx.Self()})
 }
 
 // read welcomes the member and takes its frames until the connection ends. It

@@ -33,7 +33,8 @@ type member struct {
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
-	drained *actor.PID // waits for the sources to be gone
+	drained *actor.PID   // waits for the sources to be gone
+	begun   *consumption // whose handlers this incarnation began
 }
 
 // peer is one sender and the source that links to it.
@@ -377,6 +378,10 @@ func (a *member) finish(ctx actor.Context) {
 
 // consume begins the handlers of a Consume.
 func (a *member) consume(ctx actor.Context, c *consumption) {
+	if a.begun == c {
+		return // begun by this incarnation already, as an earlier one's
+	}
+	a.begun = c
 	c.running.Store(int64(a.m.in.cfg.Concurrency))
 	for range a.m.in.cfg.Concurrency {
 		name := a.eng.name("handler", "")

@@ -187,11 +187,15 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	l.out.land(seq, seq, func(s span) {
 		s.again = true
 		b.counters.Redelivered++
-		if n.Kind == nackExpired && s.deaths < math.MaxUint16 {
-			s.deaths++
-		}
-		if n.Kind != nackFailed {
+		switch n.Kind {
+		case nackReturned:
 			b.again.insert(s)
+			return
+		case nackExpired:
+			if s.deaths < math.MaxUint16 {
+				s.deaths++
+			}
+			b.again.insert(s.own())
 			return
 		}
 		back.failed = true

@@ -33,6 +33,7 @@ type pipe struct {
 	offered map[string]*socket.Conn // waiting for the member's old link to end
 	listed  groupListed
 	since   time.Time // when it was deserted
+	forget  func()    // stops the timer of KeepFor
 	due     time.Time // when the next failed message is to be tried
 	burying bool      // a dead letter is with the user's handler
 }
@@ -65,7 +66,10 @@ const callDeadLetter = "dead letter"
 
 // What a pipe tells itself and its destination.
 type (
-	linkGone     struct{ member string }
+	linkGone struct {
+		member string
+		pid    *actor.PID
+	}
 	keptLong     struct{ since time.Time }
 	groupDropped struct {
 		gone bool // nobody was there; the group's keys are gone
@@ -103,7 +107,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 	case *linkOffered:
 		p.offer(ctx, m.conn)
 	case *linkGone:
-		p.gone(ctx, m.member)
+		p.gone(ctx, m)
 	case keptLong:
 		p.keptLong(ctx, m)
 	case groupDropped:
@@ -171,10 +175,21 @@ func (p *pipe) attend(ctx actor.Context) {
 		return
 	}
 	p.state = pipeMoves.To(ctx, p.state, want)
-	if keep := p.queue.settings.KeepFor; want == deserted && keep != Forever {
-		p.since = time.Now()
-		p.host.After(keep, keptLong{p.since})
+	if p.forget != nil {
+		p.forget()
 	}
+	if keep := p.queue.settings.KeepFor; want == deserted && keep != Forever {
+		p.keep(keep)
+	}
+}
+
+// keep waits for somebody to come back, and for nobody longer than d.
+func (p *pipe) keep(d time.Duration) {
+	if p.forget != nil {
+		p.forget()
+	}
+	p.since = time.Now()
+	p.forget = p.host.After(d, keptLong{p.since})
 }
 
 // end stops the pipe for good; its destination is told once the links are gone.
@@ -203,7 +218,7 @@ func (p *pipe) dropped(ctx actor.Context, m groupDropped) {
 	}
 	if m.err != nil || !m.gone {
 		p.state = pipeMoves.To(ctx, p.state, deserted)
-		p.host.After(time.Second, keptLong{p.since})
+		p.keep(time.Second)
 		return
 	}
 	p.end(ctx)
@@ -243,8 +258,11 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 	p.attend(ctx)
 }
 
-func (p *pipe) gone(ctx actor.Context, member string) {
-	delete(p.links, member)
+func (p *pipe) gone(ctx actor.Context, m *linkGone) {
+	member := m.member
+	if m.pid.Equal(p.links[member]) {
+		delete(p.links, member)
+	}
 	p.retry() // what the link had still to say of failures ended with it
 	p.bury()
 	if conn, ok := p.offered[member]; ok {

@@ -28,7 +28,7 @@ func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 			}
 			return
 		}
-		c := cursor{in: in, manual: manual}
+		c := cursor{in: in, manual: manual && in.cfg.Mode != AtMostOnce}
 		defer c.end()
 		for {
 			d, err := c.next(ctx)

@@ -219,8 +219,11 @@ func (s *source) drain(ctx actor.Context) {
 }
 
 // relink gives what nobody reads back to the sender, and its credit, by dialling
-// anew.
+// anew. At most once nothing can go back: what has come waits for a reader.
 func (s *source) relink(ctx actor.Context) {
+	if s.in.cfg.Mode == AtMostOnce {
+		return
+	}
 	if s.intake != nil && s.intake.hasCredit() && (s.state == linked || s.state == orphaned) {
 		s.cause = errUnread
 		supervisor.Fail(ctx, errUnread)
@@ -293,6 +296,11 @@ func (s *source) stopping(ctx actor.Context) {
 	if errors.Is(cause, errSenderLeft) {
 		cause = nil
 	}
+	if discarded > 0 && s.in.cfg.Mode == AtMostOnce {
+		s.eng.hub.emit(messages.MessagesDropped{
+			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Count: discarded, Why: "the link ended before they were handed out",
+		})
+	}
 	if intake != nil {
 		s.eng.hub.emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
@@ -303,6 +311,7 @@ func (s *source) stopping(ctx actor.Context) {
 
 // reportTo tells the sender what is settled, as it comes. It runs hosted.
 func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any)) error {
+	defer close(k.gone)
 	var r report
 	var ack socket.Ack
 	timer := time.NewTimer(time.Hour)
@@ -323,7 +332,6 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 					return err
 				}
 			case <-k.quit:
-				defer close(k.gone)
 				if k.last(&r) {
 					if err := r.send(conn, &ack); err != nil {
 						return err

@@ -1,0 +1,88 @@
+package actors
+
+// How a member reaches a sender: its secret, its addresses, and the place where
+// the connection is kept while somebody may have to close it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// connSlot holds an incarnation's connection, so that stopping closes it even
+// when it came at the last moment.
+type connSlot struct {
+	mu     sync.Mutex
+	conn   *socket.Conn
+	closed bool
+}
+
+// put takes conn in, or closes it when the slot was closed.
+func (s *connSlot) put(conn *socket.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return false
+	}
+	s.conn = conn
+	return true
+}
+
+func (s *connSlot) get() *socket.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}
+
+func (s *connSlot) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+// dial links a member to a sender: the first of its URLs that welcomes it.
+func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
+	value, err := e.secret(ctx, cfg.Destination, sender.Id)
+	if err != nil {
+		return nil, err
+	}
+	secret := &pb.Secret{}
+	if err := proto.Unmarshal(value, secret); err != nil {
+		return nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
+	}
+	g := cfg.group()
+	var errs []error
+	var memory func(int) []byte
+	if cfg.ReuseBuffers {
+		memory = frames.get
+	}
+	for _, url := range sender.Urls {
+		conn, err := socket.Dial(ctx, socket.DialConfig{
+			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: largestFrame,
+			Hello: socket.Hello{
+				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
+				Mode: modes[g.Mode], Policy: policies[g.Policy], KeepFor: g.KeepFor,
+				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency),
+			},
+		})
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, fmt.Errorf("sender %q lists no URL: %w", sender.Id, messages.ErrCorrupt)
+	}
+	return nil, errors.Join(errs...)
+}

@@ -49,6 +49,13 @@ func (b *buffers) take() *frameBuffer {
 	return last
 }
 
+// address fills what all deliveries of the load have in common.
+func (l *load) address(d *messages.Delivery) {
+	cfg := &l.from.inlet.cfg
+	d.Destination, d.Group = cfg.Destination, cfg.Group
+	d.Sender, d.Settler, d.Redelivered = l.from.sender, l.from, l.again
+}
+
 // next decodes the load's next record, or answers false at its end.
 func (l *load) next(d *messages.Delivery) (bool, error) {
 	if len(l.records) == 0 {
@@ -64,9 +71,6 @@ func (l *load) next(d *messages.Delivery) (bool, error) {
 	if i := int(l.seq - l.first); i < len(l.attempts) {
 		d.Attempt = int(l.attempts[i])
 	}
-	d.Redelivered = l.again
-	d.Sender = l.from.sender
-	d.Settler = l.from
 	l.seq++
 	return true, nil
 }

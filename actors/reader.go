@@ -66,7 +66,7 @@ func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 				return nil, err
 			}
 			c.load = load
-			c.at.Destination, c.at.Group = c.in.cfg.Destination, c.in.cfg.Group
+			load.address(&c.at)
 		}
 		if ctx.Err() != nil {
 			c.finish()
@@ -196,7 +196,7 @@ func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 		case !c.load.from.hand(d.Seq, 0):
 			c.load = nil
 		default:
-			d.Destination, d.Group = c.in.cfg.Destination, c.in.cfg.Group
+			c.load.address(d)
 			return true, nil
 		}
 	}

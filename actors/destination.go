@@ -210,7 +210,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 // see takes one key into the view and answers its group.
 func (a *destination) see(kv discovery.KV) string {
 	k, ok := a.eng.space.Parse(kv.Key)
-	if !ok {
+	if !ok || k.Kind == keys.KindDeserted {
 		return ""
 	}
 	view := a.groups[k.Group]

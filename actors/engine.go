@@ -92,12 +92,17 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	return e, nil
 }
 
-// closedWhenGone names what a missing actor means to a caller.
-func closedWhenGone(err error) error {
-	if errors.Is(err, supervisor.ErrNoActor) {
+// unanswered names what a missing answer of an actor means to a caller.
+func (e *Engine) unanswered(ctx context.Context, err error, written bool) error {
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
 		return messages.ErrClosed
+	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):
+		return err
+	case written:
+		return fmt.Errorf("not all senders have answered: %w", context.Cause(ctx))
 	}
-	return err
+	return fmt.Errorf("etcd at %s has not answered: %w: %w", discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
 }
 
 // explain says where etcd was looked for when it did not answer in time.
@@ -146,7 +151,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
-		return fail(closedWhenGone(err))
+		return fail(e.unanswered(ctx, err, d.written.Load()))
 	}
 	return d, nil
 }
@@ -172,7 +177,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{member: m})
-		return fail(closedWhenGone(err))
+		return fail(e.unanswered(ctx, err, m.written.Load()))
 	}
 	return m, nil
 }

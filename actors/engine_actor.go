@@ -66,6 +66,7 @@ type placement[H any] struct {
 	handle H
 	pid    *actor.PID
 	asker  *actor.PID
+	leaver *actor.PID // waits for its end
 }
 
 // Questions and answers between handles and the engine's actor.
@@ -76,10 +77,12 @@ type (
 	registered struct{}
 	join       struct{ member *Member }
 	joined     struct{}
-	withdraw   struct {
+	// withdraw is answered when the name is free again.
+	withdraw struct {
 		dest   *Destination
 		member *Member
 	}
+	withdrawn    struct{}
 	listHoldings struct{}
 	holdings     struct {
 		destinations []*Destination
@@ -166,6 +169,13 @@ func (a *engineActor) close(ctx actor.Context) {
 	}
 }
 
+// release answers who waits for an end.
+func (a *engineActor) release(ctx actor.Context, leaver *actor.PID) {
+	if leaver != nil {
+		ctx.Send(leaver, &withdrawn{})
+	}
+}
+
 // dismiss answers a caller of Register or Join that was not answered yet. One
 // that was told of an error hears this too late, and does not.
 func (a *engineActor) dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool) {
@@ -188,11 +198,21 @@ func (a *engineActor) started(ctx actor.Context) {
 	for _, l := range a.book.listeners {
 		a.spawn(ctx, "listener", "", newListener(l))
 	}
-	for _, p := range a.book.dests {
+	for name, p := range a.book.dests {
 		p.pid = nil
+		if p.leaver != nil {
+			delete(a.book.dests, name) // it was leaving, and its actor is gone
+			a.release(ctx, p.leaver)
+			continue
+		}
 		a.bind(ctx, p)
 	}
-	for _, p := range a.book.members {
+	for m, p := range a.book.members {
+		if p.leaver != nil {
+			delete(a.book.members, m)
+			a.release(ctx, p.leaver)
+			continue
+		}
 		a.enter(ctx, p)
 	}
 }
@@ -339,19 +359,25 @@ func (a *engineActor) enter(ctx actor.Context, p *placement[*Member]) {
 func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 	if m.dest != nil {
 		p := a.book.dests[m.dest.out.name]
-		if p == nil || p.handle != m.dest {
-			return
-		}
-		if p.pid == nil {
+		switch {
+		case p == nil || p.handle != m.dest:
+			a.release(ctx, ctx.Sender())
+		case p.pid == nil:
 			delete(a.book.dests, m.dest.out.name) // its listener is still binding
 			a.dismiss(ctx, p.asker, &m.dest.announced)
-			return
+			a.release(ctx, ctx.Sender())
+		default:
+			p.leaver = ctx.Sender()
+			ctx.Send(p.pid, &retire{})
 		}
-		ctx.Send(p.pid, &retire{})
+		return
 	}
 	if p := a.book.members[m.member]; p != nil {
+		p.leaver = ctx.Sender()
 		ctx.Send(p.pid, &retire{})
+		return
 	}
+	a.release(ctx, ctx.Sender())
 }
 
 func (a *engineActor) list(ctx actor.Context) {
@@ -381,6 +407,7 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			a.eng.stats.removeOutlet(p.handle.out)
 			p.handle.out.close(nil)
 			a.dismiss(ctx, p.asker, &p.handle.announced)
+			a.release(ctx, p.leaver)
 			return
 		}
 	}
@@ -390,6 +417,7 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			a.eng.stats.removeInlet(m.in)
 			m.end()
 			a.dismiss(ctx, p.asker, &m.announced)
+			a.release(ctx, p.leaver)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -75,7 +76,11 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	err := d.out.settled(ctx)
 	left := d.out.close(nil)
 	if left > 0 {
-		d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Count: left, Cause: err})
+		for _, row := range d.out.stats() {
+			if row.Pending > 0 {
+				d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Group: row.Group, Count: row.Pending, Bytes: int64(row.PendingBytes), Cause: err})
+			}
+		}
 		err = &AbandonedError{Messages: left, Where: "destination " + d.out.name, Err: err}
 	} else {
 		err = nil
@@ -83,8 +88,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	}
 	stopping, cancel := grace(ctx)
 	defer cancel()
-	d.eng.sys.Root.Send(d.eng.root, &withdraw{dest: d})
-	if serr := supervisor.Await(stopping, d.eng.sys, d.pid.Load()); serr != nil {
+	if serr := d.eng.withdraw(stopping, &withdraw{dest: d}); serr != nil {
 		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, serr))
 	}
 	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
@@ -173,14 +177,26 @@ func (m *Member) Leave(ctx context.Context) error {
 	m.in.leave(inletLeft, nil)
 	stopping, cancel := grace(ctx)
 	defer cancel()
-	m.eng.sys.Root.Send(m.eng.root, &withdraw{member: m})
-	serr := supervisor.Await(stopping, m.eng.sys, m.pid.Load())
+	serr := m.eng.withdraw(stopping, &withdraw{member: m})
 	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
 	if err == nil && serr == nil && rerr == nil {
 		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
 		return nil
 	}
 	return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, errors.Join(err, serr, rerr))
+}
+
+// withdraw ends a destination or member and waits until its name is free.
+func (e *Engine) withdraw(ctx context.Context, w *withdraw) error {
+	_, err := supervisor.Ask[*withdrawn](ctx, e.sys, e.root, w)
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil // everything is over
+	case err != nil:
+		return fmt.Errorf("etcd at %s has not confirmed it, so its keys stay until the lease ends: %w: %w",
+			discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
+	}
+	return nil
 }
 
 // grace is ctx, or a little time of its own where ctx is over: an end is

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -319,9 +320,31 @@ func (o *outlet) settled(ctx context.Context) error {
 		o.mu.Lock()
 		o.flushing--
 		if err != nil {
-			return fmt.Errorf("flush %q: %d messages are not acked: %w", o.name, o.unsettled(), err)
+			return fmt.Errorf("flush %q: %s: %w", o.name, o.laggards(), err)
 		}
 	}
+}
+
+// laggards says who has not acked how much, for people.
+func (o *outlet) laggards() string {
+	const most = 3
+	var parts []string
+	more := 0
+	for _, b := range o.pipes {
+		switch {
+		case b.count == 0:
+		case len(parts) == most:
+			more++
+		case len(b.lanes) == 0:
+			parts = append(parts, fmt.Sprintf("group %q, which has no member linked, has not acked %d messages", b.group, b.count))
+		default:
+			parts = append(parts, fmt.Sprintf("group %q has not acked %d messages", b.group, b.count))
+		}
+	}
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more groups neither", more))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (o *outlet) unsettled() (n int) {

@@ -70,7 +70,12 @@ type (
 		member string
 		pid    *actor.PID
 	}
-	keptLong     struct{ since time.Time }
+	keptLong struct{ since time.Time }
+	// desertedSince is what etcd says of it; the zero time when somebody is in.
+	desertedSince struct {
+		since time.Time
+		err   error
+	}
 	groupDropped struct {
 		gone bool // nobody was there; the group's keys are gone
 		err  error
@@ -110,6 +115,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.gone(ctx, m)
 	case keptLong:
 		p.keptLong(ctx, m)
+	case desertedSince:
+		p.count(m)
 	case groupDropped:
 		p.dropped(ctx, m)
 	case *setbackSeen:
@@ -178,8 +185,20 @@ func (p *pipe) attend(ctx actor.Context) {
 	if p.forget != nil {
 		p.forget()
 	}
-	if keep := p.queue.settings.KeepFor; want == deserted && keep != Forever {
-		p.keep(keep)
+	if want == deserted && p.queue.settings.KeepFor != Forever {
+		p.keep(p.queue.settings.KeepFor)
+		eng, dest, group := p.eng, p.out.name, p.queue.group
+		supervisor.Call(&p.host, "deserted since", func(ctx context.Context) desertedSince {
+			since, err := eng.desertedSince(ctx, dest, group)
+			return desertedSince{since, err}
+		})
+	}
+}
+
+// count goes on counting where another sender, or who left, began to.
+func (p *pipe) count(m desertedSince) {
+	if p.state == deserted && m.err == nil && !m.since.IsZero() {
+		p.keep(max(0, p.queue.settings.KeepFor-time.Since(m.since)))
 	}
 }
 

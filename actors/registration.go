@@ -101,7 +101,7 @@ func (e *Engine) dropOrphan(ctx context.Context, dest, group string) error {
 	_, err := e.etcd.Control.Txn(ctx).If(
 		clientv3.Compare(clientv3.CreateRevision(e.space.Senders(dest)), "=", 0).WithPrefix(),
 		clientv3.Compare(clientv3.CreateRevision(e.space.Members(dest, group)), "=", 0).WithPrefix(),
-	).Then(clientv3.OpDelete(e.space.GroupMeta(dest, group))).Commit()
+	).Then(e.forgetGroup(dest, group)...).Commit()
 	return discovery.Classify("remove the group", err)
 }
 
@@ -134,10 +134,16 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 		Id: cfg.ID, Incarnation: m.incarnation, Host: e.host,
 		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
 	}
-	return e.keeper.PutAll(ctx, []discovery.Entry{
+	err = e.keeper.PutAll(ctx, []discovery.Entry{
 		{Key: key, Value: got},
 		{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true},
 	})
+	if err != nil {
+		return err
+	}
+	// After the member's key, so that nobody writes it again.
+	_, err = e.etcd.Control.Delete(ctx, e.space.Deserted(cfg.Destination, cfg.Group))
+	return discovery.Classify("join the group", err)
 }
 
 // removeMember takes the member's key away. The group stays, for its other
@@ -147,13 +153,53 @@ func (e *Engine) removeMember(ctx context.Context, m *Member) error {
 	if e.stats.members(cfg.Destination, cfg.Group) == 1 {
 		e.keeper.Forget(e.space.GroupMeta(cfg.Destination, cfg.Group))
 	}
-	return e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID))
+	if err := e.keeper.Remove(ctx, e.space.Member(cfg.Destination, cfg.Group, cfg.ID)); err != nil {
+		return err
+	}
+	_, err := e.desertedSince(ctx, cfg.Destination, cfg.Group)
+	return err
+}
+
+// desertedSince answers since when a group has had no member, and writes it down
+// where nobody has: senders that come and go count on from there. It answers
+// the zero time when somebody is in.
+func (e *Engine) desertedSince(ctx context.Context, dest, group string) (time.Time, error) {
+	key, now := e.space.Deserted(dest, group), time.Now()
+	resp, err := e.etcd.Control.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(e.space.Members(dest, group)), "=", 0).WithPrefix()).
+		Then(clientv3.OpTxn(
+			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
+			[]clientv3.Op{clientv3.OpPut(key, now.UTC().Format(time.RFC3339Nano))},
+			[]clientv3.Op{clientv3.OpGet(key)},
+		)).Commit()
+	if err != nil {
+		return time.Time{}, discovery.Classify("write since when the group has no member", err)
+	}
+	if !resp.Succeeded {
+		return time.Time{}, nil
+	}
+	inner := resp.Responses[0].GetResponseTxn()
+	if inner.Succeeded {
+		return now, nil
+	}
+	since, err := time.Parse(time.RFC3339Nano, string(inner.Responses[0].GetResponseRange().Kvs[0].Value))
+	if err != nil || since.After(now) { // another host's clock
+		return now, nil
+	}
+	return since, nil
+}
+
+// forgetGroup deletes what is known of a group without members.
+func (e *Engine) forgetGroup(dest, group string) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpDelete(e.space.GroupMeta(dest, group)), clientv3.OpDelete(e.space.Deserted(dest, group)),
+	}
 }
 
 // dropGroup removes a group that nobody is in, and tells whether that was so.
 func (e *Engine) dropGroup(ctx context.Context, dest, group string) (gone bool, err error) {
 	nobody := clientv3.Compare(clientv3.CreateRevision(e.space.Members(dest, group)), "=", 0).WithPrefix()
-	resp, err := e.etcd.Control.Txn(ctx).If(nobody).Then(clientv3.OpDelete(e.space.GroupMeta(dest, group))).Commit()
+	resp, err := e.etcd.Control.Txn(ctx).If(nobody).Then(e.forgetGroup(dest, group)...).Commit()
 	if err != nil {
 		return false, discovery.Classify("remove the group", err)
 	}

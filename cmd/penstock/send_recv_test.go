@@ -189,7 +189,7 @@ func TestSendTellsWhatWasNotAcked(t *testing.T) {
 	t.Parallel()
 	perform(t, exitDone, "", "recv", "orders", "billing", "--idle", "100ms") // leaves the group behind
 	_, errs := perform(t, exitIncomplete, "one\ntwo\n", "send", "orders", "--timeout", "4s")
-	if lastLine(errs) != "sent 2 acked 0" || !strings.Contains(errs, "2 messages are not acked") {
+	if lastLine(errs) != "sent 2 acked 0" || !strings.Contains(errs, "has not acked 2 messages") {
 		t.Errorf("says %q", errs)
 	}
 }

@@ -39,6 +39,9 @@ func (s Space) Group(dest, group string) string { return s.Groups(dest) + group 
 // GroupMeta is the key of a group's settings.
 func (s Space) GroupMeta(dest, group string) string { return s.Group(dest, group) + "meta" }
 
+// Deserted is the key of the time since which a group has had no member.
+func (s Space) Deserted(dest, group string) string { return s.Group(dest, group) + "deserted" }
+
 // Members is the prefix of a group's members.
 func (s Space) Members(dest, group string) string { return s.Group(dest, group) + "members/" }
 
@@ -55,6 +58,7 @@ const (
 	KindSender
 	KindSecret
 	KindGroupMeta
+	KindDeserted
 	KindMember
 )
 
@@ -69,6 +73,8 @@ func (k Kind) String() string {
 		return "secret"
 	case KindGroupMeta:
 		return "group settings"
+	case KindDeserted:
+		return "group without members"
 	case KindMember:
 		return "member"
 	default:
@@ -94,6 +100,8 @@ func (k Key) In(s Space) string {
 		return s.Secret(k.Dest, k.ID)
 	case KindGroupMeta:
 		return s.GroupMeta(k.Dest, k.Group)
+	case KindDeserted:
+		return s.Deserted(k.Dest, k.Group)
 	case KindMember:
 		return s.Member(k.Dest, k.Group, k.ID)
 	default:
@@ -127,6 +135,8 @@ func parts(p []string) (Key, bool) {
 		return Key{Kind: KindSecret, Dest: p[1], ID: p[2]}, true
 	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "meta":
 		return Key{Kind: KindGroupMeta, Dest: p[1], Group: p[3]}, true
+	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "deserted":
+		return Key{Kind: KindDeserted, Dest: p[1], Group: p[3]}, true
 	case len(p) == 6 && p[0] == "dest" && p[2] == "groups" && p[4] == "members":
 		return Key{Kind: KindMember, Dest: p[1], Group: p[3], ID: p[5]}, true
 	default:
@@ -142,7 +152,7 @@ func (k Key) named() bool {
 		return good(k.Dest)
 	case KindSender, KindSecret:
 		return good(k.Dest) && good(k.ID)
-	case KindGroupMeta:
+	case KindGroupMeta, KindDeserted:
 		return good(k.Dest) && good(k.Group)
 	case KindMember:
 		return good(k.Dest) && good(k.Group) && good(k.ID)

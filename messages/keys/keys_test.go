@@ -28,6 +28,7 @@ func TestLayout(t *testing.T) {
 		{sp.Groups("o"), "/penstock/dest/o/groups/"},
 		{sp.Group("o", "g"), "/penstock/dest/o/groups/g/"},
 		{sp.GroupMeta("o", "g"), "/penstock/dest/o/groups/g/meta"},
+		{sp.Deserted("o", "g"), "/penstock/dest/o/groups/g/deserted"},
 		{sp.Members("o", "g"), "/penstock/dest/o/groups/g/members/"},
 		{sp.Member("o", "g", "m"), "/penstock/dest/o/groups/g/members/m"},
 	} {
@@ -109,7 +110,7 @@ func TestBuildThenParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		space := Space("/" + name.Draw(t, "space"))
 		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindMember)).Draw(t, "kind")), Dest: name.Draw(t, "dest")}
-		if k.Kind == KindGroupMeta || k.Kind == KindMember {
+		if k.Kind == KindGroupMeta || k.Kind == KindDeserted || k.Kind == KindMember {
 			k.Group = name.Draw(t, "group")
 		}
 		if k.Kind == KindSender || k.Kind == KindSecret || k.Kind == KindMember {

@@ -82,12 +82,12 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e.rootID.Store(&id)
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
+		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
 	}
 	if _, err := supervisor.Ask[*ready](ctx, e.sys, e.root, &awaitReady{}); err != nil {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		end, cancel := supervisor.Grace(ctx, lastGrace)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(stopping))
+		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(end, nil))
 	}
 	return e, nil
 }
@@ -190,47 +190,69 @@ func (e *Engine) Stop(ctx context.Context) error {
 	if !e.begun.CompareAndSwap(false, true) {
 		select {
 		case <-e.stopped:
-			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("stop: somebody else's is under way: %w", context.Cause(ctx))
+			select {
+			case <-e.stopped:
+			default:
+				return fmt.Errorf("stop: somebody else's is under way: %w", context.Cause(ctx))
+			}
 		}
+		return nil
 	}
 	defer close(e.stopped)
-	asking, cancelAsking := grace(ctx)
-	defer cancelAsking()
-	held, err := supervisor.Ask[*holdings](asking, e.sys, e.root, &listHoldings{})
-	var errs []error
-	if err != nil && !errors.Is(err, supervisor.ErrNoActor) {
-		errs = append(errs, fmt.Errorf("stop: %w", err))
-	}
-	if held != nil {
-		for _, d := range held.destinations {
-			d.out.drain()
-		}
-		for _, d := range held.destinations {
-			errs = append(errs, d.Unregister(ctx))
-		}
-		for _, m := range held.members {
-			errs = append(errs, m.Leave(ctx))
-		}
-	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	end, cancel := supervisor.Grace(ctx, lastGrace)
 	defer cancel()
-	return errors.Join(append(errs, e.end(stopping))...)
+	held, err := supervisor.Ask[*holdings](end, e.sys, e.root, &listHoldings{})
+	if err != nil {
+		held = &holdings{}
+		if errors.Is(err, supervisor.ErrNoActor) {
+			err = nil
+		}
+	}
+	errs := []error{err}
+	for _, d := range held.destinations {
+		d.out.drain()
+	}
+	for _, d := range held.destinations {
+		errs = append(errs, d.deliver(ctx))
+	}
+	for _, m := range held.members {
+		e.sys.Root.Send(m.pid.Load(), &drainMember{}) // all at once
+	}
+	for _, m := range held.members {
+		if err := m.drain(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("leave %q of %q: %w", m.in.cfg.Group, m.in.cfg.Destination, err))
+		}
+	}
+	errs = append(errs, e.end(end, held.destinations))
+	for _, d := range held.destinations {
+		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+	}
+	for _, m := range held.members {
+		e.hub.emit(messages.LeftGroup{Destination: m.in.cfg.Destination, Group: m.in.cfg.Group, Member: m.in.cfg.ID})
+	}
+	e.hub.close()
+	return errors.Join(errs...)
 }
 
-// end stops the actors, gives up the lease and closes the clients.
-func (e *Engine) end(ctx context.Context) error {
+// end stops the actors, gives up the lease, which takes every key of ours along,
+// and closes the clients. With etcd away the lease runs out by itself.
+func (e *Engine) end(ctx context.Context, dests []*Destination) error {
 	err := supervisor.Stop(ctx, e.sys, e.root)
 	e.book.mu.Lock()
 	for _, l := range e.book.listeners {
 		l.Close()
 	}
 	e.book.mu.Unlock()
-	if rerr := e.session.Revoke(ctx); err == nil && rerr != nil && ctx.Err() == nil {
-		e.hub.emit(messages.SessionDoubted{Err: rerr}) // the lease runs out by itself
+	rerr := e.session.Revoke(ctx)
+	for _, d := range dests {
+		if rerr == nil {
+			rerr = e.dropOrphans(ctx, d.out.name)
+		}
 	}
-	e.hub.close()
+	if rerr != nil {
+		e.hub.emit(messages.SessionDoubted{Lease: e.lease.Load(), Err: rerr})
+	}
 	e.sys.EventStream.Unsubscribe(e.actorEvents)
 	e.etcd.Close()
 	if e.ownSys {

@@ -17,8 +17,12 @@ import (
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
-// stopGrace bounds the end of an engine whose caller's context is over.
-const stopGrace = 5 * time.Second
+const (
+	// lastGrace is how long an end goes on when its caller's context is over.
+	lastGrace = time.Second
+	// stopGrace bounds an actor's removal of its keys.
+	stopGrace = 5 * time.Second
+)
 
 // engineActor keeps one child for each thing the user asked for.
 //

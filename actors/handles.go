@@ -71,28 +71,33 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 // ends first, what is left is given up: *AbandonedError. The sender is gone
 // when Unregister returns.
 func (d *Destination) Unregister(ctx context.Context) error {
+	end, cancel := supervisor.Grace(ctx, lastGrace)
+	defer cancel()
+	err := d.deliver(ctx)
+	if werr := d.eng.withdraw(end, &withdraw{dest: d}); werr != nil {
+		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, werr))
+	}
+	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+	return err
+}
+
+// deliver refuses new messages and waits for the acks of the others, or gives
+// them up when ctx ends.
+func (d *Destination) deliver(ctx context.Context) error {
 	began := time.Now()
 	d.out.drain()
 	err := d.out.settled(ctx)
 	left := d.out.close(nil)
-	if left > 0 {
-		for _, row := range d.out.stats() {
-			if row.Pending > 0 {
-				d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Group: row.Group, Count: row.Pending, Bytes: int64(row.PendingBytes), Cause: err})
-			}
-		}
-		err = &AbandonedError{Messages: left, Where: "destination " + d.out.name, Err: err}
-	} else {
-		err = nil
+	if left == 0 {
 		d.eng.hub.emit(messages.Drained{Destination: d.out.name, Took: time.Since(began)})
+		return nil
 	}
-	stopping, cancel := grace(ctx)
-	defer cancel()
-	if serr := d.eng.withdraw(stopping, &withdraw{dest: d}); serr != nil {
-		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, serr))
+	for _, row := range d.out.stats() {
+		if row.Pending > 0 {
+			d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Group: row.Group, Count: row.Pending, Bytes: int64(row.PendingBytes), Cause: err})
+		}
 	}
-	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
-	return err
+	return &AbandonedError{Messages: left, Where: "destination " + d.out.name, Err: err}
 }
 
 // Member is a place in a group. It is safe for concurrent use; one loop or
@@ -165,25 +170,31 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 // sender, it returns at once. When ctx ends first the rest is given back
 // unhandled.
 func (m *Member) Leave(ctx context.Context) error {
+	cfg := m.in.cfg
+	end, cancel := supervisor.Grace(ctx, lastGrace)
+	defer cancel()
+	err := errors.Join(m.drain(ctx), m.eng.withdraw(end, &withdraw{member: m}))
+	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	if err != nil {
+		return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, err)
+	}
+	return nil
+}
+
+// drain has what has come handled by whoever reads, and ends the stream.
+func (m *Member) drain(ctx context.Context) error {
 	began := time.Now()
 	cfg := m.in.cfg
-	removing, cancelRemoving := grace(ctx)
-	defer cancelRemoving()
-	rerr := m.eng.removeMember(removing, m)
 	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid.Load(), &drainMember{})
-	if errors.Is(err, supervisor.ErrNoActor) {
-		err = nil // gone before
-	}
 	m.in.leave(inletLeft, nil)
-	stopping, cancel := grace(ctx)
-	defer cancel()
-	serr := m.eng.withdraw(stopping, &withdraw{member: m})
-	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
-	if err == nil && serr == nil && rerr == nil {
+	switch {
+	case err == nil:
 		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
 		return nil
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil // gone before
 	}
-	return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, errors.Join(err, serr, rerr))
+	return fmt.Errorf("what had come is not all handled: %w", context.Cause(ctx))
 }
 
 // withdraw ends a destination or member and waits until its name is free.
@@ -197,13 +208,4 @@ func (e *Engine) withdraw(ctx context.Context, w *withdraw) error {
 			discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
 	}
 	return nil
-}
-
-// grace is ctx, or a little time of its own where ctx is over: an end is
-// carried out even when there is no time to drain.
-func grace(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() != nil {
-		return context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
-	}
-	return context.WithCancel(ctx)
 }

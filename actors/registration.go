@@ -82,6 +82,12 @@ func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
 	if err := e.keeper.Remove(ctx, e.space.Sender(name, d.id), e.space.Secret(name, d.id), e.space.Sole(name)); err != nil {
 		return err
 	}
+	return e.dropOrphans(ctx, name)
+}
+
+// dropOrphans removes a destination's groups that have neither members nor a
+// sender.
+func (e *Engine) dropOrphans(ctx context.Context, name string) error {
 	groups, _, err := discovery.List(ctx, e.etcd.Control, e.space.Groups(name))
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (s *session) Receive(ctx actor.Context) {
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case discovery.Delayed:
-		s.eng.delay.Store(&m.Err)
+		s.delayed(m.Err)
 	case discovery.RegistryEvent:
 		s.kept(ctx, m)
 	case *supervisor.Ended:
@@ -88,6 +88,15 @@ func (s *session) started(ctx actor.Context) {
 	s.host.Run("registry", func(ctx context.Context) error {
 		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
 	})
+}
+
+// delayed: etcd does not answer and is tried again. Before the first lease
+// nobody else would say so.
+func (s *session) delayed(err error) {
+	s.eng.delay.Store(&err)
+	if s.state == sessionOpening {
+		s.eng.hub.emit(messages.SessionDoubted{Err: err})
+	}
 }
 
 // ended: etcd refuses us. Before the first lease that is the caller's to mend;

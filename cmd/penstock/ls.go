@@ -97,8 +97,10 @@ type group struct {
 	OnFull  string `json:"on_full,omitempty"`
 	KeepFor string `json:"keep_for,omitempty"`
 	// State is "removed" while its pipes end.
-	State   string   `json:"state,omitempty"`
-	Members []member `json:"members"`
+	State string `json:"state,omitempty"`
+	// Deserted is since when nobody is in; KeepFor counts from there.
+	Deserted *time.Time `json:"deserted,omitempty"`
+	Members  []member   `json:"members"`
 }
 
 type member struct {
@@ -145,6 +147,12 @@ func (inv *inventory) take(k keys.Key, value []byte) bool {
 		if p.State == pb.GroupMeta_REMOVED {
 			g.State = "removed"
 		}
+	case keys.KindDeserted:
+		at, err := time.Parse(time.RFC3339Nano, string(value))
+		if err != nil {
+			return false
+		}
+		inv.destination(k.Dest).group(k.Group).Deserted = &at
 	case keys.KindMember:
 		var p pb.Member
 		if proto.Unmarshal(value, &p) != nil {
@@ -212,6 +220,9 @@ func (inv *inventory) print(w io.Writer) error {
 			}
 			if g.State != "" {
 				settings += "\t" + g.State
+			}
+			if g.Deserted != nil && len(g.Members) == 0 {
+				settings += "\tno members since " + g.Deserted.Format(time.RFC3339)
 			}
 			fmt.Fprintf(tw, "  group %s\t%s\n", g.Name, settings)
 			for _, m := range g.Members {

@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
 )
 
 func TestCodeOf(t *testing.T) {
@@ -422,10 +424,30 @@ func TestInventoryTellsWhatDoesNotDecode(t *testing.T) {
 		{Key: space.Sender("orders", "a"), Value: []byte{0xff}},
 		{Key: space.GroupMeta("orders", "g"), Value: []byte{0xff}},
 		{Key: space.Member("orders", "g", "m"), Value: []byte{0xff}},
+		{Key: space.Deserted("orders", "g"), Value: []byte("yesterday")},
 		{Key: "/p/dest/not/ours/at/all/x"},
 	})
-	if len(inv.Unreadable) != 3 || len(inv.Destinations) != 0 {
+	if len(inv.Unreadable) != 4 || len(inv.Destinations) != 0 {
 		t.Errorf("%+v", inv)
+	}
+}
+
+func TestInventoryMarksDesertedGroups(t *testing.T) {
+	space := keys.Space("/p")
+	meta, err := proto.Marshal(&pb.GroupMeta{KeepForMs: 60_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv := inventoryOf(space, []discovery.KV{
+		{Key: space.Deserted("orders", "g"), Value: []byte("2026-11-22T02:03:04.5Z")},
+		{Key: space.GroupMeta("orders", "g"), Value: meta},
+	})
+	var out strings.Builder
+	if err := inv.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "keep 1m0s  no members since 2026-11-22T02:03:04Z\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q, want %q in it", out.String(), want)
 	}
 }
 

@@ -1,0 +1,801 @@
+package actors
+
+// Promise: whatever ends (a runtime, a membership, a link, a registration that
+// is given up, a handler) ends once, in bounded time, says what was lost, and
+// leaves nothing behind that others would wait for.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// endsPatience is how long a step may take on a busy machine.
+const endsPatience = 20 * time.Second
+
+// Promise: each of these ends leaves nobody waiting and nothing behind; what
+// each promises is said with its function.
+func TestEnds(t *testing.T) {
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	for i, test := range []struct {
+		name string
+		run  func(*testing.T, endsSpace)
+	}{
+		{"stop under way, again and afterwards", stopTwice},
+		{"stop without time", stopWithoutTime},
+		{"calls after stop", callsAfterStop},
+		{"join while it stops", joinWhileItStops},
+		{"register while it stops", registerWhileItStops},
+		{"leave while the reader ends", leaveWhileReaderEnds},
+		{"register given up", registerGivenUp},
+		{"join given up", joinGivenUp},
+		{"taken by others", takenByOthers},
+		{"dead-letter handler panics", deadLetterHandlerPanics},
+		{"handler ends its goroutine", handlerEndsItsGoroutine},
+		{"nack while its link stops", nackWhileItsLinkStops},
+		{"source stopped in its backoff", sourceStoppedInItsBackoff},
+		{"at most once between loops", atMostOnceBetweenLoops},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.run(t, endsSpace{etcd: srv.Config(), prefix: fmt.Sprintf("/ends/%d", i)})
+		})
+	}
+}
+
+// endsSpace is one test's namespace in the etcd that all of them share.
+type endsSpace struct {
+	etcd   clientv3.Config
+	prefix string
+}
+
+// begin starts an engine that ends with t, if the test did not end it.
+func (s endsSpace) begin(t *testing.T) *Engine {
+	t.Helper()
+	ctx := endsWithin(t)
+	e, err := Start(ctx, nil, Config{Etcd: s.etcd, Prefix: s.prefix, Listen: "tcp://127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), endsPatience)
+		defer cancel()
+		if err := e.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return e
+}
+
+// client looks at etcd past any engine.
+func (s endsSpace) client(t *testing.T) *clientv3.Client {
+	t.Helper()
+	c, err := discovery.NewClient(s.etcd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// behind is the same namespace, its etcd behind a gate that closes at word.
+func (s endsSpace) behind(t *testing.T, word string) (endsSpace, *gate) {
+	t.Helper()
+	g := newGate(t, s.etcd.Endpoints[0], word)
+	s.etcd.Endpoints = []string{g.addr}
+	return s, g
+}
+
+// gate passes TCP connections on to an etcd. From the first request with the
+// word in it on, no answer comes back until it is opened.
+type gate struct {
+	addr   string
+	word   []byte
+	shut   sync.Once
+	closed chan struct{} // the word went by
+	opened chan struct{}
+	open   func()
+}
+
+func newGate(t *testing.T, target, word string) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{addr: l.Addr().String(), word: []byte(word), closed: make(chan struct{}), opened: make(chan struct{})}
+	g.open = sync.OnceFunc(func() { close(g.opened) })
+	ctx, cancel := context.WithCancel(context.Background()) // t's own ends before the engines behind it
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() { g.carry(ctx, c, target) })
+		}
+	})
+	t.Cleanup(func() {
+		g.open()
+		l.Close()
+		cancel()
+		work.Wait()
+	})
+	return g
+}
+
+func (g *gate) carry(ctx context.Context, c net.Conn, target string) {
+	defer c.Close()
+	up, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	defer context.AfterFunc(ctx, func() { c.Close(); up.Close() })()
+	var both sync.WaitGroup
+	both.Go(func() { g.copy(up, c, g.request) })
+	both.Go(func() { g.copy(c, up, g.answer) })
+	both.Wait()
+}
+
+func (g *gate) copy(to, from net.Conn, pass func([]byte)) {
+	defer to.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		pass(buf[:n])
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// request closes the gate before the request can be answered.
+func (g *gate) request(b []byte) {
+	if bytes.Contains(b, g.word) {
+		g.shut.Do(func() { close(g.closed) })
+	}
+}
+
+func (g *gate) answer([]byte) {
+	select {
+	case <-g.closed:
+		<-g.opened
+	default:
+	}
+}
+
+// endsWithin bounds a test's steps.
+func endsWithin(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), endsPatience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// aside runs f and answers its outcome when it has one.
+func aside(f func() error) <-chan error {
+	outcome := make(chan error, 1)
+	go func() { outcome <- f() }()
+	return outcome
+}
+
+// outcomeOf waits for what was begun aside.
+func outcomeOf(t *testing.T, what string, outcome <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-outcome:
+		return err
+	case <-time.After(endsPatience):
+		t.Fatalf("%s hangs", what)
+		return nil
+	}
+}
+
+// until waits for what only a look can tell.
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(endsPatience)
+	for !so() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatalf("not within %s: %s", endsPatience, what)
+		}
+	}
+}
+
+// closedInTime waits for a signal.
+func closedInTime[T any](t *testing.T, what string, c <-chan T) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(endsPatience):
+		t.Fatalf("not within %s: %s", endsPatience, what)
+	}
+}
+
+// actorsOf lists an engine's actors of one Go type.
+func actorsOf(e *Engine, kind string) (out []supervisor.Info) {
+	for _, info := range e.Tree() {
+		if info.Type == "*actors."+kind {
+			out = append(out, info)
+		}
+	}
+	return out
+}
+
+// keysWith lists what stands in etcd under a prefix, with a word in the key.
+func keysWith(t *testing.T, c *clientv3.Client, prefix, word string) (out []string) {
+	t.Helper()
+	resp, err := c.Get(endsWithin(t), prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		if strings.Contains(string(kv.Key), word) {
+			out = append(out, string(kv.Key))
+		}
+	}
+	return out
+}
+
+func mustRegister(t *testing.T, e *Engine, cfg DestinationConfig) *Destination {
+	t.Helper()
+	cfg.Name = "orders"
+	d, err := e.Register(endsWithin(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func mustJoin(t *testing.T, e *Engine, cfg MemberConfig) *Member {
+	t.Helper()
+	cfg.Destination, cfg.Group = "orders", "billing"
+	m, err := e.Join(endsWithin(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func mustAccept(t *testing.T, d *Destination, n int) {
+	t.Helper()
+	for range n {
+		if err := d.Send(endsWithin(t), messages.Message{Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// consumes runs handlers until the member leaves or the test ends.
+func consumes(t *testing.T, m *Member, h Handler) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	over := aside(func() error { return m.Consume(ctx, h) })
+	t.Cleanup(func() {
+		cancel()
+		_ = outcomeOf(t, "consume", over) // its context's end, or nil
+	})
+}
+
+// Promise: Flush waits for every group that can still be served, whatever
+// others lost; and what a removed group lost is said, once.
+func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, removed, _ := testOutlet(t, groupSettings{}, nil)
+		healthy := o.pipe("shipping", groupSettings{Mode: AtLeastOnce, Policy: QueueBlock})
+		l := linkTo(t, o, healthy, "w1", 10, 1<<20)
+		mustSend(t, o, numbered(1, 8))
+		o.remove(removed)
+		flushed := aside(func() error { return o.flush(context.Background()) })
+		synctest.Wait()
+		select {
+		case err := <-flushed:
+			t.Fatalf("flush gave up %d messages of a healthy group: %v", o.pending(), err)
+		default:
+		}
+		mustNext(t, o, healthy, l)
+		if err := o.ack(healthy, l, &socket.Ack{Cumulative: 1}); err != nil {
+			t.Fatal(err)
+		}
+		var abandoned *AbandonedError
+		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 1 {
+			t.Errorf("flush: %v, not one message abandoned", err)
+		}
+		if err := o.flush(context.Background()); err != nil {
+			t.Errorf("the flush after: %v", err)
+		}
+	})
+}
+
+// Promise: Stop is safe to call again, at once and afterwards. Who comes second
+// waits for the end of the first, no longer than its own context, and the
+// engine is over for every caller that got nil.
+func stopTwice(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	m := mustJoin(t, e, MemberConfig{})
+	mustAccept(t, d, 1) // holds Stop up until somebody reads
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	stop := func() error {
+		if err := e.Stop(context.Background()); err != nil {
+			return err
+		}
+		for range e.Events(context.Background()) {
+			return errors.New("the engine lives on")
+		}
+		return nil
+	}
+	first := aside(stop)
+	until(t, "the first Stop drains", func() bool {
+		d.out.mu.Lock()
+		defer d.out.mu.Unlock()
+		return d.out.phase == outletDraining
+	})
+	if err := e.Stop(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("a Stop without time beside another: %v", err)
+	}
+	second := aside(stop)
+	consumes(t, m, func(context.Context, messages.Delivery) error { return nil })
+	for what, outcome := range map[string]<-chan error{"the first Stop": first, "the second Stop": second} {
+		if err := outcomeOf(t, what, outcome); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := e.Stop(context.Background()); err != nil {
+		t.Errorf("a Stop afterwards: %v", err)
+	}
+	if err := e.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("a Stop afterwards, without time: %v", err)
+	}
+}
+
+// Promise: Stop whose context is over ends everything all the same, and
+// *AbandonedError and the event Abandoned say how much was given up.
+func stopWithoutTime(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	mustJoin(t, e, MemberConfig{})
+	mustAccept(t, d, 3)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := e.Stop(over)
+	var abandoned *AbandonedError
+	if !errors.As(err, &abandoned) || abandoned.Messages != 3 {
+		t.Errorf("stop: %v, not 3 messages abandoned", err)
+	}
+	if n := e.Stats().Events["abandoned"]; n != 1 {
+		t.Errorf("there were %d events of it", n)
+	}
+	if left := keysWith(t, s.client(t), s.prefix, "/"+d.ID()); len(left) > 0 {
+		t.Errorf("these keys are left: %v", left)
+	}
+}
+
+// Promise: Register and Join of an engine that was stopped answer ErrClosed.
+func callsAfterStop(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	if err := e.Stop(endsWithin(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Register(endsWithin(t), DestinationConfig{Name: "orders"}); !errors.Is(err, messages.ErrClosed) {
+		t.Errorf("register: %v", err)
+	}
+	if _, err := e.Join(endsWithin(t), MemberConfig{Destination: "orders", Group: "billing"}); !errors.Is(err, messages.ErrClosed) {
+		t.Errorf("join: %v", err)
+	}
+}
+
+// Promise: a Join that is under way when its engine stops is answered, with
+// ErrClosed, however long its context.
+func joinWhileItStops(t *testing.T, s endsSpace) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	mustRegister(t, s.begin(t), DestinationConfig{Listen: "tcp://127.0.0.1:0?advertise=" + silent.Addr().String()})
+	e := s.begin(t)
+	joined := aside(func() error {
+		_, err := e.Join(context.Background(), MemberConfig{Destination: "orders", Group: "billing"})
+		return err
+	})
+	dialled, err := silent.Accept() // and is never answered
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close() })
+	if err := e.Stop(endsWithin(t)); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := outcomeOf(t, "join", joined); !errors.Is(err, messages.ErrClosed) {
+		t.Errorf("join: %v", err)
+	}
+}
+
+// Promise: so is a Register.
+func registerWhileItStops(t *testing.T, s endsSpace) {
+	s, etcd := s.behind(t, "late")
+	defer etcd.open()
+	e := s.begin(t)
+	registered := aside(func() error {
+		_, err := e.Register(context.Background(), DestinationConfig{Name: "orders", ID: "late"})
+		return err
+	})
+	closedInTime(t, "the keys are on their way", etcd.closed)
+	stopped := aside(func() error { return e.Stop(context.Background()) })
+	until(t, "the sender retires", func() bool {
+		dests := actorsOf(e, "destination")
+		return len(dests) == 0 || dests[0].State == string(retiring)
+	})
+	etcd.open()
+	if err := outcomeOf(t, "register", registered); !errors.Is(err, messages.ErrClosed) {
+		t.Errorf("register: %v", err)
+	}
+	if err := outcomeOf(t, "stop", stopped); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// Promise: with nobody reading, Leave waits for nothing, also when the reader
+// ends after the drain began: what it left goes back to the sender.
+func leaveWhileReaderEnds(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	m := mustJoin(t, e, MemberConfig{})
+	const sent = 20
+	mustAccept(t, d, sent)
+	reading, stopReading := context.WithCancel(t.Context())
+	defer stopReading()
+	handling, finish := make(chan struct{}, sent), make(chan struct{})
+	consumed := aside(func() error {
+		return m.Consume(reading, func(context.Context, messages.Delivery) error {
+			handling <- struct{}{}
+			<-finish
+			return nil
+		})
+	})
+	closedInTime(t, "the handler has a message", handling)
+	left := aside(func() error { return m.Leave(endsWithin(t)) })
+	until(t, "the sender was asked for no more", func() bool {
+		d.out.mu.Lock()
+		defer d.out.mu.Unlock()
+		lanes := d.out.pipes[0].lanes
+		return len(lanes) > 0 && lanes[0].draining
+	})
+	stopReading()
+	close(finish)
+	if err := outcomeOf(t, "consume", consumed); !errors.Is(err, context.Canceled) {
+		t.Errorf("consume: %v", err)
+	}
+	if err := outcomeOf(t, "leave", left); err != nil {
+		t.Errorf("leave: %v", err)
+	}
+	// The rest is still there for whoever comes next.
+	consumes(t, mustJoin(t, e, MemberConfig{}), func(context.Context, messages.Delivery) error { return nil })
+	if err := d.Flush(endsWithin(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Promise: a Register that its caller gave up leaves nothing in etcd, even when
+// its write was under way and came through.
+func registerGivenUp(t *testing.T, s endsSpace) {
+	givenUp(t, s, "destination", string(registering), func(ctx context.Context, e *Engine) error {
+		_, err := e.Register(ctx, DestinationConfig{Name: "orders", ID: "late"})
+		return err
+	})
+}
+
+// Promise: so does a Join: no member that does not exist keeps its group.
+func joinGivenUp(t *testing.T, s endsSpace) {
+	givenUp(t, s, "member", string(entering), func(ctx context.Context, e *Engine) error {
+		_, err := e.Join(ctx, MemberConfig{Destination: "orders", Group: "billing", ID: "late"})
+		return err
+	})
+}
+
+// givenUp gives a call up whose key, named late, is in etcd, but whose engine
+// does not know that yet.
+func givenUp(t *testing.T, s endsSpace, kind, early string, call func(context.Context, *Engine) error) {
+	look := s.client(t)
+	s, etcd := s.behind(t, "late")
+	defer etcd.open()
+	e := s.begin(t)
+	mustJoin(t, e, MemberConfig{ID: "first"}) // the group is known, so one write does
+	before := len(actorsOf(e, kind))
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	called := aside(func() error { return call(ctx, e) })
+	closedInTime(t, "the keys are on their way", etcd.closed)
+	until(t, "the keys stand", func() bool { return len(keysWith(t, look, s.prefix, "late")) > 0 })
+	giveUp()
+	if err := outcomeOf(t, "the call", called); !errors.Is(err, context.Canceled) {
+		t.Errorf("the call: %v", err)
+	}
+	until(t, "the "+kind+" retires", func() bool {
+		return !slices.ContainsFunc(actorsOf(e, kind), func(info supervisor.Info) bool { return info.State == early })
+	})
+	etcd.open()
+	until(t, "the actor ends", func() bool { return len(actorsOf(e, kind)) == before })
+	until(t, "the keys are gone", func() bool { return len(keysWith(t, look, s.prefix, "late")) == 0 })
+}
+
+// Promise: who is ended by ErrTaken is gone: its keys are not put back when
+// the other one leaves.
+func takenByOthers(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	look := s.client(t)
+	d := mustRegister(t, e, DestinationConfig{ID: "mine"})
+	m := mustJoin(t, e, MemberConfig{ID: "mine"})
+	mustJoin(t, e, MemberConfig{ID: "other"}) // shows when the registry has looked
+	sender, member := e.space.Sender("orders", "mine"), e.space.Member("orders", "billing", "mine")
+	other := e.space.Member("orders", "billing", "other")
+	if _, err := look.Txn(ctx).Then(clientv3.OpPut(sender, "of another"), clientv3.OpPut(member, "of another")).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []*actor.PID{d.PID(), m.PID()} {
+		if err := supervisor.Await(ctx, e.sys, pid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Send(ctx, messages.Message{}); !errors.Is(err, messages.ErrTaken) {
+		t.Errorf("send: %v", err)
+	}
+	for _, err := range m.Messages(ctx, false) {
+		if !errors.Is(err, messages.ErrTaken) {
+			t.Errorf("read: %v", err)
+		}
+	}
+	gone := []string{sender, member, other}
+	for range 2 { // all that the first look brings has come by the second
+		events := e.Events(ctx)
+		ops := make([]clientv3.Op, len(gone))
+		for i, key := range gone {
+			ops[i] = clientv3.OpDelete(key)
+		}
+		if _, err := look.Txn(ctx).Then(ops...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+		awaitPutBack(t, events, other)
+		gone = []string{other}
+	}
+	if ctx.Err() != nil {
+		t.Fatal("the other member's key is not put back")
+	}
+	if back := keysWith(t, look, s.prefix, "/mine"); len(back) > 0 {
+		t.Errorf("these keys of nobody stand: %v", back)
+	}
+}
+
+func awaitPutBack(t *testing.T, events iter.Seq[messages.Event], key string) {
+	t.Helper()
+	for event := range events {
+		if m, ok := event.(messages.RegistrationPutBack); ok {
+			if m.Key == key {
+				return
+			}
+			t.Errorf("%s is put back for nobody", m.Key)
+		}
+	}
+}
+
+// Promise: a dead-letter handler that does not return has not taken its
+// message; it gets it again, and everything after it.
+func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
+	var calls atomic.Int32
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{
+		MaxAttempts: 1, Retry: Retry{Min: time.Millisecond, Max: 2 * time.Millisecond},
+		DeadLetter: func(context.Context, DeadLetter) error {
+			switch calls.Add(1) {
+			case 1:
+				panic("a bug of the user")
+			case 2:
+				runtime.Goexit()
+			}
+			return nil
+		},
+	})
+	consumes(t, mustJoin(t, e, MemberConfig{}), func(context.Context, messages.Delivery) error { return errors.New("no") })
+	mustAccept(t, d, 3)
+	if err := d.Flush(endsWithin(t)); err != nil {
+		t.Errorf("after %d calls: %v", calls.Load(), err)
+	}
+	events := e.Stats().Events
+	if events["handler_panicked"] != 2 || events["dead_lettered"] != 3 {
+		t.Errorf("%d panics and %d dead letters, not 2 and 3", events["handler_panicked"], events["dead_lettered"])
+	}
+}
+
+// Promise: a handler that ends its goroutine failed a message, and restarts
+// nothing, however often it does.
+func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
+	const failures = 12 // more than any budget of restarts
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{MaxAttempts: -1, Retry: Retry{Min: time.Millisecond, Max: time.Millisecond}})
+	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
+		if d.Attempt <= failures {
+			runtime.Goexit()
+		}
+		return nil
+	})
+	mustAccept(t, d, 1)
+	if err := d.Flush(endsWithin(t)); err != nil {
+		t.Error(err)
+	}
+	events := e.Stats().Events
+	if events["actor_restarted"] > 0 || events["actor_stopped"] > 0 || events["message_nacked"] != failures {
+		t.Errorf("%d actors restarted, %d stopped, %d nacks of %d",
+			events["actor_restarted"], events["actor_stopped"], events["message_nacked"], failures)
+	}
+}
+
+// Promise: a nack that was taken is tried again, also when its link ends before
+// it could tell the group.
+func nackWhileItsLinkStops(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{Retry: Retry{Min: 10 * time.Millisecond}})
+	emit := d.out.emit
+	var stops sync.Once
+	// Between the taking of a nack and its telling, its link is told to stop:
+	// that overtakes what is told.
+	d.out.emit = func(event messages.Event) {
+		emit(event)
+		if _, ok := event.(messages.MessageNacked); !ok {
+			return
+		}
+		stops.Do(func() {
+			for _, info := range actorsOf(e, "link") {
+				e.sys.Root.Stop(e.sys.NewLocalPID(info.ID))
+			}
+		})
+	}
+	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
+		if d.Attempt == 1 {
+			return errors.New("no")
+		}
+		return nil
+	})
+	mustAccept(t, d, 1)
+	if err := d.Flush(endsWithin(t)); err != nil {
+		t.Error(err)
+	}
+	if n := e.Stats().Events["member_unlinked"]; n != 1 {
+		t.Errorf("%d links ended, not 1", n)
+	}
+}
+
+// Promise: a link that ends is told of once, and its end crashes nothing, also
+// when its source is stopped while it waits to dial again.
+func sourceStoppedInItsBackoff(t *testing.T, s endsSpace) {
+	const rounds = 3
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	linked, unlinked := make(chan struct{}, 100), make(chan struct{}, 100)
+	events := e.Events(ctx)
+	followed := make(chan struct{})
+	var links, ends int
+	go func() {
+		defer close(followed)
+		for event := range events {
+			switch m := event.(type) {
+			case messages.SenderLinked:
+				links++
+				linked <- struct{}{}
+			case messages.SenderUnlinked:
+				ends++
+				unlinked <- struct{}{}
+			case messages.ActorStopped:
+				t.Errorf("%s: %v", m.Actor, m.Err)
+			}
+		}
+	}()
+	m := mustJoin(t, e, MemberConfig{})
+	handled := make(chan struct{}, 100)
+	consumes(t, m, func(context.Context, messages.Delivery) error {
+		handled <- struct{}{}
+		return nil
+	})
+	for range rounds {
+		closedInTime(t, "a link", linked)
+		mustAccept(t, d, 1)
+		closedInTime(t, "a message: the link has credit", handled)
+		sources := actorsOf(e, "source")
+		if len(sources) != 1 {
+			t.Fatalf("%d sources, not 1", len(sources))
+		}
+		pid := e.sys.NewLocalPID(sources[0].ID)
+		e.sys.Root.Send(pid, &relink{})
+		closedInTime(t, "the end of the link", unlinked)
+		e.sys.Root.Stop(pid) // its member begins another, the sender being there
+	}
+	closedInTime(t, "the last link", linked)
+	if err := e.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	closedInTime(t, "the end of the events", followed)
+	if links != ends {
+		t.Errorf("%d links, of which %d ended", links, ends)
+	}
+}
+
+// Promise: at most once loses messages with their link, and not between two
+// loops of a member that lives.
+func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
+	const sent = 50 // less than the first window
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	m := mustJoin(t, e, MemberConfig{Mode: AtMostOnce})
+	mustAccept(t, d, sent)
+	got := 0
+	for _, err := range m.Messages(ctx, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got++
+		until(t, "the rest came too", func() bool { return m.Stats().Waiting == sent-1 })
+		break
+	}
+	// Nothing is to happen now, so there is nothing to wait for but the time.
+	<-time.After(2 * readerLinger)
+	for _, err := range m.Messages(ctx, false) {
+		if err != nil {
+			t.Fatalf("%d of %d: %v", got, sent, err)
+		}
+		if got++; got == sent {
+			break
+		}
+	}
+	if n := e.Stats().Events["sender_unlinked"]; n != 0 {
+		t.Errorf("%d links ended", n)
+	}
+}
+
+// Promise: a member has one link to a sender. After a crash of the group's
+// actor the end of its old link may be heard of after the new one began, and
+// is no end of that.
+func TestTheEndOfAnOldLinkLeavesTheNewOne(t *testing.T) {
+	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	before, now := actor.NewPID("test", "link#1"), actor.NewPID("test", "link#3")
+	p := &pipe{
+		out: o, queue: b, state: attended,
+		links:   map[string]*actor.PID{"w1": now, "w2": actor.NewPID("test", "link#2")},
+		offered: make(map[string]*socket.Conn),
+	}
+	p.gone(nil, &linkGone{"w1", before}) // w2 keeps it attended: no move, so no actor is needed
+	if p.links["w1"] != now {
+		t.Errorf("the links are %v", p.links)
+	}
+}

@@ -1,0 +1,55 @@
+package supervisor_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+func TestGraceOutlivesItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("enough")
+		ctx, stop := context.WithCancelCause(context.Background())
+		grace, cancel := supervisor.Grace(ctx, time.Second)
+		defer cancel()
+		time.Sleep(time.Hour)
+		if grace.Err() != nil {
+			t.Fatal("over before its context")
+		}
+		stop(why)
+		time.Sleep(time.Second - 1)
+		synctest.Wait()
+		if grace.Err() != nil {
+			t.Fatal("over with its context")
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if !errors.Is(context.Cause(grace), why) {
+			t.Fatalf("after the grace: %v", context.Cause(grace))
+		}
+	})
+}
+
+func TestGraceIsOverWhenCancelled(t *testing.T) {
+	for name, over := range map[string]bool{"context lives": false, "context is over": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(context.Background())
+				defer stop()
+				if over {
+					stop()
+				}
+				grace, cancel := supervisor.Grace(ctx, time.Hour)
+				synctest.Wait()
+				cancel()
+				if grace.Err() == nil {
+					t.Error("goes on")
+				}
+			})
+		})
+	}
+}

@@ -72,7 +72,7 @@ func parseKeepFor(s string) (time.Duration, error) {
 		return penstock.Forever, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
+	if err != nil || d <= 0 {
 		return 0, usagef("--keep-for %q: want a duration such as 90s, or forever", s)
 	}
 	return d, nil
@@ -93,6 +93,9 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	}
 	if c.count < 0 || c.idle < 0 {
 		return usagef("--count and --idle cannot be negative")
+	}
+	if c.window < 1 {
+		return usagef("--window %d: want at least 1", c.window)
 	}
 	var opts []penstock.StartOption
 	if c.diagnostics != "" {

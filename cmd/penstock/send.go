@@ -82,6 +82,9 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if c.timeout < 0 {
 		return usagef("--timeout is negative")
 	}
+	if c.maxLine < 1 {
+		return usagef("--max-line %d: want at least 1", c.maxLine)
+	}
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, c.timeout, errTimeout)

@@ -187,6 +187,11 @@ func (m *Member) drain(ctx context.Context) error {
 	cfg := m.in.cfg
 	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid.Load(), &drainMember{})
 	m.in.leave(inletLeft, nil)
+	if n := m.in.unread(); n > 0 && cfg.Mode == AtMostOnce {
+		m.eng.hub.emit(messages.MessagesDropped{
+			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
+		})
+	}
 	switch {
 	case err == nil:
 		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})

@@ -61,8 +61,9 @@ func (in *inlet) open(sender string) *intake {
 	return k
 }
 
-// shut ends a link's session; what it brought and nobody took is thrown away,
-// for the sender delivers it again.
+// shut ends a link's session. What it brought and nobody took is thrown away,
+// for the sender delivers it again; at most once it does not, and what has come
+// stays.
 func (in *inlet) shut(k *intake) (discarded int) {
 	discarded = k.close()
 	in.mu.Lock()
@@ -70,6 +71,13 @@ func (in *inlet) shut(k *intake) (discarded int) {
 	if i := slices.Index(in.intakes, k); i >= 0 {
 		in.intakes = slices.Delete(in.intakes, i, i+1)
 		in.gone += k.handed
+		if in.cfg.Mode == AtMostOnce {
+			in.gone += uint64(discarded) // they are still to be handed out
+		}
+	}
+	if in.cfg.Mode == AtMostOnce {
+		in.signal()
+		return 0
 	}
 	kept := in.loads[:0]
 	for _, l := range in.loads[in.head:] {
@@ -175,6 +183,16 @@ func (in *inlet) consumption() *consumption {
 	return in.consuming
 }
 
+// unread counts what has come and was never handed out.
+func (in *inlet) unread() (n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, l := range in.loads[in.head:] {
+		n += int(l.first + uint64(l.count) - l.seq)
+	}
+	return n
+}
+
 // left tells whether the membership is over.
 func (in *inlet) left() bool {
 	in.mu.Lock()
@@ -241,7 +259,7 @@ func (in *inlet) putBack(l *load) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if slices.Contains(in.intakes, l.from) {
+	if in.cfg.Mode == AtMostOnce || slices.Contains(in.intakes, l.from) {
 		in.loads, in.head = slices.Insert(in.loads[in.head:], 0, l), 0
 		in.signal()
 	}

@@ -96,10 +96,11 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 }
 
 // hand notes that everything up to seq was handed out, settles done, the
-// delivery before it (0 for none), and tells whether the link still lives.
+// delivery before it (0 for none), and tells whether the delivery may be handed
+// out: its link lives, or is not needed any more.
 func (k *intake) hand(seq, done uint64) bool {
 	k.mu.Lock()
-	if k.closed {
+	if k.closed && k.inlet.cfg.Mode != AtMostOnce {
 		k.mu.Unlock()
 		if done > 0 {
 			k.Ack(done)
@@ -110,7 +111,7 @@ func (k *intake) hand(seq, done uint64) bool {
 		k.handed = seq
 	}
 	late := false
-	if done > 0 {
+	if done > 0 && !k.closed {
 		if _, late = k.expired[done]; !late {
 			k.settle(done)
 		}

@@ -294,11 +294,6 @@ func (s *source) stopping(ctx actor.Context) {
 	if errors.Is(cause, errSenderLeft) {
 		cause = nil
 	}
-	if discarded > 0 && s.in.cfg.Mode == AtMostOnce {
-		s.eng.hub.emit(messages.MessagesDropped{
-			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Count: discarded, Why: "the link ended before they were handed out",
-		})
-	}
 	if intake != nil {
 		s.eng.hub.emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,

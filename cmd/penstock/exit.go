@@ -71,6 +71,7 @@ func (e *unreachableError) Unwrap() error { return e.err }
 // before what it is made of.
 func codeOf(err error) exitCode {
 	var usage *usageError
+	var unreachable *unreachableError
 	var incomplete *incompleteError
 	var abandoned *penstock.AbandonedError
 	switch {
@@ -78,6 +79,8 @@ func codeOf(err error) exitCode {
 		return exitDone
 	case errors.As(err, &usage), errors.Is(err, penstock.ErrInvalid):
 		return exitUsage
+	case errors.As(err, &unreachable):
+		return exitUnreachable
 	case errors.As(err, &incomplete):
 		return exitIncomplete
 	case errors.Is(err, penstock.ErrDenied):

@@ -190,6 +190,8 @@ func explain(ctx context.Context, err error, endpoints []string) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(context.Cause(ctx), errTimeout) && errors.Is(err, penstock.ErrUnavailable):
+		return &unreachableError{endpoints, err} // --timeout was shorter than --etcd-timeout
 	case ctx.Err() != nil:
 		return incompletef("ended before it began: %v", context.Cause(ctx))
 	case errors.Is(err, penstock.ErrUnavailable):

@@ -279,6 +279,8 @@ func TestNoEtcd(t *testing.T) {
 			}
 		}
 	}
+	// Also where time ran out before the patience with etcd did.
+	perform(t, exitUnreachable, "", "send", "orders", "--etcd", "127.0.0.1:1", "--timeout", "500ms")
 }
 
 func TestServe(t *testing.T) {

@@ -21,12 +21,12 @@ func TestGraceOutlivesItsContext(t *testing.T) {
 			t.Fatal("over before its context")
 		}
 		stop(why)
-		time.Sleep(time.Second - 1)
+		time.Sleep(time.Second - time.Nanosecond)
 		synctest.Wait()
 		if grace.Err() != nil {
 			t.Fatal("over with its context")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !errors.Is(context.Cause(grace), why) {
 			t.Fatalf("after the grace: %v", context.Cause(grace))

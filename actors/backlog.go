@@ -22,6 +22,7 @@ type backlog struct {
 	dying   []dying  // at the limit of attempts, on their way to the handler
 	parked  []Parked // at the limit of attempts, kept for inspection
 	lanes   []*lane
+	batches uint64 // handed to lanes so far
 
 	accepted uint64 // pipe sequence of the last message
 	settled  uint64

@@ -18,6 +18,7 @@ type offer struct {
 	phase        lanePhase
 	freeMessages uint64 // credit not used
 	freeBytes    uint64
+	served       uint64 // when it last got a batch, in batches of the pipe
 }
 
 // can tells whether the lane may carry at least one message. As long as a byte
@@ -28,8 +29,8 @@ func (o offer) can() bool {
 }
 
 // freest answers the index of the lane with most free credit among those that
-// could come for a batch now, or -1. Ties go to the lane that asks, then to
-// the first.
+// could come for a batch now, or -1. Ties go to the lane that asks, then to the
+// one that has waited longest, so that single messages go round.
 func freest(lanes []offer, asking int) int {
 	best := -1
 	for i, o := range lanes {
@@ -39,7 +40,7 @@ func freest(lanes []offer, asking int) int {
 		switch {
 		case best < 0, o.freeMessages > lanes[best].freeMessages:
 			best = i
-		case o.freeMessages == lanes[best].freeMessages && i == asking:
+		case o.freeMessages == lanes[best].freeMessages && best != asking && (i == asking || o.served < lanes[best].served):
 			best = i
 		}
 	}

@@ -10,6 +10,7 @@ type lane struct {
 	concurrency int    // messages the member handles at once
 	sent        uint64 // link sequence of the last message sent
 	sentBytes   uint64
+	served      uint64 // the pipe's count of batches when it got its last one
 	credit      uint64 // absolute: messages the member allows on this link
 	creditBytes uint64
 	out         flight
@@ -23,7 +24,7 @@ func newLane(member string, concurrency int) *lane {
 }
 
 func (l *lane) offer() offer {
-	o := offer{phase: l.phase}
+	o := offer{phase: l.phase, served: l.served}
 	if l.draining {
 		return offer{phase: laneClosed}
 	}

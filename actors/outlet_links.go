@@ -57,6 +57,8 @@ func (o *outlet) next(b *backlog, l *lane) (batch, bool) {
 	}
 	s := src.take(share(*src.front(), b.queued(), others, offer))
 	out := batch{first: l.sent + 1, count: s.len(), attempt: s.attempt(), again: s.again, records: s.bytes()}
+	b.batches++
+	l.served = b.batches
 	l.sent += uint64(s.len())
 	l.sentBytes += uint64(s.size())
 	l.phase, l.writing = laneWriting, s.c

@@ -21,26 +21,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // spelled out here, so that changing one fails a test and not a cluster.
 func TestFieldNumbersAreFixed(t *testing.T) {
 	want := map[string]string{
-		"Record":          "key=1 value=2 headers=3 time_unix_nano=4",
-		"Header":          "name=1 value=2",
-		"Batch":           "records=2",
-		"Frame":           "hello=1 challenge=2 proof=3 welcome=4 data=5 ack=6 nack=7 ping=8 drain=9 bye=10",
-		"Hello":           "destination=2 group=3 member=4 version=1 nonce=5 mode=6 window=7 window_bytes=8 concurrency=9 url=10 policy=11 keep_for_ms=12",
-		"Challenge":       "nonce=1 incarnation=2 version=3",
-		"Proof":           "mac=1",
-		"Welcome":         "mac=1 sender=2 max_message=3",
-		"Data":            "first=1 records=2 attempts=3 redelivered=4",
-		"Ack":             "cumulative=1 ranges=2 credit_messages=3 credit_bytes=4",
-		"Range":           "from=1 to=2",
-		"Nack":            "seq=1 reason=2 kind=3",
-		"Ping":            "",
-		"Drain":           "last=1 reply=2",
-		"Bye":             "code=1 reason=2",
-		"DestinationMeta": "sole_sender=1 created_unix_ms=2",
-		"Sender":          "id=1 urls=2 incarnation=3 host=4 plain=5 since_unix_ms=6 version=7",
-		"Secret":          "token=1 incarnation=2",
-		"GroupMeta":       "mode=1 policy=2 keep_for_ms=3 state=4 created_unix_ms=5",
-		"Member":          "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
+		"Record":    "key=1 value=2 headers=3 time_unix_nano=4",
+		"Header":    "name=1 value=2",
+		"Batch":     "records=2",
+		"Frame":     "hello=1 challenge=2 proof=3 welcome=4 data=5 ack=6 nack=7 ping=8 drain=9 bye=10",
+		"Hello":     "destination=2 group=3 member=4 version=1 nonce=5 mode=6 window=7 window_bytes=8 concurrency=9 url=10 policy=11 keep_for_ms=12",
+		"Challenge": "nonce=1 incarnation=2 version=3",
+		"Proof":     "mac=1",
+		"Welcome":   "mac=1 sender=2 max_message=3",
+		"Data":      "first=1 records=2 attempts=3 redelivered=4",
+		"Ack":       "cumulative=1 ranges=2 credit_messages=3 credit_bytes=4",
+		"Range":     "from=1 to=2",
+		"Nack":      "seq=1 reason=2 kind=3",
+		"Ping":      "",
+		"Drain":     "last=1 reply=2",
+		"Bye":       "code=1 reason=2",
+		"Sender":    "id=1 urls=2 incarnation=3 host=4 plain=5 since_unix_ms=6 version=7",
+		"Secret":    "token=1 incarnation=2",
+		"GroupMeta": "mode=1 policy=2 keep_for_ms=3 state=4 created_unix_ms=5",
+		"Member":    "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
 	}
 	for name, fields := range want {
 		mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName("penstock." + name))
@@ -228,10 +227,6 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzBatch(f *testing.F) {
 	fuzzMessage(f, &pb.Batch{Records: []*pb.Record{{Key: []byte("k"), TimeUnixNano: -1}, {}}})
-}
-
-func FuzzDestinationMeta(f *testing.F) {
-	fuzzMessage(f, &pb.DestinationMeta{SoleSender: true, CreatedUnixMs: 1})
 }
 
 func FuzzSender(f *testing.F) {

@@ -66,61 +66,7 @@ func (x GroupMeta_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GroupMeta_State.Descriptor instead.
 func (GroupMeta_State) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{3, 0}
-}
-
-// DestinationMeta is the settings of a destination.
-type DestinationMeta struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// sole_sender: only one sender may be registered at a time.
-	SoleSender    bool  `protobuf:"varint,1,opt,name=sole_sender,json=soleSender,proto3" json:"sole_sender,omitempty"`
-	CreatedUnixMs int64 `protobuf:"varint,2,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DestinationMeta) Reset() {
-	*x = DestinationMeta{}
-	mi := &file_penstock_registry_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DestinationMeta) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DestinationMeta) ProtoMessage() {}
-
-func (x *DestinationMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DestinationMeta.ProtoReflect.Descriptor instead.
-func (*DestinationMeta) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *DestinationMeta) GetSoleSender() bool {
-	if x != nil {
-		return x.SoleSender
-	}
-	return false
-}
-
-func (x *DestinationMeta) GetCreatedUnixMs() int64 {
-	if x != nil {
-		return x.CreatedUnixMs
-	}
-	return 0
+	return file_penstock_registry_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // Sender is one registered instance of a destination.
@@ -145,7 +91,7 @@ type Sender struct {
 
 func (x *Sender) Reset() {
 	*x = Sender{}
-	mi := &file_penstock_registry_proto_msgTypes[1]
+	mi := &file_penstock_registry_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +103,7 @@ func (x *Sender) String() string {
 func (*Sender) ProtoMessage() {}
 
 func (x *Sender) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[1]
+	mi := &file_penstock_registry_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +116,7 @@ func (x *Sender) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sender.ProtoReflect.Descriptor instead.
 func (*Sender) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{1}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Sender) GetId() string {
@@ -235,7 +181,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_penstock_registry_proto_msgTypes[2]
+	mi := &file_penstock_registry_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +193,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[2]
+	mi := &file_penstock_registry_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +206,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{2}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Secret) GetToken() []byte {
@@ -292,7 +238,7 @@ type GroupMeta struct {
 
 func (x *GroupMeta) Reset() {
 	*x = GroupMeta{}
-	mi := &file_penstock_registry_proto_msgTypes[3]
+	mi := &file_penstock_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +250,7 @@ func (x *GroupMeta) String() string {
 func (*GroupMeta) ProtoMessage() {}
 
 func (x *GroupMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[3]
+	mi := &file_penstock_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +263,7 @@ func (x *GroupMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMeta.ProtoReflect.Descriptor instead.
 func (*GroupMeta) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{3}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GroupMeta) GetMode() Mode {
@@ -370,7 +316,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_penstock_registry_proto_msgTypes[4]
+	mi := &file_penstock_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +328,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[4]
+	mi := &file_penstock_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +341,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{4}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Member) GetId() string {
@@ -437,11 +383,7 @@ var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"Z\n" +
-	"\x0fDestinationMeta\x12\x1f\n" +
-	"\vsole_sender\x18\x01 \x01(\bR\n" +
-	"soleSender\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"\xb6\x01\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xb6\x01\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -483,20 +425,19 @@ func file_penstock_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_penstock_registry_proto_goTypes = []any{
-	(GroupMeta_State)(0),    // 0: penstock.GroupMeta.State
-	(*DestinationMeta)(nil), // 1: penstock.DestinationMeta
-	(*Sender)(nil),          // 2: penstock.Sender
-	(*Secret)(nil),          // 3: penstock.Secret
-	(*GroupMeta)(nil),       // 4: penstock.GroupMeta
-	(*Member)(nil),          // 5: penstock.Member
-	(Mode)(0),               // 6: penstock.Mode
-	(QueuePolicy)(0),        // 7: penstock.QueuePolicy
+	(GroupMeta_State)(0), // 0: penstock.GroupMeta.State
+	(*Sender)(nil),       // 1: penstock.Sender
+	(*Secret)(nil),       // 2: penstock.Secret
+	(*GroupMeta)(nil),    // 3: penstock.GroupMeta
+	(*Member)(nil),       // 4: penstock.Member
+	(Mode)(0),            // 5: penstock.Mode
+	(QueuePolicy)(0),     // 6: penstock.QueuePolicy
 }
 var file_penstock_registry_proto_depIdxs = []int32{
-	6, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
-	7, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
+	5, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
+	6, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
 	0, // 2: penstock.GroupMeta.state:type_name -> penstock.GroupMeta.State
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
@@ -517,7 +458,7 @@ func file_penstock_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_registry_proto_rawDesc), len(file_penstock_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -49,7 +49,7 @@ var owners = []struct {
 }{
 	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "benchmarks"}, bound},
 	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors"}, free},
-	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
+	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded"}, free},
 	{"google.golang.org/grpc", []string{"discovery", "cmd"}, free},
 	{"golang.org/x/sync/errgroup", nil, bound},

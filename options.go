@@ -159,11 +159,16 @@ func KeepFor(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.KeepFor = d })
 }
 
-// MemberID fixes the member's id in the group; random when not given. An id
-// that a live other process holds is ErrTaken.
-func MemberID(id string) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.ID = id })
-}
+// MemberID fixes the member's id in its group, of a destination or a topic;
+// random when not given. An id that a live other process holds is ErrTaken.
+func MemberID(id string) MemberOption { return MemberOption{id} }
+
+// MemberOption is an option of Runtime.Join, Topic.Subscribe and
+// SubscribePartitions.
+type MemberOption struct{ id string }
+
+func (o MemberOption) applyJoin(c *actors.MemberConfig)            { c.ID = o.id }
+func (o MemberOption) applySubscribe(c *actors.SubscriptionConfig) { c.ID = o.id }
 
 // Window is how many messages each sender may have out to this member at once,
 // at most; 4,096 when not given. A link begins with 64 and doubles that whenever

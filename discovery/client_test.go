@@ -103,7 +103,7 @@ func TestClassify(t *testing.T) {
 		{rpctypes.ErrAuthFailed, messages.ErrDenied},
 		{rpctypes.ErrUserEmpty, messages.ErrDenied},
 		{status.Error(codes.Unauthenticated, "who?"), messages.ErrDenied},
-		{rpctypes.ErrNoSpace, ErrNoSpace},
+		{rpctypes.ErrNoSpace, messages.ErrNoSpace},
 		{rpctypes.ErrTooManyOps, messages.ErrInvalid},
 		{rpctypes.ErrRequestTooLarge, messages.ErrInvalid},
 		{rpctypes.ErrCompacted, nil},
@@ -114,7 +114,7 @@ func TestClassify(t *testing.T) {
 		if !errors.Is(got, c.err) || !strings.HasPrefix(got.Error(), "do it: ") {
 			t.Errorf("%v became %v", c.err, got)
 		}
-		for _, class := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, ErrNoSpace} {
+		for _, class := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrNoSpace} {
 			if errors.Is(got, class) != (class == c.class) {
 				t.Errorf("%v: is it %v? %v", c.err, class, errors.Is(got, class))
 			}

@@ -16,11 +16,6 @@ import (
 // can help, and what a person should do.
 
 var (
-	// ErrNoSpace: etcd's database is over its quota. It refuses every write
-	// but deletes, leases included, until it is compacted, defragmented and
-	// its alarm disarmed. Nothing is known about the write: etcd can answer
-	// this after writing.
-	ErrNoSpace = errors.New("etcd is full")
 	// ErrGuard: a condition that came with an entry does not hold. Nothing was
 	// written.
 	ErrGuard = errors.New("guard does not hold")
@@ -42,7 +37,7 @@ func (e *TakenError) Unwrap() error { return messages.ErrTaken }
 
 // Classify turns an error of etcd's client into one of ours, wrapped with what
 // was being done: messages.ErrUnavailable when another try can help,
-// messages.ErrDenied, messages.ErrInvalid or ErrNoSpace when a person must
+// messages.ErrDenied, messages.ErrInvalid or messages.ErrNoSpace when a person must
 // act, else err itself. An error that was classified before keeps its class.
 // The context's error, when that was the end, is always found by errors.Is;
 // cancellation is no fault of etcd's and gets no class. A nil err stays nil.
@@ -63,7 +58,7 @@ func Classify(op string, err error) error {
 
 // classOf answers the sentinel for an error, nil for none, and what to do.
 func classOf(err error) (advice string, class error) {
-	for _, known := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrTaken, ErrNoSpace, ErrGuard} {
+	for _, known := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrTaken, messages.ErrNoSpace, ErrGuard} {
 		if errors.Is(err, known) {
 			return "", nil
 		}
@@ -77,7 +72,7 @@ func classOf(err error) (advice string, class error) {
 	err = rpctypes.Error(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return "compact and defragment it, then disarm the alarm, or raise its quota", ErrNoSpace
+		return "compact and defragment it, then disarm the alarm, or raise its quota", messages.ErrNoSpace
 	case errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrPermissionNotGranted):
 		return "grant the user a role on the prefix", messages.ErrDenied
 	case errors.Is(err, rpctypes.ErrAuthFailed):

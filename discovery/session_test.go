@@ -235,7 +235,7 @@ func TestSessionGrantRetriesAndBacksOff(t *testing.T) {
 			switch ev := ev.(type) {
 			case Delayed:
 				delays = append(delays, ev.Wait)
-				if !errors.Is(ev.Err, ErrNoSpace) || !strings.Contains(ev.Err.Error(), "there") {
+				if !errors.Is(ev.Err, messages.ErrNoSpace) || !strings.Contains(ev.Err.Error(), "there") {
 					t.Error(ev.Err)
 				}
 			case Alive:

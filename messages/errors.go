@@ -37,4 +37,35 @@ var (
 	ErrBusy = errors.New("member is already being read")
 	// ErrCorrupt: bytes from the network or the store do not decode.
 	ErrCorrupt = errors.New("corrupt")
+
+	// Topics.
+
+	// ErrNoTopic: there is no topic of that name.
+	ErrNoTopic = errors.New("no such topic")
+	// ErrTopicExists: CreateTopic found a topic of that name.
+	ErrTopicExists = errors.New("topic exists")
+	// ErrTopicDeleted: the topic of this handle was deleted. One of the same
+	// name that came later is another: open it anew.
+	ErrTopicDeleted = errors.New("topic was deleted")
+	// ErrNoPartition: the topic has no partition of that number.
+	ErrNoPartition = errors.New("no such partition")
+	// ErrUnknownOutcome: whether a record was written is not known, and it may
+	// yet be. Putting it again may double it.
+	ErrUnknownOutcome = errors.New("unknown outcome")
+	// ErrNoSpace: etcd is over its quota and refuses writes; reads go on.
+	// Nothing was written.
+	ErrNoSpace = errors.New("etcd is full")
+	// ErrFenced: the partition is no longer this consumer's: another one
+	// claimed it, or the session was lost. What it does about the partition
+	// from then on is refused.
+	ErrFenced = errors.New("fenced")
+	// ErrGroupLive: the group has members, so its offsets are theirs to move.
+	ErrGroupLive = errors.New("group has members")
+	// ErrNoGroup: the topic has no group of that name.
+	ErrNoGroup = errors.New("no such group")
+	// ErrOffsetOutOfRange: the offset is beyond the end of the partition.
+	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrLogRolledBack: the log is shorter than what was read from it: etcd was
+	// restored from a backup, or replaced.
+	ErrLogRolledBack = errors.New("log was rolled back")
 )

@@ -1,0 +1,132 @@
+package actors
+
+// The settings of producers, subscriptions and resets.
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Defaults and limits of topics.
+const (
+	DefaultMaxBuffer     = 32 << 20
+	DefaultMaxFetched    = 8 << 20
+	DefaultCommitEvery   = time.Second
+	DefaultRevokeTimeout = 30 * time.Second
+)
+
+// ProducerConfig is how a topic's handle puts. The zero value is good.
+type ProducerConfig struct {
+	// Partitioner chooses the partition of each message. Default ByKey.
+	Partitioner Partitioner
+	// MaxBuffer bounds what was taken and is not committed, in encoded bytes.
+	// Default DefaultMaxBuffer; at least messages.MaxRecordBytes.
+	MaxBuffer int
+}
+
+// EnsureDefaults fills what is zero.
+func (c *ProducerConfig) EnsureDefaults() {
+	if c.Partitioner == nil {
+		c.Partitioner = ByKey()
+	}
+	c.MaxBuffer = or(c.MaxBuffer, DefaultMaxBuffer)
+}
+
+// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *ProducerConfig) Validate() error {
+	var faults faults
+	if c.MaxBuffer < messages.MaxRecordBytes {
+		faults.add("max buffer of %d bytes: it must hold the largest record, %d bytes", c.MaxBuffer, messages.MaxRecordBytes)
+	}
+	return faults.err()
+}
+
+// RecordHandler handles one record. A nil error finishes it; an error or a panic
+// lets it be tried again. ctx ends when the partition is lost or consuming ends.
+type RecordHandler func(ctx context.Context, r messages.TopicRecord) error
+
+// SubscriptionConfig is a place in a topic's consumer group.
+type SubscriptionConfig struct {
+	Topic, Group string
+	// ID is the member's; random when empty.
+	ID string
+	// Partitions are those of a manual group; nil for an automatic one.
+	Partitions []int
+	// Start is where to begin in partitions without a committed offset.
+	Start messages.Start
+	// ManualCommit commits only what is asked for.
+	ManualCommit bool
+	// CommitEvery is how often finished records are committed otherwise.
+	// Default DefaultCommitEvery; at least 10 ms.
+	CommitEvery time.Duration
+	// Concurrency is how many partitions Consume handles at once. Default 1,
+	// at most LargestConcurrency.
+	Concurrency int
+	// MaxFetched bounds bytes read ahead. Default DefaultMaxFetched.
+	MaxFetched int
+	// Retry spaces the attempts of a failed record; 100 ms to 1 min by default.
+	Retry Retry
+	// MaxAttempts is after how many failures DeadLetter gets the record; 0 is
+	// never.
+	MaxAttempts int
+	DeadLetter  func(ctx context.Context, r messages.TopicRecord, cause error) error
+	// RevokeTimeout is how long a member may keep a partition that was given
+	// to another. Default DefaultRevokeTimeout; at least 100 ms.
+	RevokeTimeout time.Duration
+}
+
+// EnsureDefaults fills what is zero.
+func (c *SubscriptionConfig) EnsureDefaults() {
+	c.CommitEvery = or(c.CommitEvery, DefaultCommitEvery)
+	c.Concurrency = or(c.Concurrency, 1)
+	c.MaxFetched = or(c.MaxFetched, DefaultMaxFetched)
+	c.RevokeTimeout = or(c.RevokeTimeout, DefaultRevokeTimeout)
+	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
+	c.Retry.Max = or(c.Retry.Max, time.Minute)
+	c.Retry.Factor = or(c.Retry.Factor, 2)
+}
+
+// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *SubscriptionConfig) Validate() error {
+	var faults faults
+	faults.join(keys.ValidateTopic(c.Topic))
+	faults.join(keys.ValidateName("group", c.Group))
+	if c.ID != "" {
+		faults.join(keys.ValidateName("member", c.ID))
+	}
+	if c.Partitions != nil && len(c.Partitions) == 0 {
+		faults.add("no partitions named: name one or more, or subscribe to all")
+	}
+	if c.CommitEvery < 10*time.Millisecond {
+		faults.add("commit every %s: it must be at least 10ms", c.CommitEvery)
+	}
+	if c.Concurrency < 1 || c.Concurrency > LargestConcurrency {
+		faults.add("%d partitions at once: it must be between 1 and %d", c.Concurrency, LargestConcurrency)
+	}
+	if c.MaxFetched < 1 {
+		faults.add("max fetched of %d bytes: it must be positive", c.MaxFetched)
+	}
+	if c.RevokeTimeout < 100*time.Millisecond {
+		faults.add("revoke timeout %s: it must be at least 100ms", c.RevokeTimeout)
+	}
+	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil {
+		faults.add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
+	}
+	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || c.Retry.Factor < 1 {
+		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
+	}
+	return faults.err()
+}
+
+// ResetConfig says how ResetOffsets goes about it.
+type ResetConfig struct {
+	// Partitions to move; nil for all.
+	Partitions []int
+	// DryRun changes nothing.
+	DryRun bool
+	// Force takes away the claims of live members.
+	Force bool
+}

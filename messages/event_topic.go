@@ -1,0 +1,136 @@
+package messages
+
+import "time"
+
+// Events of topics and their consumer groups.
+
+// TopicCreated: this runtime made a topic.
+type TopicCreated struct {
+	Topic, ID  string
+	Partitions int
+}
+
+// TopicUpdated: a topic that this runtime uses has other settings from now on.
+type TopicUpdated struct {
+	Topic      string
+	Partitions int
+}
+
+// TopicDeleted: a topic that this runtime uses was deleted.
+type TopicDeleted struct {
+	Topic, ID string
+}
+
+// Subscribed: this runtime is a member of a topic's group from now on.
+type Subscribed struct {
+	Topic, Group, Member string
+}
+
+// Unsubscribed: this runtime has left a topic's group.
+type Unsubscribed struct {
+	Topic, Group, Member string
+}
+
+// GroupAssigned: this runtime, with the group's oldest member, gave out its partitions.
+type GroupAssigned struct {
+	Topic, Group               string
+	Generation                 int64
+	Members, Partitions, Moved int
+}
+
+// PartitionClaimed: a subscription of this runtime owns a partition from now on.
+type PartitionClaimed struct {
+	Topic, Group  string
+	Partition     int
+	Offset, Fence int64
+}
+
+// PartitionReleased: a subscription of this runtime gave a partition up, with everything before Offset committed.
+type PartitionReleased struct {
+	Topic, Group string
+	Partition    int
+	Offset       int64
+}
+
+// PartitionLost: a subscription of this runtime was fenced; what it had not committed is handled again by another.
+type PartitionLost struct {
+	Topic, Group string
+	Partition    int
+	Fence        int64
+	Err          error
+}
+
+// ClaimRevoked: this runtime took away the claim of a member that is gone, or that held on to it for too long.
+type ClaimRevoked struct {
+	Topic, Group string
+	Partition    int
+	Member, Why  string
+}
+
+// CommitDelayed: etcd does not take a commit; it is tried again.
+type CommitDelayed struct {
+	Topic, Group string
+	Err          error
+}
+
+// AppendDelayed: etcd does not answer an append; the same append is tried again.
+type AppendDelayed struct {
+	Topic     string
+	Partition int
+	Err       error
+}
+
+// AppendFailed: an append was given up; its callers were told.
+type AppendFailed struct {
+	Topic              string
+	Partition, Records int
+	Err                error
+}
+
+// ReadDelayed: etcd does not answer a read of a partition; it is tried again.
+type ReadDelayed struct {
+	Topic     string
+	Partition int
+	Err       error
+}
+
+// BatchCorrupt: a batch does not decode or is missing; reading of the partition stops there.
+type BatchCorrupt struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	Err       error
+}
+
+// LogRolledBack: a partition ends before what was read from it; reading stops.
+type LogRolledBack struct {
+	Topic         string
+	Partition     int
+	Position, End int64
+}
+
+// RecordFailed: a handler failed; the record is handed out again after Delay.
+type RecordFailed struct {
+	Topic, Group string
+	Partition    int
+	Offset       int64
+	Attempt      int
+	Delay        time.Duration
+	Err          error
+}
+
+// RecordDeadLettered: a record used up its attempts and the dead-letter handler took it.
+type RecordDeadLettered struct {
+	Topic, Group string
+	Partition    int
+	Offset       int64
+	Attempts     int
+	Err          error
+}
+
+// OffsetsReset: this runtime moved a group's offsets.
+type OffsetsReset struct {
+	Topic, Group string
+	Partitions   int
+	Forced       bool
+}

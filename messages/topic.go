@@ -1,0 +1,260 @@
+package messages
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What topics are made of, as callers see it.
+
+const (
+	// MaxPartitions is the most partitions a topic can have.
+	MaxPartitions = 1024
+	// MaxBatchRecords and MaxBatchBytes bound one append: records, and their
+	// encoded bytes before compression. A single record may be larger, up to
+	// MaxRecordBytes.
+	MaxBatchRecords = 16384
+	MaxBatchBytes   = 512 << 10
+	// MaxRecordBytes bounds one encoded record: an append is one request to
+	// etcd, which takes 1.5 MiB.
+	MaxRecordBytes = 1 << 20
+)
+
+// Compression says how the batches of a topic are written.
+type Compression string
+
+// The compressions. A batch that would not get smaller is written as it is.
+const (
+	CompressS2   Compression = "s2"   // the default: fast
+	CompressZstd Compression = "zstd" // smaller, slower
+	CompressNone Compression = "none"
+)
+
+// TopicConfig is what is decided when a topic is made. The zero value is good.
+type TopicConfig struct {
+	// Partitions is how many the topic has, 1 to MaxPartitions; 1 when zero.
+	Partitions int
+	// Compression of new batches; CompressS2 when empty.
+	Compression Compression
+	// MaxRecordBytes bounds one encoded record; MaxRecordBytes, the most,
+	// when zero.
+	MaxRecordBytes int
+}
+
+// EnsureDefaults fills what is zero.
+func (c *TopicConfig) EnsureDefaults() {
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	if c.Compression == "" {
+		c.Compression = CompressS2
+	}
+	if c.MaxRecordBytes == 0 {
+		c.MaxRecordBytes = MaxRecordBytes
+	}
+}
+
+// Validate answers every fault of c, joined; each wraps ErrInvalid.
+func (c *TopicConfig) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+	if c.Partitions < 1 || c.Partitions > MaxPartitions {
+		fault("%d partitions: there must be between 1 and %d", c.Partitions, MaxPartitions)
+	}
+	switch c.Compression {
+	case CompressS2, CompressZstd, CompressNone:
+	default:
+		fault("compression %q: there are %q, %q and %q", c.Compression, CompressS2, CompressZstd, CompressNone)
+	}
+	if c.MaxRecordBytes < 1 || c.MaxRecordBytes > MaxRecordBytes {
+		fault("max record bytes %d: it must be between 1 and %d", c.MaxRecordBytes, MaxRecordBytes)
+	}
+	return errors.Join(faults...)
+}
+
+// TopicUpdate says what to change about a topic; what is zero stays.
+type TopicUpdate struct {
+	// Partitions is the new number, never less than before. Records of one key
+	// may go to another partition from then on.
+	Partitions int
+	// Compression of batches from now on.
+	Compression Compression
+	// MaxRecordBytes for records from now on.
+	MaxRecordBytes int
+}
+
+// TopicInfo is a topic as its key in etcd has it.
+type TopicInfo struct {
+	Name string
+	// ID is the topic's for as long as it lives; a topic that is deleted and
+	// made again has another.
+	ID      string
+	Config  TopicConfig
+	Created time.Time
+	// CreateRevision is what appends compare, so that nothing lands in a topic
+	// that is gone. ModRevision grows with each update.
+	CreateRevision, ModRevision int64
+}
+
+// TopicRecord is one record of a topic, as consumers get it. It is a value; its
+// bytes stay valid for ever and pin the batch they came in; Clone detaches
+// them. Treat them as read-only: another reader may share the batch.
+type TopicRecord struct {
+	Record
+	// Topic is the topic's name.
+	Topic string
+	// Partition is the record's, from 0.
+	Partition int
+	// Offset is the record's place in its partition, contiguous from 0.
+	Offset int64
+	// Fence is the CreateRevision of the claim under which the record was
+	// handed out, or 0 without a group. It only grows: a database that
+	// remembers the largest it has seen for a partition can refuse what a
+	// consumer does that has lost the partition since.
+	Fence int64
+	// Attempt is 1 at first; each failed handling in this process raises it.
+	Attempt int
+}
+
+// Clone is the record with bytes of its own, so that keeping it does not keep
+// its batch.
+func (r TopicRecord) Clone() TopicRecord {
+	r.Record = r.Record.Clone()
+	return r
+}
+
+// PutResult says what became of one message of a put.
+type PutResult struct {
+	Partition int
+	// Offset is valid when Err is nil: the record is committed there.
+	Offset int64
+	// Err is nil, or why not. With ErrUnknownOutcome the record may be, or may
+	// yet come, in the topic; with any other it is not and never will be.
+	Err error
+}
+
+// TopicDescription is a topic as of one revision of etcd.
+type TopicDescription struct {
+	TopicInfo
+	// Revision is the one that everything here was read at.
+	Revision   int64
+	Partitions []PartitionInfo
+	Groups     []GroupInfo
+}
+
+// PartitionInfo is one partition.
+type PartitionInfo struct {
+	Partition int
+	// Start is the first offset that can be read, End the next to be written.
+	Start, End int64
+}
+
+// GroupInfo is a consumer group of a topic.
+type GroupInfo struct {
+	Topic, Group string
+	// Mode is GroupAutomatic or GroupManual.
+	Mode GroupMode
+	// Generation counts assignments; 0 before the first and for manual groups.
+	Generation int64
+	Members    []GroupMember
+	Partitions []GroupPartition
+	// Lag is the sum over all partitions, in records.
+	Lag int64
+}
+
+// GroupMode says how a group's partitions find their owners.
+type GroupMode string
+
+// The modes of a consumer group. The first subscription decides.
+const (
+	GroupAutomatic GroupMode = "automatic" // assigned by the oldest member
+	GroupManual    GroupMode = "manual"    // named by each member
+)
+
+// GroupMember is one live subscription.
+type GroupMember struct {
+	ID, Host string
+	Since    time.Time
+	// Partitions are those assigned to it, or named by it.
+	Partitions []int
+}
+
+// GroupPartition is where a group is in one partition.
+type GroupPartition struct {
+	Partition int
+	// Start and End are the partition's.
+	Start, End int64
+	// Committed is the next offset to be handled; -1 when nothing was ever
+	// committed, and then everything from Start lags.
+	Committed int64
+	// Lag is End minus the position, in records; never negative.
+	Lag int64
+	// Owner is the member that has claimed the partition, or empty.
+	Owner string
+	// Fence is the claim's CreateRevision, or 0.
+	Fence int64
+}
+
+// OffsetChange is what ResetOffsets did, or would do, to one partition.
+type OffsetChange struct {
+	Partition int
+	// From is the committed offset before, -1 for none.
+	From, To int64
+}
+
+// Start says where to begin reading a partition. Its zero value is the
+// earliest record there is.
+type Start struct {
+	kind startKind
+	at   int64
+}
+
+type startKind uint8
+
+const (
+	startEarliest startKind = iota
+	startLatest
+	startOffset
+	startTime
+)
+
+// Earliest begins at the first record there is.
+func Earliest() Start { return Start{} }
+
+// Latest begins at the first record put after the reading began.
+func Latest() Start { return Start{kind: startLatest} }
+
+// AtOffset begins at an offset; one that was trimmed counts as the earliest.
+func AtOffset(offset int64) Start { return Start{kind: startOffset, at: offset} }
+
+// AtTime begins at the first batch that holds a record of time t or later, or
+// at the end when there is none. Times need not be sorted: what comes later may
+// be older.
+func AtTime(t time.Time) Start { return Start{kind: startTime, at: t.UnixNano()} }
+
+// IsLatest tells whether s is Latest.
+func (s Start) IsLatest() bool { return s.kind == startLatest }
+
+// Offset is the offset of AtOffset, and whether s is one.
+func (s Start) Offset() (int64, bool) { return s.at, s.kind == startOffset }
+
+// Time is the time of AtTime in nanoseconds since 1970 UTC, and whether s is one.
+func (s Start) Time() (int64, bool) { return s.at, s.kind == startTime }
+
+// String is how the command line spells it: earliest, latest, an offset, or a
+// time in RFC 3339.
+func (s Start) String() string {
+	switch s.kind {
+	case startLatest:
+		return "latest"
+	case startOffset:
+		return fmt.Sprint(s.at)
+	case startTime:
+		return time.Unix(0, s.at).UTC().Format(time.RFC3339Nano)
+	default:
+		return "earliest"
+	}
+}

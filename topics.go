@@ -1,0 +1,338 @@
+package penstock
+
+// Topics: durable, partitioned logs, their producers and consumer groups.
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// TopicConfig is what is decided when a topic is made; the zero value is good.
+// See messages.TopicConfig.
+type TopicConfig = messages.TopicConfig
+
+// TopicUpdate says what to change about a topic.
+type TopicUpdate = messages.TopicUpdate
+
+// TopicInfo is a topic's id and settings.
+type TopicInfo = messages.TopicInfo
+
+// TopicDescription is a topic with its partitions and groups, as of one
+// revision of etcd.
+type TopicDescription = messages.TopicDescription
+
+// GroupInfo is a consumer group of a topic: members, offsets, lag.
+type GroupInfo = messages.GroupInfo
+
+// Record is one record of a topic. See messages.TopicRecord.
+type Record = messages.TopicRecord
+
+// PutResult says what became of one message of a put.
+type PutResult = messages.PutResult
+
+// OffsetChange is what ResetOffsets did, or would do, to one partition.
+type OffsetChange = messages.OffsetChange
+
+// Compression says how the batches of a topic are written.
+type Compression = messages.Compression
+
+// The compressions of a topic.
+const (
+	CompressS2   = messages.CompressS2
+	CompressZstd = messages.CompressZstd
+	CompressNone = messages.CompressNone
+)
+
+// Partitioner chooses the partition of each message.
+type Partitioner = actors.Partitioner
+
+// RecordHandler handles one record for Subscription.Consume.
+type RecordHandler = actors.RecordHandler
+
+// Errors of topics. See package messages for when each comes.
+var (
+	ErrNoTopic          = messages.ErrNoTopic
+	ErrTopicExists      = messages.ErrTopicExists
+	ErrTopicDeleted     = messages.ErrTopicDeleted
+	ErrNoPartition      = messages.ErrNoPartition
+	ErrUnknownOutcome   = messages.ErrUnknownOutcome
+	ErrNoSpace          = messages.ErrNoSpace
+	ErrFenced           = messages.ErrFenced
+	ErrGroupLive        = messages.ErrGroupLive
+	ErrNoGroup          = messages.ErrNoGroup
+	ErrOffsetOutOfRange = messages.ErrOffsetOutOfRange
+	ErrLogRolledBack    = messages.ErrLogRolledBack
+)
+
+// CreateTopic makes a topic and opens it. It blocks until etcd has it, or ctx
+// ends. Errors: ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
+// ErrNoSpace, ErrClosed.
+func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
+	return topic(r.engine.CreateTopic(ctx, name, cfg, producerConfig(opts)))
+}
+
+// EnsureTopic opens a topic, and makes it first where there is none. One that
+// exists keeps its settings, whatever cfg says. Errors: as CreateTopic, without
+// ErrTopicExists.
+func (r *Runtime) EnsureTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
+	return topic(r.engine.EnsureTopic(ctx, name, cfg, producerConfig(opts)))
+}
+
+// Topic opens a topic that exists. Errors: ErrNoTopic, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrClosed.
+func (r *Runtime) Topic(ctx context.Context, name string, opts ...ProducerOption) (*Topic, error) {
+	return topic(r.engine.Topic(ctx, name, producerConfig(opts)))
+}
+
+// ListTopics answers every topic, sorted by name.
+func (r *Runtime) ListTopics(ctx context.Context) ([]TopicInfo, error) {
+	return r.engine.ListTopics(ctx)
+}
+
+// DescribeTopic answers a topic, its partitions and groups, as of one revision
+// of etcd. Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied.
+func (r *Runtime) DescribeTopic(ctx context.Context, name string) (TopicDescription, error) {
+	return r.engine.DescribeTopic(ctx, name)
+}
+
+// UpdateTopic changes a topic: more partitions, other settings. Runtimes that
+// use it notice within a second. Errors: ErrNoTopic, ErrInvalid (fewer
+// partitions among others), ErrUnavailable, ErrDenied, ErrNoSpace.
+func (r *Runtime) UpdateTopic(ctx context.Context, name string, change TopicUpdate) (TopicInfo, error) {
+	return r.engine.UpdateTopic(ctx, name, change)
+}
+
+// DeleteTopic removes a topic with its records, groups and offsets. From the
+// first moment on nothing can be put or committed any more; handles answer
+// ErrTopicDeleted. It blocks until everything is swept; when ctx ends before,
+// the next DeleteTopic or CreateTopic of anybody goes on sweeping. Errors:
+// ErrNoTopic, ErrUnavailable, ErrDenied.
+func (r *Runtime) DeleteTopic(ctx context.Context, name string) error {
+	return r.engine.DeleteTopic(ctx, name)
+}
+
+// ListGroups answers the names of a topic's consumer groups, sorted.
+func (r *Runtime) ListGroups(ctx context.Context, topic string) ([]string, error) {
+	return r.engine.ListGroups(ctx, topic)
+}
+
+// DescribeGroup answers a group's members, offsets and lag as of one revision,
+// of groups without members too. Errors: ErrNoTopic, ErrNoGroup, ErrInvalid,
+// ErrUnavailable, ErrDenied.
+func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
+	return r.engine.DescribeGroup(ctx, topic, group)
+}
+
+// ResetOffsets moves a group's committed offsets to where to says, in all
+// partitions or those of the option. It is refused with ErrGroupLive while a
+// member has a claim, unless forced; then the claims are taken away and the
+// members begin anew. Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive,
+// ErrOffsetOutOfRange, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
+func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
+	cfg := actors.ResetConfig{}
+	for _, o := range opts {
+		o.applyReset(&cfg)
+	}
+	return r.engine.ResetOffsets(ctx, topic, group, to.at, cfg)
+}
+
+// Topic is an open topic: what its handle puts goes through one producer. It is
+// safe for concurrent use. A handle is never closed by itself; it ends with the
+// runtime (ErrClosed) or with the topic (ErrTopicDeleted).
+type Topic struct {
+	t *actors.Topic
+}
+
+func topic(t *actors.Topic, err error) (*Topic, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Topic{t}, nil
+}
+
+// Name is the topic's.
+func (t *Topic) Name() string { return t.t.Name() }
+
+// Info is the topic as this runtime knows it now.
+func (t *Topic) Info() TopicInfo { return t.t.Info() }
+
+// Put appends a message and waits until etcd has committed it, or ctx ends: it
+// answers where the record is. m's bytes are copied before Put returns. When
+// ctx ends before the message was taken it is not put, and the error is ctx's
+// cause; after that it is ErrUnknownOutcome with ctx's cause, and the record
+// may still come. Errors besides: ErrInvalid, ErrTooLarge, ErrTopicDeleted,
+// ErrNoSpace, ErrDenied, ErrClosed.
+func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64, err error) {
+	r := t.t.Put(ctx, m)
+	return r.Partition, r.Offset, r.Err
+}
+
+// PutTo is Put into a partition named by the caller. Errors besides:
+// ErrNoPartition.
+func (t *Topic) PutTo(ctx context.Context, partition int, m Message) (offset int64, err error) {
+	r := t.t.PutTo(ctx, partition, m)
+	return r.Offset, r.Err
+}
+
+// PutBatch puts several messages, in as few appends as they fit in, and answers
+// a result for each, in order. Messages for one partition keep their order. The
+// error is nil when every result's is, else all that are different, joined.
+func (t *Topic) PutBatch(ctx context.Context, msgs []Message) ([]PutResult, error) {
+	return t.t.PutBatch(ctx, msgs)
+}
+
+// PutAsync takes a message and returns; done, which may be nil, is called once
+// with the result, in the order of the offsets in a partition. done must not
+// block. PutAsync waits for room in the producer's buffer until ctx ends, whose
+// cause it answers; then, and with any other error of its own, done is not
+// called. Errors that came to messages without done are answered by Flush.
+func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) error {
+	return t.t.PutAsync(ctx, m, done)
+}
+
+// Flush waits until everything taken before the call is committed or failed, or
+// ctx ends, whose cause it answers. It also answers what happened to messages
+// of PutAsync without done since the last Flush.
+func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
+
+// Read yields a partition's records in order, without a group, until ctx ends,
+// whose cause comes last; at the end of the partition it waits for more. Errors
+// besides: ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
+// ErrTopicDeleted, ErrClosed.
+func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2[Record, error] {
+	return t.t.Read(ctx, partition, from.at)
+}
+
+// Subscribe joins a consumer group, which shares out the topic's partitions
+// among its members: each has one owner at a time. It blocks until the
+// subscription has its share and has claimed what is free of it, or ctx ends.
+// The group's first subscription decides its mode. Errors: ErrGroupMode,
+// ErrInvalid, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (t *Topic) Subscribe(ctx context.Context, group string, opts ...SubscribeOption) (*Subscription, error) {
+	return t.subscribe(ctx, group, nil, opts)
+}
+
+// SubscribePartitions joins a group whose members name their partitions. A
+// partition that another member has claimed is waited for after
+// SubscribePartitions has returned. Errors besides those of Subscribe:
+// ErrNoPartition.
+func (t *Topic) SubscribePartitions(ctx context.Context, group string, partitions []int, opts ...SubscribeOption) (*Subscription, error) {
+	if partitions == nil {
+		partitions = []int{}
+	}
+	return t.subscribe(ctx, group, partitions, opts)
+}
+
+func (t *Topic) subscribe(ctx context.Context, group string, partitions []int, opts []SubscribeOption) (*Subscription, error) {
+	cfg := actors.SubscriptionConfig{Topic: t.t.Name(), Group: group, Partitions: partitions}
+	for _, o := range opts {
+		o.applySubscribe(&cfg)
+	}
+	s, err := t.t.Subscribe(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{s}, nil
+}
+
+// Subscription is a place in a consumer group. It is safe for concurrent use;
+// one loop, Poll or Consume reads at a time, a second is ErrBusy.
+type Subscription struct {
+	s *actors.Subscription
+}
+
+// ID is the member's in its group.
+func (s *Subscription) ID() string { return s.s.ID() }
+
+// Partitions are those that this subscription owns now, sorted.
+func (s *Subscription) Partitions() []int { return s.s.Partitions() }
+
+// Records yields records of the partitions that the subscription owns, each
+// partition in order. Taking the next record finishes the one before it, and
+// finished records are committed (each second and at release) unless
+// ManualCommit was given. A loop that breaks or panics hands its record back.
+// An error comes once, last: ctx's cause, or why the subscription ended; after
+// Unsubscribe or Stop the loop ends silently.
+func (s *Subscription) Records(ctx context.Context) iter.Seq2[Record, error] {
+	return s.s.Records(ctx)
+}
+
+// Poll waits for records and answers at least one and at most max of them; the
+// next Poll finishes them. Errors: ctx's cause; ErrClosed after Unsubscribe;
+// why the subscription ended.
+func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
+	return s.s.Poll(ctx, max)
+}
+
+// Consume calls handler for each record until ctx ends, whose cause it answers,
+// or the subscription ends: nil. Records of one partition are handled one after
+// the other; Concurrency partitions at once. A nil error finishes the record. An
+// error or a panic makes it wait RetryDelay and be handled again, and its
+// partition with it.
+func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
+	return s.s.Consume(ctx, handler)
+}
+
+// Commit writes how far the group is and waits for etcd: up to and with each
+// record given, or everything finished when none is. Nothing is committed for
+// partitions that were lost since: ErrFenced, while the others are. Errors
+// besides: ErrUnavailable with ctx's cause, ErrNoSpace, ErrClosed.
+func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
+	return s.s.Commit(ctx, recs...)
+}
+
+// CommitAsync is Commit that does not wait: done, which may be nil, gets the
+// error. Commits of one partition are written in the order they were asked for.
+func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
+	s.s.CommitAsync(done, recs...)
+}
+
+// Seek goes on reading an owned partition elsewhere. What was handed out before
+// is no longer finished by itself. Errors: ErrFenced when the partition is not
+// owned, ErrNoPartition, ErrOffsetOutOfRange, ErrUnavailable.
+func (s *Subscription) Seek(ctx context.Context, partition int, to StartAt) error {
+	return s.s.Seek(ctx, partition, to.at)
+}
+
+// Pause hands out nothing more of these partitions, or of all, until Resume.
+// They stay owned, and stay paused when they are lost and come back.
+func (s *Subscription) Pause(partitions ...int) { s.s.Pause(partitions...) }
+
+// Resume ends Pause for these partitions, or for all.
+func (s *Subscription) Resume(partitions ...int) { s.s.Resume(partitions...) }
+
+// Lag answers the group's offsets and lag as of one revision of etcd.
+func (s *Subscription) Lag(ctx context.Context) (GroupInfo, error) { return s.s.Lag(ctx) }
+
+// Unsubscribe drains and leaves the group: the record in hand is finished, what
+// is finished is committed together with the release of its partition, and
+// others go on from there without a duplicate. With nobody reading it returns
+// as soon as etcd has the release. When ctx ends first, the rest is left to the
+// end of the session's lease.
+func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
+
+// StartAt says where to begin reading. It is given to Read, Seek and
+// ResetOffsets, and to Subscribe for partitions where the group has not
+// committed anything yet; the earliest record is the default.
+type StartAt struct{ at messages.Start }
+
+// FromEarliest begins at the first record there is.
+func FromEarliest() StartAt { return StartAt{messages.Earliest()} }
+
+// FromLatest begins with what is put from now on.
+func FromLatest() StartAt { return StartAt{messages.Latest()} }
+
+// FromOffset begins at an offset; one that was trimmed counts as the earliest.
+func FromOffset(offset int64) StartAt { return StartAt{messages.AtOffset(offset)} }
+
+// FromTime begins at the first batch with a record of t or later.
+func FromTime(t time.Time) StartAt { return StartAt{messages.AtTime(t)} }
+
+func (s StartAt) applySubscribe(c *actors.SubscriptionConfig) { c.Start = s.at }
+
+// String is earliest, latest, an offset or a time.
+func (s StartAt) String() string { return s.at.String() }

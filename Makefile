@@ -5,7 +5,7 @@ BIN      := bin/penstock
 FUZZTIME ?= 10s
 TESTARGS ?=
 # What is too slow under the race detector, or about memory.
-PLAIN    := JoinsAndLeaves|Idle|StuckGroup|Allocates
+PLAIN    := JoinsAndLeaves|Idle|StuckGroup|Allocates|Scale
 ARGS     ?=
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -45,7 +45,7 @@ test-nested: ## test the nested modules: the protobuf generator and the benchmar
 	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
 
 .PHONY: bench-quick
-bench-quick: ## compare with plain mangos, in a minute at most
+bench-quick: ## compare with plain mangos, NATS JetStream and etcd, in a minute and a half at most
 	$(GO) run ./benchmarks/quick $(ARGS)
 
 .PHONY: fuzz

@@ -51,7 +51,7 @@ var owners = []struct {
 	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors"}, free},
 	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded"}, free},
-	{"google.golang.org/grpc", []string{"discovery", "cmd"}, free},
+	{"google.golang.org/grpc", []string{"discovery", "penstocktest", "cmd"}, free},
 	{"golang.org/x/sync/errgroup", nil, bound},
 	{"math/rand", nil, bound},
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -43,11 +44,15 @@ type Engine struct {
 	host    string
 	spawned atomic.Uint64 // makes actor names unique
 	lease   atomic.Int64
-	delay   atomic.Pointer[error] // why etcd was last waited for
-	stopped chan struct{}         // closed when Stop is through
-	begun   atomic.Bool           // Stop was called
-	stats   statsBook
-	book    *book
+	// standing is the lease while it can be trusted, else 0.
+	standing atomic.Int64
+	log      *commitlog.Log
+	fresh    atomic.Int64          // bytes of batches kept for local readers
+	delay    atomic.Pointer[error] // why etcd was last waited for
+	stopped  chan struct{}         // closed when Stop is through
+	begun    atomic.Bool           // Stop was called
+	stats    statsBook
+	book     *book
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -71,13 +76,14 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		stats:   statsBook{outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{})},
 	}
 	e.host, _ = os.Hostname()
+	e.log = commitlog.New(commitlog.Config{Client: clients.Control, Space: e.space, Classify: discovery.Classify})
 	if e.sys == nil {
 		e.ownSys = true
 		e.sys = newSystem()
 	}
 	e.watchActors()
 	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
-	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{Collections: []string{e.space.Dests(), e.space.AllSecrets()}})
+	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()}})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
@@ -213,6 +219,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 	for _, d := range held.destinations {
 		d.out.drain()
 	}
+	for _, t := range held.topics {
+		errs = append(errs, t.settle(ctx))
+	}
 	for _, d := range held.destinations {
 		errs = append(errs, d.deliver(ctx))
 	}
@@ -224,12 +233,21 @@ func (e *Engine) Stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("leave %q of %q: %w", m.in.cfg.Group, m.in.cfg.Destination, err))
 		}
 	}
+	for _, s := range held.subscriptions {
+		e.sys.Root.Send(s.pid.Load(), &drainMember{})
+	}
+	for _, s := range held.subscriptions {
+		errs = append(errs, s.drain(ctx))
+	}
 	errs = append(errs, e.end(end, held.destinations))
 	for _, d := range held.destinations {
 		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
 	}
 	for _, m := range held.members {
 		e.hub.emit(messages.LeftGroup{Destination: m.in.cfg.Destination, Group: m.in.cfg.Group, Member: m.in.cfg.ID})
+	}
+	for _, s := range held.subscriptions {
+		e.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
 	}
 	e.hub.close()
 	return errors.Join(errs...)

@@ -44,6 +44,8 @@ type engineActor struct {
 type book struct {
 	dests     map[string]*placement[*Destination]
 	members   map[*Member]*placement[*Member]
+	topics    map[string]*placement[*topicPath]
+	subs      map[*Subscription]*placement[*Subscription]
 	listeners map[string]*socket.Listener // by the URL asked for
 	mu        sync.Mutex                  // guards listeners against a Stop that ran out of time
 }
@@ -52,6 +54,8 @@ func newBook() *book {
 	return &book{
 		dests:     make(map[string]*placement[*Destination]),
 		members:   make(map[*Member]*placement[*Member]),
+		topics:    make(map[string]*placement[*topicPath]),
+		subs:      make(map[*Subscription]*placement[*Subscription]),
 		listeners: make(map[string]*socket.Listener),
 	}
 }
@@ -85,12 +89,15 @@ type (
 	withdraw struct {
 		dest   *Destination
 		member *Member
+		sub    *Subscription
 	}
 	withdrawn    struct{}
 	listHoldings struct{}
 	holdings     struct {
-		destinations []*Destination
-		members      []*Member
+		destinations  []*Destination
+		members       []*Member
+		topics        []*topicPath
+		subscriptions []*Subscription
 	}
 )
 
@@ -141,6 +148,14 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.bound(ctx, m)
 	case *join:
 		a.join(ctx, m.member)
+	case *openTopic:
+		a.openTopic(ctx, m.info)
+	case *topicChanged:
+		a.topicChanged(ctx, m)
+	case *subscribe:
+		a.subscribe(ctx, m.sub)
+	case *sessionStands:
+		a.stands()
 	case *withdraw:
 		a.withdraw(ctx, m)
 	case *keyTaken:
@@ -171,6 +186,7 @@ func (a *engineActor) close(ctx actor.Context) {
 		m.end()
 		a.dismiss(ctx, p.asker, &m.announced)
 	}
+	a.closeTopics(ctx)
 }
 
 // release answers who waits for an end.
@@ -219,6 +235,7 @@ func (a *engineActor) started(ctx actor.Context) {
 		}
 		a.enter(ctx, p)
 	}
+	a.beginTopics(ctx)
 }
 
 func (a *engineActor) spawn(ctx actor.Context, kind, id string, p actor.Producer, opts ...supervisor.Option) *actor.PID {
@@ -269,6 +286,9 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 			h.in.leave(inletLeft, m.Err)
 			return
 		}
+	}
+	if a.failedTopic(m) {
+		return
 	}
 	if a.state == engineStarting {
 		a.state = engineMoves.To(ctx, a.state, engineRefused)
@@ -376,6 +396,11 @@ func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 		}
 		return
 	}
+	if p := a.book.subs[m.sub]; p != nil {
+		p.leaver = ctx.Sender()
+		ctx.Send(p.pid, &retire{})
+		return
+	}
 	if p := a.book.members[m.member]; p != nil {
 		p.leaver = ctx.Sender()
 		ctx.Send(p.pid, &retire{})
@@ -391,6 +416,12 @@ func (a *engineActor) list(ctx actor.Context) {
 	}
 	for m := range a.book.members {
 		h.members = append(h.members, m)
+	}
+	for _, p := range a.book.topics {
+		h.topics = append(h.topics, p.handle)
+	}
+	for s := range a.book.subs {
+		h.subscriptions = append(h.subscriptions, s)
 	}
 	ctx.Respond(h)
 }
@@ -425,6 +456,7 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			return
 		}
 	}
+	a.terminatedTopic(ctx, who)
 }
 
 // taken ends a destination whose key somebody else holds.
@@ -441,4 +473,5 @@ func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
 			ctx.Send(p.pid, &retire{}) // the key is still kept
 		}
 	}
+	a.takenTopic(ctx, k, err)
 }

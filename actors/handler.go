@@ -16,13 +16,24 @@ import (
 //
 //	handling ──stream over──▶ (stopped)
 type handler struct {
-	c      *consumption
+	c      job
 	host   supervisor.Host
 	ctx    context.Context // ends with the consumption, or with this incarnation
 	cancel context.CancelFunc
 }
 
-func newHandler(c *consumption) actor.Producer {
+// job is what handlers work on: a consumption of a group's messages or of a
+// topic's records.
+type job interface {
+	// context ends it from outside.
+	context() context.Context
+	// work is one handler's part; it blocks until the stream or ctx ends.
+	work(ctx context.Context) error
+	// ended is told by each handler's actor when the stream is over.
+	ended()
+}
+
+func newHandler(c job) actor.Producer {
 	return func() actor.Actor { return &handler{c: c} }
 }
 
@@ -34,7 +45,7 @@ func (h *handler) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		h.host.Begin(ctx)
-		h.ctx, h.cancel = context.WithCancel(h.c.ctx)
+		h.ctx, h.cancel = context.WithCancel(h.c.context())
 		h.work()
 	case *supervisor.Ended:
 		h.ended(ctx, m.Err)

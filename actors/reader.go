@@ -157,6 +157,8 @@ func newConsumption(ctx context.Context, in *inlet, handler Handler) *consumptio
 	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), turn: make(chan struct{}, 1), workers: make(map[*worker]struct{})}
 }
 
+func (c *consumption) context() context.Context { return c.ctx }
+
 // ended is told by each handler's actor when the stream is over.
 func (c *consumption) ended() {
 	if c.running.Add(-1) == 0 {

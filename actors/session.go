@@ -60,9 +60,11 @@ func (s *session) Receive(ctx actor.Context) {
 	case discovery.Alive:
 		s.alive(ctx, m)
 	case discovery.Doubt:
+		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionDoubted)
 		s.eng.hub.emit(messages.SessionDoubted{Lease: s.lease})
 	case discovery.Lost:
+		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case discovery.Delayed:
@@ -129,6 +131,9 @@ func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	}
 	s.state = sessionMoves.To(ctx, s.state, sessionHeld)
 	ctx.Send(ctx.Parent(), &sessionAlive{})
+	if s.eng.standing.Swap(s.lease) != s.lease {
+		ctx.Send(ctx.Parent(), &sessionStands{})
+	}
 }
 
 func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {

@@ -1,97 +1,396 @@
 package actors
 
-// What a caller holds of topics.
+// What a caller holds of a topic: a handle to put and read with, and a
+// subscription. The handles outlive the actors behind them.
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
 )
 
-var errUnbuilt = errors.New("not built")
-
-type Partitioner interface{ partitioner() }
-
-func ByKey() Partitioner                                  { return nil }
-func Sticky() Partitioner                                 { return nil }
-func RoundRobin() Partitioner                             { return nil }
-func Random() Partitioner                                 { return nil }
-func Manual(func(*messages.Message, int) int) Partitioner { return nil }
-
-func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
-	return nil, errUnbuilt
-}
-func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
-	return nil, errUnbuilt
-}
-func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
-	return nil, errUnbuilt
-}
-func (e *Engine) ListTopics(ctx context.Context) ([]messages.TopicInfo, error) {
-	return nil, errUnbuilt
-}
-func (e *Engine) DescribeTopic(ctx context.Context, name string) (messages.TopicDescription, error) {
-	return messages.TopicDescription{}, errUnbuilt
-}
-func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
-	return messages.TopicInfo{}, errUnbuilt
-}
-func (e *Engine) DeleteTopic(ctx context.Context, name string) error { return errUnbuilt }
-func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error) {
-	return nil, errUnbuilt
-}
-func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
-	return messages.GroupInfo{}, errUnbuilt
-}
-func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
-	return nil, errUnbuilt
+// Topic is an open topic. It is safe for concurrent use.
+type Topic struct {
+	path     *topicPath
+	producer *producer
 }
 
-type Topic struct{}
+func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
+	t := &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.info)}
+	path.mu.Lock()
+	defer path.mu.Unlock()
+	if path.cause != nil {
+		return nil, path.cause
+	}
+	path.handles[t] = struct{}{}
+	return t, nil
+}
 
-func (t *Topic) Name() string             { return "" }
-func (t *Topic) Info() messages.TopicInfo { return messages.TopicInfo{} }
+// Name is the topic's.
+func (t *Topic) Name() string { return t.path.name }
+
+// Info is the topic as this process knows it now.
+func (t *Topic) Info() messages.TopicInfo { return t.path.info() }
+
+// PID is the topic's actor.
+func (t *Topic) PID() *actor.PID { return t.path.pid.Load() }
+
+// Put appends a message and waits until etcd has committed it, or ctx ends. m's
+// bytes are copied. Errors, in the result: messages.ErrInvalid, ErrTooLarge,
+// ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrClosed; ErrUnknownOutcome with
+// ctx's cause when ctx ended after m was taken; ctx's cause alone when before.
 func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
-	return messages.PutResult{Err: errUnbuilt}
+	return t.producer.put(ctx, &m)
 }
-func (t *Topic) PutTo(ctx context.Context, p int, m messages.Message) messages.PutResult {
-	return messages.PutResult{Err: errUnbuilt}
+
+// PutTo is Put into a partition. Errors besides: messages.ErrNoPartition.
+func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) messages.PutResult {
+	return t.producer.putTo(ctx, partition, &m)
 }
-func (t *Topic) PutBatch(ctx context.Context, ms []messages.Message) ([]messages.PutResult, error) {
-	return nil, errUnbuilt
+
+// PutBatch puts several messages and answers a result for each, in order. The
+// error joins those of the results.
+func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+	return t.producer.putBatch(ctx, msgs)
 }
+
+// PutAsync takes a message, waiting for room until ctx ends, and returns; done,
+// which may be nil, is called once with the result and must not block.
 func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(messages.PutResult)) error {
-	return errUnbuilt
+	return t.producer.putAsync(ctx, &m, done)
 }
-func (t *Topic) Flush(ctx context.Context) error { return errUnbuilt }
-func (t *Topic) Read(ctx context.Context, p int, from messages.Start) iter.Seq2[messages.TopicRecord, error] {
-	return nil
+
+// Flush waits until everything taken before the call is committed or failed, or
+// ctx ends. It answers the errors of PutAsync without done since the last Flush.
+func (t *Topic) Flush(ctx context.Context) error { return t.producer.flush(ctx) }
+
+// Read yields a partition's records in order until ctx ends, whose cause comes
+// last. At the end of the partition it waits for more. Errors besides:
+// messages.ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
+// ErrTopicDeleted, ErrClosed.
+func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.TopicRecord, error] {
+	return func(yield func(messages.TopicRecord, error) bool) {
+		if err := t.read(ctx, partition, from, yield); err != nil {
+			yield(messages.TopicRecord{}, fmt.Errorf("read %q, partition %d: %w", t.path.name, partition, err))
+		}
+	}
 }
+
+// read yields until yield has enough, which is no error.
+func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.TopicRecord, error) bool) error {
+	part, err := t.path.partition(p)
+	if err != nil {
+		return err
+	}
+	delayed := func(err error) { t.path.eng.hub.emit(messages.ReadDelayed{Topic: t.path.name, Partition: p, Err: err}) }
+	var offset, base int64
+	if err := insist(ctx, delayed, func() (err error) {
+		offset, base, err = part.log.Resolve(ctx, from)
+		return err
+	}); err != nil {
+		return err
+	}
+	me := new(int) // who reads
+	part.join()
+	defer part.leave(me)
+	eng := t.path.eng
+	for end := int64(0); ; {
+		f := &fetch{reader: me, offset: offset, base: base}
+		if offset < end {
+			f.room = fetchBytes
+		}
+		got, err := askFetch(ctx, eng, part, f)
+		switch {
+		case err != nil:
+			return err
+		case got.err != nil:
+			return got.err
+		case got.trimmed > offset:
+			offset, base = got.trimmed, got.trimmed
+			continue
+		}
+		end = got.end
+		if len(got.batches) == 0 && f.room == 0 {
+			end = max(end, offset+1) // there is news
+		}
+		for _, b := range got.batches {
+			at, rest := b.Base, b.Raw
+			for len(rest) > 0 {
+				rec := messages.TopicRecord{Topic: t.path.name, Partition: p, Offset: at, Attempt: 1}
+				n, err := messages.ConsumeRecord(rest, &rec.Record)
+				if err != nil {
+					return fmt.Errorf("offset %d: %w", at, err)
+				}
+				rest = rest[n:]
+				at++
+				if rec.Offset < offset {
+					continue
+				}
+				if rec.UnixNano == 0 {
+					rec.UnixNano = b.Time
+				}
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if !yield(rec, nil) {
+					return nil
+				}
+			}
+			offset, base = b.End(), b.End()
+		}
+	}
+}
+
+// askFetch waits for a partition's answer.
+func askFetch(ctx context.Context, eng *Engine, part *partitionPath, f *fetch) (*fetched, error) {
+	pid := part.pid.Load()
+	var req any = f
+	if pid == nil {
+		pid, req = part.topic.pid.Load(), &partitionMail{part, f}
+	}
+	got, err := supervisor.Ask[*fetched](ctx, eng.sys, pid, req)
+	if errors.Is(err, supervisor.ErrNoActor) {
+		return nil, or(part.topic.ended(), error(messages.ErrClosed))
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return got, err
+}
+
+// Subscribe makes this process a member of a group. It blocks until the member
+// has its share of the partitions and has claimed what is free of it, or ctx
+// ends. Errors: messages.ErrInvalid, ErrGroupMode, ErrTaken, ErrNoPartition,
+// ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscription, error) {
-	return nil, errUnbuilt
+	e := t.path.eng
+	cfg.Topic = t.path.name
+	cfg.EnsureDefaults()
+	fail := func(err error) (*Subscription, error) {
+		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, cfg.Topic, err)
+	}
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := t.path.ended(); err != nil {
+		return fail(err)
+	}
+	if ctx.Err() != nil {
+		return fail(context.Cause(ctx))
+	}
+	if cfg.Partitions != nil {
+		cfg.Partitions = slices.Compact(slices.Sorted(slices.Values(cfg.Partitions)))
+		for _, p := range cfg.Partitions {
+			if n := t.path.partitions(); p < 0 || p >= n {
+				return fail(fmt.Errorf("partition %d of %d: %w", p, n, messages.ErrNoPartition))
+			}
+		}
+	}
+	cfg.ID = or(cfg.ID, randomID())
+	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
+	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
+	if err != nil {
+		e.sys.Root.Send(e.root, &withdraw{sub: s})
+		return fail(e.unanswered(ctx, err, s.written.Load()))
+	}
+	return s, nil
 }
 
-type Subscription struct{}
+// Subscription is a place in a topic's consumer group. It is safe for concurrent
+// use; one loop, Poll or Consume reads at a time.
+type Subscription struct {
+	eng         *Engine
+	path        *topicPath
+	cfg         SubscriptionConfig
+	shelf       *shelf
+	incarnation string
+	pid         atomic.Pointer[actor.PID]
+	written     atomic.Bool // the member's key is the registry's to keep
+	announced   atomic.Bool // who subscribed was told
 
-func (s *Subscription) ID() string        { return "" }
-func (s *Subscription) Partitions() []int { return nil }
+	mu        sync.Mutex
+	consuming *recordConsumption
+}
+
+// ID is the member's in its group.
+func (s *Subscription) ID() string { return s.cfg.ID }
+
+// PID is the subscription's actor.
+func (s *Subscription) PID() *actor.PID { return s.pid.Load() }
+
+// Partitions are those owned now, sorted.
+func (s *Subscription) Partitions() []int { return s.shelf.owned() }
+
+// Records yields records of the owned partitions. Taking the next one finishes
+// the one before. An error comes once, last; after an Unsubscribe or Stop the
+// loop ends silently.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.TopicRecord, error] {
+	return s.shelf.records(ctx)
+}
+
+// Poll waits for at least one record and answers at most limit; the next Poll
+// finishes them. Errors: ctx's cause, messages.ErrClosed, ErrBusy, ErrInvalid.
+func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.TopicRecord, error) {
+	recs, err := s.shelf.poll(ctx, limit)
+	if err != nil {
+		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return recs, nil
+}
+
+// Consume calls handler for each record until ctx ends, whose cause it answers,
+// or the subscription ends: nil, or why it did.
+func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
+	if err := s.shelf.begin(); err != nil {
+		if errors.Is(err, messages.ErrClosed) {
+			return s.shelf.causeOf()
+		}
+		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	defer s.shelf.finish()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := newRecordConsumption(ctx, s.shelf, handler)
+	s.setConsumption(c)
+	defer s.setConsumption(nil)
+	s.eng.sys.Root.Send(s.pid.Load(), &consumeRecords{c})
+	<-c.over
+	if err := s.shelf.causeOf(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return nil
 }
-func (s *Subscription) Poll(ctx context.Context, max int) ([]messages.TopicRecord, error) {
-	return nil, errUnbuilt
+
+func (s *Subscription) setConsumption(c *recordConsumption) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.consuming = c
 }
-func (s *Subscription) Consume(ctx context.Context, h RecordHandler) error { return errUnbuilt }
+
+func (s *Subscription) consumption() *recordConsumption {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.consuming
+}
+
+// end lets loops and Consume return: the actor behind them is gone.
+func (s *Subscription) end() {
+	s.shelf.leave(shelfLeft, nil)
+	if c := s.consumption(); c != nil {
+		c.finish()
+	}
+}
+
+// Commit writes how far the group is and waits for etcd, or until ctx ends: up
+// to and with each record, or all that is finished. Errors: messages.ErrFenced
+// for partitions that were lost, ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
-	return errUnbuilt
+	fail := func(err error) error {
+		return fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	fenced := s.shelf.ask(recs)
+	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{partitions: partitionsOf(recs)})
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return fail(or(s.shelf.causeOf(), error(messages.ErrClosed)))
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
+	case fenced != nil:
+		return fail(errors.Join(fenced, err))
+	}
+	return err
 }
-func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {}
-func (s *Subscription) Seek(ctx context.Context, p int, to messages.Start) error   { return errUnbuilt }
-func (s *Subscription) Pause(ps ...int)                                            {}
-func (s *Subscription) Resume(ps ...int)                                           {}
+
+// CommitAsync is Commit that does not wait; done, which may be nil, gets the
+// error.
+func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
+	fenced := s.shelf.ask(recs)
+	tell := func(err error) {
+		if done != nil {
+			done(errors.Join(fenced, err))
+		}
+	}
+	if s.shelf.isOver() {
+		tell(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, messages.ErrClosed))
+		return
+	}
+	s.eng.sys.Root.Send(s.pid.Load(), &commitNow{partitions: partitionsOf(recs), done: tell})
+}
+
+func partitionsOf(recs []messages.TopicRecord) (out []int) {
+	for i := range recs {
+		if !slices.Contains(out, recs[i].Partition) {
+			out = append(out, recs[i].Partition)
+		}
+	}
+	return out
+}
+
+// Seek goes on reading an owned partition elsewhere. Errors: messages.ErrFenced
+// when it is not owned, ErrOffsetOutOfRange, ErrClosed, ctx's cause.
+func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
+	_, err := supervisor.Ask[*sought](ctx, s.eng.sys, s.pid.Load(), &seekIn{partition, to})
+	if errors.Is(err, supervisor.ErrNoActor) {
+		err = or(s.shelf.causeOf(), error(messages.ErrClosed))
+	}
+	if err != nil {
+		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return nil
+}
+
+// Pause hands out nothing of these partitions, or of all, until Resume.
+func (s *Subscription) Pause(partitions ...int) { s.shelf.pause(partitions...) }
+
+// Resume ends Pause for these partitions, or for all.
+func (s *Subscription) Resume(partitions ...int) { s.shelf.resume(partitions...) }
+
+// Lag answers the group's offsets and lag as of one revision of etcd.
 func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
-	return messages.GroupInfo{}, errUnbuilt
+	if err := s.path.ended(); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("lag of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return s.eng.log.DescribeGroup(ctx, s.path.info(), s.cfg.Group)
 }
-func (s *Subscription) Unsubscribe(ctx context.Context) error { return errUnbuilt }
+
+// Unsubscribe drains and leaves: what is in hand is finished, each claim is
+// released with its last commit in one transaction. When ctx ends first, the
+// rest is left to others, who begin at the last commit. The subscription is
+// over when Unsubscribe returns.
+func (s *Subscription) Unsubscribe(ctx context.Context) error {
+	end, cancel := supervisor.Grace(ctx, lastGrace)
+	defer cancel()
+	err := s.drain(ctx)
+	if werr := s.eng.withdraw(end, &withdraw{sub: s}); werr != nil {
+		return errors.Join(err, fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, werr))
+	}
+	s.eng.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
+	return err
+}
+
+// drain finishes and releases everything, or gives up when ctx ends.
+func (s *Subscription) drain(ctx context.Context) error {
+	began := time.Now()
+	_, err := supervisor.Ask[*memberDrained](ctx, s.eng.sys, s.pid.Load(), &drainMember{})
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil
+	case err != nil:
+		return fmt.Errorf("unsubscribe %q from %q: not everything was released after %s: %w",
+			s.cfg.Group, s.cfg.Topic, time.Since(began).Round(time.Millisecond), err)
+	}
+	return nil
+}

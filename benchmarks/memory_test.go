@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // What may be spent while nothing happens, and at most while everything is
@@ -204,7 +204,7 @@ func TestIdleLink(t *testing.T) {
 // A hundred links, with both halves' beats and all.
 func TestIdleCPU(t *testing.T) {
 	skipUnlessMeasurable(t)
-	if bench.CPU() == 0 {
+	if load.CPU() == 0 {
 		t.Skip("this system does not tell")
 	}
 	const members, watched = 100, 3 * time.Second
@@ -218,9 +218,9 @@ func TestIdleCPU(t *testing.T) {
 		return err
 	})
 	settled()
-	used := bench.CPU()
+	used := load.CPU()
 	<-time.After(watched)
-	used = bench.CPU() - used
+	used = load.CPU() - used
 	t.Logf("%d idle links: %s of CPU in %s, %.2f%% of a core", members, used, watched, 100*used.Seconds()/watched.Seconds())
 	if limit := watched / 20; used > limit {
 		t.Errorf("%d idle links used %s of CPU in %s, the limit is %s", members, used, watched, limit)

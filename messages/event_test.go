@@ -51,23 +51,45 @@ func everyEvent() []Event {
 		ActorRestarted{Actor: "dest/d", Err: boom, Attempt: 1, Delay: time.Second},
 		ActorStopped{Actor: "dest/d", Err: boom},
 		EventsLost{Count: 4},
+
+		TopicCreated{Topic: "t", ID: "i", Partitions: 4},
+		TopicUpdated{Topic: "t", Partitions: 8},
+		TopicDeleted{Topic: "t", ID: "i"},
+		Subscribed{Topic: "t", Group: "g", Member: "m"},
+		Unsubscribed{Topic: "t", Group: "g", Member: "m"},
+		GroupAssigned{Topic: "t", Group: "g", Generation: 3, Members: 2, Partitions: 4, Moved: 1},
+		PartitionClaimed{Topic: "t", Group: "g", Partition: 3, Offset: 40, Fence: 99},
+		PartitionReleased{Topic: "t", Group: "g", Partition: 3, Offset: 50},
+		PartitionLost{Topic: "t", Group: "g", Partition: 3, Fence: 99, Err: boom},
+		ClaimRevoked{Topic: "t", Group: "g", Partition: 3, Member: "n", Why: "overdue"},
+		CommitDelayed{Topic: "t", Group: "g", Err: boom},
+		AppendDelayed{Topic: "t", Partition: 3, Err: boom},
+		AppendFailed{Topic: "t", Partition: 3, Records: 7, Err: boom},
+		ReadDelayed{Topic: "t", Partition: 3, Err: boom},
+		BatchCorrupt{Topic: "t", Partition: 3, Offset: 40, Err: boom},
+		LogRolledBack{Topic: "t", Partition: 3, Position: 50, End: 40},
+		RecordFailed{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempt: 2, Delay: time.Second, Err: boom},
+		RecordDeadLettered{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 16, Err: boom},
+		OffsetsReset{Topic: "t", Group: "g", Partitions: 4, Forced: true},
 	}
 }
 
 func TestEveryEventIsListedAndSpelled(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var declared []string
-	ast.Inspect(file, func(n ast.Node) bool {
-		if spec, ok := n.(*ast.TypeSpec); ok {
-			if _, ok := spec.Type.(*ast.StructType); ok {
-				declared = append(declared, spec.Name.Name)
-			}
+	for _, name := range []string{"event.go", "event_topic.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return true
-	})
+		ast.Inspect(file, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.TypeSpec); ok {
+				if _, ok := spec.Type.(*ast.StructType); ok {
+					declared = append(declared, spec.Name.Name)
+				}
+			}
+			return true
+		})
+	}
 	var listed []string
 	names := make(map[string]bool)
 	snake := regexp.MustCompile(`([a-z])([A-Z])`)

@@ -9,6 +9,7 @@
 //   - Freeze stops a process with SIGSTOP, as a debugger, a swapping machine or
 //     a live migration would.
 //   - Proxy stands before a sender or an etcd and cuts or hangs the link.
+//   - DropReplies loses answers of etcd to what it has carried out.
 //   - Record and WaitEvent wait for events of a runtime, in place of sleeping.
 //
 // Everything ends with the test that began it: by t.Cleanup, in the reverse

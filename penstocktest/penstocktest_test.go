@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
@@ -254,5 +256,35 @@ func TestFreezeStopsAProcessUntilResumed(t *testing.T) {
 	}
 	in.Close()
 	for range lines {
+	}
+}
+
+// A transaction whose answer is lost was carried out, and others were not
+// touched.
+func TestDropReplies(t *testing.T) {
+	ctx := bounded(t)
+	s := penstocktest.Etcd(t)
+	replies := penstocktest.DropReplies(3)
+	cfg := s.Config()
+	cfg.MaxUnaryRetries = 1
+	cfg.DialOptions = append(cfg.DialOptions, replies.Option())
+	c, err := clientv3.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 9 {
+		key := fmt.Sprintf("/k/%d", i)
+		_, err := c.Txn(ctx).Then(clientv3.OpPut(key, "v")).Commit()
+		if lost := i%3 == 2; lost != (err != nil) {
+			t.Errorf("transaction %d: %v", i, err)
+		}
+		if _, err := c.Put(ctx, "/other", "v"); err != nil {
+			t.Error(err)
+		}
+	}
+	resp, err := c.Get(ctx, "/k/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != 9 || replies.Dropped() != 3 {
+		t.Errorf("%d of 9 were carried out, %d answers lost, %v", resp.Count, replies.Dropped(), err)
 	}
 }

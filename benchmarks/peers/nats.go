@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // NATS core: a server in the process, a publisher, and one member of a queue
@@ -78,7 +79,7 @@ func queueGroupOver(ctx context.Context, r *bench.Receiver) (_ bench.Link, err e
 	return q, q.sub.FlushWithContext(ctx)
 }
 
-func (q *queueGroup) Send(ctx context.Context, bodies *bench.Bodies, from, to uint64) error {
+func (q *queueGroup) Send(ctx context.Context, bodies *load.Bodies, from, to uint64) error {
 	limit := min(ahead, uint64(aheadBytes/bodies.Size()))
 	for i := from; i < to; i++ {
 		for q.sent-q.taken.Load() >= limit {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,7 +22,7 @@ func TestQueueGroupCarriesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, size := range []int{64, 64 << 10} {
-		if _, err := bench.Rate(ctx, link, to, bench.NewBodies(size), 5000); err != nil {
+		if _, err := bench.Rate(ctx, link, to, load.NewBodies(size), 5000); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}

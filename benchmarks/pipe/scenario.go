@@ -13,7 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // One scenario: senders and members over loopback, for a while.
@@ -208,7 +208,7 @@ func (s *stage) perform(ctx context.Context, progress func(sent, received uint64
 	defer reporter.Wait()
 	defer stop()
 
-	used, began := bench.CPU(), time.Now()
+	used, began := load.CPU(), time.Now()
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.senders))
 	for i, snd := range s.senders {
@@ -230,7 +230,7 @@ func (s *stage) perform(ctx context.Context, progress func(sent, received uint64
 	r.Elapsed = elapsed.Seconds()
 	r.PerSecond = float64(r.Sent) / r.Elapsed
 	r.Bytes = r.PerSecond * float64(s.Size) / 1e6
-	r.CPU = float64((bench.CPU() - used).Nanoseconds()) / float64(max(1, r.Sent))
+	r.CPU = float64((load.CPU() - used).Nanoseconds()) / float64(max(1, r.Sent))
 	return r, err
 }
 
@@ -254,7 +254,7 @@ func (s *stage) feed(ctx context.Context, id uint64, snd *sender) error {
 				return nil
 			}
 			for early := meant - time.Since(s.start); early > 0; early = meant - time.Since(s.start) {
-				rest(early)
+				load.Rest(early)
 			}
 		} else if seq%64 == 0 && time.Since(s.start) >= end {
 			return nil

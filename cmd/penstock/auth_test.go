@@ -63,7 +63,7 @@ func TestRights(t *testing.T) {
 		want exitCode
 		says string
 	}{
-		{[]string{"ls"}, exitDone, "no destinations"},
+		{[]string{"ls"}, exitDone, "nothing to show"},
 		{[]string{"ls", "--etcd-user", "reader:guesswork"}, exitDenied, "check user and password"},
 		{[]string{"ls", "--prefix", "/other"}, exitDenied, "grant the user a role"},
 		{[]string{"recv", "orders", "billing"}, exitDenied, "permission denied"},

@@ -7,13 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
@@ -34,6 +31,7 @@ var (
 type demo struct {
 	*app
 	messages    int
+	topics      bool
 	json, keep  bool
 	diagnostics string
 }
@@ -51,8 +49,16 @@ billing/2 is killed with SIGKILL; what it had not acked goes to billing/1.
 It ends with a line for each group: how many deliveries its members handled, how
 many of them were distinct, how many were duplicates, how many messages were
 lost, and how many deliveries were marked as redelivered. Lost messages end the
-command with code 1.`,
+command with code 1.
+
+With --topics two producers put the lines into a topic of four partitions, and a
+group of members handles them, all in processes of their own. While they work a
+member joins, one leaves, and one is killed. The last line says how many records
+were put and handled, how many were handled twice, and how many of these may not
+have been: only what the killed member had not committed may. Lost records and
+such duplicates end the command with code 1.`,
 		Example: `  penstock demo
+  penstock demo --topics
   penstock demo --messages 1000000
   penstock demo --json | jq .groups.billing.lost
   penstock demo --keep --diagnostics 127.0.0.1:7070    # and look at it from another shell`,
@@ -67,6 +73,7 @@ command with code 1.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&c.messages, "messages", 20_000, "how many `N` to send; the text is repeated")
+	f.BoolVar(&c.topics, "topics", false, "show a topic and its consumer group instead")
 	f.BoolVar(&c.json, "json", false, "print one object on standard output")
 	f.BoolVar(&c.keep, "keep", false, "leave everything running at the end, to look at, until a signal comes")
 	diagnosticsFlag(cmd, &c.diagnostics)
@@ -91,10 +98,7 @@ func (c *demo) run(ctx context.Context, file string) (err error) {
 	c.say("etcd        %s, in this process", srv.Endpoint())
 	c.etcd = etcdFlags{endpoints: srv.Endpoint(), timeout: 30 * time.Second, prefix: "/penstock"}
 
-	opts := []penstock.StartOption{penstock.Listen("tcp://127.0.0.1:0"), penstock.LeaseTTL(demoTTL)}
-	if c.diagnostics != "" {
-		opts = append(opts, penstock.Diagnostics(c.diagnostics))
-	}
+	opts := append(diagnosticsOption(c.diagnostics), penstock.Listen("tcp://127.0.0.1:0"), penstock.LeaseTTL(demoTTL))
 	rt, err := c.start(starting, opts...)
 	if err != nil {
 		return err
@@ -106,37 +110,51 @@ func (c *demo) run(ctx context.Context, file string) (err error) {
 			err = serr
 		}
 	}()
-	d, err := rt.Register(starting, demoDest)
+	if c.topics {
+		return c.runTopics(ctx, rt, file)
+	}
+	return c.runPipes(ctx, rt, lines)
+}
+
+// working bounds a demo by what it has to do.
+func (c *demo) working(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, demoTimeout+time.Duration(c.messages)*100*time.Microsecond, errTimeout)
+}
+
+// kept is the end of a demo that is left running.
+func (c *demo) kept(ctx context.Context, try string) {
+	c.say("still running: try \"penstock %s --etcd %s\"; Ctrl-C ends it", try, c.etcd.endpoints)
+	<-ctx.Done()
+}
+
+func (c *demo) runPipes(ctx context.Context, rt *penstock.Runtime, lines []string) error {
+	working, cancel := c.working(ctx)
+	defer cancel()
+	d, err := rt.Register(working, demoDest)
 	if err != nil {
 		return err
 	}
 	c.say("sender      %s", d.URL())
-
-	stage, err := c.cast(starting, srv.Endpoint())
+	stage, err := c.cast(working)
 	defer stage.close()
 	if err != nil {
 		return err
 	}
-	working, cancelWork := context.WithTimeoutCause(ctx, demoTimeout+time.Duration(c.messages)*100*time.Microsecond, errTimeout)
-	defer cancelWork()
 	res, err := c.play(working, d, stage, lines)
 	if err != nil {
 		return err
 	}
-	if c.keep {
-		c.say("still running: try \"penstock ls --etcd %s\"; Ctrl-C ends it", srv.Endpoint())
-		if err := c.show(res); err != nil {
-			return err
-		}
-		<-ctx.Done()
-	} else {
+	if !c.keep {
 		// Whatever a member still had to say is counted.
-		if err := stage.end(res); err != nil {
+		if err := stage.over(res); err != nil {
 			return err
 		}
-		if err := c.show(res); err != nil {
-			return err
-		}
+	}
+	if err := c.show(res); err != nil {
+		return err
+	}
+	if c.keep {
+		c.kept(ctx, "ls")
 	}
 	if n := res.lost(); n > 0 {
 		return fmt.Errorf("%d messages were lost", n)
@@ -161,9 +179,9 @@ const settleFor = 3 * time.Second
 
 // play sends, kills and counts until every group has acked everything.
 func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, lines []string) (*result, error) {
-	victim := s.members[slices.IndexFunc(s.members, func(m *demoMember) bool { return m.name() == "billing/2" })]
+	victim := s.members[slices.IndexFunc(s.members, func(m *castMember) bool { return m.name() == "billing/2" })]
 	res := &result{Groups: make(map[string]groupResult)}
-	bar := c.progress(int64(c.messages * len(demoGroups)))
+	bar := c.progress(int64(c.messages*len(demoGroups)), "handled")
 	defer bar.stop()
 
 	s.began = time.Now()
@@ -183,7 +201,7 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 		}
 		select {
 		case r := <-s.reports:
-			if err := s.take(r); err != nil {
+			if err := s.hear(r); err != nil {
 				return nil, err
 			}
 			bar.at(int64(s.handled()))
@@ -191,11 +209,11 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 				continue
 			}
 			if r.from != victim || !script.hasKilled() {
-				return nil, fmt.Errorf("member %s ended in the middle", r.from.name())
+				return nil, endedEarly(r.from)
 			}
 			res.Killed = &killed{victim.name(), victim.cmd.Process.Pid, victim.own}
 			bar.stop()
-			c.tellKilled(res.Killed)
+			c.tell("%s", res.Killed)
 		case <-over:
 			if script.err != nil && ctx.Err() == nil {
 				return nil, script.err
@@ -211,36 +229,11 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 	return s.results(int(script.sent.Load()), res), nil
 }
 
-func (c *demo) tellKilled(k *killed) {
+// tell says what happens on the stage.
+func (c *demo) tell(format string, args ...any) {
 	w := c.out
 	if c.json {
 		w = c.err // standard output is for the object
 	}
-	fmt.Fprintf(w, "killed member %s (pid %d) after %d messages\n", k.Member, k.PID, k.After)
-}
-
-// progress is a bar on a terminal, and nothing elsewhere.
-type progress struct{ bar *progressbar.ProgressBar }
-
-func (c *demo) progress(total int64) progress {
-	f, ok := c.err.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return progress{}
-	}
-	return progress{progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("handled"),
-		progressbar.OptionThrottle(65*time.Millisecond), progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(), progressbar.OptionClearOnFinish())}
-}
-
-func (p progress) at(n int64) {
-	if p.bar != nil {
-		_ = p.bar.Set64(n) // a terminal that cannot show it
-	}
-}
-
-func (p progress) stop() {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
+	fmt.Fprintf(w, format+"\n", args...)
 }

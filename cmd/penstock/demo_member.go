@@ -43,32 +43,46 @@ func (a *app) demoMemberCommand() *cobra.Command {
 }
 
 func (a *app) runDemoMember(ctx context.Context, dest, group, id string) error {
-	// Ctrl-C is for the demo, which ends its members by closing their input.
-	signal.Ignore(os.Interrupt)
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, cancel := a.untilInputEnds(ctx)
 	defer cancel(nil)
-	go func() {
-		_, _ = io.Copy(io.Discard, a.in) // however it ends, the demo is over
-		cancel(errParentEnded)
-	}()
+	return a.demoPart(ctx, func(rt *penstock.Runtime) error {
+		m, err := rt.Join(ctx, dest, group, penstock.MemberID(id))
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(a.out, demoReady); err != nil {
+			return err
+		}
+		p := pump{member: m, out: a.out, encode: func(dst []byte, d *penstock.Delivery) []byte {
+			n, err := numberOf(d.Value)
+			if err != nil {
+				return append(dst, "a message that is none\n"...) // the parent says so
+			}
+			return appendReport(dst, report{n, d.Redelivered})
+		}}
+		_, err = p.run(ctx)
+		return err
+	})
+}
+
+// demoPart runs a part of a demo in a runtime of its own.
+func (a *app) demoPart(ctx context.Context, part func(rt *penstock.Runtime) error) error {
+	// Ctrl-C is for the demo, which ends its parts by closing their input.
+	signal.Ignore(os.Interrupt)
+	ctx = context.WithoutCancel(ctx)
 	rt, err := a.start(ctx, penstock.LeaseTTL(demoTTL))
 	if err != nil {
 		return err
 	}
-	m, err := rt.Join(ctx, dest, group, penstock.MemberID(id))
-	if err != nil {
-		return errors.Join(err, a.stop(ctx, rt))
-	}
-	if _, err := fmt.Fprintln(a.out, demoReady); err != nil {
-		return errors.Join(err, a.stop(ctx, rt))
-	}
-	p := pump{member: m, out: a.out, encode: func(dst []byte, d *penstock.Delivery) []byte {
-		n, err := numberOf(d.Value)
-		if err != nil {
-			return append(dst, "a message that is none\n"...) // the parent says so
-		}
-		return appendReport(dst, report{n, d.Redelivered})
-	}}
-	_, err = p.run(ctx)
-	return errors.Join(err, a.stop(ctx, rt))
+	return errors.Join(part(rt), a.stop(ctx, rt))
+}
+
+// untilInputEnds is a context that lives as long as the demo does.
+func (a *app) untilInputEnds(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	go func() {
+		_, _ = io.Copy(io.Discard, a.in) // however it ends, the demo is over
+		cancel(errParentEnded)
+	}()
+	return ctx, cancel
 }

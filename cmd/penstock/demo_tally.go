@@ -100,6 +100,10 @@ type killed struct {
 	After int `json:"after"`
 }
 
+func (k killed) String() string {
+	return fmt.Sprintf("killed member %s (pid %d) after %d messages", k.Member, k.PID, k.After)
+}
+
 func (r result) lost() (n int) {
 	for _, g := range r.Groups {
 		n += g.Lost

@@ -194,7 +194,7 @@ func judgeSpace(name string, size, used, quota int64) check {
 	default:
 		return c
 	}
-	c.Do = "compact and defragment it, or raise --quota-backend-bytes: a full etcd refuses leases too, and discovery ends"
+	c.Do = "compact and defragment it, or raise --quota-backend-bytes: a full etcd refuses leases and records: discovery and topics end"
 	return c
 }
 
@@ -294,6 +294,29 @@ func judgeRegistry(inv *inventory, now time.Time) check {
 		c.Do = "see who writes there; give them or Penstock another prefix"
 	case future != "":
 		c.Status, c.Found, c.Do = verdictWarn, future, "run NTP on that host and on this one"
+	}
+	return c
+}
+
+// judgeTopics looks for settings that do not decode, and for topics whose keys
+// nobody goes on removing.
+func judgeTopics(prefix string, inv *inventory, unfinished int, err error) check {
+	c := check{
+		Name: "topics", Status: verdictOK,
+		Found: fmt.Sprintf("%d topics, %d partitions", len(inv.Topics), partitionsOf(inv.Topics)),
+	}
+	switch {
+	case errors.Is(err, penstock.ErrDenied):
+		c.Status, c.Found = verdictWarn, "denied: this user can use no topics"
+		c.Do = fmt.Sprintf("\"etcdctl role grant-permission ROLE readwrite --prefix=true %s/\" if it is to", prefix)
+	case err != nil:
+		c.Status, c.Found, c.Do = verdictFail, err.Error(), "see the checks above"
+	case len(inv.Unreadable) > 0:
+		c.Status, c.Found = verdictFail, clean(strings.Join(inv.Unreadable, ", "))+" does not decode"
+		c.Do = "see who writes there, and delete it: the topic cannot be used"
+	case unfinished > 0:
+		c.Status, c.Found = verdictWarn, fmt.Sprintf("%s; the keys of %d more, deleted or half made, are still there", c.Found, unfinished)
+		c.Do = "make or delete any topic: that goes on removing them"
 	}
 	return c
 }

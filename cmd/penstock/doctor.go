@@ -43,8 +43,9 @@ do about it. It writes one key under the prefix, under a lease, and deletes it.
 
 It checks that each endpoint of etcd answers, is 3.7.1 or newer, has a leader,
 space and no alarm; that its clock and ours agree; that we may read, write and
-delete under the prefix and read what members need to connect; and that every
-registered sender can be reached from here and speaks the protocol.
+delete under the prefix and read what members need to connect; that the settings
+of topics decode; and that every registered sender can be reached from here and
+speaks the protocol.
 
 Any fail ends the command with code 1, warnings alone with code 0.`,
 		Example: `  penstock doctor
@@ -83,6 +84,7 @@ func (c *doctor) run(ctx context.Context) error {
 	}
 	if answered > 0 {
 		d.rights(ctx, client, space, s.timeout)
+		d.topics(ctx, client, space, s.timeout)
 		d.senders(ctx, client, space, s.timeout)
 	}
 	if ctx.Err() != nil {
@@ -214,6 +216,20 @@ func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space 
 			}
 		}
 	}
+}
+
+// topics reads the settings of all topics, and what deletions left behind.
+func (d *diagnosis) topics(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kvs, _, err := discovery.List(ctx, client, space.Topics())
+	var marks []discovery.KV
+	if err == nil {
+		marks, _, err = discovery.List(ctx, client, space.AllDeleting())
+	}
+	inv := inventory{}
+	inv.takeTopics(space, kvs)
+	d.add(judgeTopics(string(space), &inv, unfinished(marks, time.Now()), err))
 }
 
 // The SP headers of the two sides of a pipe.

@@ -77,7 +77,7 @@ func codeOf(err error) exitCode {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.Is(err, penstock.ErrInvalid):
+	case errors.As(err, &usage), errors.Is(err, penstock.ErrInvalid), errors.Is(err, penstock.ErrNoPartition):
 		return exitUsage
 	case errors.As(err, &unreachable):
 		return exitUnreachable

@@ -59,7 +59,7 @@ func golden(t *testing.T, name, got string) {
 func TestLook(t *testing.T) {
 	t.Parallel()
 	_, errs := perform(t, exitDone, "", "ls")
-	if !strings.Contains(errs, "no destinations under /TestLook") {
+	if !strings.Contains(errs, "nothing to show under /TestLook") {
 		t.Errorf("an empty ls says %q", errs)
 	}
 	r, w, err := os.Pipe()

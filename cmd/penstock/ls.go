@@ -1,6 +1,6 @@
 package main
 
-// What etcd shows: destinations, their senders, groups and members.
+// What etcd shows: destinations, their senders, groups and members; topics.
 
 import (
 	"context"
@@ -27,9 +27,10 @@ func (a *app) lsCommand() *cobra.Command {
 	c := ls{app: a}
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List destinations, senders, groups and members",
-		Long: `Ls reads etcd, at one revision, and nothing else: it shows who registered and
-whose lease has not run out. A process that died is shown until then.`,
+		Short: "List destinations, senders, groups, members and topics",
+		Long: `Ls reads etcd and nothing else: it shows who registered and whose lease has not
+run out. A process that died is shown until then. Topics are listed after the
+destinations; "penstock topic describe" shows what is in one.`,
 		Example: `  penstock ls
   penstock ls --json | jq -r '.destinations[].name'`,
 		Args: between(0, 0),
@@ -57,14 +58,17 @@ func (c *ls) run(ctx context.Context) error {
 		return explain(ctx, err, s.endpoints)
 	}
 	inv := inventoryOf(space, kvs)
+	if err := c.listTopics(listing, client, space, inv); err != nil {
+		return explain(ctx, err, s.endpoints)
+	}
 	for _, key := range inv.Unreadable {
 		c.say("warning: %s does not decode", clean(key))
 	}
 	if c.json {
 		return printJSON(c.out, inv)
 	}
-	if len(inv.Destinations) == 0 {
-		c.say("no destinations under %s", s.prefix)
+	if len(inv.Destinations)+len(inv.Topics) == 0 {
+		c.say("nothing to show under %s", s.prefix)
 	}
 	return inv.print(c.out)
 }
@@ -72,6 +76,7 @@ func (c *ls) run(ctx context.Context) error {
 // inventory is everything under a prefix, for people and programs.
 type inventory struct {
 	Destinations []*destination `json:"destinations"`
+	Topics       []topicView    `json:"topics"`
 	// Unreadable are keys whose value does not decode.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
@@ -112,7 +117,7 @@ type member struct {
 
 // inventoryOf reads a listing, which is sorted by key.
 func inventoryOf(space keys.Space, kvs []discovery.KV) *inventory {
-	inv := &inventory{Destinations: []*destination{}}
+	inv := &inventory{Destinations: []*destination{}, Topics: []topicView{}}
 	for _, kv := range kvs {
 		k, ok := space.Parse(kv.Key)
 		if !ok {
@@ -229,6 +234,12 @@ func (inv *inventory) print(w io.Writer) error {
 				fmt.Fprintf(tw, "    member %s\twindow %d\t%s\tsince %s\n", m.ID, m.Window, clean(m.Host), m.Since.Format(time.RFC3339))
 			}
 		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, t := range inv.Topics {
+		fmt.Fprintf(tw, "topic %s\n", t)
 	}
 	return tw.Flush()
 }

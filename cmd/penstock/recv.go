@@ -4,12 +4,8 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -97,11 +93,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	if c.window < 1 {
 		return usagef("--window %d: want at least 1", c.window)
 	}
-	var opts []penstock.StartOption
-	if c.diagnostics != "" {
-		opts = append(opts, penstock.Diagnostics(c.diagnostics))
-	}
-	rt, err := c.start(ctx, opts...)
+	rt, err := c.start(ctx, diagnosticsOption(c.diagnostics)...)
 	if err != nil {
 		return err
 	}
@@ -136,14 +128,9 @@ func appendLine(dst []byte, d *penstock.Delivery) []byte {
 	return append(append(dst, d.Value...), '\n')
 }
 
-// line is a delivery as JSON. Bytes that are no text are in the second of each
-// pair of fields.
+// line is a delivery as JSON.
 type line struct {
-	Key         *string    `json:"key,omitempty"`
-	KeyBase64   string     `json:"key_base64,omitempty"`
-	Value       *string    `json:"value,omitempty"`
-	ValueBase64 string     `json:"value_base64,omitempty"`
-	Headers     []header   `json:"headers,omitempty"`
+	payload
 	Attempt     int        `json:"attempt"`
 	Redelivered bool       `json:"redelivered,omitempty"`
 	Sender      string     `json:"sender"`
@@ -151,39 +138,11 @@ type line struct {
 	Time        *time.Time `json:"time,omitempty"`
 }
 
-type header struct {
-	Name        string  `json:"name"`
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 string  `json:"value_base64,omitempty"`
-}
-
-// text splits bytes into what JSON can hold as they are, and what it cannot.
-func text(b []byte) (plain *string, encoded string) {
-	if !utf8.Valid(b) {
-		return nil, base64.StdEncoding.EncodeToString(b)
-	}
-	s := string(b)
-	return &s, ""
-}
-
 // appendJSON is a delivery as one line of JSON.
 func appendJSON(dst []byte, d *penstock.Delivery) []byte {
-	l := line{Attempt: d.Attempt, Redelivered: d.Redelivered, Sender: d.Sender, Seq: d.Seq}
-	if len(d.Key) > 0 {
-		l.Key, l.KeyBase64 = text(d.Key)
-	}
-	l.Value, l.ValueBase64 = text(d.Value)
-	for name, value := range d.Headers() {
-		h := header{Name: name}
-		h.Value, h.ValueBase64 = text(value)
-		l.Headers = append(l.Headers, h)
-	}
+	l := line{payload: payloadOf(&d.Record), Attempt: d.Attempt, Redelivered: d.Redelivered, Sender: d.Sender, Seq: d.Seq}
 	if t := d.Time(); !t.IsZero() {
 		l.Time = &t
 	}
-	b, err := json.Marshal(l)
-	if err != nil {
-		panic(fmt.Errorf("a line of strings and numbers: %w", err))
-	}
-	return append(append(dst, b...), '\n')
+	return appendLineOfJSON(dst, l)
 }

@@ -61,35 +61,41 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer, 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "penstock",
-		Short: "Send, receive and look around in Penstock",
-		Long: `Penstock carries messages straight from senders to the members of consumer
-groups; etcd tells who is where. Results go to standard output, everything else
-to standard error. SIGINT and SIGTERM end a command in order, a second one at
-once.`,
+		Short: "Send and receive messages, keep topics, and look around",
+		Long: `Penstock carries messages straight from senders to the members of groups, where
+etcd only tells who is where (send, recv, ls), and keeps topics, which are
+durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
+Results go to standard output, everything else to standard error. SIGINT and
+SIGTERM end a command in order, a second one at once.`,
 		Example: `  penstock demo
   penstock serve &
   penstock recv orders billing &
-  seq 1000 | penstock send orders`,
+  seq 1000 | penstock send orders
+  seq 1000 | penstock put audit --create
+  penstock sub audit billing --count 1000`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return usagef("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
-			}
-			return usagef("there is no command %q", args[0])
-		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
+		Args:          subcommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes + "\n")
 	root.PersistentFlags().CountVarP(&a.verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")
-	root.AddCommand(a.serveCommand(), a.sendCommand(), a.recvCommand(), a.lsCommand(), a.actorsCommand(),
-		a.doctorCommand(), a.demoCommand(), a.demoMemberCommand(), a.versionCommand())
+	root.AddCommand(a.serveCommand(), a.sendCommand(), a.recvCommand(), a.topicCommand(), a.putCommand(), a.subCommand(),
+		a.groupCommand(), a.lsCommand(), a.actorsCommand(), a.doctorCommand(), a.demoCommand(), a.demoMemberCommand(), a.demoProducerCommand(), a.demoConsumerCommand(), a.versionCommand())
 	return root
+}
+
+// subcommand refuses what is no command of a command that has some.
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return usagef("there is no command %q", args[0])
 }
 
 // between takes from low to high arguments.

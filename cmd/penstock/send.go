@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -46,11 +44,7 @@ A signal stops the reading and waits up to 10 s for what was accepted.`,
   tail -f app.log | penstock send logs --listen tcp://0.0.0.0:7000`,
 		Args: between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file := "-"
-			if len(args) == 2 {
-				file = args[1]
-			}
-			return c.run(cmd.Context(), args[0], file)
+			return c.run(cmd.Context(), args[0], fileOf(args))
 		},
 	}
 	a.etcd.add(cmd.Flags())
@@ -66,35 +60,28 @@ func diagnosticsFlag(cmd *cobra.Command, addr *string) {
 	cmd.Flags().StringVar(addr, "diagnostics", "", "serve what this process does at a loopback `address` or unix:///path, for \"penstock actors\"")
 }
 
-// errTimeout is the cause of a context that --timeout ended.
-var errTimeout = incompletef("time ran out")
+func diagnosticsOption(addr string) []penstock.StartOption {
+	if addr == "" {
+		return nil
+	}
+	return []penstock.StartOption{penstock.Diagnostics(addr)}
+}
 
 func (c *send) run(ctx context.Context, dest, file string) error {
-	in := c.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := c.open(file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	if c.timeout < 0 {
 		return usagef("--timeout is negative")
 	}
 	if c.maxLine < 1 {
 		return usagef("--max-line %d: want at least 1", c.maxLine)
 	}
-	if c.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.timeout, errTimeout)
-		defer cancel()
-	}
-	opts := []penstock.StartOption{penstock.Listen(c.listen)}
-	if c.diagnostics != "" {
-		opts = append(opts, penstock.Diagnostics(c.diagnostics))
-	}
-	rt, err := c.start(ctx, opts...)
+	ctx, cancel := limited(ctx, c.timeout)
+	defer cancel()
+	rt, err := c.start(ctx, append(diagnosticsOption(c.diagnostics), penstock.Listen(c.listen))...)
 	if err != nil {
 		return err
 	}
@@ -109,7 +96,9 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 		return err
 	}
 
-	sent, err := sendLines(ctx, d, newLineReader(in, c.maxLine))
+	sent, err := eachLine(ctx, newLineReader(in, c.maxLine), func(line []byte) error {
+		return d.Send(ctx, penstock.Message{Value: line})
+	})
 	if ferr := flush(ctx, d); ferr != nil {
 		err = errors.Join(err, ferr)
 	}
@@ -130,71 +119,6 @@ func (c *send) stop(ctx context.Context, rt *penstock.Runtime) {
 	if err := rt.Stop(stopping); err != nil && !errors.As(err, &abandoned) && c.verbose > 0 {
 		c.complain(err)
 	}
-}
-
-// sendLines sends until the input or ctx ends, and answers how many messages
-// were accepted.
-func sendLines(ctx context.Context, d *penstock.Destination, in *lineReader) (sent int, err error) {
-	type item struct {
-		line []byte
-		err  error
-	}
-	items := make(chan item, 256)
-	go func() { // a read of standard input cannot be cancelled
-		defer close(items)
-		for {
-			line, err := in.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			select {
-			case items <- item{line, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return sent, incompletef("stopped reading after %d lines: %v", sent, context.Cause(ctx))
-		case i, ok := <-items:
-			if !ok && ctx.Err() == nil {
-				return sent, nil
-			}
-			if !ok {
-				continue
-			}
-			if i.err != nil {
-				return sent, i.err
-			}
-			err := d.Send(ctx, penstock.Message{Value: i.line})
-			switch {
-			case err != nil && ctx.Err() != nil:
-				return sent, incompletef("stopped at line %d: %v", sent+1, err)
-			case err != nil:
-				return sent, fmt.Errorf("line %d: %w", sent+1, err)
-			}
-			sent++
-		}
-	}
-}
-
-// flush waits for the acks; after a signal a little longer, after --timeout not.
-func flush(ctx context.Context, d *penstock.Destination) error {
-	err := d.Flush(ctx)
-	if err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout) {
-		finishing, cancel := finishing(ctx)
-		defer cancel()
-		err = d.Flush(finishing)
-	}
-	if err != nil && ctx.Err() != nil {
-		return incompletef("%v", err)
-	}
-	return err
 }
 
 // pending is how many messages the slowest group has not acked.

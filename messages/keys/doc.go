@@ -1,17 +1,35 @@
-// Package keys spells every etcd key of the pipes, once.
+// Package keys spells every etcd key, once.
 //
 // A Space is the prefix under which one set of runtimes meets; everything that
 // Penstock keeps in etcd lies below it, so a role on that prefix is the whole
 // authorization. Methods of Space build keys, Parse takes them apart again:
 //
-//	<ns>/dest/<dest>/meta                          settings of a destination
+//	<ns>/dest/<dest>/sole                          leased: the mark of a sole sender
 //	<ns>/dest/<dest>/senders/<id>                  leased: one registered sender
 //	<ns>/secret/<dest>/<id>                        leased: that sender's token
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
+//	<ns>/dest/<dest>/groups/<group>/deserted       since when there is no member
 //	<ns>/dest/<dest>/groups/<group>/members/<id>   leased: one member
 //
 // Tokens lie under a branch of their own, so that the right to list who is
 // there is not the right to consume.
+//
+//	<ns>/topics/<name>                             a topic's id and settings
+//	<ns>/deleting/<id>                             a topic that is being made or swept
+//	<ns>/log/<id>/start/<p>                        first valid offset of a partition
+//	<ns>/log/<id>/hint/<p>                         a base near its end: advice
+//	<ns>/log/<id>/index/<p>/<base>                 what is known of one batch
+//	<ns>/log/<id>/body/<p>/<base>                  the batch
+//	<ns>/log/<id>/queue/<p>/<producer>             leased: a place in the queue for the next append
+//	<ns>/groups/<id>/<group>/meta                  mode of a consumer group
+//	<ns>/groups/<id>/<group>/assignment            who is to own which partition
+//	<ns>/groups/<id>/<group>/members/<m>           leased: one subscription
+//	<ns>/groups/<id>/<group>/claims/<p>            leased: who owns a partition
+//	<ns>/offsets/<id>/<group>/<p>                  where the group is in it
+//
+// One watch of a topic's index is the doorbell of all its partitions, and one of
+// a group carries no commits. Partitions have four digits and bases twenty, so
+// that keys sort as numbers do.
 //
 // The builders do not check what they are given: names come from ValidateName,
 // which admits nothing that could climb out of its place in a key. Parse

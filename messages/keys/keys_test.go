@@ -1,7 +1,9 @@
 package keys
 
 import (
+	"cmp"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -31,6 +33,35 @@ func TestLayout(t *testing.T) {
 		{sp.Deserted("o", "g"), "/penstock/dest/o/groups/g/deserted"},
 		{sp.Members("o", "g"), "/penstock/dest/o/groups/g/members/"},
 		{sp.Member("o", "g", "m"), "/penstock/dest/o/groups/g/members/m"},
+
+		{sp.Topics(), "/penstock/topics/"},
+		{sp.Topic("orders"), "/penstock/topics/orders"},
+		{sp.AllDeleting(), "/penstock/deleting/"},
+		{sp.Deleting("id"), "/penstock/deleting/id"},
+		{sp.Log("id"), "/penstock/log/id/"},
+		{sp.Starts("id"), "/penstock/log/id/start/"},
+		{sp.LogStart("id", 7), "/penstock/log/id/start/0007"},
+		{sp.Hints("id"), "/penstock/log/id/hint/"},
+		{sp.Hint("id", 7), "/penstock/log/id/hint/0007"},
+		{sp.Indexes("id"), "/penstock/log/id/index/"},
+		{sp.Index("id", 7), "/penstock/log/id/index/0007/"},
+		{sp.IndexEntry("id", 7, 42), "/penstock/log/id/index/0007/00000000000000000042"},
+		{sp.Bodies("id", 7), "/penstock/log/id/body/0007/"},
+		{sp.Body("id", 7, 42), "/penstock/log/id/body/0007/00000000000000000042"},
+		{sp.Tickets("id", 7), "/penstock/log/id/queue/0007/"},
+		{sp.Ticket("id", 7, "a1"), "/penstock/log/id/queue/0007/a1"},
+		{sp.AllConsumerGroups(), "/penstock/groups/"},
+		{sp.ConsumerGroups("id"), "/penstock/groups/id/"},
+		{sp.ConsumerGroup("id", "g"), "/penstock/groups/id/g/"},
+		{sp.ConsumerGroupMeta("id", "g"), "/penstock/groups/id/g/meta"},
+		{sp.Assignment("id", "g"), "/penstock/groups/id/g/assignment"},
+		{sp.ConsumerMembers("id", "g"), "/penstock/groups/id/g/members/"},
+		{sp.ConsumerMember("id", "g", "m"), "/penstock/groups/id/g/members/m"},
+		{sp.Claims("id", "g"), "/penstock/groups/id/g/claims/"},
+		{sp.Claim("id", "g", 1023), "/penstock/groups/id/g/claims/1023"},
+		{sp.TopicOffsets("id"), "/penstock/offsets/id/"},
+		{sp.GroupOffsets("id", "g"), "/penstock/offsets/id/g/"},
+		{sp.Committed("id", "g", 0), "/penstock/offsets/id/g/0000"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
@@ -97,6 +128,19 @@ func TestParseRefuses(t *testing.T) {
 		"/penstock/dest//sole", "/penstock/dest/o/groups/g", "/penstock/dest/o/groups/g/members/", "/penstock/dest/o/groups/g/members/m/x",
 		"/penstock/dest/o/groups//meta", "/penstock/secret/o", "/penstock/secret/o/", "/penstock/secret//x", "/penstock/secret/o/a/b",
 		"/penstocks/dest/o/sole", "/other/dest/o/sole", "penstock/dest/o/sole", "/penstock/topics/o", "/penstock/dest/-o/sole",
+		"/penstock/topics", "/penstock/topics/", "/penstock/topics/-rders", "/penstock/topics/orders/", "/penstock/topics/orders/x",
+		"/penstock/deleting/", "/penstock/deleting/-", "/penstock/deleting/a/b",
+		"/penstock/log", "/penstock/log/id", "/penstock/log/id/start", "/penstock/log/id/start/", "/penstock/log/id/other/0001",
+		"/penstock/log/id/start/1", "/penstock/log/id/start/00001", "/penstock/log/id/start/000a", "/penstock/log/id/start/+001",
+		"/penstock/log/id/start/-001", "/penstock/log/id/start/1024", "/penstock/log/id/start/9999", "/penstock/log//start/0001",
+		"/penstock/log/id/start/0001/x", "/penstock/log/id/hint/0001/x", "/penstock/log/id/index/0001", "/penstock/log/id/index/0001/",
+		"/penstock/log/id/index/0001/1", "/penstock/log/id/index/0001/9223372036854775808", "/penstock/log/id/index/0001/09223372036854775808",
+		"/penstock/log/id/index/0001/-0000000000000000001", "/penstock/log/id/index/0001/00000000000000000001/x",
+		"/penstock/log/id/body/0001", "/penstock/log/id/body/0001/0x", "/penstock/log/id/queue/0001", "/penstock/log/id/queue/0001/", "/penstock/log/id/queue/0001/-",
+		"/penstock/groups", "/penstock/groups/id", "/penstock/groups/id/g", "/penstock/groups/id/g/", "/penstock/groups/id/g/other", "/penstock/groups//g/meta",
+		"/penstock/groups/id//meta", "/penstock/groups/id/g/meta/x", "/penstock/groups/id/g/members", "/penstock/groups/id/g/members/", "/penstock/groups/id/g/members/m/x",
+		"/penstock/groups/id/g/claims/", "/penstock/groups/id/g/claims/1", "/penstock/groups/id/g/claims/1024", "/penstock/groups/id/g/claims/0001/x",
+		"/penstock/offsets/id/g", "/penstock/offsets/id/g/", "/penstock/offsets/id/g/meta", "/penstock/offsets/id/g/1024", "/penstock/offsets//g/0001", "/penstock/offsets/id//0001",
 	} {
 		if k, ok := sp.Parse(key); ok {
 			t.Errorf("%q parsed as %+v", key, k)
@@ -106,15 +150,36 @@ func TestParseRefuses(t *testing.T) {
 
 var name = rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,20}`)
 
+// fields are what each kind of key has.
+var fields = map[Kind]string{
+	KindSole: "dest", KindSender: "dest id", KindSecret: "dest id",
+	KindGroupMeta: "dest group", KindDeserted: "dest group", KindMember: "dest group id",
+	KindTopic: "topic", KindDeleting: "topic",
+	KindLogStart: "topic partition", KindHint: "topic partition",
+	KindIndexEntry: "topic partition base", KindBody: "topic partition base", KindTicket: "topic partition id",
+	KindConsumerGroupMeta: "topic group", KindAssignment: "topic group", KindConsumerMember: "topic group id",
+	KindClaim: "topic group partition", KindCommitted: "topic group partition",
+}
+
 func TestBuildThenParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		space := Space("/" + name.Draw(t, "space"))
-		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindMember)).Draw(t, "kind")), Dest: name.Draw(t, "dest")}
-		if k.Kind == KindGroupMeta || k.Kind == KindDeserted || k.Kind == KindMember {
-			k.Group = name.Draw(t, "group")
-		}
-		if k.Kind == KindSender || k.Kind == KindSecret || k.Kind == KindMember {
-			k.ID = name.Draw(t, "id")
+		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindCommitted)).Draw(t, "kind"))}
+		for field := range strings.FieldsSeq(fields[k.Kind]) {
+			switch field {
+			case "dest":
+				k.Dest = name.Draw(t, "dest")
+			case "topic":
+				k.Topic = "abc" + name.Draw(t, "topic")
+			case "group":
+				k.Group = name.Draw(t, "group")
+			case "id":
+				k.ID = name.Draw(t, "id")
+			case "partition":
+				k.Partition = rapid.IntRange(0, messages.MaxPartitions-1).Draw(t, "partition")
+			case "base":
+				k.Base = rapid.Int64Range(0, math.MaxInt64).Draw(t, "base")
+			}
 		}
 		got, ok := space.Parse(k.In(space))
 		if !ok || got != k {
@@ -123,11 +188,53 @@ func TestBuildThenParse(t *testing.T) {
 	})
 }
 
+// Lists come in the order of keys, which must be that of numbers.
+func TestNumbersSort(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		offset, partition := rapid.Int64Range(0, math.MaxInt64), rapid.IntRange(0, messages.MaxPartitions-1)
+		p, q := partition.Draw(t, "p"), partition.Draw(t, "q")
+		a, b := offset.Draw(t, "a"), offset.Draw(t, "b")
+		if got, want := strings.Compare(sp.IndexEntry("id", p, a), sp.IndexEntry("id", q, b)), cmp.Or(cmp.Compare(p, q), cmp.Compare(a, b)); got != want {
+			t.Fatalf("%d/%d and %d/%d compare as %d, want %d", p, a, q, b, got, want)
+		}
+		if got, ok := ParseOffset(Offset(a)); !ok || got != a {
+			t.Fatalf("%d became %d, %v", a, got, ok)
+		}
+	})
+}
+
+// A watch of a group must not carry commits, and a doorbell no bodies.
+func TestNoisyKeysLieApart(t *testing.T) {
+	if strings.HasPrefix(sp.Committed("id", "g", 1), sp.ConsumerGroup("id", "g")) {
+		t.Error("offsets lie under the group")
+	}
+	if strings.HasPrefix(sp.Body("id", 1, 1), sp.Indexes("id")) || strings.HasPrefix(sp.Ticket("id", 1, "p"), sp.Indexes("id")) {
+		t.Error("more than the index lies under the index")
+	}
+}
+
+func TestValidateTopic(t *testing.T) {
+	for name, good := range map[string]bool{"abc": true, "a.b": true, "Orders_2-x": true, "ab": false, "": false, "-abc": false, "a/b": false, strings.Repeat("a", MaxName+1): false} {
+		if err := ValidateTopic(name); (err == nil) != good || err != nil && !errors.Is(err, messages.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("/penstock", "/penstock/dest/o/sole")
 	f.Add("/penstock", "/penstock/dest/o/groups/g/members/m")
 	f.Add("/a/b", "/a/b/secret/o/s")
 	f.Add("", "//dest/o/sole")
+	f.Add("/penstock", "/penstock/topics/orders")
+	f.Add("/penstock", "/penstock/deleting/id")
+	f.Add("/penstock", "/penstock/log/id/start/0007")
+	f.Add("/penstock", "/penstock/log/id/index/0007/00000000000000000042")
+	f.Add("/penstock", "/penstock/log/id/body/1023/09223372036854775807")
+	f.Add("/penstock", "/penstock/log/id/queue/0007/a1")
+	f.Add("/penstock", "/penstock/groups/id/g/members/m")
+	f.Add("/penstock", "/penstock/groups/id/g/claims/0007")
+	f.Add("/penstock", "/penstock/offsets/id/g/0007")
 	f.Fuzz(func(t *testing.T, space, key string) {
 		k, ok := Space(space).Parse(key)
 		if !ok {
@@ -139,19 +246,33 @@ func FuzzParse(f *testing.F) {
 		if k.In(Space(space)) != key {
 			t.Fatalf("%q became %+v became %q", key, k, k.In(Space(space)))
 		}
-		if err := ValidateName("destination", k.Dest); err != nil {
-			t.Fatal(err)
+		for what, name := range map[string]string{"destination": k.Dest, "topic": k.Topic, "group": k.Group, "id": k.ID} {
+			if !strings.Contains(fields[k.Kind], strings.Replace(what, "destination", "dest", 1)) {
+				if name != "" {
+					t.Fatalf("%s has the %s %q", k.Kind, what, name)
+				}
+				continue
+			}
+			if err := ValidateName(what, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if k.Partition < 0 || k.Partition >= messages.MaxPartitions || k.Base < 0 {
+			t.Fatalf("%+v", k)
 		}
 	})
 }
 
 func TestKindString(t *testing.T) {
 	seen := map[string]Kind{}
-	for k := None; k <= KindMember; k++ {
+	for k := None; k <= KindCommitted; k++ {
 		if other, dup := seen[k.String()]; dup {
 			t.Errorf("%d and %d are both %q", k, other, k)
 		}
 		seen[k.String()] = k
+	}
+	if got := Kind(200).String(); got != "none" {
+		t.Errorf("an unknown kind is %q", got)
 	}
 	if (Key{}).In(sp) != "" {
 		t.Error("the empty key has a text")

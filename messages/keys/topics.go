@@ -129,11 +129,6 @@ const partitionDigits = 4
 
 func partition(p int) string { return fmt.Sprintf("%0*d", partitionDigits, p) }
 
-func parsePartition(s string) (int, bool) {
-	n, ok := number(s, partitionDigits)
-	return int(n), ok
-}
-
 func number(s string, digits int) (int64, bool) {
 	if len(s) != digits || strings.TrimLeft(s, "0123456789") != "" {
 		return 0, false

@@ -1,6 +1,6 @@
 // Package pb is what leaves the process: the frames of a link (wire.proto),
-// the values kept in etcd (registry.proto), and the record that both pipes and
-// topics carry (record.proto).
+// the values kept in etcd (registry.proto for pipes, topic.proto for topics),
+// and the record that both carry (record.proto).
 //
 // The .proto files are the contract with other versions of Penstock. Field
 // numbers are never given a second meaning, enum values are never renumbered,

@@ -40,6 +40,18 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 		"Secret":    "token=1 incarnation=2",
 		"GroupMeta": "mode=1 policy=2 keep_for_ms=3 state=4 created_unix_ms=5",
 		"Member":    "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
+
+		"Topic":          "id=1 partitions=2 compression=3 max_record_bytes=4 created_unix_ms=5",
+		"Deleting":       "since_unix_ms=1 name=2 state=3",
+		"IndexEntry":     "count=1 bytes=2 min_time_unix_nano=3 max_time_unix_nano=4 producer=5 sequence=6",
+		"Body":           "base=1 count=2 compression=3 raw_bytes=4 time_unix_nano=5 crc=6 records=7",
+		"ConsumerGroup":  "manual=1 created_unix_ms=2",
+		"ConsumerMember": "id=1 host=2 since_unix_ms=3 partitions=4",
+		"Assignment":     "generation=1 partitions=2 shares=3 by=4 since_unix_ms=5",
+		"Share":          "member=1 partitions=2",
+		"Claim":          "member=1 member_revision=2 generation=3",
+		"Committed":      "offset=1 base=2 fence=3 unix_ms=4",
+		"Ticket":         "tail=1",
 	}
 	for name, fields := range want {
 		mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName("penstock." + name))
@@ -64,6 +76,8 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 		{pb.Mode(0).Descriptor(), "AT_LEAST_ONCE AT_MOST_ONCE FAILOVER KEY_AFFINITY"},
 		{pb.QueuePolicy(0).Descriptor(), "BLOCK DROP_OLDEST ERROR"},
 		{pb.GroupMeta_State(0).Descriptor(), "ACTIVE REMOVED"},
+		{pb.Compression(0).Descriptor(), "NONE S2 ZSTD"},
+		{pb.Deleting_State(0).Descriptor(), "SWEEPING MAKING"},
 		{pb.Code(0).Descriptor(), "UNSPECIFIED DRAINED UNKNOWN_DESTINATION BAD_PROOF VERSION MODE_MISMATCH REPLACED PROTOCOL_ERROR SHUTTING_DOWN REMOVED"},
 	}
 	for _, e := range enums {

@@ -74,6 +74,56 @@ func (Compression) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_topic_proto_rawDescGZIP(), []int{0}
 }
 
+// State is what goes on with the keys.
+type Deleting_State int32
+
+const (
+	// SWEEPING: the topic is gone; whoever comes by removes them.
+	Deleting_SWEEPING Deleting_State = 0
+	// MAKING: the topic is not there yet; they are removed only when that has
+	// taken too long.
+	Deleting_MAKING Deleting_State = 1
+)
+
+// Enum value maps for Deleting_State.
+var (
+	Deleting_State_name = map[int32]string{
+		0: "SWEEPING",
+		1: "MAKING",
+	}
+	Deleting_State_value = map[string]int32{
+		"SWEEPING": 0,
+		"MAKING":   1,
+	}
+)
+
+func (x Deleting_State) Enum() *Deleting_State {
+	p := new(Deleting_State)
+	*p = x
+	return p
+}
+
+func (x Deleting_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Deleting_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_topic_proto_enumTypes[1].Descriptor()
+}
+
+func (Deleting_State) Type() protoreflect.EnumType {
+	return &file_penstock_topic_proto_enumTypes[1]
+}
+
+func (x Deleting_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Deleting_State.Descriptor instead.
+func (Deleting_State) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Topic is a topic's id and settings, under its name.
 type Topic struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -159,7 +209,8 @@ type Deleting struct {
 	// since_unix_ms is when that began.
 	SinceUnixMs int64 `protobuf:"varint,1,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
 	// name is the topic's, for people.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name          string         `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	State         Deleting_State `protobuf:"varint,3,opt,name=state,proto3,enum=penstock.Deleting_State" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +257,13 @@ func (x *Deleting) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *Deleting) GetState() Deleting_State {
+	if x != nil {
+		return x.State
+	}
+	return Deleting_SWEEPING
 }
 
 // IndexEntry is what is known of a batch without its body. It never changes.
@@ -458,7 +516,9 @@ type ConsumerMember struct {
 	Host        string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	SinceUnixMs int64                  `protobuf:"varint,3,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
 	// partitions are those it named, in a manual group.
-	Partitions    []uint32 `protobuf:"varint,4,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []uint32 `protobuf:"varint,4,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	// incarnation tells two members of one id apart.
+	Incarnation   string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -519,6 +579,13 @@ func (x *ConsumerMember) GetPartitions() []uint32 {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *ConsumerMember) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
 }
 
 // Assignment says who is to own which partition.
@@ -849,10 +916,15 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"partitions\x127\n" +
 	"\vcompression\x18\x03 \x01(\x0e2\x15.penstock.CompressionR\vcompression\x12(\n" +
 	"\x10max_record_bytes\x18\x04 \x01(\rR\x0emaxRecordBytes\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\"B\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\"\x95\x01\n" +
 	"\bDeleting\x12\"\n" +
 	"\rsince_unix_ms\x18\x01 \x01(\x03R\vsinceUnixMs\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xca\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x18.penstock.Deleting.StateR\x05state\"!\n" +
+	"\x05State\x12\f\n" +
+	"\bSWEEPING\x10\x00\x12\n" +
+	"\n" +
+	"\x06MAKING\x10\x01\"\xca\x01\n" +
 	"\n" +
 	"IndexEntry\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x14\n" +
@@ -871,14 +943,15 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\arecords\x18\a \x01(\fR\arecords\"O\n" +
 	"\rConsumerGroup\x12\x16\n" +
 	"\x06manual\x18\x01 \x01(\bR\x06manual\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"x\n" +
+	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"\x9a\x01\n" +
 	"\x0eConsumerMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
 	"\rsince_unix_ms\x18\x03 \x01(\x03R\vsinceUnixMs\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x04 \x03(\rR\n" +
-	"partitions\"\xa9\x01\n" +
+	"partitions\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\tR\vincarnation\"\xa9\x01\n" +
 	"\n" +
 	"Assignment\x12\x1e\n" +
 	"\n" +
@@ -925,31 +998,33 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 	return file_penstock_topic_proto_rawDescData
 }
 
-var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
-	(*Topic)(nil),          // 1: penstock.Topic
-	(*Deleting)(nil),       // 2: penstock.Deleting
-	(*IndexEntry)(nil),     // 3: penstock.IndexEntry
-	(*Body)(nil),           // 4: penstock.Body
-	(*ConsumerGroup)(nil),  // 5: penstock.ConsumerGroup
-	(*ConsumerMember)(nil), // 6: penstock.ConsumerMember
-	(*Assignment)(nil),     // 7: penstock.Assignment
-	(*Share)(nil),          // 8: penstock.Share
-	(*Claim)(nil),          // 9: penstock.Claim
-	(*Committed)(nil),      // 10: penstock.Committed
-	(*Ticket)(nil),         // 11: penstock.Ticket
+	(Deleting_State)(0),    // 1: penstock.Deleting.State
+	(*Topic)(nil),          // 2: penstock.Topic
+	(*Deleting)(nil),       // 3: penstock.Deleting
+	(*IndexEntry)(nil),     // 4: penstock.IndexEntry
+	(*Body)(nil),           // 5: penstock.Body
+	(*ConsumerGroup)(nil),  // 6: penstock.ConsumerGroup
+	(*ConsumerMember)(nil), // 7: penstock.ConsumerMember
+	(*Assignment)(nil),     // 8: penstock.Assignment
+	(*Share)(nil),          // 9: penstock.Share
+	(*Claim)(nil),          // 10: penstock.Claim
+	(*Committed)(nil),      // 11: penstock.Committed
+	(*Ticket)(nil),         // 12: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0, // 0: penstock.Topic.compression:type_name -> penstock.Compression
-	0, // 1: penstock.Body.compression:type_name -> penstock.Compression
-	8, // 2: penstock.Assignment.shares:type_name -> penstock.Share
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1, // 1: penstock.Deleting.state:type_name -> penstock.Deleting.State
+	0, // 2: penstock.Body.compression:type_name -> penstock.Compression
+	9, // 3: penstock.Assignment.shares:type_name -> penstock.Share
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -962,7 +1037,7 @@ func file_penstock_topic_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,

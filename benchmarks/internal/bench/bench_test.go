@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,7 +19,7 @@ type loop struct {
 	change func(i uint64, body []byte) [][]byte
 }
 
-func (l *loop) Send(_ context.Context, bodies *Bodies, from, to uint64) error {
+func (l *loop) Send(_ context.Context, bodies *load.Bodies, from, to uint64) error {
 	for i := from; i < to; i++ {
 		out := [][]byte{append([]byte(nil), bodies.At(i)...)}
 		if l.change != nil {
@@ -50,7 +52,7 @@ var faults = []struct {
 
 func TestFaultsEndARun(t *testing.T) {
 	for _, f := range faults {
-		for _, size := range []int{MinBody + 64, 4096} {
+		for _, size := range []int{load.MinBody + 64, 4096} {
 			t.Run(f.name, func(t *testing.T) {
 				change := func(i uint64, body []byte) [][]byte {
 					if i == 3 {
@@ -59,14 +61,14 @@ func TestFaultsEndARun(t *testing.T) {
 					return [][]byte{body}
 				}
 				to := NewReceiver()
-				_, err := Rate(t.Context(), &loop{to, change}, to, NewBodies(size), 10)
+				_, err := Rate(t.Context(), &loop{to, change}, to, load.NewBodies(size), 10)
 				if err == nil || !strings.Contains(err.Error(), f.want) {
 					t.Errorf("rate: got %v, want %q", err, f.want)
 				}
 				to = NewReceiver()
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
-				if _, err := Lone(ctx, &loop{to, change}, to, NewBodies(size), 10, time.Microsecond); err == nil {
+				if _, err := Lone(ctx, &loop{to, change}, to, load.NewBodies(size), 10, time.Microsecond); err == nil {
 					t.Error("lone: no error")
 				}
 			})
@@ -84,7 +86,7 @@ func TestLastMessageLost(t *testing.T) {
 		}
 		return [][]byte{body}
 	}}
-	if _, err := Rate(ctx, link, to, NewBodies(64), 10); err == nil || !strings.Contains(err.Error(), "not all of 10") {
+	if _, err := Rate(ctx, link, to, load.NewBodies(64), 10); err == nil || !strings.Contains(err.Error(), "not all of 10") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -98,10 +100,10 @@ func TestStrayEndsTheNextRun(t *testing.T) {
 		}
 		return [][]byte{body}
 	}}
-	if _, err := Rate(t.Context(), link, to, NewBodies(64), 10); err != nil {
+	if _, err := Rate(t.Context(), link, to, load.NewBodies(64), 10); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rate(t.Context(), link, to, NewBodies(64), 10); err == nil || !strings.Contains(err.Error(), "after the last of its run") {
+	if _, err := Rate(t.Context(), link, to, load.NewBodies(64), 10); err == nil || !strings.Contains(err.Error(), "after the last of its run") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -126,7 +128,7 @@ func TestLinksCarryEverything(t *testing.T) {
 				}
 			}()
 			for _, size := range []int{64, 1 << 10, 64 << 10} {
-				rate, err := Rate(ctx, link, to, NewBodies(size), uint64(32<<20/size/8))
+				rate, err := Rate(ctx, link, to, load.NewBodies(size), uint64(32<<20/size/8))
 				if err != nil {
 					t.Fatalf("%d bytes: %v", size, err)
 				}
@@ -134,7 +136,7 @@ func TestLinksCarryEverything(t *testing.T) {
 					t.Errorf("%d bytes: %g messages/s", size, rate)
 				}
 			}
-			took, err := Lone(ctx, link, to, NewBodies(64), 20, time.Millisecond)
+			took, err := Lone(ctx, link, to, load.NewBodies(64), 20, time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // Comparisons: alternating runs over two links, and the medians of them. Two
@@ -46,7 +48,7 @@ type Plan struct {
 // about plan.Budget; ctx bounds it.
 func Rates(ctx context.Context, id string, size int, ours, peer Side, plan Plan) (Result, error) {
 	sides := []Side{ours, peer}
-	bodies := NewBodies(size)
+	bodies := load.NewBodies(size)
 	each := plan.Budget / time.Duration(2*plan.Pairs+2) // the two are for warming up
 	counts := make([]uint64, len(sides))
 	for i, s := range sides {
@@ -60,12 +62,12 @@ func Rates(ctx context.Context, id string, size int, ours, peer Side, plan Plan)
 	for pair := range plan.Pairs {
 		for i, s := range sides {
 			runtime.GC() // nobody pays for the other's garbage
-			used := CPU()
+			used := load.CPU()
 			rate, err := Rate(ctx, s.Link, s.To, bodies, counts[i])
 			if err != nil {
 				return Result{}, fmt.Errorf("%s: run %d of %s: %w", id, pair+1, s.Name, err)
 			}
-			cost := float64((CPU() - used).Nanoseconds()) / float64(counts[i])
+			cost := float64((load.CPU() - used).Nanoseconds()) / float64(counts[i])
 			fmt.Fprintf(plan.Runs, "%s run %d %s: %.0f messages/s, %.0f ns of CPU each, %d messages\n", id, pair+1, s.Name, rate, cost, counts[i])
 			rates[i], costs[i] = append(rates[i], rate), append(costs[i], cost)
 		}
@@ -77,7 +79,7 @@ func Rates(ctx context.Context, id string, size int, ours, peer Side, plan Plan)
 }
 
 // calibrate runs the link warm, for about d, and answers its rate.
-func calibrate(ctx context.Context, s Side, bodies *Bodies, d time.Duration) (float64, error) {
+func calibrate(ctx context.Context, s Side, bodies *load.Bodies, d time.Duration) (float64, error) {
 	for count := uint64(64); ; {
 		rate, err := Rate(ctx, s.Link, s.To, bodies, count)
 		if err != nil {
@@ -97,7 +99,7 @@ func calibrate(ctx context.Context, s Side, bodies *Bodies, d time.Duration) (fl
 // them; there are plan.Pairs, and more while plan.Budget lasts. ctx bounds it.
 func Latencies(ctx context.Context, id string, size, samples int, pause time.Duration, ours, peer Side, plan Plan) (Result, error) {
 	sides := []Side{ours, peer}
-	bodies := NewBodies(size)
+	bodies := load.NewBodies(size)
 	for _, s := range sides {
 		if _, err := Lone(ctx, s.Link, s.To, bodies, samples, pause); err != nil {
 			return Result{}, fmt.Errorf("%s: warm up %s: %w", id, s.Name, err)

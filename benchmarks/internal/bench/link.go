@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // Runs over a link, and the receiver's end of them.
@@ -13,7 +15,7 @@ import (
 type Link interface {
 	// Send sends messages from..to (excluded) of bodies and returns when the
 	// last is accepted. It blocks for room.
-	Send(ctx context.Context, bodies *Bodies, from, to uint64) error
+	Send(ctx context.Context, bodies *load.Bodies, from, to uint64) error
 	// Settle returns when everything sent is acknowledged, or false at once
 	// where the link knows of no such thing.
 	Settle(ctx context.Context) (acked bool, err error)
@@ -32,7 +34,7 @@ type Receiver struct {
 
 // run is one series of messages on a link.
 type run struct {
-	bodies *Bodies
+	bodies *load.Bodies
 	count  uint64
 	first  time.Time
 	each   chan time.Time // told of every arrival; nil when the last is enough
@@ -58,7 +60,7 @@ func (r *Receiver) Take(body []byte) {
 		r.arrived(time.Now(), body)
 		return
 	}
-	err := r.run.bodies.check(r.next, body)
+	err := r.run.bodies.Check(r.next, body)
 	if r.next++; err == nil && r.next < r.run.count {
 		return
 	}
@@ -68,7 +70,7 @@ func (r *Receiver) Take(body []byte) {
 // arrived is Take for runs that time every message: the clock is read before
 // the message is.
 func (r *Receiver) arrived(at time.Time, body []byte) {
-	err := r.run.bodies.check(r.next, body)
+	err := r.run.bodies.Check(r.next, body)
 	if r.next++; err == nil {
 		r.run.each <- at
 		if r.next < r.run.count {
@@ -101,7 +103,7 @@ func (r *Receiver) end(err error) {
 
 // Rate sends count messages and answers messages per second, from the first
 // arrival to the last acknowledgement.
-func Rate(ctx context.Context, link Link, r *Receiver, bodies *Bodies, count uint64) (float64, error) {
+func Rate(ctx context.Context, link Link, r *Receiver, bodies *load.Bodies, count uint64) (float64, error) {
 	run := &run{bodies: bodies, count: count, done: make(chan outcome, 1)}
 	r.runs <- run
 	sent := make(chan error, 1)
@@ -131,7 +133,7 @@ func Rate(ctx context.Context, link Link, r *Receiver, bodies *Bodies, count uin
 // Lone sends count messages, each pause after the one before has come, and
 // answers how long each took. pause is slept on a timer, whose granularity
 // adds to it.
-func Lone(ctx context.Context, link Link, r *Receiver, bodies *Bodies, count int, pause time.Duration) ([]time.Duration, error) {
+func Lone(ctx context.Context, link Link, r *Receiver, bodies *load.Bodies, count int, pause time.Duration) ([]time.Duration, error) {
 	run := &run{bodies: bodies, count: uint64(count), each: make(chan time.Time, 1), done: make(chan outcome, 1)}
 	r.runs <- run
 	took := make([]time.Duration, 0, count)

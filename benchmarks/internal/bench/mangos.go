@@ -9,6 +9,8 @@ import (
 	"go.nanomsg.org/mangos/v3/protocol/pull"
 	"go.nanomsg.org/mangos/v3/protocol/push"
 	_ "go.nanomsg.org/mangos/v3/transport/tcp" // the scheme that both sides use
+
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
 // Plain mangos PUSH and PULL over tcp, with its defaults: the peer that pipes
@@ -71,7 +73,7 @@ func (l *pushPull) connect(ctx context.Context) (err error) {
 	}
 }
 
-func (l *pushPull) Send(_ context.Context, bodies *Bodies, from, to uint64) error {
+func (l *pushPull) Send(_ context.Context, bodies *load.Bodies, from, to uint64) error {
 	for i := from; i < to; i++ {
 		m := mangos.NewMessage(bodies.Size())
 		m.Body = append(m.Body, bodies.At(i)...)

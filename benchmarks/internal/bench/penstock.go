@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
 	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
@@ -56,7 +57,7 @@ func Penstock(ctx context.Context, r *Receiver, log *slog.Logger) (Link, error) 
 
 // Send waits on no context of its own, as a service that never gives up: a
 // context that can end costs each call a look at it.
-func (p *pipe) Send(_ context.Context, bodies *Bodies, from, to uint64) error {
+func (p *pipe) Send(_ context.Context, bodies *load.Bodies, from, to uint64) error {
 	ctx := context.Background()
 	for i := from; i < to; i++ {
 		if err := p.dest.Send(ctx, penstock.Message{Value: bodies.At(i)}); err != nil {

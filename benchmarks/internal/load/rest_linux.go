@@ -1,13 +1,13 @@
-package main
+package load
 
 import (
 	"syscall"
 	"time"
 )
 
-// rest sleeps for d. Go's own timers wake up to a millisecond late in a process
+// Rest sleeps for d. Go's own timers wake up to a millisecond late in a process
 // with nothing else to do, which would be taken for latency.
-func rest(d time.Duration) {
+func Rest(d time.Duration) {
 	if d > 2*time.Millisecond {
 		time.Sleep(d - 2*time.Millisecond)
 		return // the caller sleeps the rest

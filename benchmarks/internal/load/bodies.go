@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"encoding/binary"
@@ -55,8 +55,8 @@ func (b *Bodies) At(i uint64) []byte {
 	return body
 }
 
-// check tells what is wrong with body as message i of a run, nil when nothing.
-func (b *Bodies) check(i uint64, body []byte) error {
+// Check tells what is wrong with body as message i of a run, nil when nothing.
+func (b *Bodies) Check(i uint64, body []byte) error {
 	if len(body) != b.size {
 		return fmt.Errorf("message %d has %d bytes, %d were sent", i, len(body), b.size)
 	}

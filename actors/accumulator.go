@@ -1,0 +1,637 @@
+package actors
+
+// What a process has taken for one partition and etcd has not: the batch that
+// fills, those that are full, and the one on its way. It outlives the
+// incarnations of the partition's actor, so a crash there loses nothing and
+// appends nothing twice.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// accPhase is where an accumulator stands with those who put.
+type accPhase uint8
+
+const (
+	accOpen accPhase = iota
+	accClosed
+)
+
+// accumulator gathers the records of all handles for one partition. Nothing
+// waits to fill a batch: while one is on its way, what comes is the next.
+// Its methods are safe for concurrent use; one run at a time.
+type accumulator struct {
+	partition int
+	info      func() messages.TopicInfo
+	emit      func(messages.Event) // never blocks, so it may be called under mu
+	producer  uint64               // random: whose batches these are
+	bell      chan struct{}        // wakes run; holds one ring
+
+	mu      sync.Mutex
+	phase   accPhase
+	cause   error // why it closed
+	asleep  bool  // run waits for the bell
+	filling *draft
+	full    []*draft
+	flight  *shipment   // what run is about
+	decided []*shipment // whose waiters are to be told
+	telling bool        // somebody tells them
+	// sequence counts what was taken to be sealed.
+	sequence uint64
+	stats    accStats
+	taken    uint64        // records, ever
+	told     uint64        // records whose waiters were told, ever
+	moved    chan struct{} // closed when told grows; nil when nobody waits
+
+	// For partitioners, which ask for each record.
+	drafts atomic.Uint64 // that take no more records
+	queued atomic.Int64  // bytes taken and not decided
+}
+
+// accStats counts what became of the records of one partition in this process.
+type accStats struct {
+	Records, Bytes uint64 // taken
+	Appends        uint64 // batches committed
+	Committed      uint64 // records in them
+	Failed         uint64 // records whose callers were told an error
+	Queued         int64  // bytes taken and neither committed nor failed
+}
+
+// sink is told what became of a record, on the goroutine that appends, in the
+// order of the offsets. It must not block.
+type sink interface {
+	result(index int, r messages.PutResult)
+}
+
+// slot is who waits for a record, or for some in a row that nobody but Flush
+// asks for.
+type slot struct {
+	from  *producer // gets its credit back
+	to    sink      // or nil
+	index int32     // the sink's number for the record
+	count int32     // records, 1 with a sink
+	size  int32     // their encoded bytes
+}
+
+// draft is a batch that is not sealed yet.
+type draft struct {
+	raw     []byte
+	slots   []slot
+	count   int
+	timed   int // records with a time of their own
+	minTime int64
+	maxTime int64
+}
+
+// shipStage is how far a batch has come since it was taken to be sealed.
+type shipStage uint8
+
+const (
+	shipTaken   shipStage = iota // never sent
+	shipSealed                   // may have been sent
+	shipWritten                  // etcd has it at base
+	shipTelling                  // credit is back, waiters are being told
+)
+
+// shipment is a draft on its way. Once sealed it never changes: a restart
+// resumes the very same.
+type shipment struct {
+	*draft
+	stage    shipStage
+	sequence uint64
+	sealed   *commitlog.Sealed // run's alone
+	base     int64
+	err      error // why it was given up; then base means nothing
+	spare    spare
+	next     int   // the slot to be told next
+	offset   int64 // of its record, from base
+}
+
+// spare is what of a shipment may be used again once all are told.
+type spare uint8
+
+const (
+	spareNothing spare = iota // run may still be about it
+	spareSlots                // somebody keeps the records
+	spareAll
+)
+
+// commitFunc commits a batch and answers its base. See commitlog.Appender.
+type commitFunc = func(ctx context.Context, s *commitlog.Sealed, more bool) (base int64, err error)
+
+// committedFunc is told of a batch that etcd has, before those who put it are,
+// and once at most. kept means that s.Raw is used from then on.
+type committedFunc = func(base int64, s *commitlog.Sealed) (kept bool)
+
+func newAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *accumulator {
+	return &accumulator{
+		partition: partition, info: info, emit: emit, producer: rand.Uint64(), bell: make(chan struct{}, 1),
+	}
+}
+
+// add copies m, whose encoded size is given, behind what was taken before. It
+// answers why the accumulator is closed, and then has taken nothing.
+func (a *accumulator) add(m *messages.Message, size int, s slot) error {
+	a.mu.Lock()
+	if a.phase == accClosed {
+		a.mu.Unlock()
+		return a.cause
+	}
+	d := a.filling
+	if d != nil && !d.fits(size) {
+		a.full = append(a.full, d)
+		a.drafts.Add(1)
+		d = nil
+	}
+	if d == nil {
+		d = newDraft()
+		a.filling = d
+	}
+	d.add(m, size, s)
+	a.taken++
+	a.stats.Records++
+	a.stats.Bytes += uint64(size)
+	a.queued.Add(int64(size))
+	wake := a.asleep
+	a.asleep = false
+	a.mu.Unlock()
+	if wake {
+		a.ring()
+	}
+	return nil
+}
+
+// ring wakes run. It never blocks.
+func (a *accumulator) ring() {
+	select {
+	case a.bell <- struct{}{}:
+	default:
+	}
+}
+
+// run commits what is taken, batch by batch, until ctx ends, whose cause it
+// answers, or the accumulator closes: nil. What was on its way when an earlier
+// run ended, by whatever means, is resumed first, unchanged.
+func (a *accumulator) run(ctx context.Context, commit commitFunc, committed committedFunc) error {
+	a.tell()
+	for {
+		s, err := a.next(ctx)
+		if s == nil {
+			return err
+		}
+		if err := a.ship(ctx, s, commit, committed); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for something to append. It answers nil without an error when the
+// accumulator is closed.
+func (a *accumulator) next(ctx context.Context) (*shipment, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		a.mu.Lock()
+		if a.flight == nil {
+			if d := a.take(); d != nil {
+				a.sequence++
+				a.flight = &shipment{draft: d, sequence: a.sequence}
+			}
+		}
+		s, phase := a.flight, a.phase
+		a.asleep = s == nil && phase == accOpen
+		a.mu.Unlock()
+		if s != nil || phase == accClosed {
+			return s, nil
+		}
+		select {
+		case <-a.bell:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// take answers the oldest draft, or nil. mu is held.
+func (a *accumulator) take() *draft {
+	if len(a.full) > 0 {
+		d := a.full[0]
+		n := copy(a.full, a.full[1:])
+		a.full[n] = nil
+		a.full = a.full[:n]
+		return d
+	}
+	d := a.filling
+	if d != nil {
+		a.filling = nil
+		a.drafts.Add(1)
+	}
+	return d
+}
+
+// ship brings one batch to its end. An error of its own ends run and leaves the
+// batch for the next one.
+func (a *accumulator) ship(ctx context.Context, s *shipment, commit commitFunc, committed committedFunc) error {
+	if s.sealed == nil {
+		s.sealed = a.seal(s)
+	}
+	stage, more := a.begin(s)
+	switch stage {
+	case shipSealed:
+		base, err := commit(ctx, s.sealed, more)
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			a.give(s, err)
+			if errors.Is(err, messages.ErrTopicDeleted) {
+				a.close(err)
+			}
+			return nil
+		}
+		if !a.written(s, base) {
+			return nil
+		}
+		if committed(base, s.sealed) {
+			a.arrived(s, spareSlots)
+		} else {
+			a.arrived(s, spareAll)
+		}
+	case shipWritten:
+		a.arrived(s, spareSlots) // committed was asked, and did not come back
+	}
+	return nil
+}
+
+func (a *accumulator) seal(s *shipment) *commitlog.Sealed {
+	now := time.Now().UnixNano()
+	minTime, maxTime := s.minTime, s.maxTime
+	switch {
+	case s.timed == 0:
+		minTime, maxTime = now, now
+	case s.timed < s.count:
+		minTime, maxTime = min(minTime, now), max(maxTime, now)
+	}
+	return commitlog.Seal(s.raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.producer, s.sequence)
+}
+
+// begin notes that s may be sent from now on, and answers how far it is and
+// whether there is more behind it.
+func (a *accumulator) begin(s *shipment) (stage shipStage, more bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != s {
+		return shipTelling, false
+	}
+	if s.stage == shipTaken {
+		s.stage = shipSealed
+	}
+	return s.stage, a.filling != nil || len(a.full) > 0
+}
+
+// written notes where etcd has s. It answers false when close was faster and
+// told everybody that the outcome is unknown.
+func (a *accumulator) written(s *shipment, base int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != s {
+		return false
+	}
+	s.stage, s.base = shipWritten, base
+	return true
+}
+
+// arrived tells everybody that s is committed.
+func (a *accumulator) arrived(s *shipment, left spare) {
+	a.mu.Lock()
+	if a.flight == s {
+		s.spare = left
+		a.flight = nil
+		a.succeed(s)
+	}
+	a.mu.Unlock()
+	a.tell()
+}
+
+// succeed decides s. mu is held.
+func (a *accumulator) succeed(s *shipment) {
+	a.decided = append(a.decided, s)
+	a.stats.Appends++
+	a.stats.Committed += uint64(s.count)
+}
+
+// give tells everybody that s was given up.
+func (a *accumulator) give(s *shipment, err error) {
+	err = a.outcome(err)
+	a.mu.Lock()
+	if a.flight == s {
+		a.flight = nil
+		a.fail(s, err)
+		a.emit(messages.AppendFailed{Topic: a.info().Name, Partition: a.partition, Records: s.count, Err: err})
+	}
+	a.mu.Unlock()
+	a.tell()
+}
+
+// outcome is what an error of an append means for those who put. One that does
+// not say that nothing was written leaves it open.
+func (a *accumulator) outcome(err error) error {
+	for _, definite := range []error{
+		messages.ErrTooLarge, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTopicDeleted,
+		messages.ErrUnknownOutcome,
+	} {
+		if errors.Is(err, definite) {
+			return a.wrap(err)
+		}
+	}
+	return a.wrap(fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, err))
+}
+
+func (a *accumulator) wrap(err error) error {
+	return fmt.Errorf("put to %q, partition %d: %w", a.info().Name, a.partition, err)
+}
+
+// fail decides s. mu is held.
+func (a *accumulator) fail(s *shipment, err error) {
+	s.err = err
+	a.decided = append(a.decided, s)
+	a.stats.Failed += uint64(s.count)
+}
+
+// close refuses new records with err and fails what was taken: with err what
+// was never sent, and with messages.ErrUnknownOutcome as well what may have been.
+// Those who wait are told on this goroutine, unless another is about it. It
+// does not wait for run, which returns when its append does. A second close
+// does nothing.
+func (a *accumulator) close(err error) {
+	refused, unknown := a.wrap(err), a.wrap(fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, err))
+	a.mu.Lock()
+	if a.phase == accOpen {
+		a.phase, a.cause = accClosed, err
+		failed := a.stats.Failed
+		if s := a.flight; s != nil {
+			a.flight = nil
+			switch s.stage {
+			case shipTaken:
+				a.fail(s, refused)
+			case shipSealed:
+				a.fail(s, unknown)
+			default:
+				a.succeed(s)
+			}
+		}
+		for d := a.take(); d != nil; d = a.take() {
+			a.fail(&shipment{draft: d}, refused)
+		}
+		if n := a.stats.Failed - failed; n > 0 {
+			a.emit(messages.AppendFailed{Topic: a.info().Name, Partition: a.partition, Records: int(n), Err: refused})
+		}
+	}
+	a.mu.Unlock()
+	a.ring()
+	a.tell()
+}
+
+// tell tells those who wait for what is decided. One goroutine does so at a
+// time; what is decided meanwhile is left to it.
+func (a *accumulator) tell() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.telling {
+		return
+	}
+	a.telling = true
+	// A callback may end the goroutine.
+	defer func() { a.telling = false }()
+	for len(a.decided) > 0 {
+		a.tellOne(a.decided[0])
+		n := copy(a.decided, a.decided[1:])
+		a.decided[n] = nil
+		a.decided = a.decided[:n]
+	}
+}
+
+// tellOne is called with mu held and gives it up for as long as it calls others.
+func (a *accumulator) tellOne(s *shipment) {
+	func() {
+		a.mu.Unlock()
+		defer a.mu.Lock()
+		if s.stage != shipTelling {
+			s.stage = shipTelling
+			a.queued.Add(-s.refund())
+		}
+		for s.next < len(s.slots) {
+			a.tellSlots(s)
+		}
+	}()
+	a.told += uint64(s.count)
+	if a.moved != nil {
+		close(a.moved)
+		a.moved = nil
+	}
+	s.recycle()
+}
+
+// refund gives back the credit of s, before anybody is told: a callback that
+// puts the next record must find room. It answers the bytes.
+func (s *shipment) refund() (bytes int64) {
+	for i := 0; i < len(s.slots); {
+		from, size := s.slots[i].from, int64(0)
+		for ; i < len(s.slots) && s.slots[i].from == from; i++ {
+			size += int64(s.slots[i].size)
+		}
+		from.credit.give(size)
+		bytes += size
+	}
+	return bytes
+}
+
+// tellSlots goes on where the last call ended, to the end or to a callback that
+// panics, which Flush will answer.
+func (a *accumulator) tellSlots(s *shipment) {
+	var now *slot
+	defer func() {
+		if v := recover(); v != nil {
+			now.from.unheard(a.wrap(fmt.Errorf("callback: %w", &supervisor.PanicError{Value: v, Stack: debug.Stack()})), 1)
+		}
+	}()
+	for s.next < len(s.slots) {
+		now = &s.slots[s.next]
+		r := messages.PutResult{Partition: a.partition, Offset: s.base + s.offset, Err: s.err}
+		if s.err != nil {
+			r.Offset = -1
+		}
+		// Before the call: nobody is told twice.
+		s.next++
+		s.offset += int64(now.count)
+		if now.to != nil {
+			now.to.result(int(now.index), r)
+		} else if s.err != nil {
+			now.from.unheard(s.err, int(now.count))
+		}
+	}
+}
+
+// takenSoFar counts the records taken, for flushed.
+func (a *accumulator) takenSoFar() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.taken
+}
+
+// flushed waits until the waiters of the first n records were told, or ctx ends,
+// whose cause it answers.
+func (a *accumulator) flushed(ctx context.Context, n uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.told < n {
+		if a.moved == nil {
+			a.moved = make(chan struct{})
+		}
+		moved := a.moved
+		a.mu.Unlock()
+		var err error
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		a.mu.Lock()
+		if err != nil && a.told < n {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle tells whether nothing is taken whose waiters were not told.
+func (a *accumulator) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.told == a.taken
+}
+
+// counters answers the counts so far.
+func (a *accumulator) counters() accStats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.stats
+	s.Queued = a.queued.Load()
+	return s
+}
+
+// Drafts and their buffers are used again, process-wide: fresh memory costs more
+// than what is written to it, and an idle partition keeps none. A buffer begins
+// small and doubles, so that at most half of it is unused.
+const (
+	smallestBuffer = 1 << 10
+	pooledBuffer   = 16 << 10 // and larger, up to messages.MaxBatchBytes
+)
+
+var (
+	draftPool   = sync.Pool{New: func() any { return new(draft) }}
+	bufferPools [6]sync.Pool // 16 KiB to 512 KiB
+)
+
+func newDraft() *draft { return draftPool.Get().(*draft) }
+
+// bufferClass is the pool of buffers of that capacity, or -1.
+func bufferClass(capacity int) int {
+	for i := range bufferPools {
+		if pooledBuffer<<i == capacity {
+			return i
+		}
+	}
+	return -1
+}
+
+func newBuffer(capacity int) []byte {
+	if i := bufferClass(capacity); i >= 0 {
+		if b, _ := bufferPools[i].Get().(*[]byte); b != nil {
+			return *b
+		}
+	}
+	return make([]byte, 0, capacity)
+}
+
+func freeBuffer(b []byte) {
+	if i := bufferClass(cap(b)); i >= 0 {
+		b = b[:0]
+		bufferPools[i].Put(&b)
+	}
+}
+
+// fits tells whether d takes another record. A record above the limit has a
+// batch of its own.
+func (d *draft) fits(size int) bool {
+	return d.count < messages.MaxBatchRecords && len(d.raw)+size <= messages.MaxBatchBytes
+}
+
+func (d *draft) add(m *messages.Message, size int, s slot) {
+	if need := len(d.raw) + size; need > cap(d.raw) {
+		d.grow(need)
+	}
+	d.raw = messages.AppendRecord(d.raw, m)
+	d.count++
+	if !m.Time.IsZero() {
+		d.stamp(m.Time.UnixNano())
+	}
+	if n := len(d.slots); s.to == nil && n > 0 {
+		if last := &d.slots[n-1]; last.to == nil && last.from == s.from {
+			last.count++
+			last.size += int32(size)
+			return
+		}
+	}
+	s.count, s.size = 1, int32(size)
+	d.slots = append(d.slots, s)
+}
+
+func (d *draft) grow(need int) {
+	capacity := max(smallestBuffer, 2*cap(d.raw))
+	for capacity < need && capacity < messages.MaxBatchBytes {
+		capacity *= 2
+	}
+	raw := append(newBuffer(max(capacity, need)), d.raw...)
+	freeBuffer(d.raw)
+	d.raw = raw
+}
+
+// stamp widens the times of d. The record format takes 1970 for no time.
+func (d *draft) stamp(nano int64) {
+	switch {
+	case nano == 0:
+		return
+	case d.timed == 0:
+		d.minTime, d.maxTime = nano, nano
+	default:
+		d.minTime, d.maxTime = min(d.minTime, nano), max(d.maxTime, nano)
+	}
+	d.timed++
+}
+
+// recycle gives back what nobody else may read.
+func (s *shipment) recycle() {
+	if s.spare == spareNothing {
+		return
+	}
+	d := s.draft
+	if s.spare == spareAll {
+		freeBuffer(d.raw)
+	}
+	clear(d.slots)
+	*d = draft{slots: d.slots[:0]}
+	s.draft = nil
+	draftPool.Put(d)
+}

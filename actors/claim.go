@@ -1,0 +1,147 @@
+package actors
+
+// One owned partition, between the consumer that fills it and whoever reads. It
+// outlives the incarnations of the consumer's actor. Its shelf's lock guards it.
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// claim is the ownership of a partition and the place in it.
+//
+//	open ──release──▶ draining ──nobody has it in hand──▶ idle ──▶ over
+//	  └──────lost─────────┴──────────────────────────────────────▶ over
+type claim struct {
+	shelf *shelf
+	p     int
+	// fence, lease and memberRevision identify it in etcd.
+	fence, lease, memberRevision int64
+
+	// finished: everything before it is. The one turn there is at a time moves
+	// it without the lock.
+	finished atomic.Int64
+	// look asks that turn to look at the claim under the lock before it goes on.
+	look atomic.Bool
+
+	phase     claimPhase
+	queue     []*commitlog.Batch // queue[0] holds finished, or begins there
+	bytes     int                // of queue
+	boundary  int64              // the base of a batch at or before finished, or -1
+	turn      *turn              // who has it in hand
+	rests     bool               // its first record failed and waits
+	ready     bool               // it is in the shelf's line
+	failures  int                // of the record at finished
+	asked     int64              // what Commit wants written; -1 for nothing
+	committed int64              // what etcd has; -1 for nothing
+
+	// tell reaches the consumer's actor. It does not block.
+	tell func(any)
+}
+
+type claimPhase string
+
+const (
+	claimOpen     claimPhase = "open"
+	claimDraining claimPhase = "draining"
+	claimOver     claimPhase = "over"
+)
+
+// What a claim tells its consumer.
+type (
+	// roomMade: there may be room for what it wants to fetch.
+	roomMade struct{}
+	// claimIdle: nobody has the claim in hand, and nobody will.
+	claimIdle struct{}
+	// claimRests: its first record waits for another attempt.
+	claimRests struct{ failures int }
+)
+
+// wanted is the first offset that has not come yet.
+func (c *claim) wanted() int64 {
+	if n := len(c.queue); n > 0 {
+		return c.queue[n-1].End()
+	}
+	return c.finished.Load()
+}
+
+// begins is the base of a batch at or before an offset that is finished, or -1.
+func (c *claim) begins(offset int64) int64 {
+	switch {
+	case len(c.queue) > 0 && c.queue[0].Base <= offset && offset < c.queue[0].End():
+		return c.queue[0].Base
+	case c.boundary >= 0 && c.boundary <= offset && offset < c.boundary+messages.MaxBatchRecords:
+		return c.boundary
+	}
+	return -1
+}
+
+// drop empties the queue: what was in it is to be fetched again.
+func (c *claim) drop() {
+	c.shelf.bytes -= c.bytes
+	c.queue, c.bytes = nil, 0
+}
+
+// turn is a reader's hold on a claim, for the records of one batch.
+type turn struct {
+	c       *claim
+	cancel  context.CancelCauseFunc // of the handler; nil for loops
+	batch   *commitlog.Batch
+	rest    []byte
+	offset  int64 // of the next record
+	out     int64 // what taking the next record finishes; -1 for nothing
+	from    int64 // finished when the turn began
+	done    int64 // finished as this turn knows it: a Seek makes it another
+	attempt int   // of the first record
+}
+
+// next decodes the next record, and finishes the one before it. It answers
+// false when the batch is through, or the claim is wanted elsewhere; what does
+// not decode is an error.
+func (t *turn) next(rec *messages.TopicRecord) (bool, error) {
+	t.finish()
+	if len(t.rest) == 0 || t.c.look.Load() || t.c.lease != t.c.shelf.standing.Load() {
+		return false, nil
+	}
+	n, err := messages.ConsumeRecord(t.rest, &rec.Record)
+	if err != nil {
+		return false, err
+	}
+	if rec.UnixNano == 0 {
+		rec.UnixNano = t.batch.Time
+	}
+	t.rest = t.rest[n:]
+	rec.Topic, rec.Partition, rec.Offset, rec.Fence = t.c.shelf.cfg.Topic, t.c.p, t.offset, t.c.fence
+	rec.Attempt = 1
+	if t.offset == t.from {
+		rec.Attempt = t.attempt
+	}
+	t.out = t.offset
+	t.offset++
+	return true, nil
+}
+
+// finish counts the record handed out last, and those before it, as handled,
+// unless somebody has moved the claim meanwhile.
+func (t *turn) finish() {
+	if t.out >= 0 && t.c.finished.CompareAndSwap(t.done, t.out+1) {
+		t.done = t.out + 1
+	}
+	t.out = -1
+}
+
+// skip goes to the first record that is not finished.
+func (t *turn) skip() error {
+	var rec messages.Record
+	for ; t.offset < t.from; t.offset++ {
+		n, err := messages.ConsumeRecord(t.rest, &rec)
+		if err != nil {
+			return err
+		}
+		t.rest = t.rest[n:]
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package actors
+
+// The consumer of one owned partition: it keeps the claim filled.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// consumer asks the partition for batches while the subscription has room for
+// them. It never commits: that is its subscription's to do.
+//
+//	reading ──batch does not decode, log gone back──▶ stalled ──Seek──▶ reading
+type consumer struct {
+	eng   *Engine
+	c     *claim
+	part  *partitionPath
+	sub   *Subscription
+	host  supervisor.Host
+	state consumerState
+	asked *fetch // under way, or nil
+	end   int64  // of the partition, as far as heard
+	rest  func() // ends the timer of a rest
+}
+
+type consumerState string
+
+const consumerReading, consumerStalled consumerState = "reading", "stalled"
+
+var consumerMoves = supervisor.Moves[consumerState]{
+	"":              {consumerReading},
+	consumerReading: {consumerStalled, consumerReading},
+	consumerStalled: {consumerReading},
+}
+
+// stillWaiting is how often a consumer repeats a request that was not answered:
+// an answer can be lost with the actor that owed it.
+const stillWaiting = 15 * time.Second
+
+type (
+	// claimStalled: the batch in hand does not decode at an offset.
+	claimStalled struct {
+		offset int64
+		err    error
+	}
+	rested struct{}
+	// askAgain repeats a request without an answer.
+	askAgain struct{}
+	// seekTo asks a consumer to go on elsewhere; it answers *sought.
+	seekTo struct{ to messages.Start }
+	sought struct{}
+	// resolved is where a Start is.
+	resolved struct {
+		asker        *actor.PID
+		offset, base int64
+		err          error
+	}
+)
+
+func newConsumer(sub *Subscription, c *claim, part *partitionPath) actor.Producer {
+	return func() actor.Actor { return &consumer{eng: sub.eng, sub: sub, c: c, part: part} }
+}
+
+func (a *consumer) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case roomMade:
+		a.ask(ctx)
+	case askAgain:
+		a.repeat()
+	case *fetched:
+		a.fetched(ctx, m)
+	case claimRests:
+		a.rest = a.host.After(a.c.shelf.cfg.Retry.delay(m.failures), rested{})
+	case rested:
+		a.c.shelf.wake(a.c)
+	case claimStalled:
+		a.stall(ctx, m.offset, m.err)
+	case *seekTo:
+		a.seek(ctx, m.to)
+	case resolved:
+		a.sought(ctx, m)
+	case claimIdle:
+		ctx.Send(ctx.Parent(), &idle{a.c})
+	case *supervisor.Ended:
+		supervisor.Fail(ctx, m.Err)
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+		a.stopped()
+	}
+}
+
+func (a *consumer) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.state = consumerMoves.To(ctx, a.state, consumerReading)
+	a.host.Every(stillWaiting, askAgain{})
+	root, self := a.eng.sys.Root, ctx.Self()
+	a.c.shelf.attach(a.c, func(m any) { root.Send(self, m) })
+	a.part.join()
+	a.ask(ctx)
+}
+
+// stopped gives back what was promised for a request, and withdraws it.
+func (a *consumer) stopped() {
+	if a.asked != nil {
+		a.c.shelf.came(a.c, nil, a.asked.room)
+		a.asked = nil
+	}
+	if a.state != "" {
+		a.part.leave(a.c)
+	}
+}
+
+// ask fetches what comes next, or waits for it at the end of the partition.
+func (a *consumer) ask(ctx actor.Context) {
+	if a.asked != nil || a.state != consumerReading {
+		return
+	}
+	offset, base, open := a.c.shelf.next(a.c)
+	if !open {
+		return
+	}
+	f := &fetch{reader: a.c, offset: offset, base: base, to: ctx.Self()}
+	if offset < a.end {
+		if f.room = a.c.shelf.asks(a.c); f.room == 0 {
+			return // the shelf tells when there is some
+		}
+	}
+	a.asked = f
+	a.part.fetchTo(f)
+}
+
+func (a *consumer) repeat() {
+	if a.asked != nil {
+		a.part.fetchTo(a.asked)
+	}
+}
+
+func (a *consumer) fetched(ctx actor.Context, m *fetched) {
+	if m.of != a.asked {
+		return // answered before
+	}
+	a.asked = nil
+	a.end = m.end
+	a.c.shelf.came(a.c, m.batches, m.of.room)
+	switch {
+	case errors.Is(m.err, messages.ErrTopicDeleted):
+		return // the subscription ends with the topic
+	case errors.Is(m.err, messages.ErrLogRolledBack):
+		a.state = consumerMoves.To(ctx, a.state, consumerStalled)
+		a.eng.hub.emit(messages.LogRolledBack{Topic: a.part.topic.name, Partition: a.part.p, Position: m.of.offset, End: m.end})
+		return
+	case m.err != nil:
+		a.stall(ctx, m.of.offset, m.err)
+		return
+	case m.trimmed > m.of.offset:
+		a.c.shelf.seek(a.c, m.trimmed, m.trimmed)
+	case len(m.batches) == 0 && m.of.room == 0 && m.end <= m.of.offset:
+		a.end = m.of.offset + 1 // there is news, though its end is not known here
+	}
+	a.ask(ctx)
+}
+
+// stall stops reading where nothing readable is; Seek goes on elsewhere.
+func (a *consumer) stall(ctx actor.Context, offset int64, err error) {
+	if a.state == consumerStalled {
+		return
+	}
+	a.state = consumerMoves.To(ctx, a.state, consumerStalled)
+	a.eng.hub.emit(messages.BatchCorrupt{Topic: a.part.topic.name, Partition: a.part.p, Offset: offset, Err: err})
+}
+
+// seek finds out where to go on.
+func (a *consumer) seek(ctx actor.Context, to messages.Start) {
+	log, delayed, asker := a.part.log, a.delayed, ctx.Sender()
+	supervisor.Call(&a.host, "seek", func(ctx context.Context) resolved {
+		r := resolved{asker: asker}
+		r.err = insist(ctx, delayed, func() (err error) {
+			r.offset, r.base, err = log.Resolve(ctx, to)
+			return err
+		})
+		return r
+	})
+}
+
+func (a *consumer) sought(ctx actor.Context, m resolved) {
+	if m.err != nil {
+		ctx.Send(m.asker, fmt.Errorf("seek in %q, partition %d: %w", a.part.topic.name, a.part.p, m.err))
+		return
+	}
+	if a.asked != nil {
+		a.c.shelf.came(a.c, nil, a.asked.room) // what comes for it is not wanted
+		a.asked = nil
+	}
+	if a.rest != nil {
+		a.rest()
+	}
+	a.state = consumerMoves.To(ctx, a.state, consumerReading)
+	a.end = m.offset + 1
+	a.c.shelf.seek(a.c, m.offset, m.base)
+	ctx.Send(m.asker, &sought{})
+	a.ask(ctx)
+}
+
+func (a *consumer) delayed(err error) {
+	a.eng.hub.emit(messages.ReadDelayed{Topic: a.part.topic.name, Partition: a.part.p, Err: err})
+}

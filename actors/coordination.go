@@ -1,0 +1,255 @@
+package actors
+
+// What a member of a consumer group sees of its group, and what it decides to
+// do: give out the partitions, claim its own, give back what is not. It performs
+// nothing.
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// consumerGroup is a group as its watch shows it.
+type consumerGroup struct {
+	revision int64 // of etcd, up to which the view is complete
+	members  map[string]int64
+	claims   map[int]commitlog.Holder
+	plan     assignmentView
+}
+
+// assignmentView is who is to own what.
+type assignmentView struct {
+	modRevision int64 // 0: there is none
+	generation  int64
+	partitions  int
+	owners      map[int]string
+	named       map[string]struct{} // members that it thought of
+	seen        time.Time           // when this generation came, on our clock
+}
+
+func newConsumerGroup() *consumerGroup {
+	return &consumerGroup{members: make(map[string]int64), claims: make(map[int]commitlog.Holder)}
+}
+
+// take applies what the watch says, at the time now.
+func (v *consumerGroup) take(space keys.Space, e discovery.WatchEvent, now time.Time) {
+	switch m := e.(type) {
+	case discovery.Snapshot:
+		clear(v.members)
+		clear(v.claims)
+		had := v.plan
+		v.plan = assignmentView{}
+		v.revision = m.Revision
+		for _, kv := range m.KVs {
+			v.put(space, kv, now)
+		}
+		if v.plan.generation == had.generation {
+			v.plan.seen = had.seen
+		}
+	case discovery.Delta:
+		v.revision = m.Revision
+		for _, kv := range m.Deletes {
+			v.remove(space, kv)
+		}
+		for _, kv := range m.Puts {
+			v.put(space, kv, now)
+		}
+	}
+}
+
+func (v *consumerGroup) remove(space keys.Space, kv discovery.KV) {
+	k, _ := space.Parse(kv.Key)
+	switch k.Kind {
+	case keys.KindConsumerMember:
+		delete(v.members, k.ID)
+	case keys.KindClaim:
+		delete(v.claims, k.Partition)
+	case keys.KindAssignment:
+		v.plan = assignmentView{}
+	}
+}
+
+func (v *consumerGroup) put(space keys.Space, kv discovery.KV, now time.Time) {
+	k, _ := space.Parse(kv.Key)
+	switch k.Kind {
+	case keys.KindConsumerMember:
+		v.members[k.ID] = kv.CreateRevision
+	case keys.KindClaim:
+		c := &pb.Claim{}
+		if proto.Unmarshal(kv.Value, c) == nil {
+			v.claims[k.Partition] = commitlog.Holder{
+				Member: c.Member, MemberRevision: c.MemberRevision, Revision: kv.CreateRevision, Generation: c.Generation,
+			}
+		}
+	case keys.KindAssignment:
+		a := &pb.Assignment{}
+		if proto.Unmarshal(kv.Value, a) != nil {
+			return
+		}
+		seen := now
+		if a.Generation == v.plan.generation {
+			seen = v.plan.seen
+		}
+		v.plan = assignmentView{
+			modRevision: kv.ModRevision, generation: a.Generation, partitions: int(a.Partitions), seen: seen,
+			owners: make(map[int]string), named: make(map[string]struct{}),
+		}
+		for _, share := range a.Shares {
+			v.plan.named[share.Member] = struct{}{}
+			for _, p := range share.Partitions {
+				v.plan.owners[int(p)] = share.Member
+			}
+		}
+	}
+}
+
+// byAge are the members, oldest first.
+func (v *consumerGroup) byAge() []string {
+	return slices.SortedFunc(maps.Keys(v.members), func(a, b string) int {
+		return cmp.Or(cmp.Compare(v.members[a], v.members[b]), strings.Compare(a, b))
+	})
+}
+
+// gone tells whether a claim's member is not there any more, or another one
+// under its name.
+func (v *consumerGroup) gone(h commitlog.Holder) bool { return v.members[h.Member] != h.MemberRevision }
+
+// hold is a claim that this member has, as it knows itself.
+type hold struct{ fence, memberRevision int64 }
+
+// self is what a member knows of itself.
+type self struct {
+	id         string
+	revision   int64 // of its key, 0 while it is not in the view
+	manual     []int // partitions it named; nil in an automatic group
+	partitions int   // of the topic
+	holds      map[int]hold
+	busy       map[int]struct{} // partitions that something is being done about
+	// held: a claim of somebody else's, of that revision, was met here; until
+	// the view has come that far it says nothing about the partition.
+	held   map[int]int64
+	revoke time.Duration
+}
+
+// steps are what is to be done now.
+type steps struct {
+	assign  *pb.Assignment
+	moved   int
+	claim   []int
+	revoke  map[int]revocation
+	release []int
+	lost    []int
+	// again is after how long to decide anew, for what time alone changes; 0
+	// for nothing.
+	again time.Duration
+}
+
+type revocation struct {
+	holder  commitlog.Holder
+	overdue bool
+}
+
+// decide answers what a member should do about what it sees.
+func (v *consumerGroup) decide(me self, now time.Time) steps {
+	s := steps{revoke: make(map[int]revocation)}
+	if me.revision != 0 && me.manual == nil {
+		v.assignments(me, &s)
+	}
+	mine := make(map[int]struct{})
+	for _, p := range v.wanted(me) {
+		mine[p] = struct{}{}
+	}
+	for _, p := range slices.Sorted(maps.Keys(me.holds)) {
+		h := me.holds[p]
+		seen, there := v.claims[p]
+		_, wanted := mine[p]
+		switch {
+		case v.revision >= h.fence && (!there || seen.Revision != h.fence):
+			s.lost = append(s.lost, p)
+		case !wanted && v.plan.modRevision != 0, !wanted && me.manual != nil, me.revision != 0 && h.memberRevision != me.revision:
+			s.release = append(s.release, p)
+		}
+	}
+	if me.revision == 0 {
+		return s
+	}
+	for _, p := range slices.Sorted(maps.Keys(mine)) {
+		_, has := me.holds[p]
+		_, busy := me.busy[p]
+		if has || busy || v.revision < me.held[p] {
+			continue
+		}
+		h, there := v.claims[p]
+		late := v.plan.seen.Add(me.revoke).Sub(now)
+		switch {
+		case !there, h.Member == me.id && h.MemberRevision == me.revision:
+			s.claim = append(s.claim, p)
+		case v.gone(h):
+			s.revoke[p] = revocation{holder: h}
+		case me.manual == nil && h.Generation < v.plan.generation && late <= 0:
+			s.revoke[p] = revocation{holder: h, overdue: true}
+		case me.manual == nil && h.Generation < v.plan.generation:
+			if s.again == 0 || late < s.again {
+				s.again = late
+			}
+		}
+	}
+	return s
+}
+
+// wanted are the partitions that are to be this member's.
+func (v *consumerGroup) wanted(me self) (out []int) {
+	if me.manual != nil {
+		return me.manual
+	}
+	for p, owner := range v.plan.owners {
+		if owner == me.id && p < me.partitions {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// assignments gives the partitions out, if that is this member's to do and the
+// last assignment no longer fits.
+func (v *consumerGroup) assignments(me self, s *steps) {
+	ages := v.byAge()
+	if len(ages) == 0 || ages[0] != me.id {
+		return
+	}
+	next, moved := assign(ages, me.partitions, v.plan.owners)
+	if v.plan.modRevision != 0 && v.plan.partitions == me.partitions && v.thoughtOf(ages) && maps.Equal(next, v.plan.owners) {
+		return
+	}
+	a := &pb.Assignment{Generation: v.plan.generation + 1, Partitions: uint32(me.partitions), By: me.id}
+	for _, m := range ages {
+		share := &pb.Share{Member: m}
+		for p := range me.partitions {
+			if next[p] == m {
+				share.Partitions = append(share.Partitions, uint32(p))
+			}
+		}
+		a.Shares = append(a.Shares, share) // without partitions too: it was thought of
+	}
+	s.assign, s.moved = a, moved
+}
+
+// thoughtOf tells whether the assignment knows exactly these members.
+func (v *consumerGroup) thoughtOf(members []string) bool {
+	for _, m := range members {
+		if _, ok := v.plan.named[m]; !ok {
+			return false
+		}
+	}
+	return len(v.plan.named) == len(members)
+}

@@ -1,0 +1,186 @@
+package actors
+
+// The engine's actor, as far as topics and subscriptions go.
+
+import (
+	"context"
+	"errors"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+type (
+	// openTopic asks for the path of a topic; topicOpened answers it.
+	openTopic   struct{ info messages.TopicInfo }
+	topicOpened struct{ path *topicPath }
+	// subscribe is answered with *subscribed or an error.
+	subscribe struct{ sub *Subscription }
+	// sessionStands: the lease can be trusted, again or for the first time.
+	sessionStands struct{}
+)
+
+// openTopic answers the one path that this runtime has of a topic. A path of an
+// older topic of that name ends.
+func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
+	if p := a.book.topics[info.Name]; p != nil {
+		if p.handle.id == info.ID && p.handle.ended() == nil {
+			ctx.Respond(&topicOpened{p.handle})
+			return
+		}
+		p.handle.close(messages.ErrTopicDeleted)
+		a.tellSubscriptions(ctx, p.handle)
+		ctx.Stop(p.pid)
+	}
+	p := &placement[*topicPath]{handle: newTopicPath(a.eng, info)}
+	a.book.topics[info.Name] = p
+	a.placeTopic(ctx, p)
+	ctx.Respond(&topicOpened{p.handle})
+}
+
+func (a *engineActor) placeTopic(ctx actor.Context, p *placement[*topicPath]) {
+	p.pid = a.spawn(ctx, "topic", p.handle.name, newTopic(p.handle), supervisor.WithPolicy(topicPolicy()))
+	p.handle.pid.Store(p.pid)
+}
+
+// topicChanged tells the topic's subscriptions.
+func (a *engineActor) topicChanged(ctx actor.Context, m *topicChanged) {
+	if p := a.book.topics[m.path.name]; p != nil && p.handle == m.path && m.path.ended() != nil {
+		delete(a.book.topics, m.path.name)
+	}
+	a.tellSubscriptions(ctx, m.path)
+}
+
+func (a *engineActor) tellSubscriptions(ctx actor.Context, path *topicPath) {
+	for s, p := range a.book.subs {
+		if s.path == path {
+			ctx.Send(p.pid, &topicChanged{path})
+		}
+	}
+}
+
+func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
+	p := &placement[*Subscription]{handle: s, asker: ctx.Sender()}
+	a.book.subs[s] = p
+	a.placeSubscription(ctx, p)
+}
+
+func (a *engineActor) placeSubscription(ctx actor.Context, p *placement[*Subscription]) {
+	s := p.handle
+	p.pid = a.spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(a.eng, s, p.asker),
+		supervisor.WithPolicy(topicPolicy()))
+	s.pid.Store(p.pid)
+}
+
+// beginTopics begins what an earlier incarnation had.
+func (a *engineActor) beginTopics(ctx actor.Context) {
+	for name, p := range a.book.topics {
+		if p.handle.ended() != nil {
+			delete(a.book.topics, name)
+			continue
+		}
+		a.placeTopic(ctx, p)
+	}
+	for s, p := range a.book.subs {
+		if p.leaver != nil {
+			delete(a.book.subs, s)
+			s.end()
+			a.release(ctx, p.leaver)
+			continue
+		}
+		a.placeSubscription(ctx, p)
+	}
+}
+
+// closeTopics tells whoever still holds a handle that it is over.
+func (a *engineActor) closeTopics(ctx actor.Context) {
+	for _, p := range a.book.topics {
+		p.handle.close(messages.ErrClosed)
+	}
+	for s, p := range a.book.subs {
+		s.end()
+		a.dismiss(ctx, p.asker, &s.announced)
+	}
+}
+
+// failedTopic hears of a topic or subscription that was given up.
+func (a *engineActor) failedTopic(m *supervisor.Failed) bool {
+	for _, p := range a.book.topics {
+		if m.Who.Equal(p.pid) {
+			p.handle.close(m.Err)
+			return true
+		}
+	}
+	for s, p := range a.book.subs {
+		if m.Who.Equal(p.pid) {
+			s.shelf.leave(shelfLeft, m.Err)
+			return true
+		}
+	}
+	return false
+}
+
+func (a *engineActor) terminatedTopic(ctx actor.Context, who *actor.PID) {
+	for name, p := range a.book.topics {
+		if who.Equal(p.pid) {
+			p.handle.close(messages.ErrClosed)
+			delete(a.book.topics, name)
+			return
+		}
+	}
+	for s, p := range a.book.subs {
+		if who.Equal(p.pid) {
+			delete(a.book.subs, s)
+			s.end()
+			a.dismiss(ctx, p.asker, &s.announced)
+			a.release(ctx, p.leaver)
+			return
+		}
+	}
+}
+
+// takenTopic ends a subscription whose key somebody else holds, or whose topic
+// is gone.
+func (a *engineActor) takenTopic(ctx actor.Context, k keys.Key, err error) {
+	if k.Kind != keys.KindConsumerMember {
+		return
+	}
+	for s, p := range a.book.subs {
+		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.id != k.Topic {
+			continue
+		}
+		if errors.Is(err, messages.ErrDestinationTaken) { // its guard: the topic
+			err = messages.ErrTopicDeleted
+		}
+		s.shelf.leave(shelfLeft, err)
+		ctx.Send(p.pid, &retire{})
+	}
+}
+
+// stands lets subscriptions hand out what waited for the session.
+func (a *engineActor) stands() {
+	for s := range a.book.subs {
+		s.shelf.renewed()
+	}
+}
+
+// settle waits for what was put, or gives it up when ctx ends.
+func (t *topicPath) settle(ctx context.Context) error {
+	var left int
+	var cause error
+	for _, part := range t.used() {
+		if err := part.acc.flushed(ctx, part.acc.takenSoFar()); err != nil {
+			n := part.acc.counters()
+			left += int(n.Records - n.Committed - n.Failed)
+			cause = err
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	t.eng.hub.emit(messages.Abandoned{Destination: t.name, Count: left, Cause: cause})
+	return &AbandonedError{Messages: left, Where: "topic " + t.name, Err: cause}
+}

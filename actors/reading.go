@@ -1,0 +1,221 @@
+package actors
+
+// What a partition's reader knows and decides: where the log ends, which batches
+// are in memory, who waits for what. It performs nothing.
+
+import (
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+const (
+	// unknownEnd: nobody has looked yet.
+	unknownEnd = -1
+	// freshBytes is how much of what this process appended a partition keeps
+	// for its own readers.
+	freshBytes = 4 << 20
+	// freshTotal is the same for all partitions of an engine.
+	freshTotal = 64 << 20
+	// smallBatch is the largest batch that a reader without room is sent:
+	// thousands of them may wait at the end, each for one.
+	smallBatch = 16 << 10
+	// fetchBatches and fetchBytes bound one request for bodies.
+	fetchBatches = 8
+	fetchBytes   = 1 << 20
+	// indexPage is how many index entries a reader that catches up asks for.
+	indexPage = 128
+)
+
+// fetch asks a partition for the batches from an offset on. It is answered with
+// *fetched, once; another one of the same reader takes its place.
+type fetch struct {
+	reader any   // who asks; comparable
+	offset int64 // the first wanted
+	base   int64 // of a batch at or before offset, or -1
+	// room is how many bytes of batches are wanted; one batch may be above it.
+	// Without room the request waits until there is anything, and is answered
+	// with a small batch from memory or with none: that there is news.
+	room int
+	to   *actor.PID
+}
+
+// fetched answers a fetch.
+type fetched struct {
+	of *fetch
+	// batches follow one another; the first holds the offset asked for.
+	batches []*commitlog.Batch
+	// end of the partition, as far as known.
+	end int64
+	// trimmed: the log begins there, behind the offset asked for.
+	trimmed int64
+	err     error
+}
+
+// reading is the state of one partition's reader.
+type reading struct {
+	end     int64 // the next offset to be written, as far as known
+	fresh   []*commitlog.Batch
+	bytes   int               // of fresh
+	page    []commitlog.Entry // a run of the index, for who catches up
+	waiting []*fetch
+}
+
+// ask takes a request in, in place of an earlier one of the same reader.
+func (r *reading) ask(f *fetch) {
+	r.forget(f.reader)
+	r.waiting = append(r.waiting, f)
+}
+
+// forget drops a reader's request.
+func (r *reading) forget(reader any) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(f *fetch) bool { return f.reader == reader })
+}
+
+// atEnd counts the readers that have everything.
+func (r *reading) atEnd() (n int) {
+	for _, f := range r.waiting {
+		if f.offset == r.end {
+			n++
+		}
+	}
+	return n
+}
+
+// settle takes a request out that was answered.
+func (r *reading) settle(f *fetch) bool {
+	i := slices.Index(r.waiting, f)
+	if i < 0 {
+		return false // its reader went away, or asked anew
+	}
+	r.waiting = slices.Delete(r.waiting, i, i+1)
+	return true
+}
+
+// need is what a request takes.
+type need uint8
+
+const (
+	needNothing need = iota // its batches are in memory
+	needNews                // it waits at the end
+	needLook                // where the end is must be found out first
+	needBodies              // they are in etcd
+)
+
+// needs decides about one request.
+func (r *reading) needs(f *fetch) need {
+	switch {
+	case len(r.inMemory(f.offset, 1)) > 0:
+		return needNothing
+	case r.end == unknownEnd || f.offset > r.end:
+		return needLook
+	case f.offset == r.end:
+		return needNews
+	default:
+		return needBodies
+	}
+}
+
+// inMemory answers fresh batches from the one that holds offset on, in one piece,
+// at least one and otherwise as many as room has.
+func (r *reading) inMemory(offset int64, room int) []*commitlog.Batch {
+	i, ok := slices.BinarySearchFunc(r.fresh, offset, func(b *commitlog.Batch, o int64) int {
+		switch {
+		case b.End() <= o:
+			return -1
+		case b.Base > o:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	j, size := i+1, len(r.fresh[i].Raw)
+	for j < len(r.fresh) && r.fresh[j].Base == r.fresh[j-1].End() && size+len(r.fresh[j].Raw) <= room {
+		size += len(r.fresh[j].Raw)
+		j++
+	}
+	return slices.Clone(r.fresh[i:j])
+}
+
+// entry takes news of a batch. It tells whether the news leave a gap behind the
+// end known so far.
+func (r *reading) entry(e commitlog.Entry) (gap bool) {
+	switch {
+	case r.end == unknownEnd || e.End() <= r.end:
+		return false
+	case e.Base > r.end:
+		return true
+	}
+	r.end = e.End()
+	return false
+}
+
+// appended takes a batch that this process has put there. As entry otherwise.
+func (r *reading) appended(b *commitlog.Batch) (gap bool) {
+	gap = r.entry(commitlog.Entry{Base: b.Base, Count: b.Count})
+	i, _ := slices.BinarySearchFunc(r.fresh, b.Base, func(x *commitlog.Batch, o int64) int {
+		return int(min(max(x.Base-o, -1), 1))
+	})
+	if i < len(r.fresh) && r.fresh[i].Base == b.Base {
+		return gap
+	}
+	r.fresh = slices.Insert(r.fresh, i, b)
+	r.bytes += len(b.Raw)
+	return gap
+}
+
+// evict drops the oldest fresh batches until at most limit bytes are left.
+func (r *reading) evict(limit int) {
+	n := 0
+	for ; n < len(r.fresh) && r.bytes > limit; n++ {
+		r.bytes -= len(r.fresh[n].Raw)
+	}
+	r.fresh = slices.Delete(r.fresh, 0, n)
+}
+
+// looked takes the result of looking at start and end. An end before the one
+// known means that etcd has been set back: readers behind it must hear so.
+func (r *reading) looked(end int64) (rolledBack bool) {
+	rolledBack = r.end != unknownEnd && end < r.end
+	if rolledBack {
+		r.fresh, r.bytes, r.page = nil, 0, nil
+	}
+	r.end = end
+	return rolledBack
+}
+
+// ahead answers the part of the page that begins with the batch that holds
+// offset, or nothing.
+func (r *reading) ahead(offset int64) []commitlog.Entry {
+	for i, e := range r.page {
+		if e.Base <= offset && offset < e.End() {
+			return r.page[i:]
+		}
+	}
+	return nil
+}
+
+// portion is how many of the entries one request for bodies takes: at least one.
+func portion(entries []commitlog.Entry, room int) int {
+	room = min(room, fetchBytes)
+	n, size := 0, 0
+	for _, e := range entries {
+		size += unpackedBytes(e)
+		if n > 0 && (size > room || n == fetchBatches || entries[n-1].End() != e.Base) {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// unpackedBytes is what a batch may take in memory: the index knows the packed
+// size only.
+func unpackedBytes(e commitlog.Entry) int {
+	return max(e.Bytes, min(16*e.Bytes, messages.MaxBatchBytes))
+}

@@ -1,0 +1,86 @@
+package actors
+
+// What a subscription has in etcd besides its claims: its group's settings and
+// its member's key, and where it begins where the group has never been.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// writeSubscription agrees on the group's mode and keeps the member's key, for as
+// long as the topic lives.
+func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
+	if s.written.Load() {
+		return nil
+	}
+	info := s.path.info()
+	if err := e.log.EnsureGroup(ctx, info, s.cfg.Group, s.cfg.Partitions != nil); err != nil {
+		return err
+	}
+	member := &pb.ConsumerMember{Id: s.cfg.ID, Host: e.host, SinceUnixMs: time.Now().UnixMilli(), Incarnation: s.incarnation}
+	for _, p := range s.cfg.Partitions {
+		member.Partitions = append(member.Partitions, uint32(p))
+	}
+	err := e.keeper.Put(ctx, discovery.Entry{
+		Key: e.space.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: marshal(member), Leased: true,
+		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Topic(info.Name)), "=", info.CreateRevision)},
+	})
+	if errors.Is(err, discovery.ErrGuard) {
+		return messages.ErrTopicDeleted
+	}
+	return err
+}
+
+// firstPositions fills in where to begin in partitions that the group has never
+// committed anything in. Unless that is the earliest record, it is committed at
+// once: who comes after a crash must not begin elsewhere. It answers the
+// partitions whose position was not.
+func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topicPath, made []commitlog.Claimed, start messages.Start) (unwritten []int, err error) {
+	var first []commitlog.Position
+	for i := range made {
+		c := &made[i]
+		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
+			continue
+		}
+		part, err := path.partition(c.Partition)
+		if err != nil {
+			return nil, err
+		}
+		c.Offset, c.Base, err = part.log.Resolve(ctx, start)
+		if errors.Is(err, messages.ErrOffsetOutOfRange) {
+			c.Err = fmt.Errorf("begin at %s in partition %d: %w", start, c.Partition, err)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if start == messages.Earliest() {
+			unwritten = append(unwritten, c.Partition)
+		} else {
+			first = append(first, commitlog.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: c.Base})
+		}
+	}
+	if len(first) == 0 {
+		return unwritten, nil
+	}
+	errs, err := e.log.Commit(ctx, me, first)
+	if err != nil {
+		return nil, err
+	}
+	for i, ferr := range errs { // one that is fenced already is found out at its first commit
+		if ferr != nil {
+			unwritten = append(unwritten, first[i].Partition)
+		}
+	}
+	return unwritten, nil
+}

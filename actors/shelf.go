@@ -1,0 +1,515 @@
+package actors
+
+// The data path of a subscription: its claims, and the line of those that have
+// something to hand out. It outlives the incarnations of the actors around it.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// shelf is what consumers fill and readers empty.
+type shelf struct {
+	cfg  SubscriptionConfig
+	emit func(messages.Event)
+	// standing is the session's lease while it can be trusted, else 0: only
+	// claims under it hand out records.
+	standing *atomic.Int64
+
+	mu      sync.Mutex
+	phase   shelfPhase
+	cause   error // why it ended, when nobody asked for it
+	claims  map[int]*claim
+	line    []*claim // who has something to hand out
+	hungry  []*claim // who wants to fetch and has no room
+	bytes   int      // of what is queued
+	room    int      // promised to fetches under way
+	paused  map[int]struct{}
+	all     bool          // every partition is paused but for those resumed since
+	reading bool          // a loop, Poll or Consume is active
+	wanted  chan struct{} // closed when a reader should look again; nil when none waits
+	polled  []*turn       // what the last Poll handed out
+}
+
+type shelfPhase string
+
+const (
+	shelfOpen    shelfPhase = "open"
+	shelfLeaving shelfPhase = "leaving" // what is in hand is finished, nothing new is handed out
+	shelfLeft    shelfPhase = "left"
+)
+
+// fetchShare is the room that a consumer needs to ask for batches.
+const fetchShare = messages.MaxBatchBytes
+
+func newShelf(cfg SubscriptionConfig, emit func(messages.Event), standing *atomic.Int64) *shelf {
+	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), paused: make(map[int]struct{})}
+}
+
+// add takes a new claim in, with everything before position handled. written
+// tells that etcd has the position.
+func (s *shelf) add(c *claim, position, base int64, written bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.shelf, c.phase, c.asked, c.committed, c.boundary = s, claimOpen, -1, -1, base
+	if written {
+		c.committed = position
+	}
+	c.tell = func(any) {}
+	c.finished.Store(position)
+	s.claims[c.p] = c
+	if s.phase != shelfOpen {
+		c.phase = claimDraining
+		c.look.Store(true)
+	}
+}
+
+// remove ends a claim: nothing of it is handed out or finished any more.
+func (s *shelf) remove(c *claim, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.phase = claimOver
+	c.look.Store(true)
+	c.drop()
+	if c.turn != nil && c.turn.cancel != nil {
+		c.turn.cancel(cause)
+	}
+	if s.claims[c.p] == c {
+		delete(s.claims, c.p)
+	}
+	s.hungry = slices.DeleteFunc(s.hungry, func(x *claim) bool { return x == c })
+	s.feed()
+}
+
+// release asks for a claim back: claimIdle tells when nobody has it in hand.
+func (s *shelf) release(c *claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.phase != claimOpen {
+		if c.phase == claimDraining && c.turn == nil {
+			c.tell(claimIdle{})
+		}
+		return
+	}
+	c.phase = claimDraining
+	c.look.Store(true)
+	if c.turn == nil {
+		c.drop()
+		c.tell(claimIdle{})
+	}
+}
+
+// attach lets the claim reach its consumer.
+func (s *shelf) attach(c *claim, tell func(any)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.tell = tell
+	if c.phase == claimDraining && c.turn == nil {
+		tell(claimIdle{})
+	}
+}
+
+// next is where the claim's consumer is to go on, and a batch's base at or
+// before it, or -1; false while nothing is to be fetched.
+func (s *shelf) next(c *claim) (offset, base int64, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.phase != claimOpen || s.isPaused(c.p) || c.rests {
+		return 0, 0, false
+	}
+	offset = c.wanted()
+	if len(c.queue) > 0 {
+		return offset, offset, true // right behind a batch
+	}
+	return offset, c.begins(offset), true
+}
+
+// asks answers how much a consumer may fetch; with none it hears of room later.
+func (s *shelf) asks(c *claim) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.cfg.MaxFetched - s.bytes - s.room
+	switch {
+	case c.phase != claimOpen || s.isPaused(c.p) || c.rests:
+		return 0
+	case free < fetchShare && s.bytes+s.room > 0:
+		if !slices.Contains(s.hungry, c) {
+			s.hungry = append(s.hungry, c)
+		}
+		return 0
+	}
+	room := min(max(free, fetchShare), fetchBytes)
+	s.room += room
+	return room
+}
+
+// came takes what a consumer fetched, and the room it was promised for it.
+func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room -= promised
+	defer s.feed()
+	if c.phase != claimOpen || s.isPaused(c.p) || c.rests {
+		return
+	}
+	for _, b := range batches {
+		if next := c.wanted(); b.Base > next || b.End() <= next {
+			continue // fetched before a Seek
+		}
+		c.queue = append(c.queue, b)
+		c.bytes += len(b.Raw)
+		s.bytes += len(b.Raw)
+	}
+	s.offer(c)
+}
+
+// feed tells the first of who is hungry that there is room.
+func (s *shelf) feed() {
+	if len(s.hungry) > 0 && (s.cfg.MaxFetched-s.bytes-s.room >= fetchShare || s.bytes+s.room == 0) {
+		c := s.hungry[0]
+		s.hungry = s.hungry[1:]
+		c.tell(roomMade{})
+	}
+}
+
+// offer puts a claim into the line if it has something to hand out.
+func (s *shelf) offer(c *claim) {
+	if c.ready || !s.presentable(c) {
+		return
+	}
+	c.ready = true
+	s.line = append(s.line, c)
+	s.signal()
+}
+
+func (s *shelf) presentable(c *claim) bool {
+	return c.phase == claimOpen && c.turn == nil && len(c.queue) > 0 && !c.rests && !s.isPaused(c.p) && c.lease == s.standing.Load()
+}
+
+func (s *shelf) signal() {
+	if s.wanted != nil {
+		close(s.wanted)
+		s.wanted = nil
+	}
+}
+
+// renewed looks at every claim again: the session can be trusted again.
+func (s *shelf) renewed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.claims {
+		s.offer(c)
+	}
+	s.signal()
+}
+
+// take waits for a claim with something to hand out and takes it in hand. It
+// answers nil without an error when the subscription was left.
+func (s *shelf) take(ctx context.Context) (*turn, error) {
+	for {
+		t, wanted, err := s.tryTake()
+		if t != nil || err != nil || wanted == nil {
+			return t, err
+		}
+		select {
+		case <-wanted:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// tryTake is take without waiting: it answers what to wait for.
+func (s *shelf) tryTake() (*turn, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != shelfOpen {
+		return nil, nil, s.cause
+	}
+	for len(s.line) > 0 {
+		c := s.line[0]
+		s.line = s.line[1:]
+		c.ready = false
+		if !s.presentable(c) {
+			continue
+		}
+		b, at := c.queue[0], c.finished.Load()
+		t := &turn{c: c, batch: b, rest: b.Raw, offset: b.Base, out: -1, from: at, done: at, attempt: c.failures + 1}
+		c.turn = t
+		return t, nil, nil
+	}
+	if s.wanted == nil {
+		s.wanted = make(chan struct{})
+	}
+	return nil, s.wanted, nil
+}
+
+// put gives a claim back. What was handed out and not finished stays to be
+// handed out again.
+func (s *shelf) put(t *turn) { s.back(t, nil) }
+
+// failed gives a claim back whose record was not handled; it rests until wake.
+func (s *shelf) failed(t *turn) {
+	t.out = -1
+	s.back(t, func(c *claim) {
+		c.failures++
+		c.rests = true
+		c.tell(claimRests{c.failures})
+	})
+}
+
+func (s *shelf) back(t *turn, failed func(*claim)) {
+	if t == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := t.c
+	if c.turn != t {
+		return
+	}
+	c.turn = nil
+	at := c.finished.Load()
+	if at == t.done {
+		if at > t.from {
+			c.failures = 0
+		}
+		if failed != nil {
+			failed(c)
+		}
+	}
+	if len(c.queue) > 0 && c.queue[0] == t.batch && at >= t.batch.End() {
+		c.boundary = at
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		c.bytes -= len(t.batch.Raw)
+		s.bytes -= len(t.batch.Raw)
+		c.tell(roomMade{})
+	}
+	switch c.phase {
+	case claimDraining:
+		c.drop()
+		c.tell(claimIdle{})
+	case claimOpen:
+		if s.isPaused(c.p) || c.rests {
+			c.drop()
+		}
+		c.look.Store(false)
+		s.offer(c)
+	}
+	s.feed()
+}
+
+// wake ends a claim's rest.
+func (s *shelf) wake(c *claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.rests = false
+	c.tell(roomMade{})
+}
+
+// seek moves a claim. What is in hand is not finished by itself any more.
+func (s *shelf) seek(c *claim, offset, base int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.turn != nil {
+		c.look.Store(true)
+	}
+	c.drop()
+	c.finished.Store(offset)
+	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
+	s.feed()
+	c.tell(roomMade{})
+}
+
+func (s *shelf) isPaused(p int) bool {
+	_, named := s.paused[p]
+	return named != s.all // when all are paused, those named are not
+}
+
+func (s *shelf) pause(partitions ...int) { s.setPaused(true, partitions) }
+
+func (s *shelf) resume(partitions ...int) { s.setPaused(false, partitions) }
+
+func (s *shelf) setPaused(paused bool, partitions []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(partitions) == 0 {
+		clear(s.paused)
+		s.all = paused
+	}
+	for _, p := range partitions {
+		if s.all != paused {
+			s.paused[p] = struct{}{}
+		} else {
+			delete(s.paused, p)
+		}
+	}
+	for _, c := range s.claims {
+		if !s.isPaused(c.p) {
+			c.tell(roomMade{})
+			s.offer(c)
+			continue
+		}
+		c.look.Store(true)
+		if c.turn == nil {
+			c.drop()
+			c.look.Store(false)
+		}
+	}
+	s.feed()
+}
+
+// leave ends the handing out: at once for claims that nobody has in hand.
+func (s *shelf) leave(phase shelfPhase, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == shelfLeft || s.phase == phase {
+		return
+	}
+	s.phase = phase
+	if s.cause == nil {
+		s.cause = cause
+	}
+	for _, c := range s.claims {
+		c.look.Store(true)
+	}
+	s.signal()
+}
+
+// begin lets one reader in.
+func (s *shelf) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.phase != shelfOpen:
+		return messages.ErrClosed
+	case s.reading:
+		return messages.ErrBusy
+	}
+	s.reading = true
+	return nil
+}
+
+func (s *shelf) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
+}
+
+// busy tells whether a reader is active.
+func (s *shelf) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reading
+}
+
+func (s *shelf) causeOf() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// isOver tells whether nothing can be committed any more.
+func (s *shelf) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase == shelfLeft
+}
+
+// held are all claims.
+func (s *shelf) held() (out []*claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.claims {
+		out = append(out, c)
+	}
+	return out
+}
+
+// owned are the partitions claimed, sorted.
+func (s *shelf) owned() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]int, 0, len(s.claims))
+	for p := range s.claims {
+		out = append(out, p)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// due are the positions to be committed: of every claim that is further than
+// etcd knows.
+func (s *shelf) due() (out []commitlog.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.claims {
+		if at, ok := s.position(c); ok {
+			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: c.begins(at)})
+		}
+	}
+	return out
+}
+
+// position is what is to be written for a claim, if anything.
+func (s *shelf) position(c *claim) (int64, bool) {
+	at := c.asked
+	if !s.cfg.ManualCommit {
+		at = max(at, c.finished.Load())
+	}
+	return at, at >= 0 && at != c.committed
+}
+
+// last is the position of a claim that is being released, -1 for none.
+func (s *shelf) last(c *claim) commitlog.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
+	if at, ok := s.position(c); ok {
+		p.Offset, p.Base = at, c.begins(at)
+	}
+	return p
+}
+
+// wrote notes what etcd has.
+func (s *shelf) wrote(p commitlog.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.claims[p.Partition]; c != nil && c.fence == p.Fence {
+		c.committed = p.Offset
+	}
+}
+
+// ask marks records to be committed, or all that is finished. It answers an
+// error for records whose partition is not owned under their fence any more.
+func (s *shelf) ask(recs []messages.TopicRecord) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(recs) == 0 {
+		for _, c := range s.claims {
+			c.asked = c.finished.Load()
+		}
+		return nil
+	}
+	last := make(map[*claim]int64, 1)
+	for i := range recs {
+		r := &recs[i]
+		c := s.claims[r.Partition]
+		if c == nil || c.fence != r.Fence {
+			err = fmt.Errorf("partition %d, offset %d, fence %d: %w", r.Partition, r.Offset, r.Fence, messages.ErrFenced)
+			continue
+		}
+		last[c] = max(last[c], r.Offset+1)
+	}
+	for c, at := range last {
+		c.asked = at
+	}
+	return err
+}

@@ -1,0 +1,561 @@
+package actors
+
+// One process's place in a topic's consumer group: its key, its part of the
+// group's coordination, its claims and all commits to them.
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// subscription watches its group, performs what consumerGroup.decide says, and keeps
+// a consumer for each claim. What is committed is in subscription_commit.go.
+//
+//	entering ──share claimed──▶ inside ──drain──▶ draining ──all released──▶ leaving ──key gone──▶ (stopped)
+//	    └───refused, retire───────┴──retire, topic gone──┴───────────────────▲
+type subscription struct {
+	eng   *Engine
+	sub   *Subscription
+	asker *actor.PID // waits for the first share
+
+	host    supervisor.Host
+	state   subscriptionState
+	write   *keyWrite
+	view    *consumerGroup
+	holds   map[int]*holding
+	busy    map[int]struct{} // partitions that a claim or revocation is under way for
+	held    map[int]int64    // see self
+	giving  *pb.Assignment   // being written, or nil
+	alarm   func()           // stops the timer of what time alone changes
+	drained *actor.PID
+
+	idle      []*claim // to be released
+	releasing []*claim // being released
+	commits   commits
+}
+
+// holding is a claim and its consumer.
+type holding struct {
+	c   *claim
+	pid *actor.PID
+}
+
+type subscriptionState string
+
+const (
+	subEntering subscriptionState = "entering"
+	subInside   subscriptionState = "inside"
+	subDraining subscriptionState = "draining"
+	subLeaving  subscriptionState = "leaving"
+)
+
+var subscriptionMoves = supervisor.Moves[subscriptionState]{
+	"":          {subEntering},
+	subEntering: {subInside, subDraining, subLeaving},
+	subInside:   {subDraining, subLeaving},
+	subDraining: {subLeaving},
+}
+
+// claimPause is how long a claim waits that etcd refused for a reason that may
+// pass.
+const claimPause = 200 * time.Millisecond
+
+// Questions, answers and facts of a subscription.
+type (
+	subscribed      struct{}
+	subscribeResult struct{ err error }
+	assigned        struct {
+		of    *pb.Assignment
+		moved int
+		err   error
+	}
+	// claimsMade is the end of a claiming; taken are ready to be read.
+	claimsMade struct {
+		asked []int
+		made  []commitlog.Claimed
+		lease int64
+		me    int64 // the member's revision under which they were made
+		// unwritten are those whose position is not in etcd.
+		unwritten []int
+		err       error
+	}
+	revoked struct {
+		p      int
+		h      commitlog.Holder
+		why    string
+		done   bool
+		failed error
+	}
+	// idle: nobody has a claim in hand that is to be released.
+	idle           struct{ c *claim }
+	claimsReleased struct {
+		positions []commitlog.Position
+		errs      []error
+		err       error
+	}
+	decideAgain struct{}
+	// topicChanged tells of new settings, or of the topic's end.
+	topicChanged struct{ path *topicPath }
+	subKeyGone   struct{}
+	// consumeRecords asks for handlers around c.
+	consumeRecords struct{ c *recordConsumption }
+)
+
+func newSubscription(e *Engine, s *Subscription, asker *actor.PID) actor.Producer {
+	return func() actor.Actor {
+		return &subscription{
+			eng: e, sub: s, asker: asker, view: newConsumerGroup(),
+			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64),
+		}
+	}
+}
+
+func (a *subscription) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case subscribeResult:
+		a.written(ctx, m.err)
+	case discovery.Snapshot:
+		a.seen(ctx, m)
+	case discovery.Delta:
+		a.seen(ctx, m)
+	case *topicChanged:
+		a.topicChanged(ctx)
+	case decideAgain:
+		a.decide(ctx)
+	case assigned:
+		a.assigned(ctx, m)
+	case claimsMade:
+		a.claimed(ctx, m)
+	case revoked:
+		a.revoked(ctx, m)
+	case *idle:
+		a.release(ctx, m.c)
+	case claimsReleased:
+		a.released(ctx, m)
+	case commitTick:
+		a.commit(ctx)
+	case *commitNow:
+		a.commitNow(ctx, m)
+	case commitDone:
+		a.commitDone(ctx, m)
+	case *seekIn:
+		a.seek(ctx, m)
+	case *consumeRecords:
+		a.consume(ctx, m.c)
+	case *drainMember:
+		a.drain(ctx)
+	case *retire:
+		a.retire(ctx)
+	case subKeyGone:
+		ctx.Stop(ctx.Self())
+	case *supervisor.Failed:
+		a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+	case *supervisor.Ended:
+		a.ended(ctx, m.Err)
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+	}
+}
+
+func (a *subscription) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.state = subscriptionMoves.To(ctx, a.state, subEntering)
+	eng, sub := a.eng, a.sub
+	a.write = beginWrite(a.host.Context())
+	write := a.write
+	supervisor.Call(&a.host, "join", func(context.Context) subscribeResult {
+		return subscribeResult{write.do(func(ctx context.Context) error { return eng.writeSubscription(ctx, sub) })}
+	})
+	tell := a.host.Teller()
+	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.ConsumerGroup(sub.path.id, sub.cfg.Group), discovery.WatchConfig{})
+	a.host.Run("watch group", func(ctx context.Context) error {
+		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
+	})
+	a.host.Every(sub.cfg.CommitEvery, commitTick{})
+	for _, c := range sub.shelf.held() { // of an earlier incarnation
+		a.hold(ctx, c)
+	}
+	if c := sub.consumption(); c != nil {
+		a.consume(ctx, c)
+	}
+}
+
+func (a *subscription) written(ctx actor.Context, err error) {
+	if a.state == subLeaving {
+		return
+	}
+	if err != nil {
+		a.refuse(ctx, err)
+		return
+	}
+	a.sub.written.Store(true)
+	a.decide(ctx)
+}
+
+// ended: the watch is refused. Whoever waits for the share is told; later it is
+// tried again.
+func (a *subscription) ended(ctx actor.Context, err error) {
+	switch {
+	case err == nil:
+	case a.sub.announced.Load():
+		supervisor.Fail(ctx, err)
+	default:
+		a.refuse(ctx, err)
+	}
+}
+
+// refuse ends a subscription that cannot be, and tells who asked for it.
+func (a *subscription) refuse(ctx actor.Context, err error) {
+	if a.sub.announced.CompareAndSwap(false, true) {
+		ctx.Send(a.asker, err)
+	}
+	a.sub.shelf.leave(shelfLeft, err)
+	a.retire(ctx)
+}
+
+func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
+	a.view.take(a.eng.space, e, time.Now())
+	a.decide(ctx)
+}
+
+func (a *subscription) topicChanged(ctx actor.Context) {
+	if err := a.sub.path.ended(); err != nil {
+		if a.state != subLeaving {
+			a.refuse(ctx, err)
+		}
+		return
+	}
+	a.decide(ctx)
+}
+
+// self is what decide needs to know of this member.
+func (a *subscription) self() self {
+	me := self{
+		id: a.sub.cfg.ID, manual: a.sub.cfg.Partitions, partitions: a.sub.path.partitions(),
+		holds: make(map[int]hold), busy: a.busy, held: a.held, revoke: a.sub.cfg.RevokeTimeout,
+	}
+	if a.sub.written.Load() {
+		me.revision = a.view.members[me.id]
+	}
+	for p, h := range a.holds {
+		me.holds[p] = hold{fence: h.c.fence, memberRevision: h.c.memberRevision}
+	}
+	return me
+}
+
+// decide looks at the group and does what is to be done.
+func (a *subscription) decide(ctx actor.Context) {
+	if a.state != subEntering && a.state != subInside {
+		return
+	}
+	me := a.self()
+	s := a.view.decide(me, time.Now())
+	for _, p := range s.lost {
+		a.lose(ctx, a.holds[p].c, messages.ErrFenced)
+	}
+	for _, p := range s.release {
+		a.sub.shelf.release(a.holds[p].c)
+	}
+	if s.assign != nil && a.giving == nil {
+		a.assign(s.assign, s.moved, me.revision)
+	}
+	if len(s.claim) > 0 {
+		a.claim(s.claim, me.revision)
+	}
+	for p, r := range s.revoke {
+		a.revoke(p, r, me.revision)
+	}
+	if a.alarm != nil {
+		a.alarm()
+		a.alarm = nil
+	}
+	if s.again > 0 {
+		a.alarm = a.host.After(s.again, decideAgain{})
+	}
+	a.settle(ctx, me)
+}
+
+// settle answers who subscribed, once the group has thought of this member and
+// each partition of its share is claimed, or known to be another's.
+func (a *subscription) settle(ctx actor.Context, me self) {
+	if a.state != subEntering || me.revision == 0 {
+		return
+	}
+	if _, named := a.view.plan.named[me.id]; me.manual == nil && !named {
+		return
+	}
+	for _, p := range a.view.wanted(me) {
+		if _, waits := a.held[p]; a.holds[p] == nil && !waits {
+			return
+		}
+	}
+	a.state = subscriptionMoves.To(ctx, a.state, subInside)
+	if a.sub.announced.CompareAndSwap(false, true) {
+		a.eng.hub.emit(messages.Subscribed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Member: a.sub.cfg.ID})
+		ctx.Send(a.asker, &subscribed{})
+	}
+}
+
+// me is this member as transactions compare it.
+func (a *subscription) me(revision int64) commitlog.Me {
+	return commitlog.Me{
+		Topic: a.sub.path.info(), Group: a.sub.cfg.Group, Member: a.sub.cfg.ID,
+		MemberRevision: revision, Lease: clientv3.LeaseID(a.eng.lease.Load()),
+	}
+}
+
+func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
+	a.giving = next
+	next.SinceUnixMs = time.Now().UnixMilli()
+	log, me, previous, delayed := a.eng.log, a.me(revision), a.view.plan.modRevision, a.delayed
+	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
+		return assigned{next, moved, insist(ctx, delayed, func() error {
+			_, err := log.Assign(ctx, me, previous, next)
+			return err
+		})}
+	})
+}
+
+// assigned: whether it was written or somebody else was first, the watch tells
+// what holds now.
+func (a *subscription) assigned(ctx actor.Context, m assigned) {
+	a.giving = nil
+	switch {
+	case m.err == nil:
+		a.eng.hub.emit(messages.GroupAssigned{
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Generation: m.of.Generation,
+			Members: len(m.of.Shares), Partitions: int(m.of.Partitions), Moved: m.moved,
+		})
+	case errors.Is(m.err, commitlog.ErrRaced):
+	default:
+		a.trouble(ctx, m.err)
+	}
+	if a.view.plan.generation >= m.of.Generation || errors.Is(m.err, commitlog.ErrRaced) {
+		a.later()
+	}
+}
+
+// later decides again in a moment: what etcd answered is ahead of the watch.
+func (a *subscription) later() { a.host.After(10*time.Millisecond, decideAgain{}) }
+
+// trouble: etcd refuses something for a reason that another try at once cannot
+// mend. Who waits to come in is told; else it is tried again.
+func (a *subscription) trouble(ctx actor.Context, err error) {
+	if a.state == subEntering && (errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrDenied)) {
+		a.refuse(ctx, err)
+		return
+	}
+	a.delayed(err)
+	a.host.After(claimPause, decideAgain{})
+}
+
+func (a *subscription) delayed(err error) {
+	a.eng.hub.emit(messages.CommitDelayed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Err: err})
+}
+
+// claim takes partitions, and finds out where to begin in each.
+func (a *subscription) claim(ps []int, revision int64) {
+	for _, p := range ps {
+		a.busy[p] = struct{}{}
+	}
+	eng, path, me, plan, start, delayed := a.eng, a.sub.path, a.me(revision), a.view.plan.modRevision, a.sub.cfg.Start, a.delayed
+	if a.sub.cfg.Partitions != nil {
+		plan = 0
+	}
+	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
+		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
+		m.err = insist(ctx, delayed, func() (err error) {
+			m.made, err = eng.log.Claim(ctx, me, plan, ps)
+			return err
+		})
+		if m.err == nil {
+			m.err = insist(ctx, delayed, func() (err error) {
+				m.unwritten, err = eng.firstPositions(ctx, me, path, m.made, start)
+				return err
+			})
+		}
+		return m
+	})
+}
+
+func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
+	for _, p := range m.asked {
+		delete(a.busy, p)
+	}
+	switch {
+	case errors.Is(m.err, commitlog.ErrRaced):
+		a.later()
+		return
+	case m.err != nil:
+		a.trouble(ctx, m.err)
+		return
+	}
+	for _, got := range m.made {
+		switch {
+		case got.Err != nil:
+			a.trouble(ctx, got.Err)
+		case got.Held != nil:
+			a.held[got.Partition] = got.Held.Revision
+		default:
+			delete(a.held, got.Partition)
+			a.took(ctx, got, m)
+		}
+	}
+	a.decide(ctx)
+}
+
+// took begins to consume a partition that is ours.
+func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) {
+	if h := a.holds[got.Partition]; h != nil {
+		if h.c.fence == got.Fence {
+			return
+		}
+		a.lose(ctx, h.c, messages.ErrFenced)
+	}
+	c := &claim{p: got.Partition, fence: got.Fence, lease: m.lease, memberRevision: m.me}
+	a.sub.shelf.add(c, got.Offset, got.Base, !slices.Contains(m.unwritten, got.Partition))
+	a.eng.hub.emit(messages.PartitionClaimed{
+		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
+	})
+	a.hold(ctx, c)
+}
+
+func (a *subscription) hold(ctx actor.Context, c *claim) {
+	part, err := a.sub.path.partition(c.p)
+	if err != nil {
+		return // the topic is over, and with it the subscription
+	}
+	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.eng.name("consumer", strconv.Itoa(c.p)))
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.holds[c.p] = &holding{c, pid}
+}
+
+// lose ends a claim that is no longer ours.
+func (a *subscription) lose(ctx actor.Context, c *claim, cause error) {
+	a.sub.shelf.remove(c, cause)
+	a.drop(ctx, c)
+	a.eng.hub.emit(messages.PartitionLost{
+		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Fence: c.fence, Err: cause,
+	})
+}
+
+func (a *subscription) drop(ctx actor.Context, c *claim) {
+	if h := a.holds[c.p]; h != nil && h.c == c {
+		ctx.Stop(h.pid)
+		delete(a.holds, c.p)
+	}
+	a.idle = slices.DeleteFunc(a.idle, func(x *claim) bool { return x == c })
+}
+
+func (a *subscription) revoke(p int, r revocation, revision int64) {
+	a.busy[p] = struct{}{}
+	log, me, delayed := a.eng.log, a.me(revision), a.delayed
+	why := "its member is gone"
+	if r.overdue {
+		why = "it was not released in time"
+	}
+	supervisor.Call(&a.host, "revoke", func(ctx context.Context) revoked {
+		m := revoked{p: p, h: r.holder, why: why}
+		m.failed = insist(ctx, delayed, func() (err error) {
+			m.done, err = log.Revoke(ctx, me, p, r.holder, r.overdue)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) revoked(ctx actor.Context, m revoked) {
+	delete(a.busy, m.p)
+	switch {
+	case m.failed != nil:
+		a.trouble(ctx, m.failed)
+		return
+	case m.done:
+		a.eng.hub.emit(messages.ClaimRevoked{
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: m.p, Member: m.h.Member, Why: m.why,
+		})
+		if a.view.claims[m.p].Revision == m.h.Revision {
+			delete(a.view.claims, m.p) // ahead of the watch
+		}
+	default:
+		a.later()
+		return
+	}
+	a.decide(ctx)
+}
+
+// drain ends the subscription in order: what is in hand is finished, and every
+// claim released with its last commit.
+func (a *subscription) drain(ctx actor.Context) {
+	a.drained = ctx.Sender()
+	if a.state == subEntering || a.state == subInside {
+		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
+	}
+	shelf := a.sub.shelf
+	shelf.leave(shelfLeaving, nil)
+	if !shelf.busy() {
+		shelf.settlePolled(false)
+	}
+	for _, p := range slices.Sorted(maps.Keys(a.holds)) {
+		shelf.release(a.holds[p].c)
+	}
+	a.emptied(ctx)
+}
+
+// emptied tells who drains that nothing is held any more.
+func (a *subscription) emptied(ctx actor.Context) {
+	if a.state == subDraining && len(a.holds) == 0 && a.drained != nil {
+		ctx.Send(a.drained, &memberDrained{})
+		a.drained = nil
+	}
+}
+
+// retire takes the member's key away and stops. Claims that are left are free
+// for others then.
+func (a *subscription) retire(ctx actor.Context) {
+	if a.state == subLeaving {
+		return
+	}
+	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
+	eng, sub, write := a.eng, a.sub, a.write
+	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
+		write.cut()
+		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+		_ = eng.keeper.Remove(ctx, eng.space.ConsumerMember(sub.path.id, sub.cfg.Group, sub.cfg.ID)) // what is left ends with the lease
+		return subKeyGone{}
+	})
+}
+
+// consume begins the handlers of a Consume.
+func (a *subscription) consume(ctx actor.Context, c *recordConsumption) {
+	c.running.Store(int64(a.sub.cfg.Concurrency))
+	for range a.sub.cfg.Concurrency {
+		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), a.eng.name("handler", "")); err != nil {
+			supervisor.Fail(ctx, err)
+		}
+	}
+}

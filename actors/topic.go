@@ -1,0 +1,230 @@
+package actors
+
+// A topic in this process: it follows the topic's settings and its index, and
+// keeps the partitions that are in use.
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// topic watches its key, and, once somebody reads, the index of all its
+// partitions: one watch, however many partitions there are.
+//
+//	open ──key gone, or another topic's──▶ gone ──▶ (stopped)
+type topic struct {
+	eng      *Engine
+	path     *topicPath
+	host     supervisor.Host
+	state    topicState
+	children map[int]*actor.PID
+	follow   followState
+}
+
+type topicState string
+
+const topicOpen, topicGone topicState = "open", "gone"
+
+var topicMoves = supervisor.Moves[topicState]{
+	"":        {topicOpen},
+	topicOpen: {topicGone},
+}
+
+// followState says whether the index is followed.
+type followState string
+
+const notFollowing, following followState = "not following", "following"
+
+// What a topic hears.
+type (
+	// partitionWanted: somebody uses a partition that nobody used before.
+	partitionWanted struct{ part *partitionPath }
+	// partitionMail is for a partition that has no actor yet.
+	partitionMail struct {
+		part *partitionPath
+		mail any
+	}
+	// readerCame: somebody reads, so the index is to be followed.
+	readerCame struct{}
+)
+
+func newTopic(path *topicPath) actor.Producer {
+	return func() actor.Actor {
+		return &topic{eng: path.eng, path: path, children: make(map[int]*actor.PID), follow: notFollowing}
+	}
+}
+
+// topicPolicy: bugs get a small budget, and etcd's moods are waited for.
+func topicPolicy() supervisor.Policy {
+	waiting := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
+	panicked := supervisor.ForType[*supervisor.PanicError]()
+	return supervisor.Policy{
+		Rules: []supervisor.Rule{
+			{If: func(err error) bool { return !panicked(err) }, Then: supervisor.Restart, Backoff: &waiting, Budget: &supervisor.Budget{}},
+		},
+		Default: supervisor.Restart,
+		Backoff: supervisor.DefaultBackoff(),
+		Budget:  supervisor.DefaultPolicy().Budget,
+	}
+}
+
+func (a *topic) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case *partitionWanted:
+		a.partition(ctx, m.part)
+	case *partitionMail:
+		ctx.RequestWithCustomSender(a.partition(ctx, m.part), m.mail, ctx.Sender())
+	case *readerCame:
+		a.followIndex()
+	case discovery.Snapshot:
+		a.snapshot(ctx, m)
+	case discovery.Delta:
+		a.delta(ctx, m)
+	case discovery.Opened:
+		a.tell(ctx, &lookAgain{})
+	case discovery.Heard:
+		a.heard(ctx, m)
+	case *supervisor.Ended:
+		a.ended(ctx, m)
+	case crash:
+		panic(m.err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+	}
+}
+
+func (a *topic) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.state = topicMoves.To(ctx, a.state, topicOpen)
+	tell := a.host.Teller()
+	watch := discovery.NewWatch(a.eng.etcd.Watch, a.eng.space.Topic(a.path.name), discovery.WatchConfig{})
+	a.host.Run("watch settings", func(ctx context.Context) error {
+		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
+	})
+	for _, part := range a.path.used() {
+		a.partition(ctx, part)
+		if part.readers.Load() > 0 {
+			a.followIndex()
+		}
+	}
+}
+
+// partition answers a partition's actor, begun when it is wanted first.
+func (a *topic) partition(ctx actor.Context, part *partitionPath) *actor.PID {
+	if pid := a.children[part.p]; pid != nil {
+		return pid
+	}
+	pid, err := ctx.SpawnNamed(supervisor.Props(newPartition(part)), a.eng.name("partition", strconv.Itoa(part.p)))
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.children[part.p] = pid
+	part.pid.Store(pid)
+	return pid
+}
+
+func (a *topic) followIndex() {
+	if a.follow == following {
+		return
+	}
+	a.follow = following
+	tell := a.host.Teller()
+	index := discovery.NewFollow(a.eng.etcd.Watch, a.eng.space.Indexes(a.path.id), discovery.WatchConfig{})
+	a.host.Run("follow index", func(ctx context.Context) error {
+		return index.Run(ctx, func(e discovery.FollowEvent) { tell(e) })
+	})
+}
+
+func (a *topic) tell(ctx actor.Context, m any) {
+	for _, pid := range a.children {
+		ctx.Send(pid, m)
+	}
+}
+
+// heard hands news of the index to the partitions in use.
+func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
+	news := make(map[int][]commitlog.Entry)
+	for _, kv := range m.Puts {
+		p, e, ok := a.eng.log.ParseEntry(a.path.id, kv.Key, kv.Value, kv.ModRevision)
+		if ok && a.children[p] != nil {
+			news[p] = append(news[p], e)
+		}
+	}
+	for p, entries := range news {
+		ctx.Send(a.children[p], &indexed{entries})
+	}
+}
+
+func (a *topic) snapshot(ctx actor.Context, s discovery.Snapshot) {
+	for _, kv := range s.KVs {
+		if kv.Key == a.eng.space.Topic(a.path.name) {
+			a.see(ctx, kv)
+			return
+		}
+	}
+	a.gone(ctx)
+}
+
+func (a *topic) delta(ctx actor.Context, d discovery.Delta) {
+	key := a.eng.space.Topic(a.path.name)
+	for _, kv := range d.Deletes {
+		if kv.Key == key {
+			a.gone(ctx)
+			return
+		}
+	}
+	for _, kv := range d.Puts {
+		if kv.Key == key {
+			a.see(ctx, kv)
+		}
+	}
+}
+
+// see takes in settings; those of another topic under our name end this one.
+func (a *topic) see(ctx actor.Context, kv discovery.KV) {
+	info, err := commitlog.ParseTopic(a.path.name, kv.Value, kv.CreateRevision, kv.ModRevision)
+	had := a.path.info()
+	switch {
+	case err != nil:
+		return // somebody else's bytes; the settings known go on
+	case info.ID != a.path.id:
+		a.gone(ctx)
+	case info.ModRevision > had.ModRevision:
+		a.path.current.Store(&info)
+		a.eng.hub.emit(messages.TopicUpdated{Topic: info.Name, Partitions: info.Config.Partitions})
+		ctx.Send(ctx.Parent(), &topicChanged{a.path})
+	}
+}
+
+// gone ends the topic for everybody who holds it.
+func (a *topic) gone(ctx actor.Context) {
+	if a.state == topicGone {
+		return
+	}
+	a.state = topicMoves.To(ctx, a.state, topicGone)
+	a.path.close(messages.ErrTopicDeleted)
+	a.eng.hub.emit(messages.TopicDeleted{Topic: a.path.name, ID: a.path.id})
+	ctx.Send(ctx.Parent(), &topicChanged{a.path})
+	ctx.Stop(ctx.Self())
+}
+
+// ended: a watch is refused. It is tried again later.
+func (a *topic) ended(ctx actor.Context, m *supervisor.Ended) {
+	if m.Err != nil {
+		supervisor.Fail(ctx, m.Err)
+	}
+}

@@ -1,0 +1,167 @@
+package actors
+
+// Topics and groups as administrators see them: made, listed, changed, removed.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// admin checks what every call here needs, and names what went wrong.
+func admin[T any](e *Engine, op, topic string, do func() (T, error)) (T, error) {
+	var none T
+	fail := func(err error) (T, error) { return none, fmt.Errorf("%s %q: %w", op, topic, err) }
+	if err := keys.ValidateTopic(topic); err != nil {
+		return fail(err)
+	}
+	if e.begun.Load() {
+		return fail(messages.ErrClosed)
+	}
+	v, err := do()
+	if err != nil {
+		return fail(err)
+	}
+	return v, nil
+}
+
+// CreateTopic makes a topic and opens it. It blocks until etcd has it, or ctx
+// ends. Errors: messages.ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
+// ErrNoSpace, ErrClosed.
+func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	return admin(e, "create topic", name, func() (*Topic, error) {
+		cfg.EnsureDefaults()
+		p.EnsureDefaults()
+		if err := errors.Join(cfg.Validate(), p.Validate()); err != nil {
+			return nil, err
+		}
+		info, err := e.log.CreateTopic(ctx, name, cfg)
+		if err != nil {
+			return nil, err
+		}
+		e.hub.emit(messages.TopicCreated{Topic: name, ID: info.ID, Partitions: info.Config.Partitions})
+		return e.openTopic(ctx, info, p)
+	})
+}
+
+// EnsureTopic opens a topic, and makes it first where there is none; one that
+// exists keeps its settings. Errors: as CreateTopic, without ErrTopicExists.
+func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	for {
+		t, err := e.Topic(ctx, name, p)
+		if !errors.Is(err, messages.ErrNoTopic) {
+			return t, err
+		}
+		t, err = e.CreateTopic(ctx, name, cfg, p)
+		if !errors.Is(err, messages.ErrTopicExists) || ctx.Err() != nil {
+			return t, err
+		}
+	}
+}
+
+// Topic opens a topic that exists. Errors: messages.ErrNoTopic, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrClosed.
+func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
+	return admin(e, "open topic", name, func() (*Topic, error) {
+		p.EnsureDefaults()
+		if err := p.Validate(); err != nil {
+			return nil, err
+		}
+		info, err := e.log.Topic(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return e.openTopic(ctx, info, p)
+	})
+}
+
+// openTopic makes a handle of a topic that is in etcd.
+func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p ProducerConfig) (*Topic, error) {
+	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, &openTopic{info})
+	if err != nil {
+		return nil, e.unanswered(ctx, err, false)
+	}
+	return newTopicHandle(opened.path, p)
+}
+
+// ListTopics answers every topic, sorted by name. Errors: messages.ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (e *Engine) ListTopics(ctx context.Context) ([]messages.TopicInfo, error) {
+	if e.begun.Load() {
+		return nil, fmt.Errorf("list topics: %w", messages.ErrClosed)
+	}
+	return e.log.Topics(ctx)
+}
+
+// DescribeTopic answers a topic, its partitions and groups, as of one revision
+// of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
+// ErrClosed.
+func (e *Engine) DescribeTopic(ctx context.Context, name string) (messages.TopicDescription, error) {
+	return admin(e, "describe topic", name, func() (messages.TopicDescription, error) { return e.log.Describe(ctx, name) })
+}
+
+// UpdateTopic changes a topic. Errors: messages.ErrNoTopic, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
+	return admin(e, "update topic", name, func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
+}
+
+// DeleteTopic removes a topic with its records, groups and offsets, and blocks
+// until everything is swept or ctx ends. Errors: messages.ErrNoTopic,
+// ErrUnavailable, ErrDenied, ErrClosed.
+func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
+	_, err := admin(e, "delete topic", name, func() (messages.TopicInfo, error) { return e.log.DeleteTopic(ctx, name) })
+	return err
+}
+
+// ListGroups answers the names of a topic's groups, sorted. Errors as
+// DescribeTopic.
+func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error) {
+	return admin(e, "list groups of", topic, func() ([]string, error) {
+		info, err := e.log.Topic(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		return e.log.Groups(ctx, info)
+	})
+}
+
+// DescribeGroup answers a group's members, offsets and lag as of one revision.
+// Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
+	return admin(e, "describe group "+group+" of", topic, func() (messages.GroupInfo, error) {
+		if err := keys.ValidateName("group", group); err != nil {
+			return messages.GroupInfo{}, err
+		}
+		info, err := e.log.Topic(ctx, topic)
+		if err != nil {
+			return messages.GroupInfo{}, err
+		}
+		return e.log.DescribeGroup(ctx, info, group)
+	})
+}
+
+// ResetOffsets moves a group's committed offsets. Errors: messages.ErrNoTopic,
+// ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
+	return admin(e, "reset offsets of group "+group+" in", topic, func() ([]messages.OffsetChange, error) {
+		if err := keys.ValidateName("group", group); err != nil {
+			return nil, err
+		}
+		info, err := e.log.Topic(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		changes, err := e.log.ResetOffsets(ctx, info, group, to, cfg.Partitions, cfg.DryRun, cfg.Force)
+		if err == nil && !cfg.DryRun {
+			e.hub.emit(messages.OffsetsReset{Topic: topic, Group: group, Partitions: len(changes), Forced: cfg.Force})
+		}
+		return changes, err
+	})
+}

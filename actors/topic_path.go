@@ -1,0 +1,155 @@
+package actors
+
+// A topic's data path in this process: what puts fill and appends empty, and
+// what readers read. It outlives the incarnations of the actors around it.
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// topicPath is one topic, shared by every handle and subscription of it.
+type topicPath struct {
+	eng  *Engine
+	name string
+	id   string
+	pid  atomic.Pointer[actor.PID]
+
+	current atomic.Pointer[messages.TopicInfo]
+
+	mu      sync.Mutex
+	parts   []*partitionPath // by number; nil until somebody uses it
+	cause   error            // why it ended; nil while it is open
+	handles map[*Topic]struct{}
+}
+
+// partitionPath is one partition.
+type partitionPath struct {
+	topic *topicPath
+	p     int
+	log   *commitlog.Partition
+	acc   *accumulator
+	pid   atomic.Pointer[actor.PID] // set before anybody gets the path
+	// reading is the reader's half: the partition's actor alone uses it.
+	reading reading
+	// readers counts who reads: without any, appended batches are not kept.
+	readers atomic.Int64
+}
+
+func newTopicPath(e *Engine, info messages.TopicInfo) *topicPath {
+	t := &topicPath{eng: e, name: info.Name, id: info.ID, handles: make(map[*Topic]struct{})}
+	t.current.Store(&info)
+	return t
+}
+
+func (t *topicPath) info() messages.TopicInfo { return *t.current.Load() }
+
+func (t *topicPath) partitions() int { return t.current.Load().Config.Partitions }
+
+// partition answers a partition's path, made when it is asked for first.
+func (t *topicPath) partition(p int) (*partitionPath, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cause != nil {
+		return nil, t.cause
+	}
+	info := t.info()
+	if p < 0 || p >= info.Config.Partitions {
+		return nil, fmt.Errorf("partition %d of %d: %w", p, info.Config.Partitions, messages.ErrNoPartition)
+	}
+	if p >= len(t.parts) {
+		grown := make([]*partitionPath, info.Config.Partitions)
+		copy(grown, t.parts)
+		t.parts = grown
+	}
+	if t.parts[p] == nil {
+		part := &partitionPath{
+			topic: t, p: p, log: t.eng.log.Partition(info, p),
+			acc: newAccumulator(p, t.info, t.eng.hub.emit),
+		}
+		part.reading.end = unknownEnd
+		t.parts[p] = part
+		t.eng.sys.Root.Send(t.pid.Load(), &partitionWanted{part})
+	}
+	return t.parts[p], nil
+}
+
+func (t *topicPath) accumulator(p int) (*accumulator, error) {
+	part, err := t.partition(p)
+	if err != nil {
+		return nil, err
+	}
+	return part.acc, nil
+}
+
+// used are the partitions that somebody has asked for.
+func (t *topicPath) used() (parts []*partitionPath) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, part := range t.parts {
+		if part != nil {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// ended answers why the topic is over, or nil.
+func (t *topicPath) ended() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cause
+}
+
+// close ends the path: whoever waits is told, whoever comes is refused. Only
+// the first call counts.
+func (t *topicPath) close(cause error) {
+	t.mu.Lock()
+	if t.cause != nil {
+		t.mu.Unlock()
+		return
+	}
+	t.cause = cause
+	handles, parts := t.handles, t.parts
+	t.mu.Unlock()
+	for h := range handles {
+		h.producer.close(cause)
+	}
+	for _, part := range parts {
+		if part != nil {
+			part.acc.close(cause)
+		}
+	}
+}
+
+// fetchTo sends a request to a partition's actor, or answers it if there will be
+// none any more.
+func (p *partitionPath) fetchTo(f *fetch) {
+	pid := p.pid.Load()
+	if pid == nil {
+		// The topic's actor has yet to begin it; it hands on what comes first.
+		p.topic.eng.sys.Root.Send(p.topic.pid.Load(), &partitionMail{p, f})
+		return
+	}
+	p.topic.eng.sys.Root.Send(pid, f)
+}
+
+// join counts a reader, and has the index followed for the first of the topic.
+func (p *partitionPath) join() {
+	p.readers.Add(1)
+	p.topic.eng.sys.Root.Send(p.topic.pid.Load(), &readerCame{})
+}
+
+// leave ends what join began, and withdraws the reader's request.
+func (p *partitionPath) leave(reader any) {
+	p.readers.Add(-1)
+	if pid := p.pid.Load(); pid != nil {
+		p.topic.eng.sys.Root.Send(pid, &readerLeft{reader})
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+)
+
+// What is compared with what, and when it is good enough.
+
+// comparison is one line of the result.
+type comparison struct {
+	id     string
+	kind   kind
+	size   int
+	share  float64 // of the budget
+	pairs  int     // of runs
+	target float64 // at least; for latencies, at most
+}
+
+// kind is how a comparison is made.
+type kind int
+
+const (
+	pipeRate kind = iota
+	pipeLone
+	topicPut
+	topicConsume
+	topicLone
+	topicEnd
+)
+
+// latency tells whether less is better.
+func (k kind) latency() bool { return k == pipeLone || k == topicLone || k == topicEnd }
+
+// peer is what a comparison needs besides ourselves.
+type peer string
+
+const (
+	mangos    peer = "mangos"
+	jetstream peer = "jetstream"
+	plainEtcd peer = "etcd"
+)
+
+func (k kind) peer() peer {
+	switch k {
+	case pipeRate, pipeLone:
+		return mangos
+	case topicPut, topicConsume:
+		return jetstream
+	default:
+		return plainEtcd
+	}
+}
+
+func needs(chosen []comparison, p peer) bool {
+	return slices.ContainsFunc(chosen, func(c comparison) bool { return c.kind.peer() == p })
+}
+
+var comparisons = []comparison{
+	{id: "pipe.tcp.64B.vs.mangos", kind: pipeRate, size: 64, share: 0.13, pairs: 7, target: 16},
+	{id: "pipe.tcp.1KiB.vs.mangos", kind: pipeRate, size: 1 << 10, share: 0.13, pairs: 7, target: 4},
+	{id: "pipe.tcp.64KiB.vs.mangos", kind: pipeRate, size: 64 << 10, share: 0.13, pairs: 7, target: 0.9},
+	{id: "pipe.lone.p50.vs.mangos", kind: pipeLone, size: 64, share: 0.13, pairs: 7, target: 1.5},
+	{id: "topic.put.64B.vs.jetstream", kind: topicPut, size: 64, share: 0.14, pairs: 3, target: 12},
+	{id: "topic.put.1KiB.vs.jetstream", kind: topicPut, size: 1 << 10, share: 0.13, pairs: 3, target: 1.2},
+	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.11, pairs: 3, target: 20},
+	{id: "topic.put.lone.p50.vs.etcdput", kind: topicLone, size: 64, share: 0.05, target: 1.5},
+	{id: "topic.e2e.p50.vs.etcdput", kind: topicEnd, size: 64, share: 0.05, target: 3},
+}
+
+// verdict is how a result stands to its target.
+type verdict string
+
+const (
+	met         verdict = "met"
+	missed      verdict = "MISSED"
+	unavailable verdict = "unavailable" // nothing to compare with
+)
+
+func (c comparison) judge(r bench.Result) verdict {
+	switch {
+	case r.Peer == 0:
+		return unavailable
+	case c.kind.latency() == (r.Ratio() > c.target):
+		return missed
+	default:
+		return met
+	}
+}
+
+func (c comparison) aim() string {
+	if c.kind.latency() {
+		return fmt.Sprintf("≤ %g", c.target)
+	}
+	return fmt.Sprintf("≥ %g", c.target)
+}
+
+// A run of lone messages is short, so that the sides alternate often: pairs of
+// them make 3,500 samples for each.
+const (
+	samples = 500
+	pause   = 150 * time.Microsecond // a timer makes it about 1 ms
+)
+
+func (c comparison) run(ctx context.Context, b *bed, plan bench.Plan) (bench.Result, error) {
+	switch c.kind {
+	case pipeRate:
+		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.pipes[1], plan)
+	case pipeLone:
+		return bench.Latencies(ctx, c.id, c.size, samples, pause, b.pipes[0], b.pipes[1], plan)
+	case topicPut:
+		return bench.PutRates(ctx, c.id, c.size, b.logs[0], b.logs[1], plan)
+	case topicConsume:
+		return bench.ConsumeRates(ctx, c.id, c.size, b.logs[0], b.logs[1], plan)
+	case topicLone:
+		return b.topics.LonePuts(ctx, c.id, c.size, plan.Budget)
+	default:
+		return b.topics.EndToEnd(ctx, c.id, c.size, plan.Budget)
+	}
+}
+
+// line is what other programs read.
+func line(r bench.Result) string {
+	if r.Peer == 0 {
+		return fmt.Sprintf("RATIO %s %s ours=%.4g peer=%s unit=%s", r.ID, unavailable, r.Ours, unavailable, r.Unit)
+	}
+	return r.String()
+}

@@ -1,0 +1,65 @@
+package main
+
+// The topics of a listing.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// listTopics reads the settings of all topics. Who may not read them is told
+// so, and gets none.
+func (c *ls) listTopics(ctx context.Context, client *clientv3.Client, space keys.Space, inv *inventory) error {
+	kvs, _, err := discovery.List(ctx, client, space.Topics())
+	if errors.Is(err, penstock.ErrDenied) {
+		c.say("warning: topics are not shown: %v", err)
+		return nil
+	}
+	inv.takeTopics(space, kvs)
+	return err
+}
+
+// takeTopics adds topics, which come sorted by name.
+func (inv *inventory) takeTopics(space keys.Space, kvs []discovery.KV) {
+	for _, kv := range kvs {
+		t, err := commitlog.ParseTopic(kv.Key[len(space.Topics()):], kv.Value, kv.CreateRevision, kv.ModRevision)
+		if err != nil {
+			inv.Unreadable = append(inv.Unreadable, kv.Key)
+			continue
+		}
+		inv.Topics = append(inv.Topics, viewTopic(t))
+	}
+}
+
+// unfinished counts deletions of topics that began so long ago that whoever
+// began them is gone.
+func unfinished(marks []discovery.KV, now time.Time) (n int) {
+	for _, kv := range marks {
+		var d pb.Deleting
+		if proto.Unmarshal(kv.Value, &d) == nil && now.Sub(time.UnixMilli(d.SinceUnixMs)) > abandonedAfter {
+			n++
+		}
+	}
+	return n
+}
+
+// abandonedAfter is far longer than making or deleting a topic takes.
+const abandonedAfter = 10 * time.Minute
+
+// partitionsOf is how many partitions the topics have together.
+func partitionsOf(topics []topicView) (n int) {
+	for _, t := range topics {
+		n += t.Partitions
+	}
+	return n
+}

@@ -1,0 +1,365 @@
+package penstock_test
+
+// etcd restarted, compacted, lagging, full, or silent about what it did.
+// Promise, in all of them: what was accepted is in the log, once, without a
+// hole, and is handled, once.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// etcdParty is a topic with two producers and two consumers, each in a runtime
+// of its own.
+type etcdParty struct {
+	ns    string
+	rts   []*penstock.Runtime // producer, producer, consumer, consumer
+	acct  *account
+	loads []*topicLoad
+	subs  []*penstock.Subscription
+}
+
+// newEtcdParty begins a party on the etcd of cfg.
+func newEtcdParty(t *testing.T, cfg clientv3.Config, partitions int, opts ...penstock.StartOption) *etcdParty {
+	t.Helper()
+	p := &etcdParty{ns: space(t), acct: newAccount()}
+	for range 4 {
+		p.rts = append(p.rts, meet(t, p.ns, append([]penstock.StartOption{penstock.EtcdConfig(cfg)}, opts...)...))
+	}
+	makeTopic(t, p.rts[0], theTopic, partitions)
+	for i, rt := range p.rts[2:] {
+		s := subscribe(t, openTopic(t, rt, theTopic), theGroup)
+		p.acct.consume(t, fmt.Sprint("consumer ", i), s)
+		p.subs = append(p.subs, s)
+	}
+	for i, rt := range p.rts[:2] {
+		p.loads = append(p.loads, p.acct.load(t, openTopic(t, rt, theTopic), i*apart))
+	}
+	p.acct.flows(t, "", 100)
+	return p
+}
+
+// unharmed ends the load and checks that nothing was lost and nothing came
+// twice, neither in the log nor to the consumers.
+func (p *etcdParty) unharmed(t *testing.T, faulty ...string) {
+	t.Helper()
+	for _, l := range p.loads {
+		l.stop(t)
+	}
+	p.acct.settle(t, p.rts[0], theTopic, faulty...)
+	for _, s := range p.subs {
+		unsubscribe(t, s)
+	}
+	caughtUp(t, p.rts[0], theTopic, theGroup)
+}
+
+func TestTopicFaultEtcdRestartedUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := penstocktest.Etcd(t)
+	p := newEtcdParty(t, s.Config(), 4)
+	for range 3 {
+		s.Stop()
+		s.Restart()
+		for _, who := range []string{"consumer 0", "consumer 1"} {
+			p.acct.flows(t, who, 200)
+		}
+	}
+	p.unharmed(t)
+}
+
+// etcd forgets its history all the time, and a log that lived in the history
+// would be gone.
+func TestTopicFaultEtcdCompactedUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := penstocktest.Etcd(t)
+	c := s.Client(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	compacted, done := 0, make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			resp, err := c.Get(ctx, "/", clientv3.WithCountOnly())
+			if err == nil {
+				_, err = c.Compact(ctx, resp.Header.Revision)
+			}
+			if err == nil {
+				compacted++
+			} else if ctx.Err() == nil && !errors.Is(err, rpctypes.ErrCompacted) {
+				t.Error("compact: ", err)
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	p := newEtcdParty(t, s.Config(), 4)
+	for round := range 5 {
+		p.acct.flows(t, "", 500)
+		// A newcomer, who has all of the log to read.
+		late := newAccount()
+		name := fmt.Sprint("late ", round)
+		sub := subscribe(t, openTopic(t, p.rts[3], theTopic), fmt.Sprint("late-", round))
+		late.consume(t, name, sub)
+		late.flows(t, name, 500)
+		unsubscribe(t, sub)
+	}
+	p.unharmed(t)
+	cancel()
+	<-done
+	if compacted < 5 {
+		t.Errorf("%d compactions", compacted)
+	}
+}
+
+// Answers of etcd get lost after it did what it was asked: appends, claims,
+// commits and releases alike. Each is found out, none is done twice.
+func TestTopicFaultRepliesDropped(t *testing.T) {
+	t.Parallel()
+	ns := space(t)
+	// Two partitions for two producers: they meet.
+	quiet := meet(t, ns)
+	makeTopic(t, quiet, theTopic, 2)
+	replies := penstocktest.DropReplies(5)
+	cfg := etcd.Config()
+	cfg.DialOptions = append(cfg.DialOptions, replies.Option())
+	acct := newAccount()
+	audit := auditCommits(t, control(t), ns, openTopic(t, quiet, theTopic).Info().ID, theGroup)
+	var loads []*topicLoad
+	var subs []*penstock.Subscription
+	for i := range 2 {
+		s := subscribe(t, openTopic(t, meet(t, ns, penstock.EtcdConfig(cfg)), theTopic), theGroup, penstock.CommitEvery(20*time.Millisecond))
+		acct.consume(t, fmt.Sprint("consumer ", i), s)
+		subs = append(subs, s)
+	}
+	for i := range 2 {
+		loads = append(loads, acct.load(t, openTopic(t, meet(t, ns, penstock.EtcdConfig(cfg)), theTopic), i*apart))
+	}
+	for _, who := range []string{"consumer 0", "consumer 1"} {
+		acct.flows(t, who, 1000)
+	}
+	// Handoffs, too.
+	for i := range 4 {
+		name := fmt.Sprint("guest ", i)
+		s := subscribe(t, openTopic(t, meet(t, ns, penstock.EtcdConfig(cfg)), theTopic), theGroup)
+		acct.consume(t, name, s)
+		acct.flows(t, "", 200)
+		unsubscribe(t, s)
+	}
+	for _, l := range loads {
+		l.stop(t)
+	}
+	acct.settle(t, quiet, theTopic)
+	if len(acct.unknown) > 0 {
+		t.Errorf("%d outcomes stayed unknown, with an etcd that answers when asked again", len(acct.unknown))
+	}
+	for _, s := range subs {
+		unsubscribe(t, s)
+	}
+	caughtUp(t, quiet, theTopic, theGroup)
+	if audit() == 0 || replies.Dropped() < 50 {
+		t.Errorf("%d answers were lost: the test tested nothing", replies.Dropped())
+	}
+}
+
+// cluster is three etcds in processes of their own.
+type cluster struct {
+	members   []*topicChild
+	endpoints []string
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{}
+	var peers, initial []string
+	for i := range 3 {
+		c.endpoints = append(c.endpoints, addr(penstocktest.FreePort(t)))
+		peers = append(peers, addr(penstocktest.FreePort(t)))
+		initial = append(initial, fmt.Sprintf("m%d=http://%s", i, peers[i]))
+	}
+	for i := range 3 {
+		dir, err := os.MkdirTemp("", "penstock-cluster-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) }) // after the child's end
+		c.members = append(c.members, spawnTopic(t, topicChildSpec{
+			Role: roleEtcd, Name: fmt.Sprintf("m%d", i), Dir: dir, Client: c.endpoints[i], Peer: peers[i], Cluster: strings.Join(initial, ","),
+		}, newAccount()))
+	}
+	for _, m := range c.members {
+		m.says(t, "ready")
+	}
+	return c
+}
+
+// leader answers which member leads.
+func (c *cluster) leader(t *testing.T, client *clientv3.Client) int {
+	t.Helper()
+	ctx := patient(t)
+	ids := map[uint64]int{}
+	var leader uint64
+	for i, e := range c.endpoints {
+		resp, err := client.Status(ctx, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[resp.Header.MemberId], leader = i, resp.Leader
+	}
+	return ids[leader]
+}
+
+// One of three etcds stands still for a while: a follower, which then lags and
+// has holes, and the leader.
+func TestTopicFaultClusterMemberFrozen(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	cfg := clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second}
+	client, err := clientv3.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	p := newEtcdParty(t, cfg, 4, penstock.LeaseTTL(30*time.Second))
+	leader := c.leader(t, client)
+	for _, frozen := range []int{(leader + 1) % 3, leader} {
+		resume := penstocktest.Freeze(t, c.members[frozen].cmd.Process)
+		p.acct.flows(t, "", 1000)
+		resume()
+		p.acct.flows(t, "consumer 0", 500)
+		p.acct.flows(t, "consumer 1", 500)
+		// Who reads everything now reads from a member that lags, too.
+		late := newAccount()
+		rt := meet(t, p.ns, penstock.EtcdConfig(cfg))
+		sub := subscribe(t, openTopic(t, rt, theTopic), fmt.Sprint("late-", frozen))
+		late.consume(t, "late", sub)
+		late.flows(t, "late", 1000)
+		unsubscribe(t, sub)
+	}
+	p.unharmed(t)
+}
+
+// Promise: a full etcd refuses records with ErrNoSpace, and what was refused is
+// not in the log; reading goes on, and so does putting, once there is room.
+func TestTopicFaultEtcdWithoutRoom(t *testing.T) {
+	t.Parallel()
+	srv, err := embedded.Start(patient(t), "", embedded.UnsafeNoFsync(), embedded.Quota(24<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	client, err := clientv3.New(srv.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	const ballast = "/ballast/"
+	for i := range 10 {
+		if _, err := client.Put(patient(t), fmt.Sprint(ballast, i), string(make([]byte, 1<<20))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rt := meet(t, space(t), penstock.EtcdConfig(srv.Config()))
+	topic := makeTopic(t, rt, theTopic, 2)
+	acct := newAccount()
+	fat := func(id int) penstock.Message {
+		m := numbered(id)
+		m.Key = make([]byte, 200<<10)
+		rand.Read(m.Key)
+		return m
+	}
+	id, refused := 0, []int{}
+	for ; len(refused) < 5; id++ {
+		if id == 1000 {
+			t.Fatal("etcd never filled up")
+		}
+		partition, offset, err := topic.Put(patient(t), fat(id))
+		switch {
+		case err == nil:
+			acct.accept(id, place{partition, offset})
+		case errors.Is(err, penstock.ErrNoSpace):
+			refused = append(refused, id)
+		default:
+			t.Fatalf("put %d: %v, want ErrNoSpace", id, err)
+		}
+	}
+	results, err := topic.PutBatch(patient(t), []penstock.Message{fat(id), fat(id + 1)})
+	if !errors.Is(err, penstock.ErrNoSpace) {
+		t.Errorf("batch: %v, want ErrNoSpace", err)
+	}
+	for i, r := range results {
+		if r.Err == nil {
+			acct.accept(id+i, place{r.Partition, r.Offset})
+		} else {
+			refused = append(refused, id+i)
+		}
+	}
+	whole := func() {
+		t.Helper()
+		logged := acct.audit(t, rt, theTopic)
+		for _, id := range refused {
+			if at, there := logged[id]; there {
+				t.Errorf("record %d was refused and is in the log at %v", id, at)
+			}
+		}
+	}
+	whole()
+	keys, err := client.Get(patient(t), "/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves := map[string]int{}
+	for _, kv := range keys.Kvs {
+		for _, half := range []string{"/index/", "/body/"} {
+			if _, batch, ok := strings.Cut(string(kv.Key), half); ok {
+				halves[batch]++
+			}
+		}
+	}
+	for batch, n := range halves {
+		if n != 2 {
+			t.Errorf("batch %s is half written", batch)
+		}
+	}
+
+	// Room again.
+	if _, err := client.Delete(patient(t), ballast, clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Get(patient(t), "/", clientv3.WithCountOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Compact(patient(t), resp.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Defragment(patient(t), srv.Endpoint()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.AlarmDisarm(patient(t), &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	acct.put(t, topic, id+2, id+10)
+	whole()
+}

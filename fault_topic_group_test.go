@@ -1,0 +1,152 @@
+package penstock_test
+
+// Groups whose members come and go, and many of them.
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock"
+)
+
+// Promise: members that come and go gracefully cost no record a second
+// handling. The member that leaves is always the oldest, so that each time
+// another one assigns.
+func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
+	rounds := 200
+	if testing.Short() || raceEnabled {
+		rounds = 40
+	}
+	p := newTopicParty(t, 16)
+	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
+	load := p.acct.load(t, p.topic, 0)
+	type member struct {
+		sub   *penstock.Subscription
+		ended <-chan struct{}
+	}
+	var members []member
+	leave := func() {
+		t.Helper()
+		unsubscribe(t, members[0].sub)
+		await(t, "the end of the loop", closing(members[0].ended))
+		members = members[1:]
+	}
+	began := time.Now()
+	for round := range rounds {
+		name := fmt.Sprint("member ", round)
+		s := subscribe(t, openTopic(t, rts[round%len(rts)], theTopic), theGroup)
+		members = append(members, member{s, p.acct.consume(t, name, s)})
+		p.acct.flows(t, name, 10)
+		if len(members) > 3 {
+			leave()
+		}
+	}
+	t.Logf("%d ups and downs took %s", rounds, time.Since(began))
+	load.stop(t)
+	p.acct.settle(t, p.rt, theTopic)
+	for len(members) > 0 {
+		leave()
+	}
+	caughtUp(t, p.rt, theTopic, theGroup)
+	if n := p.audit(); n == 0 {
+		t.Error("the audit saw no commit")
+	}
+}
+
+// Promise: 64 members join one group at once, share all partitions evenly,
+// and leave at once, and nothing is handled twice.
+func TestTopicFaultManyMembers(t *testing.T) {
+	n := 64
+	if testing.Short() || raceEnabled {
+		n = 16
+	}
+	p := newTopicParty(t, 2*n)
+	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
+	load := p.acct.load(t, p.topic, 0)
+	each := func(do func(i int) error) {
+		t.Helper()
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				if err := do(i); err != nil {
+					t.Errorf("member %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	for round := range 2 {
+		ctx := patient(t)
+		subs := make([]*penstock.Subscription, n)
+		began := time.Now()
+		each(func(i int) (err error) {
+			topic, err := rts[i%len(rts)].Topic(ctx, theTopic)
+			if err == nil {
+				subs[i], err = topic.Subscribe(ctx, theGroup)
+			}
+			return err
+		})
+		for i, s := range subs {
+			p.acct.consume(t, fmt.Sprintf("member %d of round %d", i, round), s)
+		}
+		g := p.awaitOwners(t, n)
+		t.Logf("%d members own %d partitions after %s", n, 2*n, time.Since(began))
+		shares := map[string]int{}
+		for _, part := range g.Partitions {
+			shares[part.Owner]++
+		}
+		for id, share := range shares {
+			if share != 2 {
+				t.Errorf("%s owns %d of %d partitions", id, share, 2*n)
+			}
+		}
+		p.acct.flows(t, "", 500)
+		began = time.Now()
+		each(func(i int) error { return subs[i].Unsubscribe(ctx) })
+		t.Logf("they left in %s", time.Since(began))
+	}
+	load.stop(t)
+	last := subscribe(t, p.topic, theGroup)
+	p.acct.consume(t, "last", last)
+	p.acct.settle(t, p.rt, theTopic)
+	unsubscribe(t, last)
+	caughtUp(t, p.rt, theTopic, theGroup)
+	p.audit()
+}
+
+// Promise: a hundred groups read one topic, each all of it, once.
+func TestTopicFaultManyGroups(t *testing.T) {
+	n := 100
+	if testing.Short() || raceEnabled {
+		n = 20
+	}
+	ns := space(t)
+	rt := meet(t, ns)
+	topic := makeTopic(t, rt, theTopic, 4)
+	reader := openTopic(t, meet(t, ns), theTopic) // not the process that puts
+	accts, subs := make([]*account, n), make([]*penstock.Subscription, n)
+	puts := newAccount()
+	const records = 1000
+	puts.put(t, topic, 0, records/2)
+	for i := range n {
+		accts[i], subs[i] = newAccount(), subscribe(t, reader, fmt.Sprint("group-", i))
+		accts[i].consume(t, "consumer", subs[i])
+	}
+	puts.put(t, topic, records/2, records)
+	for i := range n {
+		accts[i].await(t, fmt.Sprint("all records in group ", i), func() bool { return len(accts[i].handled) == records })
+		if accts[i].total != records {
+			t.Errorf("group %d: %d handlings of %d records", i, accts[i].total, records)
+		}
+	}
+	puts.audit(t, rt, theTopic)
+	for i, s := range subs {
+		unsubscribe(t, s)
+		caughtUp(t, rt, theTopic, fmt.Sprint("group-", i))
+	}
+}

@@ -1,0 +1,100 @@
+package messages
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTopicConfigDefaults(t *testing.T) {
+	var c TopicConfig
+	c.EnsureDefaults()
+	if want := (TopicConfig{Partitions: 1, Compression: CompressS2, MaxRecordBytes: MaxRecordBytes}); c != want {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	chosen := TopicConfig{Partitions: 7, Compression: CompressZstd, MaxRecordBytes: 100}
+	c = chosen
+	c.EnsureDefaults()
+	if c != chosen {
+		t.Errorf("defaults changed %+v into %+v", chosen, c)
+	}
+}
+
+func TestTopicConfigValidate(t *testing.T) {
+	good := TopicConfig{Partitions: 1, Compression: CompressNone, MaxRecordBytes: 1}
+	for _, c := range []struct {
+		name   string
+		change func(*TopicConfig)
+		says   []string // empty: no fault
+	}{
+		{"good", func(c *TopicConfig) {}, nil},
+		{"most", func(c *TopicConfig) { c.Partitions, c.MaxRecordBytes = MaxPartitions, MaxRecordBytes }, nil},
+		{"no partitions", func(c *TopicConfig) { c.Partitions = 0 }, []string{"0 partitions", "1024"}},
+		{"negative partitions", func(c *TopicConfig) { c.Partitions = -1 }, []string{"-1 partitions"}},
+		{"too many partitions", func(c *TopicConfig) { c.Partitions = 1025 }, []string{"1025 partitions"}},
+		{"strange compression", func(c *TopicConfig) { c.Compression = "lzma" }, []string{`"lzma"`, "zstd"}},
+		{"no bytes", func(c *TopicConfig) { c.MaxRecordBytes = 0 }, []string{"max record bytes 0"}},
+		{"too many bytes", func(c *TopicConfig) { c.MaxRecordBytes = MaxRecordBytes + 1 }, []string{"max record bytes 1048577"}},
+		{"everything", func(c *TopicConfig) { *c = TopicConfig{} }, []string{"0 partitions", `compression ""`, "max record bytes 0"}},
+	} {
+		cfg := good
+		c.change(&cfg)
+		err := cfg.Validate()
+		if (err == nil) != (c.says == nil) || err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		for _, part := range c.says {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q is not in %q", c.name, part, err)
+			}
+		}
+	}
+}
+
+func TestStart(t *testing.T) {
+	at := time.Date(2024, 5, 6, 7, 8, 9, 10, time.FixedZone("x", 3600))
+	for _, c := range []struct {
+		start          Start
+		latest         bool
+		offset, time   int64
+		isOffset, isAt bool
+		text           string
+	}{
+		{start: Start{}, text: "earliest"},
+		{start: Earliest(), text: "earliest"},
+		{start: Latest(), latest: true, text: "latest"},
+		{start: AtOffset(0), isOffset: true, text: "0"},
+		{start: AtOffset(42), offset: 42, time: 42, isOffset: true, text: "42"},
+		{start: AtTime(at), offset: at.UnixNano(), time: at.UnixNano(), isAt: true, text: "2024-05-06T06:08:09.00000001Z"},
+		{start: AtTime(time.Unix(0, 0)), isAt: true, text: "1970-01-01T00:00:00Z"},
+	} {
+		offset, isOffset := c.start.Offset()
+		when, isAt := c.start.Time()
+		if c.start.IsLatest() != c.latest || isOffset != c.isOffset || isAt != c.isAt || c.start.String() != c.text ||
+			isOffset && offset != c.offset || isAt && when != c.time {
+			t.Errorf("%v: latest %v, offset %d %v, time %d %v", c.start, c.start.IsLatest(), offset, isOffset, when, isAt)
+		}
+	}
+	if Earliest() == AtOffset(0) || Earliest() == Latest() {
+		t.Error("starts of different kinds are equal")
+	}
+}
+
+func TestTopicRecordClone(t *testing.T) {
+	batch := []byte("keyvaluename")
+	r := TopicRecord{Topic: "t", Partition: 1, Offset: 2, Fence: 3, Attempt: 4}
+	r.Key, r.Value = batch[:3], batch[3:8]
+	c := r.Clone()
+	clear(batch)
+	if string(c.Key) != "key" || string(c.Value) != "value" {
+		t.Errorf("the clone shares the batch: %q %q", c.Key, c.Value)
+	}
+	if c.Topic != "t" || c.Partition != 1 || c.Offset != 2 || c.Fence != 3 || c.Attempt != 4 {
+		t.Errorf("%+v", c)
+	}
+}

@@ -1,0 +1,438 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Appending: one guarded transaction, sent until it is known what became of it.
+//
+//	fresh ──send──▶ doubtful ──▶ landed
+//	  ▲                │ ╲
+//	  └── the slot is another's: it never was applied, and never will be
+//
+// A batch is sent to one base at a time. While an attempt there may still be
+// applied, it is sent to no other: the guard on the slot lets one attempt in, and
+// the index entry in the slot says whose it was. Once the slot is another's, no
+// attempt at it can be applied any more, so the batch may be put elsewhere.
+
+// way is where a batch is on its way into the log.
+type way struct {
+	state wayState
+	// base is where it was sent, after it the base of the batch before that,
+	// as far as they are known.
+	base, last int64
+}
+
+type wayState uint8
+
+const (
+	fresh    wayState = iota // nothing that was sent can ever be applied
+	doubtful                 // what was sent to base may be applied, now or later
+	landed                   // it is in the log at base
+)
+
+// AppenderConfig says for whom an Appender appends.
+type AppenderConfig struct {
+	// Producer names the appender's tickets.
+	Producer uint64
+	// Lease is the one that holds tickets, 0 while there is none; nil counts
+	// as none. Without a ticket appends go on, if less fairly.
+	Lease func() clientv3.LeaseID
+	// Delayed is told of each failure after which it is tried again. May be
+	// nil.
+	Delayed func(error)
+}
+
+// Appender appends to one partition. It remembers the end of the partition and
+// its place in the queue, so that an append is one request when nobody else
+// appends. One goroutine at a time uses it.
+type Appender struct {
+	p       *Partition
+	cfg     AppenderConfig
+	timing  timing
+	turn    turn
+	tail    tail
+	knows   knowledge
+	appends int
+}
+
+// knowledge says whether an appender knows the end of its partition: it may have
+// moved on since, never back.
+type knowledge uint8
+
+const (
+	nothing knowledge = iota
+	theEnd
+)
+
+// timing is how patient an appender is.
+type timing struct {
+	// attempt bounds one request: an etcd that hangs is one that is away.
+	attempt time.Duration
+	// pauses after failures grow from shortest to longest.
+	shortest, longest time.Duration
+	// barge is how long the head of the queue may do nothing.
+	barge time.Duration
+	// crowd is how long after it met another appender it takes tickets.
+	crowd time.Duration
+}
+
+var usualTiming = timing{
+	attempt: 5 * time.Second, shortest: 20 * time.Millisecond, longest: 2 * time.Second,
+	barge: time.Second, crowd: time.Second,
+}
+
+// hintEvery is how many appends of an appender go between two hints.
+const hintEvery = 256
+
+// Appender makes an appender. It does not talk to etcd.
+func (p *Partition) Appender(cfg AppenderConfig) *Appender {
+	if cfg.Lease == nil {
+		cfg.Lease = func() clientv3.LeaseID { return 0 }
+	}
+	if cfg.Delayed == nil {
+		cfg.Delayed = func(error) {}
+	}
+	return &Appender{p: p, cfg: cfg, timing: usualTiming}
+}
+
+// Append puts s at the end of the partition and answers its base. It blocks until
+// that is committed, or refused, or ctx ends; while etcd is away it tries again.
+// more says that another batch follows at once: when others append too, it keeps
+// a place in the queue for it.
+//
+// The same batch may be given again, to this appender or another one: what
+// became of it before is found out first, and a batch that was appended is
+// answered its base. Nothing is ever appended twice.
+//
+// The error wraps
+//   - messages.ErrUnknownOutcome when ctx ended, or the evidence was trimmed,
+//     while an attempt may have been, or may yet be, applied; ctx's cause too;
+//   - messages.ErrTopicDeleted, ErrNoSpace, ErrDenied or ErrInvalid, or ctx's
+//     cause alone, or is a *CorruptError: and then it is not in the log and will
+//     not be.
+func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64, err error) {
+	if s.way.state == landed {
+		return s.way.base, nil
+	}
+	if err := s.check(); err != nil {
+		return 0, a.failed(err)
+	}
+	for failures := 0; ; {
+		if ctx.Err() != nil {
+			return 0, a.gaveUp(s, context.Cause(ctx))
+		}
+		err := a.step(ctx, s, more)
+		switch {
+		case err == nil && s.way.state == landed:
+			return s.way.base, nil
+		case err == nil:
+			failures = 0
+		case ctx.Err() != nil:
+			return 0, a.gaveUp(s, context.Cause(ctx))
+		case a.isFinal(err):
+			return 0, a.gaveUp(s, err)
+		default:
+			a.cfg.Delayed(err)
+			a.rest(ctx, failures)
+			failures++
+		}
+	}
+}
+
+// isFinal tells that trying again cannot help.
+func (a *Appender) isFinal(err error) bool {
+	for _, final := range []error{messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrCorrupt, messages.ErrUnknownOutcome} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return a.p.log.client.Ctx().Err() != nil
+}
+
+// gaveUp is the error of an append that ends without success.
+func (a *Appender) gaveUp(s *Sealed, cause error) error {
+	if s.way.state == doubtful && !errors.Is(cause, messages.ErrUnknownOutcome) {
+		return a.failed(fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, cause))
+	}
+	return a.failed(cause)
+}
+
+func (a *Appender) failed(err error) error { return fmt.Errorf("append to %s: %w", a.p, err) }
+
+// rest waits between two attempts.
+func (a *Appender) rest(ctx context.Context, failures int) {
+	most := min(float64(a.timing.longest), float64(a.timing.shortest)*math.Pow(2, float64(failures)))
+	pause(ctx, time.Duration(most*(0.5+rand.Float64()/2)))
+}
+
+// pause waits, no longer than ctx lasts.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// step makes one attempt, or one step towards it. Without an error, s has landed
+// or another step is needed.
+func (a *Appender) step(ctx context.Context, s *Sealed, more bool) error {
+	if s.way.state == fresh {
+		if a.knows == nothing {
+			_, t, err := a.p.bounds(ctx)
+			if err != nil {
+				return err
+			}
+			a.learn(t)
+		}
+		if a.await(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.way.base, s.way.last = a.tail.end, a.tail.last
+	}
+	return a.attempt(ctx, s, more)
+}
+
+func (a *Appender) learn(t tail) { a.tail, a.knows = t, theEnd }
+
+// attempt sends s to its base and makes of the answer what can be made of it.
+func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
+	before := s.way.state
+	s.way.state = doubtful
+	resp, err := a.send(ctx, s, more)
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		// etcd looks at the lease before it writes anything, and this attempt
+		// is no longer under way.
+		s.way.state = before
+		a.turn.lost()
+		return nil
+	case errors.Is(err, messages.ErrNoSpace):
+		return a.look(ctx, s, before, err)
+	case errors.Is(err, messages.ErrDenied), errors.Is(err, messages.ErrInvalid):
+		// Turned away unread.
+		s.way.state = before
+		return err
+	case err != nil:
+		return err
+	case resp.Succeeded:
+		a.turn.took(resp, a.timing)
+		a.land(s)
+		return nil
+	}
+	r, err := a.p.refusal(s.way.base, resp)
+	if err != nil {
+		if before == fresh {
+			s.way.state = fresh
+		}
+		return err
+	}
+	return a.refused(ctx, s, before, r)
+}
+
+// land notes that s is in the log.
+func (a *Appender) land(s *Sealed) {
+	s.way.state = landed
+	a.learn(tail{end: s.way.base + int64(s.Count), last: s.way.base})
+	a.appends++
+	// Every attempt is over, and each had encoded its request before it began.
+	spares.put(s.buf)
+	s.buf = nil
+}
+
+// send is the transaction of an append, once.
+func (a *Appender) send(ctx context.Context, s *Sealed, more bool) (*clientv3.TxnResponse, error) {
+	p, l, base := a.p, a.p.log, s.way.base
+	guards := []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(p.indexKey(base)), "=", 0),
+		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
+		l.lives(p.topic),
+	}
+	if s.way.last >= 0 {
+		// An etcd that was restored from a backup may have forgotten it, and a
+		// batch behind it would leave a gap.
+		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(p.indexKey(s.way.last)), ">", 0))
+	}
+	body := s.body(base)
+	put := clientv3.OpPut(p.bodyKey(base), "")
+	put.WithValueBytes(body)
+	entry := clientv3.OpPut(p.indexKey(base), "")
+	entry.WithValueBytes(s.entry(len(body)))
+	then := []clientv3.Op{entry, put}
+	if a.appends%hintEvery == 0 {
+		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
+	}
+	then = append(then, a.turn.ops(p, a.cfg, base+int64(s.Count), more)...)
+
+	ctx, cancel := context.WithTimeout(ctx, a.timing.attempt)
+	defer cancel()
+	resp, err := l.client.Txn(ctx).If(guards...).Then(then...).Else(p.refusalOps(base)...).Commit()
+	return resp, l.classify("send", err)
+}
+
+// look is for an attempt that etcd answered with an error although it may have
+// applied it: it is over, so what is in the slot now tells.
+func (a *Appender) look(ctx context.Context, s *Sealed, before wayState, cause error) error {
+	resp, err := a.p.log.do(ctx, "look for what was appended to "+a.p.String(), nil, a.p.refusalOps(s.way.base), nil)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	r, err := a.p.refusal(s.way.base, resp)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if r.isEmpty() {
+		s.way.state = before
+		return cause
+	}
+	if err := a.refused(ctx, s, doubtful, r); err != nil || s.way.state == landed {
+		return err
+	}
+	return cause
+}
+
+// refused acts upon an attempt that was not applied, because of what was there.
+func (a *Appender) refused(ctx context.Context, s *Sealed, before wayState, r refusal) error {
+	v := r.judge(s, before)
+	switch v {
+	case hasLanded:
+		a.turn.uncertain()
+		a.land(s)
+		return nil
+	case topicGone:
+		// With the topic everything is gone that may have been applied.
+		s.way.state = fresh
+		return messages.ErrTopicDeleted
+	case evidenceGone:
+		a.knows = nothing
+		return fmt.Errorf("%w: what was at offset %d is trimmed", messages.ErrUnknownOutcome, s.way.base)
+	case slotTrimmed, notTheEnd:
+		s.way.state, a.knows = fresh, nothing
+		return nil
+	}
+	s.way.state = fresh
+	a.turn.met(a.timing)
+	a.learn(r.tail())
+	if r.complete() {
+		return nil
+	}
+	// The rest of the entries need not be read to find the end.
+	t, err := a.p.seek(ctx, searchFrom(a.tail))
+	if err != nil {
+		a.knows = nothing
+		return err
+	}
+	a.learn(t)
+	return nil
+}
+
+// refusal is what a transaction found that did not append.
+type refusal struct {
+	base  int64
+	alive bool // the topic is there, and the partition's start
+	start int64
+	// entries follow one another from base on; full says that there may be
+	// more.
+	entries []Entry
+	full    bool
+}
+
+// refusalPage is how many entries a refusal tells, in as many offsets.
+const refusalPage, refusalWindow = 128, 4 * window
+
+// refusalOps ask for what tells why an append was refused.
+func (p *Partition) refusalOps(base int64) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(refusalPage)),
+		clientv3.OpGet(p.startKey()),
+		exists(p.log.space.Topic(p.topic.Name)),
+	}
+}
+
+// refusal reads the answers to refusalOps. The error is a *CorruptError.
+func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, error) {
+	r := refusal{base: base}
+	start, ok, err := p.parseStart(kvsOf(resp, 1))
+	if err != nil {
+		return r, err
+	}
+	r.start, r.alive = start, ok && isTopic(kvsOf(resp, 2), p.topic)
+	found := kvsOf(resp, 0)
+	at := base
+	for i, kv := range found {
+		e, err := p.parse(kv)
+		if err != nil {
+			return r, err
+		}
+		if e.Base != at {
+			// base is no longer the start of a batch, or entries after it were
+			// trimmed: which it is, start tells.
+			r.full = i > 0
+			return r, nil
+		}
+		r.entries = append(r.entries, e)
+		at = e.End()
+	}
+	r.full = len(found) == refusalPage || at >= base+refusalWindow
+	return r, nil
+}
+
+func isTopic(kvs []*mvccpb.KeyValue, t messages.TopicInfo) bool {
+	return len(kvs) == 1 && kvs[0].CreateRevision == t.CreateRevision
+}
+
+// isEmpty tells that nothing hinders an append at base, and nothing is there.
+func (r refusal) isEmpty() bool { return r.alive && r.start <= r.base && len(r.entries) == 0 }
+
+// tail is the last end that r knows of.
+func (r refusal) tail() tail {
+	last := r.entries[len(r.entries)-1]
+	return tail{end: last.End(), last: last.Base}
+}
+
+// complete tells that there was nothing after tail.
+func (r refusal) complete() bool { return !r.full }
+
+// verdict is what a refusal means for the batch that was refused.
+type verdict uint8
+
+const (
+	hasLanded    verdict = iota // an earlier attempt was applied
+	slotTaken                   // by another batch: none of ours ever will be there
+	slotTrimmed                 // the slot is before the start, and nothing of ours was ever sent there
+	evidenceGone                // the same, and something was
+	topicGone
+	notTheEnd // the batch before it is not there any more
+)
+
+// judge says what r means for s, which had been sent to the base before or not.
+func (r refusal) judge(s *Sealed, before wayState) verdict {
+	switch {
+	case len(r.entries) > 0 && r.entries[0].Producer == s.Producer && r.entries[0].Sequence == s.Sequence:
+		return hasLanded
+	case !r.alive:
+		return topicGone
+	case len(r.entries) > 0:
+		return slotTaken
+	case r.start > r.base && before == doubtful:
+		return evidenceGone
+	case r.start > r.base:
+		return slotTrimmed
+	default:
+		return notTheEnd
+	}
+}

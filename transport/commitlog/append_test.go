@@ -1,0 +1,439 @@
+package commitlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+var sequence uint64
+
+// sealed is a batch with an identity of its own.
+func sealed(values ...string) *Sealed {
+	sequence++
+	return Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, 7, sequence)
+}
+
+func mustAppend(t testing.TB, a *Appender, s *Sealed) int64 {
+	t.Helper()
+	base, err := a.Append(testContext(t), s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+// contents reads a whole partition: the values of its records.
+func contents(t testing.TB, p *Partition) (values []string) {
+	t.Helper()
+	ctx := testContext(t)
+	at, end, err := p.Bounds(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := p.Entries(ctx, at, 1e6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for some := range slices.Chunk(entries, 20) {
+		batches, err := p.Fetch(ctx, some)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range batches {
+			if b.Base != at {
+				t.Fatalf("a batch at %d follows the end %d", b.Base, at)
+			}
+			for raw := b.Raw; len(raw) > 0; at++ {
+				var r messages.Record
+				n, err := messages.ConsumeRecord(raw, &r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				values = append(values, string(r.Value))
+				raw = raw[n:]
+			}
+		}
+	}
+	if at != end {
+		t.Fatalf("read to %d, the end is %d", at, end)
+	}
+	return values
+}
+
+func wantContents(t testing.TB, p *Partition, want ...string) {
+	t.Helper()
+	if got := contents(t, p); !slices.Equal(got, want) {
+		t.Fatalf("the partition has %q, want %q", got, want)
+	}
+}
+
+func topicPartition(t testing.TB) (*Partition, *faults) {
+	t.Helper()
+	l, f := startEtcd(t)
+	return l.Partition(create(t, l, "topic", 1), 0), f
+}
+
+func TestAppendsFollowOneAnother(t *testing.T) {
+	p, f := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	if base := mustAppend(t, a, sealed("a", "b")); base != 0 {
+		t.Fatal(base)
+	}
+	before := f.count()
+	if base := mustAppend(t, a, sealed("c")); base != 2 {
+		t.Fatal(base)
+	}
+	if n := f.count() - before; n != 1 {
+		t.Errorf("an append took %d transactions", n)
+	}
+	// Another appender, that knows nothing, and the first again, that knows
+	// less than it thinks.
+	other := p.Appender(AppenderConfig{})
+	mustAppend(t, other, sealed("d", "e"))
+	mustAppend(t, a, sealed("f"))
+	again := sealed("g")
+	if first, second := mustAppend(t, a, again), mustAppend(t, other, again); first != second {
+		t.Errorf("the same batch at %d and %d", first, second)
+	}
+	wantContents(t, p, "a", "b", "c", "d", "e", "f", "g")
+	if value(t, p.log, p.log.space.Hint(p.topic.ID, 0)) == "" {
+		t.Error("no hint was left")
+	}
+}
+
+// Replies that are lost after the fact, before it, and in turn.
+func TestLostRepliesLoseAndDoubleNothing(t *testing.T) {
+	for name, plan := range map[string][]fault{
+		"lost":           {{kind: lose}},
+		"lost twice":     {{kind: lose}, {kind: lose}},
+		"dropped":        {{kind: drop}},
+		"drop then lose": {{kind: drop}, {kind: lose}},
+		"lose then drop": {{kind: lose}, {kind: drop}, {kind: drop}},
+		"in other words": {{kind: lose, err: status.Error(codes.DeadlineExceeded, "lost")}, {kind: lose, err: status.Error(codes.Canceled, "lost")}, {kind: lose, err: status.Error(codes.Unknown, "lost")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, f := topicPartition(t)
+			var delays []error
+			a := p.Appender(AppenderConfig{Delayed: func(err error) { delays = append(delays, err) }})
+			a.timing.shortest = time.Millisecond
+			mustAppend(t, a, sealed("a"))
+			f.next(plan...)
+			if base := mustAppend(t, a, sealed("b")); base != 1 {
+				t.Errorf("at %d", base)
+			}
+			f.used(t)
+			mustAppend(t, a, sealed("c"))
+			wantContents(t, p, "a", "b", "c")
+			if len(delays) != len(plan) {
+				t.Errorf("%d faults, told of %v", len(plan), delays)
+			}
+		})
+	}
+}
+
+// While the reply is away another batch takes the next slot, or, when the
+// attempt was never applied, the very slot.
+func TestLostRepliesAndOthers(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		kind faultKind
+		want []string
+		base int64
+	}{
+		{"applied", lose, []string{"mine", "other"}, 0},
+		{"not applied", drop, []string{"other", "mine"}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, f := topicPartition(t)
+			l2, _ := logAt(t, p.log.space)
+			other := l2.Partition(p.topic, 0).Appender(AppenderConfig{})
+			s := sealed("mine")
+			f.next(fault{kind: test.kind}, fault{before: func() { mustAppend(t, other, sealed("other")) }})
+			a := p.Appender(AppenderConfig{})
+			if base := mustAppend(t, a, s); base != test.base {
+				t.Errorf("at %d", base)
+			}
+			f.used(t)
+			wantContents(t, p, test.want...)
+		})
+	}
+}
+
+// An appender that ended in doubt leaves a batch that another one resolves at the
+// base it was sent to.
+func TestDoubtIsResolvedByTheNextAppender(t *testing.T) {
+	for _, kind := range []faultKind{lose, drop} {
+		p, f := topicPartition(t)
+		mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+		ctx, cancel := context.WithCancel(testContext(t))
+		s := sealed("b")
+		f.next(fault{kind: kind})
+		_, err := p.Appender(AppenderConfig{Delayed: func(error) { cancel() }}).Append(ctx, s, false)
+		if !errors.Is(err, messages.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("in doubt: %v", err)
+		}
+		mustAppend(t, p.Appender(AppenderConfig{}), sealed("c"))
+		next := p.Appender(AppenderConfig{})
+		mustAppend(t, next, s)
+		mustAppend(t, next, sealed("d"))
+		if kind == lose {
+			wantContents(t, p, "a", "b", "c", "d")
+		} else {
+			wantContents(t, p, "a", "c", "b", "d")
+		}
+	}
+}
+
+// A context that ends before anything was sent leaves no doubt.
+func TestAppendWithoutDoubt(t *testing.T) {
+	p, f := topicPartition(t)
+	mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+	ctx, cancel := context.WithCancelCause(testContext(t))
+	reason := errors.New("enough")
+	cancel(reason)
+	before := f.count()
+	_, err := p.Appender(AppenderConfig{}).Append(ctx, sealed("b"), false)
+	if !errors.Is(err, reason) || errors.Is(err, messages.ErrUnknownOutcome) || f.count() != before {
+		t.Errorf("%v after %d transactions", err, f.count()-before)
+	}
+	if _, err := p.Appender(AppenderConfig{}).Append(testContext(t), Seal(nil, 0, 0, 0, 0, "", 1, 1), false); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("an empty batch: %v", err)
+	}
+}
+
+// When the evidence is trimmed, nobody can tell any more.
+func TestTrimmedEvidenceIsUnknownOutcome(t *testing.T) {
+	p, f := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("a"))
+	f.next(fault{kind: lose}, fault{before: func() {
+		put(t, p.log, p.startKey(), keys.Offset(2))
+		remove(t, p.log, p.indexKey(0))
+		remove(t, p.log, p.indexKey(1))
+		remove(t, p.log, p.bodyKey(0))
+		remove(t, p.log, p.bodyKey(1))
+	}})
+	s := sealed("b")
+	for range 2 {
+		if _, err := a.Append(testContext(t), s, false); !errors.Is(err, messages.ErrUnknownOutcome) {
+			t.Fatal(err)
+		}
+	}
+	f.used(t)
+	if base := mustAppend(t, a, sealed("c")); base != 2 {
+		t.Errorf("at %d", base)
+	}
+	wantContents(t, p, "c")
+}
+
+// Evidence outlives the batch: trimmed, but still in the index.
+func TestTrimmedBatchIsFoundInTheIndex(t *testing.T) {
+	p, f := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	f.next(fault{kind: lose}, fault{before: func() {
+		put(t, p.log, p.startKey(), keys.Offset(1))
+		remove(t, p.log, p.bodyKey(0))
+	}})
+	if base := mustAppend(t, a, sealed("a")); base != 0 {
+		t.Errorf("at %d", base)
+	}
+	f.used(t)
+}
+
+// An appender that slept while others wrote and retention trimmed goes to the
+// end, not below the start.
+func TestTrimmedStart(t *testing.T) {
+	for _, rest := range []int{0, 3} {
+		p, _ := topicPartition(t)
+		sleeper, busy := p.Appender(AppenderConfig{}), p.Appender(AppenderConfig{})
+		mustAppend(t, sealedAppender(sleeper), sealed("a"))
+		for range 5 {
+			mustAppend(t, busy, sealed("x"))
+		}
+		put(t, p.log, p.startKey(), keys.Offset(6))
+		for base := range int64(6) {
+			remove(t, p.log, p.indexKey(base))
+			remove(t, p.log, p.bodyKey(base))
+		}
+		want := slices.Repeat([]string{"y"}, rest)
+		for range rest {
+			mustAppend(t, busy, sealed("y"))
+		}
+		if base := mustAppend(t, sleeper, sealed("b")); base != int64(6+rest) {
+			t.Errorf("at %d", base)
+		}
+		wantContents(t, p, append(want, "b")...)
+		// busy saw its last batch go, too.
+		mustAppend(t, busy, sealed("c"))
+		wantContents(t, p, append(want, "b", "c")...)
+	}
+}
+
+func sealedAppender(a *Appender) *Appender { return a }
+
+// An etcd that was restored from a backup has a shorter log: no gap.
+func TestRolledBackLogHasNoGap(t *testing.T) {
+	p, _ := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	for _, v := range []string{"a", "b", "c"} {
+		mustAppend(t, a, sealed(v))
+	}
+	for base := range int64(2) {
+		remove(t, p.log, p.indexKey(base+1))
+		remove(t, p.log, p.bodyKey(base+1))
+	}
+	if base := mustAppend(t, a, sealed("d")); base != 1 {
+		t.Errorf("at %d", base)
+	}
+	wantContents(t, p, "a", "d")
+}
+
+func TestFarBehind(t *testing.T) {
+	p, _ := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("a"))
+	end := plant(t, p, 1, repeat(3000, 5000)...)
+	if base := mustAppend(t, a, sealed("b")); base != end {
+		t.Errorf("at %d, want %d", base, end)
+	}
+}
+
+func TestDeletedTopicUnderAppend(t *testing.T) {
+	p, f := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("a"))
+	deleteTopic := func() {
+		if _, err := p.log.DeleteTopic(ctx, "topic"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Deleted while the answer is away.
+	f.next(fault{kind: lose}, fault{before: func() { f.next(); deleteTopic() }})
+	if _, err := a.Append(ctx, sealed("b"), false); !errors.Is(err, messages.ErrTopicDeleted) {
+		t.Errorf("deleted: %v", err)
+	}
+	info := create(t, p.log, "topic", 1)
+	if _, err := a.Append(ctx, sealed("c"), false); !errors.Is(err, messages.ErrTopicDeleted) {
+		t.Errorf("deleted and made anew: %v", err)
+	}
+	if found := under(t, p.log, p.topic.ID); len(found) > 0 {
+		t.Errorf("left behind: %q", found)
+	}
+	wantContents(t, p.log.Partition(info, 0))
+}
+
+func TestDamagedIndexStopsAppends(t *testing.T) {
+	p, _ := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("a"))
+	put(t, p.log, p.indexKey(1), "\xff")
+	_, err := a.Append(testContext(t), sealed("b"), false)
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Base != 1 || errors.Is(err, messages.ErrUnknownOutcome) {
+		t.Error(err)
+	}
+}
+
+// An etcd that hangs is noticed, and what it did in the meantime is seen.
+func TestHungEtcd(t *testing.T) {
+	p, f := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("a"))
+	a.timing.attempt, a.timing.shortest = 50*time.Millisecond, time.Millisecond
+	f.next(fault{before: func() {
+		a.timing.attempt = 5 * time.Second
+		<-time.After(100 * time.Millisecond)
+	}})
+	mustAppend(t, a, sealed("b"))
+	wantContents(t, p, "a", "b")
+}
+
+func TestClosedClient(t *testing.T) {
+	p, _ := topicPartition(t)
+	mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+	l2, _ := logAt(t, p.log.space)
+	a := l2.Partition(p.topic, 0).Appender(AppenderConfig{})
+	mustAppend(t, a, sealed("b"))
+	l2.client.Close()
+	if _, err := a.Append(testContext(t), sealed("c"), false); err == nil {
+		t.Error("appended without a client")
+	}
+	wantContents(t, p, "a", "b")
+}
+
+// etcd says that it is full after it wrote, or without having written.
+func TestFullEtcd(t *testing.T) {
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync(), embedded.Quota(4<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	client, err := discovery.NewClient(srv.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	l := New(Config{Client: client, Space: "/full", Classify: discovery.Classify})
+	p := l.Partition(create(t, l, "topic", 1), 0)
+	a := p.Appender(AppenderConfig{})
+	var want []string
+	value := string(bytes.Repeat([]byte("x"), 300<<10))
+	for i := 0; ; i++ {
+		_, err := a.Append(testContext(t), sealed(fmt.Sprint(i, value)), false)
+		if errors.Is(err, messages.ErrNoSpace) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want = append(want, fmt.Sprint(i, value)); i > 100 {
+			t.Fatal("never full")
+		}
+	}
+	if len(want) == 0 {
+		t.Fatal("full from the beginning")
+	}
+	if got := contents(t, p); !slices.Equal(got, want) {
+		t.Errorf("%d batches are there, %d were acknowledged", len(got), len(want))
+	}
+	// With room again, the refused batch is put once.
+	if _, err := a.Append(testContext(t), sealed("last"), false); !errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrUnknownOutcome) {
+		t.Errorf("still full: %v", err)
+	}
+	if got := contents(t, p); len(got) != len(want) {
+		t.Errorf("%d batches are there, %d were acknowledged", len(got), len(want))
+	}
+}
+
+// A lease that is gone, or never was, stops nothing.
+func TestAppendsWithoutLease(t *testing.T) {
+	p, _ := topicPartition(t)
+	for name, lease := range map[string]clientv3.LeaseID{"none": 0, "gone": 12345} {
+		a := p.Appender(AppenderConfig{Producer: 1, Lease: func() clientv3.LeaseID { return lease }})
+		mustAppend(t, a, sealed(name))
+		mustAppend(t, p.Appender(AppenderConfig{}), sealed(name))
+		for range 3 {
+			if _, err := a.Append(testContext(t), sealed(name), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(contents(t, p)); n != 10 {
+		t.Errorf("%d records", n)
+	}
+}

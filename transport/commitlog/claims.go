@@ -1,0 +1,299 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Owning partitions. A claim is a leased key; its CreateRevision is the fence
+// that every commit compares. It is never put over another: whoever takes a
+// partition over deletes the old claim first, so that the old fence is void.
+
+// nestedInOne is how many partitions ride in one request, each in a transaction
+// of its own, so that one that is refused is refused alone.
+const nestedInOne = 40
+
+// Holder is who has a claim.
+type Holder struct {
+	// Member is empty when the claim does not tell.
+	Member string
+	// MemberRevision is the CreateRevision of that member's key.
+	MemberRevision int64
+	// Revision is the CreateRevision of the claim.
+	Revision int64
+	// Generation is that of the assignment it was made under.
+	Generation int64
+	// Gone: the member's key was absent or another incarnation's.
+	Gone bool
+}
+
+// Claimed is what became of the claim to one partition.
+type Claimed struct {
+	Partition int
+	// Fence is the claim's CreateRevision; 0 when it is not ours.
+	Fence int64
+	// Offset is the next to be handled, -1 when nothing was ever committed.
+	// Base is that of a batch at or before it. Both are as of the moment of the
+	// claim.
+	Offset, Base int64
+	// Held is the claim of somebody else that stands in the way, or nil.
+	Held *Holder
+	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
+	// Fence the committed offset, else the claim in the way.
+	Err error
+}
+
+// Claim takes partitions that nobody has, under me.Lease, and reads in the same
+// transaction where the group is in each. assignment is the ModRevision that the
+// group's assignment must still have; 0 for a manual group. A claim of this very
+// incarnation of the member that is there already counts as taken, so after an
+// error the call can be made again. The results are in the order of partitions;
+// with an error, those that are known. Errors: ErrRaced, messages.ErrTopicDeleted,
+// ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
+func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []int) ([]Claimed, error) {
+	op := "claim partitions of " + me.group()
+	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	guards := append(l.iAm(me), l.lives(me.Topic))
+	if assignment != 0 {
+		guards = append(guards, clientv3.Compare(clientv3.ModRevision(l.space.Assignment(me.Topic.ID, me.Group)), "=", assignment))
+	}
+	results := make([]Claimed, 0, len(partitions))
+	for chunk := range slices.Chunk(partitions, nestedInOne) {
+		var ops []clientv3.Op
+		for _, p := range chunk {
+			key, committed := l.space.Claim(me.Topic.ID, me.Group, p), l.space.Committed(me.Topic.ID, me.Group, p)
+			value := encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision, Generation: me.Generation})
+			ops = append(ops, clientv3.OpTxn(
+				[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
+				[]clientv3.Op{clientv3.OpGet(committed), clientv3.OpPut(key, value, clientv3.WithLease(me.Lease))},
+				[]clientv3.Op{clientv3.OpGet(committed), clientv3.OpGet(key)}))
+		}
+		resp, err := l.do(ctx, op, guards, ops, l.whoAmI(me))
+		if err == nil && !resp.Succeeded {
+			err = me.overtaken(op, resp)
+		}
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			err = fmt.Errorf("%s: %w: its lease is gone", op, ErrRaced)
+		}
+		if err != nil {
+			return results, err
+		}
+		for i, p := range chunk {
+			results = append(results, me.claimed(p, nested(resp, i), resp.Header.Revision))
+		}
+	}
+	return results, l.whoIsGone(ctx, op, me, results)
+}
+
+// claimed reads the answer about one partition.
+func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed {
+	c := Claimed{Partition: p, Fence: revision}
+	if !resp.Succeeded {
+		kv := ranged(resp, 1).Kvs[0]
+		claim, err := ParseClaim(string(kv.Key), kv.Value)
+		if err != nil || claim.Member != me.Member || claim.MemberRevision != me.MemberRevision {
+			return Claimed{Partition: p, Offset: -1, Err: err, Held: &Holder{
+				Member: claim.GetMember(), MemberRevision: claim.GetMemberRevision(), Revision: kv.CreateRevision, Generation: claim.GetGeneration(),
+			}}
+		}
+		c.Fence = kv.CreateRevision
+	}
+	c.Offset, c.Base, c.Err = committedIn(ranged(resp, 0).Kvs)
+	return c
+}
+
+// whoIsGone asks which of the members that stand in the way still are.
+func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed) error {
+	revisions := map[string]int64{}
+	for _, c := range results {
+		if c.Held != nil && c.Held.Member != "" {
+			revisions[c.Held.Member] = 0
+		}
+	}
+	var names []string
+	for name := range revisions {
+		names = append(names, name)
+	}
+	for chunk := range slices.Chunk(names, startsInOne) {
+		var ops []clientv3.Op
+		for _, name := range chunk {
+			ops = append(ops, exists(l.space.ConsumerMember(me.Topic.ID, me.Group, name)))
+		}
+		resp, err := l.do(ctx, op, nil, ops, nil)
+		if err != nil {
+			return err
+		}
+		for i, name := range chunk {
+			revisions[name] = createRevision(ranged(resp, i))
+		}
+	}
+	for _, c := range results {
+		if c.Held != nil && c.Held.Member != "" {
+			c.Held.Gone = revisions[c.Held.Member] != c.Held.MemberRevision
+		}
+	}
+	return nil
+}
+
+// Release writes where the group is in partitions and gives them up, in one
+// transaction for each. With Offset -1 nothing is written. The errors are in the
+// order of ps: nil, or messages.ErrFenced when the partition is another's, and
+// then nothing was written. Released before, by a call whose outcome was
+// unknown, it is nil too, as long as nobody has committed since. The second
+// error means that nothing is known of those it stands at; the call can be made
+// again. It wraps messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
+func (l *Log) Release(ctx context.Context, me Me, ps []Position) ([]error, error) {
+	op := "release partitions of " + me.group()
+	return l.nestedWrites(ctx, op, ps, func(p Position) clientv3.Op {
+		key, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
+		then := []clientv3.Op{clientv3.OpDelete(key)}
+		if p.Offset >= 0 {
+			then = append(then, clientv3.OpPut(committed, p.value()))
+		}
+		return clientv3.OpTxn(
+			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", p.Fence)},
+			then, []clientv3.Op{clientv3.OpGet(committed)})
+	}, func(p Position, resp *clientv3.TxnResponse) error {
+		if resp.Succeeded || p.Offset < 0 {
+			return nil
+		}
+		// What stands there may be ours: then this was done before.
+		if kvs := ranged(resp, 0).Kvs; len(kvs) > 0 {
+			c, err := ParseCommitted(string(kvs[0].Key), kvs[0].Value)
+			if err == nil && c.Offset == p.Offset && c.Fence == p.Fence {
+				return nil
+			}
+		}
+		return p.fenced(op)
+	})
+}
+
+// Revoke takes the claim of h to partition p away, if it is still the one that
+// h describes and either its member is gone or overdue says that it had its
+// time. It answers whether it did; when it did not, somebody else may have.
+// Errors: ErrRaced, messages.ErrUnavailable, ErrDenied.
+func (l *Log) Revoke(ctx context.Context, me Me, p int, h Holder, overdue bool) (bool, error) {
+	op := fmt.Sprintf("revoke partition %d of %s", p, me.group())
+	if p < 0 || p >= messages.MaxPartitions {
+		return false, fmt.Errorf("%s: %w", op, messages.ErrNoPartition)
+	}
+	if h.Revision <= 0 || h.Member == "" && !overdue {
+		return false, nil
+	}
+	key := l.space.Claim(me.Topic.ID, me.Group, p)
+	guards := append(l.iAm(me), clientv3.Compare(clientv3.CreateRevision(key), "=", h.Revision))
+	if !overdue {
+		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(l.space.ConsumerMember(me.Topic.ID, me.Group, h.Member)), "!=", h.MemberRevision))
+	}
+	resp, err := l.do(ctx, op, guards, []clientv3.Op{clientv3.OpDelete(key)}, l.whoAmI(me))
+	if err != nil || resp.Succeeded {
+		return err == nil, err
+	}
+	if !me.found(resp) {
+		return false, me.overtaken(op, resp)
+	}
+	return false, nil
+}
+
+// ParseClaim reads the value of a claim. The error wraps messages.ErrCorrupt and
+// names the key.
+func ParseClaim(key string, value []byte) (*pb.Claim, error) {
+	var c pb.Claim
+	if err := proto.Unmarshal(value, &c); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	if err := keys.ValidateName("member", c.Member); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	if c.MemberRevision <= 0 {
+		return nil, corrupt(key, "member revision %d", c.MemberRevision)
+	}
+	return &c, nil
+}
+
+// nestedWrites sends one transaction for each position, many in a request.
+func (l *Log) nestedWrites(ctx context.Context, op string, ps []Position, write func(Position) clientv3.Op, read func(Position, *clientv3.TxnResponse) error) ([]error, error) {
+	partitions := make([]int, len(ps))
+	for i, p := range ps {
+		partitions[i] = p.Partition
+	}
+	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	results := make([]error, len(ps))
+	var unknown error
+	for start := 0; start < len(ps); start += nestedInOne {
+		chunk := ps[start:min(start+nestedInOne, len(ps))]
+		var ops []clientv3.Op
+		var sent []int
+		for i, p := range chunk {
+			// A fence of 0 would compare that there is no claim at all.
+			if p.Fence <= 0 {
+				results[start+i] = p.fenced(op)
+				continue
+			}
+			ops = append(ops, write(p))
+			sent = append(sent, start+i)
+		}
+		if len(ops) == 0 {
+			continue
+		}
+		resp, err := l.do(ctx, op, nil, ops, nil)
+		if err != nil {
+			unknown = err
+		}
+		for i, at := range sent {
+			if err != nil {
+				results[at] = err
+				continue
+			}
+			results[at] = read(ps[at], nested(resp, i))
+		}
+	}
+	return results, unknown
+}
+
+// nested is the i-th operation of a transaction, a transaction itself.
+func nested(resp *clientv3.TxnResponse, i int) *clientv3.TxnResponse {
+	return (*clientv3.TxnResponse)(resp.Responses[i].GetResponseTxn())
+}
+
+// committedIn is what a range over a committed offset has found; -1 for nothing.
+func committedIn(kvs []*mvccpb.KeyValue) (offset, base int64, err error) {
+	if len(kvs) == 0 {
+		return -1, 0, nil
+	}
+	c, err := ParseCommitted(string(kvs[0].Key), kvs[0].Value)
+	if err != nil {
+		return -1, 0, err
+	}
+	return c.Offset, c.Base, nil
+}
+
+// checkPartitions refuses numbers that no topic has, and any that comes twice.
+func checkPartitions(partitions []int, count int) error {
+	seen := make(map[int]bool, len(partitions))
+	for _, p := range partitions {
+		if p < 0 || p >= count {
+			return fmt.Errorf("%w: %d of %d", messages.ErrNoPartition, p, count)
+		}
+		if seen[p] {
+			return fmt.Errorf("%w: partition %d is named twice", messages.ErrInvalid, p)
+		}
+		seen[p] = true
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package commitlog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Topics and groups for people: everything is read at one revision, so that the
+// numbers fit together, and then put together by functions over what was read.
+
+// Describe answers a topic, its partitions and groups as of one revision.
+// Errors: messages.ErrNoTopic, ErrInvalid, ErrCorrupt, ErrUnavailable, ErrDenied.
+func (l *Log) Describe(ctx context.Context, name string) (messages.TopicDescription, error) {
+	if err := keys.ValidateTopic(name); err != nil {
+		return messages.TopicDescription{}, fmt.Errorf("describe topic: %w", err)
+	}
+	return atOneRevision(func() (messages.TopicDescription, error) {
+		return l.describe(ctx, "describe topic "+name, name)
+	})
+}
+
+func (l *Log) describe(ctx context.Context, op, name string) (messages.TopicDescription, error) {
+	resp, err := l.get(ctx, op, l.space.Topic(name))
+	if err != nil {
+		return messages.TopicDescription{}, err
+	}
+	t, err := l.topicIn(op, name, resp)
+	if err != nil {
+		return messages.TopicDescription{}, err
+	}
+	d := messages.TopicDescription{TopicInfo: t, Revision: resp.Header.Revision}
+	if d.Partitions, err = l.bounds(ctx, t, d.Revision); err != nil {
+		return messages.TopicDescription{}, err
+	}
+	kvs, err := l.groupKeys(ctx, op, d.Revision, l.space.ConsumerGroups(t.ID), l.space.TopicOffsets(t.ID))
+	if err != nil {
+		return messages.TopicDescription{}, err
+	}
+	if d.Groups, err = groupsFrom(l.space, t.Name, d.Partitions, kvs); err != nil {
+		return messages.TopicDescription{}, fmt.Errorf("%s: %w", op, err)
+	}
+	return d, nil
+}
+
+// DescribeGroup answers a group's members, offsets and lag as of one revision;
+// its mode is empty when it has nothing but offsets. Errors:
+// messages.ErrNoGroup, ErrTopicDeleted, ErrInvalid, ErrCorrupt, ErrUnavailable,
+// ErrDenied.
+func (l *Log) DescribeGroup(ctx context.Context, t messages.TopicInfo, group string) (messages.GroupInfo, error) {
+	if err := keys.ValidateName("group", group); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("describe group of topic %s: %w", t.Name, err)
+	}
+	return atOneRevision(func() (messages.GroupInfo, error) {
+		return l.describeGroup(ctx, "describe group "+group+" of topic "+t.Name, t, group)
+	})
+}
+
+func (l *Log) describeGroup(ctx context.Context, op string, t messages.TopicInfo, group string) (messages.GroupInfo, error) {
+	resp, err := l.get(ctx, op, l.space.Topic(t.Name))
+	if err != nil {
+		return messages.GroupInfo{}, err
+	}
+	if createRevision(resp) != t.CreateRevision {
+		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+	}
+	// It may have more partitions than the caller knows.
+	if t, err = l.topicIn(op, t.Name, resp); err != nil {
+		return messages.GroupInfo{}, err
+	}
+	revision := resp.Header.Revision
+	kvs, err := l.groupKeys(ctx, op, revision, l.space.ConsumerGroup(t.ID, group), l.space.GroupOffsets(t.ID, group))
+	if err != nil {
+		return messages.GroupInfo{}, err
+	}
+	if len(kvs) == 0 {
+		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
+	}
+	partitions, err := l.bounds(ctx, t, revision)
+	if err != nil {
+		return messages.GroupInfo{}, err
+	}
+	groups, err := groupsFrom(l.space, t.Name, partitions, kvs)
+	switch {
+	case err != nil:
+		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, err)
+	case len(groups) == 0:
+		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
+	}
+	return groups[0], nil
+}
+
+// bounds reads where each partition begins and ends.
+func (l *Log) bounds(ctx context.Context, t messages.TopicInfo, revision int64) ([]messages.PartitionInfo, error) {
+	starts, ends, _, err := l.EndsAt(ctx, t, upTo(t.Config.Partitions), revision)
+	if err != nil {
+		return nil, err
+	}
+	partitions := make([]messages.PartitionInfo, t.Config.Partitions)
+	for p := range partitions {
+		partitions[p] = messages.PartitionInfo{Partition: p, Start: starts[p], End: ends[p]}
+	}
+	return partitions, nil
+}
+
+func (l *Log) groupKeys(ctx context.Context, op string, revision int64, prefixes ...string) ([]*mvccpb.KeyValue, error) {
+	var all []*mvccpb.KeyValue
+	for _, prefix := range prefixes {
+		kvs, _, err := l.list(ctx, op, prefix, revision)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kvs...)
+	}
+	return all, nil
+}
+
+// groupsFrom puts groups together from their keys, sorted by name. Keys that
+// are not ours are passed over; a value that cannot be read is an error that
+// wraps messages.ErrCorrupt.
+func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionInfo, kvs []*mvccpb.KeyValue) ([]messages.GroupInfo, error) {
+	groups := map[string]*gathering{}
+	for _, kv := range kvs {
+		k, ok := space.Parse(string(kv.Key))
+		if !ok {
+			continue
+		}
+		g := groups[k.Group]
+		if g == nil {
+			g = newGathering(topic, k.Group, partitions)
+			groups[k.Group] = g
+		}
+		if err := g.add(k, kv); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]messages.GroupInfo, 0, len(groups))
+	for _, g := range groups {
+		all = append(all, g.info())
+	}
+	slices.SortFunc(all, func(a, b messages.GroupInfo) int { return cmp.Compare(a.Group, b.Group) })
+	return all, nil
+}
+
+// gathering is one group, as far as its keys have been read.
+type gathering struct {
+	messages.GroupInfo
+	assigned map[string][]int
+}
+
+func newGathering(topic, group string, partitions []messages.PartitionInfo) *gathering {
+	g := &gathering{GroupInfo: messages.GroupInfo{Topic: topic, Group: group}}
+	for _, p := range partitions {
+		g.Partitions = append(g.Partitions, messages.GroupPartition{Partition: p.Partition, Start: p.Start, End: p.End, Committed: -1})
+	}
+	return g
+}
+
+// partition is the one that a key is about, or nil: one that the topic does not
+// have is of an update that did not come to pass, and says nothing.
+func (g *gathering) partition(k keys.Key) *messages.GroupPartition {
+	if k.Partition >= len(g.Partitions) {
+		return nil
+	}
+	return &g.Partitions[k.Partition]
+}
+
+func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
+	key := string(kv.Key)
+	switch k.Kind {
+	case keys.KindConsumerGroupMeta:
+		meta, err := parseGroup(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		g.Mode = modeOf(meta.Manual)
+	case keys.KindAssignment:
+		a, err := ParseAssignment(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		g.Generation, g.assigned = a.Generation, map[string][]int{}
+		for _, s := range a.Shares {
+			g.assigned[s.Member] = numbers(s)
+		}
+	case keys.KindConsumerMember:
+		m, err := ParseMember(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		g.Members = append(g.Members, messages.GroupMember{
+			ID: k.ID, Host: m.Host, Since: time.UnixMilli(m.SinceUnixMs), Partitions: numbers(m),
+		})
+	case keys.KindClaim:
+		c, err := ParseClaim(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		if p := g.partition(k); p != nil {
+			p.Owner, p.Fence = c.Member, kv.CreateRevision
+		}
+	case keys.KindCommitted:
+		c, err := ParseCommitted(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		if p := g.partition(k); p != nil {
+			p.Committed = c.Offset
+		}
+	}
+	return nil
+}
+
+// info is the group when all its keys were read.
+func (g *gathering) info() messages.GroupInfo {
+	for i := range g.Members {
+		if m := &g.Members[i]; g.Mode != messages.GroupManual {
+			m.Partitions = g.assigned[m.ID]
+		}
+	}
+	for i := range g.Partitions {
+		p := &g.Partitions[i]
+		// What was trimmed cannot be handled any more and lags nothing.
+		p.Lag = max(0, p.End-max(p.Committed, p.Start))
+		g.Lag += p.Lag
+	}
+	return g.GroupInfo
+}
+
+// numbers is a list of partitions, sorted.
+func numbers(of interface{ GetPartitions() []uint32 }) []int {
+	var list []int
+	for _, p := range of.GetPartitions() {
+		list = append(list, int(p))
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,332 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Where a partition begins and ends. Nothing is kept of the end but hints: it is
+// found by asking which windows of offsets hold a batch.
+
+// window is the most by which the base of a batch is past the one before it. So
+// if a batch begins at or after an offset, one does within a window from there,
+// and the end can be searched for by halving.
+const window = messages.MaxBatchRecords
+
+// tail is the end of a partition, as of some moment.
+type tail struct {
+	// end is the offset of the next record.
+	end int64
+	// last is the base of the batch before it, -1 when there is none that is
+	// known.
+	last int64
+}
+
+// search finds an end. It says which range of the index to look at next, and is
+// fed what was there, until it knows.
+//
+//	look ──▶ done
+//	 │ ▲       (the last batch found ends within the range that was looked at)
+//	 ▼ │
+//	stride ──▶ halve
+//	 (twice as far each time, until nothing is there; then between)
+type search struct {
+	phase searchPhase
+	// at is the base of a batch, or the end: never beyond it.
+	tail
+	// step is how far the stride goes; beyond is where no batch begins any more.
+	step, beyond int64
+	// start is where to begin anew when nothing is where a hint pointed, or -1.
+	start int64
+}
+
+type searchPhase uint8
+
+const (
+	look   searchPhase = iota // for the last batch within a window
+	stride                    // for any batch, further and further away
+	halve                     // for the last window that has one
+	found
+)
+
+// searchFrom begins at an offset where a batch begins, or the end.
+func searchFrom(t tail) search { return search{tail: t, start: -1} }
+
+// searchAll begins at a hint, when there is one that makes sense.
+func searchAll(start, hint int64) search {
+	s := searchFrom(tail{end: start, last: -1})
+	if hint > start && hint < math.MaxInt64-window {
+		s.end, s.start = hint, start
+	}
+	return s
+}
+
+// probe is a question about an index: the first or the last entry with a base in
+// [from, to).
+type probe struct {
+	from, to int64
+	last     bool
+}
+
+// next is what to ask. It is not to be called once the end is found.
+func (s *search) next() probe {
+	switch s.phase {
+	case stride:
+		return probe{from: s.end + s.step, to: s.end + s.step + window}
+	case halve:
+		middle := s.end + (s.beyond-s.end)/2
+		return probe{from: middle, to: min(middle+window, s.beyond)}
+	default:
+		return probe{from: s.end, to: s.end + window, last: true}
+	}
+}
+
+// feed takes the answer to next: an entry, or none.
+func (s *search) feed(e Entry, ok bool) {
+	switch s.phase {
+	case look:
+		if !ok && s.start >= 0 {
+			*s = searchFrom(tail{end: s.start, last: -1})
+			return
+		}
+		s.start = -1
+		if !ok {
+			s.phase = found
+			return
+		}
+		looked := s.end + window
+		s.tail = tail{end: e.End(), last: e.Base}
+		if s.end < looked {
+			s.phase = found
+			return
+		}
+		s.phase, s.step = stride, window
+	case stride:
+		if ok {
+			s.tail = tail{end: e.Base, last: -1}
+			s.step *= 2
+			return
+		}
+		s.beyond = s.end + s.step
+		s.halve()
+	case halve:
+		if ok {
+			s.tail = tail{end: e.Base, last: -1}
+		} else {
+			s.beyond = s.end + (s.beyond-s.end)/2
+		}
+		s.halve()
+	}
+}
+
+func (s *search) halve() {
+	s.phase = halve
+	if s.beyond-s.end <= window {
+		s.phase = look
+	}
+}
+
+// op is the request for a probe of a partition's index.
+func (p *Partition) op(q probe, revision int64) clientv3.Op {
+	opts := []clientv3.OpOption{clientv3.WithRange(p.indexKey(q.to)), clientv3.WithLimit(1), clientv3.WithRev(revision)}
+	if q.last {
+		opts = append(opts, clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
+	}
+	return clientv3.OpGet(p.indexKey(q.from), opts...)
+}
+
+// Bounds answers the first offset that can be read and the one that the next
+// record will get. It is linearizable: end counts every append that was answered
+// before. It takes two requests, or some more when there is no hint. The error
+// wraps messages.ErrTopicDeleted when the partition is gone, or is that of the
+// request.
+func (p *Partition) Bounds(ctx context.Context) (start, end int64, err error) {
+	start, t, err := p.bounds(ctx)
+	return start, t.end, err
+}
+
+func (p *Partition) bounds(ctx context.Context) (start int64, t tail, err error) {
+	l, op := p.log, "find the end of "+p.String()
+	resp, err := l.do(ctx, op, nil, []clientv3.Op{
+		clientv3.OpGet(p.startKey()), clientv3.OpGet(l.space.Hint(p.topic.ID, p.p)),
+	}, nil)
+	if err != nil {
+		return 0, tail{}, err
+	}
+	start, ok, err := p.parseStart(kvsOf(resp, 0))
+	if err != nil || !ok {
+		if err == nil {
+			err = p.gone("find the end of")
+		}
+		return 0, tail{}, err
+	}
+	t, err = p.seek(ctx, searchAll(start, hinted(kvsOf(resp, 1))))
+	return start, t, err
+}
+
+// seek goes through with one search.
+func (p *Partition) seek(ctx context.Context, begun search) (tail, error) {
+	s := []search{begun}
+	err := p.log.seek(ctx, "find the end of "+p.String(), []*Partition{p}, s, 0)
+	return s[0].tail, err
+}
+
+// opsPerRequest is how many operations one transaction carries; etcd's limit is
+// 128.
+const opsPerRequest = 64
+
+// seek drives the searches of several partitions together, at a revision or, if
+// it is 0, as of now.
+func (l *Log) seek(ctx context.Context, op string, ps []*Partition, all []search, revision int64) error {
+	open := make([]int, len(all))
+	for i := range open {
+		open[i] = i
+	}
+	for len(open) > 0 {
+		for some := range slices.Chunk(open, opsPerRequest) {
+			ops := make([]clientv3.Op, len(some))
+			for n, i := range some {
+				ops[n] = ps[i].op(all[i].next(), revision)
+			}
+			resp, err := l.do(ctx, op, nil, ops, nil)
+			if err != nil {
+				return err
+			}
+			for n, i := range some {
+				e, ok, err := ps[i].one(kvsOf(resp, n))
+				if err != nil {
+					return fmt.Errorf("%s: %w", op, err)
+				}
+				all[i].feed(e, ok)
+			}
+		}
+		open = slices.DeleteFunc(open, func(i int) bool { return all[i].phase == found })
+	}
+	return nil
+}
+
+// one is the entry of an answer that has one or none.
+func (p *Partition) one(kvs []*mvccpb.KeyValue) (e Entry, ok bool, err error) {
+	if len(kvs) == 0 {
+		return Entry{}, false, nil
+	}
+	if e, err = p.parse(kvs[0]); err != nil {
+		return Entry{}, false, err
+	}
+	return e, true, nil
+}
+
+// parse reads an entry that was found under the partition's index.
+func (p *Partition) parse(kv *mvccpb.KeyValue) (Entry, error) {
+	_, e, ok := p.log.ParseEntry(p.topic.ID, string(kv.Key), kv.Value, kv.ModRevision)
+	if !ok {
+		base, _ := keys.ParseOffset(string(kv.Key[max(0, len(kv.Key)-20):]))
+		return Entry{}, p.corrupt(base, "the index entry %q does not decode", kv.Key)
+	}
+	return e, nil
+}
+
+// parseStart reads the partition's first offset; without one it is gone.
+func (p *Partition) parseStart(kvs []*mvccpb.KeyValue) (start int64, ok bool, err error) {
+	if len(kvs) == 0 {
+		return 0, false, nil
+	}
+	if start, ok = keys.ParseOffset(string(kvs[0].Value)); !ok {
+		return 0, false, p.corrupt(0, "the start %q is no offset", kvs[0].Value)
+	}
+	return start, true, nil
+}
+
+// hinted is the base that a hint tells, 0 for none: it is advice, and so is not
+// worth an error.
+func hinted(kvs []*mvccpb.KeyValue) int64 {
+	if len(kvs) == 0 {
+		return 0
+	}
+	base, _ := keys.ParseOffset(string(kvs[0].Value))
+	return base
+}
+
+// kvsOf is the answer to the i-th operation of a transaction, a range.
+func kvsOf(resp *clientv3.TxnResponse, i int) []*mvccpb.KeyValue {
+	if i >= len(resp.Responses) {
+		return nil
+	}
+	return resp.Responses[i].GetResponseRange().GetKvs()
+}
+
+// EndsAt answers where partitions of t begin and end, all at one revision of
+// etcd: the given one, or the present one when it is 0; rev says which. It takes
+// two requests, and one more for each 64 partitions. The error wraps
+// messages.ErrTopicDeleted when one of them is not there, and
+// rpctypes.ErrCompacted when the revision is not.
+func (l *Log) EndsAt(ctx context.Context, t messages.TopicInfo, partitions []int, revision int64) (starts, ends []int64, rev int64, err error) {
+	if revision != 0 {
+		return l.endsAt(ctx, t, partitions, revision)
+	}
+	for range tries {
+		starts, ends, rev, err = l.endsAt(ctx, t, partitions, 0)
+		if !errors.Is(err, rpctypes.ErrCompacted) {
+			break
+		}
+	}
+	return starts, ends, rev, err
+}
+
+func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int, revision int64) (starts, ends []int64, rev int64, err error) {
+	if len(partitions) == 0 {
+		return nil, nil, revision, nil
+	}
+	op := fmt.Sprintf("find the ends of %q", t.Name)
+	low, high := slices.Min(partitions), slices.Max(partitions)
+	resp, err := l.do(ctx, op, nil, []clientv3.Op{
+		clientv3.OpGet(l.space.LogStart(t.ID, low), clientv3.WithRange(l.space.LogStart(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
+		clientv3.OpGet(l.space.Hint(t.ID, low), clientv3.WithRange(l.space.Hint(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
+	}, nil)
+	if err != nil {
+		return nil, nil, revision, err
+	}
+	if revision == 0 {
+		revision = resp.Header.Revision
+	}
+	starting, hints := byKey(kvsOf(resp, 0)), byKey(kvsOf(resp, 1))
+	ps, all := make([]*Partition, len(partitions)), make([]search, len(partitions))
+	starts, ends = make([]int64, len(partitions)), make([]int64, len(partitions))
+	for i, n := range partitions {
+		p := l.Partition(t, n)
+		start, ok, err := p.parseStart(starting[p.startKey()])
+		if err == nil && !ok {
+			err = p.gone("find the end of")
+		}
+		if err != nil {
+			return nil, nil, revision, err
+		}
+		ps[i], starts[i] = p, start
+		all[i] = searchAll(start, hinted(hints[l.space.Hint(t.ID, n)]))
+	}
+	if err := l.seek(ctx, op, ps, all, revision); err != nil {
+		return nil, nil, revision, err
+	}
+	for i := range all {
+		ends[i] = all[i].end
+	}
+	return starts, ends, revision, nil
+}
+
+func byKey(kvs []*mvccpb.KeyValue) map[string][]*mvccpb.KeyValue {
+	m := make(map[string][]*mvccpb.KeyValue, len(kvs))
+	for i, kv := range kvs {
+		m[string(kv.Key)] = kvs[i : i+1]
+	}
+	return m
+}

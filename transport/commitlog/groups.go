@@ -1,0 +1,231 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Who is in a group, and who is to own what.
+
+// ErrRaced: what the write was based on has changed meanwhile: the assignment,
+// or the member itself, whose key is gone or another incarnation's. Nothing was
+// written.
+var ErrRaced = errors.New("overtaken by another write")
+
+// Me is the member that asks.
+type Me struct {
+	Topic         messages.TopicInfo
+	Group, Member string
+	// MemberRevision is the CreateRevision of the member's key.
+	MemberRevision int64
+	// Generation is that of the assignment in hand, written into claims for
+	// others to judge by; 0 in a manual group.
+	Generation int64
+	// Lease holds the member's key and is to hold its claims.
+	Lease clientv3.LeaseID
+}
+
+func (me Me) group() string { return "group " + me.Group + " of topic " + me.Topic.Name }
+
+// iAm guards a write by the member's own key: a zombie must not write.
+func (l *Log) iAm(me Me) []clientv3.Cmp {
+	return []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(l.space.ConsumerMember(me.Topic.ID, me.Group, me.Member)), "=", me.MemberRevision)}
+}
+
+// whoAmI asks, when a guard did not hold, which one that was.
+func (l *Log) whoAmI(me Me) []clientv3.Op {
+	return []clientv3.Op{
+		exists(l.space.Topic(me.Topic.Name)),
+		exists(l.space.ConsumerMember(me.Topic.ID, me.Group, me.Member)),
+		clientv3.OpGet(l.space.Assignment(me.Topic.ID, me.Group)),
+	}
+}
+
+// found tells whether topic and member are as me has them.
+func (me Me) found(resp *clientv3.TxnResponse) bool {
+	return createRevision(ranged(resp, 0)) == me.Topic.CreateRevision && createRevision(ranged(resp, 1)) == me.MemberRevision
+}
+
+// overtaken reads the answer to whoAmI.
+func (me Me) overtaken(op string, resp *clientv3.TxnResponse) error {
+	switch {
+	case createRevision(ranged(resp, 0)) != me.Topic.CreateRevision:
+		return fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+	case createRevision(ranged(resp, 1)) == 0:
+		return fmt.Errorf("%s: %w: member %s is gone", op, ErrRaced, me.Member)
+	case createRevision(ranged(resp, 1)) != me.MemberRevision:
+		return fmt.Errorf("%s: %w: member %s is another incarnation", op, ErrRaced, me.Member)
+	default:
+		return fmt.Errorf("%s: %w: there is another assignment", op, ErrRaced)
+	}
+}
+
+// Groups answers the names of a topic's groups, sorted, those with nothing but
+// offsets too. Errors: messages.ErrUnavailable, ErrDenied.
+func (l *Log) Groups(ctx context.Context, t messages.TopicInfo) ([]string, error) {
+	kvs, err := atOneRevision(func() ([]*mvccpb.KeyValue, error) {
+		op := "list groups of topic " + t.Name
+		groups, revision, err := l.list(ctx, op, l.space.ConsumerGroups(t.ID), 0, clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, err
+		}
+		offsets, _, err := l.list(ctx, op, l.space.TopicOffsets(t.ID), revision, clientv3.WithKeysOnly())
+		return append(groups, offsets...), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, kv := range kvs {
+		if k, ok := l.space.Parse(string(kv.Key)); ok && (len(names) == 0 || names[len(names)-1] != k.Group) {
+			names = append(names, k.Group)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// EnsureGroup makes a group, or sees that it has the mode asked for. Errors:
+// messages.ErrGroupMode, ErrTopicDeleted, ErrInvalid, ErrCorrupt, ErrUnavailable,
+// ErrDenied, ErrNoSpace; it can be called again after each.
+func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, manual bool) error {
+	op := "join group " + group + " of topic " + t.Name
+	if err := keys.ValidateName("group", group); err != nil {
+		return fmt.Errorf("join group of topic %s: %w", t.Name, err)
+	}
+	key := l.space.ConsumerGroupMeta(t.ID, group)
+	resp, err := l.do(ctx, op,
+		[]clientv3.Cmp{l.lives(t), clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
+		[]clientv3.Op{clientv3.OpPut(key, encode(&pb.ConsumerGroup{Manual: manual, CreatedUnixMs: time.Now().UnixMilli()}))},
+		[]clientv3.Op{exists(l.space.Topic(t.Name)), clientv3.OpGet(key)})
+	if err != nil || resp.Succeeded {
+		return err
+	}
+	if createRevision(ranged(resp, 0)) != t.CreateRevision {
+		return fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+	}
+	kv := ranged(resp, 1).Kvs[0]
+	meta, err := parseGroup(key, kv.Value)
+	if err == nil && meta.Manual != manual {
+		err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, modeOf(meta.Manual), modeOf(manual))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+func modeOf(manual bool) messages.GroupMode {
+	if manual {
+		return messages.GroupManual
+	}
+	return messages.GroupAutomatic
+}
+
+func parseGroup(key string, value []byte) (*pb.ConsumerGroup, error) {
+	var g pb.ConsumerGroup
+	if err := proto.Unmarshal(value, &g); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	return &g, nil
+}
+
+// Assign writes the group's assignment, if the one before has the ModRevision
+// previous (0: there was none), and answers the new one's. The same assignment
+// again, because the outcome was unknown, is written once. Errors: ErrRaced,
+// messages.ErrTopicDeleted, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
+func (l *Log) Assign(ctx context.Context, me Me, previous int64, a *pb.Assignment) (modRevision int64, err error) {
+	op := "assign partitions of " + me.group()
+	if fault := assignmentFault(a); fault != "" {
+		return 0, fmt.Errorf("%s: %w: %s", op, messages.ErrInvalid, fault)
+	}
+	key := l.space.Assignment(me.Topic.ID, me.Group)
+	resp, err := l.do(ctx, op,
+		append(l.iAm(me), l.lives(me.Topic), clientv3.Compare(clientv3.ModRevision(key), "=", previous)),
+		[]clientv3.Op{clientv3.OpPut(key, encode(a))}, l.whoAmI(me))
+	if err != nil {
+		return 0, err
+	}
+	if resp.Succeeded {
+		return resp.Header.Revision, nil
+	}
+	if kvs := ranged(resp, 2).Kvs; len(kvs) > 0 && me.found(resp) {
+		if there, err := ParseAssignment(key, kvs[0].Value); err == nil && proto.Equal(there, a) {
+			return kvs[0].ModRevision, nil
+		}
+	}
+	return 0, me.overtaken(op, resp)
+}
+
+// ParseAssignment reads the value of an assignment. The error wraps
+// messages.ErrCorrupt and names the key. Of an assignment without an error each
+// partition is one that its topic had, and is given to one member.
+func ParseAssignment(key string, value []byte) (*pb.Assignment, error) {
+	var a pb.Assignment
+	if err := proto.Unmarshal(value, &a); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	if fault := assignmentFault(&a); fault != "" {
+		return nil, corrupt(key, "%s", fault)
+	}
+	return &a, nil
+}
+
+// assignmentFault says what is wrong with an assignment, or nothing.
+func assignmentFault(a *pb.Assignment) string {
+	if a.GetGeneration() < 1 {
+		return fmt.Sprintf("generation %d", a.GetGeneration())
+	}
+	if a.Partitions < 1 || a.Partitions > messages.MaxPartitions {
+		return fmt.Sprintf("%d partitions", a.Partitions)
+	}
+	given := make([]bool, a.Partitions)
+	members := make(map[string]bool, len(a.Shares))
+	for _, s := range a.Shares {
+		if err := keys.ValidateName("member", s.GetMember()); err != nil {
+			return err.Error()
+		}
+		if members[s.Member] {
+			return fmt.Sprintf("member %s has two shares", s.Member)
+		}
+		members[s.Member] = true
+		for _, p := range s.Partitions {
+			if p >= a.Partitions {
+				return fmt.Sprintf("partition %d of %d", p, a.Partitions)
+			}
+			if given[p] {
+				return fmt.Sprintf("partition %d is given twice", p)
+			}
+			given[p] = true
+		}
+	}
+	return ""
+}
+
+// ParseMember reads the value of a member's key. The error wraps
+// messages.ErrCorrupt and names the key.
+func ParseMember(key string, value []byte) (*pb.ConsumerMember, error) {
+	var m pb.ConsumerMember
+	if err := proto.Unmarshal(value, &m); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	partitions := make([]int, len(m.Partitions))
+	for i, p := range m.Partitions {
+		partitions[i] = int(p)
+	}
+	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	return &m, nil
+}

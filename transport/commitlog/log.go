@@ -1,0 +1,149 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// The log as a whole: a client, a prefix, and how requests are made.
+
+// Config is what a Log needs. All fields are required.
+type Config struct {
+	// Client must make one attempt for each request (MaxUnaryRetries 1): a
+	// repetition behind the log's back would hide an unknown outcome. It stays
+	// the caller's, who closes it after the last call.
+	Client *clientv3.Client
+	// Space is the prefix of all keys.
+	Space keys.Space
+	// Classify names an error of etcd: op is what was being done. What it
+	// answers must wrap err, and messages.ErrUnavailable, ErrDenied, ErrInvalid
+	// or ErrNoSpace where one fits.
+	Classify func(op string, err error) error
+}
+
+// Log is topics, their records and groups in one etcd. It holds no state: all
+// that it answers was read for that answer. It is safe for concurrent use.
+type Log struct {
+	client   *clientv3.Client
+	space    keys.Space
+	classify func(op string, err error) error
+}
+
+// New makes a log. It does not talk to etcd.
+func New(cfg Config) *Log {
+	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify}
+}
+
+const (
+	// requestTimeout bounds one request of those that are made here: an etcd
+	// that hangs is an etcd that is unavailable.
+	requestTimeout = 5 * time.Second
+	// pageKeys is how many keys one answer holds at most.
+	pageKeys = 1000
+	// tries bounds how often something is begun anew whose ground moved: a
+	// revision that was compacted, a key that somebody changed.
+	tries = 5
+)
+
+// get is one range, linearizable unless opts say otherwise.
+func (l *Log) get(ctx context.Context, op, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	resp, err := l.client.Get(ctx, key, opts...)
+	if loginExpired(err) {
+		resp, err = l.client.Get(ctx, key, opts...)
+	}
+	return resp, l.classify(op, err)
+}
+
+// do is one transaction. With an error that is neither messages.ErrDenied nor
+// ErrInvalid, whether it was applied is unknown: ErrNoSpace too may come after
+// the fact.
+func (l *Log) do(ctx context.Context, op string, guards []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	send := func() (*clientv3.TxnResponse, error) {
+		return l.client.Txn(ctx).If(guards...).Then(then...).Else(otherwise...).Commit()
+	}
+	resp, err := send()
+	if loginExpired(err) {
+		resp, err = send()
+	}
+	return resp, l.classify(op, err)
+}
+
+// loginExpired tells that the server turned a request away before doing
+// anything, for a login that the client has renewed since.
+func loginExpired(err error) bool {
+	return errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision)
+}
+
+// list reads every key under prefix at one revision: now when it is 0, and
+// then answers which that was. An error that wraps rpctypes.ErrCompacted means
+// that the revision is no longer there.
+func (l *Log) list(ctx context.Context, op, prefix string, revision int64, opts ...clientv3.OpOption) ([]*mvccpb.KeyValue, int64, error) {
+	var all []*mvccpb.KeyValue
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for from := prefix; ; {
+		resp, err := l.get(ctx, op, from, append(opts, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(revision))...)
+		if err != nil {
+			return nil, revision, err
+		}
+		if revision == 0 {
+			revision = resp.Header.Revision
+		}
+		all = append(all, resp.Kvs...)
+		if !resp.More || len(resp.Kvs) == 0 {
+			return all, revision, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// atOneRevision repeats a read that chose its revision when it began, while
+// compaction takes that revision away.
+func atOneRevision[T any](read func() (T, error)) (T, error) {
+	var result T
+	var err error
+	for range tries {
+		if result, err = read(); !errors.Is(err, rpctypes.ErrCompacted) {
+			break
+		}
+	}
+	return result, err
+}
+
+// lives is the guard that the topic is there, and no other of its name.
+func (l *Log) lives(t messages.TopicInfo) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(l.space.Topic(t.Name)), "=", t.CreateRevision)
+}
+
+// exists asks for a key's revisions only.
+func exists(key string) clientv3.Op { return clientv3.OpGet(key, clientv3.WithKeysOnly()) }
+
+// createRevision is what a range over one key says of it; 0 when it is absent.
+func createRevision(r *clientv3.GetResponse) int64 {
+	if len(r.Kvs) == 0 {
+		return 0
+	}
+	return r.Kvs[0].CreateRevision
+}
+
+// ranged is what the i-th operation of a transaction, a get, has found.
+func ranged(resp *clientv3.TxnResponse, i int) *clientv3.GetResponse {
+	return (*clientv3.GetResponse)(resp.Responses[i].GetResponseRange())
+}
+
+// corrupt names a key whose value is not what it should be.
+func corrupt(key, format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %s", key, messages.ErrCorrupt, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,223 @@
+package commitlog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// One etcd for the package, a prefix for each test.
+
+var shared *embedded.Server
+
+func TestMain(m *testing.M) {
+	srv, err := embedded.Start(context.Background(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	shared = srv
+	code := m.Run()
+	if err := srv.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var spaces atomic.Int64
+
+// startEtcd is a log on a prefix that no other test uses, with a client of its
+// own. Faults can be put between the two.
+func startEtcd(t testing.TB) (*Log, *faults) {
+	t.Helper()
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, t.Name())
+	return logAt(t, keys.Space(fmt.Sprintf("/%s-%d", name[:min(len(name), 100)], spaces.Add(1))))
+}
+
+// logAt is another client of the same log.
+func logAt(t testing.TB, space keys.Space) (*Log, *faults) {
+	t.Helper()
+	f := &faults{}
+	cfg := shared.Config()
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithUnaryInterceptor(f.intercept))
+	client, err := discovery.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return New(Config{Client: client, Space: space, Classify: discovery.Classify}), f
+}
+
+// faults are what happens to transactions that write. It is safe for concurrent
+// use.
+type faults struct {
+	mu   sync.Mutex
+	plan []fault
+	// writes counts the transactions that were sent.
+	writes int
+}
+
+type fault struct {
+	kind   faultKind
+	err    error  // what is answered instead; Unavailable when nil
+	before func() // called before anything else
+}
+
+type faultKind uint8
+
+const (
+	pass faultKind = iota
+	drop           // never sent
+	lose           // applied, and the answer is lost
+)
+
+// next plans what happens to the next transactions, in order.
+func (f *faults) next(plan ...fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plan = plan
+}
+
+// used tells whether all that was planned has happened, so that a test that
+// missed its fault fails.
+func (f *faults) used(t testing.TB) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.plan) > 0 {
+		t.Errorf("%d planned faults did not happen", len(f.plan))
+	}
+}
+
+func (f *faults) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writes
+}
+
+func (f *faults) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	r, ok := req.(*etcdserverpb.TxnRequest)
+	if !ok || readOnly(r) {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+	f.mu.Lock()
+	f.writes++
+	var now fault
+	if len(f.plan) > 0 {
+		now, f.plan = f.plan[0], f.plan[1:]
+	}
+	f.mu.Unlock()
+	if now.before != nil {
+		now.before()
+	}
+	if now.err == nil {
+		now.err = status.Error(codes.Unavailable, "lost by the test")
+	}
+	if now.kind == drop {
+		return now.err
+	}
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if now.kind == lose && err == nil {
+		err = now.err
+	}
+	return err
+}
+
+func readOnly(r *etcdserverpb.TxnRequest) bool {
+	for _, ops := range [][]*etcdserverpb.RequestOp{r.Success, r.Failure} {
+		for _, op := range ops {
+			if op.GetRequestRange() == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// create makes a topic for a test.
+func create(t testing.TB, l *Log, name string, partitions int) messages.TopicInfo {
+	t.Helper()
+	info, err := l.CreateTopic(testContext(t), name, messages.TopicConfig{Partitions: partitions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// under answers the keys of a log that contain a text.
+func under(t testing.TB, l *Log, part string) []string {
+	t.Helper()
+	kvs, _, err := l.list(testContext(t), "test", string(l.space)+"/", 0, clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, kv := range kvs {
+		if strings.Contains(string(kv.Key), part) {
+			found = append(found, string(kv.Key))
+		}
+	}
+	return found
+}
+
+func put(t testing.TB, l *Log, key, value string, opts ...clientv3.OpOption) int64 {
+	t.Helper()
+	resp, err := l.client.Put(testContext(t), key, value, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Header.Revision
+}
+
+func value(t testing.TB, l *Log, key string) string {
+	t.Helper()
+	resp, err := l.client.Get(testContext(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return ""
+	}
+	return string(resp.Kvs[0].Value)
+}
+
+func remove(t testing.TB, l *Log, key string) {
+	t.Helper()
+	if _, err := l.client.Delete(testContext(t), key); err != nil {
+		t.Fatal(err)
+	}
+}

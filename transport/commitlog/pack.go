@@ -1,0 +1,151 @@
+package commitlog
+
+import (
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Packing and unpacking the records of a batch.
+
+// pack answers raw packed, behind headRoom bytes for the head, and how.
+func pack(raw []byte, c messages.Compression) (pb.Compression, []byte) {
+	// S2 writes nothing when there is too little room for the worst case.
+	buf := spares.get(headRoom + s2.MaxEncodedLen(len(raw)))
+	switch {
+	case len(raw) < smallest || c == messages.CompressNone || hopeless(raw):
+	case c == messages.CompressZstd:
+		if packed := zstdEncoder().EncodeAll(raw, buf[:headRoom]); len(packed)-headRoom < len(raw) {
+			return pb.Compression_ZSTD, packed
+		}
+	default:
+		if packed := s2.Encode(buf[headRoom:], raw); len(packed) < len(raw) {
+			return pb.Compression_S2, buf[:headRoom+len(packed)]
+		}
+	}
+	n := copy(buf[headRoom:], raw)
+	return pb.Compression_NONE, buf[:headRoom+n]
+}
+
+// spares are buffers for batches to be packed into. New memory for each would
+// take longer than the packing; and a sync.Pool loses them to every collection.
+var spares = make(freeList, 8)
+
+// freeList keeps a few buffers that fit a full batch. It is safe for concurrent
+// use, and never blocks.
+type freeList chan []byte
+
+const (
+	// fullBuffer is what a full batch takes, before and after packing.
+	fullBuffer = headRoom + messages.MaxBatchBytes + 1<<10
+	// leastSpare is the size below which a buffer of its own costs less.
+	leastSpare = fullBuffer / 8
+)
+
+// get answers a buffer of size bytes, of any content.
+func (f freeList) get(size int) []byte {
+	if size < leastSpare || size > fullBuffer {
+		return make([]byte, size)
+	}
+	select {
+	case buf := <-f:
+		return buf[:size]
+	default:
+		return make([]byte, size, fullBuffer)
+	}
+}
+
+// put gives back a buffer that nobody uses any more.
+func (f freeList) put(buf []byte) {
+	if cap(buf) != fullBuffer {
+		return
+	}
+	select {
+	case f <- buf:
+	default:
+	}
+}
+
+const (
+	// smallest is what is not worth packing.
+	smallest = 64
+	// samples of sampleSize are looked at before a large batch is packed.
+	samples, sampleSize = 4, 4 << 10
+)
+
+// hopeless tells that packing raw would be in vain, from a look at a few places
+// of it: random bytes are copied, not packed and then copied.
+func hopeless(raw []byte) bool {
+	if len(raw) < 4*samples*sampleSize {
+		return false
+	}
+	step := (len(raw) - sampleSize) / (samples - 1)
+	for i := range samples {
+		if s2.EstimateBlockSize(raw[i*step:][:sampleSize]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// unpack answers the records as they were before pack, of which there must be
+// size bytes; no more are allocated. It may alias packed.
+func unpack(packed []byte, c pb.Compression, size int) ([]byte, error) {
+	switch c {
+	case pb.Compression_NONE:
+		if len(packed) != size {
+			return nil, corruptBody("it has %d bytes of records, and should have %d", len(packed), size)
+		}
+		return packed, nil
+	case pb.Compression_S2:
+		n, err := s2.DecodedLen(packed)
+		if err != nil {
+			return nil, corruptBody("its records do not unpack: %w", err)
+		}
+		if n != size {
+			return nil, corruptBody("it unpacks to %d bytes of records, and should to %d", n, size)
+		}
+		raw, err := s2.Decode(make([]byte, size), packed)
+		if err != nil {
+			return nil, corruptBody("its records do not unpack: %w", err)
+		}
+		return raw, nil
+	case pb.Compression_ZSTD:
+		raw, err := zstdDecoder().DecodeAll(packed, make([]byte, 0, size))
+		if err != nil {
+			return nil, corruptBody("its records do not unpack: %w", err)
+		}
+		if len(raw) != size {
+			return nil, corruptBody("it unpacks to %d bytes of records, and should to %d", len(raw), size)
+		}
+		return raw, nil
+	default:
+		return nil, corruptBody("its compression %d is not known", c)
+	}
+}
+
+// The coders of Zstandard are for all goroutines, and have a pool inside.
+
+var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20),
+		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return e
+})
+
+var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(maxRaw), zstd.WithDecoderMaxWindow(2<<20), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return d
+})

@@ -1,0 +1,256 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Reading a partition: the index, places in it, and the batches themselves.
+
+// Entries answers the index entries from base on, each where the one before it
+// ends, at most limit; none when base is the end. base must be where a batch
+// begins, or the end. It is linearizable.
+//
+// A *TrimmedError says that base is before the first valid offset, an error that
+// wraps messages.ErrTopicDeleted that the partition is gone, a *CorruptError that
+// the chain is broken; what came before the break is answered too.
+func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]Entry, error) {
+	var all []Entry
+	for at, width := base, int64(4*window); len(all) < limit; {
+		want := min(limit-len(all), pageKeys)
+		page, done, err := p.page(ctx, at, at+width, want)
+		all = append(all, page...)
+		if err != nil || done {
+			return all, err
+		}
+		at = all[len(all)-1].End()
+		// As wide as what is wanted takes, if batches go on as they are.
+		width = min(2*int64(pageKeys)*(at-base)/int64(len(all))+window, pageKeys*window)
+	}
+	return all, nil
+}
+
+// page reads the entries with bases from at to before end, at most limit, and
+// tells whether there are no more at all. When there are more, it answers one
+// entry or more.
+func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []Entry, done bool, err error) {
+	const op = "read the index of"
+	resp, err := p.log.do(ctx, op+" "+p.String(), nil, []clientv3.Op{
+		clientv3.OpGet(p.startKey()),
+		clientv3.OpGet(p.indexKey(at), clientv3.WithRange(p.indexKey(end)), clientv3.WithLimit(int64(limit))),
+	}, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	start, ok, err := p.parseStart(kvsOf(resp, 0))
+	switch {
+	case err != nil:
+		return nil, false, fmt.Errorf("%s %s: %w", op, p, err)
+	case !ok:
+		return nil, false, p.gone(op)
+	case at < start:
+		return nil, false, fmt.Errorf("%s %s at %d: %w", op, p, at, &TrimmedError{Start: start})
+	}
+	kvs := kvsOf(resp, 1)
+	for _, kv := range kvs {
+		e, err := p.parse(kv)
+		if err == nil && e.Base != at {
+			err = p.corrupt(at, "there is no index entry, and the next one is at %d", e.Base)
+		}
+		if err != nil {
+			return page, false, fmt.Errorf("%s %s: %w", op, p, err)
+		}
+		page = append(page, e)
+		at = e.End()
+	}
+	// Every batch begins within a window from the one before it.
+	return page, len(kvs) < limit && at < end, nil
+}
+
+// Locate answers the base of the batch that holds offset: the end when offset is
+// the end, and the partition's start when offset is before it. Past the end the
+// error wraps messages.ErrOffsetOutOfRange; messages.ErrTopicDeleted when the
+// partition is gone. It is one linearizable request.
+func (p *Partition) Locate(ctx context.Context, offset int64) (base int64, err error) {
+	_, base, err = p.locate(ctx, offset)
+	return base, err
+}
+
+// locate answers the offset to read from too: a trimmed one is not it.
+func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64, err error) {
+	op := fmt.Sprintf("find offset %d in %s", offset, p)
+	if offset < 0 {
+		return 0, 0, fmt.Errorf("%s: %w", op, messages.ErrOffsetOutOfRange)
+	}
+	resp, err := p.log.do(ctx, op, nil, []clientv3.Op{
+		clientv3.OpGet(p.startKey()),
+		p.op(probe{from: max(0, offset-window), to: offset + 1, last: true}, 0),
+	}, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	start, ok, err := p.parseStart(kvsOf(resp, 0))
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", op, err)
+	}
+	if !ok {
+		return 0, 0, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+	}
+	if offset <= start {
+		return start, start, nil
+	}
+	e, ok, err := p.one(kvsOf(resp, 1))
+	switch {
+	case err != nil:
+		return 0, 0, fmt.Errorf("%s: %w", op, err)
+	case ok && offset < e.End():
+		return offset, e.Base, nil
+	case ok && offset == e.End():
+		return offset, offset, nil
+	}
+	_, end, err := p.Bounds(ctx)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case offset < end:
+		return 0, 0, fmt.Errorf("%s: %w", op, p.corrupt(offset, "no index entry holds this offset, and the partition ends at %d", end))
+	case offset == end:
+		return offset, offset, nil
+	}
+	return 0, 0, fmt.Errorf("%s: %w: the partition ends at %d", op, messages.ErrOffsetOutOfRange, end)
+}
+
+// Resolve answers the offset that s means now, and the base of the batch to
+// begin reading at. An offset past the end wraps messages.ErrOffsetOutOfRange. A
+// time is looked for from the oldest entry on, a thousand a request.
+func (p *Partition) Resolve(ctx context.Context, s messages.Start) (offset, base int64, err error) {
+	if o, ok := s.Offset(); ok {
+		return p.locate(ctx, o)
+	}
+	start, end, err := p.Bounds(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if t, ok := s.Time(); ok {
+		return p.atTime(ctx, start, t)
+	}
+	if s.IsLatest() {
+		return end, end, nil
+	}
+	return start, start, nil
+}
+
+func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base int64, err error) {
+	for at := start; ; {
+		page, err := p.Entries(ctx, at, pageKeys)
+		if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) && trimmed.Start > at {
+			at = trimmed.Start
+			continue
+		}
+		for _, e := range page {
+			if e.MaxTime >= t {
+				return e.Base, e.Base, nil
+			}
+			at = e.End()
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		if len(page) < pageKeys {
+			return at, at, nil
+		}
+	}
+}
+
+// Fetch reads the batches of entries, which must follow one another, in one
+// request, so their number and bytes are the caller's to bound. Each batch is
+// verified, and is what its entry says.
+//
+// It reads from whichever member of etcd is at hand; when that one does not have
+// them all, it asks again in a way that it must.
+//
+// A *TrimmedError says that a batch was trimmed since, a *CorruptError that it is
+// damaged, or gone without having been trimmed; what came before it is answered
+// too. The error wraps messages.ErrTopicDeleted when the partition is gone.
+func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	bodies, err := p.bodies(ctx, entries, clientv3.WithSerializable())
+	if err == nil && len(bodies) < len(entries) {
+		bodies, err = p.bodies(ctx, entries)
+	}
+	if err != nil {
+		return nil, err
+	}
+	batches := make([]*Batch, 0, len(entries))
+	for _, e := range entries {
+		b, err := p.open(ctx, e, bodies)
+		if err != nil {
+			return batches, fmt.Errorf("read %s: %w", p, err)
+		}
+		batches = append(batches, b)
+	}
+	return batches, nil
+}
+
+// bodies reads the bodies of entries, by base.
+func (p *Partition) bodies(ctx context.Context, entries []Entry, opts ...clientv3.OpOption) (map[int64][]byte, error) {
+	first, last := p.bodyKey(entries[0].Base), p.bodyKey(entries[len(entries)-1].Base)
+	resp, err := p.log.get(ctx, "read "+p.String(), first, append(opts,
+		clientv3.WithRange(last+"\x00"), clientv3.WithLimit(int64(len(entries))))...)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[string][]byte, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		m[string(kv.Key)] = kv.Value
+	}
+	bodies := make(map[int64][]byte, len(resp.Kvs))
+	for _, e := range entries {
+		if b, ok := m[p.bodyKey(e.Base)]; ok {
+			bodies[e.Base] = b
+		}
+	}
+	return bodies, nil
+}
+
+// open verifies the batch of e, or finds out why there is none.
+func (p *Partition) open(ctx context.Context, e Entry, bodies map[int64][]byte) (*Batch, error) {
+	body, ok := bodies[e.Base]
+	if !ok {
+		return nil, p.missing(ctx, e.Base)
+	}
+	b, err := OpenBody(e.Base, body)
+	switch {
+	case err != nil:
+		return nil, p.corrupt(e.Base, "%v", err)
+	case b.Count != e.Count:
+		return nil, p.corrupt(e.Base, "the batch has %d records, and its index entry says %d", b.Count, e.Count)
+	}
+	return b, nil
+}
+
+// missing tells why there is no batch at base: only the partition's start can
+// excuse that.
+func (p *Partition) missing(ctx context.Context, base int64) error {
+	resp, err := p.log.get(ctx, "read the start of "+p.String(), p.startKey())
+	if err != nil {
+		return err
+	}
+	start, ok, err := p.parseStart(resp.Kvs)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return messages.ErrTopicDeleted
+	case start > base:
+		return &TrimmedError{Start: start}
+	}
+	return p.corrupt(base, "there is an index entry and no batch")
+}

@@ -5,7 +5,7 @@ BIN      := bin/penstock
 FUZZTIME ?= 10s
 TESTARGS ?=
 # What is too slow under the race detector, or about memory.
-PLAIN    := JoinsAndLeaves|Idle|StuckGroup|Allocates|Scale
+PLAIN    := JoinsAndLeaves|Idle|Stuck|Allocates|Scale
 ARGS     ?=
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 

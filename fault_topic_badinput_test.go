@@ -117,7 +117,7 @@ func TestTopicBadInputIsRefusedAtTheCall(t *testing.T) {
 
 		{"read a partition that is not", read(4, penstock.FromEarliest()), penstock.ErrNoPartition, "4"},
 		{"read past the end", read(0, penstock.FromOffset(1000)), penstock.ErrOffsetOutOfRange, "1000"},
-		{"a negative offset", read(0, penstock.FromOffset(-1)), penstock.ErrInvalid, "-1"},
+		{"a negative offset", read(0, penstock.FromOffset(-1)), penstock.ErrOffsetOutOfRange, "-1"},
 
 		{"group", sub("g g"), penstock.ErrInvalid, `"g g"`},
 		{"empty group", sub(""), penstock.ErrInvalid, "group"},

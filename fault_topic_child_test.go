@@ -116,16 +116,16 @@ func (s topicChildSpec) run() error {
 func (s topicChildSpec) produce(ctx context.Context, topic *penstock.Topic) error {
 	tell("ready")
 	told := orders()
-	var id int
+	var first int
 	if order, ok := <-told; !ok {
 		return nil
-	} else if _, err := fmt.Sscanf(order, "put %d", &id); err != nil {
+	} else if _, err := fmt.Sscanf(order, "put %d", &first); err != nil {
 		return err
 	}
 	failed := make(chan error, 1)
-	tick := time.NewTicker(everyTick)
+	tick := time.NewTicker(topicTick)
 	defer tick.Stop()
-	for ; ; id++ {
+	for id := first; ; id++ {
 		if id%perTick == 0 {
 			select {
 			case <-told:

@@ -19,7 +19,7 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		rounds = 40
 	}
-	p := newTopicParty(t, 16)
+	p := newTopicParty(t, 8)
 	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
 	load := p.acct.load(t, p.topic, 0)
 	type member struct {

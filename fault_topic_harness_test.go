@@ -286,6 +286,10 @@ type topicLoad struct {
 	err error
 }
 
+// topicTick is the pace of a load: perTick records at once, as many appends at
+// times as there are partitions.
+const topicTick = 5 * time.Millisecond
+
 // apart is between the first numbers of two loads.
 const apart = 1_000_000
 
@@ -296,7 +300,7 @@ func (a *account) load(t *testing.T, topic *penstock.Topic, first int) *topicLoa
 	go func() {
 		defer close(l.done)
 		defer cancel()
-		tick := time.NewTicker(everyTick)
+		tick := time.NewTicker(topicTick)
 		defer tick.Stop()
 		for id := first; ; {
 			select {

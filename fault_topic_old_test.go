@@ -96,12 +96,15 @@ func TestTopicOldFaultLeasesNotHeartbeats(t *testing.T) {
 			t.Errorf("somebody wrote %s while nothing happened", ev.Kv.Key)
 		}
 	}
-	stays := subs[0].ID()
-	second.Engine() // its process would be gone; its lease is what counts
+	before := groupOf(t, first, theTopic, theGroup)
 	penstocktest.ExpireLease(t, s, second)
-	until("what the lost session held came free", func(g penstock.GroupInfo) bool {
-		by := owners(g)
-		return by[""] == 0 && by[stays] >= 2
+	until("what the lost session held is claimed anew", func(g penstock.GroupInfo) bool {
+		for i, was := range before.Partitions {
+			if now := g.Partitions[i]; now.Owner == "" || was.Owner == subs[1].ID() && now.Fence <= was.Fence {
+				return false
+			}
+		}
+		return true
 	})
 	p.acct.put(t, topic, 100, 140)
 	p.acct.settle(t, first, theTopic, "second")

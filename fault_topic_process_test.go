@@ -130,9 +130,9 @@ func TestTopicFaultConsumerFrozenPastItsLease(t *testing.T) {
 	in := frozen.says(t, "holding")
 	held, partition, fence := int(in[0]), int(in[1]), in[3]
 
+	resume := penstocktest.Freeze(t, frozen.cmd.Process)
 	other := subscribe(t, p.topic, theGroup)
 	p.acct.consume(t, "other", other)
-	resume := penstocktest.Freeze(t, frozen.cmd.Process)
 	p.awaitOwners(t, 1)
 	p.acct.await(t, "the record in hand, by the other", func() bool { return len(p.acct.handled[held]) > 0 })
 	p.acct.mu.Lock()

@@ -308,6 +308,9 @@ func (s *Subscription) Resume(partitions ...int) { s.s.Resume(partitions...) }
 // Lag answers the group's offsets and lag as of one revision of etcd.
 func (s *Subscription) Lag(ctx context.Context) (GroupInfo, error) { return s.s.Lag(ctx) }
 
+// Stats counts what this subscription did.
+func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
+
 // Unsubscribe drains and leaves the group: the record in hand is finished, what
 // is finished is committed together with the release of its partition, and
 // others go on from there without a duplicate. With nobody reading it returns

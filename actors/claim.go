@@ -22,8 +22,10 @@ type claim struct {
 	fence, lease, memberRevision int64
 
 	// finished: everything before it is. The one turn there is at a time moves
-	// it without the lock.
+	// it without the lock; a Seek takes it away from that turn with moved, and
+	// the place is in sought until the turn is given back. Read it with at.
 	finished atomic.Int64
+	sought   int64
 	// look asks that turn to look at the claim under the lock before it goes on.
 	look atomic.Bool
 
@@ -41,6 +43,9 @@ type claim struct {
 	// tell reaches the consumer's actor. It does not block.
 	tell func(any)
 }
+
+// moved is what finished is while a turn is in hand from before a Seek.
+const moved = -1
 
 type claimPhase string
 
@@ -60,19 +65,33 @@ type (
 	claimRests struct{ failures int }
 )
 
+// at is the first offset that is not finished.
+func (c *claim) at() int64 {
+	if at := c.finished.Load(); at != moved {
+		return at
+	}
+	return c.sought
+}
+
 // wanted is the first offset that has not come yet.
 func (c *claim) wanted() int64 {
 	if n := len(c.queue); n > 0 {
 		return c.queue[n-1].End()
 	}
-	return c.finished.Load()
+	return c.at()
 }
 
 // begins is the base of a batch at or before an offset that is finished, or -1.
 func (c *claim) begins(offset int64) int64 {
+	for _, b := range c.queue {
+		switch {
+		case b.Base <= offset && offset < b.End():
+			return b.Base
+		case offset == b.End():
+			return offset
+		}
+	}
 	switch {
-	case len(c.queue) > 0 && c.queue[0].Base <= offset && offset < c.queue[0].End():
-		return c.queue[0].Base
 	case c.boundary >= 0 && c.boundary <= offset && offset < c.boundary+messages.MaxBatchRecords:
 		return c.boundary
 	}

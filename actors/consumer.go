@@ -116,10 +116,7 @@ func (a *consumer) started(ctx actor.Context) {
 
 // stopped gives back what was promised for a request, and withdraws it.
 func (a *consumer) stopped() {
-	if a.asked != nil {
-		a.c.shelf.came(a.c, nil, a.asked.room)
-		a.asked = nil
-	}
+	a.forgo()
 	if a.state != "" {
 		a.part.leave(a.c)
 	}
@@ -127,21 +124,39 @@ func (a *consumer) stopped() {
 
 // ask fetches what comes next, or waits for it at the end of the partition.
 func (a *consumer) ask(ctx actor.Context) {
-	if a.asked != nil || a.state != consumerReading {
-		return
+	if !a.asks(ctx) {
+		a.c.shelf.pass() // the room that it may have been told of is another's
+	}
+}
+
+// asks tells whether a request for batches was sent, or waits for room.
+func (a *consumer) asks(ctx actor.Context) bool {
+	if a.state != consumerReading {
+		return false
 	}
 	offset, base, open := a.c.shelf.next(a.c)
-	if !open {
-		return
+	if !open || a.asked != nil && a.asked.offset == offset {
+		return false
 	}
+	a.forgo()
 	f := &fetch{reader: a.c, offset: offset, base: base, to: ctx.Self()}
 	if offset < a.end {
 		if f.room = a.c.shelf.asks(a.c); f.room == 0 {
-			return // the shelf tells when there is some
+			return true // the shelf tells when there is some
 		}
 	}
 	a.asked = f
 	a.part.fetchTo(f)
+	return f.room > 0
+}
+
+// forgo withdraws a request: what was queued before its offset was dropped, or
+// the claim was moved. The partition takes the next request in its place.
+func (a *consumer) forgo() {
+	if a.asked != nil {
+		a.c.shelf.came(a.c, nil, a.asked.room)
+		a.asked = nil
+	}
 }
 
 func (a *consumer) repeat() {
@@ -202,10 +217,7 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 		ctx.Send(m.asker, fmt.Errorf("seek in %q, partition %d: %w", a.part.topic.name, a.part.p, m.err))
 		return
 	}
-	if a.asked != nil {
-		a.c.shelf.came(a.c, nil, a.asked.room) // what comes for it is not wanted
-		a.asked = nil
-	}
+	a.forgo()
 	if a.rest != nil {
 		a.rest()
 	}

@@ -124,6 +124,15 @@ func (v *consumerGroup) byAge() []string {
 // under its name.
 func (v *consumerGroup) gone(h commitlog.Holder) bool { return v.members[h.Member] != h.MemberRevision }
 
+// taken tells whether a partition is a living member's other than me.
+func (v *consumerGroup) taken(me self, p int) bool {
+	if _, met := me.held[p]; met && v.revision < me.held[p] {
+		return true
+	}
+	h, there := v.claims[p]
+	return there && !v.gone(h) && h.Member != me.id
+}
+
 // hold is a claim that this member has, as it knows itself.
 type hold struct{ fence, memberRevision int64 }
 
@@ -186,7 +195,7 @@ func (v *consumerGroup) decide(me self, now time.Time) steps {
 	for _, p := range slices.Sorted(maps.Keys(mine)) {
 		_, has := me.holds[p]
 		_, busy := me.busy[p]
-		if has || busy || v.revision < me.held[p] {
+		if has && !slices.Contains(s.lost, p) || busy || v.revision < me.held[p] {
 			continue
 		}
 		h, there := v.claims[p]

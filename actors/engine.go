@@ -73,7 +73,10 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e := &Engine{
 		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), stopped: make(chan struct{}),
 		secrets: secrets{byName: make(map[string]socket.Secret)},
-		stats:   statsBook{outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{})},
+		stats: statsBook{
+			outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{}),
+			topics: make(map[*topicPath]struct{}), subs: make(map[*Subscription]struct{}),
+		},
 	}
 	e.host, _ = os.Hostname()
 	e.log = commitlog.New(commitlog.Config{Client: clients.Control, Space: e.space, Classify: discovery.Classify})

@@ -32,11 +32,13 @@ func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
 			return
 		}
 		p.handle.close(messages.ErrTopicDeleted)
+		a.eng.stats.removeTopic(p.handle)
 		a.tellSubscriptions(ctx, p.handle)
 		ctx.Stop(p.pid)
 	}
 	p := &placement[*topicPath]{handle: newTopicPath(a.eng, info)}
 	a.book.topics[info.Name] = p
+	a.eng.stats.addTopic(p.handle)
 	a.placeTopic(ctx, p)
 	ctx.Respond(&topicOpened{p.handle})
 }
@@ -50,6 +52,7 @@ func (a *engineActor) placeTopic(ctx actor.Context, p *placement[*topicPath]) {
 func (a *engineActor) topicChanged(ctx actor.Context, m *topicChanged) {
 	if p := a.book.topics[m.path.name]; p != nil && p.handle == m.path && m.path.ended() != nil {
 		delete(a.book.topics, m.path.name)
+		a.eng.stats.removeTopic(m.path)
 	}
 	a.tellSubscriptions(ctx, m.path)
 }
@@ -65,6 +68,7 @@ func (a *engineActor) tellSubscriptions(ctx actor.Context, path *topicPath) {
 func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
 	p := &placement[*Subscription]{handle: s, asker: ctx.Sender()}
 	a.book.subs[s] = p
+	a.eng.stats.addSubscription(s)
 	a.placeSubscription(ctx, p)
 }
 
@@ -80,6 +84,7 @@ func (a *engineActor) beginTopics(ctx actor.Context) {
 	for name, p := range a.book.topics {
 		if p.handle.ended() != nil {
 			delete(a.book.topics, name)
+			a.eng.stats.removeTopic(p.handle)
 			continue
 		}
 		a.placeTopic(ctx, p)
@@ -87,6 +92,7 @@ func (a *engineActor) beginTopics(ctx actor.Context) {
 	for s, p := range a.book.subs {
 		if p.leaver != nil {
 			delete(a.book.subs, s)
+			a.eng.stats.removeSubscription(s)
 			s.end()
 			a.release(ctx, p.leaver)
 			continue
@@ -127,6 +133,7 @@ func (a *engineActor) terminatedTopic(ctx actor.Context, who *actor.PID) {
 	for name, p := range a.book.topics {
 		if who.Equal(p.pid) {
 			p.handle.close(messages.ErrClosed)
+			a.eng.stats.removeTopic(p.handle)
 			delete(a.book.topics, name)
 			return
 		}
@@ -134,6 +141,7 @@ func (a *engineActor) terminatedTopic(ctx actor.Context, who *actor.PID) {
 	for s, p := range a.book.subs {
 		if who.Equal(p.pid) {
 			delete(a.book.subs, s)
+			a.eng.stats.removeSubscription(s)
 			s.end()
 			a.dismiss(ctx, p.asker, &s.announced)
 			a.release(ctx, p.leaver)

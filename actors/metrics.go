@@ -14,14 +14,48 @@ import (
 // Scope is the name of the meter that Instrument asks for.
 const Scope = "github.com/penstock-io/penstock"
 
-// pipeInstrument is one observable of a pipe.
-type pipeInstrument struct {
+// instrument is one observable of a row of the stats.
+type instrument[Row any] struct {
 	name, unit, about string
 	gauge             bool
-	value             func(PipeStats) int64
+	value             func(Row) int64
 }
 
-var pipeInstruments = []pipeInstrument{
+var topicInstruments = []instrument[TopicStats]{
+	{"penstock.topic.taken", "{record}", "Records that puts took.", false, func(s TopicStats) int64 { return int64(s.Records) }},
+	{"penstock.topic.taken_bytes", "By", "Encoded bytes that puts took.", false, func(s TopicStats) int64 { return int64(s.Bytes) }},
+	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s TopicStats) int64 { return int64(s.Committed) }},
+	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s TopicStats) int64 { return int64(s.Failed) }},
+	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s TopicStats) int64 { return int64(s.Appends) }},
+	{"penstock.topic.queued_bytes", "By", "Encoded bytes neither committed nor failed.", true, func(s TopicStats) int64 { return s.QueuedBytes }},
+}
+
+var subscriptionInstruments = []instrument[SubscriptionStats]{
+	{"penstock.subscription.finished", "{record}", "Records handled.", false, func(s SubscriptionStats) int64 { return int64(s.Finished) }},
+	{"penstock.subscription.failed", "{record}", "Failed handlings.", false, func(s SubscriptionStats) int64 { return int64(s.Failed) }},
+	{"penstock.subscription.dead_lettered", "{record}", "Records that the dead-letter handler took.", false, func(s SubscriptionStats) int64 { return int64(s.DeadLettered) }},
+	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s SubscriptionStats) int64 { return int64(s.Commits) }},
+	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s SubscriptionStats) int64 { return int64(s.Lost) }},
+	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s SubscriptionStats) int64 { return int64(s.Partitions) }},
+	{"penstock.subscription.fetched_bytes", "By", "Bytes read ahead.", true, func(s SubscriptionStats) int64 { return int64(s.FetchedBytes) }},
+}
+
+// instruments makes the observables of one kind of row.
+func instruments[Row any](meter metric.Meter, all []instrument[Row], note func(metric.Observable, error)) []metric.Int64Observable {
+	out := make([]metric.Int64Observable, len(all))
+	for i, p := range all {
+		var err error
+		if p.gauge {
+			out[i], err = meter.Int64ObservableGauge(p.name, metric.WithUnit(p.unit), metric.WithDescription(p.about))
+		} else {
+			out[i], err = meter.Int64ObservableCounter(p.name, metric.WithUnit(p.unit), metric.WithDescription(p.about))
+		}
+		note(out[i], err)
+	}
+	return out
+}
+
+var pipeInstruments = []instrument[PipeStats]{
 	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s PipeStats) int64 { return int64(s.Accepted) }},
 	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s PipeStats) int64 { return int64(s.Sent) }},
 	{"penstock.pipe.acked", "{message}", "Messages that a member acked.", false, func(s PipeStats) int64 { return int64(s.Acked) }},
@@ -47,22 +81,15 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 		}
 		all = append(all, o)
 	}
-	pipes := make([]metric.Int64Observable, len(pipeInstruments))
-	for i, p := range pipeInstruments {
-		var err error
-		if p.gauge {
-			pipes[i], err = meter.Int64ObservableGauge(p.name, metric.WithUnit(p.unit), metric.WithDescription(p.about))
-		} else {
-			pipes[i], err = meter.Int64ObservableCounter(p.name, metric.WithUnit(p.unit), metric.WithDescription(p.about))
-		}
-		note(pipes[i], err)
-	}
+	pipes := instruments(meter, pipeInstruments, note)
 	delivered, err := meter.Int64ObservableCounter("penstock.member.delivered", metric.WithUnit("{message}"),
 		metric.WithDescription("Messages handed out to loops and handlers."))
 	note(delivered, err)
 	waiting, err := meter.Int64ObservableGauge("penstock.member.waiting", metric.WithUnit("{message}"),
 		metric.WithDescription("Messages that came and were not handed out yet."))
 	note(waiting, err)
+	topics := instruments(meter, topicInstruments, note)
+	subs := instruments(meter, subscriptionInstruments, note)
 	events, err := meter.Int64ObservableCounter("penstock.events", metric.WithUnit("{event}"),
 		metric.WithDescription("Events, by name."))
 	note(events, err)
@@ -82,6 +109,16 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 			o.ObserveInt64(delivered, int64(row.Delivered), where)
 			o.ObserveInt64(waiting, int64(row.Waiting), where)
 		}
+		for _, row := range s.Topics {
+			for i, t := range topicInstruments {
+				o.ObserveInt64(topics[i], t.value(row), topicLabel(row.Topic))
+			}
+		}
+		for _, row := range s.byConsumerGroup() {
+			for i, t := range subscriptionInstruments {
+				o.ObserveInt64(subs[i], t.value(row), consumerLabels(row.Topic, row.Group))
+			}
+		}
 		for name, n := range s.Events {
 			o.ObserveInt64(events, int64(n), metric.WithAttributes(attribute.String("event", name)))
 		}
@@ -91,6 +128,14 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 
 func groupLabels(dest, group string) metric.MeasurementOption {
 	return metric.WithAttributes(attribute.String("destination", dest), attribute.String("group", group))
+}
+
+func topicLabel(topic string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("topic", topic))
+}
+
+func consumerLabels(topic, group string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("topic", topic), attribute.String("group", group))
 }
 
 type groupAt struct{ dest, group string }
@@ -104,6 +149,26 @@ func (s Stats) byGroup() map[groupAt]MemberStats {
 		sum.Delivered += m.Delivered
 		sum.Waiting += m.Waiting
 		sums[at] = sum
+	}
+	return sums
+}
+
+// byConsumerGroup adds up the subscriptions of each group.
+func (s Stats) byConsumerGroup() (sums []SubscriptionStats) {
+	for _, row := range s.Subscriptions { // sorted by topic and group
+		n := len(sums)
+		if n == 0 || sums[n-1].Topic != row.Topic || sums[n-1].Group != row.Group {
+			sums = append(sums, SubscriptionStats{Topic: row.Topic, Group: row.Group})
+			n++
+		}
+		sum := &sums[n-1]
+		sum.Finished += row.Finished
+		sum.Failed += row.Failed
+		sum.DeadLettered += row.DeadLettered
+		sum.Commits += row.Commits
+		sum.Lost += row.Lost
+		sum.Partitions += row.Partitions
+		sum.FetchedBytes += row.FetchedBytes
 	}
 	return sums
 }

@@ -26,8 +26,6 @@ type partition struct {
 	eng   *Engine
 	host  supervisor.Host
 	state partitionState
-	// counted is this partition's part of the engine's count of fresh bytes.
-	counted int
 }
 
 type partitionState string
@@ -55,8 +53,9 @@ type (
 	appendedHere struct{ batch *commitlog.Batch }
 	// looked and readDone are the ends of its own calls.
 	looked struct {
-		end int64
-		err error
+		from lookout
+		end  int64
+		err  error
 	}
 	readDone struct {
 		of   *fetch
@@ -212,8 +211,8 @@ func (a *partition) trim() {
 	for total := &a.eng.fresh; ; limit = r.bytes / 2 {
 		had := r.bytes
 		r.evict(limit)
-		left := total.Add(int64(r.bytes - a.counted))
-		a.counted = r.bytes
+		left := total.Add(int64(r.bytes - r.counted))
+		r.counted = r.bytes
 		if had == 0 || left <= freshTotal {
 			return
 		}
@@ -231,8 +230,9 @@ func (a *partition) lookAgain(ctx actor.Context) {
 
 func (a *partition) look() {
 	log, delayed := a.path.log, a.delayed
+	from := a.path.reading.lookout()
 	supervisor.Call(&a.host, "look", func(ctx context.Context) looked {
-		var l looked
+		l := looked{from: from}
 		l.err = insist(ctx, delayed, func() (err error) {
 			_, l.end, err = log.Bounds(ctx)
 			return err
@@ -248,11 +248,10 @@ func (a *partition) looked(ctx actor.Context, m looked) {
 		a.refuse(ctx, m.err)
 		return
 	}
-	known := r.end
-	if r.looked(m.end) {
-		a.eng.hub.emit(messages.LogRolledBack{Topic: a.path.topic.name, Partition: a.path.p, Position: known, End: m.end})
+	if r.looked(m.from, m.end) {
+		a.eng.hub.emit(messages.LogRolledBack{Topic: a.path.topic.name, Partition: a.path.p, Position: m.from.end, End: m.end})
 	}
-	for _, f := range append([]*fetch(nil), r.waiting...) {
+	for _, f := range m.from.asked {
 		if f.offset > r.end { // a linearizable read says so
 			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
 		}

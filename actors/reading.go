@@ -60,6 +60,7 @@ type reading struct {
 	end     int64 // the next offset to be written, as far as known
 	fresh   []*commitlog.Batch
 	bytes   int               // of fresh
+	counted int               // of these, in the engine's total
 	page    []commitlog.Entry // a run of the index, for who catches up
 	waiting []*fetch
 }
@@ -178,15 +179,25 @@ func (r *reading) evict(limit int) {
 	r.fresh = slices.Delete(r.fresh, 0, n)
 }
 
-// looked takes the result of looking at start and end. An end before the one
-// known means that etcd has been set back: readers behind it must hear so.
-func (r *reading) looked(end int64) (rolledBack bool) {
-	rolledBack = r.end != unknownEnd && end < r.end
-	if rolledBack {
-		r.fresh, r.bytes, r.page = nil, 0, nil
+// lookout is what was known when somebody began to look where the log ends. News
+// that come meanwhile are no older than what he finds.
+type lookout struct {
+	end   int64
+	asked []*fetch
+}
+
+func (r *reading) lookout() lookout { return lookout{r.end, slices.Clone(r.waiting)} }
+
+// looked takes the result of looking for the end. An end before the one known at
+// the beginning means that etcd has been set back: readers behind it must hear
+// so.
+func (r *reading) looked(from lookout, end int64) (rolledBack bool) {
+	if from.end != unknownEnd && end < from.end {
+		r.fresh, r.bytes, r.page, r.end = nil, 0, nil, end
+		return true
 	}
-	r.end = end
-	return rolledBack
+	r.end = max(r.end, end)
+	return false
 }
 
 // ahead answers the part of the page that begins with the batch that holds

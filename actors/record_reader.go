@@ -107,7 +107,6 @@ func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, er
 		return nil, err
 	}
 	defer s.finish()
-	s.settlePolled(true)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -242,8 +241,8 @@ func (c *recordConsumption) turn(ctx context.Context, t *turn) {
 			if err = c.call(handling, rec); err == nil {
 				continue
 			}
-			if ctx.Err() != nil {
-				t.out = -1 // cut short, not failed
+			if handling.Err() != nil {
+				t.out = -1 // cut short or lost, not failed
 				s.put(t)
 			} else {
 				c.fail(ctx, t, rec, err)
@@ -261,6 +260,7 @@ func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.Topi
 	if cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts {
 		dlqErr := c.deadLetter(ctx, rec, err)
 		if dlqErr == nil {
+			s.count(func(n *SubscriptionCounters) { n.DeadLettered++ })
 			s.emit(messages.RecordDeadLettered{
 				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
 			})

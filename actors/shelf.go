@@ -22,19 +22,20 @@ type shelf struct {
 	// claims under it hand out records.
 	standing *atomic.Int64
 
-	mu      sync.Mutex
-	phase   shelfPhase
-	cause   error // why it ended, when nobody asked for it
-	claims  map[int]*claim
-	line    []*claim // who has something to hand out
-	hungry  []*claim // who wants to fetch and has no room
-	bytes   int      // of what is queued
-	room    int      // promised to fetches under way
-	paused  map[int]struct{}
-	all     bool          // every partition is paused but for those resumed since
-	reading bool          // a loop, Poll or Consume is active
-	wanted  chan struct{} // closed when a reader should look again; nil when none waits
-	polled  []*turn       // what the last Poll handed out
+	mu       sync.Mutex
+	phase    shelfPhase
+	cause    error // why it ended, when nobody asked for it
+	claims   map[int]*claim
+	line     []*claim // who has something to hand out
+	hungry   []*claim // who wants to fetch and has no room
+	bytes    int      // of what is queued
+	room     int      // promised to fetches under way
+	paused   map[int]struct{}
+	all      bool // every partition is paused but for those resumed since
+	reading  bool // a loop, Poll or Consume is active
+	counters SubscriptionCounters
+	wanted   chan struct{} // closed when a reader should look again; nil when none waits
+	polled   []*turn       // what the last Poll handed out
 }
 
 type shelfPhase string
@@ -102,6 +103,7 @@ func (s *shelf) release(c *claim) {
 	if c.turn == nil {
 		c.drop()
 		c.tell(claimIdle{})
+		s.feed()
 	}
 }
 
@@ -110,6 +112,7 @@ func (s *shelf) attach(c *claim, tell func(any)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.tell = tell
+	c.rests = false // whose timer has ended with an earlier consumer
 	if c.phase == claimDraining && c.turn == nil {
 		tell(claimIdle{})
 	}
@@ -120,7 +123,7 @@ func (s *shelf) attach(c *claim, tell func(any)) {
 func (s *shelf) next(c *claim) (offset, base int64, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.phase != claimOpen || s.isPaused(c.p) || c.rests {
+	if !s.fetches(c) {
 		return 0, 0, false
 	}
 	offset = c.wanted()
@@ -136,7 +139,7 @@ func (s *shelf) asks(c *claim) int {
 	defer s.mu.Unlock()
 	free := s.cfg.MaxFetched - s.bytes - s.room
 	switch {
-	case c.phase != claimOpen || s.isPaused(c.p) || c.rests:
+	case !s.fetches(c):
 		return 0
 	case free < fetchShare && s.bytes+s.room > 0:
 		if !slices.Contains(s.hungry, c) {
@@ -144,9 +147,21 @@ func (s *shelf) asks(c *claim) int {
 		}
 		return 0
 	}
+	s.hungry = slices.DeleteFunc(s.hungry, func(x *claim) bool { return x == c })
 	room := min(max(free, fetchShare), fetchBytes)
 	s.room += room
 	return room
+}
+
+// fetches tells whether a claim is to be filled.
+func (s *shelf) fetches(c *claim) bool { return c.phase == claimOpen && !s.isPaused(c.p) && !c.rests }
+
+// pass hands the word that there is room on: a consumer that was told has no
+// use for it.
+func (s *shelf) pass() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.feed()
 }
 
 // came takes what a consumer fetched, and the room it was promised for it.
@@ -155,7 +170,7 @@ func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
 	defer s.mu.Unlock()
 	s.room -= promised
 	defer s.feed()
-	if c.phase != claimOpen || s.isPaused(c.p) || c.rests {
+	if !s.fetches(c) {
 		return
 	}
 	for _, b := range batches {
@@ -169,12 +184,16 @@ func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
 	s.offer(c)
 }
 
-// feed tells the first of who is hungry that there is room.
+// feed tells the first of who is hungry that there is room. One who cannot use
+// it asks again when that changes.
 func (s *shelf) feed() {
-	if len(s.hungry) > 0 && (s.cfg.MaxFetched-s.bytes-s.room >= fetchShare || s.bytes+s.room == 0) {
+	for len(s.hungry) > 0 && (s.cfg.MaxFetched-s.bytes-s.room >= fetchShare || s.bytes+s.room == 0) {
 		c := s.hungry[0]
 		s.hungry = s.hungry[1:]
-		c.tell(roomMade{})
+		if s.fetches(c) {
+			c.tell(roomMade{})
+			return
+		}
 	}
 }
 
@@ -239,7 +258,7 @@ func (s *shelf) tryTake() (*turn, <-chan struct{}, error) {
 		if !s.presentable(c) {
 			continue
 		}
-		b, at := c.queue[0], c.finished.Load()
+		b, at := c.queue[0], c.at()
 		t := &turn{c: c, batch: b, rest: b.Raw, offset: b.Base, out: -1, from: at, done: at, attempt: c.failures + 1}
 		c.turn = t
 		return t, nil, nil
@@ -275,12 +294,16 @@ func (s *shelf) back(t *turn, failed func(*claim)) {
 		return
 	}
 	c.turn = nil
-	at := c.finished.Load()
-	if at == t.done {
+	at := c.at()
+	if c.finished.Load() == moved {
+		c.finished.Store(at)
+	} else {
 		if at > t.from {
 			c.failures = 0
+			s.counters.Finished += uint64(at - t.from)
 		}
 		if failed != nil {
+			s.counters.Failed++
 			failed(c)
 		}
 	}
@@ -318,11 +341,14 @@ func (s *shelf) wake(c *claim) {
 func (s *shelf) seek(c *claim, offset, base int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.drop()
+	c.sought = offset
 	if c.turn != nil {
 		c.look.Store(true)
+		c.finished.Store(moved)
+	} else {
+		c.finished.Store(offset)
 	}
-	c.drop()
-	c.finished.Store(offset)
 	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
 	s.feed()
 	c.tell(roomMade{})
@@ -383,8 +409,16 @@ func (s *shelf) leave(phase shelfPhase, cause error) {
 	s.signal()
 }
 
-// begin lets one reader in.
+// begin lets one reader in, which finishes what the last Poll handed out.
 func (s *shelf) begin() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	s.settlePolled(true)
+	return nil
+}
+
+func (s *shelf) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -397,10 +431,16 @@ func (s *shelf) begin() error {
 	return nil
 }
 
+// finish lets a reader out. What a Poll has in hand while the subscription is
+// being left goes back, or the leaving would wait for a next one.
 func (s *shelf) finish() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.reading = false
+	left := s.phase != shelfOpen
+	s.mu.Unlock()
+	if left {
+		s.settlePolled(false)
+	}
 }
 
 // busy tells whether a reader is active.
@@ -433,6 +473,13 @@ func (s *shelf) held() (out []*claim) {
 	return out
 }
 
+// count changes the counters.
+func (s *shelf) count(change func(*SubscriptionCounters)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.counters)
+}
+
 // owned are the partitions claimed, sorted.
 func (s *shelf) owned() []int {
 	s.mu.Lock()
@@ -445,6 +492,13 @@ func (s *shelf) owned() []int {
 	return out
 }
 
+// place is the first offset of a claim that is not finished.
+func (s *shelf) place(c *claim) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.at()
+}
+
 // due are the positions to be committed: of every claim that is further than
 // etcd knows.
 func (s *shelf) due() (out []commitlog.Position) {
@@ -452,7 +506,7 @@ func (s *shelf) due() (out []commitlog.Position) {
 	defer s.mu.Unlock()
 	for _, c := range s.claims {
 		if at, ok := s.position(c); ok {
-			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: c.begins(at)})
+			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: max(c.begins(at), 0)})
 		}
 	}
 	return out
@@ -462,7 +516,7 @@ func (s *shelf) due() (out []commitlog.Position) {
 func (s *shelf) position(c *claim) (int64, bool) {
 	at := c.asked
 	if !s.cfg.ManualCommit {
-		at = max(at, c.finished.Load())
+		at = max(at, c.at())
 	}
 	return at, at >= 0 && at != c.committed
 }
@@ -473,7 +527,7 @@ func (s *shelf) last(c *claim) commitlog.Position {
 	defer s.mu.Unlock()
 	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
 	if at, ok := s.position(c); ok {
-		p.Offset, p.Base = at, c.begins(at)
+		p.Offset, p.Base = at, max(c.begins(at), 0) // every log began there
 	}
 	return p
 }
@@ -482,6 +536,7 @@ func (s *shelf) last(c *claim) commitlog.Position {
 func (s *shelf) wrote(p commitlog.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.counters.Commits++
 	if c := s.claims[p.Partition]; c != nil && c.fence == p.Fence {
 		c.committed = p.Offset
 	}
@@ -494,7 +549,7 @@ func (s *shelf) ask(recs []messages.TopicRecord) (err error) {
 	defer s.mu.Unlock()
 	if len(recs) == 0 {
 		for _, c := range s.claims {
-			c.asked = c.finished.Load()
+			c.asked = c.at()
 		}
 		return nil
 	}

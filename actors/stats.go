@@ -12,7 +12,10 @@ import (
 type Stats struct {
 	Pipes   []PipeStats
 	Members []MemberStats
-	Events  map[string]uint64 // how often each event happened, by name
+	// Topics are those in use here, Subscriptions this engine's.
+	Topics        []TopicStats
+	Subscriptions []SubscriptionStats
+	Events        map[string]uint64 // how often each event happened, by name
 }
 
 // PipeStats is what one destination did for one group.
@@ -37,6 +40,8 @@ type statsBook struct {
 	mu      sync.Mutex
 	outlets map[string]*outlet
 	inlets  map[*inlet]struct{}
+	topics  map[*topicPath]struct{}
+	subs    map[*Subscription]struct{}
 }
 
 func (b *statsBook) addOutlet(o *outlet) {
@@ -81,7 +86,7 @@ func (b *statsBook) members(dest, group string) (n int) {
 func (e *Engine) Stats() Stats {
 	e.stats.mu.Lock()
 	defer e.stats.mu.Unlock()
-	s := Stats{Events: e.hub.count()}
+	s := Stats{Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
 	for _, o := range e.stats.outlets {
 		s.Pipes = append(s.Pipes, o.stats()...)
 	}

@@ -31,16 +31,15 @@ type subscription struct {
 	sub   *Subscription
 	asker *actor.PID // waits for the first share
 
-	host    supervisor.Host
-	state   subscriptionState
-	write   *keyWrite
-	view    *consumerGroup
-	holds   map[int]*holding
-	busy    map[int]struct{} // partitions that a claim or revocation is under way for
-	held    map[int]int64    // see self
-	giving  *pb.Assignment   // being written, or nil
-	alarm   func()           // stops the timer of what time alone changes
-	drained *actor.PID
+	host   supervisor.Host
+	state  subscriptionState
+	write  *keyWrite
+	view   *consumerGroup
+	holds  map[int]*holding
+	busy   map[int]struct{} // partitions that a claim or revocation is under way for
+	held   map[int]int64    // see self
+	giving *pb.Assignment   // being written, or nil
+	alarm  func()           // stops the timer of what time alone changes
 
 	idle      []*claim // to be released
 	releasing []*claim // being released
@@ -162,7 +161,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *consumeRecords:
 		a.consume(ctx, m.c)
 	case *drainMember:
-		a.drain(ctx)
+		a.drain(ctx, ctx.Sender())
 	case *retire:
 		a.retire(ctx)
 	case subKeyGone:
@@ -173,8 +172,12 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.ended(ctx, m.Err)
 	case crash:
 		panic(m.err)
-	case *actor.Stopping, *actor.Restarting:
+	case *actor.Restarting:
 		a.host.End()
+		a.dismiss(ctx, errRestarted)
+	case *actor.Stopping:
+		a.host.End()
+		a.dismiss(ctx, messages.ErrClosed)
 	}
 }
 
@@ -198,6 +201,9 @@ func (a *subscription) started(ctx actor.Context) {
 	}
 	if c := sub.consumption(); c != nil {
 		a.consume(ctx, c)
+	}
+	if leaver := sub.leaver.Load(); leaver != nil {
+		a.drain(ctx, leaver)
 	}
 }
 
@@ -306,7 +312,7 @@ func (a *subscription) settle(ctx actor.Context, me self) {
 		return
 	}
 	for _, p := range a.view.wanted(me) {
-		if _, waits := a.held[p]; a.holds[p] == nil && !waits {
+		if a.holds[p] == nil && !a.view.taken(me, p) {
 			return
 		}
 	}
@@ -382,6 +388,8 @@ func (a *subscription) claim(ps []int, revision int64) {
 	eng, path, me, plan, start, delayed := a.eng, a.sub.path, a.me(revision), a.view.plan.modRevision, a.sub.cfg.Start, a.delayed
 	if a.sub.cfg.Partitions != nil {
 		plan = 0
+	} else {
+		me.Generation = a.view.plan.generation
 	}
 	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
 		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
@@ -456,6 +464,7 @@ func (a *subscription) hold(ctx actor.Context, c *claim) {
 // lose ends a claim that is no longer ours.
 func (a *subscription) lose(ctx actor.Context, c *claim, cause error) {
 	a.sub.shelf.remove(c, cause)
+	a.sub.shelf.count(func(n *SubscriptionCounters) { n.Lost++ })
 	a.drop(ctx, c)
 	a.eng.hub.emit(messages.PartitionLost{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Fence: c.fence, Err: cause,
@@ -509,8 +518,8 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 
 // drain ends the subscription in order: what is in hand is finished, and every
 // claim released with its last commit.
-func (a *subscription) drain(ctx actor.Context) {
-	a.drained = ctx.Sender()
+func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
+	a.sub.leaver.Store(leaver) // an earlier one, of Stop, wants no answer
 	if a.state == subEntering || a.state == subInside {
 		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
 	}
@@ -527,24 +536,32 @@ func (a *subscription) drain(ctx actor.Context) {
 
 // emptied tells who drains that nothing is held any more.
 func (a *subscription) emptied(ctx actor.Context) {
-	if a.state == subDraining && len(a.holds) == 0 && a.drained != nil {
-		ctx.Send(a.drained, &memberDrained{})
-		a.drained = nil
+	if leaver := a.sub.leaver.Load(); a.state == subDraining && len(a.holds) == 0 && leaver != nil {
+		ctx.Send(leaver, &memberDrained{})
 	}
 }
 
-// retire takes the member's key away and stops. Claims that are left are free
-// for others then.
+// retire gives up what is held, takes the member's key away and stops. What was
+// in hand is handed out again by others.
 func (a *subscription) retire(ctx actor.Context) {
 	if a.state == subLeaving {
 		return
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
 	eng, sub, write := a.eng, a.sub, a.write
+	me := a.me(0)
+	var left []commitlog.Position
+	for _, h := range a.holds {
+		left = append(left, sub.shelf.last(h.c))
+		sub.shelf.remove(h.c, messages.ErrClosed)
+	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.cut()
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
+		if len(left) > 0 && sub.path.ended() == nil {
+			_, _ = eng.log.Release(ctx, me, left) // else they end with the lease, or are taken away
+		}
 		_ = eng.keeper.Remove(ctx, eng.space.ConsumerMember(sub.path.id, sub.cfg.Group, sub.cfg.ID)) // what is left ends with the lease
 		return subKeyGone{}
 	})

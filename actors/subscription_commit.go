@@ -105,6 +105,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	}
 	a.releaseIdle()
 	if len(fenced) > 0 {
+		a.emptied(ctx)
 		a.decide(ctx)
 	}
 }
@@ -120,20 +121,29 @@ func (w *commitNow) concerning(errs map[int]error) error {
 	return errors.Join(all...)
 }
 
+// errRestarted: the actor failed while a commit was under way.
+var errRestarted = fmt.Errorf("its actor was restarted meanwhile; commit again: %w", messages.ErrUnavailable)
+
+// dismiss answers whoever waits for a commit when the actor ends.
+func (a *subscription) dismiss(ctx actor.Context, why error) {
+	for _, w := range append(a.commits.under, a.commits.next...) {
+		if w.done != nil {
+			w.tell(a, why)
+		} else {
+			ctx.Send(w.asker, why)
+		}
+	}
+	a.commits = commits{}
+}
+
 func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
 	if err != nil {
 		err = fmt.Errorf("commit of group %q in %q: %w", a.sub.cfg.Group, a.sub.path.name, err)
 	}
 	switch {
 	case w.done != nil:
-		emit, group, topic := a.eng.hub.emit, a.sub.cfg.Group, a.sub.path.name
 		a.host.Run("tell of commit", func(context.Context) error {
-			defer func() {
-				if p := recover(); p != nil {
-					emit(messages.HandlerPanicked{Destination: topic, Group: group, Value: fmt.Sprint(p), Stack: string(debug.Stack())})
-				}
-			}()
-			w.done(err)
+			w.tell(a, err)
 			return nil
 		})
 	case err != nil:
@@ -141,6 +151,18 @@ func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
 	default:
 		ctx.Send(w.asker, &committed{})
 	}
+}
+
+// tell calls the user's function; what it does wrong harms nobody else.
+func (w *commitNow) tell(a *subscription, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.eng.hub.emit(messages.HandlerPanicked{
+				Destination: a.sub.path.name, Group: a.sub.cfg.Group, Value: fmt.Sprint(p), Stack: string(debug.Stack()),
+			})
+		}
+	}()
+	w.done(err)
 }
 
 // release takes in a claim that nobody has in hand any more.
@@ -194,7 +216,7 @@ func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 		a.sub.shelf.remove(c, nil)
 		a.drop(ctx, c)
 		a.eng.hub.emit(messages.PartitionReleased{
-			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Offset: c.finished.Load(),
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Offset: a.sub.shelf.place(c),
 		})
 	}
 	a.commit(ctx)

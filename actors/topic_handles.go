@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -151,21 +152,36 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 	}
 }
 
-// askFetch waits for a partition's answer.
+// askFetch waits for a partition's answer. A partition that is begun again is
+// asked again.
 func askFetch(ctx context.Context, eng *Engine, part *partitionPath, f *fetch) (*fetched, error) {
-	pid := part.pid.Load()
-	var req any = f
-	if pid == nil {
-		pid, req = part.topic.pid.Load(), &partitionMail{part, f}
+	for attempt := 1; ; attempt++ {
+		pid := part.pid.Load()
+		var req any = f
+		if pid == nil {
+			pid, req = part.topic.pid.Load(), &partitionMail{part, f}
+		}
+		again := *f // its answers go elsewhere
+		got, err := supervisor.Ask[*fetched](ctx, eng.sys, pid, req)
+		switch {
+		case err == nil:
+			return got, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !errors.Is(err, supervisor.ErrNoActor):
+			return nil, err
+		case part.topic.ended() != nil:
+			return nil, part.topic.ended()
+		}
+		f = &again
+		t := time.NewTimer(etcdRetry.Delay(attempt, rand.Float64()))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, context.Cause(ctx)
+		}
 	}
-	got, err := supervisor.Ask[*fetched](ctx, eng.sys, pid, req)
-	if errors.Is(err, supervisor.ErrNoActor) {
-		return nil, or(part.topic.ended(), error(messages.ErrClosed))
-	}
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return got, err
 }
 
 // Subscribe makes this process a member of a group. It blocks until the member
@@ -215,8 +231,9 @@ type Subscription struct {
 	shelf       *shelf
 	incarnation string
 	pid         atomic.Pointer[actor.PID]
-	written     atomic.Bool // the member's key is the registry's to keep
-	announced   atomic.Bool // who subscribed was told
+	written     atomic.Bool               // the member's key is the registry's to keep
+	announced   atomic.Bool               // who subscribed was told
+	leaver      atomic.Pointer[actor.PID] // who waits for the drain
 
 	mu        sync.Mutex
 	consuming *recordConsumption

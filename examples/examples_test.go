@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -298,4 +298,86 @@ func TestService(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.succeeds()
 	p.errOut.awaitText(t, `"msg":"draining"`)
+}
+
+func TestTopicExample(t *testing.T) {
+	p := start(t, "topic")
+	p.succeeds()
+	got := p.out.all()
+	// Records of one partition come in their order, partitions in any.
+	var records []string
+	others := slices.DeleteFunc(slices.Clone(got), func(line string) bool {
+		if strings.HasPrefix(line, "got ") {
+			records = append(records, line)
+			return true
+		}
+		return false
+	})
+	wantOthers := []string{
+		"created fruits with 3 partitions",
+		"cannot create it again",
+		"put apple=0 kg at 1/0",
+		"put banana=1 kg at 1/1",
+		"put cherry=2 kg at 2/0",
+		"put fig=3 kg at 1/2",
+		"put apple=4 kg at 1/3",
+		"put grape=5 kg at 0/0",
+		"put cherry=6 kg at 2/1",
+		"cook owns partitions [0 1 2]",
+		"partition 0: committed 1 of 1",
+		"partition 1: committed 4 of 4",
+		"partition 2: committed 2 of 2",
+		"pantry lags 0 records",
+		"unsubscribed",
+		"updated: 5 partitions",
+		"deleted; nothing can be put any more",
+	}
+	if !slices.Equal(others, wantOthers) {
+		t.Errorf("it printed %q, want %q", others, wantOthers)
+	}
+	wantRecords := []string{
+		"got grape=5 kg from 0/0",
+		"got apple=0 kg from 1/0",
+		"got banana=1 kg from 1/1",
+		"got fig=3 kg from 1/2",
+		"got apple=4 kg from 1/3",
+		"got cherry=2 kg from 2/0",
+		"got cherry=6 kg from 2/1",
+	}
+	partition := func(line string) string {
+		return line[strings.LastIndexByte(line, ' '):strings.LastIndexByte(line, '/')]
+	}
+	slices.SortStableFunc(records, func(a, b string) int { return strings.Compare(partition(a), partition(b)) })
+	if !slices.Equal(records, wantRecords) {
+		t.Errorf("it got %q, want %q", records, wantRecords)
+	}
+}
+
+func TestStream(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		end  func(p *program)
+	}{
+		"counted":     {[]string{"-count", "3000"}, func(*program) {}},
+		"interrupted": {nil, func(p *program) { p.signal(syscall.SIGINT) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, "stream", append(tc.args, "-every", "1ms")...)
+			p.errOut.awaitText(t, "one handled 100,")
+			p.errOut.awaitText(t, "two handled 100,")
+			p.signal(syscall.SIGINT)
+			p.errOut.awaitText(t, "one has left")
+			p.errOut.awaitText(t, "partitions [0 1 2 3]")
+			tc.end(p)
+			p.succeeds()
+			var put, handled, strange, lag int
+			last := p.out.awaitText(t, "put ")
+			if _, err := fmt.Sscanf(last, "put %d, handled %d, out of turn %d, lag %d", &put, &handled, &strange, &lag); err != nil {
+				t.Fatalf("%q: %v", last, err)
+			}
+			if put < 300 || handled != put || strange != 0 || lag != 0 {
+				t.Error(last)
+			}
+		})
+	}
 }

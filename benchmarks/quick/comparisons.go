@@ -65,9 +65,9 @@ var comparisons = []comparison{
 	{id: "pipe.tcp.1KiB.vs.mangos", kind: pipeRate, size: 1 << 10, share: 0.13, pairs: 7, target: 4},
 	{id: "pipe.tcp.64KiB.vs.mangos", kind: pipeRate, size: 64 << 10, share: 0.13, pairs: 7, target: 0.9},
 	{id: "pipe.lone.p50.vs.mangos", kind: pipeLone, size: 64, share: 0.13, pairs: 7, target: 1.5},
-	{id: "topic.put.64B.vs.jetstream", kind: topicPut, size: 64, share: 0.14, pairs: 3, target: 12},
-	{id: "topic.put.1KiB.vs.jetstream", kind: topicPut, size: 1 << 10, share: 0.13, pairs: 3, target: 1.2},
-	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.11, pairs: 3, target: 20},
+	{id: "topic.put.64B.vs.jetstream", kind: topicPut, size: 64, share: 0.14, pairs: 5, target: 12},
+	{id: "topic.put.1KiB.vs.jetstream", kind: topicPut, size: 1 << 10, share: 0.11, pairs: 5, target: 1.2},
+	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.13, pairs: 4, target: 20},
 	{id: "topic.put.lone.p50.vs.etcdput", kind: topicLone, size: 64, share: 0.05, target: 1.5},
 	{id: "topic.e2e.p50.vs.etcdput", kind: topicEnd, size: 64, share: 0.05, target: 3},
 }

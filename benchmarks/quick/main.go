@@ -51,7 +51,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.only, "only", "", "run only comparisons whose id begins with this")
-	flag.Float64Var(&s.seconds, "seconds", 68, "`budget` for the runs of all comparisons together")
+	flag.Float64Var(&s.seconds, "seconds", 64, "`budget` for the runs of all comparisons together")
 	flag.BoolVar(&s.assert, "assert", false, "end with status 1 when a target is missed")
 	flag.BoolVar(&s.verbose, "v", false, "print each run")
 	flag.StringVar(&s.side, "side", "", "measure only this side, `ours or peer`, against itself: for profiles")

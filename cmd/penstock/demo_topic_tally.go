@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,12 +22,16 @@ func appendHandled(dst []byte, h handled) []byte {
 }
 
 // parseHandled takes one line, without its newline.
-func parseHandled(line string) (h handled, err error) {
-	var rest string
-	if n, _ := fmt.Sscanf(line, "%d %d %d%s", &h.number, &h.partition, &h.offset, &rest); n != 3 || h.number < 0 || h.partition < 0 || h.offset < 0 {
+func parseHandled(line string) (handled, error) {
+	n, rest, _ := strings.Cut(line, " ")
+	p, o, _ := strings.Cut(rest, " ")
+	number, nerr := strconv.ParseUint(n, 10, 31)
+	partition, perr := strconv.ParseUint(p, 10, 31)
+	offset, oerr := strconv.ParseUint(o, 10, 63)
+	if nerr != nil || perr != nil || oerr != nil {
 		return handled{}, fmt.Errorf("a member reports %q", line)
 	}
-	return h, nil
+	return handled{int(number), int(partition), int64(offset)}, nil
 }
 
 // parseCount takes a producer's line.

@@ -18,6 +18,7 @@ var masks = []struct {
 	with string
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
+	{regexp.MustCompile(`\bid [a-z2-7]{16}\b`), "id ID"}, // of a topic
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDR"},
 	{regexp.MustCompile(`in \d[\d.]*[mµ]?s\b`), "in TOOK"},

@@ -55,11 +55,10 @@ a key, value or header that is no UTF-8 is given as key_base64 or value_base64.`
 	f.IntVar(&c.count, "count", 0, "end after `N` records")
 	f.DurationVar(&c.idle, "idle", 0, "end after so long without a record")
 	f.StringVar(&c.from, "from", "earliest", "`start` where nothing is committed: "+startHelp)
-	f.StringVar(&c.format, "format", defaultFormat, "how to print a record")
+	f.StringVar(&c.format, "format", "", "how to print a record (default "+defaultFormat+")")
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to take, in a group of members that name theirs")
 	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time, fence, attempt")
 	diagnosticsFlag(cmd, &c.diagnostics)
-	cmd.MarkFlagsMutuallyExclusive("format", "json")
 	return cmd
 }
 
@@ -69,8 +68,11 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 		return err
 	}
 	encode := encodeRecord(appendRecordJSON)
-	if !c.json {
-		if encode, err = parseFormat(c.format); err != nil {
+	switch {
+	case c.json && c.format != "":
+		return usagef("--format and --json exclude each other")
+	case !c.json:
+		if encode, err = parseFormat(first(c.format, defaultFormat)); err != nil {
 			return err
 		}
 	}

@@ -241,7 +241,7 @@ func viewGroupOffset(p messages.GroupPartition) groupOffsetView {
 
 func (g groupView) print(w io.Writer) error {
 	tw := columns(w)
-	fmt.Fprintf(tw, "group %s\tof %s\t%s\tgeneration %d\tlag %d\n", g.Group, g.Topic, clean(g.Mode), g.Generation, g.Lag)
+	fmt.Fprintf(tw, "group %s of %s  %s  generation %d  lag %d\n", clean(g.Group), g.Topic, dash(clean(g.Mode)), g.Generation, g.Lag)
 	for _, m := range g.Members {
 		fmt.Fprintf(tw, "  member %s\t%s\tsince %s\tpartitions %s\n", clean(m.ID), clean(m.Host), m.Since.Format(time.RFC3339), dash(numberList(m.Partitions)))
 	}

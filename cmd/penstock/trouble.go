@@ -5,10 +5,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
 )
+
+// troubleAgain is after how long a trouble that goes on is said again.
+const troubleAgain = 30 * time.Second
 
 // tellTrouble says what goes wrong with a topic until rt stops. With --verbose
 // the log says it.
@@ -18,30 +22,38 @@ func (a *app) tellTrouble(rt *penstock.Runtime, topic string) {
 	}
 	events := rt.Events(context.Background())
 	go func() {
+		said := make(map[string]time.Time)
 		for e := range events {
-			if where, text := troubleOf(e); where == topic {
-				a.say("%s", text)
+			t := troubleOf(e)
+			if t.topic != topic || time.Since(said[t.what]) < troubleAgain {
+				continue
 			}
+			said[t.what] = time.Now()
+			a.say("%s: %s", t.what, t.text)
 		}
 	}()
 }
 
-// troubleOf is the topic and the trouble that an event tells of; no topic when
-// it tells of none.
-func troubleOf(e penstock.Event) (topic, text string) {
+// trouble is what an event tells of; none has no topic.
+type trouble struct{ topic, what, text string }
+
+func troubleOf(e penstock.Event) trouble {
 	switch e := e.(type) {
 	case messages.AppendDelayed:
-		return e.Topic, fmt.Sprintf("waiting to put into partition %d: %v", e.Partition, e.Err)
+		return trouble{e.Topic, "waiting to put", fmt.Sprintf("partition %d: %v", e.Partition, e.Err)}
 	case messages.ReadDelayed:
-		return e.Topic, fmt.Sprintf("waiting to read partition %d: %v", e.Partition, e.Err)
+		return trouble{e.Topic, "waiting to read", fmt.Sprintf("partition %d: %v", e.Partition, e.Err)}
 	case messages.CommitDelayed:
-		return e.Topic, fmt.Sprintf("waiting to commit: %v", e.Err)
+		return trouble{e.Topic, "waiting to commit", fmt.Sprint(e.Err)}
 	case messages.PartitionLost:
-		return e.Topic, fmt.Sprintf("lost partition %d: what was not committed is handled again by another member", e.Partition)
+		return trouble{e.Topic, fmt.Sprintf("lost partition %d", e.Partition), "what was not committed is handled again"}
 	case messages.BatchCorrupt:
-		return e.Topic, fmt.Sprintf("reading of partition %d stops at offset %d: %v", e.Partition, e.Offset, e.Err)
+		return trouble{e.Topic, fmt.Sprintf("reading of partition %d stops", e.Partition), fmt.Sprintf("offset %d: %v", e.Offset, e.Err)}
 	case messages.LogRolledBack:
-		return e.Topic, fmt.Sprintf("reading of partition %d stops: it ends at %d, and was read up to %d", e.Partition, e.End, e.Position)
+		return trouble{
+			e.Topic, fmt.Sprintf("reading of partition %d stops", e.Partition),
+			fmt.Sprintf("it was read up to %d, and ends at %d now", e.Position, e.End),
+		}
 	}
-	return "", ""
+	return trouble{}
 }

@@ -66,6 +66,8 @@ type Appender struct {
 	tail    tail
 	knows   knowledge
 	appends int
+
+	patience patience
 }
 
 // knowledge says whether an appender knows the end of its partition: it may have
@@ -85,7 +87,7 @@ type timing struct {
 	shortest, longest time.Duration
 	// barge is how long the head of the queue may do nothing.
 	barge time.Duration
-	// crowd is how long after it met another appender it takes tickets.
+	// crowd is how long after it met others it takes tickets.
 	crowd time.Duration
 }
 
@@ -213,13 +215,14 @@ func (a *Appender) learn(t tail) { a.tail, a.knows = t, theEnd }
 func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 	before := s.way.state
 	s.way.state = doubtful
-	resp, err := a.send(ctx, s, more)
+	lease := a.lease()
+	resp, err := a.send(ctx, s, lease, more)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		// etcd looks at the lease before it writes anything, and this attempt
 		// is no longer under way.
 		s.way.state = before
-		a.turn.lost()
+		a.turn.lost(lease)
 		return nil
 	case errors.Is(err, messages.ErrNoSpace):
 		return a.look(ctx, s, before, err)
@@ -234,14 +237,16 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 		a.land(s)
 		return nil
 	}
+	// This attempt is over. Those before it, if any, may not be.
+	s.way.state = before
 	r, err := a.p.refusal(s.way.base, resp)
+	if err == nil && len(r.entries) == 0 {
+		r, err = a.p.why(ctx, s.way.base)
+	}
 	if err != nil {
-		if before == fresh {
-			s.way.state = fresh
-		}
 		return err
 	}
-	return a.refused(ctx, s, before, r)
+	return a.refused(ctx, s, r)
 }
 
 // land notes that s is in the log.
@@ -255,7 +260,7 @@ func (a *Appender) land(s *Sealed) {
 }
 
 // send is the transaction of an append, once.
-func (a *Appender) send(ctx context.Context, s *Sealed, more bool) (*clientv3.TxnResponse, error) {
+func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, more bool) (*clientv3.TxnResponse, error) {
 	p, l, base := a.p, a.p.log, s.way.base
 	guards := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(p.indexKey(base)), "=", 0),
@@ -276,22 +281,52 @@ func (a *Appender) send(ctx context.Context, s *Sealed, more bool) (*clientv3.Tx
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}
-	then = append(then, a.turn.ops(p, a.cfg, base+int64(s.Count), more)...)
+	then = append(then, a.turn.ops(a, lease, base+int64(s.Count), more)...)
 
-	ctx, cancel := context.WithTimeout(ctx, a.timing.attempt)
-	defer cancel()
-	resp, err := l.client.Txn(ctx).If(guards...).Then(then...).Else(p.refusalOps(base)...).Commit()
+	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(guards...).Then(then...).Else(p.refusalOp(base)).Commit()
+	if err != nil {
+		a.patience.end()
+	}
 	return resp, l.classify("send", err)
 }
+
+// patience bounds attempts in time. One context serves many: a deadline for each
+// would make a lone append a twentieth slower.
+type patience struct {
+	parent, ctx context.Context
+	cancel      context.CancelFunc
+	until       time.Time
+}
+
+// of answers a context that ends with ctx, or after one to two times d.
+func (p *patience) of(ctx context.Context, d time.Duration) context.Context {
+	now := time.Now()
+	if p.parent != ctx || p.until.Sub(now) < d {
+		p.end()
+		p.parent, p.until = ctx, now.Add(2*d)
+		p.ctx, p.cancel = context.WithDeadline(ctx, p.until)
+	}
+	return untold{p.ctx}
+}
+
+func (p *patience) end() {
+	if p.cancel != nil {
+		p.cancel()
+		*p = patience{}
+	}
+}
+
+// untold is a context that keeps its deadline to itself, so that etcd need not
+// keep it too.
+type untold struct{ context.Context }
+
+// Deadline is none.
+func (untold) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // look is for an attempt that etcd answered with an error although it may have
 // applied it: it is over, so what is in the slot now tells.
 func (a *Appender) look(ctx context.Context, s *Sealed, before wayState, cause error) error {
-	resp, err := a.p.log.do(ctx, "look for what was appended to "+a.p.String(), nil, a.p.refusalOps(s.way.base), nil)
-	if err != nil {
-		return errors.Join(cause, err)
-	}
-	r, err := a.p.refusal(s.way.base, resp)
+	r, err := a.p.why(ctx, s.way.base)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -299,16 +334,15 @@ func (a *Appender) look(ctx context.Context, s *Sealed, before wayState, cause e
 		s.way.state = before
 		return cause
 	}
-	if err := a.refused(ctx, s, doubtful, r); err != nil || s.way.state == landed {
+	if err := a.refused(ctx, s, r); err != nil || s.way.state == landed {
 		return err
 	}
 	return cause
 }
 
-// refused acts upon an attempt that was not applied, because of what was there.
-func (a *Appender) refused(ctx context.Context, s *Sealed, before wayState, r refusal) error {
-	v := r.judge(s, before)
-	switch v {
+// refused acts upon what is in the slot in place of the last attempt.
+func (a *Appender) refused(ctx context.Context, s *Sealed, r refusal) error {
+	switch r.judge(s) {
 	case hasLanded:
 		a.turn.uncertain()
 		a.land(s)
@@ -325,7 +359,7 @@ func (a *Appender) refused(ctx context.Context, s *Sealed, before wayState, r re
 		return nil
 	}
 	s.way.state = fresh
-	a.turn.met(a.timing)
+	a.turn.clashed(a.timing)
 	a.learn(r.tail())
 	if r.complete() {
 		return nil
@@ -354,23 +388,36 @@ type refusal struct {
 // refusalPage is how many entries a refusal tells, in as many offsets.
 const refusalPage, refusalWindow = 128, 4 * window
 
-// refusalOps ask for what tells why an append was refused.
-func (p *Partition) refusalOps(base int64) []clientv3.Op {
-	return []clientv3.Op{
-		clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(refusalPage)),
-		clientv3.OpGet(p.startKey()),
-		exists(p.log.space.Topic(p.topic.Name)),
-	}
+// refusalOp asks what stands in the slot, and after it. Nearly always that tells
+// why an append was refused; what else is asked for with each costs time.
+func (p *Partition) refusalOp(base int64) clientv3.Op {
+	return clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(refusalPage))
 }
 
-// refusal reads the answers to refusalOps. The error is a *CorruptError.
-func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, error) {
-	r := refusal{base: base}
+// why asks for all that tells why an append at base was refused.
+func (p *Partition) why(ctx context.Context, base int64) (refusal, error) {
+	resp, err := p.log.do(ctx, "look for what is in "+p.String(), nil, []clientv3.Op{
+		p.refusalOp(base), clientv3.OpGet(p.startKey()), exists(p.log.space.Topic(p.topic.Name)),
+	}, nil)
+	if err != nil {
+		return refusal{}, err
+	}
+	r, err := p.refusal(base, resp)
+	if err != nil {
+		return r, err
+	}
 	start, ok, err := p.parseStart(kvsOf(resp, 1))
 	if err != nil {
 		return r, err
 	}
 	r.start, r.alive = start, ok && isTopic(kvsOf(resp, 2), p.topic)
+	return r, nil
+}
+
+// refusal reads the answer to refusalOp, the first of resp. The error is a
+// *CorruptError.
+func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, error) {
+	r := refusal{base: base, alive: true}
 	found := kvsOf(resp, 0)
 	at := base
 	for i, kv := range found {
@@ -419,8 +466,9 @@ const (
 	notTheEnd // the batch before it is not there any more
 )
 
-// judge says what r means for s, which had been sent to the base before or not.
-func (r refusal) judge(s *Sealed, before wayState) verdict {
+// judge says what r means for s, whose attempts at the slot may have been
+// applied if it is doubtful.
+func (r refusal) judge(s *Sealed) verdict {
 	switch {
 	case len(r.entries) > 0 && r.entries[0].Producer == s.Producer && r.entries[0].Sequence == s.Sequence:
 		return hasLanded
@@ -428,7 +476,7 @@ func (r refusal) judge(s *Sealed, before wayState) verdict {
 		return topicGone
 	case len(r.entries) > 0:
 		return slotTaken
-	case r.start > r.base && before == doubtful:
+	case r.start > r.base && s.way.state == doubtful:
 		return evidenceGone
 	case r.start > r.base:
 		return slotTrimmed

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -21,8 +23,8 @@ import (
 
 var sequence uint64
 
-// sealed is a batch with an identity of its own.
-func sealed(values ...string) *Sealed {
+// sealedWith is a batch with an identity of its own.
+func sealedWith(values ...string) *Sealed {
 	sequence++
 	return Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, 7, sequence)
 }
@@ -90,11 +92,11 @@ func topicPartition(t testing.TB) (*Partition, *faults) {
 func TestAppendsFollowOneAnother(t *testing.T) {
 	p, f := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
-	if base := mustAppend(t, a, sealed("a", "b")); base != 0 {
+	if base := mustAppend(t, a, sealedWith("a", "b")); base != 0 {
 		t.Fatal(base)
 	}
 	before := f.count()
-	if base := mustAppend(t, a, sealed("c")); base != 2 {
+	if base := mustAppend(t, a, sealedWith("c")); base != 2 {
 		t.Fatal(base)
 	}
 	if n := f.count() - before; n != 1 {
@@ -103,9 +105,9 @@ func TestAppendsFollowOneAnother(t *testing.T) {
 	// Another appender, that knows nothing, and the first again, that knows
 	// less than it thinks.
 	other := p.Appender(AppenderConfig{})
-	mustAppend(t, other, sealed("d", "e"))
-	mustAppend(t, a, sealed("f"))
-	again := sealed("g")
+	mustAppend(t, other, sealedWith("d", "e"))
+	mustAppend(t, a, sealedWith("f"))
+	again := sealedWith("g")
 	if first, second := mustAppend(t, a, again), mustAppend(t, other, again); first != second {
 		t.Errorf("the same batch at %d and %d", first, second)
 	}
@@ -130,13 +132,13 @@ func TestLostRepliesLoseAndDoubleNothing(t *testing.T) {
 			var delays []error
 			a := p.Appender(AppenderConfig{Delayed: func(err error) { delays = append(delays, err) }})
 			a.timing.shortest = time.Millisecond
-			mustAppend(t, a, sealed("a"))
+			mustAppend(t, a, sealedWith("a"))
 			f.next(plan...)
-			if base := mustAppend(t, a, sealed("b")); base != 1 {
+			if base := mustAppend(t, a, sealedWith("b")); base != 1 {
 				t.Errorf("at %d", base)
 			}
 			f.used(t)
-			mustAppend(t, a, sealed("c"))
+			mustAppend(t, a, sealedWith("c"))
 			wantContents(t, p, "a", "b", "c")
 			if len(delays) != len(plan) {
 				t.Errorf("%d faults, told of %v", len(plan), delays)
@@ -161,8 +163,8 @@ func TestLostRepliesAndOthers(t *testing.T) {
 			p, f := topicPartition(t)
 			l2, _ := logAt(t, p.log.space)
 			other := l2.Partition(p.topic, 0).Appender(AppenderConfig{})
-			s := sealed("mine")
-			f.next(fault{kind: test.kind}, fault{before: func() { mustAppend(t, other, sealed("other")) }})
+			s := sealedWith("mine")
+			f.next(fault{kind: test.kind}, fault{before: func() { mustAppend(t, other, sealedWith("other")) }})
 			a := p.Appender(AppenderConfig{})
 			if base := mustAppend(t, a, s); base != test.base {
 				t.Errorf("at %d", base)
@@ -178,18 +180,18 @@ func TestLostRepliesAndOthers(t *testing.T) {
 func TestDoubtIsResolvedByTheNextAppender(t *testing.T) {
 	for _, kind := range []faultKind{lose, drop} {
 		p, f := topicPartition(t)
-		mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+		mustAppend(t, p.Appender(AppenderConfig{}), sealedWith("a"))
 		ctx, cancel := context.WithCancel(testContext(t))
-		s := sealed("b")
+		s := sealedWith("b")
 		f.next(fault{kind: kind})
 		_, err := p.Appender(AppenderConfig{Delayed: func(error) { cancel() }}).Append(ctx, s, false)
 		if !errors.Is(err, messages.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
 			t.Fatalf("in doubt: %v", err)
 		}
-		mustAppend(t, p.Appender(AppenderConfig{}), sealed("c"))
+		mustAppend(t, p.Appender(AppenderConfig{}), sealedWith("c"))
 		next := p.Appender(AppenderConfig{})
 		mustAppend(t, next, s)
-		mustAppend(t, next, sealed("d"))
+		mustAppend(t, next, sealedWith("d"))
 		if kind == lose {
 			wantContents(t, p, "a", "b", "c", "d")
 		} else {
@@ -201,12 +203,12 @@ func TestDoubtIsResolvedByTheNextAppender(t *testing.T) {
 // A context that ends before anything was sent leaves no doubt.
 func TestAppendWithoutDoubt(t *testing.T) {
 	p, f := topicPartition(t)
-	mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+	mustAppend(t, p.Appender(AppenderConfig{}), sealedWith("a"))
 	ctx, cancel := context.WithCancelCause(testContext(t))
 	reason := errors.New("enough")
 	cancel(reason)
 	before := f.count()
-	_, err := p.Appender(AppenderConfig{}).Append(ctx, sealed("b"), false)
+	_, err := p.Appender(AppenderConfig{}).Append(ctx, sealedWith("b"), false)
 	if !errors.Is(err, reason) || errors.Is(err, messages.ErrUnknownOutcome) || f.count() != before {
 		t.Errorf("%v after %d transactions", err, f.count()-before)
 	}
@@ -219,7 +221,7 @@ func TestAppendWithoutDoubt(t *testing.T) {
 func TestTrimmedEvidenceIsUnknownOutcome(t *testing.T) {
 	p, f := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("a"))
+	mustAppend(t, a, sealedWith("a"))
 	f.next(fault{kind: lose}, fault{before: func() {
 		put(t, p.log, p.startKey(), keys.Offset(2))
 		remove(t, p.log, p.indexKey(0))
@@ -227,14 +229,14 @@ func TestTrimmedEvidenceIsUnknownOutcome(t *testing.T) {
 		remove(t, p.log, p.bodyKey(0))
 		remove(t, p.log, p.bodyKey(1))
 	}})
-	s := sealed("b")
+	s := sealedWith("b")
 	for range 2 {
 		if _, err := a.Append(testContext(t), s, false); !errors.Is(err, messages.ErrUnknownOutcome) {
 			t.Fatal(err)
 		}
 	}
 	f.used(t)
-	if base := mustAppend(t, a, sealed("c")); base != 2 {
+	if base := mustAppend(t, a, sealedWith("c")); base != 2 {
 		t.Errorf("at %d", base)
 	}
 	wantContents(t, p, "c")
@@ -248,7 +250,7 @@ func TestTrimmedBatchIsFoundInTheIndex(t *testing.T) {
 		put(t, p.log, p.startKey(), keys.Offset(1))
 		remove(t, p.log, p.bodyKey(0))
 	}})
-	if base := mustAppend(t, a, sealed("a")); base != 0 {
+	if base := mustAppend(t, a, sealedWith("a")); base != 0 {
 		t.Errorf("at %d", base)
 	}
 	f.used(t)
@@ -260,9 +262,9 @@ func TestTrimmedStart(t *testing.T) {
 	for _, rest := range []int{0, 3} {
 		p, _ := topicPartition(t)
 		sleeper, busy := p.Appender(AppenderConfig{}), p.Appender(AppenderConfig{})
-		mustAppend(t, sealedAppender(sleeper), sealed("a"))
+		mustAppend(t, sleeper, sealedWith("a"))
 		for range 5 {
-			mustAppend(t, busy, sealed("x"))
+			mustAppend(t, busy, sealedWith("x"))
 		}
 		put(t, p.log, p.startKey(), keys.Offset(6))
 		for base := range int64(6) {
@@ -271,32 +273,30 @@ func TestTrimmedStart(t *testing.T) {
 		}
 		want := slices.Repeat([]string{"y"}, rest)
 		for range rest {
-			mustAppend(t, busy, sealed("y"))
+			mustAppend(t, busy, sealedWith("y"))
 		}
-		if base := mustAppend(t, sleeper, sealed("b")); base != int64(6+rest) {
+		if base := mustAppend(t, sleeper, sealedWith("b")); base != int64(6+rest) {
 			t.Errorf("at %d", base)
 		}
 		wantContents(t, p, append(want, "b")...)
 		// busy saw its last batch go, too.
-		mustAppend(t, busy, sealed("c"))
+		mustAppend(t, busy, sealedWith("c"))
 		wantContents(t, p, append(want, "b", "c")...)
 	}
 }
-
-func sealedAppender(a *Appender) *Appender { return a }
 
 // An etcd that was restored from a backup has a shorter log: no gap.
 func TestRolledBackLogHasNoGap(t *testing.T) {
 	p, _ := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
 	for _, v := range []string{"a", "b", "c"} {
-		mustAppend(t, a, sealed(v))
+		mustAppend(t, a, sealedWith(v))
 	}
 	for base := range int64(2) {
 		remove(t, p.log, p.indexKey(base+1))
 		remove(t, p.log, p.bodyKey(base+1))
 	}
-	if base := mustAppend(t, a, sealed("d")); base != 1 {
+	if base := mustAppend(t, a, sealedWith("d")); base != 1 {
 		t.Errorf("at %d", base)
 	}
 	wantContents(t, p, "a", "d")
@@ -305,9 +305,9 @@ func TestRolledBackLogHasNoGap(t *testing.T) {
 func TestFarBehind(t *testing.T) {
 	p, _ := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("a"))
+	mustAppend(t, a, sealedWith("a"))
 	end := plant(t, p, 1, repeat(3000, 5000)...)
-	if base := mustAppend(t, a, sealed("b")); base != end {
+	if base := mustAppend(t, a, sealedWith("b")); base != end {
 		t.Errorf("at %d, want %d", base, end)
 	}
 }
@@ -316,7 +316,7 @@ func TestDeletedTopicUnderAppend(t *testing.T) {
 	p, f := topicPartition(t)
 	ctx := testContext(t)
 	a := p.Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("a"))
+	mustAppend(t, a, sealedWith("a"))
 	deleteTopic := func() {
 		if _, err := p.log.DeleteTopic(ctx, "topic"); err != nil {
 			t.Fatal(err)
@@ -324,11 +324,11 @@ func TestDeletedTopicUnderAppend(t *testing.T) {
 	}
 	// Deleted while the answer is away.
 	f.next(fault{kind: lose}, fault{before: func() { f.next(); deleteTopic() }})
-	if _, err := a.Append(ctx, sealed("b"), false); !errors.Is(err, messages.ErrTopicDeleted) {
+	if _, err := a.Append(ctx, sealedWith("b"), false); !errors.Is(err, messages.ErrTopicDeleted) {
 		t.Errorf("deleted: %v", err)
 	}
 	info := create(t, p.log, "topic", 1)
-	if _, err := a.Append(ctx, sealed("c"), false); !errors.Is(err, messages.ErrTopicDeleted) {
+	if _, err := a.Append(ctx, sealedWith("c"), false); !errors.Is(err, messages.ErrTopicDeleted) {
 		t.Errorf("deleted and made anew: %v", err)
 	}
 	if found := under(t, p.log, p.topic.ID); len(found) > 0 {
@@ -340,9 +340,9 @@ func TestDeletedTopicUnderAppend(t *testing.T) {
 func TestDamagedIndexStopsAppends(t *testing.T) {
 	p, _ := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("a"))
+	mustAppend(t, a, sealedWith("a"))
 	put(t, p.log, p.indexKey(1), "\xff")
-	_, err := a.Append(testContext(t), sealed("b"), false)
+	_, err := a.Append(testContext(t), sealedWith("b"), false)
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) || corrupt.Base != 1 || errors.Is(err, messages.ErrUnknownOutcome) {
 		t.Error(err)
@@ -352,25 +352,95 @@ func TestDamagedIndexStopsAppends(t *testing.T) {
 // An etcd that hangs is noticed, and what it did in the meantime is seen.
 func TestHungEtcd(t *testing.T) {
 	p, f := topicPartition(t)
-	a := p.Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("a"))
+	var delays []error
+	a := p.Appender(AppenderConfig{Delayed: func(err error) { delays = append(delays, err) }})
+	mustAppend(t, a, sealedWith("a"))
 	a.timing.attempt, a.timing.shortest = 50*time.Millisecond, time.Millisecond
 	f.next(fault{before: func() {
+		<-a.patience.ctx.Done()
 		a.timing.attempt = 5 * time.Second
-		<-time.After(100 * time.Millisecond)
 	}})
-	mustAppend(t, a, sealed("b"))
+	mustAppend(t, a, sealedWith("b"))
+	if len(delays) != 1 || !errors.Is(delays[0], messages.ErrUnavailable) || !errors.Is(delays[0], context.DeadlineExceeded) {
+		t.Errorf("told of %v", delays)
+	}
 	wantContents(t, p, "a", "b")
+}
+
+// What etcd refuses is an error at once, and in the log only if it is there
+// after all.
+func TestRefusals(t *testing.T) {
+	unknown := []error{messages.ErrUnknownOutcome}
+	for name, test := range map[string]struct {
+		plan    []fault
+		is, not []error
+		want    string
+	}{
+		"full after the fact":     {[]fault{{kind: lose, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
+		"full":                    {[]fault{{kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace}, unknown, "ac"},
+		"full, after a doubt":     {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace, messages.ErrUnknownOutcome}, nil, "ac"},
+		"full, after it was done": {[]fault{{kind: lose}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
+		"denied":                  {[]fault{{kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied}, unknown, "ac"},
+		"denied, after a doubt":   {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied, messages.ErrUnknownOutcome}, nil, "ac"},
+		"too large":               {[]fault{{kind: drop, err: rpctypes.ErrGRPCRequestTooLarge}}, []error{messages.ErrInvalid}, unknown, "ac"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, f := topicPartition(t)
+			a := p.Appender(AppenderConfig{})
+			mustAppend(t, a, sealedWith("a"))
+			f.next(test.plan...)
+			s := sealedWith("b")
+			_, err := a.Append(testContext(t), s, false)
+			f.used(t)
+			if (err == nil) != (len(test.is) == 0) {
+				t.Fatal(err)
+			}
+			for _, is := range test.is {
+				if !errors.Is(err, is) {
+					t.Errorf("%v is not %v", err, is)
+				}
+			}
+			for _, not := range test.not {
+				if errors.Is(err, not) {
+					t.Errorf("%v is %v", err, not)
+				}
+			}
+			mustAppend(t, a, sealedWith("c"))
+			if got := strings.Join(contents(t, p), ""); got != test.want {
+				t.Errorf("the partition has %q, want %q", got, test.want)
+			}
+			// Given again, it is there once.
+			mustAppend(t, a, s)
+			if got := strings.Join(contents(t, p), ""); strings.Count(got, "b") != 1 {
+				t.Errorf("given again: %q", got)
+			}
+		})
+	}
+}
+
+func TestTooLargeForEtcd(t *testing.T) {
+	p, _ := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	raw := noise(1, maxRaw-10)
+	_, err := a.Append(testContext(t), Seal(raw, 1, 0, 0, 0, messages.CompressNone, 1, 1), false)
+	if !errors.Is(err, messages.ErrInvalid) || errors.Is(err, messages.ErrUnknownOutcome) {
+		t.Error(err)
+	}
+	mustAppend(t, a, sealedWith("a"))
+	wantContents(t, p, "a")
+	// The largest record there may be fits.
+	largest := noise(1, messages.MaxRecordBytes-100)
+	mustAppend(t, a, Seal(largest, 1, 0, 0, 0, messages.CompressNone, 1, 2))
 }
 
 func TestClosedClient(t *testing.T) {
 	p, _ := topicPartition(t)
-	mustAppend(t, p.Appender(AppenderConfig{}), sealed("a"))
+	mustAppend(t, p.Appender(AppenderConfig{}), sealedWith("a"))
 	l2, _ := logAt(t, p.log.space)
 	a := l2.Partition(p.topic, 0).Appender(AppenderConfig{})
-	mustAppend(t, a, sealed("b"))
+	mustAppend(t, a, sealedWith("b"))
 	l2.client.Close()
-	if _, err := a.Append(testContext(t), sealed("c"), false); err == nil {
+	if _, err := a.Append(testContext(t), sealedWith("c"), false); err == nil {
 		t.Error("appended without a client")
 	}
 	wantContents(t, p, "a", "b")
@@ -394,7 +464,7 @@ func TestFullEtcd(t *testing.T) {
 	var want []string
 	value := string(bytes.Repeat([]byte("x"), 300<<10))
 	for i := 0; ; i++ {
-		_, err := a.Append(testContext(t), sealed(fmt.Sprint(i, value)), false)
+		_, err := a.Append(testContext(t), sealedWith(fmt.Sprint(i, value)), false)
 		if errors.Is(err, messages.ErrNoSpace) {
 			break
 		}
@@ -412,7 +482,7 @@ func TestFullEtcd(t *testing.T) {
 		t.Errorf("%d batches are there, %d were acknowledged", len(got), len(want))
 	}
 	// With room again, the refused batch is put once.
-	if _, err := a.Append(testContext(t), sealed("last"), false); !errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrUnknownOutcome) {
+	if _, err := a.Append(testContext(t), sealedWith("last"), false); !errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrUnknownOutcome) {
 		t.Errorf("still full: %v", err)
 	}
 	if got := contents(t, p); len(got) != len(want) {
@@ -425,10 +495,10 @@ func TestAppendsWithoutLease(t *testing.T) {
 	p, _ := topicPartition(t)
 	for name, lease := range map[string]clientv3.LeaseID{"none": 0, "gone": 12345} {
 		a := p.Appender(AppenderConfig{Producer: 1, Lease: func() clientv3.LeaseID { return lease }})
-		mustAppend(t, a, sealed(name))
-		mustAppend(t, p.Appender(AppenderConfig{}), sealed(name))
+		mustAppend(t, a, sealedWith(name))
+		mustAppend(t, p.Appender(AppenderConfig{}), sealedWith(name))
 		for range 3 {
-			if _, err := a.Append(testContext(t), sealed(name), true); err != nil {
+			if _, err := a.Append(testContext(t), sealedWith(name), true); err != nil {
 				t.Fatal(err)
 			}
 		}

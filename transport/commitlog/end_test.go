@@ -197,7 +197,7 @@ func TestPartitionThatIsGone(t *testing.T) {
 		"Resolve": func() error { _, _, err := p.Resolve(ctx, messages.Earliest()); return err },
 		"Fetch":   func() error { _, err := p.Fetch(ctx, []Entry{{Count: 1}}); return err },
 		"Append": func() error {
-			_, err := p.Appender(AppenderConfig{}).Append(ctx, sealed("x"), false)
+			_, err := p.Appender(AppenderConfig{}).Append(ctx, sealedWith("x"), false)
 			return err
 		},
 	} {

@@ -165,14 +165,17 @@ func TestAssignRace(t *testing.T) {
 	ctx := testContext(t)
 	info := create(t, l, "orders", 4)
 	names := []string{"a", "b", "c", "d"}
+	var members []Me
+	for _, name := range names {
+		members = append(members, join(t, l, info, "group", name))
+	}
 	var previous int64
 	for generation := int64(1); generation <= 10; generation++ {
 		var wg sync.WaitGroup
 		revisions := make([]int64, len(names))
-		for i, name := range names {
-			me := join(t, l, info, "group", name)
+		for i, me := range members {
 			wg.Go(func() {
-				rev, err := l.Assign(ctx, me, previous, assignment(generation, share(name, 0)))
+				rev, err := l.Assign(ctx, me, previous, assignment(generation, share(me.Member, 0)))
 				if err != nil && !errors.Is(err, ErrRaced) {
 					t.Error(err)
 				}

@@ -68,8 +68,9 @@ func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []
 		page = append(page, e)
 		at = e.End()
 	}
-	// Every batch begins within a window from the one before it.
-	return page, len(kvs) < limit && at < end, nil
+	// Every batch begins within a window from the one before it: when there is
+	// none in a whole window, not even one is missing.
+	return page, len(kvs) < limit && at+window < end, nil
 }
 
 // Locate answers the base of the batch that holds offset: the end when offset is

@@ -3,12 +3,14 @@ package commitlog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -31,14 +33,18 @@ import (
 // turn is an appender's place among others.
 type turn struct {
 	place place
-	// mine is the key of the ticket held; next of the one that the transaction
-	// in flight takes.
+	// mine is the key of the ticket held; next of the one that the append takes
+	// for what comes after it, in all its attempts.
 	mine, next string
 	// overtaken are the tickets before mine whose holders did nothing. The
 	// append removes them, so that they hold up nobody else.
 	overtaken []string
 	// crowded is until when tickets are taken.
 	crowded time.Time
+	// clash is when a slot was last lost to another.
+	clash time.Time
+	// ended is the last lease that etcd did not know.
+	ended clientv3.LeaseID
 }
 
 // mostOvertaken bounds what one append removes: a transaction has a limit.
@@ -55,12 +61,36 @@ const (
 // met notes that there are others.
 func (t *turn) met(timing timing) { t.crowded = time.Now().Add(timing.crowd) }
 
-// lost notes that the lease of the tickets is gone, and they with it.
-func (t *turn) lost() { *t = turn{crowded: t.crowded} }
+// clashed notes that a slot was lost. Once is no crowd: to try again is cheaper
+// than to queue.
+func (t *turn) clashed(timing timing) {
+	now := time.Now()
+	if now.Before(t.crowded) || now.Sub(t.clash) < timing.crowd {
+		t.met(timing)
+	}
+	t.clash = now
+}
 
-// ops is what an append that ends at end does to the tickets.
-func (t *turn) ops(p *Partition, cfg AppenderConfig, end int64, more bool) (ops []clientv3.Op) {
-	t.next = ""
+// leave notes that no ticket is held any more.
+func (t *turn) leave() { *t = turn{crowded: t.crowded, clash: t.clash, ended: t.ended} }
+
+// lost notes that etcd does not know the lease, and so no ticket with it.
+func (t *turn) lost(lease clientv3.LeaseID) {
+	t.leave()
+	t.ended = lease
+}
+
+// lease is the one to take tickets with, 0 for none.
+func (a *Appender) lease() clientv3.LeaseID {
+	if lease := a.cfg.Lease(); lease != a.turn.ended {
+		return lease
+	}
+	return 0
+}
+
+// ops is what an append that ends at end does to the tickets. The lease is the
+// one to take another with, if more is to come.
+func (t *turn) ops(a *Appender, lease clientv3.LeaseID, end int64, more bool) (ops []clientv3.Op) {
 	for _, key := range t.overtaken {
 		ops = append(ops, clientv3.OpDelete(key))
 	}
@@ -68,18 +98,20 @@ func (t *turn) ops(p *Partition, cfg AppenderConfig, end int64, more bool) (ops 
 		return ops
 	}
 	ops = append(ops, clientv3.OpDelete(t.mine))
-	if lease := cfg.Lease(); more && lease != 0 && time.Now().Before(t.crowded) {
-		t.next = newTicket(p, cfg.Producer)
+	if more && lease != 0 && time.Now().Before(t.crowded) {
+		if t.next == "" {
+			t.next = a.newTicket()
+		}
 		ops = append(ops, putTicket(t.next, lease, end))
 	}
-	return append(ops, p.queueOp())
+	return append(ops, a.p.queueOp())
 }
 
 // took notes that the append with ops was applied.
 func (t *turn) took(resp *clientv3.TxnResponse, timing timing) {
-	held := t.mine != ""
-	*t = turn{crowded: t.crowded, mine: t.next}
-	if held {
+	held, next := t.mine != "", t.next
+	t.leave()
+	if t.mine = next; held {
 		t.look(newQueue(resp, len(resp.Responses)-1), timing)
 	}
 }
@@ -87,8 +119,9 @@ func (t *turn) took(resp *clientv3.TxnResponse, timing timing) {
 // uncertain notes that an append of which the answer was lost was applied:
 // whether with the tickets of the last attempt is not known.
 func (t *turn) uncertain() {
-	*t = turn{crowded: t.crowded, mine: t.next}
-	if t.mine != "" {
+	next := t.next
+	t.leave()
+	if t.mine = next; next != "" {
 		t.place = waiting
 	}
 }
@@ -127,17 +160,21 @@ func (a *Appender) await(ctx context.Context) {
 // queueUp takes a ticket, and looks at queue and end in the same request. It
 // answers false when that cannot be.
 func (a *Appender) queueUp(ctx context.Context) bool {
-	lease := a.cfg.Lease()
+	lease := a.lease()
 	if lease == 0 {
 		return false
 	}
-	key := newTicket(a.p, a.cfg.Producer)
+	key := a.newTicket()
 	s := searchFrom(a.tail)
 	ctx, cancel := context.WithTimeout(ctx, a.timing.barge)
 	defer cancel()
 	resp, err := a.p.log.client.Txn(ctx).If(a.p.log.lives(a.p.topic)).
 		Then(putTicket(key, lease, 0), a.p.queueOp(), a.p.op(s.next(), 0)).Commit()
 	if err == nil && !resp.Succeeded {
+		return false
+	}
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		a.turn.lost(lease)
 		return false
 	}
 	a.turn.mine = key
@@ -252,20 +289,21 @@ func (t timing) patience(ahead int) time.Duration {
 // Leave gives up the place in the queue that the last Append kept because more
 // was to follow. It need not be called: the others wait a second, once.
 func (a *Appender) Leave(ctx context.Context) error {
+	a.patience.end()
 	if a.turn.mine == "" {
 		return nil
 	}
 	_, err := a.p.log.do(ctx, "leave the queue for "+a.p.String(), nil, []clientv3.Op{clientv3.OpDelete(a.turn.mine)}, nil)
 	if err == nil {
-		a.turn.lost()
+		a.turn.leave()
 	}
 	return err
 }
 
 // newTicket is a key that was never used: one transaction cannot delete a key
 // and put it again.
-func newTicket(p *Partition, producer uint64) string {
-	return p.log.space.Ticket(p.topic.ID, p.p, fmt.Sprintf("%016x-%016x", producer, rand.Uint64()))
+func (a *Appender) newTicket() string {
+	return a.p.log.space.Ticket(a.p.topic.ID, a.p.p, fmt.Sprintf("%016x-%016x", a.cfg.Producer, rand.Uint64()))
 }
 
 // putTicket takes a place, and tells where the append before it ended, if one

@@ -31,16 +31,16 @@ func PutRates(ctx context.Context, id string, size int, ours, peer LogSide, plan
 }
 
 // ConsumeRates compares how many records a second a group reads and finishes
-// for good, of size bytes. Each side reads the same records in each run. It
+// for good, of size bytes. Each side reads its same records in each run. It
 // blocks for about plan.Budget and what the putting takes; ctx bounds it.
 func ConsumeRates(ctx context.Context, id string, size int, ours, peer LogSide, plan Plan) (Result, error) {
-	there := map[string]uint64{} // by side
+	there := map[load.Log]uint64{}
 	return logRates(ctx, id, ours, peer, plan, func(s LogSide, count uint64) (load.Timing, error) {
-		if there[s.Name] != count {
+		if there[s.Log] < count {
 			if _, err := s.Log.Put(ctx, size, count); err != nil {
 				return load.Timing{}, err
 			}
-			there[s.Name] = count
+			there[s.Log] = count
 			runtime.GC()
 		}
 		return s.Log.Consume(ctx)
@@ -68,7 +68,7 @@ func logRates(ctx context.Context, id string, ours, peer LogSide, plan Plan, run
 			// Short runs say little of speed: grow by bounded steps.
 			want := uint64(took.Rate() * each.Seconds())
 			if want <= counts[i]*2 {
-				counts[i] = max(counts[i], want)
+				counts[i] = max(took.Count, want)
 				break
 			}
 			counts[i] = min(want, counts[i]*16)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
 // steady is a log of a fixed speed that takes no time.
@@ -68,7 +69,7 @@ func TestLogRates(t *testing.T) {
 func TestTopicsKeepEverything(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	topics, err := NewTopics(ctx, nil)
+	topics, err := NewTopics(ctx, nil, embedded.UnsafeNoFsync())
 	if err != nil {
 		t.Fatal(err)
 	}

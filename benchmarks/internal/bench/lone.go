@@ -31,7 +31,7 @@ func (s samples) result(id string) Result {
 }
 
 // warm is how many pairs do not count.
-const warm = 50
+const warm = 20
 
 // take samples both sides in turns until budget is spent.
 func take(ctx context.Context, budget time.Duration, ours, peer func(i uint64) (time.Duration, error)) (samples, error) {

@@ -35,14 +35,14 @@ type Topics struct {
 
 // NewTopics starts an etcd and two runtimes. log gets the runtimes' events; nil
 // logs nothing.
-func NewTopics(ctx context.Context, log *slog.Logger) (_ *Topics, err error) {
+func NewTopics(ctx context.Context, log *slog.Logger, opts ...embedded.Option) (_ *Topics, err error) {
 	t := &Topics{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if t.etcd, err = embedded.Start(ctx, ""); err != nil {
+	if t.etcd, err = embedded.Start(ctx, "", opts...); err != nil {
 		return nil, err
 	}
 	if t.raw, err = clientv3.New(t.etcd.Config()); err != nil {
@@ -56,15 +56,11 @@ func NewTopics(ctx context.Context, log *slog.Logger) (_ *Topics, err error) {
 	return t, nil
 }
 
-// make opens a new topic at both sides. The one before is deleted.
+// make opens a new topic at both sides. The ones before stay: etcd would keep
+// their records for its history anyway.
 func (t *Topics) make(ctx context.Context) (err error) {
-	if t.puts != nil {
-		if err := t.producer.DeleteTopic(ctx, t.puts.Name()); err != nil {
-			return err
-		}
-		t.puts, t.count = nil, 0
-	}
 	t.made++
+	t.count = 0
 	name := fmt.Sprintf("bench-%d", t.made)
 	if t.puts, err = t.producer.CreateTopic(ctx, name, penstock.TopicConfig{Partitions: Partitions}); err != nil {
 		return err

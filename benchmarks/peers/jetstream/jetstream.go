@@ -17,8 +17,9 @@ import (
 // One stream over tcp on loopback, made anew for each put.
 
 const (
-	pending = 16384 // publishes without an acknowledgement: from 1,000 on more is not faster
-	fetched = 16384 // records asked for ahead: the same
+	pending = 4096             // publishes without an acknowledgement: from 1,000 on more is not faster
+	fetched = 4096             // records asked for ahead: the same
+	stall   = 30 * time.Second // how long a publish waits for room among the pending; as long as it takes
 )
 
 type stream struct {
@@ -92,7 +93,7 @@ func (s *stream) Put(ctx context.Context, size int, count uint64) (load.Timing, 
 func (s *stream) publish(ctx context.Context) error {
 	records := load.NewRecords(s.size)
 	for i := range s.count {
-		if _, err := s.js.PublishAsync(s.name, records.At(i)); err != nil {
+		if _, err := s.js.PublishAsync(s.name, records.At(i), jetstream.WithStallWait(stall)); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 	}

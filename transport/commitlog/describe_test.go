@@ -1,0 +1,274 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+func TestDescribe(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 3)
+	fill(t, l, info, 0, 5)
+	fill(t, l, info, 1, 2)
+	trim(t, l, info, 0, 20)
+
+	// One group with everything, one without members, one with offsets only,
+	// one whose members name their partitions.
+	if err := l.EnsureGroup(ctx, info, "busy", false); err != nil {
+		t.Fatal(err)
+	}
+	a, b := join(t, l, info, "busy", "a"), join(t, l, info, "busy", "b")
+	if _, err := l.Assign(ctx, a, 0, assignment(7, share("b", 1), share("a", 2, 0), share("gone", 3))); err != nil {
+		t.Fatal(err)
+	}
+	first, second := claimOne(t, l, a, 0), claimOne(t, l, b, 1)
+	if err := commitOne(t, l, a, first.at(33, 30)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.EnsureGroup(ctx, info, "idle", false); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, l.space.Committed(info.ID, "old", 0), encode(&pb.Committed{Offset: 5, Base: 0, Fence: 9})) // trimmed since
+	put(t, l, l.space.Committed(info.ID, "old", 1), encode(&pb.Committed{Offset: 20, Base: 10}))
+	put(t, l, l.space.Committed(info.ID, "old", 2), encode(&pb.Committed{Offset: 4, Base: 4})) // past the end
+	put(t, l, l.space.Committed(info.ID, "old", 3), encode(&pb.Committed{Offset: 4, Base: 4})) // of no partition
+	if err := l.EnsureGroup(ctx, info, "manual", true); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, l.space.ConsumerMember(info.ID, "manual", "m"), encode(&pb.ConsumerMember{Id: "m", Host: "h", SinceUnixMs: 1700000000000, Partitions: []uint32{2, 1}}))
+	// Keys of others are passed over.
+	put(t, l, l.space.ConsumerGroups(info.ID)+"busy/strange", "?")
+
+	since := time.UnixMilli(1700000000000)
+	partition := func(p int, start, end, committed, lag int64) messages.GroupPartition {
+		return messages.GroupPartition{Partition: p, Start: start, End: end, Committed: committed, Lag: lag}
+	}
+	busy := messages.GroupInfo{
+		Topic: "orders", Group: "busy", Mode: messages.GroupAutomatic, Generation: 7,
+		Members: []messages.GroupMember{{ID: "a", Host: "host-a", Since: since, Partitions: []int{0, 2}}, {ID: "b", Host: "host-b", Since: since, Partitions: []int{1}}},
+		Partitions: []messages.GroupPartition{
+			{Partition: 0, Start: 20, End: 50, Committed: 33, Lag: 17, Owner: "a", Fence: first.Fence},
+			{Partition: 1, Start: 0, End: 20, Committed: -1, Lag: 20, Owner: "b", Fence: second.Fence},
+			partition(2, 0, 0, -1, 0),
+		},
+		Lag: 37,
+	}
+	idle := messages.GroupInfo{
+		Topic: "orders", Group: "idle", Mode: messages.GroupAutomatic,
+		Partitions: []messages.GroupPartition{partition(0, 20, 50, -1, 30), partition(1, 0, 20, -1, 20), partition(2, 0, 0, -1, 0)},
+		Lag:        50,
+	}
+	manual := idle
+	manual.Group, manual.Mode = "manual", messages.GroupManual
+	manual.Members = []messages.GroupMember{{ID: "m", Host: "h", Since: since, Partitions: []int{1, 2}}}
+	old := messages.GroupInfo{
+		Topic: "orders", Group: "old",
+		Partitions: []messages.GroupPartition{partition(0, 20, 50, 5, 30), partition(1, 0, 20, 20, 0), partition(2, 0, 0, 4, 0)},
+		Lag:        30,
+	}
+	d, err := l.Describe(ctx, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Revision == 0 {
+		t.Error("no revision")
+	}
+	want := messages.TopicDescription{
+		TopicInfo: info, Revision: d.Revision,
+		Partitions: []messages.PartitionInfo{{Partition: 0, Start: 20, End: 50}, {Partition: 1, Start: 0, End: 20}, {Partition: 2, Start: 0, End: 0}},
+		Groups:     []messages.GroupInfo{busy, idle, manual, old},
+	}
+	if !reflect.DeepEqual(d, want) {
+		t.Errorf("got  %+v\nwant %+v", d, want)
+	}
+	for _, g := range want.Groups {
+		if got, err := l.DescribeGroup(ctx, info, g.Group); err != nil || !reflect.DeepEqual(got, g) {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, g)
+		}
+	}
+
+	// The topic grows, and who knew it before sees it grown.
+	grown, err := l.UpdateTopic(ctx, "orders", messages.TopicUpdate{Partitions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.DescribeGroup(ctx, info, "old"); err != nil || len(got.Partitions) != 4 || got.Partitions[3].Committed != 4 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, c := range []struct {
+		topic messages.TopicInfo
+		group string
+		want  error
+		says  string
+	}{
+		{grown, "nobody", messages.ErrNoGroup, "nobody"},
+		{grown, "a/b", messages.ErrInvalid, "a/b"},
+		{messages.TopicInfo{Name: "orders", ID: info.ID, CreateRevision: 1}, "busy", messages.ErrTopicDeleted, "orders"},
+		{messages.TopicInfo{Name: "elsewhere", ID: info.ID, CreateRevision: 1}, "busy", messages.ErrTopicDeleted, "elsewhere"},
+	} {
+		if got, err := l.DescribeGroup(ctx, c.topic, c.group); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v, %v; want %v", got, err, c.want)
+		}
+	}
+}
+
+func TestDescribeNamesCorruptKeys(t *testing.T) {
+	for name, key := range map[string]func(*Log, string) string{
+		"topic":      func(l *Log, _ string) string { return l.space.Topic("orders") },
+		"start":      func(l *Log, id string) string { return l.space.LogStart(id, 0) },
+		"group":      func(l *Log, id string) string { return l.space.ConsumerGroupMeta(id, "g") },
+		"member":     func(l *Log, id string) string { return l.space.ConsumerMember(id, "g", "m") },
+		"assignment": func(l *Log, id string) string { return l.space.Assignment(id, "g") },
+		"claim":      func(l *Log, id string) string { return l.space.Claim(id, "g", 0) },
+		"committed":  func(l *Log, id string) string { return l.space.Committed(id, "g", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, _ := startEtcd(t)
+			info := create(t, l, "orders", 1)
+			put(t, l, key(l, info.ID), "\xff")
+			_, err := l.Describe(testContext(t), "orders")
+			if !errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "orders") && !strings.Contains(err.Error(), key(l, info.ID)) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// While everything moves, what is described is a moment that was.
+func TestDescribeIsOfOneRevision(t *testing.T) {
+	l, _ := startEtcd(t)
+	info := create(t, l, "orders", 1)
+	ctx, cancel := context.WithCancel(testContext(t))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	me := join(t, l, info, "group", "me")
+	c := claimOne(t, l, me, 0)
+	// Each commit is of all that was appended so far, so the lag is never more
+	// than the one batch that may be ahead of it, and never less than none.
+	// etcd forgets its past every few commits.
+	wg.Go(func() {
+		a := l.Partition(info, 0).Appender(AppenderConfig{Producer: 1})
+		for i := uint64(1); ; i++ {
+			base, err := a.Append(ctx, batchOf(1, i, "a", "b", "c"), true)
+			if err == nil {
+				_, err = l.Commit(ctx, me, []Position{c.at(base+3, base)})
+			}
+			if err == nil && i%4 == 0 {
+				var now *clientv3.GetResponse
+				if now, err = l.client.Get(ctx, "x"); err == nil {
+					_, err = l.client.Compact(ctx, now.Header.Revision)
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	var last int64
+	for range 30 {
+		d, err := l.Describe(ctx, "orders")
+		if err != nil {
+			if strings.Contains(err.Error(), "compacted") {
+				continue // five times in a row: it may happen
+			}
+			t.Fatal(err)
+		}
+		p := d.Groups[0].Partitions[0]
+		if p.Committed > p.End || p.Committed >= 0 && p.End-p.Committed > 3 || p.End != d.Partitions[0].End || d.Revision < last {
+			t.Fatalf("%+v at %d", p, d.Revision)
+		}
+		last = d.Revision
+	}
+	if last == 0 {
+		t.Error("nothing could ever be described")
+	}
+}
+
+// However little of a group there is, and whatever it says: no lag is negative,
+// and all sums are right.
+func TestGroupsFromAnything(t *testing.T) {
+	const space = keys.Space("/s")
+	rapid.Check(t, func(t *rapid.T) {
+		var partitions []messages.PartitionInfo
+		for p := range rapid.IntRange(1, 4).Draw(t, "partitions") {
+			start := rapid.Int64Range(0, 50).Draw(t, "start")
+			partitions = append(partitions, messages.PartitionInfo{Partition: p, Start: start, End: start + rapid.Int64Range(0, 50).Draw(t, "records")})
+		}
+		var kvs []*mvccpb.KeyValue
+		for range rapid.IntRange(0, 20).Draw(t, "keys") {
+			group := rapid.SampledFrom([]string{"g", "h"}).Draw(t, "group")
+			p := rapid.IntRange(0, 5).Draw(t, "p")
+			offset := rapid.Int64Range(0, 200).Draw(t, "offset")
+			kv := rapid.SampledFrom([][2]string{
+				{space.Committed("id", group, p), encode(&pb.Committed{Offset: offset})},
+				{space.Claim("id", group, p), encode(&pb.Claim{Member: "m", MemberRevision: 1})},
+				{space.ConsumerMember("id", group, "m"), encode(&pb.ConsumerMember{})},
+				{space.Assignment("id", group), encode(assignment(1, share("m", 0, 3)))},
+				{space.ConsumerGroupMeta("id", group), encode(&pb.ConsumerGroup{Manual: p == 0})},
+				{"/s/groups/id/" + group + "/strange", "?"},
+			}).Draw(t, "kv")
+			kvs = append(kvs, &mvccpb.KeyValue{Key: []byte(kv[0]), Value: []byte(kv[1]), CreateRevision: 1})
+		}
+		groups, err := groupsFrom(space, "orders", partitions, kvs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			var sum int64
+			for i, p := range g.Partitions {
+				if p.Lag < 0 || p.Lag > p.End-p.Start || p.Start != partitions[i].Start || p.End != partitions[i].End {
+					t.Fatalf("%+v", p)
+				}
+				if p.Committed >= p.End && p.Lag != 0 || p.Committed <= p.Start && p.Lag != p.End-p.Start {
+					t.Fatalf("%+v", p)
+				}
+				sum += p.Lag
+			}
+			if g.Lag != sum || len(g.Partitions) != len(partitions) || g.Topic != "orders" {
+				t.Fatalf("%+v", g)
+			}
+		}
+	})
+}
+
+// What a group with a hundred others costs is not what a hundred cost.
+func TestDescribeManyGroups(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 50)
+	for g := range 100 {
+		if _, err := l.ResetOffsets(ctx, info, fmt.Sprintf("group-%02d", g), messages.Earliest(), nil, false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	d, err := l.Describe(ctx, "orders")
+	if err != nil || len(d.Groups) != 100 || d.Groups[99].Group != "group-99" || len(d.Groups[99].Partitions) != 50 {
+		t.Fatalf("%d groups, %v", len(d.Groups), err)
+	}
+	names, err := l.Groups(ctx, info)
+	if err != nil || len(names) != 100 || names[7] != "group-07" {
+		t.Fatalf("%q, %v", names, err)
+	}
+	t.Logf("100 groups of 50 partitions described and listed in %v", time.Since(began))
+}

@@ -1,0 +1,202 @@
+package commitlog
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// fill appends batches of ten records to a partition; the i-th is of the time i.
+func fill(t testing.TB, l *Log, info messages.TopicInfo, p, batches int) {
+	t.Helper()
+	a := l.Partition(info, p).Appender(AppenderConfig{Producer: 9})
+	for i := range int64(batches) {
+		s := Seal(records(slices.Repeat([]string{"value"}, 10)...), 10, i, i, i, messages.CompressNone, 9, uint64(i+1))
+		if base, err := a.Append(testContext(t), s, true); err != nil || base != 10*i {
+			t.Fatal(base, err)
+		}
+	}
+}
+
+// trim makes a partition begin at a later batch.
+func trim(t testing.TB, l *Log, info messages.TopicInfo, p int, start int64) {
+	t.Helper()
+	put(t, l, l.space.LogStart(info.ID, p), keys.Offset(start))
+	for _, prefix := range []func(string, int, int64) string{l.space.IndexEntry, l.space.Body} {
+		if _, err := l.client.Delete(testContext(t), prefix(info.ID, p, 0), clientv3.WithRange(prefix(info.ID, p, start))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestResetOffsets(t *testing.T) {
+	l, f := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 3)
+	fill(t, l, info, 0, 5)
+	fill(t, l, info, 1, 3)
+	trim(t, l, info, 0, 20)
+	put(t, l, l.space.Committed(info.ID, "group", 1), encode(&pb.Committed{Offset: 12, Base: 10, Fence: 3}))
+	put(t, l, l.space.Committed(info.ID, "group", 2), "\xff")
+	old := info
+	info, err := l.UpdateTopic(ctx, "orders", messages.TopicUpdate{Partitions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type changes = []messages.OffsetChange
+	change := func(p int, from, to int64) messages.OffsetChange {
+		return messages.OffsetChange{Partition: p, From: from, To: to}
+	}
+	type positions [4][2]int64 // offset and base
+	was := positions{{-1, -1}, {12, 10}, {-2, -2}, {-1, -1}}
+	for _, c := range []struct {
+		name       string
+		to         messages.Start
+		partitions []int
+		dryRun     bool
+		changes    changes
+		after      positions
+	}{
+		{"dry run", messages.Latest(), nil, true, changes{change(0, -1, 50), change(1, 12, 30), change(2, -1, 0), change(3, -1, 0)}, was},
+		{"one", messages.AtOffset(25), []int{1}, false, changes{change(1, 12, 25)}, positions{{-1, -1}, {25, 20}, {-2, -2}, {-1, -1}}},
+		{"earliest", messages.Earliest(), nil, false, changes{change(0, -1, 20), change(1, 25, 0), change(2, -1, 0), change(3, -1, 0)}, positions{{20, 20}, {0, 0}, {0, 0}, {0, 0}}},
+		{"latest", messages.Latest(), nil, false, changes{change(0, 20, 50), change(1, 0, 30), change(2, 0, 0), change(3, 0, 0)}, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
+		{"an offset that was trimmed", messages.AtOffset(5), []int{0}, false, changes{change(0, 50, 20)}, positions{{20, 20}, {30, 30}, {0, 0}, {0, 0}}},
+		{"a time", messages.AtTime(time.Unix(0, 2)), []int{1, 0}, false, changes{change(0, 20, 20), change(1, 30, 20)}, positions{{20, 20}, {20, 20}, {0, 0}, {0, 0}}},
+		{"a time to come", messages.AtTime(time.Unix(0, 100)), nil, false, changes{change(0, 20, 50), change(1, 20, 30), change(2, 0, 0), change(3, 0, 0)}, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
+		{"none", messages.Earliest(), []int{}, false, nil, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
+	} {
+		// The caller may know an older topic with fewer partitions.
+		got, err := l.ResetOffsets(ctx, old, "group", c.to, c.partitions, c.dryRun, false)
+		if err != nil || !slices.Equal(got, c.changes) {
+			t.Errorf("%s: %+v, %v; want %+v", c.name, got, err, c.changes)
+		}
+		for p, want := range c.after {
+			v := value(t, l, l.space.Committed(info.ID, "group", p))
+			switch {
+			case want[0] == -1 && v == "", want[0] == -2 && v == "\xff":
+			case want[0] < 0:
+				t.Errorf("%s: partition %d has %q", c.name, p, v)
+			default:
+				if m, err := ParseCommitted("k", []byte(v)); err != nil || m.Offset != want[0] || m.Base != want[1] || !c.dryRun && m.Fence != 0 {
+					t.Errorf("%s: partition %d: %v, %v; want %v", c.name, p, m, err, want)
+				}
+			}
+		}
+	}
+
+	for _, c := range []struct {
+		name       string
+		topic      messages.TopicInfo
+		group      string
+		to         messages.Start
+		partitions []int
+		want       error
+		says       string
+	}{
+		{"past an end", info, "group", messages.AtOffset(31), []int{1}, messages.ErrOffsetOutOfRange, "31"},
+		{"past one end", info, "group", messages.AtOffset(31), nil, messages.ErrOffsetOutOfRange, "31"},
+		{"a partition too many", info, "group", messages.Earliest(), []int{4}, messages.ErrNoPartition, "4 of 4"},
+		{"a partition twice", info, "group", messages.Earliest(), []int{1, 1}, messages.ErrInvalid, "twice"},
+		{"a bad group", info, "", messages.Earliest(), nil, messages.ErrInvalid, "group"},
+		{"a topic before", messages.TopicInfo{Name: "orders", ID: info.ID, CreateRevision: 1}, "group", messages.Earliest(), nil, messages.ErrTopicDeleted, "orders"},
+		{"no topic", messages.TopicInfo{Name: "elsewhere"}, "group", messages.Earliest(), nil, messages.ErrNoTopic, "elsewhere"},
+	} {
+		writes := f.count()
+		if got, err := l.ResetOffsets(ctx, c.topic, c.group, c.to, c.partitions, false, true); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || len(got) > 0 || f.count() != writes {
+			t.Errorf("%s: %+v, %v, %d writes; want %v that says %q", c.name, got, err, f.count()-writes, c.want, c.says)
+		}
+	}
+}
+
+// A group whose members own something is left alone, unless forced.
+func TestResetOfALiveGroup(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 100)
+	me := join(t, l, info, "group", "me")
+	c := claimOne(t, l, me, 70)
+	if err := commitOne(t, l, me, c.at(5, 5)); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []struct {
+		name       string
+		partitions []int
+		dryRun     bool
+		changes    int
+	}{
+		{"all", nil, false, 0},
+		{"the one that is claimed", []int{1, 70}, false, 0},
+		{"as a dry run", nil, true, 100},
+	} {
+		got, err := l.ResetOffsets(ctx, info, "group", messages.Earliest(), r.partitions, r.dryRun, false)
+		if !errors.Is(err, messages.ErrGroupLive) || len(got) != r.changes {
+			t.Errorf("%s: %d changes, %v", r.name, len(got), err)
+		}
+	}
+	if n := len(under(t, l, "/offsets/")); n != 1 {
+		t.Errorf("%d offsets", n)
+	}
+	if got, err := l.ResetOffsets(ctx, info, "group", messages.Earliest(), []int{1, 2}, false, false); err != nil || len(got) != 2 {
+		t.Errorf("partitions that nobody has: %+v, %v", got, err)
+	}
+	if got, err := l.ResetOffsets(ctx, info, "group", messages.Earliest(), nil, true, true); err != nil || len(got) != 100 || len(under(t, l, "/claims/")) != 1 {
+		t.Errorf("a forced dry run: %d, %v", len(got), err)
+	}
+	got, err := l.ResetOffsets(ctx, info, "group", messages.Earliest(), nil, false, true)
+	if err != nil || len(got) != 100 || got[70] != (messages.OffsetChange{Partition: 70, From: 5, To: 0}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	// What the member does now about its partition is too late.
+	if err := commitOne(t, l, me, c.at(6, 6)); !errors.Is(err, messages.ErrFenced) {
+		t.Errorf("got %v", err)
+	}
+	if err := releaseOne(t, l, me, c.at(6, 6)); !errors.Is(err, messages.ErrFenced) {
+		t.Errorf("got %v", err)
+	}
+	if again := claimOne(t, l, me, 70); again.Offset != 0 || again.Fence <= c.Fence {
+		t.Errorf("%+v", again)
+	}
+}
+
+// A member that comes between the check and the write is not written over.
+func TestResetAgainstAClaim(t *testing.T) {
+	for _, partitions := range [][]int{nil, {0, 1}} {
+		l, f := startEtcd(t)
+		other, _ := logAt(t, l.space)
+		info := create(t, l, "orders", 2)
+		me := join(t, l, info, "group", "me")
+		f.next(fault{before: func() { claimOne(t, other, me, 1) }})
+		got, err := l.ResetOffsets(testContext(t), info, "group", messages.Latest(), partitions, false, false)
+		if !errors.Is(err, messages.ErrGroupLive) || len(got) > 0 || len(under(t, l, "/offsets/")) > 0 {
+			t.Errorf("%v: %+v, %v, %q", partitions, got, err, under(t, l, "/offsets/"))
+		}
+		f.used(t)
+	}
+}
+
+func TestParseCommitted(t *testing.T) {
+	for name, c := range map[string]struct {
+		value string
+		good  bool
+	}{
+		"good":            {encode(&pb.Committed{Offset: 12, Base: 10, Fence: 3, UnixMs: 4}), true},
+		"empty":           {"", true},
+		"garbage":         {"\xff", false},
+		"negative offset": {encode(&pb.Committed{Offset: -1}), false},
+		"negative base":   {encode(&pb.Committed{Offset: 1, Base: -1}), false},
+		"base past it":    {encode(&pb.Committed{Offset: 1, Base: 2}), false},
+	} {
+		if m, err := ParseCommitted("the-key", []byte(c.value)); (err == nil) != c.good || err != nil && (!errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "the-key")) {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+func TestEntriesChain(t *testing.T) {
+	p, _ := topicPartition(t)
+	ctx := testContext(t)
+	var counts []int
+	for _, some := range [][]int{repeat(1500, 1), repeat(50, window), repeat(700, 900), {3}} {
+		counts = append(counts, some...)
+	}
+	end := plant(t, p, 0, counts...)
+	bases := []int64{0}
+	for _, n := range counts {
+		bases = append(bases, bases[len(bases)-1]+int64(n))
+	}
+	for _, from := range []int{0, 1, 1400, 1499, 1500, 1549, 2000, len(counts) - 1, len(counts)} {
+		for _, limit := range []int{1, 2, 100, 1001, 1e6} {
+			got, err := p.Entries(ctx, bases[from], limit)
+			if want := min(limit, len(counts)-from); err != nil || len(got) != want {
+				t.Fatalf("from entry %d, at most %d: %d, %v; want %d", from, limit, len(got), err, want)
+			}
+			for i, e := range got {
+				if e.Base != bases[from+i] || e.Count != counts[from+i] || e.ModRevision == 0 || e.Sequence != uint64(e.Base) {
+					t.Fatalf("entry %d is %+v", from+i, e)
+				}
+			}
+		}
+	}
+	if got, err := p.Entries(ctx, end, 10); len(got) > 0 || err != nil {
+		t.Errorf("at the end: %v, %v", got, err)
+	}
+	if got, err := p.Entries(ctx, 0, 0); len(got) > 0 || err != nil {
+		t.Errorf("none wanted: %v, %v", got, err)
+	}
+	for i, test := range []struct{ offset, base int64 }{
+		{0, 0}, {1, 1}, {1499, 1499}, {1500, 1500}, {1501, 1500}, {1500 + window - 1, 1500}, {1500 + window, 1500 + window}, {end - 1, end - 3}, {end, end},
+	} {
+		if base, err := p.Locate(ctx, test.offset); base != test.base || err != nil {
+			t.Errorf("%d: offset %d is in %d, %v; want %d", i, test.offset, base, err, test.base)
+		}
+		if offset, base, err := p.Resolve(ctx, messages.AtOffset(test.offset)); offset != test.offset || base != test.base || err != nil {
+			t.Errorf("%d: offset %d begins at %d in %d, %v", i, test.offset, offset, base, err)
+		}
+	}
+	for _, offset := range []int64{end + 1, math.MaxInt64 - 1, -1} {
+		if _, err := p.Locate(ctx, offset); !errors.Is(err, messages.ErrOffsetOutOfRange) {
+			t.Errorf("offset %d: %v", offset, err)
+		}
+	}
+
+	put(t, p.log, p.startKey(), keys.Offset(1500))
+	for _, offset := range []int64{0, 1499, 1500} {
+		if base, err := p.Locate(ctx, offset); base != 1500 || err != nil {
+			t.Errorf("trimmed offset %d is in %d, %v", offset, base, err)
+		}
+		if offset, base, err := p.Resolve(ctx, messages.AtOffset(offset)); offset != 1500 || base != 1500 || err != nil {
+			t.Errorf("trimmed: begins at %d in %d, %v", offset, base, err)
+		}
+	}
+	var trimmed *TrimmedError
+	if _, err := p.Entries(ctx, 7, 10); !errors.As(err, &trimmed) || trimmed.Start != 1500 {
+		t.Errorf("trimmed: %v", err)
+	}
+
+	remove(t, p.log, p.indexKey(bases[1503]))
+	got, err := p.Entries(ctx, 1500, 10)
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Base != bases[1503] || corrupt.Topic != "topic" || corrupt.Partition != 0 || len(got) != 3 || !errors.Is(err, messages.ErrCorrupt) {
+		t.Errorf("a hole: %d entries, %v", len(got), err)
+	}
+	if _, err := p.Locate(ctx, bases[1503]+1); !errors.Is(err, messages.ErrCorrupt) {
+		t.Errorf("an offset in a hole: %v", err)
+	}
+	put(t, p.log, p.indexKey(bases[1503]), "\xff")
+	if _, err := p.Entries(ctx, 1500, 10); !errors.As(err, &corrupt) || corrupt.Base != bases[1503] {
+		t.Errorf("a damaged entry: %v", err)
+	}
+	put(t, p.log, p.startKey(), "soon")
+	if _, _, err := p.Bounds(ctx); !errors.Is(err, messages.ErrCorrupt) {
+		t.Errorf("a damaged start: %v", err)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	p, _ := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	at := func(sec int64) int64 { return time.Unix(sec, 0).UnixNano() }
+	// The second has older records than the first, and ends later.
+	for i, span := range [][2]int64{{100, 200}, {50, 150}, {50, 400}, {300, 300}} {
+		mustAppend(t, a, Seal(records("x", "y"), 2, at(span[0]), at(span[1]), 1, messages.CompressNone, 9, uint64(i)))
+	}
+	for sec, want := range map[int64]int64{0: 0, 100: 0, 200: 0, 201: 4, 300: 4, 400: 4, 401: 8} {
+		offset, base, err := p.Resolve(ctx, messages.AtTime(time.Unix(sec, 0)))
+		if offset != want || base != want || err != nil {
+			t.Errorf("second %d is at %d in %d, %v; want %d", sec, offset, base, err, want)
+		}
+	}
+}
+
+func TestFetch(t *testing.T) {
+	p, _ := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	var raw [][]byte
+	for i := range 6 {
+		values := slices.Repeat([]string{strings.Repeat(fmt.Sprint(i), 100)}, i+1)
+		raw = append(raw, records(values...))
+		mustAppend(t, a, Seal(raw[i], i+1, 1, 2, int64(i), choices[i%3], 9, uint64(i)))
+	}
+	entries, err := p.Entries(ctx, 0, 100)
+	if err != nil || len(entries) != 6 {
+		t.Fatal(entries, err)
+	}
+	good := func(got []*Batch, want int) {
+		t.Helper()
+		if len(got) != want {
+			t.Fatalf("%d batches, want %d", len(got), want)
+		}
+		for i, b := range got {
+			if b.Base != entries[i].Base || b.Count != i+1 || b.Time != int64(i) || string(b.Raw) != string(raw[i]) {
+				t.Fatalf("batch %d is %+v", i, b)
+			}
+		}
+	}
+	got, err := p.Fetch(ctx, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good(got, 6)
+	for i, e := range entries {
+		if size := len(value(t, p.log, p.bodyKey(e.Base))); e.Bytes != size {
+			t.Errorf("entry %d says %d bytes of %d", i, e.Bytes, size)
+		}
+	}
+	if got, err := p.Fetch(ctx, nil); len(got) > 0 || err != nil {
+		t.Error(got, err)
+	}
+
+	bad := func(what string, want int) *CorruptError {
+		t.Helper()
+		got, err := p.Fetch(ctx, entries)
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || !errors.Is(err, messages.ErrCorrupt) || corrupt.Base != entries[want].Base || corrupt.Topic != "topic" {
+			t.Fatalf("%s: %v", what, err)
+		}
+		good(got, want)
+		return corrupt
+	}
+	at := p.bodyKey(entries[3].Base)
+	body := value(t, p.log, at)
+	put(t, p.log, at, body[:40]+string(body[40]^1)+body[41:])
+	bad("a flipped bit", 3)
+	put(t, p.log, at, value(t, p.log, p.bodyKey(entries[4].Base)))
+	bad("the batch of another base", 3)
+	s := Seal(raw[1], 2, 1, 2, 3, messages.CompressNone, 1, 1)
+	put(t, p.log, at, string(s.body(entries[3].Base)))
+	if err := bad("a batch of another size", 3); !strings.Contains(err.Why, "2 records") {
+		t.Error(err)
+	}
+	remove(t, p.log, at)
+	bad("no batch", 3)
+
+	// Trimmed is another thing.
+	put(t, p.log, p.startKey(), keys.Offset(entries[4].Base))
+	got, err = p.Fetch(ctx, entries)
+	var trimmed *TrimmedError
+	if !errors.As(err, &trimmed) || trimmed.Start != entries[4].Base || errors.Is(err, messages.ErrCorrupt) {
+		t.Fatal(err)
+	}
+	good(got, 3)
+	if !strings.Contains(err.Error(), fmt.Sprint(entries[4].Base)) {
+		t.Error(err)
+	}
+}
+
+// A member of etcd that lags does not have everything yet: it is not believed.
+func TestFetchFromALaggingMember(t *testing.T) {
+	p, _ := topicPartition(t)
+	a := p.Appender(AppenderConfig{})
+	for range 4 {
+		mustAppend(t, a, sealedWith("x"))
+	}
+	ctx := testContext(t)
+	entries, err := p.Entries(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stale atomic.Int64
+	cfg := shared.Config()
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		err := invoke(ctx, method, req, reply, cc, opts...)
+		if r, ok := req.(*etcdserverpb.RangeRequest); ok && r.Serializable {
+			answer := reply.(*etcdserverpb.RangeResponse)
+			answer.Kvs = answer.Kvs[:2]
+			stale.Add(1)
+		}
+		return err
+	}))
+	client, err := discovery.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	l := New(Config{Client: client, Space: p.log.space, Classify: discovery.Classify})
+	if got, err := l.Partition(p.topic, 0).Fetch(ctx, entries); len(got) != 4 || err != nil {
+		t.Errorf("%d batches, %v", len(got), err)
+	}
+	if n := stale.Load(); n != 1 {
+		t.Errorf("%d stale answers", n)
+	}
+}
+
+func TestParseEntry(t *testing.T) {
+	l, _ := startEtcd(t)
+	s := &Sealed{Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	good := string(s.entry(99))
+	value := func(e *pb.IndexEntry) string {
+		b, err := proto.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	key := l.space.IndexEntry("id", 12, 345)
+	p, e, ok := l.ParseEntry("id", key, []byte(good), 77)
+	if want := (Entry{Base: 345, Count: 3, Bytes: 99, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8, ModRevision: 77}); !ok || p != 12 || e != want || e.End() != 348 {
+		t.Errorf("%d, %+v, %v", p, e, ok)
+	}
+	for name, bad := range map[string][2]string{
+		"another topic":     {l.space.IndexEntry("other", 12, 345), good},
+		"another prefix":    {"x" + key, good},
+		"a body":            {l.space.Body("id", 12, 345), good},
+		"no base":           {l.space.Index("id", 12), good},
+		"a short base":      {key[:len(key)-1], good},
+		"a long base":       {key + "0", good},
+		"a negative base":   {l.space.Index("id", 12) + "-0000000000000000001", good},
+		"a huge base":       {l.space.Index("id", 12) + "99999999999999999999", good},
+		"a last base":       {l.space.IndexEntry("id", 12, math.MaxInt64), good},
+		"partition in hex":  {l.space.Indexes("id") + "00ff/" + keys.Offset(1), good},
+		"a short partition": {l.space.Indexes("id") + "012/" + keys.Offset(1), good},
+		"a high partition":  {l.space.Indexes("id") + "1024/" + keys.Offset(1), good},
+		"a signed one":      {l.space.Indexes("id") + "+012/" + keys.Offset(1), good},
+		"noise":             {key, "\xff"},
+		"nothing":           {key, ""},
+		"too many":          {key, value(&pb.IndexEntry{Count: messages.MaxBatchRecords + 1})},
+		"too large":         {key, value(&pb.IndexEntry{Count: 1, Bytes: math.MaxUint32})},
+	} {
+		if p, e, ok := l.ParseEntry("id", bad[0], []byte(bad[1]), 1); ok || p != 0 || e != (Entry{}) {
+			t.Errorf("%s: %d, %+v, %v", name, p, e, ok)
+		}
+	}
+}
+
+func FuzzParseEntry(f *testing.F) {
+	l := New(Config{Space: "/x"})
+	s := &Sealed{Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	f.Add(l.space.IndexEntry("id", 12, 345), s.entry(99))
+	f.Add(l.space.Index("id", 1023), []byte{8, 1})
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		p, e, ok := l.ParseEntry("id", key, value, 5)
+		if !ok {
+			return
+		}
+		if key != l.space.IndexEntry("id", p, e.Base) || e.Count < 1 || e.Count > messages.MaxBatchRecords || e.End() <= e.Base || e.Bytes < 0 || e.ModRevision != 5 {
+			t.Fatalf("%q: %d, %+v", key, p, e)
+		}
+		again := &Sealed{Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
+		if _, e2, ok := l.ParseEntry("id", key, again.entry(e.Bytes), 5); !ok || e2 != e {
+			t.Fatalf("%+v became %+v", e, e2)
+		}
+	})
+}

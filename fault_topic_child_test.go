@@ -46,7 +46,7 @@ const roleProducer, roleConsumer, roleEtcd = "producer", "consumer", "etcd"
 //	doubt ID                     a put had an unknown outcome
 //	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
 //	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
-//	fenced, committed            what the commit of that record came to
+//	fenced                       the commit of that record was refused
 //	left                         it was told to stop, and did
 //
 // and is told on stdin: "put FROM" (until it is stopped or killed), "hold",
@@ -173,7 +173,8 @@ func (s topicChildSpec) consume(ctx context.Context, topic *penstock.Topic) erro
 				<-commit
 				switch err := sub.Commit(ctx, rec); {
 				case err == nil:
-					tell("committed")
+					ended <- errors.New("a late commit was taken")
+					return
 				case errors.Is(err, penstock.ErrFenced):
 					tell("fenced")
 				default:
@@ -247,7 +248,7 @@ func spawnTopic(t *testing.T, spec topicChildSpec, a *account) *topicChild {
 		t.Fatal(err)
 	}
 	c := &topicChild{name: spec.Name, cmd: exec.Command(exe), said: map[string]chan []int64{}, dead: make(chan struct{})}
-	for _, what := range []string{"ready", "holding", "fenced", "committed", "left"} {
+	for _, what := range []string{"ready", "holding", "fenced", "left"} {
 		c.said[what] = make(chan []int64, 1)
 	}
 	c.cmd.Env = append(os.Environ(), topicChildRole+"="+string(env))

@@ -122,7 +122,7 @@ func TestTopicFaultHistoryOfALog(t *testing.T) {
 	ns := space(t)
 	quiet := meet(t, ns)
 	makeTopic(t, quiet, theTopic, partitions)
-	replies := penstocktest.DropReplies(7)
+	replies := penstocktest.DropReplies(11)
 	cfg := etcd.Config()
 	cfg.DialOptions = append(cfg.DialOptions, replies.Option())
 	seed := rand.Uint64()

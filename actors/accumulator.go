@@ -50,13 +50,13 @@ type accumulator struct {
 	// sequence counts what was taken to be sealed.
 	sequence uint64
 	stats    accStats
+	usual    int           // the buffer of the last draft that takes no more
 	taken    uint64        // records, ever
 	told     uint64        // records whose waiters were told, ever
 	moved    chan struct{} // closed when told grows; nil when nobody waits
 
-	// For partitioners, which ask for each record.
-	drafts atomic.Uint64 // that take no more records
-	queued atomic.Int64  // bytes taken and not decided
+	// drafts counts those that take no more records. It is read for each record.
+	drafts atomic.Uint64
 }
 
 // accStats counts what became of the records of one partition in this process.
@@ -142,7 +142,7 @@ func newAccumulator(partition int, info func() messages.TopicInfo, emit func(mes
 
 // add copies m, whose encoded size is given, behind what was taken before. It
 // answers why the accumulator is closed, and then has taken nothing.
-func (a *accumulator) add(m *messages.Message, size int, s slot) error {
+func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 	a.mu.Lock()
 	if a.phase == accClosed {
 		a.mu.Unlock()
@@ -151,18 +151,22 @@ func (a *accumulator) add(m *messages.Message, size int, s slot) error {
 	d := a.filling
 	if d != nil && !d.fits(size) {
 		a.full = append(a.full, d)
-		a.drafts.Add(1)
+		a.shut(d)
 		d = nil
 	}
 	if d == nil {
 		d = newDraft()
+		if a.flight != nil {
+			// Busy: it will be much like the one before.
+			d.raw = newBuffer(a.usual)
+		}
 		a.filling = d
 	}
 	d.add(m, size, s)
 	a.taken++
 	a.stats.Records++
 	a.stats.Bytes += uint64(size)
-	a.queued.Add(int64(size))
+	a.stats.Queued += int64(size)
 	wake := a.asleep
 	a.asleep = false
 	a.mu.Unlock()
@@ -170,6 +174,12 @@ func (a *accumulator) add(m *messages.Message, size int, s slot) error {
 		a.ring()
 	}
 	return nil
+}
+
+// shut notes that d takes no more. mu is held.
+func (a *accumulator) shut(d *draft) {
+	a.drafts.Add(1)
+	a.usual = min(cap(d.raw), messages.MaxBatchBytes)
 }
 
 // ring wakes run. It never blocks.
@@ -235,7 +245,7 @@ func (a *accumulator) take() *draft {
 	d := a.filling
 	if d != nil {
 		a.filling = nil
-		a.drafts.Add(1)
+		a.shut(d)
 	}
 	return d
 }
@@ -424,13 +434,13 @@ func (a *accumulator) tell() {
 
 // tellOne is called with mu held and gives it up for as long as it calls others.
 func (a *accumulator) tellOne(s *shipment) {
+	if s.stage != shipTelling {
+		s.stage = shipTelling
+		a.stats.Queued -= s.refund()
+	}
 	func() {
 		a.mu.Unlock()
 		defer a.mu.Lock()
-		if s.stage != shipTelling {
-			s.stage = shipTelling
-			a.queued.Add(-s.refund())
-		}
 		for s.next < len(s.slots) {
 			a.tellSlots(s)
 		}
@@ -444,7 +454,8 @@ func (a *accumulator) tellOne(s *shipment) {
 }
 
 // refund gives back the credit of s, before anybody is told: a callback that
-// puts the next record must find room. It answers the bytes.
+// puts the next record must find room. It answers the bytes. A producer's credit
+// never asks for anything of an accumulator, so mu may be held.
 func (s *shipment) refund() (bytes int64) {
 	for i := 0; i < len(s.slots); {
 		from, size := s.slots[i].from, int64(0)
@@ -526,9 +537,7 @@ func (a *accumulator) idle() bool {
 func (a *accumulator) counters() accStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.stats
-	s.Queued = a.queued.Load()
-	return s
+	return a.stats
 }
 
 // Drafts and their buffers are used again, process-wide: fresh memory costs more
@@ -578,7 +587,7 @@ func (d *draft) fits(size int) bool {
 	return d.count < messages.MaxBatchRecords && len(d.raw)+size <= messages.MaxBatchBytes
 }
 
-func (d *draft) add(m *messages.Message, size int, s slot) {
+func (d *draft) add(m *messages.Message, size int, s *slot) {
 	if need := len(d.raw) + size; need > cap(d.raw) {
 		d.grow(need)
 	}
@@ -594,8 +603,7 @@ func (d *draft) add(m *messages.Message, size int, s slot) {
 			return
 		}
 	}
-	s.count, s.size = 1, int32(size)
-	d.slots = append(d.slots, s)
+	d.slots = append(d.slots, slot{from: s.from, to: s.to, index: s.index, count: 1, size: int32(size)})
 }
 
 func (d *draft) grow(need int) {

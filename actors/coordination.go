@@ -134,7 +134,19 @@ func (v *consumerGroup) taken(me self, p int) bool {
 }
 
 // hold is a claim that this member has, as it knows itself.
-type hold struct{ fence, memberRevision int64 }
+type hold struct {
+	fence, memberRevision int64
+	stage                 holdStage
+}
+
+// holdStage says whether a claim is being released: then the answer to that
+// tells what became of it, and the watch may show it gone before.
+type holdStage uint8
+
+const (
+	kept holdStage = iota
+	beingReleased
+)
 
 // self is what a member knows of itself.
 type self struct {
@@ -158,6 +170,9 @@ type steps struct {
 	revoke  map[int]revocation
 	release []int
 	lost    []int
+	// orphans are claims of this member that it does not know and has no use
+	// for.
+	orphans []commitlog.Position
 	// again is after how long to decide anew, for what time alone changes; 0
 	// for nothing.
 	again time.Duration
@@ -183,6 +198,7 @@ func (v *consumerGroup) decide(me self, now time.Time) steps {
 		seen, there := v.claims[p]
 		_, wanted := mine[p]
 		switch {
+		case h.stage == beingReleased:
 		case v.revision >= h.fence && (!there || seen.Revision != h.fence):
 			s.lost = append(s.lost, p)
 		case !wanted && v.plan.modRevision != 0, !wanted && me.manual != nil, me.revision != 0 && h.memberRevision != me.revision:
@@ -191,6 +207,15 @@ func (v *consumerGroup) decide(me self, now time.Time) steps {
 	}
 	if me.revision == 0 {
 		return s
+	}
+	for _, p := range slices.Sorted(maps.Keys(v.claims)) {
+		h := v.claims[p]
+		_, has := me.holds[p]
+		_, busy := me.busy[p]
+		_, wanted := mine[p]
+		if h.Member == me.id && h.MemberRevision == me.revision && !has && !busy && !wanted {
+			s.orphans = append(s.orphans, commitlog.Position{Partition: p, Fence: h.Revision, Offset: -1, Base: -1})
+		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(mine)) {
 		_, has := me.holds[p]

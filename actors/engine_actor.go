@@ -154,6 +154,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.topicChanged(ctx, m)
 	case *subscribe:
 		a.subscribe(ctx, m.sub)
+	case *sweepTopics:
+		a.sweep()
 	case *sessionStands:
 		a.stands()
 	case *withdraw:

@@ -21,6 +21,10 @@ type (
 	subscribe struct{ sub *Subscription }
 	// sessionStands: the lease can be trusted, again or for the first time.
 	sessionStands struct{}
+	// sweepTopics asks for what interrupted deletions have left to be removed;
+	// swept is the end of it.
+	sweepTopics struct{}
+	swept       struct{}
 )
 
 // openTopic answers the one path that this runtime has of a topic. A path of an
@@ -46,6 +50,16 @@ func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
 func (a *engineActor) placeTopic(ctx actor.Context, p *placement[*topicPath]) {
 	p.pid = a.spawn(ctx, "topic", p.handle.name, newTopic(p.handle), supervisor.WithPolicy(topicPolicy()))
 	p.handle.pid.Store(p.pid)
+}
+
+// sweep removes what others left behind. What it cannot remove now, the next
+// one will.
+func (a *engineActor) sweep() {
+	log := a.eng.log
+	supervisor.Call(&a.host, "sweep", func(ctx context.Context) swept {
+		_ = log.Sweep(ctx)
+		return swept{}
+	})
 }
 
 // topicChanged tells the topic's subscriptions.

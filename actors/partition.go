@@ -114,6 +114,7 @@ func (a *partition) started(ctx actor.Context) {
 		Delayed:  func(err error) { eng.hub.emit(messages.AppendDelayed{Topic: where, Partition: path.p, Err: err}) },
 	})
 	a.host.Run("append", func(ctx context.Context) error {
+		defer leaveQueue(ctx, appender)
 		return path.acc.run(ctx, appender.Append, func(base int64, s *commitlog.Sealed) (kept bool) {
 			if path.readers.Load() == 0 {
 				return false
@@ -132,6 +133,14 @@ func (a *partition) fetch(ctx actor.Context, f *fetch) {
 	}
 	a.path.reading.ask(f)
 	a.serve(ctx)
+}
+
+// leaveQueue gives up the place in the queue of appenders; otherwise they would
+// wait for it, once.
+func leaveQueue(ctx context.Context, appender *commitlog.Appender) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
+	defer cancel()
+	_ = appender.Leave(ctx)
 }
 
 // ended: the append loop is over because the topic is, or it has a bug.

@@ -15,15 +15,15 @@ import (
 // from message to message is each handle's own. ByKey, Sticky, RoundRobin,
 // Random and Manual make one.
 type Partitioner interface {
-	// begin answers the choice of one handle.
+	// begin answers the choice of one handle; nil of a manual one.
 	begin() picker
 }
 
 // picker chooses for one handle. It is safe for concurrent use, and the number
-// of partitions may grow from one call to the next; it is at least 1. It takes
-// the message by value: a pointer would put every message on the heap.
+// of partitions may grow from one call to the next; it is at least 1. It sees
+// the key only: a pointer to the message would put every message on the heap.
 type picker interface {
-	pick(m messages.Message, partitions int, t traffic) int
+	pick(key []byte, partitions int, t traffic) int
 }
 
 // traffic is what a picker may ask about a handle's partitions. One that the
@@ -56,7 +56,7 @@ func Random() Partitioner { return partitionBy(func() picker { return random{} }
 // that is no partition of the topic fails the message with
 // messages.ErrNoPartition.
 func Manual(choose func(m *messages.Message, partitions int) int) Partitioner {
-	return partitionBy(func() picker { return manual(choose) })
+	return manual(choose)
 }
 
 type partitionBy func() picker
@@ -65,11 +65,11 @@ func (f partitionBy) begin() picker { return f() }
 
 type byKey struct{ keyless sticky }
 
-func (b *byKey) pick(m messages.Message, partitions int, t traffic) int {
-	if len(m.Key) == 0 {
-		return b.keyless.pick(m, partitions, t)
+func (b *byKey) pick(key []byte, partitions int, t traffic) int {
+	if len(key) == 0 {
+		return b.keyless.pick(nil, partitions, t)
 	}
-	return int(murmur2(m.Key)&0x7fffffff) % partitions
+	return int(murmur2(key)&0x7fffffff) % partitions
 }
 
 // sticky remembers the partition in use and how many of its batches were closed
@@ -82,7 +82,7 @@ type sticky struct {
 
 const stickyPartitionBits = 16
 
-func (s *sticky) pick(_ messages.Message, partitions int, t traffic) int {
+func (s *sticky) pick(_ []byte, partitions int, t traffic) int {
 	current := s.current.Load()
 	p := int(current&(1<<stickyPartitionBits-1)) - 1
 	if p >= 0 && p < partitions && t.batches(p)<<stickyPartitionBits == current>>stickyPartitionBits<<stickyPartitionBits {
@@ -118,21 +118,20 @@ func fewestQueued(from, partitions int, t traffic) int {
 
 type roundRobin struct{ turn atomic.Uint64 }
 
-func (r *roundRobin) pick(_ messages.Message, partitions int, _ traffic) int {
+func (r *roundRobin) pick(_ []byte, partitions int, _ traffic) int {
 	return int((r.turn.Add(1) - 1) % uint64(partitions))
 }
 
 type random struct{}
 
-func (random) pick(_ messages.Message, partitions int, _ traffic) int {
+func (random) pick(_ []byte, partitions int, _ traffic) int {
 	return rand.IntN(partitions)
 }
 
+// manual sees the whole message, so a producer asks it by itself.
 type manual func(m *messages.Message, partitions int) int
 
-func (choose manual) pick(m messages.Message, partitions int, _ traffic) int {
-	return choose(&m, partitions)
-}
+func (manual) begin() picker { return nil }
 
 // murmur2 is the hash of Kafka's clients: MurmurHash2 in 32 bits with their
 // seed.

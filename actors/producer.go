@@ -22,7 +22,9 @@ type producer struct {
 	at         func(p int) (*accumulator, error)
 	info       func() messages.TopicInfo
 	pick       picker
+	manual     manual // in place of pick, or nil
 	credit     credit
+	waiters    sync.Pool
 	closed     atomic.Pointer[closure]
 
 	// used are the accumulators by partition, nil where there was nothing to
@@ -52,6 +54,8 @@ const faultsKept = 32
 // must be the partition's for as long as the handle lives.
 func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() messages.TopicInfo) *producer {
 	p := &producer{partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
+	p.manual, _ = cfg.Partitioner.(manual)
+	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }
 	p.credit.init(int64(cfg.MaxBuffer))
 	return p
 }
@@ -80,20 +84,20 @@ func refused(part int, err error) messages.PutResult {
 }
 
 func (p *producer) putAt(ctx context.Context, part int, m *messages.Message) messages.PutResult {
-	w := waiters.Get().(*waiter)
-	if err := p.take(ctx, part, m, slot{from: p, to: w}); err != nil {
-		waiters.Put(w)
+	w := p.waiters.Get().(*waiter)
+	if err := p.take(ctx, part, m, &slot{from: p, to: w}); err != nil {
+		p.waiters.Put(w)
 		return refused(part, err)
 	}
 	select {
 	case r := <-w.fate:
-		waiters.Put(w)
+		p.waiters.Put(w)
 		return r
 	case <-ctx.Done():
 	}
 	select {
 	case r := <-w.fate:
-		waiters.Put(w)
+		p.waiters.Put(w)
 		return r
 	default:
 		return refused(part, p.unknown(ctx, part)) // w is still to be told
@@ -112,7 +116,7 @@ func (p *producer) putBatch(ctx context.Context, msgs []messages.Message) ([]mes
 		part, err := p.choose(&msgs[i])
 		if err == nil {
 			t.results[i] = refused(part, errUndecided)
-			err = p.take(ctx, part, &msgs[i], slot{from: p, to: t, index: int32(i)})
+			err = p.take(ctx, part, &msgs[i], &slot{from: p, to: t, index: int32(i)})
 		}
 		if err != nil {
 			t.result(i, refused(part, err))
@@ -156,7 +160,7 @@ func (p *producer) putAsync(ctx context.Context, m *messages.Message, done func(
 	if done != nil {
 		s.to = callback(done)
 	}
-	return p.take(ctx, part, m, s)
+	return p.take(ctx, part, m, &s)
 }
 
 // flush waits until what was taken before the call is committed or failed, or
@@ -237,7 +241,13 @@ func (p *producer) choose(m *messages.Message) (int, error) {
 	if n < 1 {
 		return -1, p.noPartition(0, n)
 	}
-	part := p.pick.pick(*m, n, p)
+	part := -1
+	if p.manual != nil {
+		own := *m
+		part = p.manual(&own, n)
+	} else {
+		part = p.pick.pick(m.Key, n, p)
+	}
 	if part < 0 || part >= n {
 		return part, p.noPartition(part, n)
 	}
@@ -249,7 +259,7 @@ func (p *producer) noPartition(part, n int) error {
 }
 
 // take hands m to its partition once there is room for it.
-func (p *producer) take(ctx context.Context, part int, m *messages.Message, s slot) error {
+func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *slot) error {
 	if err := m.Check(); err != nil {
 		return p.wrap(part, err)
 	}
@@ -327,15 +337,13 @@ func (p *producer) batches(part int) uint64 {
 
 func (p *producer) queued(part int) int64 {
 	if used := p.inUse(); part < len(used) && used[part] != nil {
-		return used[part].queued.Load()
+		return used[part].counters().Queued
 	}
 	return 0
 }
 
-// waiter is a Put that waits. One that is told is used again.
+// waiter is a Put that waits. One that was told is used again.
 type waiter struct{ fate chan messages.PutResult }
-
-var waiters = sync.Pool{New: func() any { return &waiter{make(chan messages.PutResult, 1)} }}
 
 func (w *waiter) result(_ int, r messages.PutResult) { w.fate <- r }
 

@@ -98,6 +98,11 @@ type (
 		done   bool
 		failed error
 	}
+	// orphansReleased is the end of a forsake.
+	orphansReleased struct {
+		positions []commitlog.Position
+		err       error
+	}
 	// idle: nobody has a claim in hand that is to be released.
 	idle           struct{ c *claim }
 	claimsReleased struct {
@@ -146,6 +151,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.claimed(ctx, m)
 	case revoked:
 		a.revoked(ctx, m)
+	case orphansReleased:
+		a.forsaken(ctx, m)
 	case *idle:
 		a.release(ctx, m.c)
 	case claimsReleased:
@@ -266,6 +273,9 @@ func (a *subscription) self() self {
 	}
 	for p, h := range a.holds {
 		me.holds[p] = hold{fence: h.c.fence, memberRevision: h.c.memberRevision}
+		if slices.Contains(a.releasing, h.c) {
+			me.holds[p] = hold{fence: h.c.fence, memberRevision: h.c.memberRevision, stage: beingReleased}
+		}
 	}
 	return me
 }
@@ -291,6 +301,9 @@ func (a *subscription) decide(ctx actor.Context) {
 	}
 	for p, r := range s.revoke {
 		a.revoke(p, r, me.revision)
+	}
+	if len(s.orphans) > 0 {
+		a.forsake(s.orphans)
 	}
 	if a.alarm != nil {
 		a.alarm()
@@ -516,6 +529,35 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 	a.decide(ctx)
 }
 
+// forsake releases claims that are ours in etcd and that nobody here has: the
+// answer that told of them was lost, or came when they were no longer wanted.
+func (a *subscription) forsake(orphans []commitlog.Position) {
+	for _, p := range orphans {
+		a.busy[p.Partition] = struct{}{}
+	}
+	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	supervisor.Call(&a.host, "forsake", func(ctx context.Context) orphansReleased {
+		return orphansReleased{orphans, insist(ctx, delayed, func() error {
+			_, err := log.Release(ctx, me, orphans)
+			return err
+		})}
+	})
+}
+
+func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
+	for _, p := range m.positions {
+		delete(a.busy, p.Partition)
+		if a.view.claims[p.Partition].Revision == p.Fence && m.err == nil {
+			delete(a.view.claims, p.Partition) // ahead of the watch
+		}
+	}
+	if m.err != nil {
+		a.trouble(ctx, m.err)
+		return
+	}
+	a.decide(ctx)
+}
+
 // drain ends the subscription in order: what is in hand is finished, and every
 // claim released with its last commit.
 func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
@@ -536,7 +578,8 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 
 // emptied tells who drains that nothing is held any more.
 func (a *subscription) emptied(ctx actor.Context) {
-	if leaver := a.sub.leaver.Load(); a.state == subDraining && len(a.holds) == 0 && leaver != nil {
+	leaver := a.sub.leaver.Load()
+	if leaver != nil && (a.state == subLeaving || a.state == subDraining && len(a.holds) == 0) {
 		ctx.Send(leaver, &memberDrained{})
 	}
 }
@@ -548,6 +591,7 @@ func (a *subscription) retire(ctx actor.Context) {
 		return
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
+	a.emptied(ctx)
 	eng, sub, write := a.eng, a.sub, a.write
 	me := a.me(0)
 	var left []commitlog.Position

@@ -234,6 +234,10 @@ type seekIn struct {
 
 func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 	h := a.holds[m.partition]
+	if n := a.sub.path.partitions(); m.partition < 0 || m.partition >= n {
+		ctx.Respond(fmt.Errorf("partition %d of %d: %w", m.partition, n, messages.ErrNoPartition))
+		return
+	}
 	if h == nil {
 		ctx.Respond(fmt.Errorf("partition %d is not owned here: %w", m.partition, messages.ErrFenced))
 		return

@@ -12,19 +12,20 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// admin checks what every call here needs, and names what went wrong.
-func admin[T any](e *Engine, op, topic string, do func() (T, error)) (T, error) {
+// admin performs a call after the checks that every one needs. What those find
+// is named here; what do answers names itself.
+func admin[T any](e *Engine, op, topic string, faults error, do func() (T, error)) (T, error) {
 	var none T
-	fail := func(err error) (T, error) { return none, fmt.Errorf("%s %q: %w", op, topic, err) }
-	if err := keys.ValidateTopic(topic); err != nil {
-		return fail(err)
+	err := errors.Join(keys.ValidateTopic(topic), faults)
+	if err == nil && e.begun.Load() {
+		err = messages.ErrClosed
 	}
-	if e.begun.Load() {
-		return fail(messages.ErrClosed)
+	if err != nil {
+		return none, fmt.Errorf("%s %q: %w", op, topic, err)
 	}
 	v, err := do()
 	if err != nil {
-		return fail(err)
+		return none, err
 	}
 	return v, nil
 }
@@ -33,16 +34,14 @@ func admin[T any](e *Engine, op, topic string, do func() (T, error)) (T, error) 
 // ends. Errors: messages.ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
 // ErrNoSpace, ErrClosed.
 func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
-	return admin(e, "create topic", name, func() (*Topic, error) {
-		cfg.EnsureDefaults()
-		p.EnsureDefaults()
-		if err := errors.Join(cfg.Validate(), p.Validate()); err != nil {
-			return nil, err
-		}
+	cfg.EnsureDefaults()
+	p.EnsureDefaults()
+	return admin(e, "create topic", name, errors.Join(cfg.Validate(), p.Validate()), func() (*Topic, error) {
 		info, err := e.log.CreateTopic(ctx, name, cfg)
 		if err != nil {
 			return nil, err
 		}
+		e.sys.Root.Send(e.root, &sweepTopics{})
 		e.hub.emit(messages.TopicCreated{Topic: name, ID: info.ID, Partitions: info.Config.Partitions})
 		return e.openTopic(ctx, info, p)
 	})
@@ -66,11 +65,8 @@ func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.Topi
 // Topic opens a topic that exists. Errors: messages.ErrNoTopic, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
-	return admin(e, "open topic", name, func() (*Topic, error) {
-		p.EnsureDefaults()
-		if err := p.Validate(); err != nil {
-			return nil, err
-		}
+	p.EnsureDefaults()
+	return admin(e, "open topic", name, p.Validate(), func() (*Topic, error) {
 		info, err := e.log.Topic(ctx, name)
 		if err != nil {
 			return nil, err
@@ -83,9 +79,13 @@ func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Top
 func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p ProducerConfig) (*Topic, error) {
 	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, &openTopic{info})
 	if err != nil {
-		return nil, e.unanswered(ctx, err, false)
+		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, false))
 	}
-	return newTopicHandle(opened.path, p)
+	t, err := newTopicHandle(opened.path, p)
+	if err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", info.Name, err)
+	}
+	return t, nil
 }
 
 // ListTopics answers every topic, sorted by name. Errors: messages.ErrUnavailable,
@@ -101,27 +101,28 @@ func (e *Engine) ListTopics(ctx context.Context) ([]messages.TopicInfo, error) {
 // of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
 // ErrClosed.
 func (e *Engine) DescribeTopic(ctx context.Context, name string) (messages.TopicDescription, error) {
-	return admin(e, "describe topic", name, func() (messages.TopicDescription, error) { return e.log.Describe(ctx, name) })
+	return admin(e, "describe topic", name, nil, func() (messages.TopicDescription, error) { return e.log.Describe(ctx, name) })
 }
 
 // UpdateTopic changes a topic. Errors: messages.ErrNoTopic, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
-	return admin(e, "update topic", name, func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
+	return admin(e, "update topic", name, nil, func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
 }
 
 // DeleteTopic removes a topic with its records, groups and offsets, and blocks
 // until everything is swept or ctx ends. Errors: messages.ErrNoTopic,
 // ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
-	_, err := admin(e, "delete topic", name, func() (messages.TopicInfo, error) { return e.log.DeleteTopic(ctx, name) })
+	_, err := admin(e, "delete topic", name, nil, func() (messages.TopicInfo, error) { return e.log.DeleteTopic(ctx, name) })
+	e.sys.Root.Send(e.root, &sweepTopics{})
 	return err
 }
 
 // ListGroups answers the names of a topic's groups, sorted. Errors as
 // DescribeTopic.
 func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error) {
-	return admin(e, "list groups of", topic, func() ([]string, error) {
+	return admin(e, "list groups of", topic, nil, func() ([]string, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
 			return nil, err
@@ -134,10 +135,7 @@ func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error)
 // Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
 // ErrDenied, ErrClosed.
 func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
-	return admin(e, "describe group "+group+" of", topic, func() (messages.GroupInfo, error) {
-		if err := keys.ValidateName("group", group); err != nil {
-			return messages.GroupInfo{}, err
-		}
+	return admin(e, "describe group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.GroupInfo, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
 			return messages.GroupInfo{}, err
@@ -150,10 +148,7 @@ func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messag
 // ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
-	return admin(e, "reset offsets of group "+group+" in", topic, func() ([]messages.OffsetChange, error) {
-		if err := keys.ValidateName("group", group); err != nil {
-			return nil, err
-		}
+	return admin(e, "reset offsets of group "+group+" in", topic, keys.ValidateName("group", group), func() ([]messages.OffsetChange, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
 			return nil, err

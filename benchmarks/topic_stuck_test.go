@@ -87,10 +87,7 @@ func TestStuckProducer(t *testing.T) {
 					t.Errorf("stop: %v", err)
 				}
 			})
-			topic, err := rt.CreateTopic(bounded(t), "stuck", penstock.TopicConfig{Partitions: partitions}, penstock.MaxBuffer(buffer))
-			if err != nil {
-				t.Fatal(err)
-			}
+			topic := create(t, rt, "stuck", partitions, penstock.MaxBuffer(buffer))
 			fill(t, topic, partitions)
 			before := settled()
 			p.gate.Lock()

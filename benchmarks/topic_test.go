@@ -22,13 +22,21 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
-// create makes a topic and opens it. By default records go round.
-func create(t testing.TB, rt *penstock.Runtime, name string, partitions int) *penstock.Topic {
+// create makes a topic, for as long as the test, and opens it. Records go round.
+func create(t testing.TB, rt *penstock.Runtime, name string, partitions int, opts ...penstock.ProducerOption) *penstock.Topic {
 	t.Helper()
-	topic, err := rt.CreateTopic(bounded(t), name, penstock.TopicConfig{Partitions: partitions}, penstock.PartitionBy(penstock.RoundRobin()))
+	opts = append([]penstock.ProducerOption{penstock.PartitionBy(penstock.RoundRobin())}, opts...)
+	topic, err := rt.CreateTopic(bounded(t), name, penstock.TopicConfig{Partitions: partitions}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := rt.DeleteTopic(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
 	return topic
 }
 

@@ -60,6 +60,25 @@ func ExampleSpace() {
 	_, _ = sender, member
 }
 
+// An append whose answer was lost is looked up, not repeated: the topic has each
+// record once.
+func ExampleDropReplies() {
+	ctx, etcd := t.Context(), penstocktest.Etcd(t)
+	cfg := etcd.Config()
+	cfg.DialOptions = append(cfg.DialOptions, penstocktest.DropReplies(3).Option())
+	rt := penstocktest.Runtime(t, etcd, penstock.EtcdConfig(cfg))
+	audit, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		_, offset, err := audit.Put(ctx, penstock.Message{Value: []byte("one")})
+		if err != nil || offset != int64(i) {
+			t.Error(offset, err)
+		}
+	}
+}
+
 // The keys of a runtime vanish, and come back.
 func ExampleExpireLease() {
 	etcd := penstocktest.Etcd(t)

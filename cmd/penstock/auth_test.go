@@ -67,6 +67,8 @@ func TestRights(t *testing.T) {
 		{[]string{"ls", "--etcd-user", "reader:guesswork"}, exitDenied, "check user and password"},
 		{[]string{"ls", "--prefix", "/other"}, exitDenied, "grant the user a role"},
 		{[]string{"recv", "orders", "billing"}, exitDenied, "permission denied"},
+		{[]string{"topic", "ls"}, exitDenied, "permission denied"},
+		{[]string{"topic", "create", "audit"}, exitDenied, "permission denied"},
 		{[]string{"doctor"}, exitFailed, "etcdctl role grant-permission"},
 		{[]string{"doctor", "--etcd-user", "reader:guesswork"}, exitFailed, "check --etcd-user"},
 		{[]string{"doctor", "--etcd-user", "root:rootword"}, exitDone, "put, get and delete"},

@@ -21,7 +21,6 @@ const pollMost = 1024
 type poller interface {
 	Poll(ctx context.Context, max int) ([]penstock.Record, error)
 	Commit(ctx context.Context, recs ...penstock.Record) error
-	Unsubscribe(ctx context.Context) error
 }
 
 // recordPump is one run from a subscription to a stream.
@@ -42,9 +41,9 @@ type recordPump struct {
 var errIdle = errors.New("idle")
 
 // run moves records until the end that was asked for, ctx, the end of the
-// subscription or a failed write, and answers how it ended. What was written is
-// committed then and the group is left, unless the stream takes nothing more:
-// what was not written is handled by another member.
+// subscription or a failed write, and answers how it ended. What was written
+// counts as finished then, and is committed when the runtime stops; what was not
+// written is handled by another member.
 func (p *recordPump) run(ctx context.Context) (pumpEnd, error) {
 	type outcome struct {
 		end pumpEnd
@@ -55,21 +54,19 @@ func (p *recordPump) run(ctx context.Context) (pumpEnd, error) {
 		end, err := p.move(ctx)
 		over <- outcome{end, err}
 	}()
-	var o outcome
 	select {
-	case o = <-over:
+	case o := <-over:
+		return o.end, o.err
 	case <-ctx.Done():
-		late, cancel := finishing(ctx)
-		defer cancel()
-		select {
-		case o = <-over:
-		case <-late.Done():
-			return endSignal, &stuckError{} // a write cannot be cancelled
-		}
 	}
-	leaving, cancel := finishing(ctx)
+	late, cancel := finishing(ctx)
 	defer cancel()
-	return o.end, errors.Join(o.err, p.from.Unsubscribe(leaving))
+	select {
+	case o := <-over:
+		return o.end, o.err
+	case <-late.Done():
+		return endSignal, &stuckError{} // a write cannot be cancelled
+	}
 }
 
 // move is the loop of run. It ends with nothing in hand that was written and is

@@ -245,7 +245,6 @@ type fakePoller struct {
 	inHand    int // records of the last poll, which are not finished
 	finished  int
 	committed int
-	left      bool
 	err       error // what the poll after the last one answers; nil waits
 }
 
@@ -271,11 +270,6 @@ func (p *fakePoller) Poll(ctx context.Context, max int) ([]penstock.Record, erro
 
 func (p *fakePoller) Commit(_ context.Context, recs ...penstock.Record) error {
 	p.committed += len(recs)
-	return nil
-}
-
-func (p *fakePoller) Unsubscribe(context.Context) error {
-	p.left = true
 	return nil
 }
 
@@ -326,8 +320,8 @@ func TestRecordPumpEnds(t *testing.T) {
 			if out.Len() != 2*c.written || p.written.Load() != int64(c.written) {
 				t.Errorf("wrote %d bytes and counts %d records, want %d", out.Len(), p.written.Load(), c.written)
 			}
-			if got := c.poller; got.finished != c.finished || got.committed != c.committed || !got.left {
-				t.Errorf("finished %d, committed %d, left %t", got.finished, got.committed, got.left)
+			if got := c.poller; got.finished != c.finished || got.committed != c.committed {
+				t.Errorf("finished %d, committed %d", got.finished, got.committed)
 			}
 		})
 	}
@@ -360,7 +354,7 @@ func TestRecordPumpDoesNotFinishWhatItDidNotWrite(t *testing.T) {
 	if !errors.Is(err, io.ErrClosedPipe) || !strings.Contains(err.Error(), "3 records go back") {
 		t.Errorf("ends with %v", err)
 	}
-	if from.finished != 2 || from.committed != 0 || from.inHand != 3 || !from.left {
+	if from.finished != 2 || from.committed != 0 || from.inHand != 3 {
 		t.Errorf("%+v", from)
 	}
 }

@@ -359,7 +359,7 @@ func (a *Appender) refused(ctx context.Context, s *Sealed, r refusal) error {
 		return nil
 	}
 	s.way.state = fresh
-	a.turn.clashed(a.timing)
+	a.turn.clashed(s.Bytes(), a.timing)
 	a.learn(r.tail())
 	if r.complete() {
 		return nil

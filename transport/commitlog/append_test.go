@@ -279,6 +279,10 @@ func TestTrimmedStart(t *testing.T) {
 			t.Errorf("at %d", base)
 		}
 		wantContents(t, p, append(want, "b")...)
+		// One that knows an end, and no batch before it.
+		sleeper.learn(tail{end: 3, last: -1})
+		mustAppend(t, sleeper, sealedWith("b"))
+		want = append(want, "b")
 		// busy saw its last batch go, too.
 		mustAppend(t, busy, sealedWith("c"))
 		wantContents(t, p, append(want, "b", "c")...)
@@ -303,13 +307,42 @@ func TestRolledBackLogHasNoGap(t *testing.T) {
 }
 
 func TestFarBehind(t *testing.T) {
-	p, _ := topicPartition(t)
+	p, f := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
 	mustAppend(t, a, sealedWith("a"))
 	end := plant(t, p, 1, repeat(3000, 5000)...)
+	before := f.count()
 	if base := mustAppend(t, a, sealedWith("b")); base != end {
 		t.Errorf("at %d, want %d", base, end)
 	}
+	if n := f.count() - before; n != 2 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
+
+// From the moment on that the topic's key is gone nothing is written, although
+// all else is still there.
+func TestTopicThatIsBeingDeleted(t *testing.T) {
+	p, f := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealedWith("a"))
+	key := p.log.space.Topic("topic")
+	topic := value(t, p.log, key)
+	remove(t, p.log, key)
+	for _, what := range []string{"deleted", "put again"} {
+		if what == "put again" {
+			put(t, p.log, key, topic)
+		}
+		if _, err := a.Append(ctx, sealedWith("b"), false); !errors.Is(err, messages.ErrTopicDeleted) || errors.Is(err, messages.ErrUnknownOutcome) {
+			t.Errorf("%s: %v", what, err)
+		}
+		f.next(fault{kind: drop})
+		if _, err := a.Append(ctx, sealedWith("c"), false); !errors.Is(err, messages.ErrTopicDeleted) || errors.Is(err, messages.ErrUnknownOutcome) {
+			t.Errorf("%s, and a reply lost: %v", what, err)
+		}
+	}
+	wantContents(t, p, "a")
 }
 
 func TestDeletedTopicUnderAppend(t *testing.T) {

@@ -102,7 +102,7 @@ func (e *Entry) decode(value []byte) bool {
 	return true
 }
 
-// encode is the value of the entry of s, whose body has that size.
+// entry is the value of the index entry of s, whose body has that size.
 func (s *Sealed) entry(bytes int) []byte {
 	value, err := proto.Marshal(&pb.IndexEntry{
 		Count: uint32(s.Count), Bytes: uint32(bytes),

@@ -61,11 +61,11 @@ const (
 // met notes that there are others.
 func (t *turn) met(timing timing) { t.crowded = time.Now().Add(timing.crowd) }
 
-// clashed notes that a slot was lost. Once is no crowd: to try again is cheaper
-// than to queue.
-func (t *turn) clashed(timing timing) {
+// clashed notes that a batch of so many bytes lost its slot. A small one that did
+// so once is no crowd: to try again is cheaper than to queue.
+func (t *turn) clashed(bytes int, timing timing) {
 	now := time.Now()
-	if now.Before(t.crowded) || now.Sub(t.clash) < timing.crowd {
+	if bytes >= leastSpare || now.Before(t.crowded) || now.Sub(t.clash) < timing.crowd {
 		t.met(timing)
 	}
 	t.clash = now

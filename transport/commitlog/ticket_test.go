@@ -190,7 +190,7 @@ func TestIdleHeadIsOvertakenOnce(t *testing.T) {
 
 // A ticket that ends with its lease makes way at once.
 func TestTicketEndsWithItsLease(t *testing.T) {
-	p, _ := topicPartition(t)
+	p, f := topicPartition(t)
 	dead, a := queued(t, p, 1), queued(t, p, 2)
 	a.timing.barge = time.Hour
 	ctx, cancel := context.WithTimeout(testContext(t), 30*time.Second)
@@ -209,11 +209,20 @@ func TestTicketEndsWithItsLease(t *testing.T) {
 	}
 	// Without its lease, the first goes on without tickets.
 	for range 3 {
+		before := f.count()
 		if _, err := dead.Append(ctx, sealedWith("c"), true); err != nil {
 			t.Fatal(err)
 		}
+		if n := f.count() - before; n > 3 {
+			t.Errorf("an append took %d transactions", n)
+		}
 	}
-	wantContents(t, p, "a", "b", "c", "c", "c")
+	before := f.count()
+	mustAppend(t, dead, sealedWith("d"))
+	if n := f.count() - before; n != 1 {
+		t.Errorf("an append without a lease took %d transactions", n)
+	}
+	wantContents(t, p, "a", "b", "c", "c", "c", "d")
 }
 
 // Waiting ends with its context, and leaves no doubt.
@@ -254,6 +263,9 @@ func TestLostRepliesWithTickets(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.used(t)
+		if held := tickets(t, p); len(held) != 1 {
+			t.Errorf("append %d: the queue is %q", i, held)
+		}
 	}
 	if err := a.Leave(ctx); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,30 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
 )
+
+// graceful watches runtimes of which none fails: when the test ends, nobody may
+// have lost a partition, or had one taken away.
+func graceful(t *testing.T, rts []*penstock.Runtime) (check func()) {
+	t.Helper()
+	var all []*penstocktest.Recording
+	for _, rt := range rts {
+		all = append(all, penstocktest.Record(t, rt))
+	}
+	return func() {
+		t.Helper()
+		for i, r := range all {
+			for _, e := range r.Events() {
+				switch e.(type) {
+				case messages.PartitionLost, messages.ClaimRevoked, messages.ActorStopped, messages.SessionLost:
+					t.Errorf("runtime %d: %T%+v, though everybody lived and left in order", i, e, e)
+				}
+			}
+		}
+	}
+}
 
 // Promise: members that come and go gracefully cost no record a second
 // handling. The member that leaves is always the oldest, so that each time
@@ -21,6 +44,7 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	}
 	p := newTopicParty(t, 8)
 	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
+	check := graceful(t, rts)
 	load := p.acct.load(t, p.topic, 0)
 	type member struct {
 		sub   *penstock.Subscription
@@ -50,6 +74,7 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 		leave()
 	}
 	caughtUp(t, p.rt, theTopic, theGroup)
+	check()
 	if n := p.audit(); n == 0 {
 		t.Error("the audit saw no commit")
 	}
@@ -64,6 +89,7 @@ func TestTopicFaultManyMembers(t *testing.T) {
 	}
 	p := newTopicParty(t, 2*n)
 	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
+	check := graceful(t, rts)
 	load := p.acct.load(t, p.topic, 0)
 	each := func(do func(i int) error) {
 		t.Helper()
@@ -94,17 +120,8 @@ func TestTopicFaultManyMembers(t *testing.T) {
 		for i, s := range subs {
 			p.acct.consume(t, fmt.Sprintf("member %d of round %d", i, round), s)
 		}
-		g := p.awaitOwners(t, n)
+		p.awaitOwners(t, n)
 		t.Logf("%d members own %d partitions after %s", n, 2*n, time.Since(began))
-		shares := map[string]int{}
-		for _, part := range g.Partitions {
-			shares[part.Owner]++
-		}
-		for id, share := range shares {
-			if share != 2 {
-				t.Errorf("%s owns %d of %d partitions", id, share, 2*n)
-			}
-		}
 		p.acct.flows(t, "", 500)
 		began = time.Now()
 		each(func(i int) error { return subs[i].Unsubscribe(ctx) })
@@ -116,6 +133,7 @@ func TestTopicFaultManyMembers(t *testing.T) {
 	p.acct.settle(t, p.rt, theTopic)
 	unsubscribe(t, last)
 	caughtUp(t, p.rt, theTopic, theGroup)
+	check()
 	p.audit()
 }
 

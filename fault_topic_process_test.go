@@ -99,17 +99,22 @@ func TestTopicFaultConsumersKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// awaitOwners waits until every partition has an owner, and there are n of them.
+// awaitOwners waits until every partition has an owner, and the n of them have
+// even shares.
 func (p *topicParty) awaitOwners(t *testing.T, n int) penstock.GroupInfo {
 	t.Helper()
 	var g penstock.GroupInfo
 	err := untilKeys(patient(t), control(t), p.ns+"/groups/", func([]string) bool {
 		g = groupOf(t, p.rt, theTopic, theGroup)
-		owners := map[string]bool{}
+		shares := map[string]int{}
 		for _, part := range g.Partitions {
-			owners[part.Owner] = true
+			shares[part.Owner]++
 		}
-		return !owners[""] && len(owners) == n && len(g.Members) == n
+		least, most := len(g.Partitions), 0
+		for _, share := range shares {
+			least, most = min(least, share), max(most, share)
+		}
+		return shares[""] == 0 && len(shares) == n && len(g.Members) == n && most-least <= 1
 	})
 	if err != nil {
 		t.Fatalf("%d owners of all partitions: %v; the group is %+v", n, err, g)

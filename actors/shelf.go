@@ -5,6 +5,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,10 +27,11 @@ type shelf struct {
 	phase    shelfPhase
 	cause    error // why it ended, when nobody asked for it
 	claims   map[int]*claim
-	line     []*claim // who has something to hand out
-	hungry   []*claim // who wants to fetch and has no room
-	bytes    int      // of what is queued
-	room     int      // promised to fetches under way
+	past     map[int]wish // how far the last claim of a partition was committed
+	line     []*claim     // who has something to hand out
+	hungry   []*claim     // who wants to fetch and has no room
+	bytes    int          // of what is queued
+	room     int          // promised to fetches under way
 	paused   map[int]struct{}
 	all      bool // every partition is paused but for those resumed since
 	reading  bool // a loop, Poll or Consume is active
@@ -50,7 +52,7 @@ const (
 const fetchShare = messages.MaxBatchBytes
 
 func newShelf(cfg SubscriptionConfig, emit func(messages.Event), standing *atomic.Int64) *shelf {
-	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), paused: make(map[int]struct{})}
+	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), past: make(map[int]wish), paused: make(map[int]struct{})}
 }
 
 // add takes a new claim in, with everything before position handled. written
@@ -83,6 +85,7 @@ func (s *shelf) remove(c *claim, cause error) {
 	}
 	if s.claims[c.p] == c {
 		delete(s.claims, c.p)
+		s.past[c.p] = wish{c.p, c.fence, c.committed}
 	}
 	s.hungry = slices.DeleteFunc(s.hungry, func(x *claim) bool { return x == c })
 	s.feed()
@@ -542,29 +545,59 @@ func (s *shelf) wrote(p commitlog.Position) {
 	}
 }
 
-// ask marks records to be committed, or all that is finished. It answers an
-// error for records whose partition is not owned under their fence any more.
-func (s *shelf) ask(recs []messages.TopicRecord) (err error) {
+// wish is what somebody wants committed: everything before an offset, under the
+// claim with a fence.
+type wish struct {
+	partition     int
+	fence, offset int64
+}
+
+func (w wish) fenced() error {
+	return fmt.Errorf("partition %d, fence %d: %w", w.partition, w.fence, messages.ErrFenced)
+}
+
+// ask marks records to be committed, or all that is finished, and answers what
+// that comes to. The error is for records whose partition is not owned under
+// their fence any more.
+func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(recs) == 0 {
 		for _, c := range s.claims {
 			c.asked = c.at()
+			wishes = append(wishes, wish{c.p, c.fence, c.asked})
 		}
-		return nil
+		return wishes, nil
 	}
 	last := make(map[*claim]int64, 1)
 	for i := range recs {
 		r := &recs[i]
 		c := s.claims[r.Partition]
 		if c == nil || c.fence != r.Fence {
-			err = fmt.Errorf("partition %d, offset %d, fence %d: %w", r.Partition, r.Offset, r.Fence, messages.ErrFenced)
+			err = wish{partition: r.Partition, fence: r.Fence}.fenced()
 			continue
 		}
 		last[c] = max(last[c], r.Offset+1)
 	}
 	for c, at := range last {
 		c.asked = at
+		wishes = append(wishes, wish{c.p, c.fence, at})
 	}
-	return err
+	return wishes, err
+}
+
+// unmet answers an error for wishes whose claim was lost before they were
+// written.
+func (s *shelf) unmet(wishes []wish) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, w := range wishes {
+		c, past := s.claims[w.partition], s.past[w.partition]
+		if c != nil && c.fence == w.fence || past.fence == w.fence && past.offset >= w.offset {
+			continue
+		}
+		errs = append(errs, w.fenced())
+	}
+	return errors.Join(errs...)
 }

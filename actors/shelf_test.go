@@ -112,12 +112,13 @@ func (a *paperConsumer) ask(s *shelf) {
 }
 
 func (a *paperConsumer) asks(s *shelf) bool {
-	if a.asked != nil {
+	offset, base, open := s.next(a.c)
+	if !open || a.asked != nil && a.asked.offset == offset {
 		return false
 	}
-	offset, base, open := s.next(a.c)
-	if !open {
-		return false
+	if a.asked != nil { // as consumer.forgo
+		s.came(a.c, nil, a.asked.room)
+		a.asked = nil
 	}
 	if base >= 0 && (base > offset || !a.log.isBase(a.c.p, base)) {
 		a.bad = fmt.Errorf("told to read offset %d from %d, which is no base of a batch before it", offset, base)
@@ -527,7 +528,7 @@ func TestShelfPositions(t *testing.T) {
 		t.Fatalf("%+v is due though nobody asked", due)
 	}
 	for _, r := range recs {
-		if err := s.ask([]messages.TopicRecord{r}); err != nil {
+		if _, err := s.ask([]messages.TopicRecord{r}); err != nil {
 			t.Fatal(err)
 		}
 		due := s.due()
@@ -547,14 +548,14 @@ func TestShelfPositions(t *testing.T) {
 	other := recs[0]
 	other.Partition = 9
 	for _, r := range []messages.TopicRecord{stale, other} {
-		if err := s.ask([]messages.TopicRecord{recs[3], r}); !errors.Is(err, messages.ErrFenced) {
+		if _, err := s.ask([]messages.TopicRecord{recs[3], r}); !errors.Is(err, messages.ErrFenced) {
 			t.Errorf("a record of fence %d, partition %d: %v", r.Fence, r.Partition, err)
 		}
 	}
 	if due := s.due(); len(due) != 1 || due[0].Offset != recs[3].Offset+1 {
 		t.Errorf("a record that is still owned: %+v is due", due)
 	}
-	if err := s.ask(nil); err != nil {
+	if _, err := s.ask(nil); err != nil {
 		t.Fatal(err)
 	}
 	if due, at := s.due(), s.place(a.c); len(due) != 1 || due[0].Offset != at {

@@ -33,9 +33,9 @@ type (
 	// commitNow asks for a commit of everything that is due. It is answered
 	// with *committed or an error, or done is called.
 	commitNow struct {
-		asker      *actor.PID
-		done       func(error)
-		partitions []int // whose errors matter; nil for all
+		asker  *actor.PID
+		done   func(error)
+		wishes []wish
 	}
 	committed  struct{}
 	commitDone struct {
@@ -78,33 +78,33 @@ func (a *subscription) commitNow(ctx actor.Context, m *commitNow) {
 
 func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	a.commits.running = commitIdle
-	fenced := make(map[int]error)
+	failed, fenced := make(map[int]error), false
 	for i, p := range m.positions {
 		switch {
 		case m.err != nil:
 		case m.errs[i] == nil:
 			a.sub.shelf.wrote(p)
 		case errors.Is(m.errs[i], messages.ErrFenced):
-			fenced[p.Partition] = fmt.Errorf("partition %d: %w", p.Partition, m.errs[i])
+			fenced = true
 			if h := a.holds[p.Partition]; h != nil && h.c.fence == p.Fence {
 				a.lose(ctx, h.c, m.errs[i])
 			}
 		default:
-			fenced[p.Partition] = m.errs[i]
+			failed[p.Partition] = m.errs[i]
 		}
 	}
 	if m.err != nil {
 		a.delayed(m.err)
 	}
 	for _, w := range a.commits.under {
-		a.answer(ctx, w, errors.Join(m.err, w.concerning(fenced)))
+		a.answer(ctx, w, errors.Join(m.err, w.concerning(failed), a.sub.shelf.unmet(w.wishes)))
 	}
 	a.commits.under = nil
 	if len(a.commits.next) > 0 {
 		a.commit(ctx)
 	}
 	a.releaseIdle()
-	if len(fenced) > 0 {
+	if fenced {
 		a.emptied(ctx)
 		a.decide(ctx)
 	}
@@ -113,8 +113,8 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 // concerning joins the errors of the partitions that were asked for.
 func (w *commitNow) concerning(errs map[int]error) error {
 	var all []error
-	for p, err := range errs {
-		if w.partitions == nil || slices.Contains(w.partitions, p) {
+	for _, w := range w.wishes {
+		if err := errs[w.partition]; err != nil {
 			all = append(all, err)
 		}
 	}
@@ -212,6 +212,9 @@ func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 		if m.errs[i] != nil {
 			a.lose(ctx, c, m.errs[i])
 			continue
+		}
+		if m.positions[i].Offset >= 0 {
+			a.sub.shelf.wrote(m.positions[i])
 		}
 		a.sub.shelf.remove(c, nil)
 		a.drop(ctx, c)

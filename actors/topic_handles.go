@@ -318,8 +318,8 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 	fail := func(err error) error {
 		return fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
-	fenced := s.shelf.ask(recs)
-	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{partitions: partitionsOf(recs)})
+	wishes, fenced := s.shelf.ask(recs)
+	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return fail(or(s.shelf.causeOf(), error(messages.ErrClosed)))
@@ -334,7 +334,7 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 // CommitAsync is Commit that does not wait; done, which may be nil, gets the
 // error.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
-	fenced := s.shelf.ask(recs)
+	wishes, fenced := s.shelf.ask(recs)
 	tell := func(err error) {
 		if done != nil {
 			done(errors.Join(fenced, err))
@@ -344,16 +344,7 @@ func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecor
 		tell(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, messages.ErrClosed))
 		return
 	}
-	s.eng.sys.Root.Send(s.pid.Load(), &commitNow{partitions: partitionsOf(recs), done: tell})
-}
-
-func partitionsOf(recs []messages.TopicRecord) (out []int) {
-	for i := range recs {
-		if !slices.Contains(out, recs[i].Partition) {
-			out = append(out, recs[i].Partition)
-		}
-	}
-	return out
+	s.eng.sys.Root.Send(s.pid.Load(), &commitNow{wishes: wishes, done: tell})
 }
 
 // Seek goes on reading an owned partition elsewhere. Errors: messages.ErrFenced

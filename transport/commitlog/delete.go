@@ -39,11 +39,30 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) (messages.TopicInfo,
 			nil); err == nil {
 			return t, l.sweep(ctx, t.ID)
 		}
+		if errors.Is(err, messages.ErrNoSpace) {
+			return t, l.deleteUnmarked(ctx, op, t)
+		}
 		if ctx.Err() != nil || !errors.Is(err, messages.ErrUnavailable) {
 			break
 		}
 	}
 	return messages.TopicInfo{}, err
+}
+
+// deleteUnmarked removes a topic from an etcd that has no room for a mark, and
+// takes nothing but deletes. The topic's key goes last, so that DeleteTopic can
+// be called again when it was interrupted. Without the starts nothing can be
+// appended, and nobody commits to a full etcd.
+func (l *Log) deleteUnmarked(ctx context.Context, op string, t messages.TopicInfo) error {
+	alive := []clientv3.Cmp{l.lives(t)}
+	if _, err := l.do(ctx, op, alive, []clientv3.Op{clientv3.OpDelete(l.space.Starts(t.ID), clientv3.WithPrefix())}, nil); err != nil {
+		return err
+	}
+	if err := l.sweepAll(ctx, t.ID); err != nil {
+		return err
+	}
+	_, err := l.do(ctx, op, alive, []clientv3.Op{clientv3.OpDelete(l.space.Topic(t.Name))}, nil)
+	return err
 }
 
 // Sweep removes what is left of topics that were deleted, or that somebody
@@ -99,17 +118,23 @@ func (l *Log) sweepMarked(ctx context.Context, id string, kv *mvccpb.KeyValue) e
 // before groups and claims before offsets, so that nobody who is slow to
 // notice writes behind the broom.
 func (l *Log) sweep(ctx context.Context, id string) error {
+	if err := l.sweepAll(ctx, id); err != nil {
+		return err
+	}
+	_, err := l.do(ctx, "sweep topic "+id, nil, []clientv3.Op{clientv3.OpDelete(l.space.Deleting(id))}, nil)
+	return err
+}
+
+func (l *Log) sweepAll(ctx context.Context, id string) error {
 	if err := l.sweepLog(ctx, id); err != nil {
 		return err
 	}
-	op := "sweep topic " + id
 	for _, prefix := range []string{l.space.Log(id), l.space.ConsumerGroups(id), l.space.TopicOffsets(id)} {
-		if err := l.sweepPages(ctx, op, prefix); err != nil {
+		if err := l.sweepPages(ctx, "sweep topic "+id, prefix); err != nil {
 			return err
 		}
 	}
-	_, err := l.do(ctx, op, nil, []clientv3.Op{clientv3.OpDelete(l.space.Deleting(id))}, nil)
-	return err
+	return nil
 }
 
 // sweepPages removes a prefix of small values, a page at a time.

@@ -25,7 +25,7 @@ type producer struct {
 	manual     manual // in place of pick, or nil
 	credit     credit
 	waiters    sync.Pool
-	closed     atomic.Pointer[closure]
+	ending     *ending // of the topic: one for all its handles
 
 	// used are the accumulators by partition, nil where there was nothing to
 	// put yet. The slice is never changed, only replaced.
@@ -52,11 +52,11 @@ const faultsKept = 32
 // safe for concurrent use; partitions and info are called for each record and
 // must be cheap; at is called once for each partition in use, and what it answers
 // must be the partition's for as long as the handle lives.
-func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() messages.TopicInfo) *producer {
-	p := &producer{partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
+func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() messages.TopicInfo, end *ending) *producer {
+	p := &producer{ending: end, partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
 	p.manual, _ = cfg.Partitioner.(manual)
 	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }
-	p.credit.init(int64(cfg.MaxBuffer))
+	p.credit.init(int64(cfg.MaxBuffer), end.over)
 	return p
 }
 
@@ -224,12 +224,22 @@ func (p *producer) unheard(err error, records int) {
 	}
 }
 
-// close lets every put from now on, and those that wait for room, end with err.
-// What was taken is the accumulators' to finish. The first close counts.
-func (p *producer) close(err error) {
-	if p.closed.CompareAndSwap(nil, &closure{err}) {
-		p.credit.close()
+// ending lets every put from then on, and those that wait for room, end with an
+// error. What was taken is the accumulators' to finish.
+type ending struct {
+	cause atomic.Pointer[closure]
+	over  chan struct{} // closed with it
+}
+
+func newEnding() *ending { return &ending{over: make(chan struct{})} }
+
+// end tells why; the first one counts, and true is answered for it.
+func (e *ending) end(err error) bool {
+	first := e.cause.CompareAndSwap(nil, &closure{err})
+	if first {
+		close(e.over)
 	}
+	return first
 }
 
 // buffered is the bytes taken that are neither committed nor failed.
@@ -275,12 +285,12 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 		return p.wrap(part, err)
 	}
 	if err := p.credit.take(ctx, int64(size)); err != nil {
-		if c := p.closed.Load(); c != nil {
+		if c := p.ending.cause.Load(); c != nil {
 			err = c.err
 		}
 		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
 	}
-	if c := p.closed.Load(); c != nil {
+	if c := p.ending.cause.Load(); c != nil {
 		err = c.err
 	} else {
 		err = a.add(m, size, s)
@@ -401,7 +411,7 @@ type credit struct {
 
 	mu    sync.Mutex
 	queue []*want
-	over  chan struct{} // closed when nothing is granted any more
+	over  <-chan struct{} // closed when nothing is granted any more
 }
 
 // want is a record that waits for room.
@@ -410,8 +420,8 @@ type want struct {
 	granted chan struct{}
 }
 
-func (c *credit) init(size int64) {
-	c.size, c.over = size, make(chan struct{})
+func (c *credit) init(size int64, over <-chan struct{}) {
+	c.size, c.over = size, over
 	c.free.Store(size)
 }
 
@@ -484,6 +494,3 @@ func (c *credit) grant() {
 		c.waiting.Store(int32(len(c.queue)))
 	}
 }
-
-// close ends every wait. It is called once.
-func (c *credit) close() { close(c.over) }

@@ -27,14 +27,10 @@ type Topic struct {
 }
 
 func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
-	t := &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.info)}
-	path.mu.Lock()
-	defer path.mu.Unlock()
-	if path.cause != nil {
-		return nil, path.cause
+	if err := path.ended(); err != nil {
+		return nil, err
 	}
-	path.handles[t] = struct{}{}
-	return t, nil
+	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.info, path.ending)}, nil
 }
 
 // Name is the topic's.

@@ -23,10 +23,10 @@ type topicPath struct {
 
 	current atomic.Pointer[messages.TopicInfo]
 
-	mu      sync.Mutex
-	parts   []*partitionPath // by number; nil until somebody uses it
-	cause   error            // why it ended; nil while it is open
-	handles map[*Topic]struct{}
+	ending *ending // of every handle
+
+	mu    sync.Mutex
+	parts []*partitionPath // by number; nil until somebody uses it
 }
 
 // partitionPath is one partition.
@@ -43,7 +43,7 @@ type partitionPath struct {
 }
 
 func newTopicPath(e *Engine, info messages.TopicInfo) *topicPath {
-	t := &topicPath{eng: e, name: info.Name, id: info.ID, handles: make(map[*Topic]struct{})}
+	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: newEnding()}
 	t.current.Store(&info)
 	return t
 }
@@ -56,8 +56,8 @@ func (t *topicPath) partitions() int { return t.current.Load().Config.Partitions
 func (t *topicPath) partition(p int) (*partitionPath, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cause != nil {
-		return nil, t.cause
+	if err := t.ended(); err != nil {
+		return nil, err
 	}
 	info := t.info()
 	if p < 0 || p >= info.Config.Partitions {
@@ -102,29 +102,23 @@ func (t *topicPath) used() (parts []*partitionPath) {
 
 // ended answers why the topic is over, or nil.
 func (t *topicPath) ended() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.cause
+	if c := t.ending.cause.Load(); c != nil {
+		return c.err
+	}
+	return nil
 }
 
 // close ends the path: whoever waits is told, whoever comes is refused. Only
 // the first call counts.
 func (t *topicPath) close(cause error) {
-	t.mu.Lock()
-	if t.cause != nil {
-		t.mu.Unlock()
+	t.mu.Lock() // no partition comes into use behind us
+	first := t.ending.end(cause)
+	t.mu.Unlock()
+	if !first {
 		return
 	}
-	t.cause = cause
-	handles, parts := t.handles, t.parts
-	t.mu.Unlock()
-	for h := range handles {
-		h.producer.close(cause)
-	}
-	for _, part := range parts {
-		if part != nil {
-			part.acc.close(cause)
-		}
+	for _, part := range t.used() {
+		part.acc.close(cause)
 	}
 }
 

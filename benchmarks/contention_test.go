@@ -28,6 +28,7 @@ const (
 	appendProducers = "PENSTOCK_BENCHMARKS_APPEND_PRODUCERS"
 
 	contended    = "contended"
+	appendWarm   = time.Second // until all know of each other
 	appendFor    = 4 * time.Second
 	appendRecord = 1 << 10
 	appendBatch  = 480 // records: nearly the largest append
@@ -99,10 +100,14 @@ func appendMany(ctx context.Context, topic *penstock.Topic, seed uint64) (append
 		batch[i].Value = make([]byte, appendRecord)
 		load.Fill(batch[i].Value, seed<<16|uint64(i), 0)
 	}
-	for end := time.Now().Add(appendFor); time.Now().Before(end); {
+	start := time.Now().Add(appendWarm)
+	for end := start.Add(appendFor); time.Now().Before(end); {
 		began := time.Now()
 		if _, err := topic.PutBatch(ctx, batch); err != nil {
 			return a, err
+		}
+		if began.Before(start) {
+			continue
 		}
 		a.Took = append(a.Took, time.Since(began))
 		a.Bytes += appendBatch * appendRecord
@@ -170,10 +175,11 @@ func appenders(t *testing.T, prefix string, processes, producers int) (all []app
 }
 
 // Sixteen producers share a partition fairly, and do not get in one another's
-// way much.
+// way much. Together they put at least 0.6 times what one does alone when the
+// machine has nothing else to do; the bound leaves room for one that has.
 func TestScaleContendedPartition(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const processes, producers, slowest, share = 4, 4, 10, 0.6
+	const processes, producers, slowest, share = 4, 4, 10, 0.4
 	rt := start(t)
 	create(t, rt, contended, 1)
 	prefix := "/" + t.Name()
@@ -194,8 +200,8 @@ func TestScaleContendedPartition(t *testing.T) {
 		least, most = min(least, len(a.Took)), max(most, len(a.Took))
 	}
 	rate := func(bytes int) float64 { return float64(bytes) / appendFor.Seconds() / 1e6 }
-	t.Logf("one producer: %.0f MB/s; %d in %d processes: %.0f MB/s, p50 %s, p99 %s, worst %s, %d to %d appends each loop",
-		rate(alone), processes*producers, processes, rate(together), p50, p99, took[len(took)-1], least, most)
+	t.Logf("one producer: %.0f MB/s; %d in %d processes: %.0f MB/s (%.2f times), p50 %s, p99 %s, worst %s, %d to %d appends each loop",
+		rate(alone), processes*producers, processes, rate(together), float64(together)/float64(alone), p50, p99, took[len(took)-1], least, most)
 	if p99 > slowest*p50 {
 		t.Errorf("p99 is %.1f times the median, the limit is %d", float64(p99)/float64(p50), slowest)
 	}

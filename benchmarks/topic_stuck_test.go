@@ -72,7 +72,7 @@ func (p *proxy) pass(from, to net.Conn) {
 // no more memory than that and the batches on their way.
 func TestStuckProducer(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const buffer, partitions, slack = 16 << 20, 4, 2 << 20
+	const buffer, partitions, slack = 16 << 20, 4, 4 << 20
 	for _, size := range []int{64, 1 << 10, 100 << 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			p := startProxy(t, etcd.Endpoints[0])

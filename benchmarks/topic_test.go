@@ -224,6 +224,9 @@ func TestScaleHundredGroups(t *testing.T) {
 	if got := settled().minus(before); got.heap > groups*partitions*(32<<10)+slack {
 		t.Errorf("%d groups take %v when they have read everything", groups, got)
 	}
+	began = time.Now()
+	each(t, groups, func(ctx context.Context, i int) error { return subs[i].Unsubscribe(ctx) })
+	t.Logf("all left in %s", time.Since(began))
 }
 
 // Members come and go; every partition has an owner again soon, and each member

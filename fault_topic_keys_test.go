@@ -1,0 +1,287 @@
+package penstock_test
+
+// Keys that vanish or are damaged, sessions that end, topics that grow, and an
+// etcd that hangs.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// Promise: a session that is lost costs its consumer what was not committed, and
+// nothing else: everybody gets his share again.
+func TestTopicFaultSessionsLostUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := penstocktest.Etcd(t)
+	p := &topicParty{ns: space(t), acct: newAccount()}
+	begin := func() *penstock.Runtime {
+		return penstocktest.Runtime(t, s, penstock.Prefix(p.ns), penstock.LeaseTTL(5*time.Second))
+	}
+	p.rt = begin()
+	p.topic = makeTopic(t, p.rt, theTopic, 6)
+	p.audit = auditCommits(t, s.Client(t), p.ns, p.topic.Info().ID, theGroup)
+	rts := []*penstock.Runtime{begin(), begin(), begin()}
+	var subs []*penstock.Subscription
+	for i, rt := range rts {
+		sub := subscribe(t, openTopic(t, rt, theTopic), theGroup, penstock.CommitEvery(100*time.Millisecond))
+		p.acct.consume(t, fmt.Sprint("consumer ", i), sub)
+		subs = append(subs, sub)
+	}
+	load := p.acct.load(t, p.topic, 0)
+	share := func(what string) {
+		t.Helper()
+		for i := range subs {
+			p.acct.flows(t, fmt.Sprint("consumer ", i), 100)
+		}
+	}
+	share("at first")
+	for _, rt := range append(rts, p.rt) { // the producer's, too
+		r := penstocktest.Record(t, rt)
+		penstocktest.ExpireLease(t, s, rt)
+		penstocktest.WaitEvent[messages.SessionRenewed](t, r, patience, nil)
+		share("after a loss")
+	}
+	load.stop(t)
+	p.acct.settle(t, p.rt, theTopic, "consumer 0", "consumer 1", "consumer 2")
+	for _, sub := range subs {
+		unsubscribe(t, sub)
+	}
+	caughtUp(t, p.rt, theTopic, theGroup)
+	p.audit()
+}
+
+// Promise: whatever key of a group somebody deletes, the group recovers by
+// itself and loses nothing.
+func TestTopicFaultGroupKeysDeletedUnderLoad(t *testing.T) {
+	p := newTopicParty(t, 4)
+	c := control(t)
+	var subs []*penstock.Subscription
+	names := []string{"first", "second"}
+	for _, name := range names {
+		sub := subscribe(t, openTopic(t, meet(t, p.ns), theTopic), theGroup, penstock.CommitEvery(100*time.Millisecond))
+		p.acct.consume(t, name, sub)
+		subs = append(subs, sub)
+	}
+	load := p.acct.load(t, p.topic, 0)
+	group := keys.Space(p.ns).ConsumerGroup(p.topic.Info().ID, theGroup)
+	for _, prefix := range []string{"claims/", "members/", "assignment", "meta", ""} {
+		for _, name := range names {
+			p.acct.flows(t, name, 100)
+		}
+		if _, err := c.Delete(patient(t), group+prefix, clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+		p.awaitOwners(t, 2)
+	}
+	for _, name := range names {
+		p.acct.flows(t, name, 100)
+	}
+	load.stop(t)
+	p.acct.settle(t, p.rt, theTopic, names...)
+	for _, sub := range subs {
+		unsubscribe(t, sub)
+	}
+	caughtUp(t, p.rt, theTopic, theGroup)
+	p.audit()
+}
+
+// Promise: a topic that grows is noticed within a second or so by producers and
+// consumers, who go on meanwhile.
+func TestTopicFaultPartitionsAddedUnderLoad(t *testing.T) {
+	p := newTopicParty(t, 2)
+	var subs []*penstock.Subscription
+	for i := range 2 {
+		sub := subscribe(t, openTopic(t, meet(t, p.ns), theTopic), theGroup)
+		p.acct.consume(t, fmt.Sprint("consumer ", i), sub)
+		subs = append(subs, sub)
+	}
+	load := p.acct.load(t, p.topic, 0)
+	p.acct.flows(t, "", 200)
+	for _, n := range []int{3, 8} {
+		if _, err := p.rt.UpdateTopic(patient(t), theTopic, penstock.TopicUpdate{Partitions: n}); err != nil {
+			t.Fatal(err)
+		}
+		p.acct.await(t, fmt.Sprint("records of partition ", n-1), func() bool {
+			for _, hs := range p.acct.handled {
+				if hs[0].place.partition == n-1 {
+					return true
+				}
+			}
+			return false
+		})
+		p.awaitOwners(t, 2)
+	}
+	load.stop(t)
+	p.acct.settle(t, p.rt, theTopic)
+	for _, sub := range subs {
+		unsubscribe(t, sub)
+	}
+	caughtUp(t, p.rt, theTopic, theGroup)
+	p.audit()
+}
+
+// Promise: a batch that does not decode, or is not there, is a typed error and
+// an event, never silence and never a skip; other partitions are not touched.
+func TestTopicFaultDamagedBatch(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, c *clientv3.Client, body string)
+	}{
+		{"a flipped bit", func(t *testing.T, c *clientv3.Client, body string) {
+			resp, err := c.Get(patient(t), body)
+			if err != nil || len(resp.Kvs) != 1 {
+				t.Fatal(resp, err)
+			}
+			value := slices.Clone(resp.Kvs[0].Value)
+			value[len(value)-1] ^= 1
+			if _, err := c.Put(patient(t), body, string(value)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a body that is cut short", func(t *testing.T, c *clientv3.Client, body string) {
+			if _, err := c.Put(patient(t), body, "\x08"); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a body that is gone", func(t *testing.T, c *clientv3.Client, body string) {
+			if _, err := c.Delete(patient(t), body); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ns := space(t)
+			writer, reader := meet(t, ns), meet(t, ns) // who reads has nothing in memory
+			acct := newAccount()
+			topic := makeTopic(t, writer, theTopic, 2)
+			for id := range 20 { // a batch each
+				acct.put(t, topic, id, id+1)
+			}
+			const damaged = 4
+			c.damage(t, control(t), keys.Space(ns).Body(topic.Info().ID, 0, damaged))
+			events := penstocktest.Record(t, reader)
+			there := openTopic(t, reader, theTopic)
+			next := int64(0)
+			err := within(t, patience, "the read", func() error {
+				for rec, err := range there.Read(patient(t), 0, penstock.FromEarliest()) {
+					if err != nil {
+						return err
+					}
+					if rec.Offset != next {
+						t.Errorf("offset %d came after %d", rec.Offset, next-1)
+					}
+					next++
+				}
+				return nil
+			})
+			if !errors.Is(err, penstock.ErrCorrupt) || next != damaged {
+				t.Errorf("after %d records: %v, want ErrCorrupt after %d", next, err, damaged)
+			}
+			penstocktest.WaitEvent(t, events, patience, func(e messages.BatchCorrupt) bool { return e.Partition == 0 && e.Offset == damaged })
+			whole := newAccount()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			for rec, err := range there.Read(ctx, 1, penstock.FromEarliest()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				whole.handle("reader", recordNumber(rec), place{1, rec.Offset}, 0)
+				if len(whole.handled) == 10 {
+					break
+				}
+			}
+		})
+	}
+}
+
+// Promise: every call obeys its context. With an etcd that takes what is written
+// and never answers, each fails in time and typed, and the runtime goes on when
+// etcd does.
+func TestTopicFaultEtcdHangs(t *testing.T) {
+	t.Parallel()
+	proxy := penstocktest.NewProxy(t, etcd.Endpoint())
+	cfg := etcd.Config()
+	cfg.Endpoints = []string{proxy.Addr()}
+	ns := space(t)
+	rt := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	acct := newAccount()
+	topic := makeTopic(t, rt, theTopic, 2)
+	acct.put(t, topic, 0, 10)
+	sub := subscribe(t, topic, theGroup)
+	recs, err := sub.Poll(patient(t), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Hang()
+	for name, c := range map[string]struct {
+		call func(context.Context) error
+		want error // or the context's cause
+	}{
+		"Put":           {func(ctx context.Context) error { _, _, err := topic.Put(ctx, numbered(100)); return err }, penstock.ErrUnknownOutcome},
+		"PutBatch":      {func(ctx context.Context) error { _, err := topic.PutBatch(ctx, []penstock.Message{numbered(101)}); return err }, penstock.ErrUnknownOutcome},
+		"Flush":         {func(ctx context.Context) error { topic.PutAsync(ctx, numbered(102), nil); return topic.Flush(ctx) }, nil},
+		"CreateTopic":   {func(ctx context.Context) error { _, err := rt.CreateTopic(ctx, "another", penstock.TopicConfig{}); return err }, penstock.ErrUnavailable},
+		"Topic":         {func(ctx context.Context) error { _, err := rt.Topic(ctx, "another"); return err }, penstock.ErrUnavailable},
+		"ListTopics":    {func(ctx context.Context) error { _, err := rt.ListTopics(ctx); return err }, penstock.ErrUnavailable},
+		"DescribeTopic": {func(ctx context.Context) error { _, err := rt.DescribeTopic(ctx, theTopic); return err }, penstock.ErrUnavailable},
+		"Subscribe":     {func(ctx context.Context) error { _, err := topic.Subscribe(ctx, "another"); return err }, penstock.ErrUnavailable},
+		"Commit":        {func(ctx context.Context) error { return sub.Commit(ctx, recs...) }, penstock.ErrUnavailable},
+		"Lag":           {func(ctx context.Context) error { _, err := sub.Lag(ctx); return err }, penstock.ErrUnavailable},
+		"Read": {func(ctx context.Context) error {
+			for _, err := range topic.Read(ctx, 0, penstock.FromTime(time.Now())) {
+				return err
+			}
+			return nil
+		}, penstock.ErrUnavailable},
+	} {
+		why := errors.New("enough of " + name)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, why)
+		err := within(t, soon, name, func() error { return c.call(ctx) })
+		cancel()
+		if !errors.Is(err, why) && (c.want == nil || !errors.Is(err, c.want)) {
+			t.Errorf("%s: got %v, want %v or the context's cause", name, err, c.want)
+		}
+		if c.want == penstock.ErrUnknownOutcome && !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v; whether it was put is not known", name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := within(t, soon+5*time.Second, "Unsubscribe", func() error { return sub.Unsubscribe(ctx) }); err == nil {
+		t.Errorf("Unsubscribe said after %s that it has left, which nobody can know", time.Since(began))
+	}
+	proxy.Resume()
+	// What was taken comes, once; and everything goes on.
+	acct.put(t, topic, 200, 210)
+	if err := topic.Flush(patient(t)); err != nil {
+		t.Error(err)
+	}
+	logged := acct.audit(t, rt, theTopic)
+	var odd []string
+	for id := range logged {
+		if id >= 10 && id < 100 || id > 102 && id < 200 || id >= 210 {
+			odd = append(odd, fmt.Sprint(id))
+		}
+	}
+	if len(odd) > 0 {
+		t.Errorf("records that nobody put: %s", strings.Join(odd, " "))
+	}
+	again := newAccount()
+	late := subscribe(t, openTopic(t, meet(t, ns), theTopic), "late")
+	again.consume(t, "late", late)
+	again.flows(t, "late", len(logged))
+	unsubscribe(t, late)
+}

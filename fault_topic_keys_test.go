@@ -189,18 +189,17 @@ func TestTopicFaultDamagedBatch(t *testing.T) {
 			if !errors.Is(err, penstock.ErrCorrupt) || next != damaged {
 				t.Errorf("after %d records: %v, want ErrCorrupt after %d", next, err, damaged)
 			}
-			penstocktest.WaitEvent(t, events, patience, func(e messages.BatchCorrupt) bool { return e.Partition == 0 && e.Offset == damaged })
-			whole := newAccount()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			for rec, err := range there.Read(ctx, 1, penstock.FromEarliest()) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				whole.handle("reader", recordNumber(rec), place{1, rec.Offset}, 0)
-				if len(whole.handled) == 10 {
-					break
-				}
+			// A group stops at the same place, and goes on elsewhere.
+			group := newAccount()
+			sub := subscribe(t, there, theGroup)
+			group.consume(t, "consumer", sub)
+			penstocktest.WaitEvent(t, events, patience, func(e messages.BatchCorrupt) bool {
+				return e.Partition == 0 && e.Offset == damaged && errors.Is(e.Err, penstock.ErrCorrupt)
+			})
+			group.await(t, "the records before it, and all of the other partition", func() bool { return len(group.handled) == damaged+10 })
+			unsubscribe(t, sub)
+			if at := groupOf(t, writer, theTopic, theGroup).Partitions; at[0].Committed != damaged || at[1].Committed != 10 {
+				t.Errorf("committed are %d and %d, want %d and 10", at[0].Committed, at[1].Committed, damaged)
 			}
 		})
 	}
@@ -229,10 +228,16 @@ func TestTopicFaultEtcdHangs(t *testing.T) {
 		call func(context.Context) error
 		want error // or the context's cause
 	}{
-		"Put":           {func(ctx context.Context) error { _, _, err := topic.Put(ctx, numbered(100)); return err }, penstock.ErrUnknownOutcome},
-		"PutBatch":      {func(ctx context.Context) error { _, err := topic.PutBatch(ctx, []penstock.Message{numbered(101)}); return err }, penstock.ErrUnknownOutcome},
-		"Flush":         {func(ctx context.Context) error { topic.PutAsync(ctx, numbered(102), nil); return topic.Flush(ctx) }, nil},
-		"CreateTopic":   {func(ctx context.Context) error { _, err := rt.CreateTopic(ctx, "another", penstock.TopicConfig{}); return err }, penstock.ErrUnavailable},
+		"Put": {func(ctx context.Context) error { _, _, err := topic.Put(ctx, numbered(100)); return err }, penstock.ErrUnknownOutcome},
+		"PutBatch": {func(ctx context.Context) error {
+			_, err := topic.PutBatch(ctx, []penstock.Message{numbered(101)})
+			return err
+		}, penstock.ErrUnknownOutcome},
+		"Flush": {func(ctx context.Context) error { topic.PutAsync(ctx, numbered(102), nil); return topic.Flush(ctx) }, nil},
+		"CreateTopic": {func(ctx context.Context) error {
+			_, err := rt.CreateTopic(ctx, "another", penstock.TopicConfig{})
+			return err
+		}, penstock.ErrUnavailable},
 		"Topic":         {func(ctx context.Context) error { _, err := rt.Topic(ctx, "another"); return err }, penstock.ErrUnavailable},
 		"ListTopics":    {func(ctx context.Context) error { _, err := rt.ListTopics(ctx); return err }, penstock.ErrUnavailable},
 		"DescribeTopic": {func(ctx context.Context) error { _, err := rt.DescribeTopic(ctx, theTopic); return err }, penstock.ErrUnavailable},

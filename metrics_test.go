@@ -6,6 +6,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/penstock-io/penstock"
 )
 
 // Promise: the counters are there for OpenTelemetry, with bounded labels.
@@ -84,4 +86,68 @@ func collect(t *testing.T, reader metric.Reader) map[string][]metricdata.DataPoi
 		}
 	}
 	return out
+}
+
+// Promise: the same for topics and their groups.
+func TestTopicMetrics(t *testing.T) {
+	rt := meet(t, space(t))
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer provider.Shutdown(t.Context())
+	registration, err := rt.Metrics(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registration.Unregister()
+
+	audit, err := rt.CreateTopic(patient(t), "audit", penstock.TopicConfig{Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if _, err := audit.PutTo(patient(t), i%2, penstock.Message{Value: []byte("v")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := audit.Subscribe(patient(t), "billing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := 0
+	for _, err := range sub.Records(patient(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if handled++; handled == 10 {
+			break // hands the last one back
+		}
+	}
+	if err := sub.Commit(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+
+	got := collect(t, reader)
+	topic := attribute.NewSet(attribute.String("topic", "audit"))
+	group := attribute.NewSet(attribute.String("topic", "audit"), attribute.String("group", "billing"))
+	for name, want := range map[string]struct {
+		value  int64
+		labels attribute.Set
+	}{
+		"penstock.topic.taken": {10, topic}, "penstock.topic.committed": {10, topic}, "penstock.topic.failed": {0, topic},
+		"penstock.topic.appends": {10, topic}, "penstock.topic.queued_bytes": {0, topic},
+		"penstock.subscription.finished": {9, group}, "penstock.subscription.failed": {0, group},
+		"penstock.subscription.dead_lettered": {0, group}, "penstock.subscription.lost": {0, group},
+		"penstock.subscription.partitions": {2, group},
+	} {
+		points := got[name]
+		if len(points) != 1 || points[0].Value != want.value || !points[0].Attributes.Equals(&want.labels) {
+			t.Errorf("%s: %v, want one point of %d with %v", name, points, want.value, want.labels.ToSlice())
+		}
+	}
+	if n := got["penstock.subscription.commits"]; len(n) != 1 || n[0].Value < 2 {
+		t.Errorf("commits: %v, want two at least", n)
+	}
+	if s := sub.Stats(); s.Finished != 9 || s.Partitions != 2 || s.Member != sub.ID() {
+		t.Errorf("%+v", s)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -203,6 +204,51 @@ func TestTopicFaultDamagedBatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Promise: an etcd that comes back with nothing, as another cluster, has no such
+// topic: who reads is told so, and nobody goes on in a log that is another one.
+func TestTopicFaultEtcdWiped(t *testing.T) {
+	t.Parallel()
+	s := penstocktest.Etcd(t)
+	rt := penstocktest.Runtime(t, s, penstock.LeaseTTL(5*time.Second))
+	acct := newAccount()
+	topic := makeTopic(t, rt, theTopic, 2)
+	acct.put(t, topic, 0, 100)
+	sub := subscribe(t, topic, theGroup)
+	ended := make(chan error, 2)
+	came := make(chan struct{}, 200)
+	loop := func(records iter.Seq2[penstock.Record, error]) {
+		for _, err := range records {
+			if err != nil {
+				ended <- err
+				return
+			}
+			came <- struct{}{}
+		}
+		ended <- errors.New("no error came last")
+	}
+	go loop(sub.Records(t.Context()))
+	go loop(topic.Read(t.Context(), 0, penstock.FromEarliest()))
+	for range 150 {
+		await(t, "the records", came)
+	}
+	s.Wipe()
+	for range 2 {
+		if err := await(t, "the end of who reads", ended); !errors.Is(err, penstock.ErrTopicDeleted) && !errors.Is(err, penstock.ErrLogRolledBack) {
+			t.Errorf("who reads: %v, want ErrTopicDeleted or ErrLogRolledBack", err)
+		}
+	}
+	if _, _, err := topic.Put(patient(t), numbered(100)); !errors.Is(err, penstock.ErrTopicDeleted) {
+		t.Errorf("put: %v, want ErrTopicDeleted", err)
+	}
+	fresh := makeTopic(t, rt, theTopic, 2)
+	anew := newAccount()
+	anew.put(t, fresh, 0, 50)
+	again := subscribe(t, fresh, theGroup)
+	anew.consume(t, "again", again)
+	anew.settle(t, rt, theTopic)
+	unsubscribe(t, again)
 }
 
 // Promise: every call obeys its context. With an etcd that takes what is written

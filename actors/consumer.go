@@ -44,6 +44,9 @@ var consumerMoves = supervisor.Moves[consumerState]{
 // an answer can be lost with the actor that owed it.
 const stillWaiting = 15 * time.Second
 
+// refusedPause is how long a consumer waits that etcd refused.
+const refusedPause = time.Second
+
 type (
 	// claimStalled: the batch in hand does not decode at an offset.
 	claimStalled struct {
@@ -87,7 +90,7 @@ func (a *consumer) Receive(ctx actor.Context) {
 	case rested:
 		a.c.shelf.wake(a.c)
 	case claimStalled:
-		a.stall(ctx, m.offset, m.err)
+		a.stall(ctx, m.offset, a.end, m.err)
 	case *seekTo:
 		a.seek(ctx, m.to)
 	case resolved:
@@ -175,12 +178,12 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 	switch {
 	case errors.Is(m.err, messages.ErrTopicDeleted):
 		return // the subscription ends with the topic
-	case errors.Is(m.err, messages.ErrLogRolledBack):
-		a.state = consumerMoves.To(ctx, a.state, consumerStalled)
-		a.eng.hub.emit(messages.LogRolledBack{Topic: a.part.topic.name, Partition: a.part.p, Position: m.of.offset, End: m.end})
+	case errors.Is(m.err, messages.ErrLogRolledBack), errors.Is(m.err, messages.ErrCorrupt):
+		a.stall(ctx, m.of.offset, m.end, m.err)
 		return
-	case m.err != nil:
-		a.stall(ctx, m.of.offset, m.err)
+	case m.err != nil: // a right that was taken away may come back
+		a.delayed(m.err)
+		a.host.After(refusedPause, roomMade{})
 		return
 	case m.trimmed > m.of.offset:
 		a.c.shelf.seek(a.c, m.trimmed, m.trimmed)
@@ -191,12 +194,12 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 }
 
 // stall stops reading where nothing readable is; Seek goes on elsewhere.
-func (a *consumer) stall(ctx actor.Context, offset int64, err error) {
+func (a *consumer) stall(ctx actor.Context, offset, end int64, err error) {
 	if a.state == consumerStalled {
 		return
 	}
 	a.state = consumerMoves.To(ctx, a.state, consumerStalled)
-	a.eng.hub.emit(messages.BatchCorrupt{Topic: a.part.topic.name, Partition: a.part.p, Offset: offset, Err: err})
+	a.part.unreadable(offset, end, err)
 }
 
 // seek finds out where to go on.

@@ -111,6 +111,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 		case err != nil:
 			return err
 		case got.err != nil:
+			part.unreadable(offset, got.end, got.err)
 			return got.err
 		case got.trimmed > offset:
 			offset, base = got.trimmed, got.trimmed
@@ -126,6 +127,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 				rec := messages.TopicRecord{Topic: t.path.name, Partition: p, Offset: at, Attempt: 1}
 				n, err := messages.ConsumeRecord(rest, &rec.Record)
 				if err != nil {
+					part.unreadable(at, end, err)
 					return fmt.Errorf("offset %d: %w", at, err)
 				}
 				rest = rest[n:]

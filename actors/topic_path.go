@@ -4,6 +4,7 @@ package actors
 // what readers read. It outlives the incarnations of the actors around it.
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,17 @@ func (p *partitionPath) fetchTo(f *fetch) {
 		return
 	}
 	p.topic.eng.sys.Root.Send(pid, f)
+}
+
+// unreadable tells why reading stops at an offset.
+func (p *partitionPath) unreadable(offset, end int64, err error) {
+	emit, topic := p.topic.eng.hub.emit, p.topic.name
+	switch {
+	case errors.Is(err, messages.ErrLogRolledBack):
+		emit(messages.LogRolledBack{Topic: topic, Partition: p.p, Position: offset, End: end})
+	case errors.Is(err, messages.ErrCorrupt):
+		emit(messages.BatchCorrupt{Topic: topic, Partition: p.p, Offset: offset, Err: err})
+	}
 }
 
 // join counts a reader, and has the index followed for the first of the topic.

@@ -1,12 +1,16 @@
 // Package benchmarks holds what measures Penstock. It has no API.
 //
-//   - quick compares pipes with plain mangos sockets in under a minute, as
+//   - quick compares pipes with plain mangos sockets, and topics with NATS
+//     JetStream and with plain puts into etcd, in a minute and a half, as
 //     ratios, which a noisy machine moves less than speeds
-//   - pipe is the end-to-end suite: sizes, groups, members, modes, windows, at
-//     full speed or at a given rate with latencies from the intended time
-//   - peers, a module of its own, compares with NATS
+//   - pipe and topic are the end-to-end suites: sizes, groups, members, modes,
+//     partitions, at full speed or at a given rate with latencies from the
+//     intended time
+//   - peers, a module of its own, compares with NATS, and has the JetStream
+//     that quick runs
 //   - the tests here hold what idle things may cost, in memory and processor
-//     time, and that a stuck group stays within its bounds
+//     time, that what is stuck stays within its bounds, and how long much of
+//     something takes
 //   - the benchmarks here measure Send
 //
 // Speeds on standard output are for programs, the tables on standard error for

@@ -149,7 +149,7 @@ func (b *bed) buildPeer(ctx context.Context) {
 		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./jetstream")
 		build.Dir = b.peers
 		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build it in %s: %w: %s", b.peers, err, strings.Join(strings.Fields(string(out)), " "))
+			return fmt.Errorf("build it in %s: %w %s", b.peers, err, strings.Join(strings.Fields(string(out)), " "))
 		}
 		b.program = program
 		return nil

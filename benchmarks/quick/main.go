@@ -125,7 +125,11 @@ func compare(ctx context.Context, s settings, b *bed, chosen []comparison, share
 		if verdict != met {
 			missed = errMissed
 		}
-		fmt.Fprintf(table, "%s\t%.4g\t%.4g\t%s\t%.2f\t%s\t%s\n", r.ID, r.Ours, r.Peer, r.Unit, r.Ratio(), c.aim(), verdict)
+		peer, ratio := fmt.Sprintf("%.4g", r.Peer), fmt.Sprintf("%.2f", r.Ratio())
+		if verdict == unavailable {
+			peer, ratio = "-", "-"
+		}
+		fmt.Fprintf(table, "%s\t%.4g\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Ours, peer, r.Unit, ratio, c.aim(), verdict)
 	}
 	if s.side != "" {
 		return nil

@@ -78,8 +78,7 @@ func (t *Topics) Put(ctx context.Context, size int, count uint64) (load.Timing, 
 	t.size, t.count = size, count
 	return load.Timed(count, func() error {
 		for i := range count {
-			// A context that can end costs each call a look at it.
-			if err := t.puts.PutAsync(context.Background(), penstock.Message{Value: records.At(i)}, nil); err != nil {
+			if err := t.puts.PutAsync(ctx, penstock.Message{Value: records.At(i)}, nil); err != nil {
 				return err
 			}
 		}

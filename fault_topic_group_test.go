@@ -4,12 +4,16 @@ package penstock_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/penstocktest"
 )
 
@@ -35,7 +39,7 @@ func graceful(t *testing.T, rts []*penstock.Runtime) (check func()) {
 }
 
 // Promise: members that come and go gracefully cost no record a second
-// handling. The member that leaves is always the oldest, so that each time
+// handling, in whatever way they read. The member that leaves is always the oldest, so that each time
 // another one assigns.
 func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	rounds := 200
@@ -59,9 +63,10 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	}
 	began := time.Now()
 	for round := range rounds {
-		name := fmt.Sprint("member ", round)
-		s := subscribe(t, openTopic(t, rts[round%len(rts)], theTopic), theGroup)
-		members = append(members, member{s, p.acct.consume(t, name, s)})
+		how := []reading{byLoop, byPoll, byHandler}[round%3]
+		name := fmt.Sprintf("member %d, by %s", round, how)
+		s := subscribe(t, openTopic(t, rts[round/3%len(rts)], theTopic), theGroup, penstock.PartitionsAtOnce(1+round%2))
+		members = append(members, member{s, p.acct.read(t, name, s, how)})
 		p.acct.flows(t, name, 10)
 		if len(members) > 3 {
 			leave()
@@ -166,5 +171,55 @@ func TestTopicFaultManyGroups(t *testing.T) {
 	for i, s := range subs {
 		unsubscribe(t, s)
 		caughtUp(t, rt, theTopic, fmt.Sprint("group-", i))
+	}
+}
+
+// Promise: who has left holds nothing, also who left while a partition was just
+// coming to it: nobody has to take a claim away, and offsets can be reset.
+func TestTopicFaultLeaversHoldNothing(t *testing.T) {
+	rounds := 30
+	if testing.Short() || raceEnabled {
+		rounds = 10
+	}
+	p := newTopicParty(t, 8)
+	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns)}
+	p.acct.put(t, p.topic, 0, 80)
+	c := control(t)
+	group := keys.Space(p.ns).ConsumerGroup(p.topic.Info().ID, theGroup)
+	for round := range rounds {
+		ctx := patient(t)
+		var subs []*penstock.Subscription
+		for i := range 4 {
+			subs = append(subs, subscribe(t, openTopic(t, rts[i%2], theTopic), theGroup))
+		}
+		var wg sync.WaitGroup
+		for i, s := range subs {
+			leave := func() {
+				if err := s.Unsubscribe(ctx); err != nil {
+					t.Errorf("round %d, member %d: %v", round, i, err)
+				}
+			}
+			if round%2 == 0 {
+				leave() // as its partitions go to the next, which leaves then
+			} else {
+				wg.Go(leave)
+			}
+		}
+		wg.Wait()
+		left, err := c.Get(ctx, group, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range left.Kvs {
+			if rest := strings.TrimPrefix(string(kv.Key), group); rest != "meta" && rest != "assignment" {
+				t.Errorf("round %d: everybody has left, and %s is there", round, rest)
+			}
+		}
+		if _, err := p.rt.ResetOffsets(ctx, theTopic, theGroup, penstock.FromEarliest()); err != nil {
+			t.Errorf("round %d: reset: %v", round, err)
+		}
+		if t.Failed() {
+			return
+		}
 	}
 }

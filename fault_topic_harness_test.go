@@ -253,18 +253,54 @@ func unsubscribe(t *testing.T, s *penstock.Subscription) {
 // consume enters every record of s, until s or the test ends. Any end of the
 // loop but these fails t.
 func (a *account) consume(t *testing.T, who string, s *penstock.Subscription) (ended <-chan struct{}) {
+	return a.read(t, who, s, byLoop)
+}
+
+// reading is how records are taken.
+type reading string
+
+const byLoop, byPoll, byHandler reading = "loop", "poll", "handler"
+
+// read is consume in one of the ways to do it.
+func (a *account) read(t *testing.T, who string, s *penstock.Subscription, how reading) (ended <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
+	handle := func(rec penstock.Record) {
+		a.handle(who, recordNumber(rec), place{rec.Partition, rec.Offset}, rec.Fence)
+	}
+	read := map[reading]func() error{
+		byLoop: func() error {
+			for rec, err := range s.Records(ctx) {
+				if err != nil {
+					return err
+				}
+				handle(rec)
+			}
+			return nil
+		},
+		byPoll: func() error {
+			for {
+				recs, err := s.Poll(ctx, 16)
+				if err != nil {
+					return err
+				}
+				for _, rec := range recs {
+					handle(rec)
+				}
+			}
+		},
+		byHandler: func() error {
+			return s.Consume(ctx, func(_ context.Context, rec penstock.Record) error {
+				handle(rec)
+				return nil
+			})
+		},
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for rec, err := range s.Records(ctx) {
-			if err != nil {
-				if ctx.Err() == nil {
-					t.Errorf("%s: records: %v", who, err)
-				}
-				return
-			}
-			a.handle(who, recordNumber(rec), place{rec.Partition, rec.Offset}, rec.Fence)
+		err := read[how]()
+		if closed := how == byPoll && errors.Is(err, penstock.ErrClosed); err != nil && !closed && ctx.Err() == nil {
+			t.Errorf("%s: %s: %v", who, how, err)
 		}
 	}()
 	t.Cleanup(func() {

@@ -14,12 +14,11 @@ import (
 // topicParty is a topic in a namespace of its own on the package's etcd, with a
 // runtime to look at it.
 type topicParty struct {
-	ns     string
-	rt     *penstock.Runtime
-	topic  *penstock.Topic
-	acct   *account
-	audit  func() int
-	ledger *account
+	ns    string
+	rt    *penstock.Runtime
+	topic *penstock.Topic
+	acct  *account
+	audit func() int
 }
 
 const theTopic, theGroup = "events", "workers"

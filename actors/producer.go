@@ -136,7 +136,7 @@ func distinct(results []messages.PutResult) error {
 	seen := make(map[string]bool)
 	var last error
 	for _, r := range results {
-		if r.Err == nil || r.Err == last {
+		if r.Err == nil || r.Err == last { //nolint:errorlint // the very same value is meant
 			continue // a batch that failed has one error for all its records
 		}
 		last = r.Err
@@ -213,7 +213,7 @@ func (p *producer) unheard(err error, records int) {
 	text := err.Error()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.faults, func(f fault) bool { return f.err == err || f.err.Error() == text })
+	i := slices.IndexFunc(p.faults, func(f fault) bool { return f.err == err || f.err.Error() == text }) //nolint:errorlint // the very same value, or as good as
 	switch {
 	case i >= 0:
 		p.faults[i].records += records
@@ -251,7 +251,7 @@ func (p *producer) choose(m *messages.Message) (int, error) {
 	if n < 1 {
 		return -1, p.noPartition(0, n)
 	}
-	part := -1
+	var part int
 	if p.manual != nil {
 		own := *m
 		part = p.manual(&own, n)
@@ -395,7 +395,7 @@ func (t *tally) abandon(decide func(part int) error) {
 	}
 	t.left = 0
 	for i := range t.results {
-		if r := &t.results[i]; r.Err == errUndecided {
+		if r := &t.results[i]; r.Err == errUndecided { //nolint:errorlint // never wrapped
 			r.Err = decide(r.Partition)
 		}
 	}

@@ -61,10 +61,8 @@ func (s *shelf) nextRecord(ctx context.Context, t *turn, rec *messages.TopicReco
 			switch {
 			case err != nil:
 				s.stall(t, err)
-				t = nil
 			case !ok:
 				s.put(t)
-				t = nil
 			case ctx.Err() != nil:
 				t.out = -1
 				s.put(t)

@@ -320,7 +320,7 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
-		return fail(or(s.shelf.causeOf(), error(messages.ErrClosed)))
+		return fail(or(s.shelf.causeOf(), messages.ErrClosed))
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
 	case fenced != nil:
@@ -350,7 +350,7 @@ func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecor
 func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
 	_, err := supervisor.Ask[*sought](ctx, s.eng.sys, s.pid.Load(), &seekIn{partition, to})
 	if errors.Is(err, supervisor.ErrNoActor) {
-		err = or(s.shelf.causeOf(), error(messages.ErrClosed))
+		err = or(s.shelf.causeOf(), messages.ErrClosed)
 	}
 	if err != nil {
 		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)

@@ -105,7 +105,6 @@ type copyOf struct {
 
 	mu    sync.Mutex
 	keys  map[string]bool
-	rev   int64
 	grown chan struct{}
 }
 

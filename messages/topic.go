@@ -11,11 +11,11 @@ import (
 const (
 	// MaxPartitions is the most partitions a topic can have.
 	MaxPartitions = 1024
-	// MaxBatchRecords and MaxBatchBytes bound one append: records, and their
-	// encoded bytes before compression. A single record may be larger, up to
-	// MaxRecordBytes.
+	// MaxBatchRecords bounds one append, in records.
 	MaxBatchRecords = 16384
-	MaxBatchBytes   = 512 << 10
+	// MaxBatchBytes bounds one append in encoded bytes before compression. A
+	// single record may be larger, up to MaxRecordBytes.
+	MaxBatchBytes = 512 << 10
 	// MaxRecordBytes bounds one encoded record: an append is one request to
 	// etcd, which takes 1.5 MiB.
 	MaxRecordBytes = 1 << 20

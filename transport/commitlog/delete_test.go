@@ -117,6 +117,35 @@ func TestSweepGoesOn(t *testing.T) {
 	}
 }
 
+// Whatever has been swept already when a member commits, it leaves nothing.
+func TestCommitDuringSweep(t *testing.T) {
+	for at := 1; at < 7; at++ {
+		l, f := startEtcd(t)
+		other, _ := logAt(t, l.space)
+		info := create(t, l, "orders", 1)
+		me := join(t, l, info, "group", "me")
+		c := claimOne(t, l, me, 0)
+		if err := commitOne(t, l, me, c.at(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, info, 0, 1)
+		plan := make([]fault, at+1)
+		plan[at].before = func() {
+			if err := commitOne(t, other, me, c.at(2, 0)); err != nil && !errors.Is(err, messages.ErrFenced) {
+				t.Error(err)
+			}
+		}
+		f.next(plan...)
+		if _, err := l.DeleteTopic(testContext(t), "orders"); err != nil {
+			t.Error(err)
+		}
+		f.used(t)
+		if left := under(t, l, info.ID); len(left) > 0 {
+			t.Errorf("at write %d: left %q", at, left)
+		}
+	}
+}
+
 // Those who were at it when the topic was deleted, and do not know, leave
 // nothing behind the broom.
 func TestDeleteWhileOthersWrite(t *testing.T) {

@@ -149,6 +149,47 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 	}
 }
 
+// What comes between two requests of a description is not in it.
+func TestDescribeStaysAtItsRevision(t *testing.T) {
+	l, f := startEtcd(t)
+	ctx := testContext(t)
+	other, _ := logAt(t, l.space)
+	info := create(t, l, "orders", 1)
+	me := join(t, l, info, "group", "me")
+	c := claimOne(t, l, me, 0)
+	a := other.Partition(info, 0).Appender(AppenderConfig{Producer: 1})
+	var appended uint64
+	move := func() {
+		appended++
+		base, err := a.Append(ctx, batchOf(1, appended, "a"), false)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := commitOne(t, other, me, c.at(base+1, base)); err != nil {
+			t.Error(err)
+		}
+	}
+	move()
+	f.look = move
+	for name, describe := range map[string]func() (messages.GroupInfo, error){
+		"topic": func() (messages.GroupInfo, error) {
+			d, err := l.Describe(ctx, "orders")
+			return d.Groups[0], err
+		},
+		"group": func() (messages.GroupInfo, error) { return l.DescribeGroup(ctx, info, "group") },
+	} {
+		before := int64(appended)
+		g, err := describe()
+		if err != nil || int64(appended) == before {
+			t.Fatalf("%s: %v, %d moves", name, err, int64(appended)-before)
+		}
+		if p := g.Partitions[0]; p.End != before || p.Committed != before {
+			t.Errorf("%s: %+v, want %d", name, p, before)
+		}
+	}
+}
+
 // While everything moves, what is described is a moment that was.
 func TestDescribeIsOfOneRevision(t *testing.T) {
 	l, _ := startEtcd(t)

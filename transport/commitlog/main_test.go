@@ -87,6 +87,8 @@ func logAt(t testing.TB, space keys.Space) (*Log, *faults) {
 type faults struct {
 	mu   sync.Mutex
 	plan []fault
+	// look, when set, is called before each transaction that only reads.
+	look func()
 	// writes counts the transactions that were sent.
 	writes int
 }
@@ -132,6 +134,9 @@ func (f *faults) count() int {
 func (f *faults) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	r, ok := req.(*etcdserverpb.TxnRequest)
 	if !ok || readOnly(r) {
+		if ok && f.look != nil {
+			f.look()
+		}
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
 	f.mu.Lock()

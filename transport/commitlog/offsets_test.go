@@ -183,6 +183,24 @@ func TestResetAgainstAClaim(t *testing.T) {
 	}
 }
 
+func TestResetOfATopicThatIsDeleted(t *testing.T) {
+	l, f := startEtcd(t)
+	other, _ := logAt(t, l.space)
+	info := create(t, l, "orders", 2)
+	f.next(fault{before: func() {
+		if _, err := other.DeleteTopic(testContext(t), "orders"); err != nil {
+			t.Error(err)
+		}
+	}})
+	if got, err := l.ResetOffsets(testContext(t), info, "group", messages.Earliest(), nil, false, true); !errors.Is(err, messages.ErrTopicDeleted) || len(got) > 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	f.used(t)
+	if left := under(t, l, ""); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
 func TestParseCommitted(t *testing.T) {
 	for name, c := range map[string]struct {
 		value string

@@ -254,6 +254,34 @@ func TestSlowMakerFails(t *testing.T) {
 	}
 }
 
+// Nor what others have begun to sweep.
+func TestSlowMakerFailsInMidSweep(t *testing.T) {
+	for at := 1; at < 4; at++ {
+		l, f := startEtcd(t)
+		other, of := logAt(t, l.space)
+		plan := make([]fault, at+1)
+		plan[at].before = func() {
+			age(t, other, under(t, other, "/deleting/")[0])
+			of.next(fault{}, fault{kind: drop})
+			if err := other.Sweep(testContext(t)); !errors.Is(err, messages.ErrUnavailable) {
+				t.Errorf("at write %d: got %v", at, err)
+			}
+		}
+		f.next(plan...)
+		if _, err := l.CreateTopic(testContext(t), "slow", messages.TopicConfig{Partitions: 250}); !errors.Is(err, messages.ErrUnavailable) {
+			t.Errorf("at write %d: got %v", at, err)
+		}
+		f.used(t)
+		of.used(t)
+		if err := l.Sweep(testContext(t)); err != nil {
+			t.Error(err)
+		}
+		if got := under(t, l, ""); len(got) > 0 {
+			t.Errorf("at write %d: left %q", at, got)
+		}
+	}
+}
+
 func TestUpdateTopic(t *testing.T) {
 	l, _ := startEtcd(t)
 	ctx := testContext(t)
@@ -331,6 +359,27 @@ func TestUpdateRace(t *testing.T) {
 	}
 	if n := len(under(t, l, made.ID)); n != 80 {
 		t.Errorf("%d starts", n)
+	}
+}
+
+// Who is slow to make a start must not undo a trim that came before.
+func TestSlowUpdateKeepsStarts(t *testing.T) {
+	l, f := startEtcd(t)
+	other, _ := logAt(t, l.space)
+	made := create(t, l, "orders", 1)
+	f.next(fault{before: func() {
+		if _, err := other.UpdateTopic(testContext(t), "orders", messages.TopicUpdate{Partitions: 4}); err != nil {
+			t.Error(err)
+		}
+		put(t, other, other.space.LogStart(made.ID, 3), keys.Offset(7))
+	}})
+	info, err := l.UpdateTopic(testContext(t), "orders", messages.TopicUpdate{Partitions: 5})
+	if err != nil || info.Config.Partitions != 5 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	f.used(t)
+	if got := value(t, l, l.space.LogStart(made.ID, 3)); got != keys.Offset(7) {
+		t.Errorf("the start is %s", got)
 	}
 }
 

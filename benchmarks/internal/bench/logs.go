@@ -77,7 +77,8 @@ func logRates(ctx context.Context, id string, ours, peer LogSide, plan Plan, run
 	rates, costs := make([][]float64, len(sides)), make([][]float64, len(sides))
 	for pair := range plan.Pairs {
 		for i, s := range sides {
-			runtime.GC() // nobody pays for the other's garbage
+			runtime.GC() // nobody pays for the other's garbage,
+			load.Sync()  // nor for what it has not written yet
 			took, err := run(s, counts[i])
 			if err != nil {
 				return Result{}, fmt.Errorf("%s: run %d of %s: %w", id, pair+1, s.Name, err)

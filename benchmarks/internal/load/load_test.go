@@ -38,7 +38,7 @@ func (l *toy) Put(_ context.Context, size int, count uint64) (Timing, error) {
 		return Timing{}, fmt.Errorf("no room for %d records of %d bytes", count, size)
 	}
 	l.count = count
-	return l.Consume(nil)
+	return l.Consume(context.Background())
 }
 
 func (l *toy) Consume(context.Context) (Timing, error) {

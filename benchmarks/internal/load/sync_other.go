@@ -1,0 +1,6 @@
+//go:build !linux
+
+package load
+
+// Sync does nothing here.
+func Sync() {}

@@ -51,33 +51,45 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	check := graceful(t, rts)
 	load := p.acct.load(t, p.topic, 0)
 	type member struct {
-		sub   *penstock.Subscription
-		ended <-chan struct{}
+		sub    *penstock.Subscription
+		how    reading
+		enough chan struct{}
+		ended  <-chan struct{}
 	}
 	var members []member
 	leave := func() {
 		t.Helper()
-		unsubscribe(t, members[0].sub)
-		await(t, "the end of the loop", closing(members[0].ended))
+		m := members[0]
 		members = members[1:]
+		if m.how == byPoll {
+			close(m.enough)
+			await(t, "the last poll", closing(m.ended))
+		}
+		unsubscribe(t, m.sub)
+		await(t, "the end of the loop", closing(m.ended))
 	}
 	began := time.Now()
 	for round := range rounds {
 		how := []reading{byLoop, byPoll, byHandler}[round%3]
 		name := fmt.Sprintf("member %d, by %s", round, how)
 		s := subscribe(t, openTopic(t, rts[round/3%len(rts)], theTopic), theGroup, penstock.PartitionsAtOnce(1+round%2))
-		members = append(members, member{s, p.acct.read(t, name, s, how)})
+		enough := make(chan struct{})
+		members = append(members, member{s, how, enough, p.acct.read(t, name, s, how, enough)})
 		p.acct.flows(t, name, 10)
 		if len(members) > 3 {
 			leave()
 		}
 	}
 	t.Logf("%d ups and downs took %s", rounds, time.Since(began))
-	load.stop(t)
-	p.acct.settle(t, p.rt, theTopic)
-	for len(members) > 0 {
+	for len(members) > 1 {
 		leave()
 	}
+	last := subscribe(t, p.topic, theGroup)
+	p.acct.consume(t, "last", last)
+	leave()
+	load.stop(t)
+	p.acct.settle(t, p.rt, theTopic)
+	unsubscribe(t, last)
 	caughtUp(t, p.rt, theTopic, theGroup)
 	check()
 	if n := p.audit(); n == 0 {

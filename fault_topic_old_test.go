@@ -43,7 +43,7 @@ func TestTopicOldFaultLeasesNotHeartbeats(t *testing.T) {
 	}
 	first, second := begin(), begin()
 	topic := makeTopic(t, first, theTopic, 4)
-	p := &topicParty{topic: topic, acct: newAccount()}
+	p := &topicParty{acct: newAccount()}
 	p.acct.put(t, topic, 0, 40)
 	subs := []*penstock.Subscription{subscribe(t, topic, theGroup), subscribe(t, openTopic(t, second, theTopic), theGroup)}
 	p.acct.consume(t, "first", subs[0])

@@ -754,10 +754,15 @@ func TestRecordsLoop(t *testing.T) {
 		got := make(chan messages.TopicRecord)
 		var loop sync.WaitGroup
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		loop.Go(func() {
 			for r, err := range s.records(ctx) {
-				if err == nil {
-					got <- r
+				if err != nil {
+					return
+				}
+				select {
+				case got <- r:
+				case <-ctx.Done(): // the batch may have more than is awaited
 				}
 			}
 		})

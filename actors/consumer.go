@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,6 +29,8 @@ type consumer struct {
 	asked *fetch // under way, or nil
 	end   int64  // of the partition, as far as heard
 	rest  func() // ends the timer of a rest
+	// seeking are those whose Seek is under way; the last one decides.
+	seeking []*actor.PID
 }
 
 type consumerState string
@@ -103,7 +106,7 @@ func (a *consumer) Receive(ctx actor.Context) {
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
-		a.stopped()
+		a.stopped(ctx)
 	}
 }
 
@@ -118,7 +121,11 @@ func (a *consumer) started(ctx actor.Context) {
 }
 
 // stopped gives back what was promised for a request, and withdraws it.
-func (a *consumer) stopped() {
+func (a *consumer) stopped(ctx actor.Context) {
+	for _, asker := range a.seeking {
+		ctx.Send(asker, fmt.Errorf("partition %d is not owned here any more: %w", a.c.p, messages.ErrFenced))
+	}
+	a.seeking = nil
 	a.forgo()
 	if a.state != "" {
 		a.part.leave(a.c)
@@ -205,6 +212,7 @@ func (a *consumer) stall(ctx actor.Context, offset, end int64, err error) {
 // seek finds out where to go on.
 func (a *consumer) seek(ctx actor.Context, to messages.Start) {
 	log, delayed, asker := a.part.log, a.delayed, ctx.Sender()
+	a.seeking = append(a.seeking, asker)
 	supervisor.Call(&a.host, "seek", func(ctx context.Context) resolved {
 		r := resolved{asker: asker}
 		r.err = insist(ctx, delayed, func() (err error) {
@@ -216,6 +224,12 @@ func (a *consumer) seek(ctx actor.Context, to messages.Start) {
 }
 
 func (a *consumer) sought(ctx actor.Context, m resolved) {
+	last := a.seeking[len(a.seeking)-1].Equal(m.asker)
+	a.seeking = slices.DeleteFunc(a.seeking, func(pid *actor.PID) bool { return pid.Equal(m.asker) })
+	if m.err == nil && !last { // a later one goes elsewhere
+		ctx.Send(m.asker, &sought{})
+		return
+	}
 	if m.err != nil {
 		ctx.Send(m.asker, fmt.Errorf("seek in %q, partition %d: %w", a.part.topic.name, a.part.p, m.err))
 		return

@@ -7,6 +7,7 @@ package actors
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 type consumerGroup struct {
 	revision int64 // of etcd, up to which the view is complete
 	members  map[string]int64
+	leaving  map[string]struct{} // of these, who wants nothing more
 	claims   map[int]commitlog.Holder
 	plan     assignmentView
 }
@@ -38,7 +40,7 @@ type assignmentView struct {
 }
 
 func newConsumerGroup() *consumerGroup {
-	return &consumerGroup{members: make(map[string]int64), claims: make(map[int]commitlog.Holder)}
+	return &consumerGroup{members: make(map[string]int64), leaving: make(map[string]struct{}), claims: make(map[int]commitlog.Holder)}
 }
 
 // take applies what the watch says, at the time now.
@@ -46,6 +48,7 @@ func (v *consumerGroup) take(space keys.Space, e discovery.WatchEvent, now time.
 	switch m := e.(type) {
 	case discovery.Snapshot:
 		clear(v.members)
+		clear(v.leaving)
 		clear(v.claims)
 		had := v.plan
 		v.plan = assignmentView{}
@@ -72,6 +75,7 @@ func (v *consumerGroup) remove(space keys.Space, kv discovery.KV) {
 	switch k.Kind {
 	case keys.KindConsumerMember:
 		delete(v.members, k.ID)
+		delete(v.leaving, k.ID)
 	case keys.KindClaim:
 		delete(v.claims, k.Partition)
 	case keys.KindAssignment:
@@ -84,16 +88,21 @@ func (v *consumerGroup) put(space keys.Space, kv discovery.KV, now time.Time) {
 	switch k.Kind {
 	case keys.KindConsumerMember:
 		v.members[k.ID] = kv.CreateRevision
-	case keys.KindClaim:
-		c := &pb.Claim{}
-		if proto.Unmarshal(kv.Value, c) == nil {
-			v.claims[k.Partition] = commitlog.Holder{
-				Member: c.Member, MemberRevision: c.MemberRevision, Revision: kv.CreateRevision, Generation: c.Generation,
-			}
+		delete(v.leaving, k.ID)
+		m := &pb.ConsumerMember{}
+		if proto.Unmarshal(kv.Value, m) == nil && m.Leaving {
+			v.leaving[k.ID] = struct{}{}
 		}
+	case keys.KindClaim:
+		h := commitlog.Holder{Revision: kv.CreateRevision} // nobody's, if it does not decode
+		if c, err := commitlog.ParseClaim(kv.Key, kv.Value); err == nil {
+			h.Member, h.MemberRevision, h.Generation = c.Member, c.MemberRevision, c.Generation
+		}
+		v.claims[k.Partition] = h
 	case keys.KindAssignment:
-		a := &pb.Assignment{}
-		if proto.Unmarshal(kv.Value, a) != nil {
+		a, err := commitlog.ParseAssignment(kv.Key, kv.Value)
+		if err != nil { // the oldest writes another over it
+			v.plan = assignmentView{modRevision: kv.ModRevision, generation: v.plan.generation}
 			return
 		}
 		seen := now
@@ -113,16 +122,22 @@ func (v *consumerGroup) put(space keys.Space, kv discovery.KV, now time.Time) {
 	}
 }
 
-// byAge are the members, oldest first.
+// byAge are the members that stay, oldest first.
 func (v *consumerGroup) byAge() []string {
-	return slices.SortedFunc(maps.Keys(v.members), func(a, b string) int {
+	staying := maps.Clone(v.members)
+	for m := range v.leaving {
+		delete(staying, m)
+	}
+	return slices.SortedFunc(maps.Keys(staying), func(a, b string) int {
 		return cmp.Or(cmp.Compare(v.members[a], v.members[b]), strings.Compare(a, b))
 	})
 }
 
 // gone tells whether a claim's member is not there any more, or another one
 // under its name.
-func (v *consumerGroup) gone(h commitlog.Holder) bool { return v.members[h.Member] != h.MemberRevision }
+func (v *consumerGroup) gone(h commitlog.Holder) bool {
+	return h.Member == "" || v.members[h.Member] != h.MemberRevision
+}
 
 // taken tells whether a partition is a living member's other than me.
 func (v *consumerGroup) taken(me self, p int) bool {
@@ -229,10 +244,10 @@ func (v *consumerGroup) decide(me self, now time.Time) steps {
 		case !there, h.Member == me.id && h.MemberRevision == me.revision:
 			s.claim = append(s.claim, p)
 		case v.gone(h):
-			s.revoke[p] = revocation{holder: h}
-		case me.manual == nil && h.Generation < v.plan.generation && late <= 0:
+			s.revoke[p] = revocation{holder: h, overdue: h.Member == ""}
+		case me.manual == nil && h.Generation != v.plan.generation && late <= 0:
 			s.revoke[p] = revocation{holder: h, overdue: true}
-		case me.manual == nil && h.Generation < v.plan.generation:
+		case me.manual == nil && h.Generation != v.plan.generation:
 			if s.again == 0 || late < s.again {
 				s.again = late
 			}
@@ -265,7 +280,11 @@ func (v *consumerGroup) assignments(me self, s *steps) {
 	if v.plan.modRevision != 0 && v.plan.partitions == me.partitions && v.thoughtOf(ages) && maps.Equal(next, v.plan.owners) {
 		return
 	}
-	a := &pb.Assignment{Generation: v.plan.generation + 1, Partitions: uint32(me.partitions), By: me.id}
+	generation := v.plan.generation + 1
+	if v.plan.generation == math.MaxInt64 { // not ours
+		generation = 1
+	}
+	a := &pb.Assignment{Generation: generation, Partitions: uint32(me.partitions), By: me.id}
 	for _, m := range ages {
 		share := &pb.Share{Member: m}
 		for p := range me.partitions {

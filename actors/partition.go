@@ -20,7 +20,8 @@ import (
 // partition hosts the append loop of its accumulator and at most one read of
 // etcd at a time.
 //
-//	idle ──fetch that memory cannot answer──▶ busy ──read done──▶ idle
+//	idle ──fetch that memory cannot answer──▶ reading ──────────read done─────────▶ idle
+//	                                             └─batches unheard of─▶ stale ──────▲
 type partition struct {
 	path  *partitionPath
 	eng   *Engine
@@ -30,12 +31,17 @@ type partition struct {
 
 type partitionState string
 
-const partitionIdle, partitionBusy partitionState = "idle", "reading"
+const (
+	partitionIdle  partitionState = "idle"
+	partitionBusy  partitionState = "reading"
+	partitionStale partitionState = "reading, to look after it"
+)
 
 var partitionMoves = supervisor.Moves[partitionState]{
-	"":            {partitionIdle},
-	partitionIdle: {partitionBusy},
-	partitionBusy: {partitionIdle},
+	"":             {partitionIdle},
+	partitionIdle:  {partitionBusy},
+	partitionBusy:  {partitionIdle, partitionStale},
+	partitionStale: {partitionIdle},
 }
 
 // etcdRetry spaces attempts at an etcd that does not answer.
@@ -163,7 +169,7 @@ func (a *partition) serve(ctx actor.Context) {
 		case n == needNews && f.room > 0, n == needBodies && f.room == 0:
 			a.answer(ctx, f, fetched{of: f}) // it learns where the end is
 			continue
-		case n == needNews, a.state == partitionBusy:
+		case n == needNews, a.state != partitionIdle:
 		case n == needLook:
 			a.look()
 			a.state = partitionMoves.To(ctx, a.state, partitionBusy)
@@ -230,8 +236,12 @@ func (a *partition) trim() {
 
 // lookAgain finds out where the log ends, if anybody has asked yet.
 func (a *partition) lookAgain(ctx actor.Context) {
-	if a.path.reading.end == unknownEnd || a.state == partitionBusy {
-		return // the read under way, or the next one, looks too
+	switch {
+	case a.state == partitionBusy: // what is under way may have looked before
+		a.state = partitionMoves.To(ctx, a.state, partitionStale)
+		return
+	case a.state == partitionStale, a.path.reading.end == unknownEnd:
+		return
 	}
 	a.look()
 	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
@@ -250,8 +260,18 @@ func (a *partition) look() {
 	})
 }
 
-func (a *partition) looked(ctx actor.Context, m looked) {
+// free ends what was under way, and looks again if that was asked for meanwhile.
+func (a *partition) free(ctx actor.Context) {
+	was := a.state
 	a.state = partitionMoves.To(ctx, a.state, partitionIdle)
+	if was == partitionStale {
+		a.lookAgain(ctx)
+	}
+}
+
+func (a *partition) looked(ctx actor.Context, m looked) {
+	defer a.serve(ctx)
+	defer a.free(ctx)
 	r := &a.path.reading
 	if m.err != nil {
 		a.refuse(ctx, m.err)
@@ -265,7 +285,6 @@ func (a *partition) looked(ctx actor.Context, m looked) {
 			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
 		}
 	}
-	a.serve(ctx)
 }
 
 // read gets what a request needs from etcd.
@@ -299,7 +318,8 @@ func (a *partition) read(f *fetch) {
 
 // indexFrom reads the index from the batch on that holds the offset asked for.
 func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]commitlog.Entry, error) {
-	if ask.base < 0 || ask.base > ask.offset {
+	// The batch that holds it begins no more than its largest size before.
+	if ask.base < 0 || ask.base > ask.offset || ask.offset-ask.base >= messages.MaxBatchRecords {
 		base, err := log.Locate(ctx, ask.offset)
 		if err != nil {
 			return nil, err
@@ -307,6 +327,17 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]com
 		ask.base = base
 	}
 	entries, err := log.Entries(ctx, ask.base, indexPage)
+	if errors.Is(err, messages.ErrCorrupt) { // unless the base was no base
+		if base, lerr := log.Locate(ctx, ask.offset); lerr == nil && base != ask.base {
+			ask.base = base
+			return indexFrom(ctx, log, ask)
+		}
+	}
+	var gone *commitlog.TrimmedError
+	if errors.As(err, &gone) && ask.base < gone.Start && gone.Start <= ask.offset {
+		ask.base = gone.Start // which is a base
+		return indexFrom(ctx, log, ask)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +367,8 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]com
 }
 
 func (a *partition) readDone(ctx actor.Context, m readDone) {
-	a.state = partitionMoves.To(ctx, a.state, partitionIdle)
+	defer a.serve(ctx)
+	defer a.free(ctx)
 	r := &a.path.reading
 	r.page = m.page
 	if errors.Is(m.read.err, messages.ErrTopicDeleted) {
@@ -347,7 +379,6 @@ func (a *partition) readDone(ctx actor.Context, m readDone) {
 	if len(m.read.batches) > 0 {
 		a.share(ctx, m.read.batches)
 	}
-	a.serve(ctx)
 }
 
 // share gives what was read to every other reader that is at the same place.

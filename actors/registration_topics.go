@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -27,7 +27,16 @@ func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
 	if err := e.log.EnsureGroup(ctx, info, s.cfg.Group, s.cfg.Partitions != nil); err != nil {
 		return err
 	}
-	member := &pb.ConsumerMember{Id: s.cfg.ID, Host: e.host, SinceUnixMs: time.Now().UnixMilli(), Incarnation: s.incarnation}
+	return e.putMember(ctx, s, false)
+}
+
+// putMember writes the member's key, for as long as the topic lives. One that is
+// leaving gets no partitions, and gives none out.
+func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) error {
+	info := s.path.info()
+	member := &pb.ConsumerMember{
+		Id: s.cfg.ID, Host: e.host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
+	}
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))
 	}
@@ -41,11 +50,35 @@ func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
 	return err
 }
 
+// removeSubscription takes the member's key away, and then what claims it still
+// has: none can be made any more.
+func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me commitlog.Me) error {
+	if err := e.keeper.Remove(ctx, e.space.ConsumerMember(s.path.id, s.cfg.Group, s.cfg.ID)); err != nil || s.path.ended() != nil {
+		return err
+	}
+	kvs, _, err := discovery.List(ctx, e.etcd.Control, e.space.Claims(s.path.id, s.cfg.Group))
+	if err != nil {
+		return err
+	}
+	var left []commitlog.Position
+	for _, kv := range kvs {
+		k, ok := e.space.Parse(kv.Key)
+		if c, err := commitlog.ParseClaim(kv.Key, kv.Value); ok && err == nil && c.Member == s.cfg.ID {
+			left = append(left, commitlog.Position{Partition: k.Partition, Fence: kv.CreateRevision, Offset: -1, Base: -1})
+		}
+	}
+	if len(left) > 0 {
+		_, err = e.log.Release(ctx, me, left)
+	}
+	return err
+}
+
 // firstPositions fills in where to begin in partitions that the group has never
 // committed anything in. Unless that is the earliest record, it is committed at
 // once: who comes after a crash must not begin elsewhere. It answers the
-// partitions whose position was not.
-func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topicPath, made []commitlog.Claimed, start messages.Start) (unwritten []int, err error) {
+// partitions whose position was not. got is left as it is, for another try.
+func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topicPath, got []commitlog.Claimed, start messages.Start) (made []commitlog.Claimed, unwritten []int, err error) {
+	made = slices.Clone(got)
 	var first []commitlog.Position
 	for i := range made {
 		c := &made[i]
@@ -54,7 +87,7 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 		}
 		part, err := path.partition(c.Partition)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		c.Offset, c.Base, err = part.log.Resolve(ctx, start)
 		if errors.Is(err, messages.ErrOffsetOutOfRange) {
@@ -62,7 +95,7 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if start == messages.Earliest() {
 			unwritten = append(unwritten, c.Partition)
@@ -71,16 +104,16 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 		}
 	}
 	if len(first) == 0 {
-		return unwritten, nil
+		return made, unwritten, nil
 	}
 	errs, err := e.log.Commit(ctx, me, first)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i, ferr := range errs { // one that is fenced already is found out at its first commit
 		if ferr != nil {
 			unwritten = append(unwritten, first[i].Partition)
 		}
 	}
-	return unwritten, nil
+	return made, unwritten, nil
 }

@@ -176,10 +176,15 @@ func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
 	if !s.fetches(c) {
 		return
 	}
+	taken := 0
 	for _, b := range batches {
 		if next := c.wanted(); b.Base > next || b.End() <= next {
 			continue // fetched before a Seek
 		}
+		if taken > 0 && taken+len(b.Raw) > promised {
+			break // the index did not tell how large they are unpacked
+		}
+		taken += len(b.Raw)
 		c.queue = append(c.queue, b)
 		c.bytes += len(b.Raw)
 		s.bytes += len(b.Raw)

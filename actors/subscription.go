@@ -31,15 +31,17 @@ type subscription struct {
 	sub   *Subscription
 	asker *actor.PID // waits for the first share
 
-	host   supervisor.Host
-	state  subscriptionState
-	write  *keyWrite
-	view   *consumerGroup
-	holds  map[int]*holding
-	busy   map[int]struct{} // partitions that a claim or revocation is under way for
-	held   map[int]int64    // see self
-	giving *pb.Assignment   // being written, or nil
-	alarm  func()           // stops the timer of what time alone changes
+	host     supervisor.Host
+	state    subscriptionState
+	write    *keyWrite
+	view     *consumerGroup
+	holds    map[int]*holding
+	busy     map[int]struct{} // partitions that a claim or revocation is under way for
+	claiming int              // claims under way
+	raced    int              // times in a row that etcd was ahead of the watch
+	held     map[int]int64    // see self
+	giving   *pb.Assignment   // being written, or nil
+	alarm    func()           // stops the timer of what time alone changes
 
 	idle      []*claim // to be released
 	releasing []*claim // being released
@@ -71,6 +73,10 @@ var subscriptionMoves = supervisor.Moves[subscriptionState]{
 // claimPause is how long a claim waits that etcd refused for a reason that may
 // pass.
 const claimPause = 200 * time.Millisecond
+
+// unusablePause is how long a partition is left alone whose offset makes no
+// sense: somebody has to mend that.
+const unusablePause = 5 * time.Second
 
 // Questions, answers and facts of a subscription.
 type (
@@ -111,6 +117,8 @@ type (
 		err       error
 	}
 	decideAgain struct{}
+	usableAgain struct{ p int }
+	leaveTold   struct{}
 	// topicChanged tells of new settings, or of the topic's end.
 	topicChanged struct{ path *topicPath }
 	subKeyGone   struct{}
@@ -145,6 +153,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.topicChanged(ctx)
 	case decideAgain:
 		a.decide(ctx)
+	case usableAgain:
+		a.usableAgain(ctx, m.p)
 	case assigned:
 		a.assigned(ctx, m)
 	case claimsMade:
@@ -248,6 +258,7 @@ func (a *subscription) refuse(ctx actor.Context, err error) {
 }
 
 func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
+	a.raced = 0
 	a.view.take(a.eng.space, e, time.Now())
 	a.decide(ctx)
 }
@@ -376,7 +387,28 @@ func (a *subscription) assigned(ctx actor.Context, m assigned) {
 }
 
 // later decides again in a moment: what etcd answered is ahead of the watch.
-func (a *subscription) later() { a.host.After(10*time.Millisecond, decideAgain{}) }
+// Until that is heard the moments grow.
+func (a *subscription) later() {
+	a.host.After(min(10*time.Millisecond<<a.raced, time.Second), decideAgain{})
+	a.raced = min(a.raced+1, 10)
+}
+
+// unusable: a partition is ours, and where to begin in it cannot be said. Who
+// waits to come in is told; else it is left alone for a while.
+func (a *subscription) unusable(ctx actor.Context, p int, err error) {
+	if a.state == subEntering {
+		a.refuse(ctx, err)
+		return
+	}
+	a.busy[p] = struct{}{}
+	a.delayed(err)
+	a.host.After(unusablePause, usableAgain{p})
+}
+
+func (a *subscription) usableAgain(ctx actor.Context, p int) {
+	delete(a.busy, p)
+	a.decide(ctx)
+}
 
 // trouble: etcd refuses something for a reason that another try at once cannot
 // mend. Who waits to come in is told; else it is tried again.
@@ -395,6 +427,7 @@ func (a *subscription) delayed(err error) {
 
 // claim takes partitions, and finds out where to begin in each.
 func (a *subscription) claim(ps []int, revision int64) {
+	a.claiming++
 	for _, p := range ps {
 		a.busy[p] = struct{}{}
 	}
@@ -406,13 +439,14 @@ func (a *subscription) claim(ps []int, revision int64) {
 	}
 	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
 		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
+		var got []commitlog.Claimed
 		m.err = insist(ctx, delayed, func() (err error) {
-			m.made, err = eng.log.Claim(ctx, me, plan, ps)
+			got, err = eng.log.Claim(ctx, me, plan, ps)
 			return err
 		})
 		if m.err == nil {
 			m.err = insist(ctx, delayed, func() (err error) {
-				m.unwritten, err = eng.firstPositions(ctx, me, path, m.made, start)
+				m.made, m.unwritten, err = eng.firstPositions(ctx, me, path, got, start)
 				return err
 			})
 		}
@@ -421,6 +455,11 @@ func (a *subscription) claim(ps []int, revision int64) {
 }
 
 func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
+	a.claiming--
+	defer a.emptied(ctx)
+	if a.state == subLeaving {
+		return // the removal of the key takes them along
+	}
 	for _, p := range m.asked {
 		delete(a.busy, p)
 	}
@@ -435,7 +474,7 @@ func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
 	for _, got := range m.made {
 		switch {
 		case got.Err != nil:
-			a.trouble(ctx, got.Err)
+			a.unusable(ctx, got.Partition, got.Err)
 		case got.Held != nil:
 			a.held[got.Partition] = got.Held.Revision
 		default:
@@ -567,6 +606,7 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 	}
 	shelf := a.sub.shelf
 	shelf.leave(shelfLeaving, nil)
+	a.tellLeave()
 	if !shelf.busy() {
 		shelf.settlePolled(false)
 	}
@@ -576,10 +616,25 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 	a.emptied(ctx)
 }
 
+// tellLeave lets the group go on while the last records are being handled: the
+// next oldest gives out our partitions, and takes over from us if we did that.
+func (a *subscription) tellLeave() {
+	if !a.sub.written.Load() {
+		return
+	}
+	eng, sub := a.eng, a.sub
+	supervisor.Call(&a.host, "tell of leaving", func(ctx context.Context) leaveTold {
+		ctx, cancel := context.WithTimeout(ctx, lastGrace)
+		defer cancel()
+		_ = eng.putMember(ctx, sub, true) // without it the others wait until we are gone
+		return leaveTold{}
+	})
+}
+
 // emptied tells who drains that nothing is held any more.
 func (a *subscription) emptied(ctx actor.Context) {
 	leaver := a.sub.leaver.Load()
-	if leaver != nil && (a.state == subLeaving || a.state == subDraining && len(a.holds) == 0) {
+	if leaver != nil && (a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0) {
 		ctx.Send(leaver, &memberDrained{})
 	}
 }
@@ -606,7 +661,7 @@ func (a *subscription) retire(ctx actor.Context) {
 		if len(left) > 0 && sub.path.ended() == nil {
 			_, _ = eng.log.Release(ctx, me, left) // else they end with the lease, or are taken away
 		}
-		_ = eng.keeper.Remove(ctx, eng.space.ConsumerMember(sub.path.id, sub.cfg.Group, sub.cfg.ID)) // what is left ends with the lease
+		_ = eng.removeSubscription(ctx, sub, me) // what is left ends with the lease
 		return subKeyGone{}
 	})
 }

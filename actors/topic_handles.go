@@ -211,7 +211,7 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 		}
 	}
 	cfg.ID = or(cfg.ID, randomID())
-	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
+	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
@@ -228,6 +228,7 @@ type Subscription struct {
 	cfg         SubscriptionConfig
 	shelf       *shelf
 	incarnation string
+	since       time.Time
 	pid         atomic.Pointer[actor.PID]
 	written     atomic.Bool               // the member's key is the registry's to keep
 	announced   atomic.Bool               // who subscribed was told

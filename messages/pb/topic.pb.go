@@ -518,7 +518,9 @@ type ConsumerMember struct {
 	// partitions are those it named, in a manual group.
 	Partitions []uint32 `protobuf:"varint,4,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
 	// incarnation tells two members of one id apart.
-	Incarnation   string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// leaving: it finishes what it has in hand and wants nothing more.
+	Leaving       bool `protobuf:"varint,6,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +588,13 @@ func (x *ConsumerMember) GetIncarnation() string {
 		return x.Incarnation
 	}
 	return ""
+}
+
+func (x *ConsumerMember) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // Assignment says who is to own which partition.
@@ -943,7 +952,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\arecords\x18\a \x01(\fR\arecords\"O\n" +
 	"\rConsumerGroup\x12\x16\n" +
 	"\x06manual\x18\x01 \x01(\bR\x06manual\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"\x9a\x01\n" +
+	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"\xb4\x01\n" +
 	"\x0eConsumerMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
@@ -951,7 +960,8 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\rR\n" +
 	"partitions\x12 \n" +
-	"\vincarnation\x18\x05 \x01(\tR\vincarnation\"\xa9\x01\n" +
+	"\vincarnation\x18\x05 \x01(\tR\vincarnation\x12\x18\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xa9\x01\n" +
 	"\n" +
 	"Assignment\x12\x1e\n" +
 	"\n" +

@@ -34,6 +34,7 @@ type subscription struct {
 	host     supervisor.Host
 	state    subscriptionState
 	write    *keyWrite
+	farewell *keyWrite // that this member leaves, or nil
 	view     *consumerGroup
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
@@ -619,14 +620,14 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 // tellLeave lets the group go on while the last records are being handled: the
 // next oldest gives out our partitions, and takes over from us if we did that.
 func (a *subscription) tellLeave() {
-	if !a.sub.written.Load() {
+	if !a.sub.written.Load() || len(a.holds) == 0 || a.farewell != nil {
 		return
 	}
 	eng, sub := a.eng, a.sub
-	supervisor.Call(&a.host, "tell of leaving", func(ctx context.Context) leaveTold {
-		ctx, cancel := context.WithTimeout(ctx, lastGrace)
-		defer cancel()
-		_ = eng.putMember(ctx, sub, true) // without it the others wait until we are gone
+	a.farewell = beginWrite(a.host.Context())
+	write := a.farewell
+	supervisor.Call(&a.host, "tell of leaving", func(context.Context) leaveTold {
+		_ = write.do(func(ctx context.Context) error { return eng.putMember(ctx, sub, true) }) // without it the others wait until we are gone
 		return leaveTold{}
 	})
 }
@@ -647,7 +648,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
 	a.emptied(ctx)
-	eng, sub, write := a.eng, a.sub, a.write
+	eng, sub, write, farewell := a.eng, a.sub, a.write, a.farewell
 	me := a.me(0)
 	var left []commitlog.Position
 	for _, h := range a.holds {
@@ -656,6 +657,9 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.cut()
+		if farewell != nil {
+			farewell.cut()
+		}
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
 		if len(left) > 0 && sub.path.ended() == nil {

@@ -261,7 +261,7 @@ func TestFollowUnderCompaction(t *testing.T) {
 		}
 	})
 	for range 5 {
-		k, events := newCopy(t, c, p, WatchConfig{Progress: 50 * time.Millisecond, Relist: time.Second})
+		k, events := newCopy(t, c, p, WatchConfig{Progress: 500 * time.Millisecond, Relist: time.Second})
 		as[Opened](t, events)
 		for i := range 100 {
 			put(t, c, fmt.Sprintf("%s%05d", p, i), "v")
@@ -327,13 +327,14 @@ func TestFollowQuietIsNotSilent(t *testing.T) {
 	}
 	t.Cleanup(func() { srv.Close() })
 	c := connect(t, srv.Config())
+	cfg := WatchConfig{Progress: 400 * time.Millisecond}
 	for _, from := range []from{fromNow, fromKnown} {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
 			p := space(t)
 			events := newInbox[FollowEvent]()
-			ctx, cancel := context.WithTimeout(testContext(t), 8*brisk.Progress)
+			ctx, cancel := context.WithTimeout(testContext(t), 6*cfg.Progress)
 			defer cancel()
-			if state, err := NewFollow(c, p, brisk).round(ctx, from, events.put); errors.Is(err, errSilent) || state != healthy {
+			if state, err := NewFollow(c, p, cfg).round(ctx, from, events.put); errors.Is(err, errSilent) || state != healthy {
 				t.Errorf("%v, health %v", err, state)
 			}
 		})

@@ -44,7 +44,7 @@ func graceful(t *testing.T, rts []*penstock.Runtime) (check func()) {
 func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 	rounds := 200
 	if testing.Short() || raceEnabled {
-		rounds = 40
+		rounds = 24
 	}
 	p := newTopicParty(t, 8)
 	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
@@ -99,10 +99,10 @@ func TestTopicFaultScaleUpsAndDowns(t *testing.T) {
 
 // Promise: 64 members join one group at once, share all partitions evenly,
 // and leave at once, and nothing is handled twice.
-func TestTopicFaultManyMembers(t *testing.T) {
+func TestTopicFaultScaleToManyMembers(t *testing.T) {
 	n := 64
 	if testing.Short() || raceEnabled {
-		n = 16
+		n = 12
 	}
 	p := newTopicParty(t, 2*n)
 	rts := []*penstock.Runtime{meet(t, p.ns), meet(t, p.ns), meet(t, p.ns), meet(t, p.ns)}
@@ -155,7 +155,7 @@ func TestTopicFaultManyMembers(t *testing.T) {
 }
 
 // Promise: a hundred groups read one topic, each all of it, once.
-func TestTopicFaultManyGroups(t *testing.T) {
+func TestTopicFaultScaleToManyGroups(t *testing.T) {
 	n := 100
 	if testing.Short() || raceEnabled {
 		n = 20

@@ -261,8 +261,9 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return s.s.Records(ctx)
 }
 
-// Poll waits for records and answers at least one and at most max of them; the
-// next Poll finishes them. Errors: ctx's cause; ErrClosed after Unsubscribe;
+// Poll waits for records and answers at least one and at most max of them. The
+// next Poll finishes them, and so does Commit with them; what was polled last
+// and not committed is handed out again after Unsubscribe. Errors: ctx's cause; ErrClosed after Unsubscribe;
 // why the subscription ended.
 func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 	return s.s.Poll(ctx, max)
@@ -313,7 +314,8 @@ func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
 
 // Unsubscribe drains and leaves the group: the record in hand is finished, what
 // is finished is committed together with the release of its partition, and
-// others go on from there without a duplicate. With nobody reading it returns
+// others go on from there without a duplicate, unless a handler holds on to its
+// partition for longer than RevokeTimeout. With nobody reading it returns
 // as soon as etcd has the release. When ctx ends first, the rest is left to the
 // end of the session's lease.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }

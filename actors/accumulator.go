@@ -359,7 +359,7 @@ func (a *accumulator) give(s *shipment, err error) {
 func (a *accumulator) outcome(err error) error {
 	for _, definite := range []error{
 		messages.ErrTooLarge, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTopicDeleted,
-		messages.ErrUnknownOutcome,
+		messages.ErrCorrupt, messages.ErrUnknownOutcome,
 	} {
 		if errors.Is(err, definite) {
 			return a.wrap(err)

@@ -245,9 +245,9 @@ func (v *consumerGroup) decide(me self, now time.Time) steps {
 			s.claim = append(s.claim, p)
 		case v.gone(h):
 			s.revoke[p] = revocation{holder: h, overdue: h.Member == ""}
-		case me.manual == nil && h.Generation != v.plan.generation && late <= 0:
+		case me.manual == nil && late <= 0:
 			s.revoke[p] = revocation{holder: h, overdue: true}
-		case me.manual == nil && h.Generation != v.plan.generation:
+		case me.manual == nil: // a living other has it, of an earlier assignment
 			if s.again == 0 || late < s.again {
 				s.again = late
 			}
@@ -276,18 +276,19 @@ func (v *consumerGroup) assignments(me self, s *steps) {
 	if len(ages) == 0 || ages[0] != me.id {
 		return
 	}
-	next, moved := assign(ages, me.partitions, v.plan.owners)
-	if v.plan.modRevision != 0 && v.plan.partitions == me.partitions && v.thoughtOf(ages) && maps.Equal(next, v.plan.owners) {
+	partitions := max(me.partitions, v.plan.partitions) // whoever assigned last may have heard of more
+	next, moved := assign(ages, partitions, v.plan.owners)
+	if v.plan.modRevision != 0 && v.plan.partitions == partitions && v.thoughtOf(ages) && maps.Equal(next, v.plan.owners) {
 		return
 	}
 	generation := v.plan.generation + 1
 	if v.plan.generation == math.MaxInt64 { // not ours
 		generation = 1
 	}
-	a := &pb.Assignment{Generation: generation, Partitions: uint32(me.partitions), By: me.id}
+	a := &pb.Assignment{Generation: generation, Partitions: uint32(partitions), By: me.id}
 	for _, m := range ages {
 		share := &pb.Share{Member: m}
-		for p := range me.partitions {
+		for p := range partitions {
 			if next[p] == m {
 				share.Partitions = append(share.Partitions, uint32(p))
 			}

@@ -101,15 +101,16 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	return e, nil
 }
 
-// unanswered names what a missing answer of an actor means to a caller.
-func (e *Engine) unanswered(ctx context.Context, err error, written bool) error {
+// unanswered names what a missing answer of an actor means to a caller. waits is
+// for what, once the keys are written.
+func (e *Engine) unanswered(ctx context.Context, err error, written bool, waits string) error {
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return messages.ErrClosed
 	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):
 		return err
 	case written:
-		return fmt.Errorf("not all senders have answered: %w", context.Cause(ctx))
+		return fmt.Errorf("%s: %w", waits, context.Cause(ctx))
 	}
 	return fmt.Errorf("etcd at %s has not answered: %w: %w", discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
 }
@@ -160,7 +161,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
-		return fail(e.unanswered(ctx, err, d.written.Load()))
+		return fail(e.unanswered(ctx, err, d.written.Load(), "the groups are not known yet"))
 	}
 	return d, nil
 }
@@ -186,7 +187,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{member: m})
-		return fail(e.unanswered(ctx, err, m.written.Load()))
+		return fail(e.unanswered(ctx, err, m.written.Load(), "not all senders have answered"))
 	}
 	return m, nil
 }
@@ -250,6 +251,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.hub.emit(messages.LeftGroup{Destination: m.in.cfg.Destination, Group: m.in.cfg.Group, Member: m.in.cfg.ID})
 	}
 	for _, s := range held.subscriptions {
+		s.async.tell(context.WithoutCancel(ctx))
 		e.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
 	}
 	e.hub.close()

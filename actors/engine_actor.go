@@ -71,10 +71,10 @@ var engineMoves = supervisor.Moves[engineState]{
 
 // placement is a handle and its actor; pid is nil while its listener binds.
 type placement[H any] struct {
-	handle H
-	pid    *actor.PID
-	asker  *actor.PID
-	leaver *actor.PID // waits for its end
+	handle  H
+	pid     *actor.PID
+	asker   *actor.PID
+	leavers []*actor.PID // wait for its end
 }
 
 // Questions and answers between handles and the engine's actor.
@@ -191,10 +191,12 @@ func (a *engineActor) close(ctx actor.Context) {
 	a.closeTopics(ctx)
 }
 
-// release answers who waits for an end.
-func (a *engineActor) release(ctx actor.Context, leaver *actor.PID) {
-	if leaver != nil {
-		ctx.Send(leaver, &withdrawn{})
+// release answers those who wait for an end.
+func (a *engineActor) release(ctx actor.Context, leavers ...*actor.PID) {
+	for _, leaver := range leavers {
+		if leaver != nil { // a Send, not a request
+			ctx.Send(leaver, &withdrawn{})
+		}
 	}
 }
 
@@ -222,17 +224,17 @@ func (a *engineActor) started(ctx actor.Context) {
 	}
 	for name, p := range a.book.dests {
 		p.pid = nil
-		if p.leaver != nil {
+		if len(p.leavers) > 0 {
 			delete(a.book.dests, name) // it was leaving, and its actor is gone
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			continue
 		}
 		a.bind(ctx, p)
 	}
 	for m, p := range a.book.members {
-		if p.leaver != nil {
+		if len(p.leavers) > 0 {
 			delete(a.book.members, m)
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			continue
 		}
 		a.enter(ctx, p)
@@ -393,18 +395,18 @@ func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 			a.dismiss(ctx, p.asker, &m.dest.announced)
 			a.release(ctx, ctx.Sender())
 		default:
-			p.leaver = ctx.Sender()
+			p.leavers = append(p.leavers, ctx.Sender())
 			ctx.Send(p.pid, &retire{})
 		}
 		return
 	}
 	if p := a.book.subs[m.sub]; p != nil {
-		p.leaver = ctx.Sender()
+		p.leavers = append(p.leavers, ctx.Sender())
 		ctx.Send(p.pid, &retire{})
 		return
 	}
 	if p := a.book.members[m.member]; p != nil {
-		p.leaver = ctx.Sender()
+		p.leavers = append(p.leavers, ctx.Sender())
 		ctx.Send(p.pid, &retire{})
 		return
 	}
@@ -444,7 +446,7 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			a.eng.stats.removeOutlet(p.handle.out)
 			p.handle.out.close(nil)
 			a.dismiss(ctx, p.asker, &p.handle.announced)
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			return
 		}
 	}
@@ -454,7 +456,7 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			a.eng.stats.removeInlet(m.in)
 			m.end()
 			a.dismiss(ctx, p.asker, &m.announced)
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			return
 		}
 	}

@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -31,8 +32,12 @@ type (
 // older topic of that name ends.
 func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
 	if p := a.book.topics[info.Name]; p != nil {
-		if p.handle.id == info.ID && p.handle.ended() == nil {
+		switch {
+		case p.handle.id == info.ID && p.handle.ended() == nil:
 			ctx.Respond(&topicOpened{p.handle})
+			return
+		case p.handle.id != info.ID && p.handle.info().CreateRevision > info.CreateRevision:
+			ctx.Respond(messages.ErrTopicDeleted) // and made again, before who asks came to ask
 			return
 		}
 		p.handle.close(messages.ErrTopicDeleted)
@@ -80,6 +85,12 @@ func (a *engineActor) tellSubscriptions(ctx actor.Context, path *topicPath) {
 }
 
 func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
+	for other := range a.book.subs {
+		if other.path.id == s.path.id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
+			ctx.Respond(fmt.Errorf("member %q, by this very runtime: %w", s.cfg.ID, messages.ErrTaken))
+			return
+		}
+	}
 	p := &placement[*Subscription]{handle: s, asker: ctx.Sender()}
 	a.book.subs[s] = p
 	a.eng.stats.addSubscription(s)
@@ -104,11 +115,11 @@ func (a *engineActor) beginTopics(ctx actor.Context) {
 		a.placeTopic(ctx, p)
 	}
 	for s, p := range a.book.subs {
-		if p.leaver != nil {
+		if len(p.leavers) > 0 {
 			delete(a.book.subs, s)
 			a.eng.stats.removeSubscription(s)
 			s.end()
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			continue
 		}
 		a.placeSubscription(ctx, p)
@@ -157,8 +168,12 @@ func (a *engineActor) terminatedTopic(ctx actor.Context, who *actor.PID) {
 			delete(a.book.subs, s)
 			a.eng.stats.removeSubscription(s)
 			s.end()
+			a.host.Run("tell of commits", func(ctx context.Context) error {
+				s.async.tell(ctx)
+				return nil
+			})
 			a.dismiss(ctx, p.asker, &s.announced)
-			a.release(ctx, p.leaver)
+			a.release(ctx, p.leavers...)
 			return
 		}
 	}

@@ -327,6 +327,11 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]com
 		ask.base = base
 	}
 	entries, err := log.Entries(ctx, ask.base, indexPage)
+	for i, e := range entries { // with an error, those before the fault are good
+		if ask.offset < e.End() {
+			return entries[i:], nil
+		}
+	}
 	if errors.Is(err, messages.ErrCorrupt) { // unless the base was no base
 		if base, lerr := log.Locate(ctx, ask.offset); lerr == nil && base != ask.base {
 			ask.base = base
@@ -340,11 +345,6 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]com
 	}
 	if err != nil {
 		return nil, err
-	}
-	for i, e := range entries {
-		if ask.offset < e.End() {
-			return entries[i:], nil
-		}
 	}
 	if len(entries) > 0 { // a hint far behind: go on from there
 		ask.base = entries[len(entries)-1].End()

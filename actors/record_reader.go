@@ -102,6 +102,9 @@ func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, er
 		return nil, fmt.Errorf("poll for %d records: %w", limit, messages.ErrInvalid)
 	}
 	if err := s.begin(); err != nil {
+		if errors.Is(err, messages.ErrClosed) {
+			err = or(s.causeOf(), err)
+		}
 		return nil, err
 	}
 	defer s.finish()

@@ -529,12 +529,18 @@ func (s *shelf) position(c *claim) (int64, bool) {
 	return at, at >= 0 && at != c.committed
 }
 
-// last is the position of a claim that is being released, -1 for none.
+// last is the position of a claim that is being released, -1 for none. It is
+// written even if etcd has it: an older commit that comes late may have gone
+// over it, and none can behind the release.
 func (s *shelf) last(c *claim) commitlog.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
-	if at, ok := s.position(c); ok {
+	at, due := s.position(c)
+	if !due && at < 0 {
+		at = c.committed
+	}
+	if at >= 0 {
 		p.Offset, p.Base = at, max(c.begins(at), 0) // every log began there
 	}
 	return p

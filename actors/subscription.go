@@ -34,7 +34,8 @@ type subscription struct {
 	host     supervisor.Host
 	state    subscriptionState
 	write    *keyWrite
-	farewell *keyWrite // that this member leaves, or nil
+	begun    *recordConsumption // whose handlers this incarnation began
+	farewell *keyWrite          // that this member leaves, or nil
 	view     *consumerGroup
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
@@ -170,6 +171,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.released(ctx, m)
 	case commitTick:
 		a.commit(ctx)
+	case commitWanted:
+		a.commit(ctx)
 	case *commitNow:
 		a.commitNow(ctx, m)
 	case commitDone:
@@ -196,6 +199,9 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		a.host.End()
 		a.dismiss(ctx, messages.ErrClosed)
+		for _, leaver := range a.sub.takeLeavers() {
+			ctx.Send(leaver, &memberDrained{})
+		}
 	}
 }
 
@@ -220,8 +226,9 @@ func (a *subscription) started(ctx actor.Context) {
 	if c := sub.consumption(); c != nil {
 		a.consume(ctx, c)
 	}
-	if leaver := sub.leaver.Load(); leaver != nil {
-		a.drain(ctx, leaver)
+	a.tellAsync(nil)
+	if sub.isLeaving() {
+		a.drain(ctx, nil)
 	}
 }
 
@@ -242,6 +249,8 @@ func (a *subscription) written(ctx actor.Context, err error) {
 func (a *subscription) ended(ctx actor.Context, err error) {
 	switch {
 	case err == nil:
+	case errors.Is(err, supervisor.ErrGoexit): // a callback's own doing
+		a.tellAsync(nil)
 	case a.sub.announced.Load():
 		supervisor.Fail(ctx, err)
 	default:
@@ -601,7 +610,7 @@ func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
 // drain ends the subscription in order: what is in hand is finished, and every
 // claim released with its last commit.
 func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
-	a.sub.leaver.Store(leaver) // an earlier one, of Stop, wants no answer
+	a.sub.addLeaver(leaver)
 	if a.state == subEntering || a.state == subInside {
 		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
 	}
@@ -634,9 +643,10 @@ func (a *subscription) tellLeave() {
 
 // emptied tells who drains that nothing is held any more.
 func (a *subscription) emptied(ctx actor.Context) {
-	leaver := a.sub.leaver.Load()
-	if leaver != nil && (a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0) {
-		ctx.Send(leaver, &memberDrained{})
+	if a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0 {
+		for _, leaver := range a.sub.takeLeavers() {
+			ctx.Send(leaver, &memberDrained{})
+		}
 	}
 }
 
@@ -672,6 +682,10 @@ func (a *subscription) retire(ctx actor.Context) {
 
 // consume begins the handlers of a Consume.
 func (a *subscription) consume(ctx actor.Context, c *recordConsumption) {
+	if a.begun == c {
+		return // begun by this incarnation already, as an earlier one's
+	}
+	a.begun = c
 	c.running.Store(int64(a.sub.cfg.Concurrency))
 	for range a.sub.cfg.Concurrency {
 		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), a.eng.name("handler", "")); err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -19,9 +18,10 @@ import (
 
 // commits is the state of a subscription's commits.
 type commits struct {
-	under   []*commitNow // who waits for the one under way; nil when there is none
 	running commitState
-	next    []*commitNow // who came meanwhile
+	under   []*commitNow   // who waits for the one under way
+	async   []*asyncCommit // the same, by callback
+	next    []*commitNow   // who came meanwhile
 }
 
 type commitState string
@@ -50,6 +50,7 @@ func (a *subscription) commit(ctx actor.Context) {
 	if a.commits.running == commitRunning || len(a.releasing) > 0 {
 		return
 	}
+	a.commits.async = a.sub.async.take() // before due is: what they ask for is in it
 	due := a.sub.shelf.due()
 	a.commits.under, a.commits.next = a.commits.next, nil
 	if len(due) == 0 {
@@ -69,9 +70,7 @@ func (a *subscription) commit(ctx actor.Context) {
 }
 
 func (a *subscription) commitNow(ctx actor.Context, m *commitNow) {
-	if m.done == nil {
-		m.asker = ctx.Sender()
-	}
+	m.asker = ctx.Sender()
 	a.commits.next = append(a.commits.next, m)
 	a.commit(ctx)
 }
@@ -97,9 +96,13 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 		a.delayed(m.err)
 	}
 	for _, w := range a.commits.under {
-		a.answer(ctx, w, errors.Join(m.err, w.concerning(failed), a.sub.shelf.unmet(w.wishes)))
+		a.answer(ctx, w, a.fate(w.wishes, m.err, failed))
 	}
-	a.commits.under = nil
+	for _, c := range a.commits.async {
+		c.fate(errors.Join(c.err, a.fate(c.wishes, m.err, failed)), a.committing())
+	}
+	a.tellAsync(a.commits.async)
+	a.commits.under, a.commits.async = nil, nil
 	if len(a.commits.next) > 0 {
 		a.commit(ctx)
 	}
@@ -110,15 +113,18 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	}
 }
 
-// concerning joins the errors of the partitions that were asked for.
-func (w *commitNow) concerning(errs map[int]error) error {
-	var all []error
-	for _, w := range w.wishes {
-		if err := errs[w.partition]; err != nil {
-			all = append(all, err)
-		}
+// fate is what became of wishes: all is the error of the whole commit, failed
+// those of partitions.
+func (a *subscription) fate(wishes []wish, all error, failed map[int]error) error {
+	errs := []error{all, a.sub.shelf.unmet(wishes)}
+	for _, w := range wishes {
+		errs = append(errs, failed[w.partition])
 	}
-	return errors.Join(all...)
+	return errors.Join(errs...)
+}
+
+func (a *subscription) committing() string {
+	return fmt.Sprintf("commit of group %q in %q", a.sub.cfg.Group, a.sub.path.name)
 }
 
 // errRestarted: the actor failed while a commit was under way.
@@ -127,42 +133,21 @@ var errRestarted = fmt.Errorf("its actor was restarted meanwhile; commit again: 
 // dismiss answers whoever waits for a commit when the actor ends.
 func (a *subscription) dismiss(ctx actor.Context, why error) {
 	for _, w := range append(a.commits.under, a.commits.next...) {
-		if w.done != nil {
-			w.tell(a, why)
-		} else {
-			ctx.Send(w.asker, why)
-		}
+		a.answer(ctx, w, why)
 	}
+	for _, c := range a.commits.async {
+		c.fate(why, a.committing())
+	}
+	a.sub.async.decide(a.commits.async) // whoever comes next tells them
 	a.commits = commits{}
 }
 
 func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
 	if err != nil {
-		err = fmt.Errorf("commit of group %q in %q: %w", a.sub.cfg.Group, a.sub.path.name, err)
+		ctx.Send(w.asker, fmt.Errorf("%s: %w", a.committing(), err))
+		return
 	}
-	switch {
-	case w.done != nil:
-		a.host.Run("tell of commit", func(context.Context) error {
-			w.tell(a, err)
-			return nil
-		})
-	case err != nil:
-		ctx.Send(w.asker, err)
-	default:
-		ctx.Send(w.asker, &committed{})
-	}
-}
-
-// tell calls the user's function; what it does wrong harms nobody else.
-func (w *commitNow) tell(a *subscription, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			a.eng.hub.emit(messages.HandlerPanicked{
-				Destination: a.sub.path.name, Group: a.sub.cfg.Group, Value: fmt.Sprint(p), Stack: string(debug.Stack()),
-			})
-		}
-	}()
-	w.done(err)
+	ctx.Send(w.asker, &committed{})
 }
 
 // release takes in a claim that nobody has in hand any more.

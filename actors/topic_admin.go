@@ -52,6 +52,9 @@ func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.Topi
 func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
 	for {
 		t, err := e.Topic(ctx, name, p)
+		if errors.Is(err, messages.ErrTopicDeleted) && ctx.Err() == nil {
+			continue
+		}
 		if !errors.Is(err, messages.ErrNoTopic) {
 			return t, err
 		}
@@ -79,7 +82,7 @@ func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Top
 func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p ProducerConfig) (*Topic, error) {
 	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, &openTopic{info})
 	if err != nil {
-		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, false))
+		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, false, ""))
 	}
 	t, err := newTopicHandle(opened.path, p)
 	if err != nil {

@@ -212,10 +212,11 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	}
 	cfg.ID = or(cfg.ID, randomID())
 	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
+	s.async.emit = s.panicked
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
-		return fail(e.unanswered(ctx, err, s.written.Load()))
+		return fail(e.unanswered(ctx, err, s.written.Load(), "the group has not given out its partitions yet"))
 	}
 	return s, nil
 }
@@ -230,12 +231,46 @@ type Subscription struct {
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
-	written     atomic.Bool               // the member's key is the registry's to keep
-	announced   atomic.Bool               // who subscribed was told
-	leaver      atomic.Pointer[actor.PID] // who waits for the drain
+	written     atomic.Bool // the member's key is the registry's to keep
+	announced   atomic.Bool // who subscribed was told
+
+	async asyncCommits
 
 	mu        sync.Mutex
 	consuming *recordConsumption
+	leaving   leaveState
+	leavers   []*actor.PID // who wait for the drain
+}
+
+// leaveState says whether somebody has asked for the end.
+type leaveState uint8
+
+const (
+	staying leaveState = iota
+	askedToLeave
+)
+
+func (s *Subscription) addLeaver(pid *actor.PID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = askedToLeave
+	if pid != nil {
+		s.leavers = append(s.leavers, pid)
+	}
+}
+
+func (s *Subscription) takeLeavers() []*actor.PID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	leavers := s.leavers
+	s.leavers = nil
+	return leavers
+}
+
+func (s *Subscription) isLeaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving == askedToLeave
 }
 
 // ID is the member's in its group.
@@ -279,6 +314,9 @@ func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error
 	c := newRecordConsumption(ctx, s.shelf, handler)
 	s.setConsumption(c)
 	defer s.setConsumption(nil)
+	if s.shelf.isOver() {
+		c.finish() // it ended before it could know of c
+	}
 	s.eng.sys.Root.Send(s.pid.Load(), &consumeRecords{c})
 	<-c.over
 	if err := s.shelf.causeOf(); err != nil {
@@ -305,6 +343,7 @@ func (s *Subscription) consumption() *recordConsumption {
 // end lets loops and Consume return: the actor behind them is gone.
 func (s *Subscription) end() {
 	s.shelf.leave(shelfLeft, nil)
+	s.async.close(or(s.shelf.causeOf(), messages.ErrClosed))
 	if c := s.consumption(); c != nil {
 		c.finish()
 	}
@@ -331,19 +370,17 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 }
 
 // CommitAsync is Commit that does not wait; done, which may be nil, gets the
-// error.
+// error. The calls of done come one after the other, in the order of those of
+// CommitAsync; done must not block.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
 	wishes, fenced := s.shelf.ask(recs)
-	tell := func(err error) {
-		if done != nil {
-			done(errors.Join(fenced, err))
-		}
+	tell, err := s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced})
+	switch {
+	case err != nil && done != nil:
+		done(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err))
+	case tell:
+		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}
-	if s.shelf.isOver() {
-		tell(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, messages.ErrClosed))
-		return
-	}
-	s.eng.sys.Root.Send(s.pid.Load(), &commitNow{wishes: wishes, done: tell})
 }
 
 // Seek goes on reading an owned partition elsewhere. Errors: messages.ErrFenced
@@ -384,6 +421,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if werr := s.eng.withdraw(end, &withdraw{sub: s}); werr != nil {
 		return errors.Join(err, fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, werr))
 	}
+	s.async.tell(context.WithoutCancel(ctx)) // what nobody could tell any more
 	s.eng.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
 	return err
 }
@@ -395,9 +433,11 @@ func (s *Subscription) drain(ctx context.Context) error {
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil
+	case err != nil && ctx.Err() == nil:
+		return fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	case err != nil:
 		return fmt.Errorf("unsubscribe %q from %q: not everything was released after %s: %w",
-			s.cfg.Group, s.cfg.Topic, time.Since(began).Round(time.Millisecond), err)
+			s.cfg.Group, s.cfg.Topic, time.Since(began).Round(time.Millisecond), context.Cause(ctx))
 	}
 	return nil
 }

@@ -142,6 +142,10 @@ func (p *partitionPath) unreadable(offset, end int64, err error) {
 	case errors.Is(err, messages.ErrLogRolledBack):
 		emit(messages.LogRolledBack{Topic: topic, Partition: p.p, Position: offset, End: end})
 	case errors.Is(err, messages.ErrCorrupt):
+		var fault *commitlog.CorruptError
+		if errors.As(err, &fault) {
+			offset = max(offset, fault.Base)
+		}
 		emit(messages.BatchCorrupt{Topic: topic, Partition: p.p, Offset: offset, Err: err})
 	}
 }

@@ -223,6 +223,32 @@ func TestRoomIsGivenInTurn(t *testing.T) {
 	})
 }
 
+// Room that is granted at the very moment when its context ends is either used or
+// given back.
+func TestRoomGrantedTooLateIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c credit
+		c.init(10, nil)
+		for range 200 {
+			if err := c.take(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			got := make(chan error, 1)
+			go func() { got <- c.take(ctx, 10) }()
+			synctest.Wait()
+			cancel()
+			c.give(10)
+			if err := <-got; err == nil {
+				c.give(10)
+			}
+			if c.used() != 0 {
+				t.Fatalf("%d bytes are lost", c.used())
+			}
+		}
+	})
+}
+
 // The bound holds, nothing is lost and nobody starves, with many who put records
 // of all sizes and give up now and then.
 func TestManyPutsInLittleRoom(t *testing.T) {

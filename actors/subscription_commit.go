@@ -31,10 +31,9 @@ const commitIdle, commitRunning commitState = "", "running"
 type (
 	commitTick struct{}
 	// commitNow asks for a commit of everything that is due. It is answered
-	// with *committed or an error, or done is called.
+	// with *committed or an error.
 	commitNow struct {
 		asker  *actor.PID
-		done   func(error)
 		wishes []wish
 	}
 	committed  struct{}

@@ -1,0 +1,408 @@
+package actors
+
+// Promise: whatever a handler of Consume does, its record is handled in its turn:
+// a failure is tried again, what uses up its attempts goes to the dead letters,
+// and no partition's records overtake one another. A loop allocates nothing for a
+// record.
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// paperDesk runs the consumers of a shelf in a goroutine of its own, for workers
+// that wait. A claim that rests is woken at once.
+type paperDesk struct {
+	s         *shelf
+	consumers []*paperConsumer
+
+	mu   sync.Mutex
+	mail []func()
+	news chan struct{}
+}
+
+// newPaperDesk holds partitions of smallLog, so many batches of each.
+func newPaperDesk(t *testing.T, s *shelf, partitions, batches int) *paperDesk {
+	d := &paperDesk{s: s, news: make(chan struct{}, 1)}
+	for p := range partitions {
+		a := &paperConsumer{log: smallLog, have: &batches, c: &claim{p: p, fence: int64(100 + p), lease: theLease, memberRevision: 1}}
+		s.add(a.c, 0, 0, true)
+		s.attach(a.c, func(m any) { d.post(func() { a.inbox = append(a.inbox, m) }) })
+		d.consumers = append(d.consumers, a)
+		d.post(func() { a.ask(s) })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { d.run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return d
+}
+
+func (d *paperDesk) post(f func()) {
+	d.mu.Lock()
+	d.mail = append(d.mail, f)
+	d.mu.Unlock()
+	select {
+	case d.news <- struct{}{}:
+	default:
+	}
+}
+
+func (d *paperDesk) run(ctx context.Context) {
+	for {
+		select {
+		case <-d.news:
+		case <-ctx.Done():
+			return
+		}
+		for {
+			d.mu.Lock()
+			mail := d.mail
+			d.mail = nil
+			d.mu.Unlock()
+			if len(mail) == 0 {
+				break
+			}
+			for _, f := range mail {
+				f()
+			}
+			settleAll(d.s, d.consumers...)
+			for _, a := range d.consumers {
+				if a.rests {
+					a.rests = false
+					d.s.wake(a.c)
+				}
+			}
+		}
+	}
+}
+
+// consumePaper runs workers around a handler, as Consume's actors do: one whose
+// goroutine the handler ended gets another. It answers how to end them.
+func consumePaper(t *testing.T, s *shelf, workers int, h RecordHandler) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := newRecordConsumption(ctx, s, h)
+	var running sync.WaitGroup
+	var work func()
+	work = func() {
+		running.Go(func() {
+			over := false
+			defer func() {
+				if !over {
+					work()
+				}
+			}()
+			_ = c.work(ctx)
+			over = true
+		})
+	}
+	for range workers {
+		work()
+	}
+	stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// eventLog collects what a shelf emits.
+type eventLog struct {
+	mu  sync.Mutex
+	all []messages.Event
+}
+
+func (l *eventLog) emit(e messages.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, e)
+}
+
+func countEvents[E messages.Event](l *eventLog) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.all {
+		if _, ok := e.(E); ok {
+			n++
+		}
+	}
+	return n
+}
+
+func TestConsumeHandlers(t *testing.T) {
+	const batches = 6
+	end := smallLog.end(0, batches)
+	errNo := errors.New("no")
+	type try struct {
+		offset  int64
+		attempt int
+	}
+	// Of each offset but 2 there is one attempt; these are those of 2.
+	for name, tc := range map[string]struct {
+		cfg      SubscriptionConfig
+		at2      func(attempt int) error
+		attempts int
+		check    func(t *testing.T, events *eventLog, n SubscriptionCounters)
+	}{
+		"success": {at2: func(int) error { return nil }, attempts: 1, check: func(t *testing.T, _ *eventLog, n SubscriptionCounters) {
+			if n.Failed != 0 {
+				t.Errorf("%+v", n)
+			}
+		}},
+		"failure, then success": {at2: func(attempt int) error {
+			if attempt == 1 {
+				return errNo
+			}
+			return nil
+		}, attempts: 2, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+			if got := countEvents[messages.RecordFailed](events); got != 1 || n.Failed != 1 {
+				t.Errorf("%d failures told, %d counted", got, n.Failed)
+			}
+		}},
+		"panic, then success": {at2: func(attempt int) error {
+			if attempt == 1 {
+				panic("at 2")
+			}
+			return nil
+		}, attempts: 2, check: func(t *testing.T, events *eventLog, _ SubscriptionCounters) {
+			if p, f := countEvents[messages.HandlerPanicked](events), countEvents[messages.RecordFailed](events); p != 1 || f != 1 {
+				t.Errorf("%d panics and %d failures were told", p, f)
+			}
+		}},
+		"Goexit, then success": {at2: func(attempt int) error {
+			if attempt < 3 {
+				runtime.Goexit()
+			}
+			return nil
+		}, attempts: 3, check: func(t *testing.T, _ *eventLog, n SubscriptionCounters) {
+			if n.Failed != 2 {
+				t.Errorf("%+v", n)
+			}
+		}},
+		"dead letters": {
+			cfg:      SubscriptionConfig{MaxAttempts: 3, DeadLetter: func(context.Context, messages.TopicRecord, error) error { return nil }},
+			at2:      func(int) error { return errNo },
+			attempts: 3, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 2 || n.DeadLettered != 1 {
+					t.Errorf("%d dead letters and %d failures were told, %d counted", d, f, n.DeadLettered)
+				}
+			}},
+		"dead letters that are refused at first": {
+			cfg: SubscriptionConfig{MaxAttempts: 2, DeadLetter: func(_ context.Context, r messages.TopicRecord, _ error) error {
+				if r.Attempt < 4 {
+					return errNo
+				}
+				return nil
+			}},
+			at2:      func(int) error { return errNo },
+			attempts: 4, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 3 {
+					t.Errorf("%d dead letters and %d failures were told", d, f)
+				}
+			}},
+		"dead letters that panic at first": {
+			cfg: SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(_ context.Context, r messages.TopicRecord, _ error) error {
+				if r.Attempt == 1 {
+					panic("in the dead letters")
+				}
+				return nil
+			}},
+			at2:      func(int) error { return errNo },
+			attempts: 2, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+				if p, d := countEvents[messages.HandlerPanicked](events), countEvents[messages.RecordDeadLettered](events); p != 1 || d != 1 {
+					t.Errorf("%d panics and %d dead letters were told", p, d)
+				}
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newTestShelf(tc.cfg)
+			events := &eventLog{}
+			s.emit = events.emit
+			d := newPaperDesk(t, s, 1, batches)
+			var mu sync.Mutex
+			var tries []try
+			done := make(chan struct{})
+			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.TopicRecord) error {
+				mu.Lock()
+				tries = append(tries, try{r.Offset, r.Attempt})
+				mu.Unlock()
+				if r.Offset == 2 {
+					return tc.at2(r.Attempt)
+				}
+				if r.Offset == end-1 {
+					close(done)
+				}
+				return nil
+			})
+			select {
+			case <-done:
+			case <-time.After(patience):
+				mu.Lock()
+				defer mu.Unlock()
+				t.Fatalf("not all were handled: %v", tries)
+			}
+			stop()
+			if at := s.place(d.consumers[0].c); at < end-1 {
+				t.Errorf("%d finished of %d", at, end)
+			}
+			var want []try
+			for o := range end {
+				attempts := 1
+				if o == 2 {
+					attempts = tc.attempts
+				}
+				for n := range attempts {
+					want = append(want, try{o, n + 1})
+				}
+			}
+			if !slices.Equal(tries, want) {
+				t.Errorf("tries %v, want %v", tries, want)
+			}
+			s.mu.Lock()
+			n := s.counters
+			s.mu.Unlock()
+			tc.check(t, events, n)
+		})
+	}
+}
+
+// A handler whose partition is lost, or whose consumption ends, is told by its
+// context; that is no failure.
+func TestConsumeCutShort(t *testing.T) {
+	for name, cut := range map[string]func(s *shelf, c *claim, stop func()){
+		"lost":  func(s *shelf, c *claim, _ func()) { s.remove(c, messages.ErrFenced) },
+		"ended": func(_ *shelf, _ *claim, stop func()) { stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newTestShelf(SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(context.Context, messages.TopicRecord, error) error {
+				t.Error("a dead letter")
+				return nil
+			}})
+			events := &eventLog{}
+			s.emit = events.emit
+			d := newPaperDesk(t, s, 1, 3)
+			in, out := make(chan struct{}), make(chan error, 1)
+			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.TopicRecord) error {
+				close(in)
+				select {
+				case <-ctx.Done():
+				case <-time.After(patience):
+					t.Error("the handler was not told")
+				}
+				out <- context.Cause(ctx)
+				return ctx.Err()
+			})
+			<-in
+			cut(s, d.consumers[0].c, stop)
+			cause := <-out
+			stop()
+			if name == "lost" && !errors.Is(cause, messages.ErrFenced) {
+				t.Errorf("its context ended for %v", cause)
+			}
+			if n := countEvents[messages.RecordFailed](events); n != 0 {
+				t.Errorf("%d failures were told", n)
+			}
+			if at := s.place(d.consumers[0].c); at != 0 {
+				t.Errorf("%d finished", at)
+			}
+		})
+	}
+}
+
+func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
+	const workers, partitions, batches = 4, 8, 60
+	s, _ := newTestShelf(SubscriptionConfig{Concurrency: workers})
+	newPaperDesk(t, s, partitions, batches)
+	var left atomic.Int64
+	for p := range partitions {
+		left.Add(smallLog.end(p, batches))
+	}
+	var next [partitions]int64 // a partition's is touched by one worker at a time, or -race tells
+	var inside [partitions]atomic.Int32
+	var busy, most atomic.Int32
+	done := make(chan struct{})
+	var failed sync.Map
+	stop := consumePaper(t, s, workers, func(_ context.Context, r messages.TopicRecord) error {
+		if n := inside[r.Partition].Add(1); n != 1 {
+			t.Errorf("%d workers are in partition %d", n, r.Partition)
+		}
+		defer inside[r.Partition].Add(-1)
+		n := busy.Add(1)
+		defer busy.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		if r.Offset != next[r.Partition] {
+			t.Errorf("partition %d: offset %d, want %d", r.Partition, r.Offset, next[r.Partition])
+		}
+		if r.Offset%17 == 5 { // now and then one fails once
+			if _, again := failed.LoadOrStore([2]int64{int64(r.Partition), r.Offset}, true); !again {
+				return errors.New("once")
+			}
+		}
+		next[r.Partition] = r.Offset + 1
+		runtime.Gosched()
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+		return nil
+	})
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%d records are left", left.Load())
+	}
+	stop()
+	if m := most.Load(); m > workers {
+		t.Errorf("%d at once", m)
+	}
+}
+
+func TestRecordsLoopAllocatesNothingForARecord(t *testing.T) {
+	const batches, count = 4, 4096
+	s, _ := newTestShelf(SubscriptionConfig{})
+	c := &claim{p: 0, fence: 5, lease: theLease}
+	s.add(c, 0, 0, true)
+	var log []*commitlog.Batch
+	for i := range batches {
+		b := &commitlog.Batch{Base: int64(i * count), Count: count, Time: 1}
+		for range count {
+			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Key: []byte("key"), Value: []byte("value")})
+		}
+		log = append(log, b)
+	}
+	ctx := t.Context()
+	got := 0
+	perRun := testing.AllocsPerRun(5, func() {
+		s.seek(c, 0, 0)
+		s.came(c, log, fetchBytes)
+		n := 0
+		for r, err := range s.records(ctx) {
+			if err != nil || r.Offset != int64(n) {
+				t.Fatalf("offset %d, %v; want %d", r.Offset, err, n)
+			}
+			if n++; n == batches*count {
+				break
+			}
+		}
+		got += n
+	})
+	if got == 0 {
+		t.Fatal("nothing was read")
+	}
+	if per := perRun / (batches * count); per > 0.01 {
+		t.Errorf("%.4f allocations for a record", per)
+	}
+}

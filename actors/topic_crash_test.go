@@ -1,0 +1,374 @@
+package actors
+
+// Promise: a bug in an actor of a topic loses nothing, puts nothing twice, keeps
+// every partition's order, and leaves nobody waiting who asked for something.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+)
+
+var topicActors = []string{"topic", "partition", "subscription", "consumer"}
+
+func TestTopicCrashes(t *testing.T) {
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	for _, kind := range topicActors {
+		space := func(what string) endsSpace { return endsSpace{srv.Config(), "/topiccrash/" + what + "/" + kind} }
+		t.Run("under load/"+kind, func(t *testing.T) { topicCrashUnderLoad(t, space("load"), kind) })
+		t.Run("draining/"+kind, func(t *testing.T) { topicCrashDraining(t, space("drain"), kind) })
+		t.Run("asked/"+kind, func(t *testing.T) { topicCrashAsked(t, space("asked"), kind) })
+	}
+}
+
+// inOrder checks what a group handles, partition by partition.
+type inOrder struct {
+	mu      sync.Mutex
+	next    map[int]int64
+	values  map[string]int
+	again   int
+	faults  []string
+	changed chan struct{}
+}
+
+func newInOrder() *inOrder {
+	return &inOrder{next: make(map[int]int64), values: make(map[string]int), changed: make(chan struct{})}
+}
+
+func (o *inOrder) enter(r messages.TopicRecord) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch next := o.next[r.Partition]; {
+	case r.Offset > next:
+		o.faults = append(o.faults, fmt.Sprintf("partition %d: offset %d after %d", r.Partition, r.Offset, next-1))
+	case r.Offset < next:
+		o.again++
+		return
+	}
+	o.next[r.Partition] = r.Offset + 1
+	o.values[string(r.Value)]++
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// await waits until so many values were handled.
+func (o *inOrder) await(t *testing.T, what string, n int) {
+	t.Helper()
+	late := time.After(crashPatience)
+	for {
+		o.mu.Lock()
+		have, changed, faults := len(o.values), o.changed, o.faults
+		o.mu.Unlock()
+		if len(faults) > 0 {
+			t.Fatalf("%s: %v", what, faults)
+		}
+		if have >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("%s: not within %s: %d of %d handled", what, crashPatience, have, n)
+		}
+	}
+}
+
+func (o *inOrder) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.values)
+}
+
+func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
+	const rounds, partitions, workers = 2, 4, 2
+	ctx, cancel := context.WithTimeout(t.Context(), 2*crashPatience)
+	defer cancel()
+	putter, reader := s.begin(t), s.begin(t)
+	out, err := putter.CreateTopic(ctx, "audit", messages.TopicConfig{Partitions: partitions}, ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := reader.Topic(ctx, "audit", ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two groups, one in a loop, one with handlers; and one who just reads.
+	loop, handlers, read := newInOrder(), newInOrder(), newInOrder()
+	var running sync.WaitGroup
+	reading, stop := context.WithCancel(ctx)
+	defer running.Wait()
+	defer stop()
+	subscribe := func(group string) *Subscription {
+		sub, err := in.Subscribe(ctx, SubscriptionConfig{Group: group, Concurrency: workers, CommitEvery: 20 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sub
+	}
+	looping, handling := subscribe("loop"), subscribe("handlers")
+	running.Go(func() {
+		for r, err := range looping.Records(reading) {
+			if err != nil {
+				if reading.Err() == nil {
+					t.Errorf("the loop: %v", err)
+				}
+				return
+			}
+			loop.enter(r)
+		}
+	})
+	running.Go(func() {
+		err := handling.Consume(reading, func(_ context.Context, r messages.TopicRecord) error { handlers.enter(r); return nil })
+		if reading.Err() == nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	for p := range partitions {
+		running.Go(func() {
+			for r, err := range in.Read(reading, p, messages.Earliest()) {
+				if err != nil {
+					if reading.Err() == nil {
+						t.Errorf("read: %v", err)
+					}
+					return
+				}
+				read.enter(r)
+			}
+		})
+	}
+
+	enough, sent := make(chan struct{}), make(chan int, 1)
+	running.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			err := out.PutAsync(ctx, messages.Message{Key: strconv.AppendInt(nil, int64(n%13), 10), Value: strconv.AppendInt(nil, int64(n), 10)}, nil)
+			if err != nil {
+				t.Errorf("put: %v", err)
+			}
+			select {
+			case <-tick.C:
+			case <-enough:
+				sent <- n + 1
+				return
+			case <-ctx.Done():
+				sent <- n + 1
+				return
+			}
+		}
+	})
+	all := []*inOrder{loop, handlers, read}
+	flows := func(what string) {
+		for _, o := range all {
+			o.await(t, what, o.count()+100)
+		}
+	}
+	crashed := 0
+	for range rounds {
+		flows("the load flows")
+		for _, e := range []*Engine{putter, reader} {
+			crashed += crashAll(t, e, kind)
+		}
+	}
+	if crashed == 0 {
+		t.Fatalf("there is no %s to crash", kind)
+	}
+	flows("the load flows after the crashes")
+	close(enough)
+	n := <-sent
+	if err := out.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		o.await(t, "everything put", n)
+	}
+	d, err := putter.DescribeTopic(ctx, "audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var committed int64
+	for _, p := range d.Partitions {
+		committed += p.End
+	}
+	if committed != int64(n) {
+		t.Errorf("%d records were put, the topic has %d", n, committed)
+	}
+	// A handler that is cut short hands its record back; nobody else does.
+	spare := map[*inOrder]int{handlers: workers * crashed}
+	if kind != "subscription" {
+		spare = nil
+	}
+	for name, o := range map[string]*inOrder{"loop": loop, "handlers": handlers, "read": read} {
+		if o.again > spare[o] {
+			t.Errorf("%s: %d records came again, at most %d may", name, o.again, spare[o])
+		}
+	}
+	if err := looping.Commit(ctx); err != nil {
+		t.Errorf("commit: %v", err)
+	}
+}
+
+// A subscription that is being left ends in time though an actor of it fails,
+// with every claim released and what was handled committed.
+func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
+	const records, handled = 20, 7
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range records {
+		if r := topic.Put(ctx, messages.Message{Value: strconv.AppendInt(nil, int64(n), 10)}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	sub, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing", CommitEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	consumed := aside(func() error {
+		return sub.Consume(context.Background(), func(hctx context.Context, r messages.TopicRecord) error {
+			if r.Offset < handled {
+				return nil
+			}
+			once.Do(func() { close(inside) })
+			<-goOn
+			return hctx.Err() // one that was cut short is not handled
+		})
+	})
+	<-inside
+	left := aside(func() error { return sub.Unsubscribe(ctx) })
+	for sub.leaver.Load() == nil {
+		select {
+		case <-ctx.Done():
+			t.Fatal("it does not begin to leave")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	restarted := aside(func() error {
+		if crashAll(t, e, kind) == 0 {
+			return fmt.Errorf("there is no %s to crash", kind)
+		}
+		return nil
+	})
+	release()
+	if err := outcomeOf(t, "the crash", restarted); err != nil {
+		t.Fatal(err)
+	}
+	if err := outcomeOf(t, "Unsubscribe", left); err != nil {
+		t.Fatalf("unsubscribe: %v", err)
+	}
+	if err := outcomeOf(t, "Consume", consumed); err != nil {
+		t.Errorf("consume: %v", err)
+	}
+	g, err := e.DescribeGroup(ctx, "audit", "billing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := g.Partitions[0]; p.Owner != "" || p.Fence != 0 || p.Committed < handled || p.Committed > handled+1 {
+		t.Errorf("%d were handled, one was in hand; left behind is %+v", handled, p)
+	}
+	if len(g.Members) != 0 {
+		t.Errorf("members are left: %+v", g.Members)
+	}
+	// Who comes next goes on there.
+	next, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recs, err := next.Poll(ctx, 1)
+	if err != nil || recs[0].Offset != g.Partitions[0].Committed {
+		t.Errorf("next came %+v, %v", recs, err)
+	}
+}
+
+// A Commit and a Seek that are under way are answered, whichever actor fails,
+// and can be made again.
+func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
+	ctx := endsWithin(t)
+	behind, gate := s.behind(t, "shut the gate")
+	e := behind.begin(t)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{Compression: messages.CompressNone}, ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		if r := topic.Put(ctx, messages.Message{Value: strconv.AppendInt(nil, int64(n), 10)}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	sub, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing", ManualCommit: true, CommitEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recs, err := sub.Poll(ctx, 3)
+	if err != nil || len(recs) == 0 {
+		t.Fatalf("poll: %d records, %v", len(recs), err)
+	}
+	// From here on etcd does what it is asked, and nobody hears of it.
+	put := make(chan messages.PutResult, 1)
+	if err := topic.PutAsync(ctx, messages.Message{Value: []byte("shut the gate")}, func(r messages.PutResult) { put <- r }); err != nil {
+		t.Fatal(err)
+	}
+	<-gate.closed
+	commit := aside(func() error { return sub.Commit(ctx, recs[0]) })
+	seek := aside(func() error { return sub.Seek(ctx, 0, messages.Latest()) })
+	if crashAll(t, e, kind) == 0 {
+		t.Fatalf("there is no %s to crash", kind)
+	}
+	gate.open()
+	if err := outcomeOf(t, "Commit", commit); err != nil && !errors.Is(err, messages.ErrUnavailable) {
+		t.Errorf("commit: %v", err)
+	}
+	if err := outcomeOf(t, "Seek", seek); err != nil && !errors.Is(err, messages.ErrUnavailable) && !errors.Is(err, messages.ErrFenced) {
+		t.Errorf("seek: %v", err)
+	}
+	if err := sub.Commit(ctx, recs[0]); err != nil {
+		t.Errorf("commit again: %v", err)
+	}
+	// The consumer that takes the failed one's place may not be there yet.
+	for err := sub.Seek(ctx, 0, messages.AtOffset(4)); err != nil; err = sub.Seek(ctx, 0, messages.AtOffset(4)) {
+		if ctx.Err() != nil {
+			t.Fatalf("seek again: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case r := <-put:
+		if r.Err != nil || r.Offset != 5 {
+			t.Errorf("the record that was on its way: %+v", r)
+		}
+	case <-ctx.Done():
+		t.Fatal("the record that was on its way hangs")
+	}
+	g, err := e.DescribeGroup(ctx, "audit", "billing")
+	if err != nil || g.Partitions[0].Committed != recs[0].Offset+1 {
+		t.Errorf("committed %+v, %v", g.Partitions, err)
+	}
+	for want := int64(4); want < 6; {
+		got, err := sub.Poll(ctx, 1)
+		if err != nil {
+			t.Fatalf("offset %d: %v", want, err)
+		}
+		if got[0].Offset != want {
+			t.Fatalf("offset %d came, want %d", got[0].Offset, want)
+		}
+		want++
+	}
+}

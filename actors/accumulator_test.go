@@ -171,7 +171,7 @@ func (f *fakeTopic) producer(change func(*ProducerConfig)) *producer {
 		change(&cfg)
 	}
 	cfg.EnsureDefaults()
-	return newProducer(cfg, func() int { return f.settings.Config.Partitions }, f.at, f.info, newEnding())
+	return newProducer(cfg, func() int { return f.settings.Config.Partitions }, f.at, func() *messages.TopicInfo { info := f.info(); return &info }, newEnding())
 }
 
 var errStopped = errors.New("stopped")

@@ -20,7 +20,7 @@ import (
 type producer struct {
 	partitions func() int
 	at         func(p int) (*accumulator, error)
-	info       func() messages.TopicInfo
+	info       func() *messages.TopicInfo
 	pick       picker
 	manual     manual // in place of pick, or nil
 	credit     credit
@@ -52,7 +52,7 @@ const faultsKept = 32
 // safe for concurrent use; partitions and info are called for each record and
 // must be cheap; at is called once for each partition in use, and what it answers
 // must be the partition's for as long as the handle lives.
-func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() messages.TopicInfo, end *ending) *producer {
+func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() *messages.TopicInfo, end *ending) *producer {
 	p := &producer{ending: end, partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
 	p.manual, _ = cfg.Partitioner.(manual)
 	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }

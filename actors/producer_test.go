@@ -688,7 +688,7 @@ func discarding(partitions int) (p *producer, run func() (stop func())) {
 	var cfg ProducerConfig
 	cfg.EnsureDefaults()
 	return newProducer(cfg, func() int { return info.Load().Config.Partitions }, f.at,
-		func() messages.TopicInfo { return *info.Load() }, newEnding()), run
+		info.Load, newEnding()), run
 }
 
 func TestPutAsyncAllocatesNothing(t *testing.T) {

@@ -200,6 +200,9 @@ func (c *recordConsumption) finish() { c.once.Do(func() { close(c.over) }) }
 // work handles one turn after the other until the subscription or ctx ends.
 func (c *recordConsumption) work(ctx context.Context) error {
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		t, err := c.shelf.take(ctx)
 		if t == nil {
 			return err

@@ -303,13 +303,17 @@ func (a *subscription) self() self {
 
 // decide looks at the group and does what is to be done.
 func (a *subscription) decide(ctx actor.Context) {
-	if a.state != subEntering && a.state != subInside {
+	if a.state == subLeaving {
 		return
 	}
 	me := a.self()
 	s := a.view.decide(me, time.Now())
 	for _, p := range s.lost {
 		a.lose(ctx, a.holds[p].c, messages.ErrFenced)
+	}
+	if a.state == subDraining { // it wants nothing more
+		a.emptied(ctx)
+		return
 	}
 	for _, p := range s.release {
 		a.sub.shelf.release(a.holds[p].c)

@@ -30,7 +30,7 @@ func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 	if err := path.ended(); err != nil {
 		return nil, err
 	}
-	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.info, path.ending)}, nil
+	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.ending)}, nil
 }
 
 // Name is the topic's.

@@ -101,8 +101,11 @@ func subcommand(cmd *cobra.Command, args []string) error {
 // between takes from low to high arguments.
 func between(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.RangeArgs(low, high)(cmd, args); err != nil {
-			return usagef("%w: want %q", err, cmd.UseLine())
+		switch n := len(args); {
+		case n < low:
+			return usagef("arguments are missing (%d): want %q", low-n, cmd.UseLine())
+		case n > high:
+			return usagef("too many arguments, from %q on: want %q", args[high], cmd.UseLine())
 		}
 		return nil
 	}

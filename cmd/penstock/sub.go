@@ -5,11 +5,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 )
 
 type sub struct {
@@ -96,7 +98,19 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	if err == nil && c.count > 0 && end != endCounted {
 		err = incompletef("got %d of %d records (%s)", p.written.Load(), c.count, end)
 	}
+	if err == nil {
+		err = stoppedReading(rt.Stats().Events)
+	}
 	return errors.Join(err, c.stop(ctx, rt))
+}
+
+// stoppedReading is the error of a run that could not read everything.
+func stoppedReading(events map[string]uint64) error {
+	stops := events[messages.BatchCorrupt{}.Name()] + events[messages.LogRolledBack{}.Name()]
+	if stops == 0 {
+		return nil
+	}
+	return fmt.Errorf("reading stopped %d times at what cannot be read: not everything was printed", stops)
 }
 
 func (c *sub) subscribe(ctx context.Context, rt *penstock.Runtime, topic, group string, from penstock.StartAt) (*penstock.Subscription, error) {

@@ -1,0 +1,208 @@
+package penstock_test
+
+// What a group has committed, who is told of it, and the way out of a full etcd.
+
+import (
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Promise: who leaves in order costs no record a second handling, also when an
+// old commit of his reaches etcd after a newer one.
+func TestTopicLateCommitDoesNotOutliveTheRelease(t *testing.T) {
+	ns := space(t)
+	rt, on := meetTapped(t, ns)
+	topic := makeTopic(t, rt, theTopic, 1)
+	newAccount().put(t, topic, 0, 10)
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit())
+	recs := polled(t, sub, 10)
+	var late atomic.Pointer[func() error]
+	on.requests(func(r request) error {
+		if r.writes("/offsets/") && late.CompareAndSwap(nil, &r.late) {
+			return status.Error(codes.Unavailable, "somebody has it, and is frozen")
+		}
+		return r.send()
+	})
+	for _, rec := range []penstock.Record{recs[2], recs[9]} {
+		if err := sub.Commit(patient(t), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed := func() int64 { return groupOf(t, rt, theTopic, theGroup).Partitions[0].Committed }
+	if at := committed(); at != 10 {
+		t.Fatalf("committed is %d, want 10", at)
+	}
+	if err := (*late.Load())(); err != nil {
+		t.Fatal(err)
+	}
+	if at := committed(); at != 3 {
+		t.Fatalf("committed is %d after the late one, want 3", at)
+	}
+	unsubscribe(t, sub)
+	if at := committed(); at != 10 {
+		t.Errorf("committed is %d after the release, want 10", at)
+	}
+}
+
+// Promise: each callback of CommitAsync is called once, one after the other and
+// in the order of the calls, also while the subscription ends.
+func TestTopicEachCommitAsyncIsAnsweredOnceInOrder(t *testing.T) {
+	rt := meet(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	newAccount().put(t, topic, 0, 1)
+	for range 10 {
+		sub := subscribe(t, topic, theGroup)
+		var mu sync.Mutex
+		var answered []int
+		var calls atomic.Int64
+		var at atomic.Int32 // how many callbacks are running
+		var once atomic.Bool
+		begun, over, closed := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+		out := make(chan struct{}, 100) // calls without an answer
+		go func() {
+			defer func() { over <- struct{}{} }()
+			for i := 0; ; i++ {
+				select {
+				case <-closed:
+					return
+				case out <- struct{}{}:
+				}
+				if i == 10 {
+					begun <- struct{}{}
+				}
+				calls.Add(1)
+				sub.CommitAsync(func(err error) {
+					if at.Add(1) != 1 && once.CompareAndSwap(false, true) {
+						t.Error("two callbacks are called at once")
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					answered = append(answered, i)
+					if err != nil && !errors.Is(err, penstock.ErrClosed) {
+						t.Error(err)
+					}
+					at.Add(-1)
+					<-out
+				})
+			}
+		}()
+		await(t, "the first calls", begun)
+		unsubscribe(t, sub)
+		close(closed)
+		await(t, "the last call", over)
+		eventually(t, "every call is answered", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return int64(len(answered)) >= calls.Load()
+		})
+		mu.Lock()
+		for i, call := range answered {
+			if call != i {
+				t.Errorf("callback %d was called as number %d of %d", call, i, len(answered))
+				break
+			}
+		}
+		if n := calls.Load(); int64(len(answered)) != n {
+			t.Errorf("%d callbacks of %d calls", len(answered), n)
+		}
+		mu.Unlock()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// Promise: a callback that hangs up or ends its goroutine keeps nobody else from
+// being told.
+func TestTopicCommitAsyncSurvivesItsCallbacks(t *testing.T) {
+	rt := meet(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	newAccount().put(t, topic, 0, 3)
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit())
+	recs := polled(t, sub, 3)
+	told := make(chan error, 1)
+	sub.CommitAsync(func(error) { panic("a callback's own fault") }, recs[0])
+	sub.CommitAsync(nil, recs[1])
+	sub.CommitAsync(func(err error) { told <- err }, recs[2])
+	if err := await(t, "the last callback", told); err != nil {
+		t.Error(err)
+	}
+	if at := groupOf(t, rt, theTopic, theGroup).Partitions[0].Committed; at != 3 {
+		t.Errorf("committed is %d, want 3", at)
+	}
+	unsubscribe(t, sub)
+}
+
+// Promise: a topic of a full etcd can be deleted, which is the way to room for
+// others.
+func TestTopicOfAFullEtcdCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	srv, err := embedded.Start(patient(t), "", embedded.UnsafeNoFsync(), embedded.Quota(16<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	client, err := clientv3.New(srv.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	ns := space(t)
+	rt := meet(t, ns, penstock.EtcdConfig(srv.Config()))
+	topic := makeTopic(t, rt, theTopic, 2)
+	sub := subscribe(t, topic, theGroup)
+	fat := penstock.Message{Value: make([]byte, 500<<10)}
+	rand.Read(fat.Value)
+	for n := 0; err == nil; n++ {
+		if n == 1000 {
+			t.Fatal("etcd never filled up")
+		}
+		_, _, err = topic.Put(patient(t), fat)
+	}
+	if !errors.Is(err, penstock.ErrNoSpace) {
+		t.Fatalf("put: %v, want ErrNoSpace", err)
+	}
+	if err := rt.DeleteTopic(patient(t), theTopic); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.Poll(patient(t), 1000); err == nil { // what was read ahead may come first
+		_, err = sub.Poll(patient(t), 1000)
+		if !errors.Is(err, penstock.ErrTopicDeleted) {
+			t.Errorf("poll: %v, want ErrTopicDeleted", err)
+		}
+	}
+	if _, _, err := topic.Put(patient(t), fat); !errors.Is(err, penstock.ErrTopicDeleted) {
+		t.Errorf("put: %v, want ErrTopicDeleted", err)
+	}
+	left, err := client.Get(patient(t), ns+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range left.Kvs {
+		if strings.Contains(string(kv.Key), topic.Info().ID) || string(kv.Key) == keys.Space(ns).Topic(theTopic) {
+			t.Errorf("%s is left", kv.Key)
+		}
+	}
+	if _, err := client.Compact(patient(t), left.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Defragment(patient(t), srv.Endpoint()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.AlarmDisarm(patient(t), &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	newAccount().put(t, makeTopic(t, rt, theTopic, 2), 0, 10)
+}

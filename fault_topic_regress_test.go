@@ -178,6 +178,25 @@ func TestTopicAllWhoWaitForALeaverAreAnswered(t *testing.T) {
 	}
 }
 
+// Promise: an Unsubscribe that waits for etcd is answered when its runtime stops
+// meanwhile.
+func TestTopicUnsubscribeIsAnsweredThoughTheRuntimeStops(t *testing.T) {
+	rt, on := meetTapped(t, space(t))
+	s := subscribe(t, makeTopic(t, rt, theTopic, 1), theGroup)
+	held, _ := on.holdOnce(t, func(r request) bool { return r.deletes("/members/") })
+	left, stopped := make(chan error, 1), make(chan error, 1)
+	ctx := patient(t)
+	go func() { left <- s.Unsubscribe(ctx) }()
+	await(t, "the end of the member's key", held)
+	go func() { stopped <- rt.Stop(ctx) }()
+	if err := await(t, "Stop", stopped); err != nil {
+		t.Error("stop: ", err)
+	}
+	if err := await(t, "Unsubscribe", left); err != nil {
+		t.Error("unsubscribe: ", err)
+	}
+}
+
 // Promise: where nothing can be begun, Subscribe says so, and leaves nothing.
 func TestTopicSubscribeRefusesAPlacePastTheEnd(t *testing.T) {
 	rt := meet(t, space(t))

@@ -147,6 +147,17 @@ func (r request) writes(part string) bool {
 	})
 }
 
+// deletes tells whether it deletes one.
+func (r request) deletes(part string) bool {
+	if m, ok := r.message.(*etcdserverpb.DeleteRangeRequest); ok {
+		return strings.Contains(string(m.Key), part)
+	}
+	return anyOp(r.message, func(op *etcdserverpb.RequestOp) bool {
+		m := op.GetRequestDeleteRange()
+		return m != nil && strings.Contains(string(m.Key), part)
+	})
+}
+
 // anyOp looks into a transaction, and into those inside it.
 func anyOp(message any, is func(*etcdserverpb.RequestOp) bool) bool {
 	txn, ok := message.(*etcdserverpb.TxnRequest)

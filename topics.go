@@ -165,7 +165,8 @@ func (t *Topic) Info() TopicInfo { return t.t.Info() }
 // ctx ends before the message was taken it is not put, and the error is ctx's
 // cause; after that it is ErrUnknownOutcome with ctx's cause, and the record
 // may still come. Errors besides: ErrInvalid, ErrTooLarge, ErrTopicDeleted,
-// ErrNoSpace, ErrDenied, ErrClosed.
+// ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log does not decode),
+// ErrClosed.
 func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64, err error) {
 	r := t.t.Put(ctx, m)
 	return r.Partition, r.Offset, r.Err

@@ -52,19 +52,24 @@ type asyncCommit struct {
 type commitWanted struct{}
 
 // add takes a call in; done may be nil. It answers whether the actor is to be
-// told, or why nothing is taken any more.
-func (q *asyncCommits) add(c *asyncCommit) (tell bool, err error) {
+// told. When nothing is committed any more the call is decided by that, and
+// tell is for the caller to call.
+func (q *asyncCommits) add(c *asyncCommit) (tell, over bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != nil {
-		return false, q.closed
+		if c.done != nil {
+			c.err = q.closed
+			q.decided = append(q.decided, c)
+		}
+		return false, true
 	}
 	if c.done != nil {
 		q.waiting = append(q.waiting, c)
 	}
 	tell = q.asked == noWord
 	q.asked = wordSent
-	return tell, nil
+	return tell, false
 }
 
 // take answers who waits for the commit that begins now.

@@ -183,10 +183,12 @@ func (a *engineActor) close(ctx actor.Context) {
 	for _, p := range a.book.dests {
 		p.handle.out.close(nil)
 		a.dismiss(ctx, p.asker, &p.handle.announced)
+		a.release(ctx, p.leavers...)
 	}
 	for m, p := range a.book.members {
 		m.end()
 		a.dismiss(ctx, p.asker, &m.announced)
+		a.release(ctx, p.leavers...)
 	}
 	a.closeTopics(ctx)
 }

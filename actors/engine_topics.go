@@ -134,6 +134,7 @@ func (a *engineActor) closeTopics(ctx actor.Context) {
 	for s, p := range a.book.subs {
 		s.end()
 		a.dismiss(ctx, p.asker, &s.announced)
+		a.release(ctx, p.leavers...)
 	}
 }
 

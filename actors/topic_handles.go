@@ -343,7 +343,7 @@ func (s *Subscription) consumption() *recordConsumption {
 // end lets loops and Consume return: the actor behind them is gone.
 func (s *Subscription) end() {
 	s.shelf.leave(shelfLeft, nil)
-	s.async.close(or(s.shelf.causeOf(), messages.ErrClosed))
+	s.async.close(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, or(s.shelf.causeOf(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.finish()
 	}
@@ -374,10 +374,10 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 // CommitAsync; done must not block.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
 	wishes, fenced := s.shelf.ask(recs)
-	tell, err := s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced})
+	tell, over := s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced})
 	switch {
-	case err != nil && done != nil:
-		done(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err))
+	case over:
+		s.async.tell(context.Background())
 	case tell:
 		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}

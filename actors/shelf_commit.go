@@ -1,0 +1,117 @@
+package actors
+
+// What of a shelf is to be committed.
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// due are the positions to be committed: of every claim that is further than
+// etcd knows.
+func (s *shelf) due() (out []commitlog.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.claims {
+		if at, ok := s.position(c); ok {
+			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: max(c.begins(at), 0)})
+		}
+	}
+	return out
+}
+
+// position is what is to be written for a claim, if anything.
+func (s *shelf) position(c *claim) (int64, bool) {
+	at := c.asked
+	if !s.cfg.ManualCommit {
+		at = max(at, c.at())
+	}
+	return at, at >= 0 && at != c.committed
+}
+
+// last is the position of a claim that is being released, -1 for none. It is
+// written even if etcd has it: an older commit that comes late may have gone
+// over it, and none can behind the release.
+func (s *shelf) last(c *claim) commitlog.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
+	at, due := s.position(c)
+	if !due && at < 0 {
+		at = c.committed
+	}
+	if at >= 0 {
+		p.Offset, p.Base = at, max(c.begins(at), 0) // every log began there
+	}
+	return p
+}
+
+// wrote notes what etcd has.
+func (s *shelf) wrote(p commitlog.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counters.Commits++
+	if c := s.claims[p.Partition]; c != nil && c.fence == p.Fence {
+		c.committed = p.Offset
+	}
+}
+
+// wish is what somebody wants committed: everything before an offset, under the
+// claim with a fence.
+type wish struct {
+	partition     int
+	fence, offset int64
+}
+
+func (w wish) fenced() error {
+	return fmt.Errorf("partition %d, fence %d: %w", w.partition, w.fence, messages.ErrFenced)
+}
+
+// ask marks records to be committed, or all that is finished, and answers what
+// that comes to. The error is for records whose partition is not owned under
+// their fence any more.
+func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(recs) == 0 {
+		for _, c := range s.claims {
+			c.asked = c.at()
+			wishes = append(wishes, wish{c.p, c.fence, c.asked})
+		}
+		return wishes, nil
+	}
+	last := make(map[*claim]int64, 1)
+	for i := range recs {
+		r := &recs[i]
+		c := s.claims[r.Partition]
+		if c == nil || c.fence != r.Fence {
+			err = wish{partition: r.Partition, fence: r.Fence}.fenced()
+			continue
+		}
+		last[c] = max(last[c], r.Offset+1)
+	}
+	for c, at := range last {
+		c.asked = at
+		wishes = append(wishes, wish{c.p, c.fence, at})
+	}
+	return wishes, err
+}
+
+// unmet answers an error for wishes whose claim was lost before they were
+// written.
+func (s *shelf) unmet(wishes []wish) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, w := range wishes {
+		c, past := s.claims[w.partition], s.past[w.partition]
+		if c != nil && c.fence == w.fence || past.fence == w.fence && past.offset >= w.offset {
+			continue
+		}
+		errs = append(errs, w.fenced())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,261 @@
+package actors
+
+// How a subscription performs what its group takes: assignments given out, claims
+// made, lost, taken from others and given back.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
+	a.giving = next
+	next.SinceUnixMs = time.Now().UnixMilli()
+	log, me, previous, delayed := a.eng.log, a.me(revision), a.view.plan.modRevision, a.delayed
+	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
+		return assigned{next, moved, insist(ctx, delayed, func() error {
+			_, err := log.Assign(ctx, me, previous, next)
+			return err
+		})}
+	})
+}
+
+// assigned: whether it was written or somebody else was first, the watch tells
+// what holds now.
+func (a *subscription) assigned(ctx actor.Context, m assigned) {
+	a.giving = nil
+	switch {
+	case m.err == nil:
+		a.eng.hub.emit(messages.GroupAssigned{
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Generation: m.of.Generation,
+			Members: len(m.of.Shares), Partitions: int(m.of.Partitions), Moved: m.moved,
+		})
+	case errors.Is(m.err, commitlog.ErrRaced):
+	default:
+		a.trouble(ctx, m.err)
+	}
+	if a.view.plan.generation >= m.of.Generation || errors.Is(m.err, commitlog.ErrRaced) {
+		a.later()
+	}
+}
+
+// later decides again in a moment: what etcd answered is ahead of the watch.
+// Until that is heard the moments grow.
+func (a *subscription) later() {
+	a.host.After(min(10*time.Millisecond<<a.raced, time.Second), decideAgain{})
+	a.raced = min(a.raced+1, 10)
+}
+
+// unusable: a partition is ours, and where to begin in it cannot be said. Who
+// waits to come in is told; else it is left alone for a while.
+func (a *subscription) unusable(ctx actor.Context, p int, err error) {
+	if a.state == subEntering {
+		a.refuse(ctx, err)
+		return
+	}
+	a.busy[p] = struct{}{}
+	a.delayed(err)
+	a.host.After(unusablePause, usableAgain{p})
+}
+
+func (a *subscription) usableAgain(ctx actor.Context, p int) {
+	delete(a.busy, p)
+	a.decide(ctx)
+}
+
+// trouble: etcd refuses something for a reason that another try at once cannot
+// mend. Who waits to come in is told; else it is tried again.
+func (a *subscription) trouble(ctx actor.Context, err error) {
+	if a.state == subEntering && (errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrDenied)) {
+		a.refuse(ctx, err)
+		return
+	}
+	a.delayed(err)
+	a.host.After(claimPause, decideAgain{})
+}
+
+func (a *subscription) delayed(err error) {
+	a.eng.hub.emit(messages.CommitDelayed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Err: err})
+}
+
+// claim takes partitions, and finds out where to begin in each.
+func (a *subscription) claim(ps []int, revision int64) {
+	a.claiming++
+	for _, p := range ps {
+		a.busy[p] = struct{}{}
+	}
+	eng, path, me, plan, start, delayed := a.eng, a.sub.path, a.me(revision), a.view.plan.modRevision, a.sub.cfg.Start, a.delayed
+	if a.sub.cfg.Partitions != nil {
+		plan = 0
+	} else {
+		me.Generation = a.view.plan.generation
+	}
+	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
+		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
+		var got []commitlog.Claimed
+		m.err = insist(ctx, delayed, func() (err error) {
+			got, err = eng.log.Claim(ctx, me, plan, ps)
+			return err
+		})
+		if m.err == nil {
+			m.err = insist(ctx, delayed, func() (err error) {
+				m.made, m.unwritten, err = eng.firstPositions(ctx, me, path, got, start)
+				return err
+			})
+		}
+		return m
+	})
+}
+
+func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
+	a.claiming--
+	defer a.emptied(ctx)
+	if a.state == subLeaving {
+		return // the removal of the key takes them along
+	}
+	for _, p := range m.asked {
+		delete(a.busy, p)
+	}
+	switch {
+	case errors.Is(m.err, commitlog.ErrRaced):
+		a.later()
+		return
+	case m.err != nil:
+		a.trouble(ctx, m.err)
+		return
+	}
+	for _, got := range m.made {
+		switch {
+		case got.Err != nil:
+			a.unusable(ctx, got.Partition, got.Err)
+		case got.Held != nil:
+			a.held[got.Partition] = got.Held.Revision
+		default:
+			delete(a.held, got.Partition)
+			a.took(ctx, got, m)
+		}
+	}
+	a.decide(ctx)
+}
+
+// took begins to consume a partition that is ours.
+func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) {
+	if h := a.holds[got.Partition]; h != nil {
+		if h.c.fence == got.Fence {
+			return
+		}
+		a.lose(ctx, h.c, messages.ErrFenced)
+	}
+	c := &claim{p: got.Partition, fence: got.Fence, lease: m.lease, memberRevision: m.me}
+	a.sub.shelf.add(c, got.Offset, got.Base, !slices.Contains(m.unwritten, got.Partition))
+	a.eng.hub.emit(messages.PartitionClaimed{
+		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
+	})
+	a.hold(ctx, c)
+}
+
+func (a *subscription) hold(ctx actor.Context, c *claim) {
+	part, err := a.sub.path.partition(c.p)
+	if err != nil {
+		return // the topic is over, and with it the subscription
+	}
+	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.eng.name("consumer", strconv.Itoa(c.p)))
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.holds[c.p] = &holding{c, pid}
+}
+
+// lose ends a claim that is no longer ours.
+func (a *subscription) lose(ctx actor.Context, c *claim, cause error) {
+	a.sub.shelf.remove(c, cause)
+	a.sub.shelf.count(func(n *SubscriptionCounters) { n.Lost++ })
+	a.drop(ctx, c)
+	a.eng.hub.emit(messages.PartitionLost{
+		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Fence: c.fence, Err: cause,
+	})
+}
+
+func (a *subscription) drop(ctx actor.Context, c *claim) {
+	if h := a.holds[c.p]; h != nil && h.c == c {
+		ctx.Stop(h.pid)
+		delete(a.holds, c.p)
+	}
+	a.idle = slices.DeleteFunc(a.idle, func(x *claim) bool { return x == c })
+}
+
+func (a *subscription) revoke(p int, r revocation, revision int64) {
+	a.busy[p] = struct{}{}
+	log, me, delayed := a.eng.log, a.me(revision), a.delayed
+	why := "its member is gone"
+	if r.overdue {
+		why = "it was not released in time"
+	}
+	supervisor.Call(&a.host, "revoke", func(ctx context.Context) revoked {
+		m := revoked{p: p, h: r.holder, why: why}
+		m.failed = insist(ctx, delayed, func() (err error) {
+			m.done, err = log.Revoke(ctx, me, p, r.holder, r.overdue)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) revoked(ctx actor.Context, m revoked) {
+	delete(a.busy, m.p)
+	switch {
+	case m.failed != nil:
+		a.trouble(ctx, m.failed)
+		return
+	case m.done:
+		a.eng.hub.emit(messages.ClaimRevoked{
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: m.p, Member: m.h.Member, Why: m.why,
+		})
+		if a.view.claims[m.p].Revision == m.h.Revision {
+			delete(a.view.claims, m.p) // ahead of the watch
+		}
+	default:
+		a.later()
+		return
+	}
+	a.decide(ctx)
+}
+
+// forsake releases claims that are ours in etcd and that nobody here has: the
+// answer that told of them was lost, or came when they were no longer wanted.
+func (a *subscription) forsake(orphans []commitlog.Position) {
+	for _, p := range orphans {
+		a.busy[p.Partition] = struct{}{}
+	}
+	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	supervisor.Call(&a.host, "forsake", func(ctx context.Context) orphansReleased {
+		return orphansReleased{orphans, insist(ctx, delayed, func() error {
+			_, err := log.Release(ctx, me, orphans)
+			return err
+		})}
+	})
+}
+
+func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
+	for _, p := range m.positions {
+		delete(a.busy, p.Partition)
+		if a.view.claims[p.Partition].Revision == p.Fence && m.err == nil {
+			delete(a.view.claims, p.Partition) // ahead of the watch
+		}
+	}
+	if m.err != nil {
+		a.trouble(ctx, m.err)
+		return
+	}
+	a.decide(ctx)
+}

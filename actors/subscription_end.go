@@ -1,0 +1,88 @@
+package actors
+
+// How a subscription ends: in order, or at once.
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// drain ends the subscription in order: what is in hand is finished, and every
+// claim released with its last commit.
+func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
+	a.sub.addLeaver(leaver)
+	if a.state == subEntering || a.state == subInside {
+		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
+	}
+	shelf := a.sub.shelf
+	shelf.leave(shelfLeaving, nil)
+	a.tellLeave()
+	if !shelf.busy() {
+		shelf.settlePolled(false)
+	}
+	for _, p := range slices.Sorted(maps.Keys(a.holds)) {
+		shelf.release(a.holds[p].c)
+	}
+	a.emptied(ctx)
+}
+
+// tellLeave lets the group go on while the last records are being handled: the
+// next oldest gives out our partitions, and takes over from us if we did that.
+func (a *subscription) tellLeave() {
+	if !a.sub.written.Load() || len(a.holds) == 0 || a.farewell != nil {
+		return
+	}
+	eng, sub := a.eng, a.sub
+	a.farewell = beginWrite(a.host.Context())
+	write := a.farewell
+	supervisor.Call(&a.host, "tell of leaving", func(context.Context) leaveTold {
+		_ = write.do(func(ctx context.Context) error { return eng.putMember(ctx, sub, true) }) // without it the others wait until we are gone
+		return leaveTold{}
+	})
+}
+
+// emptied tells who drains that nothing is held any more.
+func (a *subscription) emptied(ctx actor.Context) {
+	if a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0 {
+		for _, leaver := range a.sub.takeLeavers() {
+			ctx.Send(leaver, &memberDrained{})
+		}
+	}
+}
+
+// retire gives up what is held, takes the member's key away and stops. What was
+// in hand is handed out again by others.
+func (a *subscription) retire(ctx actor.Context) {
+	if a.state == subLeaving {
+		return
+	}
+	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
+	a.emptied(ctx)
+	eng, sub, write, farewell := a.eng, a.sub, a.write, a.farewell
+	me := a.me(0)
+	var left []commitlog.Position
+	for _, h := range a.holds {
+		left = append(left, sub.shelf.last(h.c))
+		sub.shelf.remove(h.c, messages.ErrClosed)
+	}
+	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
+		write.cut()
+		if farewell != nil {
+			farewell.cut()
+		}
+		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+		if len(left) > 0 && sub.path.ended() == nil {
+			_, _ = eng.log.Release(ctx, me, left) // else they end with the lease, or are taken away
+		}
+		_ = eng.removeSubscription(ctx, sub, me) // what is left ends with the lease
+		return subKeyGone{}
+	})
+}

@@ -124,7 +124,7 @@ func TestTopicEachCommitAsyncIsAnsweredOnceInOrder(t *testing.T) {
 	}
 }
 
-// Promise: a callback that hangs up or ends its goroutine keeps nobody else from
+// Promise: a callback that panics, or none at all, keeps nobody else from
 // being told.
 func TestTopicCommitAsyncSurvivesItsCallbacks(t *testing.T) {
 	rt := meet(t, space(t))

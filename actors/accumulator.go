@@ -526,13 +526,6 @@ func (a *accumulator) flushed(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// idle tells whether nothing is taken whose waiters were not told.
-func (a *accumulator) idle() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.told == a.taken
-}
-
 // counters answers the counts so far.
 func (a *accumulator) counters() accStats {
 	a.mu.Lock()

@@ -759,3 +759,13 @@ func TestAnIdleAccumulatorKeepsNothing(t *testing.T) {
 		t.Errorf("left: %v, %v, %v", a.filling, a.full, a.flight)
 	}
 }
+
+// idle tells whether nothing is taken whose waiters were not told.
+func (a *accumulator) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.told == a.taken
+}
+
+// buffered is the bytes taken that are neither committed nor failed.
+func (p *producer) buffered() int64 { return p.credit.used() }

@@ -13,8 +13,8 @@ import (
 
 // claim is the ownership of a partition and the place in it.
 //
-//	open ──release──▶ draining ──nobody has it in hand──▶ idle ──▶ over
-//	  └──────lost─────────┴──────────────────────────────────────▶ over
+//	open ──release──▶ draining ──nobody has it in hand, released──▶ over
+//	  └───lost────────────┴─────────────────────────────────────────▲
 type claim struct {
 	shelf *shelf
 	p     int

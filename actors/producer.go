@@ -242,9 +242,6 @@ func (e *ending) end(err error) bool {
 	return first
 }
 
-// buffered is the bytes taken that are neither committed nor failed.
-func (p *producer) buffered() int64 { return p.credit.used() }
-
 // choose asks the partitioner.
 func (p *producer) choose(m *messages.Message) (int, error) {
 	n := p.partitions()

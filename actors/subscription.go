@@ -20,7 +20,8 @@ import (
 )
 
 // subscription watches its group, performs what consumerGroup.decide says, and keeps
-// a consumer for each claim. What is committed is in subscription_commit.go.
+// a consumer for each claim. How is in subscription_claims.go, what is committed
+// in subscription_commit.go, how it ends in subscription_end.go.
 //
 //	entering ──share claimed──▶ inside ──drain──▶ draining ──all released──▶ leaving ──key gone──▶ (stopped)
 //	    └───refused, retire───────┴──retire, topic gone──┴───────────────────▲

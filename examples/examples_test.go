@@ -353,6 +353,16 @@ func TestTopicExample(t *testing.T) {
 	}
 }
 
+// The last record is one after which a member commits: that commit and the end
+// race, and the record is committed all the same.
+func TestStreamEndsInACommit(t *testing.T) {
+	p := start(t, "stream", "-partitions", "1", "-count", "200", "-every", "1ms")
+	p.succeeds()
+	if want := []string{"put 200, handled 200, out of turn 0, lag 0"}; !slices.Equal(p.out.all(), want) {
+		t.Errorf("it printed %q, want %q", p.out.all(), want)
+	}
+}
+
 func TestStream(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string

@@ -64,6 +64,10 @@ func (m *member) read(ctx context.Context, handled *ledger) error {
 		switch err := m.sub.Commit(ctx); {
 		case errors.Is(err, penstock.ErrFenced):
 			log.Printf("%s lost a partition: %v", m.name, err) // the others are committed
+		case ctx.Err() != nil:
+			// To return here would break the loop with its record unfinished;
+			// the next turn finishes it, and leave commits.
+			continue
 		case err != nil:
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
@@ -225,8 +224,5 @@ func portion(entries []commitlog.Entry, room int) int {
 	return n
 }
 
-// unpackedBytes is what a batch may take in memory: the index knows the packed
-// size only.
-func unpackedBytes(e commitlog.Entry) int {
-	return max(e.Bytes, min(16*e.Bytes, messages.MaxBatchBytes))
-}
+// unpackedBytes is what a batch takes in memory: packed or not, whichever is more.
+func unpackedBytes(e commitlog.Entry) int { return max(e.Bytes, e.Raw) }

@@ -130,3 +130,27 @@ func TestReadingRollback(t *testing.T) {
 		})
 	}
 }
+
+// One request takes as much as there is room for in memory, which is more than
+// in etcd where batches are packed, and one batch whatever its size.
+func TestPortion(t *testing.T) {
+	packed := func(base int64, bytes, raw int) commitlog.Entry {
+		return commitlog.Entry{Base: base, Count: 10, Bytes: bytes, Raw: raw}
+	}
+	for name, test := range map[string]struct {
+		entries []commitlog.Entry
+		room    int
+		want    int
+	}{
+		"all":                          {[]commitlog.Entry{packed(0, 10, 100), packed(10, 10, 100)}, 200, 2},
+		"by unpacked":                  {[]commitlog.Entry{packed(0, 10, 100), packed(10, 10, 101)}, 200, 1},
+		"one at least":                 {[]commitlog.Entry{packed(0, 10, 1000), packed(10, 10, 10)}, 5, 1},
+		"heads count too":              {[]commitlog.Entry{packed(0, 30, 1), packed(10, 30, 1)}, 59, 1},
+		"a gap":                        {[]commitlog.Entry{packed(0, 1, 1), packed(11, 1, 1)}, 200, 1},
+		"no more than a request takes": {[]commitlog.Entry{packed(0, 1, fetchBytes), packed(10, 1, 1)}, 2 * fetchBytes, 1},
+	} {
+		if got := portion(test.entries, test.room); got != test.want {
+			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
+	}
+}

@@ -180,7 +180,7 @@ func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
 			continue // fetched before a Seek
 		}
 		if taken > 0 && taken+len(b.Raw) > promised {
-			break // the index did not tell how large they are unpacked
+			break // an index that says less than there is
 		}
 		taken += len(b.Raw)
 		c.queue = append(c.queue, b)

@@ -3,6 +3,7 @@ package messages
 import (
 	"log/slog"
 	"slices"
+	"time"
 )
 
 // How each event is spelled in a log line, in the order of event.go.
@@ -288,7 +289,7 @@ func (e MessageNacked) Attrs() []slog.Attr {
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
-		slog.Duration("delay", e.Delay),
+		ms("delay", e.Delay),
 	)
 }
 
@@ -308,7 +309,7 @@ func (e AckWaitExpired) Attrs() []slog.Attr {
 		slog.String("member", e.Member),
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
-		slog.Duration("wait", e.Wait),
+		ms("wait", e.Wait),
 	}
 }
 
@@ -346,7 +347,7 @@ func (e AttemptsExhausted) Attrs() []slog.Attr {
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
-		slog.Duration("delay", e.Delay),
+		ms("delay", e.Delay),
 	)
 }
 
@@ -420,7 +421,7 @@ func (e Drained) Attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		optional("group", e.Group),
-		slog.Duration("took", e.Took),
+		ms("took", e.Took),
 	)
 }
 
@@ -474,7 +475,7 @@ func (e ActorRestarted) Attrs() []slog.Attr {
 		slog.String("actor", e.Actor),
 		errAttr("err", e.Err),
 		slog.Int("attempt", e.Attempt),
-		slog.Duration("delay", e.Delay),
+		ms("delay", e.Delay),
 	)
 }
 
@@ -521,6 +522,10 @@ func errAttr(key string, err error) slog.Attr {
 	}
 	return slog.String(key, err.Error())
 }
+
+// ms is a duration as every handler spells it: slog's own would print
+// nanoseconds as JSON.
+func ms(key string, d time.Duration) slog.Attr { return slog.Int64(key+"_ms", d.Milliseconds()) }
 
 func optional(key, value string) slog.Attr {
 	if value == "" {

@@ -115,12 +115,15 @@ func TestEveryEventIsListedAndSpelled(t *testing.T) {
 			if f.IsZero() {
 				t.Errorf("%s.%s is not set in this test", typ, v.Type().Field(i).Name)
 			}
-			if want := strings.ToLower(v.Type().Field(i).Name); attrs[i].Key != want {
-				t.Errorf("%s.%s is logged as %s", typ, v.Type().Field(i).Name, attrs[i].Key)
+			key, want := strings.ToLower(v.Type().Field(i).Name), f.Interface()
+			switch is := want.(type) {
+			case error:
+				want = is.Error()
+			case time.Duration: // as JSON too
+				key, want = key+"_ms", is.Milliseconds()
 			}
-			want := f.Interface()
-			if err, ok := want.(error); ok {
-				want = err.Error()
+			if attrs[i].Key != key {
+				t.Errorf("%s.%s is logged as %s, want %s", typ, v.Type().Field(i).Name, attrs[i].Key, key)
 			}
 			if got := attrs[i].Value; got.String() != slog.AnyValue(want).String() {
 				t.Errorf("%s.%s is logged as %s, want %v", typ, v.Type().Field(i).Name, got, want)
@@ -146,7 +149,7 @@ func TestEventWithoutOptionalFields(t *testing.T) {
 		{ActorStopped{}, slog.LevelInfo, "actor"},
 		{ActorStopped{Err: errors.New("x")}, slog.LevelError, "actor err"},
 		{SendWaiting{}, slog.LevelWarn, "destination since why"},
-		{Drained{}, slog.LevelInfo, "destination took"},
+		{Drained{}, slog.LevelInfo, "destination took_ms"},
 		{GroupRemoved{}, slog.LevelInfo, "destination group unsent bytes"},
 		{GroupRemoved{Unsent: 1}, slog.LevelWarn, "destination group unsent bytes"},
 		{SessionDoubted{}, slog.LevelWarn, "lease"},

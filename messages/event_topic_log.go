@@ -303,7 +303,7 @@ func (e RecordFailed) Attrs() []slog.Attr {
 		slog.Int("partition", e.Partition),
 		slog.Int64("offset", e.Offset),
 		slog.Int("attempt", e.Attempt),
-		slog.Duration("delay", e.Delay),
+		ms("delay", e.Delay),
 		errAttr("err", e.Err),
 	)
 }

@@ -150,6 +150,12 @@ type PartitionInfo struct {
 	Partition int
 	// Start is the first offset that can be read, End the next to be written.
 	Start, End int64
+	// Bytes is what its batches take in etcd, packed as they are and without
+	// their keys.
+	Bytes int64
+	// Err is nil, or why nothing else is known: it wraps ErrCorrupt where what
+	// stands in etcd does not make sense.
+	Err error
 }
 
 // GroupInfo is a consumer group of a topic.
@@ -161,8 +167,11 @@ type GroupInfo struct {
 	Generation int64
 	Members    []GroupMember
 	Partitions []GroupPartition
-	// Lag is the sum over all partitions, in records.
+	// Lag is the sum over all partitions whose end is known, in records.
 	Lag int64
+	// Err is nil, or says which keys of the group do not make sense and are
+	// passed over; it wraps ErrCorrupt.
+	Err error
 }
 
 // GroupMode says how a group's partitions find their owners.
@@ -190,12 +199,14 @@ type GroupPartition struct {
 	// Committed is the next offset to be handled; -1 when nothing was ever
 	// committed, and then everything from Start lags.
 	Committed int64
-	// Lag is End minus the position, in records; never negative.
+	// Lag is End minus the position, in records; -1 with an Err.
 	Lag int64
 	// Owner is the member that has claimed the partition, or empty.
 	Owner string
 	// Fence is the claim's CreateRevision, or 0.
 	Fence int64
+	// Err is nil, or why Start, End and Lag are not known.
+	Err error
 }
 
 // OffsetChange is what ResetOffsets did, or would do, to one partition.

@@ -25,6 +25,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[\d.]+ MiB`), "N MiB"},
 	{regexp.MustCompile(`#\d+`), "#N"},
 	{regexp.MustCompile(`/run\d+`), ""},
+	{regexp.MustCompile(`(?m)^(\d+( +\d+){2} +[1-9]\d*) +\d+$`), "$1  BYTES"}, // of a partition: how it was batched decides
 	{regexp.MustCompile(`(\S) {2,}`), "$1  "}, // columns follow the width of what was masked
 }
 

@@ -43,22 +43,26 @@ type topicDetail struct {
 	topicView
 	Revision int64         `json:"revision"`
 	Records  int64         `json:"records"`
+	Bytes    int64         `json:"bytes"`
 	Offsets  []offsetsView `json:"offsets"`
 	Groups   []groupView   `json:"groups"`
 }
 
 type offsetsView struct {
-	Partition int   `json:"partition"`
-	Start     int64 `json:"start"`
-	End       int64 `json:"end"`
-	Records   int64 `json:"records"`
+	Partition int    `json:"partition"`
+	Start     int64  `json:"start"`
+	End       int64  `json:"end"`
+	Records   int64  `json:"records"`
+	Bytes     int64  `json:"bytes"`
+	Error     string `json:"error,omitempty"`
 }
 
 func viewDescription(d penstock.TopicDescription) topicDetail {
 	v := topicDetail{topicView: viewTopic(d.TopicInfo), Revision: d.Revision, Offsets: []offsetsView{}, Groups: []groupView{}}
 	for _, p := range d.Partitions {
-		v.Offsets = append(v.Offsets, offsetsView{p.Partition, p.Start, p.End, p.End - p.Start})
+		v.Offsets = append(v.Offsets, offsetsView{p.Partition, p.Start, p.End, p.End - p.Start, p.Bytes, reason(p.Err)})
 		v.Records += p.End - p.Start
+		v.Bytes += p.Bytes
 	}
 	for _, g := range d.Groups {
 		v.Groups = append(v.Groups, viewGroup(g))
@@ -72,9 +76,13 @@ func (v topicDetail) print(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(tw, "partition\tstart\tend\trecords")
+	fmt.Fprintln(tw, "partition\tstart\tend\trecords\tbytes")
 	for _, o := range v.Offsets {
-		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\n", o.Partition, o.Start, o.End, o.Records)
+		if o.Error != "" {
+			fmt.Fprintf(tw, "%d\t%s\n", o.Partition, clean(o.Error))
+			continue
+		}
+		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d\n", o.Partition, o.Start, o.End, o.Records, o.Bytes)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -96,6 +104,7 @@ type groupView struct {
 	Lag        int64             `json:"lag"`
 	Members    []consumerView    `json:"members"`
 	Offsets    []groupOffsetView `json:"offsets"`
+	Error      string            `json:"error,omitempty"`
 }
 
 type consumerView struct {
@@ -111,15 +120,17 @@ type groupOffsetView struct {
 	End       int64 `json:"end"`
 	// Committed is null where nothing was ever committed.
 	Committed *int64 `json:"committed"`
-	Lag       int64  `json:"lag"`
-	Owner     string `json:"owner,omitempty"`
-	Fence     int64  `json:"fence,omitempty"`
+	// Lag is -1 where the error says why it is not known.
+	Lag   int64  `json:"lag"`
+	Owner string `json:"owner,omitempty"`
+	Fence int64  `json:"fence,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 func viewGroup(g penstock.GroupInfo) groupView {
 	v := groupView{
 		Topic: g.Topic, Group: g.Group, Mode: string(g.Mode), Generation: g.Generation, Lag: g.Lag,
-		Members: []consumerView{}, Offsets: []groupOffsetView{},
+		Members: []consumerView{}, Offsets: []groupOffsetView{}, Error: reason(g.Err),
 	}
 	for _, m := range g.Members {
 		if m.Partitions == nil {
@@ -134,7 +145,7 @@ func viewGroup(g penstock.GroupInfo) groupView {
 }
 
 func viewGroupOffset(p messages.GroupPartition) groupOffsetView {
-	v := groupOffsetView{Partition: p.Partition, Start: p.Start, End: p.End, Lag: p.Lag, Owner: p.Owner, Fence: p.Fence}
+	v := groupOffsetView{Partition: p.Partition, Start: p.Start, End: p.End, Lag: p.Lag, Owner: p.Owner, Fence: p.Fence, Error: reason(p.Err)}
 	if p.Committed >= 0 {
 		v.Committed = &p.Committed
 	}
@@ -150,8 +161,15 @@ func (g groupView) print(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if g.Error != "" {
+		fmt.Fprintf(w, "  %s\n", clean(g.Error))
+	}
 	fmt.Fprintln(tw, "  partition\tstart\tend\tcommitted\tlag\towner")
 	for _, o := range g.Offsets {
+		if o.Error != "" {
+			fmt.Fprintf(tw, "  %d\t%s\n", o.Partition, clean(o.Error))
+			continue
+		}
 		committed := ""
 		if o.Committed != nil {
 			committed = fmt.Sprint(*o.Committed)
@@ -159,6 +177,14 @@ func (g groupView) print(w io.Writer) error {
 		fmt.Fprintf(tw, "  %d\t%d\t%d\t%s\t%d\t%s\n", o.Partition, o.Start, o.End, dash(committed), o.Lag, dash(clean(o.Owner)))
 	}
 	return tw.Flush()
+}
+
+// reason is what an error says, empty without one.
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // dash stands for nothing in a table.

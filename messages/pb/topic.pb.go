@@ -278,8 +278,14 @@ type IndexEntry struct {
 	MaxTimeUnixNano int64 `protobuf:"fixed64,4,opt,name=max_time_unix_nano,json=maxTimeUnixNano,proto3" json:"max_time_unix_nano,omitempty"`
 	// producer is random for each process and partition; sequence counts what it
 	// sealed. Together they tell whose batch stands at a base.
-	Producer      uint64 `protobuf:"fixed64,5,opt,name=producer,proto3" json:"producer,omitempty"`
-	Sequence      uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Producer uint64 `protobuf:"fixed64,5,opt,name=producer,proto3" json:"producer,omitempty"`
+	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// raw_bytes is the size of the records when unpacked.
+	RawBytes uint32 `protobuf:"varint,7,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"`
+	// log_bytes is the size of the bodies up to this one and with it, since one
+	// that was the first in an empty partition. The difference between two entries
+	// tells what lies between them.
+	LogBytes      uint64 `protobuf:"varint,8,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -352,6 +358,20 @@ func (x *IndexEntry) GetProducer() uint64 {
 func (x *IndexEntry) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
+	}
+	return 0
+}
+
+func (x *IndexEntry) GetRawBytes() uint32 {
+	if x != nil {
+		return x.RawBytes
+	}
+	return 0
+}
+
+func (x *IndexEntry) GetLogBytes() uint64 {
+	if x != nil {
+		return x.LogBytes
 	}
 	return 0
 }
@@ -871,7 +891,10 @@ func (x *Committed) GetUnixMs() int64 {
 type Ticket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tail is where the append before it ended, or 0.
-	Tail          int64 `protobuf:"varint,1,opt,name=tail,proto3" json:"tail,omitempty"`
+	Tail int64 `protobuf:"varint,1,opt,name=tail,proto3" json:"tail,omitempty"`
+	// last is the base of that append, log_bytes what its entry says.
+	Last          int64  `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	LogBytes      uint64 `protobuf:"varint,3,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -913,6 +936,20 @@ func (x *Ticket) GetTail() int64 {
 	return 0
 }
 
+func (x *Ticket) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Ticket) GetLogBytes() uint64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
 var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
@@ -933,7 +970,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x05State\x12\f\n" +
 	"\bSWEEPING\x10\x00\x12\n" +
 	"\n" +
-	"\x06MAKING\x10\x01\"\xca\x01\n" +
+	"\x06MAKING\x10\x01\"\x84\x02\n" +
 	"\n" +
 	"IndexEntry\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x14\n" +
@@ -941,7 +978,9 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x12min_time_unix_nano\x18\x03 \x01(\x10R\x0fminTimeUnixNano\x12+\n" +
 	"\x12max_time_unix_nano\x18\x04 \x01(\x10R\x0fmaxTimeUnixNano\x12\x1a\n" +
 	"\bproducer\x18\x05 \x01(\x06R\bproducer\x12\x1a\n" +
-	"\bsequence\x18\x06 \x01(\x04R\bsequence\"\xd8\x01\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x1b\n" +
+	"\traw_bytes\x18\a \x01(\rR\brawBytes\x12\x1b\n" +
+	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\"\xd8\x01\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x127\n" +
@@ -988,9 +1027,11 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\x03R\x05fence\x12\x17\n" +
-	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"\x1c\n" +
+	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"M\n" +
 	"\x06Ticket\x12\x12\n" +
-	"\x04tail\x18\x01 \x01(\x03R\x04tail*)\n" +
+	"\x04tail\x18\x01 \x01(\x03R\x04tail\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x03R\x04last\x12\x1b\n" +
+	"\tlog_bytes\x18\x03 \x01(\x04R\blogBytes*)\n" +
 	"\vCompression\x12\b\n" +
 	"\x04NONE\x10\x00\x12\x06\n" +
 	"\x02S2\x10\x01\x12\b\n" +

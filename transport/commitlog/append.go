@@ -30,9 +30,10 @@ import (
 // way is where a batch is on its way into the log.
 type way struct {
 	state wayState
-	// base is where it was sent, after it the base of the batch before that,
-	// as far as they are known.
+	// base is where it was sent, last the base of the batch before that, if it
+	// is known, and behind the end of the partition that it makes.
 	base, last int64
+	behind     tail
 }
 
 type wayState uint8
@@ -204,12 +205,18 @@ func (a *Appender) step(ctx context.Context, s *Sealed, more bool) error {
 		if a.await(ctx); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.way.base, s.way.last = a.tail.end, a.tail.last
+		s.goBehind(a.tail)
 	}
 	return a.attempt(ctx, s, more)
 }
 
 func (a *Appender) learn(t tail) { a.tail, a.knows = t, theEnd }
+
+// goBehind is the way of s to the end t.
+func (s *Sealed) goBehind(t tail) {
+	s.way.base, s.way.last = t.end, t.last
+	s.way.behind = tail{end: t.end + int64(s.Count), last: t.end, bytes: t.bytes + int64(len(s.body(t.end)))}
+}
 
 // attempt sends s to its base and makes of the answer what can be made of it.
 func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
@@ -252,7 +259,7 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 // land notes that s is in the log.
 func (a *Appender) land(s *Sealed) {
 	s.way.state = landed
-	a.learn(tail{end: s.way.base + int64(s.Count), last: s.way.base})
+	a.learn(s.way.behind)
 	a.appends++
 	// Every attempt is over, and each had encoded its request before it began.
 	spares.put(s.buf)
@@ -276,12 +283,12 @@ func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, 
 	put := clientv3.OpPut(p.bodyKey(base), "")
 	put.WithValueBytes(body)
 	entry := clientv3.OpPut(p.indexKey(base), "")
-	entry.WithValueBytes(s.entry(len(body)))
+	entry.WithValueBytes(s.entry(len(body), s.way.behind.bytes))
 	then := []clientv3.Op{entry, put}
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}
-	then = append(then, a.turn.ops(a, lease, base+int64(s.Count), more)...)
+	then = append(then, a.turn.ops(a, lease, s.way.behind, more)...)
 
 	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(guards...).Then(then...).Else(p.refusalOp(base)).Commit()
 	if err != nil {
@@ -447,8 +454,7 @@ func (r refusal) isEmpty() bool { return r.alive && r.start <= r.base && len(r.e
 
 // tail is the last end that r knows of.
 func (r refusal) tail() tail {
-	last := r.entries[len(r.entries)-1]
-	return tail{end: last.End(), last: last.Base}
+	return r.entries[len(r.entries)-1].tail()
 }
 
 // complete tells that there was nothing after tail.

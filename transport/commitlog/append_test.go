@@ -50,14 +50,22 @@ func contents(t testing.TB, p *Partition) (values []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i, e := range entries {
+		if i > 0 && e.LogBytes != entries[i-1].LogBytes+int64(e.Bytes) {
+			t.Fatalf("a batch of %d bytes makes %d of %d", e.Bytes, e.LogBytes, entries[i-1].LogBytes)
+		}
+	}
 	for some := range slices.Chunk(entries, 20) {
 		batches, err := p.Fetch(ctx, some)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, b := range batches {
+		for i, b := range batches {
 			if b.Base != at {
 				t.Fatalf("a batch at %d follows the end %d", b.Base, at)
+			}
+			if some[i].Raw != len(b.Raw) {
+				t.Fatalf("the index tells %d bytes, there are %d", some[i].Raw, len(b.Raw))
 			}
 			for raw := b.Raw; len(raw) > 0; at++ {
 				var r messages.Record

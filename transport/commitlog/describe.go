@@ -3,11 +3,13 @@ package commitlog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -44,9 +46,7 @@ func (l *Log) describe(ctx context.Context, op, name string) (messages.TopicDesc
 	if err != nil {
 		return messages.TopicDescription{}, err
 	}
-	if d.Groups, err = groupsFrom(l.space, t.Name, d.Partitions, kvs); err != nil {
-		return messages.TopicDescription{}, fmt.Errorf("%s: %w", op, err)
-	}
+	d.Groups = groupsFrom(l.space, t.Name, d.Partitions, kvs)
 	return d, nil
 }
 
@@ -87,27 +87,70 @@ func (l *Log) describeGroup(ctx context.Context, op string, t messages.TopicInfo
 	if err != nil {
 		return messages.GroupInfo{}, err
 	}
-	groups, err := groupsFrom(l.space, t.Name, partitions, kvs)
+	groups := groupsFrom(l.space, t.Name, partitions, kvs)
 	switch {
-	case err != nil:
-		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, err)
 	case len(groups) == 0:
 		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
+	case groups[0].Err != nil:
+		return groups[0], fmt.Errorf("%s: %w", op, groups[0].Err)
 	}
 	return groups[0], nil
 }
 
-// bounds reads where each partition begins and ends.
+// bounds reads where each partition begins and ends, and what it holds.
 func (l *Log) bounds(ctx context.Context, t messages.TopicInfo, revision int64) ([]messages.PartitionInfo, error) {
-	starts, ends, _, err := l.EndsAt(ctx, t, upTo(t.Config.Partitions), revision)
+	all, _, err := l.searchAt(ctx, t, upTo(t.Config.Partitions), revision)
 	if err != nil {
 		return nil, err
 	}
-	partitions := make([]messages.PartitionInfo, t.Config.Partitions)
-	for p := range partitions {
-		partitions[p] = messages.PartitionInfo{Partition: p, Start: starts[p], End: ends[p]}
+	partitions := make([]messages.PartitionInfo, len(all))
+	var holding []*searching
+	for p := range all {
+		partitions[p].Partition = p
+		if s := &all[p]; s.err == nil && s.last >= 0 {
+			holding = append(holding, s)
+		}
+	}
+	firsts, err := l.firsts(ctx, "describe "+t.Name, holding, revision)
+	if err != nil {
+		return nil, err
+	}
+	for p := range all {
+		partitions[p] = all[p].info(firsts[p])
 	}
 	return partitions, nil
+}
+
+// firsts reads the entries of the first batches of partitions that have some, by
+// partition. One that does not make sense is an error of its partition.
+func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revision int64) (map[int]Entry, error) {
+	firsts := make(map[int]Entry, len(holding))
+	for some := range slices.Chunk(holding, opsPerRequest) {
+		ops := make([]clientv3.Op, len(some))
+		for i, s := range some {
+			// A partition may begin within a batch.
+			ops[i] = s.p.op(probe{from: max(0, s.start+1-window), to: s.start + 1, last: true}, revision)
+		}
+		resp, err := l.do(ctx, op, nil, ops, nil)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range some {
+			firsts[s.p.p], _, s.err = s.p.one(kvsOf(resp, i))
+		}
+	}
+	return firsts, nil
+}
+
+// info is what is known of the partition, whose first batch is given, if it has
+// one.
+func (s *searching) info(first Entry) messages.PartitionInfo {
+	if s.err != nil {
+		return messages.PartitionInfo{Partition: s.p.p, Err: s.err}
+	}
+	// Entries in the index outlive what was trimmed, so the first one is not
+	// simply the first there is.
+	return messages.PartitionInfo{Partition: s.p.p, Start: s.start, End: s.end, Bytes: max(0, s.bytes-first.LogBytes+int64(first.Bytes))}
 }
 
 func (l *Log) groupKeys(ctx context.Context, op string, revision int64, prefixes ...string) ([]*mvccpb.KeyValue, error) {
@@ -123,9 +166,9 @@ func (l *Log) groupKeys(ctx context.Context, op string, revision int64, prefixes
 }
 
 // groupsFrom puts groups together from their keys, sorted by name. Keys that
-// are not ours are passed over; a value that cannot be read is an error that
-// wraps messages.ErrCorrupt.
-func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionInfo, kvs []*mvccpb.KeyValue) ([]messages.GroupInfo, error) {
+// are not ours are passed over; a value that cannot be read is an error of its
+// group that wraps messages.ErrCorrupt.
+func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionInfo, kvs []*mvccpb.KeyValue) []messages.GroupInfo {
 	groups := map[string]*gathering{}
 	for _, kv := range kvs {
 		k, ok := space.Parse(string(kv.Key))
@@ -138,7 +181,7 @@ func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionI
 			groups[k.Group] = g
 		}
 		if err := g.add(k, kv); err != nil {
-			return nil, err
+			g.Err = errors.Join(g.Err, err)
 		}
 	}
 	all := make([]messages.GroupInfo, 0, len(groups))
@@ -146,7 +189,7 @@ func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionI
 		all = append(all, g.info())
 	}
 	slices.SortFunc(all, func(a, b messages.GroupInfo) int { return cmp.Compare(a.Group, b.Group) })
-	return all, nil
+	return all
 }
 
 // gathering is one group, as far as its keys have been read.
@@ -158,7 +201,7 @@ type gathering struct {
 func newGathering(topic, group string, partitions []messages.PartitionInfo) *gathering {
 	g := &gathering{GroupInfo: messages.GroupInfo{Topic: topic, Group: group}}
 	for _, p := range partitions {
-		g.Partitions = append(g.Partitions, messages.GroupPartition{Partition: p.Partition, Start: p.Start, End: p.End, Committed: -1})
+		g.Partitions = append(g.Partitions, messages.GroupPartition{Partition: p.Partition, Start: p.Start, End: p.End, Committed: -1, Err: p.Err})
 	}
 	return g
 }
@@ -227,6 +270,10 @@ func (g *gathering) info() messages.GroupInfo {
 	}
 	for i := range g.Partitions {
 		p := &g.Partitions[i]
+		if p.Err != nil {
+			p.Lag = -1
+			continue
+		}
 		// What was trimmed cannot be handled any more and lags nothing.
 		p.Lag = max(0, p.End-max(p.Committed, p.Start))
 		g.Lag += p.Lag

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -90,8 +91,10 @@ func TestDescribe(t *testing.T) {
 	}
 	want := messages.TopicDescription{
 		TopicInfo: info, Revision: d.Revision,
-		Partitions: []messages.PartitionInfo{{Partition: 0, Start: 20, End: 50}, {Partition: 1, Start: 0, End: 20}, {Partition: 2, Start: 0, End: 0}},
-		Groups:     []messages.GroupInfo{busy, idle, manual, old},
+		Partitions: []messages.PartitionInfo{
+			{Partition: 0, Start: 20, End: 50, Bytes: stored(t, l, info, 0)}, {Partition: 1, Start: 0, End: 20, Bytes: stored(t, l, info, 1)}, {Partition: 2},
+		},
+		Groups: []messages.GroupInfo{busy, idle, manual, old},
 	}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("got  %+v\nwant %+v", d, want)
@@ -131,6 +134,8 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 	for name, key := range map[string]func(*Log, string) string{
 		"topic":      func(l *Log, _ string) string { return l.space.Topic("orders") },
 		"start":      func(l *Log, id string) string { return l.space.LogStart(id, 0) },
+		"index":      func(l *Log, id string) string { return l.space.IndexEntry(id, 0, 10) },
+		"first":      func(l *Log, id string) string { return l.space.IndexEntry(id, 0, 0) },
 		"group":      func(l *Log, id string) string { return l.space.ConsumerGroupMeta(id, "g") },
 		"member":     func(l *Log, id string) string { return l.space.ConsumerMember(id, "g", "m") },
 		"assignment": func(l *Log, id string) string { return l.space.Assignment(id, "g") },
@@ -139,14 +144,63 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, _ := startEtcd(t)
-			info := create(t, l, "orders", 1)
+			ctx := testContext(t)
+			info := create(t, l, "orders", 2)
+			fill(t, l, info, 0, 2)
+			fill(t, l, info, 1, 2)
+			put(t, l, l.space.Committed(info.ID, "g", 1), encode(&pb.Committed{Offset: 15, Base: 10}))
+			put(t, l, l.space.Committed(info.ID, "sound", 1), encode(&pb.Committed{Offset: 15, Base: 10}))
 			put(t, l, key(l, info.ID), "\xff")
-			_, err := l.Describe(testContext(t), "orders")
+			d, err := l.Describe(ctx, "orders")
+			for _, p := range d.Partitions {
+				err = errors.Join(err, p.Err)
+			}
+			for _, g := range d.Groups {
+				err = errors.Join(err, g.Err)
+			}
 			if !errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "orders") && !strings.Contains(err.Error(), key(l, info.ID)) {
 				t.Errorf("got %v", err)
 			}
+			if name == "topic" {
+				return
+			}
+			// The rest is told all the same.
+			if p, want := d.Partitions[1], (messages.PartitionInfo{Partition: 1, End: 20, Bytes: stored(t, l, info, 1)}); p != want {
+				t.Errorf("%+v, want %+v", p, want)
+			}
+			sound := d.Groups[len(d.Groups)-1]
+			if sound.Group != "sound" || sound.Err != nil || sound.Partitions[1].Lag != 5 {
+				t.Errorf("%+v", sound)
+			}
+			wantLag := int64(25)
+			if d.Partitions[0].Err != nil {
+				wantLag = 5
+				if p := sound.Partitions[0]; !errors.Is(p.Err, messages.ErrCorrupt) || p.Lag != -1 {
+					t.Errorf("%+v", p)
+				}
+			}
+			if sound.Lag != wantLag {
+				t.Errorf("lag %d, want %d", sound.Lag, wantLag)
+			}
+			// Asked for by itself, a group with such a key is an error.
+			if _, err := l.DescribeGroup(ctx, info, "g"); errors.Is(err, messages.ErrCorrupt) == (d.Partitions[0].Err != nil) {
+				t.Errorf("the group: %v", err)
+			}
 		})
 	}
+}
+
+// stored is what the bodies of a partition take in etcd.
+func stored(t testing.TB, l *Log, info messages.TopicInfo, p int) (bytes int64) {
+	t.Helper()
+	resp, err := l.client.Get(testContext(t), l.space.Body(info.ID, p, 0), clientv3.WithRange(l.space.Body(info.ID, p, math.MaxInt64)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		bytes += int64(len(kv.Value))
+	}
+	return bytes
 }
 
 // What comes between two requests of a description is not in it.
@@ -270,11 +324,10 @@ func TestGroupsFromAnything(t *testing.T) {
 			}).Draw(t, "kv")
 			kvs = append(kvs, &mvccpb.KeyValue{Key: []byte(kv[0]), Value: []byte(kv[1]), CreateRevision: 1})
 		}
-		groups, err := groupsFrom(space, "orders", partitions, kvs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, g := range groups {
+		for _, g := range groupsFrom(space, "orders", partitions, kvs) {
+			if g.Err != nil {
+				t.Fatal(g.Err)
+			}
 			var sum int64
 			for i, p := range g.Partitions {
 				if p.Lag < 0 || p.Lag > p.End-p.Start || p.Start != partitions[i].Start || p.End != partitions[i].End {

@@ -28,9 +28,12 @@ type tail struct {
 	// end is the offset of the next record.
 	end int64
 	// last is the base of the batch before it, -1 when there is none that is
-	// known.
-	last int64
+	// known. bytes is its LogBytes, or 0.
+	last, bytes int64
 }
+
+// tail is the end of a partition that e is the last of.
+func (e Entry) tail() tail { return tail{end: e.End(), last: e.Base, bytes: e.LogBytes} }
 
 // search finds an end. It says which range of the index to look at next, and is
 // fed what was there, until it knows.
@@ -46,8 +49,8 @@ type search struct {
 	tail
 	// step is how far the stride goes; beyond is where no batch begins any more.
 	step, beyond int64
-	// start is where to begin anew when nothing is where a hint pointed, or -1.
-	start int64
+	// anew is where to begin again when nothing is where a hint pointed, or -1.
+	anew int64
 }
 
 type searchPhase uint8
@@ -60,13 +63,13 @@ const (
 )
 
 // searchFrom begins at an offset where a batch begins, or the end.
-func searchFrom(t tail) search { return search{tail: t, start: -1} }
+func searchFrom(t tail) search { return search{tail: t, anew: -1} }
 
 // searchAll begins at a hint, when there is one that makes sense.
 func searchAll(start, hint int64) search {
 	s := searchFrom(tail{end: start, last: -1})
 	if hint > start && hint < math.MaxInt64-window {
-		s.end, s.start = hint, start
+		s.end, s.anew = hint, start
 	}
 	return s
 }
@@ -95,17 +98,17 @@ func (s *search) next() probe {
 func (s *search) feed(e Entry, ok bool) {
 	switch s.phase {
 	case look:
-		if !ok && s.start >= 0 {
-			*s = searchFrom(tail{end: s.start, last: -1})
+		if !ok && s.anew >= 0 {
+			*s = searchFrom(tail{end: s.anew, last: -1})
 			return
 		}
-		s.start = -1
+		s.anew = -1
 		if !ok {
 			s.phase = found
 			return
 		}
 		looked := s.end + window
-		s.tail = tail{end: e.End(), last: e.Base}
+		s.tail = e.tail()
 		if s.end < looked {
 			s.phase = found
 			return
@@ -176,10 +179,27 @@ func (p *Partition) bounds(ctx context.Context) (start int64, t tail, err error)
 
 // seek goes through with one search.
 func (p *Partition) seek(ctx context.Context, begun search) (tail, error) {
-	s := []search{begun}
-	err := p.log.seek(ctx, "find the end of "+p.String(), []*Partition{p}, s, 0)
-	return s[0].tail, err
+	s := []searching{{p: p, search: begun}}
+	op := "find the end of " + p.String()
+	if err := p.log.seek(ctx, op, s, 0); err != nil {
+		return tail{}, err
+	}
+	if s[0].err != nil {
+		return tail{}, fmt.Errorf("%s: %w", op, s[0].err)
+	}
+	return s[0].tail, nil
 }
+
+// searching is one search of several that go on together. It ends with an error
+// when what it found does not make sense.
+type searching struct {
+	p *Partition
+	search
+	start int64
+	err   error
+}
+
+func (s *searching) over() bool { return s.err != nil || s.phase == found }
 
 // opsPerRequest is how many operations one transaction carries; etcd's limit is
 // 128.
@@ -187,32 +207,33 @@ const opsPerRequest = 64
 
 // seek drives the searches of several partitions together, at a revision or, if
 // it is 0, as of now.
-func (l *Log) seek(ctx context.Context, op string, ps []*Partition, all []search, revision int64) error {
-	open := make([]int, len(all))
-	for i := range open {
-		open[i] = i
+func (l *Log) seek(ctx context.Context, op string, all []searching, revision int64) error {
+	var open []*searching
+	for i := range all {
+		open = append(open, &all[i])
 	}
-	for len(open) > 0 {
+	for {
+		open = slices.DeleteFunc(open, (*searching).over)
+		if len(open) == 0 {
+			return nil
+		}
 		for some := range slices.Chunk(open, opsPerRequest) {
 			ops := make([]clientv3.Op, len(some))
-			for n, i := range some {
-				ops[n] = ps[i].op(all[i].next(), revision)
+			for i, s := range some {
+				ops[i] = s.p.op(s.next(), revision)
 			}
 			resp, err := l.do(ctx, op, nil, ops, nil)
 			if err != nil {
 				return err
 			}
-			for n, i := range some {
-				e, ok, err := ps[i].one(kvsOf(resp, n))
-				if err != nil {
-					return fmt.Errorf("%s: %w", op, err)
+			for i, s := range some {
+				e, ok, err := s.p.one(kvsOf(resp, i))
+				if s.err = err; err == nil {
+					s.feed(e, ok)
 				}
-				all[i].feed(e, ok)
 			}
 		}
-		open = slices.DeleteFunc(open, func(i int) bool { return all[i].phase == found })
 	}
-	return nil
 }
 
 // one is the entry of an answer that has one or none.
@@ -287,6 +308,23 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 	if len(partitions) == 0 {
 		return nil, nil, revision, nil
 	}
+	all, revision, err := l.searchAt(ctx, t, partitions, revision)
+	if err != nil {
+		return nil, nil, revision, err
+	}
+	for i := range all {
+		if err := all[i].err; err != nil {
+			return nil, nil, revision, fmt.Errorf("find the ends of %q: %w", t.Name, err)
+		}
+		starts, ends = append(starts, all[i].start), append(ends, all[i].end)
+	}
+	return starts, ends, revision, nil
+}
+
+// searchAt finds the ends of partitions, at least one, at a revision, or the
+// present one when it is 0, and says which. What does not make sense is an error
+// of its partition alone.
+func (l *Log) searchAt(ctx context.Context, t messages.TopicInfo, partitions []int, revision int64) ([]searching, int64, error) {
 	op := fmt.Sprintf("find the ends of %q", t.Name)
 	low, high := slices.Min(partitions), slices.Max(partitions)
 	resp, err := l.do(ctx, op, nil, []clientv3.Op{
@@ -294,33 +332,23 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 		clientv3.OpGet(l.space.Hint(t.ID, low), clientv3.WithRange(l.space.Hint(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
 	}, nil)
 	if err != nil {
-		return nil, nil, revision, err
+		return nil, revision, err
 	}
 	if revision == 0 {
 		revision = resp.Header.Revision
 	}
 	starting, hints := byKey(kvsOf(resp, 0)), byKey(kvsOf(resp, 1))
-	ps, all := make([]*Partition, len(partitions)), make([]search, len(partitions))
-	starts, ends = make([]int64, len(partitions)), make([]int64, len(partitions))
+	all := make([]searching, len(partitions))
 	for i, n := range partitions {
-		p := l.Partition(t, n)
-		start, ok, err := p.parseStart(starting[p.startKey()])
-		if err == nil && !ok {
-			err = p.gone("find the end of")
+		s := &all[i]
+		s.p = l.Partition(t, n)
+		var ok bool
+		if s.start, ok, s.err = s.p.parseStart(starting[s.p.startKey()]); s.err == nil && !ok {
+			s.err = s.p.gone("find the end of")
 		}
-		if err != nil {
-			return nil, nil, revision, err
-		}
-		ps[i], starts[i] = p, start
-		all[i] = searchAll(start, hinted(hints[l.space.Hint(t.ID, n)]))
+		s.search = searchAll(s.start, hinted(hints[l.space.Hint(t.ID, n)]))
 	}
-	if err := l.seek(ctx, op, ps, all, revision); err != nil {
-		return nil, nil, revision, err
-	}
-	for i := range all {
-		ends[i] = all[i].end
-	}
-	return starts, ends, revision, nil
+	return all, revision, l.seek(ctx, op, all, revision)
 }
 
 func byKey(kvs []*mvccpb.KeyValue) map[string][]*mvccpb.KeyValue {

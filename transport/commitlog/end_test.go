@@ -51,7 +51,7 @@ func TestSearchFindsTheEnd(t *testing.T) {
 		if s.end != want.end || s.last != want.last && s.last != -1 {
 			t.Fatalf("found %+v, want %+v", s.tail, want)
 		}
-		if len(index) > 0 && s.last != want.last && s.start != want.end {
+		if len(index) > 0 && s.last != want.last && s.anew != want.end {
 			t.Fatalf("found %+v, want %+v", s.tail, want)
 		}
 		if steps > 40 {
@@ -79,7 +79,7 @@ func plant(t testing.TB, p *Partition, base int64, counts ...int) (end int64) {
 		var ops []clientv3.Op
 		for _, n := range some {
 			s := &Sealed{Count: n, MinTime: base, MaxTime: base + int64(n), Producer: 1, Sequence: uint64(base)}
-			ops = append(ops, clientv3.OpPut(p.indexKey(base), string(s.entry(10))))
+			ops = append(ops, clientv3.OpPut(p.indexKey(base), string(s.entry(10, base))))
 			base += int64(n)
 		}
 		if _, err := p.log.client.Txn(testContext(t)).Then(ops...).Commit(); err != nil {

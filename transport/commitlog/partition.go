@@ -48,8 +48,12 @@ func (p *Partition) gone(op string) error {
 type Entry struct {
 	// Base is the offset of the first record.
 	Base int64
-	// Count is how many records there are, Bytes the size of the batch in etcd.
-	Count, Bytes int
+	// Count is how many records there are, Bytes the size of the batch in etcd,
+	// Raw that of its records when unpacked.
+	Count, Bytes, Raw int
+	// LogBytes is the size in etcd of the batches up to this one and with it.
+	// Only the difference of two means anything.
+	LogBytes int64
 	// MinTime and MaxTime are of the records, in nanoseconds since 1970 UTC.
 	MinTime, MaxTime int64
 	// Producer and Sequence tell whose batch it is.
@@ -97,15 +101,21 @@ func (e *Entry) decode(value []byte) bool {
 		return false
 	}
 	e.Count, e.Bytes = int(v.GetCount()), int(v.GetBytes())
+	e.Raw, e.LogBytes = int(min(v.GetRawBytes(), maxRaw)), logBytes(v.GetLogBytes())
 	e.MinTime, e.MaxTime = v.GetMinTimeUnixNano(), v.GetMaxTimeUnixNano()
 	e.Producer, e.Sequence = v.GetProducer(), v.GetSequence()
 	return true
 }
 
-// entry is the value of the index entry of s, whose body has that size.
-func (s *Sealed) entry(bytes int) []byte {
+// logBytes is a size as it was read, bounded so that it can grow for ever: sizes
+// are told to people, and no reason to refuse a batch.
+func logBytes(read uint64) int64 { return int64(min(read, 1<<62)) }
+
+// entry is the value of the index entry of s, whose body has that size and makes
+// the log that large.
+func (s *Sealed) entry(bytes int, logBytes int64) []byte {
 	value, err := proto.Marshal(&pb.IndexEntry{
-		Count: uint32(s.Count), Bytes: uint32(bytes),
+		Count: uint32(s.Count), Bytes: uint32(bytes), RawBytes: uint32(len(s.Raw)), LogBytes: uint64(logBytes),
 		MinTimeUnixNano: s.MinTime, MaxTimeUnixNano: s.MaxTime,
 		Producer: s.Producer, Sequence: s.Sequence,
 	})

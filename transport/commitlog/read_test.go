@@ -233,8 +233,8 @@ func TestFetchFromALaggingMember(t *testing.T) {
 
 func TestParseEntry(t *testing.T) {
 	l, _ := startEtcd(t)
-	s := &Sealed{Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
-	good := string(s.entry(99))
+	s := &Sealed{Raw: []byte("abc"), Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	good := string(s.entry(99, 1000))
 	value := func(e *pb.IndexEntry) string {
 		b, err := proto.Marshal(e)
 		if err != nil {
@@ -244,7 +244,7 @@ func TestParseEntry(t *testing.T) {
 	}
 	key := l.space.IndexEntry("id", 12, 345)
 	p, e, ok := l.ParseEntry("id", key, []byte(good), 77)
-	if want := (Entry{Base: 345, Count: 3, Bytes: 99, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8, ModRevision: 77}); !ok || p != 12 || e != want || e.End() != 348 {
+	if want := (Entry{Base: 345, Count: 3, Bytes: 99, Raw: 3, LogBytes: 1000, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8, ModRevision: 77}); !ok || p != 12 || e != want || e.End() != 348 {
 		t.Errorf("%d, %+v, %v", p, e, ok)
 	}
 	for name, bad := range map[string][2]string{
@@ -274,19 +274,19 @@ func TestParseEntry(t *testing.T) {
 
 func FuzzParseEntry(f *testing.F) {
 	l := New(Config{Space: "/x"})
-	s := &Sealed{Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
-	f.Add(l.space.IndexEntry("id", 12, 345), s.entry(99))
+	s := &Sealed{Raw: []byte("abc"), Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	f.Add(l.space.IndexEntry("id", 12, 345), s.entry(99, 1000))
 	f.Add(l.space.Index("id", 1023), []byte{8, 1})
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		p, e, ok := l.ParseEntry("id", key, value, 5)
 		if !ok {
 			return
 		}
-		if key != l.space.IndexEntry("id", p, e.Base) || e.Count < 1 || e.Count > messages.MaxBatchRecords || e.End() <= e.Base || e.Bytes < 0 || e.ModRevision != 5 {
+		if key != l.space.IndexEntry("id", p, e.Base) || e.Count < 1 || e.Count > messages.MaxBatchRecords || e.End() <= e.Base || e.Bytes < 0 || e.Raw < 0 || e.Raw > maxRaw || e.LogBytes < 0 || e.ModRevision != 5 {
 			t.Fatalf("%q: %d, %+v", key, p, e)
 		}
-		again := &Sealed{Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
-		if _, e2, ok := l.ParseEntry("id", key, again.entry(e.Bytes), 5); !ok || e2 != e {
+		again := &Sealed{Raw: make([]byte, e.Raw), Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
+		if _, e2, ok := l.ParseEntry("id", key, again.entry(e.Bytes, e.LogBytes), 5); !ok || e2 != e {
 			t.Fatalf("%+v became %+v", e, e2)
 		}
 	})

@@ -90,7 +90,7 @@ func (a *Appender) lease() clientv3.LeaseID {
 
 // ops is what an append that ends at end does to the tickets. The lease is the
 // one to take another with, if more is to come.
-func (t *turn) ops(a *Appender, lease clientv3.LeaseID, end int64, more bool) (ops []clientv3.Op) {
+func (t *turn) ops(a *Appender, lease clientv3.LeaseID, end tail, more bool) (ops []clientv3.Op) {
 	for _, key := range t.overtaken {
 		ops = append(ops, clientv3.OpDelete(key))
 	}
@@ -169,7 +169,7 @@ func (a *Appender) queueUp(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.barge)
 	defer cancel()
 	resp, err := a.p.log.client.Txn(ctx).If(a.p.log.lives(a.p.topic)).
-		Then(putTicket(key, lease, 0), a.p.queueOp(), a.p.op(s.next(), 0)).Commit()
+		Then(putTicket(key, lease, tail{}), a.p.queueOp(), a.p.op(s.next(), 0)).Commit()
 	if err == nil && !resp.Succeeded {
 		return false
 	}
@@ -271,10 +271,10 @@ func (a *Appender) arrive(ctx context.Context, q *queue) {
 	if a.turn.place != first {
 		return
 	}
-	if q.end > a.tail.end {
-		a.learn(tail{end: q.end, last: -1})
+	if q.end.end > a.tail.end {
+		a.learn(q.end)
 	}
-	if q.end == 0 {
+	if q.end.end == 0 {
 		a.catchUp(ctx)
 	}
 }
@@ -308,8 +308,8 @@ func (a *Appender) newTicket() string {
 
 // putTicket takes a place, and tells where the append before it ended, if one
 // did.
-func putTicket(key string, lease clientv3.LeaseID, end int64) clientv3.Op {
-	value, err := proto.Marshal(&pb.Ticket{Tail: end})
+func putTicket(key string, lease clientv3.LeaseID, end tail) clientv3.Op {
+	value, err := proto.Marshal(&pb.Ticket{Tail: end.end, Last: end.last, LogBytes: uint64(end.bytes)})
 	if err != nil {
 		panic(err) // a number always encodes
 	}
@@ -325,8 +325,8 @@ func (p *Partition) queueOp() clientv3.Op {
 type queue struct {
 	revision int64
 	tickets  []placed
-	// end is where the append ended that came last, 0 when that is not known.
-	end int64
+	// end is behind the append that came last, or zero.
+	end tail
 }
 
 type placed struct {
@@ -365,13 +365,13 @@ func (q *queue) apply(events []*clientv3.Event) {
 		switch {
 		case ev.Type == clientv3.EventTypeDelete && at >= 0:
 			q.tickets = slices.Delete(q.tickets, at, at+1)
-			q.end = 0
+			q.end = tail{}
 		case ev.Type == clientv3.EventTypePut && at < 0:
 			q.add(ev.Kv)
 		}
 		var v pb.Ticket
 		if ev.Type == clientv3.EventTypePut && proto.Unmarshal(ev.Kv.Value, &v) == nil && v.GetTail() > 0 {
-			q.end = v.GetTail()
+			q.end = tail{end: v.GetTail(), last: v.GetLast(), bytes: logBytes(v.GetLogBytes())}
 		}
 	}
 }

@@ -283,7 +283,7 @@ func TestLostRepliesWithTickets(t *testing.T) {
 
 func TestQueueFollowsEvents(t *testing.T) {
 	kv := func(key string, create int64, end int64) *mvccpb.KeyValue {
-		value, err := proto.Marshal(&pb.Ticket{Tail: end})
+		value, err := proto.Marshal(&pb.Ticket{Tail: end, Last: end - 1, LogBytes: uint64(10 * end)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,8 +305,12 @@ func TestQueueFollowsEvents(t *testing.T) {
 		for _, x := range q.tickets {
 			got = append(got, x.key)
 		}
-		if !slices.Equal(got, keys) || q.end != end {
-			t.Fatalf("%s: %q ending at %d, want %q at %d", what, got, q.end, keys, end)
+		ends := tail{}
+		if end > 0 {
+			ends = tail{end: end, last: end - 1, bytes: 10 * end}
+		}
+		if !slices.Equal(got, keys) || q.end != ends {
+			t.Fatalf("%s: %q ending at %+v, want %q at %+v", what, got, q.end, keys, ends)
 		}
 	}
 	want("listed", 0, "a", "b", "c")

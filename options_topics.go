@@ -72,9 +72,25 @@ func MaxBuffer(bytes int) ProducerOption {
 }
 
 // ManualCommit commits only what Commit and CommitAsync are asked to, and at
-// release nothing more than they were.
+// release nothing more than they were, but for what BeforeRelease allows.
 func ManualCommit() SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.ManualCommit = true })
+}
+
+// BeforeRelease has the subscription call settle before it gives partitions
+// back, because another member is to have them or this one leaves: the moment to
+// write out what was gathered of their records. With nil, everything finished in
+// them is committed in the transaction that releases them, also with
+// ManualCommit, so the next owner begins behind it; an error, or a panic, is
+// emitted as CommitDelayed and leaves what was committed before.
+//
+// Nobody has records of these partitions in hand while settle runs, and none is
+// handed out any more; those of other partitions go on, so settle must be safe
+// for that. ctx ends after RevokeTimeout, when another member may take the
+// partitions all the same. settle must not call Commit, Seek or Unsubscribe. It
+// is not called for partitions that were lost: PartitionLost tells of these.
+func BeforeRelease(settle func(ctx context.Context, partitions []int) error) SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.BeforeRelease = settle })
 }
 
 // CommitEvery is how often finished records are committed; 1 s when not given.

@@ -100,6 +100,15 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
 	return wishes, err
 }
 
+// askFor marks all that is finished of claims to be committed.
+func (s *shelf) askFor(claims []*claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range claims {
+		c.asked = c.at()
+	}
+}
+
 // unmet answers an error for wishes whose claim was lost before they were
 // written.
 func (s *shelf) unmet(wishes []wish) error {

@@ -42,6 +42,7 @@ type subscription struct {
 	raced    int              // times in a row that etcd was ahead of the watch
 	held     map[int]int64    // see self
 	giving   *pb.Assignment   // being written, or nil
+	settings settingsWork     // put back, when somebody deletes them
 	alarm    func()           // stops the timer of what time alone changes
 
 	idle      []*claim // to be released
@@ -111,12 +112,7 @@ type (
 		err       error
 	}
 	// idle: nobody has a claim in hand that is to be released.
-	idle           struct{ c *claim }
-	claimsReleased struct {
-		positions []commitlog.Position
-		errs      []error
-		err       error
-	}
+	idle        struct{ c *claim }
 	decideAgain struct{}
 	usableAgain struct{ p int }
 	leaveTold   struct{}
@@ -156,6 +152,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.decide(ctx)
 	case usableAgain:
 		a.usableAgain(ctx, m.p)
+	case settingsWritten:
+		a.settingsWritten(ctx, m)
 	case assigned:
 		a.assigned(ctx, m)
 	case claimsMade:
@@ -316,6 +314,9 @@ func (a *subscription) decide(ctx actor.Context) {
 	}
 	for _, p := range s.release {
 		a.sub.shelf.release(a.holds[p].c)
+	}
+	if s.settings == putSettingsBack && a.settings == settingsLeft {
+		a.putSettingsBack()
 	}
 	if s.assign != nil && a.giving == nil {
 		a.assign(s.assign, s.moved, me.revision)

@@ -1,13 +1,12 @@
 package actors
 
-// Commits and releases of a subscription: one at a time, so that an offset is
-// never overtaken by an older one.
+// Commits of a subscription: one at a time, so that an offset is never overtaken
+// by an older one.
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -147,69 +146,6 @@ func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
 		return
 	}
 	ctx.Send(w.asker, &committed{})
-}
-
-// release takes in a claim that nobody has in hand any more.
-func (a *subscription) release(ctx actor.Context, c *claim) {
-	if h := a.holds[c.p]; h == nil || h.c != c || slices.Contains(a.idle, c) || slices.Contains(a.releasing, c) {
-		return
-	}
-	a.idle = append(a.idle, c)
-	a.releaseIdle()
-}
-
-// releaseIdle writes the last positions of idle claims and deletes the claims,
-// each in one transaction. No commit may be under way: it could come after.
-func (a *subscription) releaseIdle() {
-	if len(a.idle) == 0 || len(a.releasing) > 0 || a.commits.running == commitRunning {
-		return
-	}
-	a.releasing, a.idle = a.idle, nil
-	positions := make([]commitlog.Position, len(a.releasing))
-	for i, c := range a.releasing {
-		positions[i] = a.sub.shelf.last(c)
-	}
-	log, me, delayed := a.eng.log, a.me(0), a.delayed
-	supervisor.Call(&a.host, "release", func(ctx context.Context) claimsReleased {
-		m := claimsReleased{positions: positions}
-		m.err = insist(ctx, delayed, func() (err error) {
-			m.errs, err = log.Release(ctx, me, positions)
-			return err
-		})
-		return m
-	})
-}
-
-func (a *subscription) released(ctx actor.Context, m claimsReleased) {
-	was := a.releasing
-	a.releasing = nil
-	if m.err != nil {
-		a.idle = append(a.idle, was...)
-		a.delayed(m.err)
-		a.host.After(claimPause, commitTick{})
-		return
-	}
-	for i, c := range was {
-		if h := a.holds[c.p]; h == nil || h.c != c {
-			continue // lost meanwhile
-		}
-		if m.errs[i] != nil {
-			a.lose(ctx, c, m.errs[i])
-			continue
-		}
-		if m.positions[i].Offset >= 0 {
-			a.sub.shelf.wrote(m.positions[i])
-		}
-		a.sub.shelf.remove(c, nil)
-		a.drop(ctx, c)
-		a.eng.hub.emit(messages.PartitionReleased{
-			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Offset: a.sub.shelf.place(c),
-		})
-	}
-	a.commit(ctx)
-	a.releaseIdle()
-	a.emptied(ctx)
-	a.decide(ctx)
 }
 
 // seekIn asks for a Seek in a partition; it is answered with *sought or an

@@ -59,6 +59,9 @@ type SubscriptionConfig struct {
 	Start messages.Start
 	// ManualCommit commits only what is asked for.
 	ManualCommit bool
+	// BeforeRelease is told of owned partitions before they are given back.
+	// With nil, all that is finished in them is committed with the release.
+	BeforeRelease func(ctx context.Context, partitions []int) error
 	// CommitEvery is how often finished records are committed otherwise.
 	// Default DefaultCommitEvery; at least 10 ms.
 	CommitEvery time.Duration

@@ -67,7 +67,8 @@ type ClaimRevoked struct {
 	Member, Why  string
 }
 
-// CommitDelayed: etcd does not take a commit; it is tried again.
+// CommitDelayed: etcd does not take a commit, and it is tried again; or
+// BeforeRelease failed, and no more is committed than was before.
 type CommitDelayed struct {
 	Topic, Group string
 	Err          error

@@ -34,7 +34,10 @@ func join(ctx context.Context, etcd *embedded.Server, name string, handled *ledg
 	if err != nil {
 		return nil, err
 	}
-	sub, err := topic.Subscribe(ctx, groupName, penstock.MemberID(name), penstock.ManualCommit())
+	// A partition that goes to the other member takes along what was handled
+	// since the last commit, which would else be handled again.
+	nothingToWrite := func(context.Context, []int) error { return nil }
+	sub, err := topic.Subscribe(ctx, groupName, penstock.MemberID(name), penstock.ManualCommit(), penstock.BeforeRelease(nothingToWrite))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +69,7 @@ func (m *member) read(ctx context.Context, handled *ledger) error {
 			log.Printf("%s lost a partition: %v", m.name, err) // the others are committed
 		case ctx.Err() != nil:
 			// To return here would break the loop with its record unfinished;
-			// the next turn finishes it, and leave commits.
+			// the next turn finishes it, and leaving commits.
 			continue
 		case err != nil:
 			return err
@@ -76,17 +79,14 @@ func (m *member) read(ctx context.Context, handled *ledger) error {
 	return nil
 }
 
-// leave ends the loop after the record in hand, commits, and gives the
-// partitions to the others.
+// leave ends the loop after the record in hand, and gives the partitions to the
+// others.
 func (m *member) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
 	m.stop()
 	<-m.ended
-	// Without it the others would begin at the last commit, and handle up to a
-	// hundred records again.
-	err := m.sub.Commit(ctx)
-	err = errors.Join(err, m.sub.Unsubscribe(ctx), m.rt.Stop(ctx))
+	err := errors.Join(m.sub.Unsubscribe(ctx), m.rt.Stop(ctx))
 	log.Printf("%s has left", m.name)
 	return err
 }

@@ -1,0 +1,138 @@
+package penstock_test
+
+// What a subscription does before it gives partitions back.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// gathering is a member that writes out what it gathered of a partition only
+// when that goes away.
+type gathering struct {
+	mu       sync.Mutex
+	gathered map[int]int
+	written  map[int]int
+	came     chan struct{} // one for each record
+}
+
+func (g *gathering) settle(_ context.Context, partitions []int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range partitions {
+		g.written[p] += g.gathered[p]
+		delete(g.gathered, p)
+	}
+	return nil
+}
+
+func (g *gathering) gather(t *testing.T, sub *penstock.Subscription) (ended <-chan struct{}) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for r, err := range sub.Records(context.Background()) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			g.mu.Lock()
+			g.gathered[r.Partition]++
+			g.mu.Unlock()
+			g.came <- struct{}{}
+		}
+	}()
+	return over
+}
+
+// Promise: what BeforeRelease has written out is committed with the release, so
+// that a member that gathers without commits loses and repeats nothing, when
+// another one joins and when it leaves.
+func TestTopicBeforeReleaseCommitsWhatIsFinished(t *testing.T) {
+	rt := meet(t, space(t))
+	const partitions, each = 4, 50
+	topic := makeTopic(t, rt, theTopic, partitions)
+	g := &gathering{gathered: map[int]int{}, written: map[int]int{}, came: make(chan struct{}, partitions*each)}
+	for p := range partitions {
+		for id := range each {
+			if _, err := topic.PutTo(patient(t), p, numbered(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit(), penstock.BeforeRelease(g.settle))
+	ended := g.gather(t, sub)
+	for range partitions * each {
+		await(t, "a record", g.came)
+	}
+
+	other := subscribe(t, topic, theGroup)
+	eventually(t, "half of the partitions moved", func() bool { return len(other.Partitions()) == partitions/2 })
+	moved := other.Partitions()
+	for _, p := range groupOf(t, rt, theTopic, theGroup).Partitions {
+		want := int64(-1)
+		if slices.Contains(moved, p.Partition) {
+			want = each
+		}
+		if p.Committed != want {
+			t.Errorf("partition %d: committed is %d, want %d", p.Partition, p.Committed, want)
+		}
+	}
+	unsubscribe(t, sub)
+	await(t, "the end of the loop", closing(ended))
+	g.mu.Lock()
+	for p := range partitions {
+		if g.written[p] != each || g.gathered[p] != 0 {
+			t.Errorf("partition %d: %d records are written, %d are not", p, g.written[p], g.gathered[p])
+		}
+	}
+	g.mu.Unlock()
+	if lag := groupOf(t, rt, theTopic, theGroup).Lag; lag != 0 {
+		t.Errorf("lag %d", lag)
+	}
+	unsubscribe(t, other)
+}
+
+// Promise: a BeforeRelease that fails, panics or hangs is told of, commits
+// nothing more and keeps no partition from the others.
+func TestTopicBeforeReleaseThatFails(t *testing.T) {
+	broken := errors.New("the database is away")
+	for name, c := range map[string]struct {
+		settle func(context.Context, []int) error
+		says   string
+	}{
+		"fails":  {func(context.Context, []int) error { return broken }, broken.Error()},
+		"panics": {func(context.Context, []int) error { panic("what a mess") }, "what a mess"},
+		"hangs": {func(ctx context.Context, _ []int) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, context.DeadlineExceeded.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt := meet(t, space(t))
+			events := penstocktest.Record(t, rt)
+			topic := makeTopic(t, rt, theTopic, 1)
+			newAccount().put(t, topic, 0, 10)
+			sub := subscribe(t, topic, theGroup, penstock.ManualCommit(), penstock.BeforeRelease(c.settle), penstock.RevokeTimeout(200*time.Millisecond))
+			recs := polled(t, sub, 10)
+			if err := sub.Commit(patient(t), recs[3]); err != nil {
+				t.Fatal(err)
+			}
+			unsubscribe(t, sub)
+			if at := groupOf(t, rt, theTopic, theGroup).Partitions[0].Committed; at != 4 {
+				t.Errorf("committed is %d, want 4", at)
+			}
+			penstocktest.WaitEvent(t, events, patience, func(e messages.CommitDelayed) bool {
+				return strings.Contains(e.Err.Error(), c.says) && strings.Contains(e.Err.Error(), "partitions [0]")
+			})
+		})
+	}
+}

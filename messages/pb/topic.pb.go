@@ -890,11 +890,10 @@ func (x *Committed) GetUnixMs() int64 {
 // Ticket is a place in the queue for a partition's next append.
 type Ticket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// tail is where the append before it ended, or 0.
-	Tail int64 `protobuf:"varint,1,opt,name=tail,proto3" json:"tail,omitempty"`
-	// last is the base of that append, log_bytes what its entry says.
-	Last          int64  `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
-	LogBytes      uint64 `protobuf:"varint,3,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// base is that of the append which took it, entry its IndexEntry as it stands
+	// in etcd. Both are left out when none did.
+	Base          int64  `protobuf:"varint,1,opt,name=base,proto3" json:"base,omitempty"`
+	Entry         []byte `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -929,25 +928,18 @@ func (*Ticket) Descriptor() ([]byte, []int) {
 	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *Ticket) GetTail() int64 {
+func (x *Ticket) GetBase() int64 {
 	if x != nil {
-		return x.Tail
+		return x.Base
 	}
 	return 0
 }
 
-func (x *Ticket) GetLast() int64 {
+func (x *Ticket) GetEntry() []byte {
 	if x != nil {
-		return x.Last
+		return x.Entry
 	}
-	return 0
-}
-
-func (x *Ticket) GetLogBytes() uint64 {
-	if x != nil {
-		return x.LogBytes
-	}
-	return 0
+	return nil
 }
 
 var File_penstock_topic_proto protoreflect.FileDescriptor
@@ -1027,11 +1019,10 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\x03R\x05fence\x12\x17\n" +
-	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"M\n" +
+	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"2\n" +
 	"\x06Ticket\x12\x12\n" +
-	"\x04tail\x18\x01 \x01(\x03R\x04tail\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x03R\x04last\x12\x1b\n" +
-	"\tlog_bytes\x18\x03 \x01(\x04R\blogBytes*)\n" +
+	"\x04base\x18\x01 \x01(\x03R\x04base\x12\x14\n" +
+	"\x05entry\x18\x02 \x01(\fR\x05entry*)\n" +
 	"\vCompression\x12\b\n" +
 	"\x04NONE\x10\x00\x12\x06\n" +
 	"\x02S2\x10\x01\x12\b\n" +

@@ -30,10 +30,10 @@ import (
 // way is where a batch is on its way into the log.
 type way struct {
 	state wayState
-	// base is where it was sent, last the base of the batch before that, if it
-	// is known, and behind the end of the partition that it makes.
-	base, last int64
-	behind     tail
+	// base is where it was sent, after it an end of the partition, and behind
+	// the end that it makes.
+	base          int64
+	after, behind tail
 }
 
 type wayState uint8
@@ -214,8 +214,10 @@ func (a *Appender) learn(t tail) { a.tail, a.knows = t, theEnd }
 
 // goBehind is the way of s to the end t.
 func (s *Sealed) goBehind(t tail) {
-	s.way.base, s.way.last = t.end, t.last
-	s.way.behind = tail{end: t.end + int64(s.Count), last: t.end, bytes: t.bytes + int64(len(s.body(t.end)))}
+	size := len(s.body(t.end))
+	bytes := t.bytes + int64(size)
+	s.way.base, s.way.after = t.end, t
+	s.way.behind = tail{end: t.end + int64(s.Count), last: t.end, bytes: bytes, entry: string(s.entry(size, bytes))}
 }
 
 // attempt sends s to its base and makes of the answer what can be made of it.
@@ -274,17 +276,14 @@ func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, 
 		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
 		l.lives(p.topic),
 	}
-	if s.way.last >= 0 {
-		// An etcd that was restored from a backup may have forgotten it, and a
-		// batch behind it would leave a gap.
-		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(p.indexKey(s.way.last)), ">", 0))
+	if last := s.way.after.last; last >= 0 {
+		// An etcd that was restored from a backup may have forgotten it, or have
+		// another one there by now: behind it would be a gap, or an overlap.
+		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.way.after.entry))
 	}
-	body := s.body(base)
-	put := clientv3.OpPut(p.bodyKey(base), "")
-	put.WithValueBytes(body)
-	entry := clientv3.OpPut(p.indexKey(base), "")
-	entry.WithValueBytes(s.entry(len(body), s.way.behind.bytes))
-	then := []clientv3.Op{entry, put}
+	body := clientv3.OpPut(p.bodyKey(base), "")
+	body.WithValueBytes(s.body(base))
+	then := []clientv3.Op{clientv3.OpPut(p.indexKey(base), s.way.behind.entry), body}
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}

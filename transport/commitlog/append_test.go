@@ -297,6 +297,27 @@ func TestTrimmedStart(t *testing.T) {
 	}
 }
 
+// An etcd that was restored from a backup may have, where an appender knows the
+// last batch to be, one of another length: neither a gap nor an overlap.
+func TestAppendAfterRestoreBehindAnotherBatch(t *testing.T) {
+	for _, other := range []struct {
+		name string
+		vals []string
+	}{{"shorter", []string{"x"}}, {"longer", []string{"x", "y", "z"}}} {
+		t.Run(other.name, func(t *testing.T) {
+			p, _ := topicPartition(t)
+			a, b := p.Appender(AppenderConfig{}), p.Appender(AppenderConfig{})
+			mustAppend(t, a, sealedWith("a"))
+			mustAppend(t, a, sealedWith("b", "c")) // at 1, and 3 is the end
+			remove(t, p.log, p.indexKey(1))
+			remove(t, p.log, p.bodyKey(1))
+			mustAppend(t, b, sealedWith(other.vals...)) // at 1, after the restore
+			mustAppend(t, a, sealedWith("d"))
+			wantContents(t, p, append(append([]string{"a"}, other.vals...), "d")...)
+		})
+	}
+}
+
 // An etcd that was restored from a backup has a shorter log: no gap.
 func TestRolledBackLogHasNoGap(t *testing.T) {
 	p, _ := topicPartition(t)

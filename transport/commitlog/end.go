@@ -28,12 +28,16 @@ type tail struct {
 	// end is the offset of the next record.
 	end int64
 	// last is the base of the batch before it, -1 when there is none that is
-	// known. bytes is its LogBytes, or 0.
+	// known. bytes is its LogBytes, or 0, and entry how its entry stands in
+	// etcd, or empty.
 	last, bytes int64
+	entry       string
 }
 
 // tail is the end of a partition that e is the last of.
-func (e Entry) tail() tail { return tail{end: e.End(), last: e.Base, bytes: e.LogBytes} }
+func (e Entry) tail() tail {
+	return tail{end: e.End(), last: e.Base, bytes: e.LogBytes, entry: e.value}
+}
 
 // search finds an end. It says which range of the index to look at next, and is
 // fed what was there, until it knows.

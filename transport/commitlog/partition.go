@@ -60,6 +60,8 @@ type Entry struct {
 	Producer, Sequence uint64
 	// ModRevision is when it was appended.
 	ModRevision int64
+	// value is how it stands in etcd.
+	value string
 }
 
 // End is the offset after the last record.
@@ -104,6 +106,7 @@ func (e *Entry) decode(value []byte) bool {
 	e.Raw, e.LogBytes = int(min(v.GetRawBytes(), maxRaw)), logBytes(v.GetLogBytes())
 	e.MinTime, e.MaxTime = v.GetMinTimeUnixNano(), v.GetMaxTimeUnixNano()
 	e.Producer, e.Sequence = v.GetProducer(), v.GetSequence()
+	e.value = string(value)
 	return true
 }
 

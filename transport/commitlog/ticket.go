@@ -306,10 +306,10 @@ func (a *Appender) newTicket() string {
 	return a.p.log.space.Ticket(a.p.topic.ID, a.p.p, fmt.Sprintf("%016x-%016x", a.cfg.Producer, rand.Uint64()))
 }
 
-// putTicket takes a place, and tells where the append before it ended, if one
-// did.
+// putTicket takes a place, and tells of the end that the append with it makes, if
+// there is one.
 func putTicket(key string, lease clientv3.LeaseID, end tail) clientv3.Op {
-	value, err := proto.Marshal(&pb.Ticket{Tail: end.end, Last: end.last, LogBytes: uint64(end.bytes)})
+	value, err := proto.Marshal(&pb.Ticket{Base: end.last, Entry: []byte(end.entry)})
 	if err != nil {
 		panic(err) // a number always encodes
 	}
@@ -369,11 +369,23 @@ func (q *queue) apply(events []*clientv3.Event) {
 		case ev.Type == clientv3.EventTypePut && at < 0:
 			q.add(ev.Kv)
 		}
-		var v pb.Ticket
-		if ev.Type == clientv3.EventTypePut && proto.Unmarshal(ev.Kv.Value, &v) == nil && v.GetTail() > 0 {
-			q.end = tail{end: v.GetTail(), last: v.GetLast(), bytes: logBytes(v.GetLogBytes())}
+		if t, ok := announced(ev); ok {
+			q.end = t
 		}
 	}
+}
+
+// announced is the end that a new ticket tells of, if it does.
+func announced(ev *clientv3.Event) (tail, bool) {
+	var v pb.Ticket
+	if ev.Type != clientv3.EventTypePut || proto.Unmarshal(ev.Kv.Value, &v) != nil {
+		return tail{}, false
+	}
+	e := Entry{Base: v.GetBase()}
+	if e.Base < 0 || !e.decode(v.GetEntry()) {
+		return tail{}, false
+	}
+	return e.tail(), true
 }
 
 func (q *queue) at(key string) int {

@@ -282,8 +282,16 @@ func TestLostRepliesWithTickets(t *testing.T) {
 }
 
 func TestQueueFollowsEvents(t *testing.T) {
+	// entry is of the batch of ten that ends at end.
+	entry := func(end int64) string {
+		return string((&Sealed{Count: 10}).entry(100, 10*end))
+	}
 	kv := func(key string, create int64, end int64) *mvccpb.KeyValue {
-		value, err := proto.Marshal(&pb.Ticket{Tail: end, Last: end - 1, LogBytes: uint64(10 * end)})
+		ticket := &pb.Ticket{}
+		if end > 0 {
+			ticket.Base, ticket.Entry = end-10, []byte(entry(end))
+		}
+		value, err := proto.Marshal(ticket)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +315,7 @@ func TestQueueFollowsEvents(t *testing.T) {
 		}
 		ends := tail{}
 		if end > 0 {
-			ends = tail{end: end, last: end - 1, bytes: 10 * end}
+			ends = tail{end: end, last: end - 10, bytes: 10 * end, entry: entry(end)}
 		}
 		if !slices.Equal(got, keys) || q.end != ends {
 			t.Fatalf("%s: %q ending at %+v, want %q at %+v", what, got, q.end, keys, ends)

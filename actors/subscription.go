@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -267,7 +268,22 @@ func (a *subscription) refuse(ctx actor.Context, err error) {
 func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
 	a.raced = 0
 	a.view.take(a.eng.space, e, time.Now())
+	if s, ok := e.(discovery.Snapshot); ok && s.Reset {
+		a.setBack(ctx, s.Revision)
+	}
 	a.decide(ctx)
+}
+
+// setBack forgets what cannot be in an etcd that has only come that far: it was
+// restored or replaced, and its revisions may take long to grow to where they
+// were.
+func (a *subscription) setBack(ctx actor.Context, revision int64) {
+	maps.DeleteFunc(a.held, func(_ int, r int64) bool { return r > revision })
+	for _, h := range a.holds {
+		if h.c.fence > revision && !slices.Contains(a.releasing, h.c) {
+			a.lose(ctx, h.c, messages.ErrFenced)
+		}
+	}
 }
 
 func (a *subscription) topicChanged(ctx actor.Context) {

@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,7 +52,6 @@ type accumulator struct {
 	// sequence counts what was taken to be sealed.
 	sequence uint64
 	stats    accStats
-	usual    int           // the buffer of the last draft that takes no more
 	taken    uint64        // records, ever
 	told     uint64        // records whose waiters were told, ever
 	moved    chan struct{} // closed when told grows; nil when nobody waits
@@ -84,10 +85,26 @@ type slot struct {
 	size  int32     // their encoded bytes
 }
 
+// waitBytes is what it takes to remember who waits for a record.
+const waitBytes = 48
+
+// room is what records of size bytes take of their producer's buffer: never more
+// than all of it, unless they are larger themselves.
+func (s *slot) room(size int) int64 {
+	room := int64(size)
+	if s.to != nil {
+		room = max(room, min(room+waitBytes, s.from.credit.size))
+	}
+	return room
+}
+
 // draft is a batch that is not sealed yet.
 type draft struct {
-	raw     []byte
-	slots   []slot
+	pieces  []*piece // the records, one after the other
+	size    int      // their bytes
+	first   slot     // who waits, in the order of the records
+	slabs   []*slab  // those after the first
+	waiters int      // how many slots there are
 	count   int
 	timed   int // records with a time of their own
 	minTime int64
@@ -123,7 +140,6 @@ type spare uint8
 
 const (
 	spareNothing spare = iota // run may still be about it
-	spareSlots                // somebody keeps the records
 	spareAll
 )
 
@@ -131,8 +147,8 @@ const (
 type commitFunc = func(ctx context.Context, s *commitlog.Sealed, more bool) (base int64, err error)
 
 // committedFunc is told of a batch that etcd has, before those who put it are,
-// and once at most. kept means that s.Raw is used from then on.
-type committedFunc = func(base int64, s *commitlog.Sealed) (kept bool)
+// and once at most. It does not keep s.
+type committedFunc = func(base int64, s *commitlog.Sealed)
 
 func newAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *accumulator {
 	return &accumulator{
@@ -151,15 +167,11 @@ func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 	d := a.filling
 	if d != nil && !d.fits(size) {
 		a.full = append(a.full, d)
-		a.shut(d)
+		a.drafts.Add(1)
 		d = nil
 	}
 	if d == nil {
 		d = newDraft()
-		if a.flight != nil {
-			// Busy: it will be much like the one before.
-			d.raw = newBuffer(a.usual)
-		}
 		a.filling = d
 	}
 	d.add(m, size, s)
@@ -174,12 +186,6 @@ func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 		a.ring()
 	}
 	return nil
-}
-
-// shut notes that d takes no more. mu is held.
-func (a *accumulator) shut(d *draft) {
-	a.drafts.Add(1)
-	a.usual = min(cap(d.raw), messages.MaxBatchBytes)
 }
 
 // ring wakes run. It never blocks.
@@ -245,7 +251,7 @@ func (a *accumulator) take() *draft {
 	d := a.filling
 	if d != nil {
 		a.filling = nil
-		a.shut(d)
+		a.drafts.Add(1)
 	}
 	return d
 }
@@ -273,13 +279,11 @@ func (a *accumulator) ship(ctx context.Context, s *shipment, commit commitFunc, 
 		if !a.written(s, base) {
 			return nil
 		}
-		if committed(base, s.sealed) {
-			a.arrived(s, spareSlots)
-		} else {
-			a.arrived(s, spareAll)
-		}
+		committed(base, s.sealed)
+		s.sealed.Free()
+		a.arrived(s)
 	case shipWritten:
-		a.arrived(s, spareSlots) // committed was asked, and did not come back
+		a.arrived(s) // committed was asked, and did not come back
 	}
 	return nil
 }
@@ -293,7 +297,11 @@ func (a *accumulator) seal(s *shipment) *commitlog.Sealed {
 	case s.timed < s.count:
 		minTime, maxTime = min(minTime, now), max(maxTime, now)
 	}
-	return commitlog.Seal(s.raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.producer, s.sequence)
+	var sealed *commitlog.Sealed
+	s.whole(func(raw []byte) {
+		sealed = commitlog.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.producer, s.sequence)
+	})
+	return sealed
 }
 
 // begin notes that s may be sent from now on, and answers how far it is and
@@ -323,10 +331,10 @@ func (a *accumulator) written(s *shipment, base int64) bool {
 }
 
 // arrived tells everybody that s is committed.
-func (a *accumulator) arrived(s *shipment, left spare) {
+func (a *accumulator) arrived(s *shipment) {
 	a.mu.Lock()
 	if a.flight == s {
-		s.spare = left
+		s.spare = spareAll
 		a.flight = nil
 		a.succeed(s)
 	}
@@ -441,7 +449,7 @@ func (a *accumulator) tellOne(s *shipment) {
 	func() {
 		a.mu.Unlock()
 		defer a.mu.Lock()
-		for s.next < len(s.slots) {
+		for s.next < s.waiters {
 			a.tellSlots(s)
 		}
 	}()
@@ -457,13 +465,14 @@ func (a *accumulator) tellOne(s *shipment) {
 // puts the next record must find room. It answers the bytes. A producer's credit
 // never asks for anything of an accumulator, so mu may be held.
 func (s *shipment) refund() (bytes int64) {
-	for i := 0; i < len(s.slots); {
-		from, size := s.slots[i].from, int64(0)
-		for ; i < len(s.slots) && s.slots[i].from == from; i++ {
-			size += int64(s.slots[i].size)
+	for i := 0; i < s.waiters; {
+		from, room := s.slot(i).from, int64(0)
+		for ; i < s.waiters && s.slot(i).from == from; i++ {
+			now := s.slot(i)
+			room += now.room(int(now.size))
+			bytes += int64(now.size)
 		}
-		from.credit.give(size)
-		bytes += size
+		from.credit.give(room)
 	}
 	return bytes
 }
@@ -477,8 +486,8 @@ func (a *accumulator) tellSlots(s *shipment) {
 			now.from.unheard(a.wrap(fmt.Errorf("callback: %w", &supervisor.PanicError{Value: v, Stack: debug.Stack()})), 1)
 		}
 	}()
-	for s.next < len(s.slots) {
-		now = &s.slots[s.next]
+	for s.next < s.waiters {
+		now = s.slot(s.next)
 		r := messages.PutResult{Partition: a.partition, Offset: s.base + s.offset, Err: s.err}
 		if s.err != nil {
 			r.Offset = -1
@@ -533,80 +542,127 @@ func (a *accumulator) counters() accStats {
 	return a.stats
 }
 
-// Drafts and their buffers are used again, process-wide: fresh memory costs more
-// than what is written to it, and an idle partition keeps none. A buffer begins
-// small and doubles, so that at most half of it is unused.
+// Drafts and what they consist of are used again, process-wide: fresh memory
+// costs more than what is written to it, and an idle partition keeps none. Pieces
+// grow with the draft, so that little of it is unused, however many there are.
 const (
-	smallestBuffer = 1 << 10
-	pooledBuffer   = 16 << 10 // and larger, up to messages.MaxBatchBytes
+	smallestPiece = 1 << 10
+	slabSlots     = 128
+)
+
+type (
+	piece struct{ buf []byte }
+	slab  [slabSlots]slot
 )
 
 var (
-	draftPool   = sync.Pool{New: func() any { return new(draft) }}
-	bufferPools [6]sync.Pool // 16 KiB to 512 KiB
+	draftPool  = sync.Pool{New: func() any { return new(draft) }}
+	piecePools [5]sync.Pool // 1 KiB to 16 KiB
+	slabPool   = sync.Pool{New: func() any { return new(slab) }}
+	wholePool  = sync.Pool{New: func() any { return new(piece) }} // a record's or a batch's, for a moment
 )
 
 func newDraft() *draft { return draftPool.Get().(*draft) }
 
-// bufferClass is the pool of buffers of that capacity, or -1.
-func bufferClass(capacity int) int {
-	for i := range bufferPools {
-		if pooledBuffer<<i == capacity {
-			return i
-		}
-	}
-	return -1
-}
-
-func newBuffer(capacity int) []byte {
-	if i := bufferClass(capacity); i >= 0 {
-		if b, _ := bufferPools[i].Get().(*[]byte); b != nil {
-			return *b
-		}
-	}
-	return make([]byte, 0, capacity)
-}
-
-func freeBuffer(b []byte) {
-	if i := bufferClass(cap(b)); i >= 0 {
-		b = b[:0]
-		bufferPools[i].Put(&b)
-	}
+// pieceClass is the pool of the pieces that a draft of that size grows by.
+func pieceClass(size int) int {
+	return min(bits.Len(uint(size/(8*smallestPiece))), len(piecePools)-1)
 }
 
 // fits tells whether d takes another record. A record above the limit has a
 // batch of its own.
 func (d *draft) fits(size int) bool {
-	return d.count < messages.MaxBatchRecords && len(d.raw)+size <= messages.MaxBatchBytes
+	return d.count < messages.MaxBatchRecords && d.size+size <= messages.MaxBatchBytes
 }
 
 func (d *draft) add(m *messages.Message, size int, s *slot) {
-	if need := len(d.raw) + size; need > cap(d.raw) {
-		d.grow(need)
+	if n := len(d.pieces); n > 0 && size <= d.pieces[n-1].free() {
+		last := d.pieces[n-1]
+		last.buf = messages.AppendRecord(last.buf, m)
+		d.size += size
+	} else {
+		d.span(m, size)
 	}
-	d.raw = messages.AppendRecord(d.raw, m)
 	d.count++
 	if !m.Time.IsZero() {
 		d.stamp(m.Time.UnixNano())
 	}
-	if n := len(d.slots); s.to == nil && n > 0 {
-		if last := &d.slots[n-1]; last.to == nil && last.from == s.from {
+	if s.to == nil && d.waiters > 0 {
+		if last := d.slot(d.waiters - 1); last.to == nil && last.from == s.from {
 			last.count++
 			last.size += int32(size)
 			return
 		}
 	}
-	d.slots = append(d.slots, slot{from: s.from, to: s.to, index: s.index, count: 1, size: int32(size)})
+	if d.waiters == 1+len(d.slabs)*slabSlots {
+		d.slabs = append(d.slabs, slabPool.Get().(*slab))
+	}
+	d.waiters++
+	*d.slot(d.waiters - 1) = slot{from: s.from, to: s.to, index: s.index, count: 1, size: int32(size)}
 }
 
-func (d *draft) grow(need int) {
-	capacity := max(smallestBuffer, 2*cap(d.raw))
-	for capacity < need && capacity < messages.MaxBatchBytes {
-		capacity *= 2
+// span adds a record that goes over the ends of pieces.
+func (d *draft) span(m *messages.Message, size int) {
+	var small [256]byte
+	if size <= len(small) {
+		d.append(messages.AppendRecord(small[:0], m))
+		return
 	}
-	raw := append(newBuffer(max(capacity, need)), d.raw...)
-	freeBuffer(d.raw)
-	d.raw = raw
+	whole := wholePool.Get().(*piece)
+	whole.buf = messages.AppendRecord(slices.Grow(whole.buf[:0], size), m)
+	d.append(whole.buf)
+	wholePool.Put(whole)
+}
+
+func (d *draft) append(record []byte) {
+	for len(record) > 0 {
+		n := len(d.pieces)
+		if n == 0 || d.pieces[n-1].free() == 0 {
+			class := pieceClass(d.size)
+			p, _ := piecePools[class].Get().(*piece)
+			if p == nil {
+				p = &piece{make([]byte, 0, smallestPiece<<class)}
+			}
+			d.pieces = append(d.pieces, p)
+			continue
+		}
+		last := d.pieces[n-1]
+		n = min(len(record), last.free())
+		last.buf = append(last.buf, record[:n]...)
+		record = record[n:]
+		d.size += n
+	}
+}
+
+func (p *piece) free() int { return cap(p.buf) - len(p.buf) }
+
+// whole hands all records in one piece to do, which must not keep it, and then
+// drops them.
+func (d *draft) whole(do func(raw []byte)) {
+	if len(d.pieces) == 1 {
+		do(d.pieces[0].buf)
+	} else {
+		whole := wholePool.Get().(*piece)
+		whole.buf = slices.Grow(whole.buf[:0], d.size)
+		for _, p := range d.pieces {
+			whole.buf = append(whole.buf, p.buf...)
+		}
+		do(whole.buf)
+		wholePool.Put(whole)
+	}
+	for i, p := range d.pieces {
+		p.buf = p.buf[:0]
+		piecePools[bits.Len(uint(cap(p.buf)/smallestPiece))-1].Put(p)
+		d.pieces[i] = nil
+	}
+	d.pieces = d.pieces[:0]
+}
+
+func (d *draft) slot(i int) *slot {
+	if i == 0 {
+		return &d.first
+	}
+	return &d.slabs[(i-1)/slabSlots][(i-1)%slabSlots]
 }
 
 // stamp widens the times of d. The record format takes 1970 for no time.
@@ -628,11 +684,12 @@ func (s *shipment) recycle() {
 		return
 	}
 	d := s.draft
-	if s.spare == spareAll {
-		freeBuffer(d.raw)
+	for i, slab := range d.slabs {
+		clear(slab[:])
+		slabPool.Put(slab)
+		d.slabs[i] = nil
 	}
-	clear(d.slots)
-	*d = draft{slots: d.slots[:0]}
+	*d = draft{pieces: d.pieces[:0], slabs: d.slabs[:0]}
 	s.draft = nil
 	draftPool.Put(d)
 }

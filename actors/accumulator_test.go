@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -27,13 +28,14 @@ type fakeLog struct {
 	mu      sync.Mutex
 	sent    []*commitlog.Sealed
 	batches []*commitlog.Sealed
+	bodies  [][]byte // their records
 	bases   []int64
 	end     int64
 	more    []bool // what each append was told
 	// before and after each append; an error or a panic of after comes when the
 	// batch is in the log.
 	before, after func(ctx context.Context) error
-	kept          func(s *commitlog.Sealed) bool
+	heard         func(base int64, s *commitlog.Sealed)
 	committed     int
 }
 
@@ -63,10 +65,12 @@ func (l *fakeLog) apply(s *commitlog.Sealed) int64 {
 	if i := l.find(s); i >= 0 {
 		return l.bases[i]
 	}
-	own := *s
-	own.Raw = bytes.Clone(s.Raw) // as etcd has it, whatever becomes of the buffer
+	own, err := s.Batch(l.end)
+	if err != nil {
+		panic(err)
+	}
 	base := l.end
-	l.batches = append(l.batches, &own)
+	l.batches, l.bodies = append(l.batches, s), append(l.bodies, bytes.Clone(own.Raw)) // whatever becomes of the buffer
 	l.bases = append(l.bases, base)
 	l.end += int64(s.Count)
 	return base
@@ -93,11 +97,13 @@ func (l *fakeLog) knows(s *commitlog.Sealed) bool {
 	return l.find(s) >= 0
 }
 
-func (l *fakeLog) has(base int64, s *commitlog.Sealed) bool {
+func (l *fakeLog) has(base int64, s *commitlog.Sealed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.committed++
-	return l.kept != nil && l.kept(s)
+	if l.heard != nil {
+		l.heard(base, s)
+	}
 }
 
 // records are the values in the log, by offset.
@@ -105,9 +111,9 @@ func (l *fakeLog) records(t fataler) (values []string) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, b := range l.batches {
+	for i, b := range l.batches {
 		count := 0
-		for rest := b.Raw; len(rest) > 0; count++ {
+		for rest := l.bodies[i]; len(rest) > 0; count++ {
 			var r messages.Record
 			n, err := messages.ConsumeRecord(rest, &r)
 			if err != nil {
@@ -302,8 +308,8 @@ func TestABatchIsFull(t *testing.T) {
 				t.Errorf("told of more to come: %v, want %v", got, want)
 			}
 			for _, b := range f.logs[0].batches {
-				if len(b.Raw) > messages.MaxBatchBytes && b.Count > 1 {
-					t.Errorf("%d records in %d bytes", b.Count, len(b.Raw))
+				if b.Raw > messages.MaxBatchBytes && b.Count > 1 {
+					t.Errorf("%d records in %d bytes", b.Count, b.Raw)
 				}
 			}
 		})
@@ -456,7 +462,7 @@ func (w *world) append(ctx context.Context, s *commitlog.Sealed, more bool) (int
 	return base, nil
 }
 
-func (w *world) committed(base int64, s *commitlog.Sealed) bool {
+func (w *world) committed(base int64, s *commitlog.Sealed) {
 	w.mu.Lock()
 	ailing := w.ailing
 	if ailing == "committed panics" {
@@ -466,7 +472,6 @@ func (w *world) committed(base int64, s *commitlog.Sealed) bool {
 	if ailing == "committed panics" {
 		panic("committed")
 	}
-	return base%2 == 0
 }
 
 func (w *world) check(a *accumulator, producers []*producer) {
@@ -674,21 +679,30 @@ func TestARestartResumesTheSameBatch(t *testing.T) {
 	})
 }
 
-// Bytes that somebody keeps are not written over; others are.
-func TestKeptBatchesKeepTheirBytes(t *testing.T) {
+// What readers get of a batch is not written over.
+func TestBatchesForReadersKeepTheirBytes(t *testing.T) {
 	f := newFakeTopic(1)
 	type own struct {
 		raw, copied []byte
 	}
 	var kept []own
-	f.logs[0].kept = func(s *commitlog.Sealed) bool {
-		kept = append(kept, own{s.Raw, bytes.Clone(s.Raw)})
-		return true
+	f.logs[0].heard = func(base int64, s *commitlog.Sealed) {
+		b, err := s.Batch(base)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		kept = append(kept, own{b.Raw, bytes.Clone(b.Raw)})
 	}
 	f.run(t)
 	p := f.producer(nil)
 	for i := range 200 {
 		m := &messages.Message{Value: bytes.Repeat([]byte{byte(i)}, 20<<10)}
+		if i%2 == 0 {
+			for j := range m.Value {
+				m.Value[j] = byte(rand.Uint32()) // which does not pack
+			}
+		}
 		if err := p.putAsync(t.Context(), m, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -701,6 +715,42 @@ func TestKeptBatchesKeepTheirBytes(t *testing.T) {
 			t.Fatalf("kept batch %d was written over", i)
 		}
 	}
+}
+
+// A draft is what was added, and takes little more memory than that.
+func TestADraftIsWhatWasAdded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d, want, slots := newDraft(), []byte(nil), []slot(nil)
+		usual := rapid.SampledFrom([]int{1, 64, 1000, 1100, 5000, 100_000}).Draw(t, "usual size")
+		for i := range rapid.IntRange(1, 1000).Draw(t, "records") {
+			m := &messages.Message{Value: bytes.Repeat([]byte{byte(i)}, rapid.IntRange(usual/2, usual).Draw(t, "size"))}
+			size := messages.RecordSize(m)
+			if !d.fits(size) {
+				break
+			}
+			s := slot{to: callback(nil), index: int32(i), count: 1, size: int32(size)}
+			d.add(m, size, &s)
+			want, slots = messages.AppendRecord(want, m), append(slots, s)
+		}
+		held := 0
+		for _, p := range d.pieces {
+			held += cap(p.buf)
+		}
+		if most := len(want) + max(smallestPiece, min(len(want)/4, 16<<10)); held > most || d.size != len(want) {
+			t.Errorf("%d bytes, and %d are said to be there, in %d", len(want), d.size, held)
+		}
+		for i := range slots {
+			if got := d.slot(i); got.index != slots[i].index || got.size != slots[i].size {
+				t.Fatalf("slot %d of %d is %+v, want %+v", i, len(slots), got, slots[i])
+			}
+		}
+		d.whole(func(raw []byte) {
+			if !bytes.Equal(raw, want) {
+				t.Error("the records are others than were added")
+			}
+		})
+		(&shipment{draft: d, spare: spareAll}).recycle()
+	})
 }
 
 func TestTimesOfABatch(t *testing.T) {

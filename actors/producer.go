@@ -281,7 +281,7 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 	if err != nil {
 		return p.wrap(part, err)
 	}
-	if err := p.credit.take(ctx, int64(size)); err != nil {
+	if err := p.credit.take(ctx, s.room(size)); err != nil {
 		if c := p.ending.cause.Load(); c != nil {
 			err = c.err
 		}
@@ -293,7 +293,7 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 		err = a.add(m, size, s)
 	}
 	if err != nil {
-		p.credit.give(int64(size))
+		p.credit.give(s.room(size))
 		return p.wrap(part, err)
 	}
 	return nil

@@ -152,7 +152,7 @@ func TestAPutWhoseContextEnds(t *testing.T) {
 		if err := <-taken; !errors.Is(err, errGivenUp) || !errors.Is(err, messages.ErrUnknownOutcome) {
 			t.Errorf("ended on its way: %v", err)
 		}
-		if p.buffered() != 600 {
+		if p.buffered() != 600+waitBytes {
 			t.Errorf("%d bytes taken, want those of the one on its way", p.buffered())
 		}
 		gate <- struct{}{}
@@ -660,15 +660,13 @@ func TestAllPartitionsAreUsed(t *testing.T) {
 }
 
 // discard is a log that has everything at once.
-func discard() (func(context.Context, *commitlog.Sealed, bool) (int64, error), func(int64, *commitlog.Sealed) bool) {
+func discard() (func(context.Context, *commitlog.Sealed, bool) (int64, error), func(int64, *commitlog.Sealed)) {
 	var end int64
 	return func(_ context.Context, s *commitlog.Sealed, _ bool) (int64, error) {
-			base := end
-			end += int64(s.Count)
-			return base, nil
-		}, func(int64, *commitlog.Sealed) bool {
-			return false
-		}
+		base := end
+		end += int64(s.Count)
+		return base, nil
+	}, func(int64, *commitlog.Sealed) {}
 }
 
 // discarding is a producer whose topic has everything at once, while run is on.

@@ -175,11 +175,12 @@ func appenders(t *testing.T, prefix string, processes, producers int) (all []app
 }
 
 // Sixteen producers share a partition fairly, and do not get in one another's
-// way much. Together they put at least 0.6 times what one does alone when the
-// machine has nothing else to do; the bound leaves room for one that has.
+// way much: together they put at least 0.6 times what one does alone. Whatever
+// else the machine does falls upon one of the two measurements, so it has three
+// chances.
 func TestScaleContendedPartition(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const processes, producers, slowest, share = 4, 4, 10, 0.4
+	const processes, producers, slowest, share = 4, 4, 10, 0.6
 	rt := start(t)
 	create(t, rt, contended, 1)
 	prefix := "/" + t.Name()
@@ -191,21 +192,21 @@ func TestScaleContendedPartition(t *testing.T) {
 		slices.Sort(took)
 		return bytes, took
 	}
-	alone, _ := sum(appenders(t, prefix, 1, 1))
-	all := appenders(t, prefix, processes, producers)
-	together, took := sum(all)
-	p50, p99 := took[len(took)/2], took[len(took)*99/100]
-	least, most := len(took), 0
-	for _, a := range all {
-		least, most = min(least, len(a.Took)), max(most, len(a.Took))
-	}
 	rate := func(bytes int) float64 { return float64(bytes) / appendFor.Seconds() / 1e6 }
-	t.Logf("one producer: %.0f MB/s; %d in %d processes: %.0f MB/s (%.2f times), p50 %s, p99 %s, worst %s, %d to %d appends each loop",
-		rate(alone), processes*producers, processes, rate(together), float64(together)/float64(alone), p50, p99, took[len(took)-1], least, most)
-	if p99 > slowest*p50 {
-		t.Errorf("p99 is %.1f times the median, the limit is %d", float64(p99)/float64(p50), slowest)
+	for range 3 {
+		alone, _ := sum(appenders(t, prefix, 1, 1))
+		all := appenders(t, prefix, processes, producers)
+		together, took := sum(all)
+		p50, p99 := took[len(took)/2], took[len(took)*99/100]
+		least, most := len(took), 0
+		for _, a := range all {
+			least, most = min(least, len(a.Took)), max(most, len(a.Took))
+		}
+		t.Logf("one producer: %.0f MB/s; %d in %d processes: %.0f MB/s (%.2f times), p50 %s, p99 %s, worst %s, %d to %d appends each loop",
+			rate(alone), processes*producers, processes, rate(together), float64(together)/float64(alone), p50, p99, took[len(took)-1], least, most)
+		if p99 <= slowest*p50 && float64(together) >= share*float64(alone) {
+			return
+		}
 	}
-	if float64(together) < share*float64(alone) {
-		t.Errorf("they put %.2f times what one alone does, it must be %g", float64(together)/float64(alone), share)
-	}
+	t.Errorf("they put less than %g times what one alone does, or p99 is more than %d times the median", share, slowest)
 }

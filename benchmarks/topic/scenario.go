@@ -109,6 +109,7 @@ type stage struct {
 	prefix    string
 	runtimes  []*penstock.Runtime
 	producers []*producer
+	opening   sync.Mutex // of groups, which grow while somebody counts
 	groups    [][]*consumer
 	start     time.Time
 	committed *took
@@ -156,7 +157,10 @@ func (s *stage) openProducers(ctx context.Context) error {
 func (s *stage) openConsumers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	s.groups = make([][]*consumer, s.Groups)
+	groups := make([][]*consumer, s.Groups)
+	s.opening.Lock()
+	s.groups = groups
+	s.opening.Unlock()
 	for range s.Consumers {
 		rt, err := s.runtime(ctx)
 		if err != nil {
@@ -166,7 +170,7 @@ func (s *stage) openConsumers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for g := range s.groups {
+		for g := range groups {
 			sub, err := topic.Subscribe(ctx, groupName(g))
 			if err != nil {
 				return err
@@ -175,7 +179,9 @@ func (s *stage) openConsumers(ctx context.Context) error {
 			for range s.Producers {
 				c.journals = append(c.journals, newJournal(s.Partitions))
 			}
-			s.groups[g] = append(s.groups[g], c)
+			s.opening.Lock()
+			groups[g] = append(groups[g], c)
+			s.opening.Unlock()
 			go s.read(c)
 		}
 	}
@@ -373,6 +379,8 @@ func (s *stage) counts() (put, consumed uint64) {
 	for _, p := range s.producers {
 		put += p.put.Load()
 	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	for _, g := range s.groups {
 		for _, c := range g {
 			consumed += c.got.Load()

@@ -19,7 +19,7 @@ func TestScenarios(t *testing.T) {
 	defer etcd.Close()
 	for name, s := range map[string]scenario{
 		"full-speed": {Size: 64, Partitions: 4, Producers: 2, Groups: 2, Consumers: 2, Compression: penstock.CompressS2, Seconds: 0.1},
-		"catch-up":   {Size: 1024, Partitions: 3, Producers: 1, Groups: 1, Consumers: 2, Compression: penstock.CompressNone, Keys: 10, Seconds: 0.1, CatchUp: true},
+		"catch-up":   {Size: 1024, Partitions: 3, Producers: 1, Groups: 1, Consumers: 2, Compression: penstock.CompressNone, Keys: 10, Seconds: 1.1, CatchUp: true},
 		"at-a-rate":  {Size: 24, Partitions: 1, Producers: 2, Groups: 1, Consumers: 1, Compression: penstock.CompressZstd, Rate: 1000, Seconds: 0.3},
 		"put-only":   {Size: 64, Partitions: 1, Producers: 1, Consumers: 1, Compression: penstock.CompressS2, Seconds: 0.05},
 	} {

@@ -46,7 +46,8 @@ const (
 
 // AppenderConfig says for whom an Appender appends.
 type AppenderConfig struct {
-	// Producer names the appender's tickets.
+	// Producer names the appender's tickets: no two appenders of a partition
+	// that are in use may have the same.
 	Producer uint64
 	// Lease is the one that holds tickets, 0 while there is none; nil counts
 	// as none. Without a ticket appends go on, if less fairly.
@@ -69,6 +70,7 @@ type Appender struct {
 	appends int
 
 	patience patience
+	ear      ear
 }
 
 // knowledge says whether an appender knows the end of its partition: it may have
@@ -222,6 +224,11 @@ func (s *Sealed) goBehind(t tail) {
 
 // attempt sends s to its base and makes of the answer what can be made of it.
 func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
+	leave, err := a.p.log.room.enter(ctx, s.Bytes())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	before := s.way.state
 	s.way.state = doubtful
 	lease := a.lease()
@@ -263,9 +270,9 @@ func (a *Appender) land(s *Sealed) {
 	s.way.state = landed
 	a.learn(s.way.behind)
 	a.appends++
-	// Every attempt is over, and each had encoded its request before it began.
-	spares.put(s.buf)
-	s.buf = nil
+	if a.turn.place != waiting {
+		a.ear.close()
+	}
 }
 
 // send is the transaction of an append, once.
@@ -280,6 +287,8 @@ func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, 
 		// An etcd that was restored from a backup may have forgotten it, or have
 		// another one there by now: behind it would be a gap, or an overlap.
 		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.way.after.entry))
+	} else { // there is none: the partition begins here
+		guards = append(guards, clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(base)))
 	}
 	body := clientv3.OpPut(p.bodyKey(base), "")
 	body.WithValueBytes(s.body(base))
@@ -287,7 +296,7 @@ func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, 
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}
-	then = append(then, a.turn.ops(a, lease, s.way.behind, more)...)
+	then = append(then, a.turn.ops(p, lease, s.way.behind, more)...)
 
 	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(guards...).Then(then...).Else(p.refusalOp(base)).Commit()
 	if err != nil {
@@ -350,7 +359,7 @@ func (a *Appender) look(ctx context.Context, s *Sealed, before wayState, cause e
 func (a *Appender) refused(ctx context.Context, s *Sealed, r refusal) error {
 	switch r.judge(s) {
 	case hasLanded:
-		a.turn.uncertain()
+		a.turn.doubt()
 		a.land(s)
 		return nil
 	case topicGone:

@@ -318,6 +318,24 @@ func TestAppendAfterRestoreBehindAnotherBatch(t *testing.T) {
 	}
 }
 
+// The same behind a log of which everything was trimmed, so that no batch tells.
+func TestAppendAfterRestoreBehindNoBatch(t *testing.T) {
+	p, _ := topicPartition(t)
+	put(t, p.log, p.startKey(), keys.Offset(6))
+	a, b := p.Appender(AppenderConfig{}), p.Appender(AppenderConfig{})
+	_, end, err := p.bounds(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.learn(end)
+	put(t, p.log, p.startKey(), keys.Offset(0)) // the restore
+	mustAppend(t, b, sealedWith("x", "y", "z"))
+	if base := mustAppend(t, a, sealedWith("d")); base != 3 {
+		t.Errorf("put at %d, behind an end of 3", base)
+	}
+	wantContents(t, p, "x", "y", "z", "d")
+}
+
 // An etcd that was restored from a backup has a shorter log: no gap.
 func TestRolledBackLogHasNoGap(t *testing.T) {
 	p, _ := topicPartition(t)

@@ -41,10 +41,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // who appends it again, after a failure or a restart, resolves that first. Its
 // fields are to be read only; one goroutine at a time appends it.
 type Sealed struct {
-	// Raw is the run of records, unpacked, for readers in this process.
-	Raw []byte
-	// Count is how many records there are.
-	Count int
+	// Raw is how many bytes the records take, unpacked; Count is how many
+	// there are.
+	Raw, Count int
 	// Time is that of records that have none of their own, in nanoseconds
 	// since 1970 UTC.
 	Time int64
@@ -54,14 +53,15 @@ type Sealed struct {
 	Producer, Sequence uint64
 
 	compression pb.Compression
-	// buf is headRoom bytes, and the packed records; nil once the batch has
-	// landed.
+	// buf is headRoom bytes, and the packed records; nil after Free.
 	buf    []byte
 	packed int
 	// crc is of the packed records only.
 	crc uint32
 	// way is where the batch is on its way into the log.
 	way way
+	// users are the batches that have the records from buf itself.
+	users int
 }
 
 // Seal makes a batch of count records, encoded one after the other in raw as
@@ -70,11 +70,12 @@ type Sealed struct {
 // at all when that would not make them smaller. Producer and sequence must be
 // given to no other batch of the partition.
 //
-// raw belongs to the batch from then on: it must not be changed any more. Faults
-// (no records, too many, too large) are answered by Append.
+// raw stays the caller's: the batch has only what it packed, in no more memory
+// than raw takes, or little. Faults (no records, too many, too large) are
+// answered by Append.
 func Seal(raw []byte, count int, minTime, maxTime, now int64, c messages.Compression, producer, sequence uint64) *Sealed {
 	s := &Sealed{
-		Raw: raw, Count: count, Time: now, MinTime: minTime, MaxTime: maxTime,
+		Raw: len(raw), Count: count, Time: now, MinTime: minTime, MaxTime: maxTime,
 		Producer: producer, Sequence: sequence,
 	}
 	s.compression, s.buf = pack(raw, c)
@@ -87,9 +88,30 @@ func Seal(raw []byte, count int, minTime, maxTime, now int64, c messages.Compres
 // depend on its base.
 func (s *Sealed) Bytes() int { return s.packed + headRoom/2 }
 
-// Batch is s as a reader would get it from base. It shares Raw.
-func (s *Sealed) Batch(base int64) *Batch {
-	return &Batch{Base: base, Count: s.Count, Time: s.Time, Raw: s.Raw}
+// Batch is s as a reader would get it from base, before Free. The error, which
+// wraps messages.ErrCorrupt, can only come of bytes that changed in memory.
+func (s *Sealed) Batch(base int64) (*Batch, error) {
+	raw, err := unpack(s.buf[headRoom:], s.compression, s.Raw)
+	if s.compression == pb.Compression_NONE {
+		s.users++
+	}
+	return &Batch{Base: base, Count: s.Count, Time: s.Time, Raw: raw}, err
+}
+
+// Free gives back what s was packed into. It may be called once Append has
+// answered a base: no attempt is under way then, and s is not used any more.
+// Batches that Batch answered stay as they are.
+func (s *Sealed) Free() {
+	if s.users == 0 {
+		spares.put(s.buf)
+	}
+	s.buf = nil
+}
+
+// Entry is what tells s from every other batch, when it stands at base: the rest
+// of it is left out.
+func (s *Sealed) Entry(base int64) Entry {
+	return Entry{Base: base, Count: s.Count, Producer: s.Producer, Sequence: s.Sequence}
 }
 
 // check answers why s cannot be appended by anybody.
@@ -97,8 +119,8 @@ func (s *Sealed) check() error {
 	switch {
 	case s.Count < 1 || s.Count > messages.MaxBatchRecords:
 		return fmt.Errorf("%w: a batch of %d records: there must be between 1 and %d", messages.ErrInvalid, s.Count, messages.MaxBatchRecords)
-	case len(s.Raw) > maxRaw:
-		return fmt.Errorf("%w: a batch of %d bytes: there must be at most %d", messages.ErrInvalid, len(s.Raw), maxRaw)
+	case s.Raw > maxRaw:
+		return fmt.Errorf("%w: a batch of %d bytes: there must be at most %d", messages.ErrInvalid, s.Raw, maxRaw)
 	}
 	return nil
 }
@@ -111,7 +133,7 @@ func (s *Sealed) body(base int64) []byte {
 	head = appendUint(head, tagBase, uint64(base))
 	head = appendUint(head, tagCount, uint64(s.Count))
 	head = appendUint(head, tagCompression, uint64(s.compression))
-	head = appendUint(head, tagRawBytes, uint64(len(s.Raw)))
+	head = appendUint(head, tagRawBytes, uint64(s.Raw))
 	if s.Time != 0 {
 		head = append(head, tagTime)
 		head = protowire.AppendFixed64(head, uint64(s.Time))

@@ -82,7 +82,7 @@ func sameAsGenerated(t *rapid.T, s *Sealed, base int64, body []byte) {
 		t.Fatal(err)
 	}
 	if v.GetBase() != uint64(base) || v.GetCount() != uint32(s.Count) || v.GetTimeUnixNano() != s.Time ||
-		v.GetCompression() != s.compression || v.GetRawBytes() != uint32(len(s.Raw)) || !bytes.Equal(v.GetRecords(), s.buf[headRoom:]) {
+		v.GetCompression() != s.compression || v.GetRawBytes() != uint32(s.Raw) || !bytes.Equal(v.GetRecords(), s.buf[headRoom:]) {
 		t.Fatalf("generated code reads %v", &v)
 	}
 	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(&v)
@@ -133,6 +133,32 @@ func TestBatchIsPackedWhenThatHelps(t *testing.T) {
 	}
 }
 
+// A sealed batch may wait long: it takes no more memory than its records did,
+// and leaves those alone. What readers got of it outlives it.
+func TestSealedTakesWhatItsRecordsDid(t *testing.T) {
+	text := records(strings.Repeat("all work and no play ", messages.MaxBatchBytes/20))
+	for _, size := range []int{0, 1, 100, 5000, 60 << 10, 80 << 10, 300 << 10, 450 << 10, messages.MaxBatchBytes} {
+		for _, raw := range [][]byte{noise(1, messages.MaxBatchBytes)[:size], text[:size]} {
+			for _, c := range choices {
+				s := Seal(raw, 1, 0, 0, 0, c, 0, 0)
+				if most := fair(size + 2*headRoom); cap(s.buf) > most {
+					t.Errorf("%s: %d bytes are kept in %d, want at most %d", c, size, cap(s.buf), most)
+				}
+				b, err := s.Batch(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Free()
+				again := Seal(make([]byte, size), 1, 0, 0, 0, messages.CompressNone, 0, 0)
+				if !bytes.Equal(b.Raw, raw) {
+					t.Errorf("%s: a batch of %d bytes was written over", c, size)
+				}
+				again.Free()
+			}
+		}
+	}
+}
+
 func TestSealRefusesWhatReadersWould(t *testing.T) {
 	for name, s := range map[string]*Sealed{
 		"empty":    Seal(nil, 0, 0, 0, 0, messages.CompressS2, 0, 0),
@@ -155,7 +181,7 @@ func TestLargestHeadHasRoom(t *testing.T) {
 	raw := noise(1, 10)
 	s := Seal(raw, messages.MaxBatchRecords, 0, 0, -1, messages.CompressNone, 0, 0)
 	s.buf, s.packed, s.compression = make([]byte, headRoom+maxRaw), maxRaw, pb.Compression_ZSTD
-	s.Raw = make([]byte, maxRaw)
+	s.Raw = maxRaw
 	before := bytes.Clone(s.buf[headRoom:])
 	body := s.body(math.MaxInt64)
 	if head := len(body) - maxRaw; head > headRoom-8 || !bytes.Equal(before, s.buf[headRoom:]) {
@@ -272,7 +298,7 @@ func BenchmarkSeal(b *testing.B) {
 			b.Run(name+"/"+string(c), func(b *testing.B) {
 				b.SetBytes(int64(len(raw)))
 				for b.Loop() {
-					spares.put(Seal(raw, 500, 0, 0, 0, c, 1, 1).buf)
+					Seal(raw, 500, 0, 0, 0, c, 1, 1).Free()
 				}
 			})
 		}

@@ -154,7 +154,7 @@ func TestDeleteWhileOthersWrite(t *testing.T) {
 	l, _ := startEtcd(t)
 	ctx := testContext(t)
 	info := create(t, l, "orders", 4)
-	if err := l.EnsureGroup(ctx, info, "manual", true); err != nil {
+	if _, err := l.EnsureGroup(ctx, info, "manual", true); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -194,7 +194,10 @@ func TestDeleteWhileOthersWrite(t *testing.T) {
 		_, err = l.Release(ctx, member, ps)
 		return err
 	})
-	each("groups", func(round int) error { return l.EnsureGroup(ctx, info, fmt.Sprintf("g%d", round), false) })
+	each("groups", func(round int) error {
+		_, err := l.EnsureGroup(ctx, info, fmt.Sprintf("g%d", round), false)
+		return err
+	})
 	each("resets", func(int) error {
 		_, err := l.ResetOffsets(ctx, info, "reset", messages.Earliest(), nil, false, true)
 		return err

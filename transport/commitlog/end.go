@@ -325,6 +325,31 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 	return starts, ends, revision, nil
 }
 
+// Newest answers where partitions of t end, as Bounds does, and for each the entry
+// of the batch before, which has no records when there is no such batch. It takes
+// as many requests as EndsAt, and its errors are the same.
+func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int) (ends []int64, newest []Entry, err error) {
+	all, err := atOneRevision(func() ([]searching, error) {
+		all, _, err := l.searchAt(ctx, t, partitions, 0)
+		return all, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	newest = make([]Entry, len(all))
+	for i := range all {
+		if err := all[i].err; err != nil {
+			return nil, nil, fmt.Errorf("find the ends of %q: %w", t.Name, err)
+		}
+		ends = append(ends, all[i].end)
+		if e := &newest[i]; all[i].last >= 0 {
+			e.Base = all[i].last
+			e.decode([]byte(all[i].entry))
+		}
+	}
+	return ends, newest, nil
+}
+
 // searchAt finds the ends of partitions, at least one, at a revision, or the
 // present one when it is 0, and says which. What does not make sense is an error
 // of its partition alone.

@@ -124,6 +124,9 @@ func TestBounds(t *testing.T) {
 		if err != nil || start != test.start || end != want {
 			t.Errorf("%s: from %d to %d, %v; want %d to %d", test.name, start, end, err, test.start, want)
 		}
+		if ends, es, err := l.Newest(ctx, info, []int{0}); err != nil || ends[0] != want || es[0].Count > 0 != (len(test.counts) > 0) || es[0].Count > 0 && es[0].End() != want {
+			t.Errorf("%s: the newest is %+v at the end %d, %v", test.name, es, ends, err)
+		}
 		if offset, base, err := p.Resolve(ctx, messages.Latest()); offset != want || base != want || err != nil {
 			t.Errorf("%s: the latest is %d in %d, %v", test.name, offset, base, err)
 		}

@@ -96,13 +96,14 @@ func (l *Log) Groups(ctx context.Context, t messages.TopicInfo) ([]string, error
 	return slices.Compact(names), nil
 }
 
-// EnsureGroup makes a group, or sees that it has the mode asked for. Errors:
-// messages.ErrGroupMode, ErrTopicDeleted, ErrInvalid, ErrCorrupt, ErrUnavailable,
-// ErrDenied, ErrNoSpace; it can be called again after each.
-func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, manual bool) error {
+// EnsureGroup makes a group, or sees that it has the mode asked for. It tells
+// whether it was made. Errors: messages.ErrGroupMode, ErrTopicDeleted,
+// ErrInvalid, ErrCorrupt, ErrUnavailable, ErrDenied, ErrNoSpace; it can be called
+// again after each.
+func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, manual bool) (made bool, err error) {
 	op := "join group " + group + " of topic " + t.Name
 	if err := keys.ValidateName("group", group); err != nil {
-		return fmt.Errorf("join group of topic %s: %w", t.Name, err)
+		return false, fmt.Errorf("join group of topic %s: %w", t.Name, err)
 	}
 	key := l.space.ConsumerGroupMeta(t.ID, group)
 	resp, err := l.do(ctx, op,
@@ -110,10 +111,10 @@ func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group strin
 		[]clientv3.Op{clientv3.OpPut(key, encode(&pb.ConsumerGroup{Manual: manual, CreatedUnixMs: time.Now().UnixMilli()}))},
 		[]clientv3.Op{exists(l.space.Topic(t.Name)), clientv3.OpGet(key)})
 	if err != nil || resp.Succeeded {
-		return err
+		return err == nil, err
 	}
 	if createRevision(ranged(resp, 0)) != t.CreateRevision {
-		return fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+		return false, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
 	}
 	kv := ranged(resp, 1).Kvs[0]
 	meta, err := parseGroup(key, kv.Value)
@@ -121,9 +122,9 @@ func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group strin
 		err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, modeOf(meta.Manual), modeOf(manual))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return false, fmt.Errorf("%s: %w", op, err)
 	}
-	return nil
+	return false, nil
 }
 
 func modeOf(manual bool) messages.GroupMode {

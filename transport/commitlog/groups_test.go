@@ -55,29 +55,30 @@ func TestEnsureGroup(t *testing.T) {
 		topic  messages.TopicInfo
 		group  string
 		manual bool
+		made   bool
 		want   error
 		says   string
 	}{
-		{"the first decides", info, "auto", false, nil, ""},
-		{"the same", info, "auto", false, nil, ""},
-		{"the other mode", info, "auto", true, messages.ErrGroupMode, "automatic"},
-		{"manual", info, "manual", true, nil, ""},
-		{"manual and automatic", info, "manual", false, messages.ErrGroupMode, "manual"},
-		{"a deleted topic", deleted, "auto", false, messages.ErrTopicDeleted, "deleted"},
-		{"its successor", again, "auto", false, nil, ""},
-		{"a bad name", info, "a/b", false, messages.ErrInvalid, `"a/b"`},
-		{"a corrupt group", info, "bad", false, messages.ErrCorrupt, "/bad/meta"},
+		{"the first decides", info, "auto", false, true, nil, ""},
+		{"the same", info, "auto", false, false, nil, ""},
+		{"the other mode", info, "auto", true, false, messages.ErrGroupMode, "automatic"},
+		{"manual", info, "manual", true, true, nil, ""},
+		{"manual and automatic", info, "manual", false, false, messages.ErrGroupMode, "manual"},
+		{"a deleted topic", deleted, "auto", false, false, messages.ErrTopicDeleted, "deleted"},
+		{"its successor", again, "auto", false, true, nil, ""},
+		{"a bad name", info, "a/b", false, false, messages.ErrInvalid, `"a/b"`},
+		{"a corrupt group", info, "bad", false, false, messages.ErrCorrupt, "/bad/meta"},
 	} {
-		err := l.EnsureGroup(ctx, c.topic, c.group, c.manual)
-		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
+		made, err := l.EnsureGroup(ctx, c.topic, c.group, c.manual)
+		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.says) || made != c.made {
+			t.Errorf("%s: got %v, made %v, want %v, %v", c.name, err, made, c.want, c.made)
 		}
 	}
 	f.next(fault{kind: lose})
-	if err := l.EnsureGroup(ctx, info, "lost", true); !errors.Is(err, messages.ErrUnavailable) {
+	if _, err := l.EnsureGroup(ctx, info, "lost", true); !errors.Is(err, messages.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	if err := l.EnsureGroup(ctx, info, "lost", true); err != nil {
+	if _, err := l.EnsureGroup(ctx, info, "lost", true); err != nil {
 		t.Error(err)
 	}
 	put(t, l, l.space.Committed(info.ID, "only-offsets", 0), encode(&pb.Committed{}))

@@ -30,17 +30,19 @@ type Config struct {
 	Classify func(op string, err error) error
 }
 
-// Log is topics, their records and groups in one etcd. It holds no state: all
-// that it answers was read for that answer. It is safe for concurrent use.
+// Log is topics, their records and groups in one etcd. It holds no state but
+// how much it is sending: all that it answers was read for that answer. It is
+// safe for concurrent use.
 type Log struct {
 	client   *clientv3.Client
 	space    keys.Space
 	classify func(op string, err error) error
+	room     room
 }
 
 // New makes a log. It does not talk to etcd.
 func New(cfg Config) *Log {
-	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify}
+	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom()}
 }
 
 const (

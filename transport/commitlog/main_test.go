@@ -73,7 +73,7 @@ func logAt(t testing.TB, space keys.Space) (*Log, *faults) {
 	t.Helper()
 	f := &faults{}
 	cfg := shared.Config()
-	cfg.DialOptions = append(cfg.DialOptions, grpc.WithUnaryInterceptor(f.intercept))
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithUnaryInterceptor(f.intercept), grpc.WithStreamInterceptor(f.stream))
 	client, err := discovery.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,20 @@ type faults struct {
 	look func()
 	// writes counts the transactions that were sent.
 	writes int
+
+	// requests, watches that began and events that came, of any kind.
+	requests, watches, events atomic.Int64
+	// watching holds a watchFault.
+	watching atomic.Int32
 }
+
+// watchFault is what happens to watches.
+type watchFault int32
+
+const (
+	refuseWatches watchFault = 1 + iota // none is made
+	deafenWatches                       // they tell of no event
+)
 
 type fault struct {
 	kind   faultKind
@@ -132,6 +145,7 @@ func (f *faults) count() int {
 }
 
 func (f *faults) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	f.requests.Add(1)
 	r, ok := req.(*etcdserverpb.TxnRequest)
 	if !ok || readOnly(r) {
 		if ok && f.look != nil {
@@ -160,6 +174,41 @@ func (f *faults) intercept(ctx context.Context, method string, req, reply any, c
 		err = now.err
 	}
 	return err
+}
+
+func (f *faults) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if watchFault(f.watching.Load()) == refuseWatches {
+		return nil, status.Error(codes.Unavailable, "refused by the test")
+	}
+	s, err := open(ctx, desc, cc, method, opts...)
+	return watchStream{s, f}, err
+}
+
+// watchStream counts what goes over it.
+type watchStream struct {
+	grpc.ClientStream
+	f *faults
+}
+
+func (s watchStream) SendMsg(m any) error {
+	if r, ok := m.(*etcdserverpb.WatchRequest); ok && r.GetCreateRequest() != nil {
+		s.f.watches.Add(1)
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+func (s watchStream) RecvMsg(m any) error {
+	for {
+		err := s.ClientStream.RecvMsg(m)
+		r, ok := m.(*etcdserverpb.WatchResponse)
+		if err != nil || !ok || len(r.Events) == 0 {
+			return err
+		}
+		s.f.events.Add(int64(len(r.Events)))
+		if watchFault(s.f.watching.Load()) != deafenWatches {
+			return nil
+		}
+	}
 }
 
 func readOnly(r *etcdserverpb.TxnRequest) bool {

@@ -14,30 +14,51 @@ import (
 
 // pack answers raw packed, behind headRoom bytes for the head, and how.
 func pack(raw []byte, c messages.Compression) (pb.Compression, []byte) {
+	if len(raw) < smallest || c == messages.CompressNone || hopeless(raw) {
+		return pb.Compression_NONE, store(raw)
+	}
 	// S2 writes nothing when there is too little room for the worst case.
 	buf := spares.get(headRoom + s2.MaxEncodedLen(len(raw)))
-	switch {
-	case len(raw) < smallest || c == messages.CompressNone || hopeless(raw):
-	case c == messages.CompressZstd:
-		if packed := zstdEncoder().EncodeAll(raw, buf[:headRoom]); len(packed)-headRoom < len(raw) {
-			return pb.Compression_ZSTD, packed
-		}
-	default:
-		if packed := s2.Encode(buf[headRoom:], raw); len(packed) < len(raw) {
-			return pb.Compression_S2, buf[:headRoom+len(packed)]
-		}
+	how, packed := pb.Compression_S2, buf[headRoom:]
+	if c == messages.CompressZstd {
+		how, packed = pb.Compression_ZSTD, zstdEncoder().EncodeAll(raw, packed[:0])
+	} else {
+		packed = s2.Encode(packed, raw)
 	}
-	n := copy(buf[headRoom:], raw)
-	return pb.Compression_NONE, buf[:headRoom+n]
+	switch {
+	case len(packed) >= len(raw):
+		spares.put(buf)
+		return pb.Compression_NONE, store(raw)
+	case cap(buf) > fair(len(raw)):
+		stored := store(packed)
+		spares.put(buf)
+		return how, stored
+	}
+	return how, buf[:headRoom+len(packed)]
 }
 
-// spares are buffers for batches to be packed into. New memory for each would
-// take longer than the packing; and a sync.Pool loses them to every collection.
-var spares = make(freeList, 8)
+// store copies a batch's records, packed or not, behind headRoom bytes.
+func store(records []byte) []byte {
+	n := headRoom + len(records)
+	var buf []byte
+	if fullBuffer <= fair(n) {
+		buf = spares.get(n)
+	} else {
+		buf = make([]byte, n)
+	}
+	copy(buf[headRoom:], records)
+	return buf
+}
 
-// freeList keeps a few buffers that fit a full batch. It is safe for concurrent
-// use, and never blocks.
-type freeList chan []byte
+// fair is the most memory that so many bytes may take: a batch may wait long.
+func fair(n int) int { return n + n/8 }
+
+// spares are buffers for full batches to be packed into: new memory for each
+// would take longer than the packing.
+var spares = freeBuffers{sync.Pool{New: func() any { return new([fullBuffer]byte) }}}
+
+// freeBuffers keeps buffers that fit a full batch, as *[fullBuffer]byte.
+type freeBuffers struct{ pool sync.Pool }
 
 const (
 	// fullBuffer is what a full batch takes, before and after packing.
@@ -47,26 +68,17 @@ const (
 )
 
 // get answers a buffer of size bytes, of any content.
-func (f freeList) get(size int) []byte {
+func (f *freeBuffers) get(size int) []byte {
 	if size < leastSpare || size > fullBuffer {
 		return make([]byte, size)
 	}
-	select {
-	case buf := <-f:
-		return buf[:size]
-	default:
-		return make([]byte, size, fullBuffer)
-	}
+	return f.pool.Get().(*[fullBuffer]byte)[:size]
 }
 
 // put gives back a buffer that nobody uses any more.
-func (f freeList) put(buf []byte) {
-	if cap(buf) != fullBuffer {
-		return
-	}
-	select {
-	case f <- buf:
-	default:
+func (f *freeBuffers) put(buf []byte) {
+	if cap(buf) == fullBuffer {
+		f.pool.Put((*[fullBuffer]byte)(buf[:fullBuffer]))
 	}
 }
 

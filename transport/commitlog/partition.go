@@ -118,7 +118,7 @@ func logBytes(read uint64) int64 { return int64(min(read, 1<<62)) }
 // the log that large.
 func (s *Sealed) entry(bytes int, logBytes int64) []byte {
 	value, err := proto.Marshal(&pb.IndexEntry{
-		Count: uint32(s.Count), Bytes: uint32(bytes), RawBytes: uint32(len(s.Raw)), LogBytes: uint64(logBytes),
+		Count: uint32(s.Count), Bytes: uint32(bytes), RawBytes: uint32(s.Raw), LogBytes: uint64(logBytes),
 		MinTimeUnixNano: s.MinTime, MaxTimeUnixNano: s.MaxTime,
 		Producer: s.Producer, Sequence: s.Sequence,
 	})

@@ -177,7 +177,8 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 //
 // A *TrimmedError says that a batch was trimmed since, a *CorruptError that it is
 // damaged, or gone without having been trimmed; what came before it is answered
-// too. The error wraps messages.ErrTopicDeleted when the partition is gone.
+// too. The error wraps messages.ErrTopicDeleted when the partition is gone, and
+// messages.ErrLogRolledBack when the entry is, as in an etcd that was set back.
 func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error) {
 	if len(entries) == 0 {
 		return nil, nil
@@ -225,33 +226,38 @@ func (p *Partition) bodies(ctx context.Context, entries []Entry, opts ...clientv
 func (p *Partition) open(ctx context.Context, e Entry, bodies map[int64][]byte) (*Batch, error) {
 	body, ok := bodies[e.Base]
 	if !ok {
-		return nil, p.missing(ctx, e.Base)
+		return nil, p.unless(ctx, e, p.corrupt(e.Base, "there is an index entry and no batch"))
 	}
 	b, err := OpenBody(e.Base, body)
 	switch {
 	case err != nil:
 		return nil, p.corrupt(e.Base, "%v", err)
 	case b.Count != e.Count:
-		return nil, p.corrupt(e.Base, "the batch has %d records, and its index entry says %d", b.Count, e.Count)
+		return nil, p.unless(ctx, e, p.corrupt(e.Base, "the batch has %d records, and its index entry says %d", b.Count, e.Count))
 	}
 	return b, nil
 }
 
-// missing tells why there is no batch at base: only the partition's start can
-// excuse that.
-func (p *Partition) missing(ctx context.Context, base int64) error {
-	resp, err := p.log.get(ctx, "read the start of "+p.String(), p.startKey())
+// unless answers a fault of the batch of e, unless something excuses it: the
+// partition's start, or that the index says something else now.
+func (p *Partition) unless(ctx context.Context, e Entry, fault *CorruptError) error {
+	resp, err := p.log.do(ctx, "look what became of a batch of "+p.String(), nil, []clientv3.Op{
+		clientv3.OpGet(p.startKey()), clientv3.OpGet(p.indexKey(e.Base)),
+	}, nil)
 	if err != nil {
 		return err
 	}
-	start, ok, err := p.parseStart(resp.Kvs)
+	start, ok, err := p.parseStart(kvsOf(resp, 0))
 	switch {
 	case err != nil:
 		return err
 	case !ok:
 		return messages.ErrTopicDeleted
-	case start > base:
+	case start > e.Base:
 		return &TrimmedError{Start: start}
 	}
-	return p.corrupt(base, "there is an index entry and no batch")
+	if now, ok, err := p.one(kvsOf(resp, 1)); err == nil && (!ok || !now.IsOf(e)) {
+		return fmt.Errorf("the batch at %d is not the one it was: %w", e.Base, messages.ErrLogRolledBack)
+	}
+	return fault
 }

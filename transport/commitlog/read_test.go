@@ -233,7 +233,7 @@ func TestFetchFromALaggingMember(t *testing.T) {
 
 func TestParseEntry(t *testing.T) {
 	l, _ := startEtcd(t)
-	s := &Sealed{Raw: []byte("abc"), Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	s := &Sealed{Raw: 3, Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
 	good := string(s.entry(99, 1000))
 	value := func(e *pb.IndexEntry) string {
 		b, err := proto.Marshal(e)
@@ -274,7 +274,7 @@ func TestParseEntry(t *testing.T) {
 
 func FuzzParseEntry(f *testing.F) {
 	l := New(Config{Space: "/x"})
-	s := &Sealed{Raw: []byte("abc"), Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
+	s := &Sealed{Raw: 3, Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
 	f.Add(l.space.IndexEntry("id", 12, 345), s.entry(99, 1000))
 	f.Add(l.space.Index("id", 1023), []byte{8, 1})
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
@@ -285,7 +285,7 @@ func FuzzParseEntry(f *testing.F) {
 		if key != l.space.IndexEntry("id", p, e.Base) || e.Count < 1 || e.Count > messages.MaxBatchRecords || e.End() <= e.Base || e.Bytes < 0 || e.Raw < 0 || e.Raw > maxRaw || e.LogBytes < 0 || e.ModRevision != 5 {
 			t.Fatalf("%q: %d, %+v", key, p, e)
 		}
-		again := &Sealed{Raw: make([]byte, e.Raw), Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
+		again := &Sealed{Raw: e.Raw, Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
 		if _, e2, ok := l.ParseEntry("id", key, again.entry(e.Bytes, e.LogBytes), 5); !ok || !e2.same(e) {
 			t.Fatalf("%+v became %+v", e, e2)
 		}

@@ -5,27 +5,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // Taking turns. A transaction that loses the race for a slot has carried its
 // batch through raft all the same, so appenders that met others queue: each puts
-// a leased ticket, the oldest ticket appends, and its append gives the ticket up
-// and, when more is to come, takes a new one at the end, which tells the others
+// a leased ticket, the one put longest ago appends, and its append gives the
+// ticket up or, when more is to come, puts it again, behind the others, with
 // where the partition ends now.
 //
 //	alone ──▶ crowded: ticketless ──put──▶ waiting ──▶ first ──append──▶ ticketless, or waiting
 //	  ▲                    │
 //	  └── nobody else for a while
+//
+// Who waits listens to the one ticket before its own: an append wakes one other.
+// As long as all have more to come, that stays the same one, and a turn takes no
+// request but the append.
 //
 // Tickets are advice. Whoever does not know of them, has no lease, or waits too
 // long, appends without; the transaction's guard is what keeps the log right.
@@ -33,9 +36,13 @@ import (
 // turn is an appender's place among others.
 type turn struct {
 	place place
-	// mine is the key of the ticket held; next of the one that the append takes
-	// for what comes after it, in all its attempts.
-	mine, next string
+	// mine is the key of the ticket held, or empty.
+	mine string
+	// seen is the queue when it was last looked at, if that is worth anything.
+	seen queue
+	// head is whose turn it was then, and since when.
+	head  placed
+	since time.Time
 	// overtaken are the tickets before mine whose holders did nothing. The
 	// append removes them, so that they hold up nobody else.
 	overtaken []string
@@ -69,6 +76,17 @@ func (t *turn) clashed(bytes int, timing timing) {
 		t.met(timing)
 	}
 	t.clash = now
+	t.doubt()
+}
+
+// doubt notes that the place is to be looked up: after an append of which the
+// answer was lost, and after one that was refused. Two that both take themselves
+// for the first would wake two others, and so on.
+func (t *turn) doubt() {
+	t.overtaken, t.seen = nil, queue{}
+	if t.mine != "" {
+		t.place = waiting
+	}
 }
 
 // leave notes that no ticket is held any more.
@@ -89,45 +107,36 @@ func (a *Appender) lease() clientv3.LeaseID {
 }
 
 // ops is what an append that ends at end does to the tickets. The lease is the
-// one to take another with, if more is to come.
-func (t *turn) ops(a *Appender, lease clientv3.LeaseID, end tail, more bool) (ops []clientv3.Op) {
+// one to hold another with, if more is to come.
+func (t *turn) ops(p *Partition, lease clientv3.LeaseID, end tail, more bool) (ops []clientv3.Op) {
 	for _, key := range t.overtaken {
 		ops = append(ops, clientv3.OpDelete(key))
 	}
 	if t.mine == "" {
 		return ops
 	}
-	ops = append(ops, clientv3.OpDelete(t.mine))
 	if more && lease != 0 && time.Now().Before(t.crowded) {
-		if t.next == "" {
-			t.next = a.newTicket()
-		}
-		ops = append(ops, putTicket(t.next, lease, end))
+		ops = append(ops, putTicket(t.mine, lease, end))
+	} else {
+		ops = append(ops, clientv3.OpDelete(t.mine))
 	}
-	return append(ops, a.p.queueOp())
+	return append(ops, p.queueOp())
 }
 
 // took notes that the append with ops was applied.
 func (t *turn) took(resp *clientv3.TxnResponse, timing timing) {
-	held, next := t.mine != "", t.next
-	t.leave()
-	if t.mine = next; held {
+	t.overtaken = nil
+	if t.mine != "" {
 		t.look(newQueue(resp, len(resp.Responses)-1), timing)
 	}
 }
 
-// uncertain notes that an append of which the answer was lost was applied:
-// whether with the tickets of the last attempt is not known.
-func (t *turn) uncertain() {
-	next := t.next
-	t.leave()
-	if t.mine = next; next != "" {
-		t.place = waiting
-	}
-}
-
 // look compares the queue with the ticket held.
-func (t *turn) look(q *queue, timing timing) {
+func (t *turn) look(q queue, timing timing) {
+	if head := q.head(); head != t.head {
+		t.head, t.since = head, time.Now()
+	}
+	t.seen = q
 	if q.others(t.mine) {
 		t.met(timing)
 	}
@@ -157,59 +166,51 @@ func (a *Appender) await(ctx context.Context) {
 	}
 }
 
-// queueUp takes a ticket, and looks at queue and end in the same request. It
-// answers false when that cannot be.
+// queueUp takes a ticket. It answers false when that cannot be.
 func (a *Appender) queueUp(ctx context.Context) bool {
-	lease := a.lease()
+	t, lease := &a.turn, a.lease()
 	if lease == 0 {
 		return false
 	}
-	key := a.newTicket()
-	s := searchFrom(a.tail)
 	ctx, cancel := context.WithTimeout(ctx, a.timing.barge)
 	defer cancel()
-	resp, err := a.p.log.client.Txn(ctx).If(a.p.log.lives(a.p.topic)).
-		Then(putTicket(key, lease, tail{}), a.p.queueOp(), a.p.op(s.next(), 0)).Commit()
-	if err == nil && !resp.Succeeded {
-		return false
-	}
+	t.mine = a.ticket()
+	// With an error the ticket may be there. It is not waited for, but taken
+	// back.
+	err := a.survey(ctx, []clientv3.Cmp{a.p.log.lives(a.p.topic)}, putTicket(t.mine, lease, tail{}))
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		a.turn.lost(lease)
-		return false
+		t.lost(lease)
 	}
-	a.turn.mine = key
-	if err != nil {
-		// The ticket may be there. It is not waited for, but taken back.
-		return false
-	}
-	a.turn.look(newQueue(resp, 1), a.timing)
-	if a.turn.place == first {
-		a.approach(ctx, s, kvsOf(resp, 2))
-	}
-	return true
+	return err == nil && t.place != ticketless
 }
 
-// approach brings the known end up to date, by a search whose first answer is
-// there. What goes wrong shows when the batch is sent.
-func (a *Appender) approach(ctx context.Context, s search, kvs []*mvccpb.KeyValue) {
-	e, ok, err := a.p.one(kvs)
+// survey looks at the queue, and at the end in the same request: when it is this
+// appender's turn, the end is known as of then.
+func (a *Appender) survey(ctx context.Context, guards []clientv3.Cmp, ops ...clientv3.Op) error {
+	s := searchFrom(a.tail)
+	n := len(ops)
+	resp, err := a.p.log.do(ctx, "look at the queue for "+a.p.String(), guards, append(ops, a.p.queueOp(), a.p.op(s.next(), 0)), nil)
+	if err == nil && !resp.Succeeded {
+		err = messages.ErrTopicDeleted
+	}
 	if err != nil {
-		return
+		return err
+	}
+	t := &a.turn
+	if t.look(newQueue(resp, n), a.timing); t.place == waiting && !t.isStuck(a.timing) {
+		return nil
+	}
+	// What goes wrong with the search shows when the batch is sent.
+	e, ok, err := a.p.one(kvsOf(resp, n+1))
+	if err != nil {
+		return nil
 	}
 	if s.feed(e, ok); s.phase == found {
 		a.learn(s.tail)
-		return
-	}
-	if t, err := a.p.seek(ctx, s); err == nil {
+	} else if t, err := a.p.seek(ctx, s); err == nil {
 		a.learn(t)
 	}
-}
-
-// catchUp is approach without an answer.
-func (a *Appender) catchUp(ctx context.Context) {
-	if t, err := a.p.seek(ctx, searchFrom(a.tail)); err == nil {
-		a.learn(t)
-	}
+	return nil
 }
 
 // waitOutcome is how a wait ended.
@@ -220,62 +221,118 @@ const (
 	bargeIn                      // those before do nothing
 )
 
-// wait watches the queue for a while. Only one that is waiting calls it.
+// wait waits until the ticket before this appender's moves, but looks at the
+// queue now and then. Only one that is waiting calls it.
 func (a *Appender) wait(ctx context.Context) waitOutcome {
 	t := &a.turn
-	// To make a watch can hang when the connection breaks, so all this has an
-	// end; then it begins anew.
-	ctx, cancel := context.WithTimeout(ctx, 4*a.timing.barge)
-	defer cancel()
-	// The watch comes first and the list after it: so nothing falls between,
+	// The watch comes first and the look after it: so nothing falls between,
 	// and the watch never begins in the past, which is expensive for etcd.
-	changes := a.p.log.client.Watch(ctx, a.p.log.space.Tickets(a.p.topic.ID, a.p.p), clientv3.WithPrefix())
-	resp, err := a.p.log.do(ctx, "look at the queue for "+a.p.String(), nil, []clientv3.Op{a.p.queueOp()}, nil)
-	if err != nil {
-		pause(ctx, a.timing.barge/10)
-		return lookAgain
-	}
-	q := newQueue(resp, 0)
-	timer := time.NewTimer(a.timing.patience(q.ahead(t.mine)))
-	defer timer.Stop()
-	for head := q.head(); ; {
-		if t.look(q, a.timing); t.place != waiting {
-			a.arrive(ctx, q)
-			return lookAgain
-		}
-		if now := q.head(); now != head {
-			head = now
-			timer.Reset(a.timing.patience(q.ahead(t.mine)))
-		}
+	before := t.seen.before(t.mine)
+	if len(before) > 0 && a.ear.hears(ctx, before[len(before)-1]) {
+		timer := time.NewTimer(min(a.timing.barge/4, time.Until(t.since.Add(a.timing.patience(len(before))))))
+		defer timer.Stop()
 		select {
-		case change, open := <-changes:
+		case change, open := <-a.ear.changes:
 			if !open || change.Err() != nil {
-				pause(ctx, a.timing.barge/10)
+				if a.ear.ctx.Err() == nil {
+					pause(ctx, a.timing.barge/10)
+				}
+				a.ear.close()
+				break
+			}
+			if !a.heard(change.Events) {
 				return lookAgain
 			}
-			q.apply(change.Events)
 		case <-timer.C:
-			ahead := q.before(t.mine)
-			t.overtaken = ahead[:min(len(ahead), mostOvertaken)]
-			a.catchUp(ctx)
-			return bargeIn
 		case <-ctx.Done():
 			return lookAgain
 		}
+	} else if len(before) > 0 {
+		a.ear.listen(ctx, a.p.log.client, before[len(before)-1], 4*a.timing.barge)
 	}
+	if err := a.survey(ctx, nil); err != nil {
+		pause(ctx, a.timing.barge/10)
+		return lookAgain
+	}
+	if t.place != waiting {
+		// It was not heard. A watch can be deaf: one that was made before etcd
+		// was set back waits until it is where it was.
+		a.ear.close()
+		return lookAgain
+	}
+	if t.isStuck(a.timing) {
+		ahead := t.seen.before(t.mine)
+		t.overtaken = ahead[:min(len(ahead), mostOvertaken)]
+		return bargeIn
+	}
+	return lookAgain
 }
 
-// arrive takes from the queue where the partition ends, when this appender has
-// become the first.
-func (a *Appender) arrive(ctx context.Context, q *queue) {
-	if a.turn.place != first {
-		return
+// isStuck tells that the head of the queue does nothing.
+func (t *turn) isStuck(timing timing) bool {
+	return time.Since(t.since) >= timing.patience(t.seen.ahead(t.mine))
+}
+
+// heard takes from what happened to the ticket before this appender's that it is
+// its turn, and where the partition ends. It answers true when that does not
+// tell.
+func (a *Appender) heard(events []*clientv3.Event) (unclear bool) {
+	for _, ev := range events {
+		if ev.Kv.ModRevision <= a.turn.seen.revision {
+			continue
+		}
+		end, ok := announced(ev)
+		if !ok {
+			unclear = true
+			continue
+		}
+		a.turn.place = first
+		if end.end > a.tail.end {
+			a.learn(end)
+		}
 	}
-	if q.end.end > a.tail.end {
-		a.learn(q.end)
+	return unclear && a.turn.place != first
+}
+
+// announced is the end that a new ticket tells of, if it does.
+func announced(ev *clientv3.Event) (tail, bool) {
+	var v pb.Ticket
+	if ev.Type != clientv3.EventTypePut || proto.Unmarshal(ev.Kv.Value, &v) != nil {
+		return tail{}, false
 	}
-	if q.end.end == 0 {
-		a.catchUp(ctx)
+	e := Entry{Base: v.GetBase()}
+	if e.Base < 0 || !e.decode(v.GetEntry()) {
+		return tail{}, false
+	}
+	return e.tail(), true
+}
+
+// ear is a watch of one ticket. It lasts for many turns, as long as it is of use,
+// but has an end: to make a watch can hang when the connection breaks.
+type ear struct {
+	key         string
+	parent, ctx context.Context
+	cancel      context.CancelFunc
+	changes     clientv3.WatchChan
+}
+
+// hears tells that key is listened to, until ctx ends.
+func (e *ear) hears(ctx context.Context, key string) bool {
+	return e.cancel != nil && e.parent == ctx && e.key == key
+}
+
+// listen begins to listen to key, until ctx ends, and for no longer than life.
+func (e *ear) listen(ctx context.Context, c *clientv3.Client, key string, life time.Duration) {
+	e.close()
+	e.key, e.parent = key, ctx
+	e.ctx, e.cancel = context.WithTimeout(ctx, life)
+	e.changes = c.Watch(e.ctx, key)
+}
+
+func (e *ear) close() {
+	if e.cancel != nil {
+		e.cancel()
+		*e = ear{}
 	}
 }
 
@@ -290,6 +347,7 @@ func (t timing) patience(ahead int) time.Duration {
 // was to follow. It need not be called: the others wait a second, once.
 func (a *Appender) Leave(ctx context.Context) error {
 	a.patience.end()
+	a.ear.close()
 	if a.turn.mine == "" {
 		return nil
 	}
@@ -300,10 +358,9 @@ func (a *Appender) Leave(ctx context.Context) error {
 	return err
 }
 
-// newTicket is a key that was never used: one transaction cannot delete a key
-// and put it again.
-func (a *Appender) newTicket() string {
-	return a.p.log.space.Ticket(a.p.topic.ID, a.p.p, fmt.Sprintf("%016x-%016x", a.cfg.Producer, rand.Uint64()))
+// ticket is the key of this appender's tickets.
+func (a *Appender) ticket() string {
+	return a.p.log.space.Ticket(a.p.topic.ID, a.p.p, fmt.Sprintf("%016x", a.cfg.Producer))
 }
 
 // putTicket takes a place, and tells of the end that the append with it makes, if
@@ -321,71 +378,28 @@ func (p *Partition) queueOp() clientv3.Op {
 	return clientv3.OpGet(p.log.space.Tickets(p.topic.ID, p.p), clientv3.WithPrefix(), clientv3.WithLimit(pageKeys))
 }
 
-// queue is the tickets for a partition, oldest first, as of a revision.
+// queue is the tickets for a partition, as of a revision: the one that was put
+// longest ago first.
 type queue struct {
 	revision int64
 	tickets  []placed
-	// end is behind the append that came last, or zero.
-	end tail
 }
 
 type placed struct {
-	key    string
-	create int64
+	key string
+	put int64
 }
 
 // newQueue reads the i-th operation of a transaction, a queueOp.
-func newQueue(resp *clientv3.TxnResponse, i int) *queue {
-	q := &queue{revision: resp.Header.Revision}
+func newQueue(resp *clientv3.TxnResponse, i int) queue {
+	q := queue{revision: resp.Header.Revision}
 	for _, kv := range kvsOf(resp, i) {
-		q.add(kv)
+		q.tickets = append(q.tickets, placed{string(kv.Key), kv.ModRevision})
 	}
-	return q
-}
-
-func (q *queue) add(kv *mvccpb.KeyValue) {
-	t := placed{string(kv.Key), kv.CreateRevision}
-	at, _ := slices.BinarySearchFunc(q.tickets, t, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(a.create, b.create), cmp.Compare(a.key, b.key))
+	slices.SortFunc(q.tickets, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.put, b.put), cmp.Compare(a.key, b.key))
 	})
-	q.tickets = slices.Insert(q.tickets, at, t)
-}
-
-// apply follows what a watch tells.
-func (q *queue) apply(events []*clientv3.Event) {
-	for _, ev := range events {
-		r := ev.Kv.ModRevision
-		if r < q.revision {
-			continue
-		}
-		if r > q.revision {
-			q.revision = r
-		}
-		at := slices.IndexFunc(q.tickets, func(t placed) bool { return t.key == string(ev.Kv.Key) })
-		switch {
-		case ev.Type == clientv3.EventTypeDelete && at >= 0:
-			q.tickets = slices.Delete(q.tickets, at, at+1)
-			q.end = tail{}
-		case ev.Type == clientv3.EventTypePut && at < 0:
-			q.add(ev.Kv)
-		}
-		if t, ok := announced(ev); ok {
-			q.end = t
-		}
-	}
-}
-
-// announced is the end that a new ticket tells of, if it does.
-func announced(ev *clientv3.Event) (tail, bool) {
-	var v pb.Ticket
-	if ev.Type != clientv3.EventTypePut || proto.Unmarshal(ev.Kv.Value, &v) != nil {
-		return tail{}, false
-	}
-	e := Entry{Base: v.GetBase()}
-	if e.Base < 0 || !e.decode(v.GetEntry()) {
-		return tail{}, false
-	}
-	return e.tail(), true
+	return q
 }
 
 func (q *queue) at(key string) int {
@@ -406,12 +420,12 @@ func (q *queue) before(key string) []string {
 	return keys
 }
 
-// head is whose turn it is, or empty.
-func (q *queue) head() string {
+// head is whose turn it is, or zero.
+func (q *queue) head() placed {
 	if len(q.tickets) == 0 {
-		return ""
+		return placed{}
 	}
-	return q.tickets[0].key
+	return q.tickets[0]
 }
 
 // others tells that there are tickets beside key.

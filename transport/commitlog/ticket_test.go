@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
@@ -31,7 +32,8 @@ func queued(t testing.TB, p *Partition, producer uint64) *Appender {
 	t.Helper()
 	lease := granted(t, p.log)
 	a := p.Appender(AppenderConfig{Producer: producer, Lease: func() clientv3.LeaseID { return lease }})
-	a.turn.crowded = time.Now().Add(time.Hour)
+	a.timing.barge, a.timing.crowd = time.Hour, time.Hour // a machine may stand still for a moment
+	a.turn.crowded = time.Now().Add(a.timing.crowd)
 	return a
 }
 
@@ -150,6 +152,166 @@ func waitFor(t testing.TB, cond func() bool) {
 	}
 }
 
+// sealedTimes are batches of one record.
+func sealedTimes(n int, value string) (batches []*Sealed) {
+	for range n {
+		batches = append(batches, sealedWith(value))
+	}
+	return batches
+}
+
+// Taking turns costs a request and the news of it to the next one, not to all.
+func TestTurnsWakeOneOther(t *testing.T) {
+	const appenders, each = 8, 40
+	l, _ := startEtcd(t)
+	p := l.Partition(create(t, l, "topic", 1), 0)
+	// All queue before the first may go on.
+	gate := queued(t, p, 100)
+	ctx := testContext(t)
+	if _, err := gate.Append(ctx, sealedWith("first"), true); err != nil {
+		t.Fatal(err)
+	}
+	var traffic []*faults
+	var wg sync.WaitGroup
+	for w := range appenders {
+		l, f := logAt(t, l.space)
+		traffic = append(traffic, f)
+		a := queued(t, l.Partition(p.topic, 0), uint64(w))
+		batches := sealedTimes(each, fmt.Sprint(w))
+		wg.Go(func() {
+			for n, s := range batches {
+				if _, err := a.Append(ctx, s, n < each-1); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	waitFor(t, func() bool { return len(tickets(t, p)) == 1+appenders })
+	if err := gate.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	var requests, watches, events int
+	for _, f := range traffic {
+		requests += int(f.requests.Load())
+		watches += int(f.watches.Load())
+		events += int(f.events.Load())
+	}
+	t.Logf("%d appends: %d requests, %d watches, %d events", appenders*each, requests, watches, events)
+	const appends, joining = appenders * each, 12 * appenders
+	if requests > appends+joining || watches > joining || events > appends+joining {
+		t.Errorf("%d appends took %d requests, %d watches and %d events", appends, requests, watches, events)
+	}
+	turns := contents(t, p)[1:]
+	for i := appenders; i < len(turns); i++ {
+		if turns[i] != turns[i-appenders] {
+			t.Fatalf("the turns were not kept: %q", turns)
+		}
+	}
+}
+
+// Who hears that the one before it has left does not go before the others.
+func TestOneInTheMiddleLeaves(t *testing.T) {
+	p, f := topicPartition(t)
+	head, middle, last := queued(t, p, 1), queued(t, p, 2), queued(t, p, 3)
+	ctx := testContext(t)
+	if _, err := head.Append(ctx, sealedWith("a"), true); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range []*Appender{middle, last} {
+		if n := len(tickets(t, p)); !a.queueUp(ctx) || a.turn.place != waiting || n != 1+i {
+			t.Fatalf("%+v behind %d tickets", a.turn, n)
+		}
+	}
+	looks := make(chan struct{}, 100)
+	f.look = func() { looks <- struct{}{} }
+	done := make(chan error, 1)
+	go func() { _, err := last.Append(ctx, sealedWith("c"), false); done <- err }()
+	looked := func() {
+		select {
+		case <-looks:
+		case <-ctx.Done():
+			t.Fatal("it did not look")
+		}
+	}
+	looked() // it listens
+	if _, err := p.log.client.Revoke(ctx, middle.cfg.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	looked() // it has heard
+	if _, err := head.Append(ctx, sealedWith("b"), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	wantContents(t, p, "a", "b", "c")
+}
+
+// Who took itself for the first, and was not, waits again.
+func TestNotTheFirstAfterAll(t *testing.T) {
+	p, f := topicPartition(t)
+	head, middle, last := queued(t, p, 1), queued(t, p, 2), queued(t, p, 3)
+	ctx := testContext(t)
+	if _, err := head.Append(ctx, sealedWith("a"), true); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*Appender{middle, last} {
+		a.learn(head.tail)
+		if !a.queueUp(ctx) || a.turn.place != waiting {
+			t.Fatalf("%+v", a.turn)
+		}
+	}
+	if _, err := head.Append(ctx, sealedWith("b"), false); err != nil {
+		t.Fatal(err)
+	}
+	last.turn.place = first
+	looks := make(chan struct{}, 100)
+	f.look = func() { looks <- struct{}{} }
+	done := make(chan error, 1)
+	go func() { _, err := last.Append(ctx, sealedWith("d"), false); done <- err }()
+	select {
+	case <-looks:
+	case err := <-done:
+		t.Fatalf("it did not look, and answers %v", err)
+	}
+	if _, err := middle.Append(ctx, sealedWith("c"), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	wantContents(t, p, "a", "b", "c", "d")
+}
+
+// Without watches turns are slower, and still taken.
+func TestTurnsWithoutWatches(t *testing.T) {
+	for name, spoil := range map[string]watchFault{"refused": refuseWatches, "deaf": deafenWatches} {
+		l, _ := startEtcd(t)
+		p := l.Partition(create(t, l, "topic", 1), 0)
+		const each = 5
+		var wg sync.WaitGroup
+		for w := range 2 {
+			l, f := logAt(t, l.space)
+			f.watching.Store(int32(spoil))
+			a := queued(t, l.Partition(p.topic, 0), uint64(w))
+			a.timing.barge = 100 * time.Millisecond
+			ctx, batches := testContext(t), sealedTimes(each, fmt.Sprint(w))
+			wg.Go(func() {
+				for n, s := range batches {
+					if _, err := a.Append(ctx, s, n < each-1); err != nil {
+						t.Error(name, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(contents(t, p)); n != 2*each {
+			t.Errorf("%s: %d records", name, n)
+		}
+	}
+}
+
 // A head that does nothing is overtaken once, and then out of the way.
 func TestIdleHeadIsOvertakenOnce(t *testing.T) {
 	p, _ := topicPartition(t)
@@ -192,7 +354,6 @@ func TestIdleHeadIsOvertakenOnce(t *testing.T) {
 func TestTicketEndsWithItsLease(t *testing.T) {
 	p, f := topicPartition(t)
 	dead, a := queued(t, p, 1), queued(t, p, 2)
-	a.timing.barge = time.Hour
 	ctx, cancel := context.WithTimeout(testContext(t), 30*time.Second)
 	defer cancel()
 	if _, err := dead.Append(ctx, sealedWith("a"), true); err != nil {
@@ -232,7 +393,6 @@ func TestWaitingEndsWithContext(t *testing.T) {
 	if _, err := head.Append(testContext(t), sealedWith("a"), true); err != nil {
 		t.Fatal(err)
 	}
-	a.timing.barge = time.Hour
 	ctx, cancel := context.WithCancel(testContext(t))
 	done := make(chan error, 1)
 	s := sealedWith("b")
@@ -281,64 +441,71 @@ func TestLostRepliesWithTickets(t *testing.T) {
 	}
 }
 
-func TestQueueFollowsEvents(t *testing.T) {
+func TestQueueIsByPut(t *testing.T) {
+	kv := func(key string, created, put int64) *mvccpb.KeyValue {
+		return &mvccpb.KeyValue{Key: []byte(key), CreateRevision: created, ModRevision: put}
+	}
+	resp := &clientv3.TxnResponse{
+		Header: &etcdserverpb.ResponseHeader{Revision: 20},
+		Responses: []*etcdserverpb.ResponseOp{{Response: &etcdserverpb.ResponseOp_ResponseRange{ResponseRange: &etcdserverpb.RangeResponse{
+			Kvs: []*mvccpb.KeyValue{kv("a", 7, 18), kv("b", 8, 8), kv("c", 9, 12), kv("d", 6, 12)},
+		}}}},
+	}
+	q := newQueue(resp, 0)
+	if q.head() != (placed{"b", 8}) || q.ahead("a") != 3 || !slices.Equal(q.before("a"), []string{"b", "c", "d"}) || q.has("x") || !q.has("c") || !q.others("c") {
+		t.Fatalf("%+v", q)
+	}
+	if empty := (&queue{}); empty.head() != (placed{}) || empty.others("") || empty.ahead("a") != 0 {
+		t.Fatal("an empty queue")
+	}
+}
+
+func TestHearing(t *testing.T) {
 	// entry is of the batch of ten that ends at end.
 	entry := func(end int64) string {
 		return string((&Sealed{Count: 10}).entry(100, 10*end))
 	}
-	kv := func(key string, create int64, end int64) *mvccpb.KeyValue {
-		ticket := &pb.Ticket{}
-		if end > 0 {
-			ticket.Base, ticket.Entry = end-10, []byte(entry(end))
-		}
+	put := func(at int64, ticket *pb.Ticket) *clientv3.Event {
 		value, err := proto.Marshal(ticket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &mvccpb.KeyValue{Key: []byte(key), Value: value, CreateRevision: create, ModRevision: create}
+		return &clientv3.Event{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Value: value, ModRevision: at}}
 	}
-	put := func(key string, at, end int64) *clientv3.Event {
-		return &clientv3.Event{Type: clientv3.EventTypePut, Kv: kv(key, at, end)}
+	appended := func(at, end int64) *clientv3.Event {
+		return put(at, &pb.Ticket{Base: end - 10, Entry: []byte(entry(end))})
 	}
-	gone := func(key string, at int64) *clientv3.Event {
-		return &clientv3.Event{Type: clientv3.EventTypeDelete, Kv: &mvccpb.KeyValue{Key: []byte(key), ModRevision: at}}
+	queued := func(at int64) *clientv3.Event { return put(at, &pb.Ticket{}) }
+	gone := func(at int64) *clientv3.Event {
+		return &clientv3.Event{Type: clientv3.EventTypeDelete, Kv: &mvccpb.KeyValue{ModRevision: at}}
 	}
-	q := &queue{revision: 10}
-	for _, k := range []*mvccpb.KeyValue{kv("c", 9, 0), kv("a", 7, 50), kv("b", 8, 0)} {
-		q.add(k)
-	}
-	want := func(what string, end int64, keys ...string) {
-		t.Helper()
-		var got []string
-		for _, x := range q.tickets {
-			got = append(got, x.key)
+	rubbish := &clientv3.Event{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Value: []byte("\xff"), ModRevision: 99}}
+	for name, c := range map[string]struct {
+		events  []*clientv3.Event
+		unclear bool
+		place   place
+		end     int64
+	}{
+		"nothing":                  {place: waiting, end: 50},
+		"known already":            {[]*clientv3.Event{appended(9, 60), gone(10)}, false, waiting, 50},
+		"appended":                 {[]*clientv3.Event{appended(11, 60)}, false, first, 60},
+		"appended, behind":         {[]*clientv3.Event{appended(11, 40)}, false, first, 50},
+		"appended twice":           {[]*clientv3.Event{appended(11, 60), appended(15, 70)}, false, first, 70},
+		"appended, and left":       {[]*clientv3.Event{appended(11, 60), gone(12)}, false, first, 60},
+		"left":                     {[]*clientv3.Event{gone(11)}, true, waiting, 50},
+		"queued anew":              {[]*clientv3.Event{queued(11)}, true, waiting, 50},
+		"what does not decode":     {[]*clientv3.Event{rubbish}, true, waiting, 50},
+		"left after what is known": {[]*clientv3.Event{appended(10, 60), gone(11)}, true, waiting, 50},
+	} {
+		a := (&Partition{}).Appender(AppenderConfig{})
+		a.turn.place, a.turn.seen.revision = waiting, 10
+		a.learn(tail{end: 50, last: 40})
+		if unclear := a.heard(c.events); unclear != c.unclear || a.turn.place != c.place || a.tail.end != c.end {
+			t.Errorf("%s: unclear %v, place %d, end %d", name, unclear, a.turn.place, a.tail.end)
 		}
-		ends := tail{}
-		if end > 0 {
-			ends = tail{end: end, last: end - 10, bytes: 10 * end, entry: entry(end)}
+		if c.end > 50 && a.tail != (tail{end: c.end, last: c.end - 10, bytes: 10 * c.end, entry: entry(c.end)}) {
+			t.Errorf("%s: %+v", name, a.tail)
 		}
-		if !slices.Equal(got, keys) || q.end != ends {
-			t.Fatalf("%s: %q ending at %+v, want %q at %+v", what, got, q.end, keys, ends)
-		}
-	}
-	want("listed", 0, "a", "b", "c")
-	q.apply([]*clientv3.Event{gone("b", 8), put("z", 9, 1)})
-	want("older than the list", 0, "a", "b", "c")
-	q.apply([]*clientv3.Event{put("c", 10, 0), gone("x", 10)})
-	want("in the list already", 0, "a", "b", "c")
-	q.apply([]*clientv3.Event{gone("a", 11), put("a2", 11, 60)})
-	want("appended, and more to come", 60, "b", "c", "a2")
-	if q.head() != "b" || q.ahead("a2") != 2 || !slices.Equal(q.before("a2"), []string{"b", "c"}) || q.has("a") || !q.has("c") || !q.others("c") {
-		t.Fatalf("%+v", q)
-	}
-	q.apply([]*clientv3.Event{put("d", 12, 0)})
-	want("one more waits", 60, "b", "c", "a2", "d")
-	q.apply([]*clientv3.Event{gone("b", 13)})
-	want("appended, and no more", 0, "c", "a2", "d")
-	q.apply([]*clientv3.Event{{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte("e"), Value: []byte("\xff"), CreateRevision: 14, ModRevision: 14}}})
-	want("one that does not decode", 0, "c", "a2", "d", "e")
-	if empty := (&queue{}); empty.head() != "" || empty.others("") || empty.ahead("a") != 0 {
-		t.Fatal("an empty queue")
 	}
 }
 

@@ -28,6 +28,7 @@ type consumer struct {
 	state consumerState
 	asked *fetch // under way, or nil
 	end   int64  // of the partition, as far as heard
+	log   int    // the number of the log that was heard of last
 	rest  func() // ends the timer of a rest
 	// seeking are those whose Seek is under way; the last one decides.
 	seeking []*actor.PID
@@ -149,7 +150,7 @@ func (a *consumer) asks(ctx actor.Context) bool {
 		return false
 	}
 	a.forgo()
-	f := &fetch{reader: a.c, offset: offset, base: base, to: ctx.Self()}
+	f := &fetch{reader: a.c, offset: offset, base: base, to: ctx.Self(), history: a.log}
 	if offset < a.end {
 		if f.room = a.c.shelf.asks(a.c); f.room == 0 {
 			return true // the shelf tells when there is some
@@ -180,7 +181,7 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 		return // answered before
 	}
 	a.asked = nil
-	a.end = m.end
+	a.end, a.log = m.end, m.history
 	a.c.shelf.came(a.c, m.batches, m.of.room)
 	switch {
 	case errors.Is(m.err, messages.ErrTopicDeleted):
@@ -239,7 +240,7 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 		a.rest()
 	}
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
-	a.end = m.offset + 1
+	a.end, a.log = m.offset+1, 0
 	a.c.shelf.seek(a.c, m.offset, m.base)
 	ctx.Send(m.asker, &sought{})
 	a.ask(ctx)

@@ -18,7 +18,7 @@ import (
 )
 
 // partition hosts the append loop of its accumulator and at most one read of
-// etcd at a time.
+// etcd at a time; where the log ends, its topic looks.
 //
 //	idle ──fetch that memory cannot answer──▶ reading ──────────read done─────────▶ idle
 //	                                             └─batches unheard of─▶ stale ──────▲
@@ -27,6 +27,8 @@ type partition struct {
 	eng   *Engine
 	host  supervisor.Host
 	state partitionState
+	// awaits is what the topic is to look for, or nil.
+	awaits *lookWanted
 }
 
 type partitionState string
@@ -56,13 +58,17 @@ type (
 	// lookAgain: some may have come unheard.
 	lookAgain struct{}
 	// appendedHere: this process has put a batch.
-	appendedHere struct{ batch *commitlog.Batch }
-	// looked and readDone are the ends of its own calls.
-	looked struct {
-		from lookout
-		end  int64
-		err  error
+	appendedHere struct {
+		entry commitlog.Entry
+		batch *commitlog.Batch
 	}
+	// looked answers lookWanted.
+	looked struct {
+		of *lookWanted
+		sight
+		err error
+	}
+	// readDone is the end of its own call.
 	readDone struct {
 		of   *fetch
 		read fetched
@@ -92,8 +98,8 @@ func (a *partition) Receive(ctx actor.Context) {
 	case *lookAgain:
 		a.lookAgain(ctx)
 	case appendedHere:
-		a.appended(ctx, m.batch)
-	case looked:
+		a.appended(ctx, m)
+	case *looked:
 		a.looked(ctx, m)
 	case readDone:
 		a.readDone(ctx, m)
@@ -121,12 +127,13 @@ func (a *partition) started(ctx actor.Context) {
 	})
 	a.host.Run("append", func(ctx context.Context) error {
 		defer leaveQueue(ctx, appender)
-		return path.acc.run(ctx, appender.Append, func(base int64, s *commitlog.Sealed) (kept bool) {
+		return path.acc.run(ctx, appender.Append, func(base int64, s *commitlog.Sealed) {
 			if path.readers.Load() == 0 {
-				return false
+				return
 			}
-			tell(appendedHere{s.Batch(base)})
-			return true
+			if b, err := s.Batch(base); err == nil {
+				tell(appendedHere{s.Entry(base), b})
+			}
 		})
 	})
 	a.lookAgain(ctx) // what an earlier incarnation was told last may be lost
@@ -163,6 +170,9 @@ func (a *partition) serve(ctx actor.Context) {
 	for i := 0; i < len(r.waiting); {
 		f := r.waiting[i]
 		switch n := r.needs(f); {
+		case n == needWarning:
+			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
+			continue
 		case n == needNothing:
 			a.answer(ctx, f, fetched{of: f, batches: a.fromMemory(f)})
 			continue // it is out of the list
@@ -171,8 +181,7 @@ func (a *partition) serve(ctx actor.Context) {
 			continue
 		case n == needNews, a.state != partitionIdle:
 		case n == needLook:
-			a.look()
-			a.state = partitionMoves.To(ctx, a.state, partitionBusy)
+			a.look(ctx)
 		default:
 			a.read(f)
 			a.state = partitionMoves.To(ctx, a.state, partitionBusy)
@@ -193,7 +202,7 @@ func (a *partition) fromMemory(f *fetch) []*commitlog.Batch {
 
 func (a *partition) answer(ctx actor.Context, f *fetch, with fetched) {
 	if a.path.reading.settle(f) {
-		with.end = max(a.path.reading.end, 0)
+		with.end, with.history = max(a.path.reading.end, 0), a.path.reading.number()
 		ctx.Send(f.to, &with)
 	}
 }
@@ -208,9 +217,8 @@ func (a *partition) indexed(ctx actor.Context, entries []commitlog.Entry) {
 	a.serve(ctx)
 }
 
-func (a *partition) appended(ctx actor.Context, b *commitlog.Batch) {
-	gap := a.path.reading.appended(b)
-	if gap {
+func (a *partition) appended(ctx actor.Context, m appendedHere) {
+	if a.path.reading.appended(m.entry, m.batch) {
 		a.lookAgain(ctx)
 	}
 	a.serve(ctx)
@@ -238,26 +246,20 @@ func (a *partition) trim() {
 func (a *partition) lookAgain(ctx actor.Context) {
 	switch {
 	case a.state == partitionBusy: // what is under way may have looked before
+		a.path.reading.owe()
 		a.state = partitionMoves.To(ctx, a.state, partitionStale)
 		return
 	case a.state == partitionStale, a.path.reading.end == unknownEnd:
 		return
 	}
-	a.look()
-	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
+	a.look(ctx)
 }
 
-func (a *partition) look() {
-	log, delayed := a.path.log, a.delayed
-	from := a.path.reading.lookout()
-	supervisor.Call(&a.host, "look", func(ctx context.Context) looked {
-		l := looked{from: from}
-		l.err = insist(ctx, delayed, func() (err error) {
-			_, l.end, err = log.Bounds(ctx)
-			return err
-		})
-		return l
-	})
+// look has the topic find out, together with whatever else wants to know.
+func (a *partition) look(ctx actor.Context) {
+	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.lookout()}
+	ctx.Send(ctx.Parent(), a.awaits)
+	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
 }
 
 // free ends what was under way, and looks again if that was asked for meanwhile.
@@ -269,7 +271,11 @@ func (a *partition) free(ctx actor.Context) {
 	}
 }
 
-func (a *partition) looked(ctx actor.Context, m looked) {
+func (a *partition) looked(ctx actor.Context, m *looked) {
+	if m.of != a.awaits {
+		return // an earlier incarnation's
+	}
+	a.awaits = nil
 	defer a.serve(ctx)
 	defer a.free(ctx)
 	r := &a.path.reading
@@ -277,10 +283,8 @@ func (a *partition) looked(ctx actor.Context, m looked) {
 		a.refuse(ctx, m.err)
 		return
 	}
-	if r.looked(m.from, m.end) {
-		a.eng.hub.emit(messages.LogRolledBack{Topic: a.path.topic.name, Partition: a.path.p, Position: m.from.end, End: m.end})
-	}
-	for _, f := range m.from.asked {
+	r.looked(m.of.from, m.sight)
+	for _, f := range m.of.from.asked {
 		if f.offset > r.end { // a linearizable read says so
 			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
 		}
@@ -289,7 +293,7 @@ func (a *partition) looked(ctx actor.Context, m looked) {
 
 // read gets what a request needs from etcd.
 func (a *partition) read(f *fetch) {
-	log, delayed := a.path.log, a.delayed
+	log, delayed := a.path.log, a.path.delayed
 	ahead, ask := a.path.reading.ahead(f.offset), *f
 	supervisor.Call(&a.host, "read", func(ctx context.Context) readDone {
 		done := readDone{of: f}
@@ -371,6 +375,10 @@ func (a *partition) readDone(ctx actor.Context, m readDone) {
 	defer a.free(ctx)
 	r := &a.path.reading
 	r.page = m.page
+	if errors.Is(m.read.err, messages.ErrLogRolledBack) {
+		r.page = nil
+		a.lookAgain(ctx)
+	}
 	if errors.Is(m.read.err, messages.ErrTopicDeleted) {
 		a.refuse(ctx, m.read.err)
 		return
@@ -405,10 +413,6 @@ func (a *partition) dismiss(ctx actor.Context) {
 	if cause := a.path.topic.ended(); cause != nil {
 		a.refuse(ctx, cause)
 	}
-}
-
-func (a *partition) delayed(err error) {
-	a.eng.hub.emit(messages.ReadDelayed{Topic: a.path.topic.name, Partition: a.path.p, Err: err})
 }
 
 // insist does something until etcd answers, or ctx ends, whose cause it then

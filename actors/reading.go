@@ -40,6 +40,8 @@ type fetch struct {
 	// with a small batch from memory or with none: that there is news.
 	room int
 	to   *actor.PID
+	// history is that of the last answer, 0 where there is none to its place.
+	history int
 }
 
 // fetched answers a fetch.
@@ -51,21 +53,28 @@ type fetched struct {
 	end int64
 	// trimmed: the log begins there, behind the offset asked for.
 	trimmed int64
+	// history is the number of the log that this is of.
+	history int
 	err     error
 }
 
 // reading is the state of one partition's reader.
 type reading struct {
 	end     int64 // the next offset to be written, as far as known
+	heard   int64 // the same, by the news since the last lookout
 	fresh   []*commitlog.Batch
 	bytes   int               // of fresh
 	counted int               // of these, in the engine's total
 	page    []commitlog.Entry // a run of the index, for who catches up
 	waiting []*fetch
+	history
 }
 
 // ask takes a request in, in place of an earlier one of the same reader.
 func (r *reading) ask(f *fetch) {
+	if f.history == 0 { // its place is of now
+		f.history = r.number()
+	}
 	r.forget(f.reader)
 	r.waiting = append(r.waiting, f)
 }
@@ -103,11 +112,14 @@ const (
 	needNews                // it waits at the end
 	needLook                // where the end is must be found out first
 	needBodies              // they are in etcd
+	needWarning             // its reader has read another log
 )
 
 // needs decides about one request.
 func (r *reading) needs(f *fetch) need {
 	switch {
+	case r.strays(f.history, f.offset):
+		return needWarning
 	case len(r.inMemory(f.offset, 1)) > 0:
 		return needNothing
 	case r.end == unknownEnd || f.offset > r.end:
@@ -142,9 +154,15 @@ func (r *reading) inMemory(offset int64, room int) []*commitlog.Batch {
 	return slices.Clone(r.fresh[i:j])
 }
 
-// entry takes news of a batch. It tells whether the news leave a gap behind the
-// end known so far.
+// entry takes news of a batch from the index. It tells whether the news leave a
+// gap behind the end known so far.
 func (r *reading) entry(e commitlog.Entry) (gap bool) {
+	r.remember(e)
+	return r.news(e)
+}
+
+func (r *reading) news(e commitlog.Entry) (gap bool) {
+	r.heard = max(r.heard, e.End())
 	switch {
 	case r.end == unknownEnd || e.End() <= r.end:
 		return false
@@ -156,8 +174,9 @@ func (r *reading) entry(e commitlog.Entry) (gap bool) {
 }
 
 // appended takes a batch that this process has put there. As entry otherwise.
-func (r *reading) appended(b *commitlog.Batch) (gap bool) {
-	gap = r.entry(commitlog.Entry{Base: b.Base, Count: b.Count})
+func (r *reading) appended(e commitlog.Entry, b *commitlog.Batch) (gap bool) {
+	r.rememberOwn(e)
+	gap = r.news(e)
 	i, _ := slices.BinarySearchFunc(r.fresh, b.Base, func(x *commitlog.Batch, o int64) int {
 		return int(min(max(x.Base-o, -1), 1))
 	})
@@ -179,24 +198,41 @@ func (r *reading) evict(limit int) {
 }
 
 // lookout is what was known when somebody began to look where the log ends. News
-// that come meanwhile are no older than what he finds.
+// that come meanwhile may be newer than what he finds.
 type lookout struct {
 	end   int64
 	asked []*fetch
+	known []commitlog.Entry
 }
 
-func (r *reading) lookout() lookout { return lookout{r.end, slices.Clone(r.waiting)} }
+func (r *reading) lookout() lookout {
+	r.heard = 0
+	return lookout{r.end, slices.Clone(r.waiting), r.takeMarks()}
+}
 
-// looked takes the result of looking for the end. An end before the one known at
-// the beginning means that etcd has been set back: readers behind it must hear
-// so.
-func (r *reading) looked(from lookout, end int64) (rolledBack bool) {
-	if from.end != unknownEnd && end < from.end {
-		r.fresh, r.bytes, r.page, r.end = nil, 0, nil, end
-		return true
+// sight is what somebody saw who looked.
+type sight struct {
+	end    int64
+	newest commitlog.Entry // without a count when there is none
+	common int64           // up to where the log is the one known
+}
+
+// looked takes in what somebody saw. An end before the one known when he began,
+// and batches that are others, mean that etcd has been set back: readers that are
+// behind what is common must hear so.
+func (r *reading) looked(from lookout, s sight) {
+	if from.end != unknownEnd && s.end < from.end {
+		s.common = min(s.common, s.end)
 	}
-	r.end = max(r.end, end)
-	return false
+	if s.common == wholeLog {
+		r.end = max(r.end, s.end, r.heard)
+	} else {
+		r.fresh, r.bytes, r.page, r.end = nil, 0, nil, max(s.end, r.heard)
+		r.replaced(s.common)
+	}
+	latest := r.latest
+	r.remember(s.newest)
+	r.remember(latest)
 }
 
 // ahead answers the part of the page that begins with the batch that holds

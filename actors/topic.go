@@ -27,6 +27,8 @@ type topic struct {
 	state    topicState
 	children map[int]*actor.PID
 	follow   followState
+	// wanted is where to look next, looking where it is under way.
+	wanted, looking []*lookWanted
 }
 
 type topicState string
@@ -54,6 +56,14 @@ type (
 	}
 	// readerCame: somebody reads, so the index is to be followed.
 	readerCame struct{}
+	// lookWanted: a partition's reader must know where the log ends.
+	lookWanted struct {
+		part *partitionPath
+		pid  *actor.PID // gets *looked
+		from lookout
+	}
+	// lookDone is the end of a look, with an answer for each that wanted it.
+	lookDone struct{ answers []*looked }
 )
 
 func newTopic(path *topicPath) actor.Producer {
@@ -90,6 +100,11 @@ func (a *topic) Receive(ctx actor.Context) {
 		ctx.RequestWithCustomSender(a.partition(ctx, m.part), m.mail, ctx.Sender())
 	case *readerCame:
 		a.followIndex()
+	case *lookWanted:
+		a.wanted = append(a.wanted, m)
+		a.look()
+	case lookDone:
+		a.lookDone(ctx, m)
 	case discovery.Snapshot:
 		a.snapshot(ctx, m)
 	case discovery.Delta:
@@ -172,7 +187,7 @@ func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 func (a *topic) snapshot(ctx actor.Context, s discovery.Snapshot) {
 	for _, kv := range s.KVs {
 		if kv.Key == a.eng.space.Topic(a.path.name) {
-			a.see(ctx, kv)
+			a.see(ctx, kv, s.Reset || s.Revision >= a.path.info().ModRevision)
 			return
 		}
 	}
@@ -189,13 +204,15 @@ func (a *topic) delta(ctx actor.Context, d discovery.Delta) {
 	}
 	for _, kv := range d.Puts {
 		if kv.Key == key {
-			a.see(ctx, kv)
+			a.see(ctx, kv, d.Revision >= a.path.info().ModRevision)
 		}
 	}
 }
 
-// see takes in settings; those of another topic under our name end this one.
-func (a *topic) see(ctx actor.Context, kv discovery.KV) {
+// see takes in settings, unless this process knows newer ones; those of another
+// topic under our name end this one. An etcd that was restored has settings of
+// before, and they hold.
+func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
 	info, err := commitlog.ParseTopic(a.path.name, kv.Value, kv.CreateRevision, kv.ModRevision)
 	had := a.path.info()
 	switch {
@@ -203,7 +220,7 @@ func (a *topic) see(ctx actor.Context, kv discovery.KV) {
 		return // somebody else's bytes; the settings known go on
 	case info.ID != a.path.id:
 		a.gone(ctx)
-	case info.ModRevision > had.ModRevision:
+	case newest && info.ModRevision != had.ModRevision:
 		a.path.current.Store(&info)
 		a.eng.hub.emit(messages.TopicUpdated{Topic: info.Name, Partitions: info.Config.Partitions})
 		ctx.Send(ctx.Parent(), &topicChanged{a.path})

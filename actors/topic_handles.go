@@ -101,8 +101,9 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 	part.join()
 	defer part.leave(me)
 	eng := t.path.eng
+	history := 0
 	for end := int64(0); ; {
-		f := &fetch{reader: me, offset: offset, base: base}
+		f := &fetch{reader: me, offset: offset, base: base, history: history}
 		if offset < end {
 			f.room = fetchBytes
 		}
@@ -117,7 +118,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 			offset, base = got.trimmed, got.trimmed
 			continue
 		}
-		end = got.end
+		end, history = got.end, got.history
 		if len(got.batches) == 0 && f.room == 0 {
 			end = max(end, offset+1) // there is news
 		}
@@ -343,7 +344,7 @@ func (s *Subscription) consumption() *recordConsumption {
 // end lets loops and Consume return: the actor behind them is gone.
 func (s *Subscription) end() {
 	s.shelf.leave(shelfLeft, nil)
-	s.async.close(fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, or(s.shelf.causeOf(), messages.ErrClosed)))
+	s.async.close(fmt.Errorf("%s: %w", s.committing(), or(s.shelf.causeOf(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.finish()
 	}
@@ -353,9 +354,7 @@ func (s *Subscription) end() {
 // to and with each record, or all that is finished. Errors: messages.ErrFenced
 // for partitions that were lost, ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
-	fail := func(err error) error {
-		return fmt.Errorf("commit of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
-	}
+	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
 	wishes, fenced := s.shelf.ask(recs)
 	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
 	switch {
@@ -369,10 +368,21 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 	return err
 }
 
+// committing is what fails, for errors.
+func (s *Subscription) committing() string {
+	return fmt.Sprintf("commit of group %q in %q", s.cfg.Group, s.cfg.Topic)
+}
+
 // CommitAsync is Commit that does not wait; done, which may be nil, gets the
 // error. The calls of done come one after the other, in the order of those of
-// CommitAsync; done must not block.
+// CommitAsync; done must not block. While MaxCommitsWaiting of them are to come
+// nothing is asked for, and done is called at once, before CommitAsync returns,
+// with messages.ErrUnavailable.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
+	if done != nil && s.async.full() {
+		s.async.call(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrUnavailable)})
+		return
+	}
 	wishes, fenced := s.shelf.ask(recs)
 	tell, over := s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced})
 	switch {

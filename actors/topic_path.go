@@ -150,6 +150,11 @@ func (p *partitionPath) unreadable(offset, end int64, err error) {
 	}
 }
 
+// delayed tells that etcd does not answer a read.
+func (p *partitionPath) delayed(err error) {
+	p.topic.eng.hub.emit(messages.ReadDelayed{Topic: p.topic.name, Partition: p.p, Err: err})
+}
+
 // join counts a reader, and has the index followed for the first of the topic.
 func (p *partitionPath) join() {
 	p.readers.Add(1)

@@ -1,0 +1,343 @@
+package penstock_test
+
+// An etcd that is restored from a backup under the feet of everybody: its log
+// and its revisions go back, and other batches come where some were. Promise: no
+// gap, no record twice; what is answered after the restore is there; readers
+// that were further are told; and everybody goes on without being begun anew.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// backedUp is an etcd that can be set back to a backup, at one address.
+type backedUp struct {
+	t        *testing.T
+	dir      string
+	endpoint string
+	running  *embedded.Server
+}
+
+func newBackedUp(t *testing.T) *backedUp {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "penstock-backup-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backedUp{t: t, dir: dir, endpoint: addr(penstocktest.FreePort(t))}
+	b.start()
+	t.Cleanup(func() {
+		b.stop()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (b *backedUp) data() string { return filepath.Join(b.dir, "data") }
+func (b *backedUp) copy() string { return filepath.Join(b.dir, "backup") }
+
+func (b *backedUp) config() clientv3.Config {
+	return clientv3.Config{Endpoints: []string{b.endpoint}, DialTimeout: 5 * time.Second}
+}
+
+func (b *backedUp) start() {
+	b.t.Helper()
+	running, err := embedded.Start(patient(b.t), b.data(), embedded.Listen(b.endpoint), embedded.UnsafeNoFsync())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.running = running
+}
+
+func (b *backedUp) stop() {
+	if b.running == nil {
+		return
+	}
+	if err := b.running.Close(); err != nil {
+		b.t.Error(err)
+	}
+	b.running = nil
+}
+
+// backUp keeps what there is now.
+func (b *backedUp) backUp() {
+	b.t.Helper()
+	b.stop()
+	if err := os.CopyFS(b.copy(), os.DirFS(b.data())); err != nil {
+		b.t.Fatal(err)
+	}
+	b.start()
+}
+
+// restore makes it what it was at backUp.
+func (b *backedUp) restore() {
+	b.t.Helper()
+	b.stop()
+	if err := errors.Join(os.RemoveAll(b.data()), os.CopyFS(b.data(), os.DirFS(b.copy()))); err != nil {
+		b.t.Fatal(err)
+	}
+	b.start()
+}
+
+// seekBack makes s read a partition from its beginning whenever it is told that
+// the log was rolled back.
+func seekBack(t *testing.T, rt *penstock.Runtime, s *penstock.Subscription) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	events := rt.Events(ctx)
+	done.Go(func() {
+		for e := range events {
+			back, ok := e.(messages.LogRolledBack)
+			if !ok {
+				continue
+			}
+			for ctx.Err() == nil {
+				err := s.Seek(ctx, back.Partition, penstock.FromEarliest())
+				if err == nil || errors.Is(err, penstock.ErrFenced) || errors.Is(err, penstock.ErrClosed) {
+					break
+				}
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		done.Wait()
+	})
+}
+
+// Promise: records are put all the time, and those that are answered after the
+// restore are in the log, once, and are handled, by consumers that go back when
+// they are told.
+func TestTopicFaultRestoredUnderLoad(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	p := newEtcdParty(t, etcd.config(), 4)
+	for i, s := range p.subs {
+		seekBack(t, p.rts[2+i], s)
+	}
+	etcd.backUp()
+	for _, who := range []string{"consumer 0", "consumer 1"} {
+		p.acct.flows(t, who, 300)
+	}
+	etcd.stop()
+	time.Sleep(300 * time.Millisecond) // for answers that were on their way
+	var before map[int]place
+	p.acct.enter(func() { before, p.acct.accepted = p.acct.accepted, map[int]place{} })
+	etcd.restore()
+	p.acct.await(t, "puts after the restore", func() bool { return len(p.acct.accepted) > 1000 })
+	for _, l := range p.loads {
+		l.stop(t)
+	}
+	logged := p.acct.audit(t, p.rts[0], theTopic)
+	lost := 0
+	for id, at := range before {
+		if now, there := logged[id]; !there {
+			lost++
+		} else if now != at {
+			t.Errorf("record %d was put at %v and is at %v", id, at, now)
+		}
+	}
+	t.Logf("%d in the log, %d accepted after, %d lost that were accepted before", len(logged), len(p.acct.accepted), lost)
+	p.acct.await(t, "all of the log to be handled where it is", func() bool {
+		n := 0
+		for id, at := range logged {
+			if slices.ContainsFunc(p.acct.handled[id], func(h handling) bool { return h.place == at }) {
+				n++
+			}
+		}
+		return n == len(logged)
+	})
+	for _, s := range p.subs {
+		unsubscribe(t, s)
+	}
+}
+
+// Promise: who was further than the log is after the restore is told, although
+// the log has grown beyond that place with other records before he looks.
+func TestTopicFaultRestoredAndGrownAgain(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	ns := space(t)
+	link := penstocktest.NewProxy(t, etcd.endpoint)
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, producer, theTopic, 1)
+	cfg := etcd.config()
+	cfg.Endpoints = []string{link.Addr()}
+	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	told := penstocktest.Record(t, consumer)
+	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup)
+	seekBack(t, consumer, sub)
+	acct := newAccount()
+	acct.consume(t, "consumer", sub)
+	acct.put(t, topic, 0, 10)
+	acct.flows(t, "consumer", 10)
+	etcd.backUp()
+	acct.put(t, topic, 10, 20)
+	acct.await(t, "20 records", func() bool { return len(acct.handled) == 20 })
+	link.Cut()
+	etcd.restore()
+	acct.put(t, topic, 20, 50)
+	link.Resume()
+	penstocktest.WaitEvent[messages.LogRolledBack](t, told, patience, nil)
+	acct.await(t, "all 30 that were put after", func() bool { return len(acct.handled) == 50 })
+}
+
+// A member that left, or moved, after the backup is there again after the
+// restore, under a lease that lives on since its process does. Promise: it does
+// not stand in the way of those who are really there.
+func TestTopicFaultRestoredMemberThatLeft(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	ns := space(t)
+	first, second := meet(t, ns, penstock.EtcdConfig(etcd.config())), meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, first, theTopic, 2)
+	acct := newAccount()
+	gone := subscribe(t, topic, theGroup, penstock.MemberID("gone"))
+	acct.consume(t, "gone", gone)
+	subscribe(t, topic, "others") // its process has more to do
+	stays := subscribe(t, openTopic(t, second, theTopic), theGroup, penstock.MemberID("stays"))
+	seekBack(t, second, stays)
+	acct.consume(t, "stays", stays)
+	acct.put(t, topic, 0, 10)
+	acct.await(t, "10 records", func() bool { return len(acct.handled) == 10 })
+	etcd.backUp()
+	unsubscribe(t, gone)
+	acct.put(t, topic, 10, 20)
+	acct.await(t, "20 records", func() bool { return len(acct.handled) == 20 })
+	etcd.restore()
+	acct.put(t, topic, 20, 30)
+	acct.await(t, "what was put after", func() bool { return len(acct.handled) == 30 })
+	unsubscribe(t, stays)
+}
+
+// Promise: members and leases that the backup has never heard of are there again
+// soon, without being begun anew.
+func TestTopicFaultRestoredToBeforeItsMembers(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	ns := space(t)
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, producer, theTopic, 2)
+	acct := newAccount()
+	acct.put(t, topic, 0, 10)
+	etcd.backUp()
+	var subs []*penstock.Subscription
+	for i := range 2 {
+		rt := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+		s := subscribe(t, openTopic(t, rt, theTopic), theGroup)
+		seekBack(t, rt, s)
+		acct.consume(t, fmt.Sprint("consumer ", i), s)
+		subs = append(subs, s)
+	}
+	acct.put(t, topic, 10, 30)
+	acct.await(t, "30 records", func() bool { return len(acct.handled) == 30 })
+	etcd.restore()
+	acct.put(t, topic, 30, 60)
+	acct.await(t, "what was put after", func() bool { return len(acct.handled) == 60 })
+	late := subscribe(t, openTopic(t, producer, theTopic), theGroup)
+	acct.consume(t, "late", late)
+	acct.put(t, topic, 60, 90)
+	acct.await(t, "what was put to three", func() bool { return len(acct.handled) == 90 })
+	for g := groupOf(t, producer, theTopic, theGroup); len(g.Members) < 3; g = groupOf(t, producer, theTopic, theGroup) {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-patient(t).Done():
+			t.Fatalf("members %+v, want 3", g.Members)
+		}
+	}
+	for _, s := range append(subs, late) {
+		unsubscribe(t, s)
+	}
+	caughtUp(t, producer, theTopic, theGroup)
+}
+
+// Promise: settings of a topic that were made after the backup are forgotten, by
+// its handles too.
+func TestTopicFaultRestoredSettings(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	rt := meet(t, space(t), penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, rt, theTopic, 2)
+	etcd.backUp()
+	told := penstocktest.Record(t, rt)
+	if _, err := rt.UpdateTopic(patient(t), theTopic, penstock.TopicUpdate{Partitions: 4}); err != nil {
+		t.Fatal(err)
+	}
+	penstocktest.WaitEvent(t, told, patience, func(e messages.TopicUpdated) bool { return e.Partitions == 4 })
+	newAccount().put(t, topic, 0, 20)
+	etcd.restore()
+	penstocktest.WaitEvent(t, told, patience, func(e messages.TopicUpdated) bool { return e.Partitions == 2 })
+	acct := newAccount()
+	acct.put(t, topic, 20, 40)
+	acct.audit(t, rt, theTopic)
+}
+
+// Promise: what is sent through pipes goes on through the restore, and senders
+// and members of after the backup are found again by those who come later.
+func TestFaultRestoredRegistrations(t *testing.T) {
+	t.Parallel()
+	etcd := newBackedUp(t)
+	ns := space(t)
+	begin := func() *penstock.Runtime { return meet(t, ns, penstock.EtcdConfig(etcd.config())) }
+	book := newLedger()
+	old := register(t, begin(), "orders")
+	book.handle(t, "old", joinGroup(t, begin(), "orders", "workers"))
+	rt := begin()
+	left := joinGroup(t, rt, "orders", "workers", penstock.MemberID("left"))
+	register(t, rt, "others") // its process has more to do
+	etcd.backUp()
+	if err := left.Leave(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	young := register(t, begin(), "orders")
+	book.handle(t, "young", joinGroup(t, begin(), "orders", "workers"))
+	loads := startLoad(t, old)
+	book.await(t, "records through both", func(now tally) bool { return now.by["old"] > 100 && now.by["young"] > 100 })
+	etcd.restore()
+	before := book.tally().by["young"]
+	book.await(t, "records after the restore", func(now tally) bool { return now.by["young"] > before+100 })
+	late := begin()
+	book.handle(t, "late", joinGroup(t, late, "orders", "workers"))
+	book.await(t, "records for who came after", func(now tally) bool { return now.by["late"] > 100 })
+	n := settle(t, loads, old, book)
+	book.complete(t, n, 0)
+	send(t, young, n, n+300) // found by all three
+	book.await(t, "what the young one sent", func(now tally) bool { return now.distinct == n+300 })
+
+	client, err := clientv3.New(etcd.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	err = untilKeys(patient(t), client, ns+"/dest/orders/", func(keys []string) bool {
+		count := func(part string) (n int) {
+			for _, key := range keys {
+				if strings.Contains(key, part) {
+					n++
+				}
+			}
+			return n
+		}
+		return count("/senders/") == 2 && count("/members/") == 3
+	})
+	if err != nil {
+		t.Error("two senders and three members: ", err)
+	}
+}

@@ -1,7 +1,7 @@
 package penstock_test
 
 // The architecture, checked: which way imports run, where goroutines may
-// begin, and that every package says what it is for.
+// begin, that every package says what it is for, and how times are printed.
 
 import (
 	"cmp"
@@ -13,6 +13,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -259,6 +261,57 @@ func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 	}
 }
 
+// oddTimes are where s would print a duration as encoding/json or slog's JSON
+// handler spell it, in nanoseconds that nothing tells of, or in another unit
+// than the rest. Everything printed has milliseconds, under a name that ends in
+// _ms, and points in time as time.Time, which is RFC 3339.
+func oddTimes(s source) (faults []string) {
+	if s.test || under(s.dir(), "benchmarks") { // those have microseconds to tell of, and say so
+		return nil
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Field:
+			if n.Tag == nil {
+				break
+			}
+			tag, _ := strconv.Unquote(n.Tag.Value)
+			name, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
+			if name != "" && (mentions(n.Type, "time", "Duration") || otherUnit.MatchString(name)) {
+				faults = append(faults, fmt.Sprintf("%s: %q: a duration is printed as an integer of milliseconds, under a name that ends in _ms", s.at(n), name))
+			}
+		case *ast.CallExpr:
+			if mentions(n.Fun, "slog", "Duration") {
+				faults = append(faults, fmt.Sprintf("%s: slog.Duration is nanoseconds in JSON: log milliseconds, under a name that ends in _ms", s.at(n)))
+			}
+		}
+		return true
+	})
+	return faults
+}
+
+var otherUnit = regexp.MustCompile(`_(ns|us|s|secs?|seconds|mins?|minutes|nanos|unix)$`)
+
+// mentions tells whether pkg.name is n or part of it.
+func mentions(n ast.Node, pkg, name string) (found bool) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == name {
+			x, ok := sel.X.(*ast.Ident)
+			found = found || ok && x.Name == pkg
+		}
+		return true
+	})
+	return found
+}
+
+func TestTimesArePrintedInOneWay(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, fault := range oddTimes(s) {
+			t.Error(fault)
+		}
+	}
+}
+
 // The rules themselves, on sources made up to break them.
 func TestArchitectureRules(t *testing.T) {
 	imports := func(path string) string { return "package p\nimport _ \"" + path + "\"\n" }
@@ -302,5 +355,18 @@ func f() {
 }`)
 	if got := len(begins(s)); got != 5 {
 		t.Errorf("%d beginnings found, want 5", got)
+	}
+	s = parse(t, "cmd/penstock/a.go", "package p"+`
+type a struct {
+	Wait  time.Duration            `+"`json:\"wait\"`"+`
+	Waits map[string][]time.Duration `+"`json:\"waits_ms,omitempty\"`"+`
+	Took  float64                  `+"`json:\"took_s\"`"+`
+	Delay int64                    `+"`json:\"delay_ms\"`"+`
+	Since *time.Time               `+"`json:\"since\"`"+`
+	Quiet time.Duration
+}
+func f() { log(slog.Duration("wait", w)) }`)
+	if got := oddTimes(s); len(got) != 4 {
+		t.Errorf("odd times %q, want 4", got)
 	}
 }

@@ -48,6 +48,9 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 		names string // what the error must name
 	}{
 		{"no etcd", begin(penstock.EtcdConfig(clientv3.Config{})), "endpoint"},
+		{"etcd without a port", begin(penstock.Etcd("localhost")), `"localhost"`},
+		{"etcd without a host", begin(penstock.Etcd("127.0.0.1:2379", "http://")), `"http://"`},
+		{"etcd at a file", begin(penstock.Etcd("/run/etcd.sock")), "unix://path"},
 		{"prefix without a slash", begin(penstock.Prefix("penstock")), `"penstock"`},
 		{"prefix with a slash at its end", begin(penstock.Prefix("/penstock/")), `"/penstock/"`},
 		{"lease too short", begin(penstock.LeaseTTL(time.Second)), "1s"},
@@ -107,8 +110,13 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 
 // Promise: all faults at once.
 func TestBadInputNamesEveryFault(t *testing.T) {
-	rt := meet(t, space(t))
-	_, err := rt.Register(t.Context(), "a b", penstock.MaxMessageSize(-1), penstock.ListenOn("udp://x:0"))
+	_, err := penstock.Start(t.Context(), penstock.Etcd("nonsense::"), penstock.Prefix("a"), penstock.LeaseTTL(1))
+	for _, part := range []string{`"nonsense::"`, `"a"`, "1ns"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not name %s", err, part)
+		}
+	}
+	_, err = meet(t, space(t)).Register(t.Context(), "a b", penstock.MaxMessageSize(-1), penstock.ListenOn("udp://x:0"))
 	for _, part := range []string{`"a b"`, "-1", `"udp"`} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not name %s", err, part)

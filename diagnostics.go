@@ -33,7 +33,8 @@ import (
 // errors. Nothing can be changed there, and no message or secret is shown.
 //
 //	GET /actors   every actor: state, restarts, queue length, last error
-//	GET /stats    every pipe and member with its counters, and event counts
+//	GET /stats    every pipe, member, topic and subscription with its counters,
+//	              and event counts
 //
 // Both answer JSON. The listener works from Start until Stop has drained; an
 // address that cannot be bound fails Start with ErrAddrInUse or the system's
@@ -222,9 +223,11 @@ type (
 		LastError string    `json:"last_error,omitempty"`
 	}
 	statsAnswer struct {
-		Pipes   []pipeAnswer      `json:"pipes"`
-		Members []memberAnswer    `json:"members"`
-		Events  map[string]uint64 `json:"events"`
+		Pipes         []pipeAnswer         `json:"pipes"`
+		Members       []memberAnswer       `json:"members"`
+		Topics        []topicAnswer        `json:"topics"`
+		Subscriptions []subscriptionAnswer `json:"subscriptions"`
+		Events        map[string]uint64    `json:"events"`
 	}
 	pipeAnswer struct {
 		Destination  string `json:"destination"`
@@ -248,6 +251,27 @@ type (
 		Waiting     int    `json:"waiting"`
 		Delivered   uint64 `json:"delivered"`
 	}
+	topicAnswer struct {
+		Topic       string `json:"topic"`
+		Records     uint64 `json:"records"`
+		Bytes       uint64 `json:"bytes"`
+		Appends     uint64 `json:"appends"`
+		Committed   uint64 `json:"committed"`
+		Failed      uint64 `json:"failed"`
+		QueuedBytes int64  `json:"queued_bytes"`
+	}
+	subscriptionAnswer struct {
+		Topic        string `json:"topic"`
+		Group        string `json:"group"`
+		Member       string `json:"member"`
+		Partitions   int    `json:"partitions"`
+		FetchedBytes int    `json:"fetched_bytes"`
+		Finished     uint64 `json:"finished"`
+		Failed       uint64 `json:"failed"`
+		DeadLettered uint64 `json:"dead_lettered"`
+		Commits      uint64 `json:"commits"`
+		Lost         uint64 `json:"lost"`
+	}
 )
 
 func answerOfTree(tree []supervisor.Info) actorsAnswer {
@@ -264,6 +288,7 @@ func answerOfTree(tree []supervisor.Info) actorsAnswer {
 func answerOfStats(s actors.Stats) statsAnswer {
 	a := statsAnswer{
 		Pipes: make([]pipeAnswer, 0, len(s.Pipes)), Members: make([]memberAnswer, 0, len(s.Members)), Events: s.Events,
+		Topics: make([]topicAnswer, 0, len(s.Topics)), Subscriptions: make([]subscriptionAnswer, 0, len(s.Subscriptions)),
 	}
 	for _, p := range s.Pipes {
 		a.Pipes = append(a.Pipes, pipeAnswer{
@@ -276,6 +301,18 @@ func answerOfStats(s actors.Stats) statsAnswer {
 		a.Members = append(a.Members, memberAnswer{
 			Destination: m.Destination, Group: m.Group, Member: m.Member,
 			Links: m.Links, Waiting: m.Waiting, Delivered: m.Delivered,
+		})
+	}
+	for _, t := range s.Topics {
+		a.Topics = append(a.Topics, topicAnswer{
+			Topic: t.Topic, Records: t.Records, Bytes: t.Bytes, Appends: t.Appends,
+			Committed: t.Committed, Failed: t.Failed, QueuedBytes: t.QueuedBytes,
+		})
+	}
+	for _, u := range s.Subscriptions {
+		a.Subscriptions = append(a.Subscriptions, subscriptionAnswer{
+			Topic: u.Topic, Group: u.Group, Member: u.Member, Partitions: u.Partitions, FetchedBytes: u.FetchedBytes,
+			Finished: u.Finished, Failed: u.Failed, DeadLettered: u.DeadLettered, Commits: u.Commits, Lost: u.Lost,
 		})
 	}
 	return a

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstock-io/penstock"
 )
@@ -36,7 +35,7 @@ func ask(t *testing.T, addr, path, host string) (int, []byte) {
 	if host != "" {
 		req.Host = host
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 	for name, at := range places {
 		t.Run(name, func(t *testing.T) {
 			rt := start(t, penstock.Diagnostics(at))
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			orders, err := rt.Register(ctx, "orders")
 			if err != nil {
@@ -72,6 +71,23 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 				}
 				msg.Ack()
 				break
+			}
+			audit, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, _, err := audit.Put(ctx, penstock.Message{Value: []byte("one")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			export, err := audit.Subscribe(ctx, "export", penstock.MemberID("e1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			recs, err := export.Poll(ctx, 2)
+			if err != nil || export.Commit(ctx, recs...) != nil {
+				t.Fatal(recs, err)
 			}
 			addr := rt.DiagnosticsAddr()
 			if addr == "" || strings.HasSuffix(addr, ":0") {
@@ -106,11 +122,19 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 					Member    string
 					Delivered int
 				}
+				Topics []struct {
+					Topic              string
+					Records, Committed int
+				}
+				Subscriptions []struct {
+					Topic, Group, Member string
+					Partitions, Commits  int
+				}
 			}
 			if err := json.Unmarshal(body, &stats); err != nil || code != http.StatusOK {
 				t.Fatalf("/stats: %d, %v: %s", code, err, body)
 			}
-			if got := fmt.Sprint(stats); got != "{[{orders billing 1}] [{b1 1}]}" {
+			if got := fmt.Sprint(stats); got != "{[{orders billing 1}] [{b1 1}] [{audit 3 3}] [{audit export e1 1 1}]}" {
 				t.Errorf("/stats: %s in %s", got, body)
 			}
 		})

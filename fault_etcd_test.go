@@ -111,7 +111,7 @@ type party struct {
 func newParty(t *testing.T) *party {
 	t.Helper()
 	p := &party{etcd: penstocktest.Etcd(t), ns: space(t), ledger: newLedger()}
-	opts := []penstock.StartOption{penstock.Prefix(p.ns), penstock.LeaseTTL(2 * time.Second)}
+	opts := []penstock.StartOption{penstock.Prefix(p.ns), penstock.LeaseTTL(5 * time.Second)}
 	p.sender = penstocktest.Runtime(t, p.etcd, opts...)
 	p.member = penstocktest.Runtime(t, p.etcd, opts...)
 	p.orders = register(t, p.sender, "orders")

@@ -26,13 +26,14 @@ func groupStats(d *penstock.Destination, group string) (pending int, dropped uin
 // Promise: a group without members lives for KeepFor, then it is removed, what
 // was queued for it is reported, and it holds no Send up any more.
 func TestFaultGroupDeserted(t *testing.T) {
+	t.Parallel()
 	ns := space(t)
 	rt := meet(t, ns)
 	events := penstocktest.Record(t, rt)
 	orders := register(t, rt, "orders", penstock.MaxQueue(10, 0))
 	l := newLedger()
 	l.handle(t, "stays", joinGroup(t, rt, "orders", "stays"))
-	leaver := joinGroup(t, meet(t, ns), "orders", "deserted", penstock.KeepFor(time.Second))
+	leaver := joinGroup(t, meet(t, ns), "orders", "deserted", penstock.KeepFor(4*time.Second))
 	if err := leaver.Leave(patient(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -177,14 +177,16 @@ func TestFaultHandlerBlocksForEverBeforeAFullWindow(t *testing.T) {
 
 // Promise: InProgress renews AckWait for as long as it is called.
 func TestFaultInProgressRenews(t *testing.T) {
+	t.Parallel()
+	const wait = 3 * time.Second
 	rt := meet(t, space(t))
 	events := penstocktest.Record(t, rt)
 	orders := register(t, rt, "orders")
 	l := newLedger()
-	consume(t, joinGroup(t, rt, "orders", "billing", penstock.AckWait(time.Second)), func(ctx context.Context, d penstock.Delivery) error {
+	consume(t, joinGroup(t, rt, "orders", "billing", penstock.AckWait(wait)), func(ctx context.Context, d penstock.Delivery) error {
 		beat := time.NewTicker(50 * time.Millisecond)
 		defer beat.Stop()
-		for over := time.After(2500 * time.Millisecond); ; {
+		for over := time.After(wait * 5 / 2); ; {
 			select {
 			case <-beat.C:
 				d.InProgress()

@@ -95,7 +95,7 @@ func TestFaultMemberFrozenAndResumed(t *testing.T) {
 	resume := penstocktest.Freeze(t, freezes.cmd.Process)
 	frozen := time.Now()
 	penstocktest.WaitEvent(t, events, patience, func(e messages.MemberUnlinked) bool { return e.Member == "freezes" && e.Cause != nil })
-	if took := time.Since(frozen); took < 2*time.Second {
+	if took := time.Since(frozen); took < time.Second { // the last beat may have been heard a while before
 		t.Errorf("given up after %s: three beats are three seconds", took)
 	}
 	again := penstocktest.Record(t, rt)

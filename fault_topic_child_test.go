@@ -27,7 +27,7 @@ const topicChildRole = "PENSTOCK_TOPIC_FAULT_CHILD"
 
 // topicChildSpec tells a child what to be.
 type topicChildSpec struct {
-	Role         string // roleProducer, roleConsumer or roleEtcd
+	Role         string // roleProducer, roleConsumer, roleEtcd or roleParted
 	Name         string // for people
 	Endpoints    []string
 	Space, Topic string
@@ -37,7 +37,7 @@ type topicChildSpec struct {
 	Dir, Client, Peer, Cluster string
 }
 
-const roleProducer, roleConsumer, roleEtcd = "producer", "consumer", "etcd"
+const roleProducer, roleConsumer, roleEtcd, roleParted = "producer", "consumer", "etcd", "parted etcd"
 
 // A child says on stdout, a line each:
 //
@@ -87,8 +87,11 @@ func orders() <-chan string {
 func (s topicChildSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if s.Role == roleEtcd {
+	switch s.Role {
+	case roleEtcd:
 		return s.etcd(ctx)
+	case roleParted:
+		return s.parted()
 	}
 	rt, err := penstock.Start(ctx, penstock.Etcd(s.Endpoints...), penstock.Prefix(s.Space), penstock.LeaseTTL(s.LeaseTTL))
 	if err != nil {

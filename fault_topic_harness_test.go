@@ -429,14 +429,20 @@ func (a *account) put(t *testing.T, topic *penstock.Topic, from, to int) {
 // that was written before, and answers how many commits there were.
 func auditCommits(t *testing.T, c *clientv3.Client, ns, topicID, group string) (stop func() int) {
 	t.Helper()
-	space := keys.Space(ns)
-	claims, offsets := space.Claims(topicID, group), space.GroupOffsets(topicID, group)
-	ctx, cancel := context.WithCancel(context.Background())
 	resp, err := c.Get(patient(t), "/", clientv3.WithCountOnly())
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := resp.Header.Revision + 1
+	return auditCommitsSince(t, c, ns, topicID, group, resp.Header.Revision+1)
+}
+
+// auditCommitsSince is auditCommits from a revision on, which must be one from
+// before the group.
+func auditCommitsSince(t *testing.T, c *clientv3.Client, ns, topicID, group string, from int64) (stop func() int) {
+	t.Helper()
+	space := keys.Space(ns)
+	claims, offsets := space.Claims(topicID, group), space.GroupOffsets(topicID, group)
+	ctx, cancel := context.WithCancel(context.Background())
 	// Only one watch tells the order of claims and offsets.
 	events := c.Watch(clientv3.WithRequireLeader(ctx), ns+"/", clientv3.WithPrefix(), clientv3.WithRev(from))
 	end := ns + "/audit-end"
@@ -507,11 +513,15 @@ func auditCommits(t *testing.T, c *clientv3.Client, ns, topicID, group string) (
 // groupOf is a group, as etcd has it.
 func groupOf(t *testing.T, rt *penstock.Runtime, topic, group string) penstock.GroupInfo {
 	t.Helper()
-	g, err := rt.DescribeGroup(patient(t), topic, group)
-	if err != nil {
-		t.Fatal(err)
+	for ctx := patient(t); ; {
+		g, err := rt.DescribeGroup(ctx, topic, group)
+		if err == nil {
+			return g
+		}
+		if !errors.Is(err, penstock.ErrUnavailable) || ctx.Err() != nil { // a busy etcd takes long
+			t.Fatal(err)
+		}
 	}
-	return g
 }
 
 // caughtUp checks that a group has committed everything that is in the topic,

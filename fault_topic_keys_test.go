@@ -98,6 +98,60 @@ func TestTopicFaultGroupKeysDeletedUnderLoad(t *testing.T) {
 	p.audit()
 }
 
+// Promise: a group keeps its mode for as long as it has members, though somebody
+// deletes the key that says it: one of them puts it back, and who comes in the
+// other mode is refused.
+func TestTopicFaultGroupKeepsItsMode(t *testing.T) {
+	for mode, subscribe := range map[messages.GroupMode]func(topic *penstock.Topic, p int) (*penstock.Subscription, error){
+		messages.GroupAutomatic: func(topic *penstock.Topic, _ int) (*penstock.Subscription, error) {
+			return topic.Subscribe(patient(t), theGroup)
+		},
+		messages.GroupManual: func(topic *penstock.Topic, p int) (*penstock.Subscription, error) {
+			return topic.SubscribePartitions(patient(t), theGroup, []int{p})
+		},
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			ns := space(t)
+			rts := []*penstock.Runtime{meet(t, ns), meet(t, ns)}
+			topic := makeTopic(t, rts[0], theTopic, 2)
+			key := keys.Space(ns).ConsumerGroupMeta(topic.Info().ID, theGroup)
+			var subs []*penstock.Subscription
+			for p, rt := range rts {
+				s, err := subscribe(openTopic(t, rt, theTopic), p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				subs = append(subs, s)
+			}
+			putBack := func(by *penstock.Runtime) {
+				t.Helper()
+				r := penstocktest.Record(t, by)
+				if got, err := control(t).Delete(patient(t), key); err != nil || got.Deleted != 1 {
+					t.Fatal(got, err)
+				}
+				penstocktest.WaitEvent(t, r, patience, func(e messages.RegistrationPutBack) bool { return e.Key == key })
+				if g := groupOf(t, by, theTopic, theGroup); g.Mode != mode {
+					t.Errorf("the mode is %q, want %q", g.Mode, mode)
+				}
+				var err error
+				if mode == messages.GroupAutomatic {
+					_, err = topic.SubscribePartitions(patient(t), theGroup, []int{0})
+				} else {
+					_, err = topic.Subscribe(patient(t), theGroup)
+				}
+				if !errors.Is(err, penstock.ErrGroupMode) {
+					t.Errorf("who came in the other mode: %v, want ErrGroupMode", err)
+				}
+			}
+			putBack(rts[0])
+			putBack(rts[0])
+			unsubscribe(t, subs[0]) // the oldest
+			putBack(rts[1])
+			unsubscribe(t, subs[1])
+		})
+	}
+}
+
 // Promise: a topic that grows is noticed within a second or so by producers and
 // consumers, who go on meanwhile.
 func TestTopicFaultPartitionsAddedUnderLoad(t *testing.T) {

@@ -36,10 +36,12 @@ func TestTopicOldFaultLogSurvivesCompaction(t *testing.T) {
 // what a member holds is under a lease: an idle member writes nothing, and one
 // whose lease is over holds nothing.
 func TestTopicOldFaultLeasesNotHeartbeats(t *testing.T) {
+	t.Parallel()
+	const ttl = 5 * time.Second
 	s := penstocktest.Etcd(t)
 	ns := space(t)
 	begin := func() *penstock.Runtime {
-		return penstocktest.Runtime(t, s, penstock.Prefix(ns), penstock.LeaseTTL(2*time.Second))
+		return penstocktest.Runtime(t, s, penstock.Prefix(ns), penstock.LeaseTTL(ttl))
 	}
 	first, second := begin(), begin()
 	topic := makeTopic(t, first, theTopic, 4)
@@ -89,7 +91,7 @@ func TestTopicOldFaultLeasesNotHeartbeats(t *testing.T) {
 		t.Errorf("%d keys are under a lease, want two members and four claims", held)
 	}
 	// Longer than a lease: nobody writes, and everybody is alive.
-	quiet, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	quiet, cancel := context.WithTimeout(t.Context(), ttl+time.Second)
 	defer cancel()
 	for resp := range c.Watch(quiet, ns+"/", clientv3.WithPrefix(), clientv3.WithRev(resp.Header.Revision+1)) {
 		for _, ev := range resp.Events {

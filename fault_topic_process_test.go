@@ -87,7 +87,7 @@ func TestTopicFaultConsumersKilledUnderLoad(t *testing.T) {
 	p.acct.flows(t, "fourth", 200)
 	second.kill(t)
 	fourth.kill(t)
-	fifth := consumer("fifth")
+	fifth := p.spawn(t, roleConsumer, "fifth", 0)
 	p.acct.flows(t, "fifth", 500)
 	load.stop(t)
 	p.acct.settle(t, p.rt, theTopic, "oldest", "second", "third", "fourth")

@@ -3,12 +3,15 @@ package penstock_test
 // What a group has committed, who is told of it, and the way out of a full etcd.
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -17,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/penstocktest"
 )
 
 // Promise: who leaves in order costs no record a second handling, also when an
@@ -122,6 +126,68 @@ func TestTopicEachCommitAsyncIsAnsweredOnceInOrder(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Promise: while etcd does not answer, calls of CommitAsync wait up to a bound;
+// those beyond it are answered at once, and ask for nothing.
+func TestTopicCommitAsyncIsBounded(t *testing.T) {
+	proxy := penstocktest.NewProxy(t, etcd.Endpoint())
+	cfg := etcd.Config()
+	cfg.Endpoints = []string{proxy.Addr()}
+	ns := space(t)
+	watcher, rt := meet(t, ns), meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	makeTopic(t, watcher, theTopic, 2)
+	newAccount().put(t, openTopic(t, watcher, theTopic), 0, 8)
+	sub := subscribe(t, openTopic(t, rt, theTopic), theGroup, penstock.ManualCommit())
+	recs := polled(t, sub, 8)
+	slices.SortFunc(recs, func(a, b penstock.Record) int {
+		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Partition, b.Partition))
+	})
+	proxy.Hang()
+	const beyond = 1000
+	var refused, answered, odd atomic.Int64
+	ask := func(weight int, recs ...penstock.Record) {
+		sub.CommitAsync(func(err error) {
+			switch {
+			case errors.Is(err, penstock.ErrUnavailable):
+				refused.Add(1)
+			case err != nil:
+				odd.Add(1)
+			default:
+				answered.Add(int64(weight))
+			}
+		}, recs...)
+	}
+	for range penstock.MaxCommitsWaiting / 4 {
+		ask(2, recs[0], recs[1]) // of two partitions
+		ask(2, recs[0], recs[1])
+	}
+	if n := refused.Load(); n != 0 {
+		t.Fatalf("%d were refused within the bound", n)
+	}
+	for range beyond {
+		ask(1, recs[2])
+	}
+	if n := refused.Load(); n != beyond {
+		t.Errorf("%d of %d were refused beyond the bound", n, beyond)
+	}
+	sub.CommitAsync(nil, recs[1]) // nobody waits
+	proxy.Resume()
+	eventually(t, "the others are answered", func() bool { return answered.Load() == penstock.MaxCommitsWaiting })
+	if n := odd.Load(); n != 0 {
+		t.Errorf("%d had another error", n)
+	}
+	for _, p := range groupOf(t, watcher, theTopic, theGroup).Partitions {
+		if p.Committed != 1 {
+			t.Errorf("partition %d is committed up to %d; what was refused is not to be", p.Partition, p.Committed)
+		}
+	}
+	done := make(chan error, 1)
+	sub.CommitAsync(func(err error) { done <- err }, recs[2])
+	if err := await(t, "one more, as there is room again", done); err != nil {
+		t.Error(err)
+	}
+	unsubscribe(t, sub)
 }
 
 // Promise: a callback that panics, or none at all, keeps nobody else from

@@ -47,7 +47,8 @@ func (o registerOption) applyRegister(c *actors.DestinationConfig) { o(c) }
 func (o joinOption) applyJoin(c *actors.MemberConfig)              { o(c) }
 func (o readOption) applyRead(s *readSettings)                     { o(s) }
 
-// Etcd names etcd's endpoints, as host:port or URL.
+// Etcd names etcd's endpoints, as host:port, http(s)://host:port or unix://path.
+// Start refuses any other with ErrInvalid.
 func Etcd(endpoints ...string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Etcd.Endpoints = endpoints })
 }

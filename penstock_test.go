@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 // start begins a runtime in a namespace of the test's own.
 func start(t *testing.T, opts ...penstock.StartOption) *penstock.Runtime {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	opts = append([]penstock.StartOption{
 		penstock.EtcdConfig(etcd.Config()), penstock.Prefix("/" + t.Name()), penstock.Listen("tcp://127.0.0.1:0"),
@@ -45,7 +44,7 @@ func start(t *testing.T, opts ...penstock.StartOption) *penstock.Runtime {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := rt.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -56,7 +55,7 @@ func start(t *testing.T, opts ...penstock.StartOption) *penstock.Runtime {
 
 func TestMessagesFlow(t *testing.T) {
 	rt := start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	orders, err := rt.Register(ctx, "orders")
 	if err != nil {

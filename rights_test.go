@@ -7,18 +7,29 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
 // Promise: etcd roles are the authorization, and a refusal is an answer, not a
 // wait: Start, Register and Join say ErrDenied while their contexts still run.
 func TestRightsAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	srv := penstocktest.Etcd(t)
-	root := srv.Client(t)
 	ctx := patient(t)
+	// Hashing passwords is slow on purpose, and much slower under -race.
+	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
+	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	root, err := clientv3.New(srv.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
 	must := func(_ any, err error) {
 		t.Helper()
 		if err != nil {

@@ -47,6 +47,10 @@ const (
 	CompressNone = messages.CompressNone
 )
 
+// MaxCommitsWaiting is how many calls of CommitAsync with a callback can wait for
+// it in a subscription; one that is about several partitions counts for each.
+const MaxCommitsWaiting = actors.MaxCommitsWaiting
+
 // Partitioner chooses the partition of each message.
 type Partitioner = actors.Partitioner
 
@@ -212,7 +216,8 @@ func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2
 // among its members: each has one owner at a time. It blocks until the
 // subscription has its share and has claimed what is free of it, or ctx ends.
 // The group's first subscription decides its mode. Errors: ErrGroupMode,
-// ErrInvalid, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+// ErrTaken (the MemberID), ErrInvalid, ErrTopicDeleted, ErrUnavailable,
+// ErrDenied, ErrNoSpace, ErrClosed.
 func (t *Topic) Subscribe(ctx context.Context, group string, opts ...SubscribeOption) (*Subscription, error) {
 	return t.subscribe(ctx, group, nil, opts)
 }
@@ -272,9 +277,9 @@ func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 
 // Consume calls handler for each record until ctx ends, whose cause it answers,
 // or the subscription ends: nil. Records of one partition are handled one after
-// the other; Concurrency partitions at once. A nil error finishes the record. An
-// error or a panic makes it wait RetryDelay and be handled again, and its
-// partition with it.
+// the other; PartitionsAtOnce partitions at once. A nil error finishes the
+// record. An error or a panic makes it wait as RecordRetry says and be handled
+// again, and its partition with it.
 func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
 	return s.s.Consume(ctx, handler)
 }
@@ -288,7 +293,10 @@ func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
 }
 
 // CommitAsync is Commit that does not wait: done, which may be nil, gets the
-// error. Commits of one partition are written in the order they were asked for.
+// error, and must not block. Commits of one partition are written in the order
+// they were asked for, and done is called in that order. While MaxCommitsWaiting
+// calls wait for their done, as when etcd is away, CommitAsync with another does
+// nothing but call it, with ErrUnavailable.
 func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
 	s.s.CommitAsync(done, recs...)
 }

@@ -2,7 +2,8 @@ package actors
 
 // The callbacks of CommitAsync, in the order of the calls. They wait here and
 // not in the actor's mailbox, so that each is called however the subscription
-// ends, and a commit for each record costs one message for each round.
+// ends, and a commit for each record costs one message for each round. There is
+// room for so many: while etcd is away nothing else would stop them.
 
 import (
 	"context"
@@ -13,11 +14,16 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
+// MaxCommitsWaiting is how many calls of CommitAsync with a callback can wait for
+// it in a subscription; one that is about several partitions counts for each.
+const MaxCommitsWaiting = 1 << 16
+
 // asyncCommits outlives the incarnations of the subscription's actor.
 type asyncCommits struct {
 	emit  func(string, []byte) // of a callback that panicked: with what, and where
 	mu    sync.Mutex
 	asked wordState
+	held  int // of MaxCommitsWaiting
 	// waiting are not written, decided are to be told. closed is why nothing
 	// is taken any more.
 	waiting, decided []*asyncCommit
@@ -48,8 +54,17 @@ type asyncCommit struct {
 	err    error
 }
 
+func (c *asyncCommit) weight() int { return max(1, len(c.wishes)) }
+
 // commitWanted asks for a commit of everything that is due.
 type commitWanted struct{}
+
+// full tells whether no more calls are taken now.
+func (q *asyncCommits) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held >= MaxCommitsWaiting
+}
 
 // add takes a call in; done may be nil. It answers whether the actor is to be
 // told. When nothing is committed any more the call is decided by that, and
@@ -57,6 +72,9 @@ type commitWanted struct{}
 func (q *asyncCommits) add(c *asyncCommit) (tell, over bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if c.done != nil {
+		q.held += c.weight()
+	}
 	if q.closed != nil {
 		if c.done != nil {
 			c.err = q.closed
@@ -124,7 +142,9 @@ func (q *asyncCommits) tell(ctx context.Context) {
 	}()
 	for len(q.decided) > 0 && ctx.Err() == nil {
 		c := q.decided[0]
+		q.decided[0] = nil
 		q.decided = q.decided[1:]
+		q.held -= c.weight()
 		q.mu.Unlock()
 		locked = false
 		q.call(c)

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -68,9 +69,7 @@ func (c *Config) EnsureDefaults() {
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
 	var faults faults
-	if len(c.Etcd.Endpoints) == 0 {
-		faults.add("no etcd endpoint given, for example 127.0.0.1:2379")
-	}
+	faults.join(discovery.Validate(c.Etcd))
 	faults.join(keys.Space(c.Prefix).Validate())
 	_, err := socket.ParseURL(c.Listen)
 	faults.join(err)

@@ -1,8 +1,8 @@
 package actors
 
 // What a member of a consumer group sees of its group, and what it decides to
-// do: give out the partitions, claim its own, give back what is not. It performs
-// nothing.
+// do: give out the partitions, claim its own, give back what is not, put back
+// the group's settings. It performs nothing.
 
 import (
 	"cmp"
@@ -23,6 +23,7 @@ import (
 // consumerGroup is a group as its watch shows it.
 type consumerGroup struct {
 	revision int64 // of etcd, up to which the view is complete
+	settings int64 // CreateRevision of the group's, 0 while there are none
 	members  map[string]int64
 	leaving  map[string]struct{} // of these, who wants nothing more
 	claims   map[int]commitlog.Holder
@@ -51,7 +52,7 @@ func (v *consumerGroup) take(space keys.Space, e discovery.WatchEvent, now time.
 		clear(v.leaving)
 		clear(v.claims)
 		had := v.plan
-		v.plan = assignmentView{}
+		v.plan, v.settings = assignmentView{}, 0
 		v.revision = m.Revision
 		for _, kv := range m.KVs {
 			v.put(space, kv, now)
@@ -80,6 +81,8 @@ func (v *consumerGroup) remove(space keys.Space, kv discovery.KV) {
 		delete(v.claims, k.Partition)
 	case keys.KindAssignment:
 		v.plan = assignmentView{}
+	case keys.KindConsumerGroupMeta:
+		v.settings = 0
 	}
 }
 
@@ -119,6 +122,8 @@ func (v *consumerGroup) put(space keys.Space, kv discovery.KV, now time.Time) {
 				v.plan.owners[int(p)] = share.Member
 			}
 		}
+	case keys.KindConsumerGroupMeta:
+		v.settings = kv.CreateRevision
 	}
 }
 
@@ -179,12 +184,13 @@ type self struct {
 
 // steps are what is to be done now.
 type steps struct {
-	assign  *pb.Assignment
-	moved   int
-	claim   []int
-	revoke  map[int]revocation
-	release []int
-	lost    []int
+	settings settingsStep
+	assign   *pb.Assignment
+	moved    int
+	claim    []int
+	revoke   map[int]revocation
+	release  []int
+	lost     []int
 	// orphans are claims of this member that it does not know and has no use
 	// for.
 	orphans []commitlog.Position
@@ -192,6 +198,15 @@ type steps struct {
 	// for nothing.
 	again time.Duration
 }
+
+// settingsStep says whether the group's settings are to be written. Each member
+// has written or found them before it wrote its key, so somebody took them away.
+type settingsStep uint8
+
+const (
+	leaveSettings settingsStep = iota
+	putSettingsBack
+)
 
 type revocation struct {
 	holder  commitlog.Holder
@@ -201,8 +216,13 @@ type revocation struct {
 // decide answers what a member should do about what it sees.
 func (v *consumerGroup) decide(me self, now time.Time) steps {
 	s := steps{revoke: make(map[int]revocation)}
-	if me.revision != 0 && me.manual == nil {
-		v.assignments(me, &s)
+	if ages := v.byAge(); me.revision != 0 && len(ages) > 0 && ages[0] == me.id {
+		if v.settings == 0 {
+			s.settings = putSettingsBack
+		}
+		if me.manual == nil {
+			v.assignments(me, ages, &s)
+		}
 	}
 	mine := make(map[int]struct{})
 	for _, p := range v.wanted(me) {
@@ -269,13 +289,9 @@ func (v *consumerGroup) wanted(me self) (out []int) {
 	return out
 }
 
-// assignments gives the partitions out, if that is this member's to do and the
-// last assignment no longer fits.
-func (v *consumerGroup) assignments(me self, s *steps) {
-	ages := v.byAge()
-	if len(ages) == 0 || ages[0] != me.id {
-		return
-	}
+// assignments gives the partitions out, which is the oldest member's to do, if
+// the last assignment no longer fits.
+func (v *consumerGroup) assignments(me self, ages []string, s *steps) {
 	partitions := max(me.partitions, v.plan.partitions) // whoever assigned last may have heard of more
 	next, moved := assign(ages, partitions, v.plan.owners)
 	if v.plan.modRevision != 0 && v.plan.partitions == partitions && v.thoughtOf(ages) && maps.Equal(next, v.plan.owners) {

@@ -35,7 +35,10 @@ const (
 func paperMemberKey(id string) string { return paperSpace.ConsumerMember(paperTopic, paperGroup, id) }
 func paperClaimKey(p int) string      { return paperSpace.Claim(paperTopic, paperGroup, p) }
 
-var paperPlanKey = paperSpace.Assignment(paperTopic, paperGroup)
+var (
+	paperPlanKey     = paperSpace.Assignment(paperTopic, paperGroup)
+	paperSettingsKey = paperSpace.ConsumerGroupMeta(paperTopic, paperGroup)
+)
 
 // paperEtcd is the keys of one group, with the guards of commitlog.
 type paperEtcd struct {
@@ -44,7 +47,11 @@ type paperEtcd struct {
 	history  []discovery.Delta
 }
 
-func newPaperEtcd() *paperEtcd { return &paperEtcd{revision: 100, kvs: make(map[string]discovery.KV)} }
+func newPaperEtcd() *paperEtcd {
+	e := &paperEtcd{revision: 99, kvs: make(map[string]discovery.KV)}
+	e.put(paperSettingsKey, nil)
+	return e
+}
 
 // put and drop write one revision each; in a transaction they are drawn together
 // by txn.
@@ -120,6 +127,9 @@ func (e *paperEtcd) plan(generation int64, partitions int, shares ...string) int
 func stepsOf(s steps) string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if s.settings == putSettingsBack {
+		say("put settings back")
+	}
 	if s.assign != nil {
 		var shares []string
 		for _, share := range s.assign.Shares {
@@ -357,8 +367,24 @@ func TestDecide(t *testing.T) {
 			want: "assign 1 of 3 moving 3: a[0 1 2]"},
 		"a member's key that does not decode": {world: func(w world) { w.e.put(paperMemberKey("b"), []byte{0xff}) },
 			want: "assign 1 of 3 moving 0: a[0 2] b[1]"},
+		// Settings.
+		"no settings": {world: func(w world) { w.e.plan(1, 3, "a:0,1,2"); w.e.drop(paperSettingsKey) },
+			want: "put settings back; claim [0 1 2]"},
+		"no settings, not the oldest": {world: func(w world) {
+			w.e.drop(paperMemberKey("a"), paperSettingsKey)
+			w.e.join("b", false)
+			w.e.join("a", false)
+			w.e.plan(1, 3, "a:0", "b:1,2")
+		}, want: "claim [0]"},
+		"no settings, of a manual group": {world: func(w world) { w.me.manual = []int{1}; w.e.drop(paperSettingsKey) },
+			want: "put settings back; claim [1]"},
+		"no settings, before one's key is seen": {world: func(w world) { w.me.revision = 0; w.e.drop(paperSettingsKey) }},
+		"settings that are there again": {world: func(w world) {
+			w.e.plan(1, 3, "a:0,1,2")
+			w.e.drop(paperSettingsKey)
+			w.e.put(paperSettingsKey, []byte{0xff})
+		}, want: "claim [0 1 2]"},
 		"keys that are not a group's": {world: func(w world) {
-			w.e.put(paperSpace.ConsumerGroupMeta(paperTopic, paperGroup), []byte{0xff})
 			w.e.put(paperSpace.ConsumerGroup(paperTopic, paperGroup)+"other/x", []byte{0xff})
 			w.e.plan(1, 3, "a:0,1,2")
 		}, want: "claim [0 1 2]"},
@@ -441,6 +467,7 @@ type paperMember struct {
 	busy    map[int]struct{}
 	held    map[int]int64
 	giving  bool
+	mending bool
 	flights []*paperFlight
 }
 
@@ -578,6 +605,9 @@ func (m *paperMember) decide() {
 	for _, p := range s.release {
 		m.holds[p].asked = true
 	}
+	if s.settings == putSettingsBack && !m.mending {
+		m.putSettingsBack()
+	}
 	if s.assign != nil && !m.giving {
 		m.assign(s.assign, me.revision)
 	}
@@ -639,6 +669,16 @@ func (m *paperMember) believes() {
 			m.g.t.Fatalf("%s has seen everything and believes to have partition %d with fence %d; it is %d", m.id, p, h.fence, fence)
 		}
 	}
+}
+
+func (m *paperMember) putSettingsBack() {
+	m.mending = true
+	m.g.asked++
+	m.fly(func() {
+		if m.g.e.kvs[paperSettingsKey].CreateRevision == 0 {
+			m.g.e.put(paperSettingsKey, nil)
+		}
+	}, func() { m.mending = false; m.decide() })
 }
 
 func (m *paperMember) assign(a *pb.Assignment, revision int64) {
@@ -837,7 +877,7 @@ func (m *paperMember) restart(done bool) {
 			f.do() // nobody hears the answer
 		}
 	}
-	m.flights, m.giving = nil, false
+	m.flights, m.giving, m.mending = nil, false, false
 	m.busy, m.held = make(map[int]struct{}), make(map[int]int64)
 	for _, h := range m.holds {
 		h.stage = kept
@@ -859,7 +899,7 @@ func simulateGroup(t *rapid.T) {
 	ids := []string{"m0", "m1", "m2", "m3"}
 	actions := slices.Concat(
 		slices.Repeat([]string{"request"}, 12), slices.Repeat([]string{"hear"}, 8), slices.Repeat([]string{"finish"}, 4),
-		[]string{"join", "join", "die", "renew", "drain", "restart", "relist", "clock", "clock", "grow", "learn", "stuck", "spoil claim", "spoil plan"},
+		[]string{"join", "join", "die", "renew", "drain", "restart", "relist", "clock", "clock", "grow", "learn", "stuck", "spoil claim", "spoil plan", "drop settings"},
 	)
 	for range rapid.IntRange(10, 150).Draw(t, "steps") {
 		action := rapid.SampledFrom(actions).Draw(t, "action")
@@ -914,6 +954,8 @@ func simulateGroup(t *rapid.T) {
 			}
 		case "spoil plan":
 			g.e.put(paperPlanKey, []byte{0xff})
+		case "drop settings":
+			g.e.drop(paperSettingsKey)
 		}
 	}
 	g.settle()
@@ -969,6 +1011,9 @@ func (g *paperCompany) settle() {
 	}
 	if staying == 0 {
 		return
+	}
+	if g.e.kvs[paperSettingsKey].CreateRevision == 0 {
+		g.t.Fatalf("the group has no settings: %s", g.describe())
 	}
 	if generation < 1 || len(a.Shares) != staying || int(a.Partitions) != g.partitions {
 		g.t.Fatalf("%d members, %d partitions, the plan is %v: %s", staying, g.partitions, &a, g.describe())

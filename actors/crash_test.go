@@ -79,7 +79,7 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
 			defer cancel()
 			if err := e.Stop(ctx); err != nil {
 				t.Errorf("stop: %v", err)

@@ -31,7 +31,7 @@ import (
 )
 
 // endsPatience is how long a step may take on a busy machine.
-const endsPatience = 20 * time.Second
+const endsPatience = time.Minute
 
 // Promise: each of these ends leaves nobody waiting and nothing behind; what
 // each promises is said with its function.

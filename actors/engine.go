@@ -86,7 +86,10 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	e.watchActors()
 	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
-	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()}})
+	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{
+		Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()},
+		Ours:        e.registers,
+	})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
@@ -333,4 +336,15 @@ func randomID() string {
 	var b [8]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// registers tells of keys that are written by the registry alone: no claims and
+// no tickets, which are leased too.
+func (e *Engine) registers(key string) bool {
+	k, _ := e.space.Parse(key)
+	switch k.Kind {
+	case keys.KindSole, keys.KindSender, keys.KindSecret, keys.KindMember, keys.KindConsumerMember:
+		return true
+	}
+	return false
 }

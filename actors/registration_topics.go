@@ -23,11 +23,15 @@ func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
 	if s.written.Load() {
 		return nil
 	}
-	info := s.path.info()
-	if err := e.log.EnsureGroup(ctx, info, s.cfg.Group, s.cfg.Partitions != nil); err != nil {
+	if _, err := e.ensureGroup(ctx, s); err != nil {
 		return err
 	}
 	return e.putMember(ctx, s, false)
+}
+
+// ensureGroup agrees on the group's mode, and tells whether it had none.
+func (e *Engine) ensureGroup(ctx context.Context, s *Subscription) (made bool, err error) {
+	return e.log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, s.cfg.Partitions != nil)
 }
 
 // putMember writes the member's key, for as long as the topic lives. One that is

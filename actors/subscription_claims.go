@@ -1,7 +1,7 @@
 package actors
 
-// How a subscription performs what its group takes: assignments given out, claims
-// made, lost, taken from others and given back.
+// How a subscription performs what its group takes: settings put back,
+// assignments given out, claims made, lost, taken from others and given back.
 
 import (
 	"context"
@@ -12,11 +12,51 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
+
+// settingsWork says what a subscription does about those of its group.
+type settingsWork string
+
+const settingsLeft, settingsWriting settingsWork = "", "writing"
+
+// settingsWritten: the group has settings again; made tells whether by us.
+type settingsWritten struct {
+	made bool
+	err  error
+}
+
+// putSettingsBack writes what decided the group's mode, which somebody deleted:
+// the next to come would decide anew.
+func (a *subscription) putSettingsBack() {
+	a.settings = settingsWriting
+	eng, sub, delayed := a.eng, a.sub, a.delayed
+	supervisor.Call(&a.host, "put settings back", func(ctx context.Context) (m settingsWritten) {
+		m.err = insist(ctx, delayed, func() (err error) {
+			m.made, err = eng.ensureGroup(ctx, sub)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
+	a.settings = settingsLeft
+	switch {
+	case m.err != nil:
+		a.trouble(ctx, m.err)
+		return
+	case m.made:
+		a.eng.hub.emit(messages.RegistrationPutBack{
+			Key: a.eng.space.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: discovery.Deleted.String(),
+		})
+	}
+	a.later() // they may be gone again
+}
 
 func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
 	a.giving = next

@@ -97,7 +97,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 		a.answer(ctx, w, a.fate(w.wishes, m.err, failed))
 	}
 	for _, c := range a.commits.async {
-		c.fate(errors.Join(c.err, a.fate(c.wishes, m.err, failed)), a.committing())
+		c.fate(errors.Join(c.err, a.fate(c.wishes, m.err, failed)), a.sub.committing())
 	}
 	a.tellAsync(a.commits.async)
 	a.commits.under, a.commits.async = nil, nil
@@ -121,10 +121,6 @@ func (a *subscription) fate(wishes []wish, all error, failed map[int]error) erro
 	return errors.Join(errs...)
 }
 
-func (a *subscription) committing() string {
-	return fmt.Sprintf("commit of group %q in %q", a.sub.cfg.Group, a.sub.path.name)
-}
-
 // errRestarted: the actor failed while a commit was under way.
 var errRestarted = fmt.Errorf("its actor was restarted meanwhile; commit again: %w", messages.ErrUnavailable)
 
@@ -134,7 +130,7 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 		a.answer(ctx, w, why)
 	}
 	for _, c := range a.commits.async {
-		c.fate(why, a.committing())
+		c.fate(why, a.sub.committing())
 	}
 	a.sub.async.decide(a.commits.async) // whoever comes next tells them
 	a.commits = commits{}
@@ -142,7 +138,7 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 
 func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
 	if err != nil {
-		ctx.Send(w.asker, fmt.Errorf("%s: %w", a.committing(), err))
+		ctx.Send(w.asker, fmt.Errorf("%s: %w", a.sub.committing(), err))
 		return
 	}
 	ctx.Send(w.asker, &committed{})

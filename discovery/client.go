@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -54,7 +57,8 @@ func (c *Clients) Close() error {
 }
 
 // NewClient makes one client. It differs from clientv3.New in this: no request
-// is repeated behind the caller's back, failures to connect are named in
+// is repeated behind the caller's back but one that was turned away unread by a
+// member that is cut off from the others, failures to connect are named in
 // errors, an etcd that comes back is found within 2 s, a dead connection is
 // noticed within 15 s, and, unless cfg says otherwise, nothing is logged and
 // DialTimeout is 5 s. Watch and Registry need a client made here: with any
@@ -64,7 +68,7 @@ func (c *Clients) Close() error {
 // it does not wait for etcd. The error wraps messages.ErrInvalid, ErrDenied or
 // ErrUnavailable.
 func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
-	if err := validate(cfg); err != nil {
+	if err := Validate(cfg); err != nil {
 		return nil, err
 	}
 	// Each attempt is one attempt: 0 would mean a hundred.
@@ -80,8 +84,8 @@ func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
 	}
 	// In front, so that options of the caller's win.
 	cfg.DialOptions = append([]grpc.DialOption{
-		grpc.WithConnectParams(reconnect),
-		grpc.WithChainUnaryInterceptor(explainCall), grpc.WithChainStreamInterceptor(explainStream, openOnce),
+		grpc.WithConnectParams(reconnect), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(exact)),
+		grpc.WithChainUnaryInterceptor(explainCall, askLeader), grpc.WithChainStreamInterceptor(explainStream, openOnce, askLeaderStream),
 	}, cfg.DialOptions...)
 	client, err := clientv3.New(cfg)
 	if err != nil {
@@ -98,14 +102,15 @@ var reconnect = grpc.ConnectParams{
 	MinConnectTimeout: 5 * time.Second,
 }
 
-// validate answers all faults at once.
-func validate(cfg clientv3.Config) error {
+// Validate answers all faults of a configuration at once; each wraps
+// messages.ErrInvalid.
+func Validate(cfg clientv3.Config) error {
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w: etcd configuration: "+format, append([]any{messages.ErrInvalid}, args...)...))
 	}
 	if len(cfg.Endpoints) == 0 {
-		fault("no endpoints; give one, such as 127.0.0.1:2379")
+		fault("no endpoint given, for example 127.0.0.1:2379")
 	}
 	for _, e := range cfg.Endpoints {
 		switch {
@@ -113,6 +118,11 @@ func validate(cfg clientv3.Config) error {
 			fault("an endpoint is empty")
 		case strings.ContainsAny(e, " \t\n,"):
 			fault("endpoint %q holds a space or comma; give several as several", place(e))
+		case len(cfg.DialOptions) > 0: // there may be a dialer among them, with addresses of its own
+		default:
+			if err := CheckEndpoint(e); err != nil {
+				faults = append(faults, err)
+			}
 		}
 	}
 	if cfg.Token != "" && (cfg.Username != "" || cfg.Password != "") {
@@ -125,6 +135,44 @@ func validate(cfg clientv3.Config) error {
 		fault("DialTimeout is negative")
 	}
 	return errors.Join(faults...)
+}
+
+// CheckEndpoint tells whether etcd's client can make an address of an endpoint.
+// One that it cannot is to it one that does not answer. The error wraps
+// messages.ErrInvalid.
+func CheckEndpoint(endpoint string) error {
+	if dialable(endpoint) {
+		return nil
+	}
+	return fmt.Errorf("%w: etcd endpoint %q is no address: want host:port, http(s)://host:port or unix://path", messages.ErrInvalid, place(endpoint))
+}
+
+// dialable goes by what clientv3 and the dialer below it do with an endpoint.
+func dialable(endpoint string) bool {
+	scheme, rest, _ := strings.Cut(endpoint, ":")
+	if s := strings.ToLower(scheme); s == "unix" || s == "unixs" {
+		return strings.Trim(rest, "/") != ""
+	}
+	if strings.Contains(endpoint, "://") {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return false
+		}
+		endpoint = u.Host
+	}
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return false
+	}
+	_, noIP := netip.ParseAddr(host)
+	n, err := net.LookupPort("tcp", port) // by its name too; nobody is asked
+	return err == nil && n > 0 && (noIP == nil || !strings.ContainsFunc(host, notOfName))
+}
+
+// notOfName tells whether a character cannot be in the name of a host. No name
+// at all is this machine's.
+func notOfName(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
 }
 
 // Where names the endpoints of a client for errors and logs, without

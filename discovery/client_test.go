@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,9 +34,57 @@ func TestDialFaultsComeAllAtOnce(t *testing.T) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
 	}
-	if _, err := Dial(clientv3.Config{}); !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), "endpoints") {
+	if _, err := Dial(clientv3.Config{}); !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), "endpoint") {
 		t.Error(err)
 	}
+}
+
+// An endpoint that etcd's client can make nothing of is refused, and not taken
+// for one that does not answer. What it can dial passes.
+func TestEndpoints(t *testing.T) {
+	for _, good := range []string{
+		"127.0.0.1:2379", "localhost:2379", ":2379", "etcd-0.etcd_peers.example.:2379", "bücher.example:2379", "[::1]:2379", "[fe80::1%eth0]:2379",
+		"etcd:https", "http://etcd:2379", "https://etcd:2379/", "HTTP://[::1]:2379", "http://u:p@etcd:2379/path?query", "http://:2379",
+		"unix:///run/etcd.sock", "unix://etcd.sock", "unix:etcd.sock", "unixs:///run/etcd.sock:0", "unix://localhost:0",
+	} {
+		if err := CheckEndpoint(good); err != nil {
+			t.Error(err)
+		}
+	}
+	bad := []string{
+		"nonsense::", "nonsense", "localhost", "localhost:", "127.0.0.1", "::1:2379", "[::1]", "[nonsense:]:2379", "/run/etcd.sock", "./etcd:2379",
+		"host:port:2379", "etcd:0", "etcd:-1", "etcd:65536", "etcd:http:", "etcd:no-such-service", "etcd:2379/",
+		"http://", "https://", "http://etcd", "http://:", "http://etcd:no", "http://etcd:99999", "http:etcd:2379", "//etcd:2379", "://", ":",
+		"tcp://etcd:2379", "dns:///etcd:2379", "file:///run/etcd.sock", "unix://", "unix:", "unix:///", "unixs://",
+	}
+	for _, e := range bad {
+		err := CheckEndpoint(e)
+		if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(fmt.Sprint(err), strconv.Quote(e)) || !strings.Contains(err.Error(), "host:port") {
+			t.Errorf("%q: %v", e, err)
+		}
+	}
+	_, err := NewClient(clientv3.Config{Endpoints: append([]string{"127.0.0.1:2379"}, bad...)})
+	for _, e := range bad {
+		if !strings.Contains(fmt.Sprint(err), strconv.Quote(e)) {
+			t.Errorf("a client may have %q as one of several: %v", e, err)
+		}
+	}
+	for _, e := range []string{"https://user:hunter2@etcd", "user:hunter2@etcd:2379"} {
+		if err := CheckEndpoint(e); !errors.Is(err, messages.ErrInvalid) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", e, err)
+		}
+	}
+}
+
+// A dialer of the caller's may know other addresses.
+func TestEndpointOfOwnDialer(t *testing.T) {
+	cfg := shared.Config()
+	address := cfg.Endpoints[0]
+	cfg.Endpoints = []string{"the-etcd-in-here"}
+	cfg.DialOptions = []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	})}
+	put(t, connect(t, cfg), space(t)+"k", "v")
 }
 
 func TestDialAndClose(t *testing.T) {

@@ -84,7 +84,7 @@ func TestEtcdExpiryIsOneRevision(t *testing.T) {
 	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
 	events := follow(t, c, p, WatchConfig{})
 	as[Snapshot](t, events)
-	lease, err := c.Grant(ctx, 2)
+	lease, err := c.Grant(ctx, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,14 +105,17 @@ func TestEtcdReportsNoProgressBeforeTheFirstRevision(t *testing.T) {
 	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
 	rev := put(t, c, p+"k", "v")
 	for _, from := range []int64{rev + 1_000_000, rev} {
-		tail, err := openTail(ctx, c, time.Second, time.Minute)
+		tail, err := openTail(ctx, c, time.Second, 2*patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer tail.close()
 		changes := tail.watch(tail.ctx, p, from, clientv3.WithPrefix())
-		heard := false
-		for end := time.After(time.Second); !heard; {
+		heard, long := false, time.Second
+		if from == rev {
+			long = patience
+		}
+		for end := time.After(long); !heard; {
 			must(t, tail.ask(patience))
 			select {
 			case resp := <-changes:

@@ -269,7 +269,7 @@ func TestFollowUnderCompaction(t *testing.T) {
 		k.await(t, 100)
 		events.mu.Lock()
 		for _, ev := range events.all {
-			if is[Delayed](ev) {
+			if troubled(ev) {
 				t.Errorf("%+v", ev)
 			}
 		}
@@ -281,7 +281,7 @@ func TestFollowUnderCompaction(t *testing.T) {
 func TestFollowOverARestart(t *testing.T) {
 	ctx := testContext(t)
 	dir := t.TempDir()
-	first, err := embedded.Start(ctx, dir, embedded.UnsafeNoFsync())
+	first, err := embedded.Start(ctx, dir, embedded.UnsafeNoFsync(), embedded.Listen(steadyAddress(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,12 +327,12 @@ func TestFollowQuietIsNotSilent(t *testing.T) {
 	}
 	t.Cleanup(func() { srv.Close() })
 	c := connect(t, srv.Config())
-	cfg := WatchConfig{Progress: 400 * time.Millisecond}
+	cfg := WatchConfig{Progress: 200 * time.Millisecond}
 	for _, from := range []from{fromNow, fromKnown} {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
 			p := space(t)
 			events := newInbox[FollowEvent]()
-			ctx, cancel := context.WithTimeout(testContext(t), 6*cfg.Progress)
+			ctx, cancel := context.WithTimeout(testContext(t), 20*cfg.Progress)
 			defer cancel()
 			if state, err := NewFollow(c, p, cfg).round(ctx, from, events.put); errors.Is(err, errSilent) || state != healthy {
 				t.Errorf("%v, health %v", err, state)
@@ -404,7 +404,7 @@ func TestFollowOpensAnew(t *testing.T) {
 	events.mu.Lock()
 	defer events.mu.Unlock()
 	for _, ev := range events.all {
-		if is[Delayed](ev) {
+		if troubled(ev) {
 			t.Errorf("a routine end is not trouble: %+v", ev)
 		}
 	}

@@ -62,7 +62,7 @@ func (p *posts) stand(ctx context.Context, emit func(RegistryEvent)) (health, er
 				return state, err
 			}
 			if p.tail != nil {
-				p.tail.heard = time.Now() // nobody listened meanwhile
+				p.tail.asked = 0 // nobody listened meanwhile
 			}
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
 )
 
 // Keeping: look at all keys and set right what is not, then watch them, and
@@ -21,7 +23,8 @@ import (
 // messages.ErrInvalid, for its configuration. One Run at a time.
 //
 // It reads all keys when it begins, when its watch broke, for a new lease and
-// at each audit; else only those that changed.
+// at each audit, and then asks what else its lease holds; else it reads only
+// those that changed.
 func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	if err := r.cfg.Validate(); err != nil {
 		return err
@@ -29,7 +32,10 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	p := &posts{registry: r}
 	defer p.close()
 	for failures := 0; ; {
-		err := r.look(ctx, r.everything(), emit)
+		err := r.revive(ctx)
+		if err == nil {
+			err = r.look(ctx, r.everything(), emit)
+		}
 		if err == nil {
 			var state health
 			if state, err = p.stand(ctx, emit); err == nil || state == healthy {
@@ -50,6 +56,40 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 			return err
 		}
 	}
+}
+
+// revive finds the keys that were removed and are there again: an etcd that was
+// restored from a backup has them, and while this process lives their lease does
+// not end.
+func (r *Registry) revive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	// Whoever writes has the turn: what stands there now is kept, or astray.
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.give()
+	r.mu.Lock()
+	lease := r.lease
+	r.mu.Unlock()
+	if lease == 0 || r.cfg.Ours == nil {
+		return nil
+	}
+	resp, err := r.client.TimeToLive(ctx, lease, clientv3.WithAttachedKeys())
+	if err != nil {
+		if errors.Is(Classify("", err), messages.ErrDenied) {
+			return nil // by a key that is none of this registry's
+		}
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range resp.Keys {
+		if k := string(key); r.kept[k] == nil && r.cfg.Ours(k) {
+			r.stray[k] = stray{since: time.Now()}
+		}
+	}
+	return nil
 }
 
 // everything is all that may have to be set right: Run begins anew.

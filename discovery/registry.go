@@ -38,6 +38,10 @@ type RegistryConfig struct {
 	// none covers has no watch: it is put back by the audits alone. At most
 	// MaxCollections; none by default.
 	Collections []string
+	// Ours tells which leased keys only a registry writes. One of them that
+	// stands under its lease and is not kept is removed: an etcd restored from a
+	// backup has again what was removed since. None by default.
+	Ours func(key string) bool
 }
 
 // MaxCollections is how many Collections a Registry can have.

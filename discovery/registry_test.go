@@ -179,7 +179,7 @@ func TestRegistryEachKeyDeletedByHandComesBack(t *testing.T) {
 
 func TestRegistryNewLease(t *testing.T) {
 	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
-	s := NewSession(c, SessionConfig{TTL: 2 * time.Second})
+	s := NewSession(c, SessionConfig{TTL: 6 * time.Second})
 	r, events := keep(t, c, RegistryConfig{Audit: time.Hour})
 	background(t, func(ctx context.Context) error {
 		return s.Run(ctx, func(ev SessionEvent) {
@@ -350,7 +350,7 @@ func TestRegistryAndSessionOverRestartAndWipe(t *testing.T) {
 		t.Cleanup(func() { srv.Close() })
 		return srv
 	}
-	srv := start(dir, "127.0.0.1:0")
+	srv := start(dir, steadyAddress(t))
 	c, p := connect(t, srv.Config()), space(t)
 	s := NewSession(c, SessionConfig{TTL: 6 * time.Second})
 	r, events := keep(t, c, fast)

@@ -309,7 +309,7 @@ func TestPassedTakesTheClockThatSawMore(t *testing.T) {
 // The same session against a real etcd.
 func TestSessionReal(t *testing.T) {
 	c := connect(t, shared.Config())
-	s := NewSession(c, SessionConfig{TTL: 2 * time.Second, Where: Where(c)})
+	s := NewSession(c, SessionConfig{TTL: 6 * time.Second, Where: Where(c)})
 	if err := s.Revoke(testContext(t)); err != nil {
 		t.Fatalf("Revoke without a lease: %v", err)
 	}

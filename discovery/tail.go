@@ -41,13 +41,13 @@ type tail struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	every   time.Duration
-	heard   time.Time
+	asked   int // how often since it was heard
 }
 
 // openTail opens a stream that lives for at most life. It waits a little for a
 // connection.
 func openTail(ctx context.Context, client *clientv3.Client, every, life time.Duration) (*tail, error) {
-	t := &tail{watcher: clientv3.NewWatcher(client), every: every, heard: time.Now()}
+	t := &tail{watcher: clientv3.NewWatcher(client), every: every}
 	// A member that lost its leader must say so instead of keeping still.
 	ctx = clientv3.WithRequireLeader(context.WithValue(ctx, ticketKey{}, new(ticket)))
 	t.ctx, t.cancel = context.WithTimeout(ctx, life)
@@ -80,7 +80,7 @@ func (t *tail) took(resp clientv3.WatchResponse, open bool) error {
 	if !open {
 		return errEnded
 	}
-	t.heard = time.Now()
+	t.asked = 0
 	return resp.Err()
 }
 
@@ -92,11 +92,13 @@ var errEnded = errors.New("the watch ended")
 func (t *tail) expired() bool { return errors.Is(t.ctx.Err(), context.DeadlineExceeded) }
 
 // beat is to be called each t.every. It answers an error when the stream is
-// dead.
+// dead. It counts requests and not time, because a process that stood still has
+// heard nothing either.
 func (t *tail) beat() error {
-	if quiet := time.Since(t.heard); quiet > silentFor*t.every {
-		return fmt.Errorf("%w for %v", errSilent, quiet.Round(time.Millisecond))
+	if t.asked == silentFor {
+		return fmt.Errorf("%w for %v", errSilent, silentFor*t.every)
 	}
+	t.asked++
 	return t.ask(forAsking)
 }
 

@@ -65,7 +65,8 @@ var (
 	ErrNoGroup = errors.New("no such group")
 	// ErrOffsetOutOfRange: the offset is beyond the end of the partition.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
-	// ErrLogRolledBack: the log is shorter than what was read from it: etcd was
-	// restored from a backup, or replaced.
+	// ErrLogRolledBack: the log is shorter than what was read from it, or was and
+	// has other records there by now: etcd was restored from a backup, or
+	// replaced.
 	ErrLogRolledBack = errors.New("log was rolled back")
 )

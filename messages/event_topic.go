@@ -103,7 +103,8 @@ type BatchCorrupt struct {
 	Err       error
 }
 
-// LogRolledBack: a partition ends before what was read from it; reading stops.
+// LogRolledBack: a partition ends before what was read from it, or has other
+// records there; reading stops.
 type LogRolledBack struct {
 	Topic         string
 	Partition     int

@@ -140,7 +140,9 @@ type PutResult struct {
 type TopicDescription struct {
 	TopicInfo
 	// Revision is the one that everything here was read at.
-	Revision   int64
+	Revision int64
+	// Partitions are all of them, Config.Partitions many: Partitions[p] is
+	// partition p.
 	Partitions []PartitionInfo
 	Groups     []GroupInfo
 }

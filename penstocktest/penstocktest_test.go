@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-io/penstock/penstocktest"
 )
 
-const long = 30 * time.Second
+const long = time.Minute
 
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), long)
@@ -75,8 +75,8 @@ func TestExpireLease(t *testing.T) {
 	ctx := bounded(t)
 	s := penstocktest.Etcd(t)
 	space := penstocktest.Space(t)
-	rt := penstocktest.Runtime(t, s, penstock.Prefix(space), penstock.LeaseTTL(2*time.Second))
-	other := penstocktest.Runtime(t, s, penstock.Prefix(space), penstock.LeaseTTL(2*time.Second))
+	rt := penstocktest.Runtime(t, s, penstock.Prefix(space), penstock.LeaseTTL(6*time.Second))
+	other := penstocktest.Runtime(t, s, penstock.Prefix(space), penstock.LeaseTTL(time.Minute))
 	if _, err := rt.Register(ctx, "orders"); err != nil {
 		t.Fatal(err)
 	}

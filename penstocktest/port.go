@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,6 +15,12 @@ import (
 // hand out by themselves. A port from among those could be lost while nobody
 // listens on it: to another program, or to a client that dials it from itself.
 const firstPort, lastPort = 20000, 32000
+
+// nextPort goes through them in turn, so that no two callers get one that
+// neither listens on yet.
+var nextPort atomic.Uint64
+
+func init() { nextPort.Store(uint64(rand.IntN(lastPort - firstPort))) }
 
 // FreePort finds a TCP port of the loopback that nobody listens on at this
 // moment. It fails t when there is none.
@@ -29,7 +36,7 @@ func FreePort(t testing.TB) int {
 func freePort() (int, error) {
 	var last error
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+		port := firstPort + int(nextPort.Add(1)%(lastPort-firstPort))
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			last = err

@@ -137,7 +137,7 @@ func (g *guard) childFailed(f *actor.Failure) {
 	v := g.settings.policy.judge(&c.history, reason(f.Reason), g.settings.clock.Now(), rand.Float64())
 	switch v.directive {
 	case Restart:
-		g.log().Debug("child restarts", "child", c.pid.Id, "attempt", v.attempt, "delay", v.delay)
+		g.log().Debug("child restarts", "child", c.pid.Id, "attempt", v.attempt, "delay_ms", v.delay.Milliseconds())
 		g.restartChild(c, v)
 	case Terminate:
 		c.state = leaving

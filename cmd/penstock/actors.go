@@ -36,7 +36,8 @@ func (a *app) actorsCommand() *cobra.Command {
 each is doing, how often it was restarted and why, and how many messages wait
 for it. ADDR is host:port or unix:///path.
 
-The same listener answers GET /stats with the counters of pipes and members.`,
+The same listener answers GET /stats with the counters of pipes, members, topics
+and subscriptions.`,
 		Example: `  penstock recv orders billing --diagnostics 127.0.0.1:7070 &
   penstock actors 127.0.0.1:7070
   penstock actors unix:///run/billing.sock --json`,

@@ -72,7 +72,7 @@ such duplicates end the command with code 1.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&c.messages, "messages", 20_000, "how many `N` to send; the text is repeated")
+	f.IntVar(&c.messages, "messages", 20_000, "send `N` lines; the text is repeated")
 	f.BoolVar(&c.topics, "topics", false, "show a topic and its consumer group instead")
 	f.BoolVar(&c.json, "json", false, "print one object on standard output")
 	f.BoolVar(&c.keep, "keep", false, "leave everything running at the end, to look at, until a signal comes")

@@ -20,7 +20,7 @@ import (
 
 // demoTTL is the lease of the demo's processes: a machine that is busy for a
 // moment must not lose it.
-const demoTTL = 3 * time.Second
+const demoTTL = 5 * time.Second
 
 // demoReady is a member's first line.
 const demoReady = "ready"

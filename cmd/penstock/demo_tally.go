@@ -96,12 +96,12 @@ type result struct {
 type killed struct {
 	Member string `json:"member"`
 	PID    int    `json:"pid"`
-	// After is how many messages it had reported.
+	// After is how many messages or records it had reported.
 	After int `json:"after"`
 }
 
 func (k killed) String() string {
-	return fmt.Sprintf("killed member %s (pid %d) after %d messages", k.Member, k.PID, k.After)
+	return fmt.Sprintf("killed member %s (pid %d), which had handled %d", k.Member, k.PID, k.After)
 }
 
 func (r result) lost() (n int) {

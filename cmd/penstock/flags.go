@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/discovery"
 )
 
 const defaultEtcd = "127.0.0.1:2379"
@@ -28,7 +29,7 @@ type etcdFlags struct {
 }
 
 func (f *etcdFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.endpoints, "etcd", "", "etcd's `endpoints`, separated by commas (default "+defaultEtcd+"; env PENSTOCK_ETCD, ETCDCTL_ENDPOINTS)")
+	fs.StringVar(&f.endpoints, "etcd", "", "etcd's `endpoints`, host:port, http(s)://host:port or unix://path, separated by commas (default "+defaultEtcd+"; env PENSTOCK_ETCD, ETCDCTL_ENDPOINTS)")
 	fs.StringVar(&f.cacert, "etcd-cacert", "", "`file` with the CA that etcd's certificate is checked against (env ETCDCTL_CACERT)")
 	fs.StringVar(&f.cert, "etcd-cert", "", "`file` with our certificate for etcd (env ETCDCTL_CERT)")
 	fs.StringVar(&f.key, "etcd-key", "", "`file` with its key (env ETCDCTL_KEY)")
@@ -69,6 +70,8 @@ func (f etcdFlags) settle(env func(string) string) (etcdSettings, error) {
 		if strings.Contains(e, "@") {
 			// Not shown: what stands before the @ is likely a password.
 			faults = append(faults, usagef("an etcd endpoint holds a user: give it as --etcd-user"))
+		} else if err := discovery.CheckEndpoint(e); err != nil {
+			faults = append(faults, &usageError{err})
 		}
 	}
 	if (s.cert == "") != (s.key == "") {

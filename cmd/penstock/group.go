@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,6 +129,7 @@ func (a *app) groupResetCommand() *cobra.Command {
 		Long: `Reset moves the committed offsets of the group GROUP of the topic TOPIC, in all
 partitions or those of --partitions, and prints for each where it was and where
 it is now. A time is where the first batch begins with a record of it or later.
+A group that was not there is made, and that is said.
 
 A group with members is refused, with code 1, for its offsets are theirs to
 move. --force takes their partitions away: they begin anew at the new offsets.`,
@@ -167,12 +169,19 @@ func (c *groupReset) run(ctx context.Context, topic, group string) error {
 		opts = append(opts, penstock.Force())
 	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+		before, err := rt.ListGroups(ctx, topic)
+		if err != nil {
+			return err
+		}
 		changes, err := rt.ResetOffsets(ctx, topic, group, to, opts...)
 		if errors.Is(err, penstock.ErrGroupLive) {
 			return fmt.Errorf("%w: stop them first, or use --force", err)
 		}
 		if err != nil {
 			return err
+		}
+		if !slices.Contains(before, group) {
+			c.say("there was no group %s of %s", group, topic)
 		}
 		return c.show(topic, group, changes)
 	})

@@ -22,11 +22,13 @@ var masks = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDR"},
 	{regexp.MustCompile(`in \d[\d.]*[mµ]?s\b`), "in TOOK"},
+	{regexp.MustCompile(`(?m)^warn(  .* in TOOK); .*$`), "ok$1"}, // a machine may be slow
+	{regexp.MustCompile(`"warn",(\s+"found": ".*in TOOK"),\s+"do": ".*"`), `"ok",$1`},
 	{regexp.MustCompile(`[\d.]+ MiB`), "N MiB"},
 	{regexp.MustCompile(`#\d+`), "#N"},
 	{regexp.MustCompile(`/run\d+`), ""},
 	{regexp.MustCompile(`(?m)^(\d+( +\d+){2} +[1-9]\d*) +\d+$`), "$1  BYTES"}, // of a partition: how it was batched decides
-	{regexp.MustCompile(`(\S) {2,}`), "$1  "}, // columns follow the width of what was masked
+	{regexp.MustCompile(`(\S) {2,}`), "$1  "},                                 // columns follow the width of what was masked
 }
 
 func masked(s string) string {

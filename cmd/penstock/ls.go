@@ -30,7 +30,10 @@ func (a *app) lsCommand() *cobra.Command {
 		Short: "List destinations, senders, groups, members and topics",
 		Long: `Ls reads etcd and nothing else: it shows who registered and whose lease has not
 run out. A process that died is shown until then. Topics are listed after the
-destinations; "penstock topic describe" shows what is in one.`,
+destinations; "penstock topic describe" shows what is in one.
+
+With --json times are in RFC 3339 and UTC; keep_for_ms is -1 for a group that is
+kept for ever.`,
 		Example: `  penstock ls
   penstock ls --json | jq -r '.destinations[].name'`,
 		Args: between(0, 0),
@@ -97,10 +100,11 @@ type sender struct {
 }
 
 type group struct {
-	Name    string `json:"name"`
-	Mode    string `json:"mode,omitempty"`
-	OnFull  string `json:"on_full,omitempty"`
-	KeepFor string `json:"keep_for,omitempty"`
+	Name   string `json:"name"`
+	Mode   string `json:"mode,omitempty"`
+	OnFull string `json:"on_full,omitempty"`
+	// KeepFor is negative for ever.
+	KeepFor int64 `json:"keep_for_ms,omitempty"`
 	// State is "removed" while its pipes end.
 	State string `json:"state,omitempty"`
 	// Deserted is since when nobody is in; KeepFor counts from there.
@@ -148,7 +152,7 @@ func (inv *inventory) take(k keys.Key, value []byte) bool {
 			return false
 		}
 		g := inv.destination(k.Dest).group(k.Group)
-		g.Mode, g.OnFull, g.KeepFor = dashed(p.Mode.String()), dashed(p.Policy.String()), keepFor(p.KeepForMs)
+		g.Mode, g.OnFull, g.KeepFor = dashed(p.Mode.String()), dashed(p.Policy.String()), p.KeepForMs
 		if p.State == pb.GroupMeta_REMOVED {
 			g.State = "removed"
 		}
@@ -157,6 +161,7 @@ func (inv *inventory) take(k keys.Key, value []byte) bool {
 		if err != nil {
 			return false
 		}
+		at = at.UTC()
 		inv.destination(k.Dest).group(k.Group).Deserted = &at
 	case keys.KindMember:
 		var p pb.Member
@@ -221,7 +226,7 @@ func (inv *inventory) print(w io.Writer) error {
 		for _, g := range d.Groups {
 			settings := "settings gone"
 			if g.Mode != "" {
-				settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, g.KeepFor)
+				settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, keepFor(g.KeepFor))
 			}
 			if g.State != "" {
 				settings += "\t" + g.State

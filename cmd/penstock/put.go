@@ -161,10 +161,14 @@ func (f lineFormat) message(line []byte) penstock.Message {
 	return m
 }
 
-// hinted says what to do about a topic that is not there.
+// hinted says what to do about a topic that is not there, and about a group of
+// the other mode.
 func hinted(err error) error {
-	if errors.Is(err, penstock.ErrNoTopic) {
+	switch {
+	case errors.Is(err, penstock.ErrNoTopic):
 		return fmt.Errorf("%w: make it with \"penstock topic create\"", err)
+	case errors.Is(err, penstock.ErrGroupMode):
+		return fmt.Errorf("%w: the members of a group all use --partitions, or none does", err)
 	}
 	return err
 }

@@ -73,11 +73,13 @@ SIGTERM end a command in order, a second one at once.`,
   seq 1000 | penstock send orders
   seq 1000 | penstock put audit --create
   penstock sub audit billing --count 1000`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          subcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes + "\n")
 	root.PersistentFlags().CountVarP(&a.verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")

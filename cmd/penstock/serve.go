@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
@@ -59,6 +60,9 @@ func (c *serve) run(ctx context.Context) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			return incompletef("ended before it was ready: %v", context.Cause(ctx))
+		}
+		if errors.Is(err, penstock.ErrAddrInUse) {
+			err = fmt.Errorf("%w; here that is --listen", err)
 		}
 		return err
 	}

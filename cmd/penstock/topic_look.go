@@ -70,7 +70,8 @@ func (a *app) topicDescribeCommand() *cobra.Command {
 		Short: "Show a topic's partitions, groups and lag",
 		Long: `Describe shows the topic NAME as of one revision of etcd: for each partition the
 first offset that can be read, the next to be written, how many records lie
-between and what they take in etcd; then each group with its members and how far it is.`,
+between and what they take in etcd; then each group with its members and how far
+it is.`,
 		Example: `  penstock topic describe audit
   penstock topic describe audit --json | jq '.groups[] | {group, lag}'`,
 		Args:              between(1, 1),

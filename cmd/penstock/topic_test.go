@@ -225,12 +225,13 @@ func TestSignalDrainsSub(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGTERM)
+	<-time.After(500 * time.Millisecond) // it waits for its reader, and nothing tells that it has heard
 	tail, err := io.ReadAll(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.ends(exitDone)
-	rest, _ := perform(t, exitDone, "", "sub", "audit", "billing", "--idle", "2s")
+	rest, _ := perform(t, exitDone, "", "sub", "audit", "billing", "--idle", "5s")
 	if rest == "" {
 		t.Error("nothing was left: the signal came too late to tell anything")
 	}
@@ -268,7 +269,7 @@ func TestSubIdle(t *testing.T) {
 		t.Errorf("printed %q", out)
 	}
 	putLines(t, 3)
-	out, errs := perform(t, exitIncomplete, "", "sub", "audit", "billing", "--idle", "500ms", "--count", "4")
+	out, errs := perform(t, exitIncomplete, "", "sub", "audit", "billing", "--idle", "5s", "--count", "4")
 	if out != numbersTo(3) || !strings.Contains(errs, "got 3 of 4 records (idle)") {
 		t.Errorf("printed %q and says %q", out, errs)
 	}
@@ -281,11 +282,11 @@ func TestSubFrom(t *testing.T) {
 	t.Parallel()
 	createTopic(t, 1)
 	putLines(t, 10)
-	for i, c := range []struct{ from, want string }{
-		{"earliest", numbersTo(10)}, {"latest", ""}, {"8", "9\n10\n"}, {"1h", numbersTo(10)},
-		{time.Now().Add(time.Hour).Format(time.RFC3339), ""},
+	for i, c := range []struct{ from, want, end string }{
+		{"earliest", numbersTo(10), "--count=10"}, {"latest", "", "--idle=300ms"}, {"8", "9\n10\n", "--count=2"}, {"1h", numbersTo(10), "--count=10"},
+		{time.Now().Add(time.Hour).Format(time.RFC3339), "", "--idle=300ms"},
 	} {
-		if out, _ := perform(t, exitDone, "", "sub", "audit", fmt.Sprint("group", i), "--idle", "300ms", "--from", c.from); out != c.want {
+		if out, _ := perform(t, exitDone, "", "sub", "audit", fmt.Sprint("group", i), c.end, "--from", c.from); out != c.want {
 			t.Errorf("from %s: %q, want %q", c.from, out, c.want)
 		}
 	}
@@ -323,6 +324,18 @@ func TestGroupReset(t *testing.T) {
 	perform(t, exitDone, "", "group", "reset", "audit", "billing", "--to", "earliest")
 	out, _ = perform(t, exitDone, "", "sub", "audit", "billing", "--count", "14")
 	exactly(t, 10, strings.Replace(out, numbersTo(4), "", 1))
+	if _, errs := perform(t, exitFailed, "", "sub", "audit", "billing", "--partitions", "0"); !strings.Contains(errs, "--partitions") {
+		t.Errorf("the other mode: %q", errs)
+	}
+	for _, c := range []struct {
+		group string
+		isNew bool
+	}{{"billign", true}, {"billign", false}, {"billing", false}} {
+		_, errs := perform(t, exitDone, "", "group", "reset", "audit", c.group, "--to", "earliest")
+		if strings.Contains(errs, "there was no group") != c.isNew {
+			t.Errorf("a reset of %s says %q", c.group, errs)
+		}
+	}
 	if _, errs := perform(t, exitUsage, "", "group", "reset", "audit", "billing", "--to", "0", "--partitions", "7"); !strings.Contains(errs, "7") {
 		t.Errorf("an unknown partition: %q", errs)
 	}
@@ -383,7 +396,7 @@ func TestPutRefuses(t *testing.T) {
 	if _, errs := perform(t, exitFailed, "", "put", "audit", t.TempDir()+"/not"); !strings.Contains(errs, "no such file") {
 		t.Errorf("no file: %q", errs)
 	}
-	if out, _ := perform(t, exitDone, "", "sub", "audit", "billing", "--idle", "300ms"); out != "fits\n" {
+	if out, _ := perform(t, exitDone, "", "sub", "audit", "billing", "--idle", "5s"); out != "fits\n" {
 		t.Errorf("the topic has %q", out)
 	}
 }

@@ -98,6 +98,7 @@ func TestSettle(t *testing.T) {
 func TestSettleFaults(t *testing.T) {
 	for name, f := range map[string]etcdFlags{
 		"comma":    {endpoints: ","},
+		"address":  {endpoints: "127.0.0.1:2379,nonsense::"},
 		"user":     {endpoints: "http://root:hunter2@127.0.0.1:2379"},
 		"cert":     {cert: "c"},
 		"key":      {key: "k"},
@@ -192,6 +193,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"ls", "--prefix", "nope"}, "nope"},
 		{[]string{"doctor", "--prefix", "nope"}, "nope"},
 		{[]string{"ls", "--etcd-user", "root"}, "ETCDCTL_PASSWORD"},
+		{[]string{"ls", "--etcd", "nonsense::"}, `"nonsense::"`},
+		{[]string{"doctor", "--etcd", "http://"}, "host:port"},
+		{[]string{"send", "orders", "--etcd", "127.0.0.1:2379,localhost"}, `"localhost"`},
+		{[]string{"topic", "ls", "--etcd", "/run/etcd.sock"}, "unix://path"},
 	} {
 		var errs bytes.Buffer
 		if code := run(t.Context(), c.args, strings.NewReader(""), io.Discard, &errs, func(string) string { return "" }); code != exitUsage {
@@ -200,6 +205,20 @@ func TestUsage(t *testing.T) {
 		if !strings.Contains(errs.String(), c.says) {
 			t.Errorf("%v says %q, want %q in it", c.args, errs.String(), c.says)
 		}
+	}
+}
+
+func TestVersionInEveryWay(t *testing.T) {
+	var outs []string
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		var out bytes.Buffer
+		if code := run(t.Context(), args, strings.NewReader(""), &out, io.Discard, func(string) string { return "" }); code != exitDone {
+			t.Errorf("%v: %d", args, code)
+		}
+		outs = append(outs, out.String())
+	}
+	if outs[0] != outs[1] || !strings.HasPrefix(outs[0], "penstock ") {
+		t.Errorf("%q", outs)
 	}
 }
 

@@ -15,11 +15,15 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  penstock version",
 		Args:    between(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintf(a.out, "penstock %s %s %s/%s\n", describe(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(a.out, "penstock", version())
 			return err
 		},
 	}
+}
+
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	return fmt.Sprintf("%s %s %s/%s", describe(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // describe names a build: its version, else its commit.

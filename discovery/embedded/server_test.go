@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,6 +60,24 @@ func start(t *testing.T, dir string, opts ...Option) *Server {
 	return s
 }
 
+// steadyAddress can be given up and taken again: it is not among the ports that
+// the system hands out by itself, to a client that dials meanwhile.
+func steadyAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Addr().String()
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 func TestTemporaryDirectoryGoesWithClose(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s := start(t, "")
@@ -73,7 +93,7 @@ func TestTemporaryDirectoryGoesWithClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	// c is still connected: etcd alone would wait seven seconds for it.
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took >= 7*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 	if left := entries(t, os.TempDir()); len(left) != 0 {
@@ -101,7 +121,7 @@ func entries(t *testing.T, dir string) []string {
 
 func TestRestartKeepsData(t *testing.T) {
 	ctx, dir := testContext(t), filepath.Join(t.TempDir(), "deep", "data")
-	s := start(t, dir)
+	s := start(t, dir, Listen(steadyAddress(t)))
 	put, err := dial(t, s).Put(ctx, "k", "v")
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +161,7 @@ func TestLockedDirectory(t *testing.T) {
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), dir) {
 		t.Fatalf("got %v", err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("took %v", took)
 	}
 }

@@ -88,9 +88,11 @@ func ManualCommit() SubscribeOption {
 //
 // Nobody has records of these partitions in hand while settle runs, and none is
 // handed out any more; those of other partitions go on, so settle must be safe
-// for that. ctx ends after RevokeTimeout, when another member may take the
-// partitions all the same. settle must not call Commit, Seek or Unsubscribe. It
-// is not called for partitions that were lost: PartitionLost tells of these.
+// for that; it is never called twice at once. ctx ends RevokeTimeout after the
+// partitions were asked back, when another member may take them all the same, and
+// settle must heed it. It must not call Unsubscribe, which waits for it. It is
+// called again for partitions that could not be given back, and not at all for
+// those that were lost: PartitionLost tells of these.
 func BeforeRelease(settle func(ctx context.Context, partitions []int) error) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.BeforeRelease = settle })
 }

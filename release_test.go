@@ -5,6 +5,7 @@ package penstock_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -111,6 +112,10 @@ func TestTopicBeforeReleaseThatFails(t *testing.T) {
 	}{
 		"fails":  {func(context.Context, []int) error { return broken }, broken.Error()},
 		"panics": {func(context.Context, []int) error { panic("what a mess") }, "what a mess"},
+		"ends its goroutine": {func(context.Context, []int) error {
+			runtime.Goexit()
+			return nil
+		}, "Goexit"},
 		"hangs": {func(ctx context.Context, _ []int) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -135,4 +140,58 @@ func TestTopicBeforeReleaseThatFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Promise: while one partition is being written out, the others are committed.
+func TestTopicCommitsGoOnBesideBeforeRelease(t *testing.T) {
+	rt := meet(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 2)
+	for p := range 2 {
+		if _, err := topic.PutTo(patient(t), p, numbered(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writing, goOn := make(chan []int, 2), make(chan struct{})
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit(), penstock.BeforeRelease(func(_ context.Context, partitions []int) error {
+		writing <- partitions
+		<-goOn
+		return nil
+	}))
+	var recs []penstock.Record
+	came := make(chan penstock.Record)
+	go func() {
+		for r, err := range sub.Records(context.Background()) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			came <- r
+		}
+	}()
+	for range 2 {
+		recs = append(recs, await(t, "a record", came))
+	}
+	joined := make(chan *penstock.Subscription, 1)
+	go func() {
+		other, err := topic.Subscribe(context.Background(), theGroup)
+		if err != nil {
+			t.Error(err)
+		}
+		joined <- other
+	}()
+	moving := await(t, "what is written out", writing)
+	for _, r := range recs {
+		if r.Partition == moving[0] {
+			continue
+		}
+		if err := sub.Commit(patient(t), r); err != nil {
+			t.Error(err)
+		}
+		if at := groupOf(t, rt, theTopic, theGroup).Partitions[r.Partition].Committed; at != 1 {
+			t.Errorf("committed is %d, want 1", at)
+		}
+	}
+	close(goOn)
+	unsubscribe(t, await(t, "the other member", joined))
+	unsubscribe(t, sub)
 }

@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -39,6 +40,7 @@ type claim struct {
 	failures  int                // of the record at finished
 	asked     int64              // what Commit wants written; -1 for nothing
 	committed int64              // what etcd has; -1 for nothing
+	wantedOut time.Time          // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.
 	tell func(any)

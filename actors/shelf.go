@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -66,7 +67,7 @@ func (s *shelf) add(c *claim, position, base int64, written bool) {
 	c.finished.Store(position)
 	s.claims[c.p] = c
 	if s.phase != shelfOpen {
-		c.phase = claimDraining
+		c.phase, c.wantedOut = claimDraining, time.Now()
 		c.look.Store(true)
 	}
 }
@@ -99,7 +100,7 @@ func (s *shelf) release(c *claim) {
 		}
 		return
 	}
-	c.phase = claimDraining
+	c.phase, c.wantedOut = claimDraining, time.Now()
 	c.look.Store(true)
 	if c.turn == nil {
 		c.drop()

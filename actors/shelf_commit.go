@@ -5,6 +5,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -98,6 +99,19 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
 		wishes = append(wishes, wish{c.p, c.fence, at})
 	}
 	return wishes, err
+}
+
+// askedBack answers when the first of claims was asked back.
+func (s *shelf) askedBack(claims []*claim) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := claims[0].wantedOut
+	for _, c := range claims[1:] {
+		if c.wantedOut.Before(first) {
+			first = c.wantedOut
+		}
+	}
+	return first
 }
 
 // askFor marks all that is finished of claims to be committed.

@@ -46,6 +46,7 @@ type subscription struct {
 	settings settingsWork     // put back, when somebody deletes them
 	alarm    func()           // stops the timer of what time alone changes
 
+	settling  settling
 	idle      []*claim // to be released
 	releasing []*claim // being released
 	commits   commits
@@ -165,6 +166,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.forsaken(ctx, m)
 	case *idle:
 		a.release(ctx, m.c)
+	case settled:
+		a.settled(m)
 	case claimsReleased:
 		a.released(ctx, m)
 	case commitTick:
@@ -188,7 +191,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *supervisor.Failed:
 		a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 	case *supervisor.Ended:
-		a.ended(ctx, m.Err)
+		a.ended(ctx, m)
 	case crash:
 		panic(m.err)
 	case *actor.Restarting:
@@ -244,9 +247,12 @@ func (a *subscription) written(ctx actor.Context, err error) {
 
 // ended: the watch is refused. Whoever waits for the share is told; later it is
 // tried again.
-func (a *subscription) ended(ctx actor.Context, err error) {
+func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
+	err := m.Err
 	switch {
 	case err == nil:
+	case m.Name == settleCall:
+		a.settled(settled{err})
 	case errors.Is(err, supervisor.ErrGoexit): // a callback's own doing
 		a.tellAsync(nil)
 	case a.sub.announced.Load():

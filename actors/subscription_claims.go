@@ -231,7 +231,8 @@ func (a *subscription) drop(ctx actor.Context, c *claim) {
 		ctx.Stop(h.pid)
 		delete(a.holds, c.p)
 	}
-	a.idle = slices.DeleteFunc(a.idle, func(x *claim) bool { return x == c })
+	isC := func(x *claim) bool { return x == c }
+	a.idle, a.settling.waiting = slices.DeleteFunc(a.idle, isC), slices.DeleteFunc(a.settling.waiting, isC)
 }
 
 func (a *subscription) revoke(p int, r revocation, revision int64) {

@@ -15,77 +15,118 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
-// claimsReleased: they are, but for those with an error.
-type claimsReleased struct {
-	positions []commitlog.Position
-	errs      []error
-	err       error
-	// unsettled is why BeforeRelease had nothing more committed.
-	unsettled error
+// settling is what BeforeRelease does, for some claims at a time.
+type settling struct {
+	waiting []*claim // nobody has them in hand any more
+	under   []*claim // it was called for them
 }
+
+type (
+	// settled: BeforeRelease is done, or why it is not.
+	settled struct{ err error }
+	// claimsReleased: they are, but for those with an error.
+	claimsReleased struct {
+		positions []commitlog.Position
+		errs      []error
+		err       error
+	}
+)
 
 // release takes in a claim that nobody has in hand any more.
 func (a *subscription) release(ctx actor.Context, c *claim) {
-	if h := a.holds[c.p]; h == nil || h.c != c || slices.Contains(a.idle, c) || slices.Contains(a.releasing, c) {
+	if h := a.holds[c.p]; h == nil || h.c != c || slices.Contains(slices.Concat(a.settling.waiting, a.settling.under, a.idle, a.releasing), c) {
 		return
 	}
-	a.idle = append(a.idle, c)
-	a.releaseIdle()
+	if a.sub.cfg.BeforeRelease == nil {
+		a.idle = append(a.idle, c)
+		a.releaseIdle()
+		return
+	}
+	a.settling.waiting = append(a.settling.waiting, c)
+	a.beginSettling()
 }
 
-// releaseIdle has the user finish with idle claims, then writes their last
-// positions and deletes them, each in one transaction. No commit may be under
-// way: it could come after.
+// settleCall names the call, which may end its goroutine and answer nothing.
+const settleCall = "before release"
+
+// beginSettling has the user finish with claims, while the others go on.
+func (a *subscription) beginSettling() {
+	s := &a.settling
+	if len(s.under) > 0 || len(s.waiting) == 0 {
+		return
+	}
+	s.under, s.waiting = s.waiting, nil
+	sub, claims := a.sub, s.under
+	supervisor.Call(&a.host, settleCall, func(ctx context.Context) settled { return settled{sub.settle(ctx, claims)} })
+}
+
+// settle calls BeforeRelease. Another member may take the claims RevokeTimeout
+// after they were asked back.
+func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) {
+	deadline := s.shelf.askedBack(claims).Add(s.cfg.RevokeTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = &supervisor.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return s.cfg.BeforeRelease(ctx, partitionsOf(claims))
+}
+
+func partitionsOf(claims []*claim) []int {
+	ps := make([]int, len(claims))
+	for i, c := range claims {
+		ps[i] = c.p
+	}
+	slices.Sort(ps)
+	return ps
+}
+
+// settled has what is finished in the claims committed, unless BeforeRelease
+// failed.
+func (a *subscription) settled(m settled) {
+	claims := a.settling.under
+	a.settling.under = nil
+	if m.err == nil {
+		a.sub.shelf.askFor(claims)
+	} else {
+		a.delayed(fmt.Errorf("before release of partitions %d: %w", partitionsOf(claims), m.err))
+	}
+	for _, c := range claims {
+		if h := a.holds[c.p]; h != nil && h.c == c { // else lost meanwhile
+			a.idle = append(a.idle, c)
+		}
+	}
+	a.releaseIdle()
+	a.beginSettling()
+}
+
+// releaseIdle writes the last positions of idle claims and deletes the claims,
+// each in one transaction. No commit may be under way: it could come after.
 func (a *subscription) releaseIdle() {
 	if len(a.idle) == 0 || len(a.releasing) > 0 || a.commits.running == commitRunning {
 		return
 	}
 	a.releasing, a.idle = a.idle, nil
-	claims, sub, log, me, delayed := a.releasing, a.sub, a.eng.log, a.me(0), a.delayed
-	supervisor.Call(&a.host, "release", func(ctx context.Context) (m claimsReleased) {
-		m.unsettled = sub.settle(ctx, claims)
-		for _, c := range claims {
-			m.positions = append(m.positions, sub.shelf.last(c))
-		}
+	positions := make([]commitlog.Position, len(a.releasing))
+	for i, c := range a.releasing {
+		positions[i] = a.sub.shelf.last(c)
+	}
+	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	supervisor.Call(&a.host, "release", func(ctx context.Context) claimsReleased {
+		m := claimsReleased{positions: positions}
 		m.err = insist(ctx, delayed, func() (err error) {
-			m.errs, err = log.Release(ctx, me, m.positions)
+			m.errs, err = log.Release(ctx, me, positions)
 			return err
 		})
 		return m
 	})
 }
 
-// settle asks BeforeRelease, if there is one, and when that has done its part,
-// marks what is finished to be committed.
-func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) {
-	if s.cfg.BeforeRelease == nil {
-		return nil
-	}
-	var partitions []int
-	for _, c := range claims {
-		partitions = append(partitions, c.p)
-	}
-	slices.Sort(partitions)
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RevokeTimeout)
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("before release of partitions %d: %w", partitions, &supervisor.PanicError{Value: p, Stack: debug.Stack()})
-		}
-	}()
-	if err := s.cfg.BeforeRelease(ctx, partitions); err != nil {
-		return fmt.Errorf("before release of partitions %d: %w", partitions, err)
-	}
-	s.shelf.askFor(claims)
-	return nil
-}
-
 func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 	was := a.releasing
 	a.releasing = nil
-	if m.unsettled != nil {
-		a.delayed(m.unsettled)
-	}
 	if m.err != nil {
 		a.idle = append(a.idle, was...)
 		a.delayed(m.err)

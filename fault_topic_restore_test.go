@@ -14,10 +14,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
@@ -340,4 +344,39 @@ func TestFaultRestoredRegistrations(t *testing.T) {
 	if err != nil {
 		t.Error("two senders and three members: ", err)
 	}
+}
+
+// Promise: a consumer that has read nothing of what was lost goes on, also when
+// it was just reading that.
+func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
+	etcd := newBackedUp(t)
+	ns := space(t)
+	on := &tap{}
+	cfg := etcd.config()
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(on.unary), grpc.WithChainStreamInterceptor(on.stream))
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, producer, theTopic, 1)
+	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup)
+	acct := newAccount()
+	acct.consume(t, "consumer", sub)
+	acct.put(t, topic, 0, 10)
+	acct.flows(t, "consumer", 10)
+	eventually(t, "it is committed", func() bool { return groupOf(t, producer, theTopic, theGroup).Lag == 0 })
+	etcd.backUp()
+	var held, tried atomic.Bool
+	held.Store(true)
+	on.requests(func(r request) error {
+		if held.Load() && r.reads("/body/") {
+			tried.Store(true)
+			return status.Error(codes.Unavailable, "held by the test")
+		}
+		return r.send()
+	})
+	acct.put(t, topic, 10, 20)
+	eventually(t, "a read", tried.Load)
+	etcd.restore()
+	acct.put(t, topic, 20, 50)
+	held.Store(false)
+	acct.flows(t, "consumer", 30)
 }

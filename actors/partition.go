@@ -378,6 +378,7 @@ func (a *partition) readDone(ctx actor.Context, m readDone) {
 	if errors.Is(m.read.err, messages.ErrLogRolledBack) {
 		r.page = nil
 		a.lookAgain(ctx)
+		return // the look tells who has read what is lost
 	}
 	if errors.Is(m.read.err, messages.ErrTopicDeleted) {
 		a.refuse(ctx, m.read.err)

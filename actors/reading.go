@@ -203,12 +203,17 @@ type lookout struct {
 	end   int64
 	asked []*fetch
 	known []commitlog.Entry
+	told  int // of known, by the index, and so in one log
 }
 
 func (r *reading) lookout() lookout {
 	r.heard = 0
-	return lookout{r.end, slices.Clone(r.waiting), r.takeMarks()}
+	known, told := r.takeMarks()
+	return lookout{r.end, slices.Clone(r.waiting), known, told}
 }
+
+// newestKnown are the batches that stand only if all that are known do.
+func (l lookout) newestKnown() []commitlog.Entry { return l.known[max(0, l.told-1):] }
 
 // sight is what somebody saw who looked.
 type sight struct {

@@ -30,6 +30,7 @@ type history struct {
 	// kept are the batches to look for, while a look is owed: news may be of
 	// another log by then.
 	kept []commitlog.Entry
+	told int // of these, by the index
 	// latest is the last that the index told of since the marks were taken.
 	latest commitlog.Entry
 	// common says of each earlier log up to which offset the next was the same.
@@ -90,16 +91,16 @@ func (h *history) marks() []commitlog.Entry { return slices.Concat(h.known, h.ow
 // owe keeps the marks for a look that cannot begin yet.
 func (h *history) owe() {
 	if h.kept == nil {
-		h.kept = h.marks()
+		h.kept, h.told = h.marks(), len(h.known)
 	}
 }
 
-// takeMarks answers what to look for now.
-func (h *history) takeMarks() []commitlog.Entry {
+// takeMarks answers what to look for now, and how many the index told of.
+func (h *history) takeMarks() (marks []commitlog.Entry, told int) {
 	h.owe()
-	marks := h.kept
+	marks = h.kept
 	h.kept, h.latest = nil, commitlog.Entry{}
-	return marks
+	return marks, h.told
 }
 
 // replaced notes that the log is another one from an offset on, at the latest.

@@ -57,6 +57,9 @@ func (l *changingLog) look() {
 		has[i] = slices.ContainsFunc(l.log, e.IsOf)
 	}
 	s := sight{end: l.end(), common: commonWith(from.known, has)}
+	if !slices.Contains(has[len(has)-len(from.newestKnown()):], false) && s.common != wholeLog {
+		l.t.Fatalf("the newest of %+v stand, and not all do", from.known)
+	}
 	if len(l.log) > 0 {
 		s.newest = l.log[len(l.log)-1]
 	}

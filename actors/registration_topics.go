@@ -94,6 +94,10 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 			return nil, nil, err
 		}
 		c.Offset, c.Base, err = part.log.Resolve(ctx, start)
+		if errors.Is(err, messages.ErrCorrupt) {
+			c.Err = err
+			continue
+		}
 		if errors.Is(err, messages.ErrOffsetOutOfRange) {
 			c.Err = fmt.Errorf("begin at %s in partition %d: %w", start, c.Partition, err)
 			continue

@@ -42,6 +42,7 @@ type subscription struct {
 	claiming int              // claims under way
 	raced    int              // times in a row that etcd was ahead of the watch
 	held     map[int]int64    // see self
+	out      map[int]struct{} // partitions of ours whose log is damaged
 	giving   *pb.Assignment   // being written, or nil
 	settings settingsWork     // put back, when somebody deletes them
 	alarm    func()           // stops the timer of what time alone changes
@@ -129,7 +130,7 @@ func newSubscription(e *Engine, s *Subscription, asker *actor.PID) actor.Produce
 	return func() actor.Actor {
 		return &subscription{
 			eng: e, sub: s, asker: asker, view: newConsumerGroup(),
-			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64),
+			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64), out: make(map[int]struct{}),
 		}
 	}
 }
@@ -372,7 +373,7 @@ func (a *subscription) settle(ctx actor.Context, me self) {
 		return
 	}
 	for _, p := range a.view.wanted(me) {
-		if a.holds[p] == nil && !a.view.taken(me, p) {
+		if _, out := a.out[p]; a.holds[p] == nil && !out && !a.view.taken(me, p) {
 			return
 		}
 	}

@@ -99,12 +99,28 @@ func (a *subscription) later() {
 // unusable: a partition is ours, and where to begin in it cannot be said. Who
 // waits to come in is told; else it is left alone for a while.
 func (a *subscription) unusable(ctx actor.Context, p int, err error) {
+	var damage *commitlog.CorruptError
+	if errors.As(err, &damage) {
+		a.damaged(p, damage)
+		return
+	}
 	if a.state == subEntering {
 		a.refuse(ctx, err)
 		return
 	}
 	a.busy[p] = struct{}{}
 	a.delayed(err)
+	a.host.After(unusablePause, usableAgain{p})
+}
+
+// damaged: where the log of a partition begins or ends cannot be read. The others
+// go on without it.
+func (a *subscription) damaged(p int, err *commitlog.CorruptError) {
+	if _, known := a.out[p]; !known {
+		a.out[p] = struct{}{}
+		a.eng.hub.emit(messages.BatchCorrupt{Topic: a.sub.path.name, Partition: p, Offset: err.Base, Err: err})
+	}
+	a.busy[p] = struct{}{}
 	a.host.After(unusablePause, usableAgain{p})
 }
 
@@ -182,6 +198,7 @@ func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
 			a.held[got.Partition] = got.Held.Revision
 		default:
 			delete(a.held, got.Partition)
+			delete(a.out, got.Partition)
 			a.took(ctx, got, m)
 		}
 	}

@@ -5,6 +5,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -19,6 +20,7 @@ func (a *topic) look() {
 		return
 	}
 	a.looking, a.wanted = a.wanted, nil
+	slices.SortFunc(a.looking, func(x, y *lookWanted) int { return x.part.p - y.part.p }) // a request reads a range of starts
 	path, wanted := a.path, a.looking
 	supervisor.Call(&a.host, "look", func(ctx context.Context) lookDone {
 		return lookDone{path.look(ctx, wanted)}
@@ -63,28 +65,59 @@ func (t *topicPath) look(ctx context.Context, wanted []*lookWanted) []*looked {
 }
 
 func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, error) {
-	var marks []commitlog.Mark
-	var partitions []int
-	for _, w := range wanted {
-		partitions = append(partitions, w.part.p)
-		for _, e := range w.from.known {
-			marks = append(marks, commitlog.Mark{Partition: w.part.p, Entry: e})
-		}
-	}
-	info, log := t.info(), t.eng.log
-	stand, err := log.Stand(ctx, info, marks)
+	// Most often all is as it was, and the newest batches tell.
+	newest, err := t.stand(ctx, wanted, lookout.newestKnown)
 	if err != nil {
 		return nil, err
 	}
-	ends, newest, err := log.Newest(ctx, info, partitions)
+	var doubted []*lookWanted
+	for i, w := range wanted {
+		if slices.Contains(newest[i], false) {
+			doubted = append(doubted, w)
+		}
+	}
+	all, err := t.stand(ctx, doubted, func(l lookout) []commitlog.Entry { return l.known })
+	if err != nil {
+		return nil, err
+	}
+	common := make(map[*lookWanted]int64, len(doubted))
+	for i, w := range doubted {
+		common[w] = commonWith(w.from.known, all[i])
+	}
+	partitions := make([]int, len(wanted))
+	for i, w := range wanted {
+		partitions[i] = w.part.p
+	}
+	ends, last, err := t.eng.log.Newest(ctx, t.info(), partitions)
 	if err != nil {
 		return nil, err
 	}
 	sights := make([]sight, len(wanted))
 	for i, w := range wanted {
-		n := len(w.from.known)
-		sights[i] = sight{end: ends[i], newest: newest[i], common: commonWith(w.from.known, stand[:n])}
-		stand = stand[n:]
+		sights[i] = sight{end: ends[i], newest: last[i], common: wholeLog}
+		if at, ok := common[w]; ok {
+			sights[i].common = at
+		}
 	}
 	return sights, nil
+}
+
+// stand tells for each that wants it which of some known batches stand.
+func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(lookout) []commitlog.Entry) ([][]bool, error) {
+	var marks []commitlog.Mark
+	for _, w := range wanted {
+		for _, e := range which(w.from) {
+			marks = append(marks, commitlog.Mark{Partition: w.part.p, Entry: e})
+		}
+	}
+	stand, err := t.eng.log.Stand(ctx, t.info(), marks)
+	if err != nil {
+		return nil, err
+	}
+	each := make([][]bool, len(wanted))
+	for i, w := range wanted {
+		n := len(which(w.from))
+		each[i], stand = stand[:n], stand[n:]
+	}
+	return each, nil
 }

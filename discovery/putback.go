@@ -32,10 +32,10 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	p := &posts{registry: r}
 	defer p.close()
 	for failures := 0; ; {
-		err := r.revive(ctx)
-		if err == nil {
-			err = r.look(ctx, r.everything(), emit)
+		if err := r.revive(ctx); err != nil && ctx.Err() == nil { // at the next audit, then
+			emit(Delayed{Err: Classify("look for what stands under the lease of "+Where(r.client), err)})
 		}
+		err := r.look(ctx, r.everything(), emit)
 		if err == nil {
 			var state health
 			if state, err = p.stand(ctx, emit); err == nil || state == healthy {

@@ -150,7 +150,9 @@ type Registry struct {
 	todo    todo
 	lease   clientv3.LeaseID // 0: none now
 	leases  map[clientv3.LeaseID]struct{}
-	leased  chan struct{} // closed and replaced by SetLease
+	// answered is closed and replaced when etcd answers a write.
+	answered chan struct{}
+	leased   chan struct{} // closed and replaced by SetLease
 
 	wake chan struct{} // holds at most one token, for Run
 }
@@ -178,7 +180,7 @@ const strayFor = 30 * time.Second
 func NewRegistry(client *clientv3.Client, cfg RegistryConfig) *Registry {
 	r := &Registry{
 		client: client, cfg: cfg.withDefaults(),
-		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), answered: make(chan struct{}), wake: make(chan struct{}, 1),
 		kept: map[string]*kept{}, stray: map[string]stray{}, writing: map[string]int64{},
 		regions: newRegions(cfg.Collections),
 		leases:  map[clientv3.LeaseID]struct{}{}, leased: make(chan struct{}),
@@ -217,8 +219,9 @@ func (r *Registry) nudge() {
 // Put writes an entry and keeps it. For a key that is kept already it is an
 // update, of the value or the guard.
 //
-// It blocks until etcd confirms, for no longer than ctx and the Timeout; only
-// for a first lease does it wait as long as ctx. On an error the entry is not
+// It blocks until etcd confirms, for no longer than ctx and the Timeout, which
+// begins anew while it waits for other writes and etcd answers those; only for a
+// first lease does it wait as long as ctx. On an error the entry is not
 // kept, what was kept before under that key still is, and Run removes what the
 // failed attempt may have left. The error is a *TakenError, which wraps
 // messages.ErrTaken, when somebody else holds the key; it wraps ErrGuard when
@@ -309,12 +312,12 @@ func (r *Registry) leaseGone(id clientv3.LeaseID) {
 
 // put writes entries and keeps them.
 func (r *Registry) put(ctx context.Context, entries []Entry, lease clientv3.LeaseID) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
 	if err := r.take(ctx); err != nil {
 		return err
 	}
 	defer r.give()
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
 
 	wants, views := make([]want, len(entries)), make([]seen, len(entries))
 	r.mu.Lock()
@@ -423,12 +426,12 @@ func (r *Registry) remove(ctx context.Context, keys []string) error {
 
 // erase deletes what was kept until now.
 func (r *Registry) erase(ctx context.Context, dropped []*kept) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
 	if err := r.take(ctx); err != nil {
 		return err
 	}
 	defer r.give()
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
 
 	wants, views := make([]want, len(dropped)), make([]seen, len(dropped))
 	for i, k := range dropped {
@@ -474,12 +477,31 @@ func (r *Registry) drop(keys []string, f fate) []*kept {
 }
 
 func (r *Registry) take(ctx context.Context) error {
-	select {
-	case <-r.turn:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for another write: %w", ctx.Err())
+	patience := time.NewTimer(r.cfg.Timeout)
+	defer patience.Stop()
+	for {
+		r.mu.Lock()
+		answered := r.answered
+		r.mu.Unlock()
+		select {
+		case <-r.turn:
+			return nil
+		case <-answered:
+			patience.Reset(r.cfg.Timeout)
+		case <-patience.C:
+			return fmt.Errorf("wait for another write: %w", context.DeadlineExceeded)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for another write: %w", ctx.Err())
+		}
 	}
+}
+
+// progress tells those who wait that etcd has answered a write.
+func (r *Registry) progress() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.answered)
+	r.answered = make(chan struct{})
 }
 
 func (r *Registry) give() { r.turn <- struct{}{} }
@@ -518,6 +540,9 @@ func (r *Registry) converge(ctx context.Context, wants []want, views []seen) ([]
 			return stand(wants, views, verdicts, 0), nil
 		}
 		resp, err := r.commit(ctx, t, wants)
+		if err == nil {
+			r.progress()
+		}
 		switch {
 		case err == nil && resp.Succeeded:
 			return stand(wants, views, verdicts, resp.Header.Revision), nil

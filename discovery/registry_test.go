@@ -10,6 +10,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
@@ -282,6 +283,29 @@ func TestRegistryPutDoesNotHang(t *testing.T) {
 	defer r.mu.Unlock()
 	if len(r.kept) != 0 || len(r.stray) != 1 {
 		t.Errorf("kept %v, stray %v", r.kept, r.stray)
+	}
+}
+
+// Who waits for the writes of others has no less time for his own.
+func TestRegistryPutsWaitForOneAnother(t *testing.T) {
+	const each, timeout, puts = 200 * time.Millisecond, time.Second, 10
+	p := space(t)
+	cfg := shared.Config()
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if strings.HasSuffix(method, "/Txn") {
+			<-time.After(each)
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}))
+	r := NewRegistry(connect(t, cfg), RegistryConfig{Timeout: timeout})
+	answers := make(chan error, puts)
+	for i := range puts {
+		go func() { answers <- r.Put(testContext(t), Entry{Key: p + string(rune('a'+i)), Value: []byte("1")}) }()
+	}
+	for range puts {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

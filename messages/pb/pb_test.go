@@ -43,7 +43,7 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 
 		"Topic":          "id=1 partitions=2 compression=3 max_record_bytes=4 created_unix_ms=5",
 		"Deleting":       "since_unix_ms=1 name=2 state=3",
-		"IndexEntry":     "count=1 bytes=2 min_time_unix_nano=3 max_time_unix_nano=4 producer=5 sequence=6",
+		"IndexEntry":     "count=1 bytes=2 min_time_unix_nano=3 max_time_unix_nano=4 producer=5 sequence=6 raw_bytes=7 log_bytes=8",
 		"Body":           "base=1 count=2 compression=3 raw_bytes=4 time_unix_nano=5 crc=6 records=7",
 		"ConsumerGroup":  "manual=1 created_unix_ms=2",
 		"ConsumerMember": "id=1 host=2 since_unix_ms=3 partitions=4",
@@ -51,7 +51,7 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 		"Share":          "member=1 partitions=2",
 		"Claim":          "member=1 member_revision=2 generation=3",
 		"Committed":      "offset=1 base=2 fence=3 unix_ms=4",
-		"Ticket":         "tail=1",
+		"Ticket":         "base=1 entry=2",
 	}
 	for name, fields := range want {
 		mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName("penstock." + name))

@@ -84,7 +84,9 @@ type Runtime struct {
 }
 
 // Start begins a runtime. It blocks until etcd has answered, or ctx ends; ctx
-// bounds Start only. Errors: ErrInvalid with every fault of the options,
+// bounds Start only. With an etcd that has no room the runtime begins without a
+// lease: topics can be read, described and deleted, and what needs a lease waits
+// until there is room. Errors: ErrInvalid with every fault of the options,
 // ErrUnavailable, ErrDenied, and those of Diagnostics.
 func Start(ctx context.Context, opts ...StartOption) (*Runtime, error) {
 	s := startSettings{}

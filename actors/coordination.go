@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -90,10 +88,14 @@ func (v *consumerGroup) put(space keys.Space, kv discovery.KV, now time.Time) {
 	k, _ := space.Parse(kv.Key)
 	switch k.Kind {
 	case keys.KindConsumerMember:
-		v.members[k.ID] = kv.CreateRevision
 		delete(v.leaving, k.ID)
-		m := &pb.ConsumerMember{}
-		if proto.Unmarshal(kv.Value, m) == nil && m.Leaving {
+		m, err := commitlog.ParseMember(kv.Key, kv.Value)
+		if err != nil { // somebody else's bytes: nobody's place in the group
+			delete(v.members, k.ID)
+			return
+		}
+		v.members[k.ID] = kv.CreateRevision
+		if m.Leaving {
 			v.leaving[k.ID] = struct{}{}
 		}
 	case keys.KindClaim:

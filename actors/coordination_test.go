@@ -366,7 +366,7 @@ func TestDecide(t *testing.T) {
 		"a plan of the last generation there can be": {world: func(w world) { w.e.plan(math.MaxInt64, 3, "z:0,1,2") },
 			want: "assign 1 of 3 moving 3: a[0 1 2]"},
 		"a member's key that does not decode": {world: func(w world) { w.e.put(paperMemberKey("b"), []byte{0xff}) },
-			want: "assign 1 of 3 moving 0: a[0 2] b[1]"},
+			want: "assign 1 of 3 moving 0: a[0 1 2]"},
 		// Settings.
 		"no settings": {world: func(w world) { w.e.plan(1, 3, "a:0,1,2"); w.e.drop(paperSettingsKey) },
 			want: "put settings back; claim [0 1 2]"},

@@ -136,7 +136,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		a.started(ctx)
-	case *sessionAlive:
+	case *sessionAlive, *etcdFull:
 		a.run(ctx)
 	case *supervisor.Failed:
 		a.failed(ctx, m)

@@ -4,6 +4,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -42,8 +43,12 @@ var sessionMoves = supervisor.Moves[sessionState]{
 	sessionLost:    {sessionHeld, sessionDoubted},
 }
 
-// sessionAlive tells the engine that there is a lease.
-type sessionAlive struct{}
+// sessionAlive tells the engine that there is a lease, etcdFull that there can be
+// none for now.
+type (
+	sessionAlive struct{}
+	etcdFull     struct{}
+)
 
 func newSession(e *Engine) actor.Producer {
 	return func() actor.Actor { return &session{eng: e} }
@@ -68,7 +73,7 @@ func (s *session) Receive(ctx actor.Context) {
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case discovery.Delayed:
-		s.delayed(m.Err)
+		s.delayed(ctx, m.Err)
 	case discovery.RegistryEvent:
 		s.kept(ctx, m)
 	case *supervisor.Ended:
@@ -93,11 +98,16 @@ func (s *session) started(ctx actor.Context) {
 }
 
 // delayed: etcd does not answer and is tried again. Before the first lease
-// nobody else would say so.
-func (s *session) delayed(err error) {
+// nobody else would say so. A full etcd gives no lease until somebody has made
+// room, which can be done from here: topics are deleted without one.
+func (s *session) delayed(ctx actor.Context, err error) {
 	s.eng.delay.Store(&err)
-	if s.state == sessionOpening {
-		s.eng.hub.emit(messages.SessionDoubted{Err: err})
+	if s.state != sessionOpening {
+		return
+	}
+	s.eng.hub.emit(messages.SessionDoubted{Err: err})
+	if errors.Is(err, messages.ErrNoSpace) {
+		ctx.Send(ctx.Parent(), &etcdFull{})
 	}
 }
 

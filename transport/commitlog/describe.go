@@ -51,7 +51,8 @@ func (l *Log) describe(ctx context.Context, op, name string) (messages.TopicDesc
 }
 
 // DescribeGroup answers a group's members, offsets and lag as of one revision;
-// its mode is empty when it has nothing but offsets. Errors:
+// its mode is empty when it has nothing but offsets, and its Err tells of keys
+// that make no sense. Errors:
 // messages.ErrNoGroup, ErrTopicDeleted, ErrInvalid, ErrCorrupt, ErrUnavailable,
 // ErrDenied.
 func (l *Log) DescribeGroup(ctx context.Context, t messages.TopicInfo, group string) (messages.GroupInfo, error) {
@@ -91,8 +92,6 @@ func (l *Log) describeGroup(ctx context.Context, op string, t messages.TopicInfo
 	switch {
 	case len(groups) == 0:
 		return messages.GroupInfo{}, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
-	case groups[0].Err != nil:
-		return groups[0], fmt.Errorf("%s: %w", op, groups[0].Err)
 	}
 	return groups[0], nil
 }

@@ -380,3 +380,59 @@ func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
 	held.Store(false)
 	acct.flows(t, "consumer", 30)
 }
+
+// Promise: a member does not commit beyond the log of the backup what it handled
+// of the one that is gone, so that nobody passes over what is put there.
+func TestTopicFaultRestoredWithACommitUnderWay(t *testing.T) {
+	etcd := newBackedUp(t)
+	ns := space(t)
+	on := &tap{}
+	cfg := etcd.config()
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(on.unary), grpc.WithChainStreamInterceptor(on.stream))
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	topic := makeTopic(t, producer, theTopic, 1)
+	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup, penstock.CommitEvery(50*time.Millisecond))
+	acct := newAccount()
+	acct.consume(t, "consumer", sub)
+	put := func(from, to int) {
+		t.Helper()
+		acct.put(t, topic, from, to)
+		acct.await(t, "they are handled", func() bool { return acct.by["consumer"] >= to })
+	}
+	committed := func() bool { return groupOf(t, producer, theTopic, theGroup).Lag == 0 }
+	put(0, 10)
+	eventually(t, "it is committed", committed)
+	etcd.backUp()
+	put(10, 20)
+	eventually(t, "it is committed, too", committed)
+	var held, tried atomic.Bool
+	held.Store(true)
+	on.requests(func(r request) error {
+		if held.Load() && r.writes("/offsets/") {
+			tried.Store(true)
+			return status.Error(codes.Unavailable, "held by the test")
+		}
+		return r.send()
+	})
+	put(20, 30)
+	eventually(t, "a commit", tried.Load)
+	etcd.restore()
+	held.Store(false)
+	acct.put(t, topic, 30, 60)
+	unsubscribe(t, sub)
+	if p := groupOf(t, producer, theTopic, theGroup).Partitions[0]; p.Committed > p.End {
+		t.Errorf("%d is committed, the end is %d", p.Committed, p.End)
+	}
+	// Whoever begins now misses nothing of what is there.
+	next := subscribe(t, topic, theGroup)
+	acct.consume(t, "next", next)
+	acct.await(t, "all that was put after the restore", func() bool {
+		for id := 30; id < 60; id++ {
+			if len(acct.handled[id]) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -40,6 +40,7 @@ type claim struct {
 	failures  int                // of the record at finished
 	asked     int64              // what Commit wants written; -1 for nothing
 	committed int64              // what etcd has; -1 for nothing
+	known     int64              // its ModRevision; 0 for nothing, or when a Seek goes over it
 	wantedOut time.Time          // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.

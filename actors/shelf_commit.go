@@ -18,7 +18,7 @@ func (s *shelf) due() (out []commitlog.Position) {
 	defer s.mu.Unlock()
 	for _, c := range s.claims {
 		if at, ok := s.position(c); ok {
-			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: max(c.begins(at), 0)})
+			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: max(c.begins(at), 0), Known: c.known})
 		}
 	}
 	return out
@@ -39,7 +39,7 @@ func (s *shelf) position(c *claim) (int64, bool) {
 func (s *shelf) last(c *claim) commitlog.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
+	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1, Known: c.known}
 	at, due := s.position(c)
 	if !due && at < 0 {
 		at = c.committed
@@ -56,7 +56,7 @@ func (s *shelf) wrote(p commitlog.Position) {
 	defer s.mu.Unlock()
 	s.counters.Commits++
 	if c := s.claims[p.Partition]; c != nil && c.fence == p.Fence {
-		c.committed = p.Offset
+		c.committed, c.known = p.Offset, p.Known
 	}
 }
 

@@ -213,7 +213,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 		}
 		a.lose(ctx, h.c, messages.ErrFenced)
 	}
-	c := &claim{p: got.Partition, fence: got.Fence, lease: m.lease, memberRevision: m.me}
+	c := &claim{p: got.Partition, fence: got.Fence, lease: m.lease, memberRevision: m.me, known: got.Known}
 	a.sub.shelf.add(c, got.Offset, got.Base, !slices.Contains(m.unwritten, got.Partition))
 	a.eng.hub.emit(messages.PartitionClaimed{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,

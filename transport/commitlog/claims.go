@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type Claimed struct {
 	// Base is that of a batch at or before it. Both are as of the moment of the
 	// claim.
 	Offset, Base int64
+	// Known is the ModRevision of the committed offset, 0 without one.
+	Known int64
 	// Held is the claim of somebody else that stands in the way, or nil.
 	Held *Holder
 	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
@@ -111,7 +114,10 @@ func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed 
 		}
 		c.Fence = kv.CreateRevision
 	}
-	c.Offset, c.Base, c.Err = committedIn(ranged(resp, 0).Kvs)
+	kvs := ranged(resp, 0).Kvs
+	if c.Offset, c.Base, c.Err = committedIn(kvs); len(kvs) > 0 {
+		c.Known = kvs[0].ModRevision
+	}
 	return c
 }
 
@@ -150,8 +156,8 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 
 // Release writes where the group is in partitions and gives them up, in one
 // transaction for each. With Offset -1 nothing is written. The errors are in the
-// order of ps: nil, or messages.ErrFenced when the partition is another's, and
-// then nothing was written. Released before, by a call whose outcome was
+// order of ps: nil, or messages.ErrFenced when the partition is another's or etcd
+// was set back to before Known, and then nothing was written. Released before, by a call whose outcome was
 // unknown, it is nil too, as long as nobody has committed since. The second
 // error means that nothing is known of those it stands at; the call can be made
 // again. It wraps messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
@@ -163,9 +169,10 @@ func (l *Log) Release(ctx context.Context, me Me, ps []Position) ([]error, error
 		if p.Offset >= 0 {
 			then = append(then, clientv3.OpPut(committed, p.value()))
 		}
-		return clientv3.OpTxn(
-			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", p.Fence)},
-			then, []clientv3.Op{clientv3.OpGet(committed)})
+		if p.Offset < 0 {
+			p.Known = 0 // nothing is written over it
+		}
+		return clientv3.OpTxn(p.guards(key, committed), then, []clientv3.Op{clientv3.OpGet(committed)})
 	}, func(p Position, resp *clientv3.TxnResponse) error {
 		if resp.Succeeded || p.Offset < 0 {
 			return nil
@@ -224,8 +231,33 @@ func ParseClaim(key string, value []byte) (*pb.Claim, error) {
 	return &c, nil
 }
 
-// nestedWrites sends one transaction for each position, many in a request.
+// nestedWrites sends one transaction for each position, many in a request, and
+// another one for those that did not find what they know because it was deleted.
+// Its Else branch gets the committed offset.
 func (l *Log) nestedWrites(ctx context.Context, op string, ps []Position, write func(Position) clientv3.Op, read func(Position, *clientv3.TxnResponse) error) ([]error, error) {
+	results, err := l.nestedOnce(ctx, op, ps, write, read)
+	var again []Position
+	var at []int
+	for i, r := range results {
+		if errors.Is(r, errNothingThere) {
+			ps[i].Known = 0
+			again, at = append(again, ps[i]), append(at, i)
+		}
+	}
+	if len(again) == 0 {
+		return results, err
+	}
+	second, serr := l.nestedOnce(ctx, op, again, write, read)
+	for i, r := range second {
+		results[at[i]], ps[at[i]].Known = r, again[i].Known
+	}
+	return results, cmp.Or(err, serr)
+}
+
+// errNothingThere: the committed offset that is known of was deleted.
+var errNothingThere = errors.New("nothing is there")
+
+func (l *Log) nestedOnce(ctx context.Context, op string, ps []Position, write func(Position) clientv3.Op, read func(Position, *clientv3.TxnResponse) error) ([]error, error) {
 	partitions := make([]int, len(ps))
 	for i, p := range ps {
 		partitions[i] = p.Partition
@@ -260,7 +292,16 @@ func (l *Log) nestedWrites(ctx context.Context, op string, ps []Position, write 
 				results[at] = err
 				continue
 			}
-			results[at] = read(ps[at], nested(resp, i))
+			one := nested(resp, i)
+			switch {
+			case !one.Succeeded && ps[at].Known > 0 && ps[at].Offset >= 0 && len(ranged(one, 0).Kvs) == 0:
+				results[at] = errNothingThere
+			default:
+				results[at] = read(ps[at], one)
+			}
+			if one.Succeeded {
+				ps[at].Known = resp.Header.Revision
+			}
 		}
 	}
 	return results, unknown

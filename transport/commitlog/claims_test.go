@@ -137,6 +137,9 @@ func TestClaim(t *testing.T) {
 		} else if c.Fence != kv.Kvs[0].CreateRevision || kv.Kvs[0].Lease != int64(me.Lease) || kv.Kvs[0].Version != 1 {
 			t.Errorf("partition %d has the fence %d: %+v", i, c.Fence, kv.Kvs[0])
 		}
+		if c.Fence != 0 {
+			want.Known = modRevision(t, l, l.space.Committed(info.ID, "group", i))
+		}
 		if !reflect.DeepEqual(c, want) { //nolint:govet // both errors are nil
 			t.Errorf("partition %d: %+v (held by %+v), want %+v (%+v)", i, c, c.Held, want, want.Held)
 		}
@@ -645,4 +648,17 @@ func FuzzParseClaim(f *testing.F) {
 			t.Fatal(c)
 		}
 	})
+}
+
+// modRevision is a key's, 0 without one.
+func modRevision(t testing.TB, l *Log, key string) int64 {
+	t.Helper()
+	resp, err := l.client.Get(testContext(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		return kv.ModRevision
+	}
+	return 0
 }

@@ -27,6 +27,19 @@ type Position struct {
 	// Offset is the next to be handled; Base is that of a batch at or before
 	// it, where reading is to begin.
 	Offset, Base int64
+	// Known is the ModRevision of what the member last wrote or found there, 0
+	// for none. An etcd that has something older was restored from a backup:
+	// its log may not reach to Offset.
+	Known int64
+}
+
+// guards let a position be written.
+func (p Position) guards(claim, committed string) []clientv3.Cmp {
+	guards := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(claim), "=", p.Fence)}
+	if p.Known > 0 {
+		guards = append(guards, clientv3.Compare(clientv3.ModRevision(committed), ">", p.Known-1))
+	}
+	return guards
 }
 
 func (p Position) value() string {
@@ -38,8 +51,9 @@ func (p Position) fenced(op string) error {
 }
 
 // Commit writes where the member is, in each partition that it still has. The
-// errors are in the order of ps: nil, or messages.ErrFenced when the claim is no
-// longer the one with that fence; the others are written all the same. The
+// errors are in the order of ps: nil, and then Known is what was written, or
+// messages.ErrFenced when the claim is no longer the one with that fence or etcd
+// was set back to before Known; the others are written all the same. The
 // second error means that nothing is known of those it stands at; the call can
 // be made again. It wraps messages.ErrUnavailable, ErrDenied, ErrNoSpace or
 // ErrInvalid.
@@ -51,9 +65,9 @@ func (l *Log) Commit(ctx context.Context, me Me, ps []Position) ([]error, error)
 		}
 	}
 	return l.nestedWrites(ctx, op, ps, func(p Position) clientv3.Op {
-		return clientv3.OpTxn(
-			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(l.space.Claim(me.Topic.ID, me.Group, p.Partition)), "=", p.Fence)},
-			[]clientv3.Op{clientv3.OpPut(l.space.Committed(me.Topic.ID, me.Group, p.Partition), p.value())}, nil)
+		claim, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
+		return clientv3.OpTxn(p.guards(claim, committed),
+			[]clientv3.Op{clientv3.OpPut(committed, p.value())}, []clientv3.Op{clientv3.OpGet(committed)})
 	}, func(p Position, resp *clientv3.TxnResponse) error {
 		if resp.Succeeded {
 			return nil

@@ -218,3 +218,65 @@ func TestParseCommitted(t *testing.T) {
 		}
 	}
 }
+
+// An etcd that has an older offset than the member knows of was set back, and its
+// log with it: nothing is written over it, by a commit or a release. One that was
+// deleted is put back.
+func TestCommitKnowsWhatItWrote(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 1)
+	me := join(t, l, info, "group", "me")
+	c := claimOne(t, l, me, 0)
+	if c.Known != 0 {
+		t.Errorf("nothing was committed, and revision %d is known", c.Known)
+	}
+	key := l.space.Committed(info.ID, "group", 0)
+	ps := []Position{c.at(5, 0)}
+	commit := func() error {
+		t.Helper()
+		errs, err := l.Commit(ctx, me, ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return errs[0]
+	}
+	offset := func() int64 {
+		t.Helper()
+		v, err := ParseCommitted(key, []byte(value(t, l, key)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Offset
+	}
+	if err := commit(); err != nil || ps[0].Known == 0 {
+		t.Fatal(ps[0].Known, err)
+	}
+	if again, err := l.Claim(ctx, me, 0, []int{0}); err != nil || again[0].Known != ps[0].Known {
+		t.Errorf("%+v, %v; want what was written at %d", again, err, ps[0].Known)
+	}
+	// A late attempt of an earlier commit went over it.
+	put(t, l, key, encode(&pb.Committed{Offset: 3, Fence: c.Fence}))
+	ps[0].Offset = 6
+	if err := commit(); err != nil || offset() != 6 {
+		t.Errorf("over a late one: %v, offset %d", err, offset())
+	}
+	remove(t, l, key)
+	ps[0].Offset = 7
+	if err := commit(); err != nil || offset() != 7 {
+		t.Errorf("over a deleted one: %v, offset %d", err, offset())
+	}
+	ps[0].Known += 1000 // what is there is from before
+	ps[0].Offset = 8
+	if err := commit(); !errors.Is(err, messages.ErrFenced) || offset() != 7 {
+		t.Errorf("in an etcd that was set back: %v, offset %d", err, offset())
+	}
+	errs, err := l.Release(ctx, me, ps)
+	if err != nil || !errors.Is(errs[0], messages.ErrFenced) || offset() != 7 {
+		t.Errorf("released in an etcd that was set back: %v, %v, offset %d", errs, err, offset())
+	}
+	ps[0].Offset = -1
+	if errs, err = l.Release(ctx, me, ps); err != nil || errs[0] != nil || offset() != 7 {
+		t.Errorf("released without an offset: %v, %v, offset %d", errs, err, offset())
+	}
+}

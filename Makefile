@@ -36,8 +36,8 @@ standalone-etcd: build ## run the embedded etcd on 127.0.0.1:2379, as `penstock 
 .PHONY: test
 test: ## vet, then every test, under the race detector where there is a C compiler
 	$(GO) vet ./...
-	$(GO) test $(RACE) -timeout 15m $(TESTARGS) ./...
-	$(GO) test -count=1 -timeout 15m -run '$(PLAIN)' $(TESTARGS) . ./actors ./benchmarks
+	$(GO) test $(RACE) -timeout 25m $(TESTARGS) ./...
+	$(GO) test -count=1 -timeout 25m -run '$(PLAIN)' $(TESTARGS) . ./actors ./benchmarks
 
 .PHONY: test-nested
 test-nested: ## test the nested modules: the protobuf generator and the benchmarks' peers
@@ -59,7 +59,7 @@ fuzz: ## fuzz every target for FUZZTIME each
 
 .PHONY: cover
 cover: ## coverage of all packages by all tests, as cover.html
-	$(GO) test -coverpkg=./... -coverprofile=cover.out -timeout 15m ./...
+	$(GO) test -coverpkg=./... -coverprofile=cover.out -timeout 25m ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 	$(GO) tool cover -html=cover.out -o cover.html
 

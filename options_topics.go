@@ -67,7 +67,7 @@ func Manual(choose func(m *Message, partitions int) int) Partitioner { return ac
 
 // MaxBuffer bounds what the handle has taken and etcd has not committed, in
 // encoded bytes and 48 more for each record that somebody waits for; 32 MiB when
-// not given. Beyond it a handle takes about 2 MiB, and 16 KiB for each partition
+// not given. Beyond it a handle takes about 3 MiB, and 16 KiB for each partition
 // that is busy.
 func MaxBuffer(bytes int) ProducerOption {
 	return producerOption(func(c *actors.ProducerConfig) { c.MaxBuffer = bytes })

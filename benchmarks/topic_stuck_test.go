@@ -72,7 +72,7 @@ func (p *proxy) pass(from, to net.Conn) {
 // etcd went away, or was filling all partitions.
 func TestStuckProducer(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const buffer, allowed = 16 << 20, 5 << 19
+	const buffer, allowed = 16 << 20, 7 << 19
 	for _, test := range []struct {
 		name             string
 		size, partitions int

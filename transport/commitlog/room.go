@@ -10,7 +10,8 @@ import (
 // etcd has read it: without a bound, one of everything that all partitions append.
 
 const (
-	sendRoom = 1 << 20
+	// sendRoom holds four full batches: with fewer, etcd waits for us.
+	sendRoom = 9 << 18
 	// smallBody is the size below which a body takes no room, and does not
 	// wait.
 	smallBody = 4 << 10

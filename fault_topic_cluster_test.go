@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,39 +16,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/penstocktest"
 )
-
-// partedCluster is three etcds in processes of their own that can be parted.
-type partedCluster struct {
-	members   []*topicChild
-	endpoints []string
-}
-
-func newPartedCluster(t *testing.T) *partedCluster {
-	t.Helper()
-	c := &partedCluster{}
-	var peers, initial []string
-	for i := range 3 {
-		c.endpoints = append(c.endpoints, addr(penstocktest.FreePort(t)))
-		peers = append(peers, addr(penstocktest.FreePort(t)))
-		initial = append(initial, fmt.Sprintf("m%d=http://%s", i, peers[i]))
-	}
-	for i := range 3 {
-		dir, err := os.MkdirTemp("", "penstock-parted-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) }) // after the child's end
-		c.members = append(c.members, spawnTopic(t, topicChildSpec{
-			Role: roleParted, Name: fmt.Sprintf("m%d", i), Dir: dir, Client: c.endpoints[i], Peer: peers[i], Cluster: strings.Join(initial, ","),
-		}, newAccount()))
-	}
-	for _, m := range c.members {
-		m.says(t, "ready")
-	}
-	return c
-}
 
 // parted is a member of a cluster that is told on stdin to "part" from the
 // others, and to "join" them again.
@@ -83,7 +49,7 @@ func (s topicChildSpec) parted() error {
 	return nil // the end of the process is that of etcd, too
 }
 
-func (c *partedCluster) config(members ...int) clientv3.Config {
+func (c *cluster) config(members ...int) clientv3.Config {
 	cfg := clientv3.Config{DialTimeout: 5 * time.Second}
 	for _, i := range members {
 		cfg.Endpoints = append(cfg.Endpoints, c.endpoints[i])
@@ -95,7 +61,7 @@ func TestTopicFaultClusterParted(t *testing.T) {
 	for _, what := range []string{"follower", "leader"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			c := newPartedCluster(t)
+			c := newCluster(t, roleParted)
 			away := leaderOf(t, c.endpoints)
 			if what == "follower" {
 				away = (away + 1) % 3
@@ -152,7 +118,7 @@ func TestTopicFaultClusterParted(t *testing.T) {
 // untilOwned waits until so many members have all partitions between them.
 func untilOwned(t *testing.T, rt *penstock.Runtime, members int) {
 	t.Helper()
-	for late := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	eventually(t, fmt.Sprintf("all partitions are owned by %d members", members), func() bool {
 		owners := map[string]bool{}
 		g, err := rt.DescribeGroup(patient(t), theTopic, theGroup)
 		if err != nil && !errors.Is(err, penstock.ErrUnavailable) {
@@ -161,13 +127,8 @@ func untilOwned(t *testing.T, rt *penstock.Runtime, members int) {
 		for _, p := range g.Partitions {
 			owners[p.Owner] = true
 		}
-		if len(owners) == members && !owners[""] {
-			return
-		}
-		if time.Now().After(late) {
-			t.Fatalf("%d owners of partitions, want %d: %v", len(owners), members, owners)
-		}
-	}
+		return len(owners) == members && !owners[""]
+	})
 }
 
 func leaderOf(t *testing.T, endpoints []string) int {

@@ -205,14 +205,14 @@ func insist(t *testing.T, topic *penstock.Topic, opts ...penstock.SubscribeOptio
 	}
 }
 
-// cluster is three etcds in processes of their own.
+// cluster is three etcds in processes of their own, of roleEtcd or roleParted.
 type cluster struct {
 	specs     []topicChildSpec
 	members   []*topicChild
 	endpoints []string
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, role string) *cluster {
 	t.Helper()
 	c := &cluster{}
 	var peers, initial []string
@@ -228,7 +228,7 @@ func newCluster(t *testing.T) *cluster {
 		}
 		t.Cleanup(func() { os.RemoveAll(dir) }) // after the child's end
 		c.specs = append(c.specs, topicChildSpec{
-			Role: roleEtcd, Name: fmt.Sprintf("m%d", i), Dir: dir, Client: c.endpoints[i], Peer: peers[i], Cluster: strings.Join(initial, ","),
+			Role: role, Name: fmt.Sprintf("m%d", i), Dir: dir, Client: c.endpoints[i], Peer: peers[i], Cluster: strings.Join(initial, ","),
 		})
 		c.members = append(c.members, spawnTopic(t, c.specs[i], newAccount()))
 	}
@@ -258,7 +258,7 @@ func (c *cluster) leader(t *testing.T, client *clientv3.Client) int {
 // has holes, and the leader.
 func TestTopicFaultClusterMemberFrozen(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := newCluster(t, roleEtcd)
 	cfg := clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second}
 	client, err := clientv3.New(cfg)
 	if err != nil {
@@ -287,7 +287,7 @@ func TestTopicFaultClusterMemberFrozen(t *testing.T) {
 // Each of three etcds is killed and comes back, one after the other.
 func TestTopicFaultClusterMembersKilled(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := newCluster(t, roleEtcd)
 	p := newEtcdParty(t, clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second}, 4)
 	for i := range c.members {
 		c.members[i].kill(t)

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -351,12 +350,9 @@ func TestFaultRestoredRegistrations(t *testing.T) {
 func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
 	etcd := newBackedUp(t)
 	ns := space(t)
-	on := &tap{}
-	cfg := etcd.config()
-	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(on.unary), grpc.WithChainStreamInterceptor(on.stream))
 	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
 	topic := makeTopic(t, producer, theTopic, 1)
-	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	consumer, on := meetTappedAt(t, etcd.config(), ns, penstock.LeaseTTL(time.Minute))
 	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup)
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)
@@ -386,12 +382,9 @@ func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
 func TestTopicFaultRestoredWithACommitUnderWay(t *testing.T) {
 	etcd := newBackedUp(t)
 	ns := space(t)
-	on := &tap{}
-	cfg := etcd.config()
-	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(on.unary), grpc.WithChainStreamInterceptor(on.stream))
 	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
 	topic := makeTopic(t, producer, theTopic, 1)
-	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
+	consumer, on := meetTappedAt(t, etcd.config(), ns, penstock.LeaseTTL(time.Minute))
 	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup, penstock.CommitEvery(50*time.Millisecond))
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)

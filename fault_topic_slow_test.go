@@ -7,7 +7,6 @@ package penstock_test
 // partitions, and the group is assigned anew for those who come and leave alone.
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -27,17 +26,23 @@ func slowly(t *testing.T, proc *os.Process) (stop func()) {
 	ended, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for {
-			err := proc.Signal(syscall.SIGSTOP)
-			time.Sleep(270 * time.Millisecond)
-			if err := errors.Join(err, proc.Signal(syscall.SIGCONT)); err != nil {
+		signal := func(s os.Signal) {
+			if err := proc.Signal(s); err != nil {
 				t.Error(err)
-				return
 			}
-			select {
-			case <-ended:
-				return
-			case <-time.After(30 * time.Millisecond):
+		}
+		defer signal(syscall.SIGCONT)
+		for {
+			for _, phase := range []struct {
+				begins os.Signal
+				lasts  time.Duration
+			}{{syscall.SIGSTOP, 270 * time.Millisecond}, {syscall.SIGCONT, 30 * time.Millisecond}} {
+				signal(phase.begins)
+				select {
+				case <-ended:
+					return
+				case <-time.After(phase.lasts):
+				}
 			}
 		}
 	}()

@@ -40,8 +40,13 @@ type tap struct {
 // meetTapped is meet with a tap.
 func meetTapped(t *testing.T, space string, opts ...penstock.StartOption) (*penstock.Runtime, *tap) {
 	t.Helper()
+	return meetTappedAt(t, etcd.Config(), space, opts...)
+}
+
+// meetTappedAt is the same with another etcd.
+func meetTappedAt(t *testing.T, cfg clientv3.Config, space string, opts ...penstock.StartOption) (*penstock.Runtime, *tap) {
+	t.Helper()
 	on := &tap{}
-	cfg := etcd.Config()
 	cfg.DialOptions = append(cfg.DialOptions, grpc.WithChainUnaryInterceptor(on.unary), grpc.WithChainStreamInterceptor(on.stream))
 	return meet(t, space, append([]penstock.StartOption{penstock.EtcdConfig(cfg)}, opts...)...), on
 }

@@ -85,7 +85,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		e.sys = newSystem()
 	}
 	e.watchActors()
-	e.session = discovery.NewSession(clients.Control, discovery.SessionConfig{TTL: cfg.LeaseTTL})
+	e.session = discovery.NewSession(discovery.NewLeases(clients.Control), discovery.SessionConfig{TTL: cfg.LeaseTTL})
 	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{
 		Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()},
 		Ours:        e.registers,

@@ -83,10 +83,15 @@ func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
 		cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 10*time.Second, 5*time.Second
 	}
 	// In front, so that options of the caller's win.
-	cfg.DialOptions = append([]grpc.DialOption{
+	options := []grpc.DialOption{
 		grpc.WithConnectParams(reconnect), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(exact)),
 		grpc.WithChainUnaryInterceptor(explainCall, askLeader), grpc.WithChainStreamInterceptor(explainStream, openOnce, askLeaderStream),
-	}, cfg.DialOptions...)
+	}
+	if cfg.Username != "" {
+		l := newLogins()
+		options = append(options, grpc.WithChainUnaryInterceptor(l.call), grpc.WithChainStreamInterceptor(l.stream))
+	}
+	cfg.DialOptions = append(options, cfg.DialOptions...)
 	client, err := clientv3.New(cfg)
 	if err != nil {
 		return nil, Classify("connect to etcd at "+places(cfg.Endpoints), err)

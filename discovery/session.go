@@ -25,10 +25,9 @@ import (
 //	                     etcd does not know it
 //
 // etcd's own keep-alive channel can deliver successes that are stale, so each
-// renewal is a request of its own, timed from before it was sent.
+// renewal is a request with an answer of its own, timed from before it was sent.
 
-// LeaseClient is the part of etcd's client that a Session uses. A
-// *clientv3.Client has it.
+// LeaseClient is the part of etcd's client that a Session uses. Leases has it.
 type LeaseClient interface {
 	Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error)
 	KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseKeepAliveResponse, error)

@@ -1,0 +1,109 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+// Leases is the LeaseClient of a client of etcd. Its renewals share one stream:
+// a stream for each would cost etcd the opening, and a login where there are
+// users. A stream carries one request at a time, and one whose answer did not
+// come in time ends with it: so an answer always belongs to the request just
+// sent, and a stream that fell silent is replaced by the next renewal. It is
+// safe for concurrent use; renewals wait for each other.
+type Leases struct {
+	client *clientv3.Client
+	turn   chan struct{} // held by the renewal that uses what follows
+	stream etcdserverpb.Lease_LeaseKeepAliveClient
+	end    context.CancelFunc
+}
+
+// NewLeases makes the leases of a client, which must be of NewClient. The stream
+// ends with the client.
+func NewLeases(client *clientv3.Client) *Leases {
+	return &Leases{client: client, turn: make(chan struct{}, 1)}
+}
+
+// Grant asks for a lease of ttl seconds.
+func (l *Leases) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
+	return l.client.Grant(ctx, ttl)
+}
+
+// Revoke ends a lease and deletes its keys.
+func (l *Leases) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	return l.client.Revoke(ctx, id)
+}
+
+// KeepAliveOnce renews a lease by one request, and blocks until its answer comes
+// or ctx ends. A lease that etcd does not know is rpctypes.ErrLeaseNotFound.
+func (l *Leases) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseKeepAliveResponse, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	kept := l.stream != nil
+	resp, err := l.renew(ctx, id)
+	if err != nil && ctx.Err() == nil && (refused(err) || kept) {
+		// The login of the stream expired, or the stream broke while nobody
+		// used it. A new one tells what is the matter now.
+		resp, err = l.renew(ctx, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if resp.TTL <= 0 {
+		return nil, rpctypes.ErrLeaseNotFound
+	}
+	return &clientv3.LeaseKeepAliveResponse{ResponseHeader: resp.Header, ID: clientv3.LeaseID(resp.ID), TTL: resp.TTL}, nil
+}
+
+// renew sends one request on the stream, which it opens when there is none and
+// ends after any error.
+func (l *Leases) renew(ctx context.Context, id clientv3.LeaseID) (*etcdserverpb.LeaseKeepAliveResponse, error) {
+	resp, err := l.exchange(ctx, id)
+	if err == nil {
+		return resp, nil
+	}
+	if l.end != nil {
+		l.end()
+		l.stream, l.end = nil, nil
+	}
+	var cut *unreached
+	switch {
+	case ctx.Err() == nil:
+		return nil, rpctypes.Error(err)
+	case errors.As(err, &cut):
+		return nil, &unreached{cause: cut.cause, ctx: ctx.Err()}
+	}
+	return nil, ctx.Err()
+}
+
+func (l *Leases) exchange(ctx context.Context, id clientv3.LeaseID) (*etcdserverpb.LeaseKeepAliveResponse, error) {
+	if l.stream == nil {
+		life, end := context.WithCancel(context.WithoutCancel(ctx))
+		l.end = end
+		defer context.AfterFunc(ctx, end)()
+		stream, err := etcdserverpb.NewLeaseClient(l.client.ActiveConnection()).LeaseKeepAlive(life, grpc.WaitForReady(true))
+		if err != nil {
+			return nil, err
+		}
+		l.stream = stream
+	} else {
+		defer context.AfterFunc(ctx, l.end)()
+	}
+	if err := l.stream.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+		// The stream's own error is told to who receives.
+		if _, cause := l.stream.Recv(); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	return l.stream.Recv()
+}

@@ -37,6 +37,7 @@ type Engine struct {
 	root    *actor.PID
 	rootID  atomic.Pointer[string] // for events that come before root is set
 	etcd    *discovery.Clients
+	leases  *discovery.Leases
 	session *discovery.Session
 	keeper  *discovery.Registry
 	hub     *hub
@@ -85,7 +86,8 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		e.sys = newSystem()
 	}
 	e.watchActors()
-	e.session = discovery.NewSession(discovery.NewLeases(clients.Control), discovery.SessionConfig{TTL: cfg.LeaseTTL})
+	e.leases = discovery.NewLeases(clients.Control)
+	e.session = discovery.NewSession(e.leases, discovery.SessionConfig{TTL: cfg.LeaseTTL})
 	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{
 		Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()},
 		Ours:        e.registers,

@@ -89,6 +89,7 @@ func (s *session) started(ctx actor.Context) {
 	s.host.Begin(ctx)
 	s.state = sessionMoves.To(ctx, s.state, sessionOpening)
 	eng, tell := s.eng, s.host.Teller()
+	s.host.Run("renewals", eng.leases.Run)
 	s.host.Run("lease", func(ctx context.Context) error {
 		return eng.session.Run(ctx, func(e discovery.SessionEvent) { tell(e) })
 	})

@@ -256,7 +256,7 @@ func TestUsers(t *testing.T) {
 	if err := NewWatch(c, "/theirs/", WatchConfig{}).Run(ctx, func(WatchEvent) {}); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("watch: %v", err)
 	}
-	if err := NewSession(NewLeases(root), SessionConfig{}).Run(ctx, func(SessionEvent) {}); !errors.Is(err, messages.ErrDenied) {
+	if err := NewSession(running(t, root), SessionConfig{}).Run(ctx, func(SessionEvent) {}); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("a session without a user: %v", err)
 	}
 	r := NewRegistry(c, RegistryConfig{})

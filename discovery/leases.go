@@ -18,15 +18,44 @@ import (
 // safe for concurrent use; renewals wait for each other.
 type Leases struct {
 	client *clientv3.Client
+	asks   chan renewal
 	turn   chan struct{} // held by the renewal that uses what follows
 	stream etcdserverpb.Lease_LeaseKeepAliveClient
+	life   context.Context // of the stream, or of the next one
 	end    context.CancelFunc
+}
+
+// renewal is one request that Run is to send, and where its answer goes, which
+// has room for it.
+type renewal struct {
+	id     clientv3.LeaseID
+	answer chan<- renewed
+}
+
+type renewed struct {
+	resp *etcdserverpb.LeaseKeepAliveResponse
+	err  error
 }
 
 // NewLeases makes the leases of a client, which must be of NewClient. The stream
 // ends with the client.
 func NewLeases(client *clientv3.Client) *Leases {
-	return &Leases{client: client, turn: make(chan struct{}, 1)}
+	return &Leases{client: client, asks: make(chan renewal), turn: make(chan struct{}, 1)}
+}
+
+// Run waits for etcd's answers to renewals, which are made only while it runs.
+// It blocks until ctx ends and answers ctx's cause. One Run at a time; it ends
+// after the renewal that is under way, so ctx should end that one too.
+func (l *Leases) Run(ctx context.Context) error {
+	for {
+		select {
+		case r := <-l.asks:
+			resp, err := l.exchange(r.id)
+			r.answer <- renewed{resp, err}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // Grant asks for a lease of ttl seconds.
@@ -48,7 +77,7 @@ func (l *Leases) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clien
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	kept := l.stream != nil
+	kept := l.life != nil
 	resp, err := l.renew(ctx, id)
 	if err != nil && ctx.Err() == nil && (refused(err) || kept) {
 		// The login of the stream expired, or the stream broke while nobody
@@ -64,39 +93,48 @@ func (l *Leases) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clien
 	return &clientv3.LeaseKeepAliveResponse{ResponseHeader: resp.Header, ID: clientv3.LeaseID(resp.ID), TTL: resp.TTL}, nil
 }
 
-// renew sends one request on the stream, which it opens when there is none and
+// renew sends one request on the stream, which is opened when there is none and
 // ends after any error.
 func (l *Leases) renew(ctx context.Context, id clientv3.LeaseID) (*etcdserverpb.LeaseKeepAliveResponse, error) {
-	resp, err := l.exchange(ctx, id)
-	if err == nil {
-		return resp, nil
+	if l.life == nil {
+		l.life, l.end = context.WithCancel(l.client.Ctx())
 	}
-	if l.end != nil {
+	answer := make(chan renewed, 1)
+	select {
+	case l.asks <- renewal{id: id, answer: answer}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var got renewed
+	select {
+	case got = <-answer:
+	case <-ctx.Done():
 		l.end()
-		l.stream, l.end = nil, nil
+		got = <-answer // at once: nothing waits any more
 	}
+	if got.err == nil {
+		return got.resp, nil
+	}
+	l.end()
+	l.stream, l.life, l.end = nil, nil, nil
 	var cut *unreached
 	switch {
 	case ctx.Err() == nil:
-		return nil, rpctypes.Error(err)
-	case errors.As(err, &cut):
+		return nil, rpctypes.Error(got.err)
+	case errors.As(got.err, &cut):
 		return nil, &unreached{cause: cut.cause, ctx: ctx.Err()}
 	}
 	return nil, ctx.Err()
 }
 
-func (l *Leases) exchange(ctx context.Context, id clientv3.LeaseID) (*etcdserverpb.LeaseKeepAliveResponse, error) {
+// exchange is Run's part of a renewal: all of it that blocks.
+func (l *Leases) exchange(id clientv3.LeaseID) (*etcdserverpb.LeaseKeepAliveResponse, error) {
 	if l.stream == nil {
-		life, end := context.WithCancel(context.WithoutCancel(ctx))
-		l.end = end
-		defer context.AfterFunc(ctx, end)()
-		stream, err := etcdserverpb.NewLeaseClient(l.client.ActiveConnection()).LeaseKeepAlive(life, grpc.WaitForReady(true))
+		stream, err := etcdserverpb.NewLeaseClient(l.client.ActiveConnection()).LeaseKeepAlive(l.life, grpc.WaitForReady(true))
 		if err != nil {
 			return nil, err
 		}
 		l.stream = stream
-	} else {
-		defer context.AfterFunc(ctx, l.end)()
 	}
 	if err := l.stream.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
 		// The stream's own error is told to who receives.

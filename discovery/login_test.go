@@ -75,6 +75,14 @@ func withUsers(t *testing.T, ttl uint) clientv3.Config {
 	return cfg
 }
 
+// running makes a client's leases, and runs them until the test ends.
+func running(t *testing.T, c *clientv3.Client) *Leases {
+	t.Helper()
+	l := NewLeases(c)
+	background(t, l.Run)
+	return l
+}
+
 // Renewals of a lease and watches that are opened one after the other cost one
 // login, and the renewals one stream.
 func TestStreamsDoNotLogIn(t *testing.T) {
@@ -84,7 +92,7 @@ func TestStreamsDoNotLogIn(t *testing.T) {
 	c, ctx := connect(t, cfg), testContext(t)
 	lease, err := c.Grant(ctx, 60)
 	must(t, err)
-	leases := NewLeases(c)
+	leases := running(t, c)
 	for range 20 {
 		if got, err := leases.KeepAliveOnce(ctx, lease.ID); err != nil || got.TTL != 60 || got.ID != lease.ID {
 			t.Fatal(got, err)
@@ -118,7 +126,7 @@ func TestLoginIsRenewedOnceWhenItIsRefused(t *testing.T) {
 	c, ctx := connect(t, cfg), testContext(t)
 	lease, err := c.Grant(ctx, 60)
 	must(t, err)
-	leases := NewLeases(c)
+	leases := running(t, c)
 	renew := func() error { _, err := leases.KeepAliveOnce(ctx, lease.ID); return err }
 	watch := func() error {
 		events := newInbox[WatchEvent]()
@@ -167,7 +175,7 @@ func TestRenewalOverASilentWire(t *testing.T) {
 	asked := count(&cfg)
 	c, ctx := connect(t, cfg), testContext(t)
 	id := grant(t, c)
-	leases := NewLeases(c)
+	leases := running(t, c)
 	if _, err := leases.KeepAliveOnce(ctx, id); err != nil {
 		t.Fatal(err)
 	}

@@ -180,7 +180,7 @@ func TestRegistryEachKeyDeletedByHandComesBack(t *testing.T) {
 
 func TestRegistryNewLease(t *testing.T) {
 	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
-	s := NewSession(NewLeases(c), SessionConfig{TTL: 6 * time.Second})
+	s := NewSession(running(t, c), SessionConfig{TTL: 6 * time.Second})
 	r, events := keep(t, c, RegistryConfig{Audit: time.Hour})
 	background(t, func(ctx context.Context) error {
 		return s.Run(ctx, func(ev SessionEvent) {
@@ -376,7 +376,7 @@ func TestRegistryAndSessionOverRestartAndWipe(t *testing.T) {
 	}
 	srv := start(dir, steadyAddress(t))
 	c, p := connect(t, srv.Config()), space(t)
-	s := NewSession(NewLeases(c), SessionConfig{TTL: 6 * time.Second})
+	s := NewSession(running(t, c), SessionConfig{TTL: 6 * time.Second})
 	r, events := keep(t, c, fast)
 	sessions := newInbox[SessionEvent]()
 	background(t, func(ctx context.Context) error {

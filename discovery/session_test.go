@@ -309,7 +309,7 @@ func TestPassedTakesTheClockThatSawMore(t *testing.T) {
 // The same session against a real etcd.
 func TestSessionReal(t *testing.T) {
 	c := connect(t, shared.Config())
-	s := NewSession(NewLeases(c), SessionConfig{TTL: 6 * time.Second, Where: Where(c)})
+	s := NewSession(running(t, c), SessionConfig{TTL: 6 * time.Second, Where: Where(c)})
 	if err := s.Revoke(testContext(t)); err != nil {
 		t.Fatalf("Revoke without a lease: %v", err)
 	}
@@ -349,7 +349,7 @@ func TestSessionReal(t *testing.T) {
 func TestSessionDoubtsOverCutWire(t *testing.T) {
 	w := newWire(t, shared.Endpoint())
 	c := connect(t, w.config())
-	s := NewSession(NewLeases(c), SessionConfig{TTL: 20 * time.Second, Margin: 13 * time.Second, Where: Where(c)})
+	s := NewSession(running(t, c), SessionConfig{TTL: 20 * time.Second, Margin: 13 * time.Second, Where: Where(c)})
 	events := newInbox[SessionEvent]()
 	background(t, func(ctx context.Context) error { return s.Run(ctx, events.put) })
 	lease := as[Alive](t, events).Lease

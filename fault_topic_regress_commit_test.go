@@ -149,7 +149,7 @@ func TestTopicCommitAsyncIsBounded(t *testing.T) {
 	ask := func(weight int, recs ...penstock.Record) {
 		sub.CommitAsync(func(err error) {
 			switch {
-			case errors.Is(err, penstock.ErrUnavailable):
+			case errors.Is(err, penstock.ErrBusy):
 				refused.Add(1)
 			case err != nil:
 				odd.Add(1)

@@ -51,6 +51,10 @@ const (
 // it in a subscription; one that is about several partitions counts for each.
 const MaxCommitsWaiting = actors.MaxCommitsWaiting
 
+// MaxCallbacksWaiting is how many callbacks of PutAsync can wait in a handle for
+// the one before them to return, while more is taken.
+const MaxCallbacksWaiting = actors.MaxCallbacksWaiting
+
 // Partitioner chooses the partition of each message.
 type Partitioner = actors.Partitioner
 
@@ -145,8 +149,10 @@ func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to Star
 }
 
 // Topic is an open topic: what its handle puts goes through one producer. It is
-// safe for concurrent use. A handle is never closed by itself; it ends with the
-// runtime (ErrClosed) or with the topic (ErrTopicDeleted).
+// safe for concurrent use. Handles of one topic share what the runtime keeps of it
+// (some goroutines, whoever opens it how often), until Close of the last one. A
+// handle ends with Close or the runtime (ErrClosed) or with the topic
+// (ErrTopicDeleted).
 type Topic struct {
 	t *actors.Topic
 }
@@ -191,18 +197,30 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []Message) ([]PutResult, erro
 }
 
 // PutAsync takes a message and returns; done, which may be nil, is called once
-// with the result, in the order of the offsets in a partition. done must not
-// block. PutAsync waits for room in the producer's buffer until ctx ends, whose
-// cause it answers; then, and with any other error of its own, done is not
-// called. Errors that came to messages without done are answered by Flush.
+// with the result. The calls of the done of one handle come one after the other, in
+// the order of the offsets in a partition, on a goroutine of their own: one that
+// blocks holds up the later ones of its handle and nothing else. It may put the
+// next message; Flush or Close in it would wait for itself. PutAsync waits for room
+// in the producer's buffer until ctx ends, whose cause it answers; then, and with
+// any other error of its own, done is not called. ErrBusy: MaxCallbacksWaiting
+// calls of done wait, and none has returned for a second. Errors that came to
+// messages without done are answered by Flush.
 func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) error {
 	return t.t.PutAsync(ctx, m, done)
 }
 
-// Flush waits until everything taken before the call is committed or failed, or
-// ctx ends, whose cause it answers. It also answers what happened to messages
+// Flush waits until everything taken before the call is committed or failed, and
+// its callbacks have returned, or ctx ends, whose cause it answers. It also answers what happened to messages
 // of PutAsync without done since the last Flush.
 func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
+
+// Close takes nothing more (ErrClosed), waits for what was put and its callbacks,
+// and gives up the handle. With the last one of a topic, and no Subscription or loop
+// of Read left, the runtime forgets the topic. When ctx ends first the error wraps
+// its cause, what was put goes on, the handle stays, and Close can be called again.
+// Callbacks that do not return are waited for no longer than five seconds: ErrBusy.
+// Close answers what Flush would. A second Close does nothing.
+func (t *Topic) Close(ctx context.Context) error { return t.t.Close(ctx) }
 
 // Read yields a partition's records in order, without a group, until ctx ends,
 // whose cause comes last; at the end of the partition it waits for more. Errors
@@ -293,10 +311,11 @@ func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
 }
 
 // CommitAsync is Commit that does not wait: done, which may be nil, gets the
-// error, and must not block. Commits of one partition are written in the order
-// they were asked for, and done is called in that order. While MaxCommitsWaiting
+// error. Commits of one partition are written in the order they were asked for, and
+// done is called in that order, on a goroutine of its own: one that blocks holds up
+// the later ones of its subscription and nothing else. While MaxCommitsWaiting
 // calls wait for their done, as when etcd is away, CommitAsync with another does
-// nothing but call it, with ErrUnavailable.
+// nothing but call it, with ErrBusy; after the end, with ErrClosed.
 func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
 	s.s.CommitAsync(done, recs...)
 }

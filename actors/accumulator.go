@@ -11,14 +11,12 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
@@ -26,7 +24,8 @@ import (
 type accPhase uint8
 
 const (
-	accOpen accPhase = iota
+	accOpen     accPhase = iota
+	accDraining          // takes no more, and appends what it has
 	accClosed
 )
 
@@ -42,7 +41,7 @@ type accumulator struct {
 
 	mu      sync.Mutex
 	phase   accPhase
-	cause   error // why it closed
+	cause   error // why it takes no more
 	asleep  bool  // run waits for the bell
 	filling *draft
 	full    []*draft
@@ -69,8 +68,8 @@ type accStats struct {
 	Queued         int64  // bytes taken and neither committed nor failed
 }
 
-// sink is told what became of a record, on the goroutine that appends, in the
-// order of the offsets. It must not block.
+// sink is told what became of a record, in the order of the offsets. It must not
+// block. A callback, which may, is told by its producer.
 type sink interface {
 	result(index int, r messages.PutResult)
 }
@@ -131,8 +130,7 @@ type shipment struct {
 	base     int64
 	err      error // why it was given up; then base means nothing
 	spare    spare
-	next     int   // the slot to be told next
-	offset   int64 // of its record, from base
+	users    atomic.Int32 // who still reads the slots
 }
 
 // spare is what of a shipment may be used again once all are told.
@@ -160,9 +158,9 @@ func newAccumulator(partition int, info func() messages.TopicInfo, emit func(mes
 // answers why the accumulator is closed, and then has taken nothing.
 func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 	a.mu.Lock()
-	if a.phase == accClosed {
+	if err := a.refuses(s.from); err != nil {
 		a.mu.Unlock()
-		return a.cause
+		return err
 	}
 	d := a.filling
 	if d != nil && !d.fits(size) {
@@ -186,6 +184,15 @@ func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 		a.ring()
 	}
 	return nil
+}
+
+// refuses answers why nothing is taken of a producer. mu is held, so that who ends
+// one, and then has had mu, knows that nothing comes any more.
+func (a *accumulator) refuses(from *producer) error {
+	if a.phase != accOpen {
+		return a.cause
+	}
+	return from.closed.why()
 }
 
 // ring wakes run. It never blocks.
@@ -227,7 +234,7 @@ func (a *accumulator) next(ctx context.Context) (*shipment, error) {
 			}
 		}
 		s, phase := a.flight, a.phase
-		a.asleep = s == nil && phase == accOpen
+		a.asleep = s == nil && phase != accClosed
 		a.mu.Unlock()
 		if s != nil || phase == accClosed {
 			return s, nil
@@ -387,15 +394,23 @@ func (a *accumulator) fail(s *shipment, err error) {
 	a.stats.Failed += uint64(s.count)
 }
 
+// refuse takes no more, with err for who comes. What was taken is appended.
+func (a *accumulator) refuse(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase == accOpen {
+		a.phase, a.cause = accDraining, err
+	}
+}
+
 // close refuses new records with err and fails what was taken: with err what
 // was never sent, and with messages.ErrUnknownOutcome as well what may have been.
-// Those who wait are told on this goroutine, unless another is about it. It
-// does not wait for run, which returns when its append does. A second close
-// does nothing.
-func (a *accumulator) close(err error) {
+// It does not call callbacks, and does not wait for run, which returns when its append does. A second close
+// does nothing. It answers how many records it failed.
+func (a *accumulator) close(err error) (given int) {
 	refused, unknown := a.wrap(err), a.wrap(fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, err))
 	a.mu.Lock()
-	if a.phase == accOpen {
+	if a.phase != accClosed {
 		a.phase, a.cause = accClosed, err
 		failed := a.stats.Failed
 		if s := a.flight; s != nil {
@@ -412,13 +427,14 @@ func (a *accumulator) close(err error) {
 		for d := a.take(); d != nil; d = a.take() {
 			a.fail(&shipment{draft: d}, refused)
 		}
-		if n := a.stats.Failed - failed; n > 0 {
-			a.emit(messages.AppendFailed{Topic: a.info().Name, Partition: a.partition, Records: int(n), Err: refused})
+		if given = int(a.stats.Failed - failed); given > 0 {
+			a.emit(messages.AppendFailed{Topic: a.info().Name, Partition: a.partition, Records: given, Err: refused})
 		}
 	}
 	a.mu.Unlock()
 	a.ring()
 	a.tell()
+	return given
 }
 
 // tell tells those who wait for what is decided. One goroutine does so at a
@@ -430,29 +446,23 @@ func (a *accumulator) tell() {
 		return
 	}
 	a.telling = true
-	// A callback may end the goroutine.
-	defer func() { a.telling = false }()
 	for len(a.decided) > 0 {
 		a.tellOne(a.decided[0])
 		n := copy(a.decided, a.decided[1:])
 		a.decided[n] = nil
 		a.decided = a.decided[:n]
 	}
+	a.telling = false
 }
 
-// tellOne is called with mu held and gives it up for as long as it calls others.
+// tellOne is called with mu held and gives it up for as long as it tells others.
 func (a *accumulator) tellOne(s *shipment) {
-	if s.stage != shipTelling {
-		s.stage = shipTelling
-		a.stats.Queued -= s.refund()
-	}
-	func() {
-		a.mu.Unlock()
-		defer a.mu.Lock()
-		for s.next < s.waiters {
-			a.tellSlots(s)
-		}
-	}()
+	s.stage = shipTelling
+	a.stats.Queued -= s.refund()
+	a.mu.Unlock()
+	s.users.Store(1)
+	a.tellSlots(s)
+	a.mu.Lock()
 	a.told += uint64(s.count)
 	if a.moved != nil {
 		close(a.moved)
@@ -477,30 +487,45 @@ func (s *shipment) refund() (bytes int64) {
 	return bytes
 }
 
-// tellSlots goes on where the last call ended, to the end or to a callback that
-// panics, which Flush will answer.
+// tellSlots tells everybody, and hands callbacks over to those who call them.
 func (a *accumulator) tellSlots(s *shipment) {
-	var now *slot
-	defer func() {
-		if v := recover(); v != nil {
-			now.from.unheard(a.wrap(fmt.Errorf("callback: %w", &supervisor.PanicError{Value: v, Stack: debug.Stack()})), 1)
+	offset := int64(0)
+	for i := 0; i < s.waiters; {
+		now := s.slot(i)
+		if _, ok := now.to.(callback); ok {
+			n := s.callbacks(i)
+			now.from.calls.add(toCall{acc: a, ship: s, next: i, to: i + n, offset: offset})
+			i += n
+			offset += int64(n)
+			continue
 		}
-	}()
-	for s.next < s.waiters {
-		now = s.slot(s.next)
-		r := messages.PutResult{Partition: a.partition, Offset: s.base + s.offset, Err: s.err}
-		if s.err != nil {
-			r.Offset = -1
-		}
-		// Before the call: nobody is told twice.
-		s.next++
-		s.offset += int64(now.count)
 		if now.to != nil {
-			now.to.result(int(now.index), r)
+			now.to.result(int(now.index), s.result(a.partition, offset))
 		} else if s.err != nil {
 			now.from.unheard(s.err, int(now.count))
 		}
+		i++
+		offset += int64(now.count)
 	}
+}
+
+// callbacks is how many slots from i on are callbacks of one producer.
+func (s *shipment) callbacks(i int) (n int) {
+	for from := s.slot(i).from; i+n < s.waiters; n++ {
+		now := s.slot(i + n)
+		if _, ok := now.to.(callback); !ok || now.from != from {
+			break
+		}
+	}
+	return n
+}
+
+// result is what became of a record, whose offset from the base is given.
+func (s *shipment) result(partition int, offset int64) messages.PutResult {
+	if s.err != nil {
+		return messages.PutResult{Partition: partition, Offset: -1, Err: s.err}
+	}
+	return messages.PutResult{Partition: partition, Offset: s.base + offset}
 }
 
 // takenSoFar counts the records taken, for flushed.
@@ -510,8 +535,8 @@ func (a *accumulator) takenSoFar() uint64 {
 	return a.taken
 }
 
-// flushed waits until the waiters of the first n records were told, or ctx ends,
-// whose cause it answers.
+// flushed waits until the waiters of the first n records were told, and their
+// callbacks are their producers' to call, or ctx ends, whose cause it answers.
 func (a *accumulator) flushed(ctx context.Context, n uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -678,9 +703,10 @@ func (d *draft) stamp(nano int64) {
 	d.timed++
 }
 
-// recycle gives back what nobody else may read.
+// recycle notes that one reads the slots no more, and after the last one gives
+// back what nobody else may read.
 func (s *shipment) recycle() {
-	if s.spare == spareNothing {
+	if s.users.Add(-1) > 0 || s.spare == spareNothing {
 		return
 	}
 	d := s.draft

@@ -177,7 +177,7 @@ func (f *fakeTopic) producer(change func(*ProducerConfig)) *producer {
 		change(&cfg)
 	}
 	cfg.EnsureDefaults()
-	return newProducer(cfg, func() int { return f.settings.Config.Partitions }, f.at, func() *messages.TopicInfo { info := f.info(); return &info }, newEnding())
+	return newProducer(cfg, func() int { return f.settings.Config.Partitions }, f.at, func() *messages.TopicInfo { info := f.info(); return &info }, newEnding(), hosted)
 }
 
 var errStopped = errors.New("stopped")
@@ -202,6 +202,20 @@ func (f *fakeTopic) run(t *testing.T) (stop func() []error) {
 }
 
 // within is a context that ends only if something is stuck.
+// hosted has callbacks called, as callers do.
+func hosted(c calling) {
+	go func() {
+		over := false
+		defer func() {
+			if !over {
+				hosted(c)
+			}
+		}()
+		c.call(context.Background())
+		over = true
+	}()
+}
+
 func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -335,8 +349,8 @@ func TestAccumulatorUnderFailures(t *testing.T) {
 			for range rapid.IntRange(0, 5).Draw(t, "puts") {
 				id := w.next
 				w.next++
-				from := producers[rapid.IntRange(0, 1).Draw(t, "producer")]
-				if err := from.putAsync(context.Background(), text(fmt.Sprint(id)), func(r messages.PutResult) { w.tell(id, r) }); err != nil {
+				from := rapid.IntRange(0, 1).Draw(t, "producer")
+				if err := producers[from].putAsync(context.Background(), text(fmt.Sprint(id)), func(r messages.PutResult) { w.tell(from, id, r) }); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -345,6 +359,9 @@ func TestAccumulatorUnderFailures(t *testing.T) {
 			}
 		}
 		w.drain(a)
+		for _, p := range producers {
+			p.told(t)
+		}
 		w.check(a, producers)
 	})
 }
@@ -358,20 +375,20 @@ type world struct {
 
 	mu      sync.Mutex
 	told    map[int]messages.PutResult
-	order   []int64
-	ailing  string // what the next callback does
+	order   [2][]int64 // by producer
+	ailing  string     // what the next callback does
 	cut     *commitlog.Sealed
 	stopped context.CancelCauseFunc
 }
 
-func (w *world) tell(id int, r messages.PutResult) {
+func (w *world) tell(from, id int, r messages.PutResult) {
 	w.mu.Lock()
 	if before, twice := w.told[id]; twice {
 		w.t.Errorf("%d was told %+v and %+v", id, before, r)
 	}
 	w.told[id] = r
 	if r.Err == nil {
-		w.order = append(w.order, r.Offset)
+		w.order[from] = append(w.order[from], r.Offset)
 	}
 	ailing := w.ailing
 	w.ailing = ""
@@ -484,8 +501,10 @@ func (w *world) check(a *accumulator, producers []*producer) {
 		}
 		seen[v] = true
 	}
-	if !slices.IsSorted(w.order) {
-		t.Fatalf("told in the order %v", w.order)
+	for _, order := range w.order {
+		if !slices.IsSorted(order) {
+			t.Fatalf("told in the order %v", w.order)
+		}
 	}
 	failed := 0
 	for id := range w.next {
@@ -536,6 +555,7 @@ func TestCloseWithABatchInFlight(t *testing.T) {
 		p := f.producer(nil)
 		got, release := stuck(t, f, p, 3)
 		f.accs[0].close(messages.ErrClosed)
+		synctest.Wait()
 		all := got.list()
 		if len(all) != 4 {
 			t.Fatalf("%d were told, want all", len(all))
@@ -569,10 +589,12 @@ func TestCloseWithABatchInFlight(t *testing.T) {
 func TestCloseBeforeAnythingWasSent(t *testing.T) {
 	f := newFakeTopic(1)
 	var got results
-	if err := f.producer(nil).putAsync(t.Context(), text("a"), got.add); err != nil {
+	p := f.producer(nil)
+	if err := p.putAsync(t.Context(), text("a"), got.add); err != nil {
 		t.Fatal(err)
 	}
 	f.accs[0].close(messages.ErrClosed)
+	p.told(t)
 	if all := got.list(); len(all) != 1 || !errors.Is(all[0].Err, messages.ErrClosed) || errors.Is(all[0].Err, messages.ErrUnknownOutcome) {
 		t.Errorf("told %v", all)
 	}
@@ -589,6 +611,7 @@ func TestCloseFromACallback(t *testing.T) {
 	f := newFakeTopic(1)
 	p := f.producer(nil)
 	var got results
+	gate := gated(f.logs[0])
 	for range messages.MaxBatchRecords + 5 {
 		if err := p.putAsync(t.Context(), text("x"), func(r messages.PutResult) {
 			got.add(r)
@@ -599,9 +622,9 @@ func TestCloseFromACallback(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := f.accs[0].run(within(t), f.logs[0].append, f.logs[0].has); err != nil {
-		t.Fatal(err)
-	}
+	f.run(t)
+	gate <- struct{}{}
+	_ = p.flush(within(t))
 	all := got.list()
 	if len(all) != messages.MaxBatchRecords+5 {
 		t.Fatalf("%d were told", len(all))
@@ -626,6 +649,7 @@ func TestADeletedTopicClosesTheAccumulator(t *testing.T) {
 	if err := f.accs[0].run(within(t), f.logs[0].append, f.logs[0].has); err != nil {
 		t.Errorf("the loop answers %v", err)
 	}
+	p.told(t)
 	for i, r := range got.list() {
 		if !errors.Is(r.Err, messages.ErrTopicDeleted) || errors.Is(r.Err, messages.ErrUnknownOutcome) {
 			t.Fatalf("result %d: %v", i, r.Err)
@@ -807,6 +831,14 @@ func TestAnIdleAccumulatorKeepsNothing(t *testing.T) {
 	defer a.mu.Unlock()
 	if a.filling != nil || len(a.full) > 0 || a.flight != nil || slices.ContainsFunc(a.full[:cap(a.full)], func(d *draft) bool { return d != nil }) {
 		t.Errorf("left: %v, %v, %v", a.filling, a.full, a.flight)
+	}
+}
+
+// told waits until the callbacks that are due have returned.
+func (p *producer) told(t fataler) {
+	t.Helper()
+	if err := p.calls.flushed(context.Background()); err != nil {
+		t.Fatalf("%v", err)
 	}
 }
 

@@ -3,10 +3,12 @@ package actors
 // The callbacks of CommitAsync, in the order of the calls. They wait here and
 // not in the actor's mailbox, so that each is called however the subscription
 // ends, and a commit for each record costs one message for each round. There is
-// room for so many: while etcd is away nothing else would stop them.
+// room for so many: while etcd is away, or a callback does not return, nothing
+// else would stop them.
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -20,15 +22,19 @@ const MaxCommitsWaiting = 1 << 16
 
 // asyncCommits outlives the incarnations of the subscription's actor.
 type asyncCommits struct {
-	emit  func(string, []byte) // of a callback that panicked: with what, and where
+	emit func(string, []byte) // of a callback that panicked: with what, and where
+	host func(calling)        // has call called on a goroutine of its own
+	of   func() string        // names the commits
+
 	mu    sync.Mutex
 	asked wordState
 	held  int // of MaxCommitsWaiting
-	// waiting are not written, decided are to be told. closed is why nothing
-	// is taken any more.
-	waiting, decided []*asyncCommit
-	closed           error
-	telling          tellState
+	// unwritten are not known to be in etcd, decided are to be told. closed is why
+	// nothing is taken any more.
+	unwritten, decided []*asyncCommit
+	closed             error
+	hosted             hostState
+	calmed             chan struct{} // closed when there is no more to tell; nil when nobody waits
 }
 
 // wordState says whether the actor has yet to hear that something waits.
@@ -37,14 +43,6 @@ type wordState uint8
 const (
 	noWord wordState = iota
 	wordSent
-)
-
-// tellState says whether somebody is calling callbacks.
-type tellState uint8
-
-const (
-	notTelling tellState = iota
-	isTelling
 )
 
 // asyncCommit is one call with a callback.
@@ -67,27 +65,24 @@ func (q *asyncCommits) full() bool {
 }
 
 // add takes a call in; done may be nil. It answers whether the actor is to be
-// told. When nothing is committed any more the call is decided by that, and
-// tell is for the caller to call.
-func (q *asyncCommits) add(c *asyncCommit) (tell, over bool) {
+// told. When nothing is committed any more done is called at once.
+func (q *asyncCommits) add(c *asyncCommit) (tell bool) {
 	q.mu.Lock()
+	if c.err = errors.Join(c.err, q.closed); q.closed != nil {
+		q.mu.Unlock()
+		if c.done != nil {
+			q.tell(c)
+		}
+		return false
+	}
 	defer q.mu.Unlock()
 	if c.done != nil {
 		q.held += c.weight()
-	}
-	if q.closed != nil {
-		if c.done != nil {
-			c.err = q.closed
-			q.decided = append(q.decided, c)
-		}
-		return false, true
-	}
-	if c.done != nil {
-		q.waiting = append(q.waiting, c)
+		q.unwritten = append(q.unwritten, c)
 	}
 	tell = q.asked == noWord
 	q.asked = wordSent
-	return tell, false
+	return tell
 }
 
 // take answers who waits for the commit that begins now.
@@ -95,66 +90,65 @@ func (q *asyncCommits) take() []*asyncCommit {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asked = noWord
-	taken := q.waiting
-	q.waiting = nil
+	taken := q.unwritten
+	q.unwritten = nil
 	return taken
 }
 
-// decide hands over what became of calls, and answers whether tell is to be
-// called.
-func (q *asyncCommits) decide(calls []*asyncCommit) bool {
+// decide hands over what became of calls, to be told.
+func (q *asyncCommits) decide(calls []*asyncCommit) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.decided = append(q.decided, calls...)
-	return len(q.decided) > 0 && q.telling == notTelling
+	begin := len(q.decided) > 0 && q.hosted == notHosted
+	if begin {
+		q.hosted = isHosted
+	}
+	q.mu.Unlock()
+	if begin {
+		q.host(q)
+	}
 }
 
 // close decides everything that waits, and takes nothing more.
 func (q *asyncCommits) close(err error) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.closed == nil {
 		q.closed = err
 	}
-	for _, c := range q.waiting {
-		c.err = q.closed
+	unwritten := q.unwritten
+	for _, c := range unwritten {
+		c.err = errors.Join(c.err, q.closed)
 	}
-	q.decided = append(q.decided, q.waiting...)
-	q.waiting = nil
+	q.unwritten = nil
+	q.mu.Unlock()
+	q.decide(unwritten)
 }
 
-// tell calls what was decided, one after the other, until there is no more or
-// ctx ends. One goroutine at a time does.
-func (q *asyncCommits) tell(ctx context.Context) {
-	q.mu.Lock()
-	if q.telling == isTelling {
-		q.mu.Unlock()
-		return
-	}
-	q.telling = isTelling
-	locked := true
-	defer func() { // also when a callback ends the goroutine
-		if !locked {
-			q.mu.Lock()
+// call calls what was decided, one after the other, until there is no more or
+// ctx ends.
+func (q *asyncCommits) call(ctx context.Context) {
+	for ctx.Err() == nil {
+		q.mu.Lock()
+		if len(q.decided) == 0 {
+			q.hosted = notHosted
+			if q.calmed != nil {
+				close(q.calmed)
+				q.calmed = nil
+			}
+			q.mu.Unlock()
+			return
 		}
-		q.telling = notTelling
-		q.mu.Unlock()
-	}()
-	for len(q.decided) > 0 && ctx.Err() == nil {
 		c := q.decided[0]
 		q.decided[0] = nil
 		q.decided = q.decided[1:]
 		q.held -= c.weight()
 		q.mu.Unlock()
-		locked = false
-		q.call(c)
-		q.mu.Lock()
-		locked = true
+		q.tell(c)
 	}
 }
 
-// call is one callback; what it does wrong harms nobody else.
-func (q *asyncCommits) call(c *asyncCommit) {
+// tell is one callback; what it does wrong harms nobody else.
+func (q *asyncCommits) tell(c *asyncCommit) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -165,14 +159,34 @@ func (q *asyncCommits) call(c *asyncCommit) {
 	returned = true
 }
 
-// tellAsync lets the callbacks be called by hosted work.
-func (a *subscription) tellAsync(calls []*asyncCommit) {
-	if q := &a.sub.async; q.decide(calls) {
-		a.host.Run("tell of commits", func(ctx context.Context) error {
-			q.tell(ctx)
-			return nil
-		})
+// over waits until all that was decided is told, or ctx ends.
+func (q *asyncCommits) over(ctx context.Context) error {
+	q.mu.Lock()
+	if q.hosted == notHosted {
+		q.mu.Unlock()
+		return nil
 	}
+	if q.calmed == nil {
+		q.calmed = make(chan struct{})
+	}
+	calmed := q.calmed
+	q.mu.Unlock()
+	select {
+	case <-calmed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", q.waiting(), context.Cause(ctx))
+	}
+}
+
+// waiting says what is left to tell.
+func (q *asyncCommits) waiting() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.hosted == notHosted {
+		return nil
+	}
+	return fmt.Errorf("%s: a callback has not returned, and %d wait for it", q.of(), len(q.decided))
 }
 
 // fate is what became of a call.

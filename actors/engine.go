@@ -35,6 +35,7 @@ type Engine struct {
 	sys     *actor.ActorSystem
 	ownSys  bool
 	root    *actor.PID
+	callers *actor.PID             // calls callbacks
 	rootID  atomic.Pointer[string] // for events that come before root is set
 	etcd    *discovery.Clients
 	leases  *discovery.Leases
@@ -94,6 +95,10 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
+	e.callers, err = e.sys.Root.SpawnNamed(supervisor.Props(newCallers), id+"-callbacks")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
+	}
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
@@ -229,6 +234,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 		d.out.drain()
 	}
 	for _, t := range held.topics {
+		t.refuse(messages.ErrClosed)
+	}
+	for _, t := range held.topics {
 		errs = append(errs, t.settle(ctx))
 	}
 	for _, d := range held.destinations {
@@ -256,7 +264,6 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.hub.emit(messages.LeftGroup{Destination: m.in.cfg.Destination, Group: m.in.cfg.Group, Member: m.in.cfg.ID})
 	}
 	for _, s := range held.subscriptions {
-		s.async.tell(context.WithoutCancel(ctx))
 		e.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
 	}
 	e.hub.close()
@@ -266,7 +273,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 // end stops the actors, gives up the lease, which takes every key of ours along,
 // and closes the clients. With etcd away the lease runs out by itself.
 func (e *Engine) end(ctx context.Context, dests []*Destination) error {
-	err := supervisor.Stop(ctx, e.sys, e.root)
+	err := errors.Join(supervisor.Stop(ctx, e.sys, e.root), e.endCalls(ctx))
 	e.book.mu.Lock()
 	for _, l := range e.book.listeners {
 		l.Close()

@@ -150,6 +150,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.join(ctx, m.member)
 	case *openTopic:
 		a.openTopic(ctx, m.info)
+	case *topicUsed:
+		a.topicUsed(ctx, m)
 	case *topicChanged:
 		a.topicChanged(ctx, m)
 	case *subscribe:
@@ -305,7 +307,20 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	supervisor.Fail(ctx, m.Err)
 }
 
+// isStopping refuses who comes when Stop has begun, or is about to: it ends what
+// is there.
+func (a *engineActor) isStopping(ctx actor.Context) bool {
+	if a.eng.begun.Load() {
+		ctx.Respond(messages.ErrClosed)
+		return true
+	}
+	return false
+}
+
 func (a *engineActor) register(ctx actor.Context, d *Destination) {
+	if a.isStopping(ctx) {
+		return
+	}
 	if _, ok := a.book.dests[d.out.name]; ok {
 		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
 		return
@@ -372,6 +387,9 @@ func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], url s
 }
 
 func (a *engineActor) join(ctx actor.Context, m *Member) {
+	if a.isStopping(ctx) {
+		return
+	}
 	p := &placement[*Member]{handle: m, asker: ctx.Sender()}
 	a.book.members[m] = p
 	a.eng.stats.addInlet(m.in)

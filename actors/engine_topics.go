@@ -18,6 +18,11 @@ type (
 	// openTopic asks for the path of a topic; topicOpened answers it.
 	openTopic   struct{ info messages.TopicInfo }
 	topicOpened struct{ path *topicPath }
+	// topicUsed counts users of a topic up or down.
+	topicUsed struct {
+		path *topicPath
+		by   int
+	}
 	// subscribe is answered with *subscribed or an error.
 	subscribe struct{ sub *Subscription }
 	// sessionStands: the lease can be trusted, again or for the first time.
@@ -31,9 +36,13 @@ type (
 // openTopic answers the one path that this runtime has of a topic. A path of an
 // older topic of that name ends.
 func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
+	if a.isStopping(ctx) {
+		return
+	}
 	if p := a.book.topics[info.Name]; p != nil {
 		switch {
 		case p.handle.id == info.ID && p.handle.ended() == nil:
+			p.handle.users++
 			ctx.Respond(&topicOpened{p.handle})
 			return
 		case p.handle.id != info.ID && p.handle.info().CreateRevision > info.CreateRevision:
@@ -49,7 +58,30 @@ func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
 	a.book.topics[info.Name] = p
 	a.eng.stats.addTopic(p.handle)
 	a.placeTopic(ctx, p)
+	p.handle.users++
 	ctx.Respond(&topicOpened{p.handle})
+}
+
+func (a *engineActor) topicUsed(ctx actor.Context, m *topicUsed) {
+	m.path.users += m.by
+	a.forgetUnused(ctx, m.path)
+}
+
+// forgetUnused ends a topic that nobody here uses any more.
+func (a *engineActor) forgetUnused(ctx actor.Context, path *topicPath) {
+	p := a.book.topics[path.name]
+	if p == nil || p.handle != path || path.users > 0 {
+		return
+	}
+	for s := range a.book.subs {
+		if s.path == path {
+			return
+		}
+	}
+	path.close(messages.ErrClosed)
+	a.eng.stats.removeTopic(path)
+	delete(a.book.topics, path.name)
+	ctx.Stop(p.pid)
 }
 
 func (a *engineActor) placeTopic(ctx actor.Context, p *placement[*topicPath]) {
@@ -85,6 +117,9 @@ func (a *engineActor) tellSubscriptions(ctx actor.Context, path *topicPath) {
 }
 
 func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
+	if a.isStopping(ctx) {
+		return
+	}
 	for other := range a.book.subs {
 		if other.path.id == s.path.id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
 			ctx.Respond(fmt.Errorf("member %q, by this very runtime: %w", s.cfg.ID, messages.ErrTaken))
@@ -168,11 +203,8 @@ func (a *engineActor) terminatedTopic(ctx actor.Context, who *actor.PID) {
 		if who.Equal(p.pid) {
 			delete(a.book.subs, s)
 			a.eng.stats.removeSubscription(s)
+			a.forgetUnused(ctx, s.path)
 			s.end()
-			a.host.Run("tell of commits", func(ctx context.Context) error {
-				s.async.tell(ctx)
-				return nil
-			})
 			a.dismiss(ctx, p.asker, &s.announced)
 			a.release(ctx, p.leavers...)
 			return
@@ -205,17 +237,21 @@ func (a *engineActor) stands() {
 	}
 }
 
-// settle waits for what was put, or gives it up when ctx ends.
+// settle waits for what was put, or gives it up when ctx ends. Nothing more is
+// taken.
 func (t *topicPath) settle(ctx context.Context) error {
-	var left int
+	t.refuse(messages.ErrClosed)
 	var cause error
 	for _, part := range t.used() {
-		if err := part.acc.flushed(ctx, part.acc.takenSoFar()); err != nil {
-			n := part.acc.counters()
-			left += int(n.Records - n.Committed - n.Failed)
-			cause = err
+		cause = errors.Join(cause, part.acc.flushed(ctx, part.acc.takenSoFar()))
+		if cause != nil {
+			break
 		}
 	}
+	if cause == nil {
+		return nil
+	}
+	left := t.giveUp(messages.ErrClosed)
 	if left == 0 {
 		return nil
 	}

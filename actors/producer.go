@@ -25,7 +25,9 @@ type producer struct {
 	manual     manual // in place of pick, or nil
 	credit     credit
 	waiters    sync.Pool
-	ending     *ending // of the topic: one for all its handles
+	calls      putCalls
+	ending     *ending // of puts to the topic: one for all its handles
+	closed     *ending // of this handle
 
 	// used are the accumulators by partition, nil where there was nothing to
 	// put yet. The slice is never changed, only replaced.
@@ -51,12 +53,15 @@ const faultsKept = 32
 // newProducer makes the putting half of a handle. cfg is valid. The functions are
 // safe for concurrent use; partitions and info are called for each record and
 // must be cheap; at is called once for each partition in use, and what it answers
-// must be the partition's for as long as the handle lives.
-func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() *messages.TopicInfo, end *ending) *producer {
-	p := &producer{ending: end, partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
+// must be the partition's for as long as the handle lives. host has callbacks
+// called on a goroutine of their own, and does not wait for them.
+func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() *messages.TopicInfo, end *ending, host func(calling)) *producer {
+	p := &producer{ending: end, closed: newEnding(), partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
 	p.manual, _ = cfg.Partitioner.(manual)
 	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }
-	p.credit.init(int64(cfg.MaxBuffer), end.over)
+	p.credit.init(int64(cfg.MaxBuffer), end.over, p.closed.over)
+	p.calls.host, p.calls.fail = host, func(err error) { p.unheard(err, 1) }
+	p.calls.of = func(err error) error { return fmt.Errorf("put to %q: %w", info().Name, err) }
 	return p
 }
 
@@ -149,8 +154,8 @@ func distinct(results []messages.PutResult) error {
 }
 
 // putAsync takes m, waiting for room until ctx ends, and returns. done is called
-// once with the result, on the goroutine that appends, unless putAsync answers an
-// error; without one, an error is for flush to answer.
+// once with the result, after those of earlier records of the partition, unless
+// putAsync answers an error; without one, an error is for flush to answer.
 func (p *producer) putAsync(ctx context.Context, m *messages.Message, done func(messages.PutResult)) error {
 	part, err := p.choose(m)
 	if err != nil {
@@ -158,15 +163,29 @@ func (p *producer) putAsync(ctx context.Context, m *messages.Message, done func(
 	}
 	s := slot{from: p}
 	if done != nil {
+		if err := p.calls.room(ctx); err != nil {
+			return p.wrap(part, err)
+		}
 		s.to = callback(done)
 	}
 	return p.take(ctx, part, m, &s)
 }
 
-// flush waits until what was taken before the call is committed or failed, or
-// ctx ends. It answers the errors of records that nobody waited for since the
-// last flush, and of callbacks that panicked.
+// flush waits until what was taken before the call is committed or failed and its
+// callbacks have returned, or ctx ends. It answers the errors of records that
+// nobody waited for since the last flush, and of callbacks that panicked.
 func (p *producer) flush(ctx context.Context) error {
+	if err := p.decided(ctx); err != nil {
+		return err
+	}
+	if err := p.called(ctx); err != nil {
+		return err
+	}
+	return p.heard()
+}
+
+// decided waits until what was taken before the call is committed or failed.
+func (p *producer) decided(ctx context.Context) error {
 	type goal struct {
 		a     *accumulator
 		taken uint64
@@ -182,7 +201,15 @@ func (p *producer) flush(ctx context.Context) error {
 			return fmt.Errorf("flush %q: %d bytes are not committed: %w", p.info().Name, p.credit.used(), err)
 		}
 	}
-	return p.heard()
+	return nil
+}
+
+// called waits until the callbacks of what is decided have returned.
+func (p *producer) called(ctx context.Context) error {
+	if err := p.calls.flushed(ctx); err != nil {
+		return fmt.Errorf("flush %q: callbacks have not returned: %w", p.info().Name, err)
+	}
+	return nil
 }
 
 // heard answers what was unheard of, once.
@@ -242,6 +269,25 @@ func (e *ending) end(err error) bool {
 	return first
 }
 
+// why answers the cause of the end, nil before it.
+func (e *ending) why() error {
+	if c := e.cause.Load(); c != nil {
+		return c.err
+	}
+	return nil
+}
+
+// close takes nothing more. What was taken is decided's to wait for: who was
+// adding has added.
+func (p *producer) close() {
+	p.closed.end(messages.ErrClosed)
+	for _, a := range p.inUse() {
+		if a != nil {
+			a.takenSoFar()
+		}
+	}
+}
+
 // choose asks the partitioner.
 func (p *producer) choose(m *messages.Message) (int, error) {
 	n := p.partitions()
@@ -282,14 +328,10 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 		return p.wrap(part, err)
 	}
 	if err := p.credit.take(ctx, s.room(size)); err != nil {
-		if c := p.ending.cause.Load(); c != nil {
-			err = c.err
-		}
+		err = or(or(p.ending.why(), p.closed.why()), err)
 		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
 	}
-	if c := p.ending.cause.Load(); c != nil {
-		err = c.err
-	} else {
+	if err = p.ending.why(); err == nil {
 		err = a.add(m, size, s)
 	}
 	if err != nil {
@@ -354,7 +396,7 @@ type waiter struct{ fate chan messages.PutResult }
 
 func (w *waiter) result(_ int, r messages.PutResult) { w.fate <- r }
 
-// callback is PutAsync's.
+// callback is PutAsync's. Its producer calls it.
 type callback func(messages.PutResult)
 
 func (c callback) result(_ int, r messages.PutResult) { c(r) }
@@ -408,7 +450,8 @@ type credit struct {
 
 	mu    sync.Mutex
 	queue []*want
-	over  <-chan struct{} // closed when nothing is granted any more
+	// over and closed are closed when nothing is granted any more.
+	over, closed <-chan struct{}
 }
 
 // want is a record that waits for room.
@@ -417,8 +460,8 @@ type want struct {
 	granted chan struct{}
 }
 
-func (c *credit) init(size int64, over <-chan struct{}) {
-	c.size, c.over = size, over
+func (c *credit) init(size int64, over, closed <-chan struct{}) {
+	c.size, c.over, c.closed = size, over, closed
 	c.free.Store(size)
 }
 
@@ -444,6 +487,8 @@ func (c *credit) take(ctx context.Context, n int64) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-c.over:
+		err = messages.ErrClosed
+	case <-c.closed:
 		err = messages.ErrClosed
 	}
 	c.mu.Lock()

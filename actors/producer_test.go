@@ -176,7 +176,7 @@ func TestRoomIsGivenInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c credit
 		over := make(chan struct{})
-		c.init(100, over)
+		c.init(100, over, nil)
 		order := make(chan string, 10)
 		want := func(name string, n int64) context.CancelFunc {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -228,7 +228,7 @@ func TestRoomIsGivenInTurn(t *testing.T) {
 func TestRoomGrantedTooLateIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c credit
-		c.init(10, nil)
+		c.init(10, nil, nil)
 		for range 200 {
 			if err := c.take(t.Context(), 10); err != nil {
 				t.Fatal(err)
@@ -447,16 +447,6 @@ func TestCallbacksThatFail(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		_ = f.accs[0].run(within(t), f.logs[0].append, f.logs[0].has)
-		t.Error("the loop returned")
-	}()
-	<-over
-	if n := len(got.list()); n != 7 {
-		t.Fatalf("%d were told when the goroutine ended", n)
-	}
 	f.run(t)
 	err := p.flush(within(t))
 	var panicked *supervisor.PanicError
@@ -556,13 +546,13 @@ func TestFlushWaitsForWhatWasBefore(t *testing.T) {
 func TestHandlesShareBatches(t *testing.T) {
 	f := newFakeTopic(1)
 	a, b := f.producer(bounded(1000)), f.producer(bounded(2000))
-	var got results
+	got := map[*producer]*results{a: {}, b: {}}
 	for i := range 3 {
 		for _, p := range []*producer{a, b} {
 			if err := p.putAsync(t.Context(), blob(250), nil); err != nil {
 				t.Fatal(i, err)
 			}
-			if err := p.putAsync(t.Context(), text(""), got.add); err != nil {
+			if err := p.putAsync(t.Context(), text(""), got[p].add); err != nil {
 				t.Fatal(i, err)
 			}
 		}
@@ -576,9 +566,11 @@ func TestHandlesShareBatches(t *testing.T) {
 	if len(f.logs[0].batches) != 1 || f.logs[0].end != 12 {
 		t.Errorf("batches of %v", counts(f.logs[0]))
 	}
-	for i, r := range got.list() {
-		if r.Offset != int64(2*i+1) {
-			t.Errorf("result %d: %+v", i, r)
+	for at, p := range []*producer{a, b} {
+		for i, r := range got[p].list() {
+			if r.Offset != int64(4*i+2*at+1) {
+				t.Errorf("result %d of producer %d: %+v", i, at, r)
+			}
 		}
 	}
 }
@@ -686,7 +678,7 @@ func discarding(partitions int) (p *producer, run func() (stop func())) {
 	var cfg ProducerConfig
 	cfg.EnsureDefaults()
 	return newProducer(cfg, func() int { return info.Load().Config.Partitions }, f.at,
-		info.Load, newEnding()), run
+		info.Load, newEnding(), hosted), run
 }
 
 func TestPutAsyncAllocatesNothing(t *testing.T) {

@@ -5,7 +5,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -228,7 +227,6 @@ func (a *subscription) started(ctx actor.Context) {
 	if c := sub.consumption(); c != nil {
 		a.consume(ctx, c)
 	}
-	a.tellAsync(nil)
 	if sub.isLeaving() {
 		a.drain(ctx, nil)
 	}
@@ -254,8 +252,6 @@ func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
 	case err == nil:
 	case m.Name == settleCall:
 		a.settled(settled{err})
-	case errors.Is(err, supervisor.ErrGoexit): // a callback's own doing
-		a.tellAsync(nil)
 	case a.sub.announced.Load():
 		supervisor.Fail(ctx, err)
 	default:

@@ -99,7 +99,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	for _, c := range a.commits.async {
 		c.fate(errors.Join(c.err, a.fate(c.wishes, m.err, failed)), a.sub.committing())
 	}
-	a.tellAsync(a.commits.async)
+	a.sub.async.decide(a.commits.async)
 	a.commits.under, a.commits.async = nil, nil
 	if len(a.commits.next) > 0 {
 		a.commit(ctx)
@@ -132,7 +132,7 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 	for _, c := range a.commits.async {
 		c.fate(why, a.sub.committing())
 	}
-	a.sub.async.decide(a.commits.async) // whoever comes next tells them
+	a.sub.async.decide(a.commits.async)
 	a.commits = commits{}
 }
 

@@ -86,6 +86,7 @@ func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p Produ
 	}
 	t, err := newTopicHandle(opened.path, p)
 	if err != nil {
+		opened.path.use(-1)
 		return nil, fmt.Errorf("open topic %q: %w", info.Name, err)
 	}
 	return t, nil

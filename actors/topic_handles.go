@@ -24,13 +24,14 @@ import (
 type Topic struct {
 	path     *topicPath
 	producer *producer
+	released atomic.Bool // the path is told that this handle does not use it
 }
 
 func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 	if err := path.ended(); err != nil {
 		return nil, err
 	}
-	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.ending)}, nil
+	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.puts, path.eng.calls)}, nil
 }
 
 // Name is the topic's.
@@ -71,6 +72,36 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 // ctx ends. It answers the errors of PutAsync without done since the last Flush.
 func (t *Topic) Flush(ctx context.Context) error { return t.producer.flush(ctx) }
 
+// Close takes nothing more, waits for what was put and its callbacks, and gives
+// up the handle: with the last one of a topic, and no subscription or loop of Read
+// left, this process forgets the topic. When ctx ends first, what was put goes on
+// and the handle stays: ctx's cause, and Close can be called again. Callbacks that
+// do not return are waited for no longer than five seconds: messages.ErrBusy. It
+// answers what Flush would. A second Close does nothing.
+func (t *Topic) Close(ctx context.Context) error {
+	t.producer.close()
+	if t.released.Load() {
+		return nil
+	}
+	fail := func(err error) error { return fmt.Errorf("close topic %q: %w", t.path.name, err) }
+	if err := t.producer.decided(ctx); err != nil {
+		return fail(err)
+	}
+	waiting, done := withinGrace(ctx)
+	defer done()
+	err := t.producer.called(waiting)
+	if t.released.CompareAndSwap(false, true) {
+		t.path.use(-1)
+	}
+	if err = errors.Join(err, t.producer.heard()); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// ended answers why nothing new can be begun with the handle, or nil.
+func (t *Topic) ended() error { return or(t.path.ended(), t.producer.closed.why()) }
+
 // Read yields a partition's records in order until ctx ends, whose cause comes
 // last. At the end of the partition it waits for more. Errors besides:
 // messages.ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
@@ -85,10 +116,15 @@ func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) it
 
 // read yields until yield has enough, which is no error.
 func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.TopicRecord, error) bool) error {
+	if err := t.ended(); err != nil {
+		return err
+	}
 	part, err := t.path.partition(p)
 	if err != nil {
 		return err
 	}
+	t.path.use(1)
+	defer t.path.use(-1)
 	delayed := func(err error) { t.path.eng.hub.emit(messages.ReadDelayed{Topic: t.path.name, Partition: p, Err: err}) }
 	var offset, base int64
 	if err := insist(ctx, delayed, func() (err error) {
@@ -197,7 +233,7 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	if err := cfg.Validate(); err != nil {
 		return fail(err)
 	}
-	if err := t.path.ended(); err != nil {
+	if err := t.ended(); err != nil {
 		return fail(err)
 	}
 	if ctx.Err() != nil {
@@ -213,7 +249,7 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	}
 	cfg.ID = or(cfg.ID, randomID())
 	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
-	s.async.emit = s.panicked
+	s.async.emit, s.async.host, s.async.of = s.panicked, e.calls, s.committing
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
@@ -375,20 +411,16 @@ func (s *Subscription) committing() string {
 
 // CommitAsync is Commit that does not wait; done, which may be nil, gets the
 // error. The calls of done come one after the other, in the order of those of
-// CommitAsync; done must not block. While MaxCommitsWaiting of them are to come
+// CommitAsync, on a goroutine of their own. While MaxCommitsWaiting of them are to come
 // nothing is asked for, and done is called at once, before CommitAsync returns,
-// with messages.ErrUnavailable.
+// with messages.ErrBusy; so it is, with messages.ErrClosed, after the end.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
 	if done != nil && s.async.full() {
-		s.async.call(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrUnavailable)})
+		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
 		return
 	}
 	wishes, fenced := s.shelf.ask(recs)
-	tell, over := s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced})
-	switch {
-	case over:
-		s.async.tell(context.Background())
-	case tell:
+	if s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced}) {
 		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}
 }
@@ -431,7 +463,9 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if werr := s.eng.withdraw(end, &withdraw{sub: s}); werr != nil {
 		return errors.Join(err, fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, werr))
 	}
-	s.async.tell(context.WithoutCancel(ctx)) // what nobody could tell any more
+	waiting, done := withinGrace(end)
+	defer done()
+	err = errors.Join(err, s.async.over(waiting))
 	s.eng.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
 	return err
 }

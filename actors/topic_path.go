@@ -24,7 +24,11 @@ type topicPath struct {
 
 	current atomic.Pointer[messages.TopicInfo]
 
-	ending *ending // of every handle
+	ending *ending // of everything
+	puts   *ending // of puts: no later
+
+	// users are the handles and loops of Read: the engine's actor alone counts.
+	users int
 
 	mu    sync.Mutex
 	parts []*partitionPath // by number; nil until somebody uses it
@@ -44,7 +48,7 @@ type partitionPath struct {
 }
 
 func newTopicPath(e *Engine, info messages.TopicInfo) *topicPath {
-	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: newEnding()}
+	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: newEnding(), puts: newEnding()}
 	t.current.Store(&info)
 	return t
 }
@@ -75,6 +79,9 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 			acc: newAccumulator(p, t.info, t.eng.hub.emit),
 		}
 		part.reading.end = unknownEnd
+		if cause := t.puts.why(); cause != nil {
+			part.acc.refuse(cause) // it is there to be read
+		}
 		t.parts[p] = part
 		t.eng.sys.Root.Send(t.pid.Load(), &partitionWanted{part})
 	}
@@ -82,6 +89,9 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 }
 
 func (t *topicPath) accumulator(p int) (*accumulator, error) {
+	if err := t.puts.why(); err != nil {
+		return nil, err
+	}
 	part, err := t.partition(p)
 	if err != nil {
 		return nil, err
@@ -102,26 +112,42 @@ func (t *topicPath) used() (parts []*partitionPath) {
 }
 
 // ended answers why the topic is over, or nil.
-func (t *topicPath) ended() error {
-	if c := t.ending.cause.Load(); c != nil {
-		return c.err
+func (t *topicPath) ended() error { return t.ending.why() }
+
+// refuse takes nothing more: what was taken before is all there will be.
+func (t *topicPath) refuse(cause error) {
+	t.mu.Lock() // no partition comes into use behind us
+	t.puts.end(cause)
+	t.mu.Unlock()
+	for _, part := range t.used() {
+		part.acc.refuse(cause)
 	}
-	return nil
 }
 
 // close ends the path: whoever waits is told, whoever comes is refused. Only
 // the first call counts.
 func (t *topicPath) close(cause error) {
-	t.mu.Lock() // no partition comes into use behind us
+	t.mu.Lock()
 	first := t.ending.end(cause)
 	t.mu.Unlock()
 	if !first {
 		return
 	}
-	for _, part := range t.used() {
-		part.acc.close(cause)
-	}
+	t.refuse(cause)
+	t.giveUp(cause)
 }
+
+// giveUp ends puts with a cause, and answers how many records that were taken
+// were not known to be committed.
+func (t *topicPath) giveUp(cause error) (given int) {
+	for _, part := range t.used() {
+		given += part.acc.close(cause)
+	}
+	return given
+}
+
+// use counts users: by is 1 or -1.
+func (t *topicPath) use(by int) { t.eng.sys.Root.Send(t.eng.root, &topicUsed{t, by}) }
 
 // fetchTo sends a request to a partition's actor, or answers it if there will be
 // none any more.

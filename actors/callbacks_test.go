@@ -1,0 +1,149 @@
+package actors
+
+// Callbacks that block: they hold up their own handle's, and nothing else.
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestACallbackThatBlocksHoldsUpItsHandleOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTopic(1)
+		stop := f.run(t)
+		p, other := f.producer(nil), f.producer(nil)
+		release := make(chan struct{})
+		var got results
+		for i := range 3 {
+			if err := p.putAsync(t.Context(), text("a"), func(r messages.PutResult) {
+				if i == 0 {
+					<-release
+				}
+				got.add(r)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if r := p.put(t.Context(), text("b")); r.Err != nil || r.Offset != 3 {
+			t.Errorf("a put of the same handle: %+v", r)
+		}
+		if _, err := p.putBatch(t.Context(), []messages.Message{*text("c"), *text("d")}); err != nil {
+			t.Errorf("a batch of the same handle: %v", err)
+		}
+		told := make(chan messages.PutResult, 1)
+		if err := other.putAsync(t.Context(), text("e"), func(r messages.PutResult) { told <- r }); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-told; r.Offset != 6 {
+			t.Errorf("another handle's callback: %+v", r)
+		}
+		if err := other.flush(t.Context()); err != nil {
+			t.Errorf("another handle's flush: %v", err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := p.flush(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "callbacks have not returned") {
+			t.Errorf("its own flush: %v", err)
+		}
+		if p.buffered() != 0 || len(got.list()) != 0 || p.calls.waiting() == nil {
+			t.Errorf("%d bytes of room taken, %d told, left: %v", p.buffered(), len(got.list()), p.calls.waiting())
+		}
+		close(release)
+		if err := p.flush(t.Context()); err != nil || len(got.list()) != 3 || p.calls.waiting() != nil {
+			t.Errorf("%d told, left: %v: %v", len(got.list()), p.calls.waiting(), err)
+		}
+		for i, r := range got.list() {
+			if r.Offset != int64(i) {
+				t.Errorf("result %d: %+v", i, r)
+			}
+		}
+		stop()
+	})
+}
+
+// Room is given back by commits, so a callback that waits for it gets it, however
+// many callbacks do.
+func TestCallbacksThatWaitForRoom(t *testing.T) {
+	f := newFakeTopic(2)
+	f.run(t)
+	p := f.producer(func(c *ProducerConfig) { c.MaxBuffer, c.Partitioner = 1000, RoundRobin() })
+	ctx := within(t)
+	done := make(chan struct{})
+	left := 100
+	var again func(messages.PutResult)
+	again = func(r messages.PutResult) { // one at a time
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+		if left--; left == 0 {
+			close(done)
+		}
+		if left > 0 {
+			if err := p.putAsync(ctx, blob(600), again); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for range 2 {
+		go func() {
+			if err := p.putAsync(ctx, blob(600), again); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.Fatal("the partition stands still")
+	}
+	if err := p.flush(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// What waits for a callback is bounded, and told to who would put more.
+func TestCallbacksWaitingAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTopic(1)
+		stop := f.run(t)
+		p := f.producer(nil)
+		release := make(chan struct{})
+		told := 0
+		done := func(messages.PutResult) { <-release; told++ }
+		var err error
+		n := 0
+		for ; err == nil && n < 3*MaxCallbacksWaiting; n++ {
+			err = p.putAsync(t.Context(), text("a"), done)
+		}
+		if !errors.Is(err, messages.ErrBusy) || !strings.Contains(err.Error(), "callbacks wait for one that has not returned") {
+			t.Fatalf("after %d: %v", n, err)
+		}
+		if r := p.put(t.Context(), text("b")); r.Err != nil {
+			t.Errorf("a put without a callback: %v", r.Err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), stuckCallback/2)
+		defer cancel()
+		if err := p.putAsync(short, text("a"), done); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with a context that ends first: %v", err)
+		}
+		// Who waits goes on as soon as callbacks return.
+		waiting := make(chan error, 1)
+		go func() { waiting <- p.putAsync(t.Context(), text("a"), done) }()
+		time.Sleep(stuckCallback / 2)
+		close(release)
+		if err := <-waiting; err != nil {
+			t.Errorf("while callbacks return: %v", err)
+		}
+		if err := p.flush(t.Context()); err != nil || told != n {
+			t.Errorf("%d told of %d: %v", told, n, err)
+		}
+		stop()
+	})
+}

@@ -1,0 +1,154 @@
+package actors
+
+// Who calls callbacks: one actor for each runtime, beside its engine, because what
+// has to be told at the engine's end is told too.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// callers hosts a goroutine for each handle that has callbacks to call.
+//
+//	calling ──▶ (stopped)
+type callers struct {
+	host  supervisor.Host
+	state callersState
+	begun uint64
+	// under are those whose goroutine runs, by its name.
+	under  map[string]calling
+	asking []*actor.PID // who waits until nobody is under way
+}
+
+type callersState string
+
+const callersCalling callersState = "calling"
+
+var callersMoves = supervisor.Moves[callersState]{"": {callersCalling}}
+
+// calling is a queue of callbacks.
+type calling interface {
+	// call calls what is queued until there is no more or ctx ends. After a
+	// callback that ended the goroutine it is to be called again.
+	call(ctx context.Context)
+	// waiting says what is left to call, nil for nothing.
+	waiting() error
+}
+
+// What callers hear.
+type (
+	// callsDue: something is queued, and nobody calls it.
+	callsDue struct{ of calling }
+	// awaitCalls is answered with *callsOver once everything due was called.
+	awaitCalls struct{}
+	callsOver  struct{}
+	// listCalls is answered with *callsLeft: what awaitCalls waits for.
+	listCalls struct{}
+	callsLeft struct{ err error }
+)
+
+func newCallers() actor.Actor { return &callers{under: make(map[string]calling)} }
+
+func (a *callers) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.host.Begin(ctx)
+		a.state = callersMoves.To(ctx, a.state, callersCalling)
+	case *callsDue:
+		a.begin(m.of)
+	case *supervisor.Ended:
+		a.ended(ctx, m)
+	case *awaitCalls:
+		a.asking = append(a.asking, ctx.Sender())
+		a.answer(ctx)
+	case *listCalls:
+		ctx.Respond(&callsLeft{a.left()})
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End()
+	}
+}
+
+func (a *callers) begin(c calling) {
+	a.begun++
+	name := fmt.Sprintf("callbacks %d", a.begun)
+	a.under[name] = c
+	a.host.Run(name, func(ctx context.Context) error {
+		c.call(ctx)
+		return nil
+	})
+}
+
+// ended: a queue is empty, or a callback ended its goroutine.
+func (a *callers) ended(ctx actor.Context, m *supervisor.Ended) {
+	c := a.under[m.Name]
+	delete(a.under, m.Name)
+	if m.Err != nil {
+		a.begin(c)
+	}
+	a.answer(ctx)
+}
+
+func (a *callers) answer(ctx actor.Context) {
+	if len(a.under) > 0 {
+		return
+	}
+	for _, pid := range a.asking {
+		ctx.Send(pid, &callsOver{})
+	}
+	a.asking = nil
+}
+
+func (a *callers) left() error {
+	var errs []error
+	for _, c := range a.under {
+		errs = append(errs, c.waiting())
+	}
+	return errors.Join(errs...)
+}
+
+// callbackGrace is how long the end of a runtime or subscription waits for
+// callbacks that do not return, however long its context lasts: the end may have
+// been called by one of them.
+const callbackGrace = 5 * time.Second
+
+// calls has callbacks called.
+func (e *Engine) calls(c calling) { e.sys.Root.Send(e.callers, &callsDue{c}) }
+
+// withinGrace is a context for waiting for callbacks.
+func withinGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, callbackGrace, fmt.Errorf("not within %s: %w", callbackGrace, messages.ErrBusy))
+}
+
+// endCalls waits for callbacks to return, and answers which did not. What they
+// hold stays behind.
+func (e *Engine) endCalls(ctx context.Context) error {
+	waiting, cancel := withinGrace(ctx)
+	defer cancel()
+	_, err := supervisor.Ask[*callsOver](waiting, e.sys, e.callers, &awaitCalls{})
+	if err == nil {
+		return supervisor.Stop(ctx, e.sys, e.callers)
+	}
+	if errors.Is(err, supervisor.ErrNoActor) {
+		return nil
+	}
+	cause := context.Cause(waiting)
+	look, done := context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
+	defer done()
+	left, err := supervisor.Ask[*callsLeft](look, e.sys, e.callers, &listCalls{})
+	e.sys.Root.Stop(e.callers)
+	if err != nil {
+		return fmt.Errorf("wait for callbacks: %w", errors.Join(err, cause))
+	}
+	return fmt.Errorf("wait for callbacks: %w: %w", left.err, cause)
+}

@@ -138,7 +138,8 @@ func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (Group
 // ResetOffsets moves a group's committed offsets to where to says, in all
 // partitions or those of the option. It is refused with ErrGroupLive while a
 // member has a claim, unless forced; then the claims are taken away and the
-// members begin anew. Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive,
+// members begin anew. With ErrUnavailable it may yet come to pass, but only while
+// nothing that it found has been written since. Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive,
 // ErrOffsetOutOfRange, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
 	cfg := actors.ResetConfig{}
@@ -304,8 +305,10 @@ func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error
 
 // Commit writes how far the group is and waits for etcd: up to and with each
 // record given, or everything finished when none is. Nothing is committed for
-// partitions that were lost since: ErrFenced, while the others are. Errors
-// besides: ErrUnavailable with ctx's cause, ErrNoSpace, ErrClosed.
+// partitions that were lost since: ErrFenced, while the others are. What Commit
+// has returned nil for is not undone by an earlier commit, however late that
+// reaches etcd. Errors besides: ErrUnavailable with ctx's cause, ErrNoSpace,
+// ErrClosed.
 func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
 	return s.s.Commit(ctx, recs...)
 }

@@ -40,7 +40,8 @@ type claim struct {
 	failures  int                // of the record at finished
 	asked     int64              // what Commit wants written; -1 for nothing
 	committed int64              // what etcd has; -1 for nothing
-	known     int64              // its ModRevision; 0 for nothing, or when a Seek goes over it
+	known     int64              // its ModRevision, 0 for nothing
+	elsewhere bool               // a Seek moved it since etcd was written to last
 	wantedOut time.Time          // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.

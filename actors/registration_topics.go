@@ -119,7 +119,8 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 		return nil, nil, err
 	}
 	for i, ferr := range errs { // one that is fenced already is found out at its first commit
-		if ferr != nil {
+		at := slices.IndexFunc(made, func(c commitlog.Claimed) bool { return c.Partition == first[i].Partition })
+		if made[at].Known = first[i].Known; ferr != nil {
 			unwritten = append(unwritten, first[i].Partition)
 		}
 	}

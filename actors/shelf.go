@@ -356,7 +356,8 @@ func (s *shelf) seek(c *claim, offset, base int64) {
 	} else {
 		c.finished.Store(offset)
 	}
-	c.boundary, c.failures, c.rests, c.asked, c.known = base, 0, false, -1, 0
+	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
+	c.elsewhere = true
 	s.feed()
 	c.tell(roomMade{})
 }

@@ -18,7 +18,7 @@ func (s *shelf) due() (out []commitlog.Position) {
 	defer s.mu.Unlock()
 	for _, c := range s.claims {
 		if at, ok := s.position(c); ok {
-			out = append(out, commitlog.Position{Partition: c.p, Fence: c.fence, Offset: at, Base: max(c.begins(at), 0), Known: c.known})
+			out = append(out, c.positionAt(at))
 		}
 	}
 	return out
@@ -33,21 +33,22 @@ func (s *shelf) position(c *claim) (int64, bool) {
 	return at, at >= 0 && at != c.committed
 }
 
-// last is the position of a claim that is being released, -1 for none. It is
-// written even if etcd has it: an older commit that comes late may have gone
-// over it, and none can behind the release.
+// positionAt is where the claim is, to be written over what is known of.
+func (c *claim) positionAt(offset int64) commitlog.Position {
+	return commitlog.Position{
+		Partition: c.p, Fence: c.fence, Offset: offset, Base: max(c.begins(offset), 0), // every log began at 0
+		Known: c.known, Sought: c.elsewhere,
+	}
+}
+
+// last is the position of a claim that is being released, -1 when etcd has it.
 func (s *shelf) last(c *claim) commitlog.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1, Known: c.known}
-	at, due := s.position(c)
-	if !due && at < 0 {
-		at = c.committed
+	if at, due := s.position(c); due {
+		return c.positionAt(at)
 	}
-	if at >= 0 {
-		p.Offset, p.Base = at, max(c.begins(at), 0) // every log began there
-	}
-	return p
+	return commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
 }
 
 // wrote notes what etcd has.
@@ -57,6 +58,7 @@ func (s *shelf) wrote(p commitlog.Position) {
 	s.counters.Commits++
 	if c := s.claims[p.Partition]; c != nil && c.fence == p.Fence {
 		c.committed, c.known = p.Offset, p.Known
+		c.elsewhere = c.elsewhere && !p.Sought
 	}
 }
 

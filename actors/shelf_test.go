@@ -414,7 +414,7 @@ func TestShelfReleaseTellsWhenIdle(t *testing.T) {
 	if a.idle {
 		t.Fatal("idle with a record in hand")
 	}
-	if p := s.last(a.c); p.Offset != 0 { // where etcd has it
+	if p := s.last(a.c); p.Offset != -1 { // etcd has it
 		t.Fatalf("%d is to be written while the first record is in hand", p.Offset)
 	}
 	turn.finish()

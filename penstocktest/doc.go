@@ -9,6 +9,7 @@
 //   - Freeze stops a process with SIGSTOP, as a debugger, a swapping machine or
 //     a live migration would.
 //   - Proxy stands before a sender or an etcd and cuts or hangs the link.
+//   - LateProxy brings old requests to an etcd after newer ones.
 //   - DropReplies loses answers of etcd to what it has carried out.
 //   - Record and WaitEvent wait for events of a runtime, in place of sleeping.
 //
@@ -16,7 +17,7 @@
 // order of its making. What cannot be done fails the test at once, so a helper
 // that is given a testing.TB must be called from the goroutine that runs the
 // test, as t.FailNow must. The methods of Server and Proxy may be called from
-// one goroutine at a time; of Recording from any.
+// one goroutine at a time; of LateProxy and Recording from any.
 //
 // Nothing here is for production: the etcd does not wait for the disk.
 package penstocktest

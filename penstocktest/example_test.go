@@ -117,6 +117,32 @@ func ExampleNewProxy() {
 	proxy.Resume()
 }
 
+// A commit that was given up comes to etcd after a newer one, and changes nothing.
+func ExampleNewLateProxy() {
+	ctx, etcd := t.Context(), penstocktest.Etcd(t)
+	proxy := penstocktest.NewLateProxy(t, etcd.Endpoint())
+	rt := penstocktest.Runtime(t, etcd, penstock.Etcd(proxy.Addr()), penstock.LeaseTTL(2*time.Minute))
+	audit, err := rt.Topic(ctx, "audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := audit.Subscribe(ctx, "billing", penstock.ManualCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recs, err := sub.Poll(ctx, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Hold() // what is sent from now on is late
+	for _, rec := range recs {
+		if err := sub.Commit(ctx, rec); err != nil { // by another connection
+			t.Error(err)
+		}
+	}
+	proxy.Release(ctx, 100*time.Millisecond)
+}
+
 // A signal in place of a sleep: the group is known to the sender.
 func ExampleWaitEvent() {
 	rt := penstocktest.Runtime(t, penstocktest.Etcd(t))

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,6 +216,84 @@ func TestProxyHangsAndCuts(t *testing.T) {
 	}
 	if p.Accepted() != 3 {
 		t.Fatalf("%d connections came, want 3", p.Accepted())
+	}
+}
+
+// What was sent on a connection that is held arrives after what is sent on a
+// newer one, piece by piece, though its sender has gone.
+func TestLateProxyDeliversLate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 10)
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer c.Close()
+				for buf := make([]byte, 100); ; {
+					n, err := c.Read(buf)
+					if n > 0 {
+						got <- string(buf[:n])
+					}
+					if err != nil {
+						return
+					}
+					fmt.Fprintln(c, "thanks")
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		served.Wait()
+	})
+	p := penstocktest.NewLateProxy(t, l.Addr().String())
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	arrives := func(want string) {
+		t.Helper()
+		select {
+		case s := <-got:
+			if s != want {
+				t.Fatalf("%q arrived, want %q", s, want)
+			}
+		case <-time.After(long):
+			t.Fatalf("%q did not arrive", want)
+		}
+	}
+	old := dial()
+	fmt.Fprint(old, "one")
+	arrives("one")
+	holds := p.HoldAt("tw", "wo")
+	fmt.Fprint(old, "still one")
+	arrives("still one")
+	fmt.Fprint(old, "two")
+	<-holds
+	fmt.Fprint(dial(), "three")
+	arrives("three")
+	p.Abandon()
+	old.SetReadDeadline(time.Now().Add(long))
+	if said, err := io.ReadAll(old); strings.Count(string(said), "thanks") > 2 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("an abandoned connection brought %q, %v", said, err)
+	}
+	p.Release(t.Context(), time.Millisecond)
+	arrives("two")
+	select {
+	case s := <-got:
+		t.Fatalf("%q arrived, too", s)
+	default:
 	}
 }
 

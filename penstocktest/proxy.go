@@ -23,6 +23,7 @@ type Proxy struct {
 	t      testing.TB
 	target string
 	addr   string
+	carry  func(net.Conn) // joins a client to the target until either ends
 	work   sync.WaitGroup
 
 	mu       sync.Mutex
@@ -52,9 +53,18 @@ const (
 // host:port, which need not listen yet. It ends with t.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
+	return newProxy(t, target, nil)
+}
+
+// newProxy is one whose connections carry carries, in place of its own way.
+func newProxy(t testing.TB, target string, carry func(net.Conn)) *Proxy {
+	t.Helper()
 	p := &Proxy{
-		t: t, target: target, addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)),
+		t: t, target: target, carry: carry, addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)),
 		state: passing, changed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
+	}
+	if p.carry == nil {
+		p.carry = p.join
 	}
 	if err := p.listen(); err != nil {
 		t.Fatal("penstocktest: proxy: ", err)
@@ -136,7 +146,10 @@ func (p *Proxy) listen() error {
 				return
 			}
 			if p.enter(c) {
-				p.work.Go(func() { p.carry(c) })
+				p.work.Go(func() {
+					defer p.drop(c)
+					p.carry(c)
+				})
 			}
 		}
 	})
@@ -176,9 +189,8 @@ func (p *Proxy) pass() bool {
 	}
 }
 
-// carry joins c to the target until either ends.
-func (p *Proxy) carry(c net.Conn) {
-	defer p.drop(c)
+// join passes what c and the target send on to one another until either ends.
+func (p *Proxy) join(c net.Conn) {
 	if !p.pass() {
 		return
 	}

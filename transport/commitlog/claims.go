@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,40 +153,6 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 	return nil
 }
 
-// Release writes where the group is in partitions and gives them up, in one
-// transaction for each. With Offset -1 nothing is written. The errors are in the
-// order of ps: nil, or messages.ErrFenced when the partition is another's or etcd
-// was set back to before Known, and then nothing was written. Released before, by a call whose outcome was
-// unknown, it is nil too, as long as nobody has committed since. The second
-// error means that nothing is known of those it stands at; the call can be made
-// again. It wraps messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
-func (l *Log) Release(ctx context.Context, me Me, ps []Position) ([]error, error) {
-	op := "release partitions of " + me.group()
-	return l.nestedWrites(ctx, op, ps, func(p Position) clientv3.Op {
-		key, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
-		then := []clientv3.Op{clientv3.OpDelete(key)}
-		if p.Offset >= 0 {
-			then = append(then, clientv3.OpPut(committed, p.value()))
-		}
-		if p.Offset < 0 {
-			p.Known = 0 // nothing is written over it
-		}
-		return clientv3.OpTxn(p.guards(key, committed), then, []clientv3.Op{clientv3.OpGet(committed)})
-	}, func(p Position, resp *clientv3.TxnResponse) error {
-		if resp.Succeeded || p.Offset < 0 {
-			return nil
-		}
-		// What stands there may be ours: then this was done before.
-		if kvs := ranged(resp, 0).Kvs; len(kvs) > 0 {
-			c, err := ParseCommitted(string(kvs[0].Key), kvs[0].Value)
-			if err == nil && c.Offset == p.Offset && c.Fence == p.Fence {
-				return nil
-			}
-		}
-		return p.fenced(op)
-	})
-}
-
 // Revoke takes the claim of h to partition p away, if it is still the one that
 // h describes and either its member is gone or overdue says that it had its
 // time. It answers whether it did; when it did not, somebody else may have.
@@ -229,82 +194,6 @@ func ParseClaim(key string, value []byte) (*pb.Claim, error) {
 		return nil, corrupt(key, "member revision %d", c.MemberRevision)
 	}
 	return &c, nil
-}
-
-// nestedWrites sends one transaction for each position, many in a request, and
-// another one for those that did not find what they know because it was deleted.
-// Its Else branch gets the committed offset.
-func (l *Log) nestedWrites(ctx context.Context, op string, ps []Position, write func(Position) clientv3.Op, read func(Position, *clientv3.TxnResponse) error) ([]error, error) {
-	results, err := l.nestedOnce(ctx, op, ps, write, read)
-	var again []Position
-	var at []int
-	for i, r := range results {
-		if errors.Is(r, errNothingThere) {
-			ps[i].Known = 0
-			again, at = append(again, ps[i]), append(at, i)
-		}
-	}
-	if len(again) == 0 {
-		return results, err
-	}
-	second, serr := l.nestedOnce(ctx, op, again, write, read)
-	for i, r := range second {
-		results[at[i]], ps[at[i]].Known = r, again[i].Known
-	}
-	return results, cmp.Or(err, serr)
-}
-
-// errNothingThere: the committed offset that is known of was deleted.
-var errNothingThere = errors.New("nothing is there")
-
-func (l *Log) nestedOnce(ctx context.Context, op string, ps []Position, write func(Position) clientv3.Op, read func(Position, *clientv3.TxnResponse) error) ([]error, error) {
-	partitions := make([]int, len(ps))
-	for i, p := range ps {
-		partitions[i] = p.Partition
-	}
-	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
-	}
-	results := make([]error, len(ps))
-	var unknown error
-	for start := 0; start < len(ps); start += nestedInOne {
-		chunk := ps[start:min(start+nestedInOne, len(ps))]
-		var ops []clientv3.Op
-		var sent []int
-		for i, p := range chunk {
-			// A fence of 0 would compare that there is no claim at all.
-			if p.Fence <= 0 {
-				results[start+i] = p.fenced(op)
-				continue
-			}
-			ops = append(ops, write(p))
-			sent = append(sent, start+i)
-		}
-		if len(ops) == 0 {
-			continue
-		}
-		resp, err := l.do(ctx, op, nil, ops, nil)
-		if err != nil {
-			unknown = err
-		}
-		for i, at := range sent {
-			if err != nil {
-				results[at] = err
-				continue
-			}
-			one := nested(resp, i)
-			switch {
-			case !one.Succeeded && ps[at].Known > 0 && ps[at].Offset >= 0 && len(ranged(one, 0).Kvs) == 0:
-				results[at] = errNothingThere
-			default:
-				results[at] = read(ps[at], one)
-			}
-			if one.Succeeded {
-				ps[at].Known = resp.Header.Revision
-			}
-		}
-	}
-	return results, unknown
 }
 
 // nested is the i-th operation of a transaction, a transaction itself.

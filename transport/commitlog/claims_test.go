@@ -25,7 +25,7 @@ func claimOne(t testing.TB, l *Log, me Me, p int) Claimed {
 }
 
 func (c Claimed) at(offset, base int64) Position {
-	return Position{Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: base}
+	return Position{Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: base, Known: c.Known}
 }
 
 // commitOne and releaseOne answer what became of the one partition.
@@ -554,13 +554,14 @@ func TestOwnersNeverOverlap(t *testing.T) {
 					owners[c.Partition][c.Fence] = me.Member
 					mu.Unlock()
 					offset := max(c.Offset, 0) + 1
-					errs, err := l.Commit(ctx, me, []Position{c.at(offset, 0)})
+					ps := []Position{c.at(offset, 0)}
+					errs, err := l.Commit(ctx, me, ps)
 					if err != nil || errs[0] != nil && !errors.Is(errs[0], messages.ErrFenced) {
 						t.Error(errs, err)
 						return
 					}
 					if round%2 == 0 {
-						if _, err := l.Release(ctx, me, []Position{c.at(offset, 0)}); err != nil {
+						if _, err := l.Release(ctx, me, ps); err != nil {
 							t.Error(err)
 							return
 						}

@@ -87,6 +87,8 @@ func logAt(t testing.TB, space keys.Space) (*Log, *faults) {
 type faults struct {
 	mu   sync.Mutex
 	plan []fault
+	// stalled are the requests that were given up and are still on their way.
+	stalled []func() error
 	// look, when set, is called before each transaction that only reads.
 	look func()
 	// writes counts the transactions that were sent.
@@ -118,6 +120,7 @@ const (
 	pass faultKind = iota
 	drop           // never sent
 	lose           // applied, and the answer is lost
+	stall          // given up, and still on its way: see arrive
 )
 
 // next plans what happens to the next transactions, in order.
@@ -136,6 +139,23 @@ func (f *faults) used(t testing.TB) {
 	if len(f.plan) > 0 {
 		t.Errorf("%d planned faults did not happen", len(f.plan))
 	}
+}
+
+// arrive brings the i-th request that stalled to etcd. It may come again.
+func (f *faults) arrive(t interface{ Error(...any) }, i int) {
+	f.mu.Lock()
+	late := f.stalled[i]
+	f.mu.Unlock()
+	if err := late(); err != nil {
+		t.Error(err)
+	}
+}
+
+// late is how many requests have stalled.
+func (f *faults) late() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.stalled)
 }
 
 func (f *faults) count() int {
@@ -166,7 +186,15 @@ func (f *faults) intercept(ctx context.Context, method string, req, reply any, c
 	if now.err == nil {
 		now.err = status.Error(codes.Unavailable, "lost by the test")
 	}
-	if now.kind == drop {
+	switch now.kind {
+	case drop:
+		return now.err
+	case stall:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.stalled = append(f.stalled, func() error {
+			return invoke(context.Background(), method, r, &etcdserverpb.TxnResponse{}, cc, opts...)
+		})
 		return now.err
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
@@ -18,63 +17,6 @@ import (
 
 // Where groups are. Records of a partition are handled one after the other, so
 // one offset says it all.
-
-// Position is where a member is in a partition it has claimed.
-type Position struct {
-	Partition int
-	// Fence is that of its claim.
-	Fence int64
-	// Offset is the next to be handled; Base is that of a batch at or before
-	// it, where reading is to begin.
-	Offset, Base int64
-	// Known is the ModRevision of what the member last wrote or found there, 0
-	// for none. An etcd that has something older was restored from a backup:
-	// its log may not reach to Offset.
-	Known int64
-}
-
-// guards let a position be written.
-func (p Position) guards(claim, committed string) []clientv3.Cmp {
-	guards := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(claim), "=", p.Fence)}
-	if p.Known > 0 {
-		guards = append(guards, clientv3.Compare(clientv3.ModRevision(committed), ">", p.Known-1))
-	}
-	return guards
-}
-
-func (p Position) value() string {
-	return encode(&pb.Committed{Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli()})
-}
-
-func (p Position) fenced(op string) error {
-	return fmt.Errorf("%s: partition %d: %w", op, p.Partition, messages.ErrFenced)
-}
-
-// Commit writes where the member is, in each partition that it still has. The
-// errors are in the order of ps: nil, and then Known is what was written, or
-// messages.ErrFenced when the claim is no longer the one with that fence or etcd
-// was set back to before Known; the others are written all the same. The
-// second error means that nothing is known of those it stands at; the call can
-// be made again. It wraps messages.ErrUnavailable, ErrDenied, ErrNoSpace or
-// ErrInvalid.
-func (l *Log) Commit(ctx context.Context, me Me, ps []Position) ([]error, error) {
-	op := "commit offsets of " + me.group()
-	for _, p := range ps {
-		if p.Offset < 0 {
-			return nil, fmt.Errorf("%s: %w: partition %d: offset %d", op, messages.ErrInvalid, p.Partition, p.Offset)
-		}
-	}
-	return l.nestedWrites(ctx, op, ps, func(p Position) clientv3.Op {
-		claim, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
-		return clientv3.OpTxn(p.guards(claim, committed),
-			[]clientv3.Op{clientv3.OpPut(committed, p.value())}, []clientv3.Op{clientv3.OpGet(committed)})
-	}, func(p Position, resp *clientv3.TxnResponse) error {
-		if resp.Succeeded {
-			return nil
-		}
-		return p.fenced(op)
-	})
-}
 
 // ParseCommitted reads the value of a committed offset. The error wraps
 // messages.ErrCorrupt and names the key.
@@ -93,9 +35,11 @@ func ParseCommitted(key string, value []byte) (*pb.Committed, error) {
 // when that is nil; a group that never was gets offsets, too. While a member has
 // a claim (with partitions given, to one of those) it is refused with
 // messages.ErrGroupLive; forced, it takes the claims away in the same
-// transaction. Forty partitions go into one transaction: with an error, the
-// changes answered were made. A dry run writes nothing; it answers what would
-// be changed, with ErrGroupLive when it would be refused. Errors besides:
+// transaction. Up to forty partitions go into one transaction: with an error, the
+// changes answered were made. One that was given up moves nothing that somebody
+// has written since, however late it reaches etcd. A dry run writes nothing; it
+// answers what would be changed, with ErrGroupLive when it would be refused. When
+// ctx ends while members commit in between, its cause. Errors besides:
 // messages.ErrNoPartition, ErrOffsetOutOfRange, ErrTopicDeleted, ErrNoTopic,
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group string, to messages.Start, partitions []int, dryRun, force bool) ([]messages.OffsetChange, error) {
@@ -128,12 +72,13 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 	var refused error
 	for chunk := range slices.Chunk(targets, nestedInOne) {
 		found, err := r.chunk(ctx, chunk)
-		if err == nil || dryRun && errors.Is(err, messages.ErrGroupLive) {
-			changes = append(changes, found...)
+		changes = append(changes, found...)
+		switch {
+		case dryRun && errors.Is(err, messages.ErrGroupLive):
 			refused = cmp.Or(refused, err)
-			continue
+		case err != nil:
+			return changes, err
 		}
-		return changes, err
 	}
 	return changes, refused
 }
@@ -178,43 +123,88 @@ type resetting struct {
 	whole         bool // all partitions: any claim in the group counts
 }
 
-// chunk moves some partitions in one transaction. With messages.ErrGroupLive it
-// answers what it would have changed.
+// chunk moves some partitions in one transaction, which compares the offsets and
+// claims that it found: a request that reaches etcd late, when it was given up,
+// changes nothing that has changed since. When something changed meanwhile it
+// looks again; members of a group that is forced may commit all the time, so there
+// it goes on with fewer at a time. With messages.ErrGroupLive a dry run answers
+// what it would have changed.
 func (r resetting) chunk(ctx context.Context, targets []Position) ([]messages.OffsetChange, error) {
-	guards := []clientv3.Cmp{r.l.lives(r.topic)}
-	if !r.force && r.whole {
-		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(r.l.space.Claims(r.topic.ID, r.group)).WithPrefix(), "=", 0))
-	}
-	var look, write []clientv3.Op
-	for _, target := range targets {
-		claim, committed := r.l.space.Claim(r.topic.ID, r.group, target.Partition), r.l.space.Committed(r.topic.ID, r.group, target.Partition)
-		look = append(look, clientv3.OpGet(committed))
-		write = append(write, clientv3.OpPut(committed, target.value()))
-		if r.force {
-			write = append(write, clientv3.OpDelete(claim))
-		} else if !r.whole {
-			guards = append(guards, clientv3.Compare(clientv3.CreateRevision(claim), "=", 0))
+	var done []messages.OffsetChange
+	for size := len(targets); len(targets) > 0; {
+		some := targets[:min(size, len(targets))]
+		changes, err := r.once(ctx, some)
+		switch {
+		case errors.Is(err, ErrRaced):
+			if r.force {
+				size = (len(some) + 1) / 2
+			}
+			if ctx.Err() != nil {
+				return done, fmt.Errorf("%s: its members commit all the time: %w", r.op, context.Cause(ctx))
+			}
+		case errors.Is(err, messages.ErrGroupLive) && r.dryRun:
+			return append(done, changes...), err
+		case err != nil:
+			return done, err
+		default:
+			done, targets = append(done, changes...), targets[len(some):]
 		}
 	}
-	if r.dryRun {
-		write = nil
+	return done, nil
+}
+
+// once looks at some partitions and moves them as it found them. With ErrRaced
+// something has changed in between, and nothing was written.
+func (r resetting) once(ctx context.Context, targets []Position) ([]messages.OffsetChange, error) {
+	topic := r.l.space.Topic(r.topic.Name)
+	look := []clientv3.Op{exists(topic)}
+	if r.whole {
+		look = append(look, clientv3.OpGet(r.l.space.Claims(r.topic.ID, r.group), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
 	}
-	resp, err := r.l.do(ctx, r.op, guards, slices.Concat(look, write), slices.Concat(look, []clientv3.Op{exists(r.l.space.Topic(r.topic.Name))}))
+	first := len(look)
+	for _, target := range targets {
+		look = append(look, clientv3.OpGet(r.l.space.Committed(r.topic.ID, r.group, target.Partition)), exists(r.l.space.Claim(r.topic.ID, r.group, target.Partition)))
+	}
+	resp, err := r.l.do(ctx, r.op, nil, look, nil)
 	if err != nil {
 		return nil, err
 	}
+	if createRevision(ranged(resp, 0)) != r.topic.CreateRevision {
+		return nil, fmt.Errorf("%s: %w", r.op, messages.ErrTopicDeleted)
+	}
+	claimed := r.whole && len(ranged(resp, 1).Kvs) > 0
+	guards, write := []clientv3.Cmp{r.l.lives(r.topic)}, []clientv3.Op(nil)
+	if r.whole && !r.force {
+		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(r.l.space.Claims(r.topic.ID, r.group)).WithPrefix(), "=", 0))
+	}
 	changes := make([]messages.OffsetChange, len(targets))
 	for i, target := range targets {
+		key, claim := r.l.space.Committed(r.topic.ID, r.group, target.Partition), r.l.space.Claim(r.topic.ID, r.group, target.Partition)
+		kvs, fence := ranged(resp, first+2*i).Kvs, createRevision(ranged(resp, first+2*i+1))
+		claimed = claimed || fence != 0
 		// One that cannot be read is as good as none: it is written anew.
-		from, _, _ := committedIn(ranged(resp, i).Kvs)
+		from, _, _ := committedIn(kvs)
 		changes[i] = messages.OffsetChange{Partition: target.Partition, From: from, To: target.Offset}
+		guards = append(guards,
+			clientv3.Compare(clientv3.ModRevision(key), "=", standingIn(kvs, fence, 0).modRevision),
+			clientv3.Compare(clientv3.CreateRevision(claim), "=", fence))
+		write = append(write, clientv3.OpPut(key, target.value()))
+		if fence != 0 {
+			write = append(write, clientv3.OpDelete(claim))
+		}
 	}
-	switch {
-	case resp.Succeeded:
-		return changes, nil
-	case createRevision(ranged(resp, len(targets))) != r.topic.CreateRevision:
-		return nil, fmt.Errorf("%s: %w", r.op, messages.ErrTopicDeleted)
-	default:
+	if claimed && !r.force {
 		return changes, fmt.Errorf("%s: %w", r.op, messages.ErrGroupLive)
 	}
+	if r.dryRun {
+		return changes, nil
+	}
+	resp, err = r.l.do(ctx, r.op, guards, write, nil)
+	if err == nil && !resp.Succeeded {
+		err = fmt.Errorf("%s: %w", r.op, ErrRaced)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return changes, nil
 }

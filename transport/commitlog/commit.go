@@ -1,0 +1,226 @@
+package commitlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Writing where a member is. A request can reach etcd long after it was given up
+// and made again, so each write compares exactly what its writer knows: its claim
+// and the revision of the offset that stands there. It is applied once, and never
+// after a newer one.
+
+// Position is where a member is in a partition it has claimed.
+type Position struct {
+	Partition int
+	// Fence is that of its claim.
+	Fence int64
+	// Offset is the next to be handled; Base is that of a batch at or before
+	// it, where reading is to begin.
+	Offset, Base int64
+	// Known is the ModRevision of what the member last wrote or found there, 0
+	// for none. An etcd that has something older was restored from a backup:
+	// its log may not reach to Offset.
+	Known int64
+	// Sought: the member was told since where to go on. Then it writes over
+	// what an etcd that was restored from a backup has.
+	Sought bool
+}
+
+// guards let a position be written, over exactly what is known.
+func (p Position) guards(claim, committed string) []clientv3.Cmp {
+	guards := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(claim), "=", p.Fence)}
+	if p.Offset >= 0 {
+		guards = append(guards, clientv3.Compare(clientv3.ModRevision(committed), "=", p.Known))
+	}
+	return guards
+}
+
+func (p Position) value() string {
+	return encode(&pb.Committed{Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli()})
+}
+
+func (p Position) fenced(op string) error {
+	return fmt.Errorf("%s: partition %d: %w", op, p.Partition, messages.ErrFenced)
+}
+
+// writing is what is written with a position.
+type writing uint8
+
+const (
+	commits  writing = iota // the offset
+	releases                // the offset, unless it is negative, and the end of the claim
+)
+
+// standing is what a write found whose guards did not hold.
+type standing struct {
+	// claim is the claim's CreateRevision, 0 for none.
+	claim int64
+	// modRevision is the committed offset's, 0 for none. value is nil when it
+	// does not decode.
+	modRevision int64
+	value       *pb.Committed
+	// revision is etcd's.
+	revision int64
+}
+
+// ruling says what becomes of a write.
+type ruling uint8
+
+const (
+	written ruling = iota // it stands there
+	refused                // it must not be written
+	rewrite                // it may be, over what stands there
+)
+
+// judge decides about a write that found s. What has the fence of p was written
+// under its claim, so by its own member: by an attempt at this write, or by an
+// earlier write whose outcome was never heard.
+func (p Position) judge(w writing, s standing) ruling {
+	mine := s.claim == p.Fence
+	newer := s.modRevision > p.Known
+	under := s.value != nil && s.value.Fence == p.Fence
+	switch {
+	case w == releases && p.Offset < 0:
+		return written // there is no claim of that fence any more
+	case newer && under && s.value.Offset == p.Offset && !(w == releases && mine):
+		return written
+	case !mine:
+		return refused
+	case p.Sought:
+		return rewrite
+	case s.modRevision == 0: // somebody deleted it
+		if s.revision < p.Known {
+			return refused // no: etcd was set back to before there was any
+		}
+		return rewrite
+	case newer && (under || s.value == nil):
+		return rewrite
+	default:
+		return refused
+	}
+}
+
+// Commit writes where the member is, in each partition that it still has. The
+// errors are in the order of ps: nil, and then Known is what was written, or
+// messages.ErrFenced when the claim is no longer the one with that fence, etcd
+// was set back to before Known, or somebody else has written there; the others
+// are written all the same. A commit that reaches etcd after its member knows of
+// a newer one changes nothing. The second error means that nothing is known of
+// those it stands at; the call can be made again. It wraps
+// messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
+func (l *Log) Commit(ctx context.Context, me Me, ps []Position) ([]error, error) {
+	op := "commit offsets of " + me.group()
+	for _, p := range ps {
+		if p.Offset < 0 {
+			return nil, fmt.Errorf("%s: %w: partition %d: offset %d", op, messages.ErrInvalid, p.Partition, p.Offset)
+		}
+	}
+	return l.writePositions(ctx, op, me, commits, ps)
+}
+
+// Release writes where the group is in partitions and gives them up, in one
+// transaction for each. With Offset -1 nothing is written. The errors are in the
+// order of ps: nil, or messages.ErrFenced as for Commit, and then nothing was
+// written. Released before, by a call whose outcome was unknown, it is nil too, as
+// long as nobody has committed since. The second error means that nothing is
+// known of those it stands at; the call can be made again. It wraps
+// messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
+func (l *Log) Release(ctx context.Context, me Me, ps []Position) ([]error, error) {
+	return l.writePositions(ctx, "release partitions of "+me.group(), me, releases, ps)
+}
+
+// writePositions sends one transaction for each position, many in a request, and
+// again those that may be written over what they found.
+func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, ps []Position) ([]error, error) {
+	partitions, left := make([]int, len(ps)), make([]int, 0, len(ps))
+	results := make([]error, len(ps))
+	for i, p := range ps {
+		partitions[i] = p.Partition
+		// A fence of 0 would compare that there is no claim at all.
+		if results[i] = p.fenced(op); p.Fence > 0 {
+			left = append(left, i)
+		}
+	}
+	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	var unknown error
+	for range tries {
+		var again []int
+		for start := 0; start < len(left); start += nestedInOne {
+			chunk := left[start:min(start+nestedInOne, len(left))]
+			more, err := l.writeOnce(ctx, op, me, w, ps, chunk, results)
+			again, unknown = append(again, more...), errors.Join(unknown, err)
+		}
+		if left = again; len(left) == 0 {
+			break
+		}
+	}
+	for _, i := range left {
+		results[i] = fmt.Errorf("%s: partition %d: what is committed there does not stay as it is: %w", op, ps[i].Partition, messages.ErrUnavailable)
+	}
+	return results, unknown
+}
+
+// writeOnce is one request for the positions at some places. It answers those
+// that are to be written once more, whose Known it has set.
+func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []Position, at []int, results []error) (again []int, unknown error) {
+	ops := make([]clientv3.Op, len(at))
+	for i, n := range at {
+		p := ps[n]
+		claim, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
+		var then []clientv3.Op
+		if w == releases {
+			then = append(then, clientv3.OpDelete(claim))
+		}
+		if p.Offset >= 0 {
+			then = append(then, clientv3.OpPut(committed, p.value()))
+		}
+		ops[i] = clientv3.OpTxn(p.guards(claim, committed), then, []clientv3.Op{clientv3.OpGet(committed), exists(claim)})
+	}
+	resp, err := l.do(ctx, op, nil, ops, nil)
+	for i, n := range at {
+		p := &ps[n]
+		if err != nil {
+			results[n] = err
+			continue
+		}
+		one := nested(resp, i)
+		if one.Succeeded {
+			if results[n] = nil; p.Offset >= 0 {
+				p.Known = resp.Header.Revision
+			}
+			continue
+		}
+		found := standingIn(ranged(one, 0).Kvs, createRevision(ranged(one, 1)), resp.Header.Revision)
+		switch p.judge(w, found) {
+		case written:
+			p.Known, results[n] = found.modRevision, nil
+		case rewrite:
+			p.Known = found.modRevision
+			again = append(again, n)
+		default:
+			results[n] = p.fenced(op)
+		}
+	}
+	return again, err
+}
+
+// standingIn is what ranges over a committed offset and its claim have found.
+func standingIn(kvs []*mvccpb.KeyValue, claim, revision int64) standing {
+	s := standing{claim: claim, revision: revision}
+	if len(kvs) > 0 {
+		s.modRevision = kvs[0].ModRevision
+		s.value, _ = ParseCommitted(string(kvs[0].Key), kvs[0].Value)
+	}
+	return s
+}

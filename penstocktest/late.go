@@ -22,8 +22,7 @@ import (
 // writes: give Addr to the runtime in place of the server's endpoint, with a
 // LeaseTTL that outlasts the test.
 type LateProxy struct {
-	proxy  *Proxy
-	target string
+	proxy *Proxy
 
 	mu      sync.Mutex
 	trigger [][]byte // Hold begins by itself with what contains all of these
@@ -43,7 +42,7 @@ type heldLink struct {
 // host:port, which need not listen yet. It ends with t.
 func NewLateProxy(t testing.TB, target string) *LateProxy {
 	t.Helper()
-	l := &LateProxy{target: target, links: make(map[*heldLink]struct{})}
+	l := &LateProxy{links: make(map[*heldLink]struct{})}
 	l.proxy = newProxy(t, target, l.carry)
 	return l
 }
@@ -135,12 +134,12 @@ func (l *LateProxy) deliver(ctx context.Context, h *heldLink, gap time.Duration)
 
 // carry joins a client to the target until either ends. A connection that is held
 // ends with Release, or the test.
-func (l *LateProxy) carry(c net.Conn) {
-	target, err := net.Dial("tcp", l.target)
-	if err != nil || !l.proxy.adopt(target) {
+func (l *LateProxy) carry(p *Proxy, c net.Conn) {
+	target, err := net.Dial("tcp", p.target)
+	if err != nil || !p.adopt(target) {
 		return
 	}
-	defer l.proxy.drop(target)
+	defer p.drop(target)
 	h := &heldLink{client: c, target: target}
 	l.mu.Lock()
 	l.links[h] = struct{}{}

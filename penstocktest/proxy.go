@@ -23,7 +23,7 @@ type Proxy struct {
 	t      testing.TB
 	target string
 	addr   string
-	carry  func(net.Conn) // joins a client to the target until either ends
+	carry  func(*Proxy, net.Conn) // joins a client to the target until either ends
 	work   sync.WaitGroup
 
 	mu       sync.Mutex
@@ -53,18 +53,15 @@ const (
 // host:port, which need not listen yet. It ends with t.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	return newProxy(t, target, nil)
+	return newProxy(t, target, (*Proxy).join)
 }
 
-// newProxy is one whose connections carry carries, in place of its own way.
-func newProxy(t testing.TB, target string, carry func(net.Conn)) *Proxy {
+// newProxy is one whose connections are carry's to carry.
+func newProxy(t testing.TB, target string, carry func(*Proxy, net.Conn)) *Proxy {
 	t.Helper()
 	p := &Proxy{
 		t: t, target: target, carry: carry, addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)),
 		state: passing, changed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
-	}
-	if p.carry == nil {
-		p.carry = p.join
 	}
 	if err := p.listen(); err != nil {
 		t.Fatal("penstocktest: proxy: ", err)
@@ -148,7 +145,7 @@ func (p *Proxy) listen() error {
 			if p.enter(c) {
 				p.work.Go(func() {
 					defer p.drop(c)
-					p.carry(c)
+					p.carry(p, c)
 				})
 			}
 		}

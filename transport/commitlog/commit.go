@@ -77,8 +77,8 @@ type ruling uint8
 
 const (
 	written ruling = iota // it stands there
-	refused                // it must not be written
-	rewrite                // it may be, over what stands there
+	refused               // it must not be written
+	rewrite               // it may be, over what stands there
 )
 
 // judge decides about a write that found s. What has the fence of p was written

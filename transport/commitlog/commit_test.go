@@ -23,27 +23,27 @@ func TestJudge(t *testing.T) {
 		found  standing
 		want   ruling
 	}{
-		"an attempt before":                  {commits, 5, false, standing{fence, 80, value(fence, 5), 90}, written},
+		"an attempt before":                   {commits, 5, false, standing{fence, 80, value(fence, 5), 90}, written},
 		"an attempt before, and a lost claim": {commits, 5, false, standing{60, 80, value(fence, 5), 90}, written},
-		"the same offset from before":        {commits, 5, false, standing{60, known, value(fence, 5), 90}, refused},
-		"another of its own":                 {commits, 5, false, standing{fence, 80, value(fence, 3), 90}, rewrite},
-		"another of its own, claim lost":     {commits, 5, false, standing{60, 80, value(fence, 3), 90}, refused},
-		"no claim":                           {commits, 5, false, standing{0, 80, value(fence, 3), 90}, refused},
-		"another's":                          {commits, 5, false, standing{fence, 80, value(40, 5), 90}, refused},
-		"a reset":                            {commits, 5, false, standing{fence, 80, value(0, 5), 90}, refused},
-		"bytes of somebody else":             {commits, 5, false, standing{fence, 80, nil, 90}, rewrite},
-		"deleted":                            {commits, 5, false, standing{fence, 0, nil, 90}, rewrite},
-		"set back to before the first":       {commits, 5, false, standing{fence, 0, nil, 60}, refused},
-		"set back":                           {commits, 5, false, standing{fence, 60, value(fence, 3), 90}, refused},
-		"set back, and sought since":         {commits, 5, true, standing{fence, 60, value(fence, 3), 90}, rewrite},
-		"set back far, and sought since":     {commits, 5, true, standing{fence, 0, nil, 60}, rewrite},
-		"sought, and the claim lost":         {commits, 5, true, standing{60, 60, value(fence, 3), 90}, refused},
-		"released before":                    {releases, 5, false, standing{0, 80, value(fence, 5), 90}, written},
-		"released before, taken since":       {releases, 5, false, standing{60, 80, value(fence, 5), 90}, written},
-		"committed before, not released":     {releases, 5, false, standing{fence, 80, value(fence, 5), 90}, rewrite},
-		"taken away":                         {releases, 5, false, standing{0, known, value(fence, 3), 90}, refused},
-		"taken away at that offset":          {releases, 5, false, standing{0, known, value(fence, 5), 90}, refused},
-		"nothing to write":                   {releases, -1, false, standing{0, 80, value(40, 5), 90}, written},
+		"the same offset from before":         {commits, 5, false, standing{60, known, value(fence, 5), 90}, refused},
+		"another of its own":                  {commits, 5, false, standing{fence, 80, value(fence, 3), 90}, rewrite},
+		"another of its own, claim lost":      {commits, 5, false, standing{60, 80, value(fence, 3), 90}, refused},
+		"no claim":                            {commits, 5, false, standing{0, 80, value(fence, 3), 90}, refused},
+		"another's":                           {commits, 5, false, standing{fence, 80, value(40, 5), 90}, refused},
+		"a reset":                             {commits, 5, false, standing{fence, 80, value(0, 5), 90}, refused},
+		"bytes of somebody else":              {commits, 5, false, standing{fence, 80, nil, 90}, rewrite},
+		"deleted":                             {commits, 5, false, standing{fence, 0, nil, 90}, rewrite},
+		"set back to before the first":        {commits, 5, false, standing{fence, 0, nil, 60}, refused},
+		"set back":                            {commits, 5, false, standing{fence, 60, value(fence, 3), 90}, refused},
+		"set back, and sought since":          {commits, 5, true, standing{fence, 60, value(fence, 3), 90}, rewrite},
+		"set back far, and sought since":      {commits, 5, true, standing{fence, 0, nil, 60}, rewrite},
+		"sought, and the claim lost":          {commits, 5, true, standing{60, 60, value(fence, 3), 90}, refused},
+		"released before":                     {releases, 5, false, standing{0, 80, value(fence, 5), 90}, written},
+		"released before, taken since":        {releases, 5, false, standing{60, 80, value(fence, 5), 90}, written},
+		"committed before, not released":      {releases, 5, false, standing{fence, 80, value(fence, 5), 90}, rewrite},
+		"taken away":                          {releases, 5, false, standing{0, known, value(fence, 3), 90}, refused},
+		"taken away at that offset":           {releases, 5, false, standing{0, known, value(fence, 5), 90}, refused},
+		"nothing to write":                    {releases, -1, false, standing{0, 80, value(40, 5), 90}, written},
 	} {
 		p := Position{Fence: fence, Known: known, Offset: c.offset, Sought: c.sought}
 		if got := p.judge(c.w, c.found); got != c.want {
@@ -67,7 +67,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 		}
 		group, first := fmt.Sprintf("g%d", groups), f.late()
 		me := Me{Topic: info, Group: group, Member: "me", MemberRevision: 1} // nobody compares its key
-		possible := []int64{-1} // what may stand there
+		possible := []int64{-1}                                              // what may stand there
 		check := func(after string) {
 			v, err := l.client.Get(ctx, l.space.Committed(info.ID, group, 0))
 			if err != nil {

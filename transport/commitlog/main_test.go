@@ -117,10 +117,10 @@ type fault struct {
 type faultKind uint8
 
 const (
-	pass faultKind = iota
-	drop           // never sent
-	lose           // applied, and the answer is lost
-	stall          // given up, and still on its way: see arrive
+	pass  faultKind = iota
+	drop            // never sent
+	lose            // applied, and the answer is lost
+	stall           // given up, and still on its way: see arrive
 )
 
 // next plans what happens to the next transactions, in order.

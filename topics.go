@@ -365,7 +365,9 @@ func FromLatest() StartAt { return StartAt{messages.Latest()} }
 // FromOffset begins at an offset; one that was trimmed counts as the earliest.
 func FromOffset(offset int64) StartAt { return StartAt{messages.AtOffset(offset)} }
 
-// FromTime begins at the first batch with a record of t or later.
+// FromTime begins at the first batch with a record of t or later, at the end when
+// there is none. Any t will do: before 1677, the first that a record can have, it
+// is FromEarliest, after 2262 FromLatest.
 func FromTime(t time.Time) StartAt { return StartAt{messages.AtTime(t)} }
 
 func (s StartAt) applySubscribe(c *actors.SubscriptionConfig) { c.Start = s.at }

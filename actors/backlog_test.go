@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -289,6 +290,14 @@ func TestRetryDelays(t *testing.T) {
 			t.Errorf("after %d failures %s, want %s", failures, got, want)
 		}
 	}
+	// A float rounds the longest delay up, beyond what a Duration holds.
+	for _, long := range []Retry{{Min: math.MaxInt64, Max: math.MaxInt64, Factor: 2}, {Min: 1, Max: math.MaxInt64, Factor: math.Inf(1)}} {
+		for _, failures := range []int{1, 2, 60000} {
+			if got := long.delay(failures); got <= 0 {
+				t.Errorf("after %d failures %s", failures, got)
+			}
+		}
+	}
 	flat := Retry{Min: time.Second, Max: time.Minute, Factor: 1}
 	if got := flat.delay(1000); got != time.Second {
 		t.Errorf("a flat retry waits %s", got)
@@ -306,6 +315,9 @@ func TestGroupSettingsOverTheWire(t *testing.T) {
 		if err != nil || got != want || !got.agrees(want) {
 			t.Errorf("%+v came back as %+v, %v", want, got, err)
 		}
+	}
+	if got, err := settingsOf(modes[AtLeastOnce], policies[QueueBlock], math.MaxInt64); err != nil || got.KeepFor != math.MaxInt64 {
+		t.Errorf("the longest that etcd can hold came as %s, %v", got.KeepFor, err)
 	}
 	if _, err := settingsOf(99, 1, 0); !errors.Is(err, messages.ErrGroupMode) {
 		t.Errorf("an unknown mode: %v", err)

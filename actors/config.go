@@ -137,6 +137,9 @@ func (r Retry) delay(failures int) time.Duration {
 			return r.Max
 		}
 	}
+	if d >= float64(r.Max) { // which a float rounds up
+		return r.Max
+	}
 	return time.Duration(d)
 }
 
@@ -214,7 +217,7 @@ func (c *DestinationConfig) Validate() error {
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
-	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || c.Retry.Factor < 1 {
+	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || !(c.Retry.Factor >= 1) {
 		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
 	}
 	return faults.err()
@@ -320,7 +323,7 @@ func keepForMs(d time.Duration) int64 {
 
 // settingsOf reads what a peer or etcd says of a group.
 func settingsOf(mode pb.Mode, policy pb.QueuePolicy, keepForMs int64) (groupSettings, error) {
-	s := groupSettings{KeepFor: time.Duration(keepForMs) * time.Millisecond}
+	s := groupSettings{KeepFor: pb.Milliseconds(keepForMs)}
 	if keepForMs < 0 {
 		s.KeepFor = Forever
 	}

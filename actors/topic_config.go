@@ -118,7 +118,7 @@ func (c *SubscriptionConfig) Validate() error {
 	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil {
 		faults.add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
-	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || c.Retry.Factor < 1 {
+	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || !(c.Retry.Factor >= 1) {
 		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
 	}
 	return faults.err()

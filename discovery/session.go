@@ -182,10 +182,16 @@ func (s *Session) grant(ctx context.Context, emit func(SessionEvent)) (*term, er
 		if err != nil {
 			return err
 		}
-		t = &term{id: resp.ID, since: sent, ttl: time.Duration(resp.TTL) * time.Second}
+		t = &term{id: resp.ID, since: sent, ttl: lasting(resp.TTL)}
 		return nil
 	})
 	return t, err
+}
+
+// lasting is a lease's life as etcd tells it, of which a year is as good as more.
+func lasting(seconds int64) time.Duration {
+	const year = 365 * 24 * 3600
+	return time.Duration(min(seconds, year)) * time.Second
 }
 
 func (s *Session) giveUp(ctx context.Context, id clientv3.LeaseID, emit func(SessionEvent)) error {
@@ -254,7 +260,7 @@ func (s *Session) keep(ctx context.Context, t *term, emit func(SessionEvent)) er
 		resp, err := s.renew(ctx, t, state)
 		switch {
 		case err == nil:
-			t = &term{id: t.id, since: sent, ttl: time.Duration(resp.TTL) * time.Second}
+			t = &term{id: t.id, since: sent, ttl: lasting(resp.TTL)}
 			s.lease.Store(t)
 			next, failures = sent.Add(t.ttl/3), 0
 			// An answer that took longer than the lease proves nothing: the

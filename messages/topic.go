@@ -245,8 +245,17 @@ func AtOffset(offset int64) Start { return Start{kind: startOffset, at: offset} 
 
 // AtTime begins at the first batch that holds a record of time t or later, or
 // at the end when there is none. Times need not be sorted: what comes later may
-// be older.
-func AtTime(t time.Time) Start { return Start{kind: startTime, at: t.UnixNano()} }
+// be older. Records have times from 1677 to 2262: a t before that is Earliest, one
+// after it Latest.
+func AtTime(t time.Time) Start {
+	switch {
+	case t.Before(firstTime):
+		return Earliest()
+	case t.After(lastTime):
+		return Latest()
+	}
+	return Start{kind: startTime, at: t.UnixNano()}
+}
 
 // IsLatest tells whether s is Latest.
 func (s Start) IsLatest() bool { return s.kind == startLatest }

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,15 @@ func TestStart(t *testing.T) {
 		{start: AtOffset(0), isOffset: true, text: "0"},
 		{start: AtOffset(42), offset: 42, time: 42, isOffset: true, text: "42"},
 		{start: AtTime(at), offset: at.UnixNano(), time: at.UnixNano(), isAt: true, text: "2024-05-06T06:08:09.00000001Z"},
+		{start: AtTime(time.Unix(0, math.MinInt64)), offset: math.MinInt64, time: math.MinInt64, isAt: true, text: "1677-09-21T00:12:43.145224192Z"},
+		{start: AtTime(time.Unix(0, math.MaxInt64)), offset: math.MaxInt64, time: math.MaxInt64, isAt: true, text: "2262-04-11T23:47:16.854775807Z"},
+		{start: AtTime(time.Unix(0, math.MinInt64).Add(-1)), text: "earliest"},
+		{start: AtTime(time.Unix(0, math.MaxInt64).Add(1)), latest: true, text: "latest"},
+		{start: AtTime(time.Time{}), text: "earliest"},
+		{start: AtTime(time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)), text: "earliest"},
+		{start: AtTime(time.Date(2263, 1, 1, 0, 0, 0, 0, time.UTC)), latest: true, text: "latest"},
+		{start: AtTime(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)), latest: true, text: "latest"},
+		{start: AtTime(time.Unix(1<<62, 0)), latest: true, text: "latest"},
 		{start: AtTime(time.Unix(0, 0)), isAt: true, text: "1970-01-01T00:00:00Z"},
 	} {
 		offset, isOffset := c.start.Offset()

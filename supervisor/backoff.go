@@ -41,8 +41,11 @@ func (b Backoff) Delay(attempt int, random float64) time.Duration {
 	base = min(base, highest) // also when Pow overflowed to +Inf
 	from := max(lowest, base*(1-b.Jitter))
 	to := min(highest, base*(1+b.Jitter))
-	d := time.Duration(from + (to-from)*random)
-	return min(max(d, b.Min), b.Max)
+	d := from + (to-from)*random
+	if d >= highest { // which a float rounds up
+		return b.Max
+	}
+	return max(time.Duration(d), b.Min)
 }
 
 // orDefault is b with every field usable.

@@ -15,6 +15,17 @@ type codeError int
 
 func (c codeError) Error() string { return fmt.Sprint("code ", int(c)) }
 
+// A float rounds the longest delay up, beyond what a Duration holds.
+func TestBackoffAtItsLongest(t *testing.T) {
+	for _, b := range []Backoff{{Min: math.MaxInt64, Max: math.MaxInt64}, {Min: 1, Max: math.MaxInt64, Factor: 1e300, Jitter: 1}} {
+		for _, attempt := range []int{1, 2, math.MaxInt} {
+			if d := b.Delay(attempt, 0.999); d <= 0 {
+				t.Errorf("%+v: attempt %d waits %s", b, attempt, d)
+			}
+		}
+	}
+}
+
 func TestMatch(t *testing.T) {
 	other := &Backoff{Min: time.Hour, Max: time.Hour}
 	p := Policy{

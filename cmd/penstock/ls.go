@@ -199,13 +199,13 @@ func (d *destination) group(name string) *group {
 // dashed is a name of the wire's as options spell it.
 func dashed(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
 
-func since(unixMs int64) time.Time { return time.UnixMilli(unixMs).UTC() }
+func since(unixMs int64) time.Time { return pb.Time(unixMs).UTC() }
 
 func keepFor(ms int64) string {
 	if ms < 0 {
 		return "forever"
 	}
-	return (time.Duration(ms) * time.Millisecond).String()
+	return pb.Milliseconds(ms).String()
 }
 
 // print writes the inventory as indented lines, one thing a line.

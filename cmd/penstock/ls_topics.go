@@ -46,7 +46,7 @@ func (inv *inventory) takeTopics(space keys.Space, kvs []discovery.KV) {
 func unfinished(marks []discovery.KV, now time.Time) (n int) {
 	for _, kv := range marks {
 		var d pb.Deleting
-		if proto.Unmarshal(kv.Value, &d) == nil && now.Sub(time.UnixMilli(d.SinceUnixMs)) > abandonedAfter {
+		if proto.Unmarshal(kv.Value, &d) == nil && now.Sub(pb.Time(d.SinceUnixMs)) > abandonedAfter {
 			n++
 		}
 	}

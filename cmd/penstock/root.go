@@ -20,6 +20,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // drainFor is how long a command finishes what it took after a signal.
@@ -239,5 +240,5 @@ func when(unixMs int64) string {
 	if unixMs == 0 {
 		return "-"
 	}
-	return time.UnixMilli(unixMs).UTC().Format(time.RFC3339)
+	return pb.Time(unixMs).UTC().Format(time.RFC3339)
 }

@@ -101,7 +101,7 @@ func (l *Log) sweepMarked(ctx context.Context, id string, kv *mvccpb.KeyValue) e
 	if d.State == pb.Deleting_SWEEPING {
 		return l.sweep(ctx, id)
 	}
-	if time.Since(time.UnixMilli(d.SinceUnixMs)) < givenUp {
+	if time.Since(pb.Time(d.SinceUnixMs)) < givenUp {
 		return nil
 	}
 	// Whoever makes it compares the mark's revision: from here on it fails.

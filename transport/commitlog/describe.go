@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // Topics and groups for people: everything is read at one revision, so that the
@@ -238,7 +238,7 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 			return err
 		}
 		g.Members = append(g.Members, messages.GroupMember{
-			ID: k.ID, Host: m.Host, Since: time.UnixMilli(m.SinceUnixMs), Partitions: numbers(m),
+			ID: k.ID, Host: m.Host, Since: pb.Time(m.SinceUnixMs), Partitions: numbers(m),
 		})
 	case keys.KindClaim:
 		c, err := ParseClaim(key, kv.Value)

@@ -72,6 +72,8 @@ func TestResetOffsets(t *testing.T) {
 		{"an offset that was trimmed", messages.AtOffset(5), []int{0}, false, changes{change(0, 50, 20)}, positions{{20, 20}, {30, 30}, {0, 0}, {0, 0}}},
 		{"a time", messages.AtTime(time.Unix(0, 2)), []int{1, 0}, false, changes{change(0, 20, 20), change(1, 30, 20)}, positions{{20, 20}, {20, 20}, {0, 0}, {0, 0}}},
 		{"a time to come", messages.AtTime(time.Unix(0, 100)), nil, false, changes{change(0, 20, 50), change(1, 20, 30), change(2, 0, 0), change(3, 0, 0)}, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
+		{"a time that no record can have", messages.AtTime(time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)), []int{0}, false, changes{change(0, 50, 20)}, positions{{20, 20}, {30, 30}, {0, 0}, {0, 0}}},
+		{"a time that no record will have", messages.AtTime(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)), []int{0}, false, changes{change(0, 20, 50)}, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
 		{"none", messages.Earliest(), []int{}, false, nil, positions{{50, 50}, {30, 30}, {0, 0}, {0, 0}}},
 	} {
 		// The caller may know an older topic with fewer partitions.

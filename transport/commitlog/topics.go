@@ -347,7 +347,7 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 	return messages.TopicInfo{
 		Name: name, ID: t.Id,
 		Config:         messages.TopicConfig{Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes)},
-		Created:        time.UnixMilli(t.CreatedUnixMs),
+		Created:        pb.Time(t.CreatedUnixMs),
 		CreateRevision: createRevision, ModRevision: modRevision,
 	}, nil
 }

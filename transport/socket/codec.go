@@ -435,13 +435,10 @@ func keepForMillis(d time.Duration) int64 {
 }
 
 func keepForDuration(ms int64) time.Duration {
-	switch {
-	case ms < 0:
+	if ms < 0 {
 		return -1
-	case ms > math.MaxInt64/int64(time.Millisecond):
-		return math.MaxInt64
 	}
-	return time.Duration(ms) * time.Millisecond
+	return pb.Milliseconds(ms)
 }
 
 func nackToWire(n Nack) *pb.Frame {

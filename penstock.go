@@ -73,6 +73,7 @@ var (
 	ErrExists           = messages.ErrExists
 	ErrAddrInUse        = messages.ErrAddrInUse
 	ErrBusy             = messages.ErrBusy
+	ErrRestarted        = messages.ErrRestarted
 	ErrCorrupt          = messages.ErrCorrupt
 )
 

@@ -126,7 +126,7 @@ func (in *inlet) begin() error {
 	}
 	if in.reading {
 		in.mu.Unlock()
-		return fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
+		return fmt.Errorf("read %q of %q: another loop or Consume reads already: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
 	}
 	in.reading = true
 	in.reads++

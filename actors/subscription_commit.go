@@ -122,7 +122,7 @@ func (a *subscription) fate(wishes []wish, all error, failed map[int]error) erro
 }
 
 // errRestarted: the actor failed while a commit was under way.
-var errRestarted = fmt.Errorf("its actor was restarted meanwhile; commit again: %w", messages.ErrUnavailable)
+var errRestarted = fmt.Errorf("whether the offset was written is not known: %w", messages.ErrRestarted)
 
 // dismiss answers whoever waits for a commit when the actor ends.
 func (a *subscription) dismiss(ctx actor.Context, why error) {

@@ -32,9 +32,13 @@ var (
 	ErrExists = errors.New("already exists in this runtime")
 	// ErrAddrInUse: no port of the listener's range could be bound.
 	ErrAddrInUse = errors.New("address in use")
-	// ErrBusy: a second loop over Messages, or a second Consume, was started
-	// on one member while the first still runs.
-	ErrBusy = errors.New("member is already being read")
+	// ErrBusy: code of the caller's own is in the way: a loop, a handler or a
+	// callback that still runs. The text says which. The call can be made again
+	// once that has returned.
+	ErrBusy = errors.New("busy")
+	// ErrRestarted: a part of the runtime failed and began again while the call
+	// waited for its answer. Make the call again. etcd has no part in it.
+	ErrRestarted = errors.New("restarted meanwhile, try again")
 	// ErrCorrupt: bytes from the network or the store do not decode.
 	ErrCorrupt = errors.New("corrupt")
 

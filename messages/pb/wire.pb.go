@@ -714,7 +714,17 @@ type Ack struct {
 	// link in total. Totals, so that a repeated grant grants nothing new.
 	CreditMessages uint64 `protobuf:"varint,3,opt,name=credit_messages,json=creditMessages,proto3" json:"credit_messages,omitempty"`
 	// credit_bytes is the same in bytes of records.
-	CreditBytes   uint64 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	CreditBytes uint64 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	// withdraw takes back the credit that is not used: nothing may be sent
+	// until a later Ack grants credit again.
+	Withdraw bool `protobuf:"varint,5,opt,name=withdraw,proto3" json:"withdraw,omitempty"`
+	// renewed sequences are still being handled: their wait for an ack begins
+	// again. Ascending and apart.
+	Renewed []*Range `protobuf:"bytes,6,rep,name=renewed,proto3" json:"renewed,omitempty"`
+	// ack_wait_ms, in the first Ack that grants credit, is how long a message
+	// may stay unsettled once the member has begun with it; -1 without a limit,
+	// 0 or absent for the default.
+	AckWaitMs     int64 `protobuf:"varint,7,opt,name=ack_wait_ms,json=ackWaitMs,proto3" json:"ack_wait_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -773,6 +783,27 @@ func (x *Ack) GetCreditMessages() uint64 {
 func (x *Ack) GetCreditBytes() uint64 {
 	if x != nil {
 		return x.CreditBytes
+	}
+	return 0
+}
+
+func (x *Ack) GetWithdraw() bool {
+	if x != nil {
+		return x.Withdraw
+	}
+	return false
+}
+
+func (x *Ack) GetRenewed() []*Range {
+	if x != nil {
+		return x.Renewed
+	}
+	return nil
+}
+
+func (x *Ack) GetAckWaitMs() int64 {
+	if x != nil {
+		return x.AckWaitMs
 	}
 	return 0
 }
@@ -1086,14 +1117,17 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12*\n" +
 	"\arecords\x18\x02 \x03(\v2\x10.penstock.RecordR\arecords\x12\x1e\n" +
 	"\battempts\x18\x03 \x03(\rB\x02\x10\x01R\battempts\x12 \n" +
-	"\vredelivered\x18\x04 \x01(\bR\vredelivered\"\x9a\x01\n" +
+	"\vredelivered\x18\x04 \x01(\bR\vredelivered\"\x81\x02\n" +
 	"\x03Ack\x12\x1e\n" +
 	"\n" +
 	"cumulative\x18\x01 \x01(\x04R\n" +
 	"cumulative\x12'\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x0f.penstock.RangeR\x06ranges\x12'\n" +
 	"\x0fcredit_messages\x18\x03 \x01(\x04R\x0ecreditMessages\x12!\n" +
-	"\fcredit_bytes\x18\x04 \x01(\x04R\vcreditBytes\"+\n" +
+	"\fcredit_bytes\x18\x04 \x01(\x04R\vcreditBytes\x12\x1a\n" +
+	"\bwithdraw\x18\x05 \x01(\bR\bwithdraw\x12)\n" +
+	"\arenewed\x18\x06 \x03(\v2\x0f.penstock.RangeR\arenewed\x12\x1e\n" +
+	"\vack_wait_ms\x18\a \x01(\x03R\tackWaitMs\"+\n" +
 	"\x05Range\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\"D\n" +
@@ -1167,12 +1201,13 @@ var file_penstock_wire_proto_depIdxs = []int32{
 	14, // 11: penstock.Hello.policy:type_name -> penstock.QueuePolicy
 	15, // 12: penstock.Data.records:type_name -> penstock.Record
 	8,  // 13: penstock.Ack.ranges:type_name -> penstock.Range
-	0,  // 14: penstock.Bye.code:type_name -> penstock.Code
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 14: penstock.Ack.renewed:type_name -> penstock.Range
+	0,  // 15: penstock.Bye.code:type_name -> penstock.Code
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_penstock_wire_proto_init() }

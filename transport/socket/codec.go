@@ -35,6 +35,9 @@ const (
 	tagRanges         = 2<<3 | byte(protowire.BytesType)
 	tagCreditMessages = 3<<3 | byte(protowire.VarintType)
 	tagCreditBytes    = 4<<3 | byte(protowire.VarintType)
+	tagWithdraw       = 5<<3 | byte(protowire.VarintType)
+	tagRenewed        = 6<<3 | byte(protowire.BytesType)
+	tagAckWait        = 7<<3 | byte(protowire.VarintType)
 	tagFrom           = 1<<3 | byte(protowire.VarintType)
 	tagTo             = 2<<3 | byte(protowire.VarintType)
 )
@@ -80,21 +83,40 @@ func appendDataHeader(b []byte, first uint64, attempts []uint32, redelivered boo
 
 // appendAck appends a whole Ack frame.
 func appendAck(b []byte, a *Ack) []byte {
-	size := sizeUint(a.Cumulative) + sizeUint(a.CreditMessages) + sizeUint(a.CreditBytes)
-	for _, r := range a.Ranges {
-		size += 1 + protowire.SizeBytes(sizeUint(r.From)+sizeUint(r.To))
+	wait := uint64(keepForMillis(a.AckWait))
+	size := sizeUint(a.Cumulative) + sizeRanges(a.Ranges) + sizeUint(a.CreditMessages) + sizeUint(a.CreditBytes) +
+		sizeRanges(a.Renewed) + sizeUint(wait)
+	if a.Withdraw {
+		size += 2
 	}
 	b = append(b, tagAck)
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendUint(b, tagCumulative, a.Cumulative)
-	for _, r := range a.Ranges {
-		b = append(b, tagRanges)
+	b = appendRanges(b, tagRanges, a.Ranges)
+	b = appendUint(b, tagCreditMessages, a.CreditMessages)
+	b = appendUint(b, tagCreditBytes, a.CreditBytes)
+	if a.Withdraw {
+		b = append(b, tagWithdraw, 1)
+	}
+	b = appendRanges(b, tagRenewed, a.Renewed)
+	return appendUint(b, tagAckWait, wait)
+}
+
+func sizeRanges(ranges []Range) (size int) {
+	for _, r := range ranges {
+		size += 1 + protowire.SizeBytes(sizeUint(r.From)+sizeUint(r.To))
+	}
+	return size
+}
+
+func appendRanges(b []byte, tag byte, ranges []Range) []byte {
+	for _, r := range ranges {
+		b = append(b, tag)
 		b = protowire.AppendVarint(b, uint64(sizeUint(r.From)+sizeUint(r.To)))
 		b = appendUint(b, tagFrom, r.From)
 		b = appendUint(b, tagTo, r.To)
 	}
-	b = appendUint(b, tagCreditMessages, a.CreditMessages)
-	return appendUint(b, tagCreditBytes, a.CreditBytes)
+	return b
 }
 
 // sizeUint and appendUint leave out zero, as proto3 does.
@@ -286,11 +308,11 @@ func (d *Data) check() error {
 
 // decodeAck reads an Ack message without allocating, once its ranges fit.
 func decodeAck(b []byte, a *Ack) error {
-	*a = Ack{Ranges: a.Ranges[:0]}
+	*a = Ack{Ranges: a.Ranges[:0], Renewed: a.Renewed[:0]}
 	for len(b) > 0 {
 		tag := b[0]
 		switch tag {
-		case tagCumulative, tagCreditMessages, tagCreditBytes:
+		case tagCumulative, tagCreditMessages, tagCreditBytes, tagWithdraw, tagAckWait:
 			v, n := protowire.ConsumeVarint(b[1:])
 			if n < 0 {
 				return corrupt("ack: bad number")
@@ -302,9 +324,13 @@ func decodeAck(b []byte, a *Ack) error {
 				a.CreditMessages = v
 			case tagCreditBytes:
 				a.CreditBytes = v
+			case tagWithdraw:
+				a.Withdraw = v != 0
+			case tagAckWait:
+				a.AckWait = keepForDuration(int64(v))
 			}
 			b = b[1+n:]
-		case tagRanges:
+		case tagRanges, tagRenewed:
 			inner, n := protowire.ConsumeBytes(b[1:])
 			if n < 0 {
 				return corrupt("ack: range is cut short")
@@ -313,7 +339,11 @@ func decodeAck(b []byte, a *Ack) error {
 			if err != nil {
 				return err
 			}
-			a.Ranges = append(a.Ranges, r)
+			if tag == tagRanges {
+				a.Ranges = append(a.Ranges, r)
+			} else {
+				a.Renewed = append(a.Renewed, r)
+			}
 			b = b[1+n:]
 		default:
 			n := skipUnknown(b)
@@ -328,11 +358,18 @@ func decodeAck(b []byte, a *Ack) error {
 
 // check is what must hold for every Ack, so that settling it is one pass.
 func (a *Ack) check() error {
-	above := a.Cumulative
-	for _, r := range a.Ranges {
-		// From == above+1 would belong to what precedes it, so it may not be.
+	// From == above+1 would belong to what precedes it, so it may not be.
+	if err := ascending("range", a.Ranges, a.Cumulative); err != nil {
+		return err
+	}
+	return ascending("renewed", a.Renewed, 0)
+}
+
+// ascending refuses ranges that are not above a sequence, in order and apart.
+func ascending(what string, ranges []Range, above uint64) error {
+	for _, r := range ranges {
 		if r.From <= above || r.To < r.From {
-			return corrupt("ack: range %d-%d after %d", r.From, r.To, above)
+			return corrupt("ack: %s %d-%d after %d", what, r.From, r.To, above)
 		}
 		above = r.To
 	}

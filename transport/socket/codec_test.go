@@ -115,6 +115,14 @@ func TestAckRoundTrips(t *testing.T) {
 			at = from + rapid.Uint64Range(0, 300).Draw(t, "length")
 			a.Ranges = append(a.Ranges, Range{from, at})
 		}
+		at = 0
+		for range rapid.IntRange(0, 5).Draw(t, "renewed") {
+			from := at + rapid.Uint64Range(1, 300).Draw(t, "gap")
+			at = from + rapid.Uint64Range(0, 300).Draw(t, "length")
+			a.Renewed = append(a.Renewed, Range{from, at})
+		}
+		a.Withdraw = rapid.Bool().Draw(t, "withdraw")
+		a.AckWait = rapid.SampledFrom([]time.Duration{0, -1, 100 * time.Millisecond, 30 * time.Second, 1000 * time.Hour}).Draw(t, "ack wait")
 		b := appendAck(nil, &a)
 		var theirs pb.Frame
 		if err := proto.Unmarshal(b, &theirs); err != nil {
@@ -128,7 +136,8 @@ func TestAckRoundTrips(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := reused.Ack
-		if got.Cumulative != a.Cumulative || got.CreditMessages != a.CreditMessages || got.CreditBytes != a.CreditBytes || !slices.Equal(got.Ranges, a.Ranges) {
+		if got.Cumulative != a.Cumulative || got.CreditMessages != a.CreditMessages || got.CreditBytes != a.CreditBytes || !slices.Equal(got.Ranges, a.Ranges) ||
+			got.Withdraw != a.Withdraw || !slices.Equal(got.Renewed, a.Renewed) || keepForMillis(got.AckWait) != keepForMillis(a.AckWait) {
 			t.Fatalf("%+v, want %+v", got, a)
 		}
 	})
@@ -162,6 +171,8 @@ func TestMalformedFrames(t *testing.T) {
 		"range backwards":         {ack(Ack{Ranges: []Range{{5, 4}}}), messages.ErrCorrupt},
 		"range below cumulative":  {ack(Ack{Cumulative: 9, Ranges: []Range{{9, 10}}}), messages.ErrCorrupt},
 		"ranges overlap":          {ack(Ack{Ranges: []Range{{2, 5}, {5, 6}}}), messages.ErrCorrupt},
+		"renewed backwards":       {ack(Ack{Renewed: []Range{{5, 4}}}), messages.ErrCorrupt},
+		"renewed overlap":         {ack(Ack{Renewed: []Range{{2, 5}, {5, 6}}}), messages.ErrCorrupt},
 		"range cut short":         {[]byte{tagAck, 3, tagRanges, 5, 8}, messages.ErrCorrupt},
 		"nack that is no message": {[]byte{byte(KindNack)<<3 | 2, 1, 0xff}, messages.ErrCorrupt},
 		"hello":                   {[]byte{byte(kindHello)<<3 | 2, 0}, ErrProtocol},
@@ -192,7 +203,8 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 func FuzzDecodeFrame(f *testing.F) {
 	record := messages.AppendRecord(nil, &messages.Message{Key: []byte("k"), Value: []byte("v")})
 	f.Add(append(appendDataHeader(nil, 7, []uint32{1, 2}, true, 2*len(record)), append(bytes.Clone(record), record...)...))
-	f.Add(appendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30}))
+	f.Add(appendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30,
+		Withdraw: true, Renewed: []Range{{7, 7}}, AckWait: -1}))
 	f.Add(slices.Clone(pingFrame))
 	for _, m := range []*pb.Frame{byeToWire(pb.Code_REMOVED, "x"), nackToWire(Nack{Seq: 1, Kind: 2, Reason: "r"})} {
 		b, err := proto.Marshal(m)
@@ -224,7 +236,9 @@ func FuzzDecodeFrame(f *testing.F) {
 		case KindAck:
 			a := theirs.GetAck()
 			if got.Ack.Cumulative != a.GetCumulative() || got.Ack.CreditMessages != a.GetCreditMessages() ||
-				got.Ack.CreditBytes != a.GetCreditBytes() || len(got.Ack.Ranges) != len(a.GetRanges()) {
+				got.Ack.CreditBytes != a.GetCreditBytes() || len(got.Ack.Ranges) != len(a.GetRanges()) ||
+				got.Ack.Withdraw != a.GetWithdraw() || len(got.Ack.Renewed) != len(a.GetRenewed()) ||
+				(got.Ack.AckWait < 0) != (a.GetAckWaitMs() < 0) || (got.Ack.AckWait == 0) != (a.GetAckWaitMs() == 0) {
 				t.Fatalf("%+v, the generated decoder says %v", got.Ack, a)
 			}
 			for i, r := range a.GetRanges() {

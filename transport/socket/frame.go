@@ -81,6 +81,16 @@ type Ack struct {
 	// CreditMessages and CreditBytes are totals: how much the sender may have
 	// sent on this connection since its Welcome.
 	CreditMessages, CreditBytes uint64
+	// Withdraw takes back what of the credit is not used, until a later Ack
+	// grants credit again.
+	Withdraw bool
+	// Renewed are sequences whose AckWait begins again, ascending and apart; the
+	// next Recv reuses the slice.
+	Renewed []Range
+	// AckWait is said with the first credit, in milliseconds on the wire: how
+	// long a message may stay unsettled once it was handed out. 0 says nothing,
+	// which means the default; negative means without a limit.
+	AckWait time.Duration
 }
 
 // Range is From, To and all sequences between.

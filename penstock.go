@@ -172,6 +172,9 @@ func (r *Runtime) Engine() *actors.Engine { return r.engine }
 // runtime is over when Stop returns; a second Stop does nothing.
 func (r *Runtime) Stop(ctx context.Context) error {
 	err := r.engine.Stop(ctx)
+	if errors.Is(err, ErrBusy) && !r.engine.Stopping() {
+		return err // called from where it would wait for itself
+	}
 	// Last, so that a drain can be looked at; what ctx has left does not matter.
 	return errors.Join(err, r.diagnostics.stop(context.WithoutCancel(ctx), r.engine.System()))
 }

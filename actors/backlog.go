@@ -5,6 +5,7 @@ package actors
 
 import (
 	"container/heap"
+	"math"
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
@@ -97,6 +98,24 @@ func (b *backlog) append(c *chunk, i uint32, size int) {
 	b.size += size
 	b.counters.Accepted++
 	b.fresh.extend(c, i, b.accepted, size)
+}
+
+// repeat queues what somebody may have seen again. The first suspects of it count
+// a death: they may be why nobody acked.
+func (b *backlog) repeat(s span, suspects *int) {
+	s.again = true
+	if n := min(*suspects, s.len()); n > 0 {
+		*suspects -= n
+		head, tail := s.cut(n)
+		if head.deaths < math.MaxUint16 {
+			head.deaths++
+		}
+		b.again.insert(head)
+		if s = tail; s.len() == 0 {
+			return
+		}
+	}
+	b.again.insert(s)
 }
 
 func (b *backlog) queued() int { return b.fresh.count + b.again.count }

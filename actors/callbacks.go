@@ -204,3 +204,8 @@ func (c *putCalls) waiting() error {
 	}
 	return nil
 }
+
+// code describes the callbacks.
+func (c *putCalls) code() *userCode {
+	return &userCode{what: "a callback of PutAsync", holds: func(string, string) bool { return false }}
+}

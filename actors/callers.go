@@ -19,9 +19,10 @@ import (
 //
 //	calling ──▶ (stopped)
 type callers struct {
-	host  supervisor.Host
-	state callersState
-	begun uint64
+	inside *insiders
+	host   supervisor.Host
+	state  callersState
+	begun  uint64
 	// under are those whose goroutine runs, by its name.
 	under  map[string]calling
 	asking []*actor.PID // who waits until nobody is under way
@@ -40,6 +41,8 @@ type calling interface {
 	call(ctx context.Context)
 	// waiting says what is left to call, nil for nothing.
 	waiting() error
+	// code describes the callbacks.
+	code() *userCode
 }
 
 // What callers hear.
@@ -54,7 +57,9 @@ type (
 	callsLeft struct{ err error }
 )
 
-func newCallers() actor.Actor { return &callers{under: make(map[string]calling)} }
+func newCallers(i *insiders) actor.Producer {
+	return func() actor.Actor { return &callers{inside: i, under: make(map[string]calling)} }
+}
 
 func (a *callers) Receive(ctx actor.Context) {
 	msg, mine := a.host.Open(ctx.Message())
@@ -83,7 +88,9 @@ func (a *callers) begin(c calling) {
 	a.begun++
 	name := fmt.Sprintf("callbacks %d", a.begun)
 	a.under[name] = c
+	inside := a.inside
 	a.host.Run(name, func(ctx context.Context) error {
+		defer inside.enter(c.code())()
 		c.call(ctx)
 		return nil
 	})

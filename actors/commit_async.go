@@ -25,6 +25,7 @@ type asyncCommits struct {
 	emit func(string, []byte) // of a callback that panicked: with what, and where
 	host func(calling)        // has call called on a goroutine of its own
 	of   func() string        // names the commits
+	sub  *Subscription        // whose they are
 
 	mu    sync.Mutex
 	asked wordState
@@ -188,6 +189,9 @@ func (q *asyncCommits) waiting() error {
 	}
 	return fmt.Errorf("%s: a callback has not returned, and %d wait for it", q.of(), len(q.decided))
 }
+
+// code describes the callbacks.
+func (q *asyncCommits) code() *userCode { return q.sub.shelf.code("a callback of CommitAsync") }
 
 // fate is what became of a call.
 func (c *asyncCommit) fate(err error, where string) {

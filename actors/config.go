@@ -268,6 +268,14 @@ func (c *MemberConfig) EnsureDefaults() {
 	c.AckWait = or(c.AckWait, DefaultAckWait)
 }
 
+// sweepEvery is how often a link looks for deliveries that outlived AckWait.
+func (c *MemberConfig) sweepEvery() time.Duration {
+	if c.AckWait > 0 {
+		return min(time.Second, c.AckWait/4)
+	}
+	return time.Second
+}
+
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *MemberConfig) Validate() error {
 	var faults faults

@@ -736,7 +736,9 @@ func sourceStoppedInItsBackoff(t *testing.T, s endsSpace) {
 			t.Fatalf("%d sources, not 1", len(sources))
 		}
 		pid := e.sys.NewLocalPID(sources[0].ID)
-		e.sys.Root.Send(pid, &relink{})
+		for _, link := range actorsOf(e, "link") {
+			e.sys.Root.Stop(e.sys.NewLocalPID(link.ID)) // the source dials again, after a while
+		}
 		closedInTime(t, "the end of the link", unlinked)
 		e.sys.Root.Stop(pid) // its member begins another, the sender being there
 	}

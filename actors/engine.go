@@ -55,6 +55,7 @@ type Engine struct {
 	begun    atomic.Bool           // Stop was called
 	stats    statsBook
 	book     *book
+	inside   *insiders
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -73,7 +74,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), stopped: make(chan struct{}),
+		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), inside: newInsiders(), stopped: make(chan struct{}),
 		secrets: secrets{byName: make(map[string]socket.Secret)},
 		stats: statsBook{
 			outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{}),
@@ -95,7 +96,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
-	e.callers, err = e.sys.Root.SpawnNamed(supervisor.Props(newCallers), id+"-callbacks")
+	e.callers, err = e.sys.Root.SpawnNamed(supervisor.Props(newCallers(e.inside)), id+"-callbacks")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
 	}
@@ -193,6 +194,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	}
 	cfg.ID = or(cfg.ID, randomID())
 	m := &Member{eng: e, in: newInlet(cfg, e.hub.emit), incarnation: randomID()}
+	m.in.inside = e.inside
 	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid.Load(), &readerGone{reads}) }
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
@@ -202,11 +204,20 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	return m, nil
 }
 
+// Stopping reports whether Stop has begun.
+func (e *Engine) Stopping() bool { return e.begun.Load() }
+
 // Stop drains everything, senders first, and ends the engine: what was accepted
 // is delivered, what was received is handled, keys are removed, the lease is
 // revoked. When ctx ends first, what is left is given up and *AbandonedError
 // says how much. The engine is over when Stop returns.
+//
+// Stop called by a function that it would wait for (a loop's body, a handler, a
+// callback of this engine) answers messages.ErrBusy at once and stops nothing.
 func (e *Engine) Stop(ctx context.Context) error {
+	if err := e.inside.refuse(ctx, "stop", func(*userCode) bool { return true }); err != nil {
+		return err
+	}
 	if !e.begun.CompareAndSwap(false, true) {
 		select {
 		case <-e.stopped:
@@ -261,10 +272,10 @@ func (e *Engine) Stop(ctx context.Context) error {
 		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
 	}
 	for _, m := range held.members {
-		e.hub.emit(messages.LeftGroup{Destination: m.in.cfg.Destination, Group: m.in.cfg.Group, Member: m.in.cfg.ID})
+		m.left()
 	}
 	for _, s := range held.subscriptions {
-		e.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
+		s.left()
 	}
 	e.hub.close()
 	return errors.Join(errs...)
@@ -314,7 +325,7 @@ func (e *Engine) watchActors() {
 			}
 		case *supervisor.Overdue:
 			if mine(m.Who) {
-				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("it had not stopped after %s and was left behind", m.After)})
+				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", or(m.What, "it"), m.After)})
 			}
 		case *supervisor.LifecyclePanic:
 			if mine(m.Who) {

@@ -35,6 +35,7 @@ type engineActor struct {
 	refusal error
 	waiting []*actor.PID                          // who asked to be told when it runs
 	binding map[string][]*placement[*Destination] // by the URL asked for
+	log     *eventLogger                          // nil without a logger
 	book    *book
 }
 
@@ -170,6 +171,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.offer(ctx, m)
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
+	case *supervisor.Ended:
+		a.ended(m)
 	case crash:
 		panic(m.err)
 	case *actor.Restarting:
@@ -217,11 +220,8 @@ func (a *engineActor) started(ctx actor.Context) {
 	a.state = engineMoves.To(ctx, a.state, engineStarting)
 	a.spawn(ctx, "session", "", newSession(a.eng))
 	if a.eng.cfg.Logger != nil {
-		hub, logger := a.eng.hub, a.eng.cfg.Logger
-		a.host.Run("log", func(ctx context.Context) error {
-			hub.follow(ctx, func(e messages.Event) { messages.LogEvent(context.WithoutCancel(ctx), logger, e) })
-			return nil
-		})
+		a.log = newEventLogger(a.host.Context(), a.eng.hub, a.eng.cfg.Logger)
+		a.beginLog()
 	}
 	for _, l := range a.book.listeners {
 		a.spawn(ctx, "listener", "", newListener(l))

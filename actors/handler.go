@@ -5,6 +5,8 @@ package actors
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -31,6 +33,8 @@ type job interface {
 	work(ctx context.Context) error
 	// ended is told by each handler's actor when the stream is over.
 	ended()
+	// patience is how long an end still waits for handlers that do not return.
+	patience() time.Duration
 }
 
 func newHandler(c job) actor.Producer {
@@ -59,7 +63,7 @@ func (h *handler) Receive(ctx actor.Context) {
 
 func (h *handler) work() {
 	c, ctx := h.c, h.ctx
-	h.host.Run("handle", func(context.Context) error { return c.work(ctx) })
+	h.host.RunUser("handle", c.patience, func(context.Context) error { return c.work(ctx) })
 }
 
 // ended: the stream is over; or the user's function ended its goroutine, which
@@ -75,4 +79,19 @@ func (h *handler) ended(ctx actor.Context, err error) {
 		h.c.ended()
 		ctx.Stop(ctx.Self())
 	}
+}
+
+// lastWait is the patience of all handlers of one job together.
+type lastWait struct {
+	mu    sync.Mutex
+	since time.Time // the first one's end
+}
+
+func (l *lastWait) patience() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since.IsZero() {
+		l.since = time.Now()
+	}
+	return max(0, leaveGrace-time.Since(l.since))
 }

@@ -70,7 +70,14 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 // sender; the last sender takes the destination and its groups along. When ctx
 // ends first, what is left is given up: *AbandonedError. The sender is gone
 // when Unregister returns.
+//
+// Unregister called by a function that has a message of this sender in hand (a
+// loop's body, a handler or the dead-letter handler of this engine) answers
+// messages.ErrBusy at once and ends nothing.
 func (d *Destination) Unregister(ctx context.Context) error {
+	if err := d.eng.inside.refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *userCode) bool { return c.holds(d.out.name, d.id) }); err != nil {
+		return err
+	}
 	end, cancel := supervisor.Grace(ctx, lastGrace)
 	defer cancel()
 	err := d.deliver(ctx)
@@ -109,6 +116,15 @@ type Member struct {
 	incarnation string
 	written     atomic.Bool
 	announced   atomic.Bool
+	gone        atomic.Bool // LeftGroup was told
+}
+
+// left tells, once, that the membership ended.
+func (m *Member) left() {
+	if m.gone.CompareAndSwap(false, true) {
+		cfg := m.in.cfg
+		m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	}
 }
 
 // end lets loops and Consume return: the actor behind them is gone.
@@ -143,10 +159,11 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 	if handler == nil {
 		return fmt.Errorf("consume %q of %q: no handler: %w", m.in.cfg.Group, m.in.cfg.Destination, messages.ErrInvalid)
 	}
-	if err := m.in.begin(); err != nil {
+	end, err := m.in.begin()
+	if err != nil {
 		return err
 	}
-	defer m.in.end()
+	defer end()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := newConsumption(ctx, m.in, handler)
@@ -165,16 +182,29 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 }
 
 // Leave drains and ends the membership: no more is asked for, what has come is
-// handled by the loop or handlers that run, the rest goes back to its senders.
-// The group stays for its other members. With nobody reading, and with no
-// sender, it returns at once. When ctx ends first the rest is given back
-// unhandled.
+// handled by the loop or handlers that run, what is in hand is waited for, the
+// rest goes back to its senders. The group stays for its other members. With
+// nobody reading and nothing in hand, and with no sender, it returns at once. When
+// ctx ends first the rest is given back unhandled.
+//
+// What is not settled within AckWait is given back too, with what waits behind it:
+// the error wraps messages.ErrBusy and says how much that was. A handler that does
+// not return then is left behind.
+//
+// Leave called by a loop's body or a handler of this member cannot wait for its
+// caller. It begins the end, which comes when that function has returned, and
+// answers messages.ErrBusy at once; another Leave from elsewhere waits for it. To
+// see the end, break the loop, then leave.
 func (m *Member) Leave(ctx context.Context) error {
 	cfg := m.in.cfg
+	if err := m.eng.inside.refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *userCode) bool { return c.member == m.in }); err != nil {
+		m.eng.sys.Root.Send(m.pid.Load(), &leaveUnasked{})
+		return err
+	}
 	end, cancel := supervisor.Grace(ctx, lastGrace)
 	defer cancel()
 	err := errors.Join(m.drain(ctx), m.eng.withdraw(end, &withdraw{member: m}))
-	m.eng.hub.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	m.left()
 	if err != nil {
 		return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, err)
 	}
@@ -192,7 +222,9 @@ func (m *Member) drain(ctx context.Context) error {
 			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
 		})
 	}
-	switch {
+	switch n := m.in.givenUp(); {
+	case err == nil && n > 0:
+		return fmt.Errorf("%d messages were not settled within an AckWait of %s, or waited behind those: they go to others: %w", n, cfg.AckWait, messages.ErrBusy)
 	case err == nil:
 		m.eng.hub.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
 		return nil

@@ -108,10 +108,8 @@ func (h *hub) events(ctx context.Context) iter.Seq[messages.Event] {
 	}
 }
 
-// follow hands everything to f until ctx ends, and then what had come by then.
-func (h *hub) follow(ctx context.Context, f func(messages.Event)) {
-	s := h.subscribe(ctx)
-	defer h.unsubscribe(s)
+// follow hands what comes to s to f until ctx ends, and then what had come by then.
+func (h *hub) follow(ctx context.Context, s *subscriber, f func(messages.Event)) {
 	for {
 		select {
 		case e, ok := <-s.events:

@@ -21,28 +21,40 @@ const (
 	inletLeft    inletPhase = "left"
 )
 
+// readerState is what the member's reader is about.
+type readerState string
+
+const (
+	readerNone  readerState = "none"
+	readerTakes readerState = "takes"
+	readerStuck readerState = "stuck" // it took nothing for AckWait: no sender may send
+	readerEnds  readerState = "ends"  // its context is over: it takes nothing more, and its handlers still run
+)
+
 // inlet collects the deliveries of every sender's link.
 type inlet struct {
 	cfg     MemberConfig
 	emit    func(messages.Event)
+	inside  *insiders
 	mu      sync.Mutex
 	phase   inletPhase
 	cause   error // why it left, when nobody asked for it
 	loads   []*load
 	head    int
 	intakes []*intake
-	reading bool          // a loop or Consume is active
-	stuck   bool          // it took nothing for AckWait: no sender may send
+	reader  readerState   // the loop or Consume
 	wanted  chan struct{} // closed when a reader should look again; nil when none waits
 	reads   uint64        // readers so far
 	gone    uint64        // deliveries handed out on links that ended
-	// readerGone is told when a reader ends, with how many there were.
+	forced  int           // deliveries that a leaving member gave up after AckWait
+	// readerGone is told when a reader ends, with how many there were. It must not
+	// block.
 	readerGone func(reads uint64)
 	consuming  *consumption // whose handlers' contexts AckWait cancels
 }
 
 func newInlet(cfg MemberConfig, emit func(messages.Event)) *inlet {
-	return &inlet{cfg: cfg, emit: emit, phase: inletJoined}
+	return &inlet{cfg: cfg, emit: emit, phase: inletJoined, reader: readerNone}
 }
 
 // open begins the session of a new link.
@@ -54,8 +66,8 @@ func (in *inlet) open(sender string) *intake {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.intakes = append(in.intakes, k)
-	if in.reading && !in.stuck {
-		k.granted, k.urgent = true, true
+	if in.reader == readerTakes {
+		k.allowed, k.urgent = creditGranted, true
 		k.ring()
 	}
 	return k
@@ -70,7 +82,7 @@ func (in *inlet) shut(k *intake) (discarded int) {
 	defer in.mu.Unlock()
 	if i := slices.Index(in.intakes, k); i >= 0 {
 		in.intakes = slices.Delete(in.intakes, i, i+1)
-		in.gone += k.handed
+		in.gone += k.handed - k.returned
 		if in.cfg.Mode == AtMostOnce {
 			in.gone += uint64(discarded) // they are still to be handed out
 		}
@@ -79,6 +91,13 @@ func (in *inlet) shut(k *intake) (discarded int) {
 		in.signal()
 		return 0
 	}
+	in.forget(k)
+	in.signal()
+	return discarded
+}
+
+// forget drops what came on k and waits to be taken. mu is held.
+func (in *inlet) forget(k *intake) {
 	kept := in.loads[:0]
 	for _, l := range in.loads[in.head:] {
 		if l.from != k {
@@ -87,8 +106,6 @@ func (in *inlet) shut(k *intake) (discarded int) {
 	}
 	clear(in.loads[len(kept):])
 	in.loads, in.head = kept, 0
-	in.signal()
-	return discarded
 }
 
 func (in *inlet) push(l *load) {
@@ -117,49 +134,132 @@ func (in *inlet) signal() {
 	}
 }
 
-// begin makes the caller the member's reader.
-func (in *inlet) begin() error {
+// begin makes the caller the member's reader, until end is called.
+func (in *inlet) begin() (end func(), err error) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	if in.phase == inletLeft {
-		in.mu.Unlock()
-		return fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrClosed)
+		return nil, fmt.Errorf("read %q of %q: %w", in.cfg.Group, in.cfg.Destination, messages.ErrClosed)
 	}
-	if in.reading {
-		in.mu.Unlock()
-		return fmt.Errorf("read %q of %q: another loop or Consume reads already: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
+	if in.reader != readerNone {
+		return nil, fmt.Errorf("read %q of %q: another loop or Consume reads already: %w", in.cfg.Group, in.cfg.Destination, messages.ErrBusy)
 	}
-	in.reading = true
+	in.reader = readerTakes
 	in.reads++
 	for _, k := range in.intakes {
 		k.grant()
 	}
-	in.mu.Unlock()
-	return nil
+	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.ends(readerNone)
+	}, nil
 }
 
-// end gives up reading.
-func (in *inlet) end() {
-	in.mu.Lock()
-	in.reading = false
-	told, reads := in.readerGone, in.reads
-	in.mu.Unlock()
-	if told != nil {
-		told(reads)
+// ends notes that the reader takes nothing more, or is gone. mu is held.
+func (in *inlet) ends(state readerState) {
+	in.reader = state
+	if in.readerGone != nil {
+		in.readerGone(in.reads)
 	}
 }
 
-// idleSince tells whether nobody has read since that many readers.
-func (in *inlet) idleSince(reads uint64) bool {
+// over notes that the context of c is: it takes nothing more, though its handlers
+// may still run.
+func (in *inlet) over(c *consumption) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return !in.reading && in.reads == reads
+	if in.consuming == c && in.takes() {
+		in.ends(readerEnds)
+	}
 }
 
-// stall notes that the reader is stuck, until it takes something again.
-func (in *inlet) stall() {
+// unreadSince reports whether nobody has taken anything since that many readers.
+func (in *inlet) unreadSince(reads uint64) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.stuck = in.reading
+	return !in.takes() && in.reads == reads
+}
+
+// busy reports whether there is a reader that may take more.
+func (in *inlet) busy() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.takes()
+}
+
+// takes reports whether there is a reader that may take more. mu is held.
+func (in *inlet) takes() bool { return in.reader == readerTakes || in.reader == readerStuck }
+
+// stall notes that the reader takes nothing that came on k, until it takes
+// something again, and gives back what waits there. Links on which nothing waits
+// get no more meanwhile.
+func (in *inlet) stall(k *intake) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.reader == readerTakes {
+		in.reader = readerStuck
+	}
+	n := in.yieldOf("the reader is stuck", func(x *intake) bool { return x == k || in.reader == readerStuck && !x.waiting() })
+	if in.phase == inletLeaving {
+		in.forced += n
+	}
+}
+
+// yield gives back what has come and was not handed out, and all credit. The
+// links stay: what is in hand is settled on them, or outlives AckWait there. At
+// most once nothing can go back, and what has come waits for the next reader.
+func (in *inlet) yield(why string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.yieldOf(why, func(*intake) bool { return true })
+}
+
+// yieldOf is yield for some links. mu is held.
+func (in *inlet) yieldOf(why string, which func(*intake) bool) (returned int) {
+	for _, k := range in.intakes {
+		if !which(k) {
+			continue
+		}
+		n := k.yield()
+		if n > 0 {
+			in.forget(k)
+		}
+		returned += n
+	}
+	if returned > 0 {
+		in.emit(messages.UnreadReturned{
+			Destination: in.cfg.Destination, Group: in.cfg.Group, Member: in.cfg.ID, Count: returned, Why: why,
+		})
+	}
+	return returned
+}
+
+// force counts deliveries in hand that a leaving member gave up.
+func (in *inlet) force(n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.forced += n
+}
+
+// awaits reports whether a link that is to end in order has to wait: for a reader
+// that takes what has come, or for deliveries in hand.
+func (in *inlet) awaits(k *intake) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.takes() || in.cfg.Mode != AtMostOnce && k.inHand()
+}
+
+// code describes a run of user code that reads here; from answers the link of what
+// it has in hand, or nil.
+func (in *inlet) code(what string, from func() *intake) *userCode {
+	return &userCode{
+		what: fmt.Sprintf("%s of group %q of %q", what, in.cfg.Group, in.cfg.Destination), member: in,
+		holds: func(dest, sender string) bool {
+			k := from()
+			return k != nil && dest == in.cfg.Destination && sender == k.sender
+		},
+	}
 }
 
 // watch makes c the consumption whose handlers AckWait may cancel.
@@ -171,6 +271,11 @@ func (in *inlet) watch(c *consumption) {
 
 // expire cancels the handler of a delivery that outlived AckWait.
 func (in *inlet) expire(k *intake, seq uint64) {
+	in.mu.Lock()
+	if in.phase == inletLeaving {
+		in.forced++
+	}
+	in.mu.Unlock()
 	if c := in.consumption(); c != nil {
 		c.expire(k, seq)
 	}
@@ -211,8 +316,8 @@ func (in *inlet) causeOf() error {
 // without an error when the member has left.
 func (in *inlet) take(ctx context.Context) (*load, error) {
 	in.mu.Lock()
-	if in.stuck {
-		in.stuck = false
+	if in.reader == readerStuck {
+		in.reader = readerTakes
 		for _, k := range in.intakes {
 			k.grant()
 		}
@@ -279,11 +384,12 @@ func (in *inlet) leave(phase inletPhase, cause error) {
 	in.signal()
 }
 
-// busy tells whether somebody reads.
-func (in *inlet) busy() bool {
+// givenUp counts what a leaving member gave up because nobody settled it within
+// AckWait.
+func (in *inlet) givenUp() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.reading
+	return in.forced
 }
 
 // late reports a delivery that was settled when it was no longer this

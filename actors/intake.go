@@ -35,6 +35,9 @@ type report struct {
 	ranges      []seqRange
 	credit      uint64
 	creditBytes uint64
+	withdraw    bool       // nothing may be sent until credit is granted again
+	renewed     []seqRange // InProgress since the last report
+	ackWait     time.Duration
 }
 
 // mark is how far deliveries had been handed out at a time.
@@ -42,6 +45,15 @@ type mark struct {
 	at     time.Time
 	handed uint64
 }
+
+// allowance says whether a sender may send.
+type allowance uint8
+
+const (
+	creditNone      allowance = iota // nobody has read so far
+	creditGranted                    // somebody reads
+	creditWithdrawn                  // nobody does any more
+)
 
 // intake is one link's session with a member.
 type intake struct {
@@ -60,8 +72,9 @@ type intake struct {
 	loads     []*load // not settled, in order
 	freed     uint64  // bytes of settled loads
 	failures  []failure
+	returned  uint64    // of handed: given back unread
 	reported  uint64    // settled deliveries that the sender knows of
-	granted   bool      // somebody reads: the sender may send
+	allowed   allowance // whether the sender may send
 	window    int       // messages granted at once, at most MemberConfig.Window
 	credit    uint64    // the last total of messages that the sender was told
 	due       time.Time // when the next report must go; zero when nothing is new
@@ -71,6 +84,8 @@ type intake struct {
 	aged      uint64               // everything up to here was handed out AckWait ago
 	told      uint64               // up to here the sender knows that all is settled
 	extended  map[uint64]time.Time // InProgress, by sequence
+	renewed   []seqRange           // of them, what the sender is to be told
+	swept     time.Time            // up to when it has been told of them
 	expired   map[uint64]struct{}  // given to another member after AckWait
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
 	drainSeen bool
@@ -90,26 +105,78 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, buffer: buffer,
 	}
 	k.loads = append(k.loads, l)
+	if k.allowed == creditWithdrawn && k.inlet.cfg.Mode != AtMostOnce {
+		k.giveBackUnread() // it was on its way when its credit was withdrawn
+		k.mu.Unlock()
+		return nil
+	}
 	k.mu.Unlock()
 	k.inlet.push(l)
 	return nil
 }
 
+// yield withdraws the credit and gives back what was never handed out. It
+// answers how much that is.
+func (k *intake) yield() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return 0
+	}
+	if k.allowed == creditGranted {
+		k.allowed = creditWithdrawn
+		k.hurry()
+	}
+	if k.inlet.cfg.Mode == AtMostOnce {
+		return 0
+	}
+	return k.giveBackUnread()
+}
+
+// giveBackUnread returns what was never handed out. mu is held.
+func (k *intake) giveBackUnread() (n int) {
+	for _, l := range k.loads {
+		if l.first+uint64(l.count) > k.handed+1 {
+			l.buffer = nil // a reader may still look into it
+		}
+	}
+	for seq := k.handed + 1; seq <= k.received; seq++ {
+		if k.failing(failure{seq: seq, kind: nackReturned}) {
+			n++
+		}
+	}
+	k.returned += k.received - k.handed
+	k.handed = k.received
+	return n
+}
+
+// waiting reports whether something has come and was not handed out.
+func (k *intake) waiting() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.received > k.handed
+}
+
+// inHand reports whether deliveries were handed out and are not settled.
+func (k *intake) inHand() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.closed && k.acks.cumulative < k.handed
+}
+
 // hand notes that everything up to seq was handed out, settles done, the
 // delivery before it (0 for none), and tells whether the delivery may be handed
-// out: its link lives, or is not needed any more.
+// out: its link lives, or is not needed any more, and it was not given back.
 func (k *intake) hand(seq, done uint64) bool {
 	k.mu.Lock()
-	if k.closed && k.inlet.cfg.Mode != AtMostOnce {
+	if k.closed && k.inlet.cfg.Mode != AtMostOnce || seq <= k.handed {
 		k.mu.Unlock()
 		if done > 0 {
 			k.Ack(done)
 		}
 		return false
 	}
-	if seq > k.handed {
-		k.handed = seq
-	}
+	k.handed = seq
 	late := false
 	if done > 0 && !k.closed {
 		if _, late = k.expired[done]; !late {
@@ -265,8 +332,8 @@ func (k *intake) starved() {
 func (k *intake) grant() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.granted {
-		k.granted = true
+	if k.allowed != creditGranted {
+		k.allowed = creditGranted
 		k.hurry()
 	}
 }
@@ -298,8 +365,14 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 	r.cumulative = k.acks.cumulative
 	k.told = k.acks.cumulative
 	r.ranges = append(r.ranges[:0], k.acks.ranges...)
-	r.credit, r.creditBytes = 0, 0
-	if k.granted {
+	r.renewed = append(r.renewed[:0], k.renewed...)
+	k.renewed = k.renewed[:0]
+	r.credit, r.creditBytes, r.ackWait = 0, 0, 0
+	r.withdraw = k.allowed == creditWithdrawn
+	if k.allowed == creditGranted {
+		if k.credit == 0 {
+			r.ackWait = k.inlet.cfg.AckWait
+		}
 		k.credit = k.acks.count + uint64(k.window)
 		r.credit = k.credit
 		r.creditBytes = k.freed + uint64(k.inlet.cfg.WindowBytes)
@@ -311,11 +384,12 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 // settled. It is called at a steady pace, which is its precision.
 func (k *intake) overdue(now time.Time) (late []uint64) {
 	wait := k.inlet.cfg.AckWait
-	if wait < 0 || k.inlet.cfg.Mode == AtMostOnce {
+	if wait < 0 {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.renew(now)
 	for len(k.marks) > 0 && now.Sub(k.marks[0].at) >= wait {
 		k.aged = k.marks[0].handed
 		k.marks = k.marks[1:]
@@ -333,6 +407,35 @@ func (k *intake) overdue(now time.Time) (late []uint64) {
 		}
 	})
 	return late
+}
+
+// renewedAtOnce bounds the ranges of one report.
+const renewedAtOnce = 1024
+
+// renew has the sender told of what is in progress since the last time: it
+// counts AckWait too. mu is held.
+func (k *intake) renew(now time.Time) {
+	var seqs []uint64
+	for seq, at := range k.extended {
+		if at.After(k.swept) {
+			seqs = append(seqs, seq)
+		}
+	}
+	k.swept = now
+	if len(seqs) == 0 || k.inlet.cfg.Mode == AtMostOnce {
+		return
+	}
+	slices.Sort(seqs)
+	k.renewed = k.renewed[:0]
+	for _, seq := range seqs {
+		n := len(k.renewed)
+		if n > 0 && (k.renewed[n-1].to+1 == seq || n == renewedAtOnce) {
+			k.renewed[n-1].to = seq
+		} else {
+			k.renewed = append(k.renewed, seqRange{seq, seq})
+		}
+	}
+	k.hurry()
 }
 
 // stalled tells whether what has come was not handed out for AckWait: whoever
@@ -357,11 +460,11 @@ func (k *intake) last(r *report) bool {
 	return ok
 }
 
-// hasCredit tells whether the sender was ever allowed to send.
-func (k *intake) hasCredit() bool {
+// quiet reports whether all that has come is settled.
+func (k *intake) quiet() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.granted
+	return k.acks.cumulative == k.received
 }
 
 // drained tells whether everything the sender will ever send is settled, and

@@ -108,6 +108,7 @@ type fakeReader struct {
 	in     *inlet
 	events chan messages.Event
 	cursor *cursor
+	stop   func()
 	links  []*fakeLink
 	queue  []expected
 	inHand []messages.Delivery
@@ -289,7 +290,50 @@ func (r *fakeReader) reportOf(l *fakeLink) {
 func (r *fakeReader) restart() {
 	r.cursor.out = false // manual: what is in hand stays there
 	r.cursor.end()
-	if err := r.in.begin(); err != nil {
+	r.stop()
+	var err error
+	if r.stop, err = r.in.begin(); err != nil {
+		r.t.Fatalf("another loop: %v", err)
+	}
+	r.cursor = &cursor{in: r.in, manual: true}
+}
+
+// yield ends the reading: what was not handed out goes back, and what still comes
+// does so at once. The next reader is granted credit again.
+func (r *fakeReader) yield() {
+	if rapid.IntRange(0, 3).Draw(r.t, "really") > 0 {
+		return
+	}
+	r.cursor.out = false
+	r.cursor.end()
+	r.stop()
+	r.in.yield("nobody reads")
+	for _, l := range r.links {
+		if r.in.cfg.Mode == AtMostOnce {
+			break
+		}
+		for range rapid.IntRange(0, 1).Draw(r.t, "on its way") {
+			n := rapid.IntRange(1, 3).Draw(r.t, "n")
+			comes(r.t, l.k, n)
+			l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(frame(make([]uint64, n)...)))})
+			l.received += uint64(n)
+		}
+		for seq := l.handed + 1; seq <= l.received; seq++ {
+			if l.settled.add(seq) {
+				l.failures = append(l.failures, failure{seq: seq, kind: nackReturned})
+			}
+		}
+		l.handed = l.received
+		if got, ok := told(l.k); !ok || !got.withdraw && l.credit[0] > 0 || got.credit != 0 {
+			r.t.Fatalf("told %+v, %t after the reader's end", got, ok)
+		}
+		l.failures, l.reported = nil, l.settled.count
+	}
+	if r.in.cfg.Mode != AtMostOnce {
+		r.queue = nil
+	}
+	var err error
+	if r.stop, err = r.in.begin(); err != nil {
 		r.t.Fatalf("another loop: %v", err)
 	}
 	r.cursor = &cursor{in: r.in, manual: true}
@@ -322,11 +366,12 @@ func TestIntakeAgainstAModel(t *testing.T) {
 			c.WindowBytes = rapid.IntRange(1, 1000).Draw(t, "bytes")
 			c.Mode = rapid.SampledFrom([]Mode{AtLeastOnce, AtLeastOnce, AtMostOnce}).Draw(t, "mode")
 		})
-		if err := in.begin(); err != nil {
+		stop, err := in.begin()
+		if err != nil {
 			t.Fatal(err)
 		}
-		r := &fakeReader{t: t, in: in, events: events, cursor: &cursor{in: in, manual: true}}
-		moves := []func(){r.open, r.arrive, r.arrive, r.take, r.take, r.take, r.take, r.settle, r.settle, r.settle, r.report, r.restart, r.end}
+		r := &fakeReader{t: t, in: in, events: events, stop: stop, cursor: &cursor{in: in, manual: true}}
+		moves := []func(){r.open, r.arrive, r.arrive, r.take, r.take, r.take, r.take, r.settle, r.settle, r.settle, r.report, r.restart, r.yield, r.end}
 		for range rapid.IntRange(0, 200).Draw(t, "moves") {
 			moves[rapid.IntRange(0, len(moves)-1).Draw(t, "move")]()
 		}
@@ -369,7 +414,7 @@ func TestCreditComesWithAReader(t *testing.T) {
 	if r, ok := told(k); ok {
 		t.Fatalf("told %+v, and nobody reads", r)
 	}
-	if err := in.begin(); err != nil {
+	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
 	for name, k := range map[string]*intake{"an old link": k, "a new link": in.open("s2")} {
@@ -393,7 +438,7 @@ func TestCreditComesWithAReader(t *testing.T) {
 func TestWhenAReportGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, _ := testInlet(func(c *MemberConfig) { c.Window = 16 })
-		if err := in.begin(); err != nil {
+		if _, err := in.begin(); err != nil {
 			t.Fatal(err)
 		}
 		k := in.open("s")
@@ -466,7 +511,7 @@ func TestWhenAReportGoes(t *testing.T) {
 // a link that ended there would have it delivered again.
 func TestDrainedOnlyOnceTold(t *testing.T) {
 	in, _ := testInlet(nil)
-	if err := in.begin(); err != nil {
+	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
 	k := in.open("s")
@@ -524,7 +569,7 @@ func TestLateAcks(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			in, events := testInlet(nil)
-			if err := in.begin(); err != nil {
+			if _, err := in.begin(); err != nil {
 				t.Fatal(err)
 			}
 			k := in.open("s")
@@ -549,7 +594,7 @@ func TestLateAcks(t *testing.T) {
 
 func TestPutBackGoesFirst(t *testing.T) {
 	in, _ := testInlet(nil)
-	if err := in.begin(); err != nil {
+	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
 	k, other := in.open("s"), in.open("o")
@@ -588,7 +633,7 @@ func TestLeaveEndsTake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in, _ := testInlet(nil)
-				if err := in.begin(); err != nil {
+				if _, err := in.begin(); err != nil {
 					t.Fatal(err)
 				}
 				k := in.open("s")
@@ -652,7 +697,7 @@ func TestOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(undated{t}, func(t *rapid.T) {
 			in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
-			if err := in.begin(); err != nil {
+			if _, err := in.begin(); err != nil {
 				t.Fatal(err)
 			}
 			k := in.open("s")

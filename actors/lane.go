@@ -17,6 +17,7 @@ type lane struct {
 	writing     *chunk        // pinned while the writer is in the socket
 	bell        chan struct{} // wakes the writer; holds one ring
 	draining    bool          // the member leaves: send no more
+	tenure      tenure        // what is out, in time
 }
 
 func newLane(member string, concurrency int) *lane {
@@ -25,11 +26,14 @@ func newLane(member string, concurrency int) *lane {
 
 func (l *lane) offer() offer {
 	o := offer{phase: l.phase, served: l.served}
-	if l.draining {
+	if l.draining || l.tenure.standing == laneHung {
 		return offer{phase: laneClosed}
 	}
 	if l.credit > l.sent {
 		o.freeMessages = l.credit - l.sent
+	}
+	if l.tenure.standing == laneTried {
+		o.freeMessages = min(o.freeMessages, l.onTrial())
 	}
 	if l.creditBytes > l.sentBytes {
 		o.freeBytes = l.creditBytes - l.sentBytes

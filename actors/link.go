@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -49,6 +50,8 @@ var linkMoves = supervisor.Moves[linkState]{
 
 type (
 	welcomed struct{}
+	// overdueDue: it is time to look for what is out for too long.
+	overdueDue struct{}
 	// setbackSeen tells the pipe that a message failed and when it is due.
 	setbackSeen struct{ setback }
 )
@@ -75,6 +78,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.welcomed(ctx)
 	case *setbackSeen:
 		ctx.Send(ctx.Parent(), m)
+	case overdueDue:
+		l.takeBack()
 	case *supervisor.Ended:
 		l.ended(ctx, m)
 	case *actor.Stopping, *actor.Restarting:
@@ -99,8 +104,21 @@ func (l *link) welcomed(ctx actor.Context) {
 		Destination: l.out.name, Group: l.pipe.group, Member: l.lane.member,
 		Sender: l.from, Addr: l.conn.RemoteAddr(),
 	})
+	if l.pipe.settings.Mode != AtMostOnce {
+		l.host.Every(overdueEvery, overdueDue{})
+	}
 	lane := l.lane
 	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, lane) })
+}
+
+// takeBack gives to others what the member has kept for longer than its AckWait.
+func (l *link) takeBack() {
+	if n := l.out.takeBack(l.pipe, l.lane, time.Now()); n > 0 {
+		l.out.emit(messages.Redelivered{
+			Destination: l.out.name, Group: l.pipe.group, Count: n,
+			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.lane.member),
+		})
+	}
 }
 
 func (l *link) ended(ctx actor.Context, m *supervisor.Ended) {

@@ -119,11 +119,17 @@ func (a *member) Receive(ctx actor.Context) {
 	case *readerGone:
 		a.readerGone(ctx, m.reads)
 	case lingered:
-		a.lingered(ctx, m.reads)
+		a.lingered(m.reads)
 	case *consume:
 		a.consume(ctx, m.c)
 	case *drainMember:
-		a.drain(ctx)
+		a.drain(ctx, ctx.Sender())
+	case *leaveUnasked:
+		a.drain(ctx, ctx.Self())
+	case *memberDrained:
+		a.m.in.leave(inletLeft, nil)
+		a.m.left()
+		a.retire(ctx) // nobody else asked
 	case *retire:
 		a.retire(ctx)
 	case memberKeysGone:
@@ -334,36 +340,38 @@ func (a *member) readerGone(ctx actor.Context, reads uint64) {
 		a.host.After(readerLinger, lingered{reads})
 		return
 	}
-	for _, p := range a.sources {
-		ctx.Stop(p.pid)
+	a.endUnread(ctx)
+}
+
+// lingered sends back what nobody came to read: the senders deliver it to others.
+// What is in hand stays there.
+func (a *member) lingered(reads uint64) {
+	if a.m.in.unreadSince(reads) {
+		a.m.in.yield("nobody reads")
 	}
 }
 
-// lingered sends back what nobody came to read: the links are made anew, and
-// their senders deliver it to others.
-func (a *member) lingered(ctx actor.Context, reads uint64) {
-	if a.m.in.idleSince(reads) {
-		for _, p := range a.sources {
-			ctx.Send(p.pid, &relink{})
-		}
+// endUnread lets the links end as far as nobody reads: what waits goes back, what
+// is in hand may still be settled.
+func (a *member) endUnread(ctx actor.Context) {
+	if !a.m.in.busy() {
+		a.m.in.yield("the member leaves")
+	}
+	for _, p := range a.sources {
+		ctx.Send(p.pid, &drainSource{})
 	}
 }
 
 // drain ends the membership in order: with a reader, what has come is handled
-// first; without one there is nothing to wait for.
-func (a *member) drain(ctx actor.Context) {
-	a.drained = ctx.Sender()
+// first, and what is in hand is waited for, until AckWait; without both there is
+// nothing to wait for.
+func (a *member) drain(ctx actor.Context, asker *actor.PID) {
+	a.drained = asker
 	if a.state != leaving {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
 	a.m.in.leave(inletLeaving, nil)
-	for _, p := range a.sources {
-		if a.m.in.busy() {
-			ctx.Send(p.pid, &drainSource{})
-		} else {
-			ctx.Stop(p.pid)
-		}
-	}
+	a.endUnread(ctx)
 	if len(a.sources) == 0 {
 		a.finish(ctx)
 	}
@@ -382,6 +390,16 @@ func (a *member) consume(ctx actor.Context, c *consumption) {
 		return // begun by this incarnation already, as an earlier one's
 	}
 	a.begun = c
+	in := a.m.in
+	a.host.Run("await the end of consuming", func(ctx context.Context) error {
+		select {
+		case <-c.ctx.Done():
+			in.over(c)
+		case <-c.over:
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	c.running.Store(int64(a.m.in.cfg.Concurrency))
 	for range a.m.in.cfg.Concurrency {
 		name := a.eng.name("handler", "")

@@ -134,7 +134,7 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 	if a.Cumulative > l.sent {
 		return fmt.Errorf("up to %d of %d: %w", a.Cumulative, l.sent, errBadAck)
 	}
-	landed := 0
+	landed, tried := 0, l.tenure.standing == laneTried
 	settle := func(s span) {
 		landed += s.len()
 		b.settle(s)
@@ -143,6 +143,9 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 		b.counters.Acked += uint64(landed)
 		if landed > 0 {
 			o.progress()
+			if tried {
+				l.tenure.standing = laneTrusted
+			}
 		}
 		o.wake(b)
 	}()
@@ -152,6 +155,18 @@ func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
 			return fmt.Errorf("%d to %d of %d: %w", r.From, r.To, l.sent, errBadAck)
 		}
 		l.out.land(r.From, r.To, settle)
+	}
+	for _, r := range a.Renewed {
+		if r.To > l.sent {
+			return fmt.Errorf("%d to %d of %d in progress: %w", r.From, r.To, l.sent, errBadAck)
+		}
+	}
+	l.tenure.hears(a)
+	if l.tenure.standing == laneHung && a.Cumulative == l.sent {
+		l.tenure.standing = laneTried
+	}
+	if a.Withdraw {
+		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
 	}
 	l.credit = max(l.credit, a.CreditMessages)
 	l.creditBytes = max(l.creditBytes, a.CreditBytes)
@@ -186,6 +201,7 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 		return setback{}, fmt.Errorf("nack of %d of %d: %w", seq, l.sent, errBadAck)
 	}
 	var back setback
+	l.tenure.high = max(l.tenure.high, seq)
 	l.out.land(seq, seq, func(s span) {
 		s.again = true
 		b.counters.Redelivered++
@@ -295,21 +311,8 @@ func (o *outlet) detach(b *backlog, l *lane, died bool) (requeued int) {
 		suspects = l.concurrency
 	}
 	for _, f := range l.out.all() {
-		s := f.span
-		s.again = true
-		requeued += s.len()
-		if n := min(suspects, s.len()); n > 0 {
-			suspects -= n
-			head, tail := s.cut(n)
-			if head.deaths < math.MaxUint16 {
-				head.deaths++
-			}
-			b.again.insert(head)
-			if s = tail; s.len() == 0 {
-				continue
-			}
-		}
-		b.again.insert(s)
+		requeued += f.len()
+		b.repeat(f.span, &suspects)
 	}
 	b.counters.Redelivered += uint64(requeued)
 	o.progress()

@@ -317,8 +317,14 @@ func (p *pipe) bury() {
 	}
 	p.burying = true
 	handler := p.out.cfg.DeadLetter
-	supervisor.Call(&p.host, callDeadLetter, func(ctx context.Context) deadTaken {
-		return deadTaken{letter, handler(ctx, letter)}
+	code := &userCode{
+		what:  fmt.Sprintf("the dead-letter handler of %q", p.out.name),
+		holds: func(dest, sender string) bool { return dest == letter.Destination && sender == p.from },
+	}
+	inside := p.eng.inside
+	supervisor.CallUser(&p.host, callDeadLetter, userPatience, func(ctx context.Context) deadTaken {
+		defer inside.enter(code)()
+		return deadTaken{letter, handler(code.mark(ctx), letter)}
 	})
 }
 

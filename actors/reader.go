@@ -19,7 +19,8 @@ import (
 // next one acks the one before, unless manual.
 func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
 	return func(yield func(messages.Delivery, error) bool) {
-		if err := in.begin(); err != nil {
+		end, err := in.begin()
+		if err != nil {
 			if errors.Is(err, messages.ErrClosed) {
 				err = in.causeOf() // the loop after an end is as silent as the one before
 			}
@@ -29,7 +30,9 @@ func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 			return
 		}
 		c := cursor{in: in, manual: manual && in.cfg.Mode != AtMostOnce}
+		defer end()
 		defer c.end()
+		defer in.inside.enter(in.code("the loop", c.from))()
 		for {
 			d, err := c.next(ctx)
 			if err != nil || d == nil {
@@ -54,6 +57,14 @@ type cursor struct {
 	at     messages.Delivery
 	done   uint64 // what taking the next delivery acks; 0 for nothing
 	out    bool   // at was yielded and the loop has not come back for more
+}
+
+// from is the link of the delivery in the loop's body. It is for that goroutine.
+func (c *cursor) from() *intake {
+	if c.load == nil {
+		return nil
+	}
+	return c.load.from
 }
 
 // next answers the next delivery, and acks the one before unless the loop
@@ -108,7 +119,6 @@ func (c *cursor) end() {
 		c.load.from.giveBack(c.at.Seq)
 	}
 	c.in.putBack(c.load)
-	c.in.end()
 }
 
 // Handler handles one message. A nil error acks it; an error or a panic nacks
@@ -130,6 +140,7 @@ type consumption struct {
 	running atomic.Int64  // handlers that have not stopped
 	over    chan struct{} // closed by the last of them
 	once    sync.Once
+	lastWait
 
 	turn chan struct{} // whose turn it is to take the next; held by one worker
 	load *load
@@ -207,7 +218,14 @@ func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 // work handles deliveries one after the other until the stream or ctx ends.
 func (c *consumption) work(ctx context.Context) error {
 	w := &worker{}
-	w.renew(ctx)
+	code := c.in.code("a handler", func() *intake {
+		c.workersMu.Lock()
+		defer c.workersMu.Unlock()
+		return w.from
+	})
+	defer c.in.inside.enter(code)()
+	inner := code.mark(ctx)
+	w.renew(inner)
 	c.workersMu.Lock()
 	c.workers[w] = struct{}{}
 	c.workersMu.Unlock()
@@ -220,7 +238,7 @@ func (c *consumption) work(ctx context.Context) error {
 	var d messages.Delivery
 	for {
 		if w.ctx.Err() != nil && ctx.Err() == nil { // AckWait cancelled it
-			w.renew(ctx)
+			w.renew(inner)
 		}
 		ok, err := c.next(ctx, &d)
 		if !ok {

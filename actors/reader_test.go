@@ -274,7 +274,7 @@ func TestOneReaderAtATime(t *testing.T) {
 		}
 		break
 	}
-	if err := in.begin(); err != nil {
+	if _, err := in.begin(); err != nil {
 		t.Errorf("after the first: %v", err)
 	}
 }
@@ -367,7 +367,8 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 
 // runHandlers runs n workers around handler until ctx ends.
 func runHandlers(ctx context.Context, in *inlet, n int, handler Handler) (c *consumption, wait func() []error) {
-	if err := in.begin(); err != nil {
+	end, err := in.begin()
+	if err != nil {
 		panic(err)
 	}
 	c = newConsumption(ctx, in, handler)
@@ -381,7 +382,7 @@ func runHandlers(ctx context.Context, in *inlet, n int, handler Handler) (c *con
 		all.Wait()
 		in.watch(nil)
 		c.end()
-		in.end()
+		end()
 		return errs
 	}
 }

@@ -33,6 +33,7 @@ func (s *shelf) records(ctx context.Context) iter.Seq2[messages.TopicRecord, err
 			return
 		}
 		defer s.finish()
+		defer s.inside.enter(s.code("the loop"))()
 		var t *turn
 		defer func() { s.put(t) }()
 		for {
@@ -179,6 +180,7 @@ type recordConsumption struct {
 	running atomic.Int64
 	over    chan struct{}
 	once    sync.Once
+	lastWait
 }
 
 func newRecordConsumption(ctx context.Context, s *shelf, h RecordHandler) *recordConsumption {
@@ -199,6 +201,9 @@ func (c *recordConsumption) finish() { c.once.Do(func() { close(c.over) }) }
 
 // work handles one turn after the other until the subscription or ctx ends.
 func (c *recordConsumption) work(ctx context.Context) error {
+	code := c.shelf.code("a handler")
+	defer c.shelf.inside.enter(code)()
+	ctx = code.mark(ctx)
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

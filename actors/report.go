@@ -92,4 +92,9 @@ func (r *report) ack(a *socket.Ack) {
 	for _, x := range r.ranges {
 		a.Ranges = append(a.Ranges, socket.Range{From: x.from, To: x.to})
 	}
+	a.Withdraw, a.AckWait = r.withdraw, r.ackWait
+	a.Renewed = a.Renewed[:0]
+	for _, x := range r.renewed {
+		a.Renewed = append(a.Renewed, socket.Range{From: x.from, To: x.to})
+	}
 }

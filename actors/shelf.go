@@ -21,6 +21,8 @@ type shelf struct {
 	// standing is the session's lease while it can be trusted, else 0: only
 	// claims under it hand out records.
 	standing *atomic.Int64
+	inside   *insiders
+	sub      *Subscription
 
 	mu       sync.Mutex
 	phase    shelfPhase

@@ -41,6 +41,8 @@ type source struct {
 	intake  *intake
 	cause   error
 	settled bool // the member has heard of the first dial's outcome
+	// quietSince is since when a draining link has nothing to settle.
+	quietSince time.Time
 }
 
 type sourceState string
@@ -69,7 +71,6 @@ type listing = atomic.Pointer[pb.Sender]
 type (
 	senderChanged struct{} // look at the listing
 	drainSource   struct{}
-	relink        struct{}
 )
 
 // What a source tells itself and its member.
@@ -104,8 +105,6 @@ func (s *source) Receive(ctx actor.Context) {
 		s.changed(ctx)
 	case *drainSource:
 		s.drain(ctx)
-	case *relink:
-		s.relink(ctx)
 	case sourceDrained:
 		ctx.Stop(ctx.Self())
 	case sweep:
@@ -176,9 +175,7 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	})
 	tell := s.host.Teller()
 	s.host.Run("report", func(ctx context.Context) error { return reportTo(ctx, m.conn, m.intake, tell) })
-	if wait := s.in.cfg.AckWait; wait > 0 {
-		s.host.Every(min(time.Second, wait/4), sweep{})
-	}
+	s.host.Every(s.in.cfg.sweepEvery(), sweep{})
 	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)
 }
@@ -205,33 +202,24 @@ func (s *source) changed(ctx actor.Context) {
 	}
 }
 
-// drain asks the sender to send no more; what has come is still handled.
+// drain asks the sender to send no more; what has come is still handled. A link
+// that nobody needs ends at once.
 func (s *source) drain(ctx actor.Context) {
-	switch s.state {
-	case dialling:
+	switch {
+	case s.state == dialling, !s.in.awaits(s.intake):
 		ctx.Stop(ctx.Self())
-	case linked, orphaned:
+	case s.state != sourceDraining:
 		s.state = sourceMoves.To(ctx, s.state, sourceDraining)
 		s.intake.drain <- struct{}{} // holds one, and this state is entered once
-	}
-}
-
-// relink gives what nobody reads back to the sender, and its credit, by dialling
-// anew. At most once nothing can go back: what has come waits for a reader.
-func (s *source) relink(ctx actor.Context) {
-	if s.in.cfg.Mode == AtMostOnce {
-		return
-	}
-	if s.intake != nil && s.intake.hasCredit() && (s.state == linked || s.state == orphaned) {
-		s.cause = errUnread
-		supervisor.Fail(ctx, errUnread)
 	}
 }
 
 // errSenderLeft is an orderly end. The sender's key goes too, or it comes back.
 var errSenderLeft = errors.New("the sender stopped")
 
-var errUnread = errors.New("nobody reads here")
+// drainPatience is how long a link whose deliveries are all settled waits for the
+// sender's word that there are no more.
+const drainPatience = 5 * time.Second
 
 // sweep gives up deliveries that outlived AckWait, and with a reader that is
 // stuck also what waits behind them.
@@ -241,6 +229,16 @@ func (s *source) sweep(ctx actor.Context) {
 	}
 	now := time.Now()
 	late := s.intake.overdue(now)
+	stalled := s.intake.stalled(now)
+	if s.in.cfg.Mode == AtMostOnce {
+		// Nothing can go back. A member that leaves waits for no stuck reader.
+		if s.state == sourceDraining && (stalled || len(late) > 0) {
+			s.in.force(len(late))
+			ctx.Stop(ctx.Self())
+			return
+		}
+		late = nil
+	}
 	for _, seq := range late {
 		if s.intake.expire(seq) {
 			s.eng.hub.emit(messages.AckWaitExpired{
@@ -250,9 +248,26 @@ func (s *source) sweep(ctx actor.Context) {
 			s.in.expire(s.intake, seq)
 		}
 	}
-	if s.intake.stalled(now) {
-		s.in.stall()
-		s.relink(ctx)
+	if stalled {
+		s.in.stall(s.intake)
+	}
+	if s.state == sourceDraining {
+		s.waitOn(ctx, now)
+	}
+}
+
+// waitOn ends a draining link that has nothing to wait for any more: nobody will
+// read, or the sender does not answer.
+func (s *source) waitOn(ctx actor.Context, now time.Time) {
+	switch {
+	case !s.in.awaits(s.intake):
+		ctx.Stop(ctx.Self())
+	case !s.intake.quiet():
+		s.quietSince = time.Time{}
+	case s.quietSince.IsZero():
+		s.quietSince = now
+	case now.Sub(s.quietSince) >= drainPatience:
+		ctx.Stop(ctx.Self())
 	}
 }
 
@@ -283,7 +298,7 @@ func (s *source) stopping(ctx actor.Context) {
 	conn := slot.get()
 	discarded := 0
 	if intake != nil {
-		if s.cause == nil || errors.Is(s.cause, errUnread) {
+		if s.cause == nil {
 			intake.takeLeave()
 		}
 		discarded = s.in.shut(intake)

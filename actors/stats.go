@@ -129,7 +129,7 @@ func (in *inlet) stats() MemberStats {
 	}
 	for _, k := range in.intakes {
 		k.mu.Lock()
-		s.Delivered += k.handed
+		s.Delivered += k.handed - k.returned
 		s.Waiting += int(k.received - k.handed)
 		k.mu.Unlock()
 	}

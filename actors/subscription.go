@@ -118,6 +118,7 @@ type (
 	decideAgain struct{}
 	usableAgain struct{ p int }
 	leaveTold   struct{}
+	drainLate   struct{}
 	// topicChanged tells of new settings, or of the topic's end.
 	topicChanged struct{ path *topicPath }
 	subKeyGone   struct{}
@@ -184,6 +185,13 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.consume(ctx, m.c)
 	case *drainMember:
 		a.drain(ctx, ctx.Sender())
+	case *leaveUnasked:
+		a.drain(ctx, ctx.Self())
+	case *memberDrained:
+		a.sub.left()
+		a.retire(ctx) // nobody else asked
+	case drainLate:
+		a.drainLate(ctx)
 	case *retire:
 		a.retire(ctx)
 	case subKeyGone:

@@ -4,8 +4,10 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -31,6 +33,27 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 		shelf.release(a.holds[p].c)
 	}
 	a.emptied(ctx)
+	a.host.After(a.sub.cfg.RevokeTimeout+leaveGrace, drainLate{})
+}
+
+// drainLate: what was asked back is still in hand though another member may have
+// taken it by now.
+func (a *subscription) drainLate(ctx actor.Context) {
+	if a.state != subDraining || len(a.holds) == 0 {
+		return
+	}
+	stuck := a.sub.shelf.inHand()
+	stuck = append(stuck, partitionsOf(a.settling.under)...)
+	if len(stuck) == 0 {
+		a.host.After(time.Second, drainLate{}) // etcd is waited for
+		return
+	}
+	err := fmt.Errorf("partitions %d were in hand for longer than RevokeTimeout (%s): others begin at the last commit: %w",
+		stuck, a.sub.cfg.RevokeTimeout, messages.ErrBusy)
+	for _, leaver := range a.sub.takeLeavers() {
+		ctx.Send(leaver, err)
+	}
+	a.retire(ctx)
 }
 
 // tellLeave lets the group go on while the last records are being handled: the
@@ -85,4 +108,25 @@ func (a *subscription) retire(ctx actor.Context) {
 		_ = eng.removeSubscription(ctx, sub, me) // what is left ends with the lease
 		return subKeyGone{}
 	})
+}
+
+// code describes a run of user code of this subscription.
+func (s *shelf) code(what string) *userCode {
+	return &userCode{
+		what: fmt.Sprintf("%s of group %q of topic %q", what, s.cfg.Group, s.cfg.Topic), sub: s.sub,
+		holds: func(string, string) bool { return false },
+	}
+}
+
+// inHand are the partitions that a reader has in hand, sorted.
+func (s *shelf) inHand() (out []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, c := range s.claims {
+		if c.turn != nil {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -57,7 +57,7 @@ func (a *subscription) beginSettling() {
 	}
 	s.under, s.waiting = s.waiting, nil
 	sub, claims := a.sub, s.under
-	supervisor.Call(&a.host, settleCall, func(ctx context.Context) settled { return settled{sub.settle(ctx, claims)} })
+	supervisor.CallUser(&a.host, settleCall, userPatience, func(ctx context.Context) settled { return settled{sub.settle(ctx, claims)} })
 }
 
 // settle calls BeforeRelease. Another member may take the claims RevokeTimeout
@@ -71,7 +71,9 @@ func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) 
 			err = &supervisor.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	return s.cfg.BeforeRelease(ctx, partitionsOf(claims))
+	code := s.shelf.code("BeforeRelease")
+	defer s.eng.inside.enter(code)()
+	return s.cfg.BeforeRelease(code.mark(ctx), partitionsOf(claims))
 }
 
 func partitionsOf(claims []*claim) []int {

@@ -249,7 +249,8 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	}
 	cfg.ID = or(cfg.ID, randomID())
 	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
-	s.async.emit, s.async.host, s.async.of = s.panicked, e.calls, s.committing
+	s.shelf.inside, s.shelf.sub = e.inside, s
+	s.async.emit, s.async.host, s.async.of, s.async.sub = s.panicked, e.calls, s.committing, s
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
@@ -270,6 +271,7 @@ type Subscription struct {
 	pid         atomic.Pointer[actor.PID]
 	written     atomic.Bool // the member's key is the registry's to keep
 	announced   atomic.Bool // who subscribed was told
+	gone        atomic.Bool // Unsubscribed was told
 
 	async asyncCommits
 
@@ -286,6 +288,13 @@ const (
 	staying leaveState = iota
 	askedToLeave
 )
+
+// left tells, once, that the subscription ended.
+func (s *Subscription) left() {
+	if s.gone.CompareAndSwap(false, true) {
+		s.eng.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
+	}
+}
 
 func (s *Subscription) addLeaver(pid *actor.PID) {
 	s.mu.Lock()
@@ -455,8 +464,19 @@ func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
 // Unsubscribe drains and leaves: what is in hand is finished, each claim is
 // released with its last commit in one transaction. When ctx ends first, the
 // rest is left to others, who begin at the last commit. The subscription is
-// over when Unsubscribe returns.
+// over when Unsubscribe returns. A loop, handler or BeforeRelease that does not
+// return within RevokeTimeout and a grace is waited for no longer: the error wraps
+// messages.ErrBusy, and others begin at the last commit.
+//
+// Unsubscribe called by one of those functions cannot wait for its caller. It
+// begins the end, which comes when that function has returned, and answers
+// messages.ErrBusy at once. To see the end, break the loop, then unsubscribe.
 func (s *Subscription) Unsubscribe(ctx context.Context) error {
+	if err := s.eng.inside.refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *userCode) bool { return c.sub == s }); err != nil {
+		s.shelf.leave(shelfLeaving, nil) // the caller gets no other record
+		s.eng.sys.Root.Send(s.pid.Load(), &leaveUnasked{})
+		return err
+	}
 	end, cancel := supervisor.Grace(ctx, lastGrace)
 	defer cancel()
 	err := s.drain(ctx)
@@ -466,7 +486,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	waiting, done := withinGrace(end)
 	defer done()
 	err = errors.Join(err, s.async.over(waiting))
-	s.eng.hub.emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
+	s.left()
 	return err
 }
 

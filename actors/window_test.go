@@ -8,7 +8,7 @@ func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
 	const most = 200
 	in, _ := testInlet(func(c *MemberConfig) { c.Window = most })
 	k := in.open("s")
-	if err := in.begin(); err != nil {
+	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
 	credit := func() uint64 {

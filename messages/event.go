@@ -10,7 +10,7 @@ import (
 // struct with a name in the past tense; log lines are derived from the structs,
 // so that no fact is in the log only.
 
-// Event is one of the structs of this file;
+// Event is one of the structs of this package;
 // no other package can make one. Events are passed by value: switch on
 // SessionLost, not on *SessionLost. They are safe to keep and to share.
 type Event interface {

@@ -43,9 +43,13 @@ type Escalated struct {
 // Overdue is published when an actor has not stopped, or not ended its
 // incarnation, within its parent's WithStopTimeout. Parent goes on without a
 // child that is to stop; one that is to restart is waited for all the same.
+//
+// It is also published when user code that an actor hosts has not returned in
+// time, and the actor ends without it: What is the name of that call then.
 type Overdue struct {
 	Who    *actor.PID
 	Parent *actor.PID
+	What   string // empty for the actor itself
 	After  time.Duration
 }
 

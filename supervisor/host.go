@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +56,21 @@ type incarnation struct {
 	post   func(any)
 	clock  Clock
 
+	// overdue tells of user code that was left behind.
+	overdue func(name string, after time.Duration)
+
 	mu     sync.Mutex // against End
 	over   bool
 	work   sync.WaitGroup
 	timers map[*timer]struct{}
+	users  map[*lent]struct{} // of the actor's goroutine; mu for what ends
+}
+
+// lent is a goroutine that runs user code.
+type lent struct {
+	name     string
+	patience func() time.Duration
+	done     chan struct{}
 }
 
 // hosted is a message from hosted work to its own actor.
@@ -82,7 +95,10 @@ type timer struct {
 // other methods. What an earlier Begin opened is ended first.
 func (h *Host) Begin(ctx actor.Context) {
 	h.End()
-	i := &incarnation{clock: ClockOf(ctx), timers: make(map[*timer]struct{})}
+	i := &incarnation{clock: ClockOf(ctx), timers: make(map[*timer]struct{}), users: make(map[*lent]struct{})}
+	i.overdue = func(name string, after time.Duration) {
+		publish(ctx, &Overdue{Who: ctx.Self(), Parent: ctx.Parent(), What: name, After: after})
+	}
 	i.ctx, i.cancel = context.WithCancelCause(context.Background())
 	if g, ok := ctx.Actor().(*guard); ok {
 		i.post = g.mb.PostUserMessage // this very actor, whoever has its name later
@@ -95,8 +111,9 @@ func (h *Host) Begin(ctx actor.Context) {
 
 // End cancels all that was begun since Begin and waits for it. Call it in
 // Stopping and in Restarting. It waits as long as a hosted function ignores its
-// context; WithStopTimeout of the parent reports that. Without a Begin, or a
-// second time, it does nothing.
+// context; WithStopTimeout of the parent reports that. For user code it waits as
+// long as that was promised, then publishes Overdue and leaves it behind. Without
+// a Begin, or a second time, it does nothing.
 func (h *Host) End() {
 	i := h.now
 	if i == nil {
@@ -111,6 +128,30 @@ func (h *Host) End() {
 	i.mu.Unlock()
 	i.cancel(ErrEnded)
 	i.work.Wait()
+	i.awaitUsers()
+}
+
+// awaitUsers waits for user code that still runs, each as long as its patience
+// lasts from now on.
+func (i *incarnation) awaitUsers() {
+	began := i.clock.Now()
+	i.mu.Lock()
+	users := slices.Collect(maps.Keys(i.users))
+	i.mu.Unlock()
+	for _, u := range users {
+		patience := u.patience()
+		timer := i.clock.NewTimer(patience - i.clock.Since(began))
+		select {
+		case <-u.done:
+		case <-timer.Chan():
+			select {
+			case <-u.done:
+			default:
+				i.overdue(u.name, patience)
+			}
+		}
+		timer.Stop()
+	}
 }
 
 // Context is cancelled by End, with the cause ErrEnded. Before Begin it is
@@ -158,25 +199,60 @@ func Call[T any](h *Host, name string, f func(context.Context) T) {
 	h.goes(name, func(i *incarnation) any { return f(i.ctx) })
 }
 
+// CallUser is Call for code of the user's, which may not return: End waits for it
+// as long as patience says when End is called, and then leaves it behind. What a
+// call that was left behind answers is dropped.
+func CallUser[T any](h *Host, name string, patience func() time.Duration, f func(context.Context) T) {
+	h.lend(name, patience, func(i *incarnation) any { return f(i.ctx) })
+}
+
+// RunUser is Run for code of the user's; see CallUser.
+func (h *Host) RunUser(name string, patience func() time.Duration, f func(context.Context) error) {
+	h.lend(name, patience, func(i *incarnation) any { return &Ended{Name: name, Err: f(i.ctx)} })
+}
+
+func (h *Host) lend(name string, patience func() time.Duration, f func(*incarnation) any) {
+	i := h.begun(name)
+	if i.over {
+		return
+	}
+	u := &lent{name: name, patience: patience, done: make(chan struct{})}
+	i.mu.Lock()
+	i.users[u] = struct{}{}
+	i.mu.Unlock()
+	go func() {
+		defer func() {
+			i.mu.Lock()
+			delete(i.users, u)
+			i.mu.Unlock()
+			close(u.done)
+		}()
+		i.perform(name, f)
+	}()
+}
+
 func (h *Host) goes(name string, f func(*incarnation) any) {
 	i := h.begun(name)
 	if i.over { // written by End, on this goroutine
 		return
 	}
-	i.work.Go(func() {
-		var message any
-		returned := false
-		defer func() {
-			if !returned {
-				message = &Ended{Name: name, Err: fmt.Errorf("%s: %w", name, unwound(recover()))}
-			}
-			if i.ctx.Err() == nil {
-				i.post(&hosted{from: i, message: message})
-			}
-		}()
-		message = f(i)
-		returned = true
-	})
+	i.work.Go(func() { i.perform(name, f) })
+}
+
+// perform runs hosted work and posts what came of it.
+func (i *incarnation) perform(name string, f func(*incarnation) any) {
+	var message any
+	returned := false
+	defer func() {
+		if !returned {
+			message = &Ended{Name: name, Err: fmt.Errorf("%s: %w", name, unwound(recover()))}
+		}
+		if i.ctx.Err() == nil {
+			i.post(&hosted{from: i, message: message})
+		}
+	}()
+	message = f(i)
+	returned = true
 }
 
 func (h *Host) begun(name string) *incarnation {

@@ -1,0 +1,91 @@
+package actors
+
+// Events on their way to the user's logger.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// loggerName names the logger in messages.CallbackPanicked.
+const loggerName = "logger"
+
+// panicPause is the least time between two events of the logger's panics: one may
+// come of each line.
+const panicPause = time.Second
+
+// eventLogger writes a line for each event. It outlives the goroutine that does so,
+// which a logger may end.
+type eventLogger struct {
+	hub    *hub
+	logger *slog.Logger
+	events *subscriber
+	told   time.Time // when its last panic was told of
+	count  int       // panics since
+}
+
+func newEventLogger(ctx context.Context, h *hub, logger *slog.Logger) *eventLogger {
+	return &eventLogger{hub: h, logger: logger, events: h.subscribe(ctx)}
+}
+
+// follow writes until ctx ends, and then what had come by then.
+func (l *eventLogger) follow(ctx context.Context) error {
+	l.hub.follow(ctx, l.events, func(e messages.Event) { l.write(context.WithoutCancel(ctx), e) })
+	return nil
+}
+
+// write is one line. A logger that panics loses that line only.
+func (l *eventLogger) write(ctx context.Context, e messages.Event) {
+	returned := false
+	defer func() {
+		if !returned {
+			l.failed(e, recover())
+		}
+	}()
+	messages.LogEvent(ctx, l.logger, e)
+	returned = true
+}
+
+// failed tells of a panic, or of a runtime.Goexit when value is nil. That telling
+// of it panics as well is counted only, or it would never end.
+func (l *eventLogger) failed(e messages.Event, value any) {
+	l.count++
+	if own, ok := e.(messages.CallbackPanicked); ok && own.Callback == loggerName || time.Since(l.told) < panicPause {
+		return
+	}
+	said := fmt.Sprint(value)
+	if value == nil {
+		said = errGoexit.Error()
+	}
+	l.told = time.Now()
+	l.hub.emit(messages.CallbackPanicked{Callback: loggerName, Count: l.count, Value: said, Stack: string(debug.Stack())})
+	l.count = 0
+}
+
+// callLog names the run of the user's logger.
+const callLog = "log"
+
+func (a *engineActor) beginLog() {
+	log, inside := a.log, a.eng.inside
+	a.host.RunUser(callLog, userPatience, func(ctx context.Context) error {
+		defer inside.enter(&userCode{what: "the logger", holds: func(string, string) bool { return false }})()
+		return log.follow(ctx)
+	})
+}
+
+// ended: the logger ended its goroutine, and gets another one. Any other work of
+// this actor ends with a bug.
+func (a *engineActor) ended(m *supervisor.Ended) {
+	switch {
+	case m.Name != callLog:
+		panic(m.Err)
+	case m.Err != nil: // else there are no more events
+		a.beginLog()
+	}
+}

@@ -1,0 +1,183 @@
+package actors
+
+// How long a member may keep what a link has sent it. A member keeps AckWait by
+// itself; a sender does not rely on that. Pure; the outlet's lock guards it, and
+// times are the sender's own.
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// laneStanding is what a sender makes of the member behind a link.
+type laneStanding uint8
+
+const (
+	laneTrusted laneStanding = iota
+	laneHung                 // it kept something for too long: nothing more until all of that is settled
+	laneTried                // it settled that: one message at a time, until it settles one in time
+)
+
+// overdueEvery is how often a link looks for what is out for too long.
+const overdueEvery = time.Second
+
+// tenure is what a lane has out, in time. It is taken down at a steady pace, so
+// that the data path reads no clock.
+//
+// A member hands out in the order of the link. So whatever is below a sequence
+// that it settled or renewed was handed out by then; and of what is above, it hands
+// out, settles or gives back something within AckWait, as long as anything is out.
+type tenure struct {
+	standing laneStanding
+	wait     time.Duration // the member's AckWait; 0 until it is said, negative without a limit
+	high     uint64        // the highest sequence that was settled or renewed
+	seen     uint64        // high, when last looked at
+	moved    time.Time     // when high was last seen to move, or something to be renewed
+	marks    []tenureMark
+	aged     tenureMark // how it stood as long ago as something may be out
+	renewals []renewal
+}
+
+type tenureMark struct {
+	at         time.Time
+	sent, high uint64
+}
+
+// renewal is an InProgress of the member's; its time is zero until the next look.
+type renewal struct {
+	seqRange
+	at time.Time
+}
+
+// renewalsKept bounds what a member can make its sender remember.
+const renewalsKept = 1 << 14
+
+// limit is how long something may be out: AckWait, and a margin for the pace at
+// which the member looks, the way, and a busy machine. Negative without a limit.
+func (t *tenure) limit() time.Duration {
+	wait := cmp.Or(t.wait, DefaultAckWait)
+	if wait < 0 {
+		return -1
+	}
+	return wait + wait/2 + 2*time.Second
+}
+
+// hears takes down what an ack says besides what it settles.
+func (t *tenure) hears(a *socket.Ack) {
+	t.high = max(t.high, a.Cumulative)
+	if n := len(a.Ranges); n > 0 {
+		t.high = max(t.high, a.Ranges[n-1].To)
+	}
+	if a.AckWait != 0 && t.wait == 0 {
+		t.wait = a.AckWait
+		if t.wait > 0 {
+			t.wait = min(max(t.wait, 100*time.Millisecond), 1000*time.Hour) // what a peer says
+		}
+	}
+	for _, r := range a.Renewed {
+		if len(t.renewals) == renewalsKept {
+			return
+		}
+		t.high = max(t.high, r.To)
+		t.renewals = append(t.renewals, renewal{seqRange: seqRange{r.From, r.To}})
+	}
+}
+
+// overdue answers the sequences up to sent that are out for too long, unless they
+// are settled already, ascending and apart. empty tells that nothing is out.
+func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
+	limit := t.limit()
+	if empty || limit < 0 {
+		t.marks, t.renewals, t.moved, t.seen = nil, nil, now, t.high
+		t.aged = tenureMark{now, sent, sent}
+		return nil
+	}
+	t.look(now, sent, limit)
+	var late []seqRange
+	if low := t.aged.high; low > 0 {
+		late = t.without(seqRange{1, low})
+	}
+	if from := t.aged.high + 1; now.Sub(t.moved) >= limit && t.aged.sent >= from {
+		late = append(late, seqRange{from, t.aged.sent})
+	}
+	return late
+}
+
+// look takes down how it stands, and forgets what is too long ago to matter.
+func (t *tenure) look(now time.Time, sent uint64, limit time.Duration) {
+	if t.high != t.seen {
+		t.seen, t.moved = t.high, now
+	}
+	for i := range t.renewals {
+		if t.renewals[i].at.IsZero() {
+			t.renewals[i].at, t.moved = now, now
+		}
+	}
+	t.renewals = slices.DeleteFunc(t.renewals, func(r renewal) bool { return now.Sub(r.at) >= limit })
+	if n := len(t.marks); n == 0 || t.marks[n-1].sent != sent || t.marks[n-1].high != t.high {
+		t.marks = append(t.marks, tenureMark{now, sent, t.high})
+	}
+	old := 0
+	for old < len(t.marks) && now.Sub(t.marks[old].at) >= limit {
+		t.aged = t.marks[old]
+		old++
+	}
+	if old == len(t.marks) {
+		old-- // how it stands still: the next mark is compared with it
+	}
+	t.marks = t.marks[old:]
+}
+
+// without answers r but for what was renewed.
+func (t *tenure) without(r seqRange) (out []seqRange) {
+	renewed := make([]seqRange, len(t.renewals))
+	for i, x := range t.renewals {
+		renewed[i] = x.seqRange
+	}
+	slices.SortFunc(renewed, func(a, b seqRange) int { return cmp.Compare(a.from, b.from) })
+	from := r.from
+	for _, x := range renewed {
+		if x.from > from {
+			out = append(out, seqRange{from, min(x.from-1, r.to)})
+		}
+		if from = max(from, x.to+1); from > r.to || from == 0 {
+			return out
+		}
+	}
+	return append(out, seqRange{from, r.to})
+}
+
+// onTrial is how many messages a member on trial may be sent.
+func (l *lane) onTrial() uint64 {
+	if l.out.empty() {
+		return 1
+	}
+	return 0
+}
+
+// takeBack queues again what the member has kept for too long, and answers how
+// much that is. The member gets no more until it has settled all of it, which
+// settles nothing any more.
+func (o *outlet) takeBack(b *backlog, l *lane, now time.Time) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.phase == laneClosed {
+		return 0
+	}
+	suspects := l.concurrency
+	for _, r := range l.tenure.overdue(now, l.sent, l.out.empty()) {
+		l.out.land(r.from, r.to, func(s span) {
+			n += s.len()
+			b.repeat(s, &suspects)
+		})
+	}
+	if n > 0 {
+		l.tenure.standing = laneHung
+		b.counters.Redelivered += uint64(n)
+		o.wake(b)
+	}
+	return n
+}

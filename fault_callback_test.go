@@ -1,0 +1,97 @@
+package penstock_test
+
+// Loggers that fail, end their goroutine or block.
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
+)
+
+// Promise: a logger that panics, or ends its goroutine, loses that line. An event
+// tells of it, and the next events are logged.
+func TestFaultLoggerFails(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(){
+		"panic":  func() { panic("a bug of the logger's") },
+		"goexit": runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var lines atomic.Int64
+			logged := make(chan string, 1000)
+			rt := meet(t, space(t), penstock.Logger(slog.New(stubbornHandler{func(event string) {
+				if strings.HasPrefix(event, "destination_") && lines.Add(1) <= 2 {
+					fail()
+				}
+				logged <- event
+			}})))
+			events := penstocktest.Record(t, rt)
+			for range 3 {
+				d := register(t, rt, "orders")
+				if err := d.Unregister(patient(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for n := 0; n < 4; {
+				if strings.HasPrefix(await(t, "the next lines", logged), "destination_") {
+					n++
+				}
+			}
+			e := penstocktest.WaitEvent[messages.CallbackPanicked](t, events, patience, nil)
+			if e.Callback != "logger" || e.Value == "" || e.Stack == "" {
+				t.Errorf("the event says %+v", e)
+			}
+		})
+	}
+}
+
+// Promise: a logger that fails with every line, also with the one that tells so, does
+// not make events without end.
+func TestFaultLoggerAlwaysFails(t *testing.T) {
+	t.Parallel()
+	calls := make(chan struct{}, 1000)
+	rt := meet(t, space(t), penstock.Logger(slog.New(stubbornHandler{func(string) {
+		calls <- struct{}{}
+		panic("always")
+	}})))
+	for range 5 {
+		d := register(t, rt, "orders")
+		if err := d.Unregister(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		await(t, "a line is tried", calls)
+	}
+	if n := rt.Stats().Events[messages.CallbackPanicked{}.Name()]; n == 0 || n > 3 {
+		t.Errorf("%d events of it", n)
+	}
+}
+
+// Promise: a logger that blocks holds up lines only: no call, no event, and not
+// Stop.
+func TestFaultLoggerBlocks(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	blocks := make(chan struct{}, 1000)
+	rt := meet(t, space(t), penstock.Logger(slog.New(stubbornHandler{func(string) {
+		blocks <- struct{}{}
+		<-release
+	}})))
+	events := penstocktest.Record(t, rt)
+	register(t, rt, "orders")
+	await(t, "it blocks", blocks)
+	penstocktest.WaitEvent[messages.DestinationRegistered](t, events, patience, nil)
+	if err := within(t, 2*soon, "Stop", func() error { return rt.Stop(context.Background()) }); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+}

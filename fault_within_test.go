@@ -1,0 +1,294 @@
+package penstock_test
+
+// Ends that are called by the functions that they would wait for.
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// busyAtOnce checks that an end called from within answers ErrBusy at once.
+func busyAtOnce(t *testing.T, what string, end func(context.Context) error, ctx context.Context) {
+	t.Helper()
+	began := time.Now()
+	if err := end(ctx); !errors.Is(err, penstock.ErrBusy) {
+		t.Errorf("%s: %v, want ErrBusy", what, err)
+	}
+	if took := time.Since(began); took > soon {
+		t.Errorf("%s: it took %s", what, took)
+	}
+}
+
+// aside calls end from a goroutine of its own and waits for it, as errgroups do.
+func aside(end func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		done := make(chan error, 1)
+		go func() { done <- end(ctx) }()
+		return <-done
+	}
+}
+
+// Promise: an end called by a function that it would wait for answers ErrBusy at
+// once, whether it is called on the same goroutine or with the function's context.
+// A Leave or Unsubscribe begins the end all the same, and the loop ends after what
+// has come.
+func TestFaultEndsFromWithin(t *testing.T) {
+	t.Parallel()
+	background := context.Background()
+	for name, run := range map[string]func(*testing.T, *penstock.Runtime, *penstock.Destination, *penstock.Member){
+		"loop": func(t *testing.T, rt *penstock.Runtime, d *penstock.Destination, m *penstock.Member) {
+			n := 0
+			for _, err := range m.Messages(patient(t)) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n++; n == 1 {
+					busyAtOnce(t, "Stop", rt.Stop, background)
+					busyAtOnce(t, "Unregister", d.Unregister, background)
+					busyAtOnce(t, "Leave", m.Leave, background)
+				}
+			}
+			if n == 0 {
+				t.Error("nothing came")
+			}
+		},
+		"handler": func(t *testing.T, rt *penstock.Runtime, d *penstock.Destination, m *penstock.Member) {
+			err := m.Consume(patient(t), func(ctx context.Context, msg penstock.Delivery) error {
+				if number(msg) == 0 {
+					busyAtOnce(t, "Stop", rt.Stop, background)
+					busyAtOnce(t, "Unregister", d.Unregister, background)
+					busyAtOnce(t, "Stop aside", aside(rt.Stop), ctx)
+					busyAtOnce(t, "Unregister aside", aside(d.Unregister), ctx)
+					busyAtOnce(t, "Leave aside", aside(m.Leave), ctx)
+					busyAtOnce(t, "Leave", m.Leave, background)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("Consume: %v", err)
+			}
+		},
+		"dead-letter handler": func(t *testing.T, rt *penstock.Runtime, d *penstock.Destination, m *penstock.Member) {
+			m.Consume(patient(t), func(ctx context.Context, msg penstock.Delivery) error {
+				if number(msg) == 0 {
+					return errors.New("no")
+				}
+				return m.Leave(ctx) // which ends the Consume
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rt := meet(t, space(t))
+			var d *penstock.Destination
+			letters := make(chan struct{}, 1)
+			d = register(t, rt, "orders", quick, penstock.MaxAttempts(1), penstock.DeadLetters(func(ctx context.Context, l penstock.DeadLetter) error {
+				select {
+				case letters <- struct{}{}:
+					busyAtOnce(t, "Unregister in the dead-letter handler", d.Unregister, background)
+					busyAtOnce(t, "Unregister with its context", aside(d.Unregister), ctx)
+					busyAtOnce(t, "Stop in the dead-letter handler", rt.Stop, background)
+				default:
+				}
+				return nil
+			}))
+			m := joinGroup(t, rt, "orders", "billing")
+			send(t, d, 0, 2)
+			run(t, rt, d, m)
+			if name == "dead-letter handler" {
+				await(t, "the dead letter", letters)
+			}
+			if err := m.Leave(patient(t)); err != nil {
+				t.Errorf("Leave afterwards: %v", err)
+			}
+			if err := rt.Stop(patient(t)); err != nil && name != "dead-letter handler" {
+				var abandoned *penstock.AbandonedError
+				if !errors.As(err, &abandoned) {
+					t.Errorf("Stop afterwards: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// The same of a topic's subscription.
+func TestFaultTopicEndsFromWithin(t *testing.T) {
+	t.Parallel()
+	background := context.Background()
+	for name, run := range map[string]func(*testing.T, *penstock.Runtime, *penstock.Subscription){
+		"loop": func(t *testing.T, rt *penstock.Runtime, s *penstock.Subscription) {
+			n := 0
+			for _, err := range s.Records(patient(t)) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n++; n == 1 {
+					busyAtOnce(t, "Stop", rt.Stop, background)
+					busyAtOnce(t, "Unsubscribe", s.Unsubscribe, background)
+				}
+			}
+			if n != 1 {
+				t.Errorf("the loop went round %d times", n)
+			}
+		},
+		"handler": func(t *testing.T, rt *penstock.Runtime, s *penstock.Subscription) {
+			n := 0
+			err := s.Consume(patient(t), func(ctx context.Context, _ penstock.Record) error {
+				n++
+				busyAtOnce(t, "Stop", rt.Stop, background)
+				busyAtOnce(t, "Stop aside", aside(rt.Stop), ctx)
+				busyAtOnce(t, "Unsubscribe aside", aside(s.Unsubscribe), ctx)
+				return nil
+			})
+			if err != nil || n != 1 {
+				t.Errorf("Consume, after %d records: %v", n, err)
+			}
+		},
+		"CommitAsync": func(t *testing.T, rt *penstock.Runtime, s *penstock.Subscription) {
+			recs, err := s.Poll(patient(t), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := make(chan struct{})
+			s.CommitAsync(func(error) {
+				defer close(told)
+				busyAtOnce(t, "Stop", rt.Stop, background)
+				busyAtOnce(t, "Unsubscribe", s.Unsubscribe, background)
+			}, recs...)
+			await(t, "the callback", closing(told))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rt := meet(t, space(t))
+			topic, err := rt.CreateTopic(patient(t), "audit", penstock.TopicConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, _, err := topic.Put(patient(t), penstock.Message{Value: []byte("x")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var s *penstock.Subscription
+			s, err = topic.Subscribe(patient(t), "g", penstock.BeforeRelease(func(ctx context.Context, _ []int) error {
+				busyAtOnce(t, "Unsubscribe in BeforeRelease", s.Unsubscribe, background)
+				busyAtOnce(t, "Unsubscribe with its context", aside(s.Unsubscribe), ctx)
+				busyAtOnce(t, "Stop in BeforeRelease", rt.Stop, background)
+				return nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, rt, s)
+			if err := s.Unsubscribe(patient(t)); err != nil {
+				t.Errorf("Unsubscribe afterwards: %v", err)
+			}
+			if err := rt.Stop(patient(t)); err != nil {
+				t.Errorf("Stop afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// Promise: Unsubscribe waits for a stuck loop or handler until RevokeTimeout and a
+// grace, then says so and leaves it behind.
+func TestFaultTopicUnsubscribeWithAStuckReader(t *testing.T) {
+	t.Parallel()
+	for name, read := range map[string]func(*penstock.Subscription, func()){
+		"loop": func(s *penstock.Subscription, stuck func()) {
+			for range s.Records(context.Background()) {
+				stuck()
+			}
+		},
+		"handler": func(s *penstock.Subscription, stuck func()) {
+			s.Consume(context.Background(), func(context.Context, penstock.Record) error { stuck(); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rt := meet(t, space(t))
+			topic, err := rt.CreateTopic(patient(t), "audit", penstock.TopicConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := topic.Put(patient(t), penstock.Message{Value: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+			s, err := topic.Subscribe(patient(t), "g", penstock.RevokeTimeout(time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			release, stuck, over := make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
+			go func() {
+				defer close(over)
+				read(s, func() {
+					stuck <- struct{}{}
+					<-release
+				})
+			}()
+			t.Cleanup(func() {
+				close(release)
+				<-over
+			})
+			await(t, "it is stuck", stuck)
+			ended := make(chan error, 1)
+			go func() { ended <- s.Unsubscribe(context.Background()) }()
+			if err := await(t, "Unsubscribe", ended); !errors.Is(err, penstock.ErrBusy) {
+				t.Errorf("Unsubscribe: %v, want ErrBusy", err)
+			}
+			// Another member handles the record again.
+			again, err := topic.Subscribe(patient(t), "g")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if recs, err := again.Poll(patient(t), 1); err != nil || len(recs) != 1 || recs[0].Offset != 0 {
+				t.Errorf("another member got %v, %v", recs, err)
+			}
+		})
+	}
+}
+
+// stubbornHandler is a logger's: do is called with each record's message.
+type stubbornHandler struct{ do func(string) }
+
+func (stubbornHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h stubbornHandler) Handle(_ context.Context, r slog.Record) error {
+	h.do(r.Message)
+	return nil
+}
+func (h stubbornHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h stubbornHandler) WithGroup(string) slog.Handler      { return h }
+
+// Promise: an event loop may stop its runtime; a logger may not, and hears so.
+func TestFaultStopInEventsAndLogger(t *testing.T) {
+	t.Parallel()
+	var rt *penstock.Runtime
+	started := make(chan struct{})
+	logged := make(chan struct{})
+	rt = meet(t, space(t), penstock.Logger(slog.New(stubbornHandler{func(event string) {
+		if event != (messages.DestinationRegistered{}).Name() {
+			return
+		}
+		<-started
+		busyAtOnce(t, "Stop in the logger", rt.Stop, context.Background())
+		close(logged)
+	}})))
+	close(started)
+	events := rt.Events(patient(t))
+	register(t, rt, "orders")
+	await(t, "the line", closing(logged))
+	for e := range events {
+		if _, ok := e.(messages.DestinationRegistered); ok {
+			if err := within(t, soon, "Stop", func() error { return rt.Stop(context.Background()) }); err != nil {
+				t.Errorf("Stop in an event loop: %v", err)
+			}
+		}
+	}
+}

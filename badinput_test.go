@@ -51,6 +51,7 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 		{"etcd without a port", begin(penstock.Etcd("localhost")), `"localhost"`},
 		{"etcd without a host", begin(penstock.Etcd("127.0.0.1:2379", "http://")), `"http://"`},
 		{"etcd at a file", begin(penstock.Etcd("/run/etcd.sock")), "unix://path"},
+		{"user that is no text", begin(penstock.EtcdConfig(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Username: "caf\xe9", Password: "p"})), "UTF-8"},
 		{"prefix without a slash", begin(penstock.Prefix("penstock")), `"penstock"`},
 		{"prefix with a slash at its end", begin(penstock.Prefix("/penstock/")), `"/penstock/"`},
 		{"lease too short", begin(penstock.LeaseTTL(time.Second)), "1s"},

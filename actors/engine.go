@@ -81,7 +81,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 			topics: make(map[*topicPath]struct{}), subs: make(map[*Subscription]struct{}),
 		},
 	}
-	e.host, _ = os.Hostname()
+	e.host = hostName(os.Hostname())
 	e.log = commitlog.New(commitlog.Config{Client: clients.Control, Space: e.space, Classify: discovery.Classify})
 	if e.sys == nil {
 		e.ownSys = true
@@ -350,6 +350,15 @@ func newSystem() *actor.ActorSystem {
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
+}
+
+// hostName is this host's name as it may be written into keys: the system lets
+// it be any bytes, protobuf does not. A host that cannot be asked has no name.
+func hostName(name string, err error) string {
+	if err != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(name, "\uFFFD")
 }
 
 func randomID() string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -135,6 +136,9 @@ func Validate(cfg clientv3.Config) error {
 	}
 	if (cfg.Username == "") != (cfg.Password == "") {
 		fault("a user needs a password, and a password a user")
+	}
+	if !utf8.ValidString(cfg.Username) || !utf8.ValidString(cfg.Password) || !utf8.ValidString(cfg.Token) {
+		fault("a user, password or token is not UTF-8")
 	}
 	if cfg.DialTimeout < 0 {
 		fault("DialTimeout is negative")

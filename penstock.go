@@ -85,7 +85,9 @@ type Runtime struct {
 }
 
 // Start begins a runtime. It blocks until etcd has answered, or ctx ends; ctx
-// bounds Start only. With an etcd that has no room the runtime begins without a
+// bounds Start only. An error says what went wrong with the last connection,
+// however short the time was, and a Start that waits says so in an event and a
+// log line after a second. With an etcd that has no room the runtime begins without a
 // lease: topics can be read, described and deleted, and what needs a lease waits
 // until there is room. Errors: ErrInvalid with every fault of the options,
 // ErrUnavailable, ErrDenied, and those of Diagnostics.

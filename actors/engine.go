@@ -69,6 +69,10 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
+	if until, ok := ctx.Deadline(); ok {
+		// With a user, Dial logs in.
+		cfg.Etcd.DialTimeout = min(or(cfg.Etcd.DialTimeout, discovery.DefaultDialTimeout), max(time.Until(until), time.Millisecond))
+	}
 	clients, err := discovery.Dial(cfg.Etcd)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
@@ -123,19 +127,44 @@ func (e *Engine) unanswered(ctx context.Context, err error, written bool, waits 
 	case written:
 		return fmt.Errorf("%s: %w", waits, context.Cause(ctx))
 	}
-	return fmt.Errorf("etcd at %s has not answered: %w: %w", discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
+	return e.silent("etcd at %s has not answered", context.Cause(ctx))
 }
 
-// explain says where etcd was looked for when it did not answer in time.
+// explain says where etcd was looked for when it did not answer in time, and
+// what is in the way.
 func (e *Engine) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !errors.Is(err, messages.ErrUnavailable) {
-		where := discovery.Where(e.etcd.Control)
-		if why := e.delay.Load(); why != nil {
-			return fmt.Errorf("no answer from etcd at %s: %w: %w (%w)", where, messages.ErrUnavailable, context.Cause(ctx), *why)
-		}
-		return fmt.Errorf("no answer from etcd at %s: %w: %w", where, messages.ErrUnavailable, context.Cause(ctx))
+		return e.silent("no answer from etcd at %s", context.Cause(ctx))
 	}
 	return err
+}
+
+// silent is the error of a caller that waited for etcd until its context ended;
+// says names the place. Whatever the time was, it says what went wrong last.
+func (e *Engine) silent(says string, cause error) error {
+	says = fmt.Sprintf(says, discovery.Where(e.etcd.Control))
+	if why := e.trouble(); why != nil {
+		return fmt.Errorf("%s: %w: %w (%w)", says, messages.ErrUnavailable, cause, why)
+	}
+	return fmt.Errorf("%s: %w: %w", says, messages.ErrUnavailable, cause)
+}
+
+// trouble is what keeps etcd from us: why there is no connection, else what it
+// said last. It is nil when nothing is known to be wrong.
+func (e *Engine) trouble() error {
+	if why := discovery.Trouble(e.etcd.Control); why != nil {
+		return why
+	}
+	return e.delayed()
+}
+
+// delayed is why etcd was last waited for, or nil when it has done since what it
+// was asked.
+func (e *Engine) delayed() error {
+	if why := e.delay.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // System is the actor system that the engine lives in.

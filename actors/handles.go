@@ -13,7 +13,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -241,8 +240,7 @@ func (e *Engine) withdraw(ctx context.Context, w *withdraw) error {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil // everything is over
 	case err != nil:
-		return fmt.Errorf("etcd at %s has not confirmed it, so its keys stay until the lease ends: %w: %w",
-			discovery.Where(e.etcd.Control), messages.ErrUnavailable, context.Cause(ctx))
+		return e.silent("etcd at %s has not confirmed it, so its keys stay until the lease ends", context.Cause(ctx))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -24,6 +26,7 @@ type session struct {
 	host  supervisor.Host
 	state sessionState
 	lease int64
+	said  string // what keeps the first lease away, as said last
 }
 
 type sessionState string
@@ -50,6 +53,16 @@ type (
 	etcdFull     struct{}
 )
 
+// overdue comes when the first lease is late, troubled says why; nil when that
+// is not known.
+type (
+	overdue  struct{}
+	troubled struct{ err error }
+)
+
+// soon is how long the first lease may take before its delay is an event.
+const soon = time.Second
+
 func newSession(e *Engine) actor.Producer {
 	return func() actor.Actor { return &session{eng: e} }
 }
@@ -67,13 +80,17 @@ func (s *session) Receive(ctx actor.Context) {
 	case discovery.Doubt:
 		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionDoubted)
-		s.eng.hub.emit(messages.SessionDoubted{Lease: s.lease})
+		s.eng.hub.emit(messages.SessionDoubted{Lease: s.lease, Err: s.eng.delayed()})
 	case discovery.Lost:
 		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case discovery.Delayed:
 		s.delayed(ctx, m.Err)
+	case *overdue:
+		s.overdue()
+	case troubled:
+		s.troubled(m.err)
 	case discovery.RegistryEvent:
 		s.kept(ctx, m)
 	case *supervisor.Ended:
@@ -88,6 +105,7 @@ func (s *session) Receive(ctx actor.Context) {
 func (s *session) started(ctx actor.Context) {
 	s.host.Begin(ctx)
 	s.state = sessionMoves.To(ctx, s.state, sessionOpening)
+	s.host.After(soon, &overdue{})
 	eng, tell := s.eng, s.host.Teller()
 	s.host.Run("renewals", eng.leases.Run)
 	s.host.Run("lease", func(ctx context.Context) error {
@@ -98,6 +116,39 @@ func (s *session) started(ctx actor.Context) {
 	})
 }
 
+// overdue: there is no lease a second after the begin. Why is said now, and not
+// only when the first request gives up.
+func (s *session) overdue() {
+	if s.state != sessionOpening {
+		return
+	}
+	eng := s.eng
+	supervisor.Call(&s.host, "look what is wrong", func(context.Context) troubled { return troubled{eng.trouble()} })
+}
+
+func (s *session) troubled(err error) {
+	if s.state != sessionOpening {
+		return
+	}
+	if err == nil {
+		err = fmt.Errorf("etcd at %s has not answered for %s: %w", discovery.Where(s.eng.etcd.Control), soon, messages.ErrUnavailable)
+	}
+	s.say(err)
+}
+
+// say emits what keeps the first lease away, once for each cause.
+func (s *session) say(err error) {
+	cause := err.Error()
+	if connect := (*discovery.ConnectError)(nil); errors.As(err, &connect) {
+		cause = connect.Cause
+	}
+	if cause == s.said {
+		return
+	}
+	s.said = cause
+	s.eng.hub.emit(messages.SessionDoubted{Err: err})
+}
+
 // delayed: etcd does not answer and is tried again. Before the first lease
 // nobody else would say so. A full etcd gives no lease until somebody has made
 // room, which can be done from here: topics are deleted without one.
@@ -106,7 +157,7 @@ func (s *session) delayed(ctx actor.Context, err error) {
 	if s.state != sessionOpening {
 		return
 	}
-	s.eng.hub.emit(messages.SessionDoubted{Err: err})
+	s.say(err)
 	if errors.Is(err, messages.ErrNoSpace) {
 		ctx.Send(ctx.Parent(), &etcdFull{})
 	}
@@ -132,6 +183,7 @@ func (e *refusedError) Unwrap() error { return e.err }
 
 func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	previous := s.lease
+	s.eng.delay.Store(nil)
 	s.lease = int64(m.Lease)
 	s.eng.lease.Store(s.lease)
 	if m.New {

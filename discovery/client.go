@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/status"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -78,15 +77,16 @@ func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
 		cfg.Logger = zap.NewNop()
 	}
 	if cfg.DialTimeout == 0 {
-		cfg.DialTimeout = 5 * time.Second
+		cfg.DialTimeout = DefaultDialTimeout
 	}
 	if cfg.DialKeepAliveTime == 0 {
 		cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = 10*time.Second, 5*time.Second
 	}
+	x := newExplainer(cfg.Endpoints)
 	// In front, so that options of the caller's win.
 	options := []grpc.DialOption{
 		grpc.WithConnectParams(reconnect), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(exact)),
-		grpc.WithChainUnaryInterceptor(explainCall, askLeader), grpc.WithChainStreamInterceptor(explainStream, openOnce, askLeaderStream),
+		grpc.WithChainUnaryInterceptor(x.call, askLeader), grpc.WithChainStreamInterceptor(x.stream, x.openOnce, askLeaderStream),
 	}
 	if cfg.Username != "" {
 		l := newLogins()
@@ -107,6 +107,10 @@ var reconnect = grpc.ConnectParams{
 	Backoff:           grpcbackoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 	MinConnectTimeout: 5 * time.Second,
 }
+
+// DefaultDialTimeout bounds the login of a client whose configuration does not
+// say otherwise.
+const DefaultDialTimeout = 5 * time.Second
 
 // Validate answers all faults of a configuration at once; each wraps
 // messages.ErrInvalid.
@@ -205,36 +209,4 @@ func place(endpoint string) string {
 		return u.Redacted()
 	}
 	return "…" + endpoint[strings.LastIndex(endpoint, "@"):]
-}
-
-// unreached is a call that ended with its context while there was no
-// connection. clientv3 would leave only the context's error of it.
-type unreached struct {
-	cause string
-	ctx   error
-}
-
-func (e *unreached) Error() string { return e.cause + ": " + e.ctx.Error() }
-func (e *unreached) Unwrap() error { return e.ctx }
-
-// explain keeps the reason why a connection cannot be made.
-func explain(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
-	if _, cause, ok := strings.Cut(status.Convert(err).Message(), "latest balancer error: "); ok {
-		// gRPC wraps the cause in words of its own, with or without quotes.
-		cause = strings.TrimPrefix(strings.Trim(strings.TrimPrefix(cause, "connection error: desc = "), `"`), "transport: ")
-		return &unreached{cause: cause, ctx: ctx.Err()}
-	}
-	return err
-}
-
-func explainCall(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return explain(ctx, invoke(ctx, method, req, reply, cc, opts...))
-}
-
-func explainStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	stream, err := open(ctx, desc, cc, method, opts...)
-	return stream, explain(ctx, err)
 }

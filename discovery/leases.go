@@ -117,12 +117,12 @@ func (l *Leases) renew(ctx context.Context, id clientv3.LeaseID) (*etcdserverpb.
 	}
 	l.end()
 	l.stream, l.life, l.end = nil, nil, nil
-	var cut *unreached
+	var cut *ConnectError
 	switch {
 	case ctx.Err() == nil:
 		return nil, rpctypes.Error(got.err)
 	case errors.As(got.err, &cut):
-		return nil, &unreached{cause: cut.cause, ctx: ctx.Err()}
+		return nil, cut.with(ctx.Err())
 	}
 	return nil, ctx.Err()
 }

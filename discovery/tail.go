@@ -120,13 +120,17 @@ type ticketKey struct{}
 
 // openOnce refuses to open a second stream with one ticket, and to wait for a
 // connection for long with any. etcd's client takes the code for final.
-func openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (x explainer) openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if t, ok := ctx.Value(ticketKey{}).(*ticket); ok {
 		if t.used.Swap(true) {
 			return nil, status.Error(codes.Aborted, "the connection of the watch broke")
 		}
 		if !connected(ctx, cc) {
-			return nil, status.Error(codes.Aborted, "no connection for the watch")
+			why := "no connection for the watch"
+			if e := troubleOf(cc, x.endpoints); e != nil {
+				why += ": " + e.Error()
+			}
+			return nil, status.Error(codes.Aborted, why)
 		}
 		// Should the connection break now, gRPC tries once more by itself, and
 		// would wait for an etcd that is away.

@@ -94,7 +94,7 @@ func isAddress(hostport string) bool {
 	return err == nil && net.ParseIP(host) != nil
 }
 
-func judgeUnreached(name string, err error) check {
+func judgeUnreached(name string, endpoints []string, err error) check {
 	c := check{Name: name, Status: verdictFail, Found: err.Error()}
 	switch {
 	case errors.Is(err, penstock.ErrDenied):
@@ -102,7 +102,7 @@ func judgeUnreached(name string, err error) check {
 	case errors.Is(err, penstock.ErrInvalid):
 		c.Do = "correct the flags"
 	default:
-		c.Do = "start it (\"penstock serve\" runs one), or name another with --etcd"
+		c.Do = wayOut(endpoints, err)
 	}
 	return c
 }

@@ -71,7 +71,7 @@ func (c *doctor) run(ctx context.Context) error {
 	d.add(judgeTransport(s.endpoints, s.secure()))
 	client, err := discovery.NewClient(cfg)
 	if err != nil {
-		d.add(judgeUnreached("etcd", err))
+		d.add(judgeUnreached("etcd", s.endpoints, err))
 		return c.report(d)
 	}
 	defer client.Close()
@@ -109,7 +109,7 @@ func (d *diagnosis) endpoint(ctx context.Context, client *clientv3.Client, cfg c
 	began := time.Now()
 	status, err := client.Status(asking, endpoint)
 	if err != nil {
-		d.add(judgeUnreached(name, discovery.Classify("ask for its status", err)))
+		d.add(judgeUnreached(name, []string{endpoint}, discovery.Classify("ask for its status", err)))
 		return false
 	}
 	d.add(judgeAnswer(name, time.Since(began)))

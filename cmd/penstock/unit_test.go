@@ -419,7 +419,7 @@ func TestJudgements(t *testing.T) {
 		"dead socket":       {judgeSocket("s", "tcp://a:1", errors.New("refused")), verdictFail, "lease"},
 		"stranger":          {judgeSocket("s", "tcp://a:1", errNotSender), verdictFail, "something else"},
 		"other transport":   {judgeSocket("s", "ipc://a", errNotTCP), verdictWarn, "not checked"},
-		"denied":            {judgeUnreached("etcd", penstock.ErrDenied), verdictFail, "password"},
+		"denied":            {judgeUnreached("etcd", nil, penstock.ErrDenied), verdictFail, "password"},
 		"loopback":          {judgeTransport([]string{"127.0.0.1:2379", "http://localhost:1", "unix:///x"}, false), verdictOK, ""},
 		"open network":      {judgeTransport([]string{"127.0.0.1:2379", "http://10.0.0.1:2379"}, false), verdictWarn, "10.0.0.1"},
 		"open network name": {judgeTransport([]string{"etcd:2379"}, false), verdictWarn, "etcd"},

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/penstocktest"
 )
@@ -57,6 +59,120 @@ func TestTopicLateCommitDoesNotOutliveTheRelease(t *testing.T) {
 	unsubscribe(t, sub)
 	if at := committed(); at != 10 {
 		t.Errorf("committed is %d after the release, want 10", at)
+	}
+}
+
+// Promise: a commit is of records that this subscription has handed out, and what
+// else it is given is refused whole, with what is allowed.
+func TestTopicCommitTakesOnlyWhatWasHandedOut(t *testing.T) {
+	t.Parallel()
+	rt := meet(t, space(t))
+	old := makeTopic(t, rt, theTopic, 2)
+	newAccount().put(t, old, 0, 4)
+	before := polled(t, subscribe(t, old, theGroup, penstock.ManualCommit()), 1)[0]
+	if err := rt.DeleteTopic(patient(t), theTopic); err != nil {
+		t.Fatal(err)
+	}
+	topic, other := makeTopic(t, rt, theTopic, 2), makeTopic(t, rt, "elsewhere", 2)
+	for p := range 2 {
+		for range 5 {
+			for _, at := range []*penstock.Topic{topic, other} {
+				if _, err := at.PutTo(patient(t), p, numbered(0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	first := func(s *penstock.Subscription) penstock.Record { return polled(t, s, 1)[0] }
+	sub, err := topic.SubscribePartitions(patient(t), theGroup, []int{0}, penstock.ManualCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recs := polled(t, sub, 3)
+	var read penstock.Record
+	for rec, err := range topic.Read(patient(t), 0, penstock.FromEarliest()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read = rec
+		break
+	}
+	neighbour, err := topic.SubscribePartitions(patient(t), theGroup, []int{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := func(edit func(*penstock.Record)) penstock.Record {
+		r := recs[0]
+		edit(&r)
+		return r
+	}
+	offset := func(o int64) penstock.Record { return edited(func(r *penstock.Record) { r.Offset = o }) }
+	committed := func() (at [2]int64) {
+		for i, p := range groupOf(t, rt, theTopic, theGroup).Partitions {
+			at[i] = p.Committed
+		}
+		return at
+	}
+	commitRecord(t, sub, recs[0])
+	for name, c := range map[string]struct {
+		rec   penstock.Record
+		want  error
+		names string
+	}{
+		"the next, as Kafka names it":   {offset(3), penstock.ErrOffsetOutOfRange, "0 to 2"},
+		"one behind the end":            {offset(5), penstock.ErrOffsetOutOfRange, "5"},
+		"a far one":                     {offset(1 << 40), penstock.ErrOffsetOutOfRange, "0 to 2"},
+		"the largest":                   {offset(math.MaxInt64), penstock.ErrOffsetOutOfRange, "9223372036854775807"},
+		"a negative one":                {offset(-1), penstock.ErrOffsetOutOfRange, "-1"},
+		"the smallest":                  {offset(math.MinInt64), penstock.ErrOffsetOutOfRange, "0 to 2"},
+		"another partition's":           {edited(func(r *penstock.Record) { r.Partition = 1 }), penstock.ErrInvalid, "partition 1"},
+		"a partition that is not":       {edited(func(r *penstock.Record) { r.Partition = -1 }), penstock.ErrInvalid, "partition -1"},
+		"another topic's":               {first(subscribe(t, other, theGroup)), penstock.ErrInvalid, "elsewhere"},
+		"another group's":               {first(subscribe(t, topic, "others")), penstock.ErrInvalid, "fence"},
+		"another member's":              {first(neighbour), penstock.ErrInvalid, "partition 1"},
+		"the topic's before":            {before, penstock.ErrInvalid, "fence"},
+		"without a group":               {read, penstock.ErrInvalid, "fence"},
+		"nobody's":                      {penstock.Record{}, penstock.ErrInvalid, "topic"},
+		"with a fence that is nobody's": {edited(func(r *penstock.Record) { r.Fence = math.MaxInt64 }), penstock.ErrInvalid, "fence"},
+	} {
+		told := make(chan error, 1)
+		sub.CommitAsync(func(err error) { told <- err }, recs[2], c.rec)
+		for how, err := range map[string]error{"Commit": sub.Commit(patient(t), recs[2], c.rec), "CommitAsync": await(t, "the callback", told)} {
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.names) {
+				t.Errorf("%s of %s: %v, want %v that says %q", how, name, err, c.want, c.names)
+			}
+		}
+		if at := committed(); at != [2]int64{1, -1} {
+			t.Fatalf("%s: %d is committed, want 1 and nothing", name, at)
+		}
+	}
+	events := penstocktest.Record(t, rt)
+	sub.CommitAsync(nil, offset(9)) // nobody to tell but who watches
+	penstocktest.WaitEvent(t, events, patience, func(e messages.CommitDelayed) bool { return errors.Is(e.Err, penstock.ErrOffsetOutOfRange) })
+	commitRecord(t, sub, recs[2])
+	for _, to := range []int64{6, -1, math.MaxInt64, math.MinInt64} {
+		at := penstock.FromOffset(to)
+		if err := sub.Seek(patient(t), 0, at); !errors.Is(err, penstock.ErrOffsetOutOfRange) {
+			t.Errorf("seek to %d: %v", to, err)
+		}
+		if _, err := rt.ResetOffsets(patient(t), theTopic, "fresh", at); !errors.Is(err, penstock.ErrOffsetOutOfRange) {
+			t.Errorf("reset to %d: %v", to, err)
+		}
+		if _, err := topic.Subscribe(patient(t), "young", at); !errors.Is(err, penstock.ErrOffsetOutOfRange) {
+			t.Errorf("subscribe at %d: %v", to, err)
+		}
+	}
+	if at := committed(); at != [2]int64{3, -1} {
+		t.Errorf("%d is committed, want 3 and nothing", at)
+	}
+	// Where the next owner begins.
+	unsubscribe(t, sub)
+	again, err := topic.SubscribePartitions(patient(t), theGroup, []int{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec := first(again); rec.Offset != 3 {
+		t.Errorf("the next owner begins at %d, want 3", rec.Offset)
 	}
 }
 

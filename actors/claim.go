@@ -27,6 +27,10 @@ type claim struct {
 	// the place is in sought until the turn is given back. Read it with at.
 	finished atomic.Int64
 	sought   int64
+	// lowest is the first offset at which a turn began, and handed the one after
+	// the last that was handed out, 0 for none: what may be committed by name.
+	lowest int64
+	handed atomic.Int64
 	// look asks that turn to look at the claim under the lock before it goes on.
 	look atomic.Bool
 
@@ -143,7 +147,9 @@ func (t *turn) next(rec *messages.TopicRecord) (bool, error) {
 		rec.Attempt = t.attempt
 	}
 	t.out = t.offset
-	t.offset++
+	if t.offset++; t.offset > t.c.handed.Load() {
+		t.c.handed.Store(t.offset)
+	}
 	return true, nil
 }
 

@@ -28,7 +28,8 @@ type shelf struct {
 	phase    shelfPhase
 	cause    error // why it ended, when nobody asked for it
 	claims   map[int]*claim
-	past     map[int]wish // how far the last claim of a partition was committed
+	past     map[int]wish     // how far the last claim of a partition was committed
+	fences   map[int][2]int64 // the first and the last that a partition was owned under
 	line     []*claim     // who has something to hand out
 	hungry   []*claim     // who wants to fetch and has no room
 	bytes    int          // of what is queued
@@ -53,7 +54,7 @@ const (
 const fetchShare = messages.MaxBatchBytes
 
 func newShelf(cfg SubscriptionConfig, emit func(messages.Event), standing *atomic.Int64) *shelf {
-	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), past: make(map[int]wish), paused: make(map[int]struct{})}
+	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), past: make(map[int]wish), fences: make(map[int][2]int64), paused: make(map[int]struct{})}
 }
 
 // add takes a new claim in, with everything before position handled. written
@@ -67,6 +68,12 @@ func (s *shelf) add(c *claim, position, base int64, written bool) {
 	}
 	c.tell = func(any) {}
 	c.finished.Store(position)
+	c.lowest = position
+	if f, had := s.fences[c.p]; had {
+		s.fences[c.p] = [2]int64{min(f[0], c.fence), max(f[1], c.fence)}
+	} else {
+		s.fences[c.p] = [2]int64{c.fence, c.fence}
+	}
 	s.claims[c.p] = c
 	if s.phase != shelfOpen {
 		c.phase, c.wantedOut = claimDraining, time.Now()
@@ -269,7 +276,7 @@ func (s *shelf) tryTake() (*turn, <-chan struct{}, error) {
 		}
 		b, at := c.queue[0], c.at()
 		t := &turn{c: c, batch: b, rest: b.Raw, offset: b.Base, out: -1, from: at, done: at, attempt: c.failures + 1}
-		c.turn = t
+		c.turn, c.lowest = t, min(c.lowest, at)
 		return t, nil, nil
 	}
 	if s.wanted == nil {

@@ -74,9 +74,10 @@ func (w wish) fenced() error {
 }
 
 // ask marks records to be committed, or all that is finished, and answers what
-// that comes to. The error is for records whose partition is not owned under
-// their fence any more.
-func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
+// that comes to. fenced is for records whose partition is not owned under their
+// fence any more, while the others are asked for. With err nothing is asked for:
+// among the records are some that this subscription has not handed out.
+func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, fenced, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(recs) == 0 {
@@ -84,14 +85,17 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
 			c.asked = c.at()
 			wishes = append(wishes, wish{c.p, c.fence, c.asked})
 		}
-		return wishes, nil
+		return wishes, nil, nil
 	}
 	last := make(map[*claim]int64, 1)
 	for i := range recs {
 		r := &recs[i]
+		if err := s.fault(r); err != nil {
+			return nil, nil, err
+		}
 		c := s.claims[r.Partition]
 		if c == nil || c.fence != r.Fence {
-			err = wish{partition: r.Partition, fence: r.Fence}.fenced()
+			fenced = wish{partition: r.Partition, fence: r.Fence}.fenced()
 			continue
 		}
 		last[c] = max(last[c], r.Offset+1)
@@ -100,7 +104,35 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, err error) {
 		c.asked = at
 		wishes = append(wishes, wish{c.p, c.fence, at})
 	}
-	return wishes, err
+	return wishes, fenced, nil
+}
+
+// fault is why a record cannot be one that this subscription has handed out, or
+// nil. Of a claim that was lost only the fence is known.
+func (s *shelf) fault(r *messages.TopicRecord) error {
+	fences, owned := s.fences[r.Partition]
+	c := s.claims[r.Partition]
+	switch {
+	case r.Topic != s.cfg.Topic:
+		return fmt.Errorf("a record of topic %q: %w: this is a subscription to %q", r.Topic, messages.ErrInvalid, s.cfg.Topic)
+	case r.Fence <= 0:
+		return fmt.Errorf("partition %d, offset %d: %w: a record without a fence was handed out by no subscription", r.Partition, r.Offset, messages.ErrInvalid)
+	case !owned:
+		return fmt.Errorf("partition %d, offset %d, fence %d: %w: this subscription has never owned the partition", r.Partition, r.Offset, r.Fence, messages.ErrInvalid)
+	case r.Fence < fences[0] || r.Fence > fences[1]:
+		return fmt.Errorf("partition %d, offset %d, fence %d: %w: another subscription handed it out, this one has owned the partition under fences from %d to %d",
+			r.Partition, r.Offset, r.Fence, messages.ErrInvalid, fences[0], fences[1])
+	case c == nil || c.fence != r.Fence:
+		return nil
+	}
+	switch handed := c.handed.Load(); {
+	case handed == 0:
+		return fmt.Errorf("partition %d, offset %d: %w: nothing was handed out since the partition was claimed", r.Partition, r.Offset, messages.ErrOffsetOutOfRange)
+	case r.Offset < c.lowest || r.Offset >= handed:
+		return fmt.Errorf("partition %d, offset %d: %w: give a record that was handed out, the offsets are from %d to %d",
+			r.Partition, r.Offset, messages.ErrOffsetOutOfRange, c.lowest, handed-1)
+	}
+	return nil
 }
 
 // askedBack answers when the first of claims was asked back.

@@ -514,6 +514,9 @@ func TestShelfNobodyStarves(t *testing.T) {
 
 func TestShelfPositions(t *testing.T) {
 	s, _ := newTestShelf(SubscriptionConfig{ManualCommit: true})
+	lost := &claim{fence: 90}
+	s.add(lost, 0, 0, true)
+	s.remove(lost, messages.ErrFenced)
 	a := holdPaper(s, smallLog, 0, 30, 0)
 	var recs []messages.TopicRecord
 	for len(recs) < 40 {
@@ -528,8 +531,8 @@ func TestShelfPositions(t *testing.T) {
 		t.Fatalf("%+v is due though nobody asked", due)
 	}
 	for _, r := range recs {
-		if _, err := s.ask([]messages.TopicRecord{r}); err != nil {
-			t.Fatal(err)
+		if _, fenced, err := s.ask([]messages.TopicRecord{r}); fenced != nil || err != nil {
+			t.Fatal(fenced, err)
 		}
 		due := s.due()
 		if len(due) != 1 || due[0].Offset != r.Offset+1 || due[0].Fence != a.c.fence {
@@ -545,18 +548,14 @@ func TestShelfPositions(t *testing.T) {
 	}
 	stale := recs[0]
 	stale.Fence--
-	other := recs[0]
-	other.Partition = 9
-	for _, r := range []messages.TopicRecord{stale, other} {
-		if _, err := s.ask([]messages.TopicRecord{recs[3], r}); !errors.Is(err, messages.ErrFenced) {
-			t.Errorf("a record of fence %d, partition %d: %v", r.Fence, r.Partition, err)
-		}
+	if _, fenced, err := s.ask([]messages.TopicRecord{recs[3], stale}); !errors.Is(fenced, messages.ErrFenced) || err != nil {
+		t.Errorf("a record of fence %d: %v, %v", stale.Fence, fenced, err)
 	}
 	if due := s.due(); len(due) != 1 || due[0].Offset != recs[3].Offset+1 {
 		t.Errorf("a record that is still owned: %+v is due", due)
 	}
-	if _, err := s.ask(nil); err != nil {
-		t.Fatal(err)
+	if _, fenced, err := s.ask(nil); fenced != nil || err != nil {
+		t.Fatal(fenced, err)
 	}
 	if due, at := s.due(), s.place(a.c); len(due) != 1 || due[0].Offset != at {
 		t.Errorf("all that is finished, %d: %+v is due", at, due)

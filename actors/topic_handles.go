@@ -400,8 +400,11 @@ func (s *Subscription) end() {
 // for partitions that were lost, ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
-	wishes, fenced := s.shelf.ask(recs)
-	_, err := supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
+	wishes, fenced, err := s.shelf.ask(recs)
+	if err != nil {
+		return fail(err)
+	}
+	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return fail(or(s.shelf.causeOf(), messages.ErrClosed))
@@ -428,7 +431,13 @@ func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecor
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
 		return
 	}
-	wishes, fenced := s.shelf.ask(recs)
+	wishes, fenced, err := s.shelf.ask(recs)
+	if err != nil {
+		fenced = err
+	}
+	if done == nil && fenced != nil { // nobody else would hear of it
+		s.eng.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: fenced})
+	}
 	if s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced}) {
 		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}

@@ -67,7 +67,8 @@ var (
 	ErrGroupLive = errors.New("group has members")
 	// ErrNoGroup: the topic has no group of that name.
 	ErrNoGroup = errors.New("no such group")
-	// ErrOffsetOutOfRange: the offset is beyond the end of the partition.
+	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the
+	// partition, or, in a commit, of no record that was handed out.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	// ErrLogRolledBack: the log is shorter than what was read from it, or was and
 	// has other records there by now: etcd was restored from a backup, or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -86,11 +87,11 @@ func (p *Partition) Locate(ctx context.Context, offset int64) (base int64, err e
 func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64, err error) {
 	op := fmt.Sprintf("find offset %d in %s", offset, p)
 	if offset < 0 {
-		return 0, 0, fmt.Errorf("%s: %w", op, messages.ErrOffsetOutOfRange)
+		return 0, 0, fmt.Errorf("%s: %w: the first is 0", op, messages.ErrOffsetOutOfRange)
 	}
 	resp, err := p.log.do(ctx, op, nil, []clientv3.Op{
 		clientv3.OpGet(p.startKey()),
-		p.op(probe{from: max(0, offset-window), to: offset + 1, last: true}, 0),
+		p.op(probe{from: max(0, offset-window), to: min(offset, math.MaxInt64-1) + 1, last: true}, 0),
 	}, nil)
 	if err != nil {
 		return 0, 0, err
@@ -114,7 +115,7 @@ func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64,
 	case ok && offset == e.End():
 		return offset, offset, nil
 	}
-	_, end, err := p.Bounds(ctx)
+	start, end, err := p.Bounds(ctx)
 	switch {
 	case err != nil:
 		return 0, 0, err
@@ -123,7 +124,7 @@ func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64,
 	case offset == end:
 		return offset, offset, nil
 	}
-	return 0, 0, fmt.Errorf("%s: %w: the partition ends at %d", op, messages.ErrOffsetOutOfRange, end)
+	return 0, 0, fmt.Errorf("%s: %w: the partition goes from %d to %d", op, messages.ErrOffsetOutOfRange, start, end)
 }
 
 // Resolve answers the offset that s means now, and the base of the batch to

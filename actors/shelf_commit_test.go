@@ -1,0 +1,50 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// What a commit names must have been handed out: by this subscription, and in this
+// partition; of the claim that there is, these very offsets.
+func TestShelfAskKnowsWhatWasHandedOut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, _ := newTestShelf(SubscriptionConfig{ManualCommit: true})
+		begin := rapid.Int64Range(0, 20).Draw(t, "begin")
+		batches := 30
+		a := &paperConsumer{log: smallLog, have: &batches, c: &claim{fence: 100, lease: theLease, memberRevision: 1}}
+		s.add(a.c, begin, smallLog.batch(0, smallLog.holding(0, begin)).Base, true)
+		a.attach(s)
+		settleAll(s, a)
+		var out []int64 // what was handed out
+		for range rapid.IntRange(0, 4).Draw(t, "polls") {
+			if rapid.IntRange(0, 3).Draw(t, "seek") == 0 {
+				to := rapid.Int64Range(0, 30).Draw(t, "to")
+				s.seek(a.c, to, smallLog.batch(0, smallLog.holding(0, to)).Base)
+				settleAll(s, a)
+			}
+			got, err := s.poll(context.Background(), rapid.IntRange(1, 5).Draw(t, "limit"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, offsetsOf(0, got)...)
+			settleAll(s, a)
+		}
+		at := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-2, 40)).Draw(t, "offset")
+		_, fenced, err := s.ask([]messages.TopicRecord{{Topic: s.cfg.Topic, Partition: 0, Offset: at, Fence: 100}})
+		switch due := s.due(); {
+		case err != nil && !errors.Is(err, messages.ErrOffsetOutOfRange), fenced != nil:
+			t.Fatal(fenced, err)
+		case err != nil && (slices.Contains(out, at) || len(due) > 0):
+			t.Fatalf("%d of %d: %v, %+v is due", at, out, err, due)
+		case err == nil && (len(out) == 0 || at < slices.Min(out) && at < begin || at > slices.Max(out)):
+			t.Fatalf("%d was taken, handed out were %d", at, out)
+		}
+	})
+}

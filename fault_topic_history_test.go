@@ -422,7 +422,7 @@ func (m *historian) claim(ctx context.Context, p int) {
 		m.h.add(m.who, p, call, end, claimIn{m.who}, claimOut{holder: r.Held.Revision})
 		return
 	}
-	m.at[p], m.others[p] = commitlog.Position{Partition: p, Fence: r.Fence, Offset: max(r.Offset, 0)}, nil
+	m.at[p], m.others[p] = commitlog.Position{Partition: p, Fence: r.Fence, Offset: max(r.Offset, 0), Known: r.Known}, nil
 	m.h.add(m.who, p, call, end, claimIn{m.who}, claimOut{fence: r.Fence, offset: r.Offset})
 }
 
@@ -434,8 +434,10 @@ func (m *historian) commit(ctx context.Context, p int, release bool) {
 		do = m.log.Release
 	}
 	call := m.h.now()
-	errs, err := do(ctx, m.me, []commitlog.Position{at})
+	ps := []commitlog.Position{at}
+	errs, err := do(ctx, m.me, ps)
 	end := m.h.now()
+	at.Known = ps[0].Known
 	in, out := commitIn{at.Fence, at.Offset, release}, done
 	switch {
 	case err != nil:

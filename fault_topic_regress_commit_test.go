@@ -97,7 +97,7 @@ func TestTopicCommitTakesOnlyWhatWasHandedOut(t *testing.T) {
 		read = rec
 		break
 	}
-	neighbour, err := topic.SubscribePartitions(patient(t), theGroup, []int{1})
+	neighbour, err := topic.SubscribePartitions(patient(t), theGroup, []int{1}, penstock.ManualCommit())
 	if err != nil {
 		t.Fatal(err)
 	}

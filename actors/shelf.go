@@ -30,10 +30,10 @@ type shelf struct {
 	claims   map[int]*claim
 	past     map[int]wish     // how far the last claim of a partition was committed
 	fences   map[int][2]int64 // the first and the last that a partition was owned under
-	line     []*claim     // who has something to hand out
-	hungry   []*claim     // who wants to fetch and has no room
-	bytes    int          // of what is queued
-	room     int          // promised to fetches under way
+	line     []*claim         // who has something to hand out
+	hungry   []*claim         // who wants to fetch and has no room
+	bytes    int              // of what is queued
+	room     int              // promised to fetches under way
 	paused   map[int]struct{}
 	all      bool // every partition is paused but for those resumed since
 	reading  bool // a loop, Poll or Consume is active

@@ -4,8 +4,10 @@ package penstock_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -122,6 +124,78 @@ func TestBadInputNamesEveryFault(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not name %s", err, part)
 		}
+	}
+}
+
+// Promise: MaxMessageSize counts key, value, and names and values of headers, in
+// the check as in the error; what the encoding takes fits besides.
+func TestBadInputMessageSizeCountsThePayload(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	headers := func(n int) (hs []penstock.Header) {
+		for range n {
+			hs = append(hs, penstock.Header{Name: "a", Value: []byte("b")})
+		}
+		return hs
+	}
+	rt := meet(t, space(t))
+	orders := register(t, rt, "orders", penstock.MaxMessageSize(limit))
+	m := joinGroup(t, rt, "orders", "billing")
+	for name, c := range map[string]struct {
+		msg  penstock.Message
+		size int
+	}{
+		"value":                   {penstock.Message{Value: make([]byte, limit)}, limit},
+		"value over":              {penstock.Message{Value: make([]byte, limit+1)}, limit + 1},
+		"key and value":           {penstock.Message{Key: make([]byte, 10), Value: make([]byte, limit-10), Time: time.Now()}, limit},
+		"key and value over":      {penstock.Message{Key: make([]byte, 11), Value: make([]byte, limit-10)}, limit + 1},
+		"many headers":            {penstock.Message{Headers: headers(limit / 2)}, limit},
+		"many headers over":       {penstock.Message{Value: []byte("v"), Headers: headers(limit / 2)}, limit + 1},
+		"empty headers":           {penstock.Message{Headers: make([]penstock.Header, limit)}, limit},
+		"empty headers over":      {penstock.Message{Headers: make([]penstock.Header, limit+1)}, limit + 1},
+		"250 headers of 2 bytes":  {penstock.Message{Headers: headers(250)}, 500},
+		"a little over the limit": {penstock.Message{Value: make([]byte, 1050)}, 1050},
+	} {
+		err := orders.Send(patient(t), c.msg)
+		if c.size <= limit && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.size <= limit {
+			continue
+		}
+		if !errors.Is(err, penstock.ErrTooLarge) || !strings.Contains(err.Error(), fmt.Sprintf("%d bytes", c.size)) || !strings.Contains(err.Error(), fmt.Sprintf("limit is %d", limit)) {
+			t.Errorf("%s: %v, which does not name %d and %d", name, err, c.size, limit)
+		}
+	}
+	consume(t, m, func(context.Context, penstock.Delivery) error { return nil })
+	if err := orders.Flush(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	large := register(t, rt, "large")
+	many := make([]penstock.Header, messages.MaxHeaders+1)
+	if err := large.Send(patient(t), penstock.Message{Headers: many}); !errors.Is(err, penstock.ErrTooLarge) {
+		t.Errorf("more headers than can be: %v", err)
+	}
+}
+
+// Promise: the largest message travels with as many headers as there can be, from
+// the sender's queue into the member's frame.
+func TestBadInputLargestMessageTravels(t *testing.T) {
+	rt := meet(t, space(t))
+	orders := register(t, rt, "orders", penstock.MaxMessageSize(64<<20))
+	m := joinGroup(t, rt, "orders", "billing", penstock.WindowBytes(1000))
+	largest := penstock.Message{Value: make([]byte, 64<<20-messages.MaxHeaders), Headers: make([]penstock.Header, messages.MaxHeaders)}
+	if err := orders.Send(patient(t), largest); err != nil {
+		t.Fatal(err)
+	}
+	consume(t, m, func(_ context.Context, d penstock.Delivery) error {
+		if len(d.Value) != len(largest.Value) || d.HeaderCount() != messages.MaxHeaders {
+			t.Errorf("%d bytes with %d headers came", len(d.Value), d.HeaderCount())
+		}
+		return nil
+	})
+	if err := orders.Flush(patient(t)); err != nil {
+		t.Fatal(err)
 	}
 }
 

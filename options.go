@@ -105,14 +105,17 @@ func SoleSender() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.SoleSender = true })
 }
 
-// MaxMessageSize bounds key, value and headers together, in bytes; 4 MiB when
-// not given, 64 MiB at most.
+// MaxMessageSize bounds a message's key, value, and names and values of headers
+// together, in bytes, without what their encoding takes; an empty header counts one
+// byte. 4 MiB when not given, 64 MiB at most. A message has 16,384 headers at most.
 func MaxMessageSize(bytes int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.MaxMessageSize = bytes })
 }
 
 // MaxQueue bounds what is accepted and not acked, for each group: 65,536
-// messages and 64 MiB when not given.
+// messages and 64 MiB when not given. The bytes are those that messages take in
+// memory, encoded, and must have room for the largest message: an eighth more than
+// MaxMessageSize and 18 bytes for each header that it can have.
 func MaxQueue(messages, bytes int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) {
 		c.Queue = actors.QueueLimits{Messages: messages, Bytes: bytes}

@@ -39,9 +39,6 @@ const (
 	DefaultAckWait        = 30 * time.Second
 )
 
-// recordOverhead is what keys, times and lengths may add to MaxMessageSize.
-const recordOverhead = 64
-
 // Config is what an engine needs.
 type Config struct {
 	// Etcd says where etcd is and who we are to it. Required: Endpoints.
@@ -119,7 +116,7 @@ var policies = map[QueuePolicy]pb.QueuePolicy{
 // destination.
 type QueueLimits struct {
 	Messages int // default 65,536
-	Bytes    int // of memory, default 64 MiB; an eighth more than MaxMessageSize at least
+	Bytes    int // of memory, default 64 MiB; an eighth more than the largest message takes encoded at least
 }
 
 // Retry spaces the attempts of one message: the first waits Min, each later
@@ -163,8 +160,9 @@ type DestinationConfig struct {
 	// SoleSender refuses other senders, and is refused where there are any:
 	// messages.ErrDestinationTaken.
 	SoleSender bool
-	// MaxMessageSize bounds key, value and headers together, in bytes.
-	// Default DefaultMaxMessageSize.
+	// MaxMessageSize bounds a message's key, value, and names and values of
+	// headers together, in bytes as messages.PayloadSize counts them; what their
+	// encoding takes is not counted. Default DefaultMaxMessageSize.
 	MaxMessageSize int
 	// Queue bounds each group. What is accepted counts until it is acked.
 	Queue QueueLimits
@@ -187,7 +185,7 @@ type DestinationConfig struct {
 func (c *DestinationConfig) EnsureDefaults() {
 	c.MaxMessageSize = or(c.MaxMessageSize, DefaultMaxMessageSize)
 	c.Queue.Messages = or(c.Queue.Messages, 65536)
-	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, memory(c.MaxMessageSize+recordOverhead)))
+	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, memory(largestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = or(c.MaxAttempts, DefaultMaxAttempts)
 	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
 	c.Retry.Max = or(c.Retry.Max, time.Minute)
@@ -211,7 +209,7 @@ func (c *DestinationConfig) Validate() error {
 	if c.Queue.Messages < 1 {
 		faults.add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
 	}
-	if least := memory(c.MaxMessageSize + recordOverhead); c.Queue.Bytes < least {
+	if least := memory(largestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
 		faults.add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
 	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {

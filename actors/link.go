@@ -160,7 +160,7 @@ func (l *link) stopping(ctx actor.Context) {
 // read welcomes the member and takes its frames until the connection ends. It
 // runs hosted.
 func (l *link) read(lane *lane, tell func(any)) error {
-	if err := l.conn.Welcome(l.from, uint64(l.out.cfg.MaxMessageSize)); err != nil {
+	if err := l.conn.Welcome(l.from, uint64(largestRecord(l.out.cfg.MaxMessageSize))); err != nil {
 		return err
 	}
 	l.out.attach(l.pipe, lane)

@@ -103,4 +103,8 @@ func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, erro
 }
 
 // largestFrame holds one record of the largest message.
-const largestFrame = LargestMessageSize + recordOverhead + socket.FrameOverhead
+var largestFrame = largestRecord(LargestMessageSize) + socket.FrameOverhead
+
+// largestRecord is how large a message of up to payload bytes can get when it is
+// encoded.
+func largestRecord(payload int) int { return payload + messages.RecordOverhead(payload) }

@@ -55,11 +55,14 @@ func (o *outlet) send(ctx context.Context, m *messages.Message) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("send to %q: %w", o.name, context.Cause(ctx))
 	}
-	size := messages.RecordSize(m)
-	if size > o.cfg.MaxMessageSize+recordOverhead {
-		return fmt.Errorf("send to %q: %d bytes with key and headers, the limit is %d: %w",
-			o.name, size, o.cfg.MaxMessageSize, messages.ErrTooLarge)
+	if n := messages.PayloadSize(m); n > o.cfg.MaxMessageSize {
+		return fmt.Errorf("send to %q: %d bytes of key, value and headers, the limit is %d: %w",
+			o.name, n, o.cfg.MaxMessageSize, messages.ErrTooLarge)
 	}
+	if n := len(m.Headers); n > messages.MaxHeaders {
+		return fmt.Errorf("send to %q: %d headers, the limit is %d: %w", o.name, n, messages.MaxHeaders, messages.ErrTooLarge)
+	}
+	size := messages.RecordSize(m)
 	o.mu.Lock()
 	full, err := o.admit(size)
 	if full == nil && err == nil {

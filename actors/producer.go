@@ -318,7 +318,7 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 	}
 	size := messages.RecordSize(m)
 	if limit := p.info().Config.MaxRecordBytes; size > limit {
-		return p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d: %w", size, limit, messages.ErrTooLarge))
+		return p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))
 	}
 	if ctx.Err() != nil {
 		return p.wrap(part, context.Cause(ctx))

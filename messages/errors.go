@@ -16,7 +16,8 @@ var (
 	ErrUnavailable = errors.New("etcd unavailable")
 	// ErrDenied: etcd refused the credentials or the rights on the prefix.
 	ErrDenied = errors.New("permission denied by etcd")
-	// ErrTooLarge: a message is over the destination's MaxMessageSize.
+	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
+	// than MaxHeaders headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = errors.New("message too large")
 	// ErrGroupFull: a group with the policy QueueError has no room. The
 	// message was accepted for nobody.

@@ -160,6 +160,28 @@ var (
 	lastTime  = time.Unix(0, math.MaxInt64).UTC()
 )
 
+// MaxHeaders is how many headers a message of a pipe can have.
+const MaxHeaders = 1 << 14
+
+// PayloadSize is how many bytes m is about: key, value, and names and values of
+// headers, of which an empty one counts a byte. The encoding adds to that, see
+// RecordSize and RecordOverhead. It does not allocate.
+func PayloadSize(m *Message) int {
+	n := len(m.Key) + len(m.Value)
+	for i := range m.Headers {
+		n += max(1, len(m.Headers[i].Name)+len(m.Headers[i].Value))
+	}
+	return n
+}
+
+// RecordOverhead bounds what the encoding of a record adds to a payload of up to
+// payload bytes, with MaxHeaders headers at most: RecordSize is no more than both
+// together.
+func RecordOverhead(payload int) int {
+	const record, header = 64, 18 // tags, lengths and the time; tags and lengths
+	return record + header*min(payload, MaxHeaders)
+}
+
 // RecordSize is how many bytes AppendRecord adds for m, tag and length
 // included. It does not allocate.
 func RecordSize(m *Message) int {

@@ -617,3 +617,25 @@ func genHostile(depth int) *rapid.Generator[[]byte] {
 		return b
 	})
 }
+
+// What the encoding adds to a payload is within RecordOverhead.
+func TestRecordOverheadBoundsTheEncoding(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, m *Message) {
+		if size, most := RecordSize(m), PayloadSize(m)+RecordOverhead(PayloadSize(m)); size > most {
+			t.Fatalf("%d bytes encoded, %d of payload: bounded by %d", size, PayloadSize(m), most)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		m := genMessage().Draw(t, "message")
+		check(t, &m)
+	})
+	for _, m := range []Message{
+		{}, {Time: time.Now()},
+		{Headers: make([]Header, MaxHeaders)},
+		{Key: make([]byte, 300), Value: make([]byte, 3<<20), Time: time.Now(), Headers: make([]Header, 100)},
+		{Headers: slices.Repeat([]Header{{Name: "a"}}, MaxHeaders)},
+		{Headers: slices.Repeat([]Header{{Name: strings.Repeat("a", 200), Value: make([]byte, 300)}}, MaxHeaders)},
+	} {
+		check(t, &m)
+	}
+}

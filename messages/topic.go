@@ -16,8 +16,8 @@ const (
 	// MaxBatchBytes bounds one append in encoded bytes before compression. A
 	// single record may be larger, up to MaxRecordBytes.
 	MaxBatchBytes = 512 << 10
-	// MaxRecordBytes bounds one encoded record: an append is one request to
-	// etcd, which takes 1.5 MiB.
+	// MaxRecordBytes bounds one encoded record, as RecordSize counts it: an
+	// append is one request to etcd, which takes 1.5 MiB.
 	MaxRecordBytes = 1 << 20
 )
 
@@ -37,8 +37,9 @@ type TopicConfig struct {
 	Partitions int
 	// Compression of new batches; CompressS2 when empty.
 	Compression Compression
-	// MaxRecordBytes bounds one encoded record; MaxRecordBytes, the most,
-	// when zero.
+	// MaxRecordBytes bounds one record in bytes, encoded: key, value and headers,
+	// and what their encoding takes, as RecordSize counts it; MaxRecordBytes, the
+	// most, when zero.
 	MaxRecordBytes int
 }
 

@@ -34,7 +34,8 @@ etcd client can use it. It prints "ready http://HOST:PORT" on standard output
 once it answers. It has no TLS and no users: keep it on a loopback address or a
 trusted network, or run an etcd of your own.
 
-An etcd that dies of itself, as on a full disk, ends the command with code 1.`,
+An etcd that dies of itself, as on a full disk, ends the command with code 1 and
+says why. What it answered before is on the disk.`,
 		Example: `  penstock serve
   penstock serve --dir /var/lib/penstock --listen 10.0.0.5:2379
   penstock serve --dir "" --listen 127.0.0.1:0     # a temporary one, on any free port`,
@@ -71,7 +72,7 @@ func (c *serve) run(ctx context.Context) error {
 	}
 	select {
 	case err := <-srv.Err():
-		return errors.Join(fmt.Errorf("etcd ended by itself: %w", err), srv.Close())
+		return errors.Join(err, srv.Close())
 	case <-ctx.Done():
 		return srv.Close()
 	}

@@ -19,6 +19,15 @@
 // once. Without one, the data lives in a temporary directory and goes with
 // Close. The server is a cluster of one: when its process is down, so is etcd.
 //
+// # When it fails
+//
+// Where etcd would end its program, as on a full disk, the host program goes on:
+// Server.Err yields what etcd said, with its causes and what to do. The server
+// then serves nobody, and nothing that it answered is lost. Its Close may have
+// to leave goroutines and open files behind; then a new server on the same
+// directory needs a new process. Panics of etcd that it does not log end the
+// program as any panic does.
+//
 // # Who can reach it
 //
 // The server listens on the loopback interface without TLS and without a

@@ -17,7 +17,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 
 	"github.com/penstock-io/penstock/messages"
@@ -41,8 +40,13 @@ const portTries = 10
 type Server struct {
 	etcd     *embed.Etcd
 	endpoint string
+	dir      string
 	remove   string // temporary directory to remove at Close
 	grpc     *grpcServers
+	failures *failures
+	errs     chan error
+	failed   chan struct{}
+	closing  chan struct{}
 
 	close    sync.Once
 	closeErr error
@@ -108,7 +112,8 @@ func (o options) start(ctx context.Context, dir string) (*Server, error) {
 
 // run starts one server and waits until it is ready.
 func (o options) run(ctx context.Context, dir string, listen address) (*Server, error) {
-	cfg, servers, err := o.config(dir, listen)
+	failures := newFailures()
+	cfg, servers, err := o.config(dir, listen, failures)
 	if err != nil {
 		return nil, err
 	}
@@ -119,21 +124,23 @@ func (o options) run(ctx context.Context, dir string, listen address) (*Server, 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{etcd: etcd, endpoint: listen.advertised().String(), grpc: servers}
+	s := &Server{
+		etcd: etcd, endpoint: listen.advertised().String(), dir: dir, grpc: servers, failures: failures,
+		errs: make(chan error, 1), failed: make(chan struct{}), closing: make(chan struct{}),
+	}
+	go s.watch()
 	select {
 	case <-etcd.Server.ReadyNotify():
 		return s, nil
-	case err := <-etcd.Err():
+	case err := <-s.errs:
 		return nil, errors.Join(fmt.Errorf("server stopped before it was ready: %w", err), s.Close())
-	case <-etcd.Server.StopNotify():
-		return nil, errors.Join(errors.New("server stopped before it was ready"), s.Close())
 	case <-ctx.Done():
 		return nil, errors.Join(fmt.Errorf("server was not ready in time: %w", context.Cause(ctx)), s.Close())
 	}
 }
 
 // config is etcd's configuration for a log of one member.
-func (o options) config(dir string, listen address) (*embed.Config, *grpcServers, error) {
+func (o options) config(dir string, listen address, failures *failures) (*embed.Config, *grpcServers, error) {
 	cfg := embed.NewConfig()
 	cfg.Name = "penstock"
 	cfg.Dir = dir
@@ -173,8 +180,9 @@ func (o options) config(dir string, listen address) (*embed.Config, *grpcServers
 	cfg.UnsafeNoFsync = o.fsync == unsafe
 	cfg.EnableGRPCGateway = false
 
-	// A fatal log line ends the process in zap's default; a library may not.
-	log := o.log.WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic))
+	// A fatal log line ends the process in zap's default, and a panic in a
+	// goroutine of etcd's does too; a library may not.
+	log := o.log.WithOptions(zap.WithFatalHook(failures), zap.WithPanicHook(failures))
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 
 	servers := &grpcServers{}
@@ -188,7 +196,15 @@ func (o options) config(dir string, listen address) (*embed.Config, *grpcServers
 func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e, err = nil, fmt.Errorf("etcd gave up on the data in %s: %v; restore the directory from a backup, or remove it", cfg.Dir, p)
+			cause, ok := p.(error)
+			if !ok {
+				cause = fmt.Errorf("%v", p)
+			}
+			if do := advice(cause, cfg.Dir); do != "" {
+				e, err = nil, fmt.Errorf("etcd gave up: %w%s", cause, do)
+				return
+			}
+			e, err = nil, fmt.Errorf("etcd gave up on the data in %s: %w; restore the directory from a backup, or remove it", cfg.Dir, cause)
 		}
 	}()
 	return embed.StartEtcd(cfg)
@@ -221,24 +237,98 @@ func (s *Server) Config() clientv3.Config {
 }
 
 // Err yields an error when the server fails by itself, and is closed by Close.
-// What comes once Close was called is no news.
-func (s *Server) Err() <-chan error { return s.etcd.Err() }
+// That is whatever etcd would have ended its program for, as a full disk: the
+// error wraps what etcd names as the cause, such as syscall.ENOSPC, and says what
+// to do. The server serves nobody any more then; the program goes on, and
+// decides. What was answered before is on the disk. What comes once Close was
+// called is no news.
+func (s *Server) Err() <-chan error { return s.errs }
+
+// watch waits for the server's failure, and for its Close.
+func (s *Server) watch() {
+	defer close(s.errs)
+	var err error
+	select {
+	case err = <-s.etcd.Err():
+	case err = <-s.failures.first:
+	case <-s.etcd.Server.StopNotify():
+		select {
+		case err = <-s.failures.first: // which came before
+		default:
+		}
+	case <-s.closing:
+	}
+	select {
+	case <-s.closing: // it stops because it is closed
+		return
+	default:
+	}
+	if err == nil {
+		err = errors.New("the server stopped")
+	}
+	s.errs <- fmt.Errorf("etcd gave up: %w%s", err, advice(err, s.dir))
+	close(s.failed)
+	// A call may stand in a goroutine that ended.
+	go s.grpc.stop()
+	<-s.closing
+}
+
+// How long a server may take to end: one that failed before is likely never to.
+const (
+	closeFor       = 30 * time.Second
+	closeFailedFor = 3 * time.Second
+)
 
 // Close stops the server, cuts its clients off and, when the directory was
 // temporary, removes it. It blocks until that is done, some tenths of a
-// second. Calls after the first wait for it and return its result.
+// second. A server that failed may be unable to end: it is left behind after
+// 3 s, with its files open, and the error says so. Calls after the first wait
+// for it and return its result.
 func (s *Server) Close() error {
 	s.close.Do(func() {
+		close(s.closing)
 		// etcd would wait seconds for clients that keep streams open.
-		s.grpc.stop()
-		s.etcd.Close()
+		ended := make(chan error, 1)
+		go func() {
+			s.grpc.stop()
+			ended <- closeEtcd(s.etcd)
+		}()
+		within := closeFor
+		select {
+		case <-s.failed:
+			within = closeFailedFor
+		default:
+		}
+		limit := time.NewTimer(within)
+		defer limit.Stop()
+		var errs []error
+		select {
+		case err := <-ended:
+			errs = append(errs, err)
+		case <-limit.C:
+			errs = append(errs, fmt.Errorf("it had not ended after %v, and keeps %s open until the program ends", within, s.dir))
+		}
 		if s.remove != "" {
 			if err := os.RemoveAll(s.remove); err != nil {
-				s.closeErr = fmt.Errorf("close embedded etcd: remove temporary directory: %w", err)
+				errs = append(errs, fmt.Errorf("remove temporary directory: %w", err))
 			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			s.closeErr = fmt.Errorf("close embedded etcd: %w", err)
 		}
 	})
 	return s.closeErr
+}
+
+// closeEtcd turns a panic of etcd at its end into an error.
+func closeEtcd(e *embed.Etcd) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("etcd panicked: %v", p)
+		}
+	}()
+	e.Close()
+	return nil
 }
 
 // grpcServers collects the servers that etcd makes for its listeners.

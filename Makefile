@@ -7,6 +7,7 @@ TESTARGS ?=
 # What is too slow under the race detector, or about memory.
 PLAIN    := JoinsAndLeaves|Idle|Stuck|Allocates|Scale
 ARGS     ?=
+GOVULN   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; tests run without it where there is none.
@@ -20,7 +21,7 @@ help: ## show this list
 
 .PHONY: build
 build: ## build bin/penstock
-	$(GO) build -o $(BIN) ./cmd/penstock
+	$(GO) build -trimpath -o $(BIN) ./cmd/penstock
 
 .PHONY: run
 run: demo ## build, then watch messages flow, a member die, and nothing get lost
@@ -67,6 +68,10 @@ cover: ## coverage of all packages by all tests, as cover.html
 lint: ## gofmt and golangci-lint
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "gofmt -w these:"; echo "$$fmt"; exit 1; fi
 	$(GO) run $(GOLANGCI) run
+
+.PHONY: govulncheck
+govulncheck: ## look for known vulnerabilities in what is linked; needs a network
+	$(GO) run $(GOVULN) ./...
 
 .PHONY: generate
 generate: ## write the protobuf code anew

@@ -50,6 +50,7 @@ type accumulator struct {
 	telling bool        // somebody tells them
 	// sequence counts what was taken to be sealed.
 	sequence uint64
+	most     int // bytes of a batch, as far as is known
 	stats    accStats
 	taken    uint64        // records, ever
 	told     uint64        // records whose waiters were told, ever
@@ -151,6 +152,7 @@ type committedFunc = func(base int64, s *commitlog.Sealed)
 func newAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *accumulator {
 	return &accumulator{
 		partition: partition, info: info, emit: emit, producer: rand.Uint64(), bell: make(chan struct{}, 1),
+		most: messages.MaxBatchBytes,
 	}
 }
 
@@ -163,7 +165,7 @@ func (a *accumulator) add(m *messages.Message, size int, s *slot) error {
 		return err
 	}
 	d := a.filling
-	if d != nil && !d.fits(size) {
+	if d != nil && !d.fits(size, a.most) {
 		a.full = append(a.full, d)
 		a.drafts.Add(1)
 		d = nil
@@ -275,6 +277,9 @@ func (a *accumulator) ship(ctx context.Context, s *shipment, commit commitFunc, 
 		base, err := commit(ctx, s.sealed, more)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if err != nil && s.count > 1 && errors.Is(err, messages.ErrTooLarge) && !errors.Is(err, messages.ErrUnknownOutcome) {
+			return a.split(s)
 		}
 		if err != nil {
 			a.give(s, err)
@@ -594,10 +599,10 @@ func pieceClass(size int) int {
 	return min(bits.Len(uint(size/(8*smallestPiece))), len(piecePools)-1)
 }
 
-// fits tells whether d takes another record. A record above the limit has a
-// batch of its own.
-func (d *draft) fits(size int) bool {
-	return d.count < messages.MaxBatchRecords && d.size+size <= messages.MaxBatchBytes
+// fits tells whether d takes another record, of so many bytes at most. A record
+// above the limit has a batch of its own.
+func (d *draft) fits(size, most int) bool {
+	return d.count < messages.MaxBatchRecords && d.size+size <= most
 }
 
 func (d *draft) add(m *messages.Message, size int, s *slot) {
@@ -608,10 +613,17 @@ func (d *draft) add(m *messages.Message, size int, s *slot) {
 	} else {
 		d.span(m, size)
 	}
-	d.count++
+	nano := int64(0)
 	if !m.Time.IsZero() {
-		d.stamp(m.Time.UnixNano())
+		nano = m.Time.UnixNano()
 	}
+	d.enter(size, nano, s)
+}
+
+// enter notes a record that was added, its time (0 for none) and who waits for it.
+func (d *draft) enter(size int, nano int64, s *slot) {
+	d.count++
+	d.stamp(nano)
 	if s.to == nil && d.waiters > 0 {
 		if last := d.slot(d.waiters - 1); last.to == nil && last.from == s.from {
 			last.count++

@@ -749,7 +749,7 @@ func TestADraftIsWhatWasAdded(t *testing.T) {
 		for i := range rapid.IntRange(1, 1000).Draw(t, "records") {
 			m := &messages.Message{Value: bytes.Repeat([]byte{byte(i)}, rapid.IntRange(usual/2, usual).Draw(t, "size"))}
 			size := messages.RecordSize(m)
-			if !d.fits(size) {
+			if !d.fits(size, messages.MaxBatchBytes) {
 				break
 			}
 			s := slot{to: callback(nil), index: int32(i), count: 1, size: int32(size)}

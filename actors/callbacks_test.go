@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,18 +92,20 @@ func TestCallbacksThatWaitForRoom(t *testing.T) {
 			}
 		}
 	}
+	var begun sync.WaitGroup
 	for range 2 {
-		go func() {
+		begun.Go(func() {
 			if err := p.putAsync(ctx, blob(600), again); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
 	select {
 	case <-done:
 	case <-ctx.Done():
 		t.Fatal("the partition stands still")
 	}
+	begun.Wait()
 	if err := p.flush(ctx); err != nil {
 		t.Error(err)
 	}

@@ -18,7 +18,7 @@ import (
 // consumer asks the partition for batches while the subscription has room for
 // them. It never commits: that is its subscription's to do.
 //
-//	reading ──batch does not decode, log gone back──▶ stalled ──Seek──▶ reading
+//	reading ──batch does not decode or come in, log gone back──▶ stalled ──Seek──▶ reading
 type consumer struct {
 	eng   *Engine
 	c     *claim
@@ -187,6 +187,10 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 	case errors.Is(m.err, messages.ErrTopicDeleted):
 		return // the subscription ends with the topic
 	case errors.Is(m.err, messages.ErrLogRolledBack), errors.Is(m.err, messages.ErrCorrupt):
+		a.stall(ctx, m.of.offset, m.end, m.err)
+		return
+	case errors.Is(m.err, messages.ErrTooLarge): // for this client of etcd
+		a.delayed(m.err)
 		a.stall(ctx, m.of.offset, m.end, m.err)
 		return
 	case m.err != nil: // a right that was taken away may come back

@@ -39,6 +39,7 @@ type subscription struct {
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
 	claiming int              // claims under way
+	troubled int              // times that etcd kept it from coming in
 	raced    int              // times in a row that etcd was ahead of the watch
 	held     map[int]int64    // see self
 	out      map[int]struct{} // partitions of ours whose log is damaged

@@ -129,15 +129,33 @@ func (a *subscription) usableAgain(ctx actor.Context, p int) {
 	a.decide(ctx)
 }
 
+// mostTrouble is how often a reason that nobody has a name for may keep a member
+// from coming in.
+const mostTrouble = 10
+
 // trouble: etcd refuses something for a reason that another try at once cannot
-// mend. Who waits to come in is told; else it is tried again.
+// mend. Who waits to come in is told, of a reason without a name after some tries;
+// else it is tried again.
 func (a *subscription) trouble(ctx actor.Context, err error) {
-	if a.state == subEntering && (errors.Is(err, messages.ErrNoSpace) || errors.Is(err, messages.ErrDenied)) {
-		a.refuse(ctx, err)
-		return
+	if a.state == subEntering && !errors.Is(err, commitlog.ErrRaced) && !errors.Is(err, messages.ErrUnavailable) {
+		a.troubled++
+		if a.troubled > mostTrouble || hopeless(err) {
+			a.refuse(ctx, err)
+			return
+		}
 	}
 	a.delayed(err)
 	a.host.After(claimPause, decideAgain{})
+}
+
+// hopeless tells that etcd will refuse the same again, until a person acts.
+func hopeless(err error) bool {
+	for _, class := range []error{messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *subscription) delayed(err error) {

@@ -45,8 +45,8 @@ func (t *Topic) PID() *actor.PID { return t.path.pid.Load() }
 
 // Put appends a message and waits until etcd has committed it, or ctx ends. m's
 // bytes are copied. Errors, in the result: messages.ErrInvalid, ErrTooLarge,
-// ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrClosed; ErrUnknownOutcome with
-// ctx's cause when ctx ended after m was taken; ctx's cause alone when before.
+// ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrClosed; a *messages.LimitError when
+// this etcd takes no request that large; ErrUnknownOutcome with ctx's cause when ctx ended after m was taken; ctx's cause alone when before.
 func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
 	return t.producer.put(ctx, &m)
 }

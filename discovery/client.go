@@ -57,8 +57,9 @@ func (c *Clients) Close() error {
 }
 
 // NewClient makes one client. It differs from clientv3.New in this: no request
-// is repeated behind the caller's back but one that was turned away unread by a
-// member that is cut off from the others, failures to connect are named in
+// is repeated behind the caller's back but one that was turned away unread (by a
+// member that is cut off from the others, a learner, a proxy without an etcd), which
+// goes to another endpoint at once; failures to connect are named in
 // errors, an etcd that comes back is found within 2 s, a dead connection is
 // noticed within 15 s, and, unless cfg says otherwise, nothing is logged and
 // DialTimeout is 5 s. Watch and Registry need a client made here: with any
@@ -86,7 +87,8 @@ func NewClient(cfg clientv3.Config) (*clientv3.Client, error) {
 	// In front, so that options of the caller's win.
 	options := []grpc.DialOption{
 		grpc.WithConnectParams(reconnect), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(exact)),
-		grpc.WithChainUnaryInterceptor(x.call, askLeader), grpc.WithChainStreamInterceptor(x.stream, x.openOnce, askLeaderStream),
+		grpc.WithChainUnaryInterceptor(x.call, nameLimits(cfg.MaxCallRecvMsgSize), askElsewhere),
+		grpc.WithChainStreamInterceptor(x.stream, x.openOnce, streamElsewhere),
 	}
 	if cfg.Username != "" {
 		l := newLogins()

@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
 )
 
 // Reading a prefix, all of it at one revision.
@@ -71,6 +73,12 @@ func list(ctx context.Context, client *clientv3.Client, prefix string, page int6
 	return l, Classify("list "+prefix+" at "+Where(client), err)
 }
 
+// tooMuch tells that a request ran into a limit: half of it may not.
+func tooMuch(err error) bool {
+	var limit *messages.LimitError
+	return errors.As(Classify("", err), &limit)
+}
+
 func listOnce(ctx context.Context, client *clientv3.Client, prefix string, page int64, timeout time.Duration) (listing, error) {
 	var l listing
 	end := clientv3.GetPrefixRangeEnd(prefix)
@@ -80,6 +88,10 @@ func listOnce(ctx context.Context, client *clientv3.Client, prefix string, page 
 			opts = append(opts, clientv3.WithRev(l.revision))
 		}
 		resp, err := get(ctx, client, from, timeout, opts...)
+		if tooMuch(err) && page > 1 {
+			page /= 2
+			continue
+		}
 		if err != nil {
 			return listing{}, err
 		}

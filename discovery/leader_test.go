@@ -9,12 +9,15 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
-// A request is turned away by members without a leader until one has it, and not
-// for ever; what any member can answer is asked of any.
-func TestAskLeader(t *testing.T) {
+// A request that is turned away goes elsewhere at once, and not without end; where
+// there is no leader it is left with a member in the end. What any member can
+// answer is asked of any.
+func TestAskElsewhere(t *testing.T) {
 	const txn = "/etcdserverpb.KV/Txn"
 	other := errors.New("other")
 	for name, c := range map[string]struct {
@@ -27,6 +30,9 @@ func TestAskLeader(t *testing.T) {
 		"one has it":       {txn, &etcdserverpb.TxnRequest{}, []error{nil}, []bool{true}, nil},
 		"the next has it":  {txn, &etcdserverpb.TxnRequest{}, []error{rpctypes.ErrGRPCNoLeader, nil}, []bool{true, true}, nil},
 		"another error":    {txn, &etcdserverpb.TxnRequest{}, []error{rpctypes.ErrGRPCNoLeader, other}, []bool{true, true}, other},
+		"a learner first":  {txn, &etcdserverpb.TxnRequest{}, []error{rpctypes.ErrGRPCNotSupportedForLearner, nil}, []bool{true, true}, nil},
+		"no etcd there":    {txn, &etcdserverpb.TxnRequest{}, []error{status.Error(codes.Unimplemented, "unexpected HTTP status code received from server: 404"), nil}, []bool{true, true}, nil},
+		"learners only":    {txn, &etcdserverpb.TxnRequest{}, slices.Repeat([]error{rpctypes.ErrGRPCNotSupportedForLearner}, elsewhereTries), slices.Repeat([]bool{true}, elsewhereTries), rpctypes.ErrGRPCNotSupportedForLearner},
 		"nobody has it":    {txn, &etcdserverpb.TxnRequest{}, slices.Repeat([]error{rpctypes.ErrGRPCNoLeader}, 3), []bool{true, true, true, false}, nil},
 		"a new lease":      {"/etcdserverpb.Lease/LeaseGrant", &etcdserverpb.LeaseGrantRequest{}, []error{nil}, []bool{true}, nil},
 		"of its own":       {"/etcdserverpb.Maintenance/Status", &etcdserverpb.StatusRequest{}, nil, []bool{false}, nil},
@@ -36,7 +42,7 @@ func TestAskLeader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var asked []bool
 			answers := c.answers
-			err := askLeader(testContext(t), c.method, c.req, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+			err := askElsewhere(testContext(t), c.method, c.req, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 				md, _ := metadata.FromOutgoingContext(ctx)
 				asks := slices.Equal(md.Get(rpctypes.MetadataRequireLeaderKey), []string{rpctypes.MetadataHasLeader})
 				asked = append(asked, asks)

@@ -127,13 +127,19 @@ func (r *Registry) due() (all bool, keys []string) {
 // look reads keys and sets right what it can. It has the turn for one batch at
 // a time, so that calls need not wait for all of them.
 func (r *Registry) look(ctx context.Context, keys []string, emit func(RegistryEvent)) error {
-	for batch := range slices.Chunk(keys, MaxBatch) {
+	for size := MaxBatch; len(keys) > 0; {
+		batch := keys[:min(size, len(keys))]
 		events, err := r.lookAt(ctx, batch)
 		for _, ev := range events {
 			emit(ev)
 		}
-		if err != nil {
+		switch {
+		case tooMuch(err) && len(batch) > 1: // for this etcd
+			size = len(batch) / 2
+		case err != nil:
 			return err
+		default:
+			keys = keys[len(batch):]
 		}
 	}
 	return nil

@@ -127,7 +127,13 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 //     while an attempt may have been, or may yet be, applied; ctx's cause too;
 //   - messages.ErrTopicDeleted, ErrNoSpace, ErrDenied or ErrInvalid, or ctx's
 //     cause alone, or is a *CorruptError: and then it is not in the log and will
-//     not be.
+//     not be;
+//   - a *messages.LimitError when this etcd takes no batch that large, or its
+//     client sends none: the same, and parts of it may be appended. A batch of
+//     several records that is larger than what was refused before is not sent.
+//
+// An error that nobody has a name for is none of these: after some attempts it is
+// answered, with ErrUnknownOutcome unless the batch was never sent.
 func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64, err error) {
 	if s.way.state == landed {
 		return s.way.base, nil
@@ -135,7 +141,10 @@ func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64
 	if err := s.check(); err != nil {
 		return 0, a.failed(err)
 	}
-	for failures := 0; ; {
+	if most := a.p.log.limits.body.Load(); s.way.state == fresh && s.Count > 1 && int64(s.Bytes()) > most {
+		return 0, a.failed(&messages.LimitError{Limit: messages.LimitRequest, Err: fmt.Errorf("%d bytes, and %d were too much before", s.Bytes(), 2*most)})
+	}
+	for failures, odd := 0, 0; ; {
 		if ctx.Err() != nil {
 			return 0, a.gaveUp(s, context.Cause(ctx))
 		}
@@ -144,12 +153,15 @@ func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64
 		case err == nil && s.way.state == landed:
 			return s.way.base, nil
 		case err == nil:
-			failures = 0
+			failures, odd = 0, 0
 		case ctx.Err() != nil:
 			return 0, a.gaveUp(s, context.Cause(ctx))
-		case a.isFinal(err):
+		case a.isFinal(err) || odd == oddTries:
 			return 0, a.gaveUp(s, err)
 		default:
+			if !errors.Is(err, messages.ErrUnavailable) {
+				odd++
+			}
 			a.cfg.Delayed(err)
 			a.rest(ctx, failures)
 			failures++
@@ -157,9 +169,13 @@ func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64
 	}
 }
 
+// oddTries is how often an error is met with another attempt that nobody has a name
+// for.
+const oddTries = 8
+
 // isFinal tells that trying again cannot help.
 func (a *Appender) isFinal(err error) bool {
-	for _, final := range []error{messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrCorrupt, messages.ErrUnknownOutcome} {
+	for _, final := range []error{messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt, messages.ErrUnknownOutcome} {
 		if errors.Is(err, final) {
 			return true
 		}
@@ -246,6 +262,8 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 		// Turned away unread.
 		s.way.state = before
 		return err
+	case isLimit(err) != "":
+		return a.limited(s, before, err)
 	case err != nil:
 		return err
 	case resp.Succeeded:
@@ -263,6 +281,31 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 		return err
 	}
 	return a.refused(ctx, s, r)
+}
+
+// limited is for an attempt that ran into a limit of this etcd, or of its client.
+func (a *Appender) limited(s *Sealed, before wayState, err error) error {
+	l := a.p.log.limits
+	switch isLimit(err) {
+	case messages.LimitAnswer: // it may have been applied; the next attempt tells
+		if l.fewer(pages, l.of(pages), err) {
+			return nil
+		}
+		return err
+	case messages.LimitOps:
+		s.way.state = before
+		if n := len(a.turn.overtaken); l.fewer(overtook, n, err) {
+			a.turn.overtaken = a.turn.overtaken[:n/2]
+			return nil
+		}
+		return err
+	default:
+		s.way.state = before
+		if s.Count > 1 {
+			lower(&l.body, int64(s.Bytes()/2))
+		}
+		return err
+	}
 }
 
 // land notes that s is in the log.
@@ -403,10 +446,12 @@ type refusal struct {
 // refusalPage is how many entries a refusal tells, in as many offsets.
 const refusalPage, refusalWindow = 128, 4 * window
 
+func (p *Partition) refusalPage() int { return min(refusalPage, p.log.limits.of(pages)) }
+
 // refusalOp asks what stands in the slot, and after it. Nearly always that tells
 // why an append was refused; what else is asked for with each costs time.
 func (p *Partition) refusalOp(base int64) clientv3.Op {
-	return clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(refusalPage))
+	return clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(int64(p.refusalPage())))
 }
 
 // why asks for all that tells why an append at base was refused.
@@ -449,7 +494,7 @@ func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, er
 		r.entries = append(r.entries, e)
 		at = e.End()
 	}
-	r.full = len(found) == refusalPage || at >= base+refusalWindow
+	r.full = len(found) >= p.refusalPage() || at >= base+refusalWindow
 	return r, nil
 }
 

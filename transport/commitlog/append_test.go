@@ -456,13 +456,17 @@ func TestRefusals(t *testing.T) {
 		is, not []error
 		want    string
 	}{
-		"full after the fact":     {[]fault{{kind: lose, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
-		"full":                    {[]fault{{kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace}, unknown, "ac"},
-		"full, after a doubt":     {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace, messages.ErrUnknownOutcome}, nil, "ac"},
-		"full, after it was done": {[]fault{{kind: lose}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
-		"denied":                  {[]fault{{kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied}, unknown, "ac"},
-		"denied, after a doubt":   {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied, messages.ErrUnknownOutcome}, nil, "ac"},
-		"too large":               {[]fault{{kind: drop, err: rpctypes.ErrGRPCRequestTooLarge}}, []error{messages.ErrInvalid}, unknown, "ac"},
+		"full after the fact":      {[]fault{{kind: lose, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
+		"full":                     {[]fault{{kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace}, unknown, "ac"},
+		"full, after a doubt":      {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, []error{messages.ErrNoSpace, messages.ErrUnknownOutcome}, nil, "ac"},
+		"full, after it was done":  {[]fault{{kind: lose}, {kind: drop, err: rpctypes.ErrGRPCNoSpace}}, nil, nil, "abc"},
+		"denied":                   {[]fault{{kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied}, unknown, "ac"},
+		"denied, after a doubt":    {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCPermissionDenied}}, []error{messages.ErrDenied, messages.ErrUnknownOutcome}, nil, "ac"},
+		"too large":                {[]fault{{kind: drop, err: rpctypes.ErrGRPCRequestTooLarge}}, []error{messages.ErrTooLarge}, unknown, "ac"},
+		"too large, after a doubt": {[]fault{{kind: drop}, {kind: drop, err: rpctypes.ErrGRPCRequestTooLarge}}, []error{messages.ErrTooLarge, messages.ErrUnknownOutcome}, nil, "ac"},
+		"too many operations":      {[]fault{{kind: drop, err: rpctypes.ErrGRPCTooManyOps}}, []error{messages.ErrTooLarge}, unknown, "ac"},
+		"an answer too large":      {[]fault{{kind: lose, err: status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 8)")}}, nil, nil, "abc"},
+		"without a name":           {slices.Repeat([]fault{{kind: drop, err: status.Error(codes.Unknown, "odd")}}, oddTries+1), []error{messages.ErrUnknownOutcome}, nil, "ac"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, f := topicPartition(t)
@@ -503,7 +507,7 @@ func TestTooLargeForEtcd(t *testing.T) {
 	a := p.Appender(AppenderConfig{})
 	raw := noise(1, maxRaw-10)
 	_, err := a.Append(testContext(t), Seal(raw, 1, 0, 0, 0, messages.CompressNone, 1, 1), false)
-	if !errors.Is(err, messages.ErrInvalid) || errors.Is(err, messages.ErrUnknownOutcome) {
+	if !errors.Is(err, messages.ErrTooLarge) || errors.Is(err, messages.ErrUnknownOutcome) {
 		t.Error(err)
 	}
 	mustAppend(t, a, sealedWith("a"))

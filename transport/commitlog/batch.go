@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 
@@ -96,6 +97,16 @@ func (s *Sealed) Batch(base int64) (*Batch, error) {
 		s.users++
 	}
 	return &Batch{Base: base, Count: s.Count, Time: s.Time, Raw: raw}, err
+}
+
+// Records are those of s as Seal got them, in memory of their own. The error is
+// that of Batch.
+func (s *Sealed) Records() ([]byte, error) {
+	raw, err := unpack(s.buf[headRoom:], s.compression, s.Raw)
+	if s.compression == pb.Compression_NONE {
+		raw = bytes.Clone(raw)
+	}
+	return raw, err
 }
 
 // Free gives back what s was packed into. It may be called once Append has

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -20,7 +19,7 @@ import (
 // that every commit compares. It is never put over another: whoever takes a
 // partition over deletes the old claim first, so that the old fence is void.
 
-// nestedInOne is how many partitions ride in one request, each in a transaction
+// nestedInOne is how many partitions ride in one request at most, each in a transaction
 // of its own, so that one that is refused is refused alone.
 const nestedInOne = 40
 
@@ -73,7 +72,7 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(l.space.Assignment(me.Topic.ID, me.Group)), "=", assignment))
 	}
 	results := make([]Claimed, 0, len(partitions))
-	for chunk := range slices.Chunk(partitions, nestedInOne) {
+	err := inTurn(l.limits, nests, partitions, func(chunk []int) error {
 		var ops []clientv3.Op
 		for _, p := range chunk {
 			key, committed := l.space.Claim(me.Topic.ID, me.Group, p), l.space.Committed(me.Topic.ID, me.Group, p)
@@ -91,11 +90,15 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 			err = fmt.Errorf("%s: %w: its lease is gone", op, ErrRaced)
 		}
 		if err != nil {
-			return results, err
+			return err
 		}
 		for i, p := range chunk {
 			results = append(results, me.claimed(p, nested(resp, i), resp.Header.Revision))
 		}
+		return nil
+	})
+	if err != nil {
+		return results, err
 	}
 	return results, l.whoIsGone(ctx, op, me, results)
 }
@@ -132,7 +135,7 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 	for name := range revisions {
 		names = append(names, name)
 	}
-	for chunk := range slices.Chunk(names, startsInOne) {
+	err := inTurn(l.limits, places, names, func(chunk []string) error {
 		var ops []clientv3.Op
 		for _, name := range chunk {
 			ops = append(ops, exists(l.space.ConsumerMember(me.Topic.ID, me.Group, name)))
@@ -144,6 +147,10 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 		for i, name := range chunk {
 			revisions[name] = createRevision(ranged(resp, i))
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, c := range results {
 		if c.Held != nil && c.Held.Member != "" {

@@ -156,10 +156,14 @@ func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, p
 	var unknown error
 	for range tries {
 		var again []int
-		for start := 0; start < len(left); start += nestedInOne {
-			chunk := left[start:min(start+nestedInOne, len(left))]
+		for rest := left; len(rest) > 0; {
+			chunk := rest[:min(l.limits.of(nests), len(rest))]
 			more, err := l.writeOnce(ctx, op, me, w, ps, chunk, results)
+			if l.limits.fewer(nests, len(chunk), err) {
+				continue
+			}
 			again, unknown = append(again, more...), errors.Join(unknown, err)
+			rest = rest[len(chunk):]
 		}
 		if left = again; len(left) == 0 {
 			break

@@ -140,7 +140,11 @@ func (l *Log) sweepAll(ctx context.Context, id string) error {
 // sweepPages removes a prefix of small values, a page at a time.
 func (l *Log) sweepPages(ctx context.Context, op, prefix string) error {
 	for {
-		page, err := l.get(ctx, op, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(pageKeys))
+		n := l.limits.of(pages)
+		page, err := l.get(ctx, op, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(int64(n)))
+		if l.limits.fewer(pages, n, err) {
+			continue
+		}
 		if err != nil || len(page.Kvs) == 0 {
 			return err
 		}

@@ -124,7 +124,7 @@ func (l *Log) bounds(ctx context.Context, t messages.TopicInfo, revision int64) 
 // partition. One that does not make sense is an error of its partition.
 func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revision int64) (map[int]Entry, error) {
 	firsts := make(map[int]Entry, len(holding))
-	for some := range slices.Chunk(holding, opsPerRequest) {
+	err := inTurn(l.limits, places, holding, func(some []*searching) error {
 		ops := make([]clientv3.Op, len(some))
 		for i, s := range some {
 			// A partition may begin within a batch.
@@ -132,13 +132,14 @@ func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revis
 		}
 		resp, err := l.do(ctx, op, nil, ops, nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i, s := range some {
 			firsts[s.p.p], _, s.err = s.p.one(kvsOf(resp, i))
 		}
-	}
-	return firsts, nil
+		return nil
+	})
+	return firsts, err
 }
 
 // info is what is known of the partition, whose first batch is given, if it has

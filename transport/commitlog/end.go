@@ -205,8 +205,8 @@ type searching struct {
 
 func (s *searching) over() bool { return s.err != nil || s.phase == found }
 
-// opsPerRequest is how many operations one transaction carries; etcd's limit is
-// 128.
+// opsPerRequest is how many operations one transaction carries at most; etcd's
+// limit is 128, unless it was told another.
 const opsPerRequest = 64
 
 // seek drives the searches of several partitions together, at a revision or, if
@@ -221,7 +221,7 @@ func (l *Log) seek(ctx context.Context, op string, all []searching, revision int
 		if len(open) == 0 {
 			return nil
 		}
-		for some := range slices.Chunk(open, opsPerRequest) {
+		if err := inTurn(l.limits, places, open, func(some []*searching) error {
 			ops := make([]clientv3.Op, len(some))
 			for i, s := range some {
 				ops[i] = s.p.op(s.next(), revision)
@@ -236,6 +236,9 @@ func (l *Log) seek(ctx context.Context, op string, all []searching, revision int
 					s.feed(e, ok)
 				}
 			}
+			return nil
+		}); err != nil {
+			return err
 		}
 	}
 }
@@ -360,6 +363,14 @@ func (l *Log) searchAt(ctx context.Context, t messages.TopicInfo, partitions []i
 		clientv3.OpGet(l.space.LogStart(t.ID, low), clientv3.WithRange(l.space.LogStart(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
 		clientv3.OpGet(l.space.Hint(t.ID, low), clientv3.WithRange(l.space.Hint(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
 	}, nil)
+	if half := len(partitions) / 2; half > 0 && isLimit(err) != "" {
+		first, revision, err := l.searchAt(ctx, t, partitions[:half], revision)
+		if err != nil {
+			return nil, revision, err
+		}
+		second, _, err := l.searchAt(ctx, t, partitions[half:], revision)
+		return append(first, second...), revision, err
+	}
 	if err != nil {
 		return nil, revision, err
 	}

@@ -25,24 +25,25 @@ type Config struct {
 	// Space is the prefix of all keys.
 	Space keys.Space
 	// Classify names an error of etcd: op is what was being done. What it
-	// answers must wrap err, and messages.ErrUnavailable, ErrDenied, ErrInvalid
-	// or ErrNoSpace where one fits.
+	// answers must wrap err, and messages.ErrUnavailable, ErrDenied, ErrInvalid,
+	// ErrNoSpace or a *messages.LimitError where one fits.
 	Classify func(op string, err error) error
 }
 
 // Log is topics, their records and groups in one etcd. It holds no state but
-// how much it is sending: all that it answers was read for that answer. It is
+// how much it is sending and what requests this etcd takes: all that it answers was read for that answer. It is
 // safe for concurrent use.
 type Log struct {
 	client   *clientv3.Client
 	space    keys.Space
 	classify func(op string, err error) error
 	room     room
+	limits   *limits
 }
 
 // New makes a log. It does not talk to etcd.
 func New(cfg Config) *Log {
-	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom()}
+	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom(), limits: newLimits()}
 }
 
 const (
@@ -67,9 +68,9 @@ func (l *Log) get(ctx context.Context, op, key string, opts ...clientv3.OpOption
 	return resp, l.classify(op, err)
 }
 
-// do is one transaction. With an error that is neither messages.ErrDenied nor
-// ErrInvalid, whether it was applied is unknown: ErrNoSpace too may come after
-// the fact.
+// do is one transaction. With an error that is neither messages.ErrDenied,
+// ErrInvalid nor a *messages.LimitError of the request or its operations, whether
+// it was applied is unknown: ErrNoSpace too may come after the fact.
 func (l *Log) do(ctx context.Context, op string, guards []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -96,7 +97,11 @@ func (l *Log) list(ctx context.Context, op, prefix string, revision int64, opts 
 	var all []*mvccpb.KeyValue
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
-		resp, err := l.get(ctx, op, from, append(opts, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(revision))...)
+		n := l.limits.of(pages)
+		resp, err := l.get(ctx, op, from, append(opts, clientv3.WithRange(end), clientv3.WithLimit(int64(n)), clientv3.WithRev(revision))...)
+		if l.limits.fewer(pages, n, err) {
+			continue
+		}
 		if err != nil {
 			return nil, revision, err
 		}

@@ -70,17 +70,16 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 	}
 	var changes []messages.OffsetChange
 	var refused error
-	for chunk := range slices.Chunk(targets, nestedInOne) {
+	err = inTurn(l.limits, nests, targets, func(chunk []Position) error {
 		found, err := r.chunk(ctx, chunk)
 		changes = append(changes, found...)
-		switch {
-		case dryRun && errors.Is(err, messages.ErrGroupLive):
+		if dryRun && errors.Is(err, messages.ErrGroupLive) {
 			refused = cmp.Or(refused, err)
-		case err != nil:
-			return changes, err
+			return nil
 		}
-	}
-	return changes, refused
+		return err
+	})
+	return changes, cmp.Or(err, refused)
 }
 
 // resolveAll turns a start into an offset in each partition.
@@ -135,6 +134,8 @@ func (r resetting) chunk(ctx context.Context, targets []Position) ([]messages.Of
 		some := targets[:min(size, len(targets))]
 		changes, err := r.once(ctx, some)
 		switch {
+		case r.l.limits.fewer(nests, len(some), err):
+			size = r.l.limits.of(nests)
 		case errors.Is(err, ErrRaced):
 			if r.force {
 				size = (len(some) + 1) / 2

@@ -23,8 +23,11 @@ import (
 func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]Entry, error) {
 	var all []Entry
 	for at, width := base, int64(4*window); len(all) < limit; {
-		want := min(limit-len(all), pageKeys)
+		want := min(limit-len(all), p.log.limits.of(pages))
 		page, done, err := p.page(ctx, at, at+width, want)
+		if p.log.limits.fewer(pages, want, err) {
+			continue
+		}
 		all = append(all, page...)
 		if err != nil || done {
 			return all, err
@@ -171,7 +174,9 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 
 // Fetch reads the batches of entries, which must follow one another, in one
 // request, so their number and bytes are the caller's to bound. Each batch is
-// verified, and is what its entry says.
+// verified, and is what its entry says. Where the client takes no answer that
+// large there are fewer, the first at least; when that alone is too large, the error
+// wraps a *messages.LimitError.
 //
 // It reads from whichever member of etcd is at hand; when that one does not have
 // them all, it asks again in a way that it must.
@@ -184,10 +189,7 @@ func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	bodies, err := p.bodies(ctx, entries, clientv3.WithSerializable())
-	if err == nil && len(bodies) < len(entries) {
-		bodies, err = p.bodies(ctx, entries)
-	}
+	bodies, entries, err := p.someBodies(ctx, entries)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +202,26 @@ func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error
 		batches = append(batches, b)
 	}
 	return batches, nil
+}
+
+// someBodies reads the bodies of the first entries, as many as one answer takes, and
+// says of which.
+func (p *Partition) someBodies(ctx context.Context, entries []Entry) (map[int64][]byte, []Entry, error) {
+	for {
+		bytes, n := int64(0), 0
+		for ; n < len(entries) && (n == 0 || bytes+int64(entries[n].Bytes) <= p.log.limits.answer.Load()); n++ {
+			bytes += int64(entries[n].Bytes)
+		}
+		some := entries[:n]
+		bodies, err := p.bodies(ctx, some, clientv3.WithSerializable())
+		if err == nil && len(bodies) < n {
+			bodies, err = p.bodies(ctx, some)
+		}
+		if n == 1 || isLimit(err) == "" {
+			return bodies, some, err
+		}
+		lower(&p.log.limits.answer, bytes/2)
+	}
 }
 
 // bodies reads the bodies of entries, by base.

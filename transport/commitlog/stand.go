@@ -24,18 +24,16 @@ type Mark struct {
 
 // Stand answers for each mark whether its batch is still there, or was trimmed;
 // another one in its place is none. It reads linearizably, and takes a request
-// for each 63 marks. The error is that of a request, or wraps
+// for each 64 marks. The error is that of a request, or wraps
 // messages.ErrTopicDeleted when the partition of a mark is gone.
 func (l *Log) Stand(ctx context.Context, t messages.TopicInfo, marks []Mark) ([]bool, error) {
 	stand := make([]bool, 0, len(marks))
-	for some := range slices.Chunk(marks, opsPerRequest-1) {
+	err := inTurn(l.limits, places, marks, func(some []Mark) error {
 		now, err := l.stand(ctx, t, some)
-		if err != nil {
-			return nil, err
-		}
 		stand = append(stand, now...)
-	}
-	return stand, nil
+		return err
+	})
+	return stand, err
 }
 
 func (l *Log) stand(ctx context.Context, t messages.TopicInfo, marks []Mark) ([]bool, error) {

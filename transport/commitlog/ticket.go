@@ -262,7 +262,7 @@ func (a *Appender) wait(ctx context.Context) waitOutcome {
 	}
 	if t.isStuck(a.timing) {
 		ahead := t.seen.before(t.mine)
-		t.overtaken = ahead[:min(len(ahead), mostOvertaken)]
+		t.overtaken = ahead[:min(len(ahead), a.p.log.limits.of(overtook))]
 		return bargeIn
 	}
 	return lookAgain
@@ -375,7 +375,7 @@ func putTicket(key string, lease clientv3.LeaseID, end tail) clientv3.Op {
 
 // queueOp asks for all tickets.
 func (p *Partition) queueOp() clientv3.Op {
-	return clientv3.OpGet(p.log.space.Tickets(p.topic.ID, p.p), clientv3.WithPrefix(), clientv3.WithLimit(pageKeys))
+	return clientv3.OpGet(p.log.space.Tickets(p.topic.ID, p.p), clientv3.WithPrefix(), clientv3.WithLimit(int64(p.log.limits.of(pages))))
 }
 
 // queue is the tickets for a partition, as of a revision: the one that was put

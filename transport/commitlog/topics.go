@@ -23,7 +23,7 @@ import (
 // starts of its partitions are written before, and what a failure leaves of
 // them is found by a mark.
 
-// startsInOne is how many starts are written in one transaction, with room for
+// startsInOne is how many starts are written in one transaction at most, with room for
 // the topic and its mark.
 const startsInOne = 100
 
@@ -37,8 +37,19 @@ func (l *Log) CreateTopic(ctx context.Context, name string, cfg messages.TopicCo
 	if err := errors.Join(keys.ValidateTopic(name), cfg.Validate()); err != nil {
 		return messages.TopicInfo{}, fmt.Errorf("create topic: %w", err)
 	}
-	m := making{l: l, op: op, info: messages.TopicInfo{Name: name, ID: newID(), Config: cfg, Created: time.UnixMilli(time.Now().UnixMilli())}}
-	chunks := slices.Collect(slices.Chunk(upTo(cfg.Partitions), startsInOne))
+	for {
+		n := l.limits.of(starts)
+		info, err := l.createTopic(ctx, op, messages.TopicInfo{Name: name, ID: newID(), Config: cfg, Created: time.UnixMilli(time.Now().UnixMilli())}, n)
+		if !l.limits.fewer(starts, n, err) {
+			return info, err
+		}
+	}
+}
+
+// createTopic makes a topic, with so many starts in one request.
+func (l *Log) createTopic(ctx context.Context, op string, info messages.TopicInfo, inOne int) (messages.TopicInfo, error) {
+	m := making{l: l, op: op, info: info}
+	chunks := slices.Collect(slices.Chunk(upTo(info.Config.Partitions), inOne))
 	last := len(chunks) - 1
 	if last > 0 {
 		if err := m.mark(ctx); err != nil {
@@ -302,7 +313,7 @@ func (l *Log) addStarts(ctx context.Context, op string, t messages.TopicInfo, pa
 	added := upTo(partitions)[t.Config.Partitions:]
 	// Each start is a transaction within the transaction, and takes two
 	// operations of the limit.
-	for chunk := range slices.Chunk(added, nestedInOne) {
+	return inTurn(l.limits, nests, added, func(chunk []int) error {
 		then := make([]clientv3.Op, 0, len(chunk))
 		for _, p := range chunk {
 			key := l.space.LogStart(t.ID, p)
@@ -317,8 +328,8 @@ func (l *Log) addStarts(ctx context.Context, op string, t messages.TopicInfo, pa
 		if !resp.Succeeded {
 			return fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // ParseTopic reads the value of a topic's key. The error wraps

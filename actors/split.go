@@ -1,0 +1,61 @@
+package actors
+
+// Batches that are larger than this etcd takes.
+
+import (
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// split puts a batch that was refused for its size, and that nobody has, back as
+// two, in front of what came later. Batches to come are no larger than these. An
+// error ends run: the records changed in memory.
+func (a *accumulator) split(s *shipment) error {
+	raw, err := s.sealed.Records()
+	if err != nil {
+		return fmt.Errorf("split a batch: %w", err)
+	}
+	first, second, err := s.halves(raw)
+	if err != nil {
+		return fmt.Errorf("split a batch: %w", err)
+	}
+	s.sealed.Free()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != s {
+		return nil // close was faster, and told everybody
+	}
+	a.flight = nil
+	a.full = append([]*draft{first, second}, a.full...)
+	a.most = max(1, min(a.most, len(raw)/2))
+	s.users.Store(1)
+	s.spare = spareAll
+	s.recycle()
+	return nil
+}
+
+// halves are the records of s as two drafts, about equal in bytes.
+func (s *shipment) halves(raw []byte) (first, second *draft, err error) {
+	first, second = newDraft(), newDraft()
+	d, record := first, 0
+	rest := raw
+	for i := range s.waiters {
+		of := *s.slot(i)
+		for range of.count {
+			var r messages.Record
+			n, err := messages.ConsumeRecord(rest, &r)
+			if err != nil {
+				return nil, nil, err
+			}
+			if record > 0 && (first.size >= len(raw)/2 || record == s.count-1) {
+				d = second
+			}
+			d.append(rest[:n])
+			d.enter(n, r.UnixNano, &of)
+			rest = rest[n:]
+			record++
+		}
+	}
+	return first, second, nil
+}

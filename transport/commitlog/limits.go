@@ -1,0 +1,90 @@
+package commitlog
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// What this etcd, and its client as it is configured, take in one request. Nobody
+// tells; so a request that is refused is halved and sent again, and what was
+// learned stays for as long as the log does.
+
+// limits begins with what any etcd takes by default. Learned numbers only fall.
+type limits struct {
+	// body is how large a batch may be, answer how large the bodies of one read.
+	body, answer atomic.Int64
+	// most is how many things of a kind go into one request.
+	most [kinds]atomic.Int64
+}
+
+// kind is what requests carry several of.
+type kind uint8
+
+const (
+	places   kind = iota // reads of one key, or of one entry
+	nests                // transactions within the transaction
+	starts               // of partitions
+	pages                // keys in an answer
+	overtook             // tickets that an append removes
+	kinds
+)
+
+func newLimits() *limits {
+	l := new(limits)
+	l.body.Store(2 * maxRaw)
+	l.answer.Store(1 << 40)
+	for k, n := range map[kind]int64{places: opsPerRequest, nests: nestedInOne, starts: startsInOne, pages: pageKeys, overtook: mostOvertaken} {
+		l.most[k].Store(n)
+	}
+	return l
+}
+
+// of is how many things of a kind go into one request.
+func (l *limits) of(k kind) int { return int(l.most[k].Load()) }
+
+// isLimit tells which limit an error is about, "" for none.
+func isLimit(err error) messages.Limit {
+	var limit *messages.LimitError
+	if errors.As(err, &limit) {
+		return limit.Limit
+	}
+	return ""
+}
+
+// fewer tells whether a request that carried n of a kind may be sent again with
+// fewer, and remembers how many.
+func (l *limits) fewer(k kind, n int, err error) bool {
+	if n <= 1 || isLimit(err) == "" {
+		return false
+	}
+	lower(&l.most[k], int64(n/2))
+	return true
+}
+
+func lower(limit *atomic.Int64, to int64) {
+	for {
+		now := limit.Load()
+		if to >= now || limit.CompareAndSwap(now, to) {
+			return
+		}
+	}
+}
+
+// inTurn hands all to do, as many at a time as one request takes. What do has
+// answered a limit to is handed over again, in smaller parts.
+func inTurn[T any](l *limits, k kind, all []T, do func(some []T) error) error {
+	for len(all) > 0 {
+		some := all[:min(len(all), l.of(k))]
+		err := do(some)
+		switch {
+		case l.fewer(k, len(some), err):
+		case err != nil:
+			return err
+		default:
+			all = all[len(some):]
+		}
+	}
+	return nil
+}

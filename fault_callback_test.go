@@ -76,6 +76,34 @@ func TestFaultLoggerAlwaysFails(t *testing.T) {
 	}
 }
 
+// Promise: a callback of PutAsync that panics, or ends its goroutine, is told by an
+// event; the callbacks after it are called.
+func TestFaultTopicCallbackFails(t *testing.T) {
+	t.Parallel()
+	rt := meet(t, space(t))
+	events := penstocktest.Record(t, rt)
+	topic, err := rt.CreateTopic(patient(t), "audit", penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fail := range map[string]func(){"panic": func() { panic("a bug") }, "goexit": runtime.Goexit} {
+		handle, err := rt.Topic(patient(t), topic.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		called := make(chan struct{}, 1)
+		for _, f := range []func(){fail, func() { called <- struct{}{} }} {
+			if err := handle.PutAsync(patient(t), penstock.Message{}, func(penstock.PutResult) { f() }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, "the callback after a "+name, called)
+		penstocktest.WaitEvent(t, events, patience, func(e messages.CallbackPanicked) bool {
+			return strings.Contains(e.Callback, "PutAsync") && (name == "panic") == (e.Value == "a bug")
+		})
+	}
+}
+
 // Promise: a logger that blocks holds up lines only: no call, no event, and not
 // Stop.
 func TestFaultLoggerBlocks(t *testing.T) {

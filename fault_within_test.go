@@ -187,6 +187,14 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 				t.Fatal(err)
 			}
 			run(t, rt, s)
+			told := make(chan struct{}, 1)
+			if err := topic.PutAsync(patient(t), penstock.Message{}, func(penstock.PutResult) {
+				busyAtOnce(t, "Stop in a callback of PutAsync", rt.Stop, background)
+				told <- struct{}{}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the callback of PutAsync", told)
 			if err := s.Unsubscribe(patient(t)); err != nil {
 				t.Errorf("Unsubscribe afterwards: %v", err)
 			}

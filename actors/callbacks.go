@@ -31,6 +31,7 @@ type putCalls struct {
 	host func(calling)     // has call called on a goroutine of its own
 	of   func(error) error // names the handle
 	fail func(error)       // is told of a callback that panicked
+	tell func(any, []byte) // is told with what, or of one that ended its goroutine: nil; may be nil
 	left atomic.Int64      // queued and not returned
 	ears atomic.Int32      // who waits for one to return
 
@@ -116,8 +117,12 @@ func (c *putCalls) callSome(ctx context.Context) {
 		if over {
 			return
 		}
-		if v := recover(); v != nil {
+		v := recover()
+		if v != nil {
 			c.fail(t.acc.wrap(fmt.Errorf("callback: %w", &supervisor.PanicError{Value: v, Stack: debug.Stack()})))
+		}
+		if c.tell != nil {
+			c.tell(v, debug.Stack())
 		}
 		c.count()
 	}()

@@ -207,11 +207,21 @@ func (k *intake) Ack(seq uint64) {
 
 // Nack settles a delivery that was not handled; the sender tries again.
 func (k *intake) Nack(seq uint64, cause error) {
-	reason := "nacked"
-	if cause != nil {
-		reason = cause.Error()
+	k.fail(failure{seq: seq, reason: reasonOf(cause)})
+}
+
+// reasonOf is what a user's error says. One that panics when it is asked is a
+// failure like any other.
+func reasonOf(cause error) (reason string) {
+	defer func() {
+		if p := recover(); p != nil {
+			reason = fmt.Sprintf("an error of type %T, whose Error method panicked: %v", cause, p)
+		}
+	}()
+	if cause == nil {
+		return "nacked"
 	}
-	k.fail(failure{seq: seq, reason: reason})
+	return cause.Error()
 }
 
 // giveBack returns a delivery that nobody tried to handle.

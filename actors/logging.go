@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
@@ -20,18 +21,39 @@ const loggerName = "logger"
 // come of each line.
 const panicPause = time.Second
 
+// panicTeller answers a function that tells of a callback's panic, or of a
+// runtime.Goexit when value is nil: at once for the first, then sums.
+func panicTeller(emit func(messages.Event), callback string) func(value any, stack []byte) {
+	var mu sync.Mutex
+	var told time.Time
+	count := 0
+	return func(value any, stack []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		count++
+		if time.Since(told) < panicPause {
+			return
+		}
+		said := fmt.Sprint(value)
+		if value == nil {
+			said = errGoexit.Error()
+		}
+		emit(messages.CallbackPanicked{Callback: callback, Count: count, Value: said, Stack: string(stack)})
+		told, count = time.Now(), 0
+	}
+}
+
 // eventLogger writes a line for each event. It outlives the goroutine that does so,
 // which a logger may end.
 type eventLogger struct {
 	hub    *hub
 	logger *slog.Logger
 	events *subscriber
-	told   time.Time // when its last panic was told of
-	count  int       // panics since
+	tell   func(value any, stack []byte)
 }
 
 func newEventLogger(ctx context.Context, h *hub, logger *slog.Logger) *eventLogger {
-	return &eventLogger{hub: h, logger: logger, events: h.subscribe(ctx)}
+	return &eventLogger{hub: h, logger: logger, events: h.subscribe(ctx), tell: panicTeller(h.emit, loggerName)}
 }
 
 // follow writes until ctx ends, and then what had come by then.
@@ -40,32 +62,21 @@ func (l *eventLogger) follow(ctx context.Context) error {
 	return nil
 }
 
-// write is one line. A logger that panics loses that line only.
+// write is one line. A logger that panics loses that line only. It is not told
+// that it fails with the line that tells so, or that would never end.
 func (l *eventLogger) write(ctx context.Context, e messages.Event) {
 	returned := false
 	defer func() {
-		if !returned {
-			l.failed(e, recover())
+		if returned {
+			return
+		}
+		value := recover()
+		if own, ok := e.(messages.CallbackPanicked); !ok || own.Callback != loggerName {
+			l.tell(value, debug.Stack())
 		}
 	}()
 	messages.LogEvent(ctx, l.logger, e)
 	returned = true
-}
-
-// failed tells of a panic, or of a runtime.Goexit when value is nil. That telling
-// of it panics as well is counted only, or it would never end.
-func (l *eventLogger) failed(e messages.Event, value any) {
-	l.count++
-	if own, ok := e.(messages.CallbackPanicked); ok && own.Callback == loggerName || time.Since(l.told) < panicPause {
-		return
-	}
-	said := fmt.Sprint(value)
-	if value == nil {
-		said = errGoexit.Error()
-	}
-	l.told = time.Now()
-	l.hub.emit(messages.CallbackPanicked{Callback: loggerName, Count: l.count, Value: said, Stack: string(debug.Stack())})
-	l.count = 0
 }
 
 // callLog names the run of the user's logger.

@@ -232,12 +232,13 @@ func (c *recordConsumption) turn(ctx context.Context, t *turn) {
 	}
 	s.mu.Unlock()
 	returned := false
+	var rec messages.TopicRecord
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
+			c.told(rec, errGoexit)
 			s.failed(t)
 		}
 	}()
-	var rec messages.TopicRecord
 	for {
 		ok, err := t.next(&rec)
 		switch {
@@ -279,11 +280,17 @@ func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.Topi
 		}
 		err = errors.Join(err, fmt.Errorf("its dead-letter handler: %w", dlqErr))
 	}
-	s.emit(messages.RecordFailed{
+	c.told(rec, err)
+	s.failed(t)
+}
+
+// told tells of a record that was not handled and comes again.
+func (c *recordConsumption) told(rec messages.TopicRecord, err error) {
+	cfg := c.shelf.cfg
+	c.shelf.emit(messages.RecordFailed{
 		Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset,
 		Attempt: rec.Attempt, Delay: cfg.Retry.delay(rec.Attempt), Err: err,
 	})
-	s.failed(t)
 }
 
 func (c *recordConsumption) deadLetter(ctx context.Context, rec messages.TopicRecord, cause error) error {

@@ -31,7 +31,9 @@ func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 	if err := path.ended(); err != nil {
 		return nil, err
 	}
-	return &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.puts, path.eng.calls)}, nil
+	t := &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.puts, path.eng.calls)}
+	t.producer.calls.tell = panicTeller(path.eng.hub.emit, fmt.Sprintf("PutAsync to %q", path.name))
+	return t, nil
 }
 
 // Name is the topic's.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -137,7 +138,7 @@ func (g *guard) childFailed(f *actor.Failure) {
 	v := g.settings.policy.judge(&c.history, reason(f.Reason), g.settings.clock.Now(), rand.Float64())
 	switch v.directive {
 	case Restart:
-		g.log().Debug("child restarts", "child", c.pid.Id, "attempt", v.attempt, "delay_ms", v.delay.Milliseconds())
+		g.say(slog.LevelDebug, "child restarts", "child", c.pid.Id, "attempt", v.attempt, "delay_ms", v.delay.Milliseconds())
 		g.restartChild(c, v)
 	case Terminate:
 		c.state = leaving
@@ -289,7 +290,7 @@ func (g *guard) childLate(l *late) {
 		return // it made it just now
 	}
 	c.calm()
-	g.log().Error("child does not end", "child", c.pid.Id, "after", g.settings.stopTimeout)
+	g.say(slog.LevelError, "child does not end", "child", c.pid.Id, "after", g.settings.stopTimeout)
 	publish(g.ctx, &Overdue{Who: c.pid, Parent: g.ctx.Self(), After: g.settings.stopTimeout})
 	if c == g.sweep {
 		if g.left == nil {

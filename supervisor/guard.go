@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,7 +115,6 @@ func (g *guard) attach(m *mailbox, raw actor.MessageInvoker, ctx actor.Context) 
 func (g *guard) is() phase                  { return phase(g.phase.Load()) }
 func (g *guard) become(p phase)             { g.phase.Store(uint32(p)) }
 func (g *guard) system() *actor.ActorSystem { return g.ctx.ActorSystem() }
-func (g *guard) log() *slog.Logger          { return g.ctx.Logger().With("actor", g.ctx.Self().Id) }
 
 // InvokeUserMessage hands a message to the actor, if it is in a state to handle
 // one. A mailbox is suspended in every state but running, stopping and stopped.
@@ -320,13 +320,23 @@ func (g *guard) endedBadly(err error) {
 }
 
 func (g *guard) logFailure(what string, err error) {
-	log := g.log().With("err", err)
 	var p *PanicError
 	if errors.As(err, &p) {
-		log.Error(what, "stack", string(p.Stack))
+		g.say(slog.LevelError, what, "err", err, "stack", string(p.Stack))
 		return
 	}
-	log.Warn(what)
+	g.say(slog.LevelWarn, what, "err", err)
+}
+
+func (g *guard) say(level slog.Level, what string, args ...any) {
+	say(g.ctx, level, what, append([]any{"actor", g.ctx.Self().Id}, args...)...)
+}
+
+// say writes a line to the system's logger. That is the host program's: a panic of
+// its own loses the line and must not fail an actor.
+func say(ctx actor.Context, level slog.Level, what string, args ...any) {
+	defer func() { _ = recover() }()
+	ctx.Logger().Log(context.Background(), level, what, args...)
 }
 
 // deadLetter gives up a message that the actor will not handle any more. Its
@@ -344,7 +354,7 @@ func (g *guard) deadLetter(message any) {
 func publish(ctx actor.Context, event any) {
 	defer func() {
 		if r := recover(); r != nil {
-			ctx.Logger().Error("subscriber of the event stream panicked", "err", fmt.Sprint(r))
+			say(ctx, slog.LevelError, "subscriber of the event stream panicked", "err", fmt.Sprint(r))
 		}
 	}()
 	ctx.ActorSystem().EventStream.Publish(event)

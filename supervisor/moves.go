@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -24,7 +25,7 @@ func (m Moves[S]) To(ctx actor.Context, from, to S) S {
 	if !m.May(from, to) {
 		panic(fmt.Errorf("%s: no move from %q to %q", ctx.Self().Id, from, to))
 	}
-	ctx.Logger().Debug("moved", "actor", ctx.Self().Id, "from", string(from), "to", string(to))
+	say(ctx, slog.LevelDebug, "moved", "actor", ctx.Self().Id, "from", string(from), "to", string(to))
 	SetState(ctx, string(to))
 	return to
 }

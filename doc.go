@@ -45,7 +45,8 @@
 // handler, or by Delivery.Ack. When a member dies, or its link does, what it
 // had not acked goes to another member, marked Redelivered; so handlers see
 // duplicates, of up to one window for each such failure and after each AckWait
-// that passed. In a group of mode AtMostOnce a message is settled when it goes
+// that passed. What was handed out stays the member's until AckWait is over, however
+// its loop ends; what was not goes to others once nobody reads. In a group of mode AtMostOnce a message is settled when it goes
 // to the link: no duplicates, and what a dying member had is lost.
 //
 // When the sender's process dies, what was queued in it is lost. Unregister
@@ -110,6 +111,11 @@
 // Unregister, Leave, Unsubscribe and Stop drain: they block until what they are
 // about is settled, or their context ends. Nothing else needs closing. Every call that
 // blocks takes a context and returns soon after it ends, with its cause.
+//
+// An end that is called by a function which it would wait for answers ErrBusy at
+// once: break the loop, or return from the handler, then end it. Handlers that never
+// return hold up a Leave for AckWait, an Unsubscribe for RevokeTimeout, and are left
+// behind.
 //
 // # Bytes
 //

@@ -193,8 +193,11 @@ func Concurrency(n int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Concurrency = n })
 }
 
-// AckWait is how long a message may stay unsettled before another member gets
-// it too; 30 s when not given, -1 for ever. Delivery.InProgress renews it.
+// AckWait is how long a message may stay unsettled, once it was handed out, before
+// another member gets it too; 30 s when not given, -1 for ever. Delivery.InProgress
+// renews it. The sender keeps it as well: what a member holds for half as long again
+// and two seconds more is taken back from it, and it gets nothing until it has
+// settled that.
 func AckWait(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.AckWait = d })
 }
@@ -207,7 +210,8 @@ func ReuseBuffers() JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.ReuseBuffers = true })
 }
 
-// ManualAck leaves every ack to the loop's own Ack and Nack.
+// ManualAck leaves every ack to the loop's own Ack and Nack. They may come after the
+// loop has ended, within AckWait: so a batch can be taken, written out and acked.
 func ManualAck() ReadOption {
 	return readOption(func(s *readSettings) { s.manual = true })
 }

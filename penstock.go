@@ -171,10 +171,17 @@ func (r *Runtime) Engine() *actors.Engine { return r.engine }
 // Stop drains everything, senders first: what was accepted is delivered, what
 // was received is handled, keys are removed, the lease is given up. When ctx
 // ends first, the rest is given up and *AbandonedError says how much. The
-// runtime is over when Stop returns; a second Stop does nothing.
+// runtime is over when Stop returns; a second Stop does nothing. Handlers, loops
+// and callbacks that do not return are waited for no longer than AckWait or
+// RevokeTimeout and a grace: the error wraps ErrBusy.
+//
+// Stop called by a function of the user's that it would wait for (a loop's body, a
+// handler, a callback, the logger) answers ErrBusy at once and stops nothing. Let
+// that function return and call Stop elsewhere, with a context of its own. In a
+// loop over Events it may be called.
 func (r *Runtime) Stop(ctx context.Context) error {
 	err := r.engine.Stop(ctx)
-	if errors.Is(err, ErrBusy) && !r.engine.Stopping() {
+	if errors.Is(err, ErrBusy) && !r.engine.Stopped() {
 		return err // called from where it would wait for itself
 	}
 	// Last, so that a drain can be looked at; what ctx has left does not matter.
@@ -216,6 +223,10 @@ func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
 // sender; the last sender takes the destination and its groups along. When ctx
 // ends first the rest is given up: *AbandonedError. The sender is gone when
 // Unregister returns.
+//
+// Unregister called by a function that has a message of this sender in hand (a
+// loop's body, a handler, the DeadLetters handler) would wait for its caller: it
+// answers ErrBusy at once and ends nothing.
 func (d *Destination) Unregister(ctx context.Context) error { return d.d.Unregister(ctx) }
 
 // Member is a place in a group. It is safe for concurrent use; one loop or
@@ -231,6 +242,10 @@ func (m *Member) ID() string { return m.m.ID() }
 // next one acks the one before; Nack decides otherwise. A loop that breaks or
 // panics hands its message back. An error comes once, last: ctx's cause, or
 // why the member ended; after Leave or Stop the loop ends silently.
+//
+// With ManualAck only Ack and Nack settle, also after the loop: what was handed out
+// stays this member's until AckWait is over. What has come and was not handed out
+// waits a second for another loop, then goes back to its sender.
 func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Delivery, error] {
 	s := readSettings{}
 	for _, o := range opts {
@@ -251,7 +266,25 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 func (m *Member) Stats() actors.MemberStats { return m.m.Stats() }
 
 // Leave drains and ends the membership; the group stays for its other members.
-// What has come is handled by the loop or handlers that run; with nobody
-// reading, and with no sender, Leave returns at once. When ctx ends first the
-// rest is given back to its senders unhandled.
+// What has come is handled by the loop or handlers that run, and what is in hand is
+// waited for; with nobody reading and nothing in hand, and with no sender, Leave
+// returns at once. When ctx ends first the rest is given back to its senders
+// unhandled. So is what nobody settles within AckWait, with all that waits behind
+// it: the error wraps ErrBusy then, and a handler that does not return is left
+// behind. With an AckWait without a limit Leave waits as long as ctx lasts.
+//
+// Leave in the body of the member's own loop, or in its handler, cannot wait for
+// its caller. It begins the end, answers ErrBusy at once, and the loop ends after
+// what has come. To wait for the end, break the loop and leave then:
+//
+//	for msg := range m.Messages(ctx) {
+//		if last(msg) {
+//			msg.Ack()
+//			break
+//		}
+//	}
+//	err := m.Leave(ctx)
+//
+// A loop over iter.Pull is not known to be the caller: such a Leave ends after
+// AckWait.
 func (m *Member) Leave(ctx context.Context) error { return m.m.Leave(ctx) }

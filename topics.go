@@ -352,7 +352,13 @@ func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
 // others go on from there without a duplicate, unless a handler holds on to its
 // partition for longer than RevokeTimeout. With nobody reading it returns
 // as soon as etcd has the release. When ctx ends first, the rest is left to the
-// end of the session's lease.
+// end of the session's lease. A loop, handler or BeforeRelease that does not return
+// within RevokeTimeout and two seconds is left behind: the error wraps ErrBusy, and
+// others begin at the last commit.
+//
+// Unsubscribe called by one of those functions, or by a callback of CommitAsync,
+// cannot wait for its caller. It begins the end, answers ErrBusy at once, and the
+// loop ends. To wait for the end, break the loop and unsubscribe then.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
 // StartAt says where to begin reading. It is given to Read, Seek and

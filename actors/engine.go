@@ -233,8 +233,15 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	return m, nil
 }
 
-// Stopping reports whether Stop has begun.
-func (e *Engine) Stopping() bool { return e.begun.Load() }
+// Stopped reports whether a Stop is through.
+func (e *Engine) Stopped() bool {
+	select {
+	case <-e.stopped:
+		return true
+	default:
+		return false
+	}
+}
 
 // Stop drains everything, senders first, and ends the engine: what was accepted
 // is delivered, what was received is handled, keys are removed, the lease is

@@ -5,6 +5,7 @@ package penstock_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,6 +54,7 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 		{"etcd without a port", begin(penstock.Etcd("localhost")), `"localhost"`},
 		{"etcd without a host", begin(penstock.Etcd("127.0.0.1:2379", "http://")), `"http://"`},
 		{"etcd at a file", begin(penstock.Etcd("/run/etcd.sock")), "unix://path"},
+		{"certificates for plain text", begin(penstock.EtcdConfig(clientv3.Config{Endpoints: []string{"https://127.0.0.1:1", "http://127.0.0.1:2"}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}})), `"http://127.0.0.1:2"`},
 		{"user that is no text", begin(penstock.EtcdConfig(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Username: "caf\xe9", Password: "p"})), "UTF-8"},
 		{"prefix without a slash", begin(penstock.Prefix("penstock")), `"penstock"`},
 		{"prefix with a slash at its end", begin(penstock.Prefix("/penstock/")), `"/penstock/"`},

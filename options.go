@@ -54,7 +54,10 @@ func Etcd(endpoints ...string) StartOption {
 }
 
 // EtcdConfig gives the whole client configuration: TLS, user, timeouts. The
-// runtime makes clients of its own from it and closes them.
+// runtime makes clients of its own from it and closes them. Start refuses TLS
+// together with an http:// endpoint, and endpoints of both kinds, with
+// ErrInvalid. discovery.TLSFiles puts certificates into cfg that are read again
+// when they are renewed.
 func EtcdConfig(cfg clientv3.Config) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Etcd = cfg })
 }

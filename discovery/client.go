@@ -137,6 +137,9 @@ func Validate(cfg clientv3.Config) error {
 			}
 		}
 	}
+	if err := CheckTLS(cfg.Endpoints, cfg.TLS != nil); err != nil && (cfg.TLS != nil || len(cfg.DialOptions) == 0) {
+		faults = append(faults, err) // options may hold credentials of the transport
+	}
 	if cfg.Token != "" && (cfg.Username != "" || cfg.Password != "") {
 		fault("both a token and a user are set; use one")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,6 +46,20 @@ func TestWayOut(t *testing.T) {
 		err := &unreachableError{[]string{c.endpoint}, c.err}
 		if s := err.Error(); !strings.Contains(s, c.says) || strings.Contains(s, "penstock serve") != (c.says == "penstock serve") {
 			t.Errorf("%s, %v: %q, want %q", c.endpoint, c.err, s, c.says)
+		}
+	}
+}
+
+// Certificates and an endpoint in plain text contradict each other, in lists too,
+// and for the commands that only look.
+func TestCertificatesForPlainText(t *testing.T) {
+	for _, endpoints := range []string{"http://127.0.0.1:1", "https://127.0.0.1:1,http://127.0.0.1:2", "127.0.0.1:1,http://127.0.0.1:2"} {
+		for _, command := range []string{"doctor", "ls"} {
+			var out bytes.Buffer
+			code := run(t.Context(), []string{command, "--etcd", endpoints, "--etcd-cacert", "ca.pem"}, strings.NewReader(""), &out, &out, func(string) string { return "" })
+			if code != exitUsage || !strings.Contains(out.String(), "plain text") || !strings.Contains(out.String(), `"http://127.0.0.1:`) {
+				t.Errorf("%s %s: %d, %s", command, endpoints, code, out.String())
+			}
 		}
 	}
 }

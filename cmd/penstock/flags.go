@@ -3,10 +3,8 @@ package main
 // The way to etcd: flags, then Penstock's variables, then those of etcdctl.
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +75,9 @@ func (f etcdFlags) settle(env func(string) string) (etcdSettings, error) {
 	if (s.cert == "") != (s.key == "") {
 		faults = append(faults, usagef("--etcd-cert and --etcd-key belong together"))
 	}
+	if err := discovery.CheckTLS(s.endpoints, s.certificates()); err != nil && len(faults) == 0 {
+		faults = append(faults, usagef("--etcd, --etcd-cacert, --etcd-cert: %w", err))
+	}
 	if s.timeout <= 0 {
 		faults = append(faults, usagef("--etcd-timeout must be positive"))
 	}
@@ -105,20 +106,18 @@ func first(values ...string) string {
 	return ""
 }
 
-// secure tells whether the connections are encrypted.
+// certificates reports whether any were given.
+func (s etcdSettings) certificates() bool { return s.cacert != "" || s.cert != "" }
+
+// secure tells whether the connections are encrypted: all of them are, or none.
 func (s etcdSettings) secure() bool {
-	if s.cacert != "" || s.cert != "" {
-		return true
-	}
-	for _, e := range s.endpoints {
-		if strings.HasPrefix(e, "https://") {
-			return true
-		}
-	}
-	return false
+	return s.certificates() || slices.ContainsFunc(s.endpoints, func(e string) bool {
+		scheme, _, _ := strings.Cut(strings.ToLower(e), ":")
+		return scheme == "https" || scheme == "unixs"
+	})
 }
 
-// config reads the files. ask is called for a password that is missing.
+// config reads the files, which the clients read again for each connection. ask is called for a password that is missing.
 func (s etcdSettings) config(ask func(user string) (string, error)) (clientv3.Config, error) {
 	cfg := clientv3.Config{Endpoints: s.endpoints, DialTimeout: s.timeout, Username: s.user, Password: s.password}
 	if s.user != "" && s.password == "" {
@@ -130,23 +129,9 @@ func (s etcdSettings) config(ask func(user string) (string, error)) (clientv3.Co
 	if !s.secure() {
 		return cfg, nil
 	}
-	cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.cacert != "" {
-		pem, err := os.ReadFile(s.cacert)
-		if err != nil {
-			return cfg, usagef("--etcd-cacert: %w", err)
-		}
-		cfg.TLS.RootCAs = x509.NewCertPool()
-		if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return cfg, usagef("--etcd-cacert: %s holds no certificate", s.cacert)
-		}
-	}
-	if s.cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return cfg, usagef("--etcd-cert and --etcd-key: %w", err)
-		}
-		cfg.TLS.Certificates = []tls.Certificate{pair}
+	files := discovery.TLSFiles{CA: s.cacert, Cert: s.cert, Key: s.key}
+	if err := files.Use(&cfg); err != nil {
+		return cfg, usagef("--etcd-cacert, --etcd-cert, --etcd-key: %w", err)
 	}
 	return cfg, nil
 }

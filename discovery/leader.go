@@ -77,13 +77,14 @@ func streamElsewhere(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Client
 	if err != nil {
 		return nil, err
 	}
-	return &roaming{ClientStream: first, begin: begin, left: elsewhereTries - 1}, nil
+	return &roaming{ClientStream: first, begin: begin, over: ctx.Done(), left: elsewhereTries - 1}, nil
 }
 
 // roaming is a stream that is begun again elsewhere when it is turned away. Like
 // any stream, one goroutine sends and one receives.
 type roaming struct {
 	begin func() (grpc.ClientStream, error)
+	over  <-chan struct{} // its caller's context; a stream's own ends with it
 
 	mu sync.Mutex
 	grpc.ClientStream
@@ -117,7 +118,7 @@ func (r *roaming) RecvMsg(m any) error {
 		if left == 0 {
 			return err
 		}
-		if err == nil || !elsewhere(err) || now.Context().Err() != nil {
+		if err == nil || !elsewhere(err) || r.isOver() {
 			r.settle()
 			return err
 		}
@@ -125,6 +126,15 @@ func (r *roaming) RecvMsg(m any) error {
 			r.settle()
 			return err
 		}
+	}
+}
+
+func (r *roaming) isOver() bool {
+	select {
+	case <-r.over:
+		return true
+	default:
+		return false
 	}
 }
 

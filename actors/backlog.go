@@ -16,6 +16,7 @@ import (
 type backlog struct {
 	group    string
 	settings groupSettings
+	shown    bool // etcd has shown the group; the pipe's actor alone uses it
 
 	fresh   spans // never sent
 	again   spans // to be sent again, lowest sequence first

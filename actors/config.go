@@ -355,6 +355,15 @@ func (s groupSettings) agrees(other groupSettings) bool {
 	return s.Mode == other.Mode && s.Policy == other.Policy
 }
 
+// differ says how a group differs from what somebody takes it for.
+func (s groupSettings) differ(theirs groupSettings) error {
+	if s.agrees(theirs) {
+		return nil
+	}
+	return fmt.Errorf("it is %s with queue policy %s, not %s with %s: %w",
+		s.Mode, s.Policy, theirs.Mode, theirs.Policy, messages.ErrGroupMode)
+}
+
 // AbandonedError says what a drain gave up.
 type AbandonedError struct {
 	Messages int    // accepted and not acked

@@ -47,8 +47,9 @@ var destMoves = supervisor.Moves[destState]{
 
 // groupView is what etcd shows of a group.
 type groupView struct {
-	meta    *pb.GroupMeta // nil when absent
-	members map[string]struct{}
+	meta     *pb.GroupMeta // nil when absent
+	revision int64         // of meta
+	members  map[string]struct{}
 }
 
 type (
@@ -84,11 +85,11 @@ func (a *destination) Receive(ctx actor.Context) {
 	case *linkOffered:
 		a.offer(ctx, m)
 	case *listAgain:
-		if a.groups[m.group] != nil {
-			a.tell(ctx, m.group)
+		if a.listed {
+			a.tell(ctx, m.group, false)
 		}
 	case *pipeEnded:
-		a.ended(m.group)
+		a.ended(ctx, m.group)
 	case *retire:
 		a.retire(ctx)
 	case keysGone:
@@ -165,18 +166,17 @@ func (a *destination) serve(ctx actor.Context) {
 }
 
 func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {
-	before := a.groups
 	a.groups = make(map[string]*groupView)
 	for _, kv := range s.KVs {
 		a.see(kv)
 	}
-	for name := range before {
+	for name := range a.pipes {
 		if a.groups[name] == nil {
 			a.groups[name] = &groupView{}
 		}
 	}
 	for name := range a.groups {
-		a.tell(ctx, name)
+		a.tell(ctx, name, s.Reset)
 	}
 	a.listed = true
 	a.serve(ctx)
@@ -203,7 +203,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 	}
 	delete(touched, "")
 	for name := range touched {
-		a.tell(ctx, name)
+		a.tell(ctx, name, false)
 	}
 }
 
@@ -220,9 +220,8 @@ func (a *destination) see(kv discovery.KV) string {
 	}
 	switch k.Kind {
 	case keys.KindGroupMeta:
-		meta := &pb.GroupMeta{}
-		if proto.Unmarshal(kv.Value, meta) == nil {
-			view.meta = meta
+		if meta := groupMetaOf(kv.Value); meta != nil {
+			view.meta, view.revision = meta, kv.ModRevision
 		}
 	case keys.KindMember:
 		if view.members == nil {
@@ -234,11 +233,13 @@ func (a *destination) see(kv discovery.KV) string {
 }
 
 // tell passes a group's listing to its pipe, which is made when the group is
-// new and has settings.
-func (a *destination) tell(ctx actor.Context, name string) {
+// new and has settings. reset says that etcd is another one than before.
+func (a *destination) tell(ctx actor.Context, name string, reset bool) {
 	view := a.groups[name]
-	removed := view.meta != nil && view.meta.State == pb.GroupMeta_REMOVED
-	if a.pipes[name] == nil && view.meta != nil && !removed {
+	if view == nil {
+		view = &groupView{}
+	}
+	if a.pipes[name] == nil && view.meta != nil {
 		s, err := settingsOf(view.meta.Mode, view.meta.Policy, view.meta.KeepForMs)
 		if err != nil {
 			return // a newer version's group is served by newer senders
@@ -246,11 +247,20 @@ func (a *destination) tell(ctx actor.Context, name string) {
 		a.open(ctx, name, s)
 	}
 	if pid := a.pipes[name]; pid != nil {
-		ctx.Send(pid, &groupListed{meta: view.meta, removed: removed, members: len(view.members)})
+		ctx.Send(pid, &groupListed{meta: view.meta, revision: view.revision, members: len(view.members), reset: reset})
 	}
 	if view.meta == nil && len(view.members) == 0 {
 		delete(a.groups, name)
 	}
+}
+
+// groupMetaOf reads settings; nil when they do not decode.
+func groupMetaOf(value []byte) *pb.GroupMeta {
+	meta := &pb.GroupMeta{}
+	if proto.Unmarshal(value, meta) != nil {
+		return nil
+	}
+	return meta
 }
 
 func (a *destination) open(ctx actor.Context, group string, s groupSettings) {
@@ -289,16 +299,17 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 	ctx.Send(a.pipes[hello.Group], m)
 }
 
-// ended forgets a group that is over, and says what it still held.
-func (a *destination) ended(group string) {
+// ended forgets a pipe that is over, and says what it still held. The group may be
+// there again by now.
+func (a *destination) ended(ctx actor.Context, group string) {
 	delete(a.pipes, group)
-	delete(a.groups, group)
 	for _, b := range a.d.out.backlogs() {
 		if b.group == group {
 			n, bytes := a.d.out.remove(b)
 			a.eng.hub.emit(messages.GroupRemoved{Destination: a.d.out.name, Group: group, Unsent: n, Bytes: int64(bytes)})
 		}
 	}
+	a.tell(ctx, group, false)
 }
 
 func (a *destination) retire(ctx actor.Context) {

@@ -39,13 +39,17 @@ type Engine struct {
 	rootID  atomic.Pointer[string] // for events that come before root is set
 	etcd    *discovery.Clients
 	leases  *discovery.Leases
-	session *discovery.Session
-	keeper  *discovery.Registry
-	hub     *hub
-	secrets secrets
-	host    string
-	spawned atomic.Uint64 // makes actor names unique
-	lease   atomic.Int64
+	// groupLeases renews groups' leases, so that they hold the session's up in
+	// nothing.
+	groupLeases *discovery.Leases
+	groups      *discovery.Groups
+	session     *discovery.Session
+	keeper      *discovery.Registry
+	hub         *hub
+	secrets     secrets
+	host        string
+	spawned     atomic.Uint64 // makes actor names unique
+	lease       atomic.Int64
 	// standing is the lease while it can be trusted, else 0.
 	standing atomic.Int64
 	log      *commitlog.Log
@@ -93,6 +97,8 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	e.watchActors()
 	e.leases = discovery.NewLeases(clients.Control)
+	e.groupLeases = discovery.NewLeases(clients.Control)
+	e.groups = discovery.NewGroups(clients.Control, e.groupLeases, cfg.LeaseTTL)
 	e.session = discovery.NewSession(e.leases, discovery.SessionConfig{TTL: cfg.LeaseTTL})
 	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{
 		Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()},
@@ -106,12 +112,12 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
+		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
 	if _, err := supervisor.Ask[*ready](ctx, e.sys, e.root, &awaitReady{}); err != nil {
 		end, cancel := supervisor.Grace(ctx, lastGrace)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(end, nil))
+		return nil, errors.Join(fmt.Errorf("start: %w", e.explain(ctx, err)), e.end(end))
 	}
 	return e, nil
 }
@@ -303,7 +309,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	for _, s := range held.subscriptions {
 		errs = append(errs, s.drain(ctx))
 	}
-	errs = append(errs, e.end(end, held.destinations))
+	errs = append(errs, e.end(end))
 	for _, d := range held.destinations {
 		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
 	}
@@ -318,8 +324,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 }
 
 // end stops the actors, gives up the lease, which takes every key of ours along,
-// and closes the clients. With etcd away the lease runs out by itself.
-func (e *Engine) end(ctx context.Context, dests []*Destination) error {
+// has the KeepFor of the groups counted that nobody is in now, and closes the
+// clients. With etcd away the leases run out by themselves.
+func (e *Engine) end(ctx context.Context) error {
 	err := errors.Join(supervisor.Stop(ctx, e.sys, e.root), e.endCalls(ctx))
 	e.book.mu.Lock()
 	for _, l := range e.book.listeners {
@@ -327,9 +334,9 @@ func (e *Engine) end(ctx context.Context, dests []*Destination) error {
 	}
 	e.book.mu.Unlock()
 	rerr := e.session.Revoke(ctx)
-	for _, d := range dests {
+	for _, g := range e.groups.ReleaseAll() {
 		if rerr == nil {
-			rerr = e.dropOrphans(ctx, d.out.name)
+			_, rerr = e.groups.Desert(ctx, g, true)
 		}
 	}
 	if rerr != nil {

@@ -236,11 +236,13 @@ func (o *outlet) pipe(group string, s groupSettings) *backlog {
 	return b
 }
 
-// keepFor changes how long a group outlives its members.
-func (o *outlet) keepFor(b *backlog, d time.Duration) {
+// resettle changes a group's settings. One of another mode or policy must have no
+// lanes.
+func (o *outlet) resettle(b *backlog, s groupSettings) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b.settings.KeepFor = d
+	b.settings = s
+	o.progress()
 }
 
 // backlogs answers the groups' queues.

@@ -16,11 +16,12 @@ import (
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
-// pipe keeps the links to a group's members, and the group for KeepFor after
-// the last of them.
+// pipe keeps the links to a group's members, and the group's queue until etcd has
+// removed the group. What it does about the group is in pipe_group.go.
 //
-//	attended ──nobody──▶ deserted ──KeepFor──▶ closing ──▶ ended (and stopped)
-//	    ▲───────somebody────┘ ◀──────somebody─────┘
+//	attended ──nobody──▶ deserted ──etcd has no such group──▶ ended (and stopped)
+//	    ▲  │ ◀───somebody──┘                                    ▲
+//	    │  └──only a Hello made it, etcd has no such group──────┘
 type pipe struct {
 	eng   *Engine
 	out   *outlet
@@ -30,32 +31,30 @@ type pipe struct {
 	host    supervisor.Host
 	state   pipeState
 	links   map[string]*actor.PID   // by member
-	offered map[string]*socket.Conn // waiting for the member's old link to end
-	listed  groupListed
-	since   time.Time // when it was deserted
-	forget  func()    // stops the timer of KeepFor
-	due     time.Time // when the next failed message is to be tried
-	burying bool      // a dead letter is with the user's handler
+	offered map[string]*socket.Conn // waiting for old links to end
+	group   groupWatch              // what is known of the group
+	due     time.Time               // when the next failed message is to be tried
+	burying bool                    // a dead letter is with the user's handler
 }
 
 type pipeState string
 
-const attended, deserted, closing, ended pipeState = "attended", "deserted", "closing", "ended"
+const attended, deserted, ended pipeState = "attended", "deserted", "ended"
 
 var pipeMoves = supervisor.Moves[pipeState]{
 	"":       {attended, deserted},
 	attended: {deserted, ended},
-	deserted: {attended, closing, ended},
-	closing:  {attended, deserted, ended},
+	deserted: {attended, ended},
 }
 
 // What a destination tells its pipe.
 type (
 	// groupListed is what etcd shows of the group.
 	groupListed struct {
-		meta    *pb.GroupMeta // nil when absent
-		removed bool
-		members int
+		meta     *pb.GroupMeta // nil when absent
+		revision int64         // of meta
+		members  int
+		reset    bool // etcd was wiped or restored, and has no meta since
 	}
 	// linkOffered hands over an authenticated connection.
 	linkOffered struct{ conn *socket.Conn }
@@ -69,16 +68,6 @@ type (
 	linkGone struct {
 		member string
 		pid    *actor.PID
-	}
-	keptLong struct{ since time.Time }
-	// desertedSince is what etcd says of it; the zero time when somebody is in.
-	desertedSince struct {
-		since time.Time
-		err   error
-	}
-	groupDropped struct {
-		gone bool // nobody was there; the group's keys are gone
-		err  error
 	}
 	retryDue  struct{}
 	deadTaken struct {
@@ -113,12 +102,12 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.offer(ctx, m.conn)
 	case *linkGone:
 		p.gone(ctx, m)
-	case keptLong:
-		p.keptLong(ctx, m)
-	case desertedSince:
-		p.count(m)
-	case groupDropped:
-		p.dropped(ctx, m)
+	case lookDue:
+		p.lookNow(m)
+	case groupLooked:
+		p.looked(ctx, m)
+	case settingsRead:
+		p.settingsRead(ctx, m)
 	case *setbackSeen:
 		p.schedule(m.due)
 		p.bury()
@@ -137,6 +126,9 @@ func (p *pipe) Receive(ctx actor.Context) {
 		for _, conn := range p.offered {
 			conn.Close()
 		}
+		for _, conn := range p.group.doubted {
+			conn.Close()
+		}
 	case *actor.Stopped:
 		if p.state == ended {
 			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.group})
@@ -147,100 +139,17 @@ func (p *pipe) Receive(ctx actor.Context) {
 // started takes up what an earlier incarnation left.
 func (p *pipe) started(ctx actor.Context) {
 	p.host.Begin(ctx)
+	p.group.keys = p.eng.groupKeys(p.out.name, p.queue.group)
 	ctx.Send(ctx.Parent(), &listAgain{p.queue.group})
 	p.attend(ctx)
 	p.retry()
 	p.bury()
 }
 
-// seen takes in what etcd shows. Its KeepFor counts, not that of the Hello which
-// may have made the pipe.
-func (p *pipe) seen(ctx actor.Context, m *groupListed) {
-	p.listed = *m
-	if m.meta != nil {
-		if s, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs); err == nil {
-			p.out.keepFor(p.queue, s.KeepFor)
-		}
-	}
-	p.attend(ctx)
-}
-
-// attend moves between attended and deserted as links and members come and go.
-func (p *pipe) attend(ctx actor.Context) {
-	if p.state == ended {
-		return
-	}
-	if p.listed.removed {
-		p.end(ctx)
-		return
-	}
-	want := deserted
-	if len(p.links) > 0 || p.listed.members > 0 {
-		want = attended
-	}
-	if want == p.state || want == deserted && p.state == closing {
-		return
-	}
-	p.state = pipeMoves.To(ctx, p.state, want)
-	if p.forget != nil {
-		p.forget()
-	}
-	if want == deserted && p.queue.settings.KeepFor != Forever {
-		p.keep(p.queue.settings.KeepFor)
-		eng, dest, group := p.eng, p.out.name, p.queue.group
-		supervisor.Call(&p.host, "deserted since", func(ctx context.Context) desertedSince {
-			since, err := eng.desertedSince(ctx, dest, group)
-			return desertedSince{since, err}
-		})
-	}
-}
-
-// count goes on counting where another sender, or who left, began to.
-func (p *pipe) count(m desertedSince) {
-	if p.state == deserted && m.err == nil && !m.since.IsZero() {
-		p.keep(max(0, p.queue.settings.KeepFor-time.Since(m.since)))
-	}
-}
-
-// keep waits for somebody to come back, and for nobody longer than d.
-func (p *pipe) keep(d time.Duration) {
-	if p.forget != nil {
-		p.forget()
-	}
-	p.since = time.Now()
-	p.forget = p.host.After(d, keptLong{p.since})
-}
-
 // end stops the pipe for good; its destination is told once the links are gone.
 func (p *pipe) end(ctx actor.Context) {
 	p.state = pipeMoves.To(ctx, p.state, ended)
 	ctx.Stop(ctx.Self())
-}
-
-// keptLong ends a group that nobody came back to. The keys go first, guarded
-// by "no members", so that a join at the same moment wins.
-func (p *pipe) keptLong(ctx actor.Context, m keptLong) {
-	if p.state != deserted || m.since != p.since {
-		return
-	}
-	p.state = pipeMoves.To(ctx, p.state, closing)
-	eng, dest, group := p.eng, p.out.name, p.queue.group
-	supervisor.Call(&p.host, "drop group", func(ctx context.Context) groupDropped {
-		gone, err := eng.dropGroup(ctx, dest, group)
-		return groupDropped{gone, err}
-	})
-}
-
-func (p *pipe) dropped(ctx actor.Context, m groupDropped) {
-	if p.state != closing {
-		return // somebody came in the meantime
-	}
-	if m.err != nil || !m.gone {
-		p.state = pipeMoves.To(ctx, p.state, deserted)
-		p.keep(time.Second)
-		return
-	}
-	p.end(ctx)
 }
 
 // offer takes a member's connection in. A second one of the same member means
@@ -252,19 +161,23 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		return
 	}
 	theirs, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
-	if err == nil && !theirs.agrees(p.queue.settings) {
-		err = fmt.Errorf("%s/%s, not %s/%s", p.queue.settings.Mode, p.queue.settings.Policy, theirs.Mode, theirs.Policy)
-	}
 	if err != nil {
-		conn.Refuse(pb.Code_MODE_MISMATCH, "the group is "+err.Error())
+		conn.Refuse(pb.Code_MODE_MISMATCH, err.Error())
 		return
 	}
-	if old, ok := p.links[hello.Member]; ok {
+	old, linked := p.links[hello.Member]
+	if linked || p.group.next != nil {
 		if earlier, ok := p.offered[hello.Member]; ok {
 			earlier.Refuse(pb.Code_REPLACED, errReplaced.Error())
 		}
 		p.offered[hello.Member] = conn
-		ctx.Stop(old)
+		if linked {
+			ctx.Stop(old)
+		}
+		return
+	}
+	if !theirs.agrees(p.queue.settings) {
+		p.doubt(conn)
 		return
 	}
 	name := p.eng.name("link", hello.Member)
@@ -284,6 +197,7 @@ func (p *pipe) gone(ctx actor.Context, m *linkGone) {
 	}
 	p.retry() // what the link had still to say of failures ended with it
 	p.bury()
+	p.change(ctx)
 	if conn, ok := p.offered[member]; ok {
 		delete(p.offered, member)
 		p.offer(ctx, conn)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 )
 
@@ -111,6 +112,10 @@ func (s *session) started(ctx actor.Context) {
 	s.host.Run("lease", func(ctx context.Context) error {
 		return eng.session.Run(ctx, func(e discovery.SessionEvent) { tell(e) })
 	})
+	s.host.Run("group renewals", eng.groupLeases.Run)
+	s.host.Run("groups", func(ctx context.Context) error {
+		return eng.groups.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
+	})
 	s.host.Run("registry", func(ctx context.Context) error {
 		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
 	})
@@ -201,7 +206,10 @@ func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 
 func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
 	switch m := e.(type) {
+	case discovery.Unlike:
+		ctx.Send(ctx.Parent(), &groupUnlike{m.Group, m.Meta})
 	case discovery.PutBack:
+		s.eng.groups.Look()
 		s.eng.hub.emit(messages.RegistrationPutBack{Key: m.Key, Why: m.Why.String()})
 	case discovery.Conflict:
 		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrTaken})
@@ -215,4 +223,11 @@ func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
 type keyTaken struct {
 	key string
 	err error
+}
+
+// groupUnlike tells the engine that a group has other settings than its members
+// here agreed on.
+type groupUnlike struct {
+	group discovery.GroupKeys
+	meta  *pb.GroupMeta
 }

@@ -70,18 +70,6 @@ func (b *statsBook) removeInlet(in *inlet) {
 	delete(b.inlets, in)
 }
 
-// members counts this engine's members of a group.
-func (b *statsBook) members(dest, group string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for in := range b.inlets {
-		if in.cfg.Destination == dest && in.cfg.Group == group {
-			n++
-		}
-	}
-	return n
-}
-
 // Stats answers a snapshot. It takes each data path's lock for a moment.
 func (e *Engine) Stats() Stats {
 	e.stats.mu.Lock()

@@ -105,9 +105,8 @@ type group struct {
 	OnFull string `json:"on_full,omitempty"`
 	// KeepFor is negative for ever.
 	KeepFor int64 `json:"keep_for_ms,omitempty"`
-	// State is "removed" while its pipes end.
-	State string `json:"state,omitempty"`
-	// Deserted is since when nobody is in; KeepFor counts from there.
+	// Deserted is since when nobody is in, by the clock of the host that found it
+	// so. etcd counts KeepFor from there.
 	Deserted *time.Time `json:"deserted,omitempty"`
 	Members  []member   `json:"members"`
 }
@@ -153,9 +152,6 @@ func (inv *inventory) take(k keys.Key, value []byte) bool {
 		}
 		g := inv.destination(k.Dest).group(k.Group)
 		g.Mode, g.OnFull, g.KeepFor = dashed(p.Mode.String()), dashed(p.Policy.String()), p.KeepForMs
-		if p.State == pb.GroupMeta_REMOVED {
-			g.State = "removed"
-		}
 	case keys.KindDeserted:
 		at, err := time.Parse(time.RFC3339Nano, string(value))
 		if err != nil {
@@ -227,9 +223,6 @@ func (inv *inventory) print(w io.Writer) error {
 			settings := "settings gone"
 			if g.Mode != "" {
 				settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, keepFor(g.KeepFor))
-			}
-			if g.State != "" {
-				settings += "\t" + g.State
 			}
 			if g.Deserted != nil && len(g.Members) == 0 {
 				settings += "\tno members since " + g.Deserted.Format(time.RFC3339)

@@ -38,7 +38,7 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 		"Bye":       "code=1 reason=2",
 		"Sender":    "id=1 urls=2 incarnation=3 host=4 plain=5 since_unix_ms=6 version=7",
 		"Secret":    "token=1 incarnation=2",
-		"GroupMeta": "mode=1 policy=2 keep_for_ms=3 state=4 created_unix_ms=5",
+		"GroupMeta": "mode=1 policy=2 keep_for_ms=3 created_unix_ms=5",
 		"Member":    "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
 
 		"Topic":          "id=1 partitions=2 compression=3 max_record_bytes=4 created_unix_ms=5",
@@ -75,7 +75,6 @@ func TestFieldNumbersAreFixed(t *testing.T) {
 	}{
 		{pb.Mode(0).Descriptor(), "AT_LEAST_ONCE AT_MOST_ONCE FAILOVER KEY_AFFINITY"},
 		{pb.QueuePolicy(0).Descriptor(), "BLOCK DROP_OLDEST ERROR"},
-		{pb.GroupMeta_State(0).Descriptor(), "ACTIVE REMOVED"},
 		{pb.Compression(0).Descriptor(), "NONE S2 ZSTD"},
 		{pb.Deleting_State(0).Descriptor(), "SWEEPING MAKING"},
 		{pb.Code(0).Descriptor(), "UNSPECIFIED DRAINED UNKNOWN_DESTINATION BAD_PROOF VERSION MODE_MISMATCH REPLACED PROTOCOL_ERROR SHUTTING_DOWN REMOVED"},
@@ -252,7 +251,7 @@ func FuzzSecret(f *testing.F) {
 }
 
 func FuzzGroupMeta(f *testing.F) {
-	fuzzMessage(f, &pb.GroupMeta{Mode: pb.Mode_FAILOVER, Policy: pb.QueuePolicy_ERROR, KeepForMs: -1, State: pb.GroupMeta_REMOVED})
+	fuzzMessage(f, &pb.GroupMeta{Mode: pb.Mode_FAILOVER, Policy: pb.QueuePolicy_ERROR, KeepForMs: -1})
 }
 
 func FuzzMember(f *testing.F) {

@@ -21,54 +21,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// State is whether the group is to be served.
-type GroupMeta_State int32
-
-const (
-	GroupMeta_ACTIVE GroupMeta_State = 0
-	// REMOVED: pipes of the group end.
-	GroupMeta_REMOVED GroupMeta_State = 1
-)
-
-// Enum value maps for GroupMeta_State.
-var (
-	GroupMeta_State_name = map[int32]string{
-		0: "ACTIVE",
-		1: "REMOVED",
-	}
-	GroupMeta_State_value = map[string]int32{
-		"ACTIVE":  0,
-		"REMOVED": 1,
-	}
-)
-
-func (x GroupMeta_State) Enum() *GroupMeta_State {
-	p := new(GroupMeta_State)
-	*p = x
-	return p
-}
-
-func (x GroupMeta_State) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (GroupMeta_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_registry_proto_enumTypes[0].Descriptor()
-}
-
-func (GroupMeta_State) Type() protoreflect.EnumType {
-	return &file_penstock_registry_proto_enumTypes[0]
-}
-
-func (x GroupMeta_State) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use GroupMeta_State.Descriptor instead.
-func (GroupMeta_State) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{2, 0}
-}
-
 // Sender is one registered instance of a destination.
 type Sender struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -229,9 +181,8 @@ type GroupMeta struct {
 	Mode   Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=penstock.Mode" json:"mode,omitempty"`
 	Policy QueuePolicy            `protobuf:"varint,2,opt,name=policy,proto3,enum=penstock.QueuePolicy" json:"policy,omitempty"`
 	// keep_for_ms is how long the group outlives its last member; -1 for ever.
-	KeepForMs     int64           `protobuf:"varint,3,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
-	State         GroupMeta_State `protobuf:"varint,4,opt,name=state,proto3,enum=penstock.GroupMeta_State" json:"state,omitempty"`
-	CreatedUnixMs int64           `protobuf:"varint,5,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
+	KeepForMs     int64 `protobuf:"varint,3,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
+	CreatedUnixMs int64 `protobuf:"varint,5,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,13 +236,6 @@ func (x *GroupMeta) GetKeepForMs() int64 {
 		return x.KeepForMs
 	}
 	return 0
-}
-
-func (x *GroupMeta) GetState() GroupMeta_State {
-	if x != nil {
-		return x.State
-	}
-	return GroupMeta_ACTIVE
 }
 
 func (x *GroupMeta) GetCreatedUnixMs() int64 {
@@ -394,17 +338,12 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\"@\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xf9\x01\n" +
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +
 	"\tGroupMeta\x12\"\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x0e.penstock.ModeR\x04mode\x12-\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
-	"\vkeep_for_ms\x18\x03 \x01(\x03R\tkeepForMs\x12/\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x19.penstock.GroupMeta.StateR\x05state\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\" \n" +
-	"\x05State\x12\n" +
-	"\n" +
-	"\x06ACTIVE\x10\x00\x12\v\n" +
-	"\aREMOVED\x10\x01\"\x8a\x01\n" +
+	"\vkeep_for_ms\x18\x03 \x01(\x03R\tkeepForMs\x12&\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\x8a\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
@@ -424,26 +363,23 @@ func file_penstock_registry_proto_rawDescGZIP() []byte {
 	return file_penstock_registry_proto_rawDescData
 }
 
-var file_penstock_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_penstock_registry_proto_goTypes = []any{
-	(GroupMeta_State)(0), // 0: penstock.GroupMeta.State
-	(*Sender)(nil),       // 1: penstock.Sender
-	(*Secret)(nil),       // 2: penstock.Secret
-	(*GroupMeta)(nil),    // 3: penstock.GroupMeta
-	(*Member)(nil),       // 4: penstock.Member
-	(Mode)(0),            // 5: penstock.Mode
-	(QueuePolicy)(0),     // 6: penstock.QueuePolicy
+	(*Sender)(nil),    // 0: penstock.Sender
+	(*Secret)(nil),    // 1: penstock.Secret
+	(*GroupMeta)(nil), // 2: penstock.GroupMeta
+	(*Member)(nil),    // 3: penstock.Member
+	(Mode)(0),         // 4: penstock.Mode
+	(QueuePolicy)(0),  // 5: penstock.QueuePolicy
 }
 var file_penstock_registry_proto_depIdxs = []int32{
-	5, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
-	6, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
-	0, // 2: penstock.GroupMeta.state:type_name -> penstock.GroupMeta.State
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
+	5, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_penstock_registry_proto_init() }
@@ -457,14 +393,13 @@ func file_penstock_registry_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_registry_proto_rawDesc), len(file_penstock_registry_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      0,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_penstock_registry_proto_goTypes,
 		DependencyIndexes: file_penstock_registry_proto_depIdxs,
-		EnumInfos:         file_penstock_registry_proto_enumTypes,
 		MessageInfos:      file_penstock_registry_proto_msgTypes,
 	}.Build()
 	File_penstock_registry_proto = out.File

@@ -161,7 +161,10 @@ func OnFull(p QueuePolicy) JoinOption {
 }
 
 // KeepFor is how long the group outlives its last member, with what is queued
-// for it; 1 min when not given, or Forever.
+// for it; 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole
+// seconds and from 2 s on (more where its election timeout is longer), rounded
+// up. A group whose members died without leaving may live longer, by half of
+// KeepFor or the LeaseTTL.
 func KeepFor(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.KeepFor = d })
 }

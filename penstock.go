@@ -52,7 +52,8 @@ const (
 	QueueError      = actors.QueueError
 )
 
-// Forever as KeepFor keeps a group without members until somebody removes it.
+// Forever as KeepFor keeps a group without members until somebody removes it,
+// with Runtime.DeleteGroup.
 const Forever = actors.Forever
 
 // AbandonedError says what a drain gave up.
@@ -168,6 +169,17 @@ func (r *Runtime) Stats() actors.Stats { return r.engine.Stats() }
 // Engine is the actor face of the same runtime.
 func (r *Runtime) Engine() *actors.Engine { return r.engine }
 
+// DeleteGroup removes a group of a destination that has no members: one that is
+// kept Forever, or before its KeepFor is over. Running senders give up what is
+// queued for it, and say how much in a messages.GroupRemoved; a Send that it
+// held up goes on. A sender that still has a link to a member, whose key is gone
+// because it cannot reach etcd, keeps its queue until the link ends. Errors:
+// ErrGroupLive (it has members), ErrNoGroup, ErrInvalid, ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
+	return r.engine.DeleteGroup(ctx, dest, group)
+}
+
 // Stop drains everything, senders first: what was accepted is delivered, what
 // was received is handled, keys are removed, the lease is given up. When ctx
 // ends first, the rest is given up and *AbandonedError says how much. The
@@ -220,7 +232,8 @@ func (d *Destination) Stats() []actors.PipeStats { return d.d.Stats() }
 func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
 
 // Unregister refuses new messages, delivers what was accepted, and removes the
-// sender; the last sender takes the destination and its groups along. When ctx
+// sender. Groups stay for as long as their KeepFor says, also after the last
+// sender; for what is queued for a group without members it waits. When ctx
 // ends first the rest is given up: *AbandonedError. The sender is gone when
 // Unregister returns.
 //

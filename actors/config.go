@@ -19,7 +19,8 @@ import (
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
-// Forever as KeepFor keeps a group without members until somebody removes it.
+// Forever as KeepFor keeps a group without members until somebody removes it,
+// with Engine.DeleteGroup.
 const Forever time.Duration = -1
 
 // Limits and defaults.
@@ -234,7 +235,8 @@ type MemberConfig struct {
 	Mode   Mode
 	Policy QueuePolicy
 	// KeepFor is how long the group outlives its last member, with what is
-	// queued for it. Default DefaultKeepFor; Forever.
+	// queued for it, at least 1 s, in whole seconds of etcd's and from 2 s on,
+	// rounded up. Default DefaultKeepFor; Forever.
 	KeepFor time.Duration
 	// Window is how many messages each sender may have out to this member, at
 	// most: it begins with 64 and grows as the reader asks for more. Default

@@ -66,8 +66,8 @@ func (d *Destination) Flush(ctx context.Context) error { return d.out.flush(ctx)
 func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 
 // Unregister refuses new messages, delivers what was accepted, and removes the
-// sender; the last sender takes the destination and its groups along. When ctx
-// ends first, what is left is given up: *AbandonedError. The sender is gone
+// sender. Groups stay for as long as their KeepFor says. When ctx ends first,
+// what is left is given up: *AbandonedError. The sender is gone
 // when Unregister returns.
 //
 // Unregister called by a function that has a message of this sender in hand (a

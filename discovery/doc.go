@@ -5,6 +5,8 @@
 //   - A Registry keeps keys: it writes them once, and puts them back when
 //     somebody deletes them, when the lease is a new one, or when etcd was
 //     wiped.
+//   - Groups keeps the settings of pipe groups, each under a lease of its own, so
+//     that etcd removes a group after its time without members.
 //   - A Watch keeps a copy of a prefix up to date, through compactions, cut
 //     connections, silent servers and wiped ones.
 //

@@ -67,6 +67,7 @@ type Groups struct {
 	renew LeaseClient // for the groups that Run keeps
 	where string
 	least time.Duration // slack of a group that is kept for a moment
+	now   func() time.Time
 	held  *heldGroups
 }
 
@@ -81,7 +82,7 @@ func NewGroups(client *clientv3.Client, leases LeaseClient, ttl time.Duration) *
 }
 
 func newGroups(store groupStore, renew LeaseClient, ttl time.Duration, where string) *Groups {
-	return &Groups{store: store, renew: renew, where: where, least: ttl, held: newHeldGroups()}
+	return &Groups{store: store, renew: renew, where: where, least: ttl, now: time.Now, held: newHeldGroups()}
 }
 
 // groupSeen is what stands of a group at one revision.
@@ -145,9 +146,11 @@ func (s groupSeen) whileDeserted() groupMove {
 
 // groupWrite is what shall stand of a group, if it stands as seen.
 type groupWrite struct {
-	meta, mark []byte // nil: nothing
-	lease      clientv3.LeaseID
-	nobody     bool // only while there is no member
+	meta   []byte
+	mark   []byte // nil: none
+	lease  clientv3.LeaseID
+	gone   bool // neither settings nor mark
+	nobody bool // only while there is no member
 }
 
 // groupStore is what etcd is to Groups.
@@ -184,7 +187,7 @@ func (g *Groups) see(ctx context.Context, k GroupKeys) (groupSeen, error) {
 // Attend makes the group's settings stand as those of a group with members: the
 // ones that are there, or mine where there are none. It returns which. agree
 // judges settings that are there; its error ends the call, and nothing is
-// changed. Call it before the member's key is written, so that the settings are
+// changed. It renews the lease. Call it before the member's key is written, so that the settings are
 // agreed on, and after: whoever found nobody in between has marked the group.
 func (g *Groups) Attend(ctx context.Context, k GroupKeys, mine []byte, agree func(*pb.GroupMeta) error) ([]byte, error) {
 	for {
@@ -204,6 +207,15 @@ func (g *Groups) Attend(ctx context.Context, k GroupKeys, mine []byte, agree fun
 			}
 		}
 		done, err := g.attend(ctx, k, seen, value)
+		if err == nil && done && seen.whileAttended(value) == groupStays && seen.meta.Lease != 0 {
+			// Those who were to renew it may be dead for long.
+			_, err = timed(ctx, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
+				return g.renew.KeepAliveOnce(ctx, seen.meta.Lease)
+			})
+			if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+				done, err = g.hang(ctx, k, seen, groupWrite{meta: value}, seen.keep()+g.slack(seen.keep()))
+			}
+		}
 		if err != nil {
 			return nil, Classify("write "+k.Meta+" at "+g.where, err)
 		}
@@ -267,7 +279,7 @@ func (g *Groups) desert(ctx context.Context, k GroupKeys, alive bool) (GroupStat
 		case seen.meta.ModRevision == 0 && seen.mark.ModRevision == 0:
 			return GroupAbsent, nil
 		case seen.meta.ModRevision == 0:
-			_, err = g.store.swap(ctx, k, seen, groupWrite{nobody: true})
+			_, err = g.store.swap(ctx, k, seen, groupWrite{gone: true, nobody: true})
 		case seen.whileDeserted() == groupBare:
 			_, err = g.store.swap(ctx, k, seen, groupWrite{meta: seen.meta.Value, nobody: true})
 		case seen.whileDeserted() == groupLeased:
@@ -334,7 +346,7 @@ func (g *Groups) Delete(ctx context.Context, k GroupKeys) error {
 			return messages.ErrNoGroup
 		default:
 			var done bool
-			if done, err = g.store.swap(ctx, k, seen, groupWrite{nobody: true}); err == nil && !done {
+			if done, err = g.store.swap(ctx, k, seen, groupWrite{gone: true, nobody: true}); err == nil && !done {
 				continue
 			}
 		}
@@ -405,13 +417,15 @@ func (e etcdGroups) swap(ctx context.Context, k GroupKeys, seen groupSeen, to gr
 	if to.nobody {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(k.Members), "=", 0).WithPrefix())
 	}
-	var ops []clientv3.Op
-	for key, value := range map[string][]byte{k.Meta: to.meta, k.Deserted: to.mark} {
-		if value == nil {
-			ops = append(ops, clientv3.OpDelete(key))
-		} else {
-			ops = append(ops, clientv3.OpPut(key, string(value), clientv3.WithLease(to.lease)))
-		}
+	put := func(key string, value []byte) clientv3.Op {
+		return clientv3.OpPut(key, string(value), clientv3.WithLease(to.lease))
+	}
+	ops := []clientv3.Op{clientv3.OpDelete(k.Meta), clientv3.OpDelete(k.Deserted)}
+	if !to.gone {
+		ops[0] = put(k.Meta, to.meta)
+	}
+	if to.mark != nil {
+		ops[1] = put(k.Deserted, to.mark)
 	}
 	resp, err := timed(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return e.client.Txn(ctx).If(cmps...).Then(ops...).Commit()

@@ -223,12 +223,12 @@ func (g *Groups) tend(ctx context.Context, h *heldGroup, seen groupSeen, emit fu
 // prolong renews the lease of a group that stands as it should.
 func (g *Groups) prolong(ctx context.Context, h *heldGroup, seen groupSeen) error {
 	keep := seen.keep()
-	if keep < 0 || h.lease == seen.meta.Lease && time.Now().Before(h.due) {
+	if keep < 0 || h.lease == seen.meta.Lease && g.now().Before(h.due) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	sent := time.Now()
+	sent := g.now()
 	resp, err := g.renew.KeepAliveOnce(ctx, seen.meta.Lease)
 	switch {
 	case err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound):

@@ -64,9 +64,10 @@ var (
 	// claimed it, or the session was lost. What it does about the partition
 	// from then on is refused.
 	ErrFenced = errors.New("fenced")
-	// ErrGroupLive: the group has members, so its offsets are theirs to move.
+	// ErrGroupLive: the group has members, so a topic's group keeps its offsets,
+	// and a destination's is not deleted.
 	ErrGroupLive = errors.New("group has members")
-	// ErrNoGroup: the topic has no group of that name.
+	// ErrNoGroup: the topic or destination has no group of that name.
 	ErrNoGroup = errors.New("no such group")
 	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the
 	// partition, or, in a commit, of no record that was handed out.

@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "penstock",
 		Short: "Send and receive messages, keep topics, and look around",
 		Long: `Penstock carries messages straight from senders to the members of groups, where
-etcd only tells who is where (send, recv, ls), and keeps topics, which are
+etcd only tells who is where (send, recv, ls, rm), and keeps topics, which are
 durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order, a second one at once.`,
@@ -85,7 +85,7 @@ SIGTERM end a command in order, a second one at once.`,
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes + "\n")
 	root.PersistentFlags().CountVarP(&a.verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")
 	root.AddCommand(a.serveCommand(), a.sendCommand(), a.recvCommand(), a.topicCommand(), a.putCommand(), a.subCommand(),
-		a.groupCommand(), a.lsCommand(), a.actorsCommand(), a.doctorCommand(), a.demoCommand(), a.demoMemberCommand(), a.demoProducerCommand(), a.demoConsumerCommand(), a.versionCommand())
+		a.groupCommand(), a.lsCommand(), a.rmCommand(), a.actorsCommand(), a.doctorCommand(), a.demoCommand(), a.demoMemberCommand(), a.demoProducerCommand(), a.demoConsumerCommand(), a.versionCommand())
 	return root
 }
 

@@ -8,7 +8,7 @@
 //	<ns>/dest/<dest>/senders/<id>                  leased: one registered sender
 //	<ns>/secret/<dest>/<id>                        leased: that sender's token
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
-//	<ns>/dest/<dest>/groups/<group>/deserted       since when there is no member
+//	<ns>/dest/<dest>/groups/<group>/deserted       the mark that there is no member
 //	<ns>/dest/<dest>/groups/<group>/members/<id>   leased: one member
 //
 // Tokens lie under a branch of their own, so that the right to list who is

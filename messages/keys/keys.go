@@ -37,7 +37,7 @@ func (s Space) Group(dest, group string) string { return s.Groups(dest) + group 
 // GroupMeta is the key of a group's settings.
 func (s Space) GroupMeta(dest, group string) string { return s.Group(dest, group) + "meta" }
 
-// Deserted is the key of the time since which a group has had no member.
+// Deserted is the key of the mark that a group has no member.
 func (s Space) Deserted(dest, group string) string { return s.Group(dest, group) + "deserted" }
 
 // Members is the prefix of a group's members.

@@ -108,7 +108,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e.rootID.Store(&id)
 	e.callers, err = e.sys.Root.SpawnNamed(supervisor.Props(newCallers(e.inside)), id+"-callbacks")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx, nil))
+		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
 	e.root, err = e.sys.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id)
 	if err != nil {

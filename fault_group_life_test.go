@@ -31,7 +31,9 @@ func TestGroupOutlivesTheLastSender(t *testing.T) {
 	}{
 		"stop, forever": {penstock.Forever, func(t *testing.T, rt *penstock.Runtime, _ *penstock.Destination) error { return rt.Stop(patient(t)) }},
 		"stop":          {time.Minute, func(t *testing.T, rt *penstock.Runtime, _ *penstock.Destination) error { return rt.Stop(patient(t)) }},
-		"unregister":    {time.Minute, func(t *testing.T, _ *penstock.Runtime, d *penstock.Destination) error { return d.Unregister(patient(t)) }},
+		"unregister": {time.Minute, func(t *testing.T, _ *penstock.Runtime, d *penstock.Destination) error {
+			return d.Unregister(patient(t))
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -51,8 +51,9 @@ type ListenerConfig struct {
 
 // Defaults of ListenerConfig and DialConfig.
 const (
-	// DefaultMaxFrame holds a message of 4 MiB.
-	DefaultMaxFrame = 4<<20 + 64<<10
+	// DefaultMaxFrame holds a message of 4 MiB with as many headers as there can
+	// be.
+	DefaultMaxFrame = 4<<20 + 512<<10
 	// FrameOverhead is the most a frame adds to one record of
 	// messages.RecordSize bytes.
 	FrameOverhead = 64

@@ -283,3 +283,11 @@ func TestCloseUnblocksABeat(t *testing.T) {
 		_ = far.Close()
 	})
 }
+
+// Promise of DefaultMaxFrame.
+func TestDefaultMaxFrameHoldsAMessage(t *testing.T) {
+	const message = 4 << 20
+	if most := message + messages.RecordOverhead(message) + FrameOverhead; DefaultMaxFrame < most {
+		t.Errorf("%d bytes, a frame may have %d", DefaultMaxFrame, most)
+	}
+}

@@ -398,8 +398,9 @@ func (s *Subscription) end() {
 }
 
 // Commit writes how far the group is and waits for etcd, or until ctx ends: up
-// to and with each record, or all that is finished. Errors: messages.ErrFenced
-// for partitions that were lost, ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
+// to and with each record, or all that is finished. Errors: messages.ErrFenced for
+// partitions that were lost; ErrInvalid, ErrOffsetOutOfRange for records that were
+// not handed out here, and nothing is committed; ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
 	wishes, fenced, err := s.shelf.ask(recs)

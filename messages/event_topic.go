@@ -68,7 +68,8 @@ type ClaimRevoked struct {
 }
 
 // CommitDelayed: etcd does not take a commit, and it is tried again; or
-// BeforeRelease failed, and no more is committed than was before.
+// BeforeRelease failed, and no more is committed than was before; or a commit
+// without a callback was refused, of records that were lost or never handed out.
 type CommitDelayed struct {
 	Topic, Group string
 	Err          error

@@ -328,7 +328,7 @@ func TestTopicFaultHistoryOfAGroup(t *testing.T) {
 	info := makeTopic(t, meet(t, string(ns)), theTopic, partitions).Info()
 	log := commitlog.New(commitlog.Config{Client: client, Space: ns, Classify: discovery.Classify})
 	calm := commitlog.New(commitlog.Config{Client: hand, Space: ns, Classify: discovery.Classify})
-	if _, err := calm.EnsureGroup(ctx, info, theGroup, true); err != nil {
+	if _, _, err := calm.EnsureGroup(ctx, info, theGroup, commitlog.Joining{Manual: true}); err != nil {
 		t.Fatal(err)
 	}
 	seed := rand.Uint64()

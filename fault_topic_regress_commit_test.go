@@ -161,6 +161,9 @@ func TestTopicCommitTakesOnlyWhatWasHandedOut(t *testing.T) {
 		if _, err := topic.Subscribe(patient(t), "young", at); !errors.Is(err, penstock.ErrOffsetOutOfRange) {
 			t.Errorf("subscribe at %d: %v", to, err)
 		}
+		if _, err := topic.Subscribe(patient(t), "others", at); to < 0 && !errors.Is(err, penstock.ErrOffsetOutOfRange) { // which has begun
+			t.Errorf("subscribe to a group that has begun, at %d: %v", to, err)
+		}
 	}
 	if at := committed(); at != [2]int64{3, -1} {
 		t.Errorf("%d is committed, want 3 and nothing", at)

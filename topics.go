@@ -234,8 +234,9 @@ func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2
 // Subscribe joins a consumer group, which shares out the topic's partitions
 // among its members: each has one owner at a time. It blocks until the
 // subscription has its share and has claimed what is free of it, or ctx ends.
-// The group's first subscription decides its mode. Errors: ErrGroupMode,
-// ErrTaken (the MemberID), ErrInvalid, ErrTopicDeleted, ErrUnavailable,
+// The group's first subscription decides its mode, and where it begins in the
+// partitions that there are: see StartAt. Errors: ErrGroupMode, ErrTaken (the
+// MemberID), ErrOffsetOutOfRange (FromOffset), ErrInvalid, ErrTopicDeleted, ErrUnavailable,
 // ErrDenied, ErrNoSpace, ErrClosed.
 func (t *Topic) Subscribe(ctx context.Context, group string, opts ...SubscribeOption) (*Subscription, error) {
 	return t.subscribe(ctx, group, nil, opts)
@@ -362,8 +363,10 @@ func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
 // StartAt says where to begin reading. It is given to Read, Seek and
-// ResetOffsets, and to Subscribe for partitions where the group has not
-// committed anything yet; the earliest record is the default.
+// ResetOffsets, and to Subscribe for a group that has yet to begin; the earliest
+// record is the default. Where a group begins is decided once, by its first
+// subscription or by ResetOffsets of all partitions, for the partitions of that
+// moment: a partition that is added later is read from its first record.
 type StartAt struct{ at messages.Start }
 
 // FromEarliest begins at the first record there is.

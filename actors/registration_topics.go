@@ -17,21 +17,34 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
-// writeSubscription agrees on the group's mode and keeps the member's key, for as
+// writeSubscription agrees on the group's mode and beginning, and keeps the member's key, for as
 // long as the topic lives.
 func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
 	if s.written.Load() {
 		return nil
 	}
-	if _, err := e.ensureGroup(ctx, s); err != nil {
+	delayed := func(err error) {
+		e.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: err})
+	}
+	if err := insist(ctx, delayed, func() error {
+		_, err := e.ensureGroup(ctx, s)
+		return err
+	}); err != nil {
 		return err
 	}
 	return e.putMember(ctx, s, false)
 }
 
-// ensureGroup agrees on the group's mode, and tells whether it had none.
+// ensureGroup agrees on the group's mode and on where it began, and tells whether
+// anything of that was not there.
 func (e *Engine) ensureGroup(ctx context.Context, s *Subscription) (made bool, err error) {
-	return e.log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, s.cfg.Partitions != nil)
+	began, made, err := e.log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, commitlog.Joining{
+		Manual: s.cfg.Partitions != nil, Named: s.cfg.Partitions, Start: s.cfg.Start, Began: s.began.Load(),
+	})
+	if err == nil {
+		s.began.Store(&began)
+	}
+	return made, err
 }
 
 // putMember writes the member's key, for as long as the topic lives. One that is
@@ -78,10 +91,11 @@ func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me com
 }
 
 // firstPositions fills in where to begin in partitions that the group has never
-// committed anything in. Unless that is the earliest record, it is committed at
-// once: who comes after a crash must not begin elsewhere. It answers the
-// partitions whose position was not. got is left as it is, for another try.
-func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topicPath, got []commitlog.Claimed, start messages.Start) (made []commitlog.Claimed, unwritten []int, err error) {
+// committed anything in: where the group began, in those that there were then, and
+// at the earliest record of others. Unless that is the earliest record, it is
+// committed at once. It answers the partitions whose position was not. got is left
+// as it is, for another try.
+func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subscription, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)
 	var first []commitlog.Position
 	for i := range made {
@@ -89,11 +103,19 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, path *topi
 		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
 			continue
 		}
-		part, err := path.partition(c.Partition)
+		part, err := sub.path.partition(c.Partition)
 		if err != nil {
 			return nil, nil, err
 		}
+		start, decided := sub.began.Load().In(c.Partition)
+		if !decided {
+			start = sub.cfg.Start
+		}
 		c.Offset, c.Base, err = part.log.Resolve(ctx, start)
+		if decided && errors.Is(err, messages.ErrOffsetOutOfRange) { // a log that is not the one that was
+			start = messages.Earliest()
+			c.Offset, c.Base, err = part.log.Resolve(ctx, start)
+		}
 		if errors.Is(err, messages.ErrCorrupt) {
 			c.Err = err
 			continue

@@ -168,7 +168,7 @@ func (a *subscription) claim(ps []int, revision int64) {
 	for _, p := range ps {
 		a.busy[p] = struct{}{}
 	}
-	eng, path, me, plan, start, delayed := a.eng, a.sub.path, a.me(revision), a.view.plan.modRevision, a.sub.cfg.Start, a.delayed
+	eng, sub, me, plan, delayed := a.eng, a.sub, a.me(revision), a.view.plan.modRevision, a.delayed
 	if a.sub.cfg.Partitions != nil {
 		plan = 0
 	} else {
@@ -183,7 +183,7 @@ func (a *subscription) claim(ps []int, revision int64) {
 		})
 		if m.err == nil {
 			m.err = insist(ctx, delayed, func() (err error) {
-				m.made, m.unwritten, err = eng.firstPositions(ctx, me, path, got, start)
+				m.made, m.unwritten, err = eng.firstPositions(ctx, me, sub, got)
 				return err
 			})
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
 // Topic is an open topic. It is safe for concurrent use.
@@ -235,6 +236,9 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	if err := cfg.Validate(); err != nil {
 		return fail(err)
 	}
+	if o, ok := cfg.Start.Offset(); ok && o < 0 {
+		return fail(fmt.Errorf("begin at offset %d: %w: the first is 0", o, messages.ErrOffsetOutOfRange))
+	}
 	if err := t.ended(); err != nil {
 		return fail(err)
 	}
@@ -271,9 +275,10 @@ type Subscription struct {
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
-	written     atomic.Bool // the member's key is the registry's to keep
-	announced   atomic.Bool // who subscribed was told
-	gone        atomic.Bool // Unsubscribed was told
+	written     atomic.Bool                         // the member's key is the registry's to keep
+	began       atomic.Pointer[commitlog.Beginning] // where the group did; set before written
+	announced   atomic.Bool                         // who subscribed was told
+	gone        atomic.Bool                         // Unsubscribed was told
 
 	async asyncCommits
 
@@ -394,55 +399,6 @@ func (s *Subscription) end() {
 	s.async.close(fmt.Errorf("%s: %w", s.committing(), or(s.shelf.causeOf(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.finish()
-	}
-}
-
-// Commit writes how far the group is and waits for etcd, or until ctx ends: up
-// to and with each record, or all that is finished. Errors: messages.ErrFenced for
-// partitions that were lost; ErrInvalid, ErrOffsetOutOfRange for records that were
-// not handed out here, and nothing is committed; ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
-func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
-	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
-	wishes, fenced, err := s.shelf.ask(recs)
-	if err != nil {
-		return fail(err)
-	}
-	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
-	switch {
-	case errors.Is(err, supervisor.ErrNoActor):
-		return fail(or(s.shelf.causeOf(), messages.ErrClosed))
-	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
-	case fenced != nil:
-		return fail(errors.Join(fenced, err))
-	}
-	return err
-}
-
-// committing is what fails, for errors.
-func (s *Subscription) committing() string {
-	return fmt.Sprintf("commit of group %q in %q", s.cfg.Group, s.cfg.Topic)
-}
-
-// CommitAsync is Commit that does not wait; done, which may be nil, gets the
-// error. The calls of done come one after the other, in the order of those of
-// CommitAsync, on a goroutine of their own. While MaxCommitsWaiting of them are to come
-// nothing is asked for, and done is called at once, before CommitAsync returns,
-// with messages.ErrBusy; so it is, with messages.ErrClosed, after the end.
-func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
-	if done != nil && s.async.full() {
-		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
-		return
-	}
-	wishes, fenced, err := s.shelf.ask(recs)
-	if err != nil {
-		fenced = err
-	}
-	if done == nil && fenced != nil { // nobody else would hear of it
-		s.eng.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: fenced})
-	}
-	if s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced}) {
-		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}
 }
 

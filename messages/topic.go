@@ -200,7 +200,7 @@ type GroupPartition struct {
 	// Start and End are the partition's.
 	Start, End int64
 	// Committed is the next offset to be handled; -1 when nothing was ever
-	// committed, and then everything from Start lags.
+	// committed, and then everything lags from where the group began, or Start.
 	Committed int64
 	// Lag is End minus the position, in records; -1 with an Err.
 	Lag int64

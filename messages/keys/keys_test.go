@@ -62,6 +62,7 @@ func TestLayout(t *testing.T) {
 		{sp.TopicOffsets("id"), "/penstock/offsets/id/"},
 		{sp.GroupOffsets("id", "g"), "/penstock/offsets/id/g/"},
 		{sp.Committed("id", "g", 0), "/penstock/offsets/id/g/0000"},
+		{sp.Beginning("id", "g"), "/penstock/offsets/id/g/begin"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
@@ -158,13 +159,13 @@ var fields = map[Kind]string{
 	KindLogStart: "topic partition", KindHint: "topic partition",
 	KindIndexEntry: "topic partition base", KindBody: "topic partition base", KindTicket: "topic partition id",
 	KindConsumerGroupMeta: "topic group", KindAssignment: "topic group", KindConsumerMember: "topic group id",
-	KindClaim: "topic group partition", KindCommitted: "topic group partition",
+	KindClaim: "topic group partition", KindCommitted: "topic group partition", KindBeginning: "topic group",
 }
 
 func TestBuildThenParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		space := Space("/" + name.Draw(t, "space"))
-		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindCommitted)).Draw(t, "kind"))}
+		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindBeginning)).Draw(t, "kind"))}
 		for field := range strings.FieldsSeq(fields[k.Kind]) {
 			switch field {
 			case "dest":
@@ -265,7 +266,7 @@ func FuzzParse(f *testing.F) {
 
 func TestKindString(t *testing.T) {
 	seen := map[string]Kind{}
-	for k := None; k <= KindCommitted; k++ {
+	for k := None; k <= KindBeginning; k++ {
 		if other, dup := seen[k.String()]; dup {
 			t.Errorf("%d and %d are both %q", k, other, k)
 		}

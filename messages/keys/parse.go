@@ -32,6 +32,7 @@ const (
 	KindConsumerMember
 	KindClaim
 	KindCommitted
+	KindBeginning
 )
 
 // String names the kind as errors and logs do.
@@ -62,6 +63,7 @@ var kindNames = [...]string{
 	KindConsumerMember:    "consumer",
 	KindClaim:             "claim",
 	KindCommitted:         "committed offset",
+	KindBeginning:         "beginning of a group",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -120,6 +122,8 @@ func (k Key) In(s Space) string {
 		return s.Claim(k.Topic, k.Group, k.Partition)
 	case KindCommitted:
 		return s.Committed(k.Topic, k.Group, k.Partition)
+	case KindBeginning:
+		return s.Beginning(k.Topic, k.Group)
 	default:
 		return ""
 	}
@@ -226,6 +230,8 @@ func groupParts(p []string) (Key, bool) {
 	case len(p) == 5 && p[0] == "groups" && p[3] == "claims":
 		n, ok := parsePartition(p[4])
 		return Key{Kind: KindClaim, Topic: p[1], Group: p[2], Partition: n}, ok
+	case len(p) == 4 && p[0] == "offsets" && p[3] == "begin":
+		return Key{Kind: KindBeginning, Topic: p[1], Group: p[2]}, true
 	case len(p) == 4 && p[0] == "offsets":
 		n, ok := parsePartition(p[3])
 		return Key{Kind: KindCommitted, Topic: p[1], Group: p[2], Partition: n}, ok
@@ -259,7 +265,7 @@ func (k Key) named() bool {
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)
-	case KindConsumerGroupMeta, KindAssignment, KindClaim, KindCommitted:
+	case KindConsumerGroupMeta, KindAssignment, KindClaim, KindCommitted, KindBeginning:
 		return good(k.Topic, k.Group)
 	case KindConsumerMember:
 		return good(k.Topic, k.Group, k.ID)

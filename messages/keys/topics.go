@@ -119,6 +119,9 @@ func (s Space) Committed(id, group string, p int) string {
 	return s.GroupOffsets(id, group) + partition(p)
 }
 
+// Beginning is the key of where a group began.
+func (s Space) Beginning(id, group string) string { return s.GroupOffsets(id, group) + "begin" }
+
 // Offset is an offset as keys have it: twenty digits.
 func Offset(o int64) string { return fmt.Sprintf("%020d", o) }
 

@@ -529,6 +529,62 @@ func (x *ConsumerGroup) GetCreatedUnixMs() int64 {
 	return 0
 }
 
+// Beginning is where a group began, in the partitions that its topic had then. One
+// that came later is read from its beginning. It never changes.
+type Beginning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CreatedUnixMs int64                  `protobuf:"varint,1,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
+	// offsets are the first to be handled, by partition; -1 where that could not be
+	// told. Without any, all partitions are read from their beginnings.
+	Offsets       []int64 `protobuf:"zigzag64,2,rep,packed,name=offsets,proto3" json:"offsets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beginning) Reset() {
+	*x = Beginning{}
+	mi := &file_penstock_topic_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beginning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beginning) ProtoMessage() {}
+
+func (x *Beginning) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beginning.ProtoReflect.Descriptor instead.
+func (*Beginning) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Beginning) GetCreatedUnixMs() int64 {
+	if x != nil {
+		return x.CreatedUnixMs
+	}
+	return 0
+}
+
+func (x *Beginning) GetOffsets() []int64 {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
+}
+
 // ConsumerMember is one subscription of a group.
 type ConsumerMember struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -547,7 +603,7 @@ type ConsumerMember struct {
 
 func (x *ConsumerMember) Reset() {
 	*x = ConsumerMember{}
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +615,7 @@ func (x *ConsumerMember) String() string {
 func (*ConsumerMember) ProtoMessage() {}
 
 func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +628,7 @@ func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerMember.ProtoReflect.Descriptor instead.
 func (*ConsumerMember) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConsumerMember) GetId() string {
@@ -635,7 +691,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +703,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +716,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Assignment) GetGeneration() int64 {
@@ -709,7 +765,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +777,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +790,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Share) GetMember() string {
@@ -766,7 +822,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +834,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +847,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Claim) GetMember() string {
@@ -831,7 +887,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +899,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +912,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Committed) GetOffset() int64 {
@@ -900,7 +956,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +968,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +981,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -983,7 +1039,10 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\arecords\x18\a \x01(\fR\arecords\"O\n" +
 	"\rConsumerGroup\x12\x16\n" +
 	"\x06manual\x18\x01 \x01(\bR\x06manual\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"\xb4\x01\n" +
+	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"Q\n" +
+	"\tBeginning\x12&\n" +
+	"\x0fcreated_unix_ms\x18\x01 \x01(\x03R\rcreatedUnixMs\x12\x1c\n" +
+	"\aoffsets\x18\x02 \x03(\x12B\x02\x10\x01R\aoffsets\"\xb4\x01\n" +
 	"\x0eConsumerMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
@@ -1041,7 +1100,7 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
@@ -1050,23 +1109,24 @@ var file_penstock_topic_proto_goTypes = []any{
 	(*IndexEntry)(nil),     // 4: penstock.IndexEntry
 	(*Body)(nil),           // 5: penstock.Body
 	(*ConsumerGroup)(nil),  // 6: penstock.ConsumerGroup
-	(*ConsumerMember)(nil), // 7: penstock.ConsumerMember
-	(*Assignment)(nil),     // 8: penstock.Assignment
-	(*Share)(nil),          // 9: penstock.Share
-	(*Claim)(nil),          // 10: penstock.Claim
-	(*Committed)(nil),      // 11: penstock.Committed
-	(*Ticket)(nil),         // 12: penstock.Ticket
+	(*Beginning)(nil),      // 7: penstock.Beginning
+	(*ConsumerMember)(nil), // 8: penstock.ConsumerMember
+	(*Assignment)(nil),     // 9: penstock.Assignment
+	(*Share)(nil),          // 10: penstock.Share
+	(*Claim)(nil),          // 11: penstock.Claim
+	(*Committed)(nil),      // 12: penstock.Committed
+	(*Ticket)(nil),         // 13: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
-	0, // 0: penstock.Topic.compression:type_name -> penstock.Compression
-	1, // 1: penstock.Deleting.state:type_name -> penstock.Deleting.State
-	0, // 2: penstock.Body.compression:type_name -> penstock.Compression
-	9, // 3: penstock.Assignment.shares:type_name -> penstock.Share
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
+	1,  // 1: penstock.Deleting.state:type_name -> penstock.Deleting.State
+	0,  // 2: penstock.Body.compression:type_name -> penstock.Compression
+	10, // 3: penstock.Assignment.shares:type_name -> penstock.Share
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1080,7 +1140,7 @@ func file_penstock_topic_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

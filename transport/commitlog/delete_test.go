@@ -154,7 +154,7 @@ func TestDeleteWhileOthersWrite(t *testing.T) {
 	l, _ := startEtcd(t)
 	ctx := testContext(t)
 	info := create(t, l, "orders", 4)
-	if _, err := l.EnsureGroup(ctx, info, "manual", true); err != nil {
+	if _, _, err := l.EnsureGroup(ctx, info, "manual", Joining{Manual: true}); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -195,7 +195,7 @@ func TestDeleteWhileOthersWrite(t *testing.T) {
 		return err
 	})
 	each("groups", func(round int) error {
-		_, err := l.EnsureGroup(ctx, info, fmt.Sprintf("g%d", round), false)
+		_, _, err := l.EnsureGroup(ctx, info, fmt.Sprintf("g%d", round), Joining{})
 		return err
 	})
 	each("resets", func(int) error {

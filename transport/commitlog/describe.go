@@ -196,6 +196,7 @@ func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionI
 type gathering struct {
 	messages.GroupInfo
 	assigned map[string][]int
+	began    Beginning
 }
 
 func newGathering(topic, group string, partitions []messages.PartitionInfo) *gathering {
@@ -249,6 +250,12 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 		if p := g.partition(k); p != nil {
 			p.Owner, p.Fence = c.Member, kv.CreateRevision
 		}
+	case keys.KindBeginning:
+		b, err := ParseBeginning(key, kv.Value)
+		if err != nil {
+			return err
+		}
+		g.began = b
 	case keys.KindCommitted:
 		c, err := ParseCommitted(key, kv.Value)
 		if err != nil {
@@ -274,8 +281,13 @@ func (g *gathering) info() messages.GroupInfo {
 			p.Lag = -1
 			continue
 		}
+		at := p.Committed
+		if at < 0 {
+			start, _ := g.began.In(p.Partition)
+			at, _ = start.Offset()
+		}
 		// What was trimmed cannot be handled any more and lags nothing.
-		p.Lag = max(0, p.End-max(p.Committed, p.Start))
+		p.Lag = max(0, p.End-max(at, p.Start))
 		g.Lag += p.Lag
 	}
 	return g.GroupInfo

@@ -29,7 +29,7 @@ func TestDescribe(t *testing.T) {
 
 	// One group with everything, one without members, one with offsets only,
 	// one whose members name their partitions.
-	if _, err := l.EnsureGroup(ctx, info, "busy", false); err != nil {
+	if _, _, err := l.EnsureGroup(ctx, info, "busy", Joining{}); err != nil {
 		t.Fatal(err)
 	}
 	a, b := join(t, l, info, "busy", "a"), join(t, l, info, "busy", "b")
@@ -40,14 +40,14 @@ func TestDescribe(t *testing.T) {
 	if err := commitOne(t, l, a, first.at(33, 30)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.EnsureGroup(ctx, info, "idle", false); err != nil {
+	if _, _, err := l.EnsureGroup(ctx, info, "idle", Joining{}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, l, l.space.Committed(info.ID, "old", 0), encode(&pb.Committed{Offset: 5, Base: 0, Fence: 9})) // trimmed since
 	put(t, l, l.space.Committed(info.ID, "old", 1), encode(&pb.Committed{Offset: 20, Base: 10}))
 	put(t, l, l.space.Committed(info.ID, "old", 2), encode(&pb.Committed{Offset: 4, Base: 4})) // past the end
 	put(t, l, l.space.Committed(info.ID, "old", 3), encode(&pb.Committed{Offset: 4, Base: 4})) // of no partition
-	if _, err := l.EnsureGroup(ctx, info, "manual", true); err != nil {
+	if _, _, err := l.EnsureGroup(ctx, info, "manual", Joining{Manual: true}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, l, l.space.ConsumerMember(info.ID, "manual", "m"), encode(&pb.ConsumerMember{Id: "m", Host: "h", SinceUnixMs: 1700000000000, Partitions: []uint32{2, 1}}))

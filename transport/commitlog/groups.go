@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -94,37 +93,6 @@ func (l *Log) Groups(ctx context.Context, t messages.TopicInfo) ([]string, error
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
-}
-
-// EnsureGroup makes a group, or sees that it has the mode asked for. It tells
-// whether it was made. Errors: messages.ErrGroupMode, ErrTopicDeleted,
-// ErrInvalid, ErrCorrupt, ErrUnavailable, ErrDenied, ErrNoSpace; it can be called
-// again after each.
-func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, manual bool) (made bool, err error) {
-	op := "join group " + group + " of topic " + t.Name
-	if err := keys.ValidateName("group", group); err != nil {
-		return false, fmt.Errorf("join group of topic %s: %w", t.Name, err)
-	}
-	key := l.space.ConsumerGroupMeta(t.ID, group)
-	resp, err := l.do(ctx, op,
-		[]clientv3.Cmp{l.lives(t), clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
-		[]clientv3.Op{clientv3.OpPut(key, encode(&pb.ConsumerGroup{Manual: manual, CreatedUnixMs: time.Now().UnixMilli()}))},
-		[]clientv3.Op{exists(l.space.Topic(t.Name)), clientv3.OpGet(key)})
-	if err != nil || resp.Succeeded {
-		return err == nil, err
-	}
-	if createRevision(ranged(resp, 0)) != t.CreateRevision {
-		return false, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
-	}
-	kv := ranged(resp, 1).Kvs[0]
-	meta, err := parseGroup(key, kv.Value)
-	if err == nil && meta.Manual != manual {
-		err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, modeOf(meta.Manual), modeOf(manual))
-	}
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", op, err)
-	}
-	return false, nil
 }
 
 func modeOf(manual bool) messages.GroupMode {

@@ -69,16 +69,16 @@ func TestEnsureGroup(t *testing.T) {
 		{"a bad name", info, "a/b", false, false, messages.ErrInvalid, `"a/b"`},
 		{"a corrupt group", info, "bad", false, false, messages.ErrCorrupt, "/bad/meta"},
 	} {
-		made, err := l.EnsureGroup(ctx, c.topic, c.group, c.manual)
+		_, made, err := l.EnsureGroup(ctx, c.topic, c.group, Joining{Manual: c.manual})
 		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.says) || made != c.made {
 			t.Errorf("%s: got %v, made %v, want %v, %v", c.name, err, made, c.want, c.made)
 		}
 	}
 	f.next(fault{kind: lose})
-	if _, err := l.EnsureGroup(ctx, info, "lost", true); !errors.Is(err, messages.ErrUnavailable) {
+	if _, _, err := l.EnsureGroup(ctx, info, "lost", Joining{Manual: true}); !errors.Is(err, messages.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := l.EnsureGroup(ctx, info, "lost", true); err != nil {
+	if _, _, err := l.EnsureGroup(ctx, info, "lost", Joining{Manual: true}); err != nil {
 		t.Error(err)
 	}
 	put(t, l, l.space.Committed(info.ID, "only-offsets", 0), encode(&pb.Committed{}))

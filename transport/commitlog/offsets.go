@@ -70,6 +70,9 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 	}
 	var changes []messages.OffsetChange
 	var refused error
+	if len(targets) > 0 {
+		r.last = targets[len(targets)-1].Partition
+	}
 	err = inTurn(l.limits, nests, targets, func(chunk []Position) error {
 		found, err := r.chunk(ctx, chunk)
 		changes = append(changes, found...)
@@ -120,6 +123,7 @@ type resetting struct {
 	group         string
 	dryRun, force bool
 	whole         bool // all partitions: any claim in the group counts
+	last          int  // the last of them
 }
 
 // chunk moves some partitions in one transaction, which compares the offsets and
@@ -193,6 +197,12 @@ func (r resetting) once(ctx context.Context, targets []Position) ([]messages.Off
 		if fence != 0 {
 			write = append(write, clientv3.OpDelete(claim))
 		}
+	}
+	if r.whole && targets[len(targets)-1].Partition == r.last {
+		// It has begun then: what comes later is read from its beginning.
+		began := r.l.space.Beginning(r.topic.ID, r.group)
+		write = append(write, clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(began), "=", 0)},
+			[]clientv3.Op{clientv3.OpPut(began, Beginning{}.value())}, nil))
 	}
 	if claimed && !r.force {
 		return changes, fmt.Errorf("%s: %w", r.op, messages.ErrGroupLive)

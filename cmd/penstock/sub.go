@@ -35,8 +35,9 @@ partitions that fall to it, those of one partition in their order. A record is
 committed once it is written; what could not be written, as to a closed pipe, is
 handled by another member, or the next time, and the exit code is 1.
 
-The group goes on where it has committed; --from is for partitions where it has
-committed nothing. To go back use "penstock group reset".
+The group goes on where it has committed. --from says where a new group begins, in
+the partitions that there are then; one that is added later is read from its first
+record. To go back use "penstock group reset".
 
 Without --count and --idle it goes on until a signal, which is code 0: what it
 has in hand is printed, committed, and its partitions go to the others.
@@ -56,7 +57,7 @@ a key, value or header that is no UTF-8 is given as key_base64 or value_base64.`
 	f := cmd.Flags()
 	f.IntVar(&c.count, "count", 0, "end after `N` records")
 	f.DurationVar(&c.idle, "idle", 0, "end after so long without a record")
-	f.StringVar(&c.from, "from", "earliest", "`start` where nothing is committed: "+startHelp)
+	f.StringVar(&c.from, "from", "earliest", "`start` of a group that is new: "+startHelp)
 	f.StringVar(&c.format, "format", "", "how to print a record (default "+defaultFormat+")")
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to take, in a group of members that name theirs")
 	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time, fence, attempt")

@@ -93,7 +93,7 @@ func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me com
 // firstPositions fills in where to begin in partitions that the group has never
 // committed anything in: where the group began, in those that there were then, and
 // at the earliest record of others. Unless that is the earliest record, it is
-// committed at once. It answers the partitions whose position was not. got is left
+// committed at once. It returns the partitions whose position was not. got is left
 // as it is, for another try.
 func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subscription, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)

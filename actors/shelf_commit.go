@@ -73,7 +73,7 @@ func (w wish) fenced() error {
 	return fmt.Errorf("partition %d, fence %d: %w", w.partition, w.fence, messages.ErrFenced)
 }
 
-// ask marks records to be committed, or all that is finished, and answers what
+// ask marks records to be committed, or all that is finished, and returns what
 // that comes to. fenced is for records whose partition is not owned under their
 // fence any more, while the others are asked for. With err nothing is asked for:
 // among the records are some that this subscription has not handed out.

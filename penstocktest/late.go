@@ -68,8 +68,8 @@ func (l *LateProxy) hold() {
 }
 
 // HoldAt is Hold as soon as a client sends a piece with all of parts in it, such
-// as the keys of a request: that piece is the first that is kept. What it answers
-// is closed then.
+// as the keys of a request: that piece is the first that is kept. The channel that
+// it returns is closed then.
 func (l *LateProxy) HoldAt(parts ...string) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

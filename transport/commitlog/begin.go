@@ -30,7 +30,7 @@ type Beginning struct {
 // group begins.
 const undecided = -1
 
-// In is where the group begins in a partition. It answers false when that could
+// In is where the group begins in a partition. It returns false when that could
 // not be decided, because the partition was damaged or the offset asked for was
 // not there: it is up to the first who has claimed it.
 func (b Beginning) In(p int) (messages.Start, bool) {
@@ -75,7 +75,7 @@ type Joining struct {
 	Began *Beginning
 }
 
-// EnsureGroup makes a group, or sees that it has the mode asked for, and answers
+// EnsureGroup makes a group, or sees that it has the mode asked for, and returns
 // where it began and whether anything was made. A group whose settings are there
 // and which has no beginning was made by a version that did not record it: it
 // began at the earliest records, wherever it has committed nothing, so that none is

@@ -175,7 +175,7 @@ func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, p
 	return results, unknown
 }
 
-// writeOnce is one request for the positions at some places. It answers those
+// writeOnce is one request for the positions at some places. It returns those
 // that are to be written once more, whose Known it has set.
 func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []Position, at []int, results []error) (again []int, unknown error) {
 	ops := make([]clientv3.Op, len(at))

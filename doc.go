@@ -112,7 +112,7 @@
 // about is settled, or their context ends. Nothing else needs closing. Every call that
 // blocks takes a context and returns soon after it ends, with its cause.
 //
-// An end that is called by a function which it would wait for answers ErrBusy at
+// An end that is called by a function which it would wait for returns ErrBusy at
 // once: break the loop, or return from the handler, then end it. Handlers that never
 // return hold up a Leave for AckWait, an Unsubscribe for RevokeTimeout, and are left
 // behind.

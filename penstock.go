@@ -188,7 +188,7 @@ func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
 // RevokeTimeout and a grace: the error wraps ErrBusy.
 //
 // Stop called by a function of the user's that it would wait for (a loop's body, a
-// handler, a callback, the logger) answers ErrBusy at once and stops nothing. Let
+// handler, a callback, the logger) returns ErrBusy at once and stops nothing. Let
 // that function return and call Stop elsewhere, with a context of its own. In a
 // loop over Events it may be called.
 func (r *Runtime) Stop(ctx context.Context) error {
@@ -239,7 +239,7 @@ func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
 //
 // Unregister called by a function that has a message of this sender in hand (a
 // loop's body, a handler, the DeadLetters handler) would wait for its caller: it
-// answers ErrBusy at once and ends nothing.
+// returns ErrBusy at once and ends nothing.
 func (d *Destination) Unregister(ctx context.Context) error { return d.d.Unregister(ctx) }
 
 // Member is a place in a group. It is safe for concurrent use; one loop or
@@ -287,7 +287,7 @@ func (m *Member) Stats() actors.MemberStats { return m.m.Stats() }
 // behind. With an AckWait without a limit Leave waits as long as ctx lasts.
 //
 // Leave in the body of the member's own loop, or in its handler, cannot wait for
-// its caller. It begins the end, answers ErrBusy at once, and the loop ends after
+// its caller. It begins the end, returns ErrBusy at once, and the loop ends after
 // what has come. To wait for the end, break the loop and leave then:
 //
 //	for msg := range m.Messages(ctx) {

@@ -358,7 +358,7 @@ func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
 // others begin at the last commit.
 //
 // Unsubscribe called by one of those functions, or by a callback of CommitAsync,
-// cannot wait for its caller. It begins the end, answers ErrBusy at once, and the
+// cannot wait for its caller. It begins the end, returns ErrBusy at once, and the
 // loop ends. To wait for the end, break the loop and unsubscribe then.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 

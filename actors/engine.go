@@ -255,7 +255,7 @@ func (e *Engine) Stopped() bool {
 // says how much. The engine is over when Stop returns.
 //
 // Stop called by a function that it would wait for (a loop's body, a handler, a
-// callback of this engine) answers messages.ErrBusy at once and stops nothing.
+// callback of this engine) returns messages.ErrBusy at once and stops nothing.
 func (e *Engine) Stop(ctx context.Context) error {
 	if err := e.inside.refuse(ctx, "stop", func(*userCode) bool { return true }); err != nil {
 		return err

@@ -71,7 +71,7 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 // when Unregister returns.
 //
 // Unregister called by a function that has a message of this sender in hand (a
-// loop's body, a handler or the dead-letter handler of this engine) answers
+// loop's body, a handler or the dead-letter handler of this engine) returns
 // messages.ErrBusy at once and ends nothing.
 func (d *Destination) Unregister(ctx context.Context) error {
 	if err := d.eng.inside.refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *userCode) bool { return c.holds(d.out.name, d.id) }); err != nil {
@@ -192,7 +192,7 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 //
 // Leave called by a loop's body or a handler of this member cannot wait for its
 // caller. It begins the end, which comes when that function has returned, and
-// answers messages.ErrBusy at once; another Leave from elsewhere waits for it. To
+// returns messages.ErrBusy at once; another Leave from elsewhere waits for it. To
 // see the end, break the loop, then leave.
 func (m *Member) Leave(ctx context.Context) error {
 	cfg := m.in.cfg

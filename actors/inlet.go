@@ -250,7 +250,7 @@ func (in *inlet) awaits(k *intake) bool {
 	return in.takes() || in.cfg.Mode != AtMostOnce && k.inHand()
 }
 
-// code describes a run of user code that reads here; from answers the link of what
+// code describes a run of user code that reads here; from returns the link of what
 // it has in hand, or nil.
 func (in *inlet) code(what string, from func() *intake) *userCode {
 	return &userCode{

@@ -65,7 +65,7 @@ func (i *insiders) enter(c *userCode) (leave func()) {
 
 type insideKey struct{}
 
-// mark answers the context for the user's function.
+// mark returns the context for the user's function.
 func (c *userCode) mark(ctx context.Context) context.Context {
 	c.outer, _ = ctx.Value(insideKey{}).(*userCode)
 	return context.WithValue(ctx, insideKey{}, c)
@@ -75,7 +75,7 @@ func (c *userCode) mark(ctx context.Context) context.Context {
 // wants it cannot wait for it.
 type leaveUnasked struct{}
 
-// refuse answers messages.ErrBusy when the caller runs in user code that the end
+// refuse returns messages.ErrBusy when the caller runs in user code that the end
 // would wait for, as waits tells.
 func (i *insiders) refuse(ctx context.Context, end string, waits func(*userCode) bool) error {
 	busy := func(c *userCode) error {

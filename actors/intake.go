@@ -116,7 +116,7 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 }
 
 // yield withdraws the credit and gives back what was never handed out. It
-// answers how much that is.
+// returns how much that is.
 func (k *intake) yield() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -21,7 +21,7 @@ const loggerName = "logger"
 // come of each line.
 const panicPause = time.Second
 
-// panicTeller answers a function that tells of a callback's panic, or of a
+// panicTeller returns a function that tells of a callback's panic, or of a
 // runtime.Goexit when value is nil: at once for the first, then sums.
 func panicTeller(emit func(messages.Event), callback string) func(value any, stack []byte) {
 	var mu sync.Mutex

@@ -86,7 +86,7 @@ func (t *tenure) hears(a *socket.Ack) {
 	}
 }
 
-// overdue answers the sequences up to sent that are out for too long, unless they
+// overdue returns the sequences up to sent that are out for too long, unless they
 // are settled already, ascending and apart. empty tells that nothing is out.
 func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
 	limit := t.limit()
@@ -131,7 +131,7 @@ func (t *tenure) look(now time.Time, sent uint64, limit time.Duration) {
 	t.marks = t.marks[old:]
 }
 
-// without answers r but for what was renewed.
+// without returns r but for what was renewed.
 func (t *tenure) without(r seqRange) (out []seqRange) {
 	renewed := make([]seqRange, len(t.renewals))
 	for i, x := range t.renewals {
@@ -158,7 +158,7 @@ func (l *lane) onTrial() uint64 {
 	return 0
 }
 
-// takeBack queues again what the member has kept for too long, and answers how
+// takeBack queues again what the member has kept for too long, and returns how
 // much that is. The member gets no more until it has settled all of it, which
 // settles nothing any more.
 func (o *outlet) takeBack(b *backlog, l *lane, now time.Time) (n int) {

@@ -437,7 +437,7 @@ func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
 // messages.ErrBusy, and others begin at the last commit.
 //
 // Unsubscribe called by one of those functions cannot wait for its caller. It
-// begins the end, which comes when that function has returned, and answers
+// begins the end, which comes when that function has returned, and returns
 // messages.ErrBusy at once. To see the end, break the loop, then unsubscribe.
 func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if err := s.eng.inside.refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *userCode) bool { return c.sub == s }); err != nil {

@@ -201,7 +201,7 @@ func Call[T any](h *Host, name string, f func(context.Context) T) {
 
 // CallUser is Call for code of the user's, which may not return: End waits for it
 // as long as patience says when End is called, and then leaves it behind. What a
-// call that was left behind answers is dropped.
+// call that was left behind returns is dropped.
 func CallUser[T any](h *Host, name string, patience func() time.Duration, f func(context.Context) T) {
 	h.lend(name, patience, func(i *incarnation) any { return f(i.ctx) })
 }

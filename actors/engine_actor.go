@@ -501,19 +501,3 @@ func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
 	}
 	a.takenTopic(ctx, k, err)
 }
-
-// unlike ends the members of a group that was removed and made again with other
-// settings, while this process could not keep it.
-func (a *engineActor) unlike(ctx actor.Context, m *groupUnlike) {
-	have, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs)
-	if err != nil {
-		return // of a newer version
-	}
-	for h, p := range a.book.members {
-		cfg := h.in.cfg
-		if err := have.differ(cfg.group()); err != nil && a.eng.groupKeys(cfg.Destination, cfg.Group) == m.group {
-			h.in.leave(inletLeft, fmt.Errorf("the group was made again meanwhile: %w", err))
-			ctx.Send(p.pid, &retire{})
-		}
-	}
-}

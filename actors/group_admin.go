@@ -1,11 +1,13 @@
 package actors
 
-// Groups of destinations as administrators see them.
+// Groups of destinations when they are deleted, or made again with other settings.
 
 import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -28,4 +30,20 @@ func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 		return fail(err)
 	}
 	return nil
+}
+
+// unlike ends the members of a group that was removed and made again with other
+// settings, while this process could not keep it.
+func (a *engineActor) unlike(ctx actor.Context, m *groupUnlike) {
+	have, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs)
+	if err != nil {
+		return // of a newer version
+	}
+	for h, p := range a.book.members {
+		cfg := h.in.cfg
+		if err := have.differ(cfg.group()); err != nil && a.eng.groupKeys(cfg.Destination, cfg.Group) == m.group {
+			h.in.leave(inletLeft, fmt.Errorf("the group was made again meanwhile: %w", err))
+			ctx.Send(p.pid, &retire{})
+		}
+	}
 }

@@ -460,3 +460,32 @@ func TestGroupsDelete(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// After an etcd was wiped, whoever has messages for a group without members puts
+// it back, and etcd counts its KeepFor from then.
+func TestGroupsRestore(t *testing.T) {
+	t.Parallel()
+	c, ctx := connect(t, shared.Config()), testContext(t)
+	for name, keep := range map[string]time.Duration{"a": time.Minute, "b": -1} {
+		p := space(t) + name + "/"
+		k, g := groupAt(p), NewGroups(c, NewLeases(c), 0)
+		want := groupMeta(t, pb.Mode_AT_LEAST_ONCE, keep)
+		for range 2 { // what is there stays
+			if err := g.Restore(ctx, k, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kvs, _, err := List(ctx, c, p)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case keep < 0 && (len(kvs) != 1 || kvs[0].Lease != 0):
+			t.Errorf("kept forever, it stands as %+v", kvs)
+		case keep > 0 && (len(kvs) != 2 || kvs[0].Lease == 0 || kvs[0].Lease != kvs[1].Lease):
+			t.Errorf("it stands as %+v, want settings and mark under one lease", kvs)
+		}
+		if state, err := g.Desert(ctx, k, false); err != nil || state != GroupKept {
+			t.Error(state, err)
+		}
+	}
+}

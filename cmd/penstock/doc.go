@@ -8,6 +8,7 @@
 //	penstock sub audit billing   its records, as a member of a consumer group
 //	penstock group reset ...     where a consumer group goes on
 //	penstock ls                  who sends what, and who takes it; topics
+//	penstock rm orders billing   remove a group that nobody is in
 //	penstock actors ADDR         what a running process is doing
 //	penstock doctor              what is wrong with etcd or the network
 //	penstock demo                two groups, a member killed, nothing lost

@@ -31,6 +31,7 @@ type backlog struct {
 	count    int // accepted and not settled
 	size     int
 	counters PipeCounters
+	untold   drops // by policy
 }
 
 // Parked is a copy of a message that used up its attempts where no dead-letter
@@ -245,5 +246,17 @@ func (b *backlog) clear() (n, bytes int) {
 		drop(d.span)
 	}
 	b.delayed, b.dying = nil, nil
+	return n, bytes
+}
+
+// abandon gives up everything, what links hold too, and answers what that was.
+func (b *backlog) abandon() (n, bytes int) {
+	n, bytes = b.count, b.size
+	b.clear()
+	for _, l := range b.lanes {
+		for _, f := range l.out.all() {
+			b.settle(f.span) // the writer has pinned what it writes
+		}
+	}
 	return n, bytes
 }

@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -21,7 +22,13 @@ const codeGone = pb.Code_UNKNOWN_DESTINATION
 // destination watches who wants its messages.
 //
 //	registering ──keys written, groups known──▶ serving ──retire──▶ retiring ──▶ (stopped)
+//	     │                                         │ oust              ▲
+//	     │                                         ▼                   │
+//	     ├──oust─────────────────────────────▶ ousted ──delivered, or nobody left to deliver to
 //	     └──refused──▶ (stopped)
+//
+// Ousted, somebody else has its place: it takes nothing new, no member links
+// anew, and what was accepted goes out over the links that live.
 type destination struct {
 	eng   *Engine
 	d     *Destination
@@ -37,12 +44,13 @@ type destination struct {
 
 type destState string
 
-const registering, serving, retiring destState = "registering", "serving", "retiring"
+const registering, serving, ousted, retiring destState = "registering", "serving", "ousted", "retiring"
 
 var destMoves = supervisor.Moves[destState]{
 	"":          {registering},
-	registering: {serving, retiring},
-	serving:     {retiring},
+	registering: {serving, ousted, retiring},
+	serving:     {ousted, retiring},
+	ousted:      {retiring},
 }
 
 // groupView is what etcd shows of a group.
@@ -57,7 +65,15 @@ type (
 	keysGone    struct{ err error }
 	// retire asks a destination or member to remove its keys and stop.
 	retire struct{}
+	// oust tells a destination that somebody else has its place; keysOut and
+	// strandedDue are what follows.
+	oust        struct{}
+	keysOut     struct{}
+	strandedDue struct{}
 )
+
+// strandedEvery is how often an ousted destination looks whether it can deliver.
+const strandedEvery = 100 * time.Millisecond
 
 func newDestination(e *Engine, d *Destination, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
@@ -90,6 +106,15 @@ func (a *destination) Receive(ctx actor.Context) {
 		}
 	case *pipeEnded:
 		a.ended(ctx, m.group)
+	case *oust:
+		a.oust(ctx)
+	case keysOut:
+		a.host.Every(strandedEvery, strandedDue{})
+	case strandedDue:
+		if a.state == ousted && a.d.out.stranded() {
+			a.d.out.close(nil)
+			a.retire(ctx)
+		}
 	case *retire:
 		a.retire(ctx)
 	case keysGone:
@@ -125,7 +150,7 @@ func (a *destination) started(ctx actor.Context) {
 }
 
 func (a *destination) written(ctx actor.Context, err error) {
-	if a.state == retiring {
+	if a.state == retiring || a.state == ousted {
 		return // cut short
 	}
 	if err != nil {
@@ -281,7 +306,7 @@ func (a *destination) pipe(ctx actor.Context, b *backlog) {
 // the watch has not yet.
 func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 	hello := m.conn.Hello()
-	if a.state == retiring {
+	if a.state == retiring || a.state == ousted {
 		m.conn.Refuse(pb.Code_SHUTTING_DOWN, "the sender stops")
 		return
 	}
@@ -310,6 +335,23 @@ func (a *destination) ended(ctx actor.Context, group string) {
 		}
 	}
 	a.tell(ctx, group, false)
+}
+
+// oust takes the keys away that are left: the registry would put them back when
+// the other one goes.
+func (a *destination) oust(ctx actor.Context) {
+	if a.state == retiring || a.state == ousted {
+		return
+	}
+	a.state = destMoves.To(ctx, a.state, ousted)
+	eng, d, write := a.eng, a.d, a.write
+	supervisor.Call(&a.host, "withdraw", func(ctx context.Context) keysOut {
+		write.cut()
+		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+		_ = eng.removeSender(ctx, d) // the registry goes on trying
+		return keysOut{}
+	})
 }
 
 func (a *destination) retire(ctx actor.Context) {

@@ -59,6 +59,8 @@ func TestEnds(t *testing.T) {
 		{"nack while its link stops", nackWhileItsLinkStops},
 		{"source stopped in its backoff", sourceStoppedInItsBackoff},
 		{"at most once between loops", atMostOnceBetweenLoops},
+		{"ousted with a link", oustedDelivers},
+		{"ousted without a link", oustedGivesUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, endsSpace{etcd: srv.Config(), prefix: fmt.Sprintf("/ends/%d", i)})

@@ -55,6 +55,7 @@ type Engine struct {
 	log      *commitlog.Log
 	fresh    atomic.Int64          // bytes of batches kept for local readers
 	delay    atomic.Pointer[error] // why etcd was last waited for
+	failed   atomic.Pointer[error] // why the engine's actor was given up
 	stopped  chan struct{}         // closed when Stop is through
 	begun    atomic.Bool           // Stop was called
 	stats    statsBook
@@ -106,6 +107,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	})
 	id := "penstock-" + randomID()
 	e.rootID.Store(&id)
+	e.hub.arm = func() { e.sys.Root.Send(actor.NewPID(e.sys.Address(), id), &sumsOpened{}) }
 	e.callers, err = e.sys.Root.SpawnNamed(supervisor.Props(newCallers(e.inside)), id+"-callbacks")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
@@ -203,7 +205,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit), id: or(cfg.ID, randomID()), incarnation: randomID()}
+	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: or(cfg.ID, randomID()), incarnation: randomID()}
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
@@ -309,7 +311,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 	for _, s := range held.subscriptions {
 		errs = append(errs, s.drain(ctx))
 	}
-	errs = append(errs, e.end(end))
+	ended := e.end(end)
+	errs = append(errs, ended)
+	if ended == nil {
+		errs = append(errs, e.book.gaveUp()...)
+	}
 	for _, d := range held.destinations {
 		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
 	}
@@ -350,6 +356,14 @@ func (e *Engine) end(ctx context.Context) error {
 	return err
 }
 
+// failure is why the engine ends by itself, or nil.
+func (e *Engine) failure() error {
+	if why := e.failed.Load(); why != nil {
+		return fmt.Errorf("the runtime failed: %w", *why)
+	}
+	return nil
+}
+
 // watchActors makes events of what happens to this engine's actors.
 func (e *Engine) watchActors() {
 	mine := func(pid *actor.PID) bool {
@@ -364,6 +378,7 @@ func (e *Engine) watchActors() {
 			}
 		case *supervisor.Escalated:
 			if mine(m.Who) && m.Parent == nil {
+				e.failed.Store(&m.Err)
 				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 			}
 		case *supervisor.Overdue:

@@ -44,6 +44,7 @@ type engineActor struct {
 // them again around the same handles and sockets.
 type book struct {
 	dests     map[string]*placement[*Destination]
+	lost      map[string]*AbandonedError // what destinations that ended by themselves gave up
 	members   map[*Member]*placement[*Member]
 	topics    map[string]*placement[*topicPath]
 	subs      map[*Subscription]*placement[*Subscription]
@@ -54,11 +55,24 @@ type book struct {
 func newBook() *book {
 	return &book{
 		dests:     make(map[string]*placement[*Destination]),
+		lost:      make(map[string]*AbandonedError),
 		members:   make(map[*Member]*placement[*Member]),
 		topics:    make(map[string]*placement[*topicPath]),
 		subs:      make(map[*Subscription]*placement[*Subscription]),
 		listeners: make(map[string]*socket.Listener),
 	}
+}
+
+// lose notes what a destination gave up whose end nobody had asked for: Stop tells.
+func (b *book) lose(o *outlet) {
+	lost := o.unasked()
+	if lost == nil {
+		return
+	}
+	if before := b.lost[o.name]; before != nil {
+		lost.Messages += before.Messages
+	}
+	b.lost[o.name] = lost
 }
 
 type engineState string
@@ -100,6 +114,12 @@ type (
 		topics        []*topicPath
 		subscriptions []*Subscription
 	}
+)
+
+// sumsOpened: there are events to be told in sums; sumsDue: it is time to.
+type (
+	sumsOpened struct{}
+	sumsDue    struct{}
 )
 
 // bound is the end of a listener's binding.
@@ -169,6 +189,10 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.unlike(ctx, m)
 	case *listHoldings:
 		a.list(ctx)
+	case *sumsOpened:
+		a.host.After(sumEvery, sumsDue{})
+	case sumsDue:
+		a.eng.hub.tellSums()
 	case *linkOffered:
 		a.offer(ctx, m)
 	case *actor.Terminated:
@@ -188,7 +212,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 // close tells whoever still holds a handle, or waits for one, that it is over.
 func (a *engineActor) close(ctx actor.Context) {
 	for _, p := range a.book.dests {
-		p.handle.out.close(nil)
+		p.handle.out.close(a.eng.failure())
 		a.dismiss(ctx, p.asker, &p.handle.announced)
 		a.release(ctx, p.leavers...)
 	}
@@ -221,6 +245,9 @@ func (a *engineActor) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = engineMoves.To(ctx, a.state, engineStarting)
 	a.spawn(ctx, "session", "", newSession(a.eng))
+	if a.eng.hub.awaitsSums() {
+		a.host.After(sumEvery, sumsDue{}) // an earlier incarnation's timer ended with it
+	}
 	if a.eng.cfg.Logger != nil {
 		a.log = newEventLogger(a.host.Context(), a.eng.hub, a.eng.cfg.Logger)
 		a.beginLog()
@@ -287,7 +314,7 @@ func (a *engineActor) answer(ctx actor.Context, msg any) {
 func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	for _, p := range a.book.dests {
 		if m.Who.Equal(p.pid) {
-			p.handle.out.close(m.Err)
+			p.handle.out.refuse(m.Err) // its end follows, when its links are gone
 			return
 		}
 	}
@@ -452,6 +479,18 @@ func (a *engineActor) list(ctx actor.Context) {
 	ctx.Respond(h)
 }
 
+// gaveUp is what destinations gave up without anybody having been told. The
+// engine's actor must be over.
+func (b *book) gaveUp() (errs []error) {
+	for _, p := range b.dests {
+		b.lose(p.handle.out)
+	}
+	for _, lost := range b.lost {
+		errs = append(errs, lost)
+	}
+	return errs
+}
+
 func (a *engineActor) offer(ctx actor.Context, m *linkOffered) {
 	if p := a.book.dests[m.conn.Hello().Destination]; p != nil && p.pid != nil {
 		ctx.Send(p.pid, m)
@@ -467,6 +506,9 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 			a.eng.secrets.remove(name)
 			a.eng.stats.removeOutlet(p.handle.out)
 			p.handle.out.close(nil)
+			if len(p.leavers) == 0 {
+				a.book.lose(p.handle.out)
+			}
 			a.dismiss(ctx, p.asker, &p.handle.announced)
 			a.release(ctx, p.leavers...)
 			return
@@ -490,8 +532,8 @@ func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
 	k, _ := a.eng.space.Parse(m.key)
 	err := fmt.Errorf("%s: %w", m.key, m.err)
 	if p := a.book.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
-		p.handle.out.close(err)
-		ctx.Send(p.pid, &retire{}) // its other keys are still kept
+		p.handle.out.refuse(err)
+		ctx.Send(p.pid, &oust{}) // its other keys are still kept
 	}
 	for h, p := range a.book.members {
 		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {

@@ -88,22 +88,17 @@ func (d *Destination) Unregister(ctx context.Context) error {
 }
 
 // deliver refuses new messages and waits for the acks of the others, or gives
-// them up when ctx ends.
+// them up when ctx ends. *AbandonedError says what was given up, then or before.
 func (d *Destination) deliver(ctx context.Context) error {
 	began := time.Now()
 	d.out.drain()
 	err := d.out.settled(ctx)
-	left := d.out.close(nil)
-	if left == 0 {
-		d.eng.hub.emit(messages.Drained{Destination: d.out.name, Took: time.Since(began)})
-		return nil
+	d.out.end(nil, err)
+	if lost := d.out.outcome(); lost != nil {
+		return lost
 	}
-	for _, row := range d.out.stats() {
-		if row.Pending > 0 {
-			d.eng.hub.emit(messages.Abandoned{Destination: d.out.name, Group: row.Group, Count: row.Pending, Bytes: int64(row.PendingBytes), Cause: err})
-		}
-	}
-	return &AbandonedError{Messages: left, Where: "destination " + d.out.name, Err: err}
+	d.eng.hub.emit(messages.Drained{Destination: d.out.name, Took: time.Since(began)})
+	return nil
 }
 
 // Member is a place in a group. It is safe for concurrent use; one loop or

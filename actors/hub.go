@@ -7,19 +7,38 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
 
-// eventBuffer is how many events wait for one subscriber.
-const eventBuffer = 1024
+const (
+	// eventBuffer is how many events wait for one subscriber.
+	eventBuffer = 1024
+	// sumBuffer is how many of those may wait when a sum is told: the rest is for
+	// events that are told once.
+	sumBuffer = eventBuffer / 2
+	// sumEvery is how often sums are told while there are any.
+	sumEvery = 250 * time.Millisecond
+	// sumsOpen bounds how many kinds of sums are told apart.
+	sumsOpen = 256
+)
 
-// hub hands every event to every subscriber.
+// hub hands every event to every subscriber. What can happen for each message is
+// handed out when it happens first, and after that as a sum of what came
+// meanwhile, each sumEvery, until nothing came.
 type hub struct {
 	mu     sync.Mutex
 	subs   map[*subscriber]struct{}
 	counts map[string]uint64
 	closed bool
+
+	sums map[messages.SumKey]messages.Event // what came since the last telling; nil for nothing
+	due  []func()                           // are called at the next telling
+	// arm has tellSums called after sumEvery. It must not block: mu is held, and
+	// so may be any lock of who emits.
+	arm   func()
+	armed bool
 }
 
 type subscriber struct {
@@ -29,18 +48,115 @@ type subscriber struct {
 }
 
 func newHub() *hub {
-	return &hub{subs: make(map[*subscriber]struct{}), counts: make(map[string]uint64)}
+	return &hub{
+		subs: make(map[*subscriber]struct{}), counts: make(map[string]uint64), sums: make(map[messages.SumKey]messages.Event),
+		arm: func() {},
+	}
 }
 
-// emit counts e and offers it to every subscriber. It never blocks and never
-// calls anybody, so it may be used under any lock.
+// emit counts e and offers it to every subscriber, or adds it to a sum. It never
+// blocks and never calls anybody, so it may be used under any lock.
 func (h *hub) emit(e messages.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counts[e.Name()]++
+	if len(h.subs) == 0 {
+		return
+	}
+	if key, ok := messages.SumKeyOf(e); !ok {
+		h.hand(e, eventBuffer)
+	} else if !h.gather(key, e) {
+		h.hand(e, sumBuffer)
+	}
+}
+
+// gather adds e to its sum. It is false when there is none: e is the first for a
+// while and is told at once. mu is held.
+func (h *hub) gather(key messages.SumKey, e messages.Event) bool {
+	before, open := h.sums[key]
+	if !open && len(h.sums) >= sumsOpen {
+		key = messages.SumKey{Name: key.Name}
+		before, open = h.sums[key]
+	}
+	if !open {
+		h.sums[key] = nil
+		h.wind()
+		return false
+	}
+	h.sums[key] = messages.Sum(before, e)
+	return true
+}
+
+// wind makes sure that sums are told in a while. mu is held.
+func (h *hub) wind() {
+	if !h.armed && !h.closed {
+		h.armed = true
+		h.arm()
+	}
+}
+
+// later has f called at the next telling of sums, or at once when there will be
+// none. f may emit.
+func (h *hub) later(f func()) {
+	h.mu.Lock()
+	if !h.closed {
+		h.due = append(h.due, f)
+		h.wind()
+		f = nil
+	}
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// tellSums hands out the sums. A sum of nothing is over.
+func (h *hub) tellSums() {
+	h.mu.Lock()
+	due := h.due
+	h.due = nil
+	h.mu.Unlock()
+	for _, f := range due {
+		f()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.handSums()
+	h.armed = false
+	if len(h.sums) > 0 || len(h.due) > 0 {
+		h.wind()
+	}
+}
+
+// handSums is tellSums with mu held.
+func (h *hub) handSums() {
+	for key, e := range h.sums {
+		if e == nil {
+			delete(h.sums, key)
+			continue
+		}
+		h.sums[key] = nil
+		h.hand(e, sumBuffer)
+	}
+}
+
+// awaitsSums reports whether tellSums is to be called.
+func (h *hub) awaitsSums() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.armed
+}
+
+// hand offers e to every subscriber that has fewer than limit events waiting. mu
+// is held.
+func (h *hub) hand(e messages.Event, limit int) {
 	for s := range h.subs {
 		if s.ctx.Err() != nil {
 			delete(h.subs, s)
+			continue
+		}
+		if len(s.events) >= limit {
+			s.lost++
 			continue
 		}
 		if s.lost > 0 {
@@ -76,13 +192,16 @@ func (h *hub) unsubscribe(s *subscriber) {
 	delete(h.subs, s)
 }
 
-// close ends every subscription after what is buffered.
+// close tells what sums there are and ends every subscription after what is
+// buffered.
 func (h *hub) close() {
+	h.tellSums()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return
 	}
+	h.handSums()
 	h.closed = true
 	for s := range h.subs {
 		close(s.events)

@@ -42,11 +42,18 @@ type outlet struct {
 	moved    chan struct{} // closed when a waiting Flush should look again
 	flushing int
 	offers   []offer // scratch
-	lost     int     // given up with removed groups since the last Flush
+	losses   losses
+
+	later     func(func())
+	telling   bool   // tellDrops is to be called
+	nobody    drops  // what was dropped while no group was there
+	unclaimed uint64 // how many those are in all
 }
 
-func newOutlet(cfg DestinationConfig, emit func(messages.Event)) *outlet {
-	return &outlet{name: cfg.Name, cfg: cfg, emit: emit, phase: outletOpen}
+// newOutlet makes a data path. later has a function called in a while, and may
+// call it at once; neither it nor emit may block.
+func newOutlet(cfg DestinationConfig, emit func(messages.Event), later func(func())) *outlet {
+	return &outlet{name: cfg.Name, cfg: cfg, emit: emit, later: later, phase: outletOpen}
 }
 
 // send accepts m for every group, or for none. It waits for room until ctx
@@ -122,7 +129,8 @@ func (o *outlet) refused() error {
 // accept encodes m once and queues it in every pipe.
 func (o *outlet) accept(m *messages.Message, size int) {
 	if len(o.pipes) == 0 {
-		o.emit(messages.MessagesDropped{Destination: o.name, Count: 1, Bytes: int64(size), Why: noGroup.why})
+		o.unclaimed++
+		o.drop(&o.nobody, 1, size)
 		return
 	}
 	if o.open == nil || !o.open.fits(size) {
@@ -152,7 +160,7 @@ func (o *outlet) makeRoom(b *backlog, size int) bool {
 		n, bytes = n+1, bytes+size
 	}
 	b.counters.Dropped += uint64(n)
-	o.emit(messages.MessagesDropped{Destination: o.name, Group: b.group, Count: n, Bytes: int64(bytes), Why: groupFull})
+	o.drop(&b.untold, n, bytes)
 	o.progress()
 	return ok
 }
@@ -262,34 +270,6 @@ func (o *outlet) parkedCopies() (out []Parked) {
 	return out
 }
 
-// remove forgets a group and answers what was queued for it.
-func (o *outlet) remove(b *backlog) (n, bytes int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.pipes = slices.DeleteFunc(o.pipes, func(x *backlog) bool { return x == b })
-	n, bytes = b.clear()
-	b.counters.Dropped += uint64(n)
-	o.lost += n
-	o.progress()
-	return n, bytes
-}
-
-// flush waits until everything accepted before the call is settled, in every
-// group it was accepted for. What was given up with a group since the flush
-// before is an error, once.
-func (o *outlet) flush(ctx context.Context) error {
-	if err := o.settled(ctx); err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if lost := o.lost; lost > 0 {
-		o.lost = 0
-		return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: lost, Where: "groups that were removed"})
-	}
-	return nil
-}
-
 // settled waits until what was accepted before the call is acked or given up.
 func (o *outlet) settled(ctx context.Context) error {
 	type goal struct {
@@ -306,9 +286,6 @@ func (o *outlet) settled(ctx context.Context) error {
 		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.done(g.seq) || !slices.Contains(o.pipes, g.b) })
 		if len(goals) == 0 {
 			return nil
-		}
-		if o.phase == outletClosed {
-			return fmt.Errorf("flush %q: %w", o.name, messages.ErrClosed)
 		}
 		if o.moved == nil {
 			o.moved = make(chan struct{})
@@ -366,25 +343,3 @@ func (o *outlet) pending() int {
 	return o.unsettled()
 }
 
-// drain refuses new messages from now on.
-func (o *outlet) drain() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.phase == outletOpen {
-		o.phase = outletDraining
-	}
-	o.progress()
-}
-
-// close ends the data path and answers what nobody acked.
-func (o *outlet) close(cause error) (abandoned int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.phase == outletClosed {
-		return 0
-	}
-	o.phase, o.cause = outletClosed, cause
-	abandoned = o.unsettled()
-	o.progress()
-	return abandoned
-}

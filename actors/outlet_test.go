@@ -648,7 +648,7 @@ func TestOutletAgainstAModel(t *testing.T) {
 			cfg.DeadLetter = func(context.Context, DeadLetter) error { panic("the pipe calls it, not the outlet") }
 		}
 		cfg.EnsureDefaults()
-		w.o = newOutlet(cfg, w.emit)
+		w.o = newOutlet(cfg, w.emit, func(func()) {})
 		w.addGroup()
 		moves := []struct {
 			weight int
@@ -678,7 +678,7 @@ func testOutlet(t *testing.T, s groupSettings, change func(*DestinationConfig)) 
 	}
 	cfg.EnsureDefaults()
 	events := make(chan messages.Event, 100)
-	o := newOutlet(cfg, func(e messages.Event) { events <- e })
+	o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
 	s.Mode, s.Policy = cmp.Or(s.Mode, AtLeastOnce), cmp.Or(s.Policy, QueueBlock)
 	return o, o.pipe("billing", s), events
 }
@@ -827,10 +827,12 @@ func TestDropOldestKeepsTheNewest(t *testing.T) {
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{3, 4}) {
 		t.Errorf("kept %v, want the newest two", got)
 	}
-	for range 3 {
-		if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 || d.Group != "billing" {
-			t.Errorf("event %+v", d)
+	// The first is told at once, the others as a sum.
+	for _, n := range []int{1, 2} {
+		if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != n || d.Group != "billing" {
+			t.Errorf("event %+v, want %d", d, n)
 		}
+		o.tellDrops()
 	}
 	// The link has both: there is nothing older to drop.
 	mustSend(t, o, numbered(5, 8))
@@ -923,8 +925,12 @@ func TestSendRefusals(t *testing.T) {
 	if err := o.send(t.Context(), numbered(4, 8)); !errors.Is(err, messages.ErrClosed) {
 		t.Errorf("a draining destination: %v", err)
 	}
-	if n := o.close(ended); n != 1 || b.count != 1 {
-		t.Errorf("%d abandoned of %d", n, b.count)
+	if n := o.close(ended); n != 1 || b.count != 0 || b.counters.Dropped != 1 {
+		t.Errorf("%d abandoned, %d left, %d dropped", n, b.count, b.counters.Dropped)
+	}
+	var lost *AbandonedError
+	if err := o.flush(t.Context()); !errors.As(err, &lost) || lost.Messages != 1 || !errors.Is(err, ended) {
+		t.Errorf("flush of a closed destination: %v", err)
 	}
 	if err := o.send(t.Context(), numbered(5, 8)); !errors.Is(err, messages.ErrClosed) || !errors.Is(err, ended) {
 		t.Errorf("a closed destination: %v", err)
@@ -938,7 +944,7 @@ func TestSendWithoutAGroup(t *testing.T) {
 	events := make(chan messages.Event, 10)
 	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
 	cfg.EnsureDefaults()
-	o := newOutlet(cfg, func(e messages.Event) { events <- e })
+	o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
 	mustSend(t, o, numbered(1, 8))
 	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 || d.Group != "" || d.Why == "" {
 		t.Errorf("event %+v", d)
@@ -1019,7 +1025,7 @@ func TestSendWaitsForTheFirstGroup(t *testing.T) {
 		cfg := DestinationConfig{Name: "orders"}
 		cfg.EnsureDefaults()
 		events := make(chan messages.Event, 10)
-		o := newOutlet(cfg, func(e messages.Event) { events <- e })
+		o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		if err := o.send(ctx, numbered(1, 8)); !errors.Is(err, context.DeadlineExceeded) {

@@ -139,6 +139,8 @@ type ConnectionRefused struct {
 	// Remote is the address of the other side.
 	Remote string
 	Reason string
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // What became of messages.
@@ -158,6 +160,8 @@ type MessageNacked struct {
 	Err                        error
 	// Delay is how long it waits before the next attempt.
 	Delay time.Duration
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // AckWaitExpired: a message was not settled in time and goes to another member.
@@ -166,6 +170,8 @@ type AckWaitExpired struct {
 	Seq                        uint64
 	Attempt                    int
 	Wait                       time.Duration
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // LateAck: a message was settled after it had been given to another member, so
@@ -173,6 +179,8 @@ type AckWaitExpired struct {
 type LateAck struct {
 	Destination, Group, Member string
 	Seq                        uint64
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // AttemptsExhausted: a message failed as often as the group allows and there
@@ -184,6 +192,8 @@ type AttemptsExhausted struct {
 	Err                error
 	// Delay is how long it waits before the next attempt.
 	Delay time.Duration
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // DeadLettered: a message failed as often as the group allows, and the
@@ -193,6 +203,8 @@ type DeadLettered struct {
 	Seq                uint64
 	Attempt            int
 	Err                error
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // MessagesDropped: accepted messages will not be delivered.
@@ -226,6 +238,8 @@ type SendWaiting struct {
 	// Since is when the wait began.
 	Since time.Time
 	Why   string
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // HandlerPanicked: a user's handler panicked; its message counts as failed.
@@ -234,6 +248,8 @@ type HandlerPanicked struct {
 	// Value is what it panicked with, printed.
 	Value string
 	Stack string
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // Actors, and events themselves.

@@ -251,6 +251,7 @@ func (e ConnectionRefused) Attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("remote", e.Remote),
 		slog.String("reason", e.Reason),
+		slog.Int("count", times(e.Count)),
 	}
 }
 
@@ -290,6 +291,7 @@ func (e MessageNacked) Attrs() []slog.Attr {
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
 		ms("delay", e.Delay),
+		slog.Int("count", times(e.Count)),
 	)
 }
 
@@ -310,6 +312,7 @@ func (e AckWaitExpired) Attrs() []slog.Attr {
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
 		ms("wait", e.Wait),
+		slog.Int("count", times(e.Count)),
 	}
 }
 
@@ -328,6 +331,7 @@ func (e LateAck) Attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.String("member", e.Member),
 		slog.Uint64("seq", e.Seq),
+		slog.Int("count", times(e.Count)),
 	}
 }
 
@@ -348,6 +352,7 @@ func (e AttemptsExhausted) Attrs() []slog.Attr {
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
 		ms("delay", e.Delay),
+		slog.Int("count", times(e.Count)),
 	)
 }
 
@@ -367,6 +372,7 @@ func (e DeadLettered) Attrs() []slog.Attr {
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
+		slog.Int("count", times(e.Count)),
 	)
 }
 
@@ -440,6 +446,7 @@ func (e SendWaiting) Attrs() []slog.Attr {
 		optional("group", e.Group),
 		slog.Time("since", e.Since),
 		slog.String("why", e.Why),
+		slog.Int("count", times(e.Count)),
 	)
 }
 
@@ -458,6 +465,7 @@ func (e HandlerPanicked) Attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.String("value", e.Value),
 		slog.String("stack", e.Stack),
+		slog.Int("count", times(e.Count)),
 	}
 }
 

@@ -120,6 +120,8 @@ type RecordFailed struct {
 	Attempt      int
 	Delay        time.Duration
 	Err          error
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // RecordDeadLettered: a record used up its attempts and the dead-letter handler took it.
@@ -129,6 +131,8 @@ type RecordDeadLettered struct {
 	Offset       int64
 	Attempts     int
 	Err          error
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
 }
 
 // OffsetsReset: this runtime moved a group's offsets.

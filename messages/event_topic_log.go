@@ -305,6 +305,7 @@ func (e RecordFailed) Attrs() []slog.Attr {
 		slog.Int("attempt", e.Attempt),
 		ms("delay", e.Delay),
 		errAttr("err", e.Err),
+		slog.Int("count", times(e.Count)),
 	)
 }
 
@@ -325,6 +326,7 @@ func (e RecordDeadLettered) Attrs() []slog.Attr {
 		slog.Int64("offset", e.Offset),
 		slog.Int("attempts", e.Attempts),
 		errAttr("err", e.Err),
+		slog.Int("count", times(e.Count)),
 	)
 }
 

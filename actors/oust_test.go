@@ -1,0 +1,99 @@
+package actors
+
+import (
+	"errors"
+	"testing"
+
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// oustedDelivers: a sender whose place another one has taken delivers what it had
+// accepted over the links that live.
+func oustedDelivers(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{ID: "mine", SoleSender: true})
+	m := mustJoin(t, e, MemberConfig{ID: "m", Concurrency: 1})
+	started := make(chan struct{}, 100)
+	goOn := make(chan struct{})
+	consumes(t, m, func(context.Context, messages.Delivery) error {
+		started <- struct{}{}
+		<-goOn
+		return nil
+	})
+	mustAccept(t, d, 20)
+	closedInTime(t, "the first delivery", started)
+	takeSole(t, e, s, d)
+	until(t, "the sender is refused", func() bool { return errors.Is(d.Send(ctx, messages.Message{}), messages.ErrClosed) })
+	close(goOn)
+	if err := supervisor.Await(ctx, e.sys, d.PID()); err != nil {
+		t.Fatal(err)
+	}
+	if row := d.Stats()[0]; row.Acked != 20 || row.Dropped != 0 {
+		t.Errorf("%+v", row)
+	}
+	if err := d.Flush(ctx); err != nil {
+		t.Errorf("flush: %v", err)
+	}
+}
+
+// oustedGivesUp: without a link what was accepted is given up, and said.
+func oustedGivesUp(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e, err := Start(ctx, nil, Config{Etcd: s.etcd, Prefix: s.prefix, Listen: "tcp://127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := e.Events(ctx)
+	d := mustRegister(t, e, DestinationConfig{ID: "mine", SoleSender: true})
+	m := mustJoin(t, e, MemberConfig{ID: "m", KeepFor: Forever})
+	until(t, "the group is known", func() bool { return len(d.Stats()) == 1 })
+	if err := m.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mustAccept(t, d, 7)
+	takeSole(t, e, s, d)
+	if err := supervisor.Await(ctx, e.sys, d.PID()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the destination has ended", func() bool { return d.Flush(ctx) != nil })
+	for what, err := range map[string]error{"flush": d.Flush(ctx), "stop": e.Stop(ctx)} {
+		var lost *AbandonedError
+		if !errors.As(err, &lost) || lost.Messages != 7 || !errors.Is(err, messages.ErrTaken) && !errors.Is(err, messages.ErrDestinationTaken) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if row := d.Stats()[0]; row.Dropped != 7 || row.Pending != 0 {
+		t.Errorf("%+v", row)
+	}
+	told := 0
+	for event := range events {
+		switch e := event.(type) {
+		case messages.Abandoned:
+			told += e.Count
+		case messages.Drained:
+			if e.Group == "" {
+				t.Errorf("drained: %+v", e)
+			}
+		}
+	}
+	if told != 7 {
+		t.Errorf("events tell of %d", told)
+	}
+}
+
+// takeSole puts another sender in d's place.
+func takeSole(t *testing.T, e *Engine, s endsSpace, d *Destination) {
+	t.Helper()
+	_, err := s.client(t).Txn(endsWithin(t)).Then(
+		clientv3.OpPut(e.space.Sole("orders"), "of another"), clientv3.OpPut(e.space.Sender("orders", d.id), "of another"),
+	).Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

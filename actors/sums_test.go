@@ -1,0 +1,97 @@
+package actors
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// sumHub is a hub whose sums are told by a timer.
+func sumHub() *hub {
+	h := newHub()
+	h.arm = func() { time.AfterFunc(sumEvery, h.tellSums) }
+	return h
+}
+
+// Promise: what may happen for each message is told as a sum, a few times a second,
+// and pushes no other event out of a subscriber's buffer.
+func TestFloodsAreToldAsSums(t *testing.T) {
+	for name, flood := range map[string]struct {
+		each  func(*hub, *outlet)
+		count func(messages.Event) (int, bool)
+	}{
+		"a full group": {
+			func(_ *hub, o *outlet) { mustSend(t, o, numbered(1, 8)) },
+			func(e messages.Event) (int, bool) { d, ok := e.(messages.MessagesDropped); return d.Count, ok },
+		},
+		"nacks": {
+			func(h *hub, _ *outlet) { h.emit(messages.MessageNacked{Group: "g"}) },
+			func(e messages.Event) (int, bool) { d, ok := e.(messages.MessageNacked); return max(1, d.Count), ok },
+		},
+		"failed records": {
+			func(h *hub, _ *outlet) { h.emit(messages.RecordFailed{Group: "g"}) },
+			func(e messages.Event) (int, bool) { d, ok := e.(messages.RecordFailed); return max(1, d.Count), ok },
+		},
+		"late acks": {
+			func(h *hub, _ *outlet) { h.emit(messages.LateAck{Group: "g"}) },
+			func(e messages.Event) (int, bool) { d, ok := e.(messages.LateAck); return max(1, d.Count), ok },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := sumHub()
+				events := h.events(t.Context())
+				cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
+				cfg.EnsureDefaults()
+				o := newOutlet(cfg, h.emit, h.later)
+				const rounds, burst = 20, 2000
+				for range rounds {
+					for range burst {
+						flood.each(h, o)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				h.emit(messages.SessionLost{})
+				time.Sleep(time.Second)
+				o.close(nil)
+				h.close()
+				total, told, lost := 0, 0, false
+				for e := range events {
+					if n, ok := flood.count(e); ok {
+						total += n
+						told++
+					} else {
+						_, ok := e.(messages.SessionLost)
+						lost = lost || ok
+					}
+				}
+				if total != rounds*burst || told > 12 || !lost {
+					t.Errorf("%d events for %d of %d, the other one came: %v", told, total, rounds*burst, lost)
+				}
+			})
+		})
+	}
+}
+
+// A subscriber that does not read keeps room for what is told once.
+func TestSumsLeaveRoom(t *testing.T) {
+	h := newHub()
+	events := h.events(t.Context())
+	for range 2 * eventBuffer {
+		h.emit(messages.LateAck{Group: "g"})
+		h.tellSums()
+		h.tellSums()
+	}
+	h.emit(messages.SessionLost{})
+	h.close()
+	seen := false
+	for e := range events {
+		_, ok := e.(messages.SessionLost)
+		seen = seen || ok
+	}
+	if !seen {
+		t.Error("sums pushed another event out")
+	}
+}

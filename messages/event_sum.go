@@ -1,0 +1,155 @@
+package messages
+
+// Sums: events that can happen once for each message. A runtime counts them at
+// once and tells the first, then sums of what came meanwhile, a few times a second,
+// so that a flood of them does not push other events out.
+
+// SumKey says which events are told in one sum.
+type SumKey struct{ Name, Where, Group, Why string }
+
+// summed is an event that is told in sums. Its Count says how many it stands for;
+// its other fields are those of the newest.
+type summed interface {
+	Event
+	// sum names what is added up.
+	sum() SumKey
+	// plus is the sum of this event and an older one of the same SumKey.
+	plus(older Event) Event
+}
+
+// SumKeyOf answers what e is summed with. It is false for an event that is told
+// by itself.
+func SumKeyOf(e Event) (SumKey, bool) {
+	s, ok := e.(summed)
+	if !ok {
+		return SumKey{}, false
+	}
+	k := s.sum()
+	k.Name = e.Name()
+	return k, true
+}
+
+// Sum is one event for two of the same SumKey. older may be nil.
+func Sum(older, newer Event) Event {
+	if s, ok := newer.(summed); ok && older != nil {
+		return s.plus(older)
+	}
+	return newer
+}
+
+// times is how many a count stands for: an event that was told by itself may
+// leave it out.
+func times(count int) int { return max(1, count) }
+
+// add is the count of a sum.
+func add(older, newer int) int { return times(older) + times(newer) }
+
+func (e Redelivered) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e Redelivered) plus(older Event) Event {
+	e.Count = add(older.(Redelivered).Count, e.Count)
+	return e
+}
+
+func (e MessageNacked) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e MessageNacked) plus(older Event) Event {
+	e.Count = add(older.(MessageNacked).Count, e.Count)
+	return e
+}
+
+func (e AckWaitExpired) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e AckWaitExpired) plus(older Event) Event {
+	e.Count = add(older.(AckWaitExpired).Count, e.Count)
+	return e
+}
+
+func (e LateAck) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e LateAck) plus(older Event) Event {
+	e.Count = add(older.(LateAck).Count, e.Count)
+	return e
+}
+
+func (e AttemptsExhausted) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e AttemptsExhausted) plus(older Event) Event {
+	e.Count = add(older.(AttemptsExhausted).Count, e.Count)
+	return e
+}
+
+func (e DeadLettered) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e DeadLettered) plus(older Event) Event {
+	e.Count = add(older.(DeadLettered).Count, e.Count)
+	return e
+}
+
+func (e MessagesDropped) sum() SumKey {
+	return SumKey{Where: e.Destination, Group: e.Group, Why: e.Why}
+}
+
+func (e MessagesDropped) plus(older Event) Event {
+	o := older.(MessagesDropped)
+	e.Count, e.Bytes = add(o.Count, e.Count), o.Bytes+e.Bytes
+	return e
+}
+
+func (e SendWaiting) sum() SumKey {
+	return SumKey{Where: e.Destination, Group: e.Group, Why: e.Why}
+}
+
+// plus keeps the beginning of the longest wait.
+func (e SendWaiting) plus(older Event) Event {
+	o := older.(SendWaiting)
+	if o.Since.Before(e.Since) {
+		e.Since = o.Since
+	}
+	e.Count = add(o.Count, e.Count)
+	return e
+}
+
+func (e HandlerPanicked) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e HandlerPanicked) plus(older Event) Event {
+	e.Count = add(older.(HandlerPanicked).Count, e.Count)
+	return e
+}
+
+func (e ConnectionRefused) sum() SumKey { return SumKey{Why: e.Reason} }
+
+func (e ConnectionRefused) plus(older Event) Event {
+	e.Count = add(older.(ConnectionRefused).Count, e.Count)
+	return e
+}
+
+func (e RecordFailed) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Group} }
+
+func (e RecordFailed) plus(older Event) Event {
+	e.Count = add(older.(RecordFailed).Count, e.Count)
+	return e
+}
+
+func (e RecordDeadLettered) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Group} }
+
+func (e RecordDeadLettered) plus(older Event) Event {
+	e.Count = add(older.(RecordDeadLettered).Count, e.Count)
+	return e
+}
+
+func (e AppendFailed) sum() SumKey { return SumKey{Where: e.Topic} }
+
+func (e AppendFailed) plus(older Event) Event {
+	e.Records += older.(AppendFailed).Records
+	return e
+}
+
+func (e UnreadReturned) sum() SumKey {
+	return SumKey{Where: e.Destination, Group: e.Group, Why: e.Why}
+}
+
+func (e UnreadReturned) plus(older Event) Event {
+	e.Count = add(older.(UnreadReturned).Count, e.Count)
+	return e
+}

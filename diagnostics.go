@@ -227,7 +227,14 @@ type (
 		Members       []memberAnswer       `json:"members"`
 		Topics        []topicAnswer        `json:"topics"`
 		Subscriptions []subscriptionAnswer `json:"subscriptions"`
+		Registry      registryAnswer       `json:"registry"`
 		Events        map[string]uint64    `json:"events"`
+	}
+	registryAnswer struct {
+		Keys     int    `json:"keys"`
+		Troubled int    `json:"troubled"`
+		Refusals uint64 `json:"refusals"`
+		Delays   uint64 `json:"delays"`
 	}
 	pipeAnswer struct {
 		Destination  string `json:"destination"`
@@ -290,6 +297,7 @@ func answerOfStats(s actors.Stats) statsAnswer {
 		Pipes: make([]pipeAnswer, 0, len(s.Pipes)), Members: make([]memberAnswer, 0, len(s.Members)), Events: s.Events,
 		Topics: make([]topicAnswer, 0, len(s.Topics)), Subscriptions: make([]subscriptionAnswer, 0, len(s.Subscriptions)),
 	}
+	a.Registry = registryAnswer{Keys: s.Registry.Keys, Troubled: s.Registry.Troubled, Refusals: s.Registry.Refusals, Delays: s.Registry.Delays}
 	for _, p := range s.Pipes {
 		a.Pipes = append(a.Pipes, pipeAnswer{
 			Destination: p.Destination, Group: p.Group, Links: p.Links, Pending: p.Pending, PendingBytes: p.PendingBytes,

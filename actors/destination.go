@@ -364,7 +364,7 @@ func (a *destination) retire(ctx actor.Context) {
 		write.cut()
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
-		return keysGone{eng.removeSender(ctx, d)}
+		return keysGone{d.removal.of(func() error { return eng.removeSender(ctx, d) })}
 	})
 }
 

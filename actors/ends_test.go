@@ -60,6 +60,10 @@ func TestEnds(t *testing.T) {
 		{"source stopped in its backoff", sourceStoppedInItsBackoff},
 		{"at most once between loops", atMostOnceBetweenLoops},
 		{"ousted with a link", oustedDelivers},
+		{"listeners end", listenersEnd},
+		{"ids are waited for", idsAreWaitedFor},
+		{"ids are there once", idsOnce},
+		{"ends blame who is slow", endsBlameWhoIsSlow},
 		{"ousted without a link", oustedGivesUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -126,7 +126,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 
 // unanswered names what a missing answer of an actor means to a caller. waits is
 // for what, once the keys are written.
-func (e *Engine) unanswered(ctx context.Context, err error, written bool, waits string) error {
+func (e *Engine) unanswered(ctx context.Context, err error, wait *idWait, written bool, waits string) error {
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return messages.ErrClosed
@@ -134,6 +134,9 @@ func (e *Engine) unanswered(ctx context.Context, err error, written bool, waits 
 		return err
 	case written:
 		return fmt.Errorf("%s: %w", waits, context.Cause(ctx))
+	}
+	if held := wait.over(context.Cause(ctx)); held != nil {
+		return held
 	}
 	return e.silent("etcd at %s has not answered", context.Cause(ctx))
 }
@@ -209,7 +212,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
-		return fail(e.unanswered(ctx, err, d.written.Load(), "the groups are not known yet"))
+		return fail(e.unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet"))
 	}
 	return d, nil
 }
@@ -236,7 +239,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{member: m})
-		return fail(e.unanswered(ctx, err, m.written.Load(), "not all senders have answered"))
+		return fail(e.unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered"))
 	}
 	return m, nil
 }

@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,12 +36,14 @@ type engineActor struct {
 	refusal error
 	waiting []*actor.PID                          // who asked to be told when it runs
 	binding map[string][]*placement[*Destination] // by the URL asked for
+	accepts map[string]*actor.PID                 // the listeners' actors, by the URL asked for
+	freeing map[string]*freeing                   // listeners on their way to be closed
 	log     *eventLogger                          // nil without a logger
 	book    *book
 }
 
 // book is what the user asked for. It outlives the actor's incarnations, which
-// alone use it but for mu: a crash ends the children, and the next incarnation begins
+// alone use it but for listeners: a crash ends the children, and the next incarnation begins
 // them again around the same handles and sockets.
 type book struct {
 	dests     map[string]*placement[*Destination]
@@ -48,8 +51,8 @@ type book struct {
 	members   map[*Member]*placement[*Member]
 	topics    map[string]*placement[*topicPath]
 	subs      map[*Subscription]*placement[*Subscription]
-	listeners map[string]*socket.Listener // by the URL asked for
-	mu        sync.Mutex                  // guards listeners against a Stop that ran out of time
+	listeners map[string]*socket.Listener // by the URL asked for, while a destination uses it
+	mu        sync.Mutex                  // guards listeners: hosted calls and a Stop that ran out of time use them too
 }
 
 func newBook() *book {
@@ -61,6 +64,24 @@ func newBook() *book {
 		subs:      make(map[*Subscription]*placement[*Subscription]),
 		listeners: make(map[string]*socket.Listener),
 	}
+}
+
+// bound are the listeners, by the URL asked for.
+func (b *book) bound() map[string]*socket.Listener {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.listeners)
+}
+
+// keep notes a listener, or with nil that it is closed.
+func (b *book) keep(asked string, l *socket.Listener) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l == nil {
+		delete(b.listeners, asked)
+		return
+	}
+	b.listeners[asked] = l
 }
 
 // lose notes what a destination gave up whose end nobody had asked for: Stop tells.
@@ -131,7 +152,10 @@ type bound struct {
 
 func newEngineActor(e *Engine) actor.Producer {
 	return func() actor.Actor {
-		return &engineActor{eng: e, book: e.book, binding: make(map[string][]*placement[*Destination])}
+		return &engineActor{
+			eng: e, book: e.book, binding: make(map[string][]*placement[*Destination]),
+			accepts: make(map[string]*actor.PID), freeing: make(map[string]*freeing),
+		}
 	}
 }
 
@@ -167,6 +191,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.register(ctx, m.dest)
 	case bound:
 		a.bound(ctx, m)
+	case freed:
+		a.freed(ctx, m.asked)
 	case *join:
 		a.join(ctx, m.member)
 	case *openTopic:
@@ -252,25 +278,22 @@ func (a *engineActor) started(ctx actor.Context) {
 		a.log = newEventLogger(a.host.Context(), a.eng.hub, a.eng.cfg.Logger)
 		a.beginLog()
 	}
-	for _, l := range a.book.listeners {
-		a.spawn(ctx, "listener", "", newListener(l))
+	for asked, l := range a.book.bound() {
+		a.accepts[asked] = a.spawn(ctx, "listener", "", newListener(l))
 	}
-	for name, p := range a.book.dests {
+	// What was leaving is begun again too: its keys have to be taken away.
+	for _, p := range a.book.dests {
 		p.pid = nil
-		if len(p.leavers) > 0 {
-			delete(a.book.dests, name) // it was leaving, and its actor is gone
-			a.release(ctx, p.leavers...)
-			continue
-		}
 		a.bind(ctx, p)
 	}
-	for m, p := range a.book.members {
-		if len(p.leavers) > 0 {
-			delete(a.book.members, m)
-			a.release(ctx, p.leavers...)
-			continue
-		}
+	for asked := range a.book.bound() {
+		a.free(ctx, asked)
+	}
+	for _, p := range a.book.members {
 		a.enter(ctx, p)
+		if len(p.leavers) > 0 {
+			ctx.Send(p.pid, &retire{})
+		}
 	}
 	a.beginTopics(ctx)
 }
@@ -359,11 +382,20 @@ func (a *engineActor) register(ctx actor.Context, d *Destination) {
 	a.bind(ctx, p)
 }
 
+// errOurs: this runtime has that id itself, or has not quite left yet.
+func errOurs(what, id string) error {
+	return fmt.Errorf("%s %q %w, so the %w", what, id, messages.ErrExists, messages.ErrTaken)
+}
+
 // bind finds the destination's listener, and makes it for the first one that
 // asks for its URL.
 func (a *engineActor) bind(ctx actor.Context, p *placement[*Destination]) {
 	asked := p.handle.out.cfg.Listen
-	if l := a.book.listeners[asked]; l != nil {
+	if f := a.freeing[asked]; f != nil {
+		f.waiting = append(f.waiting, p)
+		return
+	}
+	if l := a.book.bound()[asked]; l != nil {
 		a.place(ctx, p, l.URL())
 		return
 	}
@@ -375,21 +407,70 @@ func (a *engineActor) bind(ctx actor.Context, p *placement[*Destination]) {
 	eng := a.eng
 	supervisor.Call(&a.host, "listen", func(ctx context.Context) bound {
 		l, err := eng.listen(ctx, asked)
-		if err == nil && ctx.Err() != nil {
-			l.Close() // nobody will hear of it
+		if err == nil {
+			// Here, so that it is known though nobody may hear of it any more.
+			eng.book.keep(asked, l)
 		}
 		return bound{asked, l, err}
 	})
+}
+
+// freeing is a listener that is closed because nobody uses it any more.
+type freeing struct {
+	waiting []*placement[*Destination] // want its URL again
+	leavers []*actor.PID               // wait for the port to be free
+}
+
+// freed says that a listener is closed.
+type freed struct{ asked string }
+
+// free closes the listener of a URL that no destination uses any more. It is
+// false when there is nothing to wait for.
+func (a *engineActor) free(ctx actor.Context, asked string, leavers ...*actor.PID) bool {
+	if f := a.freeing[asked]; f != nil {
+		f.leavers = append(f.leavers, leavers...)
+		return true
+	}
+	l := a.book.bound()[asked]
+	if l == nil || len(a.binding[asked]) > 0 {
+		return false
+	}
+	for _, p := range a.book.dests {
+		if p.handle.out.cfg.Listen == asked {
+			return false
+		}
+	}
+	a.freeing[asked] = &freeing{leavers: leavers}
+	if pid := a.accepts[asked]; pid != nil {
+		delete(a.accepts, asked)
+		ctx.Stop(pid)
+	}
+	book := a.book
+	supervisor.Call(&a.host, "close listener", func(context.Context) freed {
+		_ = l.Close() // what fails leaves nothing to do
+		book.keep(asked, nil)
+		return freed{asked}
+	})
+	return true
+}
+
+func (a *engineActor) freed(ctx actor.Context, asked string) {
+	f := a.freeing[asked]
+	delete(a.freeing, asked)
+	a.release(ctx, f.leavers...)
+	for _, p := range f.waiting {
+		if a.book.dests[p.handle.out.name] == p {
+			a.bind(ctx, p)
+		}
+	}
 }
 
 func (a *engineActor) bound(ctx actor.Context, m bound) {
 	waiting := a.binding[m.asked]
 	delete(a.binding, m.asked)
 	if m.err == nil {
-		a.book.mu.Lock()
-		a.book.listeners[m.asked] = m.listener
-		a.book.mu.Unlock()
-		a.spawn(ctx, "listener", "", newListener(m.listener))
+		a.accepts[m.asked] = a.spawn(ctx, "listener", "", newListener(m.listener))
+		defer a.free(ctx, m.asked) // who asked may have gone meanwhile
 	}
 	for _, p := range waiting {
 		switch {
@@ -413,11 +494,21 @@ func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], url s
 	a.eng.stats.addOutlet(d.out)
 	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker))
 	d.pid.Store(p.pid)
+	if len(p.leavers) > 0 {
+		ctx.Send(p.pid, &retire{})
+	}
 }
 
 func (a *engineActor) join(ctx actor.Context, m *Member) {
 	if a.isStopping(ctx) {
 		return
+	}
+	for other := range a.book.members {
+		o, c := other.in.cfg, m.in.cfg
+		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
+			ctx.Respond(errOurs("member", c.ID))
+			return
+		}
 	}
 	p := &placement[*Member]{handle: m, asker: ctx.Sender()}
 	a.book.members[m] = p
@@ -510,7 +601,9 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 				a.book.lose(p.handle.out)
 			}
 			a.dismiss(ctx, p.asker, &p.handle.announced)
-			a.release(ctx, p.leavers...)
+			if !a.free(ctx, p.handle.out.cfg.Listen, p.leavers...) {
+				a.release(ctx, p.leavers...)
+			}
 			return
 		}
 	}

@@ -5,7 +5,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -122,7 +121,7 @@ func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
 	}
 	for other := range a.book.subs {
 		if other.path.id == s.path.id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
-			ctx.Respond(fmt.Errorf("member %q, by this very runtime: %w", s.cfg.ID, messages.ErrTaken))
+			ctx.Respond(errOurs("member", s.cfg.ID))
 			return
 		}
 	}
@@ -149,15 +148,11 @@ func (a *engineActor) beginTopics(ctx actor.Context) {
 		}
 		a.placeTopic(ctx, p)
 	}
-	for s, p := range a.book.subs {
-		if len(p.leavers) > 0 {
-			delete(a.book.subs, s)
-			a.eng.stats.removeSubscription(s)
-			s.end()
-			a.release(ctx, p.leavers...)
-			continue
-		}
+	for _, p := range a.book.subs {
 		a.placeSubscription(ctx, p)
+		if len(p.leavers) > 0 {
+			ctx.Send(p.pid, &retire{})
+		}
 	}
 }
 

@@ -28,6 +28,28 @@ type Destination struct {
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
 	announced   atomic.Bool // who registered was told
+	removal     removal
+	wait        idWait
+}
+
+// removal is how far the taking away of a handle's keys is. It is for the words
+// of who waits for it and gives up.
+type removal struct{ stage atomic.Int32 }
+
+const (
+	removalNone  int32 = iota // the actor has not begun
+	removalAsked              // etcd was asked
+	removalDone               // the keys are gone
+)
+
+// of performs f, which takes the keys away.
+func (r *removal) of(f func() error) error {
+	r.stage.Store(removalAsked)
+	err := f()
+	if err == nil {
+		r.stage.Store(removalDone)
+	}
+	return err
 }
 
 // Name is the destination's.
@@ -111,6 +133,8 @@ type Member struct {
 	written     atomic.Bool
 	announced   atomic.Bool
 	gone        atomic.Bool // LeftGroup was told
+	removal     removal
+	wait        idWait
 }
 
 // left tells, once, that the membership ended.
@@ -228,14 +252,31 @@ func (m *Member) drain(ctx context.Context) error {
 	return fmt.Errorf("what had come is not all handled: %w", context.Cause(ctx))
 }
 
-// withdraw ends a destination or member and waits until its name is free.
+// withdraw ends a destination or member and waits until its name is free. Its
+// errors say whether the keys are gone and what is waited for: messages.ErrBusy
+// for code of the user's, ErrRestarted for an actor of ours that has not come up
+// again, ErrUnavailable for etcd.
 func (e *Engine) withdraw(ctx context.Context, w *withdraw) error {
 	_, err := supervisor.Ask[*withdrawn](ctx, e.sys, e.root, w)
-	switch {
-	case errors.Is(err, supervisor.ErrNoActor):
-		return nil // everything is over
-	case err != nil:
-		return e.silent("etcd at %s has not confirmed it, so its keys stay until the lease ends", context.Cause(ctx))
+	if err == nil || errors.Is(err, supervisor.ErrNoActor) {
+		return nil // in the second case everything is over
 	}
-	return nil
+	switch cause := context.Cause(ctx); w.removal().stage.Load() {
+	case removalDone:
+		return fmt.Errorf("its keys are gone from etcd; a handler or callback that has not returned holds up the rest: %w: %w", messages.ErrBusy, cause)
+	case removalNone:
+		return fmt.Errorf("its keys stand until its actor, which is being restarted, removes them, or the lease ends: %w: %w", messages.ErrRestarted, cause)
+	default:
+		return e.silent("etcd at %s has not confirmed it, so its keys may stay until the lease ends", cause)
+	}
+}
+
+func (w *withdraw) removal() *removal {
+	switch {
+	case w.dest != nil:
+		return &w.dest.removal
+	case w.member != nil:
+		return &w.member.removal
+	}
+	return &w.sub.removal
 }

@@ -203,7 +203,7 @@ func (a *member) retire(ctx actor.Context) {
 		write.cut()
 		ctx, cancel := context.WithTimeout(ctx, stopGrace)
 		defer cancel()
-		_ = eng.removeMember(ctx, m) // what is left ends with the lease
+		_ = m.removal.of(func() error { return eng.removeMember(ctx, m) }) // what is left ends with the lease
 		return memberKeysGone{}
 	})
 }

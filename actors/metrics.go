@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/penstock-io/penstock/discovery"
 )
 
 // Scope is the name of the meter that Instrument asks for.
@@ -55,6 +57,12 @@ func instruments[Row any](meter metric.Meter, all []instrument[Row], note func(m
 	return out
 }
 
+var registryInstruments = []instrument[discovery.RegistryStats]{
+	{"penstock.registry.refusals", "{refusal}", "Refusals of single keys by etcd.", false, func(s discovery.RegistryStats) int64 { return int64(s.Refusals) }},
+	{"penstock.registry.delays", "{delay}", "Waits for etcd while keys were to be put right.", false, func(s discovery.RegistryStats) int64 { return int64(s.Delays) }},
+	{"penstock.registry.troubled", "{key}", "Keys that etcd refuses to have put right.", true, func(s discovery.RegistryStats) int64 { return int64(s.Troubled) }},
+}
+
 var pipeInstruments = []instrument[PipeStats]{
 	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s PipeStats) int64 { return int64(s.Accepted) }},
 	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s PipeStats) int64 { return int64(s.Sent) }},
@@ -90,6 +98,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	note(waiting, err)
 	topics := instruments(meter, topicInstruments, note)
 	subs := instruments(meter, subscriptionInstruments, note)
+	registry := instruments(meter, registryInstruments, note)
 	events, err := meter.Int64ObservableCounter("penstock.events", metric.WithUnit("{event}"),
 		metric.WithDescription("Events, by name."))
 	note(events, err)
@@ -98,6 +107,9 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	}
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := e.Stats()
+		for i, p := range registryInstruments {
+			o.ObserveInt64(registry[i], p.value(s.Registry))
+		}
 		for _, row := range s.Pipes {
 			where := groupLabels(row.Destination, row.Group)
 			for i, p := range pipeInstruments {

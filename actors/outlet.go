@@ -342,4 +342,3 @@ func (o *outlet) pending() int {
 	defer o.mu.Unlock()
 	return o.unsettled()
 }
-

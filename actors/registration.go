@@ -66,7 +66,7 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 		entries[0].Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Senders(name)), "=", 0).WithPrefix()}
 		entries = append(entries, discovery.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
 	}
-	err := e.keeper.PutAll(ctx, entries)
+	err := e.putWhenFree(ctx, &d.wait, entries...)
 	var taken *discovery.TakenError
 	if errors.Is(err, discovery.ErrGuard) || errors.As(err, &taken) && taken.Key == e.space.Sole(name) {
 		return messages.ErrDestinationTaken
@@ -110,7 +110,8 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 		Id: cfg.ID, Incarnation: m.incarnation, Host: e.host,
 		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
 	}
-	err = e.keeper.Put(ctx, discovery.Entry{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true})
+	err = e.putWhenFree(ctx, &m.wait,
+		discovery.Entry{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true})
 	if err != nil {
 		return err
 	}

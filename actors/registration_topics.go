@@ -57,7 +57,7 @@ func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) e
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))
 	}
-	err := e.keeper.Put(ctx, discovery.Entry{
+	err := e.putWhenFree(ctx, &s.wait, discovery.Entry{
 		Key: e.space.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: marshal(member), Leased: true,
 		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Topic(info.Name)), "=", info.CreateRevision)},
 	})

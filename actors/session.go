@@ -92,8 +92,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.overdue()
 	case troubled:
 		s.troubled(m.err)
-	case discovery.RegistryEvent:
-		s.kept(ctx, m)
+	case registryTold:
+		s.kept(ctx, m.event)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
 	case crash:
@@ -114,10 +114,10 @@ func (s *session) started(ctx actor.Context) {
 	})
 	s.host.Run("group renewals", eng.groupLeases.Run)
 	s.host.Run("groups", func(ctx context.Context) error {
-		return eng.groups.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
+		return eng.groups.Run(ctx, func(e discovery.RegistryEvent) { tell(registryTold{e}) })
 	})
 	s.host.Run("registry", func(ctx context.Context) error {
-		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(e) })
+		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(registryTold{e}) })
 	})
 }
 
@@ -204,10 +204,21 @@ func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	}
 }
 
+// registryTold is what the registry says, which has a delay of its own.
+type registryTold struct{ event discovery.RegistryEvent }
+
 func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
 	switch m := e.(type) {
 	case discovery.Unlike:
 		ctx.Send(ctx.Parent(), &groupUnlike{m.Group, m.Meta})
+	case discovery.Delayed:
+		if s.state == sessionOpening {
+			s.delayed(ctx, m.Err)
+			return
+		}
+		s.eng.hub.emit(messages.RegistryDelayed{Err: m.Err})
+	case discovery.Troubled:
+		s.eng.hub.emit(messages.RegistrationTroubled{Key: m.Key, Err: m.Err})
 	case discovery.PutBack:
 		s.eng.groups.Look()
 		s.eng.hub.emit(messages.RegistrationPutBack{Key: m.Key, Why: m.Why.String()})

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"github.com/penstock-io/penstock/discovery"
 )
 
 // Stats is a snapshot of an engine's counters.
@@ -15,7 +17,9 @@ type Stats struct {
 	// Topics are those in use here, Subscriptions this engine's.
 	Topics        []TopicStats
 	Subscriptions []SubscriptionStats
-	Events        map[string]uint64 // how often each event happened, by name
+	// Registry is how the keys of this engine in etcd fare.
+	Registry discovery.RegistryStats
+	Events   map[string]uint64 // how often each event happened, by name
 }
 
 // PipeStats is what one destination did for one group.
@@ -74,7 +78,7 @@ func (b *statsBook) removeInlet(in *inlet) {
 func (e *Engine) Stats() Stats {
 	e.stats.mu.Lock()
 	defer e.stats.mu.Unlock()
-	s := Stats{Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
+	s := Stats{Registry: e.keeper.Stats(), Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
 	for _, o := range e.stats.outlets {
 		s.Pipes = append(s.Pipes, o.stats()...)
 	}

@@ -105,7 +105,7 @@ func (a *subscription) retire(ctx actor.Context) {
 		if len(left) > 0 && sub.path.ended() == nil {
 			_, _ = eng.log.Release(ctx, me, left) // else they end with the lease, or are taken away
 		}
-		_ = eng.removeSubscription(ctx, sub, me) // what is left ends with the lease
+		_ = sub.removal.of(func() error { return eng.removeSubscription(ctx, sub, me) }) // what is left ends with the lease
 		return subKeyGone{}
 	})
 }

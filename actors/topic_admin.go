@@ -82,7 +82,7 @@ func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Top
 func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p ProducerConfig) (*Topic, error) {
 	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, &openTopic{info})
 	if err != nil {
-		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, false, ""))
+		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, &idWait{}, false, ""))
 	}
 	t, err := newTopicHandle(opened.path, p)
 	if err != nil {

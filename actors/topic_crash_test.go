@@ -400,7 +400,7 @@ func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
 		t.Fatalf("there is no %s to crash", kind)
 	}
 	gate.open()
-	if err := outcomeOf(t, "Commit", commit); err != nil && !errors.Is(err, messages.ErrUnavailable) {
+	if err := outcomeOf(t, "Commit", commit); err != nil && !errors.Is(err, messages.ErrRestarted) {
 		t.Errorf("commit: %v", err)
 	}
 	if err := outcomeOf(t, "Seek", seek); err != nil && !errors.Is(err, messages.ErrUnavailable) && !errors.Is(err, messages.ErrFenced) {

@@ -260,7 +260,7 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
-		return fail(e.unanswered(ctx, err, s.written.Load(), "the group has not given out its partitions yet"))
+		return fail(e.unanswered(ctx, err, &s.wait, s.written.Load(), "the group has not given out its partitions yet"))
 	}
 	return s, nil
 }
@@ -279,6 +279,8 @@ type Subscription struct {
 	began       atomic.Pointer[commitlog.Beginning] // where the group did; set before written
 	announced   atomic.Bool                         // who subscribed was told
 	gone        atomic.Bool                         // Unsubscribed was told
+	removal     removal
+	wait        idWait
 
 	async asyncCommits
 

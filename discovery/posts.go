@@ -79,6 +79,7 @@ func (p *posts) stand(ctx context.Context, emit func(RegistryEvent)) (health, er
 		case 2:
 			return state, nil
 		case 3:
+			r.retryTroubled()
 			if p.tail != nil {
 				if err := p.tail.beat(); err != nil {
 					return state, p.ended(err)

@@ -51,6 +51,9 @@ func (r *Registry) Run(ctx context.Context, emit func(RegistryEvent)) error {
 		p.close()
 		wait := pause(failures)
 		failures++
+		r.mu.Lock()
+		r.delays++
+		r.mu.Unlock()
 		emit(Delayed{Err: Classify("keep registrations at "+Where(r.client), err), Wait: wait})
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -152,9 +155,77 @@ func (r *Registry) lookAt(ctx context.Context, keys []string) (events []Registry
 	defer r.give()
 	// Not before: what a key shall be may have changed while waiting.
 	if wants := r.wants(keys); len(wants) > 0 {
-		err = r.setRight(ctx, wants, &events)
+		err = r.setRightApart(ctx, wants, &events)
 	}
 	return events, err
+}
+
+// setRightApart is setRight, but for one key that etcd refuses: what it is asked
+// for together is halved until that key is alone.
+func (r *Registry) setRightApart(ctx context.Context, wants []want, events *[]RegistryEvent) error {
+	err := r.setRight(ctx, wants, events)
+	switch {
+	case err == nil || !definite(err):
+		return err
+	case len(wants) == 1:
+		r.trouble(wants[0].Key, err, events)
+		return nil
+	}
+	half := len(wants) / 2
+	if err := r.setRightApart(ctx, wants[:half], events); err != nil {
+		return err
+	}
+	return r.setRightApart(ctx, wants[half:], events)
+}
+
+// trouble notes that etcd refuses what is to be done about a key.
+func (r *Registry) trouble(key string, err error, events *[]RegistryEvent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refusals++
+	k := r.kept[key]
+	if k == nil {
+		if s := r.stray[key]; time.Since(s.since) > strayFor {
+			delete(r.stray, key)
+		}
+		return
+	}
+	if !k.troubled {
+		k.troubled = true
+		*events = append(*events, Troubled{Key: key, Err: Classify("keep "+key+" at "+Where(r.client), err)})
+	}
+}
+
+// retryTroubled has the keys looked at again that etcd refused.
+func (r *Registry) retryTroubled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, k := range r.kept {
+		if k.troubled {
+			r.todo.add(key)
+		}
+	}
+}
+
+// RegistryStats says how a Registry fares.
+type RegistryStats struct {
+	Keys     int    // that it keeps
+	Troubled int    // of those, what etcd refuses to have put right
+	Refusals uint64 // of single keys by etcd
+	Delays   uint64 // how often it had to wait for etcd
+}
+
+// Stats answers a snapshot.
+func (r *Registry) Stats() RegistryStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := RegistryStats{Keys: len(r.kept), Refusals: r.refusals, Delays: r.delays}
+	for _, k := range r.kept {
+		if k.troubled {
+			s.Troubled++
+		}
+	}
+	return s
 }
 
 // wants says what keys shall be: as they are kept, or gone for strays.
@@ -324,7 +395,7 @@ func (r *Registry) settle(w want, kv KV) {
 		// It is as kept: one copy will do.
 		kv.Key, kv.Value = k.Key, k.Value
 		k.last, k.known = kv, max(k.known, kv.ModRevision)
-		k.conflict, k.refused = 0, false
+		k.conflict, k.refused, k.troubled = 0, false, false
 	}
 }
 

@@ -75,7 +75,7 @@ func (c RegistryConfig) Validate() error {
 	return errors.Join(faults...)
 }
 
-// RegistryEvent is one of PutBack, Conflict, Refused, Delayed.
+// RegistryEvent is one of PutBack, Conflict, Refused, Troubled, Delayed.
 type RegistryEvent interface{ registryEvent() }
 
 // PutBack: a kept key was not as it should be, and is again.
@@ -98,9 +98,18 @@ type Refused struct {
 	Err error // wraps ErrGuard
 }
 
+// Troubled: etcd refuses what is to be done about one key. It is told once, until
+// the key is as it should be, and tried again with each sign of life of the watch.
+// The other keys are looked after meanwhile.
+type Troubled struct {
+	Key string
+	Err error // as of Classify: messages.ErrDenied, ErrInvalid or ErrNoSpace
+}
+
 func (PutBack) registryEvent()  {}
 func (Conflict) registryEvent() {}
 func (Refused) registryEvent()  {}
+func (Troubled) registryEvent() {}
 
 // Why says what had happened to a key that was put back.
 type Why uint8
@@ -155,6 +164,8 @@ type Registry struct {
 	leased   chan struct{} // closed and replaced by SetLease
 
 	wake chan struct{} // holds at most one token, for Run
+
+	refusals, delays uint64 // see RegistryStats
 }
 
 // kept is an entry and what is known about it.
@@ -165,6 +176,7 @@ type kept struct {
 	known    int64    // what happened up to this revision is no news
 	conflict int64    // ModRevision of the holder last complained of
 	refused  bool     // complained of the guard
+	troubled bool     // etcd refuses what is to be done about it
 }
 
 // stray is a leased key that may stand in etcd though it is not kept: a write
@@ -387,8 +399,23 @@ func (r *Registry) hold(k *kept) {
 
 // maybeWritten tells whether a write that failed so may have happened.
 func maybeWritten(err error) bool {
-	return !errors.Is(err, messages.ErrTaken) && !errors.Is(err, ErrGuard)
+	var before *unsureError
+	return errors.As(err, &before) || !definite(err)
 }
+
+// definite tells that etcd answered that it did not do what was asked.
+func definite(err error) bool {
+	if errors.Is(err, messages.ErrTaken) || errors.Is(err, ErrGuard) {
+		return true
+	}
+	err = Classify("", err)
+	return errors.Is(err, messages.ErrDenied) || errors.Is(err, messages.ErrInvalid) || errors.Is(err, messages.ErrNoSpace)
+}
+
+// unsureError is an error after an attempt whose outcome is not known.
+type unsureError struct{ error }
+
+func (e *unsureError) Unwrap() error { return e.error }
 
 // Remove stops keeping keys and deletes those that are ours. It blocks until
 // etcd confirms, for no longer than ctx and the Timeout. Whatever it answers,
@@ -521,6 +548,13 @@ func (r *Registry) ownLeases() map[clientv3.LeaseID]struct{} {
 // that is settled, ctx ends, or there is no hope. The caller has the turn.
 func (r *Registry) converge(ctx context.Context, wants []want, views []seen) ([]KV, error) {
 	leases := r.ownLeases()
+	unsure := false
+	failed := func(err error) ([]KV, error) {
+		if unsure {
+			err = &unsureError{err}
+		}
+		return nil, err
+	}
 	for failures := 0; ; {
 		verdicts := make([]verdict, len(wants))
 		var t txn
@@ -556,12 +590,13 @@ func (r *Registry) converge(ctx context.Context, wants []want, views []seen) ([]
 			failures++
 		case errors.Is(Classify("", err), messages.ErrUnavailable) && ctx.Err() == nil:
 			// Whether it was written shows when it is sent again.
+			unsure = true
 			if sleep(ctx, pause(failures)) != nil {
-				return nil, err
+				return failed(err)
 			}
 			failures++
 		default:
-			return nil, err
+			return failed(err)
 		}
 	}
 }

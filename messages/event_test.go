@@ -27,6 +27,9 @@ func everyEvent() []Event {
 		SessionLost{Lease: 7},
 		SessionRenewed{Lease: 8, Previous: 7},
 		RegistrationPutBack{Key: "/k", Why: "new session"},
+		RegistrationTroubled{Key: "/k", Err: boom},
+		RegistryDelayed{Err: boom},
+		RegistrationAwaited{Key: "/k", Holder: "h", Left: time.Second},
 		DestinationRegistered{Destination: "d", Sender: "s", URLs: []string{"tcp://a:1"}},
 		DestinationUnregistered{Destination: "d", Sender: "s"},
 		GroupFound{Destination: "d", Group: "g"},
@@ -76,7 +79,7 @@ func everyEvent() []Event {
 
 func TestEveryEventIsListedAndSpelled(t *testing.T) {
 	var declared []string
-	for _, name := range []string{"event.go", "event_topic.go"} {
+	for _, name := range []string{"event.go", "event_registry.go", "event_topic.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,85 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestHolderWatch(t *testing.T) {
+	begin := time.Unix(1000, 0)
+	for name, tt := range map[string]struct {
+		left  func(at time.Duration) time.Duration // whole seconds; 0 when the lease is gone
+		alive bool
+		by    time.Duration
+	}{
+		"dead": {func(at time.Duration) time.Duration { return max(0, 10*time.Second-at).Truncate(time.Second) }, false, 0},
+		"dead, new leader": {func(at time.Duration) time.Duration {
+			return max(0, 10*time.Second-at+at.Truncate(5*time.Second)%(6*time.Second)).Truncate(time.Second)
+		}, false, 0},
+		"renewed each third": {func(at time.Duration) time.Duration {
+			return (10*time.Second - at%(3333*time.Millisecond)).Truncate(time.Second)
+		}, true, 10 * time.Second},
+		"short, no rise": {func(time.Duration) time.Duration { return 2 * time.Second }, true, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w holderWatch
+			for at := time.Duration(0); at < 20*time.Second; at += holderEvery {
+				left := tt.left(at)
+				if left == 0 {
+					if tt.alive {
+						t.Fatal("gone")
+					}
+					return
+				}
+				if w.sees(begin.Add(at), 7, left) {
+					if !tt.alive || at > tt.by {
+						t.Fatalf("alive after %s", at)
+					}
+					return
+				}
+			}
+			if tt.alive {
+				t.Error("never seen to live")
+			}
+		})
+	}
+}
+
+// idsAreWaitedFor: an id that a process held which has ended comes free with its
+// lease, which is waited for and told.
+func idsAreWaitedFor(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	c := s.client(t)
+	hold := func(key string) {
+		lease, err := c.Grant(ctx, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(ctx, key, "", clientv3.WithLease(lease.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(e.space.Sender("orders", "mine"))
+	hold(e.space.Member("orders", "billing", "mine"))
+	events := e.Events(ctx)
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if _, err := e.Register(short, DestinationConfig{Name: "orders", ID: "mine"}); !errors.Is(err, messages.ErrTaken) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without time: %v", err)
+	}
+	mustRegister(t, e, DestinationConfig{ID: "mine"})
+	mustJoin(t, e, MemberConfig{ID: "mine"})
+	for event := range events {
+		if _, ok := event.(messages.RegistrationAwaited); ok {
+			return
+		}
+	}
+	t.Error("nobody was told")
+}

@@ -1,0 +1,124 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// listenersEnd: a listener ends with the last registration of its URL, and its
+// port is free when Unregister returns.
+func listenersEnd(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	register := func(name string) *Destination {
+		d, err := e.Register(ctx, DestinationConfig{Name: name, Listen: "tcp://" + addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	unregister := func(d *Destination) {
+		if err := d.Unregister(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	free := func() bool {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	}
+	for range 3 { // the URL can be used again
+		a, b := register("a"), register("b")
+		unregister(a)
+		if free() {
+			t.Error("the port is free though a destination uses it")
+		}
+		unregister(b)
+		if !free() {
+			t.Error("the port is taken after the last Unregister")
+		}
+	}
+	// So it is after a restart of the engine's actor, and with a registration that
+	// fails.
+	d := register("a")
+	e.sys.Root.Send(e.root, crash{errors.New("for this test")})
+	until(t, "the destination has come up again", func() bool { return len(actorsOf(e, "dest")) == 1 })
+	if _, err := e.Register(ctx, DestinationConfig{Name: "a", Listen: "tcp://" + addr}); !errors.Is(err, messages.ErrExists) {
+		t.Errorf("twice: %v", err)
+	}
+	unregister(d)
+	if !free() {
+		t.Error("the port is taken after a restart and Unregister")
+	}
+	for i := range 5 {
+		d, err := e.Register(ctx, DestinationConfig{Name: "o", Listen: fmt.Sprintf("tcp://127.0.0.1:0?advertise=h%d.example", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unregister(d)
+	}
+	until(t, "no listener is left", func() bool { return len(e.book.bound()) == 0 })
+}
+
+// idsOnce: an id of this runtime is refused, also while its first holder leaves.
+func idsOnce(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	m := mustJoin(t, e, MemberConfig{ID: "m"})
+	again := func(when string) {
+		_, err := e.Join(ctx, MemberConfig{Destination: "orders", Group: "billing", ID: "m"})
+		if !errors.Is(err, messages.ErrExists) || !errors.Is(err, messages.ErrTaken) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	again("a second member")
+	e.sys.Root.Send(e.root, crash{errors.New("for this test")})
+	until(t, "the member has come up again", func() bool { return len(actorsOf(e, "member")) == 1 })
+	again("after a restart")
+	if err := m.Leave(ctx); err != nil {
+		t.Error(err)
+	}
+	m2 := mustJoin(t, e, MemberConfig{ID: "m"})
+	if err := m2.Leave(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// endsBlameWhoIsSlow: a Leave that a handler of the user's holds up says so.
+func endsBlameWhoIsSlow(t *testing.T, s endsSpace) {
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	m := mustJoin(t, e, MemberConfig{ID: "slow"})
+	in, goOn := make(chan struct{}), make(chan struct{})
+	consumes(t, m, func(context.Context, messages.Delivery) error {
+		close(in)
+		<-goOn
+		return nil
+	})
+	mustAccept(t, d, 1)
+	closedInTime(t, "the delivery", in)
+	short, cancel := context.WithTimeout(endsWithin(t), 100*time.Millisecond)
+	defer cancel()
+	err := m.Leave(short)
+	if err == nil || errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("leave: %v", err)
+	}
+	if keys := keysWith(t, s.client(t), s.prefix, "members/slow"); len(keys) > 0 {
+		t.Errorf("%v stand", keys)
+	}
+	close(goOn)
+}

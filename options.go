@@ -97,7 +97,9 @@ func ListenOn(url string) RegisterOption {
 }
 
 // SenderID fixes the sender's id in the destination; random when not given. An
-// id that a live other process holds is ErrTaken.
+// id that a live other process holds is ErrTaken, told when its lease is seen to be
+// renewed. One that a process held which has ended is waited for, as long as its
+// lease stands or ctx lasts: messages.RegistrationAwaited.
 func SenderID(id string) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.ID = id })
 }
@@ -170,7 +172,10 @@ func KeepFor(d time.Duration) JoinOption {
 }
 
 // MemberID fixes the member's id in its group, of a destination or a topic;
-// random when not given. An id that a live other process holds is ErrTaken.
+// random when not given. An id that a live other process holds is ErrTaken, told
+// when its lease is seen to be renewed; one that this runtime has, or has not quite
+// left, is ErrExists and ErrTaken. One that a process held which has ended is waited
+// for, as long as its lease stands or ctx lasts: messages.RegistrationAwaited.
 func MemberID(id string) MemberOption { return MemberOption{id} }
 
 // MemberOption is an option of Runtime.Join, Topic.Subscribe and

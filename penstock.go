@@ -221,7 +221,8 @@ func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Se
 
 // Flush waits until everything accepted before the call is acked by every
 // group it was accepted for, or ctx ends, whose cause it answers.
-// *AbandonedError says that a group was removed with messages of its own.
+// *AbandonedError says that a group was removed with messages of its own, or that
+// the destination ended with them: another sender has its place, or it failed.
 func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
 
 // Stats counts what became of the messages, a row for each group.

@@ -27,7 +27,8 @@ var (
 	// ErrDestinationTaken: the destination is, or was asked to be, for one
 	// sender only, and has another.
 	ErrDestinationTaken = errors.New("destination has another sender")
-	// ErrTaken: a fixed sender or member id is held by a live other process.
+	// ErrTaken: a fixed sender or member id is held by another process that lives,
+	// or did not free it in time, or by this runtime: then it is ErrExists as well.
 	ErrTaken = errors.New("id is taken")
 	// ErrExists: this runtime already has that destination or membership.
 	ErrExists = errors.New("already exists in this runtime")

@@ -207,7 +207,8 @@ type DeadLettered struct {
 	Count int
 }
 
-// MessagesDropped: accepted messages will not be delivered.
+// MessagesDropped: accepted messages will not be delivered, by a rule. It is told as
+// a sum a few times a second.
 type MessagesDropped struct {
 	Destination, Group string
 	Count              int
@@ -216,7 +217,8 @@ type MessagesDropped struct {
 	Why string
 }
 
-// Abandoned: a drain ran out of time; what was left will not be delivered.
+// Abandoned: a destination ended with messages that nobody had acked: a drain ran out
+// of time, another sender has its place, or it failed. They will not be delivered.
 type Abandoned struct {
 	Destination, Group string
 	Count              int

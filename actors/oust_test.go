@@ -34,7 +34,7 @@ func oustedDelivers(t *testing.T, s endsSpace) {
 	if err := supervisor.Await(ctx, e.sys, d.PID()); err != nil {
 		t.Fatal(err)
 	}
-	if row := d.Stats()[0]; row.Acked != 20 || row.Dropped != 0 {
+	if row := d.Stats()[0]; row.Acked < 20 || row.Acked != row.Accepted || row.Dropped != 0 {
 		t.Errorf("%+v", row)
 	}
 	if err := d.Flush(ctx); err != nil {

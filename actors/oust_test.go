@@ -1,10 +1,9 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"testing"
-
-	"context"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 

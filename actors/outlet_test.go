@@ -205,6 +205,7 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	default:
 		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.group)
 	}
+	w.o.tellDrops()
 	if w.drops[g.b.group] != dropped {
 		w.t.Fatalf("group %q dropped %d, events say %d", g.b.group, dropped, w.drops[g.b.group])
 	}

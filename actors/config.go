@@ -26,7 +26,7 @@ const Forever time.Duration = -1
 // Limits and defaults.
 const (
 	DefaultPrefix         = "/penstock"
-	DefaultListen         = "tcp://0.0.0.0:0"
+	DefaultListen         = "tcp://:0"
 	DefaultLeaseTTL       = 10 * time.Second
 	DefaultMaxMessageSize = 4 << 20
 	LargestMessageSize    = 64 << 20

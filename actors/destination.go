@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -14,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -61,6 +63,13 @@ type groupView struct {
 }
 
 type (
+	// readdressed says that members find the sender at other URLs now; relisted that
+	// these are in etcd, or why not.
+	readdressed struct{ urls []string }
+	relisted    struct {
+		urls []string
+		err  error
+	}
 	keysWritten struct{ err error }
 	keysGone    struct{ err error }
 	// retire asks a destination or member to remove its keys and stop.
@@ -115,6 +124,10 @@ func (a *destination) Receive(ctx actor.Context) {
 			a.d.out.close(nil)
 			a.retire(ctx)
 		}
+	case *readdressed:
+		a.move(m.urls)
+	case relisted:
+		a.relisted(m)
 	case *retire:
 		a.retire(ctx)
 	case keysGone:
@@ -164,6 +177,35 @@ func (a *destination) written(ctx actor.Context, err error) {
 	a.serve(ctx)
 }
 
+// move writes new URLs into etcd. While the sender registers, that comes first.
+func (a *destination) move(urls []string) {
+	switch a.state {
+	case registering:
+		a.host.After(moveAgain, &readdressed{urls})
+	case serving:
+		a.d.urls.Store(&urls)
+		a.write.cut() // an earlier move
+		a.write = beginWrite(a.host.Context())
+		eng, d, write := a.eng, a.d, a.write
+		supervisor.Call(&a.host, "move", func(context.Context) relisted {
+			return relisted{urls, write.do(func(ctx context.Context) error { return eng.moveSender(ctx, d) })}
+		})
+	}
+}
+
+// moveAgain is after how long a move is tried that could not be done.
+const moveAgain = time.Second
+
+func (a *destination) relisted(m relisted) {
+	switch {
+	case a.state != serving || !slices.Equal(m.urls, a.d.URLs()):
+	case m.err != nil:
+		a.host.After(moveAgain, &readdressed{m.urls})
+	default:
+		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.out.name, Sender: a.d.id, URLs: m.urls, Alone: socket.ThisMachineOnly(m.urls)})
+	}
+}
+
 // watchEnded: the watch is refused. Whoever waits for the registration is told;
 // later it is tried again.
 func (a *destination) watchEnded(ctx actor.Context, err error) {
@@ -185,7 +227,7 @@ func (a *destination) serve(ctx actor.Context) {
 	}
 	a.state = destMoves.To(ctx, a.state, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
-		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: []string{a.d.url}})
+		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: a.d.URLs(), Alone: socket.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
 	}
 }

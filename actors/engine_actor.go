@@ -221,6 +221,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.eng.hub.tellSums()
 	case *linkOffered:
 		a.offer(ctx, m)
+	case *addressChanged:
+		a.moved(ctx, m.listener)
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *supervisor.Ended:
@@ -396,7 +398,7 @@ func (a *engineActor) bind(ctx actor.Context, p *placement[*Destination]) {
 		return
 	}
 	if l := a.book.bound()[asked]; l != nil {
-		a.place(ctx, p, l.URL())
+		a.place(ctx, p, l.URLs())
 		return
 	}
 	waiting := a.binding[asked]
@@ -480,22 +482,32 @@ func (a *engineActor) bound(ctx actor.Context, m bound) {
 			p.handle.out.close(m.err)
 			ctx.Send(p.asker, m.err)
 		default:
-			a.place(ctx, p, m.listener.URL())
+			a.place(ctx, p, m.listener.URLs())
 		}
 	}
 }
 
-func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], url string) {
+func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], urls []string) {
 	d := p.handle
 	if d.token == nil {
-		d.url, d.token = url, newToken()
+		d.token, d.since = newToken(), time.Now()
 	}
+	d.urls.Store(&urls)
 	a.eng.secrets.put(d.out.name, socket.Secret{Token: d.token, Incarnation: d.incarnation})
 	a.eng.stats.addOutlet(d.out)
 	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker))
 	d.pid.Store(p.pid)
 	if len(p.leavers) > 0 {
 		ctx.Send(p.pid, &retire{})
+	}
+}
+
+// moved tells the senders of a listener that members find it elsewhere now.
+func (a *engineActor) moved(ctx actor.Context, l *socket.Listener) {
+	for _, p := range a.book.dests {
+		if p.pid != nil && a.book.bound()[p.handle.out.cfg.Listen] == l {
+			ctx.Send(p.pid, &readdressed{l.URLs()})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,8 @@ type Destination struct {
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
-	url         string
+	urls        atomic.Pointer[[]string]
+	since       time.Time // of the registration
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
 	announced   atomic.Bool // who registered was told
@@ -58,8 +60,12 @@ func (d *Destination) Name() string { return d.out.name }
 // ID is the sender's id in the destination.
 func (d *Destination) ID() string { return d.id }
 
-// URL is where members find this sender.
-func (d *Destination) URL() string { return d.url }
+// URL is where members find this sender: the first of URLs.
+func (d *Destination) URL() string { return d.URLs()[0] }
+
+// URLs are where members find this sender, in the order in which they try them.
+// They change with this machine's addresses.
+func (d *Destination) URLs() []string { return slices.Clone(*d.urls.Load()) }
 
 // PID is the destination's actor.
 func (d *Destination) PID() *actor.PID { return d.pid.Load() }

@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -48,6 +49,23 @@ type listener struct {
 	host   supervisor.Host
 }
 
+// lookEvery is how often a listener looks whether this machine still has the
+// addresses that it advertises.
+const lookEvery = 5 * time.Second
+
+type (
+	lookAround      struct{}
+	addressesLooked struct{ changed bool }
+	// addressChanged tells the engine that a listener's URLs are others.
+	addressChanged struct{ listener *socket.Listener }
+)
+
+// look asks the system, which may take its time.
+func (l *listener) look() {
+	s := l.socket
+	supervisor.Call(&l.host, "look", func(context.Context) addressesLooked { return addressesLooked{s.Look()} })
+}
+
 func newListener(s *socket.Listener) actor.Producer {
 	return func() actor.Actor { return &listener{socket: s} }
 }
@@ -60,10 +78,17 @@ func (l *listener) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		l.host.Begin(ctx)
+		l.host.Every(lookEvery, &lookAround{})
 		tell := l.host.Teller()
 		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
 	case *linkOffered:
 		ctx.Send(ctx.Parent(), m)
+	case *lookAround:
+		l.look()
+	case addressesLooked:
+		if m.changed {
+			ctx.Send(ctx.Parent(), &addressChanged{l.socket})
+		}
 	case *supervisor.Ended:
 		if m.Err != nil {
 			supervisor.Fail(ctx, m.Err)

@@ -53,7 +53,7 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	sender := discovery.Entry{
 		Key: e.space.Sender(name, d.id), Leased: true,
 		Value: marshal(&pb.Sender{
-			Id: d.id, Urls: []string{d.url}, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: time.Now().UnixMilli(),
+			Id: d.id, Urls: d.URLs(), Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
 		}),
 		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)},
 	}
@@ -72,6 +72,22 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 		return messages.ErrDestinationTaken
 	}
 	return err
+}
+
+// moveSender writes where members find a sender now. Its mark keeps others from a
+// sole sender's destination.
+func (e *Engine) moveSender(ctx context.Context, d *Destination) error {
+	name := d.out.name
+	sender := discovery.Entry{
+		Key: e.space.Sender(name, d.id), Leased: true,
+		Value: marshal(&pb.Sender{
+			Id: d.id, Urls: d.URLs(), Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
+		}),
+	}
+	if !d.out.cfg.SoleSender {
+		sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)}
+	}
+	return e.keeper.Put(ctx, sender)
 }
 
 // removeSender takes a sender's keys away. The groups stay, for the next sender

@@ -70,8 +70,21 @@ type DestinationRegistered struct {
 	Destination string
 	// Sender is the id under which it is registered.
 	Sender string
-	// URLs are where members find it.
+	// URLs are where members find it, in the order in which they try them.
 	URLs []string
+	// Alone: the URLs are loopback addresses, as on a machine without a
+	// network, so that members elsewhere cannot find it.
+	Alone bool
+}
+
+// SenderMoved: this machine's addresses changed, and members find the sender at
+// other URLs from now on. Links that stand are not touched.
+type SenderMoved struct {
+	Destination string
+	Sender      string
+	// URLs are where members find it now.
+	URLs  []string
+	Alone bool // as for DestinationRegistered
 }
 
 // DestinationUnregistered: this runtime no longer sends for the destination.

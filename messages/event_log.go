@@ -83,6 +83,25 @@ func (e DestinationRegistered) Attrs() []slog.Attr {
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
 		slog.Any("urls", e.URLs),
+		slog.Bool("alone", e.Alone),
+	}
+}
+
+func (SenderMoved) event() {}
+
+// Name implements Event.
+func (SenderMoved) Name() string { return "sender_moved" }
+
+// Level implements Event.
+func (SenderMoved) Level() slog.Level { return slog.LevelWarn }
+
+// Attrs implements Event.
+func (e SenderMoved) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("destination", e.Destination),
+		slog.String("sender", e.Sender),
+		slog.Any("urls", e.URLs),
+		slog.Bool("alone", e.Alone),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -137,10 +138,14 @@ type ListenerStats struct {
 // Listener accepts members on one address, for any number of destinations. Its
 // methods are safe for concurrent use.
 type Listener struct {
-	cfg   ListenerConfig
-	url   string
-	sock  mangos.Socket
-	guard *guard
+	cfg     ListenerConfig
+	url     string // as first advertised
+	mu      sync.Mutex
+	urls    []string // advertised now
+	ever    []string // advertised at any time: members may still dial them
+	sock    mangos.Socket
+	guard   *guard
+	machine func() machine
 	// decoyKey makes secrets for destinations that do not exist: the same each
 	// time, as real ones are.
 	decoyKey [32]byte
@@ -163,9 +168,10 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn)}
+	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn), machine: machineNow}
 	rand.Read(l.decoyKey[:])
-	l.url = cfg.URL.advertised(ln.Addr().(*net.TCPAddr).Port, thisMachine)
+	l.Look()
+	l.url = l.urls[0]
 	l.sock = protocol.MakeSocket(&senderProtocol{listener: l})
 	err = l.sock.ListenOptions(schemes[cfg.URL.Scheme].private+"://"+ln.Addr().String(),
 		map[string]any{optionGuard: l.guard})
@@ -196,8 +202,43 @@ func bind(ctx context.Context, u URL) (net.Listener, error) {
 	}
 }
 
-// URL is what members dial: the advertised host and the bound port.
+// URL is what members dial: the advertised host and the bound port. It is the
+// first of URLs, as it was when Listen returned.
 func (l *Listener) URL() string { return l.url }
+
+// URLs are what members dial, in the order in which to try them.
+func (l *Listener) URLs() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.urls)
+}
+
+// Look finds out whether this machine's addresses are still those that are
+// advertised, and reports whether URLs changed. It asks the system and does not
+// block otherwise. Who dials an earlier URL that leads here is still let in.
+func (l *Listener) Look() (changed bool) {
+	port := strconv.Itoa(l.guard.ln.Addr().(*net.TCPAddr).Port)
+	urls := l.cfg.URL.advertised(port, func(bind string) []string { return l.machine().hosts(bind) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Equal(urls, l.urls) {
+		return false
+	}
+	l.urls = urls
+	for _, u := range urls {
+		if !slices.Contains(l.ever, u) {
+			l.ever = append(l.ever, u)
+		}
+	}
+	return true
+}
+
+// dialled are the URLs by which members may have come.
+func (l *Listener) dialled() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ever)
+}
 
 // Addr is where the listener is bound, which behind a forwarded port is not
 // what it advertises.
@@ -242,7 +283,7 @@ func (l *Listener) Close() error {
 func (l *Listener) greet(c *Conn) {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
-	g := newGreeting(nonce, []string{l.url}, l.cfg.Lookup, l.decoy)
+	g := newGreeting(nonce, l.dialled(), l.cfg.Lookup, l.decoy)
 	for g.state != proved {
 		f, err := c.recvHandshake()
 		if err != nil {

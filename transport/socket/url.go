@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,9 +44,10 @@ type URL struct {
 	// 0 lets the system choose one.
 	PortLow, PortHigh int
 	// Advertise is the host others shall dial, or host:port where a port is
-	// forwarded. Empty means Host; where that is every interface, the first
-	// address of this machine that is not a loopback (a bare host name need
-	// not resolve elsewhere), and the host name if it has none.
+	// forwarded. Empty means Host; where that is every interface, the address
+	// of each family from which the default route leaves, else the first of an
+	// interface that is up, else a loopback address: only this machine can dial
+	// that. Names are advertised only where they are given here.
 	Advertise string
 }
 
@@ -132,25 +132,6 @@ func (u URL) portText() string {
 		return strconv.Itoa(u.PortLow)
 	}
 	return strconv.Itoa(u.PortLow) + "-" + strconv.Itoa(u.PortHigh)
-}
-
-// advertised is the URL that others dial, once port is bound. machine names
-// this host; it is asked only when the configuration does not say.
-func (u URL) advertised(port int, machine func(ipv4Only bool) string) string {
-	host, portText := u.Host, strconv.Itoa(port)
-	switch {
-	case u.Advertise != "":
-		h, p, err := splitAdvertise(u.Advertise)
-		if err == nil {
-			host = h
-			if p != "" {
-				portText = p
-			}
-		}
-	case everyInterface(u.Host):
-		host = machine(u.Host == "0.0.0.0")
-	}
-	return u.Scheme + "://" + net.JoinHostPort(host, portText)
 }
 
 // dialAddress is the one host:port that s, an advertised URL, names.
@@ -284,7 +265,10 @@ func splitAdvertise(s string) (host, port string, err error) {
 
 // checkHost takes an IP address or anything that can be a host name.
 func checkHost(host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return fmt.Errorf("host %q: its zone is not a name", host)
+		}
 		return nil
 	}
 	if len(host) > 253 {
@@ -308,39 +292,4 @@ func everyInterface(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsUnspecified()
-}
-
-// thisMachine is how others may reach this host: its first address that is not
-// a loopback, IPv4 before IPv6, else its name.
-func thisMachine(ipv4Only bool) string {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		addrs = nil
-	}
-	if ip, ok := firstReachable(addrs, ipv4Only); ok {
-		return ip.String()
-	}
-	if name, err := os.Hostname(); err == nil && checkHost(name) == nil {
-		return name
-	}
-	return "127.0.0.1"
-}
-
-func firstReachable(addrs []net.Addr, ipv4Only bool) (netip.Addr, bool) {
-	var six netip.Addr
-	for _, a := range addrs {
-		prefix, err := netip.ParsePrefix(a.String())
-		if err != nil {
-			continue
-		}
-		ip := prefix.Addr().Unmap()
-		switch {
-		case !ip.IsGlobalUnicast():
-		case ip.Is4():
-			return ip, true
-		case !six.IsValid() && !ipv4Only:
-			six = ip
-		}
-	}
-	return six, six.IsValid()
 }

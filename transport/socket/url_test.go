@@ -94,22 +94,23 @@ func FuzzParseURL(f *testing.F) {
 			t.Fatalf("%+v through %q is %+v, %v", u, u, again, err)
 		}
 		// What a listener advertises must be what a member can dial.
-		machine := func(bool) string { return "10.1.2.3" }
-		if _, _, err := dialAddress(u.advertised(7000, machine)); err != nil {
-			t.Fatalf("%+v advertises what cannot be dialled: %v", u, err)
+		for _, a := range u.advertised("7000", func(string) []string { return []string{"10.1.2.3", "fd00::6"} }) {
+			if _, _, err := dialAddress(a); err != nil {
+				t.Fatalf("%+v advertises what cannot be dialled: %v", u, err)
+			}
 		}
 	})
 }
 
 func TestAdvertised(t *testing.T) {
-	machine := func(ipv4Only bool) string { return map[bool]string{true: "10.0.0.4", false: "fd00::6"}[ipv4Only] }
+	here := machine{nics: []nic{{up: true, addrs: addrs("10.0.0.4", "fd00::6")}}}
 	for text, want := range map[string]string{
 		"tcp://127.0.0.1:0":                     "tcp://127.0.0.1:4711",
 		"tcp://[::1]:0":                         "tcp://[::1]:4711",
 		"tcp://name:0":                          "tcp://name:4711",
 		"tcp://0.0.0.0:0":                       "tcp://10.0.0.4:4711",
-		"tcp://[::]:0":                          "tcp://[fd00::6]:4711",
-		"tcp://:0":                              "tcp://[fd00::6]:4711",
+		"tcp://[::]:0":                          "tcp://10.0.0.4:4711 tcp://[fd00::6]:4711",
+		"tcp://:0":                              "tcp://10.0.0.4:4711 tcp://[fd00::6]:4711",
 		"tcp://:0?advertise=a.example":          "tcp://a.example:4711",
 		"tcp://:0?advertise=a.example:80":       "tcp://a.example:80",
 		"tcp://:0?advertise=2001:db8::1":        "tcp://[2001:db8::1]:4711",
@@ -119,37 +120,8 @@ func TestAdvertised(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := u.advertised(4711, machine); got != want {
+		if got := strings.Join(u.advertised("4711", here.hosts), " "); got != want {
 			t.Errorf("%s advertises %s, want %s", text, got, want)
-		}
-	}
-}
-
-func TestFirstReachable(t *testing.T) {
-	nets := func(list ...string) (out []net.Addr) {
-		for _, s := range list {
-			ip, n, err := net.ParseCIDR(s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, &net.IPNet{IP: ip, Mask: n.Mask})
-		}
-		return out
-	}
-	for _, c := range []struct {
-		addrs []net.Addr
-		four  bool
-		want  string
-	}{
-		{nets("127.0.0.1/8", "::1/128", "fe80::1/64"), false, ""},
-		{nets("127.0.0.1/8", "2001:db8::7/64", "192.168.1.9/24"), false, "192.168.1.9"},
-		{nets("2001:db8::7/64", "2001:db8::8/64"), false, "2001:db8::7"},
-		{nets("2001:db8::7/64"), true, ""},
-		{nil, false, ""},
-	} {
-		got, ok := firstReachable(c.addrs, c.four)
-		if (ok && got.String() != c.want) || ok != (c.want != "") {
-			t.Errorf("%v: %v %v, want %q", c.addrs, got, ok, c.want)
 		}
 	}
 }

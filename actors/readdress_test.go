@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Promise: a sender whose machine gets another address is found there: etcd has
+// the new URLs, of a sole sender too, and an event says so.
+func TestSenderMoves(t *testing.T) {
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
+	defer cancel()
+	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(ctx)
+	for name, sole := range map[string]bool{"shared": false, "alone": true} {
+		d, err := e.Register(ctx, DestinationConfig{Name: name, SoleSender: sole})
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
+		events := make(chan messages.SenderMoved, 1)
+		following := make(chan struct{})
+		go func() {
+			defer close(following)
+			for ev := range e.Events(ctx) {
+				if m, ok := ev.(messages.SenderMoved); ok && m.Destination == name {
+					events <- m
+					return
+				}
+			}
+		}()
+		time.Sleep(50 * time.Millisecond) // the subscription begins
+		e.sys.Root.Send(d.PID(), &readdressed{urls})
+		select {
+		case m := <-events:
+			if !slices.Equal(m.URLs, urls) || !m.Alone {
+				t.Errorf("%s: %+v", name, m)
+			}
+		case <-ctx.Done():
+			t.Fatal("no event")
+		}
+		<-following
+		got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
+		if err != nil || len(got.Kvs) != 1 {
+			t.Fatal(got, err)
+		}
+		sender := &pb.Sender{}
+		if err := proto.Unmarshal(got.Kvs[0].Value, sender); err != nil || !slices.Equal(sender.Urls, urls) || d.URL() != urls[0] {
+			t.Errorf("%s: etcd has %v, %v", name, sender.Urls, err)
+		}
+	}
+}

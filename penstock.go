@@ -68,6 +68,7 @@ var (
 	ErrDenied           = messages.ErrDenied
 	ErrTooLarge         = messages.ErrTooLarge
 	ErrGroupFull        = messages.ErrGroupFull
+	ErrNoMember         = messages.ErrNoMember
 	ErrGroupMode        = messages.ErrGroupMode
 	ErrDestinationTaken = messages.ErrDestinationTaken
 	ErrTaken            = messages.ErrTaken
@@ -220,8 +221,9 @@ func (d *Destination) URL() string { return d.d.URL() }
 func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Send(ctx, m) }
 
 // Flush waits until everything accepted before the call is acked by every
-// group it was accepted for, or ctx ends, whose cause it answers.
-// *AbandonedError says that a group was removed with messages of its own, or that
+// group it was accepted for, or ctx ends, whose cause it returns. When for 10 s
+// only groups are left that no member is linked to, it returns ErrNoMember: their
+// messages stay queued, and Flush can be called again. *AbandonedError says that a group was removed with messages of its own, or that
 // the destination ended with them: another sender has its place, or it failed.
 func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
 

@@ -85,7 +85,10 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 }
 
 // Flush waits until everything accepted before the call is acked by every group
-// it was accepted for, or ctx ends. *AbandonedError says that a group was
+// it was accepted for, or ctx ends. Nothing can ack for a group that no member is
+// linked to: when only such groups are left for 10 s, Flush returns
+// messages.ErrNoMember. Their messages stay queued for as long as the group is
+// kept, and Flush can be called again. *AbandonedError says that a group was
 // removed with messages of its own.
 func (d *Destination) Flush(ctx context.Context) error { return d.out.flush(ctx) }
 
@@ -120,7 +123,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 func (d *Destination) deliver(ctx context.Context) error {
 	began := time.Now()
 	d.out.drain()
-	err := d.out.settled(ctx)
+	err := d.out.settled(ctx, 0)
 	d.out.end(nil, err)
 	if lost := d.out.outcome(); lost != nil {
 		return lost

@@ -270,8 +270,10 @@ func (o *outlet) parkedCopies() (out []Parked) {
 	return out
 }
 
-// settled waits until what was accepted before the call is acked or given up.
-func (o *outlet) settled(ctx context.Context) error {
+// settled waits until what was accepted before the call is acked or given up, or
+// ctx ends. Once only groups without a link, and without a dead letter in hand, are left, it waits for patience at
+// most; 0 is without limit.
+func (o *outlet) settled(ctx context.Context, patience time.Duration) error {
 	type goal struct {
 		b   *backlog
 		seq uint64
@@ -282,10 +284,29 @@ func (o *outlet) settled(ctx context.Context) error {
 	for _, b := range o.pipes {
 		goals = append(goals, goal{b, b.accepted})
 	}
+	linked := func(g goal) bool { return len(g.b.lanes)+len(g.b.dying) > 0 }
+	var alone *time.Timer // runs while nobody who is left has a link
+	defer func() {
+		if alone != nil {
+			alone.Stop()
+		}
+	}()
 	for {
 		goals = slices.DeleteFunc(goals, func(g goal) bool { return g.b.done(g.seq) || !slices.Contains(o.pipes, g.b) })
 		if len(goals) == 0 {
 			return nil
+		}
+		var over <-chan time.Time
+		switch {
+		case patience == 0:
+		case !slices.ContainsFunc(goals, linked):
+			if alone == nil {
+				alone = time.NewTimer(patience)
+			}
+			over = alone.C
+		case alone != nil:
+			alone.Stop()
+			alone = nil
 		}
 		if o.moved == nil {
 			o.moved = make(chan struct{})
@@ -296,6 +317,8 @@ func (o *outlet) settled(ctx context.Context) error {
 		var err error
 		select {
 		case <-moved:
+		case <-over:
+			err = messages.ErrNoMember
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}

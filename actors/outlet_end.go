@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -82,11 +83,15 @@ func (o *outlet) remove(b *backlog) (n, bytes int) {
 	return n, bytes
 }
 
+// memberPatience is how long a Flush waits for a member of a group that has none
+// linked, once all other groups have acked. A member that restarts is back by then.
+const memberPatience = 10 * time.Second
+
 // flush waits until everything accepted before the call is settled, in every
 // group it was accepted for. What was given up with a group since the flush
 // before is an error, once; what was given up with the destination always is.
 func (o *outlet) flush(ctx context.Context) error {
-	if err := o.settled(ctx); err != nil {
+	if err := o.settled(ctx, memberPatience); err != nil {
 		return err
 	}
 	o.mu.Lock()

@@ -26,6 +26,7 @@ func (o *outlet) attach(b *backlog, l *lane) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b.lanes = append(b.lanes, l)
+	o.progress() // a Flush may have waited for it
 }
 
 // next answers the lane's next batch, or false when its writer has to wait for

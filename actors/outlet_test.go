@@ -1137,6 +1137,40 @@ func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 	})
 }
 
+// A group that nobody is linked to does not hold Flush without end; its messages
+// stay, and who links again is waited for.
+func TestFlushOfAGroupWithoutMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		mustSend(t, o, numbered(1, 8))
+		began := time.Now()
+		if err := o.flush(context.Background()); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != memberPatience {
+			t.Errorf("flush with nobody linked: %v after %s", err, time.Since(began))
+		}
+		flushed := make(chan error, 1)
+		go func() { flushed <- o.flush(context.Background()) }()
+		time.Sleep(memberPatience / 2)
+		l := linkTo2(t, o, b, 100)
+		mustNext(t, o, b, l)
+		time.Sleep(2 * memberPatience)
+		select {
+		case err := <-flushed:
+			t.Fatalf("flush did not wait for the member that linked: %v", err)
+		default:
+		}
+		o.detach(b, l, true)
+		time.Sleep(memberPatience / 2)
+		l = linkTo2(t, o, b, 100)
+		mustNext(t, o, b, l)
+		if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+			t.Error(err)
+		}
+		if err := <-flushed; err != nil {
+			t.Errorf("flush: %v", err)
+		}
+	})
+}
+
 func TestFlushOfARemovedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, b, _ := testOutlet(t, groupSettings{}, nil)

@@ -22,6 +22,9 @@ var (
 	// ErrGroupFull: a group with the policy QueueError has no room. The
 	// message was accepted for nobody.
 	ErrGroupFull = errors.New("group is full")
+	// ErrNoMember: Flush waited for a group that no member is linked to. Its
+	// messages stay queued.
+	ErrNoMember = errors.New("no member is linked")
 	// ErrGroupMode: the group exists with another mode or queue policy.
 	ErrGroupMode = errors.New("group exists with other settings")
 	// ErrDestinationTaken: the destination is, or was asked to be, for one

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/penstock-io/penstock"
 )
 
 // fileOf is the second argument, a file; standard input without one.
@@ -98,6 +100,9 @@ type flusher interface {
 // after --timeout not.
 func flush(ctx context.Context, f flusher) error {
 	err := f.Flush(ctx)
+	for errors.Is(err, penstock.ErrNoMember) && ctx.Err() == nil {
+		err = f.Flush(ctx) // what is queued ends with this process: wait for a member
+	}
 	if err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout) {
 		finishing, cancel := finishing(ctx)
 		defer cancel()

@@ -68,6 +68,7 @@ type PipeCounters struct {
 	Acked        uint64
 	Nacked       uint64
 	Redelivered  uint64 // put back after a nack or a dead link
+	Returned     uint64 // of them, given back by a member that did not try, or not in time
 	Dropped      uint64 // by policy, or with the pipe
 	DeadLettered uint64
 }

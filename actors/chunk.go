@@ -136,6 +136,7 @@ type span struct {
 	seq      uint64 // pipe sequence of the first
 	nacks    uint16 // failed handlings
 	deaths   uint16 // links that died with it in hand
+	returns  uint16 // given back since the last failed handling
 	again    bool   // somebody may have seen it
 }
 
@@ -186,7 +187,7 @@ func (s span) within(limit uint64) int {
 // follows tells whether next continues s without a seam.
 func (s span) follows(next span) bool {
 	return s.c == next.c && s.to == next.from && s.seq+uint64(s.len()) == next.seq &&
-		s.nacks == next.nacks && s.deaths == next.deaths && s.again == next.again
+		s.nacks == next.nacks && s.deaths == next.deaths && s.returns == next.returns && s.again == next.again
 }
 
 // detach copies a span's records into a chunk of their own, so that one

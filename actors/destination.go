@@ -361,9 +361,26 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 			m.conn.Refuse(pb.Code_MODE_MISMATCH, err.Error())
 			return
 		}
+		if a.unlisted() >= unlistedPipes {
+			m.conn.Refuse(pb.Code_LIMIT, "too many groups that are not in etcd")
+			return
+		}
 		a.open(ctx, hello.Group, s)
 	}
 	ctx.Send(a.pipes[hello.Group], m)
+}
+
+// unlistedPipes is how many groups there may be at a time that a Hello made and
+// etcd does not show.
+const unlistedPipes = 64
+
+func (a *destination) unlisted() (n int) {
+	for group := range a.pipes {
+		if view := a.groups[group]; view == nil || view.meta == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // ended forgets a pipe that is over, and says what it still held. The group may be

@@ -84,7 +84,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	e := &Engine{
 		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), inside: newInsiders(), stopped: make(chan struct{}),
-		secrets: secrets{byName: make(map[string]socket.Secret)},
+		secrets: secrets{byName: make(map[string]placedSecret)},
 		stats: statsBook{
 			outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{}),
 			topics: make(map[*topicPath]struct{}), subs: make(map[*Subscription]struct{}),
@@ -208,7 +208,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: or(cfg.ID, randomID()), incarnation: randomID()}
+	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		e.sys.Root.Send(e.root, &withdraw{dest: d})

@@ -493,7 +493,7 @@ func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], urls 
 		d.token, d.since = newToken(), time.Now()
 	}
 	d.urls.Store(&urls)
-	a.eng.secrets.put(d.out.name, socket.Secret{Token: d.token, Incarnation: d.incarnation})
+	a.eng.secrets.put(d.out.name, d.out.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
 	a.eng.stats.addOutlet(d.out)
 	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker))
 	d.pid.Store(p.pid)

@@ -35,6 +35,9 @@ func (f *flight) launch(first uint64, s span) {
 	f.items = append(f.items, flown{first, s})
 }
 
+// lowest is the first sequence that is out. There must be one.
+func (f *flight) lowest() uint64 { return f.items[f.head].first }
+
 // land removes the sequences from..to and visits what of them was still out.
 func (f *flight) land(from, to uint64, visit func(span)) {
 	at, _ := slices.BinarySearchFunc(f.items[f.head:], from, func(x flown, seq uint64) int {
@@ -44,38 +47,45 @@ func (f *flight) land(from, to uint64, visit func(span)) {
 		return 1
 	})
 	at += f.head
-	for at < len(f.items) && f.items[at].first <= to {
-		x := f.items[at]
-		var before, after flown
+	var before, after flown
+	end := at
+	for ; end < len(f.items) && f.items[end].first <= to; end++ {
+		x := f.items[end]
 		if x.first < from {
-			n := int(from - x.first)
-			head, tail := x.cut(n)
+			head, tail := x.cut(int(from - x.first))
 			before, x = flown{x.first, head}, flown{from, tail}
 		}
 		if x.last() > to {
-			n := int(to - x.first + 1)
-			head, tail := x.cut(n)
+			head, tail := x.cut(int(to - x.first + 1))
 			after, x = flown{to + 1, tail}, flown{x.first, head}
 		}
 		visit(x.span)
-		switch {
-		case before.c != nil && after.c != nil:
-			f.items[at] = before
-			f.items = slices.Insert(f.items, at+1, after)
-			return
-		case before.c != nil:
-			f.items[at] = before
-			at++
-		case after.c != nil:
-			f.items[at] = after
-			return
-		case at == f.head:
-			f.items[at] = flown{}
-			f.head++
-			at++
-		default:
-			f.items = slices.Delete(f.items, at, at+1)
-		}
+	}
+	if end > at && before.c != nil {
+		f.items[at] = before
+		at++
+	}
+	switch {
+	case after.c == nil:
+	case end > at:
+		end--
+		f.items[end] = after
+	default:
+		f.items = slices.Insert(f.items, at, after)
+		end = at
+	}
+	f.drop(at, end)
+}
+
+// drop removes the items at..end-1.
+func (f *flight) drop(at, end int) {
+	switch {
+	case at >= end:
+	case at == f.head:
+		clear(f.items[at:end])
+		f.head = end
+	default:
+		f.items = slices.Delete(f.items, at, end)
 	}
 	if f.empty() {
 		f.items, f.head = f.items[:0], 0

@@ -5,6 +5,7 @@ package actors
 // handlers and loops, so it may be used from any goroutine.
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -65,9 +66,13 @@ type intake struct {
 	gone   chan struct{} // closed when that is done, or cannot be
 
 	mu        sync.Mutex
-	closed    bool // the link is gone: settling does nothing
+	closed    bool   // the link is gone: settling does nothing
+	largest   uint64 // record that the sender may send, in bytes; set before anything comes
 	received  uint64
-	handed    uint64 // sequence of the last delivery handed out
+	brought   uint64    // bytes received
+	granted   [2]uint64 // the highest totals that the sender was told: messages, bytes
+	reach     uint64    // up to where the ranges are told, when they take several reports
+	handed    uint64    // sequence of the last delivery handed out
 	acks      ackSet
 	loads     []*load // not settled, in order
 	freed     uint64  // bytes of settled loads
@@ -97,9 +102,14 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 	k.mu.Lock()
 	if d.First != k.received+1 {
 		k.mu.Unlock()
-		return fmt.Errorf("message %d came where %d was due: %w", d.First, k.received+1, messages.ErrCorrupt)
+		return fmt.Errorf("message %d came where %d was due: %w: %w", d.First, k.received+1, socket.ErrProtocol, messages.ErrCorrupt)
+	}
+	if err := k.exceeds(d); err != nil {
+		k.mu.Unlock()
+		return err
 	}
 	k.received += uint64(d.Count)
+	k.brought += uint64(len(d.Records))
 	l := &load{
 		from: k, first: d.First, count: d.Count, left: d.Count, size: len(d.Records),
 		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, buffer: buffer,
@@ -112,6 +122,19 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 	}
 	k.mu.Unlock()
 	k.inlet.push(l)
+	return nil
+}
+
+// exceeds keeps the sender to its credit, and refuses a frame that has more. The
+// last message may overshoot the bytes. mu is held.
+func (k *intake) exceeds(d *socket.Data) error {
+	messagesTotal, bytesTotal := k.received+uint64(d.Count), k.brought+uint64(len(d.Records))
+	switch {
+	case messagesTotal > k.granted[0]:
+		return fmt.Errorf("message %d came with credit for %d: %w", messagesTotal, k.granted[0], socket.ErrProtocol)
+	case k.brought >= k.granted[1], bytesTotal > k.granted[1] && bytesTotal-k.granted[1] > k.largest:
+		return fmt.Errorf("%d bytes came with credit for %d: %w", bytesTotal, k.granted[1], socket.ErrProtocol)
+	}
 	return nil
 }
 
@@ -374,7 +397,7 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 	k.failures = k.failures[:0]
 	r.cumulative = k.acks.cumulative
 	k.told = k.acks.cumulative
-	r.ranges = append(r.ranges[:0], k.acks.ranges...)
+	k.reportRanges(r)
 	r.renewed = append(r.renewed[:0], k.renewed...)
 	k.renewed = k.renewed[:0]
 	r.credit, r.creditBytes, r.ackWait = 0, 0, 0
@@ -386,8 +409,26 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 		k.credit = k.acks.count + uint64(k.window)
 		r.credit = k.credit
 		r.creditBytes = k.freed + uint64(k.inlet.cfg.WindowBytes)
+		k.granted = [2]uint64{max(k.granted[0], r.credit), max(k.granted[1], r.creditBytes)}
 	}
 	return true, 0
+}
+
+// reportRanges answers what is settled above the cumulative sequence. A report
+// holds only so much: the next one begins where this one ended. mu is held.
+func (k *intake) reportRanges(r *report) {
+	r.ranges = r.ranges[:0]
+	rest := k.acks.ranges
+	if k.reach > 0 {
+		at, _ := slices.BinarySearchFunc(rest, k.reach, func(x seqRange, seq uint64) int { return cmp.Compare(x.to, seq+1) })
+		rest = rest[at:]
+	}
+	if k.reach = 0; len(rest) > socket.MaxAckRanges {
+		rest = rest[:socket.MaxAckRanges]
+		k.reach = rest[len(rest)-1].to
+		k.hurry()
+	}
+	r.ranges = append(r.ranges, rest...)
 }
 
 // overdue answers the deliveries that were handed out AckWait ago and are not
@@ -420,7 +461,7 @@ func (k *intake) overdue(now time.Time) (late []uint64) {
 }
 
 // renewedAtOnce bounds the ranges of one report.
-const renewedAtOnce = 1024
+const renewedAtOnce = socket.MaxAckRanges
 
 // renew has the sender told of what is in progress since the last time: it
 // counts AckWait too. mu is held.
@@ -460,7 +501,7 @@ func (k *intake) stalled(now time.Time) bool {
 // last answers everything that the sender was not told yet.
 func (k *intake) last(r *report) bool {
 	k.mu.Lock()
-	k.urgent = k.acks.count > k.reported || len(k.failures) > 0
+	k.urgent = k.acks.count > k.reported || len(k.failures) > 0 || k.reach > 0
 	urgent := k.urgent
 	k.mu.Unlock()
 	if !urgent {

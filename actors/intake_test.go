@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,7 @@ func frame(ids ...uint64) (records []byte) {
 
 // arriveAt lets one frame arrive.
 func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uint32, again bool) error {
+	k.granted = [2]uint64{math.MaxUint64, math.MaxUint64} // credit has tests of its own
 	return k.arrive(&socket.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
 }
 

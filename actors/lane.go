@@ -11,17 +11,21 @@ type lane struct {
 	sent        uint64 // link sequence of the last message sent
 	sentBytes   uint64
 	served      uint64 // the pipe's count of batches when it got its last one
+	window      uint64 // messages that the member may allow ahead of what was sent
 	credit      uint64 // absolute: messages the member allows on this link
 	creditBytes uint64
 	out         flight
 	writing     *chunk        // pinned while the writer is in the socket
 	bell        chan struct{} // wakes the writer; holds one ring
+	drain       chan uint64   // for the writer to say: the last sequence, once the member leaves
+	granted     uint64        // the highest credit in messages that the member has said
+	grantedSize uint64        // and in bytes
 	draining    bool          // the member leaves: send no more
 	tenure      tenure        // what is out, in time
 }
 
 func newLane(member string, concurrency int) *lane {
-	return &lane{member: member, phase: laneWriting, concurrency: max(1, concurrency), bell: make(chan struct{}, 1)}
+	return &lane{member: member, window: LargestWindow, phase: laneWriting, concurrency: max(1, concurrency), bell: make(chan struct{}, 1), drain: make(chan uint64, 1)}
 }
 
 func (l *lane) offer() offer {
@@ -39,6 +43,15 @@ func (l *lane) offer() offer {
 		o.freeBytes = l.creditBytes - l.sentBytes
 	}
 	return o
+}
+
+// drained has the writer say which sequence is the last. Who asks again before it
+// has is answered once.
+func (l *lane) drained(last uint64) {
+	select {
+	case l.drain <- last:
+	default:
+	}
 }
 
 // ring wakes the writer. It never blocks.

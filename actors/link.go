@@ -93,7 +93,10 @@ func (l *link) started(ctx actor.Context) {
 	l.host.Begin(ctx)
 	l.state = linkMoves.To(ctx, l.state, welcoming)
 	hello := l.conn.Hello()
-	l.lane = newLane(hello.Member, int(hello.Concurrency))
+	l.lane = newLane(hello.Member, int(min(hello.Concurrency, LargestWindow)))
+	if hello.Window > 0 {
+		l.lane.window = min(uint64(hello.Window), LargestWindow)
+	}
 	lane, tell := l.lane, l.host.Teller()
 	l.host.Run("read", func(context.Context) error { return l.read(lane, tell) })
 }
@@ -168,11 +171,21 @@ func (l *link) read(lane *lane, tell func(any)) error {
 	var f socket.Frame
 	for {
 		if err := l.conn.Recv(&f); err != nil {
+			if errors.Is(err, socket.ErrProtocol) {
+				l.out.emit(messages.ProtocolViolated{
+					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
+					Addr: l.conn.RemoteAddr(), Err: err,
+				})
+			}
 			return err
 		}
 		if err := l.take(&f, lane, tell); err != nil {
-			if !errors.Is(err, errDrained) {
-				l.conn.SendBye(pb.Code_PROTOCOL_ERROR, err.Error())
+			if errors.Is(err, socket.ErrProtocol) {
+				l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
+				l.out.emit(messages.ProtocolViolated{
+					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
+					Addr: l.conn.RemoteAddr(), Err: err,
+				})
 			}
 			return err
 		}
@@ -186,8 +199,14 @@ func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
 		return l.out.ack(l.pipe, lane, &f.Ack)
 	case socket.KindNack:
 		back, err := l.out.nack(l.pipe, lane, &f.Nack, time.Now())
-		if err != nil || !back.failed {
+		switch {
+		case err != nil:
 			return err
+		case !back.failed && !back.due.IsZero():
+			tell(&setbackSeen{back})
+			return nil
+		case !back.failed:
+			return nil
 		}
 		l.out.emit(messages.MessageNacked{
 			Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Seq: f.Nack.Seq,
@@ -202,7 +221,8 @@ func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
 		tell(&setbackSeen{back})
 		return nil
 	case socket.KindDrain:
-		return l.conn.SendDrain(socket.Drain{Last: l.out.hold(l.pipe, lane), Reply: true})
+		lane.drained(l.out.hold(l.pipe, lane))
+		return nil
 	case socket.KindBye:
 		if f.Bye.Code == pb.Code_DRAINED {
 			return errDrained
@@ -212,7 +232,8 @@ func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
 	return errUnexpected(f.Kind)
 }
 
-// write sends batches until the connection ends. It runs hosted.
+// write sends batches, and what read has to say, until the connection ends. It
+// runs hosted.
 func (l *link) write(ctx context.Context, lane *lane) error {
 	attempts := make([]uint32, 0, 1)
 	for {
@@ -220,10 +241,14 @@ func (l *link) write(ctx context.Context, lane *lane) error {
 		if !ok {
 			select {
 			case <-lane.bell:
-				continue
+			case last := <-lane.drain:
+				if err := l.conn.SendDrain(socket.Drain{Last: last, Reply: true}); err != nil {
+					return err
+				}
 			case <-ctx.Done():
 				return nil
 			}
+			continue
 		}
 		attempts = attempts[:0]
 		if b.attempt > 1 {

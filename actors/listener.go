@@ -18,20 +18,34 @@ import (
 // here, and their tokens. Handshakes run on the transport's goroutines.
 type secrets struct {
 	mu     sync.Mutex
-	byName map[string]socket.Secret
+	byName map[string]placedSecret
 }
 
-func (s *secrets) lookup(dest string) (socket.Secret, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	secret, ok := s.byName[dest]
-	return secret, ok
+// placedSecret is a destination's secret and the listener that serves it, by what
+// was asked for. The other listeners of the process do not know it: a stranger who
+// asks them all learns nothing.
+type placedSecret struct {
+	socket.Secret
+	listen string
 }
 
-func (s *secrets) put(dest string, secret socket.Secret) {
+// at is what the listener for that URL looks secrets up with.
+func (s *secrets) at(listen string) func(dest string) (socket.Secret, bool) {
+	return func(dest string) (socket.Secret, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		secret, ok := s.byName[dest]
+		if !ok || secret.listen != listen {
+			return socket.Secret{}, false
+		}
+		return secret.Secret, true
+	}
+}
+
+func (s *secrets) put(dest, listen string, secret socket.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byName[dest] = secret
+	s.byName[dest] = placedSecret{secret, listen}
 }
 
 func (s *secrets) remove(dest string) {
@@ -120,7 +134,7 @@ func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, erro
 	return socket.Listen(ctx, socket.ListenerConfig{
 		URL:      u,
 		MaxFrame: largestFrame,
-		Lookup:   e.secrets.lookup,
+		Lookup:   e.secrets.at(url),
 		Refused: func(r socket.Refusal) {
 			e.hub.emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
 		},

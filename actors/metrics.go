@@ -69,6 +69,7 @@ var pipeInstruments = []instrument[PipeStats]{
 	{"penstock.pipe.acked", "{message}", "Messages that a member acked.", false, func(s PipeStats) int64 { return int64(s.Acked) }},
 	{"penstock.pipe.nacked", "{message}", "Failed handlings.", false, func(s PipeStats) int64 { return int64(s.Nacked) }},
 	{"penstock.pipe.redelivered", "{message}", "Messages put back after a nack or a dead link.", false, func(s PipeStats) int64 { return int64(s.Redelivered) }},
+	{"penstock.pipe.returned", "{message}", "Messages that a member gave back without having handled them.", false, func(s PipeStats) int64 { return int64(s.Returned) }},
 	{"penstock.pipe.dropped", "{message}", "Accepted messages that were given up.", false, func(s PipeStats) int64 { return int64(s.Dropped) }},
 	{"penstock.pipe.dead_lettered", "{message}", "Messages that the dead-letter handler took.", false, func(s PipeStats) int64 { return int64(s.DeadLettered) }},
 	{"penstock.pipe.pending", "{message}", "Messages accepted and not acked.", true, func(s PipeStats) int64 { return int64(s.Pending) }},

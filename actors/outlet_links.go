@@ -3,7 +3,6 @@ package actors
 // The links' side of the outlet: batches out, acks and nacks in.
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -125,57 +124,8 @@ func (o *outlet) call(l *lane) {
 	}
 }
 
-var errBadAck = errors.New("an ack of what was never sent")
-
-// ack settles what the member handled and takes its new credit. An error means
-// that the peer breaks the protocol.
-func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if a.Cumulative > l.sent {
-		return fmt.Errorf("up to %d of %d: %w", a.Cumulative, l.sent, errBadAck)
-	}
-	landed, tried := 0, l.tenure.standing == laneTried
-	settle := func(s span) {
-		landed += s.len()
-		b.settle(s)
-	}
-	defer func() {
-		b.counters.Acked += uint64(landed)
-		if landed > 0 {
-			o.progress()
-			if tried {
-				l.tenure.standing = laneTrusted
-			}
-		}
-		o.wake(b)
-	}()
-	l.out.land(0, a.Cumulative, settle)
-	for _, r := range a.Ranges {
-		if r.To > l.sent {
-			return fmt.Errorf("%d to %d of %d: %w", r.From, r.To, l.sent, errBadAck)
-		}
-		l.out.land(r.From, r.To, settle)
-	}
-	for _, r := range a.Renewed {
-		if r.To > l.sent {
-			return fmt.Errorf("%d to %d of %d in progress: %w", r.From, r.To, l.sent, errBadAck)
-		}
-	}
-	l.tenure.hears(a)
-	if l.tenure.standing == laneHung && a.Cumulative == l.sent {
-		l.tenure.standing = laneTried
-	}
-	if a.Withdraw {
-		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
-	}
-	l.credit = max(l.credit, a.CreditMessages)
-	l.creditBytes = max(l.creditBytes, a.CreditBytes)
-	return nil
-}
-
 // The kinds of nack. Only a failed handling counts towards MaxAttempts and
-// waits; the others go out again at once.
+// waits. The others go out again at once, until that was often.
 const (
 	nackFailed   = iota
 	nackReturned // nobody tried
@@ -190,8 +140,29 @@ type setback struct {
 	due       time.Time
 }
 
+// Messages that are given back returnsAtOnce times without a handling that failed
+// wait for returnDelay, doubled each time up to returnLimit: a member that only
+// gives back does not keep its sender busy.
+const (
+	returnsAtOnce = 16
+	returnDelay   = 10 * time.Millisecond
+	returnLimit   = time.Second
+)
+
+// returnAfter is how long a message waits that was given back that often.
+func returnAfter(times uint16) time.Duration {
+	switch over := int(times) - returnsAtOnce; {
+	case over <= 0:
+		return 0
+	case over > 7:
+		return returnLimit
+	default:
+		return min(returnLimit, returnDelay<<(over-1))
+	}
+}
+
 // nack takes a message back that its member could not handle. A returned one
-// was not tried and goes out again at once. One that failed too often goes to
+// was not tried and goes out again soon. One that failed too often goes to
 // the dead-letter handler; where there is none a copy is kept to be looked at,
 // and it is tried on at the longest delay.
 func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setback, error) {
@@ -206,18 +177,14 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	l.out.land(seq, seq, func(s span) {
 		s.again = true
 		b.counters.Redelivered++
-		switch n.Kind {
-		case nackReturned:
-			b.again.insert(s)
-			return
-		case nackExpired:
-			if s.deaths < math.MaxUint16 {
+		if n.Kind == nackReturned || n.Kind == nackExpired {
+			if n.Kind == nackExpired && s.deaths < math.MaxUint16 {
 				s.deaths++
 			}
-			b.again.insert(s.own())
+			back.due = o.takeReturned(b, s, n.Kind, now)
 			return
 		}
-		back.failed = true
+		back.failed, s.returns = true, 0
 		if s.nacks < math.MaxUint16 {
 			s.nacks++
 		}
@@ -239,6 +206,26 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	})
 	o.wake(b)
 	return back, nil
+}
+
+// takeReturned queues s again that was given back, and answers when it is due
+// where that is not at once. mu is held.
+func (o *outlet) takeReturned(b *backlog, s span, kind uint32, now time.Time) (due time.Time) {
+	if s.returns < math.MaxUint16 {
+		s.returns++
+	}
+	b.counters.Returned++
+	wait := returnAfter(s.returns)
+	switch {
+	case wait > 0:
+		due = now.Add(wait)
+		b.postpone(s, due)
+	case kind == nackExpired:
+		b.again.insert(s.own())
+	default:
+		b.again.insert(s)
+	}
+	return due
 }
 
 // nextDying answers the oldest message that waits for the dead-letter handler.

@@ -273,5 +273,5 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 type crash struct{ err error }
 
 func errUnexpected(k socket.Kind) error {
-	return fmt.Errorf("unexpected %s frame: %w", k, messages.ErrCorrupt)
+	return fmt.Errorf("unexpected %s frame: %w: %w", k, socket.ErrProtocol, messages.ErrCorrupt)
 }

@@ -33,7 +33,7 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 					return err
 				}
 			case <-k.quit:
-				if k.last(&r) {
+				for k.last(&r) {
 					if err := r.send(conn, &ack); err != nil {
 						return err
 					}

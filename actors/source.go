@@ -141,17 +141,20 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		return nil
 	}
 	intake := s.in.open(s.sender.Id)
+	intake.largest = uint64(largestRecord(int(min(conn.Peer().MaxMessage, LargestMessageSize))))
 	defer s.in.shut(intake)
 	tell(sourceLinked{conn, intake})
 	var f socket.Frame
 	for {
 		if err := conn.Recv(&f); err != nil {
+			s.violated(conn, err)
 			return err
 		}
 		switch f.Kind {
 		case socket.KindData:
 			if err := intake.arrive(&f.Data, frames.take()); err != nil {
-				conn.SendBye(pb.Code_PROTOCOL_ERROR, err.Error())
+				conn.Abort(pb.Code_PROTOCOL_ERROR, err)
+				s.violated(conn, err)
 				return err
 			}
 		case socket.KindDrain:
@@ -164,6 +167,16 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		default:
 			return errUnexpected(f.Kind)
 		}
+	}
+}
+
+// violated reports a sender that breaks the protocol. It is called from run.
+func (s *source) violated(conn *socket.Conn, err error) {
+	if errors.Is(err, socket.ErrProtocol) {
+		s.eng.hub.emit(messages.ProtocolViolated{
+			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,
+		})
 	}
 }
 

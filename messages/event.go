@@ -146,14 +146,22 @@ type LeftGroup struct {
 	Destination, Group, Member string
 }
 
-// ConnectionRefused: somebody connected and was turned away before Welcome, or
-// a sender turned this member away.
+// ConnectionRefused: somebody connected and was turned away before Welcome.
 type ConnectionRefused struct {
 	// Remote is the address of the other side.
 	Remote string
 	Reason string
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int
+}
+
+// ProtocolViolated: the other side of a link sent what it may not, such as more
+// than its credit, or an ack of what was never sent. The link ends.
+type ProtocolViolated struct {
+	Destination, Group, Member, Sender string
+	// Addr is the address of the other side.
+	Addr string
+	Err  error
 }
 
 // What became of messages.

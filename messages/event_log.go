@@ -274,6 +274,26 @@ func (e ConnectionRefused) Attrs() []slog.Attr {
 	}
 }
 
+func (ProtocolViolated) event() {}
+
+// Name implements Event.
+func (ProtocolViolated) Name() string { return "protocol_violated" }
+
+// Level implements Event.
+func (ProtocolViolated) Level() slog.Level { return slog.LevelWarn }
+
+// Attrs implements Event.
+func (e ProtocolViolated) Attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.String("sender", e.Sender),
+		slog.String("addr", e.Addr),
+		errAttr("err", e.Err),
+	}
+}
+
 func (Redelivered) event() {}
 
 // Name implements Event.

@@ -41,6 +41,7 @@ func everyEvent() []Event {
 		SenderUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Discarded: 2},
 		LeftGroup{Destination: "d", Group: "g", Member: "m"},
 		ConnectionRefused{Remote: "r", Reason: "bad proof", Count: 5},
+		ProtocolViolated{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Err: boom},
 		Redelivered{Destination: "d", Group: "g", Count: 2, Cause: boom},
 		MessageNacked{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Err: boom, Delay: time.Second, Count: 5},
 		AckWaitExpired{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Wait: time.Second, Count: 5},

@@ -44,21 +44,24 @@ const (
 	Code_SHUTTING_DOWN Code = 8
 	// REMOVED: the group or the destination was removed.
 	Code_REMOVED Code = 9
+	// LIMIT: there are too many of what was asked for.
+	Code_LIMIT Code = 10
 )
 
 // Enum value maps for Code.
 var (
 	Code_name = map[int32]string{
-		0: "UNSPECIFIED",
-		1: "DRAINED",
-		2: "UNKNOWN_DESTINATION",
-		3: "BAD_PROOF",
-		4: "VERSION",
-		5: "MODE_MISMATCH",
-		6: "REPLACED",
-		7: "PROTOCOL_ERROR",
-		8: "SHUTTING_DOWN",
-		9: "REMOVED",
+		0:  "UNSPECIFIED",
+		1:  "DRAINED",
+		2:  "UNKNOWN_DESTINATION",
+		3:  "BAD_PROOF",
+		4:  "VERSION",
+		5:  "MODE_MISMATCH",
+		6:  "REPLACED",
+		7:  "PROTOCOL_ERROR",
+		8:  "SHUTTING_DOWN",
+		9:  "REMOVED",
+		10: "LIMIT",
 	}
 	Code_value = map[string]int32{
 		"UNSPECIFIED":         0,
@@ -71,6 +74,7 @@ var (
 		"PROTOCOL_ERROR":      7,
 		"SHUTTING_DOWN":       8,
 		"REMOVED":             9,
+		"LIMIT":               10,
 	}
 )
 
@@ -1141,7 +1145,7 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x05reply\x18\x02 \x01(\bR\x05reply\"A\n" +
 	"\x03Bye\x12\"\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x0e.penstock.CodeR\x04code\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason*\xae\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason*\xb9\x01\n" +
 	"\x04Code\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\v\n" +
 	"\aDRAINED\x10\x01\x12\x17\n" +
@@ -1152,7 +1156,9 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\bREPLACED\x10\x06\x12\x12\n" +
 	"\x0ePROTOCOL_ERROR\x10\a\x12\x11\n" +
 	"\rSHUTTING_DOWN\x10\b\x12\v\n" +
-	"\aREMOVED\x10\tB-Z+github.com/penstock-io/penstock/messages/pbb\x06proto3"
+	"\aREMOVED\x10\t\x12\t\n" +
+	"\x05LIMIT\x10\n" +
+	"B-Z+github.com/penstock-io/penstock/messages/pbb\x06proto3"
 
 var (
 	file_penstock_wire_proto_rawDescOnce sync.Once

@@ -339,11 +339,14 @@ func decodeAck(b []byte, a *Ack) error {
 			if err != nil {
 				return err
 			}
-			if tag == tagRanges {
-				a.Ranges = append(a.Ranges, r)
-			} else {
-				a.Renewed = append(a.Renewed, r)
+			into := &a.Ranges
+			if tag == tagRenewed {
+				into = &a.Renewed
 			}
+			if len(*into) == MaxAckRanges {
+				return fmt.Errorf("%w: ack: over %d ranges", ErrProtocol, MaxAckRanges)
+			}
+			*into = append(*into, r)
 			b = b[1+n:]
 		default:
 			n := skipUnknown(b)
@@ -358,6 +361,9 @@ func decodeAck(b []byte, a *Ack) error {
 
 // check is what must hold for every Ack, so that settling it is one pass.
 func (a *Ack) check() error {
+	if n := max(len(a.Ranges), len(a.Renewed)); n > MaxAckRanges {
+		return fmt.Errorf("%w: ack: %d ranges, the limit is %d", ErrProtocol, n, MaxAckRanges)
+	}
 	// From == above+1 would belong to what precedes it, so it may not be.
 	if err := ascending("range", a.Ranges, a.Cumulative); err != nil {
 		return err

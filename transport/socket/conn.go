@@ -33,6 +33,7 @@ type Conn struct {
 
 	state atomic.Uint32 // a connState
 	beat  *time.Timer
+	stall stall
 
 	// What is being sent; under w.mu.
 	out    mangos.Message
@@ -165,6 +166,13 @@ func (c *Conn) Refuse(code pb.Code, reason string) {
 	c.byeBye(code, reason, fmt.Errorf("%w: refused, %s: %s", ErrConnClosed, code, clip(reason)))
 }
 
+// Abort ends the connection for cause, and says Bye with that code where nobody
+// is writing. It may be called from whoever is in Recv: it waits for no writer, and
+// blocks for 100 ms at most.
+func (c *Conn) Abort(code pb.Code, cause error) {
+	c.byeBye(code, cause.Error(), cause)
+}
+
 // byeTimeout bounds the writing of a last frame to somebody who need not read.
 const byeTimeout = 100 * time.Millisecond
 
@@ -191,7 +199,11 @@ func (c *Conn) proved(g *greeting, guard *guard) {
 
 // open lets frames flow and starts the beats.
 func (c *Conn) open() {
-	c.w.trust(c.cfg.maxFrame, c.cfg.patience(), c.cfg.alloc)
+	limit := c.cfg.maxFrame
+	if c.role == roleSender {
+		limit = memberFrame
+	}
+	c.w.trust(limit, c.cfg.patience(), c.cfg.alloc)
 	c.state.Store(uint32(opened))
 	c.beat.Reset(c.cfg.beat)
 	if c.w.cause() != nil {
@@ -201,19 +213,24 @@ func (c *Conn) open() {
 }
 
 // tick sends one beat, unless somebody is writing: then bytes are moving, or
-// the peer does not read and a beat would only wait with them.
+// the peer does not read and a beat would only wait with them. It sets the next
+// tick first, which watches over this one's write.
 func (c *Conn) tick() {
 	if c.w.cause() != nil {
 		return
 	}
-	if c.w.mu.TryLock() {
-		_ = c.pipe.SendMsg(&c.ping)
-		c.w.mu.Unlock()
-	}
 	c.beat.Reset(c.cfg.beat)
 	if c.w.cause() != nil {
 		c.beat.Stop()
+		return
 	}
+	if !c.w.mu.TryLock() {
+		c.watch()
+		return
+	}
+	c.stall.over()
+	_ = c.pipe.SendMsg(&c.ping)
+	c.w.mu.Unlock()
 }
 
 // Recv waits for the next frame and fills f, which may be reused: what of the
@@ -234,8 +251,8 @@ func (c *Conn) Recv(f *Frame) error {
 			return c.failed("receive", c.w.cause())
 		}
 		kind, inner, err := openFrame(m.Body)
-		if err == nil && !c.role.expects(kind) {
-			err = fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, kind)
+		if err == nil {
+			err = c.role.admits(kind, len(inner))
 		}
 		var gathered bool
 		if err == nil {
@@ -280,8 +297,9 @@ func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, recor
 	return c.sendMessage("send data", c.header, records)
 }
 
-// SendAck sends an Ack. Its ranges must be ascending, apart, and above
-// Cumulative, else the error wraps messages.ErrInvalid and nothing is sent.
+// SendAck sends an Ack. Its ranges must be ascending, apart, above Cumulative,
+// and at most MaxAckRanges, else the error wraps messages.ErrInvalid and nothing
+// is sent.
 // Blocking and ends are as with SendData.
 func (c *Conn) SendAck(a *Ack) error {
 	if err := a.check(); err != nil {

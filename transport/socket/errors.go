@@ -20,6 +20,10 @@ var (
 	ErrPeerClosed = errors.New("peer closed the connection")
 	// ErrPeerSilent: nothing arrived for as many beats as DeadAfter allows.
 	ErrPeerSilent = errors.New("peer is silent")
+	// ErrPeerStuck: the peer shows that it lives and takes no bytes: a write
+	// moved nothing for as many beats as DeadAfter allows, or for ten times as long
+	// where the system does not say what the peer has taken.
+	ErrPeerStuck = errors.New("peer takes no bytes")
 	// ErrPeerProof: who answered the dialled address does not know the token.
 	// Nothing was sent to it but the Hello and a proof bound to this address.
 	ErrPeerProof = errors.New("the sender's proof is wrong")
@@ -78,6 +82,8 @@ const (
 	// ReasonAddress: the proof is right, but for an address that is not this
 	// listener's: somebody passes on what was meant for them.
 	ReasonAddress
+	// ReasonFull: MaxLinks connections are open.
+	ReasonFull
 	// ReasonRefused: Conn.Refuse or Conn.Close was called.
 	ReasonRefused
 	// ReasonClosing: the listener was closed.
@@ -98,6 +104,7 @@ var reasonNames = [reasonCount]string{
 	ReasonUnknownDestination: "unknown-destination",
 	ReasonBadProof:           "bad-proof",
 	ReasonAddress:            "address",
+	ReasonFull:               "full",
 	ReasonRefused:            "refused",
 	ReasonClosing:            "closing",
 }

@@ -76,7 +76,7 @@ type Ack struct {
 	// Cumulative: every sequence up to this one is settled.
 	Cumulative uint64
 	// Ranges are settled too. On Recv they are ascending, apart, and above
-	// Cumulative; the next Recv reuses the slice.
+	// Cumulative; the next Recv reuses the slice. There are at most MaxAckRanges.
 	Ranges []Range
 	// CreditMessages and CreditBytes are totals: how much the sender may have
 	// sent on this connection since its Welcome.
@@ -180,6 +180,24 @@ const (
 	roleSender role = iota
 	roleMember
 )
+
+// MaxAckRanges is how many Ranges an Ack may have, and how many Renewed.
+const MaxAckRanges = 1024
+
+// controlFrame is the largest Nack, Drain, Bye or Ping.
+const controlFrame = 4 << 10
+
+// admits refuses a frame that has no place at r once the connection is open, or is
+// larger than its kind can be.
+func (r role) admits(k Kind, size int) error {
+	if !r.expects(k) {
+		return fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, k)
+	}
+	if k != KindData && k != KindAck && size > controlFrame {
+		return fmt.Errorf("%w: %s frame of %d bytes, the limit is %d: %w", ErrProtocol, k, size, controlFrame, messages.ErrTooLarge)
+	}
+	return nil
+}
 
 // expects says whether a frame of that kind may arrive at r once the
 // connection is open.

@@ -27,7 +27,9 @@ type guard struct {
 	ln      net.Listener
 	timeout time.Duration
 	// room is how many strangers there may be.
-	room    int
+	room int
+	// limit is how many guests there may be.
+	limit   int
 	refused func(Refusal)
 
 	ready chan *wire
@@ -43,6 +45,7 @@ type guard struct {
 	// queue holds the strangers, oldest first.
 	queue        []*wire
 	welcomed     uint64
+	guests       int
 	acceptErrors uint64
 	refusals     [reasonCount]uint64
 }
@@ -72,6 +75,7 @@ func newGuard(ln net.Listener, cfg *ListenerConfig) *guard {
 		ln:        ln,
 		timeout:   cfg.HandshakeTimeout,
 		room:      cfg.MaxPending,
+		limit:     cfg.MaxLinks,
 		refused:   cfg.Refused,
 		ready:     make(chan *wire),
 		stopping:  make(chan struct{}),
@@ -201,8 +205,16 @@ func (g *guard) welcome(w *wire) error {
 		c.deadline.Stop()
 		g.leaveQueue(w)
 		g.welcomed++
+		g.guests++
 	}
 	return nil
+}
+
+// full reports whether there are as many guests as there may be.
+func (g *guard) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guests >= g.limit
 }
 
 // forget strikes an ended connection from the book; one that was not welcomed
@@ -212,6 +224,9 @@ func (g *guard) forget(w *wire, err error) {
 	c := g.open[w]
 	delete(g.open, w)
 	if c == nil || c.standing == guest {
+		if c != nil {
+			g.guests--
+		}
 		g.mu.Unlock()
 		return
 	}

@@ -116,9 +116,10 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 	if err != nil {
 		return nil, g.refuse(ReasonMalformed, pb.Code_PROTOCOL_ERROR, "malformed hello", err)
 	}
+	decoy := g.decoy(hello.Destination) // always made, so that time does not tell either
 	g.secret, g.known = g.lookup(hello.Destination)
 	if len(g.secret.Token) < minToken {
-		g.secret, g.known = g.decoy(hello.Destination), false
+		g.secret, g.known = decoy, false
 	}
 	g.agreed.hello = hello
 	g.agreed.memberNonce = m.GetNonce()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
 )
@@ -42,6 +43,9 @@ type ListenerConfig struct {
 	// MaxPending is how many connections may be between accept and Welcome;
 	// 128 when 0. The oldest is evicted for a newer one.
 	MaxPending int
+	// MaxLinks is how many connections may be open after their Welcome; 8192 when
+	// 0. More are refused with LIMIT.
+	MaxLinks int
 	// Lookup finds the secret of a destination. It is called from many
 	// goroutines, inside HandshakeTimeout, and must not block for long.
 	Lookup func(destination string) (Secret, bool)
@@ -63,6 +67,7 @@ const (
 	defaultBeat             = time.Second
 	defaultDeadAfter        = 3
 	defaultMaxPending       = 128
+	defaultMaxLinks         = 8192
 	maxMaxFrame             = 1 << 30
 )
 
@@ -76,6 +81,7 @@ func (c *ListenerConfig) EnsureDefaults() {
 	c.Beat = orDefault(c.Beat, defaultBeat)
 	c.DeadAfter = orDefault(c.DeadAfter, defaultDeadAfter)
 	c.MaxPending = orDefault(c.MaxPending, defaultMaxPending)
+	c.MaxLinks = orDefault(c.MaxLinks, defaultMaxLinks)
 }
 
 func orDefault[T comparable](v, def T) T {
@@ -94,6 +100,9 @@ func (c *ListenerConfig) Validate() error {
 	}
 	if c.MaxPending < 1 {
 		faults = append(faults, fmt.Errorf("max pending %d is less than 1", c.MaxPending))
+	}
+	if c.MaxLinks < 1 {
+		faults = append(faults, fmt.Errorf("max links %d is less than 1", c.MaxLinks))
 	}
 	if c.Lookup == nil {
 		faults = append(faults, errors.New("lookup is missing"))
@@ -297,6 +306,11 @@ func (l *Listener) greet(c *Conn) {
 		if reply != nil && c.sendControl("handshake", reply) != nil {
 			return
 		}
+	}
+	if l.guard.full() {
+		err := fmt.Errorf("%d connections are open, which is the limit", l.cfg.MaxLinks)
+		c.byeBye(pb.Code_LIMIT, err.Error(), g.refuse(ReasonFull, pb.Code_LIMIT, err.Error(), err))
+		return
 	}
 	c.proved(g, l.guard)
 	select {

@@ -33,6 +33,15 @@ const (
 	copyLimit = 4 << 10
 	// strangerFrame is the largest frame before Welcome.
 	strangerFrame = 4 << 10
+	// memberFrame is the largest frame that a sender takes from a member: an Ack
+	// with all the ranges it may have.
+	memberFrame = 64 << 10
+	// firstRead is the memory a long frame gets at first. It gets more as its bytes
+	// come: a length is only what the peer claims.
+	firstRead = 256 << 10
+	// pieceSize is what one write takes of a long frame, so that it can be seen to
+	// move.
+	pieceSize = 64 << 10
 )
 
 type wire struct {
@@ -55,6 +64,9 @@ type wire struct {
 	// heard is when bytes last arrived, in nanoseconds since born.
 	heard         atomic.Int64
 	received, out atomic.Uint64
+	// moved counts writes that are over: who is stuck in one can be told from
+	// who writes much.
+	moved atomic.Uint64
 
 	// mu guards writing. Whoever calls Send holds it: the frame is put
 	// together in memory that belongs to the connection.
@@ -134,10 +146,17 @@ func (w *wire) next() ([]byte, error) {
 		w.owned = false
 		return w.in[start:w.from:w.from], nil
 	}
-	body := w.alloc(n)[:n]
+	first := min(n, firstRead)
+	body := w.alloc(first)[:first]
 	at := copy(body, w.in[w.from+lengthSize:w.to])
 	w.from, w.to = 0, 0
 	for at < n {
+		if at == len(body) {
+			more := min(n, 4*at)
+			bigger := w.alloc(more)[:more]
+			copy(bigger, body)
+			body = bigger
+		}
 		m, err := w.read(body[at:])
 		if err != nil {
 			return nil, cutShort(err)
@@ -240,11 +259,20 @@ func (w *wire) Send(m *mangos.Message) error {
 		b = append(b, m.Body...)
 		_, err = w.c.Write(b)
 	} else {
-		w.pieces = [2][]byte{b, m.Body}
+		rest := m.Body
+		first := min(len(rest), pieceSize)
+		w.pieces = [2][]byte{b, rest[:first]}
 		w.vector = w.pieces[:]
 		_, err = w.vector.WriteTo(w.c)
 		w.pieces = [2][]byte{}
+		for rest = rest[first:]; err == nil && len(rest) > 0; {
+			n := min(len(rest), pieceSize)
+			w.moved.Add(1)
+			_, err = w.c.Write(rest[:n])
+			rest = rest[n:]
+		}
 	}
+	w.moved.Add(1)
 	if cap(b) <= 2*copyLimit {
 		w.scratch = b[:0]
 	}

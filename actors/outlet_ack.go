@@ -1,0 +1,122 @@
+package actors
+
+// Acks: what a member settles and what credit it grants, kept within what it may.
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// settledAtOnce is how many messages an ack settles before it lets others have the
+// lock. A range counts for more when many runs are out, because it moves them.
+const (
+	settledAtOnce = 16 << 10
+	runsLikeOne   = 4
+)
+
+var errBadAck = fmt.Errorf("an ack of what was never sent: %w", socket.ErrProtocol)
+
+// refuses returns an error when the ack breaks the protocol. The outlet's lock is
+// held.
+func (l *lane) refuses(a *socket.Ack) error {
+	top := a.Cumulative
+	for _, ranges := range [][]socket.Range{a.Ranges, a.Renewed} {
+		if n := len(ranges); n > 0 {
+			top = max(top, ranges[n-1].To)
+		}
+	}
+	switch {
+	case top > l.sent:
+		return fmt.Errorf("up to %d of %d: %w", top, l.sent, errBadAck)
+	case a.CreditMessages != 0 && a.CreditMessages < l.granted, a.CreditBytes != 0 && a.CreditBytes < l.grantedSize:
+		return fmt.Errorf("credit for %d messages and %d bytes after one for %d and %d: %w",
+			a.CreditMessages, a.CreditBytes, l.granted, l.grantedSize, socket.ErrProtocol)
+	case a.CreditMessages > math.MaxInt64, a.CreditBytes > math.MaxInt64:
+		return fmt.Errorf("credit for %d messages and %d bytes: %w", a.CreditMessages, a.CreditBytes, socket.ErrProtocol)
+	}
+	return nil
+}
+
+// grant takes the member's credit, as far as its window goes. The outlet's lock is
+// held.
+func (l *lane) grant(a *socket.Ack) {
+	if a.Withdraw {
+		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
+		l.granted, l.grantedSize = l.credit, l.creditBytes
+	}
+	l.granted, l.grantedSize = max(l.granted, a.CreditMessages), max(l.grantedSize, a.CreditBytes)
+	l.credit = max(l.credit, min(a.CreditMessages, l.sent+l.window))
+	l.creditBytes = max(l.creditBytes, a.CreditBytes)
+}
+
+// ack settles what the member handled and takes its new credit. An error means
+// that the peer breaks the protocol; nothing is settled then. A long one lets
+// others have the lock in between.
+func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := l.refuses(a); err != nil {
+		return err
+	}
+	s := ackWork{o: o, b: b, l: l}
+	tried := l.tenure.standing == laneTried
+	for !l.out.empty() && l.out.lowest() <= a.Cumulative {
+		s.land(l.out.lowest(), min(a.Cumulative, l.out.lowest()+settledAtOnce-1))
+	}
+	for _, r := range a.Ranges {
+		for from := r.From; from <= r.To; from += settledAtOnce {
+			s.land(from, min(r.To, from+settledAtOnce-1))
+		}
+	}
+	s.tell()
+	if s.landed > 0 && tried {
+		l.tenure.standing = laneTrusted
+	}
+	l.tenure.hears(a)
+	if l.tenure.standing == laneHung && a.Cumulative == l.sent {
+		l.tenure.standing = laneTried
+	}
+	l.grant(a)
+	o.wake(b)
+	return nil
+}
+
+// ackWork is the work of one ack. The outlet's lock is held, but for pauses.
+type ackWork struct {
+	o      *outlet
+	b      *backlog
+	l      *lane
+	landed int    // messages
+	told   int    // of them, counted
+	since  uint64 // work since others could have the lock
+}
+
+// land settles the sequences from..to that are out.
+func (s *ackWork) land(from, to uint64) {
+	if s.since >= settledAtOnce {
+		s.tell()
+		s.o.wake(s.b)
+		s.o.mu.Unlock()
+		s.o.mu.Lock()
+		s.since = 0
+	}
+	moving := uint64(len(s.l.out.items)-s.l.out.head) / runsLikeOne
+	s.since += to - from + 1 + moving
+	s.l.out.land(from, to, s.settle)
+}
+
+func (s *ackWork) settle(x span) {
+	s.landed += x.len()
+	s.b.settle(x)
+}
+
+// tell lets those know who wait for what has been settled.
+func (s *ackWork) tell() {
+	if s.landed > s.told {
+		s.b.counters.Acked += uint64(s.landed - s.told)
+		s.told = s.landed
+		s.o.progress()
+	}
+}

@@ -363,9 +363,13 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]com
 	case end <= ask.offset:
 		return nil, messages.ErrLogRolledBack
 	}
-	if at, err := log.Locate(ctx, ask.offset); err != nil || at != ask.base {
+	at, err := log.Locate(ctx, ask.offset)
+	if err != nil {
+		return nil, err
+	}
+	if at != ask.base {
 		ask.base = at // the base was no base
-		return nil, errors.Join(err, messages.ErrUnavailable)
+		return nil, messages.ErrUnavailable
 	}
 	return nil, &commitlog.CorruptError{Topic: "", Base: ask.offset, Why: "the index has no entry for it"}
 }

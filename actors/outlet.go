@@ -253,6 +253,13 @@ func (o *outlet) resettle(b *backlog, s groupSettings) {
 	o.progress()
 }
 
+// modeOf returns a group's mode.
+func (o *outlet) modeOf(b *backlog) Mode {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return b.settings.Mode
+}
+
 // backlogs answers the groups' queues.
 func (o *outlet) backlogs() []*backlog {
 	o.mu.Lock()

@@ -50,8 +50,7 @@ type pump struct {
 
 // run moves deliveries until the end that was asked for, ctx, the end of the
 // member or a failed write. After idle and after ctx what has come is still
-// written. It answers how it ended; on an error what was not written is given
-// back. The member has left its group, or must be stopped next.
+// written. It returns how it ended; on an error what was not written is nacked. The member has left its group, or must be stopped next.
 func (p *pump) run(ctx context.Context) (pumpEnd, error) {
 	pulling, stopPulling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPulling()
@@ -77,7 +76,11 @@ func (p *pump) run(ctx context.Context) (pumpEnd, error) {
 		return end, err
 	}
 	stopPulling()
-	if perr := <-pulled; err == nil {
+	perr := <-pulled
+	for d := range deliveries { // nobody writes them any more
+		d.Nack(err)
+	}
+	if err == nil {
 		err = perr
 	}
 	if err == nil && p.done() {
@@ -180,6 +183,9 @@ func (p *pump) write(from <-chan penstock.Delivery, quiet chan<- struct{}) error
 // flush writes the batch out and acks it.
 func (p *pump) flush(b *batch) error {
 	if _, err := p.out.Write(b.bytes); err != nil {
+		for i := range b.held {
+			b.held[i].Nack(err)
+		}
 		return fmt.Errorf("write: %w; %d messages go back to the group", err, len(b.held))
 	}
 	for i := range b.held {

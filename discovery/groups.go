@@ -244,7 +244,7 @@ func (g *Groups) hang(ctx context.Context, k GroupKeys, seen groupSeen, to group
 	}
 	to.lease = lease.ID
 	done, err := g.store.swap(ctx, k, seen, to)
-	if err != nil {
+	if err != nil && !definite(err) {
 		return false, err // it may have been written: the lease ends by itself
 	}
 	idle := lease.ID
@@ -254,7 +254,7 @@ func (g *Groups) hang(ctx context.Context, k GroupKeys, seen groupSeen, to group
 	if idle != 0 {
 		_, _ = g.store.Revoke(ctx, idle) // it ends by itself, later
 	}
-	return done, nil
+	return done, err
 }
 
 // Desert has etcd count the KeepFor of a group that has no members, unless it

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
@@ -121,7 +122,7 @@ func (g *Groups) Look() {
 func (g *Groups) Run(ctx context.Context, emit func(RegistryEvent)) error {
 	batch, failures := groupBatch, 0
 	for {
-		err := g.round(ctx, batch, emit)
+		err := g.round(ctx, g.all(), batch, emit)
 		wait := min(g.least/3, lookEvery)
 		switch {
 		case ctx.Err() != nil:
@@ -157,23 +158,26 @@ func (g *Groups) all() []*heldGroup {
 	return slices.Collect(maps.Values(g.held.all))
 }
 
-// round looks at all held groups once. One that fails holds up no other.
-func (g *Groups) round(ctx context.Context, batch int, emit func(RegistryEvent)) error {
+// round looks at held groups once. One that fails holds up no other.
+func (g *Groups) round(ctx context.Context, all []*heldGroup, batch int, emit func(RegistryEvent)) error {
 	var errs []error
-	for some := range slices.Chunk(g.all(), batch) {
+	for some := range slices.Chunk(all, batch) {
 		ks := make([]GroupKeys, len(some))
 		for i, h := range some {
 			ks[i] = h.GroupKeys
 		}
 		seen, err := g.store.read(ctx, ks)
-		if err != nil {
-			return err
-		}
-		for i, h := range some {
-			if err := g.tend(ctx, h, seen[i], emit); err != nil {
-				errs = append(errs, err)
+		switch {
+		case err == nil:
+			for i, h := range some {
+				errs = append(errs, g.tend(ctx, h, seen[i], emit))
 			}
+		case !errors.Is(Classify("", err), messages.ErrDenied):
+			return errors.Join(append(errs, err)...) // it is about none of them
+		case len(some) > 1:
+			err = g.round(ctx, some, 1, emit) // about one of them
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

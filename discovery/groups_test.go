@@ -232,10 +232,10 @@ func (w *world) act() {
 	case "thaw":
 		p.state = away // until it has said that it is back
 		w.session(p)
-		w.must(p.groups.round(w.t.Context(), groupBatch, func(RegistryEvent) {}))
+		w.must(p.groups.round(w.t.Context(), p.groups.all(), groupBatch, func(RegistryEvent) {}))
 		w.settle(p)
 	case "round":
-		w.must(p.groups.round(w.t.Context(), groupBatch, func(RegistryEvent) {}))
+		w.must(p.groups.round(w.t.Context(), p.groups.all(), groupBatch, func(RegistryEvent) {}))
 	case "sender looks":
 		_, err := p.groups.Desert(w.t.Context(), paperGroup, false)
 		w.must(err)
@@ -313,7 +313,7 @@ func (w *world) pass(d time.Duration) {
 			if p.state == in {
 				w.session(p)
 				if w.etcd.now.Unix()%3 == 0 {
-					w.must(p.groups.round(w.t.Context(), groupBatch, func(RegistryEvent) {}))
+					w.must(p.groups.round(w.t.Context(), p.groups.all(), groupBatch, func(RegistryEvent) {}))
 				}
 				if p.state == in {
 					w.lived()
@@ -487,5 +487,61 @@ func TestGroupsRestore(t *testing.T) {
 		if state, err := g.Desert(ctx, k, false); err != nil || state != GroupKept {
 			t.Error(state, err)
 		}
+	}
+}
+
+// deniedEtcd refuses reads that ask for one key, or every write.
+type deniedEtcd struct {
+	*paperEtcd
+	key    string
+	writes bool
+}
+
+func (e *deniedEtcd) read(ctx context.Context, groups []GroupKeys) ([]groupSeen, error) {
+	for _, k := range groups {
+		if k.Meta == e.key {
+			return nil, rpctypes.ErrPermissionDenied
+		}
+	}
+	return e.paperEtcd.read(ctx, groups)
+}
+
+func (e *deniedEtcd) swap(ctx context.Context, k GroupKeys, seen groupSeen, to groupWrite) (bool, error) {
+	if e.writes {
+		return false, rpctypes.ErrPermissionDenied
+	}
+	return e.paperEtcd.swap(ctx, k, seen, to)
+}
+
+// A group that may not be read holds up no other: the leases of those are renewed.
+func TestGroupThatIsDeniedHoldsUpNoOther(t *testing.T) {
+	e := &deniedEtcd{paperEtcd: newPaperEtcd(), key: groupAt("b/").Meta}
+	g := newGroups(e, e, time.Second, "here")
+	for _, prefix := range []string{"a/", "b/", "c/"} {
+		g.Hold(groupAt(prefix), "m", groupMeta(t, pb.Mode_AT_LEAST_ONCE, time.Hour))
+	}
+	err := g.round(t.Context(), g.all(), groupBatch, func(RegistryEvent) {})
+	if !errors.Is(Classify("", err), messages.ErrDenied) {
+		t.Errorf("the round says %v", err)
+	}
+	for _, prefix := range []string{"a/", "c/"} {
+		if kv := e.keys[groupAt(prefix).Meta]; kv.Lease == 0 {
+			t.Errorf("%s is not kept: %+v", prefix, kv)
+		}
+	}
+}
+
+// Who is refused, again and again, leaves no lease behind.
+func TestRefusedGroupLeavesNoLease(t *testing.T) {
+	e := &deniedEtcd{paperEtcd: newPaperEtcd(), writes: true}
+	g := newGroups(e, e, time.Second, "here")
+	k := groupAt("a/")
+	for range 3 {
+		if _, err := g.Attend(t.Context(), k, groupMeta(t, pb.Mode_AT_LEAST_ONCE, time.Hour), anyMeta); !errors.Is(err, messages.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+	if len(e.leases) > 0 {
+		t.Errorf("%d leases are left", len(e.leases))
 	}
 }

@@ -36,6 +36,7 @@ type tenure struct {
 	high     uint64        // the highest sequence that was settled or renewed
 	seen     uint64        // high, when last looked at
 	moved    time.Time     // when high was last seen to move, or something to be renewed
+	looked   time.Time
 	marks    []tenureMark
 	aged     tenureMark // how it stood as long ago as something may be out
 	renewals []renewal
@@ -90,6 +91,7 @@ func (t *tenure) hears(a *socket.Ack) {
 // are settled already, ascending and apart. empty tells that nothing is out.
 func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
 	limit := t.limit()
+	t.excuse(now)
 	if empty || limit < 0 {
 		t.marks, t.renewals, t.moved, t.seen = nil, nil, now, t.high
 		t.aged = tenureMark{now, sent, sent}
@@ -104,6 +106,24 @@ func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
 		late = append(late, seqRange{from, t.aged.sent})
 	}
 	return late
+}
+
+// excuse leaves out time in which nobody looked: this process stood still, and what
+// the member said meanwhile may not be read yet.
+func (t *tenure) excuse(now time.Time) {
+	away := now.Sub(t.looked) - overdueEvery
+	if !t.looked.IsZero() && away > overdueEvery {
+		t.moved = t.moved.Add(away)
+		for i := range t.marks {
+			t.marks[i].at = t.marks[i].at.Add(away)
+		}
+		for i := range t.renewals {
+			if at := &t.renewals[i].at; !at.IsZero() {
+				*at = at.Add(away)
+			}
+		}
+	}
+	t.looked = now
 }
 
 // look takes down how it stands, and forgets what is too long ago to matter.

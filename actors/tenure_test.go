@@ -138,6 +138,30 @@ func TestTenureTakesBackWhatIsKept(t *testing.T) {
 	}
 }
 
+// Time in which the sender stood still is not the member's: its acks may be unread.
+func TestTenureOfASenderThatStoodStill(t *testing.T) {
+	const sent = 100
+	var x tenure
+	x.hears(&socket.Ack{AckWait: time.Second})
+	now := time.Now()
+	for range 3 {
+		now = now.Add(overdueEvery)
+		x.overdue(now, sent, false)
+	}
+	now = now.Add(time.Minute)
+	if late := x.overdue(now, sent, false); len(late) > 0 {
+		t.Errorf("taken back before an ack could be read: %v", late)
+	}
+	woken, late := now, []seqRange(nil)
+	for len(late) == 0 && now.Sub(woken) < 2*x.limit() {
+		now = now.Add(overdueEvery)
+		late = x.overdue(now, sent, false)
+	}
+	if len(late) == 0 {
+		t.Error("nothing is taken back of a member that keeps all of it")
+	}
+}
+
 func TestTenureWithoutALimit(t *testing.T) {
 	var x tenure
 	x.hears(&socket.Ack{AckWait: -1})
@@ -165,8 +189,9 @@ func TestTenureRenewed(t *testing.T) {
 		t.Errorf("%d renewals are kept", len(x.renewals))
 	}
 	now := time.Now()
-	x.overdue(now, 10, false)
-	x.overdue(now.Add(x.limit()), 10, false)
+	for past := time.Duration(0); past <= x.limit(); past += overdueEvery {
+		x.overdue(now.Add(past), 10, false)
+	}
 	if len(x.renewals) > 0 {
 		t.Errorf("%d renewals are kept after their time", len(x.renewals))
 	}

@@ -177,14 +177,19 @@ func (a *destination) written(ctx actor.Context, err error) {
 	a.serve(ctx)
 }
 
-// move writes new URLs into etcd. While the sender registers, that comes first.
+// move writes new URLs into etcd, unless they are there. While the sender
+// registers, that comes first.
 func (a *destination) move(urls []string) {
 	switch a.state {
 	case registering:
-		a.host.After(moveAgain, &readdressed{urls})
+		a.d.urls.Store(&urls)
 	case serving:
 		a.d.urls.Store(&urls)
+		if has := a.d.listed.Load(); has != nil && slices.Equal(urls, *has) {
+			return
+		}
 		a.write.cut() // an earlier move
+		a.d.listed.Store(nil)
 		a.write = beginWrite(a.host.Context())
 		eng, d, write := a.eng, a.d, a.write
 		supervisor.Call(&a.host, "move", func(context.Context) relisted {
@@ -230,6 +235,7 @@ func (a *destination) serve(ctx actor.Context) {
 		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: a.d.URLs(), Alone: socket.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
 	}
+	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short
 }
 
 func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {

@@ -231,8 +231,10 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		panic(m.err)
 	case *actor.Restarting:
 		a.host.End()
+		a.freedAll(ctx)
 	case *actor.Stopping:
 		a.host.End()
+		a.freedAll(ctx)
 		a.close(ctx)
 	}
 }
@@ -465,6 +467,15 @@ func (a *engineActor) freed(ctx actor.Context, asked string) {
 			a.bind(ctx, p)
 		}
 	}
+}
+
+// freedAll answers those who wait for a port, when what frees ports has ended: this
+// incarnation hears of it no more. Who wants a URL again is in the book.
+func (a *engineActor) freedAll(ctx actor.Context) {
+	for _, f := range a.freeing {
+		a.release(ctx, f.leavers...)
+	}
+	clear(a.freeing)
 }
 
 func (a *engineActor) bound(ctx actor.Context, m bound) {

@@ -26,7 +26,8 @@ type Destination struct {
 	id          string
 	incarnation string
 	urls        atomic.Pointer[[]string]
-	since       time.Time // of the registration
+	listed      atomic.Pointer[[]string] // of them, what etcd has; nil while that is not known
+	since       time.Time                // of the registration
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
 	announced   atomic.Bool // who registered was told

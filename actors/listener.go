@@ -70,7 +70,7 @@ const lookEvery = 5 * time.Second
 type (
 	lookAround      struct{}
 	addressesLooked struct{ changed bool }
-	// addressChanged tells the engine that a listener's URLs are others.
+	// addressChanged tells the engine that a listener's URLs may be others.
 	addressChanged struct{ listener *socket.Listener }
 )
 
@@ -93,6 +93,7 @@ func (l *listener) Receive(ctx actor.Context) {
 	case *actor.Started:
 		l.host.Begin(ctx)
 		l.host.Every(lookEvery, &lookAround{})
+		ctx.Send(ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
 		tell := l.host.Teller()
 		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
 	case *linkOffered:

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -63,6 +64,55 @@ func TestSenderMoves(t *testing.T) {
 		sender := &pb.Sender{}
 		if err := proto.Unmarshal(got.Kvs[0].Value, sender); err != nil || !slices.Equal(sender.Urls, urls) || d.URL() != urls[0] {
 			t.Errorf("%s: etcd has %v, %v", name, sender.Urls, err)
+		}
+	}
+}
+
+// Promise: a move that a crash of ours cut short, or of which an actor that ended
+// had not told yet, is made up for.
+func TestSenderMovesThoughActorsFail(t *testing.T) {
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
+	defer cancel()
+	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(ctx)
+	bug := crash{errors.New("a bug")}
+	for name, fails := range map[string]func(*Destination, []string){
+		"cut-short": func(d *Destination, urls []string) {
+			e.sys.Root.Send(d.PID(), &readdressed{urls})
+			e.sys.Root.Send(d.PID(), bug)
+		},
+		"while-it-began": func(d *Destination, urls []string) {
+			e.sys.Root.Send(d.PID(), bug)
+			e.sys.Root.Send(d.PID(), &readdressed{urls})
+			e.sys.Root.Send(d.PID(), bug)
+		},
+		"not-told": func(d *Destination, urls []string) {
+			d.urls.Store(&urls) // as the engine's actor does that finds the listener at other URLs
+			e.sys.Root.Send(d.PID(), bug)
+		},
+	} {
+		d, err := e.Register(ctx, DestinationConfig{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
+		fails(d, urls)
+		for sender := (&pb.Sender{}); !slices.Equal(sender.Urls, urls); time.Sleep(10 * time.Millisecond) {
+			got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
+			if err != nil || len(got.Kvs) != 1 {
+				t.Fatalf("%s: etcd has %v, %v", name, sender.Urls, err)
+			}
+			if err := proto.Unmarshal(got.Kvs[0].Value, sender); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

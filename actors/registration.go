@@ -49,14 +49,9 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	if d.written.Load() {
 		return nil
 	}
-	name := d.out.name
-	sender := discovery.Entry{
-		Key: e.space.Sender(name, d.id), Leased: true,
-		Value: marshal(&pb.Sender{
-			Id: d.id, Urls: d.URLs(), Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
-		}),
-		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)},
-	}
+	name, urls := d.out.name, d.URLs()
+	sender := e.senderEntry(d, urls)
+	sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)}
 	secret := discovery.Entry{
 		Key: e.space.Secret(name, d.id), Leased: true,
 		Value: marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
@@ -71,23 +66,35 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	if errors.Is(err, discovery.ErrGuard) || errors.As(err, &taken) && taken.Key == e.space.Sole(name) {
 		return messages.ErrDestinationTaken
 	}
+	if err == nil {
+		d.listed.Store(&urls)
+	}
 	return err
+}
+
+// senderEntry is the key that says where members find a sender.
+func (e *Engine) senderEntry(d *Destination, urls []string) discovery.Entry {
+	return discovery.Entry{
+		Key: e.space.Sender(d.out.name, d.id), Leased: true,
+		Value: marshal(&pb.Sender{
+			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
+		}),
+	}
 }
 
 // moveSender writes where members find a sender now. Its mark keeps others from a
 // sole sender's destination.
 func (e *Engine) moveSender(ctx context.Context, d *Destination) error {
-	name := d.out.name
-	sender := discovery.Entry{
-		Key: e.space.Sender(name, d.id), Leased: true,
-		Value: marshal(&pb.Sender{
-			Id: d.id, Urls: d.URLs(), Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
-		}),
-	}
+	urls := d.URLs()
+	sender := e.senderEntry(d, urls)
 	if !d.out.cfg.SoleSender {
-		sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)}
+		sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(d.out.name)), "=", 0)}
 	}
-	return e.keeper.Put(ctx, sender)
+	err := e.keeper.Put(ctx, sender)
+	if err == nil {
+		d.listed.Store(&urls)
+	}
+	return err
 }
 
 // removeSender takes a sender's keys away. The groups stay, for the next sender

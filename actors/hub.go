@@ -95,19 +95,17 @@ func (h *hub) wind() {
 	}
 }
 
-// later has f called at the next telling of sums, or at once when there will be
-// none. f may emit.
+// later has f called at the next telling of sums, or never when there will be
+// none: nobody would hear of it. f may emit; whoever calls later may hold what f
+// locks.
 func (h *hub) later(f func()) {
 	h.mu.Lock()
-	if !h.closed {
-		h.due = append(h.due, f)
-		h.wind()
-		f = nil
+	defer h.mu.Unlock()
+	if h.closed {
+		return
 	}
-	h.mu.Unlock()
-	if f != nil {
-		f()
-	}
+	h.due = append(h.due, f)
+	h.wind()
 }
 
 // tellSums hands out the sums. A sum of nothing is over.

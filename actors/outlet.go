@@ -50,8 +50,8 @@ type outlet struct {
 	unclaimed uint64 // how many those are in all
 }
 
-// newOutlet makes a data path. later has a function called in a while, and may
-// call it at once; neither it nor emit may block.
+// newOutlet makes a data path. later has a function called in a while; neither it
+// nor emit may block.
 func newOutlet(cfg DestinationConfig, emit func(messages.Event), later func(func())) *outlet {
 	return &outlet{name: cfg.Name, cfg: cfg, emit: emit, later: later, phase: outletOpen}
 }

@@ -95,3 +95,24 @@ func TestSumsLeaveRoom(t *testing.T) {
 		t.Error("sums pushed another event out")
 	}
 }
+
+// Nobody waits for what is told when there is nobody left to tell: a destination
+// drops under its lock.
+func TestDropsAfterTheEnd(t *testing.T) {
+	h := newHub()
+	h.arm = func() {}
+	h.close()
+	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
+	cfg.EnsureDefaults()
+	o := newOutlet(cfg, h.emit, h.later)
+	sent := make(chan error, 1)
+	go func() { sent <- o.send(t.Context(), numbered(1, 8)) }()
+	select {
+	case err := <-sent:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Send waits for itself")
+	}
+}

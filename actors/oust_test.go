@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -95,4 +97,63 @@ func takeSole(t *testing.T, e *Engine, s endsSpace, d *Destination) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Promise: who is refused in a group is no member of it: the count of its KeepFor
+// goes on.
+func TestRefusedJoinProlongsNoGroup(t *testing.T) {
+	t.Parallel()
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
+	defer cancel()
+	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(ctx)
+	cfg := MemberConfig{Destination: "orders", Group: "billing", KeepFor: time.Hour}
+	m, err := e.Join(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	meta, err := e.etcd.Control.Get(ctx, e.space.GroupMeta("orders", "billing"))
+	if err != nil || len(meta.Kvs) != 1 {
+		t.Fatal(meta, err)
+	}
+	left := func() int64 {
+		resp, err := e.etcd.Control.TimeToLive(ctx, clientv3.LeaseID(meta.Kvs[0].Lease))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.TTL
+	}
+	for left() > 3597 {
+		time.Sleep(50 * time.Millisecond)
+	}
+	cfg.Mode = AtMostOnce
+	if _, err := e.Join(ctx, cfg); !errors.Is(err, messages.ErrGroupMode) {
+		t.Fatal(err)
+	}
+	for len(list(t, e).members) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if left() > 3597 {
+		t.Errorf("the group is kept for %d s", left())
+	}
+}
+
+func list(t *testing.T, e *Engine) *holdings {
+	t.Helper()
+	held, err := supervisor.Ask[*holdings](t.Context(), e.sys, e.root, &listHoldings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held
 }

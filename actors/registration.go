@@ -155,7 +155,8 @@ func (e *Engine) removeMember(ctx context.Context, m *Member) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.groups.Desert(ctx, group, true)
+	// One that was refused was never in, and prolongs nothing.
+	_, err = e.groups.Desert(ctx, group, m.written.Load())
 	return err
 }
 

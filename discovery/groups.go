@@ -349,6 +349,9 @@ func (g *Groups) Delete(ctx context.Context, k GroupKeys) error {
 			if done, err = g.store.swap(ctx, k, seen, groupWrite{gone: true, nobody: true}); err == nil && !done {
 				continue
 			}
+			if done && seen.meta.Lease != 0 {
+				_, _ = g.store.Revoke(ctx, seen.meta.Lease) // it ends by itself, later
+			}
 		}
 		return Classify("delete "+k.Meta+" at "+g.where, err)
 	}

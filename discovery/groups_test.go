@@ -461,6 +461,18 @@ func TestGroupsDelete(t *testing.T) {
 	}
 }
 
+// A group that is deleted leaves nothing behind, its lease neither.
+func TestGroupsDeleteTheLease(t *testing.T) {
+	e := newPaperEtcd()
+	g := newGroups(e, e, time.Second, "here")
+	if _, err := g.Attend(t.Context(), paperGroup, groupMeta(t, pb.Mode_AT_LEAST_ONCE, time.Hour), anyMeta); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Delete(t.Context(), paperGroup); err != nil || len(e.leases) > 0 {
+		t.Errorf("%d leases are left: %v", len(e.leases), err)
+	}
+}
+
 // After an etcd was wiped, whoever has messages for a group without members puts
 // it back, and etcd counts its KeepFor from then.
 func TestGroupsRestore(t *testing.T) {

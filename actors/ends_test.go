@@ -60,6 +60,7 @@ func TestEnds(t *testing.T) {
 		{"source stopped in its backoff", sourceStoppedInItsBackoff},
 		{"at most once between loops", atMostOnceBetweenLoops},
 		{"ousted with a link", oustedDelivers},
+		{"opening a topic given up", openingGivenUp},
 		{"listeners end", listenersEnd},
 		{"ids are waited for", idsAreWaitedFor},
 		{"ids are there once", idsOnce},

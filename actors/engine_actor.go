@@ -196,7 +196,9 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	case *join:
 		a.join(ctx, m.member)
 	case *openTopic:
-		a.openTopic(ctx, m.info)
+		a.openTopic(ctx, m)
+	case *openingLeft:
+		a.openingLeft(ctx, m.of)
 	case *topicUsed:
 		a.topicUsed(ctx, m)
 	case *topicChanged:

@@ -14,9 +14,15 @@ import (
 )
 
 type (
-	// openTopic asks for the path of a topic; topicOpened answers it.
-	openTopic   struct{ info messages.TopicInfo }
+	// openTopic asks for the path of a topic; topicOpened answers it, and who asked
+	// is a user.
+	openTopic struct {
+		info    messages.TopicInfo
+		counted *topicPath // the engine's actor alone uses it
+	}
 	topicOpened struct{ path *topicPath }
+	// openingLeft: who asked has not waited for the answer.
+	openingLeft struct{ of *openTopic }
 	// topicUsed counts users of a topic up or down.
 	topicUsed struct {
 		path *topicPath
@@ -34,15 +40,15 @@ type (
 
 // openTopic answers the one path that this runtime has of a topic. A path of an
 // older topic of that name ends.
-func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
+func (a *engineActor) openTopic(ctx actor.Context, m *openTopic) {
+	info := m.info
 	if a.isStopping(ctx) {
 		return
 	}
 	if p := a.book.topics[info.Name]; p != nil {
 		switch {
 		case p.handle.id == info.ID && p.handle.ended() == nil:
-			p.handle.users++
-			ctx.Respond(&topicOpened{p.handle})
+			opened(ctx, m, p.handle)
 			return
 		case p.handle.id != info.ID && p.handle.info().CreateRevision > info.CreateRevision:
 			ctx.Respond(messages.ErrTopicDeleted) // and made again, before who asks came to ask
@@ -57,8 +63,20 @@ func (a *engineActor) openTopic(ctx actor.Context, info messages.TopicInfo) {
 	a.book.topics[info.Name] = p
 	a.eng.stats.addTopic(p.handle)
 	a.placeTopic(ctx, p)
-	p.handle.users++
-	ctx.Respond(&topicOpened{p.handle})
+	opened(ctx, m, p.handle)
+}
+
+// opened counts who asked.
+func opened(ctx actor.Context, m *openTopic, path *topicPath) {
+	path.users++
+	m.counted = path
+	ctx.Respond(&topicOpened{path})
+}
+
+func (a *engineActor) openingLeft(ctx actor.Context, m *openTopic) {
+	if m.counted != nil {
+		a.topicUsed(ctx, &topicUsed{m.counted, -1})
+	}
 }
 
 func (a *engineActor) topicUsed(ctx actor.Context, m *topicUsed) {
@@ -117,6 +135,10 @@ func (a *engineActor) tellSubscriptions(ctx actor.Context, path *topicPath) {
 
 func (a *engineActor) subscribe(ctx actor.Context, s *Subscription) {
 	if a.isStopping(ctx) {
+		return
+	}
+	if err := s.path.ended(); err != nil { // by a Close, since who asks has looked
+		ctx.Respond(err)
 		return
 	}
 	for other := range a.book.subs {

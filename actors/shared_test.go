@@ -75,6 +75,32 @@ func listenersEnd(t *testing.T, s endsSpace) {
 	until(t, "no listener is left", func() bool { return len(e.book.bound()) == 0 })
 }
 
+// openingGivenUp: who has not waited for a handle is no user of the topic, and with
+// the last Close it ends.
+func openingGivenUp(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	topic, err := e.CreateTopic(ctx, "orders", messages.TopicConfig{}, ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	cfg := ProducerConfig{}
+	cfg.EnsureDefaults()
+	for range 20 {
+		if h, err := e.openTopic(gone, topic.Info(), cfg); err == nil { // the answer was there at once
+			if err := h.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := topic.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the topic has ended", func() bool { return topic.path.ended() != nil })
+}
+
 // idsOnce: an id of this runtime is refused, also while its first holder leaves.
 func idsOnce(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)

@@ -80,8 +80,10 @@ func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Top
 
 // openTopic makes a handle of a topic that is in etcd.
 func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p ProducerConfig) (*Topic, error) {
-	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, &openTopic{info})
+	asking := &openTopic{info: info}
+	opened, err := supervisor.Ask[*topicOpened](ctx, e.sys, e.root, asking)
 	if err != nil {
+		e.sys.Root.Send(e.root, &openingLeft{asking}) // it comes behind the question
 		return nil, fmt.Errorf("open topic %q: %w", info.Name, e.unanswered(ctx, err, &idWait{}, false, ""))
 	}
 	t, err := newTopicHandle(opened.path, p)

@@ -296,3 +296,89 @@ func TestTopicCloseFlushesWhatWasTaken(t *testing.T) {
 		t.Errorf("the other handle puts at %d: %v", offset, err)
 	}
 }
+
+// Promise: Flush and Close in a callback of their handle are refused at once, and the
+// handle can be closed after it.
+func TestTopicACallbackCannotWaitForItself(t *testing.T) {
+	t.Parallel()
+	rt := meet(t, space(t))
+	topic, other := makeTopic(t, rt, theTopic, 1), openTopic(t, rt, theTopic)
+	refused := make(chan [3]error, 1)
+	if err := topic.PutAsync(patient(t), penstock.Message{}, func(penstock.PutResult) {
+		ctx := context.Background()
+		refused <- [3]error{topic.Flush(ctx), topic.Close(ctx), other.Flush(ctx)}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	errs := await(t, "the callback", refused)
+	for i, what := range []string{"Flush", "Close"} {
+		if !errors.Is(errs[i], penstock.ErrBusy) {
+			t.Errorf("%s: %v", what, errs[i])
+		}
+	}
+	if errs[2] != nil {
+		t.Errorf("Flush of another handle: %v", errs[2])
+	}
+	if _, _, err := topic.Put(patient(t), penstock.Message{}); !errors.Is(err, penstock.ErrClosed) {
+		t.Errorf("a put after it: %v", err)
+	}
+	if err := topic.Close(patient(t)); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// Promise: a Close whose context ends before the callbacks have returned can be
+// called again, and waits for them.
+func TestTopicCloseCanBeCalledAgain(t *testing.T) {
+	t.Parallel()
+	rt := meet(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	in, release := make(chan struct{}, 1), make(chan struct{})
+	var told atomic.Int64
+	for range 2 {
+		if err := topic.PutAsync(patient(t), penstock.Message{}, func(penstock.PutResult) {
+			if told.Load() == 0 {
+				in <- struct{}{}
+				<-release
+			}
+			told.Add(1)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the callback", in)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := topic.Close(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without time: %v", err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	if err := topic.Close(patient(t)); err != nil || told.Load() != 2 {
+		t.Errorf("%d callbacks have returned; Close: %v", told.Load(), err)
+	}
+}
+
+// Promise: CommitAsync asks for its commit at once, not when the next is due, also
+// while one is under way.
+func TestTopicCommitAsyncDoesNotWaitForTheNextRound(t *testing.T) {
+	t.Parallel()
+	rt, on := meetTapped(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	newAccount().put(t, topic, 0, 2)
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit(), penstock.CommitEvery(time.Hour))
+	recs := polled(t, sub, 2)
+	held, release := on.holdOnce(t, func(r request) bool { return r.writes("/offsets/") })
+	errs := make(chan error, 2)
+	sub.CommitAsync(func(err error) { errs <- err }, recs[0])
+	await(t, "the first commit", held)
+	sub.CommitAsync(func(err error) { errs <- err }, recs[1])
+	if err := sub.Seek(patient(t), 1, penstock.FromEarliest()); !errors.Is(err, penstock.ErrNoPartition) { // it comes behind the second
+		t.Error(err)
+	}
+	release()
+	for range 2 {
+		if err := await(t, "its callback", errs); err != nil {
+			t.Error(err)
+		}
+	}
+}

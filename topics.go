@@ -201,7 +201,8 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []Message) ([]PutResult, erro
 // with the result. The calls of the done of one handle come one after the other, in
 // the order of the offsets in a partition, on a goroutine of their own: one that
 // blocks holds up the later ones of its handle and nothing else. It may put the
-// next message; Flush or Close in it would wait for itself. PutAsync waits for room
+// next message; Flush and Close of its handle, which would wait for it, return ErrBusy
+// in it at once. PutAsync waits for room
 // in the producer's buffer until ctx ends, whose cause it answers; then, and with
 // any other error of its own, done is not called. ErrBusy: MaxCallbacksWaiting
 // calls of done wait, and none has returned for a second. Errors that came to
@@ -211,7 +212,8 @@ func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) e
 }
 
 // Flush waits until everything taken before the call is committed or failed, and
-// its callbacks have returned, or ctx ends, whose cause it answers. It also answers what happened to messages
+// its callbacks have returned, or ctx ends, whose cause it answers; in one of those
+// callbacks it returns ErrBusy at once. It also answers what happened to messages
 // of PutAsync without done since the last Flush.
 func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
 
@@ -220,6 +222,7 @@ func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
 // of Read left, the runtime forgets the topic. When ctx ends first the error wraps
 // its cause, what was put goes on, the handle stays, and Close can be called again.
 // Callbacks that do not return are waited for no longer than five seconds: ErrBusy.
+// One that calls Close itself is told so at once, and Close can be called again.
 // Close answers what Flush would. A second Close does nothing.
 func (t *Topic) Close(ctx context.Context) error { return t.t.Close(ctx) }
 
@@ -323,7 +326,8 @@ func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
 // done is called in that order, on a goroutine of its own: one that blocks holds up
 // the later ones of its subscription and nothing else. While MaxCommitsWaiting
 // calls wait for their done, as when etcd is away, CommitAsync with another does
-// nothing but call it, with ErrBusy; after the end, with ErrClosed.
+// nothing but call it, with ErrBusy; after the end, behind those that are to come,
+// with ErrClosed.
 func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
 	s.s.CommitAsync(done, recs...)
 }

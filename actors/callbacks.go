@@ -51,6 +51,7 @@ type hostState uint8
 const (
 	notHosted hostState = iota
 	isHosted
+	hostEnded // with something left to call
 )
 
 // toCall is a run of slots of a shipment that are callbacks of one producer.
@@ -212,5 +213,5 @@ func (c *putCalls) waiting() error {
 
 // code describes the callbacks.
 func (c *putCalls) code() *userCode {
-	return &userCode{what: "a callback of PutAsync", holds: func(string, string) bool { return false }}
+	return &userCode{what: "a callback of PutAsync", puts: c, holds: func(string, string) bool { return false }}
 }

@@ -20,11 +20,19 @@ import (
 //	calling ──▶ (stopped)
 type callers struct {
 	inside *insiders
+	work   *callersWork
 	host   supervisor.Host
 	state  callersState
-	begun  uint64
-	// under are those whose goroutine runs, by its name.
+}
+
+// callersWork outlives the incarnations of callers: who is due is called by the
+// next one.
+type callersWork struct {
+	// due are those whose goroutine runs, by its name, with how often that was
+	// asked for: more than once when one has come to its end meanwhile.
+	due    map[calling]int
 	under  map[string]calling
+	begun  uint64
 	asking []*actor.PID // who waits until nobody is under way
 }
 
@@ -58,7 +66,8 @@ type (
 )
 
 func newCallers(i *insiders) actor.Producer {
-	return func() actor.Actor { return &callers{inside: i, under: make(map[string]calling)} }
+	work := &callersWork{due: make(map[calling]int)}
+	return func() actor.Actor { return &callers{inside: i, work: work} }
 }
 
 func (a *callers) Receive(ctx actor.Context) {
@@ -70,24 +79,39 @@ func (a *callers) Receive(ctx actor.Context) {
 	case *actor.Started:
 		a.host.Begin(ctx)
 		a.state = callersMoves.To(ctx, a.state, callersCalling)
+		a.resume(ctx)
 	case *callsDue:
-		a.begin(m.of)
+		if a.work.due[m.of]++; a.work.due[m.of] == 1 {
+			a.begin(m.of)
+		}
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case *awaitCalls:
-		a.asking = append(a.asking, ctx.Sender())
+		a.work.asking = append(a.work.asking, ctx.Sender())
 		a.answer(ctx)
 	case *listCalls:
 		ctx.Respond(&callsLeft{a.left()})
+	case crash:
+		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
-		a.host.End()
+		a.host.End() // it waits for the callback that is being called
 	}
 }
 
+// resume begins what an earlier incarnation had begun, and has awaited.
+func (a *callers) resume(ctx actor.Context) {
+	a.work.under = make(map[string]calling)
+	for c := range a.work.due {
+		a.work.due[c] = 1
+		a.begin(c)
+	}
+	a.answer(ctx)
+}
+
 func (a *callers) begin(c calling) {
-	a.begun++
-	name := fmt.Sprintf("callbacks %d", a.begun)
-	a.under[name] = c
+	a.work.begun++
+	name := fmt.Sprintf("callbacks %d", a.work.begun)
+	a.work.under[name] = c
 	inside := a.inside
 	a.host.Run(name, func(ctx context.Context) error {
 		defer inside.enter(c.code())()
@@ -98,27 +122,33 @@ func (a *callers) begin(c calling) {
 
 // ended: a queue is empty, or a callback ended its goroutine.
 func (a *callers) ended(ctx actor.Context, m *supervisor.Ended) {
-	c := a.under[m.Name]
-	delete(a.under, m.Name)
-	if m.Err != nil {
+	c := a.work.under[m.Name]
+	delete(a.work.under, m.Name)
+	switch {
+	case m.Err != nil:
 		a.begin(c)
+	case a.work.due[c] > 1:
+		a.work.due[c] = 1
+		a.begin(c)
+	default:
+		delete(a.work.due, c)
 	}
 	a.answer(ctx)
 }
 
 func (a *callers) answer(ctx actor.Context) {
-	if len(a.under) > 0 {
+	if len(a.work.due) > 0 {
 		return
 	}
-	for _, pid := range a.asking {
+	for _, pid := range a.work.asking {
 		ctx.Send(pid, &callsOver{})
 	}
-	a.asking = nil
+	a.work.asking = nil
 }
 
 func (a *callers) left() error {
 	var errs []error
-	for _, c := range a.under {
+	for c := range a.work.due {
 		errs = append(errs, c.waiting())
 	}
 	return errors.Join(errs...)

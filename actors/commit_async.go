@@ -66,12 +66,19 @@ func (q *asyncCommits) full() bool {
 }
 
 // add takes a call in; done may be nil. It answers whether the actor is to be
-// told. When nothing is committed any more done is called at once.
+// told. When nothing is committed any more done is called at once, or behind those
+// that have yet to be called.
 func (q *asyncCommits) add(c *asyncCommit) (tell bool) {
 	q.mu.Lock()
-	if c.err = errors.Join(c.err, q.closed); q.closed != nil {
+	if q.closed != nil {
+		c.err = errors.Join(c.err, q.closed)
+		behind := c.done != nil && q.hosted == isHosted
+		if behind {
+			q.held += c.weight()
+			q.decided = append(q.decided, c)
+		}
 		q.mu.Unlock()
-		if c.done != nil {
+		if c.done != nil && !behind {
 			q.tell(c)
 		}
 		return false
@@ -96,41 +103,57 @@ func (q *asyncCommits) take() []*asyncCommit {
 	return taken
 }
 
+// waits reports whether somebody waits for a commit that has not begun.
+func (q *asyncCommits) waits() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.unwritten) > 0
+}
+
 // decide hands over what became of calls, to be told.
 func (q *asyncCommits) decide(calls []*asyncCommit) {
 	q.mu.Lock()
-	q.decided = append(q.decided, calls...)
-	begin := len(q.decided) > 0 && q.hosted == notHosted
-	if begin {
-		q.hosted = isHosted
-	}
+	begin := q.queue(calls)
 	q.mu.Unlock()
 	if begin {
 		q.host(q)
 	}
 }
 
-// close decides everything that waits, and takes nothing more.
+// queue is decide with mu held. It returns whether call is to be hosted.
+func (q *asyncCommits) queue(calls []*asyncCommit) (begin bool) {
+	q.decided = append(q.decided, calls...)
+	if begin = len(q.decided) > 0 && q.hosted == notHosted; begin {
+		q.hosted = isHosted
+	}
+	return begin
+}
+
+// close decides everything that waits, and takes nothing more. Both are one step:
+// who comes then is told behind them.
 func (q *asyncCommits) close(err error) {
 	q.mu.Lock()
 	if q.closed == nil {
 		q.closed = err
 	}
-	unwritten := q.unwritten
-	for _, c := range unwritten {
+	for _, c := range q.unwritten {
 		c.err = errors.Join(c.err, q.closed)
 	}
+	begin := q.queue(q.unwritten)
 	q.unwritten = nil
 	q.mu.Unlock()
-	q.decide(unwritten)
+	if begin {
+		q.host(q)
+	}
 }
 
 // call calls what was decided, one after the other, until there is no more or
 // ctx ends.
 func (q *asyncCommits) call(ctx context.Context) {
-	for ctx.Err() == nil {
+	for {
 		q.mu.Lock()
-		if len(q.decided) == 0 {
+		switch {
+		case len(q.decided) == 0:
 			q.hosted = notHosted
 			if q.calmed != nil {
 				close(q.calmed)
@@ -138,7 +161,12 @@ func (q *asyncCommits) call(ctx context.Context) {
 			}
 			q.mu.Unlock()
 			return
+		case ctx.Err() != nil:
+			q.hosted = hostEnded
+			q.mu.Unlock()
+			return
 		}
+		q.hosted = isHosted
 		c := q.decided[0]
 		q.decided[0] = nil
 		q.decided = q.decided[1:]

@@ -34,6 +34,7 @@ type userCode struct {
 	what   string        // for people
 	member *inlet        // whose deliveries it reads, or nil
 	sub    *Subscription // whose records it reads, or nil
+	puts   *putCalls     // whose callback it is, or nil
 	// holds reports whether it has a message of that sender in hand.
 	holds func(dest, sender string) bool
 	outer *userCode // of the context that it was begun with

@@ -239,6 +239,9 @@ func (a *subscription) started(ctx actor.Context) {
 	if sub.isLeaving() {
 		a.drain(ctx, nil)
 	}
+	if sub.async.waits() {
+		ctx.Send(ctx.Self(), commitWanted{}) // an earlier incarnation may have taken the word
+	}
 }
 
 func (a *subscription) written(ctx actor.Context, err error) {

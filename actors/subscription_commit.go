@@ -101,8 +101,11 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	}
 	a.sub.async.decide(a.commits.async)
 	a.commits.under, a.commits.async = nil, nil
-	if len(a.commits.next) > 0 {
+	switch {
+	case len(a.commits.next) > 0:
 		a.commit(ctx)
+	case len(m.positions) > 0 && a.sub.async.waits():
+		ctx.Send(ctx.Self(), commitWanted{}) // who came meanwhile has sent one, too early
 	}
 	a.releaseIdle()
 	if fenced {
@@ -195,7 +198,8 @@ func (s *Subscription) committing() string {
 // error. The calls of done come one after the other, in the order of those of
 // CommitAsync, on a goroutine of their own. While MaxCommitsWaiting of them are to come
 // nothing is asked for, and done is called at once, before CommitAsync returns,
-// with messages.ErrBusy; so it is, with messages.ErrClosed, after the end.
+// with messages.ErrBusy; so it is, with messages.ErrClosed, after the end and all
+// calls that were to come then.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
 	if done != nil && s.async.full() {
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})

@@ -72,19 +72,35 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 }
 
 // Flush waits until everything taken before the call is committed or failed, or
-// ctx ends. It answers the errors of PutAsync without done since the last Flush.
-func (t *Topic) Flush(ctx context.Context) error { return t.producer.flush(ctx) }
+// ctx ends. It answers the errors of PutAsync without done since the last Flush. In
+// a callback of this handle it returns messages.ErrBusy at once.
+func (t *Topic) Flush(ctx context.Context) error {
+	if err := t.refuse(ctx, "flush"); err != nil {
+		return err
+	}
+	return t.producer.flush(ctx)
+}
+
+// refuse returns messages.ErrBusy to a callback of this handle that would wait for
+// itself.
+func (t *Topic) refuse(ctx context.Context, what string) error {
+	return t.path.eng.inside.refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), func(c *userCode) bool { return c.puts == &t.producer.calls })
+}
 
 // Close takes nothing more, waits for what was put and its callbacks, and gives
 // up the handle: with the last one of a topic, and no subscription or loop of Read
 // left, this process forgets the topic. When ctx ends first, what was put goes on
 // and the handle stays: ctx's cause, and Close can be called again. Callbacks that
-// do not return are waited for no longer than five seconds: messages.ErrBusy. It
-// answers what Flush would. A second Close does nothing.
+// do not return are waited for no longer than five seconds: messages.ErrBusy, which
+// a callback of this handle is told at once; then it can be called again. It answers
+// what Flush would. A second Close does nothing.
 func (t *Topic) Close(ctx context.Context) error {
 	t.producer.close()
 	if t.released.Load() {
 		return nil
+	}
+	if err := t.refuse(ctx, "close"); err != nil {
+		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("close topic %q: %w", t.path.name, err) }
 	if err := t.producer.decided(ctx); err != nil {
@@ -93,6 +109,9 @@ func (t *Topic) Close(ctx context.Context) error {
 	waiting, done := withinGrace(ctx)
 	defer done()
 	err := t.producer.called(waiting)
+	if err != nil && ctx.Err() != nil {
+		return fail(err)
+	}
 	if t.released.CompareAndSwap(false, true) {
 		t.path.use(-1)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // busyAtOnce checks that an end called from within answers ErrBusy at once.
-func busyAtOnce(t *testing.T, what string, end func(context.Context) error, ctx context.Context) {
+func busyAtOnce(ctx context.Context, t *testing.T, what string, end func(context.Context) error) {
 	t.Helper()
 	began := time.Now()
 	if err := end(ctx); !errors.Is(err, penstock.ErrBusy) {
@@ -49,9 +49,9 @@ func TestFaultEndsFromWithin(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n++; n == 1 {
-					busyAtOnce(t, "Stop", rt.Stop, background)
-					busyAtOnce(t, "Unregister", d.Unregister, background)
-					busyAtOnce(t, "Leave", m.Leave, background)
+					busyAtOnce(background, t, "Stop", rt.Stop)
+					busyAtOnce(background, t, "Unregister", d.Unregister)
+					busyAtOnce(background, t, "Leave", m.Leave)
 				}
 			}
 			if n == 0 {
@@ -61,12 +61,12 @@ func TestFaultEndsFromWithin(t *testing.T) {
 		"handler": func(t *testing.T, rt *penstock.Runtime, d *penstock.Destination, m *penstock.Member) {
 			err := m.Consume(patient(t), func(ctx context.Context, msg penstock.Delivery) error {
 				if number(msg) == 0 {
-					busyAtOnce(t, "Stop", rt.Stop, background)
-					busyAtOnce(t, "Unregister", d.Unregister, background)
-					busyAtOnce(t, "Stop aside", aside(rt.Stop), ctx)
-					busyAtOnce(t, "Unregister aside", aside(d.Unregister), ctx)
-					busyAtOnce(t, "Leave aside", aside(m.Leave), ctx)
-					busyAtOnce(t, "Leave", m.Leave, background)
+					busyAtOnce(background, t, "Stop", rt.Stop)
+					busyAtOnce(background, t, "Unregister", d.Unregister)
+					busyAtOnce(ctx, t, "Stop aside", aside(rt.Stop))
+					busyAtOnce(ctx, t, "Unregister aside", aside(d.Unregister))
+					busyAtOnce(ctx, t, "Leave aside", aside(m.Leave))
+					busyAtOnce(background, t, "Leave", m.Leave)
 				}
 				return nil
 			})
@@ -91,9 +91,9 @@ func TestFaultEndsFromWithin(t *testing.T) {
 			d = register(t, rt, "orders", quick, penstock.MaxAttempts(1), penstock.DeadLetters(func(ctx context.Context, l penstock.DeadLetter) error {
 				select {
 				case letters <- struct{}{}:
-					busyAtOnce(t, "Unregister in the dead-letter handler", d.Unregister, background)
-					busyAtOnce(t, "Unregister with its context", aside(d.Unregister), ctx)
-					busyAtOnce(t, "Stop in the dead-letter handler", rt.Stop, background)
+					busyAtOnce(background, t, "Unregister in the dead-letter handler", d.Unregister)
+					busyAtOnce(ctx, t, "Unregister with its context", aside(d.Unregister))
+					busyAtOnce(background, t, "Stop in the dead-letter handler", rt.Stop)
 				default:
 				}
 				return nil
@@ -129,8 +129,8 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n++; n == 1 {
-					busyAtOnce(t, "Stop", rt.Stop, background)
-					busyAtOnce(t, "Unsubscribe", s.Unsubscribe, background)
+					busyAtOnce(background, t, "Stop", rt.Stop)
+					busyAtOnce(background, t, "Unsubscribe", s.Unsubscribe)
 				}
 			}
 			if n != 1 {
@@ -141,9 +141,9 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 			n := 0
 			err := s.Consume(patient(t), func(ctx context.Context, _ penstock.Record) error {
 				n++
-				busyAtOnce(t, "Stop", rt.Stop, background)
-				busyAtOnce(t, "Stop aside", aside(rt.Stop), ctx)
-				busyAtOnce(t, "Unsubscribe aside", aside(s.Unsubscribe), ctx)
+				busyAtOnce(background, t, "Stop", rt.Stop)
+				busyAtOnce(ctx, t, "Stop aside", aside(rt.Stop))
+				busyAtOnce(ctx, t, "Unsubscribe aside", aside(s.Unsubscribe))
 				return nil
 			})
 			if err != nil || n != 1 {
@@ -158,8 +158,8 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 			told := make(chan struct{})
 			s.CommitAsync(func(error) {
 				defer close(told)
-				busyAtOnce(t, "Stop", rt.Stop, background)
-				busyAtOnce(t, "Unsubscribe", s.Unsubscribe, background)
+				busyAtOnce(background, t, "Stop", rt.Stop)
+				busyAtOnce(background, t, "Unsubscribe", s.Unsubscribe)
 			}, recs...)
 			await(t, "the callback", closing(told))
 		},
@@ -178,9 +178,9 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 			}
 			var s *penstock.Subscription
 			s, err = topic.Subscribe(patient(t), "g", penstock.BeforeRelease(func(ctx context.Context, _ []int) error {
-				busyAtOnce(t, "Unsubscribe in BeforeRelease", s.Unsubscribe, background)
-				busyAtOnce(t, "Unsubscribe with its context", aside(s.Unsubscribe), ctx)
-				busyAtOnce(t, "Stop in BeforeRelease", rt.Stop, background)
+				busyAtOnce(background, t, "Unsubscribe in BeforeRelease", s.Unsubscribe)
+				busyAtOnce(ctx, t, "Unsubscribe with its context", aside(s.Unsubscribe))
+				busyAtOnce(background, t, "Stop in BeforeRelease", rt.Stop)
 				return nil
 			}))
 			if err != nil {
@@ -189,7 +189,7 @@ func TestFaultTopicEndsFromWithin(t *testing.T) {
 			run(t, rt, s)
 			told := make(chan struct{}, 1)
 			if err := topic.PutAsync(patient(t), penstock.Message{}, func(penstock.PutResult) {
-				busyAtOnce(t, "Stop in a callback of PutAsync", rt.Stop, background)
+				busyAtOnce(background, t, "Stop in a callback of PutAsync", rt.Stop)
 				told <- struct{}{}
 			}); err != nil {
 				t.Fatal(err)
@@ -285,7 +285,7 @@ func TestFaultStopInEventsAndLogger(t *testing.T) {
 			return
 		}
 		<-started
-		busyAtOnce(t, "Stop in the logger", rt.Stop, context.Background())
+		busyAtOnce(context.Background(), t, "Stop in the logger", rt.Stop)
 		close(logged)
 	}})))
 	close(started)

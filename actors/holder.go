@@ -75,14 +75,14 @@ func (e *Engine) putWhenFree(ctx context.Context, wait *idWait, entries ...disco
 		if k.Kind == keys.KindSole {
 			return err
 		}
-		resp, terr := e.etcd.Control.TimeToLive(ctx, clientv3.LeaseID(taken.Holder.Lease))
+		resp, terr := e.etcd.Control.TimeToLive(ctx, taken.Holder.Lease)
 		if terr != nil {
 			return errors.Join(err, discovery.Classify("ask how long its lease stands", terr))
 		}
 		if resp.TTL > 0 {
 			left := time.Duration(resp.TTL) * time.Second
-			known := watch.lease == clientv3.LeaseID(taken.Holder.Lease)
-			if watch.sees(time.Now(), clientv3.LeaseID(taken.Holder.Lease), left) {
+			known := watch.lease == taken.Holder.Lease
+			if watch.sees(time.Now(), taken.Holder.Lease, left) {
 				return fmt.Errorf("%s renews its lease: %w", holderOf(k, taken.Holder.Value), err)
 			}
 			text := fmt.Sprintf("%s is held by %s, for %s at most if that has ended", taken.Key, holderOf(k, taken.Holder.Value), left)

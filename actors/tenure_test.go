@@ -24,7 +24,6 @@ type keeper struct {
 	hands  map[uint64]*keptOne
 	acks   ackSet
 	tenure tenure
-	taken  map[uint64]bool // back by the sender
 }
 
 type keptOne struct {

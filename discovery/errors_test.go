@@ -80,7 +80,7 @@ func onlyClass(t *testing.T, what string, got, want error) {
 	for _, class := range []error{
 		messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrNoSpace, messages.ErrTooLarge, messages.ErrTaken, messages.ErrCorrupt,
 	} {
-		if errors.Is(got, class) != (want == class) { //nolint:errorlint // sentinels
+		if errors.Is(got, class) != (want == class) {
 			t.Errorf("%s: %v; want %v", what, got, want)
 		}
 	}

@@ -50,7 +50,7 @@ var (
 // may answer is not asked for a leader.
 func askElsewhere(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	asking := ctx
-	if get, ok := req.(*etcdserverpb.RangeRequest); needsLeader(method) && !(ok && get.Serializable) {
+	if get, ok := req.(*etcdserverpb.RangeRequest); needsLeader(method) && (!ok || !get.Serializable) {
 		asking = requireLeader(ctx)
 	}
 	leaderless := 0

@@ -91,7 +91,7 @@ func (p Position) judge(w writing, s standing) ruling {
 	switch {
 	case w == releases && p.Offset < 0:
 		return written // there is no claim of that fence any more
-	case newer && under && s.value.Offset == p.Offset && !(w == releases && mine):
+	case newer && under && s.value.Offset == p.Offset && (w != releases || !mine):
 		return written
 	case !mine:
 		return refused

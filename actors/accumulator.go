@@ -278,7 +278,7 @@ func (a *accumulator) ship(ctx context.Context, s *shipment, commit commitFunc, 
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil && s.count > 1 && errors.Is(err, messages.ErrTooLarge) && !errors.Is(err, messages.ErrUnknownOutcome) {
+		if err != nil && s.count > 1 && splits(err) {
 			return a.split(s)
 		}
 		if err != nil {

@@ -3,10 +3,21 @@ package actors
 // Batches that are larger than this etcd takes.
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/penstock-io/penstock/messages"
 )
+
+// splits reports whether parts of a batch may pass that was refused with err, and
+// that nobody has. How many operations an append takes does not hang on its records.
+func splits(err error) bool {
+	var limit *messages.LimitError
+	if errors.As(err, &limit) && limit.Limit == messages.LimitOps {
+		return false
+	}
+	return errors.Is(err, messages.ErrTooLarge) && !errors.Is(err, messages.ErrUnknownOutcome)
+}
 
 // split puts a batch that was refused for its size, and that nobody has, back as
 // two, in front of what came later. Batches to come are no larger than these. An

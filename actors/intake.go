@@ -86,6 +86,7 @@ type intake struct {
 	urgent    bool      // it should go now
 	marks     []mark
 	moved     time.Time            // when a delivery was last seen to be handed out, or renewed
+	looked    uint64               // handed, as it was then
 	aged      uint64               // everything up to here was handed out AckWait ago
 	told      uint64               // up to here the sender knows that all is settled
 	extended  map[uint64]time.Time // InProgress, by sequence
@@ -445,12 +446,11 @@ func (k *intake) overdue(now time.Time) (late []uint64) {
 		k.aged = k.marks[0].handed
 		k.marks = k.marks[1:]
 	}
-	if n := len(k.marks); n == 0 && k.handed > k.aged || n > 0 && k.handed > k.marks[n-1].handed {
-		k.marks = append(k.marks, mark{now, k.handed})
-		k.moved = now
+	if k.handed > k.looked || k.received == k.handed {
+		k.moved, k.looked = now, k.handed
 	}
-	if k.received == k.handed {
-		k.moved = now
+	if n := len(k.marks); n == 0 && k.handed > k.aged || n > 0 && k.handed > k.marks[n-1].handed && now.Sub(k.marks[n-1].at) >= wait/marksKept {
+		k.marks = append(k.marks, mark{now, k.handed})
 	}
 	k.acks.gaps(k.aged, func(seq uint64) {
 		if now.Sub(k.extended[seq]) >= wait {

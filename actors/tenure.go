@@ -53,6 +53,10 @@ type renewal struct {
 	at time.Time
 }
 
+// marksKept is about how many marks there are within the time that they are about.
+// A long AckWait is kept less exactly, by that part of it.
+const marksKept = 64
+
 // renewalsKept bounds what a member can make its sender remember.
 const renewalsKept = 1 << 14
 
@@ -137,7 +141,7 @@ func (t *tenure) look(now time.Time, sent uint64, limit time.Duration) {
 		}
 	}
 	t.renewals = slices.DeleteFunc(t.renewals, func(r renewal) bool { return now.Sub(r.at) >= limit })
-	if n := len(t.marks); n == 0 || t.marks[n-1].sent != sent || t.marks[n-1].high != t.high {
+	if n := len(t.marks); n == 0 || now.Sub(t.marks[n-1].at) >= limit/marksKept && (t.marks[n-1].sent != sent || t.marks[n-1].high != t.high) {
 		t.marks = append(t.marks, tenureMark{now, sent, t.high})
 	}
 	old := 0

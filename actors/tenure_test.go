@@ -174,6 +174,27 @@ func TestTenureWithoutALimit(t *testing.T) {
 	}
 }
 
+// A long AckWait costs either end of a link little memory.
+func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
+	const wait = 10 * time.Hour
+	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
+	k := in.open("s")
+	k.received = 1 << 40
+	var x tenure
+	x.hears(&socket.Ack{AckWait: wait})
+	now := time.Now()
+	for seq := uint64(1); seq < uint64(2*wait/time.Second); seq++ {
+		now = now.Add(time.Second)
+		k.handed, k.acks.cumulative = seq, seq
+		k.overdue(now)
+		x.hears(&socket.Ack{Cumulative: seq})
+		x.overdue(now, seq+10, false)
+		if len(k.marks) > 2*marksKept || len(x.marks) > 2*marksKept {
+			t.Fatalf("after %d s a member has %d marks and a sender %d", seq, len(k.marks), len(x.marks))
+		}
+	}
+}
+
 // What is renewed stays, and what the member says is bounded.
 func TestTenureRenewed(t *testing.T) {
 	var x tenure

@@ -96,6 +96,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		e.ownSys = true
 		e.sys = newSystem()
 	}
+	supervisor.Prepare(e.sys)
 	e.watchActors()
 	e.leases = discovery.NewLeases(clients.Control)
 	e.groupLeases = discovery.NewLeases(clients.Control)

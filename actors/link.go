@@ -93,7 +93,7 @@ func (l *link) started(ctx actor.Context) {
 	l.host.Begin(ctx)
 	l.state = linkMoves.To(ctx, l.state, welcoming)
 	hello := l.conn.Hello()
-	l.lane = newLane(hello.Member, int(min(hello.Concurrency, LargestWindow)))
+	l.lane = newLane(hello.Member, int(min(hello.Concurrency, LargestConcurrency)))
 	if hello.Window > 0 {
 		l.lane.window = min(uint64(hello.Window), LargestWindow)
 	}

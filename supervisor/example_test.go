@@ -12,9 +12,11 @@ import (
 )
 
 func quiet() *actor.ActorSystem {
-	return actor.NewActorSystem(
+	sys := actor.NewActorSystem(
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
+	supervisor.Prepare(sys)
+	return sys
 }
 
 // reader reads from a source that may be away.

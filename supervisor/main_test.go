@@ -28,9 +28,11 @@ func TestMain(m *testing.M) {
 var errBoom = errors.New("boom")
 
 func newSystem() *actor.ActorSystem {
-	return actor.NewActorSystem(
+	sys := actor.NewActorSystem(
 		actor.WithDeadLetterThrottleInterval(time.Millisecond), // its goroutine lives for so long
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
+	Prepare(sys)
+	return sys
 }
 
 // journal is what happened, in order.

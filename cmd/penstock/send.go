@@ -34,7 +34,9 @@ func (a *app) sendCommand() *cobra.Command {
 newline, as a message to every group of DEST, and ends with code 0 when every
 group has acked every message. Its last line on standard error is
 "sent N acked N": how many messages were accepted, and how many of them every
-group acked.
+group acked. Where a full group dropped messages, or messages were given up with
+a group that was removed or with this sender, the line goes on with "dropped N"
+and "given up N", and the code is 1.
 
 While no group has joined, send waits. What is accepted waits in this process
 for its acks, and is lost with it: code 4 tells that some were not acked in time.
@@ -102,14 +104,52 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if ferr := flush(ctx, d); ferr != nil {
 		err = errors.Join(err, ferr)
 	}
-	unacked := pending(d) + losses.count()
-	if unacked > 0 && codeOf(err) != exitIncomplete {
-		err = errors.Join(err, incompletef("%d messages were not acked by every group", unacked))
-	}
-	said := c.said(err)
-	c.say("sent %d acked %d", sent, max(0, sent-unacked))
+	f := fate{sent: sent, unacked: pending(d), dropped: losses.dropped.most(), givenUp: losses.givenUp.most()}
+	said := c.said(errors.Join(err, f.err(err)))
+	c.say("%s", f)
 	return said
 }
+
+// fate is what became of the messages of a send. Groups differ: each number is
+// that of the group that had most of it.
+type fate struct {
+	sent             int // accepted
+	unacked          int // not acked in time
+	dropped, givenUp int // by a group's policy; with a group that was removed, or a sender that was replaced
+}
+
+// acked is how many messages every group acked, at least.
+func (f fate) acked() int { return max(0, f.sent-f.unacked-f.dropped-f.givenUp) }
+
+func (f fate) String() string {
+	s := fmt.Sprintf("sent %d acked %d", f.sent, f.acked())
+	if f.dropped > 0 {
+		s += fmt.Sprintf(" dropped %d", f.dropped)
+	}
+	if f.givenUp > 0 {
+		s += fmt.Sprintf(" given up %d", f.givenUp)
+	}
+	return s
+}
+
+// err is what a fate adds to the error with which the sending ended. What is
+// lost is a failure; what may yet have been acked is incomplete.
+func (f fate) err(ended error) error {
+	var errs []error
+	if f.dropped > 0 {
+		errs = append(errs, fmt.Errorf("%d messages were dropped by a full group: %w", f.dropped, errLost))
+	}
+	if f.givenUp > 0 {
+		errs = append(errs, fmt.Errorf("%d messages were given up: their group or their sender is gone: %w", f.givenUp, errLost))
+	}
+	if f.unacked > 0 && codeOf(ended) != exitIncomplete {
+		errs = append(errs, incompletef("%d messages were not acked by every group", f.unacked))
+	}
+	return errors.Join(errs...)
+}
+
+// errLost: messages that were accepted will not be handled.
+var errLost = errors.New("they are lost")
 
 // stop ends the runtime; what was not acked by now is given up.
 func (c *send) stop(ctx context.Context, rt *penstock.Runtime) {
@@ -130,9 +170,12 @@ func pending(d *penstock.Destination) int {
 	return most
 }
 
-// losses counts what groups lost: dropped by their policy, or removed with the
-// group.
-type losses struct {
+// losses counts what groups lost: dropped by their policy, or given up with a
+// group or the sender.
+type losses struct{ dropped, givenUp perGroup }
+
+// perGroup is a number for each group. It is safe for concurrent use.
+type perGroup struct {
 	mu    sync.Mutex
 	group map[string]int
 }
@@ -140,23 +183,27 @@ type losses struct {
 // watchLosses follows the events of a destination until rt stops, and tells
 // what holds a Send up.
 func watchLosses(a *app, rt *penstock.Runtime, dest string) *losses {
-	l := &losses{group: make(map[string]int)}
+	l := &losses{}
 	events := rt.Events(context.Background())
 	go func() {
 		for e := range events {
-			switch e := e.(type) {
-			case messages.SendWaiting:
-				if e.Destination == dest {
-					a.say("waiting: %s", waitingFor(e))
-				}
-			case messages.MessagesDropped:
-				l.add(e.Group, e.Count)
-			case messages.GroupRemoved:
-				l.add(e.Group, e.Unsent)
+			if e, ok := e.(messages.SendWaiting); ok && e.Destination == dest {
+				a.say("waiting: %s", waitingFor(e))
 			}
+			l.hear(e)
 		}
 	}()
 	return l
+}
+
+// hear takes one event. A process that sends has one destination.
+func (l *losses) hear(e penstock.Event) {
+	switch e := e.(type) {
+	case messages.MessagesDropped:
+		l.dropped.add(e.Group, e.Count)
+	case messages.GroupRemoved:
+		l.givenUp.add(e.Group, e.Unsent)
+	}
 }
 
 func waitingFor(e messages.SendWaiting) string {
@@ -166,18 +213,21 @@ func waitingFor(e messages.SendWaiting) string {
 	return fmt.Sprintf("group %s of %s is full", e.Group, e.Destination)
 }
 
-func (l *losses) add(group string, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.group[group] += n
+func (p *perGroup) add(group string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.group == nil {
+		p.group = make(map[string]int)
+	}
+	p.group[group] += n
 }
 
-// count is the loss of the group that lost most.
-func (l *losses) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// most is the number of the group that has most.
+func (p *perGroup) most() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	most := 0
-	for _, n := range l.group {
+	for _, n := range p.group {
 		most = max(most, n)
 	}
 	return most

@@ -4,6 +4,7 @@ package penstock
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,16 @@ type JoinOption interface{ applyJoin(*actors.MemberConfig) }
 
 // ReadOption is an option of Member.Messages.
 type ReadOption interface{ applyRead(*readSettings) }
+
+// optionsGiven refuses an option that is nil.
+func optionsGiven[O any](opts []O) error {
+	for i, o := range opts {
+		if any(o) == nil {
+			return fmt.Errorf("option %d of %d is nil: %w", i+1, len(opts), ErrInvalid)
+		}
+	}
+	return nil
+}
 
 type startSettings struct {
 	system      *actor.ActorSystem

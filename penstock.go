@@ -94,6 +94,9 @@ type Runtime struct {
 // until there is room. Errors: ErrInvalid with every fault of the options,
 // ErrUnavailable, ErrDenied, and those of Diagnostics.
 func Start(ctx context.Context, opts ...StartOption) (*Runtime, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
 	s := startSettings{}
 	for _, o := range opts {
 		o.applyStart(&s)
@@ -125,6 +128,9 @@ func Start(ctx context.Context, opts ...StartOption) (*Runtime, error) {
 // ErrDestinationTaken, ErrTaken, ErrAddrInUse, ErrUnavailable, ErrDenied,
 // ErrClosed.
 func (r *Runtime) Register(ctx context.Context, destination string, opts ...RegisterOption) (*Destination, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("register %q: %w", destination, err)
+	}
 	cfg := actors.DestinationConfig{Name: destination}
 	for _, o := range opts {
 		o.applyRegister(&cfg)
@@ -142,6 +148,9 @@ func (r *Runtime) Register(ctx context.Context, destination string, opts ...Regi
 // once, and it returns when ctx ends. Errors: ErrInvalid, ErrGroupMode,
 // ErrTaken, ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) Join(ctx context.Context, destination, group string, opts ...JoinOption) (*Member, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("join %q of %q: %w", group, destination, err)
+	}
 	cfg := actors.MemberConfig{Destination: destination, Group: group}
 	for _, o := range opts {
 		o.applyJoin(&cfg)
@@ -155,7 +164,7 @@ func (r *Runtime) Join(ctx context.Context, destination, group string, opts ...J
 
 // Events yields what happens from now on, until ctx ends or the runtime stops.
 // A subscriber that falls 1,024 events behind misses some and is told how many
-// by messages.EventsLost.
+// by messages.EventsLost. With a ctx that is nil it yields nothing.
 func (r *Runtime) Events(ctx context.Context) iter.Seq[Event] { return r.engine.Events(ctx) }
 
 // Metrics registers the runtime's counters with an OpenTelemetry meter
@@ -193,6 +202,9 @@ func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
 // that function return and call Stop elsewhere, with a context of its own. In a
 // loop over Events it may be called.
 func (r *Runtime) Stop(ctx context.Context) error {
+	if ctx == nil {
+		return r.engine.Stop(ctx)
+	}
 	err := r.engine.Stop(ctx)
 	if errors.Is(err, ErrBusy) && !r.engine.Stopped() {
 		return err // called from where it would wait for itself
@@ -263,6 +275,9 @@ func (m *Member) ID() string { return m.m.ID() }
 // stays this member's until AckWait is over. What has come and was not handed out
 // waits a second for another loop, then goes back to its sender.
 func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Delivery, error] {
+	if err := optionsGiven(opts); err != nil {
+		return func(yield func(Delivery, error) bool) { yield(Delivery{}, fmt.Errorf("messages: %w", err)) }
+	}
 	s := readSettings{}
 	for _, o := range opts {
 		o.applyRead(&s)

@@ -4,6 +4,7 @@ package penstock
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -80,6 +81,9 @@ var (
 // ends. Errors: ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
 // ErrNoSpace, ErrClosed.
 func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
 	return topic(r.engine.CreateTopic(ctx, name, cfg, producerConfig(opts)))
 }
 
@@ -87,12 +91,18 @@ func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig,
 // exists keeps its settings, whatever cfg says. Errors: as CreateTopic, without
 // ErrTopicExists.
 func (r *Runtime) EnsureTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
 	return topic(r.engine.EnsureTopic(ctx, name, cfg, producerConfig(opts)))
 }
 
 // Topic opens a topic that exists. Errors: ErrNoTopic, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) Topic(ctx context.Context, name string, opts ...ProducerOption) (*Topic, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
 	return topic(r.engine.Topic(ctx, name, producerConfig(opts)))
 }
 
@@ -142,6 +152,9 @@ func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (Group
 // nothing that it found has been written since. Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive,
 // ErrOffsetOutOfRange, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
+	}
 	cfg := actors.ResetConfig{}
 	for _, o := range opts {
 		o.applyReset(&cfg)
@@ -257,6 +270,9 @@ func (t *Topic) SubscribePartitions(ctx context.Context, group string, partition
 }
 
 func (t *Topic) subscribe(ctx context.Context, group string, partitions []int, opts []SubscribeOption) (*Subscription, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("subscribe %q to %q: %w", group, t.t.Name(), err)
+	}
 	cfg := actors.SubscriptionConfig{Topic: t.t.Name(), Group: group, Partitions: partitions}
 	for _, o := range opts {
 		o.applySubscribe(&cfg)

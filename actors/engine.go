@@ -70,6 +70,9 @@ type Engine struct {
 // further meaning. Errors: messages.ErrInvalid with every fault of cfg,
 // messages.ErrUnavailable, messages.ErrDenied.
 func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
@@ -185,7 +188,12 @@ func (e *Engine) System() *actor.ActorSystem { return e.sys }
 // Events yields what happens from now on, until ctx ends or the engine stops.
 // A subscriber that is slow by more than 1,024 events misses some and is told
 // so by messages.EventsLost.
-func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] { return e.hub.events(ctx) }
+func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] {
+	if ctx == nil {
+		return func(func(messages.Event) bool) {}
+	}
+	return e.hub.events(ctx)
+}
 
 // Lease is the session's lease in etcd, or 0 before the first.
 func (e *Engine) Lease() int64 { return e.lease.Load() }
@@ -198,6 +206,9 @@ func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.sys) }
 // Errors: messages.ErrInvalid, ErrExists, ErrDestinationTaken, ErrTaken,
 // ErrAddrInUse, ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
+	}
 	cfg.EnsureDefaults()
 	cfg.Listen = or(cfg.Listen, e.cfg.Listen)
 	fail := func(err error) (*Destination, error) {
@@ -223,6 +234,9 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 // once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
 // ErrTaken, ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
+	}
 	cfg.EnsureDefaults()
 	fail := func(err error) (*Member, error) {
 		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
@@ -263,6 +277,9 @@ func (e *Engine) Stopped() bool {
 // Stop called by a function that it would wait for (a loop's body, a handler, a
 // callback of this engine) returns messages.ErrBusy at once and stops nothing.
 func (e *Engine) Stop(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
 	if err := e.inside.refuse(ctx, "stop", func(*userCode) bool { return true }); err != nil {
 		return err
 	}

@@ -77,6 +77,9 @@ func (d *Destination) PID() *actor.PID { return d.pid.Load() }
 // messages.ErrTooLarge, ErrInvalid (a header's name is not UTF-8),
 // ErrGroupFull, ErrClosed, and ctx's cause.
 func (d *Destination) Send(ctx context.Context, m messages.Message) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("send to %q: %w", d.out.name, err)
+	}
 	if len(m.Headers) > 0 || !m.Time.IsZero() {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.out.name, err)
@@ -91,7 +94,12 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 // messages.ErrNoMember. Their messages stay queued for as long as the group is
 // kept, and Flush can be called again. *AbandonedError says that a group was
 // removed with messages of its own.
-func (d *Destination) Flush(ctx context.Context) error { return d.out.flush(ctx) }
+func (d *Destination) Flush(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("flush %q: %w", d.out.name, err)
+	}
+	return d.out.flush(ctx)
+}
 
 // Parked copies the messages that used up their attempts where there is no
 // dead-letter handler, the newest 64 for each group.
@@ -106,6 +114,9 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 // loop's body, a handler or the dead-letter handler of this engine) returns
 // messages.ErrBusy at once and ends nothing.
 func (d *Destination) Unregister(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("unregister %q: %w", d.out.name, err)
+	}
 	if err := d.eng.inside.refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *userCode) bool { return c.holds(d.out.name, d.id) }); err != nil {
 		return err
 	}
@@ -177,6 +188,9 @@ func (m *Member) PID() *actor.PID { return m.pid.Load() }
 //
 // Nothing is asked of the senders before the first loop or Consume.
 func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
+	if err := contextGiven(ctx); err != nil {
+		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
+	}
 	return m.in.messages(ctx, manual)
 }
 
@@ -184,6 +198,9 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 // each under a supervised actor, until ctx ends (whose cause it answers) or
 // the member leaves (nil).
 func (m *Member) Consume(ctx context.Context, handler Handler) error {
+	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
 	if handler == nil {
 		return fmt.Errorf("consume %q of %q: no handler: %w", m.in.cfg.Group, m.in.cfg.Destination, messages.ErrInvalid)
 	}
@@ -224,6 +241,9 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 // returns messages.ErrBusy at once; another Leave from elsewhere waits for it. To
 // see the end, break the loop, then leave.
 func (m *Member) Leave(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
 	cfg := m.in.cfg
 	if err := m.eng.inside.refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *userCode) bool { return c.member == m.in }); err != nil {
 		m.eng.sys.Root.Send(m.pid.Load(), &leaveUnasked{})

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
 )
 
 // Scope is the name of the meter that Instrument asks for.
@@ -81,6 +82,9 @@ var pipeInstruments = []instrument[PipeStats]{
 // meter Scope. They are read when the provider collects. Unregister ends that;
 // it is the caller's to call. Errors are the provider's.
 func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration, error) {
+	if provider == nil {
+		return nil, fmt.Errorf("instrument: the meter provider is nil: %w", messages.ErrInvalid)
+	}
 	meter := provider.Meter(Scope)
 	var all []metric.Observable
 	var failed error

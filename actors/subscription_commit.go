@@ -173,6 +173,9 @@ func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 // not handed out here, and nothing is committed; ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
+	if err := contextGiven(ctx); err != nil {
+		return fail(err)
+	}
 	wishes, fenced, err := s.shelf.ask(recs)
 	if err != nil {
 		return fail(err)

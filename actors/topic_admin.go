@@ -34,6 +34,9 @@ func admin[T any](e *Engine, op, topic string, faults error, do func() (T, error
 // ends. Errors: messages.ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
 // ErrNoSpace, ErrClosed.
 func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
 	cfg.EnsureDefaults()
 	p.EnsureDefaults()
 	return admin(e, "create topic", name, errors.Join(cfg.Validate(), p.Validate()), func() (*Topic, error) {
@@ -50,6 +53,9 @@ func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.Topi
 // EnsureTopic opens a topic, and makes it first where there is none; one that
 // exists keeps its settings. Errors: as CreateTopic, without ErrTopicExists.
 func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
 	for {
 		t, err := e.Topic(ctx, name, p)
 		if errors.Is(err, messages.ErrTopicDeleted) && ctx.Err() == nil {
@@ -68,6 +74,9 @@ func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.Topi
 // Topic opens a topic that exists. Errors: messages.ErrNoTopic, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
 	p.EnsureDefaults()
 	return admin(e, "open topic", name, p.Validate(), func() (*Topic, error) {
 		info, err := e.log.Topic(ctx, name)
@@ -97,6 +106,9 @@ func (e *Engine) openTopic(ctx context.Context, info messages.TopicInfo, p Produ
 // ListTopics answers every topic, sorted by name. Errors: messages.ErrUnavailable,
 // ErrDenied, ErrClosed.
 func (e *Engine) ListTopics(ctx context.Context) ([]messages.TopicInfo, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
 	if e.begun.Load() {
 		return nil, fmt.Errorf("list topics: %w", messages.ErrClosed)
 	}
@@ -107,12 +119,18 @@ func (e *Engine) ListTopics(ctx context.Context) ([]messages.TopicInfo, error) {
 // of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
 // ErrClosed.
 func (e *Engine) DescribeTopic(ctx context.Context, name string) (messages.TopicDescription, error) {
+	if err := contextGiven(ctx); err != nil {
+		return messages.TopicDescription{}, fmt.Errorf("describe topic %q: %w", name, err)
+	}
 	return admin(e, "describe topic", name, nil, func() (messages.TopicDescription, error) { return e.log.Describe(ctx, name) })
 }
 
 // UpdateTopic changes a topic. Errors: messages.ErrNoTopic, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
+	if err := contextGiven(ctx); err != nil {
+		return messages.TopicInfo{}, fmt.Errorf("update topic %q: %w", name, err)
+	}
 	return admin(e, "update topic", name, nil, func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
 }
 
@@ -120,6 +138,9 @@ func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicU
 // until everything is swept or ctx ends. Errors: messages.ErrNoTopic,
 // ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("delete topic %q: %w", name, err)
+	}
 	_, err := admin(e, "delete topic", name, nil, func() (messages.TopicInfo, error) { return e.log.DeleteTopic(ctx, name) })
 	e.sys.Root.Send(e.root, &sweepTopics{})
 	return err
@@ -128,6 +149,9 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 // ListGroups answers the names of a topic's groups, sorted. Errors as
 // DescribeTopic.
 func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("list groups of %q: %w", topic, err)
+	}
 	return admin(e, "list groups of", topic, nil, func() ([]string, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
@@ -141,6 +165,9 @@ func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error)
 // Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
 // ErrDenied, ErrClosed.
 func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
+	if err := contextGiven(ctx); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("describe group %s of %q: %w", group, topic, err)
+	}
 	return admin(e, "describe group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.GroupInfo, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
@@ -154,6 +181,9 @@ func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messag
 // ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
 // ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
+	}
 	return admin(e, "reset offsets of group "+group+" in", topic, keys.ValidateName("group", group), func() ([]messages.OffsetChange, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {

@@ -38,6 +38,9 @@ func (c *ProducerConfig) EnsureDefaults() {
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *ProducerConfig) Validate() error {
 	var faults faults
+	if m, ok := c.Partitioner.(manual); ok && m == nil {
+		faults.add("the function that chooses partitions is nil")
+	}
 	if c.MaxBuffer < messages.MaxRecordBytes {
 		faults.add("max buffer of %d bytes: it must hold the largest record, %d bytes", c.MaxBuffer, messages.MaxRecordBytes)
 	}

@@ -51,23 +51,35 @@ func (t *Topic) PID() *actor.PID { return t.path.pid.Load() }
 // ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrClosed; a *messages.LimitError when
 // this etcd takes no request that large; ErrUnknownOutcome with ctx's cause when ctx ended after m was taken; ctx's cause alone when before.
 func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
+	if err := contextGiven(ctx); err != nil {
+		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
+	}
 	return t.producer.put(ctx, &m)
 }
 
 // PutTo is Put into a partition. Errors besides: messages.ErrNoPartition.
 func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) messages.PutResult {
+	if err := contextGiven(ctx); err != nil {
+		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
+	}
 	return t.producer.putTo(ctx, partition, &m)
 }
 
 // PutBatch puts several messages and answers a result for each, in order. The
 // error joins those of the results.
 func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
+	}
 	return t.producer.putBatch(ctx, msgs)
 }
 
 // PutAsync takes a message, waiting for room until ctx ends, and returns; done,
 // which may be nil, is called once with the result and must not block.
 func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(messages.PutResult)) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("put to %q: %w", t.Name(), err)
+	}
 	return t.producer.putAsync(ctx, &m, done)
 }
 
@@ -75,6 +87,9 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 // ctx ends. It answers the errors of PutAsync without done since the last Flush. In
 // a callback of this handle it returns messages.ErrBusy at once.
 func (t *Topic) Flush(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("flush topic %q: %w", t.Name(), err)
+	}
 	if err := t.refuse(ctx, "flush"); err != nil {
 		return err
 	}
@@ -95,6 +110,9 @@ func (t *Topic) refuse(ctx context.Context, what string) error {
 // a callback of this handle is told at once; then it can be called again. It answers
 // what Flush would. A second Close does nothing.
 func (t *Topic) Close(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("close topic %q: %w", t.Name(), err)
+	}
 	t.producer.close()
 	if t.released.Load() {
 		return nil
@@ -129,6 +147,9 @@ func (t *Topic) ended() error { return or(t.path.ended(), t.producer.closed.why(
 // messages.ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
 // ErrTopicDeleted, ErrClosed.
 func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.TopicRecord, error] {
+	if err := contextGiven(ctx); err != nil {
+		return func(yield func(messages.TopicRecord, error) bool) { yield(messages.TopicRecord{}, err) }
+	}
 	return func(yield func(messages.TopicRecord, error) bool) {
 		if err := t.read(ctx, partition, from, yield); err != nil {
 			yield(messages.TopicRecord{}, fmt.Errorf("read %q, partition %d: %w", t.path.name, partition, err))
@@ -246,6 +267,9 @@ func askFetch(ctx context.Context, eng *Engine, part *partitionPath, f *fetch) (
 // ends. Errors: messages.ErrInvalid, ErrGroupMode, ErrTaken, ErrNoPartition,
 // ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscription, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, t.Name(), err)
+	}
 	e := t.path.eng
 	cfg.Topic = t.path.name
 	cfg.EnsureDefaults()
@@ -360,12 +384,18 @@ func (s *Subscription) Partitions() []int { return s.shelf.owned() }
 // the one before. An error comes once, last; after an Unsubscribe or Stop the
 // loop ends silently.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.TopicRecord, error] {
+	if err := contextGiven(ctx); err != nil {
+		return func(yield func(messages.TopicRecord, error) bool) { yield(messages.TopicRecord{}, err) }
+	}
 	return s.shelf.records(ctx)
 }
 
 // Poll waits for at least one record and answers at most limit; the next Poll
 // finishes them. Errors: ctx's cause, messages.ErrClosed, ErrBusy, ErrInvalid.
 func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.TopicRecord, error) {
+	if err := contextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("poll: %w", err)
+	}
 	recs, err := s.shelf.poll(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
@@ -376,6 +406,9 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.TopicRec
 // Consume calls handler for each record until ctx ends, whose cause it answers,
 // or the subscription ends: nil, or why it did.
 func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
+	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
 	if err := s.shelf.begin(); err != nil {
 		if errors.Is(err, messages.ErrClosed) {
 			return s.shelf.causeOf()
@@ -426,6 +459,9 @@ func (s *Subscription) end() {
 // Seek goes on reading an owned partition elsewhere. Errors: messages.ErrFenced
 // when it is not owned, ErrOffsetOutOfRange, ErrClosed, ctx's cause.
 func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("seek: %w", err)
+	}
 	_, err := supervisor.Ask[*sought](ctx, s.eng.sys, s.pid.Load(), &seekIn{partition, to})
 	if errors.Is(err, supervisor.ErrNoActor) {
 		err = or(s.shelf.causeOf(), messages.ErrClosed)
@@ -444,6 +480,9 @@ func (s *Subscription) Resume(partitions ...int) { s.shelf.resume(partitions...)
 
 // Lag answers the group's offsets and lag as of one revision of etcd.
 func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
+	if err := contextGiven(ctx); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("lag: %w", err)
+	}
 	if err := s.path.ended(); err != nil {
 		return messages.GroupInfo{}, fmt.Errorf("lag of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
@@ -461,6 +500,9 @@ func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
 // begins the end, which comes when that function has returned, and returns
 // messages.ErrBusy at once. To see the end, break the loop, then unsubscribe.
 func (s *Subscription) Unsubscribe(ctx context.Context) error {
+	if err := contextGiven(ctx); err != nil {
+		return fmt.Errorf("unsubscribe: %w", err)
+	}
 	if err := s.eng.inside.refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *userCode) bool { return c.sub == s }); err != nil {
 		s.shelf.leave(shelfLeaving, nil) // the caller gets no other record
 		s.eng.sys.Root.Send(s.pid.Load(), &leaveUnasked{})

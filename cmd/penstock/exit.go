@@ -142,6 +142,8 @@ func codeOf(err error) exitCode {
 		return exitUsage
 	case errors.As(err, &unreachable):
 		return exitUnreachable
+	case errors.Is(err, errLost):
+		return exitFailed
 	case errors.As(err, &incomplete):
 		return exitIncomplete
 	case errors.Is(err, penstock.ErrDenied):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 )
 
 // anyPartition leaves the choice to the key.
@@ -65,6 +66,9 @@ time. A signal stops the reading and waits up to 10 s for what was read.`,
 func (c *put) run(ctx context.Context, topic, file string) error {
 	line, err := c.lineFormat()
 	if err != nil {
+		return err
+	}
+	if err := keys.ValidateTopic(topic); err != nil {
 		return err
 	}
 	in, err := c.open(file)

@@ -93,6 +93,14 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	if c.window < 1 {
 		return usagef("--window %d: want at least 1", c.window)
 	}
+	cfg := actors.MemberConfig{
+		Destination: dest, Group: group, Mode: penstock.Mode(c.mode), Policy: penstock.QueuePolicy(c.onFull),
+		KeepFor: keepFor, Window: windowFor(c.window, c.count),
+	}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	rt, err := c.start(ctx, diagnosticsOption(c.diagnostics)...)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -83,10 +84,31 @@ SIGTERM end a command in order, a second one at once.`,
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes + "\n")
+	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().CountVarP(&a.verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")
 	root.AddCommand(a.serveCommand(), a.sendCommand(), a.recvCommand(), a.topicCommand(), a.putCommand(), a.subCommand(),
 		a.groupCommand(), a.lsCommand(), a.rmCommand(), a.actorsCommand(), a.doctorCommand(), a.demoCommand(), a.demoMemberCommand(), a.demoProducerCommand(), a.demoConsumerCommand(), a.versionCommand())
 	return root
+}
+
+// helpCommand is cobra's, but that a command that is not there is a usage error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show what a command does",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			for _, name := range args {
+				i := slices.IndexFunc(about.Commands(), func(c *cobra.Command) bool { return c.Name() == name || c.HasAlias(name) })
+				if i < 0 {
+					return subcommand(about, []string{name})
+				}
+				about = about.Commands()[i]
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // subcommand refuses what is no command of a command that has some.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -81,6 +82,11 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if c.maxLine < 1 {
 		return usagef("--max-line %d: want at least 1", c.maxLine)
 	}
+	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	ctx, cancel := limited(ctx, c.timeout)
 	defer cancel()
 	rt, err := c.start(ctx, append(diagnosticsOption(c.diagnostics), penstock.Listen(c.listen))...)
@@ -104,7 +110,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if ferr := flush(ctx, d); ferr != nil {
 		err = errors.Join(err, ferr)
 	}
-	f := fate{sent: sent, unacked: pending(d), dropped: losses.dropped.most(), givenUp: losses.givenUp.most()}
+	f := fate{sent: sent, unacked: pending(d), dropped: max(dropped(d), losses.dropped.most()), givenUp: losses.givenUp.most()}
 	said := c.said(errors.Join(err, f.err(err)))
 	c.say("%s", f)
 	return said
@@ -168,6 +174,16 @@ func pending(d *penstock.Destination) int {
 		most = max(most, s.Pending)
 	}
 	return most
+}
+
+// dropped is how many messages the group that dropped most has dropped. Events
+// tell of the same in sums, which may come after the end.
+func dropped(d *penstock.Destination) int {
+	most := uint64(0)
+	for _, s := range d.Stats() {
+		most = max(most, s.Dropped)
+	}
+	return int(min(most, math.MaxInt32))
 }
 
 // losses counts what groups lost: dropped by their policy, or given up with a

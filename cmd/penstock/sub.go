@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -81,6 +82,11 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	}
 	if c.count < 0 || c.idle < 0 {
 		return usagef("--count and --idle cannot be negative")
+	}
+	cfg := actors.SubscriptionConfig{Topic: topic, Group: group, Partitions: c.partitions}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
 	}
 	rt, err := c.start(ctx, diagnosticsOption(c.diagnostics)...)
 	if err != nil {

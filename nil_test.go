@@ -1,0 +1,104 @@
+package penstock_test
+
+// What is nil where it may not be.
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/actors"
+)
+
+// errorOf is what a call of v with results out says: its last result if that is
+// an error, or the error that a sequence yields; asked reports whether it can say
+// one at all.
+func errorOf(out []reflect.Value) (err error, asked bool) {
+	for _, o := range out {
+		switch t := o.Type(); {
+		case t.Implements(reflect.TypeFor[error]()):
+			err, _ = o.Interface().(error)
+			return err, true
+		case t == reflect.TypeFor[penstock.PutResult]():
+			err, _ = o.FieldByName("Err").Interface().(error)
+			return err, true
+		case t.Kind() == reflect.Func: // a sequence
+			yield := t.In(0)
+			o.Call([]reflect.Value{reflect.MakeFunc(yield, func(args []reflect.Value) []reflect.Value {
+				if last := args[len(args)-1]; last.Type().Implements(reflect.TypeFor[error]()) {
+					err, _ = last.Interface().(error)
+				}
+				return []reflect.Value{reflect.ValueOf(false)}
+			})})
+			return err, yield.NumIn() == 2
+		}
+	}
+	return nil, false
+}
+
+// Promise: a nil context and a nil option are ErrInvalid in every call, of the
+// root and of the engine, and end nothing.
+func TestNilIsInvalidEverywhere(t *testing.T) {
+	t.Parallel()
+	rt := meet(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	sub := subscribe(t, topic, theGroup)
+	orders := register(t, rt, "orders")
+	member := joinGroup(t, rt, "orders", "billing")
+	engine := rt.Engine()
+	et, err := engine.Topic(patient(t), theTopic, actors.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none context.Context
+	called := 0
+	for _, handle := range []any{rt, orders, member, topic, sub, engine, et} {
+		v := reflect.ValueOf(handle)
+		for i := range v.NumMethod() {
+			name, method := v.Type().Method(i).Name, v.Method(i)
+			mt := method.Type()
+			if mt.NumIn() == 0 || mt.In(0) != reflect.TypeFor[context.Context]() {
+				continue
+			}
+			args := []reflect.Value{reflect.Zero(reflect.TypeFor[context.Context]())}
+			for j := 1; j < mt.NumIn() && !(mt.IsVariadic() && j == mt.NumIn()-1); j++ {
+				args = append(args, reflect.Zero(mt.In(j)))
+			}
+			called++
+			if err, asked := errorOf(method.Call(args)); asked && !errors.Is(err, penstock.ErrInvalid) {
+				t.Errorf("%T.%s(nil): %v, want ErrInvalid", handle, name, err)
+			}
+			if !mt.IsVariadic() || mt.In(mt.NumIn()-1).Elem().Kind() != reflect.Interface {
+				continue
+			}
+			args[0] = reflect.ValueOf(patient(t))
+			args = append(args, reflect.Zero(mt.In(mt.NumIn()-1).Elem()))
+			if err, _ := errorOf(method.Call(args)); !errors.Is(err, penstock.ErrInvalid) {
+				t.Errorf("%T.%s with a nil option: %v, want ErrInvalid", handle, name, err)
+			}
+		}
+	}
+	if called < 50 {
+		t.Errorf("%d calls take a context: this test does not see them all", called)
+	}
+	for what, call := range map[string]func() error{
+		"Start":               func() error { _, err := penstock.Start(none, penstock.Etcd("127.0.0.1:1")); return err },
+		"Start, nil option":   func() error { _, err := penstock.Start(patient(t), nil); return err },
+		"Consume of a member": func() error { return member.Consume(patient(t), nil) },
+		"Consume of a topic":  func() error { return sub.Consume(patient(t), nil) },
+		"Metrics":             func() error { _, err := rt.Metrics(nil); return err },
+		"a partitioner of none": func() error {
+			_, err := rt.Topic(patient(t), theTopic, penstock.PartitionBy(penstock.Manual(nil)))
+			return err
+		},
+	} {
+		if err := call(); !errors.Is(err, penstock.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", what, err)
+		}
+	}
+	if _, _, err := topic.Put(patient(t), numbered(1)); err != nil {
+		t.Errorf("after all that: %v", err)
+	}
+}

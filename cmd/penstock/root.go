@@ -68,7 +68,8 @@ func (a *app) root() *cobra.Command {
 etcd only tells who is where (send, recv, ls, rm), and keeps topics, which are
 durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
 Results go to standard output, everything else to standard error. SIGINT and
-SIGTERM end a command in order, a second one at once.`,
+SIGTERM end a command in order; one that comes a second or more after the
+first ends it at once.`,
 		Example: `  penstock demo
   penstock serve &
   penstock recv orders billing &

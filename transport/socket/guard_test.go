@@ -2,6 +2,7 @@ package socket
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -188,7 +189,7 @@ func TestWelcomeAgainstEviction(t *testing.T) {
 func TestConfigFaultsAllAtOnce(t *testing.T) {
 	listen := ListenerConfig{URL: URL{Scheme: "smoke", PortLow: 9, PortHigh: 3}, MaxFrame: 7, HandshakeTimeout: -1, Beat: -1, DeadAfter: 1, MaxPending: -1}
 	listen.EnsureDefaults()
-	dial := DialConfig{URL: "tcp://:1", MaxFrame: 1 << 31, Timeout: -1, Beat: 1, DeadAfter: -3}
+	dial := DialConfig{URL: "tcp://:1", MaxFrame: math.MaxInt32, Timeout: -1, Beat: 1, DeadAfter: -3}
 	dial.EnsureDefaults()
 	for err, parts := range map[error][]string{
 		listen.Validate(): {"smoke", "backwards", "max frame 7", "handshake timeout", "beat", "dead after 1", "max pending", "lookup"},

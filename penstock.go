@@ -254,7 +254,8 @@ func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
 // sender. Groups stay for as long as their KeepFor says, also after the last
 // sender; for what is queued for a group without members it waits. When ctx
 // ends first the rest is given up: *AbandonedError. The sender is gone when
-// Unregister returns.
+// Unregister returns. When etcd does not take its keys away within 5 s they stay
+// until the lease ends, and the error says so: ErrUnavailable or ErrDenied.
 //
 // Unregister called by a function that has a message of this sender in hand (a
 // loop's body, a handler, the DeadLetters handler) would wait for its caller: it
@@ -306,7 +307,9 @@ func (m *Member) Stats() actors.MemberStats { return m.m.Stats() }
 // returns at once. When ctx ends first the rest is given back to its senders
 // unhandled. So is what nobody settles within AckWait, with all that waits behind
 // it: the error wraps ErrBusy then, and a handler that does not return is left
-// behind. With an AckWait without a limit Leave waits as long as ctx lasts.
+// behind. With an AckWait without a limit Leave waits as long as ctx lasts. When
+// etcd does not take the member's key away within 5 s it stays until the lease
+// ends, and the error says so: ErrUnavailable or ErrDenied.
 //
 // Leave in the body of the member's own loop, or in its handler, cannot wait for
 // its caller. It begins the end, returns ErrBusy at once, and the loop ends after

@@ -66,6 +66,7 @@ func TestEnds(t *testing.T) {
 		{"ids are there once", idsOnce},
 		{"ends blame who is slow", endsBlameWhoIsSlow},
 		{"ousted without a link", oustedGivesUp},
+		{"keys that stay", keysThatStay},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, endsSpace{etcd: srv.Config(), prefix: fmt.Sprintf("/ends/%d", i)})

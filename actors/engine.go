@@ -58,6 +58,7 @@ type Engine struct {
 	failed   atomic.Pointer[error] // why the engine's actor was given up
 	stopped  chan struct{}         // closed when Stop is through
 	begun    atomic.Bool           // Stop was called
+	away     atomic.Bool           // the engine's actor failed and has not come up again
 	stats    statsBook
 	book     *book
 	inside   *insiders
@@ -139,6 +140,9 @@ func (e *Engine) unanswered(ctx context.Context, err error, wait *idWait, writte
 	case written:
 		return fmt.Errorf("%s: %w", waits, context.Cause(ctx))
 	}
+	if e.away.Load() {
+		return fmt.Errorf("the runtime's own actor is being restarted, try again: %w: %w", messages.ErrRestarted, context.Cause(ctx))
+	}
 	if held := wait.over(context.Cause(ctx)); held != nil {
 		return held
 	}
@@ -204,7 +208,7 @@ func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.sys) }
 // Register makes this process a sender of a destination. It blocks until the
 // keys are in etcd and the groups of that moment are known, or ctx ends.
 // Errors: messages.ErrInvalid, ErrExists, ErrDestinationTaken, ErrTaken,
-// ErrAddrInUse, ErrUnavailable, ErrDenied, ErrClosed.
+// ErrAddrInUse, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
 func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
@@ -232,7 +236,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 // Join makes this process a member of a group. It blocks until each sender of
 // that moment has welcomed it or failed once; with no sender it returns at
 // once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
-// ErrTaken, ErrUnavailable, ErrDenied, ErrClosed.
+// ErrTaken, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
 func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)

@@ -232,6 +232,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	case crash:
 		panic(m.err)
 	case *actor.Restarting:
+		a.eng.away.Store(true)
 		a.host.End()
 		a.freedAll(ctx)
 	case *actor.Stopping:
@@ -275,6 +276,7 @@ func (a *engineActor) dismiss(ctx actor.Context, asker *actor.PID, announced *at
 
 func (a *engineActor) started(ctx actor.Context) {
 	a.host.Begin(ctx)
+	a.eng.away.Store(false)
 	a.state = engineMoves.To(ctx, a.state, engineStarting)
 	a.spawn(ctx, "session", "", newSession(a.eng))
 	if a.eng.hub.awaitsSums() {

@@ -37,12 +37,16 @@ type Destination struct {
 
 // removal is how far the taking away of a handle's keys is. It is for the words
 // of who waits for it and gives up.
-type removal struct{ stage atomic.Int32 }
+type removal struct {
+	stage atomic.Int32
+	why   atomic.Pointer[error] // of removalFailed
+}
 
 const (
-	removalNone  int32 = iota // the actor has not begun
-	removalAsked              // etcd was asked
-	removalDone               // the keys are gone
+	removalNone   int32 = iota // the actor has not begun
+	removalAsked               // etcd was asked
+	removalDone                // the keys are gone
+	removalFailed              // etcd did not take them away
 )
 
 // of performs f, which takes the keys away.
@@ -51,8 +55,19 @@ func (r *removal) of(f func() error) error {
 	err := f()
 	if err == nil {
 		r.stage.Store(removalDone)
+	} else {
+		r.why.Store(&err)
+		r.stage.Store(removalFailed)
 	}
 	return err
+}
+
+// left says that keys may stand in etcd though their owner has ended, or is nil.
+func (r *removal) left() error {
+	if r.stage.Load() != removalFailed {
+		return nil
+	}
+	return fmt.Errorf("it has ended here, but its keys may stay in etcd until the lease ends: %w", *r.why.Load())
 }
 
 // Name is the destination's.
@@ -108,7 +123,9 @@ func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
 // Unregister refuses new messages, delivers what was accepted, and removes the
 // sender. Groups stay for as long as their KeepFor says. When ctx ends first,
 // what is left is given up: *AbandonedError. The sender is gone
-// when Unregister returns.
+// when Unregister returns. When etcd does not take its keys away within 5 s, they
+// stay until the lease ends, and the error says so: messages.ErrUnavailable or
+// ErrDenied.
 //
 // Unregister called by a function that has a message of this sender in hand (a
 // loop's body, a handler or the dead-letter handler of this engine) returns
@@ -123,10 +140,13 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	end, cancel := supervisor.Grace(ctx, lastGrace)
 	defer cancel()
 	err := d.deliver(ctx)
-	if werr := d.eng.withdraw(end, &withdraw{dest: d}); werr != nil {
+	werr := d.eng.withdraw(end, &withdraw{dest: d})
+	if werr == nil || d.removal.left() != nil {
+		d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+	}
+	if werr != nil {
 		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, werr))
 	}
-	d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
 	return err
 }
 
@@ -230,7 +250,9 @@ func (m *Member) Consume(ctx context.Context, handler Handler) error {
 // handled by the loop or handlers that run, what is in hand is waited for, the
 // rest goes back to its senders. The group stays for its other members. With
 // nobody reading and nothing in hand, and with no sender, it returns at once. When
-// ctx ends first the rest is given back unhandled.
+// ctx ends first the rest is given back unhandled. When etcd does not take the
+// member's key away within 5 s, it stays until the lease ends, and the error says so:
+// messages.ErrUnavailable or ErrDenied.
 //
 // What is not settled within AckWait is given back too, with what waits behind it:
 // the error wraps messages.ErrBusy and says how much that was. A handler that does
@@ -288,8 +310,11 @@ func (m *Member) drain(ctx context.Context) error {
 // again, ErrUnavailable for etcd.
 func (e *Engine) withdraw(ctx context.Context, w *withdraw) error {
 	_, err := supervisor.Ask[*withdrawn](ctx, e.sys, e.root, w)
-	if err == nil || errors.Is(err, supervisor.ErrNoActor) {
-		return nil // in the second case everything is over
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil // everything is over
+	case err == nil:
+		return w.removal().left()
 	}
 	switch cause := context.Cause(ctx); w.removal().stage.Load() {
 	case removalDone:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,11 +143,71 @@ func endsBlameWhoIsSlow(t *testing.T, s endsSpace) {
 	short, cancel := context.WithTimeout(endsWithin(t), 100*time.Millisecond)
 	defer cancel()
 	err := m.Leave(short)
-	if err == nil || errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, messages.ErrBusy) || errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("leave: %v", err)
 	}
 	if keys := keysWith(t, s.client(t), s.prefix, "members/slow"); len(keys) > 0 {
 		t.Errorf("%v stand", keys)
 	}
 	close(goOn)
+}
+
+// keysThatStay: an end whose keys etcd does not take away says that they stand.
+func keysThatStay(t *testing.T, s endsSpace) {
+	s, etcd := s.behind(t, "closes by hand")
+	defer etcd.open()
+	e := s.begin(t)
+	d := mustRegister(t, e, DestinationConfig{})
+	m := mustJoin(t, e, MemberConfig{})
+	etcd.request([]byte("closes by hand"))
+	closedInTime(t, "the gate", etcd.closed)
+	ctx := endsWithin(t)
+	ends := map[string]<-chan error{
+		"leave":      aside(func() error { return m.Leave(ctx) }),
+		"unregister": aside(func() error { return d.Unregister(ctx) }),
+	}
+	for what, end := range ends {
+		err := outcomeOf(t, what, end)
+		if !errors.Is(err, messages.ErrUnavailable) || !strings.Contains(err.Error(), "may stay in etcd") || ctx.Err() != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := e.Stats().Events["destination_unregistered"]; n != 1 {
+		t.Errorf("the end of the destination was told %d times", n)
+	}
+	etcd.open()
+	// The registry takes them away when it can.
+	until(t, "the keys are gone", func() bool {
+		return len(keysWith(t, s.client(t), s.prefix, "senders/"))+len(keysWith(t, s.client(t), s.prefix, "members/")) == 0
+	})
+}
+
+// A caller that ran out of time while our own actor was away is not told of etcd.
+func TestARestartIsNotBlamedOnEtcd(t *testing.T) {
+	e := &Engine{}
+	e.away.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := e.unanswered(ctx, context.Cause(ctx), &idWait{}, false, "")
+	if !errors.Is(err, messages.ErrRestarted) || !errors.Is(err, context.Canceled) || errors.Is(err, messages.ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
+// What was dropped because there was no group stands in the counters.
+func TestDropsWithoutGroupAreCounted(t *testing.T) {
+	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
+	cfg.EnsureDefaults()
+	o := newOutlet(cfg, func(messages.Event) {}, func(func()) {})
+	if rows := o.stats(); len(rows) != 0 {
+		t.Errorf("before: %+v", rows)
+	}
+	for i := range uint64(3) {
+		if err := o.send(t.Context(), numbered(i, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows := o.stats(); len(rows) != 1 || rows[0].Group != "" || rows[0].Accepted != 3 || rows[0].Dropped != 3 || rows[0].Pending != 0 {
+		t.Errorf("after: %+v", rows)
+	}
 }

@@ -22,7 +22,8 @@ type Stats struct {
 	Events   map[string]uint64 // how often each event happened, by name
 }
 
-// PipeStats is what one destination did for one group.
+// PipeStats is what one destination did for one group. What was dropped because
+// the destination had no group is a row without a group's name.
 type PipeStats struct {
 	Destination, Group string
 	PipeCounters
@@ -97,6 +98,9 @@ func (e *Engine) Stats() Stats {
 func (o *outlet) stats() (out []PipeStats) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if n := o.unclaimed; n > 0 {
+		out = append(out, PipeStats{Destination: o.name, PipeCounters: PipeCounters{Accepted: n, Dropped: n}})
+	}
 	for _, b := range o.pipes {
 		out = append(out, PipeStats{
 			Destination: o.name, Group: b.group, PipeCounters: b.counters,
@@ -106,7 +110,8 @@ func (o *outlet) stats() (out []PipeStats) {
 	return out
 }
 
-// Stats is the sender's side of this destination, a row for each group.
+// Stats is the sender's side of this destination, a row for each group, and one
+// without a group's name when messages were dropped because there was none.
 func (d *Destination) Stats() []PipeStats { return d.out.stats() }
 
 // Stats is this member's side.

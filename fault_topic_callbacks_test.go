@@ -382,3 +382,33 @@ func TestTopicCommitAsyncDoesNotWaitForTheNextRound(t *testing.T) {
 		}
 	}
 }
+
+// Promise: done hears nil only of what etcd has.
+func TestTopicCommitAsyncBeforeASeek(t *testing.T) {
+	t.Parallel()
+	rt, on := meetTapped(t, space(t))
+	topic := makeTopic(t, rt, theTopic, 1)
+	newAccount().put(t, topic, 0, 3)
+	sub := subscribe(t, topic, theGroup, penstock.ManualCommit(), penstock.CommitEvery(time.Hour))
+	recs := polled(t, sub, 3)
+	held, release := on.holdOnce(t, func(r request) bool { return r.writes("/offsets/") })
+	errs := make(chan error, 2)
+	sub.CommitAsync(func(err error) { errs <- err }, recs[0])
+	await(t, "the first commit", held)
+	sub.CommitAsync(func(err error) { errs <- err }, recs[2])
+	if err := sub.Seek(patient(t), 0, penstock.FromOffset(1)); err != nil {
+		t.Error(err)
+	}
+	release()
+	if err := await(t, "its callback", errs); err != nil {
+		t.Errorf("of what was written before the Seek: %v", err)
+	}
+	err := await(t, "its callback", errs)
+	g, gerr := rt.DescribeGroup(patient(t), theTopic, theGroup)
+	if gerr != nil {
+		t.Fatal(gerr)
+	}
+	if at := g.Partitions[0].Committed; at != 1 || !errors.Is(err, penstock.ErrOffsetOutOfRange) {
+		t.Errorf("committed %d; done heard %v", at, err)
+	}
+}

@@ -327,7 +327,8 @@ func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error
 // record given, or everything finished when none is. A record is named as it was
 // handed out, so Offset is its own and not that of the next. With one that this
 // subscription has not handed out nothing is committed: ErrOffsetOutOfRange when
-// the offset was not, since the partition was claimed; ErrInvalid when topic,
+// the offset was not, since the partition was claimed, or when a Seek came before it
+// was written; ErrInvalid when topic,
 // partition or fence are another subscription's. Nothing is committed for
 // partitions that were lost since: ErrFenced, while the others are. What Commit
 // has returned nil for is not undone by an earlier commit, however late that

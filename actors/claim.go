@@ -46,6 +46,7 @@ type claim struct {
 	committed int64              // what etcd has; -1 for nothing
 	known     int64              // its ModRevision, 0 for nothing
 	elsewhere bool               // a Seek moved it since etcd was written to last
+	seeks     uint64             // how often it was moved
 	wantedOut time.Time          // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.

@@ -93,7 +93,7 @@ func (s *shelf) remove(c *claim, cause error) {
 	}
 	if s.claims[c.p] == c {
 		delete(s.claims, c.p)
-		s.past[c.p] = wish{c.p, c.fence, c.committed}
+		s.past[c.p] = wish{partition: c.p, fence: c.fence, offset: c.committed}
 	}
 	s.hungry = slices.DeleteFunc(s.hungry, func(x *claim) bool { return x == c })
 	s.feed()
@@ -367,6 +367,7 @@ func (s *shelf) seek(c *claim, offset, base int64) {
 	}
 	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
 	c.elsewhere = true
+	c.seeks++
 	s.feed()
 	c.tell(roomMade{})
 }

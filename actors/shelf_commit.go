@@ -67,6 +67,7 @@ func (s *shelf) wrote(p commitlog.Position) {
 type wish struct {
 	partition     int
 	fence, offset int64
+	seeks         uint64 // of the claim, when it was asked for
 }
 
 func (w wish) fenced() error {
@@ -83,7 +84,7 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, fenced, err err
 	if len(recs) == 0 {
 		for _, c := range s.claims {
 			c.asked = c.at()
-			wishes = append(wishes, wish{c.p, c.fence, c.asked})
+			wishes = append(wishes, wish{c.p, c.fence, c.asked, c.seeks})
 		}
 		return wishes, nil, nil
 	}
@@ -102,7 +103,7 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, fenced, err err
 	}
 	for c, at := range last {
 		c.asked = at
-		wishes = append(wishes, wish{c.p, c.fence, at})
+		wishes = append(wishes, wish{c.p, c.fence, at, c.seeks})
 	}
 	return wishes, fenced, nil
 }
@@ -157,18 +158,21 @@ func (s *shelf) askFor(claims []*claim) {
 	}
 }
 
-// unmet answers an error for wishes whose claim was lost before they were
-// written.
+// unmet answers an error for wishes whose claim was lost, or moved by a Seek, before
+// they were written.
 func (s *shelf) unmet(wishes []wish) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
 	for _, w := range wishes {
 		c, past := s.claims[w.partition], s.past[w.partition]
-		if c != nil && c.fence == w.fence || past.fence == w.fence && past.offset >= w.offset {
-			continue
+		switch {
+		case c != nil && c.fence == w.fence && c.seeks != w.seeks && c.committed < w.offset:
+			errs = append(errs, fmt.Errorf("partition %d, offset %d: %w: it was not written before a Seek moved the partition", w.partition, w.offset, messages.ErrOffsetOutOfRange))
+		case c != nil && c.fence == w.fence, past.fence == w.fence && past.offset >= w.offset:
+		default:
+			errs = append(errs, w.fenced())
 		}
-		errs = append(errs, w.fenced())
 	}
 	return errors.Join(errs...)
 }

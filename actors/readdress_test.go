@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery/embedded"
@@ -66,6 +67,40 @@ func TestSenderMoves(t *testing.T) {
 			t.Errorf("%s: etcd has %v, %v", name, sender.Urls, err)
 		}
 	}
+}
+
+// Promise: a sole sender that moved shares its destination with nobody: when its
+// lease was lost and another sender came, it ends.
+func TestSoleSenderMovesAndStaysAlone(t *testing.T) {
+	t.Parallel()
+	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
+	defer cancel()
+	e, err := Start(ctx, nil, Config{Etcd: srv.Config(), LeaseTTL: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(ctx)
+	d, err := e.Register(ctx, DestinationConfig{Name: "alone", SoleSender: true, DropWithoutGroup: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := []string{"tcp://127.0.0.9:7"}
+	e.sys.Root.Send(d.PID(), &readdressed{urls})
+	until(t, "etcd has the new URLs", func() bool { has := d.listed.Load(); return has != nil && slices.Equal(*has, urls) })
+	if _, err := e.etcd.Control.Put(ctx, e.space.Sender("alone", "other"), "of another"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.etcd.Control.Revoke(ctx, clientv3.LeaseID(e.Lease())); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is told that its destination is taken", func() bool {
+		return errors.Is(d.Send(ctx, messages.Message{}), messages.ErrDestinationTaken)
+	})
 }
 
 // Promise: a move that a crash of ours cut short, or of which an actor that ended

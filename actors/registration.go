@@ -42,23 +42,19 @@ func (w *keyWrite) cut() {
 	<-w.over
 }
 
-// writeSender puts a sender's keys into etcd and keeps them there. A sole
-// sender's mark keeps others out for as long as its session lives; whoever is
-// there already keeps a sole sender out.
+// writeSender puts a sender's keys into etcd and keeps them there.
 func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	if d.written.Load() {
 		return nil
 	}
 	name, urls := d.out.name, d.URLs()
 	sender := e.senderEntry(d, urls)
-	sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(name)), "=", 0)}
 	secret := discovery.Entry{
 		Key: e.space.Secret(name, d.id), Leased: true,
 		Value: marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
 	}
 	entries := []discovery.Entry{sender, secret}
 	if d.out.cfg.SoleSender {
-		entries[0].Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Senders(name)), "=", 0).WithPrefix()}
 		entries = append(entries, discovery.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
 	}
 	err := e.putWhenFree(ctx, &d.wait, entries...)
@@ -72,25 +68,26 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	return err
 }
 
-// senderEntry is the key that says where members find a sender.
+// senderEntry is the key that says where members find a sender. A sole sender's
+// mark keeps others out for as long as its session lives; whoever is there already
+// keeps a sole sender out. So it is too when the key is put back.
 func (e *Engine) senderEntry(d *Destination, urls []string) discovery.Entry {
+	alone := clientv3.Compare(clientv3.CreateRevision(e.space.Sole(d.out.name)), "=", 0)
+	if d.out.cfg.SoleSender {
+		alone = clientv3.Compare(clientv3.CreateRevision(e.space.Senders(d.out.name)), "=", 0).WithPrefix()
+	}
 	return discovery.Entry{
-		Key: e.space.Sender(d.out.name, d.id), Leased: true,
+		Key: e.space.Sender(d.out.name, d.id), Leased: true, Guard: []clientv3.Cmp{alone},
 		Value: marshal(&pb.Sender{
 			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
 		}),
 	}
 }
 
-// moveSender writes where members find a sender now. Its mark keeps others from a
-// sole sender's destination.
+// moveSender writes where members find a sender now.
 func (e *Engine) moveSender(ctx context.Context, d *Destination) error {
 	urls := d.URLs()
-	sender := e.senderEntry(d, urls)
-	if !d.out.cfg.SoleSender {
-		sender.Guard = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Sole(d.out.name)), "=", 0)}
-	}
-	err := e.keeper.Put(ctx, sender)
+	err := e.keeper.Put(ctx, e.senderEntry(d, urls))
 	if err == nil {
 		d.listed.Store(&urls)
 	}

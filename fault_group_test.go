@@ -157,7 +157,8 @@ func TestFaultStuckGroupIsBounded(t *testing.T) {
 // Promise: what etcd decides once is decided for everybody, with a typed error.
 func TestFaultTakenNames(t *testing.T) {
 	ns := space(t)
-	one, two := meet(t, ns), meet(t, ns)
+	// That a holder lives shows by its renewals.
+	one, two := meet(t, ns, penstock.LeaseTTL(3*time.Second)), meet(t, ns)
 	ctx := patient(t)
 	refused := func(what string, err, want error) {
 		t.Helper()

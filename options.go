@@ -116,7 +116,8 @@ func SenderID(id string) RegisterOption {
 }
 
 // SoleSender refuses other senders of the destination, and is refused where
-// there are any: ErrDestinationTaken.
+// there are any that live: ErrDestinationTaken. Register waits for the lease of one
+// that was killed; that a holder lives shows when it has renewed its lease twice.
 func SoleSender() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.SoleSender = true })
 }

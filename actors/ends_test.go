@@ -67,6 +67,7 @@ func TestEnds(t *testing.T) {
 		{"ends blame who is slow", endsBlameWhoIsSlow},
 		{"ousted without a link", oustedGivesUp},
 		{"keys that stay", keysThatStay},
+		{"a sole sender is waited for", soleIsWaitedFor},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, endsSpace{etcd: srv.Config(), prefix: fmt.Sprintf("/ends/%d", i)})

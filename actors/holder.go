@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -50,12 +51,19 @@ func (w *holderWatch) sees(now time.Time, lease clientv3.LeaseID, left time.Dura
 }
 
 // idWait says what a registration waits for, for who gives up waiting.
-type idWait struct{ holder atomic.Pointer[string] }
+type idWait struct {
+	holder atomic.Pointer[string]
+	sole   atomic.Bool // what is held is the destination, as that of a sole sender
+}
 
 // over is the error of who gave up for cause while an id was held, else nil.
 func (w *idWait) over(cause error) error {
 	if holder := w.holder.Load(); holder != nil {
-		return fmt.Errorf("%s: %w: %w", *holder, messages.ErrTaken, cause)
+		held := messages.ErrTaken
+		if w.sole.Load() {
+			held = messages.ErrDestinationTaken
+		}
+		return fmt.Errorf("%s: %w: %w", *holder, held, cause)
 	}
 	return nil
 }
@@ -97,6 +105,63 @@ func (e *Engine) putWhenFree(ctx context.Context, wait *idWait, entries ...disco
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}
+}
+
+// soleWatch judges the senders that keep another one out, by their leases.
+type soleWatch map[clientv3.LeaseID]*holderWatch
+
+// awaitSole waits a while for the senders that keep d out. It is
+// messages.ErrDestinationTaken when one of them lives.
+func (e *Engine) awaitSole(ctx context.Context, d *Destination, watch soleWatch) error {
+	name := d.out.name
+	found, err := e.etcd.Control.Txn(ctx).Then(
+		clientv3.OpGet(e.space.Sole(name)), clientv3.OpGet(e.space.Senders(name), clientv3.WithPrefix(), clientv3.WithLimit(100)),
+	).Commit()
+	if err != nil {
+		return errors.Join(messages.ErrDestinationTaken, discovery.Classify("ask who sends", err))
+	}
+	for _, r := range found.Responses {
+		for _, kv := range r.GetResponseRange().GetKvs() {
+			if err := e.judgeSole(ctx, d, watch, kv); err != nil {
+				return err
+			}
+		}
+	}
+	select {
+	case <-time.After(holderEvery):
+		return nil
+	case <-ctx.Done():
+		return errors.Join(messages.ErrDestinationTaken, context.Cause(ctx))
+	}
+}
+
+func (e *Engine) judgeSole(ctx context.Context, d *Destination, watch soleWatch, kv *mvccpb.KeyValue) error {
+	lease := clientv3.LeaseID(kv.Lease)
+	if lease == 0 || kv.Lease == e.lease.Load() {
+		return fmt.Errorf("%s: %w", kv.Key, messages.ErrDestinationTaken)
+	}
+	resp, err := e.etcd.Control.TimeToLive(ctx, lease)
+	if err != nil {
+		return errors.Join(messages.ErrDestinationTaken, discovery.Classify("ask how long its lease stands", err))
+	}
+	if resp.TTL <= 0 {
+		return nil // it goes
+	}
+	k, _ := e.space.Parse(string(kv.Key))
+	who, left := holderOf(k, kv.Value), time.Duration(resp.TTL)*time.Second
+	w := watch[lease]
+	if w == nil {
+		w = &holderWatch{}
+		watch[lease] = w
+		e.hub.emit(messages.RegistrationAwaited{Key: string(kv.Key), Holder: who, Left: left})
+	}
+	if w.sees(time.Now(), lease, left) {
+		return fmt.Errorf("%s: %s renews its lease: %w", kv.Key, who, messages.ErrDestinationTaken)
+	}
+	text := fmt.Sprintf("%s is held by %s, for %s at most if that has ended", kv.Key, who, left)
+	d.wait.sole.Store(true)
+	d.wait.holder.Store(&text)
+	return nil
 }
 
 // holderOf describes who wrote a registration's key.

@@ -51,6 +51,42 @@ func TestHolderWatch(t *testing.T) {
 	}
 }
 
+// soleIsWaitedFor: a destination whose senders were killed comes free with their
+// leases, for a sole sender too.
+func soleIsWaitedFor(t *testing.T, s endsSpace) {
+	ctx := endsWithin(t)
+	e := s.begin(t)
+	c := s.client(t)
+	hold := func(keys ...string) {
+		lease, err := c.Grant(ctx, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys {
+			if _, err := c.Put(ctx, key, "", clientv3.WithLease(lease.ID)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	hold(e.space.Sole("orders"), e.space.Sender("orders", "killed"))
+	if _, err := e.Register(short, DestinationConfig{Name: "orders", SoleSender: true}); !errors.Is(err, messages.ErrDestinationTaken) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without time: %v", err)
+	}
+	hold(e.space.Sender("shared", "killed"))
+	until(t, "the name is free again", func() bool {
+		_, err := e.Register(ctx, DestinationConfig{Name: "orders", SoleSender: true})
+		if err != nil && !errors.Is(err, messages.ErrExists) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	if _, err := e.Register(ctx, DestinationConfig{Name: "shared", SoleSender: true}); err != nil {
+		t.Error(err)
+	}
+}
+
 // idsAreWaitedFor: an id that a process held which has ended comes free with its
 // lease, which is waited for and told.
 func idsAreWaitedFor(t *testing.T, s endsSpace) {

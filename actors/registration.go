@@ -57,15 +57,22 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	if d.out.cfg.SoleSender {
 		entries = append(entries, discovery.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
 	}
-	err := e.putWhenFree(ctx, &d.wait, entries...)
-	var taken *discovery.TakenError
-	if errors.Is(err, discovery.ErrGuard) || errors.As(err, &taken) && taken.Key == e.space.Sole(name) {
-		return messages.ErrDestinationTaken
+	defer d.wait.holder.Store(nil)
+	for watch := make(soleWatch); ; {
+		err := e.putWhenFree(ctx, &d.wait, entries...)
+		var taken *discovery.TakenError
+		switch {
+		case errors.Is(err, discovery.ErrGuard), errors.As(err, &taken) && taken.Key == e.space.Sole(name):
+		case err == nil:
+			d.listed.Store(&urls)
+			return nil
+		default:
+			return err
+		}
+		if err := e.awaitSole(ctx, d, watch); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		d.listed.Store(&urls)
-	}
-	return err
 }
 
 // senderEntry is the key that says where members find a sender. A sole sender's

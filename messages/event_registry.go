@@ -18,8 +18,8 @@ type RegistryDelayed struct {
 	Err error
 }
 
-// RegistrationAwaited: a fixed sender or member id is held by another process. It is waited
-// for, until its lease ends or shows that it lives.
+// RegistrationAwaited: a fixed sender or member id, or the destination of a sole
+// sender, is held by another process. It is waited for, until its lease ends or shows that it lives.
 type RegistrationAwaited struct {
 	Key string
 	// Holder says who it is, for people.

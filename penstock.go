@@ -59,8 +59,8 @@ const Forever = actors.Forever
 // AbandonedError says what a drain gave up.
 type AbandonedError = actors.AbandonedError
 
-// LimitError says which limit of etcd, or of its client, a request was over, and
-// how large both are. It wraps ErrTooLarge.
+// LimitError says which limit of etcd, or of its client, a request was over. It
+// wraps ErrTooLarge.
 type LimitError = messages.LimitError
 
 // Errors, each wrapped with what was being done and to what: compare with

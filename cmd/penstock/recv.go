@@ -46,8 +46,9 @@ In the mode at-most-once, messages that had come and were not printed are lost.`
   penstock recv orders billing --count 10 --json | jq -r .value
   penstock recv orders audit --idle 5s > orders.txt
   penstock recv orders audit --keep-for forever    # the group waits for its members`,
-		Args: between(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
+		Args:              between(2, 2),
+		ValidArgsFunction: a.completeDestination(a.completePipeGroup),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	a.etcd.add(cmd.Flags())
 	f := cmd.Flags()
@@ -59,6 +60,9 @@ In the mode at-most-once, messages that had come and were not printed are lost.`
 	f.StringVar(&c.keepFor, "keep-for", actors.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
 	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
 	diagnosticsFlag(cmd, &c.diagnostics)
+	completeFlag(cmd, "mode", string(penstock.AtLeastOnce), string(penstock.AtMostOnce))
+	completeFlag(cmd, "on-full", string(penstock.QueueBlock), string(penstock.QueueDropOldest), string(penstock.QueueError))
+	completeFlag(cmd, "keep-for", "1m", "1h", "forever")
 	return cmd
 }
 

@@ -28,7 +28,7 @@ Running senders give up what is queued for the group, and log how much; what it
 held up is sent. A group with members is refused, with code 1.`,
 		Example:           "  penstock rm orders billing",
 		Args:              between(2, 2),
-		ValidArgsFunction: nothing,
+		ValidArgsFunction: a.completeDestination(a.completePipeGroup),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	a.etcd.add(cmd.Flags())

@@ -3,6 +3,7 @@ package main
 // The frame around every command.
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,6 +86,14 @@ first ends it at once.`,
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes + "\n")
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		cmd.SetOut(&text)
+		help(cmd, args)
+		cmd.SetOut(nil)
+		fmt.Fprint(a.out, wrap(text.String(), a.columns(a.out)))
+	})
 	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().CountVarP(&a.verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")
 	root.AddCommand(a.serveCommand(), a.sendCommand(), a.recvCommand(), a.topicCommand(), a.putCommand(), a.subCommand(),

@@ -45,7 +45,8 @@ A signal stops the reading and waits up to 10 s for what was accepted.`,
 		Example: `  seq 1000 | penstock send orders
   penstock send orders lines.txt --timeout 30s
   tail -f app.log | penstock send logs --listen tcp://0.0.0.0:7000`,
-		Args: between(1, 2),
+		Args:              between(1, 2),
+		ValidArgsFunction: a.completeDestination(then(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.run(cmd.Context(), args[0], fileOf(args))
 		},

@@ -54,10 +54,7 @@ func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitio
 	f.IntVar(&s.partitions, "partitions", d.Partitions, partitions)
 	f.StringVar(&s.compression, "compression", string(d.Compression), "`kind` of compression of batches: s2, zstd or none")
 	f.IntVar(&s.maxRecordBytes, "max-record-bytes", d.MaxRecordBytes, "largest record in `bytes`, 1048576 at most")
-	compressions := []cobra.Completion{string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone)}
-	if err := cmd.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(compressions, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag is there, and has none
-	}
+	completeFlag(cmd, "compression", string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone))
 }
 
 type topicCreate struct {

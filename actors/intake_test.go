@@ -791,6 +791,7 @@ func TestReusedFramesAreNotInUse(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			in, _ := testInlet(func(c *MemberConfig) { c.Mode, c.ReuseBuffers = mode, true })
 			k := in.open("s")
+			k.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
 			var mine buffers
 			size := messages.RecordSize(numbered(1, 20<<10))
 			b := mine.get(size)

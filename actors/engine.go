@@ -227,8 +227,9 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
+		err = e.unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
 		e.sys.Root.Send(e.root, &withdraw{dest: d})
-		return fail(e.unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet"))
+		return fail(err)
 	}
 	return d, nil
 }
@@ -257,8 +258,9 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid.Load(), &readerGone{reads}) }
 	_, err := supervisor.Ask[*joined](ctx, e.sys, e.root, &join{m})
 	if err != nil {
+		err = e.unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered")
 		e.sys.Root.Send(e.root, &withdraw{member: m})
-		return fail(e.unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered"))
+		return fail(err)
 	}
 	return m, nil
 }

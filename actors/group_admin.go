@@ -18,7 +18,7 @@ import (
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
 func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 	fail := func(err error) error { return fmt.Errorf("delete group %q of %q: %w", group, dest, err) }
-	switch err := errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
+	switch err := errors.Join(contextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
 	case err != nil:
 		return fail(err)
 	case e.begun.Load():

@@ -131,7 +131,7 @@ func (e *Engine) UpdateTopic(ctx context.Context, name string, u messages.TopicU
 	if err := contextGiven(ctx); err != nil {
 		return messages.TopicInfo{}, fmt.Errorf("update topic %q: %w", name, err)
 	}
-	return admin(e, "update topic", name, nil, func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
+	return admin(e, "update topic", name, changeFaults(u), func() (messages.TopicInfo, error) { return e.log.UpdateTopic(ctx, name, u) })
 }
 
 // DeleteTopic removes a topic with its records, groups and offsets, and blocks
@@ -184,7 +184,7 @@ func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messa
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
 	}
-	return admin(e, "reset offsets of group "+group+" in", topic, keys.ValidateName("group", group), func() ([]messages.OffsetChange, error) {
+	return admin(e, "reset offsets of group "+group+" in", topic, errors.Join(keys.ValidateName("group", group), resetFaults(to, cfg)), func() ([]messages.OffsetChange, error) {
 		info, err := e.log.Topic(ctx, topic)
 		if err != nil {
 			return nil, err

@@ -162,7 +162,7 @@ func CheckEndpoint(endpoint string) error {
 	if dialable(endpoint) {
 		return nil
 	}
-	return fmt.Errorf("%w: etcd endpoint %q is no address: want host:port, http(s)://host:port or unix://path", messages.ErrInvalid, place(endpoint))
+	return fmt.Errorf("%w: etcd endpoint %q is no address: want host:port, http(s)://host:port or unix://path, and no zone", messages.ErrInvalid, place(endpoint))
 }
 
 // dialable goes by what clientv3 and the dialer below it do with an endpoint.
@@ -182,9 +182,9 @@ func dialable(endpoint string) bool {
 	if err != nil {
 		return false
 	}
-	_, noIP := netip.ParseAddr(host)
+	ip, noIP := netip.ParseAddr(host)
 	n, err := net.LookupPort("tcp", port) // by its name too; nobody is asked
-	return err == nil && n > 0 && (noIP == nil || !strings.ContainsFunc(host, notOfName))
+	return err == nil && n > 0 && (noIP == nil && ip.Zone() == "" || noIP != nil && !strings.ContainsFunc(host, notOfName))
 }
 
 // notOfName tells whether a character cannot be in the name of a host. No name

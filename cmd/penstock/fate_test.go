@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/penstock-io/penstock/messages"
@@ -44,22 +42,6 @@ func TestLossesTellKindsAndGroupsApart(t *testing.T) {
 	l.hear(messages.GroupRemoved{Group: "audit", Unsent: 7})
 	if l.dropped.most() != 4 || l.givenUp.most() != 7 {
 		t.Errorf("dropped %d, given up %d, want 4 and 7", l.dropped.most(), l.givenUp.most())
-	}
-}
-
-func TestSendSaysWhatWasDropped(t *testing.T) {
-	t.Parallel()
-	r := heldInput(t, "")
-	member := begin(t, r, nil, "recv", "orders", "billing", "--on-full", "drop-oldest", "--window", "1")
-	member.says(noSender)
-	if err := member.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	const n = 70_000 // more than a queue of 65,536 holds
-	_, errs := perform(t, exitFailed, numbersTo(n), "send", "orders", "--listen", "tcp://127.0.0.1:0", "--timeout", "5s")
-	last := lastLine(errs)
-	if !strings.HasPrefix(last, "sent 70000 acked ") || !strings.Contains(last, " dropped ") {
-		t.Errorf("send ends with %q", last)
 	}
 }
 

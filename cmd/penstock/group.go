@@ -53,6 +53,9 @@ func (a *app) groupLsCommand() *cobra.Command {
 }
 
 func (c *groupLs) run(ctx context.Context, topic string) error {
+	if err := topicNamed(topic); err != nil {
+		return err
+	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		groups, err := rt.ListGroups(ctx, topic)
 		if err != nil {
@@ -101,6 +104,9 @@ stands where it has committed nothing, and where nobody owns the partition.`,
 }
 
 func (c *groupDescribe) run(ctx context.Context, topic, group string) error {
+	if err := topicNamed(topic, group); err != nil {
+		return err
+	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		g, err := rt.DescribeGroup(ctx, topic, group)
 		if err != nil {
@@ -144,6 +150,7 @@ move. --force takes their partitions away: they begin anew at the new offsets.`,
 	f := cmd.Flags()
 	f.StringVar(&c.to, "to", "", "`start` to move to: "+startHelp)
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to move (default all)")
+	completeFlag(cmd, "to", "earliest", "latest")
 	f.BoolVar(&c.dryRun, "dry-run", false, "only tell what would be done")
 	f.BoolVar(&c.force, "force", false, "also while the group has members")
 	f.BoolVar(&c.json, "json", false, "print one object")
@@ -151,6 +158,9 @@ move. --force takes their partitions away: they begin anew at the new offsets.`,
 }
 
 func (c *groupReset) run(ctx context.Context, topic, group string) error {
+	if err := errors.Join(topicNamed(topic, group), partitionsNumbered(c.partitions)); err != nil {
+		return err
+	}
 	if c.to == "" {
 		return usagef("--to is missing: want %s", startHelp)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/keys"
 )
 
 // anyPartition leaves the choice to the key.
@@ -68,7 +67,7 @@ func (c *put) run(ctx context.Context, topic, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := keys.ValidateTopic(topic); err != nil {
+	if err := topicNamed(topic); err != nil {
 		return err
 	}
 	in, err := c.open(file)
@@ -148,6 +147,9 @@ func (c *put) lineFormat() (f lineFormat, err error) {
 	}
 	if c.partition < anyPartition {
 		faults = append(faults, usagef("--partition %d: want 0 or more", c.partition))
+	}
+	if c.partition >= messages.MaxPartitions {
+		faults = append(faults, usagef("--partition %d: want less than %d", c.partition, messages.MaxPartitions))
 	}
 	if c.timeout < 0 {
 		faults = append(faults, usagef("--timeout is negative"))

@@ -33,7 +33,7 @@ func (a *app) recvCommand() *cobra.Command {
 		Long: `Recv joins the group GROUP of the destination DEST as a member and prints the
 value of each message with a newline after it. A message is acked once it is
 written; what could not be written, as to a closed pipe, goes back to the group,
-and the exit code is 1. The group gets each message once, however many members
+and the exit code is 1. Where standard output is closed nothing is taken. The group gets each message once, however many members
 it has; another group gets each of them too.
 
 Without --count and --idle it goes on until a signal, which is code 0: what has
@@ -87,6 +87,9 @@ func windowFor(window, count int) int {
 }
 
 func (c *recv) run(ctx context.Context, dest, group string) error {
+	if err := c.outputOpen(); err != nil {
+		return err
+	}
 	keepFor, err := parseKeepFor(c.keepFor)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages/keys"
 )
 
 type rm struct {
@@ -37,6 +38,9 @@ held up is sent. A group with members is refused, with code 1.`,
 }
 
 func (c *rm) run(ctx context.Context, dest, group string) error {
+	if err := errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)); err != nil {
+		return err
+	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		err := rt.DeleteGroup(ctx, dest, group)
 		if errors.Is(err, penstock.ErrGroupLive) {

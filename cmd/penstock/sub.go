@@ -63,10 +63,17 @@ a key, value or header that is no UTF-8 is given as key_base64 or value_base64.`
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to take, in a group of members that name theirs")
 	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time, fence, attempt")
 	diagnosticsFlag(cmd, &c.diagnostics)
+	completeFlag(cmd, "from", "earliest", "latest")
 	return cmd
 }
 
 func (c *sub) run(ctx context.Context, topic, group string) error {
+	if err := c.outputOpen(); err != nil {
+		return err
+	}
+	if err := partitionsNumbered(c.partitions); err != nil {
+		return err
+	}
 	from, err := parseStart("--from", c.from, time.Now())
 	if err != nil {
 		return err

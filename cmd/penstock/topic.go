@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,9 @@ func (a *app) visit(ctx context.Context, ask func(ctx context.Context, rt *penst
 	defer cancel()
 	return errors.Join(ask(asking, rt), a.stop(ctx, rt))
 }
+
+// compressions are the values of --compression.
+var compressions = []penstock.Compression{penstock.CompressS2, penstock.CompressZstd, penstock.CompressNone}
 
 // topicSettings are the flags of what create and update set.
 type topicSettings struct {
@@ -89,6 +93,9 @@ work. There can be more later, and never less.`,
 }
 
 func (c *topicCreate) run(ctx context.Context, name string) error {
+	if err := topicNamed(name); err != nil {
+		return err
+	}
 	cfg := penstock.TopicConfig{
 		Partitions: c.partitions, Compression: penstock.Compression(c.compression), MaxRecordBytes: c.maxRecordBytes,
 	}
@@ -156,6 +163,12 @@ func (c *topicUpdate) change(given func(flag string) bool) (u penstock.TopicUpda
 		err = usagef("--compression is empty")
 	case given("max-record-bytes") && u.MaxRecordBytes < 1:
 		err = usagef("--max-record-bytes %d: want at least 1", u.MaxRecordBytes)
+	case u.Partitions > messages.MaxPartitions:
+		err = usagef("--partitions %d: want at most %d", u.Partitions, messages.MaxPartitions)
+	case given("compression") && !slices.Contains(compressions, u.Compression):
+		err = usagef("--compression %q: want one of %q", u.Compression, compressions)
+	case u.MaxRecordBytes > messages.MaxRecordBytes:
+		err = usagef("--max-record-bytes %d: want at most %d", u.MaxRecordBytes, messages.MaxRecordBytes)
 	case u == penstock.TopicUpdate{}:
 		err = usagef("nothing to change: give --partitions, --compression or --max-record-bytes")
 	}
@@ -163,6 +176,9 @@ func (c *topicUpdate) change(given func(flag string) bool) (u penstock.TopicUpda
 }
 
 func (c *topicUpdate) run(ctx context.Context, name string, u penstock.TopicUpdate) error {
+	if err := topicNamed(name); err != nil {
+		return err
+	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		info, err := rt.UpdateTopic(ctx, name, u)
 		if err != nil {
@@ -197,6 +213,9 @@ create or delete of a topic goes on with it.`,
 }
 
 func (c *topicDelete) run(ctx context.Context, name string) error {
+	if err := topicNamed(name); err != nil {
+		return err
+	}
 	rt, err := c.start(ctx)
 	if err != nil {
 		return err

@@ -84,6 +84,9 @@ it is.`,
 }
 
 func (c *topicDescribe) run(ctx context.Context, name string) error {
+	if err := topicNamed(name); err != nil {
+		return err
+	}
 	return c.visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		d, err := rt.DescribeTopic(ctx, name)
 		if err != nil {

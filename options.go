@@ -79,8 +79,10 @@ func Prefix(prefix string) StartOption {
 }
 
 // Listen says where this runtime's senders listen, for example
-// tcp://0.0.0.0:7000-7010?advertise=orders.example.com. The default is any
-// free port on every interface. Nothing listens before the first Register.
+// tcp://:7000-7010?advertise=orders.example.com. The default is any
+// free port on every interface, IPv4 and IPv6 (tcp://:0). What is advertised then is an
+// address of each family that others can dial; DestinationRegistered and SenderMoved
+// have them. Nothing listens before the first Register.
 func Listen(url string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = url })
 }
@@ -217,7 +219,7 @@ func Concurrency(n int) JoinOption {
 }
 
 // AckWait is how long a message may stay unsettled, once it was handed out, before
-// another member gets it too; 30 s when not given, -1 for ever. Delivery.InProgress
+// another member gets it too; 30 s when not given, -1 for no limit. Delivery.InProgress
 // renews it. The sender keeps it as well: what a member holds for half as long again
 // and two seconds more is taken back from it, and it gets nothing until it has
 // settled that.

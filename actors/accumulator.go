@@ -599,7 +599,7 @@ func pieceClass(size int) int {
 	return min(bits.Len(uint(size/(8*smallestPiece))), len(piecePools)-1)
 }
 
-// fits tells whether d takes another record, of so many bytes at most. A record
+// fits reports whether d takes another record, of so many bytes at most. A record
 // above the limit has a batch of its own.
 func (d *draft) fits(size, most int) bool {
 	return d.count < messages.MaxBatchRecords && d.size+size <= most

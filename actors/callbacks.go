@@ -110,7 +110,7 @@ func (c *putCalls) take() bool {
 	return true
 }
 
-// callSome goes on to the end of the run, to a callback that panics, or until ctx
+// callSome calls to the end of the run, to a callback that panics, or until ctx
 // ends.
 func (c *putCalls) callSome(ctx context.Context) {
 	t, over := &c.now, false

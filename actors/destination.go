@@ -29,8 +29,8 @@ const codeGone = pb.Code_UNKNOWN_DESTINATION
 //	     ├──oust─────────────────────────────▶ ousted ──delivered, or nobody left to deliver to
 //	     └──refused──▶ (stopped)
 //
-// Ousted, somebody else has its place: it takes nothing new, no member links
-// anew, and what was accepted goes out over the links that live.
+// Ousted, somebody else has its place: it takes nothing new, no new member links,
+// and what was accepted goes out over the links that live.
 type destination struct {
 	eng   *Engine
 	d     *Destination

@@ -35,7 +35,7 @@ func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
 	return e.putMember(ctx, s, false)
 }
 
-// ensureGroup agrees on the group's mode and on where it began, and tells whether
+// ensureGroup agrees on the group's mode and on where it began, and reports whether
 // anything of that was not there.
 func (e *Engine) ensureGroup(ctx context.Context, s *Subscription) (made bool, err error) {
 	began, made, err := e.log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, commitlog.Joining{

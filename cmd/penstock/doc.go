@@ -17,7 +17,7 @@
 // What a command finds goes to standard output, and nothing else does; what it
 // has to say about it goes to standard error. SIGINT and SIGTERM end a command
 // in order: what was taken is finished, the rest is given back. One that comes a
-// second or more after the first ends it at once. The exit code tells what became of it:
+// second or more after the first ends it at once. The exit code says what became of it:
 //
 //	0  done
 //	1  failed

@@ -109,7 +109,7 @@ func first(values ...string) string {
 // certificates reports whether any were given.
 func (s etcdSettings) certificates() bool { return s.cacert != "" || s.cert != "" }
 
-// secure tells whether the connections are encrypted: all of them are, or none.
+// secure reports whether the connections are encrypted: all of them are, or none.
 func (s etcdSettings) secure() bool {
 	return s.certificates() || slices.ContainsFunc(s.endpoints, func(e string) bool {
 		scheme, _, _ := strings.Cut(strings.ToLower(e), ":")

@@ -66,7 +66,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "penstock",
 		Short: "Send and receive messages, keep topics, and look around",
 		Long: `Penstock carries messages straight from senders to the members of groups, where
-etcd only tells who is where (send, recv, ls, rm), and keeps topics, which are
+etcd only keeps who is where (send, recv, ls, rm), and keeps topics, which are
 durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order; one that comes a second or more after the

@@ -36,7 +36,7 @@ newline, as a message to every group of DEST, and ends with code 0 when every
 group has acked every message. Its last line on standard error is
 "sent N acked N": how many messages were accepted, and how many of them every
 group acked. Where a full group dropped messages, or messages were given up with
-a group that was removed or with this sender, the line goes on with "dropped N"
+a group that was removed or with this sender, the line also has "dropped N"
 and "given up N", and the code is 1.
 
 While no group has joined, send waits. What is accepted waits in this process
@@ -44,7 +44,7 @@ for its acks, and is lost with it: code 4 tells that some were not acked in time
 A signal stops the reading and waits up to 10 s for what was accepted.`,
 		Example: `  seq 1000 | penstock send orders
   penstock send orders lines.txt --timeout 30s
-  tail -f app.log | penstock send logs --listen tcp://0.0.0.0:7000`,
+  tail -f app.log | penstock send logs --listen tcp://:7000`,
 		Args:              between(1, 2),
 		ValidArgsFunction: a.completeDestination(then(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,8 +52,8 @@ A signal stops the reading and waits up to 10 s for what was accepted.`,
 		},
 	}
 	a.etcd.add(cmd.Flags())
-	cmd.Flags().StringVar(&c.listen, "listen", actors.DefaultListen, "`url` that members dial, such as tcp://0.0.0.0:7000-7010?advertise=example.com")
-	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits for ever")
+	cmd.Flags().StringVar(&c.listen, "listen", actors.DefaultListen, "`url` that members dial, such as tcp://:7000-7010?advertise=example.com")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
 	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
 	diagnosticsFlag(cmd, &c.diagnostics)

@@ -36,7 +36,7 @@ partitions that fall to it, those of one partition in their order. A record is
 committed once it is written; what could not be written, as to a closed pipe, is
 handled by another member, or the next time, and the exit code is 1.
 
-The group goes on where it has committed. --from says where a new group begins, in
+The group continues where it has committed. --from says where a new group begins, in
 the partitions that there are then; one that is added later is read from its first
 record. To go back use "penstock group reset".
 

@@ -13,7 +13,7 @@ import (
 // What etcd calls fatal. A program of its own may end by it; a host program may
 // not. etcd tells its logger last, so the end is taken there: what went wrong is
 // kept for Server.Err, and the goroutine ends without doing another thing, as
-// when the program had ended. Others may wait for it for ever, so the server is
+// when the program had ended. Others may wait for it without end, so the server is
 // of no more use; but it answers nothing that it did not do.
 
 // failures takes etcd's fatal and panicking log lines. The first one counts:

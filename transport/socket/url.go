@@ -33,7 +33,7 @@ var schemes = map[string]scheme{
 //	tcp://host:port[-port][?advertise=host[:port]]
 //
 // for example tcp://127.0.0.1:0 or
-// tcp://0.0.0.0:7000-7010?advertise=orders.example.com.
+// tcp://:7000-7010?advertise=orders.example.com.
 type URL struct {
 	// Scheme names the transport; only tcp is supported.
 	Scheme string

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
 )
 
 // guarded starts an etcd with users: root, and reader, who may read under
@@ -51,6 +52,16 @@ func guarded(t *testing.T) (endpoint string) {
 	must(c.RoleAdd(ctx, "reader"))
 	must(c.RoleGrantPermission(ctx, "reader", "/TestRights/dest/", clientv3.GetPrefixRangeEnd("/TestRights/dest/"), clientv3.PermissionType(clientv3.PermRead)))
 	must(c.UserGrantRole(ctx, "reader", "reader"))
+	must(c.UserAdd(ctx, "narrow", "hunter2"))
+	must(c.RoleAdd(ctx, "narrow"))
+	for _, k := range [][2]string{
+		{"/TestRights/dest/orders/", clientv3.GetPrefixRangeEnd("/TestRights/dest/orders/")},
+		{"/TestRights/dest/invoices/groups/", clientv3.GetPrefixRangeEnd("/TestRights/dest/invoices/groups/")},
+		{"/TestRights/topics/audit", ""},
+	} {
+		must(c.RoleGrantPermission(ctx, "narrow", k[0], k[1], clientv3.PermissionType(clientv3.PermRead)))
+	}
+	must(c.UserGrantRole(ctx, "narrow", "narrow"))
 	must(c.AuthEnable(ctx))
 	return endpoint
 }
@@ -80,6 +91,60 @@ func TestRights(t *testing.T) {
 		}
 		if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "guesswork") {
 			t.Errorf("%v prints the password: %s", c.args, out.String())
+		}
+	}
+}
+
+// Promise: ls shows what its role may read, no more, and says what is missing.
+func TestLsShowsWhatItMayRead(t *testing.T) {
+	t.Parallel()
+	endpoint := guarded(t)
+	ctx := t.Context()
+	c, err := discovery.NewClient(clientv3.Config{Endpoints: []string{endpoint}, Username: "root", Password: "rootword"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dest := range []string{"orders", "invoices", "secret"} {
+		must(c.Put(ctx, keys.Space("/TestRights").Sender(dest, "s1"), ""))
+		must(c.Put(ctx, keys.Space("/TestRights").GroupMeta(dest, "billing"), ""))
+	}
+	must(c.Put(ctx, keys.Space("/TestRights").Topic("audit"), "?"))
+	must(c.Put(ctx, keys.Space("/TestRights").Topic("other"), "?"))
+	env := map[string]string{"ETCDCTL_ENDPOINTS": endpoint, "PENSTOCK_PREFIX": "/TestRights", "ETCDCTL_PASSWORD": "hunter2"}
+	for user, shown := range map[string]struct{ has, lacks []string }{
+		"narrow": {
+			[]string{"orders\n", "sender s1", "invoices\n", "group billing", "permission denied", "shown is /TestRights/dest/", "/TestRights/topics/audit does not decode"},
+			[]string{"secret", "topics/other"},
+		},
+		"reader": {[]string{"orders\n", "invoices\n", "secret\n", "permission denied"}, []string{"audit"}},
+	} {
+		env["ETCDCTL_USER"] = user
+		for _, args := range [][]string{{"ls"}, {"ls", "--json"}} {
+			var out bytes.Buffer
+			if code := run(t.Context(), args, io.LimitReader(nil, 0), &out, &out, func(k string) string { return env[k] }); code != exitDone {
+				t.Errorf("%v as %s: %d: %s", args, user, code, out.String())
+			}
+			text := strings.ReplaceAll(strings.ReplaceAll(out.String(), `",`, "\n"), `"id": "s1`, "sender s1")
+			if args[len(args)-1] == "--json" {
+				text = strings.ReplaceAll(text, `"name": "billing`, "group billing")
+			}
+			for _, want := range shown.has {
+				if !strings.Contains(text, want) {
+					t.Errorf("%v as %s does not show %q:\n%s", args, user, want, text)
+				}
+			}
+			for _, not := range shown.lacks {
+				if strings.Contains(text, not) {
+					t.Errorf("%v as %s shows %q:\n%s", args, user, not, text)
+				}
+			}
 		}
 	}
 }

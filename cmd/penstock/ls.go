@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,8 +12,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -31,6 +34,9 @@ func (a *app) lsCommand() *cobra.Command {
 		Long: `Ls reads etcd and nothing else: it shows who registered and whose lease has not
 run out. A process that died is shown until then. Topics are listed after the
 destinations; "penstock topic describe" shows what is in one.
+
+Where etcd's roles do not let it read everything, it shows what they do and says
+what is left out; without any right it ends with code 5.
 
 With --json times are in RFC 3339 and UTC; keep_for_ms is -1 for a group that is
 kept for ever.`,
@@ -56,13 +62,12 @@ func (c *ls) run(ctx context.Context) error {
 	}
 	listing, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	kvs, _, err := discovery.List(listing, client, space.Dests())
+	inv, err := readInventory(listing, client, s.user, space)
 	if err != nil {
 		return explain(ctx, err, s.endpoints)
 	}
-	inv := inventoryOf(space, kvs)
-	if err := c.listTopics(listing, client, space, inv); err != nil {
-		return explain(ctx, err, s.endpoints)
+	for _, what := range inv.Denied {
+		c.say("warning: not everything is shown: %s", clean(what))
 	}
 	for _, key := range inv.Unreadable {
 		c.say("warning: %s does not decode", clean(key))
@@ -82,6 +87,32 @@ type inventory struct {
 	Topics       []topicView    `json:"topics"`
 	// Unreadable are keys whose value does not decode.
 	Unreadable []string `json:"unreadable,omitempty"`
+	// Denied says which keys etcd's roles do not let us read.
+	Denied []string `json:"denied,omitempty"`
+}
+
+// readInventory reads destinations and topics, or as many of them as user may.
+// Where that is none at all the error is etcd's refusal.
+func readInventory(ctx context.Context, client *clientv3.Client, user string, space keys.Space) (*inventory, error) {
+	dests, noDests, err := readable(ctx, client, user, space.Dests())
+	if err != nil && !errors.Is(err, penstock.ErrDenied) {
+		return nil, err
+	}
+	topics, noTopics, terr := readable(ctx, client, user, space.Topics())
+	if terr != nil && !errors.Is(terr, penstock.ErrDenied) {
+		return nil, terr
+	}
+	if err != nil && terr != nil {
+		return nil, err
+	}
+	inv := inventoryOf(space, dests)
+	inv.takeTopics(space, topics)
+	for _, e := range []error{err, noDests, terr, noTopics} {
+		if e != nil {
+			inv.Denied = append(inv.Denied, e.Error())
+		}
+	}
+	return inv, nil
 }
 
 type destination struct {

@@ -3,31 +3,15 @@ package main
 // The topics of a listing.
 
 import (
-	"context"
-	"errors"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
-
-// listTopics reads the settings of all topics. Who may not read them is told
-// so, and gets none.
-func (c *ls) listTopics(ctx context.Context, client *clientv3.Client, space keys.Space, inv *inventory) error {
-	kvs, _, err := discovery.List(ctx, client, space.Topics())
-	if errors.Is(err, penstock.ErrDenied) {
-		c.say("warning: topics are not shown: %v", err)
-		return nil
-	}
-	inv.takeTopics(space, kvs)
-	return err
-}
 
 // takeTopics adds topics, which come sorted by name.
 func (inv *inventory) takeTopics(space keys.Space, kvs []discovery.KV) {

@@ -302,8 +302,9 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 	s.async.emit, s.async.host, s.async.of, s.async.sub = s.panicked, e.calls, s.committing, s
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
+		err = e.unanswered(ctx, err, &s.wait, s.written.Load(), "the group has not given out its partitions yet")
 		e.sys.Root.Send(e.root, &withdraw{sub: s})
-		return fail(e.unanswered(ctx, err, &s.wait, s.written.Load(), "the group has not given out its partitions yet"))
+		return fail(err)
 	}
 	return s, nil
 }

@@ -126,7 +126,7 @@ func (a *topic) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = topicMoves.To(ctx, a.state, topicOpen)
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(a.eng.etcd.Watch, a.eng.space.Topic(a.path.name), discovery.WatchConfig{})
+	watch := discovery.NewKeyWatch(a.eng.etcd.Watch, a.eng.space.Topic(a.path.name), discovery.WatchConfig{})
 	a.host.Run("watch settings", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})

@@ -62,15 +62,20 @@ const (
 
 // list reads page keys at a time, each page within timeout.
 func list(ctx context.Context, client *clientv3.Client, prefix string, page int64, timeout time.Duration) (listing, error) {
+	return listRange(ctx, client, prefix, clientv3.GetPrefixRangeEnd(prefix), page, timeout)
+}
+
+// listRange is list of the keys from one to before end; without end, of one key.
+func listRange(ctx context.Context, client *clientv3.Client, from, end string, page int64, timeout time.Duration) (listing, error) {
 	var l listing
 	var err error
 	for range relists {
-		l, err = listOnce(ctx, client, prefix, page, timeout)
+		l, err = listOnce(ctx, client, from, end, page, timeout)
 		if !errors.Is(err, rpctypes.ErrCompacted) {
 			break
 		}
 	}
-	return l, Classify("list "+prefix+" at "+Where(client), err)
+	return l, Classify("list "+from+" at "+Where(client), err)
 }
 
 // tooMuch tells that a request ran into a limit: half of it may not.
@@ -79,11 +84,13 @@ func tooMuch(err error) bool {
 	return errors.As(Classify("", err), &limit)
 }
 
-func listOnce(ctx context.Context, client *clientv3.Client, prefix string, page int64, timeout time.Duration) (listing, error) {
+func listOnce(ctx context.Context, client *clientv3.Client, from, end string, page int64, timeout time.Duration) (listing, error) {
 	var l listing
-	end := clientv3.GetPrefixRangeEnd(prefix)
-	for from := prefix; ; {
-		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+	for {
+		opts := []clientv3.OpOption{clientv3.WithLimit(page)}
+		if end != "" {
+			opts = append(opts, clientv3.WithRange(end))
+		}
 		if l.revision != 0 {
 			opts = append(opts, clientv3.WithRev(l.revision))
 		}

@@ -66,13 +66,20 @@ func (c WatchConfig) Validate() error {
 type Watch struct {
 	client *clientv3.Client
 	prefix string
+	end    string // of the range; "" for a single key
 	cfg    WatchConfig
 }
 
 // NewWatch makes a watch of every key that begins with prefix. Faults of cfg
 // are answered by Run.
 func NewWatch(client *clientv3.Client, prefix string, cfg WatchConfig) *Watch {
-	return &Watch{client: client, prefix: prefix, cfg: cfg.withDefaults()}
+	return &Watch{client: client, prefix: prefix, end: clientv3.GetPrefixRangeEnd(prefix), cfg: cfg.withDefaults()}
+}
+
+// NewKeyWatch makes a watch of one key. It needs the right to read that key and no
+// other.
+func NewKeyWatch(client *clientv3.Client, key string, cfg WatchConfig) *Watch {
+	return &Watch{client: client, prefix: key, cfg: cfg.withDefaults()}
 }
 
 // Run emits a Snapshot, and then a Delta for each change, in order and without
@@ -125,7 +132,7 @@ const (
 // round lists, and follows from there until something is odd. It answers nil
 // when it is only time to list again.
 func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (health, error) {
-	l, err := list(ctx, w.client, w.prefix, w.cfg.Page, w.cfg.Timeout)
+	l, err := listRange(ctx, w.client, w.prefix, w.end, w.cfg.Page, w.cfg.Timeout)
 	if err != nil {
 		return ailing, err
 	}
@@ -147,7 +154,11 @@ func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (heal
 
 func (w *Watch) follow(t *tail, v *view, emit func(WatchEvent)) (health, error) {
 	state := ailing
-	changes := t.watch(t.ctx, w.prefix, v.revision, clientv3.WithPrefix())
+	var opts []clientv3.OpOption
+	if w.end != "" {
+		opts = append(opts, clientv3.WithRange(w.end))
+	}
+	changes := t.watch(t.ctx, w.prefix, v.revision, opts...)
 	beat := time.NewTicker(t.every)
 	defer beat.Stop()
 	for {

@@ -26,7 +26,7 @@ func handlerGiven(isNil bool) error {
 
 // changeFaults are those of a change to a topic that are faults of every topic.
 func changeFaults(u messages.TopicUpdate) error {
-	cfg := messages.TopicConfig{Partitions: u.Partitions, Compression: u.Compression, MaxRecordBytes: u.MaxRecordBytes}
+	cfg := messages.TopicConfig(u)
 	cfg.EnsureDefaults()
 	return cfg.Validate()
 }

@@ -41,17 +41,21 @@ func TestSignalsAtOnceAreOne(t *testing.T) {
 		{"recv", []string{"recv", "nobody", "billing"}, "", noSender, exitDone, ""},
 		{"sub", []string{"sub", "audit", "idle", "-v"}, "", "msg=partition_claimed", exitDone, "msg=partition_released"},
 		{"send", []string{"send", "orders", "--listen", "tcp://127.0.0.1:0"}, "one\n", "no group of orders", exitIncomplete, "sent 0 acked 0"},
-		{"put", []string{"put", "audit", "--create", "-v"}, "one\n", "msg=", exitIncomplete, "put "},
+		{"put", []string{"put", "audit"}, "one\n", "", exitIncomplete, "put 1"},
 		{"serve", []string{"serve", "--dir", "", "--listen", "127.0.0.1:0", "-v"}, "", "serving client traffic", exitDone, ""},
 		{"demo", []string{"demo", "--keep", "--messages", "100"}, "", "still running", exitDone, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if c.name == "sub" {
+			if c.name == "sub" || c.name == "put" {
 				perform(t, exitDone, "", "topic", "create", "audit")
 			}
 			p := begin(t, heldInput(t, c.lines), nil, c.args...)
-			p.says(c.ready)
+			if c.name == "put" { // it says nothing while all is well
+				perform(t, exitDone, "", "sub", "audit", "billing", "--count", "1")
+			} else {
+				p.says(c.ready)
+			}
 			p.signal(syscall.SIGTERM)
 			p.signal(os.Interrupt)
 			p.signal(syscall.SIGTERM)

@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"time"
 
@@ -42,6 +43,7 @@ type destination struct {
 	listed bool // the first snapshot of groups has come
 	groups map[string]*groupView
 	pipes  map[string]*actor.PID
+	offers map[*socket.Conn]string // given to the pipes of these groups, and not taken yet
 }
 
 type destState string
@@ -89,6 +91,7 @@ func newDestination(e *Engine, d *Destination, asker *actor.PID) actor.Producer 
 		return &destination{
 			eng: e, d: d, asker: asker,
 			groups: make(map[string]*groupView), pipes: make(map[string]*actor.PID),
+			offers: make(map[*socket.Conn]string),
 		}
 	}
 }
@@ -109,6 +112,8 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.delta(ctx, m)
 	case *linkOffered:
 		a.offer(ctx, m)
+	case *offerTaken:
+		delete(a.offers, m.conn)
 	case *listAgain:
 		if a.listed {
 			a.tell(ctx, m.group, false)
@@ -138,6 +143,9 @@ func (a *destination) Receive(ctx actor.Context) {
 		panic(m.err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
+		for conn := range a.offers {
+			conn.Close()
+		}
 	}
 }
 
@@ -373,6 +381,7 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 		}
 		a.open(ctx, hello.Group, s)
 	}
+	a.offers[m.conn] = hello.Group
 	ctx.Send(a.pipes[hello.Group], m)
 }
 
@@ -400,6 +409,12 @@ func (a *destination) ended(ctx actor.Context, group string) {
 		}
 	}
 	a.tell(ctx, group, false)
+	for conn, of := range maps.Clone(a.offers) {
+		if of == group {
+			delete(a.offers, conn)
+			a.offer(ctx, &linkOffered{conn})
+		}
+	}
 }
 
 // oust takes the keys away that are left: the registry would put them back when

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type Destination struct {
 // removal is how far the taking away of a handle's keys is. It is for the words
 // of who waits for it and gives up.
 type removal struct {
+	mu    sync.Mutex // one removal at a time
 	stage atomic.Int32
 	why   atomic.Pointer[error] // of removalFailed
 }
@@ -49,8 +51,14 @@ const (
 	removalFailed              // etcd did not take them away
 )
 
-// of performs f, which takes the keys away.
+// of performs f, which takes the keys away, unless they are gone: who leaves by
+// itself may be asked to leave as well.
 func (r *removal) of(f func() error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stage.Load() == removalDone {
+		return nil
+	}
 	r.stage.Store(removalAsked)
 	err := f()
 	if err == nil {

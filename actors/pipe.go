@@ -58,6 +58,9 @@ type (
 	}
 	// linkOffered hands over an authenticated connection.
 	linkOffered struct{ conn *socket.Conn }
+	// offerTaken answers it: a pipe that ends does not, and leaves the connection
+	// to the next one of its group.
+	offerTaken struct{ conn *socket.Conn }
 )
 
 // callDeadLetter names the hosted call of the user's dead-letter handler.
@@ -99,7 +102,10 @@ func (p *pipe) Receive(ctx actor.Context) {
 	case *groupListed:
 		p.seen(ctx, m)
 	case *linkOffered:
-		p.offer(ctx, m.conn)
+		if p.state != ended {
+			ctx.Send(ctx.Parent(), &offerTaken{m.conn})
+			p.offer(ctx, m.conn)
+		}
 	case *linkGone:
 		p.gone(ctx, m)
 	case lookDue:

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -83,12 +82,11 @@ func (e *Engine) putWhenFree(ctx context.Context, wait *idWait, entries ...disco
 		if k.Kind == keys.KindSole {
 			return err
 		}
-		resp, terr := e.etcd.Control.TimeToLive(ctx, taken.Holder.Lease)
+		left, terr := discovery.LeaseLeft(ctx, e.etcd.Control, taken.Holder.Lease)
 		if terr != nil {
-			return errors.Join(err, discovery.Classify("ask how long its lease stands", terr))
+			return errors.Join(err, terr)
 		}
-		if resp.TTL > 0 {
-			left := time.Duration(resp.TTL) * time.Second
+		if left > 0 {
 			known := watch.lease == taken.Holder.Lease
 			if watch.sees(time.Now(), taken.Holder.Lease, left) {
 				return fmt.Errorf("%s renews its lease: %w", holderOf(k, taken.Holder.Value), err)
@@ -114,17 +112,13 @@ type soleWatch map[clientv3.LeaseID]*holderWatch
 // messages.ErrDestinationTaken when one of them lives.
 func (e *Engine) awaitSole(ctx context.Context, d *Destination, watch soleWatch) error {
 	name := d.out.name
-	found, err := e.etcd.Control.Txn(ctx).Then(
-		clientv3.OpGet(e.space.Sole(name)), clientv3.OpGet(e.space.Senders(name), clientv3.WithPrefix(), clientv3.WithLimit(100)),
-	).Commit()
+	found, err := discovery.GetWith(ctx, e.etcd.Control, e.space.Sole(name), e.space.Senders(name), 100)
 	if err != nil {
-		return errors.Join(messages.ErrDestinationTaken, discovery.Classify("ask who sends", err))
+		return errors.Join(messages.ErrDestinationTaken, fmt.Errorf("ask who sends: %w", err))
 	}
-	for _, r := range found.Responses {
-		for _, kv := range r.GetResponseRange().GetKvs() {
-			if err := e.judgeSole(ctx, d, watch, kv); err != nil {
-				return err
-			}
+	for _, kv := range found {
+		if err := e.judgeSole(ctx, d, watch, kv); err != nil {
+			return err
 		}
 	}
 	select {
@@ -135,25 +129,25 @@ func (e *Engine) awaitSole(ctx context.Context, d *Destination, watch soleWatch)
 	}
 }
 
-func (e *Engine) judgeSole(ctx context.Context, d *Destination, watch soleWatch, kv *mvccpb.KeyValue) error {
-	lease := clientv3.LeaseID(kv.Lease)
-	if lease == 0 || kv.Lease == e.lease.Load() {
+func (e *Engine) judgeSole(ctx context.Context, d *Destination, watch soleWatch, kv discovery.KV) error {
+	lease := kv.Lease
+	if lease == 0 || int64(lease) == e.lease.Load() {
 		return fmt.Errorf("%s: %w", kv.Key, messages.ErrDestinationTaken)
 	}
-	resp, err := e.etcd.Control.TimeToLive(ctx, lease)
+	left, err := discovery.LeaseLeft(ctx, e.etcd.Control, lease)
 	if err != nil {
-		return errors.Join(messages.ErrDestinationTaken, discovery.Classify("ask how long its lease stands", err))
+		return errors.Join(messages.ErrDestinationTaken, err)
 	}
-	if resp.TTL <= 0 {
+	if left == 0 {
 		return nil // it goes
 	}
-	k, _ := e.space.Parse(string(kv.Key))
-	who, left := holderOf(k, kv.Value), time.Duration(resp.TTL)*time.Second
+	k, _ := e.space.Parse(kv.Key)
+	who := holderOf(k, kv.Value)
 	w := watch[lease]
 	if w == nil {
 		w = &holderWatch{}
 		watch[lease] = w
-		e.hub.emit(messages.RegistrationAwaited{Key: string(kv.Key), Holder: who, Left: left})
+		e.hub.emit(messages.RegistrationAwaited{Key: kv.Key, Holder: who, Left: left})
 	}
 	if w.sees(time.Now(), lease, left) {
 		return fmt.Errorf("%s: %s renews its lease: %w", kv.Key, who, messages.ErrDestinationTaken)

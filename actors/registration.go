@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery"
@@ -79,12 +78,12 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 // mark keeps others out for as long as its session lives; whoever is there already
 // keeps a sole sender out. So it is too when the key is put back.
 func (e *Engine) senderEntry(d *Destination, urls []string) discovery.Entry {
-	alone := clientv3.Compare(clientv3.CreateRevision(e.space.Sole(d.out.name)), "=", 0)
+	alone := discovery.Absent(e.space.Sole(d.out.name))
 	if d.out.cfg.SoleSender {
-		alone = clientv3.Compare(clientv3.CreateRevision(e.space.Senders(d.out.name)), "=", 0).WithPrefix()
+		alone = discovery.AbsentUnder(e.space.Senders(d.out.name))
 	}
 	return discovery.Entry{
-		Key: e.space.Sender(d.out.name, d.id), Leased: true, Guard: []clientv3.Cmp{alone},
+		Key: e.space.Sender(d.out.name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: marshal(&pb.Sender{
 			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
 		}),
@@ -166,14 +165,14 @@ func (e *Engine) removeMember(ctx context.Context, m *Member) error {
 
 // secret reads a sender's token.
 func (e *Engine) secret(ctx context.Context, dest, id string) ([]byte, error) {
-	resp, err := e.etcd.Control.Get(ctx, e.space.Secret(dest, id))
+	kv, exists, err := discovery.Get(ctx, e.etcd.Control, e.space.Secret(dest, id))
 	if err != nil {
-		return nil, discovery.Classify("read the sender's secret", err)
+		return nil, fmt.Errorf("read the sender's secret: %w", err)
 	}
-	if len(resp.Kvs) == 0 {
+	if !exists {
 		return nil, fmt.Errorf("sender %q has no secret in etcd (any more): %w", id, messages.ErrUnavailable)
 	}
-	return resp.Kvs[0].Value, nil
+	return kv.Value, nil
 }
 
 func marshal(m proto.Message) []byte {

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"slices"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -59,7 +57,7 @@ func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) e
 	}
 	err := e.putWhenFree(ctx, &s.wait, discovery.Entry{
 		Key: e.space.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: marshal(member), Leased: true,
-		Guard: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.space.Topic(info.Name)), "=", info.CreateRevision)},
+		Guard: []discovery.Guard{discovery.SameKey(e.space.Topic(info.Name), info.CreateRevision)},
 	})
 	if errors.Is(err, discovery.ErrGuard) {
 		return messages.ErrTopicDeleted

@@ -229,9 +229,9 @@ func TestRegistryGuard(t *testing.T) {
 	r, events := keep(t, c, fast)
 	r.SetLease(grant(t, c))
 	// Nobody else under the prefix: a destination for one sender only.
-	alone := clientv3.Compare(clientv3.CreateRevision(p+"senders/").WithPrefix(), "=", 0)
+	alone := AbsentUnder(p + "senders/")
 	sole := func(id, value string) Entry {
-		return Entry{Key: p + "senders/" + id, Value: []byte(value), Leased: true, Guard: []clientv3.Cmp{alone}}
+		return Entry{Key: p + "senders/" + id, Value: []byte(value), Leased: true, Guard: []Guard{alone}}
 	}
 	must(t, r.Put(ctx, sole("a", "1")))
 	must(t, r.Put(ctx, sole("a", "2"))) // no guard on a change

@@ -22,7 +22,7 @@ type Entry struct {
 	// Guard is compared in the same transaction when the key is created, first
 	// or later, not when it is changed. A guard about the key itself is
 	// superfluous.
-	Guard []clientv3.Cmp
+	Guard []Guard
 }
 
 // want is what shall be so.
@@ -101,7 +101,9 @@ func (t *txn) add(w want, s seen, v verdict) {
 	t.cmps = append(t.cmps, clientv3.Compare(clientv3.ModRevision(w.Key), "=", s.kv.ModRevision))
 	switch v {
 	case create:
-		t.cmps = append(t.cmps, w.Guard...)
+		for _, g := range w.Guard {
+			t.cmps = append(t.cmps, g.cmp)
+		}
 		t.ops = append(t.ops, w.put())
 	case update:
 		t.ops = append(t.ops, w.put())

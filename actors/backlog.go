@@ -15,14 +15,14 @@ import (
 // loses nothing.
 type backlog struct {
 	group    string
-	settings groupSettings
+	settings messages.GroupSettings
 	shown    bool // etcd has shown the group; the pipe's actor alone uses it
 
 	fresh   spans // never sent
 	again   spans // to be sent again, lowest sequence first
 	delayed delayQueue
-	dying   []dying  // at the limit of attempts, on their way to the handler
-	parked  []Parked // at the limit of attempts, kept for inspection
+	dying   []dying           // at the limit of attempts, on their way to the handler
+	parked  []messages.Parked // at the limit of attempts, kept for inspection
 	lanes   []*lane
 	batches uint64 // handed to lanes so far
 
@@ -30,17 +30,8 @@ type backlog struct {
 	settled  uint64
 	count    int // accepted and not settled
 	size     int
-	counters PipeCounters
+	counters messages.PipeCounters
 	untold   drops // by policy
-}
-
-// Parked is a copy of a message that used up its attempts where no dead-letter
-// handler was given. The message itself goes on being tried.
-type Parked struct {
-	Message  messages.Message
-	Group    string
-	Attempts int
-	Cause    string // what the last handling said
 }
 
 // parkedLimit bounds the copies kept for inspection, for each group.
@@ -58,19 +49,6 @@ func (s span) message() messages.Message {
 		panic(err) // we encoded it
 	}
 	return r.Clone().Message()
-}
-
-// PipeCounters counts what became of one group's messages, since the pipe
-// began.
-type PipeCounters struct {
-	Accepted     uint64 // taken by Send
-	Sent         uint64 // handed to a link, again or for the first time
-	Acked        uint64
-	Nacked       uint64
-	Redelivered  uint64 // put back after a nack or a dead link
-	Returned     uint64 // of them, given back by a member that did not try, or not in time
-	Dropped      uint64 // by policy, or with the pipe
-	DeadLettered uint64
 }
 
 // delay is one failed message and when it may be tried again.
@@ -154,7 +132,7 @@ func (b *backlog) park(s span, cause string) {
 	if len(b.parked) == parkedLimit {
 		b.parked = append(b.parked[:0], b.parked[1:]...)
 	}
-	b.parked = append(b.parked, Parked{s.message(), b.group, int(s.nacks), cause})
+	b.parked = append(b.parked, messages.Parked{Message: s.message(), Group: b.group, Attempts: int(s.nacks), Cause: cause})
 }
 
 // ripen queues again what is due and answers when the next is, if any.
@@ -173,7 +151,7 @@ func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
 // dropOldest makes room for one message of size bytes by giving up the oldest
 // that no link has, and answers what it gave up and whether there is room now.
 // It gives nothing up in vain.
-func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok bool) {
+func (b *backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes int, ok bool) {
 	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
 	if held >= limits.Messages || memory(heldBytes+size) > limits.Bytes {
 		return 0, 0, false
@@ -190,7 +168,7 @@ func (b *backlog) dropOldest(size int, limits QueueLimits) (n, bytes int, ok boo
 // room tells whether one more message of size bytes may be accepted. Bytes are
 // counted with the eighth that chunks may waste, so that the limit is one of
 // memory.
-func (b *backlog) room(size int, limits QueueLimits) bool {
+func (b *backlog) room(size int, limits messages.QueueLimits) bool {
 	return b.count < limits.Messages && memory(b.size+size) <= limits.Bytes
 }
 

@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"errors"
-	"math"
 	"slices"
 	"testing"
 	"time"
@@ -76,7 +74,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := &backlog{group: "g"}
 		now := time.Unix(1000, 0)
-		limits := QueueLimits{Messages: rapid.IntRange(1, 30).Draw(t, "messages"), Bytes: rapid.IntRange(100, 2000).Draw(t, "bytes")}
+		limits := messages.QueueLimits{Messages: rapid.IntRange(1, 30).Draw(t, "messages"), Bytes: rapid.IntRange(100, 2000).Draw(t, "bytes")}
 		var c *chunk
 		var everyChunk []*chunk
 		unsettled := map[uint64]bool{} // the model: what done has to wait for
@@ -228,7 +226,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	back := b.fresh.take(1)
 	back.again = true
 	b.again.insert(back)
-	n, _, ok := b.dropOldest(back.size(), QueueLimits{Messages: 3, Bytes: 1000})
+	n, _, ok := b.dropOldest(back.size(), messages.QueueLimits{Messages: 3, Bytes: 1000})
 	if got := held(b); n != 1 || !ok || !slices.Equal(got, []uint64{2, 3}) {
 		t.Errorf("dropped %d, room %t, left are %v; want the oldest, 1, to go", n, ok, got)
 	}
@@ -236,7 +234,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	for !b.fresh.empty() {
 		b.again.insert(b.fresh.take(1))
 	}
-	n, _, ok = b.dropOldest(back.size(), QueueLimits{Messages: 2, Bytes: 1000})
+	n, _, ok = b.dropOldest(back.size(), messages.QueueLimits{Messages: 2, Bytes: 1000})
 	if got := held(b); n != 1 || !ok || !slices.Equal(got, []uint64{3}) {
 		t.Errorf("dropped %d, room %t, left are %v; want 2 to go although it was sent before", n, ok, got)
 	}
@@ -252,7 +250,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	lane := newLane("m", 1)
 	b.lanes = append(b.lanes, lane)
 	lane.out.launch(1, b.fresh.take(1))
-	n, bytes, ok := b.dropOldest(90, QueueLimits{Messages: 10, Bytes: 150})
+	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150})
 	if n != 0 || bytes != 0 || ok {
 		t.Errorf("gave up %d messages of %d bytes (room: %t) for one that has no room beside what the link holds", n, bytes, ok)
 	}
@@ -277,49 +275,5 @@ func TestParkedAreBounded(t *testing.T) {
 		if p.Attempts != i+10 || p.Group != "g" || p.Cause != "no" {
 			t.Fatalf("copy %d is %+v, want the newest kept in order", i, p)
 		}
-	}
-}
-
-func TestRetryDelays(t *testing.T) {
-	r := Retry{Min: 100 * time.Millisecond, Max: time.Second, Factor: 2}
-	for failures, want := range map[int]time.Duration{
-		1: 100 * time.Millisecond, 2: 200 * time.Millisecond, 4: 800 * time.Millisecond,
-		5: time.Second, 60000: time.Second,
-	} {
-		if got := r.delay(failures); got != want {
-			t.Errorf("after %d failures %s, want %s", failures, got, want)
-		}
-	}
-	// A float rounds the longest delay up, beyond what a Duration holds.
-	for _, long := range []Retry{{Min: math.MaxInt64, Max: math.MaxInt64, Factor: 2}, {Min: 1, Max: math.MaxInt64, Factor: math.Inf(1)}} {
-		for _, failures := range []int{1, 2, 60000} {
-			if got := long.delay(failures); got <= 0 {
-				t.Errorf("after %d failures %s", failures, got)
-			}
-		}
-	}
-	flat := Retry{Min: time.Second, Max: time.Minute, Factor: 1}
-	if got := flat.delay(1000); got != time.Second {
-		t.Errorf("a flat retry waits %s", got)
-	}
-}
-
-func TestGroupSettingsOverTheWire(t *testing.T) {
-	for _, want := range []groupSettings{
-		{AtLeastOnce, QueueBlock, time.Minute},
-		{AtMostOnce, QueueDropOldest, Forever},
-		{AtLeastOnce, QueueError, 1500 * time.Millisecond},
-	} {
-		m := want.meta()
-		got, err := settingsOf(m.Mode, m.Policy, m.KeepForMs)
-		if err != nil || got != want || !got.agrees(want) {
-			t.Errorf("%+v came back as %+v, %v", want, got, err)
-		}
-	}
-	if got, err := settingsOf(modes[AtLeastOnce], policies[QueueBlock], math.MaxInt64); err != nil || got.KeepFor != math.MaxInt64 {
-		t.Errorf("the longest that etcd can hold came as %s, %v", got.KeepFor, err)
-	}
-	if _, err := settingsOf(99, 1, 0); !errors.Is(err, messages.ErrGroupMode) {
-		t.Errorf("an unknown mode: %v", err)
 	}
 }

@@ -15,13 +15,8 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
-	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/socket"
 )
-
-// Forever as KeepFor keeps a group without members until somebody removes it,
-// with Engine.DeleteGroup.
-const Forever time.Duration = -1
 
 // Limits and defaults.
 const (
@@ -77,78 +72,6 @@ func (c *Config) Validate() error {
 	return faults.err()
 }
 
-// Mode says what a group promises.
-type Mode string
-
-// The modes that a group can have.
-const (
-	// AtLeastOnce: what a member has not acked goes to another when it fails.
-	AtLeastOnce Mode = "at-least-once"
-	// AtMostOnce: a message counts as handled when it is written to the link.
-	AtMostOnce Mode = "at-most-once"
-)
-
-var modes = map[Mode]pb.Mode{
-	AtLeastOnce: pb.Mode_AT_LEAST_ONCE,
-	AtMostOnce:  pb.Mode_AT_MOST_ONCE,
-}
-
-// QueuePolicy says what a full group does to Send.
-type QueuePolicy string
-
-// The policies that a group can have.
-const (
-	// QueueBlock holds Send until there is room or its context ends.
-	QueueBlock QueuePolicy = "block"
-	// QueueDropOldest never holds Send: the oldest message that waits for a
-	// link goes; when none does, the new one is dropped.
-	QueueDropOldest QueuePolicy = "drop-oldest"
-	// QueueError refuses the message for every group, with ErrGroupFull.
-	QueueError QueuePolicy = "error"
-)
-
-var policies = map[QueuePolicy]pb.QueuePolicy{
-	QueueBlock:      pb.QueuePolicy_BLOCK,
-	QueueDropOldest: pb.QueuePolicy_DROP_OLDEST,
-	QueueError:      pb.QueuePolicy_ERROR,
-}
-
-// QueueLimits bound what is accepted and not settled, for each group of a
-// destination.
-type QueueLimits struct {
-	Messages int // default 65,536
-	Bytes    int // of memory, default 64 MiB; an eighth more than the largest message takes encoded at least
-}
-
-// Retry spaces the attempts of one message: the first waits Min, each later
-// one Factor times the one before, at most Max.
-type Retry struct {
-	Min    time.Duration // default 100 ms
-	Max    time.Duration // default 1 min
-	Factor float64       // default 2
-}
-
-func (r Retry) delay(failures int) time.Duration {
-	d := float64(r.Min)
-	for range failures - 1 {
-		if d *= r.Factor; d >= float64(r.Max) {
-			return r.Max
-		}
-	}
-	if d >= float64(r.Max) { // which a float rounds up
-		return r.Max
-	}
-	return time.Duration(d)
-}
-
-// DeadLetter is a message that used up its attempts, with bytes of its own.
-type DeadLetter struct {
-	Message            messages.Message
-	Destination, Group string
-	Attempts           int
-	Cause              string // what the last handling said
-}
-
 // DestinationConfig describes a sender.
 type DestinationConfig struct {
 	// Name of the destination. Required.
@@ -166,7 +89,7 @@ type DestinationConfig struct {
 	// encoding takes is not counted. Default DefaultMaxMessageSize.
 	MaxMessageSize int
 	// Queue bounds each group. What is accepted counts until it is acked.
-	Queue QueueLimits
+	Queue messages.QueueLimits
 	// DropWithoutGroup drops (and counts) messages sent while no group
 	// exists. By default Send waits for the first group.
 	DropWithoutGroup bool
@@ -174,12 +97,12 @@ type DestinationConfig struct {
 	// Default DefaultMaxAttempts; -1 means no limit.
 	MaxAttempts int
 	// Retry spaces the attempts.
-	Retry Retry
+	Retry messages.Retry
 	// DeadLetter takes a message at the limit of its attempts. It may block;
 	// its ctx ends with the pipe. An error keeps the message, to be tried
 	// again after Retry.Max. nil: an event, a copy among the parked messages,
 	// and the message goes on being tried at Retry.Max.
-	DeadLetter func(context.Context, DeadLetter) error
+	DeadLetter func(context.Context, messages.DeadLetter) error
 }
 
 // EnsureDefaults fills what is zero.
@@ -188,9 +111,7 @@ func (c *DestinationConfig) EnsureDefaults() {
 	c.Queue.Messages = or(c.Queue.Messages, 65536)
 	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, memory(largestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = or(c.MaxAttempts, DefaultMaxAttempts)
-	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
-	c.Retry.Max = or(c.Retry.Max, time.Minute)
-	c.Retry.Factor = or(c.Retry.Factor, 2)
+	c.Retry.EnsureDefaults()
 }
 
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
@@ -216,9 +137,7 @@ func (c *DestinationConfig) Validate() error {
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
-	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || !(c.Retry.Factor >= 1) {
-		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
-	}
+	faults.join(c.Retry.Validate())
 	return faults.err()
 }
 
@@ -232,8 +151,8 @@ type MemberConfig struct {
 	// Mode and Policy are the group's; whoever joins first decides, others
 	// must agree or get messages.ErrGroupMode. Defaults AtLeastOnce and
 	// QueueBlock.
-	Mode   Mode
-	Policy QueuePolicy
+	Mode   messages.Mode
+	Policy messages.QueuePolicy
 	// KeepFor is how long the group outlives its last member, with what is
 	// queued for it, at least 1 s, in whole seconds of etcd's and from 2 s on,
 	// rounded up. Default DefaultKeepFor; Forever.
@@ -259,8 +178,8 @@ type MemberConfig struct {
 
 // EnsureDefaults fills what is zero.
 func (c *MemberConfig) EnsureDefaults() {
-	c.Mode = or(c.Mode, AtLeastOnce)
-	c.Policy = or(c.Policy, QueueBlock)
+	c.Mode = or(c.Mode, messages.AtLeastOnce)
+	c.Policy = or(c.Policy, messages.QueueBlock)
 	c.KeepFor = or(c.KeepFor, DefaultKeepFor)
 	c.Window = or(c.Window, DefaultWindow)
 	c.WindowBytes = or(c.WindowBytes, DefaultWindowBytes)
@@ -284,13 +203,13 @@ func (c *MemberConfig) Validate() error {
 	if c.ID != "" {
 		faults.join(keys.ValidateName("member", c.ID))
 	}
-	if _, ok := modes[c.Mode]; !ok {
-		faults.add("mode %q: there are %q and %q", c.Mode, AtLeastOnce, AtMostOnce)
+	if !c.Mode.Known() {
+		faults.add("mode %q: there are %q and %q", c.Mode, messages.AtLeastOnce, messages.AtMostOnce)
 	}
-	if _, ok := policies[c.Policy]; !ok {
-		faults.add("queue policy %q: there are %q, %q and %q", c.Policy, QueueBlock, QueueDropOldest, QueueError)
+	if !c.Policy.Known() {
+		faults.add("queue policy %q: there are %q, %q and %q", c.Policy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)
 	}
-	if c.KeepFor < time.Second && c.KeepFor != Forever {
+	if c.KeepFor < time.Second && c.KeepFor != messages.Forever {
 		faults.add("keep for %s: it must be at least 1s, or Forever", c.KeepFor)
 	}
 	if c.Window < 1 || c.Window > LargestWindow {
@@ -308,81 +227,9 @@ func (c *MemberConfig) Validate() error {
 	return faults.err()
 }
 
-// groupSettings are what every party of a group agrees on.
-type groupSettings struct {
-	Mode    Mode
-	Policy  QueuePolicy
-	KeepFor time.Duration
+func (c *MemberConfig) group() messages.GroupSettings {
+	return messages.GroupSettings{Mode: c.Mode, Policy: c.Policy, KeepFor: c.KeepFor}
 }
-
-func (c *MemberConfig) group() groupSettings { return groupSettings{c.Mode, c.Policy, c.KeepFor} }
-
-func (s groupSettings) meta() *pb.GroupMeta {
-	return &pb.GroupMeta{Mode: modes[s.Mode], Policy: policies[s.Policy], KeepForMs: keepForMs(s.KeepFor)}
-}
-
-// keepForMs is how KeepFor goes into etcd.
-func keepForMs(d time.Duration) int64 {
-	if d < 0 {
-		return -1
-	}
-	return d.Milliseconds()
-}
-
-// settingsOf reads what a peer or etcd says of a group.
-func settingsOf(mode pb.Mode, policy pb.QueuePolicy, keepForMs int64) (groupSettings, error) {
-	s := groupSettings{KeepFor: pb.Milliseconds(keepForMs)}
-	if keepForMs < 0 {
-		s.KeepFor = Forever
-	}
-	for name, m := range modes {
-		if m == mode {
-			s.Mode = name
-		}
-	}
-	for name, p := range policies {
-		if p == policy {
-			s.Policy = name
-		}
-	}
-	if s.Mode == "" || s.Policy == "" {
-		return s, fmt.Errorf("mode %s with policy %s: this version has no such group: %w", mode, policy, messages.ErrGroupMode)
-	}
-	return s, nil
-}
-
-// agrees tells whether two parties mean the same group. KeepFor may differ:
-// the first one's counts.
-func (s groupSettings) agrees(other groupSettings) bool {
-	return s.Mode == other.Mode && s.Policy == other.Policy
-}
-
-// differ says how a group differs from what somebody takes it for.
-func (s groupSettings) differ(theirs groupSettings) error {
-	if s.agrees(theirs) {
-		return nil
-	}
-	return fmt.Errorf("it is %s with queue policy %s, not %s with %s: %w",
-		s.Mode, s.Policy, theirs.Mode, theirs.Policy, messages.ErrGroupMode)
-}
-
-// AbandonedError says what a drain gave up.
-type AbandonedError struct {
-	Messages int    // accepted and not acked
-	Where    string // the destination or group
-	Err      error  // why it did not wait longer, or nil
-}
-
-func (e *AbandonedError) Error() string {
-	s := fmt.Sprintf("abandoned %d messages of %s", e.Messages, e.Where)
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	return s
-}
-
-// Unwrap is why the drain did not wait longer.
-func (e *AbandonedError) Unwrap() error { return e.Err }
 
 // faults collects everything wrong with a configuration.
 type faults []error

@@ -90,7 +90,7 @@ func (a *consumer) Receive(ctx actor.Context) {
 	case *fetched:
 		a.fetched(ctx, m)
 	case claimRests:
-		a.rest = a.host.After(a.c.shelf.cfg.Retry.delay(m.failures), rested{})
+		a.rest = a.host.After(a.c.shelf.cfg.Retry.Delay(m.failures), rested{})
 	case rested:
 		a.c.shelf.wake(a.c)
 	case claimStalled:

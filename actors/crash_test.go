@@ -88,7 +88,7 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 		return e
 	}
 	sender, receiver := begin(), begin()
-	dest, err := sender.Register(ctx, DestinationConfig{Name: "orders", Retry: Retry{Min: time.Millisecond}})
+	dest, err := sender.Register(ctx, DestinationConfig{Name: "orders", Retry: messages.Retry{Min: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

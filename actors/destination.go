@@ -321,7 +321,7 @@ func (a *destination) tell(ctx actor.Context, name string, reset bool) {
 		view = &groupView{}
 	}
 	if a.pipes[name] == nil && view.meta != nil {
-		s, err := settingsOf(view.meta.Mode, view.meta.Policy, view.meta.KeepForMs)
+		s, err := messages.GroupSettingsOf(view.meta.Mode, view.meta.Policy, view.meta.KeepForMs)
 		if err != nil {
 			return // a newer version's group is served by newer senders
 		}
@@ -344,7 +344,7 @@ func groupMetaOf(value []byte) *pb.GroupMeta {
 	return meta
 }
 
-func (a *destination) open(ctx actor.Context, group string, s groupSettings) {
+func (a *destination) open(ctx actor.Context, group string, s messages.GroupSettings) {
 	a.eng.hub.emit(messages.GroupFound{Destination: a.d.out.name, Group: group})
 	a.pipe(ctx, a.d.out.pipe(group, s))
 }
@@ -367,7 +367,7 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 		return
 	}
 	if a.pipes[hello.Group] == nil {
-		s, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
+		s, err := messages.GroupSettingsOf(hello.Mode, hello.Policy, messages.KeepForMs(hello.KeepFor))
 		if err == nil {
 			err = keys.ValidateName("group", hello.Group)
 		}

@@ -61,7 +61,7 @@ func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, 
 	if err := proto.Unmarshal(value, secret); err != nil {
 		return nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
 	}
-	g := cfg.group()
+	g := cfg.group().Meta()
 	var errs []error
 	var memory func(int) []byte
 	if cfg.ReuseBuffers {
@@ -72,7 +72,7 @@ func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, 
 			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: largestFrame,
 			Hello: socket.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
-				Mode: modes[g.Mode], Policy: policies[g.Policy], KeepFor: g.KeepFor,
+				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,
 				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency),
 			},
 		})

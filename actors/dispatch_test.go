@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
 )
 
 func drawOffer(t *rapid.T) offer {
@@ -106,7 +108,7 @@ func TestWhichLaneIsCalled(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o, b, _ := testOutlet(t, groupSettings{}, nil)
+			o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 			l := newLane("m", 0)
 			l.phase, l.credit, l.creditBytes = laneWaiting, 10, 1000
 			tt.change(l)

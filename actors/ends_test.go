@@ -304,7 +304,7 @@ func mustAccept(t *testing.T, d *Destination, n int) {
 }
 
 // consumes runs handlers until the member leaves or the test ends.
-func consumes(t *testing.T, m *Member, h Handler) {
+func consumes(t *testing.T, m *Member, h messages.Handler) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	over := aside(func() error { return m.Consume(ctx, h) })
@@ -318,8 +318,8 @@ func consumes(t *testing.T, m *Member, h Handler) {
 // others lost; and what a removed group lost is said, once.
 func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, removed, _ := testOutlet(t, groupSettings{}, nil)
-		healthy := o.pipe("shipping", groupSettings{Mode: AtLeastOnce, Policy: QueueBlock})
+		o, removed, _ := testOutlet(t, messages.GroupSettings{}, nil)
+		healthy := o.pipe("shipping", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
 		l := linkTo(t, o, healthy, "w1", 10, 1<<20)
 		mustSend(t, o, numbered(1, 8))
 		o.remove(removed)
@@ -334,7 +334,7 @@ func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
 		if err := o.ack(healthy, l, &socket.Ack{Cumulative: 1}); err != nil {
 			t.Fatal(err)
 		}
-		var abandoned *AbandonedError
+		var abandoned *messages.AbandonedError
 		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 1 {
 			t.Errorf("flush: %v, not one message abandoned", err)
 		}
@@ -397,7 +397,7 @@ func stopWithoutTime(t *testing.T, s endsSpace) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := e.Stop(over)
-	var abandoned *AbandonedError
+	var abandoned *messages.AbandonedError
 	if !errors.As(err, &abandoned) || abandoned.Messages != 3 {
 		t.Errorf("stop: %v, not 3 messages abandoned", err)
 	}
@@ -624,8 +624,8 @@ func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
 	var calls atomic.Int32
 	e := s.begin(t)
 	d := mustRegister(t, e, DestinationConfig{
-		MaxAttempts: 1, Retry: Retry{Min: time.Millisecond, Max: 2 * time.Millisecond},
-		DeadLetter: func(context.Context, DeadLetter) error {
+		MaxAttempts: 1, Retry: messages.Retry{Min: time.Millisecond, Max: 2 * time.Millisecond},
+		DeadLetter: func(context.Context, messages.DeadLetter) error {
 			switch calls.Add(1) {
 			case 1:
 				panic("a bug of the user")
@@ -651,7 +651,7 @@ func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
 func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 	const failures = 12 // more than any budget of restarts
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{MaxAttempts: -1, Retry: Retry{Min: time.Millisecond, Max: time.Millisecond}})
+	d := mustRegister(t, e, DestinationConfig{MaxAttempts: -1, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond}})
 	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
 		if d.Attempt <= failures {
 			runtime.Goexit()
@@ -673,7 +673,7 @@ func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 // it could tell the group.
 func nackWhileItsLinkStops(t *testing.T, s endsSpace) {
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{Retry: Retry{Min: 10 * time.Millisecond}})
+	d := mustRegister(t, e, DestinationConfig{Retry: messages.Retry{Min: 10 * time.Millisecond}})
 	emit := d.out.emit
 	var stops sync.Once
 	// Between the taking of a nack and its telling, its link is told to stop:
@@ -768,7 +768,7 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
 	d := mustRegister(t, e, DestinationConfig{})
-	m := mustJoin(t, e, MemberConfig{Mode: AtMostOnce})
+	m := mustJoin(t, e, MemberConfig{Mode: messages.AtMostOnce})
 	mustAccept(t, d, sent)
 	got := 0
 	for _, err := range m.Messages(ctx, false) {
@@ -798,7 +798,7 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 // actor the end of its old link may be heard of after the new one began, and
 // is no end of that.
 func TestTheEndOfAnOldLinkLeavesTheNewOne(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	before, now := actor.NewPID("test", "link#1"), actor.NewPID("test", "link#3")
 	p := &pipe{
 		out: o, queue: b, state: attended,

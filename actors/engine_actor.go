@@ -47,7 +47,7 @@ type engineActor struct {
 // them again around the same handles and sockets.
 type book struct {
 	dests     map[string]*placement[*Destination]
-	lost      map[string]*AbandonedError // what destinations that ended by themselves gave up
+	lost      map[string]*messages.AbandonedError // what destinations that ended by themselves gave up
 	members   map[*Member]*placement[*Member]
 	topics    map[string]*placement[*topicPath]
 	subs      map[*Subscription]*placement[*Subscription]
@@ -58,7 +58,7 @@ type book struct {
 func newBook() *book {
 	return &book{
 		dests:     make(map[string]*placement[*Destination]),
-		lost:      make(map[string]*AbandonedError),
+		lost:      make(map[string]*messages.AbandonedError),
 		members:   make(map[*Member]*placement[*Member]),
 		topics:    make(map[string]*placement[*topicPath]),
 		subs:      make(map[*Subscription]*placement[*Subscription]),

@@ -273,5 +273,5 @@ func (t *topicPath) settle(ctx context.Context) error {
 		return nil
 	}
 	t.eng.hub.emit(messages.Abandoned{Destination: t.name, Count: left, Cause: cause})
-	return &AbandonedError{Messages: left, Where: "topic " + t.name, Err: cause}
+	return &messages.AbandonedError{Messages: left, Where: "topic " + t.name, Err: cause}
 }

@@ -35,13 +35,13 @@ func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 // unlike ends the members of a group that was removed and made again with other
 // settings, while this process could not keep it.
 func (a *engineActor) unlike(ctx actor.Context, m *groupUnlike) {
-	have, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs)
+	have, err := messages.GroupSettingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs)
 	if err != nil {
 		return // of a newer version
 	}
 	for h, p := range a.book.members {
 		cfg := h.in.cfg
-		if err := have.differ(cfg.group()); err != nil && a.eng.groupKeys(cfg.Destination, cfg.Group) == m.group {
+		if err := have.Differ(cfg.group()); err != nil && a.eng.groupKeys(cfg.Destination, cfg.Group) == m.group {
 			h.in.leave(inletLeft, fmt.Errorf("the group was made again meanwhile: %w", err))
 			ctx.Send(p.pid, &retire{})
 		}

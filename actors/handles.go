@@ -126,7 +126,7 @@ func (d *Destination) Flush(ctx context.Context) error {
 
 // Parked copies the messages that used up their attempts where there is no
 // dead-letter handler, the newest 64 for each group.
-func (d *Destination) Parked() []Parked { return d.out.parkedCopies() }
+func (d *Destination) Parked() []messages.Parked { return d.out.parkedCopies() }
 
 // Unregister refuses new messages, delivers what was accepted, and removes the
 // sender. Groups stay for as long as their KeepFor says. When ctx ends first,
@@ -225,7 +225,7 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 // Consume calls handler for each message, MemberConfig.Concurrency at once,
 // each under a supervised actor, until ctx ends (whose cause it answers) or
 // the member leaves (nil).
-func (m *Member) Consume(ctx context.Context, handler Handler) error {
+func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
@@ -295,7 +295,7 @@ func (m *Member) drain(ctx context.Context) error {
 	cfg := m.in.cfg
 	_, err := supervisor.Ask[*memberDrained](ctx, m.eng.sys, m.pid.Load(), &drainMember{})
 	m.in.leave(inletLeft, nil)
-	if n := m.in.unread(); n > 0 && cfg.Mode == AtMostOnce {
+	if n := m.in.unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
 		m.eng.hub.emit(messages.MessagesDropped{
 			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
 		})

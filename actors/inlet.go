@@ -83,11 +83,11 @@ func (in *inlet) shut(k *intake) (discarded int) {
 	if i := slices.Index(in.intakes, k); i >= 0 {
 		in.intakes = slices.Delete(in.intakes, i, i+1)
 		in.gone += k.handed - k.returned
-		if in.cfg.Mode == AtMostOnce {
+		if in.cfg.Mode == messages.AtMostOnce {
 			in.gone += uint64(discarded) // they are still to be handed out
 		}
 	}
-	if in.cfg.Mode == AtMostOnce {
+	if in.cfg.Mode == messages.AtMostOnce {
 		in.signal()
 		return 0
 	}
@@ -247,7 +247,7 @@ func (in *inlet) force(n int) {
 func (in *inlet) awaits(k *intake) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.takes() || in.cfg.Mode != AtMostOnce && k.inHand()
+	return in.takes() || in.cfg.Mode != messages.AtMostOnce && k.inHand()
 }
 
 // code describes a run of user code that reads here; from returns the link of what
@@ -364,7 +364,7 @@ func (in *inlet) putBack(l *load) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.cfg.Mode == AtMostOnce || slices.Contains(in.intakes, l.from) {
+	if in.cfg.Mode == messages.AtMostOnce || slices.Contains(in.intakes, l.from) {
 		in.loads, in.head = slices.Insert(in.loads[in.head:], 0, l), 0
 		in.signal()
 	}
@@ -395,7 +395,7 @@ func (in *inlet) givenUp() int {
 // late reports a delivery that was settled when it was no longer this
 // member's.
 func (in *inlet) late(seq uint64) {
-	if in.cfg.Mode == AtMostOnce {
+	if in.cfg.Mode == messages.AtMostOnce {
 		return
 	}
 	in.emit(messages.LateAck{Destination: in.cfg.Destination, Group: in.cfg.Group, Member: in.cfg.ID, Seq: seq})

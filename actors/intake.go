@@ -116,7 +116,7 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, buffer: buffer,
 	}
 	k.loads = append(k.loads, l)
-	if k.allowed == creditWithdrawn && k.inlet.cfg.Mode != AtMostOnce {
+	if k.allowed == creditWithdrawn && k.inlet.cfg.Mode != messages.AtMostOnce {
 		k.giveBackUnread() // it was on its way when its credit was withdrawn
 		k.mu.Unlock()
 		return nil
@@ -151,7 +151,7 @@ func (k *intake) yield() int {
 		k.allowed = creditWithdrawn
 		k.hurry()
 	}
-	if k.inlet.cfg.Mode == AtMostOnce {
+	if k.inlet.cfg.Mode == messages.AtMostOnce {
 		return 0
 	}
 	return k.giveBackUnread()
@@ -193,7 +193,7 @@ func (k *intake) inHand() bool {
 // out: its link lives, or is not needed any more, and it was not given back.
 func (k *intake) hand(seq, done uint64) bool {
 	k.mu.Lock()
-	if k.closed && k.inlet.cfg.Mode != AtMostOnce || seq <= k.handed {
+	if k.closed && k.inlet.cfg.Mode != messages.AtMostOnce || seq <= k.handed {
 		k.mu.Unlock()
 		if done > 0 {
 			k.Ack(done)
@@ -262,7 +262,7 @@ func (k *intake) failing(f failure) bool {
 	if k.closed || !k.settle(f.seq) {
 		return false
 	}
-	if k.inlet.cfg.Mode != AtMostOnce {
+	if k.inlet.cfg.Mode != messages.AtMostOnce {
 		k.failures = append(k.failures, f)
 	}
 	k.hurry()
@@ -473,7 +473,7 @@ func (k *intake) renew(now time.Time) {
 		}
 	}
 	k.swept = now
-	if len(seqs) == 0 || k.inlet.cfg.Mode == AtMostOnce {
+	if len(seqs) == 0 || k.inlet.cfg.Mode == messages.AtMostOnce {
 		return
 	}
 	slices.Sort(seqs)

@@ -209,7 +209,7 @@ func (r *fakeReader) settleOne(i, how int) {
 	if l == nil {
 		// Its link ended: whatever is done is too late, and only an Ack matters.
 		r.inHand = slices.Delete(r.inHand, i, i+1)
-		if how == 0 && r.in.cfg.Mode != AtMostOnce {
+		if how == 0 && r.in.cfg.Mode != messages.AtMostOnce {
 			d.Ack()
 			r.late++
 		} else {
@@ -220,14 +220,14 @@ func (r *fakeReader) settleOne(i, how int) {
 	}
 	fresh := l.settled.add(d.Seq)
 	fail := func(f failure) {
-		if fresh && r.in.cfg.Mode != AtMostOnce {
+		if fresh && r.in.cfg.Mode != messages.AtMostOnce {
 			l.failures = append(l.failures, f)
 		}
 	}
 	switch how {
 	case 0:
 		if l.expired[d.Seq] {
-			if r.in.cfg.Mode != AtMostOnce {
+			if r.in.cfg.Mode != messages.AtMostOnce {
 				r.late++
 			}
 			r.inHand = slices.Delete(r.inHand, i, i+1)
@@ -311,7 +311,7 @@ func (r *fakeReader) yield() {
 	r.stop()
 	r.in.yield("nobody reads")
 	for _, l := range r.links {
-		if r.in.cfg.Mode == AtMostOnce {
+		if r.in.cfg.Mode == messages.AtMostOnce {
 			break
 		}
 		for range rapid.IntRange(0, 1).Draw(r.t, "on its way") {
@@ -331,7 +331,7 @@ func (r *fakeReader) yield() {
 		}
 		l.failures, l.reported = nil, l.settled.count
 	}
-	if r.in.cfg.Mode != AtMostOnce {
+	if r.in.cfg.Mode != messages.AtMostOnce {
 		r.queue = nil
 	}
 	var err error
@@ -347,7 +347,7 @@ func (r *fakeReader) end() {
 	}
 	l := r.link()
 	want := int(l.received - l.handed)
-	if r.in.cfg.Mode == AtMostOnce {
+	if r.in.cfg.Mode == messages.AtMostOnce {
 		want = 0 // nobody would deliver it again
 	} else {
 		r.queue = slices.DeleteFunc(r.queue, func(e expected) bool { return e.l == l })
@@ -366,7 +366,7 @@ func TestIntakeAgainstAModel(t *testing.T) {
 		in, events := testInlet(func(c *MemberConfig) {
 			c.Window = rapid.IntRange(1, 100).Draw(t, "window")
 			c.WindowBytes = rapid.IntRange(1, 1000).Draw(t, "bytes")
-			c.Mode = rapid.SampledFrom([]Mode{AtLeastOnce, AtLeastOnce, AtMostOnce}).Draw(t, "mode")
+			c.Mode = rapid.SampledFrom([]messages.Mode{messages.AtLeastOnce, messages.AtLeastOnce, messages.AtMostOnce}).Draw(t, "mode")
 		})
 		stop, err := in.begin()
 		if err != nil {
@@ -558,15 +558,19 @@ func TestLateAcks(t *testing.T) {
 		settle func(in *inlet, k *intake, d *messages.Delivery)
 		late   bool
 	}{
-		"in time":                      {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
-		"after AckWait":                {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Ack() }, true},
-		"a nack after AckWait":         {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Nack(nil) }, false},
-		"after its link":               {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Ack() }, true},
-		"a nack after its link":        {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Nack(nil) }, false},
-		"in time, and after its link":  {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); in.shut(k); d.Ack() }, false},
-		"a nack, and after its link":   {func(in *inlet, k *intake, d *messages.Delivery) { d.Nack(nil); in.shut(k); d.Ack() }, false},
-		"progress does not settle":     {func(in *inlet, k *intake, d *messages.Delivery) { d.InProgress(); in.shut(k); d.Ack() }, true},
-		"nothing is late at most once": {func(in *inlet, k *intake, d *messages.Delivery) { in.cfg.Mode = AtMostOnce; in.shut(k); d.Ack() }, false},
+		"in time":                     {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
+		"after AckWait":               {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Ack() }, true},
+		"a nack after AckWait":        {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Nack(nil) }, false},
+		"after its link":              {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Ack() }, true},
+		"a nack after its link":       {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Nack(nil) }, false},
+		"in time, and after its link": {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); in.shut(k); d.Ack() }, false},
+		"a nack, and after its link":  {func(in *inlet, k *intake, d *messages.Delivery) { d.Nack(nil); in.shut(k); d.Ack() }, false},
+		"progress does not settle":    {func(in *inlet, k *intake, d *messages.Delivery) { d.InProgress(); in.shut(k); d.Ack() }, true},
+		"nothing is late at most once": {func(in *inlet, k *intake, d *messages.Delivery) {
+			in.cfg.Mode = messages.AtMostOnce
+			in.shut(k)
+			d.Ack()
+		}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -787,7 +791,7 @@ func TestNothingIsOverdueForEver(t *testing.T) {
 // A frame's memory is used again once all of it is settled, and never before
 // the reader of the last delivery is done with it.
 func TestReusedFramesAreNotInUse(t *testing.T) {
-	for _, mode := range []Mode{AtLeastOnce, AtMostOnce} {
+	for _, mode := range []messages.Mode{messages.AtLeastOnce, messages.AtMostOnce} {
 		t.Run(string(mode), func(t *testing.T) {
 			in, _ := testInlet(func(c *MemberConfig) { c.Mode, c.ReuseBuffers = mode, true })
 			k := in.open("s")

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -93,7 +94,7 @@ func TestCreditThatGoesBackOrOverflows(t *testing.T) {
 		"bytes over":    {CreditMessages: 100, CreditBytes: math.MaxUint64},
 		"renewed":       {Renewed: []socket.Range{{From: 1, To: 7}}},
 	} {
-		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		l := linkTo(t, o, b, "m", 100, 1<<20)
 		if err := o.ack(b, l, &a); !errors.Is(err, socket.ErrProtocol) {
 			t.Errorf("%s: %v", name, err)
@@ -102,7 +103,7 @@ func TestCreditThatGoesBackOrOverflows(t *testing.T) {
 }
 
 func TestCreditIsCutToTheWindow(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := newLane("m", 1)
 	l.window = 3
 	o.attach(b, l)
@@ -121,7 +122,7 @@ func TestCreditIsCutToTheWindow(t *testing.T) {
 // A message that is only given back waits, longer each time, and is counted.
 func TestReturnsAreCountedAndSpaced(t *testing.T) {
 	for _, kind := range []uint32{nackReturned, nackExpired} {
-		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		l := linkTo(t, o, b, "m", 1<<20, 1<<30)
 		mustSend(t, o, numbered(1, 8))
 		now := time.Now()
@@ -154,7 +155,7 @@ func TestReturnsAreCountedAndSpaced(t *testing.T) {
 // An ack of very much lets others have the lock in between.
 func TestALongAckLetsOthersIn(t *testing.T) {
 	const n = 300_000
-	o, b, _ := testOutlet(t, groupSettings{}, func(c *DestinationConfig) { c.Queue = QueueLimits{Messages: 2 * n, Bytes: 1 << 30} })
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) { c.Queue = messages.QueueLimits{Messages: 2 * n, Bytes: 1 << 30} })
 	l := linkTo(t, o, b, "m", 1<<20, 1<<40)
 	for i := range uint64(n) {
 		if err := o.send(t.Context(), numbered(i, 8)); err != nil {

@@ -107,7 +107,7 @@ func (l *link) welcomed(ctx actor.Context) {
 		Destination: l.out.name, Group: l.pipe.group, Member: l.lane.member,
 		Sender: l.from, Addr: l.conn.RemoteAddr(),
 	})
-	if l.out.modeOf(l.pipe) != AtMostOnce {
+	if l.out.modeOf(l.pipe) != messages.AtMostOnce {
 		l.host.Every(overdueEvery, overdueDue{})
 	}
 	lane := l.lane

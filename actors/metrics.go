@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -24,23 +23,23 @@ type instrument[Row any] struct {
 	value             func(Row) int64
 }
 
-var topicInstruments = []instrument[TopicStats]{
-	{"penstock.topic.taken", "{record}", "Records that puts took.", false, func(s TopicStats) int64 { return int64(s.Records) }},
-	{"penstock.topic.taken_bytes", "By", "Encoded bytes that puts took.", false, func(s TopicStats) int64 { return int64(s.Bytes) }},
-	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s TopicStats) int64 { return int64(s.Committed) }},
-	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s TopicStats) int64 { return int64(s.Failed) }},
-	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s TopicStats) int64 { return int64(s.Appends) }},
-	{"penstock.topic.queued_bytes", "By", "Encoded bytes neither committed nor failed.", true, func(s TopicStats) int64 { return s.QueuedBytes }},
+var topicInstruments = []instrument[messages.TopicStats]{
+	{"penstock.topic.taken", "{record}", "Records that puts took.", false, func(s messages.TopicStats) int64 { return int64(s.Records) }},
+	{"penstock.topic.taken_bytes", "By", "Encoded bytes that puts took.", false, func(s messages.TopicStats) int64 { return int64(s.Bytes) }},
+	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s messages.TopicStats) int64 { return int64(s.Committed) }},
+	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s messages.TopicStats) int64 { return int64(s.Failed) }},
+	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s messages.TopicStats) int64 { return int64(s.Appends) }},
+	{"penstock.topic.queued_bytes", "By", "Encoded bytes neither committed nor failed.", true, func(s messages.TopicStats) int64 { return s.QueuedBytes }},
 }
 
-var subscriptionInstruments = []instrument[SubscriptionStats]{
-	{"penstock.subscription.finished", "{record}", "Records handled.", false, func(s SubscriptionStats) int64 { return int64(s.Finished) }},
-	{"penstock.subscription.failed", "{record}", "Failed handlings.", false, func(s SubscriptionStats) int64 { return int64(s.Failed) }},
-	{"penstock.subscription.dead_lettered", "{record}", "Records that the dead-letter handler took.", false, func(s SubscriptionStats) int64 { return int64(s.DeadLettered) }},
-	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s SubscriptionStats) int64 { return int64(s.Commits) }},
-	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s SubscriptionStats) int64 { return int64(s.Lost) }},
-	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s SubscriptionStats) int64 { return int64(s.Partitions) }},
-	{"penstock.subscription.fetched_bytes", "By", "Bytes read ahead.", true, func(s SubscriptionStats) int64 { return int64(s.FetchedBytes) }},
+var subscriptionInstruments = []instrument[messages.SubscriptionStats]{
+	{"penstock.subscription.finished", "{record}", "Records handled.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Finished) }},
+	{"penstock.subscription.failed", "{record}", "Failed handlings.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Failed) }},
+	{"penstock.subscription.dead_lettered", "{record}", "Records that the dead-letter handler took.", false, func(s messages.SubscriptionStats) int64 { return int64(s.DeadLettered) }},
+	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Commits) }},
+	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Lost) }},
+	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s messages.SubscriptionStats) int64 { return int64(s.Partitions) }},
+	{"penstock.subscription.fetched_bytes", "By", "Bytes read ahead.", true, func(s messages.SubscriptionStats) int64 { return int64(s.FetchedBytes) }},
 }
 
 // instruments makes the observables of one kind of row.
@@ -58,24 +57,24 @@ func instruments[Row any](meter metric.Meter, all []instrument[Row], note func(m
 	return out
 }
 
-var registryInstruments = []instrument[discovery.RegistryStats]{
-	{"penstock.registry.refusals", "{refusal}", "Refusals of single keys by etcd.", false, func(s discovery.RegistryStats) int64 { return int64(s.Refusals) }},
-	{"penstock.registry.delays", "{delay}", "Waits for etcd while keys were to be put right.", false, func(s discovery.RegistryStats) int64 { return int64(s.Delays) }},
-	{"penstock.registry.troubled", "{key}", "Keys that etcd refuses to have put right.", true, func(s discovery.RegistryStats) int64 { return int64(s.Troubled) }},
+var registryInstruments = []instrument[messages.RegistryStats]{
+	{"penstock.registry.refusals", "{refusal}", "Refusals of single keys by etcd.", false, func(s messages.RegistryStats) int64 { return int64(s.Refusals) }},
+	{"penstock.registry.delays", "{delay}", "Waits for etcd while keys were to be put right.", false, func(s messages.RegistryStats) int64 { return int64(s.Delays) }},
+	{"penstock.registry.troubled", "{key}", "Keys that etcd refuses to have put right.", true, func(s messages.RegistryStats) int64 { return int64(s.Troubled) }},
 }
 
-var pipeInstruments = []instrument[PipeStats]{
-	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s PipeStats) int64 { return int64(s.Accepted) }},
-	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s PipeStats) int64 { return int64(s.Sent) }},
-	{"penstock.pipe.acked", "{message}", "Messages that a member acked.", false, func(s PipeStats) int64 { return int64(s.Acked) }},
-	{"penstock.pipe.nacked", "{message}", "Failed handlings.", false, func(s PipeStats) int64 { return int64(s.Nacked) }},
-	{"penstock.pipe.redelivered", "{message}", "Messages put back after a nack or a dead link.", false, func(s PipeStats) int64 { return int64(s.Redelivered) }},
-	{"penstock.pipe.returned", "{message}", "Messages that a member gave back without having handled them.", false, func(s PipeStats) int64 { return int64(s.Returned) }},
-	{"penstock.pipe.dropped", "{message}", "Accepted messages that were given up.", false, func(s PipeStats) int64 { return int64(s.Dropped) }},
-	{"penstock.pipe.dead_lettered", "{message}", "Messages that the dead-letter handler took.", false, func(s PipeStats) int64 { return int64(s.DeadLettered) }},
-	{"penstock.pipe.pending", "{message}", "Messages accepted and not acked.", true, func(s PipeStats) int64 { return int64(s.Pending) }},
-	{"penstock.pipe.pending_bytes", "By", "Encoded bytes accepted and not acked.", true, func(s PipeStats) int64 { return int64(s.PendingBytes) }},
-	{"penstock.pipe.links", "{link}", "Members linked.", true, func(s PipeStats) int64 { return int64(s.Links) }},
+var pipeInstruments = []instrument[messages.PipeStats]{
+	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s messages.PipeStats) int64 { return int64(s.Accepted) }},
+	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s messages.PipeStats) int64 { return int64(s.Sent) }},
+	{"penstock.pipe.acked", "{message}", "Messages that a member acked.", false, func(s messages.PipeStats) int64 { return int64(s.Acked) }},
+	{"penstock.pipe.nacked", "{message}", "Failed handlings.", false, func(s messages.PipeStats) int64 { return int64(s.Nacked) }},
+	{"penstock.pipe.redelivered", "{message}", "Messages put back after a nack or a dead link.", false, func(s messages.PipeStats) int64 { return int64(s.Redelivered) }},
+	{"penstock.pipe.returned", "{message}", "Messages that a member gave back without having handled them.", false, func(s messages.PipeStats) int64 { return int64(s.Returned) }},
+	{"penstock.pipe.dropped", "{message}", "Accepted messages that were given up.", false, func(s messages.PipeStats) int64 { return int64(s.Dropped) }},
+	{"penstock.pipe.dead_lettered", "{message}", "Messages that the dead-letter handler took.", false, func(s messages.PipeStats) int64 { return int64(s.DeadLettered) }},
+	{"penstock.pipe.pending", "{message}", "Messages accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.Pending) }},
+	{"penstock.pipe.pending_bytes", "By", "Encoded bytes accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.PendingBytes) }},
+	{"penstock.pipe.links", "{link}", "Members linked.", true, func(s messages.PipeStats) int64 { return int64(s.Links) }},
 }
 
 // Instrument registers the engine's counters with a meter provider, under the
@@ -121,7 +120,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 				o.ObserveInt64(pipes[i], p.value(row), where)
 			}
 		}
-		for at, row := range s.byGroup() {
+		for at, row := range byGroup(s) {
 			where := groupLabels(at.dest, at.group)
 			o.ObserveInt64(delivered, int64(row.Delivered), where)
 			o.ObserveInt64(waiting, int64(row.Waiting), where)
@@ -131,7 +130,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 				o.ObserveInt64(topics[i], t.value(row), topicLabel(row.Topic))
 			}
 		}
-		for _, row := range s.byConsumerGroup() {
+		for _, row := range byConsumerGroup(s) {
 			for i, t := range subscriptionInstruments {
 				o.ObserveInt64(subs[i], t.value(row), consumerLabels(row.Topic, row.Group))
 			}
@@ -158,8 +157,8 @@ func consumerLabels(topic, group string) metric.MeasurementOption {
 type groupAt struct{ dest, group string }
 
 // byGroup adds up the members of each group.
-func (s Stats) byGroup() map[groupAt]MemberStats {
-	sums := make(map[groupAt]MemberStats)
+func byGroup(s messages.Stats) map[groupAt]messages.MemberStats {
+	sums := make(map[groupAt]messages.MemberStats)
 	for _, m := range s.Members {
 		at := groupAt{m.Destination, m.Group}
 		sum := sums[at]
@@ -171,11 +170,11 @@ func (s Stats) byGroup() map[groupAt]MemberStats {
 }
 
 // byConsumerGroup adds up the subscriptions of each group.
-func (s Stats) byConsumerGroup() (sums []SubscriptionStats) {
+func byConsumerGroup(s messages.Stats) (sums []messages.SubscriptionStats) {
 	for _, row := range s.Subscriptions { // sorted by topic and group
 		n := len(sums)
 		if n == 0 || sums[n-1].Topic != row.Topic || sums[n-1].Group != row.Group {
-			sums = append(sums, SubscriptionStats{Topic: row.Topic, Group: row.Group})
+			sums = append(sums, messages.SubscriptionStats{Topic: row.Topic, Group: row.Group})
 			n++
 		}
 		sum := &sums[n-1]

@@ -52,7 +52,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 	}
 	events := e.Events(ctx)
 	d := mustRegister(t, e, DestinationConfig{ID: "mine", SoleSender: true})
-	m := mustJoin(t, e, MemberConfig{ID: "m", KeepFor: Forever})
+	m := mustJoin(t, e, MemberConfig{ID: "m", KeepFor: messages.Forever})
 	until(t, "the group is known", func() bool { return len(d.Stats()) == 1 })
 	if err := m.Leave(ctx); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 	}
 	until(t, "the destination has ended", func() bool { return d.Flush(ctx) != nil })
 	for what, err := range map[string]error{"flush": d.Flush(ctx), "stop": e.Stop(ctx)} {
-		var lost *AbandonedError
+		var lost *messages.AbandonedError
 		if !errors.As(err, &lost) || lost.Messages != 7 || !errors.Is(err, messages.ErrTaken) && !errors.Is(err, messages.ErrDestinationTaken) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -137,7 +137,7 @@ func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	for left() > 3597 {
 		time.Sleep(50 * time.Millisecond)
 	}
-	cfg.Mode = AtMostOnce
+	cfg.Mode = messages.AtMostOnce
 	if _, err := e.Join(ctx, cfg); !errors.Is(err, messages.ErrGroupMode) {
 		t.Fatal(err)
 	}

@@ -109,9 +109,9 @@ func (o *outlet) admit(size int) (*obstacle, error) {
 			continue
 		}
 		switch b.settings.Policy {
-		case QueueBlock:
+		case messages.QueueBlock:
 			return &obstacle{b.group, groupFull}, nil
-		case QueueError:
+		case messages.QueueError:
 			return nil, fmt.Errorf("send to %q: group %q has %d messages and %d bytes waiting: %w",
 				o.name, b.group, b.count, b.size, messages.ErrGroupFull)
 		}
@@ -230,7 +230,7 @@ func (o *outlet) progress() {
 }
 
 // pipe answers the group's backlog, made when the group is new.
-func (o *outlet) pipe(group string, s groupSettings) *backlog {
+func (o *outlet) pipe(group string, s messages.GroupSettings) *backlog {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.pipes {
@@ -246,7 +246,7 @@ func (o *outlet) pipe(group string, s groupSettings) *backlog {
 
 // resettle changes a group's settings. One of another mode or policy must have no
 // lanes.
-func (o *outlet) resettle(b *backlog, s groupSettings) {
+func (o *outlet) resettle(b *backlog, s messages.GroupSettings) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b.settings = s
@@ -254,7 +254,7 @@ func (o *outlet) resettle(b *backlog, s groupSettings) {
 }
 
 // modeOf returns a group's mode.
-func (o *outlet) modeOf(b *backlog) Mode {
+func (o *outlet) modeOf(b *backlog) messages.Mode {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return b.settings.Mode
@@ -268,7 +268,7 @@ func (o *outlet) backlogs() []*backlog {
 }
 
 // parkedCopies answers what is kept for inspection, group by group.
-func (o *outlet) parkedCopies() (out []Parked) {
+func (o *outlet) parkedCopies() (out []messages.Parked) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.pipes {

@@ -102,15 +102,15 @@ func (o *outlet) flush(ctx context.Context) error {
 	case o.losses.closed > 0:
 		return fmt.Errorf("flush %q: %w: %w", o.name, messages.ErrClosed, o.abandoned(lost))
 	case lost > 0:
-		return fmt.Errorf("flush %q: %w", o.name, &AbandonedError{Messages: lost, Where: "groups that were removed"})
+		return fmt.Errorf("flush %q: %w", o.name, &messages.AbandonedError{Messages: lost, Where: "groups that were removed"})
 	}
 	return nil
 }
 
 // abandoned is what was given up with the destination, and more besides. mu is
 // held.
-func (o *outlet) abandoned(more int) *AbandonedError {
-	return &AbandonedError{Messages: o.losses.closed + more, Where: "destination " + o.name, Err: o.losses.cause}
+func (o *outlet) abandoned(more int) *messages.AbandonedError {
+	return &messages.AbandonedError{Messages: o.losses.closed + more, Where: "destination " + o.name, Err: o.losses.cause}
 }
 
 // drain refuses new messages from now on.
@@ -175,7 +175,7 @@ func (o *outlet) end(cause, why error) (abandoned int) {
 
 // outcome is what Unregister and Stop say of the messages, once the destination is
 // closed: nil when nothing was given up while it drained, or with it.
-func (o *outlet) outcome() *AbandonedError {
+func (o *outlet) outcome() *messages.AbandonedError {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.losses.closed+o.losses.draining == 0 {
@@ -186,7 +186,7 @@ func (o *outlet) outcome() *AbandonedError {
 }
 
 // unasked is outcome when nobody has been told of it yet.
-func (o *outlet) unasked() *AbandonedError {
+func (o *outlet) unasked() *messages.AbandonedError {
 	o.mu.Lock()
 	asked := o.losses.asked
 	o.mu.Unlock()

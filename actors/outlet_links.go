@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -64,7 +65,7 @@ func (o *outlet) next(b *backlog, l *lane) (batch, bool) {
 	l.phase, l.writing = laneWriting, s.c
 	s.c.live++
 	b.counters.Sent += uint64(s.len())
-	if b.settings.Mode == AtMostOnce {
+	if b.settings.Mode == messages.AtMostOnce {
 		b.settle(s)
 		o.progress()
 	} else {
@@ -190,7 +191,7 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 		}
 		b.counters.Nacked++
 		back.attempt = int(s.nacks)
-		back.due = now.Add(o.cfg.Retry.delay(int(s.nacks)))
+		back.due = now.Add(o.cfg.Retry.Delay(int(s.nacks)))
 		if limit := o.cfg.MaxAttempts; limit > 0 && back.attempt >= limit {
 			back.due = now.Add(o.cfg.Retry.Max)
 			back.exhausted = true
@@ -229,14 +230,14 @@ func (o *outlet) takeReturned(b *backlog, s span, kind uint32, now time.Time) (d
 }
 
 // nextDying answers the oldest message that waits for the dead-letter handler.
-func (o *outlet) nextDying(b *backlog) (DeadLetter, bool) {
+func (o *outlet) nextDying(b *backlog) (messages.DeadLetter, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(b.dying) == 0 {
-		return DeadLetter{}, false
+		return messages.DeadLetter{}, false
 	}
 	d := b.dying[0]
-	return DeadLetter{
+	return messages.DeadLetter{
 		Message: d.message(), Destination: o.name, Group: b.group,
 		Attempts: int(d.nacks), Cause: d.reason,
 	}, true

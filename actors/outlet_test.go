@@ -84,9 +84,9 @@ func (w *fakeWorld) addGroup() {
 	if len(w.groups) == 4 {
 		return
 	}
-	s := groupSettings{
-		Mode:   rapid.SampledFrom([]Mode{AtLeastOnce, AtLeastOnce, AtMostOnce}).Draw(w.t, "mode"),
-		Policy: rapid.SampledFrom([]QueuePolicy{QueueBlock, QueueDropOldest, QueueError}).Draw(w.t, "policy"),
+	s := messages.GroupSettings{
+		Mode:   rapid.SampledFrom([]messages.Mode{messages.AtLeastOnce, messages.AtLeastOnce, messages.AtMostOnce}).Draw(w.t, "mode"),
+		Policy: rapid.SampledFrom([]messages.QueuePolicy{messages.QueueBlock, messages.QueueDropOldest, messages.QueueError}).Draw(w.t, "policy"),
 	}
 	name := fmt.Sprintf("g%d", w.ids)
 	w.ids++
@@ -135,7 +135,7 @@ func (w *fakeWorld) attach() {
 // full is the group that makes a message wait or be refused, as admit sees it.
 func (w *fakeWorld) full(size int) *fakeGroup {
 	for _, g := range w.groups {
-		if g.b.settings.Policy != QueueDropOldest && !g.b.room(size, w.o.cfg.Queue) {
+		if g.b.settings.Policy != messages.QueueDropOldest && !g.b.room(size, w.o.cfg.Queue) {
 			return g
 		}
 	}
@@ -149,7 +149,7 @@ func (w *fakeWorld) send() {
 	m := numbered(w.ids, small+big)
 	size := messages.RecordSize(m)
 	full := w.full(size)
-	if len(w.groups) == 0 || full != nil && full.b.settings.Policy == QueueBlock {
+	if len(w.groups) == 0 || full != nil && full.b.settings.Policy == messages.QueueBlock {
 		held, err := w.o.admit(size)
 		if err != nil || held == nil || full != nil && held.group != full.b.group {
 			w.t.Fatalf("Send is held by %+v, %v", held, err)
@@ -200,7 +200,7 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	switch {
 	case g.b.accepted == uint64(len(g.fates))+1:
 		g.fates = append(g.fates, &fate{id: w.ids, at: isWaiting})
-	case g.b.settings.Policy == QueueDropOldest:
+	case g.b.settings.Policy == messages.QueueDropOldest:
 		dropped++
 	default:
 		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.group)
@@ -262,7 +262,7 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 		seq := b.first + uint64(i)
 		m.held[seq] = len(b.records) / b.count
 		f.seen = true
-		if m.g.b.settings.Mode == AtMostOnce {
+		if m.g.b.settings.Mode == messages.AtMostOnce {
 			f.at = isDone
 			continue
 		}
@@ -362,7 +362,7 @@ func (w *fakeWorld) nack() {
 		return
 	default:
 		f.nacks++
-		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.delay(f.nacks))
+		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Delay(f.nacks))
 	}
 	limit := w.o.cfg.MaxAttempts
 	exhausted := limit > 0 && f.nacks >= limit
@@ -639,14 +639,14 @@ func TestOutletAgainstAModel(t *testing.T) {
 			Name:           "orders",
 			MaxMessageSize: 64 << 10,
 			MaxAttempts:    rapid.SampledFrom([]int{-1, 1, 2, 16}).Draw(t, "attempts"),
-			Queue: QueueLimits{
+			Queue: messages.QueueLimits{
 				Messages: rapid.IntRange(1, 25).Draw(t, "messages"),
 				Bytes:    rapid.SampledFrom([]int{65 << 10, 200 << 10, 1 << 20}).Draw(t, "bytes"),
 			},
-			Retry: Retry{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond},
+			Retry: messages.Retry{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond},
 		}
 		if rapid.Bool().Draw(t, "letters") {
-			cfg.DeadLetter = func(context.Context, DeadLetter) error { panic("the pipe calls it, not the outlet") }
+			cfg.DeadLetter = func(context.Context, messages.DeadLetter) error { panic("the pipe calls it, not the outlet") }
 		}
 		cfg.EnsureDefaults()
 		w.o = newOutlet(cfg, w.emit, func(func()) {})
@@ -671,7 +671,7 @@ func TestOutletAgainstAModel(t *testing.T) {
 }
 
 // testOutlet is an outlet with one group, and what it emits.
-func testOutlet(t *testing.T, s groupSettings, change func(*DestinationConfig)) (*outlet, *backlog, chan messages.Event) {
+func testOutlet(t *testing.T, s messages.GroupSettings, change func(*DestinationConfig)) (*outlet, *backlog, chan messages.Event) {
 	t.Helper()
 	cfg := DestinationConfig{Name: "orders"}
 	if change != nil {
@@ -680,7 +680,7 @@ func testOutlet(t *testing.T, s groupSettings, change func(*DestinationConfig)) 
 	cfg.EnsureDefaults()
 	events := make(chan messages.Event, 100)
 	o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
-	s.Mode, s.Policy = cmp.Or(s.Mode, AtLeastOnce), cmp.Or(s.Policy, QueueBlock)
+	s.Mode, s.Policy = cmp.Or(s.Mode, messages.AtLeastOnce), cmp.Or(s.Policy, messages.QueueBlock)
 	return o, o.pipe("billing", s), events
 }
 
@@ -730,7 +730,7 @@ func mustNext(t *testing.T, o *outlet, b *backlog, l *lane) []uint64 {
 }
 
 func TestWorkGoesWhereCreditIs(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	poor := linkTo(t, o, b, "poor", 10, 1<<20)
 	rich := linkTo(t, o, b, "rich", 20, 1<<20)
 	mustSend(t, o, numbered(1, 8))
@@ -748,7 +748,7 @@ func TestWorkGoesWhereCreditIs(t *testing.T) {
 }
 
 func TestWorkIsSharedAmongThoseWhoCan(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	var lanes []*lane
 	for i := range 4 {
 		lanes = append(lanes, linkTo(t, o, b, fmt.Sprint(i), 100, 1<<20))
@@ -773,7 +773,7 @@ func TestWorkIsSharedAmongThoseWhoCan(t *testing.T) {
 // A message that does not fit into what is left of the bytes goes all the same,
 // alone, and then there is nothing left until an ack.
 func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1000, 10)
 	mustSend(t, o, numbered(1, 1<<20), numbered(2, 8), numbered(3, 8))
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{1}) {
@@ -798,7 +798,7 @@ func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
 
 // What is larger than a chunk has a frame of its own, and so has what follows.
 func TestALargeMessageTravelsAlone(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1000, 1<<30)
 	for id, size := range []int{8, chunkSize + 1, 8, 66 << 10, 8, 8, 300 << 10, 8, 2 << 20, 8} {
 		mustSend(t, o, numbered(uint64(id), size))
@@ -820,7 +820,7 @@ func TestALargeMessageTravelsAlone(t *testing.T) {
 
 // The newest message of a group that drops is the one its queue is for.
 func TestDropOldestKeepsTheNewest(t *testing.T) {
-	o, b, events := testOutlet(t, groupSettings{Policy: QueueDropOldest}, func(c *DestinationConfig) { c.Queue.Messages = 2 })
+	o, b, events := testOutlet(t, messages.GroupSettings{Policy: messages.QueueDropOldest}, func(c *DestinationConfig) { c.Queue.Messages = 2 })
 	for id := range uint64(5) {
 		mustSend(t, o, numbered(id, 8))
 	}
@@ -866,7 +866,7 @@ func linkTo2(t *testing.T, o *outlet, b *backlog, credit uint64) *lane {
 }
 
 func TestBytesOfABatchOutliveItsAck(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 100, 1<<20)
 	mustSend(t, o, numbered(1, 64))
 	rung(l)
@@ -885,7 +885,7 @@ func TestBytesOfABatchOutliveItsAck(t *testing.T) {
 }
 
 func TestAcksOfWhatWasNeverSentAreRefused(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 100, 1<<20)
 	mustSend(t, o, numbered(1, 8), numbered(2, 8))
 	mustNext(t, o, b, l)
@@ -906,7 +906,7 @@ func TestAcksOfWhatWasNeverSentAreRefused(t *testing.T) {
 }
 
 func TestSendRefusals(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{Policy: QueueError}, func(c *DestinationConfig) {
+	o, b, _ := testOutlet(t, messages.GroupSettings{Policy: messages.QueueError}, func(c *DestinationConfig) {
 		c.MaxMessageSize, c.Queue.Messages = 100, 1
 	})
 	if err := o.send(t.Context(), numbered(1, 500)); !errors.Is(err, messages.ErrTooLarge) {
@@ -929,7 +929,7 @@ func TestSendRefusals(t *testing.T) {
 	if n := o.close(ended); n != 1 || b.count != 0 || b.counters.Dropped != 1 {
 		t.Errorf("%d abandoned, %d left, %d dropped", n, b.count, b.counters.Dropped)
 	}
-	var lost *AbandonedError
+	var lost *messages.AbandonedError
 	if err := o.flush(t.Context()); !errors.As(err, &lost) || lost.Messages != 1 || !errors.Is(err, ended) {
 		t.Errorf("flush of a closed destination: %v", err)
 	}
@@ -953,7 +953,7 @@ func TestSendWithoutAGroup(t *testing.T) {
 	if o.pending() != 0 || o.open != nil {
 		t.Error("a dropped message is kept")
 	}
-	b := o.pipe("billing", groupSettings{AtLeastOnce, QueueBlock, Forever})
+	b := o.pipe("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
 	mustSend(t, o, numbered(2, 8))
 	if b.count != 1 {
 		t.Error("the first group did not get the second message")
@@ -977,7 +977,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 		"the destination closes": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) { o.close(nil) }, messages.ErrClosed},
 		"a dead letter": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
 			o.cfg.MaxAttempts = 1
-			o.cfg.DeadLetter = func(context.Context, DeadLetter) error { return nil }
+			o.cfg.DeadLetter = func(context.Context, messages.DeadLetter) error { return nil }
 			if back, err := o.nack(b, l, &socket.Nack{Seq: 1}, time.Now()); err != nil || !back.exhausted {
 				t.Errorf("nack: %+v, %v", back, err)
 			}
@@ -987,7 +987,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o, b, events := testOutlet(t, groupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 1 })
+				o, b, events := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 1 })
 				l := linkTo(t, o, b, "m", 10, 1000)
 				mustSend(t, o, numbered(1, 8))
 				mustNext(t, o, b, l)
@@ -1041,7 +1041,7 @@ func TestSendWaitsForTheFirstGroup(t *testing.T) {
 		if w, ok := (<-events).(messages.SendWaiting); !ok || w.Group != "" || w.Why != "no group has joined" {
 			t.Errorf("event %+v", w)
 		}
-		b := o.pipe("billing", groupSettings{AtLeastOnce, QueueBlock, Forever})
+		b := o.pipe("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
 		if err := <-sent; err != nil || b.count != 1 {
 			t.Errorf("Send: %v; %d queued", err, b.count)
 		}
@@ -1051,7 +1051,7 @@ func TestSendWaitsForTheFirstGroup(t *testing.T) {
 // Many that wait for the same room all get their turn.
 func TestManySendsWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, groupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 3 })
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 3 })
 		l := linkTo(t, o, b, "m", 1000, 1<<20)
 		const senders, each = 10, 20
 		sent := make(chan error, senders)
@@ -1093,7 +1093,7 @@ func TestManySendsWaitForRoom(t *testing.T) {
 
 func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		if err := o.flush(t.Context()); err != nil {
 			t.Errorf("flush of nothing: %v", err)
 		}
@@ -1141,7 +1141,7 @@ func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 // stay, and who links again is waited for.
 func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		mustSend(t, o, numbered(1, 8))
 		began := time.Now()
 		if err := o.flush(context.Background()); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != memberPatience {
@@ -1173,13 +1173,13 @@ func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 
 func TestFlushOfARemovedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, groupSettings{}, nil)
+		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		mustSend(t, o, numbered(1, 8), numbered(2, 8))
 		flushed := make(chan error, 1)
 		go func() { flushed <- o.flush(context.Background()) }()
 		synctest.Wait()
 		o.remove(b)
-		var abandoned *AbandonedError
+		var abandoned *messages.AbandonedError
 		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 2 {
 			t.Errorf("flush: %v", err)
 		}
@@ -1188,7 +1188,7 @@ func TestFlushOfARemovedGroup(t *testing.T) {
 
 func TestFlushEndsWithTheDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, _, _ := testOutlet(t, groupSettings{}, nil)
+		o, _, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		mustSend(t, o, numbered(1, 8))
 		flushed := make(chan error, 1)
 		go func() { flushed <- o.flush(context.Background()) }()
@@ -1202,8 +1202,8 @@ func TestFlushEndsWithTheDestination(t *testing.T) {
 
 // The message that is not acked is parked once, however often it fails.
 func TestParkedOncePerMessage(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, func(c *DestinationConfig) {
-		c.MaxAttempts, c.Retry = 2, Retry{Min: time.Millisecond, Max: time.Second, Factor: 2}
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) {
+		c.MaxAttempts, c.Retry = 2, messages.Retry{Min: time.Millisecond, Max: time.Second, Factor: 2}
 	})
 	l := linkTo(t, o, b, "m", 100, 1<<20)
 	mustSend(t, o, numbered(1, 8))
@@ -1227,7 +1227,7 @@ func TestParkedOncePerMessage(t *testing.T) {
 }
 
 func TestSendAllocatesNothing(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1<<40, 1<<50)
 	m := numbered(1, 64)
 	const run = 1000
@@ -1259,7 +1259,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 }
 
 func TestAReturnedMessageGoesOutAtOnce(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 10, 1000)
 	mustSend(t, o, numbered(1, 8))
 	mustNext(t, o, b, l)

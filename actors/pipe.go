@@ -74,7 +74,7 @@ type (
 	}
 	retryDue  struct{}
 	deadTaken struct {
-		letter DeadLetter
+		letter messages.DeadLetter
 		err    error
 	}
 	pipeEnded struct{ group string }
@@ -166,7 +166,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		conn.Refuse(pb.Code_REMOVED, "the group was removed")
 		return
 	}
-	theirs, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
+	theirs, err := messages.GroupSettingsOf(hello.Mode, hello.Policy, messages.KeepForMs(hello.KeepFor))
 	if err != nil {
 		conn.Refuse(pb.Code_MODE_MISMATCH, err.Error())
 		return
@@ -182,7 +182,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		}
 		return
 	}
-	if !theirs.agrees(p.queue.settings) {
+	if !theirs.Agrees(p.queue.settings) {
 		p.doubt(conn)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/socket"
@@ -29,13 +30,13 @@ const (
 type groupWatch struct {
 	keys    discovery.GroupKeys
 	listed  groupListed
-	alive   bool           // somebody was in until the pipe was deserted
-	until   time.Time      // the pipe does not end before
-	looks   uint64         // number of the look that counts
-	tries   int            // looks in a row that etcd did not answer
-	forget  func()         // stops the timer of the next look
-	next    *groupSettings // they count once the links of the old ones are gone
-	doubted []*socket.Conn // of other settings than ours, which etcd is asked for
+	alive   bool                    // somebody was in until the pipe was deserted
+	until   time.Time               // the pipe does not end before
+	looks   uint64                  // number of the look that counts
+	tries   int                     // looks in a row that etcd did not answer
+	forget  func()                  // stops the timer of the next look
+	next    *messages.GroupSettings // they count once the links of the old ones are gone
+	doubted []*socket.Conn          // of other settings than ours, which etcd is asked for
 }
 
 type (
@@ -62,7 +63,7 @@ func (p *pipe) seen(ctx actor.Context, m *groupListed) {
 	if m.meta != nil {
 		p.queue.shown = true
 		p.group.until = time.Time{}
-		if s, err := settingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs); err == nil {
+		if s, err := messages.GroupSettingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs); err == nil {
 			p.group.next = &s
 			p.change(ctx)
 		}
@@ -79,7 +80,7 @@ func (p *pipe) change(ctx actor.Context) {
 	if s == nil || p.state == ended {
 		return
 	}
-	if len(p.links) > 0 && !s.agrees(p.queue.settings) {
+	if len(p.links) > 0 && !s.Agrees(p.queue.settings) {
 		for _, pid := range p.links {
 			ctx.Stop(pid)
 		}
@@ -127,7 +128,7 @@ func (p *pipe) settingsRead(ctx actor.Context, m settingsRead) {
 	}
 	for _, conn := range waiting {
 		hello := conn.Hello()
-		theirs, err := settingsOf(hello.Mode, hello.Policy, keepForMs(hello.KeepFor))
+		theirs, err := messages.GroupSettingsOf(hello.Mode, hello.Policy, messages.KeepForMs(hello.KeepFor))
 		ours := p.queue.settings
 		if p.group.next != nil {
 			ours = *p.group.next
@@ -135,10 +136,10 @@ func (p *pipe) settingsRead(ctx actor.Context, m settingsRead) {
 		switch {
 		case m.err != nil:
 			conn.Refuse(pb.Code_SHUTTING_DOWN, "the group has other settings here, and etcd does not say which are right")
-		case err == nil && theirs.agrees(ours):
+		case err == nil && theirs.Agrees(ours):
 			p.offer(ctx, conn)
 		default:
-			conn.Refuse(pb.Code_MODE_MISMATCH, "the group: "+ours.differ(theirs).Error())
+			conn.Refuse(pb.Code_MODE_MISMATCH, "the group: "+ours.Differ(theirs).Error())
 		}
 	}
 }
@@ -172,7 +173,7 @@ func (p *pipe) attend(ctx actor.Context) {
 // keptAlone is how long a group is kept that etcd has not got any more. One that
 // was to be kept forever has nobody there who could remove it.
 func keptAlone(keepFor time.Duration) time.Duration {
-	if keepFor == Forever {
+	if keepFor == messages.Forever {
 		return DefaultKeepFor
 	}
 	return keepFor
@@ -199,7 +200,7 @@ func (p *pipe) lookNow(m lookDue) {
 	}
 	eng, k, alive := p.eng, p.group.keys, p.group.alive
 	restored := p.group.listed.reset && p.queue.shown
-	meta, orphan := marshal(p.queue.settings.meta()), p.state == deserted
+	meta, orphan := marshal(p.queue.settings.Meta()), p.state == deserted
 	supervisor.Call(&p.host, "look at the group", func(ctx context.Context) groupLooked {
 		if !orphan {
 			state, err := groupState(eng.groups.See(ctx, k))

@@ -29,7 +29,7 @@ func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 			}
 			return
 		}
-		c := cursor{in: in, manual: manual && in.cfg.Mode != AtMostOnce}
+		c := cursor{in: in, manual: manual && in.cfg.Mode != messages.AtMostOnce}
 		defer end()
 		defer c.end()
 		defer in.inside.enter(in.code("the loop", c.from))()
@@ -121,11 +121,6 @@ func (c *cursor) end() {
 	c.in.putBack(c.load)
 }
 
-// Handler handles one message. A nil error acks it; an error or a panic nacks
-// it, to be tried again. ctx ends when the message has been given to another
-// member (AckWait) or consuming ends.
-type Handler func(ctx context.Context, d messages.Delivery) error
-
 // errGoexit: a handler called runtime.Goexit, as t.FailNow does.
 var errGoexit = errors.New("the handler ended its goroutine")
 
@@ -136,7 +131,7 @@ var errAckWait = errors.New("not settled within AckWait: the message was given t
 type consumption struct {
 	ctx     context.Context
 	in      *inlet
-	handler Handler
+	handler messages.Handler
 	running atomic.Int64  // handlers that have not stopped
 	over    chan struct{} // closed by the last of them
 	once    sync.Once
@@ -164,7 +159,7 @@ func (w *worker) renew(ctx context.Context) {
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 }
 
-func newConsumption(ctx context.Context, in *inlet, handler Handler) *consumption {
+func newConsumption(ctx context.Context, in *inlet, handler messages.Handler) *consumption {
 	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), turn: make(chan struct{}, 1), workers: make(map[*worker]struct{})}
 }
 

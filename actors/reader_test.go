@@ -148,7 +148,7 @@ func TestManualAck(t *testing.T) {
 }
 
 func TestAtMostOnceHandsNothingBack(t *testing.T) {
-	in, k, events := fed(t, 3, func(c *MemberConfig) { c.Mode = AtMostOnce })
+	in, k, events := fed(t, 3, func(c *MemberConfig) { c.Mode = messages.AtMostOnce })
 	for d := range in.messages(t.Context(), false) {
 		if d.Seq == 1 {
 			d.Nack(errors.New("too late"))
@@ -366,7 +366,7 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 }
 
 // runHandlers runs n workers around handler until ctx ends.
-func runHandlers(ctx context.Context, in *inlet, n int, handler Handler) (c *consumption, wait func() []error) {
+func runHandlers(ctx context.Context, in *inlet, n int, handler messages.Handler) (c *consumption, wait func() []error) {
 	end, err := in.begin()
 	if err != nil {
 		panic(err)

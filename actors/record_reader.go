@@ -176,14 +176,14 @@ func (s *shelf) settlePolled(finished bool) {
 type recordConsumption struct {
 	ctx     context.Context
 	shelf   *shelf
-	handler RecordHandler
+	handler messages.RecordHandler
 	running atomic.Int64
 	over    chan struct{}
 	once    sync.Once
 	lastWait
 }
 
-func newRecordConsumption(ctx context.Context, s *shelf, h RecordHandler) *recordConsumption {
+func newRecordConsumption(ctx context.Context, s *shelf, h messages.RecordHandler) *recordConsumption {
 	return &recordConsumption{ctx: ctx, shelf: s, handler: h, over: make(chan struct{})}
 }
 
@@ -270,7 +270,7 @@ func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.Topi
 	if cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts {
 		dlqErr := c.deadLetter(ctx, rec, err)
 		if dlqErr == nil {
-			s.count(func(n *SubscriptionCounters) { n.DeadLettered++ })
+			s.count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
 			s.emit(messages.RecordDeadLettered{
 				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
 			})
@@ -289,7 +289,7 @@ func (c *recordConsumption) told(rec messages.TopicRecord, err error) {
 	cfg := c.shelf.cfg
 	c.shelf.emit(messages.RecordFailed{
 		Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset,
-		Attempt: rec.Attempt, Delay: cfg.Retry.delay(rec.Attempt), Err: err,
+		Attempt: rec.Attempt, Delay: cfg.Retry.Delay(rec.Attempt), Err: err,
 	})
 }
 

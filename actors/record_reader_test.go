@@ -91,7 +91,7 @@ func (d *paperDesk) run(ctx context.Context) {
 
 // consumePaper runs workers around a handler, as Consume's actors do: one whose
 // goroutine the handler ended gets another. It answers how to end them.
-func consumePaper(t *testing.T, s *shelf, workers int, h RecordHandler) (stop func()) {
+func consumePaper(t *testing.T, s *shelf, workers int, h messages.RecordHandler) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := newRecordConsumption(ctx, s, h)
 	var running sync.WaitGroup
@@ -155,9 +155,9 @@ func TestConsumeHandlers(t *testing.T) {
 		cfg      SubscriptionConfig
 		at2      func(attempt int) error
 		attempts int
-		check    func(t *testing.T, events *eventLog, n SubscriptionCounters)
+		check    func(t *testing.T, events *eventLog, n messages.SubscriptionCounters)
 	}{
-		"success": {at2: func(int) error { return nil }, attempts: 1, check: func(t *testing.T, _ *eventLog, n SubscriptionCounters) {
+		"success": {at2: func(int) error { return nil }, attempts: 1, check: func(t *testing.T, _ *eventLog, n messages.SubscriptionCounters) {
 			if n.Failed != 0 {
 				t.Errorf("%+v", n)
 			}
@@ -167,7 +167,7 @@ func TestConsumeHandlers(t *testing.T) {
 				return errNo
 			}
 			return nil
-		}, attempts: 2, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+		}, attempts: 2, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 			if got := countEvents[messages.RecordFailed](events); got != 1 || n.Failed != 1 {
 				t.Errorf("%d failures told, %d counted", got, n.Failed)
 			}
@@ -177,7 +177,7 @@ func TestConsumeHandlers(t *testing.T) {
 				panic("at 2")
 			}
 			return nil
-		}, attempts: 2, check: func(t *testing.T, events *eventLog, _ SubscriptionCounters) {
+		}, attempts: 2, check: func(t *testing.T, events *eventLog, _ messages.SubscriptionCounters) {
 			if p, f := countEvents[messages.HandlerPanicked](events), countEvents[messages.RecordFailed](events); p != 1 || f != 1 {
 				t.Errorf("%d panics and %d failures were told", p, f)
 			}
@@ -187,7 +187,7 @@ func TestConsumeHandlers(t *testing.T) {
 				runtime.Goexit()
 			}
 			return nil
-		}, attempts: 3, check: func(t *testing.T, _ *eventLog, n SubscriptionCounters) {
+		}, attempts: 3, check: func(t *testing.T, _ *eventLog, n messages.SubscriptionCounters) {
 			if n.Failed != 2 {
 				t.Errorf("%+v", n)
 			}
@@ -195,7 +195,7 @@ func TestConsumeHandlers(t *testing.T) {
 		"dead letters": {
 			cfg:      SubscriptionConfig{MaxAttempts: 3, DeadLetter: func(context.Context, messages.TopicRecord, error) error { return nil }},
 			at2:      func(int) error { return errNo },
-			attempts: 3, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+			attempts: 3, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 2 || n.DeadLettered != 1 {
 					t.Errorf("%d dead letters and %d failures were told, %d counted", d, f, n.DeadLettered)
 				}
@@ -208,7 +208,7 @@ func TestConsumeHandlers(t *testing.T) {
 				return nil
 			}},
 			at2:      func(int) error { return errNo },
-			attempts: 4, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+			attempts: 4, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 3 {
 					t.Errorf("%d dead letters and %d failures were told", d, f)
 				}
@@ -221,7 +221,7 @@ func TestConsumeHandlers(t *testing.T) {
 				return nil
 			}},
 			at2:      func(int) error { return errNo },
-			attempts: 2, check: func(t *testing.T, events *eventLog, n SubscriptionCounters) {
+			attempts: 2, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 				if p, d := countEvents[messages.HandlerPanicked](events), countEvents[messages.RecordDeadLettered](events); p != 1 || d != 1 {
 					t.Errorf("%d panics and %d dead letters were told", p, d)
 				}

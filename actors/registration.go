@@ -122,13 +122,13 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 	cfg := m.in.cfg
 	group := e.groupKeys(cfg.Destination, cfg.Group)
 	agree := func(meta *pb.GroupMeta) error {
-		have, err := settingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
+		have, err := messages.GroupSettingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
 		if err != nil {
 			return err
 		}
-		return have.differ(cfg.group())
+		return have.Differ(cfg.group())
 	}
-	meta, err := e.groups.Attend(ctx, group, marshal(cfg.group().meta()), agree)
+	meta, err := e.groups.Attend(ctx, group, marshal(cfg.group().Meta()), agree)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package actors
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/penstock-io/penstock/messages"
+)
 
 // Messages that come one at a time go round the members, and not all to the
 // first one.
 func TestSingleMessagesGoRound(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	lanes := []*lane{linkTo(t, o, b, "one", 100, 1<<20), linkTo(t, o, b, "two", 100, 1<<20), linkTo(t, o, b, "three", 100, 1<<20)}
 	for _, l := range lanes {
 		if _, ok := o.next(b, l); ok {

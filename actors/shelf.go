@@ -37,7 +37,7 @@ type shelf struct {
 	paused   map[int]struct{}
 	all      bool // every partition is paused but for those resumed since
 	reading  bool // a loop, Poll or Consume is active
-	counters SubscriptionCounters
+	counters messages.SubscriptionCounters
 	wanted   chan struct{} // closed when a reader should look again; nil when none waits
 	polled   []*turn       // what the last Poll handed out
 }
@@ -492,7 +492,7 @@ func (s *shelf) held() (out []*claim) {
 }
 
 // count changes the counters.
-func (s *shelf) count(change func(*SubscriptionCounters)) {
+func (s *shelf) count(change func(*messages.SubscriptionCounters)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.counters)

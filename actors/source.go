@@ -243,7 +243,7 @@ func (s *source) sweep(ctx actor.Context) {
 	now := time.Now()
 	late := s.intake.overdue(now)
 	stalled := s.intake.stalled(now)
-	if s.in.cfg.Mode == AtMostOnce {
+	if s.in.cfg.Mode == messages.AtMostOnce {
 		// Nothing can go back. A member that leaves waits for no stuck reader.
 		if s.state == sourceDraining && (stalled || len(late) > 0) {
 			s.in.force(len(late))

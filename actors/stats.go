@@ -7,38 +7,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
 )
-
-// Stats is a snapshot of an engine's counters.
-type Stats struct {
-	Pipes   []PipeStats
-	Members []MemberStats
-	// Topics are those in use here, Subscriptions this engine's.
-	Topics        []TopicStats
-	Subscriptions []SubscriptionStats
-	// Registry is how the keys of this engine in etcd fare.
-	Registry discovery.RegistryStats
-	Events   map[string]uint64 // how often each event happened, by name
-}
-
-// PipeStats is what one destination did for one group. What was dropped because
-// the destination had no group is a row without a group's name.
-type PipeStats struct {
-	Destination, Group string
-	PipeCounters
-	Pending      int // accepted and not acked
-	PendingBytes int
-	Links        int
-}
-
-// MemberStats is what one member did.
-type MemberStats struct {
-	Destination, Group, Member string
-	Delivered                  uint64 // handed out
-	Waiting                    int    // came and not handed out
-	Links                      int
-}
 
 // statsBook knows the live data paths.
 type statsBook struct {
@@ -76,33 +46,33 @@ func (b *statsBook) removeInlet(in *inlet) {
 }
 
 // Stats answers a snapshot. It takes each data path's lock for a moment.
-func (e *Engine) Stats() Stats {
+func (e *Engine) Stats() messages.Stats {
 	e.stats.mu.Lock()
 	defer e.stats.mu.Unlock()
-	s := Stats{Registry: e.keeper.Stats(), Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
+	s := messages.Stats{Registry: e.keeper.Stats(), Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
 	for _, o := range e.stats.outlets {
 		s.Pipes = append(s.Pipes, o.stats()...)
 	}
 	for in := range e.stats.inlets {
 		s.Members = append(s.Members, in.stats())
 	}
-	slices.SortFunc(s.Pipes, func(a, b PipeStats) int {
+	slices.SortFunc(s.Pipes, func(a, b messages.PipeStats) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group))
 	})
-	slices.SortFunc(s.Members, func(a, b MemberStats) int {
+	slices.SortFunc(s.Members, func(a, b messages.MemberStats) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Member, b.Member))
 	})
 	return s
 }
 
-func (o *outlet) stats() (out []PipeStats) {
+func (o *outlet) stats() (out []messages.PipeStats) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n := o.unclaimed; n > 0 {
-		out = append(out, PipeStats{Destination: o.name, PipeCounters: PipeCounters{Accepted: n, Dropped: n}})
+		out = append(out, messages.PipeStats{Destination: o.name, PipeCounters: messages.PipeCounters{Accepted: n, Dropped: n}})
 	}
 	for _, b := range o.pipes {
-		out = append(out, PipeStats{
+		out = append(out, messages.PipeStats{
 			Destination: o.name, Group: b.group, PipeCounters: b.counters,
 			Pending: b.count, PendingBytes: b.size, Links: len(b.lanes),
 		})
@@ -112,15 +82,15 @@ func (o *outlet) stats() (out []PipeStats) {
 
 // Stats is the sender's side of this destination, a row for each group, and one
 // without a group's name when messages were dropped because there was none.
-func (d *Destination) Stats() []PipeStats { return d.out.stats() }
+func (d *Destination) Stats() []messages.PipeStats { return d.out.stats() }
 
 // Stats is this member's side.
-func (m *Member) Stats() MemberStats { return m.in.stats() }
+func (m *Member) Stats() messages.MemberStats { return m.in.stats() }
 
-func (in *inlet) stats() MemberStats {
+func (in *inlet) stats() messages.MemberStats {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	s := MemberStats{
+	s := messages.MemberStats{
 		Destination: in.cfg.Destination, Group: in.cfg.Group, Member: in.cfg.ID,
 		Delivered: in.gone, Links: len(in.intakes),
 	}

@@ -254,7 +254,7 @@ func (a *subscription) hold(ctx actor.Context, c *claim) {
 // lose ends a claim that is no longer ours.
 func (a *subscription) lose(ctx actor.Context, c *claim, cause error) {
 	a.sub.shelf.remove(c, cause)
-	a.sub.shelf.count(func(n *SubscriptionCounters) { n.Lost++ })
+	a.sub.shelf.count(func(n *messages.SubscriptionCounters) { n.Lost++ })
 	a.drop(ctx, c)
 	a.eng.hub.emit(messages.PartitionLost{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Fence: c.fence, Err: cause,

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -220,7 +221,7 @@ func TestTenureRenewed(t *testing.T) {
 // A member that was taken something back from gets nothing until it has settled
 // that, then one message at a time until it settles one in time.
 func TestAHungMemberIsTriedWithOne(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "w1", 100, 1<<20)
 	l.tenure.wait = time.Second
 	give := func(n int) {
@@ -275,7 +276,7 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 
 // Credit that is taken back cannot be used; what is granted later can.
 func TestWithdrawnCredit(t *testing.T) {
-	o, b, _ := testOutlet(t, groupSettings{}, nil)
+	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "w1", 100, 1<<20)
 	if err := o.ack(b, l, &socket.Ack{Withdraw: true}); err != nil {
 		t.Fatal(err)

@@ -47,10 +47,6 @@ func (c *ProducerConfig) Validate() error {
 	return faults.err()
 }
 
-// RecordHandler handles one record. A nil error finishes it; an error or a panic
-// lets it be tried again. ctx ends when the partition is lost or consuming ends.
-type RecordHandler func(ctx context.Context, r messages.TopicRecord) error
-
 // SubscriptionConfig is a place in a topic's consumer group.
 type SubscriptionConfig struct {
 	Topic, Group string
@@ -74,7 +70,7 @@ type SubscriptionConfig struct {
 	// MaxFetched bounds bytes read ahead. Default DefaultMaxFetched.
 	MaxFetched int
 	// Retry spaces the attempts of a failed record; 100 ms to 1 min by default.
-	Retry Retry
+	Retry messages.Retry
 	// MaxAttempts is after how many failures DeadLetter gets the record; 0 is
 	// never.
 	MaxAttempts int
@@ -90,9 +86,7 @@ func (c *SubscriptionConfig) EnsureDefaults() {
 	c.Concurrency = or(c.Concurrency, 1)
 	c.MaxFetched = or(c.MaxFetched, DefaultMaxFetched)
 	c.RevokeTimeout = or(c.RevokeTimeout, DefaultRevokeTimeout)
-	c.Retry.Min = or(c.Retry.Min, 100*time.Millisecond)
-	c.Retry.Max = or(c.Retry.Max, time.Minute)
-	c.Retry.Factor = or(c.Retry.Factor, 2)
+	c.Retry.EnsureDefaults()
 }
 
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
@@ -121,9 +115,7 @@ func (c *SubscriptionConfig) Validate() error {
 	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil {
 		faults.add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
-	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min || !(c.Retry.Factor >= 1) {
-		faults.add("retry from %s to %s by %g: it must grow from a positive delay", c.Retry.Min, c.Retry.Max, c.Retry.Factor)
-	}
+	faults.join(c.Retry.Validate())
 	return faults.err()
 }
 

@@ -406,7 +406,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.TopicRec
 
 // Consume calls handler for each record until ctx ends, whose cause it answers,
 // or the subscription ends: nil, or why it did.
-func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
+func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandler) error {
 	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}

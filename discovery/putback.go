@@ -207,19 +207,11 @@ func (r *Registry) retryTroubled() {
 	}
 }
 
-// RegistryStats says how a Registry fares.
-type RegistryStats struct {
-	Keys     int    // that it keeps
-	Troubled int    // of those, what etcd refuses to have put right
-	Refusals uint64 // of single keys by etcd
-	Delays   uint64 // how often it had to wait for etcd
-}
-
 // Stats answers a snapshot.
-func (r *Registry) Stats() RegistryStats {
+func (r *Registry) Stats() messages.RegistryStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := RegistryStats{Keys: len(r.kept), Refusals: r.refusals, Delays: r.delays}
+	s := messages.RegistryStats{Keys: len(r.kept), Refusals: r.refusals, Delays: r.delays}
 	for _, k := range r.kept {
 		if k.troubled {
 			s.Troubled++

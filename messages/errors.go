@@ -1,6 +1,9 @@
 package messages
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The sentinels below are always wrapped with what was being done and to what,
 // so compare with errors.Is.
@@ -81,3 +84,21 @@ var (
 	// replaced.
 	ErrLogRolledBack = errors.New("log was rolled back")
 )
+
+// AbandonedError says what a drain gave up.
+type AbandonedError struct {
+	Messages int    // accepted and not acked
+	Where    string // the destination or group
+	Err      error  // why it did not wait longer, or nil
+}
+
+func (e *AbandonedError) Error() string {
+	s := fmt.Sprintf("abandoned %d messages of %s", e.Messages, e.Where)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap is why the drain did not wait longer.
+func (e *AbandonedError) Unwrap() error { return e.Err }

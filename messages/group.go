@@ -1,0 +1,129 @@
+package messages
+
+// What every party of a pipe's group agrees on.
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// Forever as KeepFor keeps a group without members until somebody removes it,
+// with DeleteGroup.
+const Forever time.Duration = -1
+
+// Mode says what a group promises.
+type Mode string
+
+// The modes that a group can have.
+const (
+	// AtLeastOnce: what a member has not acked goes to another when it fails.
+	AtLeastOnce Mode = "at-least-once"
+	// AtMostOnce: a message counts as handled when it is written to the link.
+	AtMostOnce Mode = "at-most-once"
+)
+
+var modes = map[Mode]pb.Mode{
+	AtLeastOnce: pb.Mode_AT_LEAST_ONCE,
+	AtMostOnce:  pb.Mode_AT_MOST_ONCE,
+}
+
+// QueuePolicy says what a full group does to Send.
+type QueuePolicy string
+
+// The policies that a group can have.
+const (
+	// QueueBlock holds Send until there is room or its context ends.
+	QueueBlock QueuePolicy = "block"
+	// QueueDropOldest never holds Send: the oldest message that waits for a
+	// link goes; when none does, the new one is dropped.
+	QueueDropOldest QueuePolicy = "drop-oldest"
+	// QueueError refuses the message for every group, with ErrGroupFull.
+	QueueError QueuePolicy = "error"
+)
+
+// Known reports whether m is a mode that a group can have.
+func (m Mode) Known() bool {
+	_, ok := modes[m]
+	return ok
+}
+
+var policies = map[QueuePolicy]pb.QueuePolicy{
+	QueueBlock:      pb.QueuePolicy_BLOCK,
+	QueueDropOldest: pb.QueuePolicy_DROP_OLDEST,
+	QueueError:      pb.QueuePolicy_ERROR,
+}
+
+// Known reports whether p is a policy that a group can have.
+func (p QueuePolicy) Known() bool {
+	_, ok := policies[p]
+	return ok
+}
+
+// QueueLimits bound what is accepted and not settled, for each group of a
+// destination.
+type QueueLimits struct {
+	Messages int // 65,536 when zero
+	// Bytes of memory, 64 MiB when zero. An eighth more than the largest message
+	// takes encoded is the least.
+	Bytes int
+}
+
+// GroupSettings are what every party of a group agrees on.
+type GroupSettings struct {
+	Mode    Mode
+	Policy  QueuePolicy
+	KeepFor time.Duration
+}
+
+// Meta is s as etcd keeps it. A Mode or Policy that is unknown becomes none.
+func (s GroupSettings) Meta() *pb.GroupMeta {
+	return &pb.GroupMeta{Mode: modes[s.Mode], Policy: policies[s.Policy], KeepForMs: KeepForMs(s.KeepFor)}
+}
+
+// KeepForMs is KeepFor as etcd and peers get it: in milliseconds, -1 for Forever.
+func KeepForMs(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Milliseconds()
+}
+
+// GroupSettingsOf reads what a peer or etcd says of a group. Settings that this
+// version does not know are ErrGroupMode.
+func GroupSettingsOf(mode pb.Mode, policy pb.QueuePolicy, keepForMs int64) (GroupSettings, error) {
+	s := GroupSettings{KeepFor: pb.Milliseconds(keepForMs)}
+	if keepForMs < 0 {
+		s.KeepFor = Forever
+	}
+	for name, m := range modes {
+		if m == mode {
+			s.Mode = name
+		}
+	}
+	for name, p := range policies {
+		if p == policy {
+			s.Policy = name
+		}
+	}
+	if s.Mode == "" || s.Policy == "" {
+		return s, fmt.Errorf("mode %s with policy %s: this version has no such group: %w", mode, policy, ErrGroupMode)
+	}
+	return s, nil
+}
+
+// Agrees reports whether two parties mean the same group. KeepFor may differ:
+// the first one's counts.
+func (s GroupSettings) Agrees(other GroupSettings) bool {
+	return s.Mode == other.Mode && s.Policy == other.Policy
+}
+
+// Differ returns nil when both agree, else ErrGroupMode with the settings of both.
+func (s GroupSettings) Differ(theirs GroupSettings) error {
+	if s.Agrees(theirs) {
+		return nil
+	}
+	return fmt.Errorf("it is %s with queue policy %s, not %s with %s: %w",
+		s.Mode, s.Policy, theirs.Mode, theirs.Policy, ErrGroupMode)
+}

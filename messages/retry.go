@@ -1,0 +1,74 @@
+package messages
+
+// How often and when a failed message is tried again, what handles it, and
+// where it goes in the end.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+)
+
+// Handler handles one message. A nil error acks it; an error or a panic nacks
+// it, to be tried again. ctx ends when the message has been given to another
+// member (AckWait) or consuming ends.
+type Handler func(ctx context.Context, d Delivery) error
+
+// RecordHandler handles one record. A nil error finishes it; an error or a panic
+// lets it be tried again. ctx ends when the partition is lost or consuming ends.
+type RecordHandler func(ctx context.Context, r TopicRecord) error
+
+// Retry spaces the attempts of one message: the first waits Min, each later
+// one Factor times the one before, at most Max.
+type Retry struct {
+	Min    time.Duration // default 100 ms
+	Max    time.Duration // default 1 min
+	Factor float64       // default 2
+}
+
+// EnsureDefaults fills what is zero: 100 ms, 1 min and 2.
+func (r *Retry) EnsureDefaults() {
+	r.Min = cmp.Or(r.Min, 100*time.Millisecond)
+	r.Max = cmp.Or(r.Max, time.Minute)
+	r.Factor = cmp.Or(r.Factor, 2)
+}
+
+// Validate returns ErrInvalid unless the delays are positive and do not shrink.
+func (r Retry) Validate() error {
+	if r.Min <= 0 || r.Max < r.Min || !(r.Factor >= 1) {
+		return fmt.Errorf("retry from %s to %s by %g: it must grow from a positive delay: %w", r.Min, r.Max, r.Factor, ErrInvalid)
+	}
+	return nil
+}
+
+// Delay is how long a message waits that failed so often, which is at least once.
+func (r Retry) Delay(failures int) time.Duration {
+	d := float64(r.Min)
+	for range failures - 1 {
+		if d *= r.Factor; d >= float64(r.Max) {
+			return r.Max
+		}
+	}
+	if d >= float64(r.Max) { // which a float rounds up
+		return r.Max
+	}
+	return time.Duration(d)
+}
+
+// DeadLetter is a message that used up its attempts, with bytes of its own.
+type DeadLetter struct {
+	Message            Message
+	Destination, Group string
+	Attempts           int
+	Cause              string // what the last handling said
+}
+
+// Parked is a copy of a message that used up its attempts where no dead-letter
+// handler was given. The message itself goes on being tried.
+type Parked struct {
+	Message  Message
+	Group    string
+	Attempts int
+	Cause    string // what the last handling said
+}

@@ -1,0 +1,82 @@
+package messages
+
+// The rows of a runtime's counters.
+
+// Stats is a snapshot of an engine's counters.
+type Stats struct {
+	Pipes   []PipeStats
+	Members []MemberStats
+	// Topics are those in use here, Subscriptions this engine's.
+	Topics        []TopicStats
+	Subscriptions []SubscriptionStats
+	// Registry is how the keys of this engine in etcd fare.
+	Registry RegistryStats
+	Events   map[string]uint64 // how often each event happened, by name
+}
+
+// PipeStats is what one destination did for one group. What was dropped because
+// the destination had no group is a row without a group's name.
+type PipeStats struct {
+	Destination, Group string
+	PipeCounters
+	Pending      int // accepted and not acked
+	PendingBytes int
+	Links        int
+}
+
+// PipeCounters counts what became of one group's messages, since the pipe
+// began.
+type PipeCounters struct {
+	Accepted     uint64 // taken by Send
+	Sent         uint64 // handed to a link, again or for the first time
+	Acked        uint64
+	Nacked       uint64
+	Redelivered  uint64 // put back after a nack or a dead link
+	Returned     uint64 // of them, given back by a member that did not try, or not in time
+	Dropped      uint64 // by policy, or with the pipe
+	DeadLettered uint64
+}
+
+// MemberStats is what one member did.
+type MemberStats struct {
+	Destination, Group, Member string
+	Delivered                  uint64 // handed out
+	Waiting                    int    // came and not handed out
+	Links                      int
+}
+
+// TopicStats is what this process put into one topic.
+type TopicStats struct {
+	Topic   string
+	Records uint64 // taken
+	Bytes   uint64 // of these, encoded
+	Appends uint64 // batches committed
+	// Committed records are in etcd; Failed ones were answered with an error.
+	Committed, Failed uint64
+	QueuedBytes       int64 // taken and neither committed nor failed
+}
+
+// SubscriptionStats is what one subscription did.
+type SubscriptionStats struct {
+	Topic, Group, Member string
+	SubscriptionCounters
+	Partitions   int // owned
+	FetchedBytes int // read ahead
+}
+
+// SubscriptionCounters count since the subscription began.
+type SubscriptionCounters struct {
+	Finished     uint64 // records handled, or skipped by the user's own doing
+	Failed       uint64 // failed handlings
+	DeadLettered uint64
+	Commits      uint64 // offsets written, one for each partition
+	Lost         uint64 // partitions that were fenced away
+}
+
+// RegistryStats says how a Registry fares.
+type RegistryStats struct {
+	Keys     int    // that it keeps
+	Troubled int    // of those, what etcd refuses to have put right
+	Refusals uint64 // of single keys by etcd
+	Delays   uint64 // how often it had to wait for etcd
+}

@@ -5,6 +5,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
@@ -203,7 +205,7 @@ func (f *fakeTopic) run(t *testing.T) (stop func() []error) {
 
 // within is a context that ends only if something is stuck.
 // hosted has callbacks called, as callers do.
-func hosted(c calling) {
+func hosted(c usercode.Callbacks) {
 	go func() {
 		over := false
 		defer func() {
@@ -211,7 +213,7 @@ func hosted(c calling) {
 				hosted(c)
 			}
 		}()
-		c.call(context.Background())
+		c.Call(context.Background())
 		over = true
 	}()
 }
@@ -805,7 +807,7 @@ func TestTimesOfABatch(t *testing.T) {
 				}
 				now := time.Now().UnixNano() // the bubble's clock stands
 				b := f.logs[0].batches[0]
-				if got, want := []int64{b.MinTime, b.MaxTime, b.Time}, []int64{or(tc.min, now), or(tc.max, now), now}; !slices.Equal(got, want) {
+				if got, want := []int64{b.MinTime, b.MaxTime, b.Time}, []int64{cmp.Or(tc.min, now), cmp.Or(tc.max, now), now}; !slices.Equal(got, want) {
 					t.Errorf("from %d to %d, at %d; want %v", b.MinTime, b.MaxTime, b.Time, want)
 				}
 			})

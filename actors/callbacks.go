@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -28,12 +29,12 @@ const stuckCallback = time.Second
 // putCalls is the queue of one producer. A record's credit is given back before
 // it comes here, so no callback need return for another record to be committed.
 type putCalls struct {
-	host func(calling)     // has call called on a goroutine of its own
-	of   func(error) error // names the handle
-	fail func(error)       // is told of a callback that panicked
-	tell func(any, []byte) // is told with what, or of one that ended its goroutine: nil; may be nil
-	left atomic.Int64      // queued and not returned
-	ears atomic.Int32      // who waits for one to return
+	host func(usercode.Callbacks) // has call called on a goroutine of its own
+	of   func(error) error        // names the handle
+	fail func(error)              // is told of a callback that panicked
+	tell func(any, []byte)        // is told with what, or of one that ended its goroutine: nil; may be nil
+	left atomic.Int64             // queued and not returned
+	ears atomic.Int32             // who waits for one to return
 
 	now      toCall // the caller's alone
 	returned atomic.Uint64
@@ -80,7 +81,7 @@ func (c *putCalls) add(t toCall) {
 
 // call calls what is queued, one after the other, until there is no more or ctx
 // ends. A callback may end the goroutine: then call is to be called again.
-func (c *putCalls) call(ctx context.Context) {
+func (c *putCalls) Call(ctx context.Context) {
 	for c.take() {
 		for c.now.next < c.now.to {
 			if ctx.Err() != nil {
@@ -203,15 +204,15 @@ func (c *putCalls) flushed(ctx context.Context) error {
 	return c.until(ctx, 0, func() bool { return c.returned.Load() >= goal })
 }
 
-// waiting says what is left to call.
-func (c *putCalls) waiting() error {
+// Waiting says what is left to call.
+func (c *putCalls) Waiting() error {
 	if n := c.left.Load(); n > 0 {
 		return c.of(fmt.Errorf("%d callbacks did not return or were not called", n))
 	}
 	return nil
 }
 
-// code describes the callbacks.
-func (c *putCalls) code() *userCode {
-	return &userCode{what: "a callback of PutAsync", puts: c, holds: func(string, string) bool { return false }}
+// Run describes the callbacks.
+func (c *putCalls) Run() *usercode.Run {
+	return &usercode.Run{What: "a callback of PutAsync", Of: c}
 }

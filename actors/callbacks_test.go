@@ -53,12 +53,12 @@ func TestACallbackThatBlocksHoldsUpItsHandleOnly(t *testing.T) {
 		if err := p.flush(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "callbacks have not returned") {
 			t.Errorf("its own flush: %v", err)
 		}
-		if p.buffered() != 0 || len(got.list()) != 0 || p.calls.waiting() == nil {
-			t.Errorf("%d bytes of room taken, %d told, left: %v", p.buffered(), len(got.list()), p.calls.waiting())
+		if p.buffered() != 0 || len(got.list()) != 0 || p.calls.Waiting() == nil {
+			t.Errorf("%d bytes of room taken, %d told, left: %v", p.buffered(), len(got.list()), p.calls.Waiting())
 		}
 		close(release)
-		if err := p.flush(t.Context()); err != nil || len(got.list()) != 3 || p.calls.waiting() != nil {
-			t.Errorf("%d told, left: %v: %v", len(got.list()), p.calls.waiting(), err)
+		if err := p.flush(t.Context()); err != nil || len(got.list()) != 3 || p.calls.Waiting() != nil {
+			t.Errorf("%d told, left: %v: %v", len(got.list()), p.calls.Waiting(), err)
 		}
 		for i, r := range got.list() {
 			if r.Offset != int64(i) {

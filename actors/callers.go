@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -19,7 +20,7 @@ import (
 //
 //	calling ──▶ (stopped)
 type callers struct {
-	inside *insiders
+	inside *usercode.Runs
 	work   *callersWork
 	host   supervisor.Host
 	state  callersState
@@ -30,8 +31,8 @@ type callers struct {
 type callersWork struct {
 	// due are those whose goroutine runs, by its name, with how often that was
 	// asked for: more than once when one has come to its end meanwhile.
-	due    map[calling]int
-	under  map[string]calling
+	due    map[usercode.Callbacks]int
+	under  map[string]usercode.Callbacks
 	begun  uint64
 	asking []*actor.PID // who waits until nobody is under way
 }
@@ -42,21 +43,10 @@ const callersCalling callersState = "calling"
 
 var callersMoves = supervisor.Moves[callersState]{"": {callersCalling}}
 
-// calling is a queue of callbacks.
-type calling interface {
-	// call calls what is queued until there is no more or ctx ends. After a
-	// callback that ended the goroutine it is to be called again.
-	call(ctx context.Context)
-	// waiting says what is left to call, nil for nothing.
-	waiting() error
-	// code describes the callbacks.
-	code() *userCode
-}
-
 // What callers hear.
 type (
 	// callsDue: something is queued, and nobody calls it.
-	callsDue struct{ of calling }
+	callsDue struct{ of usercode.Callbacks }
 	// awaitCalls is answered with *callsOver once everything due was called.
 	awaitCalls struct{}
 	callsOver  struct{}
@@ -65,8 +55,8 @@ type (
 	callsLeft struct{ err error }
 )
 
-func newCallers(i *insiders) actor.Producer {
-	work := &callersWork{due: make(map[calling]int)}
+func newCallers(i *usercode.Runs) actor.Producer {
+	work := &callersWork{due: make(map[usercode.Callbacks]int)}
 	return func() actor.Actor { return &callers{inside: i, work: work} }
 }
 
@@ -100,7 +90,7 @@ func (a *callers) Receive(ctx actor.Context) {
 
 // resume begins what an earlier incarnation had begun, and has awaited.
 func (a *callers) resume(ctx actor.Context) {
-	a.work.under = make(map[string]calling)
+	a.work.under = make(map[string]usercode.Callbacks)
 	for c := range a.work.due {
 		a.work.due[c] = 1
 		a.begin(c)
@@ -108,14 +98,14 @@ func (a *callers) resume(ctx actor.Context) {
 	a.answer(ctx)
 }
 
-func (a *callers) begin(c calling) {
+func (a *callers) begin(c usercode.Callbacks) {
 	a.work.begun++
 	name := fmt.Sprintf("callbacks %d", a.work.begun)
 	a.work.under[name] = c
 	inside := a.inside
 	a.host.Run(name, func(ctx context.Context) error {
-		defer inside.enter(c.code())()
-		c.call(ctx)
+		defer inside.Enter(c.Run())()
+		c.Call(ctx)
 		return nil
 	})
 }
@@ -149,7 +139,7 @@ func (a *callers) answer(ctx actor.Context) {
 func (a *callers) left() error {
 	var errs []error
 	for c := range a.work.due {
-		errs = append(errs, c.waiting())
+		errs = append(errs, c.Waiting())
 	}
 	return errors.Join(errs...)
 }
@@ -160,7 +150,7 @@ func (a *callers) left() error {
 const callbackGrace = 5 * time.Second
 
 // calls has callbacks called.
-func (e *Engine) calls(c calling) { e.sys.Root.Send(e.callers, &callsDue{c}) }
+func (e *Engine) calls(c usercode.Callbacks) { e.sys.Root.Send(e.callers, &callsDue{c}) }
 
 // withinGrace is a context for waiting for callbacks.
 func withinGrace(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -41,7 +42,7 @@ func (l *toldLog) is(t *testing.T, when string, want ...int) {
 func TestCommitsAfterTheEndAreToldBehindThoseBeforeIt(t *testing.T) {
 	var l toldLog
 	hosted := 0
-	q := &asyncCommits{host: func(calling) { hosted++ }}
+	q := &asyncCommits{host: func(usercode.Callbacks) { hosted++ }}
 	first := l.call(0)
 	q.add(first)
 	q.decide(q.take())
@@ -52,7 +53,7 @@ func TestCommitsAfterTheEndAreToldBehindThoseBeforeIt(t *testing.T) {
 	if hosted != 1 {
 		t.Errorf("%d goroutines", hosted)
 	}
-	q.call(t.Context())
+	q.Call(t.Context())
 	l.is(t, "with a goroutine", 0, 1, 2)
 	q.add(l.call(3))
 	l.is(t, "with nothing before it", 0, 1, 2, 3)
@@ -69,13 +70,13 @@ func TestCommitsAfterTheEndAreToldBehindThoseBeforeIt(t *testing.T) {
 // Promise: done is called however the runtime ends.
 func TestACommitAfterTheLastGoroutineEndedIsTold(t *testing.T) {
 	var l toldLog
-	q := &asyncCommits{host: func(calling) {}, of: func() string { return "commit" }}
+	q := &asyncCommits{host: func(usercode.Callbacks) {}, of: func() string { return "commit" }}
 	q.add(l.call(0))
 	q.close(messages.ErrClosed)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	q.call(ended)
-	if q.waiting() == nil {
+	q.Call(ended)
+	if q.Waiting() == nil {
 		t.Error("nothing is said to be left")
 	}
 	q.add(l.call(1))
@@ -87,9 +88,9 @@ func TestACommitAfterTheLastGoroutineEndedIsTold(t *testing.T) {
 func TestCallersGoOnAfterARestart(t *testing.T) {
 	sys := newSystem()
 	defer sys.Shutdown()
-	pid := sys.Root.Spawn(supervisor.Props(newCallers(newInsiders())))
+	pid := sys.Root.Spawn(supervisor.Props(newCallers(usercode.New())))
 	var l toldLog
-	q := &asyncCommits{sub: &Subscription{shelf: &shelf{}}, host: func(c calling) { sys.Root.Send(pid, &callsDue{c}) }}
+	q := &asyncCommits{sub: &Subscription{shelf: &shelf{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &callsDue{c}) }}
 	in, goOn := make(chan struct{}), make(chan struct{})
 	q.decide([]*asyncCommit{{done: func(error) { close(in); <-goOn }}, l.call(1), l.call(2)})
 	<-in

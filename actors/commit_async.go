@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -22,10 +23,10 @@ const MaxCommitsWaiting = 1 << 16
 
 // asyncCommits outlives the incarnations of the subscription's actor.
 type asyncCommits struct {
-	emit func(string, []byte) // of a callback that panicked: with what, and where
-	host func(calling)        // has call called on a goroutine of its own
-	of   func() string        // names the commits
-	sub  *Subscription        // whose they are
+	emit func(string, []byte)     // of a callback that panicked: with what, and where
+	host func(usercode.Callbacks) // has call called on a goroutine of its own
+	of   func() string            // names the commits
+	sub  *Subscription            // whose they are
 
 	mu    sync.Mutex
 	asked wordState
@@ -149,7 +150,7 @@ func (q *asyncCommits) close(err error) {
 
 // call calls what was decided, one after the other, until there is no more or
 // ctx ends.
-func (q *asyncCommits) call(ctx context.Context) {
+func (q *asyncCommits) Call(ctx context.Context) {
 	for {
 		q.mu.Lock()
 		switch {
@@ -204,12 +205,12 @@ func (q *asyncCommits) over(ctx context.Context) error {
 	case <-calmed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", q.waiting(), context.Cause(ctx))
+		return fmt.Errorf("%w: %w", q.Waiting(), context.Cause(ctx))
 	}
 }
 
-// waiting says what is left to tell.
-func (q *asyncCommits) waiting() error {
+// Waiting says what is left to tell.
+func (q *asyncCommits) Waiting() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.hosted == notHosted {
@@ -218,8 +219,8 @@ func (q *asyncCommits) waiting() error {
 	return fmt.Errorf("%s: a callback has not returned, and %d wait for it", q.of(), len(q.decided))
 }
 
-// code describes the callbacks.
-func (q *asyncCommits) code() *userCode { return q.sub.shelf.code("a callback of CommitAsync") }
+// Run describes the callbacks.
+func (q *asyncCommits) Run() *usercode.Run { return q.sub.shelf.code("a callback of CommitAsync") }
 
 // fate is what became of a call.
 func (c *asyncCommit) fate(err error, where string) {

@@ -4,6 +4,7 @@ package actors
 // once.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,9 +55,9 @@ type Config struct {
 
 // EnsureDefaults fills what is zero.
 func (c *Config) EnsureDefaults() {
-	c.Prefix = or(c.Prefix, DefaultPrefix)
-	c.Listen = or(c.Listen, DefaultListen)
-	c.LeaseTTL = or(c.LeaseTTL, DefaultLeaseTTL)
+	c.Prefix = cmp.Or(c.Prefix, DefaultPrefix)
+	c.Listen = cmp.Or(c.Listen, DefaultListen)
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, DefaultLeaseTTL)
 }
 
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
@@ -107,10 +108,10 @@ type DestinationConfig struct {
 
 // EnsureDefaults fills what is zero.
 func (c *DestinationConfig) EnsureDefaults() {
-	c.MaxMessageSize = or(c.MaxMessageSize, DefaultMaxMessageSize)
-	c.Queue.Messages = or(c.Queue.Messages, 65536)
-	c.Queue.Bytes = or(c.Queue.Bytes, max(64<<20, memory(largestRecord(c.MaxMessageSize))))
-	c.MaxAttempts = or(c.MaxAttempts, DefaultMaxAttempts)
+	c.MaxMessageSize = cmp.Or(c.MaxMessageSize, DefaultMaxMessageSize)
+	c.Queue.Messages = cmp.Or(c.Queue.Messages, 65536)
+	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, memory(largestRecord(c.MaxMessageSize))))
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
 	c.Retry.EnsureDefaults()
 }
 
@@ -178,13 +179,13 @@ type MemberConfig struct {
 
 // EnsureDefaults fills what is zero.
 func (c *MemberConfig) EnsureDefaults() {
-	c.Mode = or(c.Mode, messages.AtLeastOnce)
-	c.Policy = or(c.Policy, messages.QueueBlock)
-	c.KeepFor = or(c.KeepFor, DefaultKeepFor)
-	c.Window = or(c.Window, DefaultWindow)
-	c.WindowBytes = or(c.WindowBytes, DefaultWindowBytes)
-	c.Concurrency = or(c.Concurrency, 1)
-	c.AckWait = or(c.AckWait, DefaultAckWait)
+	c.Mode = cmp.Or(c.Mode, messages.AtLeastOnce)
+	c.Policy = cmp.Or(c.Policy, messages.QueueBlock)
+	c.KeepFor = cmp.Or(c.KeepFor, DefaultKeepFor)
+	c.Window = cmp.Or(c.Window, DefaultWindow)
+	c.WindowBytes = cmp.Or(c.WindowBytes, DefaultWindowBytes)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.AckWait = cmp.Or(c.AckWait, DefaultAckWait)
 }
 
 // sweepEvery is how often a link looks for deliveries that outlived AckWait.
@@ -245,11 +246,3 @@ func (f *faults) join(err error) {
 }
 
 func (f faults) err() error { return errors.Join(f...) }
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}

@@ -6,6 +6,7 @@ package actors
 // more.
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -71,7 +72,7 @@ func (e *paperEtcd) txn(puts []string, value []byte, gone []string) int64 {
 		delete(e.kvs, k)
 	}
 	for _, k := range puts {
-		kv := discovery.KV{Key: k, Value: value, CreateRevision: or(e.kvs[k].CreateRevision, e.revision), ModRevision: e.revision}
+		kv := discovery.KV{Key: k, Value: value, CreateRevision: cmp.Or(e.kvs[k].CreateRevision, e.revision), ModRevision: e.revision}
 		e.kvs[k] = kv
 		d.Puts = append(d.Puts, kv)
 	}

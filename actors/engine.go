@@ -4,6 +4,7 @@ package actors
 // and services hold.
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -19,6 +20,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -61,7 +63,7 @@ type Engine struct {
 	away     atomic.Bool           // the engine's actor failed and has not come up again
 	stats    statsBook
 	book     *book
-	inside   *insiders
+	inside   *usercode.Runs
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -80,14 +82,14 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	if until, ok := ctx.Deadline(); ok {
 		// With a user, Dial logs in.
-		cfg.Etcd.DialTimeout = min(or(cfg.Etcd.DialTimeout, discovery.DefaultDialTimeout), max(time.Until(until), time.Millisecond))
+		cfg.Etcd.DialTimeout = min(cmp.Or(cfg.Etcd.DialTimeout, discovery.DefaultDialTimeout), max(time.Until(until), time.Millisecond))
 	}
 	clients, err := discovery.Dial(cfg.Etcd)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), inside: newInsiders(), stopped: make(chan struct{}),
+		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), inside: usercode.New(), stopped: make(chan struct{}),
 		secrets: secrets{byName: make(map[string]placedSecret)},
 		stats: statsBook{
 			outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{}),
@@ -214,7 +216,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
 	}
 	cfg.EnsureDefaults()
-	cfg.Listen = or(cfg.Listen, e.cfg.Listen)
+	cfg.Listen = cmp.Or(cfg.Listen, e.cfg.Listen)
 	fail := func(err error) (*Destination, error) {
 		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
 	}
@@ -224,7 +226,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
+	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: cmp.Or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		err = e.unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
@@ -252,7 +254,7 @@ func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	cfg.ID = or(cfg.ID, randomID())
+	cfg.ID = cmp.Or(cfg.ID, randomID())
 	m := &Member{eng: e, in: newInlet(cfg, e.hub.emit), incarnation: randomID()}
 	m.in.inside = e.inside
 	m.in.readerGone = func(reads uint64) { e.sys.Root.Send(m.pid.Load(), &readerGone{reads}) }
@@ -286,7 +288,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
-	if err := e.inside.refuse(ctx, "stop", func(*userCode) bool { return true }); err != nil {
+	if err := e.inside.Refuse(ctx, "stop", func(*usercode.Run) bool { return true }); err != nil {
 		return err
 	}
 	if !e.begun.CompareAndSwap(false, true) {
@@ -410,7 +412,7 @@ func (e *Engine) watchActors() {
 			}
 		case *supervisor.Overdue:
 			if mine(m.Who) {
-				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", or(m.What, "it"), m.After)})
+				e.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", cmp.Or(m.What, "it"), m.After)})
 			}
 		case *supervisor.LifecyclePanic:
 			if mine(m.Who) {

@@ -127,7 +127,10 @@ type (
 		member *Member
 		sub    *Subscription
 	}
-	withdrawn    struct{}
+	withdrawn struct{}
+	// leaveUnasked asks a member or subscription to drain and retire by itself: who
+	// wants it cannot wait for it.
+	leaveUnasked struct{}
 	listHoldings struct{}
 	holdings     struct {
 		destinations  []*Destination

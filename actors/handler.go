@@ -5,7 +5,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,14 +26,14 @@ type handler struct {
 // job is what handlers work on: a consumption of a group's messages or of a
 // topic's records.
 type job interface {
-	// context ends it from outside.
-	context() context.Context
-	// work is one handler's part; it blocks until the stream or ctx ends.
-	work(ctx context.Context) error
-	// ended is told by each handler's actor when the stream is over.
-	ended()
-	// patience is how long an end still waits for handlers that do not return.
-	patience() time.Duration
+	// Context ends it from outside.
+	Context() context.Context
+	// Work is one handler's part; it blocks until the stream or ctx ends.
+	Work(ctx context.Context) error
+	// Ended is told by each handler's actor when the stream is over.
+	Ended()
+	// Patience is how long an end still waits for handlers that do not return.
+	Patience() time.Duration
 }
 
 func newHandler(c job) actor.Producer {
@@ -49,7 +48,7 @@ func (h *handler) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		h.host.Begin(ctx)
-		h.ctx, h.cancel = context.WithCancel(h.c.context())
+		h.ctx, h.cancel = context.WithCancel(h.c.Context())
 		h.work()
 	case *supervisor.Ended:
 		h.ended(ctx, m.Err)
@@ -63,7 +62,7 @@ func (h *handler) Receive(ctx actor.Context) {
 
 func (h *handler) work() {
 	c, ctx := h.c, h.ctx
-	h.host.RunUser("handle", c.patience, func(context.Context) error { return c.work(ctx) })
+	h.host.RunUser("handle", c.Patience, func(context.Context) error { return c.Work(ctx) })
 }
 
 // ended: the stream is over; or the user's function ended its goroutine, which
@@ -76,22 +75,7 @@ func (h *handler) ended(ctx actor.Context, err error) {
 	case errors.As(err, &bug):
 		supervisor.Fail(ctx, err)
 	default:
-		h.c.ended()
+		h.c.Ended()
 		ctx.Stop(ctx.Self())
 	}
-}
-
-// lastWait is the patience of all handlers of one job together.
-type lastWait struct {
-	mu    sync.Mutex
-	since time.Time // the first one's end
-}
-
-func (l *lastWait) patience() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.since.IsZero() {
-		l.since = time.Now()
-	}
-	return max(0, leaveGrace-time.Since(l.since))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -142,7 +143,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("unregister %q: %w", d.out.name, err)
 	}
-	if err := d.eng.inside.refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *userCode) bool { return c.holds(d.out.name, d.id) }); err != nil {
+	if err := d.eng.inside.Refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *usercode.Run) bool { return c.HasInHand(d.out.name, d.id) }); err != nil {
 		return err
 	}
 	end, cancel := supervisor.Grace(ctx, lastGrace)
@@ -275,7 +276,7 @@ func (m *Member) Leave(ctx context.Context) error {
 		return fmt.Errorf("leave: %w", err)
 	}
 	cfg := m.in.cfg
-	if err := m.eng.inside.refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *userCode) bool { return c.member == m.in }); err != nil {
+	if err := m.eng.inside.Refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *usercode.Run) bool { return c.Of == m.in }); err != nil {
 		m.eng.sys.Root.Send(m.pid.Load(), &leaveUnasked{})
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -35,7 +36,7 @@ const (
 type inlet struct {
 	cfg     MemberConfig
 	emit    func(messages.Event)
-	inside  *insiders
+	inside  *usercode.Runs
 	mu      sync.Mutex
 	phase   inletPhase
 	cause   error // why it left, when nobody asked for it
@@ -252,10 +253,10 @@ func (in *inlet) awaits(k *intake) bool {
 
 // code describes a run of user code that reads here; from returns the link of what
 // it has in hand, or nil.
-func (in *inlet) code(what string, from func() *intake) *userCode {
-	return &userCode{
-		what: fmt.Sprintf("%s of group %q of %q", what, in.cfg.Group, in.cfg.Destination), member: in,
-		holds: func(dest, sender string) bool {
+func (in *inlet) code(what string, from func() *intake) *usercode.Run {
+	return &usercode.Run{
+		What: fmt.Sprintf("%s of group %q of %q", what, in.cfg.Group, in.cfg.Destination), Of: in,
+		Holds: func(dest, sender string) bool {
 			k := from()
 			return k != nil && dest == in.cfg.Destination && sender == k.sender
 		},

@@ -4,44 +4,16 @@ package actors
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
-	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
 
 // loggerName names the logger in messages.CallbackPanicked.
 const loggerName = "logger"
-
-// panicPause is the least time between two events of the logger's panics: one may
-// come of each line.
-const panicPause = time.Second
-
-// panicTeller returns a function that tells of a callback's panic, or of a
-// runtime.Goexit when value is nil: at once for the first, then sums.
-func panicTeller(emit func(messages.Event), callback string) func(value any, stack []byte) {
-	var mu sync.Mutex
-	var told time.Time
-	count := 0
-	return func(value any, stack []byte) {
-		mu.Lock()
-		defer mu.Unlock()
-		count++
-		if time.Since(told) < panicPause {
-			return
-		}
-		said := fmt.Sprint(value)
-		if value == nil {
-			said = errGoexit.Error()
-		}
-		emit(messages.CallbackPanicked{Callback: callback, Count: count, Value: said, Stack: string(stack)})
-		told, count = time.Now(), 0
-	}
-}
 
 // eventLogger writes a line for each event. It outlives the goroutine that does so,
 // which a logger may end.
@@ -53,7 +25,7 @@ type eventLogger struct {
 }
 
 func newEventLogger(ctx context.Context, h *hub, logger *slog.Logger) *eventLogger {
-	return &eventLogger{hub: h, logger: logger, events: h.subscribe(ctx), tell: panicTeller(h.emit, loggerName)}
+	return &eventLogger{hub: h, logger: logger, events: h.subscribe(ctx), tell: usercode.PanicTeller(h.emit, loggerName)}
 }
 
 // follow writes until ctx ends, and then what had come by then.
@@ -84,8 +56,8 @@ const callLog = "log"
 
 func (a *engineActor) beginLog() {
 	log, inside := a.log, a.eng.inside
-	a.host.RunUser(callLog, userPatience, func(ctx context.Context) error {
-		defer inside.enter(&userCode{what: "the logger", holds: func(string, string) bool { return false }})()
+	a.host.RunUser(callLog, usercode.Patience, func(ctx context.Context) error {
+		defer inside.Enter(&usercode.Run{What: "the logger"})()
 		return log.follow(ctx)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -237,14 +238,14 @@ func (p *pipe) bury() {
 	}
 	p.burying = true
 	handler := p.out.cfg.DeadLetter
-	code := &userCode{
-		what:  fmt.Sprintf("the dead-letter handler of %q", p.out.name),
-		holds: func(dest, sender string) bool { return dest == letter.Destination && sender == p.from },
+	code := &usercode.Run{
+		What:  fmt.Sprintf("the dead-letter handler of %q", p.out.name),
+		Holds: func(dest, sender string) bool { return dest == letter.Destination && sender == p.from },
 	}
 	inside := p.eng.inside
-	supervisor.CallUser(&p.host, callDeadLetter, userPatience, func(ctx context.Context) deadTaken {
-		defer inside.enter(code)()
-		return deadTaken{letter, handler(code.mark(ctx), letter)}
+	supervisor.CallUser(&p.host, callDeadLetter, usercode.Patience, func(ctx context.Context) deadTaken {
+		defer inside.Enter(code)()
+		return deadTaken{letter, handler(code.Mark(ctx), letter)}
 	})
 }
 

@@ -5,6 +5,7 @@ package actors
 // accumulators, which all handles of the process share.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -55,7 +57,7 @@ const faultsKept = 32
 // must be cheap; at is called once for each partition in use, and what it answers
 // must be the partition's for as long as the handle lives. host has callbacks
 // called on a goroutine of their own, and does not wait for them.
-func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() *messages.TopicInfo, end *ending, host func(calling)) *producer {
+func newProducer(cfg ProducerConfig, partitions func() int, at func(p int) (*accumulator, error), info func() *messages.TopicInfo, end *ending, host func(usercode.Callbacks)) *producer {
 	p := &producer{ending: end, closed: newEnding(), partitions: partitions, at: at, info: info, pick: cfg.Partitioner.begin()}
 	p.manual, _ = cfg.Partitioner.(manual)
 	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }
@@ -328,7 +330,7 @@ func (p *producer) take(ctx context.Context, part int, m *messages.Message, s *s
 		return p.wrap(part, err)
 	}
 	if err := p.credit.take(ctx, s.room(size)); err != nil {
-		err = or(or(p.ending.why(), p.closed.why()), err)
+		err = cmp.Or(cmp.Or(p.ending.why(), p.closed.why()), err)
 		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
 	}
 	if err = p.ending.why(); err == nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -32,7 +33,7 @@ func (in *inlet) messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 		c := cursor{in: in, manual: manual && in.cfg.Mode != messages.AtMostOnce}
 		defer end()
 		defer c.end()
-		defer in.inside.enter(in.code("the loop", c.from))()
+		defer in.inside.Enter(in.code("the loop", c.from))()
 		for {
 			d, err := c.next(ctx)
 			if err != nil || d == nil {
@@ -121,9 +122,6 @@ func (c *cursor) end() {
 	c.in.putBack(c.load)
 }
 
-// errGoexit: a handler called runtime.Goexit, as t.FailNow does.
-var errGoexit = errors.New("the handler ended its goroutine")
-
 // errAckWait is the cause of a handler's cancelled context.
 var errAckWait = errors.New("not settled within AckWait: the message was given to another member")
 
@@ -135,7 +133,7 @@ type consumption struct {
 	running atomic.Int64  // handlers that have not stopped
 	over    chan struct{} // closed by the last of them
 	once    sync.Once
-	lastWait
+	usercode.LastWait
 
 	turn chan struct{} // whose turn it is to take the next; held by one worker
 	load *load
@@ -163,10 +161,10 @@ func newConsumption(ctx context.Context, in *inlet, handler messages.Handler) *c
 	return &consumption{ctx: ctx, in: in, handler: handler, over: make(chan struct{}), turn: make(chan struct{}, 1), workers: make(map[*worker]struct{})}
 }
 
-func (c *consumption) context() context.Context { return c.ctx }
+func (c *consumption) Context() context.Context { return c.ctx }
 
 // ended is told by each handler's actor when the stream is over.
-func (c *consumption) ended() {
+func (c *consumption) Ended() {
 	if c.running.Add(-1) == 0 {
 		c.finish()
 	}
@@ -211,15 +209,15 @@ func (c *consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 }
 
 // work handles deliveries one after the other until the stream or ctx ends.
-func (c *consumption) work(ctx context.Context) error {
+func (c *consumption) Work(ctx context.Context) error {
 	w := &worker{}
 	code := c.in.code("a handler", func() *intake {
 		c.workersMu.Lock()
 		defer c.workersMu.Unlock()
 		return w.from
 	})
-	defer c.in.inside.enter(code)()
-	inner := code.mark(ctx)
+	defer c.in.inside.Enter(code)()
+	inner := code.Mark(ctx)
 	w.renew(inner)
 	c.workersMu.Lock()
 	c.workers[w] = struct{}{}
@@ -267,7 +265,7 @@ func (c *consumption) call(ctx context.Context, d messages.Delivery) (err error)
 		}
 		p := recover()
 		if p == nil {
-			err = errGoexit
+			err = usercode.ErrGoexit
 			d.Nack(err)
 			return
 		}

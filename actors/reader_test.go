@@ -336,7 +336,7 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 				}
 				return nil
 			})
-			if err := c.work(ctx); !errors.Is(err, context.Canceled) {
+			if err := c.Work(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("work: %v", err)
 			}
 		},
@@ -376,7 +376,7 @@ func runHandlers(ctx context.Context, in *inlet, n int, handler messages.Handler
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { errs[i] = c.work(ctx) })
+		all.Go(func() { errs[i] = c.Work(ctx) })
 	}
 	return c, func() []error {
 		all.Wait()

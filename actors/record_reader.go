@@ -4,6 +4,7 @@ package actors
 // Poll, or workers around a handler.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -33,7 +35,7 @@ func (s *shelf) records(ctx context.Context) iter.Seq2[messages.TopicRecord, err
 			return
 		}
 		defer s.finish()
-		defer s.inside.enter(s.code("the loop"))()
+		defer s.inside.Enter(s.code("the loop"))()
 		var t *turn
 		defer func() { s.put(t) }()
 		for {
@@ -104,7 +106,7 @@ func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, er
 	}
 	if err := s.begin(); err != nil {
 		if errors.Is(err, messages.ErrClosed) {
-			err = or(s.causeOf(), err)
+			err = cmp.Or(s.causeOf(), err)
 		}
 		return nil, err
 	}
@@ -180,17 +182,17 @@ type recordConsumption struct {
 	running atomic.Int64
 	over    chan struct{}
 	once    sync.Once
-	lastWait
+	usercode.LastWait
 }
 
 func newRecordConsumption(ctx context.Context, s *shelf, h messages.RecordHandler) *recordConsumption {
 	return &recordConsumption{ctx: ctx, shelf: s, handler: h, over: make(chan struct{})}
 }
 
-// context, ended and work make it a job of handlers.
-func (c *recordConsumption) context() context.Context { return c.ctx }
+// Context, Ended and Work make it a job of handlers.
+func (c *recordConsumption) Context() context.Context { return c.ctx }
 
-func (c *recordConsumption) ended() {
+func (c *recordConsumption) Ended() {
 	if c.running.Add(-1) == 0 {
 		c.finish()
 	}
@@ -200,10 +202,10 @@ func (c *recordConsumption) ended() {
 func (c *recordConsumption) finish() { c.once.Do(func() { close(c.over) }) }
 
 // work handles one turn after the other until the subscription or ctx ends.
-func (c *recordConsumption) work(ctx context.Context) error {
+func (c *recordConsumption) Work(ctx context.Context) error {
 	code := c.shelf.code("a handler")
-	defer c.shelf.inside.enter(code)()
-	ctx = code.mark(ctx)
+	defer c.shelf.inside.Enter(code)()
+	ctx = code.Mark(ctx)
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -235,7 +237,7 @@ func (c *recordConsumption) turn(ctx context.Context, t *turn) {
 	var rec messages.TopicRecord
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
-			c.told(rec, errGoexit)
+			c.told(rec, usercode.ErrGoexit)
 			s.failed(t)
 		}
 	}()

@@ -104,7 +104,7 @@ func consumePaper(t *testing.T, s *shelf, workers int, h messages.RecordHandler)
 					work()
 				}
 			}()
-			_ = c.work(ctx)
+			_ = c.Work(ctx)
 			over = true
 		})
 	}

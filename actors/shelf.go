@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
@@ -21,8 +22,7 @@ type shelf struct {
 	// standing is the session's lease while it can be trusted, else 0: only
 	// claims under it hand out records.
 	standing *atomic.Int64
-	inside   *insiders
-	sub      *Subscription
+	inside   *usercode.Runs
 
 	mu       sync.Mutex
 	phase    shelfPhase

@@ -4,6 +4,7 @@ package actors
 // by an older one.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,7 +184,7 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord)
 	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
-		return fail(or(s.shelf.causeOf(), messages.ErrClosed))
+		return fail(cmp.Or(s.shelf.causeOf(), messages.ErrClosed))
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
 	case fenced != nil:

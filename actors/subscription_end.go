@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -33,7 +34,7 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 		shelf.release(a.holds[p].c)
 	}
 	a.emptied(ctx)
-	a.host.After(a.sub.cfg.RevokeTimeout+leaveGrace, drainLate{})
+	a.host.After(a.sub.cfg.RevokeTimeout+usercode.Grace, drainLate{})
 }
 
 // drainLate: what was asked back is still in hand though another member may have
@@ -111,10 +112,9 @@ func (a *subscription) retire(ctx actor.Context) {
 }
 
 // code describes a run of user code of this subscription.
-func (s *shelf) code(what string) *userCode {
-	return &userCode{
-		what: fmt.Sprintf("%s of group %q of topic %q", what, s.cfg.Group, s.cfg.Topic), sub: s.sub,
-		holds: func(string, string) bool { return false },
+func (s *shelf) code(what string) *usercode.Run {
+	return &usercode.Run{
+		What: fmt.Sprintf("%s of group %q of topic %q", what, s.cfg.Group, s.cfg.Topic), Of: s,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -57,7 +58,7 @@ func (a *subscription) beginSettling() {
 	}
 	s.under, s.waiting = s.waiting, nil
 	sub, claims := a.sub, s.under
-	supervisor.CallUser(&a.host, settleCall, userPatience, func(ctx context.Context) settled { return settled{sub.settle(ctx, claims)} })
+	supervisor.CallUser(&a.host, settleCall, usercode.Patience, func(ctx context.Context) settled { return settled{sub.settle(ctx, claims)} })
 }
 
 // settle calls BeforeRelease. Another member may take the claims RevokeTimeout
@@ -72,8 +73,8 @@ func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) 
 		}
 	}()
 	code := s.shelf.code("BeforeRelease")
-	defer s.eng.inside.enter(code)()
-	return s.cfg.BeforeRelease(code.mark(ctx), partitionsOf(claims))
+	defer s.eng.inside.Enter(code)()
+	return s.cfg.BeforeRelease(code.Mark(ctx), partitionsOf(claims))
 }
 
 func partitionsOf(claims []*claim) []int {

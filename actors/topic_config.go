@@ -3,6 +3,7 @@ package actors
 // The settings of producers, subscriptions and resets.
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -32,7 +33,7 @@ func (c *ProducerConfig) EnsureDefaults() {
 	if c.Partitioner == nil {
 		c.Partitioner = ByKey()
 	}
-	c.MaxBuffer = or(c.MaxBuffer, DefaultMaxBuffer)
+	c.MaxBuffer = cmp.Or(c.MaxBuffer, DefaultMaxBuffer)
 }
 
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
@@ -82,10 +83,10 @@ type SubscriptionConfig struct {
 
 // EnsureDefaults fills what is zero.
 func (c *SubscriptionConfig) EnsureDefaults() {
-	c.CommitEvery = or(c.CommitEvery, DefaultCommitEvery)
-	c.Concurrency = or(c.Concurrency, 1)
-	c.MaxFetched = or(c.MaxFetched, DefaultMaxFetched)
-	c.RevokeTimeout = or(c.RevokeTimeout, DefaultRevokeTimeout)
+	c.CommitEvery = cmp.Or(c.CommitEvery, DefaultCommitEvery)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.MaxFetched = cmp.Or(c.MaxFetched, DefaultMaxFetched)
+	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
 	c.Retry.EnsureDefaults()
 }
 

@@ -4,6 +4,7 @@ package actors
 // subscription. The handles outlive the actors behind them.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -33,7 +35,7 @@ func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 		return nil, err
 	}
 	t := &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.puts, path.eng.calls)}
-	t.producer.calls.tell = panicTeller(path.eng.hub.emit, fmt.Sprintf("PutAsync to %q", path.name))
+	t.producer.calls.tell = usercode.PanicTeller(path.eng.hub.emit, fmt.Sprintf("PutAsync to %q", path.name))
 	return t, nil
 }
 
@@ -99,7 +101,7 @@ func (t *Topic) Flush(ctx context.Context) error {
 // refuse returns messages.ErrBusy to a callback of this handle that would wait for
 // itself.
 func (t *Topic) refuse(ctx context.Context, what string) error {
-	return t.path.eng.inside.refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), func(c *userCode) bool { return c.puts == &t.producer.calls })
+	return t.path.eng.inside.Refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), func(c *usercode.Run) bool { return c.Of == &t.producer.calls })
 }
 
 // Close takes nothing more, waits for what was put and its callbacks, and gives
@@ -140,7 +142,7 @@ func (t *Topic) Close(ctx context.Context) error {
 }
 
 // ended answers why nothing new can be begun with the handle, or nil.
-func (t *Topic) ended() error { return or(t.path.ended(), t.producer.closed.why()) }
+func (t *Topic) ended() error { return cmp.Or(t.path.ended(), t.producer.closed.why()) }
 
 // Read yields a partition's records in order until ctx ends, whose cause comes
 // last. At the end of the partition it waits for more. Errors besides:
@@ -296,9 +298,9 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 			}
 		}
 	}
-	cfg.ID = or(cfg.ID, randomID())
+	cfg.ID = cmp.Or(cfg.ID, randomID())
 	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
-	s.shelf.inside, s.shelf.sub = e.inside, s
+	s.shelf.inside = e.inside
 	s.async.emit, s.async.host, s.async.of, s.async.sub = s.panicked, e.calls, s.committing, s
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
@@ -451,7 +453,7 @@ func (s *Subscription) consumption() *recordConsumption {
 // end lets loops and Consume return: the actor behind them is gone.
 func (s *Subscription) end() {
 	s.shelf.leave(shelfLeft, nil)
-	s.async.close(fmt.Errorf("%s: %w", s.committing(), or(s.shelf.causeOf(), messages.ErrClosed)))
+	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.shelf.causeOf(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.finish()
 	}
@@ -465,7 +467,7 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 	}
 	_, err := supervisor.Ask[*sought](ctx, s.eng.sys, s.pid.Load(), &seekIn{partition, to})
 	if errors.Is(err, supervisor.ErrNoActor) {
-		err = or(s.shelf.causeOf(), messages.ErrClosed)
+		err = cmp.Or(s.shelf.causeOf(), messages.ErrClosed)
 	}
 	if err != nil {
 		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
@@ -504,7 +506,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
 	}
-	if err := s.eng.inside.refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *userCode) bool { return c.sub == s }); err != nil {
+	if err := s.eng.inside.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *usercode.Run) bool { return c.Of == s.shelf }); err != nil {
 		s.shelf.leave(shelfLeaving, nil) // the caller gets no other record
 		s.eng.sys.Root.Send(s.pid.Load(), &leaveUnasked{})
 		return err

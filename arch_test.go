@@ -28,7 +28,8 @@ const modulePath = "github.com/penstock-io/penstock"
 // Test files are free, but for the leaves.
 var arrows = map[string][]string{
 	".":                            {"actors", "messages", "supervisor"},
-	"actors":                       {"supervisor", "transport/...", "discovery", "messages/..."},
+	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "messages/..."},
+	"actors/internal/rebalance":    {"transport/commitlog", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
 	"transport/socket/conformance": {"transport/socket", "messages/..."},

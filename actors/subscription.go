@@ -12,14 +12,16 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/rebalance"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
-// subscription watches its group, performs what consumerGroup.decide says, and keeps
+// subscription watches its group, performs what rebalance.View.Decide says, and keeps
 // a consumer for each claim. How is in subscription_claims.go, what is committed
 // in subscription_commit.go, how it ends in subscription_end.go.
 //
@@ -35,13 +37,13 @@ type subscription struct {
 	write    *keyWrite
 	begun    *recordConsumption // whose handlers this incarnation began
 	farewell *keyWrite          // that this member leaves, or nil
-	view     *consumerGroup
+	view     *rebalance.View
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
 	claiming int              // claims under way
 	troubled int              // times that etcd kept it from coming in
 	raced    int              // times in a row that etcd was ahead of the watch
-	held     map[int]int64    // see self
+	held     map[int]int64    // see rebalance.Member.Others
 	out      map[int]struct{} // partitions of ours whose log is damaged
 	giving   *pb.Assignment   // being written, or nil
 	settings settingsWork     // put back, when somebody deletes them
@@ -130,7 +132,7 @@ type (
 func newSubscription(e *Engine, s *Subscription, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &subscription{
-			eng: e, sub: s, asker: asker, view: newConsumerGroup(),
+			eng: e, sub: s, asker: asker, view: rebalance.NewView(),
 			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64), out: make(map[int]struct{}),
 		}
 	}
@@ -282,11 +284,37 @@ func (a *subscription) refuse(ctx actor.Context, err error) {
 
 func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
 	a.raced = 0
-	a.view.take(a.eng.space, e, time.Now())
-	if s, ok := e.(discovery.Snapshot); ok && s.Reset {
-		a.setBack(ctx, s.Revision)
+	now := time.Now()
+	switch m := e.(type) {
+	case discovery.Snapshot:
+		a.view.Begin(m.Revision, groupFacts(a.eng.space, m.KVs), now)
+		if m.Reset {
+			a.setBack(ctx, m.Revision)
+		}
+	case discovery.Delta:
+		a.view.Change(m.Revision, groupGone(a.eng.space, m.Deletes), groupFacts(a.eng.space, m.Puts), now)
 	}
 	a.decide(ctx)
+}
+
+// groupFacts are keys and values as the group's view takes them. A key of another
+// form has the kind None, which the view ignores.
+func groupFacts(space keys.Space, kvs []discovery.KV) []rebalance.Fact {
+	facts := make([]rebalance.Fact, len(kvs))
+	for i, kv := range kvs {
+		k, _ := space.Parse(kv.Key)
+		facts[i] = rebalance.Fact{Key: k, Value: kv.Value, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision}
+	}
+	return facts
+}
+
+// groupGone are the keys of what was deleted.
+func groupGone(space keys.Space, kvs []discovery.KV) []keys.Key {
+	ks := make([]keys.Key, len(kvs))
+	for i, kv := range kvs {
+		ks[i], _ = space.Parse(kv.Key)
+	}
+	return ks
 }
 
 // setBack forgets what cannot be in an etcd that has only come that far: it was
@@ -311,20 +339,17 @@ func (a *subscription) topicChanged(ctx actor.Context) {
 	a.decide(ctx)
 }
 
-// self is what decide needs to know of this member.
-func (a *subscription) self() self {
-	me := self{
-		id: a.sub.cfg.ID, manual: a.sub.cfg.Partitions, partitions: a.sub.path.partitions(),
-		holds: make(map[int]hold), busy: a.busy, held: a.held, revoke: a.sub.cfg.RevokeTimeout,
+// member is what this member knows of itself.
+func (a *subscription) member() rebalance.Member {
+	me := rebalance.Member{
+		ID: a.sub.cfg.ID, Manual: a.sub.cfg.Partitions, Partitions: a.sub.path.partitions(),
+		Holds: make(map[int]rebalance.Hold), Busy: a.busy, Others: a.held, RevokeTimeout: a.sub.cfg.RevokeTimeout,
 	}
 	if a.sub.written.Load() {
-		me.revision = a.view.members[me.id]
+		me.Revision = a.view.MemberRevision(me.ID)
 	}
 	for p, h := range a.holds {
-		me.holds[p] = hold{fence: h.c.fence, memberRevision: h.c.memberRevision}
-		if slices.Contains(a.releasing, h.c) {
-			me.holds[p] = hold{fence: h.c.fence, memberRevision: h.c.memberRevision, stage: beingReleased}
-		}
+		me.Holds[p] = rebalance.Hold{Fence: h.c.fence, MemberRevision: h.c.memberRevision, Releasing: slices.Contains(a.releasing, h.c)}
 	}
 	return me
 }
@@ -334,54 +359,54 @@ func (a *subscription) decide(ctx actor.Context) {
 	if a.state == subLeaving {
 		return
 	}
-	me := a.self()
-	s := a.view.decide(me, time.Now())
-	for _, p := range s.lost {
+	me := a.member()
+	s := a.view.Decide(me, time.Now())
+	for _, p := range s.Lost {
 		a.lose(ctx, a.holds[p].c, messages.ErrFenced)
 	}
 	if a.state == subDraining { // it wants nothing more
 		a.emptied(ctx)
 		return
 	}
-	for _, p := range s.release {
+	for _, p := range s.Release {
 		a.sub.shelf.release(a.holds[p].c)
 	}
-	if s.settings == putSettingsBack && a.settings == settingsLeft {
+	if s.RestoreSettings && a.settings == settingsLeft {
 		a.putSettingsBack()
 	}
-	if s.assign != nil && a.giving == nil {
-		a.assign(s.assign, s.moved, me.revision)
+	if s.Assign != nil && a.giving == nil {
+		a.assign(s.Assign, s.Moved, me.Revision)
 	}
-	if len(s.claim) > 0 {
-		a.claim(s.claim, me.revision)
+	if len(s.Claim) > 0 {
+		a.claim(s.Claim, me.Revision)
 	}
-	for p, r := range s.revoke {
-		a.revoke(p, r, me.revision)
+	for p, r := range s.Revoke {
+		a.revoke(p, r, me.Revision)
 	}
-	if len(s.orphans) > 0 {
-		a.forsake(s.orphans)
+	if len(s.Orphans) > 0 {
+		a.forsake(s.Orphans)
 	}
 	if a.alarm != nil {
 		a.alarm()
 		a.alarm = nil
 	}
-	if s.again > 0 {
-		a.alarm = a.host.After(s.again, decideAgain{})
+	if s.Again > 0 {
+		a.alarm = a.host.After(s.Again, decideAgain{})
 	}
 	a.settle(ctx, me)
 }
 
 // settle answers who subscribed, once the group has thought of this member and
 // each partition of its share is claimed, or known to be another's.
-func (a *subscription) settle(ctx actor.Context, me self) {
-	if a.state != subEntering || me.revision == 0 {
+func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
+	if a.state != subEntering || me.Revision == 0 {
 		return
 	}
-	if _, named := a.view.plan.named[me.id]; me.manual == nil && !named {
+	if me.Manual == nil && !a.view.Named(me.ID) {
 		return
 	}
-	for _, p := range a.view.wanted(me) {
-		if _, out := a.out[p]; a.holds[p] == nil && !out && !a.view.taken(me, p) {
+	for _, p := range a.view.Wanted(me) {
+		if _, out := a.out[p]; a.holds[p] == nil && !out && !a.view.Taken(me, p) {
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/rebalance"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -61,7 +62,7 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
 	a.giving = next
 	next.SinceUnixMs = time.Now().UnixMilli()
-	log, me, previous, delayed := a.eng.log, a.me(revision), a.view.plan.modRevision, a.delayed
+	log, me, previous, delayed := a.eng.log, a.me(revision), a.view.PlanRevision(), a.delayed
 	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
 		return assigned{next, moved, insist(ctx, delayed, func() error {
 			_, err := log.Assign(ctx, me, previous, next)
@@ -84,7 +85,7 @@ func (a *subscription) assigned(ctx actor.Context, m assigned) {
 	default:
 		a.trouble(ctx, m.err)
 	}
-	if a.view.plan.generation >= m.of.Generation || errors.Is(m.err, commitlog.ErrRaced) {
+	if a.view.Generation() >= m.of.Generation || errors.Is(m.err, commitlog.ErrRaced) {
 		a.later()
 	}
 }
@@ -168,11 +169,11 @@ func (a *subscription) claim(ps []int, revision int64) {
 	for _, p := range ps {
 		a.busy[p] = struct{}{}
 	}
-	eng, sub, me, plan, delayed := a.eng, a.sub, a.me(revision), a.view.plan.modRevision, a.delayed
+	eng, sub, me, plan, delayed := a.eng, a.sub, a.me(revision), a.view.PlanRevision(), a.delayed
 	if a.sub.cfg.Partitions != nil {
 		plan = 0
 	} else {
-		me.Generation = a.view.plan.generation
+		me.Generation = a.view.Generation()
 	}
 	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
 		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
@@ -270,17 +271,17 @@ func (a *subscription) drop(ctx actor.Context, c *claim) {
 	a.idle, a.settling.waiting = slices.DeleteFunc(a.idle, isC), slices.DeleteFunc(a.settling.waiting, isC)
 }
 
-func (a *subscription) revoke(p int, r revocation, revision int64) {
+func (a *subscription) revoke(p int, r rebalance.Revocation, revision int64) {
 	a.busy[p] = struct{}{}
 	log, me, delayed := a.eng.log, a.me(revision), a.delayed
 	why := "its member is gone"
-	if r.overdue {
+	if r.Overdue {
 		why = "it was not released in time"
 	}
 	supervisor.Call(&a.host, "revoke", func(ctx context.Context) revoked {
-		m := revoked{p: p, h: r.holder, why: why}
+		m := revoked{p: p, h: r.Holder, why: why}
 		m.failed = insist(ctx, delayed, func() (err error) {
-			m.done, err = log.Revoke(ctx, me, p, r.holder, r.overdue)
+			m.done, err = log.Revoke(ctx, me, p, r.Holder, r.Overdue)
 			return err
 		})
 		return m
@@ -297,9 +298,7 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 		a.eng.hub.emit(messages.ClaimRevoked{
 			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: m.p, Member: m.h.Member, Why: m.why,
 		})
-		if a.view.claims[m.p].Revision == m.h.Revision {
-			delete(a.view.claims, m.p) // ahead of the watch
-		}
+		a.view.Unclaimed(m.p, m.h.Revision)
 	default:
 		a.later()
 		return
@@ -325,8 +324,8 @@ func (a *subscription) forsake(orphans []commitlog.Position) {
 func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
 	for _, p := range m.positions {
 		delete(a.busy, p.Partition)
-		if a.view.claims[p.Partition].Revision == p.Fence && m.err == nil {
-			delete(a.view.claims, p.Partition) // ahead of the watch
+		if m.err == nil {
+			a.view.Unclaimed(p.Partition, p.Fence)
 		}
 	}
 	if m.err != nil {

@@ -1,4 +1,4 @@
-package actors
+package rebalance
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ func TestAssign(t *testing.T) {
 		"an unknown person": {[]string{"a"}, 1, map[int]string{0: ""}, map[int]string{0: "a"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			next, moved := assign(tc.members, tc.partitions, tc.current)
+			next, moved := Assign(tc.members, tc.partitions, tc.current)
 			if !maps.Equal(next, tc.want) || moved != tc.moved {
 				t.Errorf("got %v, %d moved; want %v, %d", next, moved, tc.want, tc.moved)
 			}
@@ -61,7 +61,7 @@ func drawAssignment(t *rapid.T, mostMembers, mostPartitions int) (members []stri
 func TestAssignProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members, partitions, current := drawAssignment(t, 12, 60)
-		next, moved := assign(members, partitions, current)
+		next, moved := Assign(members, partitions, current)
 
 		load := make(map[string]int)
 		for p := range partitions {
@@ -84,10 +84,10 @@ func TestAssignProperties(t *testing.T) {
 			t.Fatalf("%d moved, said to be %d", want, moved)
 		}
 
-		if again, moved := assign(members, partitions, next); moved != 0 || !maps.Equal(again, next) {
+		if again, moved := Assign(members, partitions, next); moved != 0 || !maps.Equal(again, next) {
 			t.Fatalf("%d of its own moved again: %v, then %v", moved, next, again)
 		}
-		if same, _ := assign(members, partitions, maps.Clone(current)); !maps.Equal(same, next) {
+		if same, _ := Assign(members, partitions, maps.Clone(current)); !maps.Equal(same, next) {
 			t.Fatalf("another answer to the same question: %v, then %v", next, same)
 		}
 	})
@@ -106,7 +106,7 @@ func movedBetween(current, next map[int]string) (moved int) {
 func TestAssignMovesAsFewAsCanBe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members, partitions, current := drawAssignment(t, 4, 6)
-		_, moved := assign(members, partitions, current)
+		_, moved := Assign(members, partitions, current)
 		if fewest := fewestMoves(members, partitions, current); moved != fewest {
 			t.Fatalf("%d moved, %d would do: members %v, %d partitions, before %v", moved, fewest, members, partitions, current)
 		}

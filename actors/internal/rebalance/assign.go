@@ -1,21 +1,21 @@
-package actors
+package rebalance
 
 // Who owns which partition of a topic: pure, so that every member that computes
 // it from the same facts comes to the same answer.
 
 import "slices"
 
-// assign gives each partition below partitions to one of members, which are
-// distinct and sorted by age, oldest first. It answers the whole assignment and
+// Assign gives each partition below partitions to one of members, which are
+// distinct and sorted by age, oldest first. It returns the whole assignment and
 // how many partitions change hands, counting those of members that are gone and
 // not those that nobody had in current.
 //
 // No member has two partitions more than another, and no assignment that is as
 // even moves fewer: a member gives up only what is over its share, and the
-// larger shares go to those who would otherwise give up most. What assign
-// answered moves nothing when it is assigned again. Without members nobody has
+// larger shares go to those who would otherwise give up most. What Assign
+// returned moves nothing when it is assigned again. Without members nobody has
 // anything.
-func assign(members []string, partitions int, current map[int]string) (next map[int]string, moved int) {
+func Assign(members []string, partitions int, current map[int]string) (next map[int]string, moved int) {
 	next = make(map[int]string, partitions)
 	if len(members) == 0 || partitions <= 0 {
 		return next, 0

@@ -1,4 +1,4 @@
-package actors
+package rebalance
 
 // A topic has grown, and not everybody has heard.
 
@@ -20,15 +20,15 @@ func TestWhoHasNotHeardOfMorePartitionsGivesOutAll(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newPaperEtcd()
-			me := self{
-				id: "b", revision: e.join("b", false), partitions: 4, revoke: paperRevoke,
-				holds: make(map[int]hold), busy: set(0, 1, 2, 3), held: make(map[int]int64),
+			me := Member{
+				ID: "b", Revision: e.join("b", false), Partitions: 4, RevokeTimeout: paperRevoke,
+				Holds: make(map[int]Hold), Busy: set(0, 1, 2, 3), Others: make(map[int]int64),
 			}
 			e.join("c", false)
 			e.plan(2, 8, tc.shares...)
-			v := newConsumerGroup()
-			v.take(paperSpace, e.snapshot(), time.Unix(1000, 0))
-			if got := stepsOf(v.decide(me, time.Unix(1000, 0))); got != tc.want {
+			v := NewView()
+			e.snapshot().show(v, time.Unix(1000, 0))
+			if got := actionsOf(v.Decide(me, time.Unix(1000, 0))); got != tc.want {
 				t.Errorf("got  %q\nwant %q", got, tc.want)
 			}
 		})

@@ -202,14 +202,14 @@ func FuzzHostileMember(f *testing.F) {
 				return
 			}
 			for rest := f.Data.Records; len(rest) > 0; {
-				var r messages.Record
+				var r messages.Payload
 				n, err := messages.ConsumeRecord(rest, &r)
 				if err != nil {
 					t.Errorf("the sender's records: %v", err)
 					return
 				}
 				rest = rest[n:]
-				note(number(penstock.Delivery{Record: r})) // it may ack it
+				note(number(penstock.Delivery{Payload: r})) // it may ack it
 			}
 		})
 		if err := orders.Flush(patient(t)); err != nil {

@@ -29,8 +29,8 @@ type TopicDescription = messages.TopicDescription
 // GroupInfo is a consumer group of a topic: members, offsets, lag.
 type GroupInfo = messages.GroupInfo
 
-// Record is one record of a topic. See messages.TopicRecord.
-type Record = messages.TopicRecord
+// Record is one record of a topic. See messages.Record.
+type Record = messages.Record
 
 // PutResult says what became of one message of a put.
 type PutResult = messages.PutResult

@@ -116,7 +116,7 @@ func (l *fakeLog) records(t fataler) (values []string) {
 	for i, b := range l.batches {
 		count := 0
 		for rest := l.bodies[i]; len(rest) > 0; count++ {
-			var r messages.Record
+			var r messages.Payload
 			n, err := messages.ConsumeRecord(rest, &r)
 			if err != nil {
 				t.Fatalf("a batch of the log: %v", err)

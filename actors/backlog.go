@@ -44,7 +44,7 @@ type dying struct {
 }
 
 func (s span) message() messages.Message {
-	var r messages.Record
+	var r messages.Payload
 	if _, err := messages.ConsumeRecord(s.bytes(), &r); err != nil {
 		panic(err) // we encoded it
 	}

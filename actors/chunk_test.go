@@ -24,7 +24,7 @@ func numbered(id uint64, size int) *messages.Message {
 func numbersIn(t fataler, records []byte) (ids []uint64) {
 	t.Helper()
 	for len(records) > 0 {
-		var r messages.Record
+		var r messages.Payload
 		n, err := messages.ConsumeRecord(records, &r)
 		if err != nil {
 			t.Fatalf("record %d of a batch: %v", len(ids), err)

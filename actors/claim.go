@@ -129,12 +129,12 @@ type turn struct {
 // next decodes the next record, and finishes the one before it. It answers
 // false when the batch is through, or the claim is wanted elsewhere; what does
 // not decode is an error.
-func (t *turn) next(rec *messages.TopicRecord) (bool, error) {
+func (t *turn) next(rec *messages.Record) (bool, error) {
 	t.finish()
 	if len(t.rest) == 0 || t.c.look.Load() || t.c.lease != t.c.shelf.standing.Load() {
 		return false, nil
 	}
-	n, err := messages.ConsumeRecord(t.rest, &rec.Record)
+	n, err := messages.ConsumeRecord(t.rest, &rec.Payload)
 	if err != nil {
 		return false, err
 	}
@@ -165,7 +165,7 @@ func (t *turn) finish() {
 
 // skip goes to the first record that is not finished.
 func (t *turn) skip() error {
-	var rec messages.Record
+	var rec messages.Payload
 	for ; t.offset < t.from; t.offset++ {
 		n, err := messages.ConsumeRecord(t.rest, &rec)
 		if err != nil {

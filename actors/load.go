@@ -61,7 +61,7 @@ func (l *load) next(d *messages.Delivery) (bool, error) {
 	if len(l.records) == 0 {
 		return false, nil
 	}
-	n, err := messages.ConsumeRecord(l.records, &d.Record)
+	n, err := messages.ConsumeRecord(l.records, &d.Payload)
 	if err != nil {
 		return false, err
 	}

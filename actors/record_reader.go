@@ -23,14 +23,14 @@ func (t *turn) spoiled(err error) error {
 }
 
 // records yields records until the subscription is left or ctx ends.
-func (s *shelf) records(ctx context.Context) iter.Seq2[messages.TopicRecord, error] {
-	return func(yield func(messages.TopicRecord, error) bool) {
+func (s *shelf) records(ctx context.Context) iter.Seq2[messages.Record, error] {
+	return func(yield func(messages.Record, error) bool) {
 		if err := s.begin(); err != nil {
 			if errors.Is(err, messages.ErrClosed) {
 				err = s.causeOf() // the loop after an end is as silent as the one before
 			}
 			if err != nil {
-				yield(messages.TopicRecord{}, err)
+				yield(messages.Record{}, err)
 			}
 			return
 		}
@@ -39,11 +39,11 @@ func (s *shelf) records(ctx context.Context) iter.Seq2[messages.TopicRecord, err
 		var t *turn
 		defer func() { s.put(t) }()
 		for {
-			var rec messages.TopicRecord
+			var rec messages.Record
 			var err error
 			if t, err = s.nextRecord(ctx, t, &rec); t == nil {
 				if err != nil {
-					yield(messages.TopicRecord{}, err)
+					yield(messages.Record{}, err)
 				}
 				return
 			}
@@ -57,7 +57,7 @@ func (s *shelf) records(ctx context.Context) iter.Seq2[messages.TopicRecord, err
 
 // nextRecord answers the next record and the turn it belongs to: the one given,
 // or another. It finishes the record before.
-func (s *shelf) nextRecord(ctx context.Context, t *turn, rec *messages.TopicRecord) (*turn, error) {
+func (s *shelf) nextRecord(ctx context.Context, t *turn, rec *messages.Record) (*turn, error) {
 	for {
 		if t != nil {
 			ok, err := t.next(rec)
@@ -100,7 +100,7 @@ func (s *shelf) stall(t *turn, err error) {
 
 // poll answers records that are there, and waits for the first of them. What
 // the last poll answered is finished.
-func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, error) {
+func (s *shelf) poll(ctx context.Context, limit int) ([]messages.Record, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("poll for %d records: %w", limit, messages.ErrInvalid)
 	}
@@ -114,7 +114,7 @@ func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, er
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	var out []messages.TopicRecord
+	var out []messages.Record
 	for len(out) == 0 {
 		t, err := s.take(ctx)
 		switch {
@@ -132,11 +132,11 @@ func (s *shelf) poll(ctx context.Context, limit int) ([]messages.TopicRecord, er
 }
 
 // pollTurn takes the records of one turn, and keeps the claim in hand with them.
-func (s *shelf) pollTurn(t *turn, out []messages.TopicRecord, limit int) []messages.TopicRecord {
+func (s *shelf) pollTurn(t *turn, out []messages.Record, limit int) []messages.Record {
 	had := len(out)
 	err := t.skip()
 	for err == nil && len(out) < limit {
-		var rec messages.TopicRecord
+		var rec messages.Record
 		var ok bool
 		last := t.out
 		t.out = -1 // nothing is finished before the next poll
@@ -234,7 +234,7 @@ func (c *recordConsumption) turn(ctx context.Context, t *turn) {
 	}
 	s.mu.Unlock()
 	returned := false
-	var rec messages.TopicRecord
+	var rec messages.Record
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
 			c.told(rec, usercode.ErrGoexit)
@@ -266,7 +266,7 @@ func (c *recordConsumption) turn(ctx context.Context, t *turn) {
 }
 
 // fail decides about a record that was not handled.
-func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.TopicRecord, err error) {
+func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.Record, err error) {
 	s := c.shelf
 	cfg := s.cfg
 	if cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts {
@@ -287,7 +287,7 @@ func (c *recordConsumption) fail(ctx context.Context, t *turn, rec messages.Topi
 }
 
 // told tells of a record that was not handled and comes again.
-func (c *recordConsumption) told(rec messages.TopicRecord, err error) {
+func (c *recordConsumption) told(rec messages.Record, err error) {
 	cfg := c.shelf.cfg
 	c.shelf.emit(messages.RecordFailed{
 		Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset,
@@ -295,16 +295,16 @@ func (c *recordConsumption) told(rec messages.TopicRecord, err error) {
 	})
 }
 
-func (c *recordConsumption) deadLetter(ctx context.Context, rec messages.TopicRecord, cause error) error {
+func (c *recordConsumption) deadLetter(ctx context.Context, rec messages.Record, cause error) error {
 	return c.protect(rec, func() error { return c.shelf.cfg.DeadLetter(ctx, rec, cause) })
 }
 
 // call runs the handler; a panic is a failed handling like any other.
-func (c *recordConsumption) call(ctx context.Context, rec messages.TopicRecord) error {
+func (c *recordConsumption) call(ctx context.Context, rec messages.Record) error {
 	return c.protect(rec, func() error { return c.handler(ctx, rec) })
 }
 
-func (c *recordConsumption) protect(rec messages.TopicRecord, f func() error) (err error) {
+func (c *recordConsumption) protect(rec messages.Record, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the handler panicked: %v", p)

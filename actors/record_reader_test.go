@@ -193,7 +193,7 @@ func TestConsumeHandlers(t *testing.T) {
 			}
 		}},
 		"dead letters": {
-			cfg:      SubscriptionConfig{MaxAttempts: 3, DeadLetter: func(context.Context, messages.TopicRecord, error) error { return nil }},
+			cfg:      SubscriptionConfig{MaxAttempts: 3, DeadLetter: func(context.Context, messages.Record, error) error { return nil }},
 			at2:      func(int) error { return errNo },
 			attempts: 3, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 2 || n.DeadLettered != 1 {
@@ -201,7 +201,7 @@ func TestConsumeHandlers(t *testing.T) {
 				}
 			}},
 		"dead letters that are refused at first": {
-			cfg: SubscriptionConfig{MaxAttempts: 2, DeadLetter: func(_ context.Context, r messages.TopicRecord, _ error) error {
+			cfg: SubscriptionConfig{MaxAttempts: 2, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
 				if r.Attempt < 4 {
 					return errNo
 				}
@@ -214,7 +214,7 @@ func TestConsumeHandlers(t *testing.T) {
 				}
 			}},
 		"dead letters that panic at first": {
-			cfg: SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(_ context.Context, r messages.TopicRecord, _ error) error {
+			cfg: SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
 				if r.Attempt == 1 {
 					panic("in the dead letters")
 				}
@@ -235,7 +235,7 @@ func TestConsumeHandlers(t *testing.T) {
 			var mu sync.Mutex
 			var tries []try
 			done := make(chan struct{})
-			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.TopicRecord) error {
+			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.Record) error {
 				mu.Lock()
 				tries = append(tries, try{r.Offset, r.Attempt})
 				mu.Unlock()
@@ -287,7 +287,7 @@ func TestConsumeCutShort(t *testing.T) {
 		"ended": func(_ *shelf, _ *claim, stop func()) { stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newTestShelf(SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(context.Context, messages.TopicRecord, error) error {
+			s, _ := newTestShelf(SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(context.Context, messages.Record, error) error {
 				t.Error("a dead letter")
 				return nil
 			}})
@@ -295,7 +295,7 @@ func TestConsumeCutShort(t *testing.T) {
 			s.emit = events.emit
 			d := newPaperDesk(t, s, 1, 3)
 			in, out := make(chan struct{}), make(chan error, 1)
-			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.TopicRecord) error {
+			stop := consumePaper(t, s, 1, func(ctx context.Context, r messages.Record) error {
 				close(in)
 				select {
 				case <-ctx.Done():
@@ -335,7 +335,7 @@ func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
 	var busy, most atomic.Int32
 	done := make(chan struct{})
 	var failed sync.Map
-	stop := consumePaper(t, s, workers, func(_ context.Context, r messages.TopicRecord) error {
+	stop := consumePaper(t, s, workers, func(_ context.Context, r messages.Record) error {
 		if n := inside[r.Partition].Add(1); n != 1 {
 			t.Errorf("%d workers are in partition %d", n, r.Partition)
 		}

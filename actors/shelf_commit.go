@@ -78,7 +78,7 @@ func (w wish) fenced() error {
 // that comes to. fenced is for records whose partition is not owned under their
 // fence any more, while the others are asked for. With err nothing is asked for:
 // among the records are some that this subscription has not handed out.
-func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, fenced, err error) {
+func (s *shelf) ask(recs []messages.Record) (wishes []wish, fenced, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(recs) == 0 {
@@ -110,7 +110,7 @@ func (s *shelf) ask(recs []messages.TopicRecord) (wishes []wish, fenced, err err
 
 // fault is why a record cannot be one that this subscription has handed out, or
 // nil. Of a claim that was lost only the fence is known.
-func (s *shelf) fault(r *messages.TopicRecord) error {
+func (s *shelf) fault(r *messages.Record) error {
 	fences, owned := s.fences[r.Partition]
 	c := s.claims[r.Partition]
 	switch {

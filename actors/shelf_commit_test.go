@@ -37,7 +37,7 @@ func TestShelfAskKnowsWhatWasHandedOut(t *testing.T) {
 			settleAll(s, a)
 		}
 		at := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-2, 40)).Draw(t, "offset")
-		_, fenced, err := s.ask([]messages.TopicRecord{{Topic: s.cfg.Topic, Partition: 0, Offset: at, Fence: 100}})
+		_, fenced, err := s.ask([]messages.Record{{Topic: s.cfg.Topic, Partition: 0, Offset: at, Fence: 100}})
 		switch due := s.due(); {
 		case err != nil && !errors.Is(err, messages.ErrOffsetOutOfRange), fenced != nil:
 			t.Fatal(fenced, err)

@@ -222,7 +222,7 @@ func holdPaper(s *shelf, l *paperLog, p int, batches int, position int64) *paper
 }
 
 // takeAll reads with fresh turns until nothing is there, and answers what came.
-func takeAll(t *testing.T, s *shelf, consumers ...*paperConsumer) (got []messages.TopicRecord) {
+func takeAll(t *testing.T, s *shelf, consumers ...*paperConsumer) (got []messages.Record) {
 	t.Helper()
 	for {
 		settleAll(s, consumers...)
@@ -237,7 +237,7 @@ func takeAll(t *testing.T, s *shelf, consumers ...*paperConsumer) (got []message
 			t.Fatal(err)
 		}
 		for {
-			var rec messages.TopicRecord
+			var rec messages.Record
 			ok, err := turn.next(&rec)
 			if err != nil {
 				t.Fatal(err)
@@ -252,7 +252,7 @@ func takeAll(t *testing.T, s *shelf, consumers ...*paperConsumer) (got []message
 }
 
 // offsetsOf are those of a partition, in the order they came.
-func offsetsOf(p int, recs []messages.TopicRecord) (out []int64) {
+func offsetsOf(p int, recs []messages.Record) (out []int64) {
 	for _, r := range recs {
 		if r.Partition == p {
 			out = append(out, r.Offset)
@@ -285,8 +285,8 @@ func TestShelfHandsOutEverythingInOrder(t *testing.T) {
 		if !bytes.HasPrefix(r.Value, []byte(recordValue(r.Partition, r.Offset))) {
 			t.Fatalf("partition %d, offset %d has the value of another: %.20q", r.Partition, r.Offset, r.Value)
 		}
-		want := messages.TopicRecord{Topic: "audit", Partition: r.Partition, Offset: r.Offset, Fence: int64(100 + r.Partition), Attempt: 1}
-		want.Record, want.UnixNano = r.Record, 1000+int64(largeLog.holding(r.Partition, r.Offset))
+		want := messages.Record{Topic: "audit", Partition: r.Partition, Offset: r.Offset, Fence: int64(100 + r.Partition), Attempt: 1}
+		want.Payload, want.UnixNano = r.Payload, 1000+int64(largeLog.holding(r.Partition, r.Offset))
 		if r.Topic != want.Topic || r.Fence != want.Fence || r.Attempt != 1 || r.UnixNano != want.UnixNano {
 			t.Fatalf("got %+v, want %+v", r, want)
 		}
@@ -297,7 +297,7 @@ func TestShelfHandsOutEverythingInOrder(t *testing.T) {
 }
 
 // inHand takes a turn and its first record.
-func inHand(t *testing.T, s *shelf) (*turn, messages.TopicRecord) {
+func inHand(t *testing.T, s *shelf) (*turn, messages.Record) {
 	t.Helper()
 	turn, _, err := s.tryTake()
 	if turn == nil || err != nil {
@@ -306,7 +306,7 @@ func inHand(t *testing.T, s *shelf) (*turn, messages.TopicRecord) {
 	if err := turn.skip(); err != nil {
 		t.Fatal(err)
 	}
-	var rec messages.TopicRecord
+	var rec messages.Record
 	if ok, err := turn.next(&rec); !ok || err != nil {
 		t.Fatalf("no record in the turn: %v", err)
 	}
@@ -315,7 +315,7 @@ func inHand(t *testing.T, s *shelf) (*turn, messages.TopicRecord) {
 
 func wantOver(t *testing.T, turn *turn) {
 	t.Helper()
-	var rec messages.TopicRecord
+	var rec messages.Record
 	if ok, err := turn.next(&rec); ok || err != nil {
 		t.Fatalf("the turn went on with offset %d, error %v", rec.Offset, err)
 	}
@@ -460,7 +460,7 @@ func TestShelfRetries(t *testing.T) {
 	if rec.Attempt != 4 {
 		t.Fatalf("attempt %d, want 4", rec.Attempt)
 	}
-	var next messages.TopicRecord
+	var next messages.Record
 	if ok, _ := turn.next(&next); ok && (next.Offset != 1 || next.Attempt != 1) {
 		t.Fatalf("after success: offset %d, attempt %d", next.Offset, next.Attempt)
 	}
@@ -518,7 +518,7 @@ func TestShelfPositions(t *testing.T) {
 	s.add(lost, 0, 0, true)
 	s.remove(lost, messages.ErrFenced)
 	a := holdPaper(s, smallLog, 0, 30, 0)
-	var recs []messages.TopicRecord
+	var recs []messages.Record
 	for len(recs) < 40 {
 		got, err := s.poll(t.Context(), 7)
 		if err != nil {
@@ -531,7 +531,7 @@ func TestShelfPositions(t *testing.T) {
 		t.Fatalf("%+v is due though nobody asked", due)
 	}
 	for _, r := range recs {
-		if _, fenced, err := s.ask([]messages.TopicRecord{r}); fenced != nil || err != nil {
+		if _, fenced, err := s.ask([]messages.Record{r}); fenced != nil || err != nil {
 			t.Fatal(fenced, err)
 		}
 		due := s.due()
@@ -548,7 +548,7 @@ func TestShelfPositions(t *testing.T) {
 	}
 	stale := recs[0]
 	stale.Fence--
-	if _, fenced, err := s.ask([]messages.TopicRecord{recs[3], stale}); !errors.Is(fenced, messages.ErrFenced) || err != nil {
+	if _, fenced, err := s.ask([]messages.Record{recs[3], stale}); !errors.Is(fenced, messages.ErrFenced) || err != nil {
 		t.Errorf("a record of fence %d: %v, %v", stale.Fence, fenced, err)
 	}
 	if due := s.due(); len(due) != 1 || due[0].Offset != recs[3].Offset+1 {
@@ -567,7 +567,7 @@ func TestShelfPoll(t *testing.T) {
 		s, _ := newTestShelf(SubscriptionConfig{})
 		return s, holdPaper(s, smallLog, 0, 10, 0)
 	}
-	poll := func(t *testing.T, s *shelf, limit int) []messages.TopicRecord {
+	poll := func(t *testing.T, s *shelf, limit int) []messages.Record {
 		t.Helper()
 		got, err := s.poll(t.Context(), limit)
 		if err != nil {
@@ -577,7 +577,7 @@ func TestShelfPoll(t *testing.T) {
 	}
 	t.Run("finishes the last", func(t *testing.T) {
 		s, a := newOne(t)
-		var got []messages.TopicRecord
+		var got []messages.Record
 		for int64(len(got)) < smallLog.end(0, 10) {
 			if at := s.place(a.c); at > int64(len(got)) {
 				t.Fatalf("%d finished, %d handed out", at, len(got))
@@ -659,7 +659,7 @@ func TestShelfPoll(t *testing.T) {
 func TestRecordsLoop(t *testing.T) {
 	t.Run("a broken loop hands its record back", func(t *testing.T) {
 		s, a := tenBatches(t)
-		var got []messages.TopicRecord
+		var got []messages.Record
 		for range 5 {
 			for r, err := range s.records(t.Context()) {
 				if err != nil {
@@ -750,7 +750,7 @@ func TestRecordsLoop(t *testing.T) {
 	})
 	t.Run("waits", func(t *testing.T) {
 		s, a := tenBatches(t)
-		got := make(chan messages.TopicRecord)
+		got := make(chan messages.Record)
 		var loop sync.WaitGroup
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -806,7 +806,7 @@ func TestRecordsLoop(t *testing.T) {
 			t.Fatal("the batch is not in the line")
 		}
 		turn, _, _ := s.tryTake()
-		var rec messages.TopicRecord
+		var rec messages.Record
 		if next, err := s.nextRecord(ctx, turn, &rec); next != nil || err == nil {
 			t.Fatalf("got %+v, %v", next, err)
 		}

@@ -54,7 +54,7 @@ func (s *shipment) halves(raw []byte) (first, second *draft, err error) {
 	for i := range s.waiters {
 		of := *s.slot(i)
 		for range of.count {
-			var r messages.Record
+			var r messages.Payload
 			n, err := messages.ConsumeRecord(rest, &r)
 			if err != nil {
 				return nil, nil, err

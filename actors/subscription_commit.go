@@ -172,7 +172,7 @@ func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 // to and with each record, or all that is finished. Errors: messages.ErrFenced for
 // partitions that were lost; ErrInvalid, ErrOffsetOutOfRange for records that were
 // not handed out here, and nothing is committed; ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
-func (s *Subscription) Commit(ctx context.Context, recs ...messages.TopicRecord) error {
+func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
 	if err := contextGiven(ctx); err != nil {
 		return fail(err)
@@ -204,7 +204,7 @@ func (s *Subscription) committing() string {
 // nothing is asked for, and done is called at once, before CommitAsync returns,
 // with messages.ErrBusy; so it is, with messages.ErrClosed, after the end and all
 // calls that were to come then.
-func (s *Subscription) CommitAsync(done func(error), recs ...messages.TopicRecord) {
+func (s *Subscription) CommitAsync(done func(error), recs ...messages.Record) {
 	if done != nil && s.async.full() {
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
 		return

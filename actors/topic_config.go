@@ -75,7 +75,7 @@ type SubscriptionConfig struct {
 	// MaxAttempts is after how many failures DeadLetter gets the record; 0 is
 	// never.
 	MaxAttempts int
-	DeadLetter  func(ctx context.Context, r messages.TopicRecord, cause error) error
+	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
 	// RevokeTimeout is how long a member may keep a partition that was given
 	// to another. Default DefaultRevokeTimeout; at least 100 ms.
 	RevokeTimeout time.Duration

@@ -46,7 +46,7 @@ func newInOrder() *inOrder {
 	return &inOrder{next: make(map[int]int64), values: make(map[string]int), changed: make(chan struct{})}
 }
 
-func (o *inOrder) enter(r messages.TopicRecord) {
+func (o *inOrder) enter(r messages.Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch next := o.next[r.Partition]; {
@@ -129,7 +129,7 @@ func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
 		}
 	})
 	running.Go(func() {
-		err := handling.Consume(reading, func(_ context.Context, r messages.TopicRecord) error { handlers.enter(r); return nil })
+		err := handling.Consume(reading, func(_ context.Context, r messages.Record) error { handlers.enter(r); return nil })
 		if reading.Err() == nil {
 			t.Errorf("consume: %v", err)
 		}
@@ -243,7 +243,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 	release := sync.OnceFunc(func() { close(goOn) })
 	defer release()
 	consumed := aside(func() error {
-		return sub.Consume(context.Background(), func(hctx context.Context, r messages.TopicRecord) error {
+		return sub.Consume(context.Background(), func(hctx context.Context, r messages.Record) error {
 			if r.Offset < handled {
 				return nil
 			}
@@ -321,7 +321,7 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 	}
 	inside, told := make(chan struct{}), make(chan error, 1)
 	consumed := aside(func() error {
-		return first.Consume(context.Background(), func(hctx context.Context, r messages.TopicRecord) error {
+		return first.Consume(context.Background(), func(hctx context.Context, r messages.Record) error {
 			if r.Offset == 0 {
 				return nil
 			}

@@ -148,19 +148,19 @@ func (t *Topic) ended() error { return cmp.Or(t.path.ended(), t.producer.closed.
 // last. At the end of the partition it waits for more. Errors besides:
 // messages.ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
 // ErrTopicDeleted, ErrClosed.
-func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.TopicRecord, error] {
+func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.Record, error] {
 	if err := contextGiven(ctx); err != nil {
-		return func(yield func(messages.TopicRecord, error) bool) { yield(messages.TopicRecord{}, err) }
+		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
-	return func(yield func(messages.TopicRecord, error) bool) {
+	return func(yield func(messages.Record, error) bool) {
 		if err := t.read(ctx, partition, from, yield); err != nil {
-			yield(messages.TopicRecord{}, fmt.Errorf("read %q, partition %d: %w", t.path.name, partition, err))
+			yield(messages.Record{}, fmt.Errorf("read %q, partition %d: %w", t.path.name, partition, err))
 		}
 	}
 }
 
 // read yields until yield has enough, which is no error.
-func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.TopicRecord, error) bool) error {
+func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.Record, error) bool) error {
 	if err := t.ended(); err != nil {
 		return err
 	}
@@ -206,8 +206,8 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 		for _, b := range got.batches {
 			at, rest := b.Base, b.Raw
 			for len(rest) > 0 {
-				rec := messages.TopicRecord{Topic: t.path.name, Partition: p, Offset: at, Attempt: 1}
-				n, err := messages.ConsumeRecord(rest, &rec.Record)
+				rec := messages.Record{Topic: t.path.name, Partition: p, Offset: at, Attempt: 1}
+				n, err := messages.ConsumeRecord(rest, &rec.Payload)
 				if err != nil {
 					part.unreadable(at, end, err)
 					return fmt.Errorf("offset %d: %w", at, err)
@@ -386,16 +386,16 @@ func (s *Subscription) Partitions() []int { return s.shelf.owned() }
 // Records yields records of the owned partitions. Taking the next one finishes
 // the one before. An error comes once, last; after an Unsubscribe or Stop the
 // loop ends silently.
-func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.TopicRecord, error] {
+func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, error] {
 	if err := contextGiven(ctx); err != nil {
-		return func(yield func(messages.TopicRecord, error) bool) { yield(messages.TopicRecord{}, err) }
+		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
 	return s.shelf.records(ctx)
 }
 
 // Poll waits for at least one record and answers at most limit; the next Poll
 // finishes them. Errors: ctx's cause, messages.ErrClosed, ErrBusy, ErrInvalid.
-func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.TopicRecord, error) {
+func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}

@@ -19,7 +19,7 @@ func (s *settlements) InProgress(seq uint64) {
 
 func TestDeliverySettles(t *testing.T) {
 	var s settlements
-	d := Delivery{Seq: 3, Settler: &s, Record: Record{Value: []byte("v")}}
+	d := Delivery{Seq: 3, Settler: &s, Payload: Payload{Value: []byte("v")}}
 	d.InProgress()
 	d.Nack(errors.New("no"))
 	d.Clone().Ack()
@@ -36,7 +36,7 @@ func TestDeliverySettles(t *testing.T) {
 
 func TestDeliveryCloneKeepsNothingOfTheFrame(t *testing.T) {
 	frame := []byte("value")
-	d := Delivery{Record: Record{Value: frame}, Destination: "orders", Attempt: 2}
+	d := Delivery{Payload: Payload{Value: frame}, Destination: "orders", Attempt: 2}
 	c := d.Clone()
 	clear(frame)
 	if string(c.Value) != "value" || c.Destination != "orders" || c.Attempt != 2 {

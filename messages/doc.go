@@ -6,7 +6,7 @@
 // # Bytes
 //
 // A Message's bytes are the caller's; they are copied once when they are
-// accepted, by AppendRecord, and are free again then. A Record's bytes belong to
+// accepted, by AppendRecord, and are free again then. A Payload's bytes belong to
 // the buffer it was decoded from: they stay valid for as long as anybody holds
 // them, keep that whole buffer in memory, and are shared, so nobody writes into
 // them. Clone makes bytes of one's own.

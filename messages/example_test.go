@@ -17,7 +17,7 @@ func ExampleConsumeRecord() {
 		batch = messages.AppendRecord(batch, &messages.Message{Key: []byte("k"), Value: []byte(v)})
 	}
 
-	var rec messages.Record
+	var rec messages.Payload
 	for len(batch) > 0 {
 		n, err := messages.ConsumeRecord(batch, &rec)
 		if err != nil {
@@ -33,7 +33,7 @@ func ExampleConsumeRecord() {
 }
 
 func ExampleRecord_Headers() {
-	rec := messages.RecordOf(&messages.Message{Headers: []messages.Header{
+	rec := messages.PayloadOf(&messages.Message{Headers: []messages.Header{
 		{Name: "trace", Value: []byte("4bf9")},
 		{Name: "kind", Value: []byte("order")},
 	}})
@@ -59,7 +59,7 @@ func ExampleDelivery() {
 		fmt.Printf("billed %s\n", d.Value)
 		d.Ack()
 	}
-	handle(messages.Delivery{Record: messages.Record{Value: []byte("order 1")}, Attempt: 1})
+	handle(messages.Delivery{Payload: messages.Payload{Value: []byte("order 1")}, Attempt: 1})
 	// Output: billed order 1
 }
 

@@ -41,7 +41,7 @@ type Settler interface {
 // message. Its bytes stay valid for ever and pin the frame they came in;
 // Clone detaches them. The methods are safe for concurrent use.
 type Delivery struct {
-	Record
+	Payload
 	// Destination and Group say which pipe the message came through.
 	Destination, Group string
 	// Sender is the id of the registered sender it came from.
@@ -85,6 +85,6 @@ func (d Delivery) InProgress() {
 // Clone is the delivery with bytes of its own, so that keeping it does not
 // keep the frame it came in.
 func (d Delivery) Clone() Delivery {
-	d.Record = d.Record.Clone()
+	d.Payload = d.Payload.Clone()
 	return d
 }

@@ -31,10 +31,11 @@ const (
 	oneByteVarint = 0x80
 )
 
-// Record is one decoded message. Its bytes alias the buffer it was decoded
-// from and pin it; Clone detaches them. Treat them as read-only: another
-// reader may share the buffer. A Record is a value, safe to read concurrently.
-type Record struct {
+// Payload is what a message says: its key, value, time and headers, as they were
+// decoded. Its bytes alias the buffer it was decoded from and pin it; Clone
+// detaches them. Treat them as read-only: another reader may share the buffer. A
+// Payload is a value, safe to read concurrently.
+type Payload struct {
 	// Key is what the message is about, or empty.
 	Key []byte
 	// Value is the payload.
@@ -47,10 +48,10 @@ type Record struct {
 	headers []byte
 }
 
-// RecordOf is the record that m would be decoded to. Key and Value alias m's;
+// PayloadOf is the payload that m would be decoded to. Key and Value alias m's;
 // the headers are copied.
-func RecordOf(m *Message) Record {
-	r := Record{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
+func PayloadOf(m *Message) Payload {
+	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
 	if len(m.Headers) > 0 {
 		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
 	}
@@ -58,7 +59,7 @@ func RecordOf(m *Message) Record {
 }
 
 // Time is the sender's time in UTC, or the zero Time when there is none.
-func (r Record) Time() time.Time {
+func (r Payload) Time() time.Time {
 	if r.UnixNano == 0 {
 		return time.Time{}
 	}
@@ -67,7 +68,7 @@ func (r Record) Time() time.Time {
 
 // Header is the value of the first header of that name, aliasing the record's
 // buffer, and whether there is one. It does not allocate.
-func (r Record) Header(name string) ([]byte, bool) {
+func (r Payload) Header(name string) ([]byte, bool) {
 	for rest := r.headers; len(rest) > 0; {
 		h, n := nextHeader(rest)
 		if n == 0 {
@@ -83,7 +84,7 @@ func (r Record) Header(name string) ([]byte, bool) {
 
 // Headers yields names and values in the order the sender gave them; names may
 // repeat. The values alias the record's buffer.
-func (r Record) Headers() iter.Seq2[string, []byte] {
+func (r Payload) Headers() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for rest := r.headers; len(rest) > 0; {
 			h, n := nextHeader(rest)
@@ -96,7 +97,7 @@ func (r Record) Headers() iter.Seq2[string, []byte] {
 }
 
 // HeaderCount is how many headers Headers yields.
-func (r Record) HeaderCount() int {
+func (r Payload) HeaderCount() int {
 	count := 0
 	for rest := r.headers; len(rest) > 0; count++ {
 		_, n := nextHeader(rest)
@@ -109,10 +110,10 @@ func (r Record) HeaderCount() int {
 }
 
 // Clone is the record with bytes of its own, in one allocation.
-func (r Record) Clone() Record {
+func (r Payload) Clone() Payload {
 	size := len(r.Key) + len(r.Value) + len(r.headers)
 	if size == 0 {
-		return Record{UnixNano: r.UnixNano}
+		return Payload{UnixNano: r.UnixNano}
 	}
 	buf := make([]byte, 0, size)
 	own := func(b []byte) []byte {
@@ -123,12 +124,12 @@ func (r Record) Clone() Record {
 		buf = append(buf, b...)
 		return buf[from:len(buf):len(buf)]
 	}
-	return Record{Key: own(r.Key), Value: own(r.Value), UnixNano: r.UnixNano, headers: own(r.headers)}
+	return Payload{Key: own(r.Key), Value: own(r.Value), UnixNano: r.UnixNano, headers: own(r.headers)}
 }
 
 // Message is the record as something to send again. Its bytes alias the
 // record's; only the slice of headers is new.
-func (r Record) Message() Message {
+func (r Payload) Message() Message {
 	m := Message{Key: r.Key, Value: r.Value, Time: r.Time()}
 	if n := r.HeaderCount(); n > 0 {
 		m.Headers = make([]Header, 0, n)
@@ -221,12 +222,12 @@ func AppendRecord(b []byte, m *Message) []byte {
 //
 // Bytes that are no record answer 0, a zero r and an error that wraps
 // ErrCorrupt; b may be anything at all.
-func ConsumeRecord(b []byte, r *Record) (n int, err error) {
+func ConsumeRecord(b []byte, r *Payload) (n int, err error) {
 	// Nearly every record of a busy pipe is a short value and nothing else.
 	if len(b) >= 4 && b[0] == tagRecord && b[2] == tagValue {
 		size := int(b[3])
 		if end := 4 + size; size+2 < oneByteVarint && int(b[1]) == size+2 && end <= len(b) {
-			*r = Record{Value: b[4:end:end]}
+			*r = Payload{Value: b[4:end:end]}
 			return end, nil
 		}
 	}
@@ -258,8 +259,8 @@ func CountRecords(b []byte) (n int, err error) {
 	return n, nil
 }
 
-func consumeAnyRecord(b []byte, r *Record) (int, error) {
-	*r = Record{}
+func consumeAnyRecord(b []byte, r *Payload) (int, error) {
+	*r = Payload{}
 	if len(b) == 0 || b[0] != tagRecord {
 		return 0, corrupt("record", "does not begin with a record", 0)
 	}
@@ -268,7 +269,7 @@ func consumeAnyRecord(b []byte, r *Record) (int, error) {
 		return 0, corrupt("record", "cut short", 1)
 	}
 	if at, ok := parseRecord(body, r); !ok {
-		*r = Record{}
+		*r = Payload{}
 		return 0, corrupt("record", "a field does not decode", at)
 	}
 	return 1 + size, nil
@@ -276,7 +277,7 @@ func consumeAnyRecord(b []byte, r *Record) (int, error) {
 
 // parseRecord fills r from the inside of a record; when it fails it tells
 // where.
-func parseRecord(body []byte, r *Record) (at int, ok bool) {
+func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 	firstHeader, lastHeader := -1, -1
 	for at < len(body) {
 		f, n := nextField(body[at:])

@@ -57,14 +57,14 @@ func TestConsumeRecordReadsWhatAppendRecordWrote(t *testing.T) {
 			batch = AppendRecord(batch, &msgs[i])
 		}
 		for i := range msgs {
-			var r Record
+			var r Payload
 			n, err := ConsumeRecord(batch, &r)
 			if err != nil || n != RecordSize(&msgs[i]) {
 				t.Fatalf("record %d: took %d of %d: %v", i, n, RecordSize(&msgs[i]), err)
 			}
 			assertSameMessage(t, msgs[i], r.Message())
 			assertSameMessage(t, msgs[i], r.Clone().Message())
-			direct := RecordOf(&msgs[i])
+			direct := PayloadOf(&msgs[i])
 			assertSameMessage(t, msgs[i], direct.Message())
 			if r.HeaderCount() != len(msgs[i].Headers) {
 				t.Fatalf("HeaderCount %d, want %d", r.HeaderCount(), len(msgs[i].Headers))
@@ -158,7 +158,7 @@ func TestConsumeRecordTable(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := Record{Key: []byte("left over"), UnixNano: 1}
+			r := Payload{Key: []byte("left over"), UnixNano: 1}
 			n, err := ConsumeRecord(tt.in, &r)
 			if tt.corrupt {
 				if !errors.Is(err, ErrCorrupt) || n != 0 {
@@ -216,7 +216,7 @@ func TestRecordAliasesItsBufferAndCloneDoesNot(t *testing.T) {
 		buf := AppendRecord(nil, &m)
 		buf = AppendRecord(buf, &m)
 		whole := slices.Clone(buf)
-		var r Record
+		var r Payload
 		if _, err := ConsumeRecord(buf, &r); err != nil {
 			t.Fatal(err)
 		}
@@ -241,15 +241,15 @@ func TestRecordAliasesItsBufferAndCloneDoesNot(t *testing.T) {
 
 func TestRecordTime(t *testing.T) {
 	when := time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.FixedZone("", 3600))
-	r := RecordOf(&Message{Time: when})
+	r := PayloadOf(&Message{Time: when})
 	if got := r.Time(); !got.Equal(when) || got.Location() != time.UTC {
 		t.Errorf("got %v, want %v in UTC", got, when)
 	}
-	r = RecordOf(&Message{})
+	r = PayloadOf(&Message{})
 	if !r.Time().IsZero() || !r.Message().Time.IsZero() {
 		t.Error("no time became one")
 	}
-	r = RecordOf(&Message{Time: time.Unix(0, -5)})
+	r = PayloadOf(&Message{Time: time.Unix(0, -5)})
 	if !r.Time().Equal(time.Unix(0, -5)) {
 		t.Errorf("before 1970: %v", r.Time())
 	}
@@ -282,7 +282,7 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 	for _, m := range benchMessages() {
 		buf := make([]byte, 0, RecordSize(&m.Message))
 		wire := AppendRecord(nil, &m.Message)
-		var r Record
+		var r Payload
 		for what, f := range map[string]func(){
 			"RecordSize":   func() { RecordSize(&m.Message) },
 			"AppendRecord": func() { AppendRecord(buf, &m.Message) },
@@ -315,14 +315,14 @@ func FuzzConsumeRecord(f *testing.F) {
 	f.Add([]byte{tagHeader, 4, tagHeaderName, 2, 0xff, 0xfe, 0x4b, 0x4c})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		// As it comes, and as the inside of a record.
-		var r Record
+		var r Payload
 		if n, err := ConsumeRecord(in, &r); err == nil {
 			if n <= 0 || n > len(in) {
 				t.Fatalf("took %d of %d", n, len(in))
 			}
 			m := r.Message()
 			again := AppendRecord(nil, &m)
-			var r2 Record
+			var r2 Payload
 			if _, err := ConsumeRecord(again, &r2); err != nil {
 				t.Fatal(err)
 			}
@@ -363,7 +363,7 @@ func FuzzCountRecords(f *testing.F) {
 		}
 		seen := 0
 		for rest := in; err == nil && len(rest) > 0; seen++ {
-			var r Record
+			var r Payload
 			took, recErr := ConsumeRecord(rest, &r)
 			if recErr != nil {
 				// Count does not look inside, but it must agree on where a
@@ -399,7 +399,7 @@ func BenchmarkRecord(b *testing.B) {
 		b.Run("consume/"+m.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(wire)))
-			var r Record
+			var r Payload
 			for b.Loop() {
 				if _, err := ConsumeRecord(wire, &r); err != nil {
 					b.Fatal(err)
@@ -477,7 +477,7 @@ type fataler interface {
 func checkAgainstGenerated(t fataler, body []byte) bool {
 	t.Helper()
 	wire := protowire.AppendBytes([]byte{tagRecord}, body)
-	var r Record
+	var r Payload
 	n, err := ConsumeRecord(wire, &r)
 
 	loose := dynamicpb.NewMessage(looseRecord)
@@ -506,7 +506,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 			Value: h.Get(hf.ByNumber(2)).Bytes(),
 		})
 	}
-	want.Time = Record{UnixNano: loose.Get(fields.ByNumber(4)).Int()}.Time()
+	want.Time = Payload{UnixNano: loose.Get(fields.ByNumber(4)).Int()}.Time()
 	assertSameMessage(t, want, r.Message())
 
 	var strict pb.Record
@@ -517,7 +517,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 }
 
 func messageOf(p *pb.Record) Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: Record{UnixNano: p.TimeUnixNano}.Time()}
+	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time()}
 	for _, h := range p.Headers {
 		m.Headers = append(m.Headers, Header{Name: h.Name, Value: h.Value})
 	}
@@ -546,7 +546,7 @@ func assertSameMessage(t fataler, want, got Message) {
 	}
 }
 
-func spell(r Record) string {
+func spell(r Payload) string {
 	var headers []string
 	for name, value := range r.Headers() {
 		headers = append(headers, fmt.Sprintf("%s=%s", name, value))
@@ -573,7 +573,7 @@ func genMessage() *rapid.Generator[Message] {
 			})
 		}
 		if rapid.Bool().Draw(t, "has time") {
-			m.Time = Record{UnixNano: rapid.Int64().Draw(t, "nano")}.Time()
+			m.Time = Payload{UnixNano: rapid.Int64().Draw(t, "nano")}.Time()
 		}
 		return m
 	})

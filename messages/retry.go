@@ -17,7 +17,7 @@ type Handler func(ctx context.Context, d Delivery) error
 
 // RecordHandler handles one record. A nil error finishes it; an error or a panic
 // lets it be tried again. ctx ends when the partition is lost or consuming ends.
-type RecordHandler func(ctx context.Context, r TopicRecord) error
+type RecordHandler func(ctx context.Context, r Record) error
 
 // Retry spaces the attempts of one message: the first waits Min, each later
 // one Factor times the one before, at most Max.

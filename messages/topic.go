@@ -100,11 +100,11 @@ type TopicInfo struct {
 	CreateRevision, ModRevision int64
 }
 
-// TopicRecord is one record of a topic, as consumers get it. It is a value; its
+// Record is one record of a topic, as consumers get it. It is a value; its
 // bytes stay valid for ever and pin the batch they came in; Clone detaches
 // them. Treat them as read-only: another reader may share the batch.
-type TopicRecord struct {
-	Record
+type Record struct {
+	Payload
 	// Topic is the topic's name.
 	Topic string
 	// Partition is the record's, from 0.
@@ -122,8 +122,8 @@ type TopicRecord struct {
 
 // Clone is the record with bytes of its own, so that keeping it does not keep
 // its batch.
-func (r TopicRecord) Clone() TopicRecord {
-	r.Record = r.Record.Clone()
+func (r Record) Clone() Record {
+	r.Payload = r.Payload.Clone()
 	return r
 }
 
@@ -281,3 +281,6 @@ func (s Start) String() string {
 		return "earliest"
 	}
 }
+
+// TopicRecord is Record.
+type TopicRecord = Record

@@ -95,9 +95,9 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestTopicRecordClone(t *testing.T) {
+func TestRecordClone(t *testing.T) {
 	batch := []byte("keyvaluename")
-	r := TopicRecord{Topic: "t", Partition: 1, Offset: 2, Fence: 3, Attempt: 4}
+	r := Record{Topic: "t", Partition: 1, Offset: 2, Fence: 3, Attempt: 4}
 	r.Key, r.Value = batch[:3], batch[3:8]
 	c := r.Clone()
 	clear(batch)

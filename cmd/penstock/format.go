@@ -88,7 +88,7 @@ type recordLine struct {
 
 func appendRecordJSON(dst []byte, r *penstock.Record) []byte {
 	return appendLineOfJSON(dst, recordLine{
-		payload: payloadOf(&r.Record), Partition: r.Partition, Offset: r.Offset,
+		payload: payloadOf(&r.Payload), Partition: r.Partition, Offset: r.Offset,
 		Time: r.Time(), Fence: r.Fence, Attempt: r.Attempt,
 	})
 }

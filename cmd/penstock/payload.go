@@ -27,7 +27,7 @@ type header struct {
 	ValueBase64 string  `json:"value_base64,omitempty"`
 }
 
-func payloadOf(r *messages.Record) (p payload) {
+func payloadOf(r *messages.Payload) (p payload) {
 	if len(r.Key) > 0 {
 		p.Key, p.KeyBase64 = text(r.Key)
 	}

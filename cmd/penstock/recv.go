@@ -155,7 +155,7 @@ type line struct {
 
 // appendJSON is a delivery as one line of JSON.
 func appendJSON(dst []byte, d *penstock.Delivery) []byte {
-	l := line{payload: payloadOf(&d.Record), Attempt: d.Attempt, Redelivered: d.Redelivered, Sender: d.Sender, Seq: d.Seq}
+	l := line{payload: payloadOf(&d.Payload), Attempt: d.Attempt, Redelivered: d.Redelivered, Sender: d.Sender, Seq: d.Seq}
 	if t := d.Time(); !t.IsZero() {
 		l.Time = &t
 	}

@@ -51,7 +51,7 @@ func TestParseStart(t *testing.T) {
 // recordOf is a record as it is handed out.
 func recordOf(key, value string) penstock.Record {
 	m := penstock.Message{Key: []byte(key), Value: []byte(value), Time: time.Unix(1, 5)}
-	return penstock.Record{Record: messages.RecordOf(&m), Topic: "audit", Partition: 3, Offset: 42, Fence: 7, Attempt: 1}
+	return penstock.Record{Payload: messages.PayloadOf(&m), Topic: "audit", Partition: 3, Offset: 42, Fence: 7, Attempt: 1}
 }
 
 func TestParseFormat(t *testing.T) {

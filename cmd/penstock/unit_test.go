@@ -371,7 +371,7 @@ func TestAppendJSON(t *testing.T) {
 		Key: []byte("k"), Value: []byte("line\nbreak"), Time: time.Unix(1, 5).UTC(),
 		Headers: []penstock.Header{{Name: "h", Value: []byte("v")}, {Name: "b", Value: []byte{0xfe}}},
 	}
-	d := penstock.Delivery{Record: messages.RecordOf(&m), Sender: "s", Seq: 7, Attempt: 2, Redelivered: true}
+	d := penstock.Delivery{Payload: messages.PayloadOf(&m), Sender: "s", Seq: 7, Attempt: 2, Redelivered: true}
 	want := `{"key":"k","value":"line\nbreak","headers":[{"name":"h","value":"v"},{"name":"b","value_base64":"/g=="}],` +
 		`"attempt":2,"redelivered":true,"sender":"s","seq":7,"time":"1970-01-01T00:00:01.000000005Z"}` + "\n"
 	if got := string(appendJSON(nil, &d)); got != want {

@@ -68,7 +68,7 @@ func contents(t testing.TB, p *Partition) (values []string) {
 				t.Fatalf("the index tells %d bytes, there are %d", some[i].Raw, len(b.Raw))
 			}
 			for raw := b.Raw; len(raw) > 0; at++ {
-				var r messages.Record
+				var r messages.Payload
 				n, err := messages.ConsumeRecord(raw, &r)
 				if err != nil {
 					t.Fatal(err)

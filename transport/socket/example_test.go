@@ -63,7 +63,7 @@ func Example() {
 	if err := conn.Recv(&f); err != nil {
 		log.Fatal(err)
 	}
-	var r messages.Record
+	var r messages.Payload
 	if _, err := messages.ConsumeRecord(f.Data.Records, &r); err != nil {
 		log.Fatal(err)
 	}

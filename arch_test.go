@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -32,7 +33,9 @@ var arrows = map[string][]string{
 	"actors/internal/rebalance":    {"transport/commitlog", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
-	"transport/socket/conformance": {"transport/socket", "messages/..."},
+	"transport/frame":              {"messages/..."},
+	"transport/socket":             {"transport/frame", "messages/..."},
+	"transport/socket/conformance": {"transport/socket", "transport/frame", "messages/..."},
 	"discovery":                    {"messages/..."},
 	"messages":                     {"messages/..."},
 	"penstocktest":                 {".", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
@@ -40,6 +43,13 @@ var arrows = map[string][]string{
 	"examples":                     {"..."},
 	"benchmarks":                   {"..."},
 }
+
+// pure are the packages that decide and encode. Neither they nor their tests reach
+// what waits: actors, etcd, sockets.
+var pure = []string{"transport/frame"}
+
+// impure is what they must not reach, through whatever they import.
+var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}
 
 // leaves are imported by nothing outside themselves, not even by tests.
 var leaves = []string{"cmd", "examples", "benchmarks"}
@@ -201,6 +211,28 @@ func wrongWays(s source) (faults []string) {
 	return faults
 }
 
+// reaches are those of deps, as go list prints them, that a pure package may not have.
+func reaches(deps string) (faults []string) {
+	for _, dep := range strings.Fields(deps) {
+		if slices.ContainsFunc(impure, func(lib string) bool { return under(dep, lib) }) {
+			faults = append(faults, dep)
+		}
+	}
+	return faults
+}
+
+func TestPurePackagesReachNothingThatWaits(t *testing.T) {
+	for _, dir := range pure {
+		out, err := exec.Command("go", "list", "-deps", "-test", "-f", "{{.ImportPath}}", "./"+dir).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", dir, err, out)
+		}
+		if faults := reaches(string(out)); len(faults) > 0 {
+			t.Errorf("%s is pure and reaches %q", dir, faults)
+		}
+	}
+}
+
 // begins are the places in s where a goroutine or a timer's function begins:
 // go statements, and calls of anything named Go or AfterFunc, which takes in
 // sync.WaitGroup, errgroup, time and context.
@@ -324,6 +356,7 @@ func TestArchitectureRules(t *testing.T) {
 		"messages over actors":        {"messages/a.go", imports(modulePath + "/actors"), 1},
 		"messages over its pb":        {"messages/a.go", imports(modulePath + "/messages/pb"), 0},
 		"supervisor over messages":    {"supervisor/a.go", imports(modulePath + "/messages"), 1},
+		"frame over socket":           {"transport/frame/a.go", imports(modulePath + "/transport/socket"), 1},
 		"siblings":                    {"discovery/a.go", imports(modulePath + "/transport/socket"), 1},
 		"actors over discovery":       {"actors/a.go", imports(modulePath + "/discovery"), 0},
 		"actors over embedded":        {"actors/a.go", imports(modulePath + "/discovery/embedded"), 1},
@@ -345,6 +378,10 @@ func TestArchitectureRules(t *testing.T) {
 				t.Errorf("%d faults, want %d: %q", len(got), tc.wrong, got)
 			}
 		})
+	}
+	deps := "fmt\nmangos\ngo.nanomsg.org/mangos/v3/protocol\ngoogle.golang.org/grpcx\ngoogle.golang.org/protobuf/proto\ngo.etcd.io/etcd/api/v3/mvccpb\n"
+	if got := reaches(deps); len(got) != 2 {
+		t.Errorf("reached %q, want 2", got)
 	}
 	s := parse(t, "actors/a.go", `package p
 func f() {

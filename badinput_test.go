@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -288,7 +289,7 @@ func TestBadInputStrangers(t *testing.T) {
 		t.Helper()
 		conn, err := socket.Dial(patient(t), socket.DialConfig{
 			URL: orders.URL(), Token: token,
-			Hello: socket.Hello{Destination: dest, Group: "billing", Member: "mallory", Mode: 1, Policy: 1, KeepFor: time.Minute, Window: 10, WindowBytes: 1000, Concurrency: 1},
+			Hello: frame.Hello{Destination: dest, Group: "billing", Member: "mallory", Mode: 1, Policy: 1, KeepFor: time.Minute, Window: 10, WindowBytes: 1000, Concurrency: 1},
 		})
 		if err == nil {
 			conn.Close()

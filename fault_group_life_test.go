@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -245,7 +246,7 @@ func TestPipeOfAHelloAlone(t *testing.T) {
 	}
 	conn, err := socket.Dial(patient(t), socket.DialConfig{
 		URL: orders.URL(), Token: secret.Token, MaxFrame: 8 << 20,
-		Hello: socket.Hello{Destination: "orders", Group: "nowhere", Member: "mallory", KeepFor: -1, Window: 10, WindowBytes: 1000, Concurrency: 1},
+		Hello: frame.Hello{Destination: "orders", Group: "nowhere", Member: "mallory", KeepFor: -1, Window: 10, WindowBytes: 1000, Concurrency: 1},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 	"google.golang.org/protobuf/proto"
 )
@@ -233,7 +234,7 @@ func TestFaultMemberThatSettlesNothing(t *testing.T) {
 	}
 	conn, err := socket.Dial(patient(t), socket.DialConfig{
 		URL: orders.URL(), Token: secret.Token,
-		Hello: socket.Hello{
+		Hello: frame.Hello{
 			Destination: "orders", Group: "billing", Member: "mallory", Mode: pb.Mode_AT_LEAST_ONCE, Policy: pb.QueuePolicy_BLOCK,
 			KeepFor: time.Minute, Window: 4096, WindowBytes: 1 << 20, Concurrency: 1,
 		},
@@ -242,14 +243,14 @@ func TestFaultMemberThatSettlesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SendAck(&socket.Ack{CreditMessages: 4096, CreditBytes: 1 << 20, AckWait: 100 * time.Millisecond}); err != nil {
+	if err := conn.SendAck(&frame.Ack{CreditMessages: 4096, CreditBytes: 1 << 20, AckWait: 100 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	taken := make(chan uint64, n)
 	go func() {
-		var f socket.Frame
+		var f frame.Frame
 		for conn.Recv(&f) == nil {
-			if f.Kind == socket.KindData {
+			if f.Kind == frame.KindData {
 				taken <- f.Data.First + uint64(f.Data.Count) - 1
 			}
 		}
@@ -271,7 +272,7 @@ func TestFaultMemberThatSettlesNothing(t *testing.T) {
 	send(t, orders, n, n+50) // mallory has credit, and gets none of these
 	l.await(t, "and what is sent later", func(now tally) bool { return now.distinct == n+50 })
 	// What was taken back is settled once, by who handled it.
-	if err := conn.SendAck(&socket.Ack{Cumulative: n, CreditMessages: 4096, CreditBytes: 1 << 20}); err != nil {
+	if err := conn.SendAck(&frame.Ack{Cumulative: n, CreditMessages: 4096, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if err := orders.Flush(patient(t)); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -41,7 +42,7 @@ func intrude(t *testing.T, url string, token []byte, dest, group, member string)
 	t.Helper()
 	conn, err := socket.Dial(patient(t), socket.DialConfig{
 		URL: url, Token: token,
-		Hello: socket.Hello{
+		Hello: frame.Hello{
 			Destination: dest, Group: group, Member: member, Mode: pb.Mode_AT_LEAST_ONCE, Policy: pb.QueuePolicy_BLOCK,
 			KeepFor: time.Minute, Window: 1 << 20, WindowBytes: 1 << 30, Concurrency: 1,
 		},
@@ -66,7 +67,7 @@ func TestFaultVanishAfterDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SendAck(&socket.Ack{CreditMessages: 1 << 20, CreditBytes: 1 << 30}); err != nil {
+	if err := conn.SendAck(&frame.Ack{CreditMessages: 1 << 20, CreditBytes: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
 	for full := false; !full; {
@@ -74,7 +75,7 @@ func TestFaultVanishAfterDrain(t *testing.T) {
 		full = orders.Send(ctx, penstock.Message{Value: make([]byte, 256<<10)}) != nil
 		cancel()
 	}
-	if err := conn.SendDrain(socket.Drain{}); err != nil {
+	if err := conn.SendDrain(frame.Drain{}); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(50 * time.Millisecond) // it arrives; nothing can be seen of that
@@ -208,10 +209,10 @@ func TestFaultProtocolIsKept(t *testing.T) {
 	orders := register(t, rt, "orders", penstock.SenderID("s"))
 	token := tokenOf(t, ns, "orders", "s")
 	for name, say := range map[string]func(*socket.Conn) error{
-		"acks":    func(c *socket.Conn) error { return c.SendAck(&socket.Ack{Cumulative: 7}) },
-		"nacks":   func(c *socket.Conn) error { return c.SendNack(socket.Nack{Seq: 7}) },
-		"renews":  func(c *socket.Conn) error { return c.SendAck(&socket.Ack{Renewed: []socket.Range{{From: 1, To: 9}}}) },
-		"credits": func(c *socket.Conn) error { return c.SendAck(&socket.Ack{CreditMessages: 1<<64 - 1}) },
+		"acks":    func(c *socket.Conn) error { return c.SendAck(&frame.Ack{Cumulative: 7}) },
+		"nacks":   func(c *socket.Conn) error { return c.SendNack(frame.Nack{Seq: 7}) },
+		"renews":  func(c *socket.Conn) error { return c.SendAck(&frame.Ack{Renewed: []frame.Range{{From: 1, To: 9}}}) },
+		"credits": func(c *socket.Conn) error { return c.SendAck(&frame.Ack{CreditMessages: 1<<64 - 1}) },
 	} {
 		conn, err := intrude(t, orders.URL(), token, "orders", "billing", name)
 		if err != nil {
@@ -221,11 +222,11 @@ func TestFaultProtocolIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := penstocktest.WaitEvent(t, events, patience, func(e messages.ProtocolViolated) bool { return e.Member == name })
-		if !errors.Is(e.Err, socket.ErrProtocol) {
+		if !errors.Is(e.Err, frame.ErrProtocol) {
 			t.Errorf("%s: %v", name, e.Err)
 		}
 		penstocktest.WaitEvent(t, events, patience, func(e messages.MemberUnlinked) bool {
-			return e.Member == name && errors.Is(e.Cause, socket.ErrProtocol)
+			return e.Member == name && errors.Is(e.Cause, frame.ErrProtocol)
 		})
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -53,14 +54,14 @@ func (s *script) number() uint64 {
 }
 
 // ranges are ascending and apart, from after.
-func (s *script) ranges(after uint64) (out []socket.Range) {
+func (s *script) ranges(after uint64) (out []frame.Range) {
 	for range s.byte() % 8 {
 		from := after + 2 + s.number()%64
 		to := from + s.number()%64
 		if from <= after || to < from {
 			return out
 		}
-		out = append(out, socket.Range{From: from, To: to})
+		out = append(out, frame.Range{From: from, To: to})
 		after = to
 	}
 	return out
@@ -71,14 +72,14 @@ func (s *script) speak(c *socket.Conn) bool {
 	var err error
 	switch s.byte() % 8 {
 	case 0, 1:
-		a := socket.Ack{Cumulative: s.number(), CreditMessages: s.number(), CreditBytes: s.number() << 10, Withdraw: s.byte()%4 == 0}
+		a := frame.Ack{Cumulative: s.number(), CreditMessages: s.number(), CreditBytes: s.number() << 10, Withdraw: s.byte()%4 == 0}
 		a.Ranges = s.ranges(a.Cumulative)
 		a.Renewed = s.ranges(0)
 		err = c.SendAck(&a)
 	case 2:
-		err = c.SendNack(socket.Nack{Seq: s.number(), Kind: uint32(s.number()), Reason: string(make([]byte, s.byte()))})
+		err = c.SendNack(frame.Nack{Seq: s.number(), Kind: uint32(s.number()), Reason: string(make([]byte, s.byte()))})
 	case 3:
-		err = c.SendDrain(socket.Drain{Last: s.number(), Reply: s.byte()%2 == 0})
+		err = c.SendDrain(frame.Drain{Last: s.number(), Reply: s.byte()%2 == 0})
 	case 4:
 		err = c.SendBye(pb.Code(s.number()%16), "so be it")
 	case 5, 6:
@@ -102,10 +103,10 @@ func (s *script) speak(c *socket.Conn) bool {
 }
 
 // perform plays the script; the frames that come are told to heard.
-func (s *script) perform(c *socket.Conn, heard func(*socket.Frame)) {
+func (s *script) perform(c *socket.Conn, heard func(*frame.Frame)) {
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		var f socket.Frame
+		var f frame.Frame
 		for c.Recv(&f) == nil {
 			heard(&f)
 		}
@@ -197,8 +198,8 @@ func FuzzHostileMember(f *testing.F) {
 		stop := honest(t, joinGroup(t, rt, "orders", "billing"), func(d penstock.Delivery) { note(number(d)) })
 		defer stop()
 		send(t, orders, 0, n)
-		(&script{bytes}).perform(conn, func(f *socket.Frame) {
-			if f.Kind != socket.KindData {
+		(&script{bytes}).perform(conn, func(f *frame.Frame) {
+			if f.Kind != frame.KindData {
 				return
 			}
 			for rest := f.Data.Records; len(rest) > 0; {
@@ -284,7 +285,7 @@ func FuzzHostileSender(f *testing.F) {
 		})
 		defer stop()
 		send(t, orders, 0, n)
-		(&script{bytes}).perform(conn, func(*socket.Frame) {})
+		(&script{bytes}).perform(conn, func(*frame.Frame) {})
 		if err := orders.Flush(patient(t)); err != nil {
 			t.Errorf("the honest sender's messages: %v", err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -25,7 +26,7 @@ const (
 	DefaultListen         = "tcp://:0"
 	DefaultLeaseTTL       = 10 * time.Second
 	DefaultMaxMessageSize = 4 << 20
-	LargestMessageSize    = 64 << 20
+	LargestMessageSize    = frame.LargestMessage
 	DefaultMaxAttempts    = 16
 	LargestMaxAttempts    = 1<<16 - 2
 	DefaultKeepFor        = time.Minute
@@ -110,7 +111,7 @@ type DestinationConfig struct {
 func (c *DestinationConfig) EnsureDefaults() {
 	c.MaxMessageSize = cmp.Or(c.MaxMessageSize, DefaultMaxMessageSize)
 	c.Queue.Messages = cmp.Or(c.Queue.Messages, 65536)
-	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, memory(largestRecord(c.MaxMessageSize))))
+	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, memory(frame.LargestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
 	c.Retry.EnsureDefaults()
 }
@@ -132,7 +133,7 @@ func (c *DestinationConfig) Validate() error {
 	if c.Queue.Messages < 1 {
 		faults.add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
 	}
-	if least := memory(largestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
+	if least := memory(frame.LargestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
 		faults.add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
 	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {

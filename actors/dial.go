@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -69,8 +70,8 @@ func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, 
 	}
 	for _, url := range sender.Urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{
-			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: largestFrame,
-			Hello: socket.Hello{
+			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: frame.Largest,
+			Hello: frame.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,
 				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency),

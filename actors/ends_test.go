@@ -27,6 +27,7 @@ import (
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -331,7 +332,7 @@ func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
 		default:
 		}
 		mustNext(t, o, healthy, l)
-		if err := o.ack(healthy, l, &socket.Ack{Cumulative: 1}); err != nil {
+		if err := o.ack(healthy, l, &frame.Ack{Cumulative: 1}); err != nil {
 			t.Fatal(err)
 		}
 		var abandoned *messages.AbandonedError

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // ackDelay is how long the first settled delivery waits for company.
@@ -24,7 +24,7 @@ const firstWindow = 64
 // failure is a nack on its way to the sender.
 type failure struct {
 	seq    uint64
-	kind   uint32 // why: nackFailed, nackReturned, nackExpired
+	kind   uint32 // why: frame.NackFailed, frame.NackReturned, frame.NackExpired
 	reason string
 }
 
@@ -99,11 +99,11 @@ type intake struct {
 
 // arrive takes a frame's records. An error means that the peer breaks the
 // protocol.
-func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
+func (k *intake) arrive(d *frame.Data, buffer *frameBuffer) error {
 	k.mu.Lock()
 	if d.First != k.received+1 {
 		k.mu.Unlock()
-		return fmt.Errorf("message %d came where %d was due: %w: %w", d.First, k.received+1, socket.ErrProtocol, messages.ErrCorrupt)
+		return fmt.Errorf("message %d came where %d was due: %w: %w", d.First, k.received+1, frame.ErrProtocol, messages.ErrCorrupt)
 	}
 	if err := k.exceeds(d); err != nil {
 		k.mu.Unlock()
@@ -128,13 +128,13 @@ func (k *intake) arrive(d *socket.Data, buffer *frameBuffer) error {
 
 // exceeds keeps the sender to its credit, and refuses a frame that has more. The
 // last message may overshoot the bytes. mu is held.
-func (k *intake) exceeds(d *socket.Data) error {
+func (k *intake) exceeds(d *frame.Data) error {
 	messagesTotal, bytesTotal := k.received+uint64(d.Count), k.brought+uint64(len(d.Records))
 	switch {
 	case messagesTotal > k.granted[0]:
-		return fmt.Errorf("message %d came with credit for %d: %w", messagesTotal, k.granted[0], socket.ErrProtocol)
+		return fmt.Errorf("message %d came with credit for %d: %w", messagesTotal, k.granted[0], frame.ErrProtocol)
 	case k.brought >= k.granted[1], bytesTotal > k.granted[1] && bytesTotal-k.granted[1] > k.largest:
-		return fmt.Errorf("%d bytes came with credit for %d: %w", bytesTotal, k.granted[1], socket.ErrProtocol)
+		return fmt.Errorf("%d bytes came with credit for %d: %w", bytesTotal, k.granted[1], frame.ErrProtocol)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (k *intake) giveBackUnread() (n int) {
 		}
 	}
 	for seq := k.handed + 1; seq <= k.received; seq++ {
-		if k.failing(failure{seq: seq, kind: nackReturned}) {
+		if k.failing(failure{seq: seq, kind: frame.NackReturned}) {
 			n++
 		}
 	}
@@ -249,7 +249,7 @@ func reasonOf(cause error) (reason string) {
 }
 
 // giveBack returns a delivery that nobody tried to handle.
-func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, kind: nackReturned}) }
+func (k *intake) giveBack(seq uint64) { k.fail(failure{seq: seq, kind: frame.NackReturned}) }
 
 func (k *intake) fail(f failure) bool {
 	k.mu.Lock()
@@ -288,7 +288,7 @@ func (k *intake) InProgress(seq uint64) {
 func (k *intake) expire(seq uint64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.failing(failure{seq: seq, kind: nackExpired, reason: errAckWait.Error()}) {
+	if !k.failing(failure{seq: seq, kind: frame.NackExpired, reason: errAckWait.Error()}) {
 		return false
 	}
 	if k.expired == nil {
@@ -424,8 +424,8 @@ func (k *intake) reportRanges(r *report) {
 		at, _ := slices.BinarySearchFunc(rest, k.reach, func(x seqRange, seq uint64) int { return cmp.Compare(x.to, seq+1) })
 		rest = rest[at:]
 	}
-	if k.reach = 0; len(rest) > socket.MaxAckRanges {
-		rest = rest[:socket.MaxAckRanges]
+	if k.reach = 0; len(rest) > frame.MaxAckRanges {
+		rest = rest[:frame.MaxAckRanges]
 		k.reach = rest[len(rest)-1].to
 		k.hurry()
 	}
@@ -461,7 +461,7 @@ func (k *intake) overdue(now time.Time) (late []uint64) {
 }
 
 // renewedAtOnce bounds the ranges of one report.
-const renewedAtOnce = socket.MaxAckRanges
+const renewedAtOnce = frame.MaxAckRanges
 
 // renew has the sender told of what is in progress since the last time: it
 // counts AckWait too. mu is held.

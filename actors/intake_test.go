@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // testInlet is a member's inlet, and what it emits.
@@ -31,8 +31,8 @@ func testInlet(change func(*MemberConfig)) (*inlet, chan messages.Event) {
 	return newInlet(cfg, func(e messages.Event) { events <- e }), events
 }
 
-// frame is the records of some numbers, 8 bytes each.
-func frame(ids ...uint64) (records []byte) {
+// encoded is the records of some numbers, 8 bytes each.
+func encoded(ids ...uint64) (records []byte) {
 	for _, id := range ids {
 		records = messages.AppendRecord(records, numbered(id, 8))
 	}
@@ -42,7 +42,7 @@ func frame(ids ...uint64) (records []byte) {
 // arriveAt lets one frame arrive.
 func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uint32, again bool) error {
 	k.granted = [2]uint64{math.MaxUint64, math.MaxUint64} // credit has tests of its own
-	return k.arrive(&socket.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
+	return k.arrive(&frame.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
 }
 
 // comes lets a frame arrive, numbered by its link sequences.
@@ -53,7 +53,7 @@ func comes(t fataler, k *intake, n int) {
 	for i := range uint64(n) {
 		ids = append(ids, first+i)
 	}
-	if err := arriveAt(k, first, n, frame(ids...), nil, false); err != nil {
+	if err := arriveAt(k, first, n, encoded(ids...), nil, false); err != nil {
 		t.Fatalf("a frame of %d at %d: %v", n, first, err)
 	}
 }
@@ -238,7 +238,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		fail(failure{seq: d.Seq, reason: "broken"})
 	case 2:
 		l.k.giveBack(d.Seq)
-		fail(failure{seq: d.Seq, kind: nackReturned})
+		fail(failure{seq: d.Seq, kind: frame.NackReturned})
 	case 3:
 		if got := l.k.expire(d.Seq); got != fresh || dead {
 			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
@@ -246,7 +246,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		if fresh {
 			l.expired[d.Seq] = true
 		}
-		fail(failure{seq: d.Seq, kind: nackExpired, reason: errAckWait.Error()})
+		fail(failure{seq: d.Seq, kind: frame.NackExpired, reason: errAckWait.Error()})
 	case 4:
 		d.Nack(nil)
 		fail(failure{seq: d.Seq, reason: "nacked"})
@@ -317,12 +317,12 @@ func (r *fakeReader) yield() {
 		for range rapid.IntRange(0, 1).Draw(r.t, "on its way") {
 			n := rapid.IntRange(1, 3).Draw(r.t, "n")
 			comes(r.t, l.k, n)
-			l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(frame(make([]uint64, n)...)))})
+			l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(encoded(make([]uint64, n)...)))})
 			l.received += uint64(n)
 		}
 		for seq := l.handed + 1; seq <= l.received; seq++ {
 			if l.settled.add(seq) {
-				l.failures = append(l.failures, failure{seq: seq, kind: nackReturned})
+				l.failures = append(l.failures, failure{seq: seq, kind: frame.NackReturned})
 			}
 		}
 		l.handed = l.received
@@ -800,7 +800,7 @@ func TestReusedFramesAreNotInUse(t *testing.T) {
 			size := messages.RecordSize(numbered(1, 20<<10))
 			b := mine.get(size)
 			messages.AppendRecord(b[:0], numbered(1, 20<<10))
-			if err := k.arrive(&socket.Data{First: 1, Count: 1, Records: b}, mine.take()); err != nil {
+			if err := k.arrive(&frame.Data{First: 1, Count: 1, Records: b}, mine.take()); err != nil {
 				t.Fatal(err)
 			}
 			for d, err := range in.messages(t.Context(), false) {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
@@ -31,7 +31,7 @@ func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
 		in, _ := testInlet(func(c2 *MemberConfig) { c2.Window, c2.WindowBytes = c.window, c.bytes })
 		k := in.open("s")
 		k.largest = c.largest
-		if err := k.arrive(&socket.Data{First: 1, Count: 1, Records: frame(1)}, nil); !errors.Is(err, socket.ErrProtocol) {
+		if err := k.arrive(&frame.Data{First: 1, Count: 1, Records: encoded(1)}, nil); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: before any credit: %v", name, err)
 		}
 		if _, err := in.begin(); err != nil {
@@ -42,10 +42,10 @@ func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
 		for _, n := range c.frames {
 			if err == nil {
 				ids := make([]uint64, n)
-				err = k.arrive(&socket.Data{First: k.received + 1, Count: n, Records: frame(ids...)}, nil)
+				err = k.arrive(&frame.Data{First: k.received + 1, Count: n, Records: encoded(ids...)}, nil)
 			}
 		}
-		if (err == nil) != c.ok || err != nil && !errors.Is(err, socket.ErrProtocol) {
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestReportsOfManyRanges(t *testing.T) {
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
-	const n = 5*socket.MaxAckRanges + 7
+	const n = 5*frame.MaxAckRanges + 7
 	comes(t, k, 2*n)
 	k.hand(2*n, 0)
 	for seq := uint64(2); seq <= 2*n; seq += 2 {
@@ -72,7 +72,7 @@ func TestReportsOfManyRanges(t *testing.T) {
 			break
 		}
 		reports++
-		if len(r.ranges) > socket.MaxAckRanges {
+		if len(r.ranges) > frame.MaxAckRanges {
 			t.Fatalf("a report of %d ranges", len(r.ranges))
 		}
 		for _, x := range r.ranges {
@@ -87,16 +87,16 @@ func TestReportsOfManyRanges(t *testing.T) {
 }
 
 func TestCreditThatGoesBackOrOverflows(t *testing.T) {
-	for name, a := range map[string]socket.Ack{
+	for name, a := range map[string]frame.Ack{
 		"messages back": {CreditMessages: 99, CreditBytes: 1 << 20},
 		"bytes back":    {CreditMessages: 100, CreditBytes: 1<<20 - 1},
 		"messages over": {CreditMessages: math.MaxUint64, CreditBytes: 1 << 20},
 		"bytes over":    {CreditMessages: 100, CreditBytes: math.MaxUint64},
-		"renewed":       {Renewed: []socket.Range{{From: 1, To: 7}}},
+		"renewed":       {Renewed: []frame.Range{{From: 1, To: 7}}},
 	} {
 		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		l := linkTo(t, o, b, "m", 100, 1<<20)
-		if err := o.ack(b, l, &a); !errors.Is(err, socket.ErrProtocol) {
+		if err := o.ack(b, l, &a); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestCreditIsCutToTheWindow(t *testing.T) {
 	l.window = 3
 	o.attach(b, l)
 	mustSend(t, o, numbered(1, 8), numbered(2, 8), numbered(3, 8), numbered(4, 8))
-	if err := o.ack(b, l, &socket.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 40}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 40}); err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := o.next(b, l); !ok || got.count != 3 {
@@ -121,7 +121,7 @@ func TestCreditIsCutToTheWindow(t *testing.T) {
 
 // A message that is only given back waits, longer each time, and is counted.
 func TestReturnsAreCountedAndSpaced(t *testing.T) {
-	for _, kind := range []uint32{nackReturned, nackExpired} {
+	for _, kind := range []uint32{frame.NackReturned, frame.NackExpired} {
 		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 		l := linkTo(t, o, b, "m", 1<<20, 1<<30)
 		mustSend(t, o, numbered(1, 8))
@@ -131,7 +131,7 @@ func TestReturnsAreCountedAndSpaced(t *testing.T) {
 			if _, ok := o.next(b, l); !ok {
 				t.Fatal("nothing to carry")
 			}
-			back, err := o.nack(b, l, &socket.Nack{Seq: l.sent, Kind: kind}, now)
+			back, err := o.nack(b, l, &frame.Nack{Seq: l.sent, Kind: kind}, now)
 			if err != nil || back.failed {
 				t.Fatalf("%+v, %v", back, err)
 			}
@@ -186,17 +186,17 @@ func TestALongAckLetsOthersIn(t *testing.T) {
 		}
 	}()
 	began := time.Now()
-	a := &socket.Ack{}
+	a := &frame.Ack{}
 	for seq := uint64(2); seq < n; seq += 2 {
-		a.Ranges = append(a.Ranges, socket.Range{From: seq, To: seq})
-		if len(a.Ranges) == socket.MaxAckRanges || seq+2 >= n {
+		a.Ranges = append(a.Ranges, frame.Range{From: seq, To: seq})
+		if len(a.Ranges) == frame.MaxAckRanges || seq+2 >= n {
 			if err := o.ack(b, l, a); err != nil {
 				t.Fatal(err)
 			}
 			a.Ranges = a.Ranges[:0]
 		}
 	}
-	if err := o.ack(b, l, &socket.Ack{Cumulative: l.sent}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: l.sent}); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)

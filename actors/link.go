@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -163,15 +164,15 @@ func (l *link) stopping(ctx actor.Context) {
 // read welcomes the member and takes its frames until the connection ends. It
 // runs hosted.
 func (l *link) read(lane *lane, tell func(any)) error {
-	if err := l.conn.Welcome(l.from, uint64(largestRecord(l.out.cfg.MaxMessageSize))); err != nil {
+	if err := l.conn.Welcome(l.from, uint64(frame.LargestRecord(l.out.cfg.MaxMessageSize))); err != nil {
 		return err
 	}
 	l.out.attach(l.pipe, lane)
 	tell(welcomed{})
-	var f socket.Frame
+	var f frame.Frame
 	for {
 		if err := l.conn.Recv(&f); err != nil {
-			if errors.Is(err, socket.ErrProtocol) {
+			if errors.Is(err, frame.ErrProtocol) {
 				l.out.emit(messages.ProtocolViolated{
 					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
 					Addr: l.conn.RemoteAddr(), Err: err,
@@ -180,7 +181,7 @@ func (l *link) read(lane *lane, tell func(any)) error {
 			return err
 		}
 		if err := l.take(&f, lane, tell); err != nil {
-			if errors.Is(err, socket.ErrProtocol) {
+			if errors.Is(err, frame.ErrProtocol) {
 				l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
 				l.out.emit(messages.ProtocolViolated{
 					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
@@ -193,11 +194,11 @@ func (l *link) read(lane *lane, tell func(any)) error {
 }
 
 // take performs one frame of the member.
-func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
+func (l *link) take(f *frame.Frame, lane *lane, tell func(any)) error {
 	switch f.Kind {
-	case socket.KindAck:
+	case frame.KindAck:
 		return l.out.ack(l.pipe, lane, &f.Ack)
-	case socket.KindNack:
+	case frame.KindNack:
 		back, err := l.out.nack(l.pipe, lane, &f.Nack, time.Now())
 		switch {
 		case err != nil:
@@ -220,10 +221,10 @@ func (l *link) take(f *socket.Frame, lane *lane, tell func(any)) error {
 		}
 		tell(&setbackSeen{back})
 		return nil
-	case socket.KindDrain:
+	case frame.KindDrain:
 		lane.drained(l.out.hold(l.pipe, lane))
 		return nil
-	case socket.KindBye:
+	case frame.KindBye:
 		if f.Bye.Code == pb.Code_DRAINED {
 			return errDrained
 		}
@@ -242,7 +243,7 @@ func (l *link) write(ctx context.Context, lane *lane) error {
 			select {
 			case <-lane.bell:
 			case last := <-lane.drain:
-				if err := l.conn.SendDrain(socket.Drain{Last: last, Reply: true}); err != nil {
+				if err := l.conn.SendDrain(frame.Drain{Last: last, Reply: true}); err != nil {
 					return err
 				}
 			case <-ctx.Done():

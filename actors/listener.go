@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -134,17 +135,10 @@ func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, erro
 	}
 	return socket.Listen(ctx, socket.ListenerConfig{
 		URL:      u,
-		MaxFrame: largestFrame,
+		MaxFrame: frame.Largest,
 		Lookup:   e.secrets.at(url),
 		Refused: func(r socket.Refusal) {
 			e.hub.emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
 		},
 	})
 }
-
-// largestFrame holds one record of the largest message.
-var largestFrame = largestRecord(LargestMessageSize) + socket.FrameOverhead
-
-// largestRecord is how large a message of up to payload bytes can get when it is
-// encoded.
-func largestRecord(payload int) int { return payload + messages.RecordOverhead(payload) }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // settledAtOnce is how many messages an ack settles before it lets others have the
@@ -16,13 +16,13 @@ const (
 	runsLikeOne   = 4
 )
 
-var errBadAck = fmt.Errorf("an ack of what was never sent: %w", socket.ErrProtocol)
+var errBadAck = fmt.Errorf("an ack of what was never sent: %w", frame.ErrProtocol)
 
 // refuses returns an error when the ack breaks the protocol. The outlet's lock is
 // held.
-func (l *lane) refuses(a *socket.Ack) error {
+func (l *lane) refuses(a *frame.Ack) error {
 	top := a.Cumulative
-	for _, ranges := range [][]socket.Range{a.Ranges, a.Renewed} {
+	for _, ranges := range [][]frame.Range{a.Ranges, a.Renewed} {
 		if n := len(ranges); n > 0 {
 			top = max(top, ranges[n-1].To)
 		}
@@ -32,16 +32,16 @@ func (l *lane) refuses(a *socket.Ack) error {
 		return fmt.Errorf("up to %d of %d: %w", top, l.sent, errBadAck)
 	case a.CreditMessages != 0 && a.CreditMessages < l.granted, a.CreditBytes != 0 && a.CreditBytes < l.grantedSize:
 		return fmt.Errorf("credit for %d messages and %d bytes after one for %d and %d: %w",
-			a.CreditMessages, a.CreditBytes, l.granted, l.grantedSize, socket.ErrProtocol)
+			a.CreditMessages, a.CreditBytes, l.granted, l.grantedSize, frame.ErrProtocol)
 	case a.CreditMessages > math.MaxInt64, a.CreditBytes > math.MaxInt64:
-		return fmt.Errorf("credit for %d messages and %d bytes: %w", a.CreditMessages, a.CreditBytes, socket.ErrProtocol)
+		return fmt.Errorf("credit for %d messages and %d bytes: %w", a.CreditMessages, a.CreditBytes, frame.ErrProtocol)
 	}
 	return nil
 }
 
 // grant takes the member's credit, as far as its window goes. The outlet's lock is
 // held.
-func (l *lane) grant(a *socket.Ack) {
+func (l *lane) grant(a *frame.Ack) {
 	if a.Withdraw {
 		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
 		l.granted, l.grantedSize = l.credit, l.creditBytes
@@ -54,7 +54,7 @@ func (l *lane) grant(a *socket.Ack) {
 // ack settles what the member handled and takes its new credit. An error means
 // that the peer breaks the protocol; nothing is settled then. A long one lets
 // others have the lock in between.
-func (o *outlet) ack(b *backlog, l *lane, a *socket.Ack) error {
+func (o *outlet) ack(b *backlog, l *lane, a *frame.Ack) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := l.refuses(a); err != nil {

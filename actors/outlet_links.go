@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // batch is one frame's worth of records.
@@ -125,14 +125,6 @@ func (o *outlet) call(l *lane) {
 	}
 }
 
-// The kinds of nack. Only a failed handling counts towards MaxAttempts and
-// waits. The others go out again at once, until that was often.
-const (
-	nackFailed   = iota
-	nackReturned // nobody tried
-	nackExpired  // it was in hand for AckWait: as when its member had died
-)
-
 // setback is what a nack led to.
 type setback struct {
 	failed    bool // it was out, and counts as a failed handling
@@ -166,7 +158,7 @@ func returnAfter(times uint16) time.Duration {
 // was not tried and goes out again soon. One that failed too often goes to
 // the dead-letter handler; where there is none a copy is kept to be looked at,
 // and it is tried on at the longest delay.
-func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setback, error) {
+func (o *outlet) nack(b *backlog, l *lane, n *frame.Nack, now time.Time) (setback, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seq := n.Seq
@@ -178,8 +170,8 @@ func (o *outlet) nack(b *backlog, l *lane, n *socket.Nack, now time.Time) (setba
 	l.out.land(seq, seq, func(s span) {
 		s.again = true
 		b.counters.Redelivered++
-		if n.Kind == nackReturned || n.Kind == nackExpired {
-			if n.Kind == nackExpired && s.deaths < math.MaxUint16 {
+		if n.Kind == frame.NackReturned || n.Kind == frame.NackExpired {
+			if n.Kind == frame.NackExpired && s.deaths < math.MaxUint16 {
 				s.deaths++
 			}
 			back.due = o.takeReturned(b, s, n.Kind, now)
@@ -221,7 +213,7 @@ func (o *outlet) takeReturned(b *backlog, s span, kind uint32, now time.Time) (d
 	case wait > 0:
 		due = now.Add(wait)
 		b.postpone(s, due)
-	case kind == nackExpired:
+	case kind == frame.NackExpired:
 		b.again.insert(s.own())
 	default:
 		b.again.insert(s)

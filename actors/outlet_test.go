@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // whereabouts is where the model believes a message to be, in one group.
@@ -309,13 +309,13 @@ func (w *fakeWorld) report() {
 }
 
 func (w *fakeWorld) ack(m *fakeMember) {
-	a := &socket.Ack{
+	a := &frame.Ack{
 		Cumulative:     m.done.cumulative,
 		CreditMessages: m.done.count + m.window,
 		CreditBytes:    m.freed + m.bytes,
 	}
 	for _, r := range m.done.ranges {
-		a.Ranges = append(a.Ranges, socket.Range{From: r.from, To: r.to})
+		a.Ranges = append(a.Ranges, frame.Range{From: r.from, To: r.to})
 	}
 	if err := w.o.ack(m.g.b, m.l, a); err != nil {
 		w.t.Fatalf("ack %+v: %v", a, err)
@@ -338,10 +338,10 @@ func (w *fakeWorld) nack() {
 	if !ok {
 		return
 	}
-	n := &socket.Nack{Seq: seq, Reason: "no"}
+	n := &frame.Nack{Seq: seq, Reason: "no"}
 	returned := rapid.Bool().Draw(w.t, "returned")
 	if returned {
-		n.Kind = nackReturned
+		n.Kind = frame.NackReturned
 	}
 	m.settle(seq)
 	back, err := w.o.nack(m.g.b, m.l, n, w.now)
@@ -689,7 +689,7 @@ func linkTo(t *testing.T, o *outlet, b *backlog, name string, credit, bytes uint
 	t.Helper()
 	l := newLane(name, 1)
 	o.attach(b, l)
-	if err := o.ack(b, l, &socket.Ack{CreditMessages: credit, CreditBytes: bytes}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: bytes}); err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := o.next(b, l); ok {
@@ -782,13 +782,13 @@ func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
 	if got, ok := o.next(b, l); ok {
 		t.Errorf("and %d more", got.count)
 	}
-	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes}); err != nil {
 		t.Fatal(err)
 	}
 	if rung(l) {
 		t.Error("called without a byte of credit")
 	}
-	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes + 1}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes + 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{2}) {
@@ -840,7 +840,7 @@ func TestDropOldestKeepsTheNewest(t *testing.T) {
 	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 {
 		t.Errorf("event %+v", d)
 	}
-	if err := o.ack(b, l, &socket.Ack{Cumulative: 2, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := o.next(b, l); ok {
@@ -859,7 +859,7 @@ func linkTo2(t *testing.T, o *outlet, b *backlog, credit uint64) *lane {
 	if got, ok := o.next(b, l); ok {
 		t.Fatalf("%d messages without credit", got.count)
 	}
-	if err := o.ack(b, l, &socket.Ack{CreditMessages: credit, CreditBytes: 1 << 20}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -873,7 +873,7 @@ func TestBytesOfABatchOutliveItsAck(t *testing.T) {
 	got, _ := o.next(b, l)
 	want := slices.Clone(got.records)
 	// The ack comes while the write has not returned.
-	if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 101, CreditBytes: 1 << 20}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 101, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	for id := range uint64(5) {
@@ -890,16 +890,16 @@ func TestAcksOfWhatWasNeverSentAreRefused(t *testing.T) {
 	mustSend(t, o, numbered(1, 8), numbered(2, 8))
 	mustNext(t, o, b, l)
 	sent := l.sent
-	for name, a := range map[string]socket.Ack{
+	for name, a := range map[string]frame.Ack{
 		"cumulative": {Cumulative: sent + 1},
-		"a range":    {Ranges: []socket.Range{{From: sent, To: sent + 1}}},
+		"a range":    {Ranges: []frame.Range{{From: sent, To: sent + 1}}},
 	} {
 		if err := o.ack(b, l, &a); !errors.Is(err, errBadAck) {
 			t.Errorf("%s beyond what was sent: %v", name, err)
 		}
 	}
 	for _, seq := range []uint64{0, sent + 1} {
-		if _, err := o.nack(b, l, &socket.Nack{Seq: seq}, time.Now()); !errors.Is(err, errBadAck) {
+		if _, err := o.nack(b, l, &frame.Nack{Seq: seq}, time.Now()); !errors.Is(err, errBadAck) {
 			t.Errorf("a nack of %d of %d: %v", seq, sent, err)
 		}
 	}
@@ -967,7 +967,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 		want   error
 	}{
 		"an ack": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
-			o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
+			o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
 		}, nil},
 		"the group is removed": {2, func(t *testing.T, o *outlet, b *backlog, l *lane) {
 			o.detach(b, l, false)
@@ -978,7 +978,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 		"a dead letter": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
 			o.cfg.MaxAttempts = 1
 			o.cfg.DeadLetter = func(context.Context, messages.DeadLetter) error { return nil }
-			if back, err := o.nack(b, l, &socket.Nack{Seq: 1}, time.Now()); err != nil || !back.exhausted {
+			if back, err := o.nack(b, l, &frame.Nack{Seq: 1}, time.Now()); err != nil || !back.exhausted {
 				t.Errorf("nack: %+v, %v", back, err)
 			}
 			o.buried(b, nil, time.Now())
@@ -1075,7 +1075,7 @@ func TestManySendsWaitForRoom(t *testing.T) {
 					break
 				}
 				handled += uint64(got.count)
-				if err := o.ack(b, l, &socket.Ack{Cumulative: handled, CreditMessages: handled + 1000, CreditBytes: 1 << 30}); err != nil {
+				if err := o.ack(b, l, &frame.Ack{Cumulative: handled, CreditMessages: handled + 1000, CreditBytes: 1 << 30}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -1107,20 +1107,20 @@ func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 		o.pipe("late", b.settings)
 		mustSend(t, o, numbered(4, 8))
 		mustNext(t, o, b, l)
-		ack := func(a socket.Ack) {
+		ack := func(a frame.Ack) {
 			a.CreditMessages, a.CreditBytes = 100, 1<<20
 			if err := o.ack(b, l, &a); err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()
 		}
-		ack(socket.Ack{Ranges: []socket.Range{{From: 2, To: 3}}})
+		ack(frame.Ack{Ranges: []frame.Range{{From: 2, To: 3}}})
 		select {
 		case err := <-flushed:
 			t.Fatalf("flushed before the first was acked: %v", err)
 		default:
 		}
-		ack(socket.Ack{Cumulative: 3})
+		ack(frame.Ack{Cumulative: 3})
 		select {
 		case err := <-flushed:
 			if err != nil {
@@ -1162,7 +1162,7 @@ func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 		time.Sleep(memberPatience / 2)
 		l = linkTo2(t, o, b, 100)
 		mustNext(t, o, b, l)
-		if err := o.ack(b, l, &socket.Ack{Cumulative: 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+		if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
 			t.Error(err)
 		}
 		if err := <-flushed; err != nil {
@@ -1211,7 +1211,7 @@ func TestParkedOncePerMessage(t *testing.T) {
 	for i := range uint64(5) {
 		mustNext(t, o, b, l)
 		o.next(b, l)
-		back, err := o.nack(b, l, &socket.Nack{Seq: i + 1, Reason: "no"}, now)
+		back, err := o.nack(b, l, &frame.Nack{Seq: i + 1, Reason: "no"}, now)
 		if err != nil || back.attempt != int(i+1) || back.exhausted != (i >= 1) {
 			t.Fatalf("nack %d: %+v, %v", i+1, back, err)
 		}
@@ -1231,7 +1231,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 	l := linkTo(t, o, b, "m", 1<<40, 1<<50)
 	m := numbered(1, 64)
 	const run = 1000
-	ack := &socket.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 50}
+	ack := &frame.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 50}
 	per := testing.AllocsPerRun(50, func() {
 		for range run {
 			if err := o.send(context.Background(), m); err != nil {
@@ -1266,7 +1266,7 @@ func TestAReturnedMessageGoesOutAtOnce(t *testing.T) {
 	if got, ok := o.next(b, l); ok {
 		t.Fatalf("%d messages more", got.count)
 	}
-	back, err := o.nack(b, l, &socket.Nack{Seq: 1, Kind: nackReturned}, time.Now())
+	back, err := o.nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackReturned}, time.Now())
 	if err != nil || back.failed {
 		t.Fatalf("nack: %+v, %v", back, err)
 	}
@@ -1277,7 +1277,7 @@ func TestAReturnedMessageGoesOutAtOnce(t *testing.T) {
 		t.Errorf("batch %+v, %t; want the same message, untried, under the next sequence", got, ok)
 	}
 	// The ack of the next one does not settle the returned one twice.
-	if err := o.ack(b, l, &socket.Ack{Cumulative: 2, CreditMessages: 12, CreditBytes: 2000}); err != nil || o.pending() != 0 || b.counters.Acked != 1 {
+	if err := o.ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 12, CreditBytes: 2000}); err != nil || o.pending() != 0 || b.counters.Acked != 1 {
 		t.Errorf("ack: %v; %d pending, %+v", err, o.pending(), b.counters)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // fed is an inlet with one link, on which n messages have come.
@@ -55,7 +56,7 @@ func TestTakingTheNextAcksTheOneBefore(t *testing.T) {
 		}
 	}
 	acked, failures := settledOf(k)
-	if acked != 5 || !slices.Equal(failures, []failure{{seq: 5, kind: nackReturned}}) {
+	if acked != 5 || !slices.Equal(failures, []failure{{seq: 5, kind: frame.NackReturned}}) {
 		t.Errorf("settled up to %d, failures %v; want the fifth handed back", acked, failures)
 	}
 }
@@ -85,7 +86,7 @@ func TestABrokenLoopHandsItsMessageBack(t *testing.T) {
 			}()
 			<-done
 			acked, failures := settledOf(k)
-			if acked != 2 || !slices.Equal(failures, []failure{{seq: 2, kind: nackReturned}}) {
+			if acked != 2 || !slices.Equal(failures, []failure{{seq: 2, kind: frame.NackReturned}}) {
 				t.Errorf("settled up to %d, failures %v; want the second handed back", acked, failures)
 			}
 			if in.busy() {
@@ -308,9 +309,9 @@ func TestADeadLinkIsNotReadOn(t *testing.T) {
 // A record that does not decode fails, with the rest of its frame: nothing
 // behind it can be found, and it must not be stuck in the window.
 func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
-	good := frame(1)
+	good := encoded(1)
 	broken := []byte{good[0], 2, 0xff, 0xff} // a record whose inside is no field
-	records := slices.Concat(good, broken, frame(3))
+	records := slices.Concat(good, broken, encoded(3))
 	n, err := messages.CountRecords(records)
 	if err != nil || n != 3 {
 		t.Fatalf("the frame has %d records, %v", n, err)
@@ -435,7 +436,7 @@ func TestAHandlerThatEndsItsGoroutineNacks(t *testing.T) {
 		return nil
 	})
 	wait()
-	if acked, failures := settledOf(k); acked != 1 || len(failures) != 1 || failures[0].kind != nackFailed || failures[0].reason == "" {
+	if acked, failures := settledOf(k); acked != 1 || len(failures) != 1 || failures[0].kind != frame.NackFailed || failures[0].reason == "" {
 		t.Errorf("settled up to %d, failures %v", acked, failures)
 	}
 }
@@ -480,7 +481,7 @@ func TestAckWaitCancelsTheHandler(t *testing.T) {
 		if len(causes) != 3 || !errors.Is(causes[0], errAckWait) || !errors.Is(causes[1], errAckWait) || causes[2] != nil {
 			t.Errorf("causes %v; want AckWait for the first two and none for the third", causes)
 		}
-		want := []failure{{seq: 1, kind: nackExpired, reason: errAckWait.Error()}, {seq: 2, kind: nackExpired, reason: errAckWait.Error()}}
+		want := []failure{{seq: 1, kind: frame.NackExpired, reason: errAckWait.Error()}, {seq: 2, kind: frame.NackExpired, reason: errAckWait.Error()}}
 		if acked, failures := settledOf(k); acked != 3 || !slices.Equal(failures, want) {
 			t.Errorf("settled up to %d, failures %v", acked, failures)
 		}
@@ -595,7 +596,7 @@ func TestConsumeEndsWithItsContext(t *testing.T) {
 		}
 		acked, failures := settledOf(k)
 		slices.SortFunc(failures, func(a, b failure) int { return int(a.seq) - int(b.seq) })
-		if acked != 3 || !slices.Equal(failures, []failure{{seq: 1, kind: nackReturned}, {seq: 3, kind: nackReturned}}) {
+		if acked != 3 || !slices.Equal(failures, []failure{{seq: 1, kind: frame.NackReturned}, {seq: 3, kind: frame.NackReturned}}) {
 			t.Errorf("settled up to %d, failures %v; want what was cut off handed back untried", acked, failures)
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
@@ -629,7 +630,7 @@ func TestConsumeEndsWhenTheMemberLeft(t *testing.T) {
 func TestALoopAllocatesNothing(t *testing.T) {
 	const frames, each = 16, 256
 	var ids [each]uint64
-	records := frame(ids[:]...)
+	records := encoded(ids[:]...)
 	in, _ := testInlet(nil)
 	k := in.open("s")
 	var r report

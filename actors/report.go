@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -14,7 +15,7 @@ import (
 func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any)) error {
 	defer close(k.gone)
 	var r report
-	var ack socket.Ack
+	var ack frame.Ack
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -29,7 +30,7 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 			case <-k.bell:
 			case <-due:
 			case <-k.drain:
-				if err := conn.SendDrain(socket.Drain{}); err != nil {
+				if err := conn.SendDrain(frame.Drain{}); err != nil {
 					return err
 				}
 			case <-k.quit:
@@ -55,7 +56,7 @@ func reportTo(ctx context.Context, conn *socket.Conn, k *intake, tell func(any))
 }
 
 // send tells the sender of failures first, because the ack covers them.
-func (r *report) send(conn *socket.Conn, ack *socket.Ack) error {
+func (r *report) send(conn *socket.Conn, ack *frame.Ack) error {
 	for _, f := range r.failures {
 		if err := conn.SendNack(f.nack()); err != nil {
 			return err
@@ -80,21 +81,21 @@ func (k *intake) takeLeave() {
 }
 
 // nack is how a failure goes over the wire.
-func (f failure) nack() socket.Nack {
-	n := socket.Nack{Seq: f.seq, Reason: f.reason}
+func (f failure) nack() frame.Nack {
+	n := frame.Nack{Seq: f.seq, Reason: f.reason}
 	n.Kind = f.kind
 	return n
 }
 
-func (r *report) ack(a *socket.Ack) {
+func (r *report) ack(a *frame.Ack) {
 	a.Cumulative, a.CreditMessages, a.CreditBytes = r.cumulative, r.credit, r.creditBytes
 	a.Ranges = a.Ranges[:0]
 	for _, x := range r.ranges {
-		a.Ranges = append(a.Ranges, socket.Range{From: x.from, To: x.to})
+		a.Ranges = append(a.Ranges, frame.Range{From: x.from, To: x.to})
 	}
 	a.Withdraw, a.AckWait = r.withdraw, r.ackWait
 	a.Renewed = a.Renewed[:0]
 	for _, x := range r.renewed {
-		a.Renewed = append(a.Renewed, socket.Range{From: x.from, To: x.to})
+		a.Renewed = append(a.Renewed, frame.Range{From: x.from, To: x.to})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -141,25 +142,25 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		return nil
 	}
 	intake := s.in.open(s.sender.Id)
-	intake.largest = uint64(largestRecord(int(min(conn.Peer().MaxMessage, LargestMessageSize))))
+	intake.largest = uint64(frame.LargestRecord(int(min(conn.Peer().MaxMessage, LargestMessageSize))))
 	defer s.in.shut(intake)
 	tell(sourceLinked{conn, intake})
-	var f socket.Frame
+	var f frame.Frame
 	for {
 		if err := conn.Recv(&f); err != nil {
 			s.violated(conn, err)
 			return err
 		}
 		switch f.Kind {
-		case socket.KindData:
+		case frame.KindData:
 			if err := intake.arrive(&f.Data, frames.take()); err != nil {
 				conn.Abort(pb.Code_PROTOCOL_ERROR, err)
 				s.violated(conn, err)
 				return err
 			}
-		case socket.KindDrain:
+		case frame.KindDrain:
 			intake.drainUpTo(f.Drain.Last)
-		case socket.KindBye:
+		case frame.KindBye:
 			if f.Bye.Code == pb.Code_SHUTTING_DOWN {
 				return errSenderLeft
 			}
@@ -172,7 +173,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 
 // violated reports a sender that breaks the protocol. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
-	if errors.Is(err, socket.ErrProtocol) {
+	if errors.Is(err, frame.ErrProtocol) {
 		s.eng.hub.emit(messages.ProtocolViolated{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // laneStanding is what a sender makes of the member behind a link.
@@ -71,7 +71,7 @@ func (t *tenure) limit() time.Duration {
 }
 
 // hears takes down what an ack says besides what it settles.
-func (t *tenure) hears(a *socket.Ack) {
+func (t *tenure) hears(a *frame.Ack) {
 	t.high = max(t.high, a.Cumulative)
 	if n := len(a.Ranges); n > 0 {
 		t.high = max(t.high, a.Ranges[n-1].To)

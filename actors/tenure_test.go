@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/socket"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // keeper is a model of a member and its link: handlers that take from what has
@@ -36,7 +36,7 @@ type keptOne struct {
 // step lets d pass: what is due is settled, what waits is taken.
 func (k *keeper) step(d time.Duration, handlers int) {
 	k.now = k.now.Add(d)
-	var renewed []socket.Range
+	var renewed []frame.Range
 	for _, seq := range slices.Sorted(maps.Keys(k.hands)) {
 		h := k.hands[seq]
 		switch {
@@ -45,7 +45,7 @@ func (k *keeper) step(d time.Duration, handlers int) {
 			k.acks.add(seq)
 		case h.renew > 0 && k.now.Sub(h.since) >= h.renew:
 			h.since = k.now
-			renewed = append(renewed, socket.Range{From: seq, To: seq})
+			renewed = append(renewed, frame.Range{From: seq, To: seq})
 		}
 	}
 	for len(k.hands) < handlers && k.handed < k.sent {
@@ -59,15 +59,15 @@ func (k *keeper) step(d time.Duration, handlers int) {
 		}
 		k.hands[k.handed] = h
 	}
-	a := socket.Ack{Cumulative: k.acks.cumulative, AckWait: k.wait, Renewed: joinedUp(renewed)}
+	a := frame.Ack{Cumulative: k.acks.cumulative, AckWait: k.wait, Renewed: joinedUp(renewed)}
 	for _, r := range k.acks.ranges {
-		a.Ranges = append(a.Ranges, socket.Range{From: r.from, To: r.to})
+		a.Ranges = append(a.Ranges, frame.Range{From: r.from, To: r.to})
 	}
 	k.tenure.hears(&a)
 }
 
 // joinedUp puts neighbours together, as a member does.
-func joinedUp(in []socket.Range) (out []socket.Range) {
+func joinedUp(in []frame.Range) (out []frame.Range) {
 	for _, r := range in {
 		if n := len(out); n > 0 && out[n-1].To+1 == r.From {
 			out[n-1].To = r.To
@@ -112,12 +112,12 @@ func TestTenureTakesBackWhatIsKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const sent = 100
 			var x tenure
-			x.hears(&socket.Ack{AckWait: time.Second})
+			x.hears(&frame.Ack{AckWait: time.Second})
 			began := time.Now()
 			for now, high := began, uint64(1); ; now = now.Add(overdueEvery) {
 				if settles && high < sent {
 					high++
-					x.hears(&socket.Ack{Ranges: []socket.Range{{From: 2, To: high}}})
+					x.hears(&frame.Ack{Ranges: []frame.Range{{From: 2, To: high}}})
 				}
 				late := x.overdue(now, sent, false)
 				if len(late) == 0 {
@@ -142,7 +142,7 @@ func TestTenureTakesBackWhatIsKept(t *testing.T) {
 func TestTenureOfASenderThatStoodStill(t *testing.T) {
 	const sent = 100
 	var x tenure
-	x.hears(&socket.Ack{AckWait: time.Second})
+	x.hears(&frame.Ack{AckWait: time.Second})
 	now := time.Now()
 	for range 3 {
 		now = now.Add(overdueEvery)
@@ -164,7 +164,7 @@ func TestTenureOfASenderThatStoodStill(t *testing.T) {
 
 func TestTenureWithoutALimit(t *testing.T) {
 	var x tenure
-	x.hears(&socket.Ack{AckWait: -1})
+	x.hears(&frame.Ack{AckWait: -1})
 	for i := range 100 {
 		if late := x.overdue(time.Now().Add(time.Duration(i)*time.Hour), 10, false); len(late) > 0 {
 			t.Fatalf("taken back: %v", late)
@@ -182,13 +182,13 @@ func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
 	k := in.open("s")
 	k.received = 1 << 40
 	var x tenure
-	x.hears(&socket.Ack{AckWait: wait})
+	x.hears(&frame.Ack{AckWait: wait})
 	now := time.Now()
 	for seq := uint64(1); seq < uint64(2*wait/time.Second); seq++ {
 		now = now.Add(time.Second)
 		k.handed, k.acks.cumulative = seq, seq
 		k.overdue(now)
-		x.hears(&socket.Ack{Cumulative: seq})
+		x.hears(&frame.Ack{Cumulative: seq})
 		x.overdue(now, seq+10, false)
 		if len(k.marks) > 2*marksKept || len(x.marks) > 2*marksKept {
 			t.Fatalf("after %d s a member has %d marks and a sender %d", seq, len(k.marks), len(x.marks))
@@ -204,7 +204,7 @@ func TestTenureRenewed(t *testing.T) {
 		t.Errorf("left: %v", got)
 	}
 	for range 2 * renewalsKept {
-		x.hears(&socket.Ack{Renewed: []socket.Range{{From: 1, To: 1}}})
+		x.hears(&frame.Ack{Renewed: []frame.Range{{From: 1, To: 1}}})
 	}
 	if len(x.renewals) > renewalsKept {
 		t.Errorf("%d renewals are kept", len(x.renewals))
@@ -239,7 +239,7 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 	}
 	ack := func(n uint64) {
 		t.Helper()
-		if err := o.ack(b, l, &socket.Ack{Cumulative: n, CreditMessages: 200, CreditBytes: 1 << 30}); err != nil {
+		if err := o.ack(b, l, &frame.Ack{Cumulative: n, CreditMessages: 200, CreditBytes: 1 << 30}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -278,7 +278,7 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 func TestWithdrawnCredit(t *testing.T) {
 	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "w1", 100, 1<<20)
-	if err := o.ack(b, l, &socket.Ack{Withdraw: true}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{Withdraw: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.send(t.Context(), numbered(1, 8)); err != nil {
@@ -287,13 +287,13 @@ func TestWithdrawnCredit(t *testing.T) {
 	if out, ok := o.next(b, l); ok {
 		t.Fatalf("%d sent without credit", out.count)
 	}
-	if err := o.ack(b, l, &socket.Ack{CreditMessages: 64, CreditBytes: 1 << 20}); err != nil {
+	if err := o.ack(b, l, &frame.Ack{CreditMessages: 64, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := o.next(b, l); !ok {
 		t.Fatal("nothing is sent, and there is credit again")
 	}
-	if err := o.ack(b, l, &socket.Ack{Renewed: []socket.Range{{From: 1, To: 2}}}); err == nil {
+	if err := o.ack(b, l, &frame.Ack{Renewed: []frame.Range{{From: 1, To: 2}}}); err == nil {
 		t.Error("what was never sent is in progress")
 	}
 }

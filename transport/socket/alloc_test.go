@@ -3,6 +3,7 @@ package socket_test
 import (
 	"testing"
 
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -14,7 +15,7 @@ func TestAllocations(t *testing.T) {
 	fresh, fm := benchLink(t, nil)
 
 	pass := func(from, to *socket.Conn, send func(*socket.Conn) error) func() {
-		var f socket.Frame
+		var f frame.Frame
 		done := make(chan error)
 		go func() {
 			for {
@@ -41,7 +42,7 @@ func TestAllocations(t *testing.T) {
 	attempts := []uint32{1, 2, 3}
 	small, large := benchRecords(100), benchRecords(60<<10)
 	three := append(append(benchRecords(1), benchRecords(2)...), benchRecords(3)...)
-	ack := socket.Ack{Cumulative: 1000, Ranges: []socket.Range{{From: 1002, To: 1010}, {From: 1020, To: 1020}}, CreditMessages: 5000, CreditBytes: 1 << 20}
+	ack := frame.Ack{Cumulative: 1000, Ranges: []frame.Range{{From: 1002, To: 1010}, {From: 1020, To: 1020}}, CreditMessages: 5000, CreditBytes: 1 << 20}
 
 	turn := 0
 	data := pass(sc, mc, func(c *socket.Conn) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol/pull"
@@ -45,7 +46,7 @@ func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
 	}()
 	mc, err = socket.Dial(ctx, socket.DialConfig{
 		URL: ln.URL(), Token: benchToken, Buffer: buffer,
-		Hello: socket.Hello{Destination: "d", Group: "g", Member: "m"},
+		Hello: frame.Hello{Destination: "d", Group: "g", Member: "m"},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -86,7 +87,7 @@ func BenchmarkThroughput(b *testing.B) {
 			done := make(chan error, 1)
 			n := b.N
 			go func() {
-				var f socket.Frame
+				var f frame.Frame
 				for range n {
 					if err := mc.Recv(&f); err != nil {
 						done <- err
@@ -144,7 +145,7 @@ func BenchmarkLatency(b *testing.B) {
 	b.Run("penstock/100B", func(b *testing.B) {
 		sc, mc := benchLink(b, nil)
 		records := benchRecords(100)
-		var f socket.Frame
+		var f frame.Frame
 		latencies(b, func() error { return sc.SendData(1, nil, false, records) }, func() error { return mc.Recv(&f) })
 		_ = mc.Close()
 	})

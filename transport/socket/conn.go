@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"go.nanomsg.org/mangos/v3"
 	"google.golang.org/protobuf/proto"
 )
@@ -25,7 +26,7 @@ type Conn struct {
 	role role
 	cfg  settings
 
-	hello Hello
+	hello frame.Hello
 	peer  Peer
 	// greeting and guard are the sender's, from proof to Welcome.
 	greeting *greeting
@@ -74,7 +75,7 @@ func (s settings) patience() time.Duration { return time.Duration(s.deadAfter) *
 
 func newConn(w *wire, pipe corePipe, r role, cfg settings) *Conn {
 	c := &Conn{w: w, pipe: pipe, role: r, cfg: cfg}
-	c.ping.Body = pingFrame
+	c.ping.Body = frame.AppendPing(nil)
 	// Set going by open; made here so that no two goroutines write the field.
 	c.beat = time.AfterFunc(time.Hour, c.tick)
 	c.beat.Stop()
@@ -91,7 +92,7 @@ func (c *Conn) release(hangUp func()) func() {
 
 // Hello is what the member asked for; the sender's handshake has checked that
 // it came from a holder of the token.
-func (c *Conn) Hello() Hello { return c.hello }
+func (c *Conn) Hello() frame.Hello { return c.hello }
 
 // Peer is what is known of the other side. On the sender's end MaxMessage is
 // what Welcome told.
@@ -134,18 +135,18 @@ func (c *Conn) Close() error {
 // it found sender, whose records have at most maxMessage bytes, and opens the
 // connection. It fails when the connection has ended meanwhile, by its deadline
 // or an eviction, when it was called before, and with messages.ErrTooLarge when
-// maxMessage and FrameOverhead are over MaxFrame; after that one the connection
+// maxMessage and frame.Overhead are over MaxFrame; after that one the connection
 // waits on.
 func (c *Conn) Welcome(sender string, maxMessage uint64) error {
-	if maxMessage > uint64(c.cfg.maxFrame-FrameOverhead) {
+	if maxMessage > uint64(c.cfg.maxFrame-frame.Overhead) {
 		return c.failed("welcome", fmt.Errorf("messages of %d bytes need frames over %d: %w", maxMessage, c.cfg.maxFrame, messages.ErrTooLarge))
 	}
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	if c.greeting == nil {
-		return c.failed("welcome", fmt.Errorf("%w: not a connection that was accepted", ErrProtocol))
+		return c.failed("welcome", fmt.Errorf("%w: not a connection that was accepted", frame.ErrProtocol))
 	}
-	frame, err := c.greeting.welcome(sender, maxMessage)
+	word, err := c.greeting.welcome(sender, maxMessage)
 	if err != nil {
 		return c.failed("welcome", err)
 	}
@@ -153,7 +154,7 @@ func (c *Conn) Welcome(sender string, maxMessage uint64) error {
 		return c.failed("welcome", err)
 	}
 	c.peer.MaxMessage = maxMessage
-	if err := c.sendLocked("welcome", frame); err != nil {
+	if err := c.sendLocked("welcome", word); err != nil {
 		return err
 	}
 	c.open()
@@ -163,7 +164,7 @@ func (c *Conn) Welcome(sender string, maxMessage uint64) error {
 // Refuse says Bye instead of Welcome, and ends the connection. It is best
 // effort and blocks for 100 ms at most.
 func (c *Conn) Refuse(code pb.Code, reason string) {
-	c.byeBye(code, reason, fmt.Errorf("%w: refused, %s: %s", ErrConnClosed, code, clip(reason)))
+	c.byeBye(code, reason, fmt.Errorf("%w: refused, %s: %s", ErrConnClosed, code, frame.Clip(reason)))
 }
 
 // Abort ends the connection for cause, and says Bye with that code where nobody
@@ -180,11 +181,11 @@ const byeTimeout = 100 * time.Millisecond
 // failure must not become the cause, or a stranger who hangs up quickly would
 // not be counted for what he did.
 func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
-	frame, err := appendControl(make([]byte, lengthSize, lengthSize+64), byeToWire(code, reason))
+	b, err := frame.AppendControl(make([]byte, lengthSize, lengthSize+64), frame.Bye{Code: code, Reason: reason}.Wire())
 	if err == nil && c.w.mu.TryLock() {
-		binary.BigEndian.PutUint64(frame, uint64(len(frame)-lengthSize))
+		binary.BigEndian.PutUint64(b, uint64(len(b)-lengthSize))
 		_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
-		_, _ = c.w.c.Write(frame)
+		_, _ = c.w.c.Write(b)
 		c.w.mu.Unlock()
 	}
 	_ = c.w.end(cause)
@@ -240,30 +241,30 @@ func (c *Conn) tick() {
 // It ends with the connection: ErrConnClosed, ErrListenerClosed, ErrPeerClosed,
 // ErrPeerSilent, or the network's error. Frames that do not decode end the
 // connection with an error that wraps messages.ErrCorrupt, frames over MaxFrame
-// with messages.ErrTooLarge, frames that have no place with ErrProtocol.
-func (c *Conn) Recv(f *Frame) error {
+// with messages.ErrTooLarge, frames that have no place with frame.ErrProtocol.
+func (c *Conn) Recv(f *frame.Frame) error {
 	if connState(c.state.Load()) != opened {
-		return c.failed("receive", fmt.Errorf("%w: not welcomed", ErrProtocol))
+		return c.failed("receive", fmt.Errorf("%w: not welcomed", frame.ErrProtocol))
 	}
 	for {
 		m := c.pipe.RecvMsg()
 		if m == nil {
 			return c.failed("receive", c.w.cause())
 		}
-		kind, inner, err := openFrame(m.Body)
+		kind, inner, err := frame.Open(m.Body)
 		if err == nil {
 			err = c.role.admits(kind, len(inner))
 		}
 		var gathered bool
 		if err == nil {
-			gathered, err = decode(kind, inner, f)
+			gathered, err = f.Decode(kind, inner)
 		}
 		switch {
 		case err != nil:
 			return c.failed("receive", c.w.end(err))
-		case kind == kindPing:
+		case kind == frame.KindPing:
 			continue
-		case kind == KindData && !gathered && !c.w.owned:
+		case kind == frame.KindData && !gathered && !c.w.owned:
 			// A small frame lies in the read buffer.
 			records := c.w.alloc(len(f.Data.Records))[:len(f.Data.Records)]
 			copy(records, f.Data.Records)
@@ -287,10 +288,10 @@ func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, recor
 	}
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	if err := c.maySend(KindData); err != nil {
+	if err := c.maySend(frame.KindData); err != nil {
 		return c.failed("send data", err)
 	}
-	c.header = appendDataHeader(c.header[:0], first, attempts, redelivered, len(records))
+	c.header = frame.AppendDataHeader(c.header[:0], first, attempts, redelivered, len(records))
 	if size := len(c.header) + len(records); size > c.cfg.maxFrame {
 		return c.failed("send data", fmt.Errorf("frame of %d bytes, the limit is %d: %w", size, c.cfg.maxFrame, messages.ErrTooLarge))
 	}
@@ -298,19 +299,19 @@ func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, recor
 }
 
 // SendAck sends an Ack. Its ranges must be ascending, apart, above Cumulative,
-// and at most MaxAckRanges, else the error wraps messages.ErrInvalid and nothing
+// and at most frame.MaxAckRanges, else the error wraps messages.ErrInvalid and nothing
 // is sent.
 // Blocking and ends are as with SendData.
-func (c *Conn) SendAck(a *Ack) error {
-	if err := a.check(); err != nil {
+func (c *Conn) SendAck(a *frame.Ack) error {
+	if err := a.Check(); err != nil {
 		return c.failed("send ack", fmt.Errorf("%w: %w", messages.ErrInvalid, err))
 	}
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	if err := c.maySend(KindAck); err != nil {
+	if err := c.maySend(frame.KindAck); err != nil {
 		return c.failed("send ack", err)
 	}
-	c.header = appendAck(c.header[:0], a)
+	c.header = frame.AppendAck(c.header[:0], a)
 	if len(c.header) > c.cfg.maxFrame {
 		return c.failed("send ack", fmt.Errorf("frame of %d bytes, the limit is %d: %w", len(c.header), c.cfg.maxFrame, messages.ErrTooLarge))
 	}
@@ -318,14 +319,14 @@ func (c *Conn) SendAck(a *Ack) error {
 }
 
 // SendNack hands one record back. Blocking and ends are as with SendData.
-func (c *Conn) SendNack(n Nack) error {
-	return c.sendOpen("send nack", KindNack, nackToWire(n))
+func (c *Conn) SendNack(n frame.Nack) error {
+	return c.sendOpen("send nack", frame.KindNack, n.Wire())
 }
 
 // SendDrain asks for the end in order, or answers that. Blocking and ends are
 // as with SendData.
-func (c *Conn) SendDrain(d Drain) error {
-	return c.sendOpen("send drain", KindDrain, &pb.Frame{Kind: &pb.Frame_Drain{Drain: &pb.Drain{Last: d.Last, Reply: d.Reply}}})
+func (c *Conn) SendDrain(d frame.Drain) error {
+	return c.sendOpen("send drain", frame.KindDrain, d.Wire())
 }
 
 // SendBye sends the last frame. The connection stays open, because closing it
@@ -333,7 +334,7 @@ func (c *Conn) SendDrain(d Drain) error {
 // which ends Recv; close after a while should it not. Blocking and ends are as
 // with SendData.
 func (c *Conn) SendBye(code pb.Code, reason string) error {
-	return c.sendOpen("send bye", KindBye, byeToWire(code, reason))
+	return c.sendOpen("send bye", frame.KindBye, frame.Bye{Code: code, Reason: reason}.Wire())
 }
 
 // Leave ends the connection in order: it says Bye, waits until the peer has
@@ -354,21 +355,21 @@ func (c *Conn) Leave(code pb.Code, reason string) {
 }
 
 // maySend keeps us to what the peer would accept.
-func (c *Conn) maySend(k Kind) error {
+func (c *Conn) maySend(k frame.Kind) error {
 	if connState(c.state.Load()) != opened {
-		return fmt.Errorf("%w: not welcomed", ErrProtocol)
+		return fmt.Errorf("%w: not welcomed", frame.ErrProtocol)
 	}
 	other := roleMember
 	if c.role == roleMember {
 		other = roleSender
 	}
 	if !other.expects(k) {
-		return fmt.Errorf("%w: this side does not send %s", ErrProtocol, k)
+		return fmt.Errorf("%w: this side does not send %s", frame.ErrProtocol, k)
 	}
 	return nil
 }
 
-func (c *Conn) sendOpen(op string, k Kind, f *pb.Frame) error {
+func (c *Conn) sendOpen(op string, k frame.Kind, f *pb.Frame) error {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	if err := c.maySend(k); err != nil {
@@ -392,7 +393,7 @@ func (c *Conn) sendLocked(op string, f *pb.Frame) error {
 
 func (c *Conn) sendBody(f *pb.Frame) error {
 	var err error
-	if c.header, err = appendControl(c.header[:0], f); err != nil {
+	if c.header, err = frame.AppendControl(c.header[:0], f); err != nil {
 		return err
 	}
 	return c.transmit(c.header, nil)
@@ -423,12 +424,12 @@ func (c *Conn) recvHandshake() (*pb.Frame, error) {
 	if m == nil {
 		return nil, c.w.cause()
 	}
-	if _, _, err := openFrame(m.Body); err != nil {
+	if _, _, err := frame.Open(m.Body); err != nil {
 		return nil, c.w.end(err)
 	}
 	f := new(pb.Frame)
 	if err := proto.Unmarshal(m.Body, f); err != nil {
-		return nil, c.w.end(corrupt("%v", err))
+		return nil, c.w.end(fmt.Errorf("frame: %w: %v", messages.ErrCorrupt, err))
 	}
 	return f, nil
 }

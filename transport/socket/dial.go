@@ -10,6 +10,8 @@ import (
 
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
+
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // The member's side: one connection for each Dial, in a mangos socket of its
@@ -24,7 +26,7 @@ type DialConfig struct {
 	// Token is the destination's, 16 bytes or more. Dial does not keep it.
 	Token []byte
 	// Hello is who this is and what it wants. Version and URL are set by Dial.
-	Hello Hello
+	Hello frame.Hello
 	// MaxFrame is the largest frame in bytes, sent or received.
 	// DefaultMaxFrame when 0. Dial fails where the sender's messages are
 	// larger.
@@ -53,7 +55,7 @@ func (c *DialConfig) EnsureDefaults() {
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *DialConfig) Validate() error {
 	_, _, err := dialAddress(c.URL)
-	faults := []error{err, c.Hello.check(), c.settings().check()}
+	faults := []error{err, c.Hello.Check(), c.settings().check()}
 	if c.Timeout <= 0 {
 		faults = append(faults, fmt.Errorf("timeout %v is not positive", c.Timeout))
 	}
@@ -148,10 +150,10 @@ func connect(ctx context.Context, cfg *DialConfig) (*Conn, error) {
 func join(c *Conn, cfg *DialConfig) error {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
-	j, frame := begin(cfg.Hello, nonce, cfg.Token, uint64(cfg.MaxFrame-FrameOverhead))
+	j, word := begin(cfg.Hello, nonce, cfg.Token, uint64(cfg.MaxFrame-frame.Overhead))
 	for {
-		if frame != nil {
-			if err := c.sendControl("handshake", frame); err != nil {
+		if word != nil {
+			if err := c.sendControl("handshake", word); err != nil {
 				return err
 			}
 		}
@@ -159,7 +161,7 @@ func join(c *Conn, cfg *DialConfig) error {
 		if err != nil {
 			return err
 		}
-		if frame, err = j.step(f); err != nil {
+		if word, err = j.step(f); err != nil {
 			return err
 		}
 		if j.state == welcomed {

@@ -6,11 +6,12 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // How connections end and why they are refused. All are wrapped with the
 // operation and the address: compare with errors.Is and errors.As. None holds
-// a token or a proof.
+// a token or a proof. What breaks the protocol is frame.ErrProtocol.
 var (
 	// ErrConnClosed: this side called Close, or sent a refusal.
 	ErrConnClosed = fmt.Errorf("connection %w", messages.ErrClosed)
@@ -32,9 +33,6 @@ var (
 	// ErrNotSP: the peer does not speak nanomsg's protocol, or the wrong half
 	// of it.
 	ErrNotSP = errors.New("not a pipe's peer")
-	// ErrProtocol: a frame that decodes but has no place there: a wrong kind,
-	// for the state or the direction, or a peer that cannot be this one's.
-	ErrProtocol = errors.New("protocol violation")
 	// errEvicted: a newer connection took the place among those that have not
 	// been welcomed.
 	errEvicted = errors.New("evicted for a newer connection")
@@ -133,7 +131,7 @@ func reasonOf(err error) Reason {
 		return ReasonTooLarge
 	case errors.Is(err, messages.ErrCorrupt):
 		return ReasonMalformed
-	case errors.Is(err, ErrProtocol):
+	case errors.Is(err, frame.ErrProtocol):
 		return ReasonProtocol
 	case errors.Is(err, ErrListenerClosed):
 		return ReasonClosing

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -43,9 +44,9 @@ func Example() {
 		if err := conn.SendData(1, nil, false, records); err != nil {
 			return
 		}
-		var f socket.Frame
+		var f frame.Frame
 		for conn.Recv(&f) == nil {
-			if f.Kind == socket.KindAck {
+			if f.Kind == frame.KindAck {
 				acked <- f.Ack.Cumulative
 			}
 		}
@@ -54,12 +55,12 @@ func Example() {
 	conn, err := socket.Dial(ctx, socket.DialConfig{
 		URL:   ln.URL(),
 		Token: secret.Token,
-		Hello: socket.Hello{Destination: "orders", Group: "billing", Member: "member-1", Window: 256},
+		Hello: frame.Hello{Destination: "orders", Group: "billing", Member: "member-1", Window: 256},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	var f socket.Frame
+	var f frame.Frame
 	if err := conn.Recv(&f); err != nil {
 		log.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s sent %q as number %d\n", conn.Peer().ID, r.Value, f.Data.First)
-	if err := conn.SendAck(&socket.Ack{Cumulative: f.Data.First, CreditMessages: 257}); err != nil {
+	if err := conn.SendAck(&frame.Ack{Cumulative: f.Data.First, CreditMessages: 257}); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("acked up to", <-acked)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 	"go.nanomsg.org/mangos/v3"
 )
 
@@ -221,7 +222,7 @@ func TestReasonNames(t *testing.T) {
 			seen[name] = true
 		}
 	}
-	if Reason(200).String() != "unknown" || Kind(200).String() != "kind(200)" {
+	if Reason(200).String() != "unknown" || frame.Kind(200).String() != "kind(200)" {
 		t.Error("values out of range have no name")
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // The handshake, decided: which frame in which state leads where. Nothing here
@@ -99,7 +100,7 @@ func (g *greeting) step(f *pb.Frame) (reply *pb.Frame, fault *handshakeFault) {
 		return nil, g.onProof(f.GetProof())
 	}
 	return nil, g.refuse(ReasonProtocol, pb.Code_PROTOCOL_ERROR, "frame out of place",
-		fmt.Errorf("%w: %s while %s", ErrProtocol, kindOf(f), g.state))
+		fmt.Errorf("%w: %s while %s", frame.ErrProtocol, frame.KindOf(f), g.state))
 }
 
 func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
@@ -108,8 +109,8 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 		say := fmt.Sprintf("version %d is not spoken here, %d is", m.GetVersion(), protocolVersion)
 		return nil, g.refuse(ReasonVersion, pb.Code_VERSION, say, errors.New(say))
 	}
-	hello := helloFromWire(m)
-	err := hello.check()
+	hello := frame.HelloOf(m)
+	err := hello.Check()
 	if len(m.GetNonce()) != nonceSize {
 		err = errors.Join(err, fmt.Errorf("hello: nonce has %d bytes, not %d", len(m.GetNonce()), nonceSize))
 	}
@@ -154,7 +155,7 @@ func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 // welcome is the sender's last word of the handshake.
 func (g *greeting) welcome(sender string, maxMessage uint64) (*pb.Frame, error) {
 	if g.state != proved {
-		return nil, fmt.Errorf("%w: welcome while %s", ErrProtocol, g.state)
+		return nil, fmt.Errorf("%w: welcome while %s", frame.ErrProtocol, g.state)
 	}
 	g.agreed.sender, g.agreed.maxMessage = sender, maxMessage
 	g.state = welcomed
@@ -181,14 +182,14 @@ type joining struct {
 
 // begin starts a join and gives the first frame to send. The nonce must be
 // fresh for each connection.
-func begin(hello Hello, nonce, token []byte, largest uint64) (*joining, *pb.Frame) {
+func begin(hello frame.Hello, nonce, token []byte, largest uint64) (*joining, *pb.Frame) {
 	j := &joining{
 		state:   expectChallenge,
 		token:   token,
 		largest: largest,
 		agreed:  transcript{hello: hello, memberNonce: nonce},
 	}
-	return j, helloToWire(&hello, nonce)
+	return j, hello.Wire(nonce)
 }
 
 // step takes the sender's next frame. It answers with a frame to send, or nil
@@ -197,13 +198,13 @@ func (j *joining) step(f *pb.Frame) (reply *pb.Frame, err error) {
 	switch {
 	case f.GetBye() != nil:
 		j.state = refused
-		return nil, &RefusedError{Code: f.GetBye().GetCode(), Reason: clip(f.GetBye().GetReason())}
+		return nil, &RefusedError{Code: f.GetBye().GetCode(), Reason: frame.Clip(f.GetBye().GetReason())}
 	case j.state == expectChallenge && f.GetChallenge() != nil:
 		return j.onChallenge(f.GetChallenge())
 	case j.state == expectWelcome && f.GetWelcome() != nil:
 		return nil, j.onWelcome(f.GetWelcome())
 	}
-	err = fmt.Errorf("%w: %s while %s", ErrProtocol, kindOf(f), j.state)
+	err = fmt.Errorf("%w: %s while %s", frame.ErrProtocol, frame.KindOf(f), j.state)
 	j.state = refused
 	return nil, err
 }
@@ -212,10 +213,10 @@ func (j *joining) onChallenge(m *pb.Challenge) (*pb.Frame, error) {
 	switch {
 	case m.GetVersion() != j.agreed.hello.Version:
 		j.state = refused
-		return nil, fmt.Errorf("%w: the sender chose version %d, %d was offered", ErrProtocol, m.GetVersion(), j.agreed.hello.Version)
+		return nil, fmt.Errorf("%w: the sender chose version %d, %d was offered", frame.ErrProtocol, m.GetVersion(), j.agreed.hello.Version)
 	case len(m.GetNonce()) != nonceSize:
 		j.state = refused
-		return nil, corrupt("challenge: nonce has %d bytes, not %d", len(m.GetNonce()), nonceSize)
+		return nil, fmt.Errorf("frame: %w: challenge: nonce has %d bytes, not %d", messages.ErrCorrupt, len(m.GetNonce()), nonceSize)
 	}
 	j.agreed.senderNonce = m.GetNonce()
 	j.agreed.incarnation = m.GetIncarnation()
@@ -240,30 +241,4 @@ func (j *joining) onWelcome(m *pb.Welcome) error {
 // peer is what the member learnt; it holds once welcomed.
 func (j *joining) peer() Peer {
 	return Peer{ID: j.agreed.sender, Incarnation: j.agreed.incarnation, MaxMessage: j.agreed.maxMessage}
-}
-
-func kindOf(f *pb.Frame) Kind {
-	switch f.GetKind().(type) {
-	case *pb.Frame_Hello:
-		return kindHello
-	case *pb.Frame_Challenge:
-		return kindChallenge
-	case *pb.Frame_Proof:
-		return kindProof
-	case *pb.Frame_Welcome:
-		return kindWelcome
-	case *pb.Frame_Data:
-		return KindData
-	case *pb.Frame_Ack:
-		return KindAck
-	case *pb.Frame_Nack:
-		return KindNack
-	case *pb.Frame_Ping:
-		return kindPing
-	case *pb.Frame_Drain:
-		return KindDrain
-	case *pb.Frame_Bye:
-		return KindBye
-	}
-	return 0
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -85,8 +86,8 @@ var (
 	playSenderNonce = bytes.Repeat([]byte{2}, nonceSize)
 )
 
-func playHello() Hello {
-	return Hello{Version: protocolVersion, Destination: "orders", Group: "billing", Member: "m-1", Window: 256, URL: "tcp://10.0.0.1:7000"}
+func playHello() frame.Hello {
+	return frame.Hello{Version: protocolVersion, Destination: "orders", Group: "billing", Member: "m-1", Window: 256, URL: "tcp://10.0.0.1:7000"}
 }
 
 // frameOf is a frame that neither side's play makes in a special way.
@@ -115,7 +116,7 @@ func frameOf(t *testing.T, cmd string, args map[string]string) *pb.Frame {
 				t.Fatalf("hello has no %s", name)
 			}
 		}
-		return helloToWire(&h, nonce)
+		return h.Wire(nonce)
 	case "challenge":
 		c := &pb.Challenge{Nonce: playSenderNonce, Incarnation: "life-1", Version: protocolVersion}
 		if v, ok := args["version"]; ok {
@@ -127,7 +128,7 @@ func frameOf(t *testing.T, cmd string, args map[string]string) *pb.Frame {
 		}
 		return &pb.Frame{Kind: &pb.Frame_Challenge{Challenge: c}}
 	case "bye":
-		return byeToWire(pb.Code(pb.Code_value[args["code"]]), args["reason"])
+		return frame.Bye{Code: pb.Code(pb.Code_value[args["code"]]), Reason: args["reason"]}.Wire()
 	case "ping":
 		return &pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{}}}
 	case "data":
@@ -192,7 +193,7 @@ func (p *senderPlay) play(t *testing.T, cmd string, args map[string]string) stri
 	default:
 		f = frameOf(t, cmd, args)
 		if h := f.GetHello(); h != nil {
-			p.agreed = transcript{hello: helloFromWire(h), memberNonce: h.GetNonce()}
+			p.agreed = transcript{hello: frame.HelloOf(h), memberNonce: h.GetNonce()}
 		}
 	}
 	reply, fault := p.g.step(f)
@@ -260,11 +261,11 @@ func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) stri
 // Whatever bytes a stranger sends as frames, no welcome comes of it.
 func FuzzGreeting(f *testing.F) {
 	h := playHello()
-	hello, err := appendControl(nil, helloToWire(&h, playMemberNonce))
+	hello, err := frame.AppendControl(nil, h.Wire(playMemberNonce))
 	if err != nil {
 		f.Fatal(err)
 	}
-	proof, err := appendControl(nil, &pb.Frame{Kind: &pb.Frame_Proof{Proof: &pb.Proof{Mac: make([]byte, macSize)}}})
+	proof, err := frame.AppendControl(nil, &pb.Frame{Kind: &pb.Frame_Proof{Proof: &pb.Proof{Mac: make([]byte, macSize)}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -273,11 +274,11 @@ func FuzzGreeting(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		g := newSenderPlay().g
 		for _, b := range [][]byte{first, second} {
-			var frame pb.Frame
-			if _, _, err := openFrame(b); err != nil || proto.Unmarshal(b, &frame) != nil {
+			var word pb.Frame
+			if _, _, err := frame.Open(b); err != nil || proto.Unmarshal(b, &word) != nil {
 				return
 			}
-			if _, fault := g.step(&frame); fault != nil {
+			if _, fault := g.step(&word); fault != nil {
 				if g.state != refused || fault.err == nil || fault.code == pb.Code_UNSPECIFIED {
 					t.Fatalf("fault %+v in state %s", fault, g.state)
 				}

@@ -59,9 +59,6 @@ const (
 	// DefaultMaxFrame holds a message of 4 MiB with as many headers as there can
 	// be.
 	DefaultMaxFrame = 4<<20 + 512<<10
-	// FrameOverhead is the most a frame adds to one record of
-	// messages.RecordSize bytes.
-	FrameOverhead = 64
 
 	defaultHandshakeTimeout = 5 * time.Second
 	defaultBeat             = time.Second

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
+
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // Proofs: how each side shows that it holds the destination's token without
@@ -63,7 +65,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // transcript is everything that both sides of a handshake have agreed on.
 type transcript struct {
-	hello       Hello
+	hello       frame.Hello
 	memberNonce []byte
 	senderNonce []byte
 	incarnation string
@@ -110,7 +112,7 @@ func (t *transcript) mac(token []byte, role string) []byte {
 	number(h.WindowBytes)
 	number(uint64(h.Concurrency))
 	number(uint64(h.Policy))
-	number(uint64(keepForMillis(h.KeepFor)))
+	number(uint64(frame.Millis(h.KeepFor)))
 	text(string(t.memberNonce))
 	text(string(t.senderNonce))
 	text(t.incarnation)

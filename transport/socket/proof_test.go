@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 func goldenTranscript() transcript {
 	return transcript{
-		hello: Hello{
+		hello: frame.Hello{
 			Version: 1, Destination: "orders", Group: "billing", Member: "m-1",
 			Mode: pb.Mode_FAILOVER, Window: 256, WindowBytes: 1 << 20, Concurrency: 4,
 			Policy: pb.QueuePolicy_ERROR, KeepFor: time.Minute, URL: "tcp://10.0.0.1:7000",
@@ -63,7 +64,7 @@ func TestProofCoversEveryField(t *testing.T) {
 			t.Errorf("the member's proof, with another %s: same %v", name, same)
 		}
 	}
-	h := reflect.TypeFor[Hello]()
+	h := reflect.TypeFor[frame.Hello]()
 	for i := range h.NumField() {
 		try("hello."+h.Field(i).Name, func(tr *transcript) {
 			v := reflect.ValueOf(&tr.hello).Elem().Field(i)

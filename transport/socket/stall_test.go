@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // beating plays a peer that beats until c ends.
@@ -29,7 +30,7 @@ func beating(c *Conn, far net.Conn, every time.Duration) {
 }
 
 func readAll(c *Conn) {
-	var f Frame
+	var f frame.Frame
 	for c.Recv(&f) == nil {
 	}
 }
@@ -42,7 +43,7 @@ func TestAPeerThatBeatsAndTakesNothing(t *testing.T) {
 		go readAll(c)
 		beating(c, far, time.Second)
 		began := time.Now()
-		err := c.SendDrain(Drain{})
+		err := c.SendDrain(frame.Drain{})
 		if !errors.Is(err, ErrPeerStuck) {
 			t.Fatalf("%v, want ErrPeerStuck", err)
 		}
@@ -164,10 +165,10 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 
 // A member sends a sender small frames only, and each kind has its limit.
 func TestEachKindAndDirectionHasItsLimit(t *testing.T) {
-	ranges := func(n int) *Ack {
-		a := &Ack{}
+	ranges := func(n int) *frame.Ack {
+		a := &frame.Ack{}
 		for i := range uint64(n) {
-			a.Ranges = append(a.Ranges, Range{From: 1<<60 + 2*i, To: 1<<60 + 2*i})
+			a.Ranges = append(a.Ranges, frame.Range{From: 1<<60 + 2*i, To: 1<<60 + 2*i})
 		}
 		return a
 	}
@@ -181,26 +182,26 @@ func TestEachKindAndDirectionHasItsLimit(t *testing.T) {
 		body []byte
 		want error
 	}{
-		"an ack of all it may have":  {roleSender, appendAck(nil, ranges(MaxAckRanges)), nil},
-		"an ack of a range too many": {roleSender, appendAck(nil, ranges(MaxAckRanges+1)), ErrProtocol},
+		"an ack of all it may have":  {roleSender, frame.AppendAck(nil, ranges(frame.MaxAckRanges)), nil},
+		"an ack of a range too many": {roleSender, frame.AppendAck(nil, ranges(frame.MaxAckRanges+1)), frame.ErrProtocol},
 		"a member's frame of 65 KiB": {roleSender, make([]byte, memberFrame+1), messages.ErrTooLarge},
-		"a nack with a long reason":  {roleSender, long(byte(KindNack), 5000), ErrProtocol},
-		"a bye with a long reason":   {roleMember, long(byte(KindBye), 5000), ErrProtocol},
-		"a long drain":               {roleMember, long(byte(KindDrain), 5000), ErrProtocol},
-		"data to a sender":           {roleSender, long(byte(KindData), 50), ErrProtocol},
-		"an ack to a member":         {roleMember, appendAck(nil, ranges(1)), ErrProtocol},
+		"a nack with a long reason":  {roleSender, long(byte(frame.KindNack), 5000), frame.ErrProtocol},
+		"a bye with a long reason":   {roleMember, long(byte(frame.KindBye), 5000), frame.ErrProtocol},
+		"a long drain":               {roleMember, long(byte(frame.KindDrain), 5000), frame.ErrProtocol},
+		"data to a sender":           {roleSender, long(byte(frame.KindData), 50), frame.ErrProtocol},
+		"an ack to a member":         {roleMember, frame.AppendAck(nil, ranges(1)), frame.ErrProtocol},
 	} {
 		stream := append(binary.BigEndian.AppendUint64(nil, uint64(len(c.body))), c.body...)
 		w := newWire(&script{pieces: split(stream, 10_000), end: io.EOF})
 		conn := newConn(w, direct{w}, c.role, settings{maxFrame: DefaultMaxFrame, beat: time.Hour, deadAfter: 3})
 		conn.open()
-		var f Frame
+		var f frame.Frame
 		if err := conn.Recv(&f); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 		_ = conn.Close()
 	}
-	if err := ranges(MaxAckRanges + 1).check(); !errors.Is(err, ErrProtocol) {
+	if err := ranges(frame.MaxAckRanges + 1).Check(); !errors.Is(err, frame.ErrProtocol) {
 		t.Errorf("an ack of too many ranges may be sent: %v", err)
 	}
 }
@@ -209,7 +210,7 @@ func TestEachKindAndDirectionHasItsLimit(t *testing.T) {
 func TestAbortWaitsForNoWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := openOver(t)
-		go func() { _ = c.SendDrain(Drain{}) }() // nobody reads at the other end
+		go func() { _ = c.SendDrain(frame.Drain{}) }() // nobody reads at the other end
 		synctest.Wait()
 		began, cause := time.Now(), errors.New("what the peer did")
 		c.Abort(7, cause)

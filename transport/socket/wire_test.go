@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 	"go.nanomsg.org/mangos/v3"
 )
 
@@ -168,7 +169,7 @@ func openOver(t *testing.T) (*Conn, net.Conn) {
 	return c, far
 }
 
-var wirePing = append(binary.BigEndian.AppendUint64(nil, uint64(len(pingFrame))), pingFrame...)
+var wirePing = frame.AppendPing(binary.BigEndian.AppendUint64(nil, 2))
 
 func TestDeadAfterThreeBeatsOfSilence(t *testing.T) {
 	for name, heard := range map[string][]time.Duration{
@@ -192,7 +193,7 @@ func TestDeadAfterThreeBeatsOfSilence(t *testing.T) {
 						}
 					}
 				}()
-				var f Frame
+				var f frame.Frame
 				err := c.Recv(&f)
 				if !errors.Is(err, ErrPeerSilent) {
 					t.Fatalf("%v, want ErrPeerSilent", err)
@@ -210,8 +211,8 @@ func TestProgressInsideAFrameIsLife(t *testing.T) {
 		c, far := openOver(t)
 		go func() { _, _ = io.Copy(io.Discard, far) }()
 		records := messages.AppendRecord(nil, &messages.Message{Value: make([]byte, 100_000)})
-		frame := append(appendDataHeader(nil, 1, nil, false, len(records)), records...)
-		stream := append(binary.BigEndian.AppendUint64(nil, uint64(len(frame))), frame...)
+		data := append(frame.AppendDataHeader(nil, 1, nil, false, len(records)), records...)
+		stream := append(binary.BigEndian.AppendUint64(nil, uint64(len(data))), data...)
 		go func() {
 			for _, piece := range split(stream, 10_000) {
 				time.Sleep(2900 * time.Millisecond)
@@ -220,7 +221,7 @@ func TestProgressInsideAFrameIsLife(t *testing.T) {
 				}
 			}
 		}()
-		var f Frame
+		var f frame.Frame
 		if err := c.Recv(&f); err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +288,7 @@ func TestCloseUnblocksABeat(t *testing.T) {
 // Promise of DefaultMaxFrame.
 func TestDefaultMaxFrameHoldsAMessage(t *testing.T) {
 	const message = 4 << 20
-	if most := message + messages.RecordOverhead(message) + FrameOverhead; DefaultMaxFrame < most {
+	if most := message + messages.RecordOverhead(message) + frame.Overhead; DefaultMaxFrame < most {
 		t.Errorf("%d bytes, a frame may have %d", DefaultMaxFrame, most)
 	}
 }

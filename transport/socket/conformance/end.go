@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -66,7 +67,7 @@ var endTests = map[string]func(*testing.T, *suite){
 			must(t, sc.SendData(uint64(i+1), nil, false, records(1, 1000, 1)))
 		}
 		must(t, sc.Close())
-		var f socket.Frame
+		var f frame.Frame
 		for i := range frames {
 			must(t, mc.Recv(&f))
 			if f.Data.First != uint64(i+1) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -44,11 +45,11 @@ var frameTests = map[string]func(*testing.T, *suite){
 				}
 			}
 		}()
-		var got socket.Frame
+		var got frame.Frame
 		var kept [][]byte
 		for i, f := range frames {
 			must(t, mc.Recv(&got))
-			if got.Kind != socket.KindData || got.Data.First != f.first || got.Data.Count != f.count ||
+			if got.Kind != frame.KindData || got.Data.First != f.first || got.Data.Count != f.count ||
 				got.Data.Redelivered != f.again || !slices.Equal(got.Data.Attempts, f.attempts) {
 				t.Fatalf("frame %d is %s %d×%d %v %v", i, got.Kind, got.Data.First, got.Data.Count, got.Data.Attempts, got.Data.Redelivered)
 			}
@@ -64,32 +65,32 @@ var frameTests = map[string]func(*testing.T, *suite){
 	"ControlFrames": func(t *testing.T, s *suite) {
 		snd := s.listen(t)
 		sc, mc := snd.link(t)
-		ack := socket.Ack{Cumulative: 7, Ranges: []socket.Range{{From: 9, To: 12}, {From: 14, To: 14}}, CreditMessages: 263, CreditBytes: 1 << 40}
+		ack := frame.Ack{Cumulative: 7, Ranges: []frame.Range{{From: 9, To: 12}, {From: 14, To: 14}}, CreditMessages: 263, CreditBytes: 1 << 40}
 		must(t, mc.SendAck(&ack))
-		must(t, mc.SendAck(&socket.Ack{}))
-		must(t, mc.SendNack(socket.Nack{Seq: 13, Kind: 2, Reason: "no \xff way"}))
-		must(t, mc.SendDrain(socket.Drain{}))
+		must(t, mc.SendAck(&frame.Ack{}))
+		must(t, mc.SendNack(frame.Nack{Seq: 13, Kind: 2, Reason: "no \xff way"}))
+		must(t, mc.SendDrain(frame.Drain{}))
 		must(t, mc.SendBye(pb.Code_DRAINED, "done"))
-		must(t, sc.SendDrain(socket.Drain{Last: 14, Reply: true}))
+		must(t, sc.SendDrain(frame.Drain{Last: 14, Reply: true}))
 		must(t, sc.SendBye(pb.Code_REMOVED, "gone"))
 
-		var f socket.Frame
-		expect := func(c *socket.Conn, kind socket.Kind, ok func() bool) {
+		var f frame.Frame
+		expect := func(c *socket.Conn, kind frame.Kind, ok func() bool) {
 			t.Helper()
 			must(t, c.Recv(&f))
 			if f.Kind != kind || !ok() {
 				t.Fatalf("received %s", describe(&f))
 			}
 		}
-		expect(sc, socket.KindAck, func() bool {
+		expect(sc, frame.KindAck, func() bool {
 			return f.Ack.Cumulative == 7 && slices.Equal(f.Ack.Ranges, ack.Ranges) && f.Ack.CreditMessages == 263 && f.Ack.CreditBytes == 1<<40
 		})
-		expect(sc, socket.KindAck, func() bool { return f.Ack.Cumulative == 0 && len(f.Ack.Ranges) == 0 && f.Ack.CreditMessages == 0 })
-		expect(sc, socket.KindNack, func() bool { return f.Nack == socket.Nack{Seq: 13, Kind: 2, Reason: "no ? way"} })
-		expect(sc, socket.KindDrain, func() bool { return f.Drain == socket.Drain{} })
-		expect(sc, socket.KindBye, func() bool { return f.Bye == socket.Bye{Code: pb.Code_DRAINED, Reason: "done"} })
-		expect(mc, socket.KindDrain, func() bool { return f.Drain == socket.Drain{Last: 14, Reply: true} })
-		expect(mc, socket.KindBye, func() bool { return f.Bye == socket.Bye{Code: pb.Code_REMOVED, Reason: "gone"} })
+		expect(sc, frame.KindAck, func() bool { return f.Ack.Cumulative == 0 && len(f.Ack.Ranges) == 0 && f.Ack.CreditMessages == 0 })
+		expect(sc, frame.KindNack, func() bool { return f.Nack == frame.Nack{Seq: 13, Kind: 2, Reason: "no ? way"} })
+		expect(sc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{} })
+		expect(sc, frame.KindBye, func() bool { return f.Bye == frame.Bye{Code: pb.Code_DRAINED, Reason: "done"} })
+		expect(mc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{Last: 14, Reply: true} })
+		expect(mc, frame.KindBye, func() bool { return f.Bye == frame.Bye{Code: pb.Code_REMOVED, Reason: "gone"} })
 	},
 	"RefusedSendsLeaveTheConnection": func(t *testing.T, s *suite) {
 		snd := s.listen(t, func(cfg *socket.ListenerConfig) { cfg.MaxFrame = 64 << 10 })
@@ -106,11 +107,11 @@ var frameTests = map[string]func(*testing.T, *suite){
 		}()
 		sc, err := snd.Accept(ctx)
 		must(t, err)
-		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, socket.ErrProtocol) {
+		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("data before welcome: %v", err)
 		}
-		var f socket.Frame
-		if err := sc.Recv(&f); !errors.Is(err, socket.ErrProtocol) {
+		var f frame.Frame
+		if err := sc.Recv(&f); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("receiving before welcome: %v", err)
 		}
 		if err := sc.Welcome(senderID, 64<<10); !errors.Is(err, messages.ErrTooLarge) {
@@ -122,10 +123,10 @@ var frameTests = map[string]func(*testing.T, *suite){
 			"frame over MaxFrame": {sc.SendData(1, nil, false, records(1, 64<<10, 1)), messages.ErrTooLarge},
 			"no records":          {sc.SendData(1, nil, false, nil), messages.ErrInvalid},
 			"sequence 0":          {sc.SendData(0, nil, false, records(1, 1, 1)), messages.ErrInvalid},
-			"ack by a sender":     {sc.SendAck(&socket.Ack{}), socket.ErrProtocol},
-			"nack by a sender":    {sc.SendNack(socket.Nack{}), socket.ErrProtocol},
-			"data by a member":    {mc.SendData(1, nil, false, records(1, 1, 1)), socket.ErrProtocol},
-			"ranges backwards":    {mc.SendAck(&socket.Ack{Ranges: []socket.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
+			"ack by a sender":     {sc.SendAck(&frame.Ack{}), frame.ErrProtocol},
+			"nack by a sender":    {sc.SendNack(frame.Nack{}), frame.ErrProtocol},
+			"data by a member":    {mc.SendData(1, nil, false, records(1, 1, 1)), frame.ErrProtocol},
+			"ranges backwards":    {mc.SendAck(&frame.Ack{Ranges: []frame.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
 		} {
 			if !errors.Is(attempt.got, attempt.want) {
 				t.Errorf("%s: %v, want %v", what, attempt.got, attempt.want)
@@ -151,7 +152,7 @@ var frameTests = map[string]func(*testing.T, *suite){
 			})
 		}
 		last := make([]uint64, writers)
-		var f socket.Frame
+		var f frame.Frame
 		for range writers * each {
 			must(t, mc.Recv(&f))
 			w := int(f.Data.First-1) / each

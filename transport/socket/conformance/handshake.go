@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -187,7 +188,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 func (snd *sender) dialing(url string) socket.DialConfig {
 	return socket.DialConfig{
 		URL: url, Token: token, Timeout: patience,
-		Hello: socket.Hello{Destination: destination, Group: group, Member: "member-1"},
+		Hello: frame.Hello{Destination: destination, Group: group, Member: "member-1"},
 	}
 }
 

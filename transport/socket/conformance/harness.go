@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 	"google.golang.org/protobuf/proto"
 )
@@ -123,7 +124,7 @@ func (snd *sender) member() socket.DialConfig {
 	return socket.DialConfig{
 		URL:       snd.URL(),
 		Token:     token,
-		Hello:     socket.Hello{Destination: destination, Group: group, Member: "member-1", Window: 256, WindowBytes: 1 << 20, Concurrency: 1},
+		Hello:     frame.Hello{Destination: destination, Group: group, Member: "member-1", Window: 256, WindowBytes: 1 << 20, Concurrency: 1},
 		Timeout:   patience,
 		Beat:      snd.cfg.Beat,
 		DeadAfter: snd.cfg.DeadAfter,
@@ -172,7 +173,7 @@ func records(n, size int, fill byte) []byte {
 
 // drop reads and forgets everything until the connection ends.
 func drop(c *socket.Conn) error {
-	var f socket.Frame
+	var f frame.Frame
 	for {
 		if err := c.Recv(&f); err != nil {
 			return err
@@ -395,4 +396,4 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func describe(f *socket.Frame) string { return fmt.Sprintf("%s %+v", f.Kind, *f) }
+func describe(f *frame.Frame) string { return fmt.Sprintf("%s %+v", f.Kind, *f) }

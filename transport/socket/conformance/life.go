@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -62,9 +63,9 @@ var lifeTests = map[string]func(*testing.T, *suite){
 		go func() { _ = drop(sc) }()
 		<-time.After(5 * testBeat)
 		must(t, sc.SendData(1, nil, false, records(1, 10, 1)))
-		var f socket.Frame
+		var f frame.Frame
 		must(t, mc.Recv(&f))
-		if f.Kind != socket.KindData {
+		if f.Kind != frame.KindData {
 			t.Fatalf("received %s", describe(&f))
 		}
 	},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -165,7 +166,7 @@ var strangerTests = map[string]func(*testing.T, *suite){
 		expectEOF(t, first)
 		snd.expectRefusal(t, socket.ReasonEvicted)
 		snd.expectRefusal(t, socket.ReasonEvicted)
-		must(t, sc.SendDrain(socket.Drain{}))
+		must(t, sc.SendDrain(frame.Drain{}))
 		if err := sc.Err(); err != nil {
 			t.Fatalf("a welcomed connection ended: %v", err)
 		}

@@ -1,19 +1,16 @@
-package socket
+package frame
 
 import (
 	"fmt"
 	"math"
-	"strings"
-	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // The codec: pb.Frame written and read by hand where it is hot (Data, Ack), by
-// the generated code where it is not. Pure.
+// the generated code where it is not (control.go).
 //
 // A Data frame is laid out with the records last, so that they go out by
 // reference and come in as one slice of the frame:
@@ -42,12 +39,15 @@ const (
 	tagTo             = 2<<3 | byte(protowire.VarintType)
 )
 
-// pingFrame is a whole encoded Ping.
-var pingFrame = []byte{byte(kindPing)<<3 | byte(protowire.BytesType), 0}
+// AppendPing appends a whole Ping frame.
+func AppendPing(b []byte) []byte {
+	return append(b, byte(KindPing)<<3|byte(protowire.BytesType), 0)
+}
 
-// appendDataHeader appends all of a Data frame except the records themselves,
-// which the caller lets follow.
-func appendDataHeader(b []byte, first uint64, attempts []uint32, redelivered bool, records int) []byte {
+// AppendDataHeader appends all of a Data frame except the records themselves,
+// which take records bytes and which the caller lets follow. attempts is parallel
+// to them, or empty when all are first attempts.
+func AppendDataHeader(b []byte, first uint64, attempts []uint32, redelivered bool, records int) []byte {
 	packed := 0
 	for _, a := range attempts {
 		packed += protowire.SizeVarint(uint64(a))
@@ -81,9 +81,9 @@ func appendDataHeader(b []byte, first uint64, attempts []uint32, redelivered boo
 	return b
 }
 
-// appendAck appends a whole Ack frame.
-func appendAck(b []byte, a *Ack) []byte {
-	wait := uint64(keepForMillis(a.AckWait))
+// AppendAck appends a whole Ack frame. Check says whether it may be sent.
+func AppendAck(b []byte, a *Ack) []byte {
+	wait := uint64(Millis(a.AckWait))
 	size := sizeUint(a.Cumulative) + sizeRanges(a.Ranges) + sizeUint(a.CreditMessages) + sizeUint(a.CreditBytes) +
 		sizeRanges(a.Renewed) + sizeUint(wait)
 	if a.Withdraw {
@@ -134,19 +134,11 @@ func appendUint(b []byte, tag byte, v uint64) []byte {
 	return protowire.AppendVarint(append(b, tag), v)
 }
 
-// appendControl appends any frame by the generated code.
-func appendControl(b []byte, f *pb.Frame) ([]byte, error) {
-	out, err := proto.MarshalOptions{}.MarshalAppend(b, f)
-	if err != nil {
-		return b, fmt.Errorf("frame: %w: %w", err, messages.ErrInvalid)
-	}
-	return out, nil
-}
-
-// openFrame finds the one kind that a frame holds, and its contents. Fields
+// Open finds the one kind that a frame holds, and its contents. Fields
 // that are not known are skipped; none or two known ones are corrupt: a frame
-// whose kind is not understood cannot be left out safely.
-func openFrame(b []byte) (Kind, []byte, error) {
+// whose kind is not understood cannot be left out safely. The error wraps
+// messages.ErrCorrupt.
+func Open(b []byte) (Kind, []byte, error) {
 	var kind Kind
 	var inner []byte
 	for len(b) > 0 {
@@ -178,10 +170,12 @@ func openFrame(b []byte) (Kind, []byte, error) {
 	return kind, inner, nil
 }
 
-// decode fills f from the contents of a frame of that kind. Data.Records alias
-// b where the records stand together, else they are gathered in new memory and
-// gathered is true.
-func decode(kind Kind, b []byte, f *Frame) (gathered bool, err error) {
+// Decode fills f from the contents of a frame of that kind, as Open returns them.
+// Data.Records alias b where the records stand together, else they are gathered in
+// new memory and gathered is true. Slices of numbers in f are reused. The error
+// wraps messages.ErrCorrupt, or ErrProtocol for a kind that has no place on an open
+// connection and for an Ack with too many ranges.
+func (f *Frame) Decode(kind Kind, b []byte) (gathered bool, err error) {
 	f.Kind = kind
 	switch kind {
 	case KindData:
@@ -206,19 +200,12 @@ func decode(kind Kind, b []byte, f *Frame) (gathered bool, err error) {
 			return false, err
 		}
 		f.Bye = Bye{Code: m.GetCode(), Reason: m.GetReason()}
-	case kindPing:
+	case KindPing:
 		// A Ping's contents, should it ever have some, are of no interest.
 	default:
 		return false, fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, kind)
 	}
 	return false, nil
-}
-
-func decodeControl(kind Kind, b []byte, m proto.Message) error {
-	if err := proto.Unmarshal(b, m); err != nil {
-		return corrupt("%s: %v", kind, err)
-	}
-	return nil
 }
 
 // decodeData reads a Data message. It allocates only for a foreign encoder
@@ -327,7 +314,7 @@ func decodeAck(b []byte, a *Ack) error {
 			case tagWithdraw:
 				a.Withdraw = v != 0
 			case tagAckWait:
-				a.AckWait = keepForDuration(int64(v))
+				a.AckWait = duration(int64(v))
 			}
 			b = b[1+n:]
 		case tagRanges, tagRenewed:
@@ -356,11 +343,13 @@ func decodeAck(b []byte, a *Ack) error {
 			b = b[n:]
 		}
 	}
-	return a.check()
+	return a.Check()
 }
 
-// check is what must hold for every Ack, so that settling it is one pass.
-func (a *Ack) check() error {
+// Check finds what must not be in an Ack, sent or received: ranges that are not
+// ascending, apart and above Cumulative (messages.ErrCorrupt), or more of them than
+// MaxAckRanges (ErrProtocol). So settling an Ack is one pass.
+func (a *Ack) Check() error {
 	if n := max(len(a.Ranges), len(a.Renewed)); n > MaxAckRanges {
 		return fmt.Errorf("%w: ack: %d ranges, the limit is %d", ErrProtocol, n, MaxAckRanges)
 	}
@@ -424,70 +413,4 @@ func skipUnknown(b []byte) int {
 		return size
 	}
 	return n + size
-}
-
-// The wire form and the plain form of what is not hot.
-
-func helloToWire(h *Hello, nonce []byte) *pb.Frame {
-	return &pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
-		Version:     h.Version,
-		Destination: h.Destination,
-		Group:       h.Group,
-		Member:      h.Member,
-		Nonce:       nonce,
-		Mode:        h.Mode,
-		Window:      h.Window,
-		WindowBytes: h.WindowBytes,
-		Concurrency: h.Concurrency,
-		Url:         h.URL,
-		Policy:      h.Policy,
-		KeepForMs:   keepForMillis(h.KeepFor),
-	}}}
-}
-
-func helloFromWire(m *pb.Hello) Hello {
-	return Hello{
-		Version:     m.GetVersion(),
-		Destination: m.GetDestination(),
-		Group:       m.GetGroup(),
-		Member:      m.GetMember(),
-		Mode:        m.GetMode(),
-		Window:      m.GetWindow(),
-		WindowBytes: m.GetWindowBytes(),
-		Concurrency: m.GetConcurrency(),
-		URL:         m.GetUrl(),
-		Policy:      m.GetPolicy(),
-		KeepFor:     keepForDuration(m.GetKeepForMs()),
-	}
-}
-
-func byeToWire(code pb.Code, reason string) *pb.Frame {
-	return &pb.Frame{Kind: &pb.Frame_Bye{Bye: &pb.Bye{Code: code, Reason: strings.ToValidUTF8(clip(reason), "?")}}}
-}
-
-// keepForMillis and keepForDuration agree on -1 for ever, and do not let a
-// short time become none.
-func keepForMillis(d time.Duration) int64 {
-	switch {
-	case d < 0:
-		return -1
-	case d > 0 && d < time.Millisecond:
-		return 1
-	}
-	return d.Milliseconds()
-}
-
-func keepForDuration(ms int64) time.Duration {
-	if ms < 0 {
-		return -1
-	}
-	return pb.Milliseconds(ms)
-}
-
-func nackToWire(n Nack) *pb.Frame {
-	return &pb.Frame{Kind: &pb.Frame_Nack{Nack: &pb.Nack{
-		Seq:    n.Seq,
-		Reason: strings.ToValidUTF8(clip(n.Reason), "?"),
-		Kind:   n.Kind,
-	}}}
 }

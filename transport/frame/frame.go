@@ -1,4 +1,6 @@
-package socket
+package frame
+
+// The frames as values, and their limits.
 
 import (
 	"errors"
@@ -10,30 +12,55 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
-// Frames as users of a Conn see them, and who may send which.
+// ErrProtocol: a frame that decodes but has no place there: a wrong kind, for the
+// state or the direction, or a peer that cannot be this one's.
+var ErrProtocol = errors.New("protocol violation")
 
 // Kind tells the frames apart. The values are the field numbers in pb.Frame.
 type Kind uint8
 
-// The kinds that Recv returns. Pings are consumed inside.
+// The kinds of an open connection.
 const (
 	KindData  Kind = 5
 	KindAck   Kind = 6
 	KindNack  Kind = 7
+	KindPing  Kind = 8
 	KindDrain Kind = 9
 	KindBye   Kind = 10
-
-	kindHello     Kind = 1
-	kindChallenge Kind = 2
-	kindProof     Kind = 3
-	kindWelcome   Kind = 4
-	kindPing      Kind = 8
-	kindCount     Kind = 11
 )
 
+// The kinds of a handshake.
+const (
+	KindHello     Kind = 1
+	KindChallenge Kind = 2
+	KindProof     Kind = 3
+	KindWelcome   Kind = 4
+)
+
+const kindCount Kind = 11
+
+// Limits.
+const (
+	// LargestMessage is the largest message of a pipe, in bytes as
+	// messages.PayloadSize counts them.
+	LargestMessage = 64 << 20
+	// Overhead is the most bytes that a frame adds to one record of
+	// messages.RecordSize bytes.
+	Overhead = 64
+	// Largest is the largest frame, in bytes: it holds one record of the largest
+	// message.
+	Largest = LargestMessage + 64 + 18*messages.MaxHeaders + Overhead
+	// MaxAckRanges is how many Ranges an Ack may have, and how many Renewed.
+	MaxAckRanges = 1024
+)
+
+// LargestRecord is how many bytes a message of up to payload bytes may have once it
+// is encoded.
+func LargestRecord(payload int) int { return payload + messages.RecordOverhead(payload) }
+
 var kindNames = [kindCount]string{
-	kindHello: "hello", kindChallenge: "challenge", kindProof: "proof", kindWelcome: "welcome",
-	KindData: "data", KindAck: "ack", KindNack: "nack", kindPing: "ping", KindDrain: "drain", KindBye: "bye",
+	KindHello: "hello", KindChallenge: "challenge", KindProof: "proof", KindWelcome: "welcome",
+	KindData: "data", KindAck: "ack", KindNack: "nack", KindPing: "ping", KindDrain: "drain", KindBye: "bye",
 }
 
 // String is the kind's name in lower case.
@@ -44,7 +71,7 @@ func (k Kind) String() string {
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Frame is what Recv fills: Kind says which of the others holds something.
+// Frame is what Decode fills: Kind says which of the others holds something.
 // Reuse one Frame for all calls of a loop.
 type Frame struct {
 	Kind  Kind
@@ -62,7 +89,7 @@ type Data struct {
 	// Count is how many records there are, at least 1.
 	Count int
 	// Attempts is parallel to the records, or empty when all are first
-	// attempts. The next Recv reuses it.
+	// attempts. The next Decode into the frame reuses it.
 	Attempts []uint32
 	// Redelivered tells that somebody may have seen these records before.
 	Redelivered bool
@@ -75,8 +102,9 @@ type Data struct {
 type Ack struct {
 	// Cumulative: every sequence up to this one is settled.
 	Cumulative uint64
-	// Ranges are settled too. On Recv they are ascending, apart, and above
-	// Cumulative; the next Recv reuses the slice. There are at most MaxAckRanges.
+	// Ranges are settled too. Once received they are ascending, apart, and above
+	// Cumulative; the next Decode into the frame reuses the slice. There are at most
+	// MaxAckRanges.
 	Ranges []Range
 	// CreditMessages and CreditBytes are totals: how much the sender may have
 	// sent on this connection since its Welcome.
@@ -85,7 +113,7 @@ type Ack struct {
 	// grants credit again.
 	Withdraw bool
 	// Renewed are sequences whose AckWait begins again, ascending and apart; the
-	// next Recv reuses the slice.
+	// next Decode into the frame reuses the slice.
 	Renewed []Range
 	// AckWait is said with the first credit, in milliseconds on the wire: how
 	// long a message may stay unsettled once it was handed out. 0 says nothing,
@@ -100,30 +128,39 @@ type Range struct{ From, To uint64 }
 type Nack struct {
 	// Seq is its link sequence.
 	Seq uint64
-	// Kind is the member's class of the failure; 0 is an ordinary one.
+	// Kind is why: NackFailed, NackReturned or NackExpired. What is not known counts
+	// as NackFailed.
 	Kind uint32
-	// Reason is for events and dead letters; SendNack cuts it at 1 KiB.
+	// Reason is for events and dead letters; Wire cuts it at 1 KiB.
 	Reason string
 }
 
-// Drain asks for the end of the link in order, or answers that.
+// The kinds of nack. Only a failed handling counts towards MaxAttempts and waits.
+// The others go out again at once, until that was often.
+const (
+	NackFailed   uint32 = iota
+	NackReturned        // nobody tried
+	NackExpired         // it was in hand for AckWait: as when its member had died
+)
+
+// Drain asks for the end of the link in order, or replies to that.
 type Drain struct {
 	// Last is, in a reply, the last sequence that was sent.
 	Last uint64
-	// Reply tells an answer from a request.
+	// Reply tells a reply from a request.
 	Reply bool
 }
 
 // Bye is the last frame of a connection.
 type Bye struct {
 	Code pb.Code
-	// Reason is for people; SendBye cuts it at 1 KiB.
+	// Reason is for people; Wire cuts it at 1 KiB.
 	Reason string
 }
 
 // Hello is what a member asks for; see pb.Hello for each field.
 type Hello struct {
-	// Version is set by Dial.
+	// Version is the version of the protocol; socket.Dial sets it.
 	Version                    uint32
 	Destination, Group, Member string
 	Mode                       pb.Mode
@@ -132,9 +169,9 @@ type Hello struct {
 	WindowBytes uint64
 	Concurrency uint32
 	Policy      pb.QueuePolicy
-	// KeepFor has the precision of milliseconds; negative is for ever.
+	// KeepFor has the precision of milliseconds; negative is without end.
 	KeepFor time.Duration
-	// URL is the URL dialled; Dial sets it.
+	// URL is the URL that was dialled; socket.Dial sets it.
 	URL string
 }
 
@@ -145,8 +182,9 @@ const (
 	maxReason = 1024
 )
 
-// check finds every fault of a Hello; what names mean is not its business.
-func (h *Hello) check() error {
+// Check finds every fault of a Hello: names that are empty or too long. What they
+// mean is not its business.
+func (h *Hello) Check() error {
 	var faults []error
 	name := func(what, v string) {
 		if v == "" || len(v) > maxName {
@@ -162,65 +200,6 @@ func (h *Hello) check() error {
 	return errors.Join(faults...)
 }
 
-// Peer is what the handshake proved about the other side.
-type Peer struct {
-	// ID is the sender's registered id, or the member's.
-	ID string
-	// Incarnation is the destination's, as the sender told it.
-	Incarnation string
-	// MaxMessage is the largest record the sender sends, in bytes as
-	// messages.RecordSize counts them.
-	MaxMessage uint64
-}
-
-// role is which side of the pipe a connection's end is.
-type role uint8
-
-const (
-	roleSender role = iota
-	roleMember
-)
-
-// MaxAckRanges is how many Ranges an Ack may have, and how many Renewed.
-const MaxAckRanges = 1024
-
-// controlFrame is the largest Nack, Drain, Bye or Ping.
-const controlFrame = 4 << 10
-
-// admits refuses a frame that has no place at r once the connection is open, or is
-// larger than its kind can be.
-func (r role) admits(k Kind, size int) error {
-	if !r.expects(k) {
-		return fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, k)
-	}
-	if k != KindData && k != KindAck && size > controlFrame {
-		return fmt.Errorf("%w: %s frame of %d bytes, the limit is %d: %w", ErrProtocol, k, size, controlFrame, messages.ErrTooLarge)
-	}
-	return nil
-}
-
-// expects says whether a frame of that kind may arrive at r once the
-// connection is open.
-func (r role) expects(k Kind) bool {
-	switch k {
-	case kindPing, KindDrain, KindBye:
-		return true
-	case KindData:
-		return r == roleMember
-	case KindAck, KindNack:
-		return r == roleSender
-	}
-	return false
-}
-
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("frame: %w: %s", messages.ErrCorrupt, fmt.Sprintf(format, args...))
-}
-
-// clip shortens text that people wrote, so that it cannot blow up a frame.
-func clip(s string) string {
-	if len(s) > maxReason {
-		return s[:maxReason]
-	}
-	return s
 }

@@ -1,4 +1,4 @@
-package socket
+package frame
 
 import (
 	"bytes"
@@ -31,11 +31,11 @@ func genRecords(t *rapid.T) []byte {
 }
 
 func decodeFrame(b []byte, f *Frame) error {
-	kind, inner, err := openFrame(b)
+	kind, inner, err := Open(b)
 	if err != nil {
 		return err
 	}
-	_, err = decode(kind, inner, f)
+	_, err = f.Decode(kind, inner)
 	return err
 }
 
@@ -71,7 +71,7 @@ func TestDataRoundTrips(t *testing.T) {
 		if rapid.Bool().Draw(t, "with attempts") {
 			attempts = rapid.SliceOfN(rapid.Uint32(), n, n).Draw(t, "attempts")
 		}
-		b := appendDataHeader(nil, first, attempts, again, len(records))
+		b := AppendDataHeader(nil, first, attempts, again, len(records))
 		b = append(b, records...)
 
 		var theirs pb.Frame
@@ -123,7 +123,7 @@ func TestAckRoundTrips(t *testing.T) {
 		}
 		a.Withdraw = rapid.Bool().Draw(t, "withdraw")
 		a.AckWait = rapid.SampledFrom([]time.Duration{0, -1, 100 * time.Millisecond, 30 * time.Second, 1000 * time.Hour}).Draw(t, "ack wait")
-		b := appendAck(nil, &a)
+		b := AppendAck(nil, &a)
 		var theirs pb.Frame
 		if err := proto.Unmarshal(b, &theirs); err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestAckRoundTrips(t *testing.T) {
 		}
 		got := reused.Ack
 		if got.Cumulative != a.Cumulative || got.CreditMessages != a.CreditMessages || got.CreditBytes != a.CreditBytes || !slices.Equal(got.Ranges, a.Ranges) ||
-			got.Withdraw != a.Withdraw || !slices.Equal(got.Renewed, a.Renewed) || keepForMillis(got.AckWait) != keepForMillis(a.AckWait) {
+			got.Withdraw != a.Withdraw || !slices.Equal(got.Renewed, a.Renewed) || Millis(got.AckWait) != Millis(a.AckWait) {
 			t.Fatalf("%+v, want %+v", got, a)
 		}
 	})
@@ -149,7 +149,7 @@ func TestMalformedFrames(t *testing.T) {
 		inner := append([]byte(head), bytes.Join(records, nil)...)
 		return protowire.AppendBytes([]byte{tagData}, inner)
 	}
-	ack := func(a Ack) []byte { return appendAck(nil, &a) }
+	ack := func(a Ack) []byte { return AppendAck(nil, &a) }
 	for name, c := range map[string]struct {
 		frame []byte
 		want  error
@@ -157,8 +157,8 @@ func TestMalformedFrames(t *testing.T) {
 		"empty":                   {nil, messages.ErrCorrupt},
 		"a tag only":              {[]byte{tagData}, messages.ErrCorrupt},
 		"unknown kind":            {[]byte{11<<3 | 2, 0}, messages.ErrCorrupt},
-		"two kinds":               {append(data("\x08\x01", record), pingFrame...), messages.ErrCorrupt},
-		"one kind twice":          {append(bytes.Clone(pingFrame), pingFrame...), messages.ErrCorrupt},
+		"two kinds":               {append(data("\x08\x01", record), AppendPing(nil)...), messages.ErrCorrupt},
+		"one kind twice":          {append(AppendPing(nil), AppendPing(nil)...), messages.ErrCorrupt},
 		"length beyond the end":   {[]byte{tagData, 100, 0}, messages.ErrCorrupt},
 		"length beyond an int":    {[]byte{tagData, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, messages.ErrCorrupt},
 		"data without records":    {data("\x08\x01"), messages.ErrCorrupt},
@@ -175,7 +175,7 @@ func TestMalformedFrames(t *testing.T) {
 		"renewed overlap":         {ack(Ack{Renewed: []Range{{2, 5}, {5, 6}}}), messages.ErrCorrupt},
 		"range cut short":         {[]byte{tagAck, 3, tagRanges, 5, 8}, messages.ErrCorrupt},
 		"nack that is no message": {[]byte{byte(KindNack)<<3 | 2, 1, 0xff}, messages.ErrCorrupt},
-		"hello":                   {[]byte{byte(kindHello)<<3 | 2, 0}, ErrProtocol},
+		"hello":                   {[]byte{byte(KindHello)<<3 | 2, 0}, ErrProtocol},
 	} {
 		var f Frame
 		if err := decodeFrame(c.frame, &f); !errors.Is(err, c.want) {
@@ -193,7 +193,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	if err := decodeFrame(b, &f); err != nil || f.Data.First != 3 || f.Data.Count != 1 {
 		t.Errorf("%+v, %v", f.Data, err)
 	}
-	ack := appendAck(nil, &Ack{Cumulative: 4})
+	ack := AppendAck(nil, &Ack{Cumulative: 4})
 	inner = slices.Concat(unknown, ack[2:])
 	if err := decodeFrame(protowire.AppendBytes([]byte{tagAck}, inner), &f); err != nil || f.Ack.Cumulative != 4 {
 		t.Errorf("%+v, %v", f.Ack, err)
@@ -202,11 +202,11 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 
 func FuzzDecodeFrame(f *testing.F) {
 	record := messages.AppendRecord(nil, &messages.Message{Key: []byte("k"), Value: []byte("v")})
-	f.Add(append(appendDataHeader(nil, 7, []uint32{1, 2}, true, 2*len(record)), append(bytes.Clone(record), record...)...))
-	f.Add(appendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30,
+	f.Add(append(AppendDataHeader(nil, 7, []uint32{1, 2}, true, 2*len(record)), append(bytes.Clone(record), record...)...))
+	f.Add(AppendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30,
 		Withdraw: true, Renewed: []Range{{7, 7}}, AckWait: -1}))
-	f.Add(slices.Clone(pingFrame))
-	for _, m := range []*pb.Frame{byeToWire(pb.Code_REMOVED, "x"), nackToWire(Nack{Seq: 1, Kind: 2, Reason: "r"})} {
+	f.Add(AppendPing(nil))
+	for _, m := range []*pb.Frame{Bye{pb.Code_REMOVED, "x"}.Wire(), Nack{Seq: 1, Kind: NackExpired, Reason: "r"}.Wire()} {
 		b, err := proto.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
@@ -227,7 +227,7 @@ func FuzzDecodeFrame(f *testing.F) {
 		if proto.Unmarshal(b, &theirs) != nil {
 			return
 		}
-		if k := kindOf(&theirs); k != got.Kind {
+		if k := KindOf(&theirs); k != got.Kind {
 			t.Fatalf("%s, the generated decoder says %s", got.Kind, k)
 		}
 		switch got.Kind {
@@ -252,10 +252,10 @@ func FuzzDecodeFrame(f *testing.F) {
 
 func TestHelloRoundTrips(t *testing.T) {
 	for _, keep := range []time.Duration{0, -1, -time.Hour, time.Nanosecond, 1500 * time.Millisecond, math.MaxInt64} {
-		h := playHello()
+		h := Hello{Version: 1, Destination: "orders", Group: "billing", Member: "m-1", Window: 256, URL: "tcp://10.0.0.1:7000"}
 		h.KeepFor = keep
-		got := helloFromWire(helloToWire(&h, nil).GetHello())
-		if keepForMillis(got.KeepFor) != keepForMillis(keep) || (keep == 0) != (got.KeepFor == 0) || (keep < 0) != (got.KeepFor < 0) {
+		got := HelloOf(h.Wire(nil).GetHello())
+		if Millis(got.KeepFor) != Millis(keep) || (keep == 0) != (got.KeepFor == 0) || (keep < 0) != (got.KeepFor < 0) {
 			t.Errorf("%v becomes %v", keep, got.KeepFor)
 		}
 		got.KeepFor = keep
@@ -263,30 +263,24 @@ func TestHelloRoundTrips(t *testing.T) {
 			t.Errorf("%+v becomes %+v", h, got)
 		}
 	}
-	if got := keepForDuration(math.MaxInt64); got <= 0 {
+	if got := duration(math.MaxInt64); got <= 0 {
 		t.Errorf("the longest time becomes %v", got)
 	}
 }
 
 func TestReasonsAreClipped(t *testing.T) {
 	long := strings.Repeat("é", maxReason)
-	for _, f := range []*pb.Frame{byeToWire(pb.Code_DRAINED, "x"+long), nackToWire(Nack{Reason: long})} {
-		b, err := appendControl(nil, f)
+	for _, f := range []*pb.Frame{Bye{pb.Code_DRAINED, "x" + long}.Wire(), Nack{Reason: long}.Wire()} {
+		b, err := AppendControl(nil, f)
 		if err != nil || len(b) > maxReason+32 {
 			t.Errorf("%d bytes, %v", len(b), err)
 		}
 	}
 }
 
-func TestWhoMaySendWhat(t *testing.T) {
-	for kind := range kindCount {
-		sender, member := roleSender.expects(kind), roleMember.expects(kind)
-		want := map[Kind][2]bool{
-			KindData: {false, true}, KindAck: {true, false}, KindNack: {true, false},
-			kindPing: {true, true}, KindDrain: {true, true}, KindBye: {true, true},
-		}[kind]
-		if sender != want[0] || member != want[1] {
-			t.Errorf("%s: sender expects %v, member %v", kind, sender, member)
-		}
+// Promise of Largest.
+func TestLargestFrameHoldsTheLargestMessage(t *testing.T) {
+	if want := LargestRecord(LargestMessage) + Overhead; Largest != want {
+		t.Errorf("%d bytes, a frame may have %d", Largest, want)
 	}
 }

@@ -373,7 +373,7 @@ func TestBadInputStrangers(t *testing.T) {
 	}
 	n := settle(t, load, orders, l)
 	l.complete(t, n, 0)
-	counted := rt.Engine().Stats().Events[messages.ConnectionRefused{}.Name()]
+	counted := rt.Engine().Stats().Events[messages.EventName(messages.ConnectionRefused{})]
 	if counted < 800 {
 		t.Errorf("%d refusals were counted", counted)
 	}

@@ -71,7 +71,7 @@ func TestFaultLoggerAlwaysFails(t *testing.T) {
 	for range 10 {
 		await(t, "a line is tried", calls)
 	}
-	if n := rt.Stats().Events[messages.CallbackPanicked{}.Name()]; n == 0 || n > 3 {
+	if n := rt.Stats().Events[messages.EventName(messages.CallbackPanicked{})]; n == 0 || n > 3 {
 		t.Errorf("%d events of it", n)
 	}
 }

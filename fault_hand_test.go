@@ -88,7 +88,7 @@ func TestFaultBatchIsSettledAfterTheLoop(t *testing.T) {
 			for _, e := range events.Events() {
 				switch e.(type) {
 				case messages.LateAck, messages.SenderUnlinked, messages.AckWaitExpired:
-					t.Errorf("%s: %+v", e.Name(), e)
+					t.Errorf("%s: %+v", messages.EventName(e), e)
 				}
 			}
 			// The same member reads on over the same link.

@@ -281,7 +281,7 @@ func TestFaultStopInEventsAndLogger(t *testing.T) {
 	started := make(chan struct{})
 	logged := make(chan struct{})
 	rt = meet(t, space(t), penstock.Logger(slog.New(stubbornHandler{func(event string) {
-		if event != (messages.DestinationRegistered{}).Name() {
+		if event != messages.EventName(messages.DestinationRegistered{}) {
 			return
 		}
 		<-started

@@ -59,7 +59,7 @@ func newHub() *hub {
 func (h *hub) emit(e messages.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.counts[e.Name()]++
+	h.counts[messages.EventName(e)]++
 	if len(h.subs) == 0 {
 		return
 	}

@@ -38,7 +38,7 @@ func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
 	h.close()
 	all.Wait()
 	h.emit(messages.MemberLinked{})
-	if got := h.count()[messages.MemberLinked{}.Name()]; got != n+1 {
+	if got := h.count()[messages.EventName(messages.MemberLinked{})]; got != n+1 {
 		t.Errorf("counted %v", h.count())
 	}
 	for e := range h.events(t.Context()) {
@@ -94,7 +94,7 @@ func TestEventsEnd(t *testing.T) {
 				go func() {
 					defer close(done)
 					for e := range events {
-						got = append(got, e.Name())
+						got = append(got, messages.EventName(e))
 					}
 				}()
 				synctest.Wait()
@@ -102,7 +102,7 @@ func TestEventsEnd(t *testing.T) {
 				synctest.Wait()
 				end(h, func() { cancel(errors.New("enough")) })
 				<-done
-				if want := []string{messages.Drained{}.Name(), messages.DestinationUnregistered{}.Name()}; !slices.Equal(got, want) {
+				if want := []string{messages.EventName(messages.Drained{}), messages.EventName(messages.DestinationUnregistered{})}; !slices.Equal(got, want) {
 					t.Errorf("events %v, want %v", got, want)
 				}
 				if len(h.subs) != 0 {

@@ -10,28 +10,34 @@ import (
 // struct with a name in the past tense; log lines are derived from the structs,
 // so that no fact is in the log only.
 
-// Event is one of the structs of this package;
-// no other package can make one. Events are passed by value: switch on
-// SessionLost, not on *SessionLost. They are safe to keep and to share.
+// Event is one of the structs of this package; no other package can make one.
+// Events are passed by value: switch on SessionLost, not on *SessionLost. They are
+// safe to keep and to share. EventName, EventLevel and EventAttrs say how one is
+// logged and counted.
 type Event interface {
-	// Name is stable, in snake case: the message of the log line and the label
-	// of the counter.
-	Name() string
-	// Attrs are the fields for a log line; empty optional ones are left out.
-	Attrs() []slog.Attr
-	// Level is how loud the log line is.
-	Level() slog.Level
-
-	event()
+	name() string
+	level() slog.Level
+	attrs() []slog.Attr
 }
+
+// EventName is the kind of e in snake case, such as session_lost: the message of
+// its log line and the label of its counter. It does not change between versions.
+func EventName(e Event) string { return e.name() }
+
+// EventLevel is the level of the log line of e.
+func EventLevel(e Event) slog.Level { return e.level() }
+
+// EventAttrs are the fields of e for a log line, in the order of the struct; empty
+// optional ones are left out.
+func EventAttrs(e Event) []slog.Attr { return e.attrs() }
 
 // LogEvent writes e as one line: its name, with its attributes. A nil logger
 // takes nothing. It blocks as long as the logger's handler does.
 func LogEvent(ctx context.Context, logger *slog.Logger, e Event) {
-	if logger == nil || !logger.Enabled(ctx, e.Level()) {
+	if logger == nil || !logger.Enabled(ctx, e.level()) {
 		return
 	}
-	logger.LogAttrs(ctx, e.Level(), e.Name(), e.Attrs()...)
+	logger.LogAttrs(ctx, e.level(), e.name(), e.attrs()...)
 }
 
 // Session and registry.
@@ -61,6 +67,29 @@ type RegistrationPutBack struct {
 	Key string
 	// Why is "deleted by somebody" or "new session", for people.
 	Why string
+}
+
+// RegistrationTroubled: etcd refuses to have a key of this runtime put right. It is
+// told once, until the key is as it should be, and tried again meanwhile.
+type RegistrationTroubled struct {
+	Key string
+	Err error
+}
+
+// RegistryDelayed: the keys of this runtime cannot be looked after at the moment;
+// it is tried again.
+type RegistryDelayed struct {
+	Err error
+}
+
+// RegistrationAwaited: a fixed sender or member id, or the destination of a sole
+// sender, is held by another process. It is waited for, until its lease ends or shows that it lives.
+type RegistrationAwaited struct {
+	Key string
+	// Holder says who it is, for people.
+	Holder string
+	// Left is how long its lease stands at most, if it is not renewed.
+	Left time.Duration
 }
 
 // Destinations and groups, on the sender's side.
@@ -273,6 +302,28 @@ type HandlerPanicked struct {
 	Stack string
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int
+}
+
+// UnreadReturned: messages that had come to a member and were not handed out went
+// back to their senders, because nobody reads there.
+type UnreadReturned struct {
+	Destination, Group, Member string
+	Count                      int
+	// Why tells what became of the reader, for people.
+	Why string
+}
+
+// CallbackPanicked: a function of the user's that is not about a message panicked,
+// or ended its goroutine. What it was called for is lost; it is called again for
+// what comes next.
+type CallbackPanicked struct {
+	// Callback names it, for people: "logger".
+	Callback string
+	// Count is how often, since the last event of it.
+	Count int
+	// Value is what it panicked with the last time, printed.
+	Value string
+	Stack string
 }
 
 // Actors, and events themselves.

@@ -8,77 +8,58 @@ import (
 
 // How each event is spelled in a log line, in the order of event.go.
 
-func (SessionDoubted) event() {}
-
-// Name implements Event.
-func (SessionDoubted) Name() string { return "session_doubted" }
-
-// Level implements Event.
-func (SessionDoubted) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e SessionDoubted) Attrs() []slog.Attr {
+func (SessionDoubted) name() string      { return "session_doubted" }
+func (SessionDoubted) level() slog.Level { return slog.LevelWarn }
+func (e SessionDoubted) attrs() []slog.Attr {
 	return present(
 		slog.Int64("lease", e.Lease),
 		errAttr("err", e.Err),
 	)
 }
 
-func (SessionLost) event() {}
-
-// Name implements Event.
-func (SessionLost) Name() string { return "session_lost" }
-
-// Level implements Event.
-func (SessionLost) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e SessionLost) Attrs() []slog.Attr {
+func (SessionLost) name() string      { return "session_lost" }
+func (SessionLost) level() slog.Level { return slog.LevelError }
+func (e SessionLost) attrs() []slog.Attr {
 	return []slog.Attr{slog.Int64("lease", e.Lease)}
 }
 
-func (SessionRenewed) event() {}
-
-// Name implements Event.
-func (SessionRenewed) Name() string { return "session_renewed" }
-
-// Level implements Event.
-func (SessionRenewed) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e SessionRenewed) Attrs() []slog.Attr {
+func (SessionRenewed) name() string      { return "session_renewed" }
+func (SessionRenewed) level() slog.Level { return slog.LevelInfo }
+func (e SessionRenewed) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.Int64("lease", e.Lease),
 		slog.Int64("previous", e.Previous),
 	}
 }
 
-func (RegistrationPutBack) event() {}
-
-// Name implements Event.
-func (RegistrationPutBack) Name() string { return "registration_put_back" }
-
-// Level implements Event.
-func (RegistrationPutBack) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e RegistrationPutBack) Attrs() []slog.Attr {
+func (RegistrationPutBack) name() string      { return "registration_put_back" }
+func (RegistrationPutBack) level() slog.Level { return slog.LevelWarn }
+func (e RegistrationPutBack) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("key", e.Key),
 		slog.String("why", e.Why),
 	}
 }
 
-func (DestinationRegistered) event() {}
+func (RegistrationAwaited) name() string      { return "registration_awaited" }
+func (RegistrationAwaited) level() slog.Level { return slog.LevelWarn }
+func (e RegistrationAwaited) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("key", e.Key), slog.String("holder", e.Holder), ms("left", e.Left)}
+}
 
-// Name implements Event.
-func (DestinationRegistered) Name() string { return "destination_registered" }
+func (RegistrationTroubled) name() string      { return "registration_troubled" }
+func (RegistrationTroubled) level() slog.Level { return slog.LevelError }
+func (e RegistrationTroubled) attrs() []slog.Attr {
+	return present(slog.String("key", e.Key), errAttr("err", e.Err))
+}
 
-// Level implements Event.
-func (DestinationRegistered) Level() slog.Level { return slog.LevelInfo }
+func (RegistryDelayed) name() string         { return "registry_delayed" }
+func (RegistryDelayed) level() slog.Level    { return slog.LevelWarn }
+func (e RegistryDelayed) attrs() []slog.Attr { return present(errAttr("err", e.Err)) }
 
-// Attrs implements Event.
-func (e DestinationRegistered) Attrs() []slog.Attr {
+func (DestinationRegistered) name() string      { return "destination_registered" }
+func (DestinationRegistered) level() slog.Level { return slog.LevelInfo }
+func (e DestinationRegistered) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
@@ -87,16 +68,9 @@ func (e DestinationRegistered) Attrs() []slog.Attr {
 	}
 }
 
-func (SenderMoved) event() {}
-
-// Name implements Event.
-func (SenderMoved) Name() string { return "sender_moved" }
-
-// Level implements Event.
-func (SenderMoved) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e SenderMoved) Attrs() []slog.Attr {
+func (SenderMoved) name() string      { return "sender_moved" }
+func (SenderMoved) level() slog.Level { return slog.LevelWarn }
+func (e SenderMoved) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
@@ -105,53 +79,35 @@ func (e SenderMoved) Attrs() []slog.Attr {
 	}
 }
 
-func (DestinationUnregistered) event() {}
-
-// Name implements Event.
-func (DestinationUnregistered) Name() string { return "destination_unregistered" }
-
-// Level implements Event.
-func (DestinationUnregistered) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e DestinationUnregistered) Attrs() []slog.Attr {
+func (DestinationUnregistered) name() string      { return "destination_unregistered" }
+func (DestinationUnregistered) level() slog.Level { return slog.LevelInfo }
+func (e DestinationUnregistered) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
 	}
 }
 
-func (GroupFound) event() {}
-
-// Name implements Event.
-func (GroupFound) Name() string { return "group_found" }
-
-// Level implements Event.
-func (GroupFound) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e GroupFound) Attrs() []slog.Attr {
+func (GroupFound) name() string      { return "group_found" }
+func (GroupFound) level() slog.Level { return slog.LevelInfo }
+func (e GroupFound) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
 	}
 }
 
-func (GroupRemoved) event() {}
-
-// Name implements Event.
-func (GroupRemoved) Name() string { return "group_removed" }
+func (GroupRemoved) name() string { return "group_removed" }
 
 // Level implements Event: a warning when messages were lost.
-func (e GroupRemoved) Level() slog.Level {
+func (e GroupRemoved) level() slog.Level {
 	if e.Unsent > 0 {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
 
-// Attrs implements Event.
-func (e GroupRemoved) Attrs() []slog.Attr {
+func (e GroupRemoved) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -160,16 +116,9 @@ func (e GroupRemoved) Attrs() []slog.Attr {
 	}
 }
 
-func (MemberLinked) event() {}
-
-// Name implements Event.
-func (MemberLinked) Name() string { return "member_linked" }
-
-// Level implements Event.
-func (MemberLinked) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e MemberLinked) Attrs() []slog.Attr {
+func (MemberLinked) name() string      { return "member_linked" }
+func (MemberLinked) level() slog.Level { return slog.LevelInfo }
+func (e MemberLinked) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -179,16 +128,9 @@ func (e MemberLinked) Attrs() []slog.Attr {
 	}
 }
 
-func (MemberUnlinked) event() {}
-
-// Name implements Event.
-func (MemberUnlinked) Name() string { return "member_unlinked" }
-
-// Level implements Event.
-func (e MemberUnlinked) Level() slog.Level { return levelOf(e.Cause, slog.LevelWarn) }
-
-// Attrs implements Event.
-func (e MemberUnlinked) Attrs() []slog.Attr {
+func (MemberUnlinked) name() string        { return "member_unlinked" }
+func (e MemberUnlinked) level() slog.Level { return levelOf(e.Cause, slog.LevelWarn) }
+func (e MemberUnlinked) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -200,16 +142,9 @@ func (e MemberUnlinked) Attrs() []slog.Attr {
 	)
 }
 
-func (SenderLinked) event() {}
-
-// Name implements Event.
-func (SenderLinked) Name() string { return "sender_linked" }
-
-// Level implements Event.
-func (SenderLinked) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e SenderLinked) Attrs() []slog.Attr {
+func (SenderLinked) name() string      { return "sender_linked" }
+func (SenderLinked) level() slog.Level { return slog.LevelInfo }
+func (e SenderLinked) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -219,16 +154,9 @@ func (e SenderLinked) Attrs() []slog.Attr {
 	}
 }
 
-func (SenderUnlinked) event() {}
-
-// Name implements Event.
-func (SenderUnlinked) Name() string { return "sender_unlinked" }
-
-// Level implements Event.
-func (e SenderUnlinked) Level() slog.Level { return levelOf(e.Cause, slog.LevelWarn) }
-
-// Attrs implements Event.
-func (e SenderUnlinked) Attrs() []slog.Attr {
+func (SenderUnlinked) name() string        { return "sender_unlinked" }
+func (e SenderUnlinked) level() slog.Level { return levelOf(e.Cause, slog.LevelWarn) }
+func (e SenderUnlinked) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -240,16 +168,9 @@ func (e SenderUnlinked) Attrs() []slog.Attr {
 	)
 }
 
-func (LeftGroup) event() {}
-
-// Name implements Event.
-func (LeftGroup) Name() string { return "left_group" }
-
-// Level implements Event.
-func (LeftGroup) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e LeftGroup) Attrs() []slog.Attr {
+func (LeftGroup) name() string      { return "left_group" }
+func (LeftGroup) level() slog.Level { return slog.LevelInfo }
+func (e LeftGroup) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -257,16 +178,9 @@ func (e LeftGroup) Attrs() []slog.Attr {
 	}
 }
 
-func (ConnectionRefused) event() {}
-
-// Name implements Event.
-func (ConnectionRefused) Name() string { return "connection_refused" }
-
-// Level implements Event.
-func (ConnectionRefused) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e ConnectionRefused) Attrs() []slog.Attr {
+func (ConnectionRefused) name() string      { return "connection_refused" }
+func (ConnectionRefused) level() slog.Level { return slog.LevelWarn }
+func (e ConnectionRefused) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("remote", e.Remote),
 		slog.String("reason", e.Reason),
@@ -274,16 +188,9 @@ func (e ConnectionRefused) Attrs() []slog.Attr {
 	}
 }
 
-func (ProtocolViolated) event() {}
-
-// Name implements Event.
-func (ProtocolViolated) Name() string { return "protocol_violated" }
-
-// Level implements Event.
-func (ProtocolViolated) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e ProtocolViolated) Attrs() []slog.Attr {
+func (ProtocolViolated) name() string      { return "protocol_violated" }
+func (ProtocolViolated) level() slog.Level { return slog.LevelWarn }
+func (e ProtocolViolated) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -294,16 +201,9 @@ func (e ProtocolViolated) Attrs() []slog.Attr {
 	}
 }
 
-func (Redelivered) event() {}
-
-// Name implements Event.
-func (Redelivered) Name() string { return "redelivered" }
-
-// Level implements Event.
-func (Redelivered) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e Redelivered) Attrs() []slog.Attr {
+func (Redelivered) name() string      { return "redelivered" }
+func (Redelivered) level() slog.Level { return slog.LevelInfo }
+func (e Redelivered) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -312,16 +212,9 @@ func (e Redelivered) Attrs() []slog.Attr {
 	)
 }
 
-func (MessageNacked) event() {}
-
-// Name implements Event.
-func (MessageNacked) Name() string { return "message_nacked" }
-
-// Level implements Event.
-func (MessageNacked) Level() slog.Level { return slog.LevelDebug }
-
-// Attrs implements Event.
-func (e MessageNacked) Attrs() []slog.Attr {
+func (MessageNacked) name() string      { return "message_nacked" }
+func (MessageNacked) level() slog.Level { return slog.LevelDebug }
+func (e MessageNacked) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -334,16 +227,9 @@ func (e MessageNacked) Attrs() []slog.Attr {
 	)
 }
 
-func (AckWaitExpired) event() {}
-
-// Name implements Event.
-func (AckWaitExpired) Name() string { return "ack_wait_expired" }
-
-// Level implements Event.
-func (AckWaitExpired) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e AckWaitExpired) Attrs() []slog.Attr {
+func (AckWaitExpired) name() string      { return "ack_wait_expired" }
+func (AckWaitExpired) level() slog.Level { return slog.LevelWarn }
+func (e AckWaitExpired) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -355,16 +241,9 @@ func (e AckWaitExpired) Attrs() []slog.Attr {
 	}
 }
 
-func (LateAck) event() {}
-
-// Name implements Event.
-func (LateAck) Name() string { return "late_ack" }
-
-// Level implements Event.
-func (LateAck) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e LateAck) Attrs() []slog.Attr {
+func (LateAck) name() string      { return "late_ack" }
+func (LateAck) level() slog.Level { return slog.LevelInfo }
+func (e LateAck) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -374,16 +253,9 @@ func (e LateAck) Attrs() []slog.Attr {
 	}
 }
 
-func (AttemptsExhausted) event() {}
-
-// Name implements Event.
-func (AttemptsExhausted) Name() string { return "attempts_exhausted" }
-
-// Level implements Event.
-func (AttemptsExhausted) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e AttemptsExhausted) Attrs() []slog.Attr {
+func (AttemptsExhausted) name() string      { return "attempts_exhausted" }
+func (AttemptsExhausted) level() slog.Level { return slog.LevelError }
+func (e AttemptsExhausted) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -395,16 +267,9 @@ func (e AttemptsExhausted) Attrs() []slog.Attr {
 	)
 }
 
-func (DeadLettered) event() {}
-
-// Name implements Event.
-func (DeadLettered) Name() string { return "dead_lettered" }
-
-// Level implements Event.
-func (DeadLettered) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e DeadLettered) Attrs() []slog.Attr {
+func (DeadLettered) name() string      { return "dead_lettered" }
+func (DeadLettered) level() slog.Level { return slog.LevelWarn }
+func (e DeadLettered) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -415,16 +280,9 @@ func (e DeadLettered) Attrs() []slog.Attr {
 	)
 }
 
-func (MessagesDropped) event() {}
-
-// Name implements Event.
-func (MessagesDropped) Name() string { return "messages_dropped" }
-
-// Level implements Event.
-func (MessagesDropped) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e MessagesDropped) Attrs() []slog.Attr {
+func (MessagesDropped) name() string      { return "messages_dropped" }
+func (MessagesDropped) level() slog.Level { return slog.LevelWarn }
+func (e MessagesDropped) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -434,16 +292,9 @@ func (e MessagesDropped) Attrs() []slog.Attr {
 	}
 }
 
-func (Abandoned) event() {}
-
-// Name implements Event.
-func (Abandoned) Name() string { return "abandoned" }
-
-// Level implements Event.
-func (Abandoned) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e Abandoned) Attrs() []slog.Attr {
+func (Abandoned) name() string      { return "abandoned" }
+func (Abandoned) level() slog.Level { return slog.LevelWarn }
+func (e Abandoned) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -453,16 +304,9 @@ func (e Abandoned) Attrs() []slog.Attr {
 	)
 }
 
-func (Drained) event() {}
-
-// Name implements Event.
-func (Drained) Name() string { return "drained" }
-
-// Level implements Event.
-func (Drained) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e Drained) Attrs() []slog.Attr {
+func (Drained) name() string      { return "drained" }
+func (Drained) level() slog.Level { return slog.LevelInfo }
+func (e Drained) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		optional("group", e.Group),
@@ -470,16 +314,9 @@ func (e Drained) Attrs() []slog.Attr {
 	)
 }
 
-func (SendWaiting) event() {}
-
-// Name implements Event.
-func (SendWaiting) Name() string { return "send_waiting" }
-
-// Level implements Event.
-func (SendWaiting) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e SendWaiting) Attrs() []slog.Attr {
+func (SendWaiting) name() string      { return "send_waiting" }
+func (SendWaiting) level() slog.Level { return slog.LevelWarn }
+func (e SendWaiting) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		optional("group", e.Group),
@@ -489,16 +326,9 @@ func (e SendWaiting) Attrs() []slog.Attr {
 	)
 }
 
-func (HandlerPanicked) event() {}
-
-// Name implements Event.
-func (HandlerPanicked) Name() string { return "handler_panicked" }
-
-// Level implements Event.
-func (HandlerPanicked) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e HandlerPanicked) Attrs() []slog.Attr {
+func (HandlerPanicked) name() string      { return "handler_panicked" }
+func (HandlerPanicked) level() slog.Level { return slog.LevelError }
+func (e HandlerPanicked) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
@@ -508,16 +338,32 @@ func (e HandlerPanicked) Attrs() []slog.Attr {
 	}
 }
 
-func (ActorRestarted) event() {}
+func (UnreadReturned) name() string      { return "unread_returned" }
+func (UnreadReturned) level() slog.Level { return slog.LevelInfo }
+func (e UnreadReturned) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.Int("count", e.Count),
+		slog.String("why", e.Why),
+	}
+}
 
-// Name implements Event.
-func (ActorRestarted) Name() string { return "actor_restarted" }
+func (CallbackPanicked) name() string      { return "callback_panicked" }
+func (CallbackPanicked) level() slog.Level { return slog.LevelError }
+func (e CallbackPanicked) attrs() []slog.Attr {
+	return present(
+		slog.String("callback", e.Callback),
+		slog.Int("count", e.Count),
+		slog.String("value", e.Value),
+		slog.String("stack", e.Stack),
+	)
+}
 
-// Level implements Event.
-func (ActorRestarted) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e ActorRestarted) Attrs() []slog.Attr {
+func (ActorRestarted) name() string      { return "actor_restarted" }
+func (ActorRestarted) level() slog.Level { return slog.LevelWarn }
+func (e ActorRestarted) attrs() []slog.Attr {
 	return present(
 		slog.String("actor", e.Actor),
 		errAttr("err", e.Err),
@@ -526,32 +372,18 @@ func (e ActorRestarted) Attrs() []slog.Attr {
 	)
 }
 
-func (ActorStopped) event() {}
-
-// Name implements Event.
-func (ActorStopped) Name() string { return "actor_stopped" }
-
-// Level implements Event.
-func (e ActorStopped) Level() slog.Level { return levelOf(e.Err, slog.LevelError) }
-
-// Attrs implements Event.
-func (e ActorStopped) Attrs() []slog.Attr {
+func (ActorStopped) name() string        { return "actor_stopped" }
+func (e ActorStopped) level() slog.Level { return levelOf(e.Err, slog.LevelError) }
+func (e ActorStopped) attrs() []slog.Attr {
 	return present(
 		slog.String("actor", e.Actor),
 		errAttr("err", e.Err),
 	)
 }
 
-func (EventsLost) event() {}
-
-// Name implements Event.
-func (EventsLost) Name() string { return "events_lost" }
-
-// Level implements Event.
-func (EventsLost) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e EventsLost) Attrs() []slog.Attr {
+func (EventsLost) name() string      { return "events_lost" }
+func (EventsLost) level() slog.Level { return slog.LevelWarn }
+func (e EventsLost) attrs() []slog.Attr {
 	return []slog.Attr{slog.Int("count", e.Count)}
 }
 

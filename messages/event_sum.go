@@ -25,7 +25,7 @@ func SumKeyOf(e Event) (SumKey, bool) {
 		return SumKey{}, false
 	}
 	k := s.sum()
-	k.Name = e.Name()
+	k.Name = e.name()
 	return k, true
 }
 

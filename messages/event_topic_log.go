@@ -4,16 +4,9 @@ import "log/slog"
 
 // How each event of topics is spelled in a log line, in the order of event_topic.go.
 
-func (TopicCreated) event() {}
-
-// Name implements Event.
-func (TopicCreated) Name() string { return "topic_created" }
-
-// Level implements Event.
-func (TopicCreated) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e TopicCreated) Attrs() []slog.Attr {
+func (TopicCreated) name() string      { return "topic_created" }
+func (TopicCreated) level() slog.Level { return slog.LevelInfo }
+func (e TopicCreated) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("id", e.ID),
@@ -21,48 +14,27 @@ func (e TopicCreated) Attrs() []slog.Attr {
 	)
 }
 
-func (TopicUpdated) event() {}
-
-// Name implements Event.
-func (TopicUpdated) Name() string { return "topic_updated" }
-
-// Level implements Event.
-func (TopicUpdated) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e TopicUpdated) Attrs() []slog.Attr {
+func (TopicUpdated) name() string      { return "topic_updated" }
+func (TopicUpdated) level() slog.Level { return slog.LevelInfo }
+func (e TopicUpdated) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partitions", e.Partitions),
 	)
 }
 
-func (TopicDeleted) event() {}
-
-// Name implements Event.
-func (TopicDeleted) Name() string { return "topic_deleted" }
-
-// Level implements Event.
-func (TopicDeleted) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e TopicDeleted) Attrs() []slog.Attr {
+func (TopicDeleted) name() string      { return "topic_deleted" }
+func (TopicDeleted) level() slog.Level { return slog.LevelWarn }
+func (e TopicDeleted) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("id", e.ID),
 	)
 }
 
-func (Subscribed) event() {}
-
-// Name implements Event.
-func (Subscribed) Name() string { return "subscribed" }
-
-// Level implements Event.
-func (Subscribed) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e Subscribed) Attrs() []slog.Attr {
+func (Subscribed) name() string      { return "subscribed" }
+func (Subscribed) level() slog.Level { return slog.LevelInfo }
+func (e Subscribed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -70,16 +42,9 @@ func (e Subscribed) Attrs() []slog.Attr {
 	)
 }
 
-func (Unsubscribed) event() {}
-
-// Name implements Event.
-func (Unsubscribed) Name() string { return "unsubscribed" }
-
-// Level implements Event.
-func (Unsubscribed) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e Unsubscribed) Attrs() []slog.Attr {
+func (Unsubscribed) name() string      { return "unsubscribed" }
+func (Unsubscribed) level() slog.Level { return slog.LevelInfo }
+func (e Unsubscribed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -87,16 +52,9 @@ func (e Unsubscribed) Attrs() []slog.Attr {
 	)
 }
 
-func (GroupAssigned) event() {}
-
-// Name implements Event.
-func (GroupAssigned) Name() string { return "group_assigned" }
-
-// Level implements Event.
-func (GroupAssigned) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e GroupAssigned) Attrs() []slog.Attr {
+func (GroupAssigned) name() string      { return "group_assigned" }
+func (GroupAssigned) level() slog.Level { return slog.LevelInfo }
+func (e GroupAssigned) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -107,16 +65,9 @@ func (e GroupAssigned) Attrs() []slog.Attr {
 	)
 }
 
-func (PartitionClaimed) event() {}
-
-// Name implements Event.
-func (PartitionClaimed) Name() string { return "partition_claimed" }
-
-// Level implements Event.
-func (PartitionClaimed) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e PartitionClaimed) Attrs() []slog.Attr {
+func (PartitionClaimed) name() string      { return "partition_claimed" }
+func (PartitionClaimed) level() slog.Level { return slog.LevelInfo }
+func (e PartitionClaimed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -126,16 +77,9 @@ func (e PartitionClaimed) Attrs() []slog.Attr {
 	)
 }
 
-func (PartitionReleased) event() {}
-
-// Name implements Event.
-func (PartitionReleased) Name() string { return "partition_released" }
-
-// Level implements Event.
-func (PartitionReleased) Level() slog.Level { return slog.LevelInfo }
-
-// Attrs implements Event.
-func (e PartitionReleased) Attrs() []slog.Attr {
+func (PartitionReleased) name() string      { return "partition_released" }
+func (PartitionReleased) level() slog.Level { return slog.LevelInfo }
+func (e PartitionReleased) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -144,16 +88,9 @@ func (e PartitionReleased) Attrs() []slog.Attr {
 	)
 }
 
-func (PartitionLost) event() {}
-
-// Name implements Event.
-func (PartitionLost) Name() string { return "partition_lost" }
-
-// Level implements Event.
-func (PartitionLost) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e PartitionLost) Attrs() []slog.Attr {
+func (PartitionLost) name() string      { return "partition_lost" }
+func (PartitionLost) level() slog.Level { return slog.LevelWarn }
+func (e PartitionLost) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -163,16 +100,9 @@ func (e PartitionLost) Attrs() []slog.Attr {
 	)
 }
 
-func (ClaimRevoked) event() {}
-
-// Name implements Event.
-func (ClaimRevoked) Name() string { return "claim_revoked" }
-
-// Level implements Event.
-func (ClaimRevoked) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e ClaimRevoked) Attrs() []slog.Attr {
+func (ClaimRevoked) name() string      { return "claim_revoked" }
+func (ClaimRevoked) level() slog.Level { return slog.LevelWarn }
+func (e ClaimRevoked) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -182,16 +112,9 @@ func (e ClaimRevoked) Attrs() []slog.Attr {
 	)
 }
 
-func (CommitDelayed) event() {}
-
-// Name implements Event.
-func (CommitDelayed) Name() string { return "commit_delayed" }
-
-// Level implements Event.
-func (CommitDelayed) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e CommitDelayed) Attrs() []slog.Attr {
+func (CommitDelayed) name() string      { return "commit_delayed" }
+func (CommitDelayed) level() slog.Level { return slog.LevelWarn }
+func (e CommitDelayed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -199,16 +122,9 @@ func (e CommitDelayed) Attrs() []slog.Attr {
 	)
 }
 
-func (AppendDelayed) event() {}
-
-// Name implements Event.
-func (AppendDelayed) Name() string { return "append_delayed" }
-
-// Level implements Event.
-func (AppendDelayed) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e AppendDelayed) Attrs() []slog.Attr {
+func (AppendDelayed) name() string      { return "append_delayed" }
+func (AppendDelayed) level() slog.Level { return slog.LevelWarn }
+func (e AppendDelayed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partition", e.Partition),
@@ -216,16 +132,9 @@ func (e AppendDelayed) Attrs() []slog.Attr {
 	)
 }
 
-func (AppendFailed) event() {}
-
-// Name implements Event.
-func (AppendFailed) Name() string { return "append_failed" }
-
-// Level implements Event.
-func (AppendFailed) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e AppendFailed) Attrs() []slog.Attr {
+func (AppendFailed) name() string      { return "append_failed" }
+func (AppendFailed) level() slog.Level { return slog.LevelError }
+func (e AppendFailed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partition", e.Partition),
@@ -234,16 +143,9 @@ func (e AppendFailed) Attrs() []slog.Attr {
 	)
 }
 
-func (ReadDelayed) event() {}
-
-// Name implements Event.
-func (ReadDelayed) Name() string { return "read_delayed" }
-
-// Level implements Event.
-func (ReadDelayed) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e ReadDelayed) Attrs() []slog.Attr {
+func (ReadDelayed) name() string      { return "read_delayed" }
+func (ReadDelayed) level() slog.Level { return slog.LevelWarn }
+func (e ReadDelayed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partition", e.Partition),
@@ -251,16 +153,9 @@ func (e ReadDelayed) Attrs() []slog.Attr {
 	)
 }
 
-func (BatchCorrupt) event() {}
-
-// Name implements Event.
-func (BatchCorrupt) Name() string { return "batch_corrupt" }
-
-// Level implements Event.
-func (BatchCorrupt) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e BatchCorrupt) Attrs() []slog.Attr {
+func (BatchCorrupt) name() string      { return "batch_corrupt" }
+func (BatchCorrupt) level() slog.Level { return slog.LevelError }
+func (e BatchCorrupt) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partition", e.Partition),
@@ -269,16 +164,9 @@ func (e BatchCorrupt) Attrs() []slog.Attr {
 	)
 }
 
-func (LogRolledBack) event() {}
-
-// Name implements Event.
-func (LogRolledBack) Name() string { return "log_rolled_back" }
-
-// Level implements Event.
-func (LogRolledBack) Level() slog.Level { return slog.LevelError }
-
-// Attrs implements Event.
-func (e LogRolledBack) Attrs() []slog.Attr {
+func (LogRolledBack) name() string      { return "log_rolled_back" }
+func (LogRolledBack) level() slog.Level { return slog.LevelError }
+func (e LogRolledBack) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.Int("partition", e.Partition),
@@ -287,16 +175,9 @@ func (e LogRolledBack) Attrs() []slog.Attr {
 	)
 }
 
-func (RecordFailed) event() {}
-
-// Name implements Event.
-func (RecordFailed) Name() string { return "record_failed" }
-
-// Level implements Event.
-func (RecordFailed) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e RecordFailed) Attrs() []slog.Attr {
+func (RecordFailed) name() string      { return "record_failed" }
+func (RecordFailed) level() slog.Level { return slog.LevelWarn }
+func (e RecordFailed) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -309,16 +190,9 @@ func (e RecordFailed) Attrs() []slog.Attr {
 	)
 }
 
-func (RecordDeadLettered) event() {}
-
-// Name implements Event.
-func (RecordDeadLettered) Name() string { return "record_dead_lettered" }
-
-// Level implements Event.
-func (RecordDeadLettered) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e RecordDeadLettered) Attrs() []slog.Attr {
+func (RecordDeadLettered) name() string      { return "record_dead_lettered" }
+func (RecordDeadLettered) level() slog.Level { return slog.LevelWarn }
+func (e RecordDeadLettered) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),
@@ -330,16 +204,9 @@ func (e RecordDeadLettered) Attrs() []slog.Attr {
 	)
 }
 
-func (OffsetsReset) event() {}
-
-// Name implements Event.
-func (OffsetsReset) Name() string { return "offsets_reset" }
-
-// Level implements Event.
-func (OffsetsReset) Level() slog.Level { return slog.LevelWarn }
-
-// Attrs implements Event.
-func (e OffsetsReset) Attrs() []slog.Attr {
+func (OffsetsReset) name() string      { return "offsets_reset" }
+func (OffsetsReset) level() slog.Level { return slog.LevelWarn }
+func (e OffsetsReset) attrs() []slog.Attr {
 	return present(
 		slog.String("topic", e.Topic),
 		slog.String("group", e.Group),

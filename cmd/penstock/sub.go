@@ -120,7 +120,7 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 
 // stoppedReading is the error of a run that could not read everything.
 func stoppedReading(events map[string]uint64) error {
-	stops := events[messages.BatchCorrupt{}.Name()] + events[messages.LogRolledBack{}.Name()]
+	stops := events[messages.EventName(messages.BatchCorrupt{})] + events[messages.EventName(messages.LogRolledBack{})]
 	if stops == 0 {
 		return nil
 	}

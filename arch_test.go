@@ -30,12 +30,14 @@ const modulePath = "github.com/penstock-io/penstock"
 var arrows = map[string][]string{
 	".":                            {"actors", "messages", "supervisor"},
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "messages/..."},
-	"actors/internal/rebalance":    {"transport/commitlog", "messages/..."},
+	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
 	"transport/frame":              {"messages/..."},
 	"transport/socket":             {"transport/frame", "messages/..."},
 	"transport/socket/conformance": {"transport/socket", "transport/frame", "messages/..."},
+	"transport/commitlog":          {"transport/commitlog/format", "messages/..."},
+	"transport/commitlog/format":   {"messages/..."},
 	"discovery":                    {"messages/..."},
 	"messages":                     {"messages/..."},
 	"penstocktest":                 {".", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
@@ -46,7 +48,7 @@ var arrows = map[string][]string{
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"transport/frame"}
+var pure = []string{"actors/internal/rebalance", "transport/commitlog/format", "transport/frame"}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}

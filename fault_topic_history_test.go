@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // history collects operations by partition.
@@ -350,7 +351,7 @@ func TestTopicFaultHistoryOfAGroup(t *testing.T) {
 		m := &historian{
 			t: t, h: h, log: log, who: who, rng: rand.New(rand.NewPCG(seed, uint64(who))),
 			me: commitlog.Me{Topic: info, Group: theGroup, Member: name, MemberRevision: put.Header.Revision, Lease: lease.ID},
-			at: make([]commitlog.Position, partitions), others: make([]*commitlog.Holder, partitions),
+			at: make([]format.Position, partitions), others: make([]*format.Holder, partitions),
 		}
 		wg.Go(func() {
 			for range steps {
@@ -390,8 +391,8 @@ type historian struct {
 	who    int
 	rng    *rand.Rand
 	me     commitlog.Me
-	at     []commitlog.Position // what it believes to own; Fence 0: nothing
-	others []*commitlog.Holder  // whom it last saw instead
+	at     []format.Position // what it believes to own; Fence 0: nothing
+	others []*format.Holder  // whom it last saw instead
 }
 
 func (m *historian) step(ctx context.Context, p int) {
@@ -418,11 +419,11 @@ func (m *historian) claim(ctx context.Context, p int) {
 	}
 	r := results[0]
 	if r.Held != nil {
-		m.at[p], m.others[p] = commitlog.Position{}, r.Held
+		m.at[p], m.others[p] = format.Position{}, r.Held
 		m.h.add(m.who, p, call, end, claimIn{m.who}, claimOut{holder: r.Held.Revision})
 		return
 	}
-	m.at[p], m.others[p] = commitlog.Position{Partition: p, Fence: r.Fence, Offset: max(r.Offset, 0), Known: r.Known}, nil
+	m.at[p], m.others[p] = format.Position{Partition: p, Fence: r.Fence, Offset: max(r.Offset, 0), Known: r.Known}, nil
 	m.h.add(m.who, p, call, end, claimIn{m.who}, claimOut{fence: r.Fence, offset: r.Offset})
 }
 
@@ -434,7 +435,7 @@ func (m *historian) commit(ctx context.Context, p int, release bool) {
 		do = m.log.Release
 	}
 	call := m.h.now()
-	ps := []commitlog.Position{at}
+	ps := []format.Position{at}
 	errs, err := do(ctx, m.me, ps)
 	end := m.h.now()
 	at.Known = ps[0].Known
@@ -453,7 +454,7 @@ func (m *historian) commit(ctx context.Context, p int, release bool) {
 	m.h.add(m.who, p, call, end, in, out)
 	switch {
 	case out == done && release, out == refused && m.rng.IntN(2) == 0: // a zombie tries again
-		m.at[p] = commitlog.Position{}
+		m.at[p] = format.Position{}
 	case out == done, out == lost:
 		m.at[p] = at
 	}

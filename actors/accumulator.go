@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // accPhase is where an accumulator stands with those who put.
@@ -127,7 +127,7 @@ type shipment struct {
 	*draft
 	stage    shipStage
 	sequence uint64
-	sealed   *commitlog.Sealed // run's alone
+	sealed   *format.Sealed // run's alone
 	base     int64
 	err      error // why it was given up; then base means nothing
 	spare    spare
@@ -143,11 +143,11 @@ const (
 )
 
 // commitFunc commits a batch and answers its base. See commitlog.Appender.
-type commitFunc = func(ctx context.Context, s *commitlog.Sealed, more bool) (base int64, err error)
+type commitFunc = func(ctx context.Context, s *format.Sealed, more bool) (base int64, err error)
 
 // committedFunc is told of a batch that etcd has, before those who put it are,
 // and once at most. It does not keep s.
-type committedFunc = func(base int64, s *commitlog.Sealed)
+type committedFunc = func(base int64, s *format.Sealed)
 
 func newAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *accumulator {
 	return &accumulator{
@@ -300,7 +300,7 @@ func (a *accumulator) ship(ctx context.Context, s *shipment, commit commitFunc, 
 	return nil
 }
 
-func (a *accumulator) seal(s *shipment) *commitlog.Sealed {
+func (a *accumulator) seal(s *shipment) *format.Sealed {
 	now := time.Now().UnixNano()
 	minTime, maxTime := s.minTime, s.maxTime
 	switch {
@@ -309,9 +309,9 @@ func (a *accumulator) seal(s *shipment) *commitlog.Sealed {
 	case s.timed < s.count:
 		minTime, maxTime = min(minTime, now), max(maxTime, now)
 	}
-	var sealed *commitlog.Sealed
+	var sealed *format.Sealed
 	s.whole(func(raw []byte) {
-		sealed = commitlog.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.producer, s.sequence)
+		sealed = format.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.producer, s.sequence)
 	})
 	return sealed
 }

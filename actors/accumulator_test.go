@@ -21,15 +21,15 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // fakeLog is a partition's log in memory. Like the true one it knows a batch
 // again that is sent twice.
 type fakeLog struct {
 	mu      sync.Mutex
-	sent    []*commitlog.Sealed
-	batches []*commitlog.Sealed
+	sent    []*format.Sealed
+	batches []*format.Sealed
 	bodies  [][]byte // their records
 	bases   []int64
 	end     int64
@@ -37,11 +37,11 @@ type fakeLog struct {
 	// before and after each append; an error or a panic of after comes when the
 	// batch is in the log.
 	before, after func(ctx context.Context) error
-	heard         func(base int64, s *commitlog.Sealed)
+	heard         func(base int64, s *format.Sealed)
 	committed     int
 }
 
-func (l *fakeLog) append(ctx context.Context, s *commitlog.Sealed, more bool) (int64, error) {
+func (l *fakeLog) append(ctx context.Context, s *format.Sealed, more bool) (int64, error) {
 	l.mu.Lock()
 	l.sent = append(l.sent, s)
 	l.more = append(l.more, more)
@@ -61,7 +61,7 @@ func (l *fakeLog) append(ctx context.Context, s *commitlog.Sealed, more bool) (i
 	return base, nil
 }
 
-func (l *fakeLog) apply(s *commitlog.Sealed) int64 {
+func (l *fakeLog) apply(s *format.Sealed) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if i := l.find(s); i >= 0 {
@@ -78,28 +78,28 @@ func (l *fakeLog) apply(s *commitlog.Sealed) int64 {
 	return base
 }
 
-func (l *fakeLog) holds(s *commitlog.Sealed) bool {
+func (l *fakeLog) holds(s *format.Sealed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.batches, func(b *commitlog.Sealed) bool {
+	return slices.ContainsFunc(l.batches, func(b *format.Sealed) bool {
 		return b.Producer == s.Producer && b.Sequence == s.Sequence
 	})
 }
 
 // find is where the log has a batch already, or -1. mu is held.
-func (l *fakeLog) find(s *commitlog.Sealed) int {
-	return slices.IndexFunc(l.batches, func(b *commitlog.Sealed) bool {
+func (l *fakeLog) find(s *format.Sealed) int {
+	return slices.IndexFunc(l.batches, func(b *format.Sealed) bool {
 		return b.Producer == s.Producer && b.Sequence == s.Sequence
 	})
 }
 
-func (l *fakeLog) knows(s *commitlog.Sealed) bool {
+func (l *fakeLog) knows(s *format.Sealed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.find(s) >= 0
 }
 
-func (l *fakeLog) has(base int64, s *commitlog.Sealed) {
+func (l *fakeLog) has(base int64, s *format.Sealed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.committed++
@@ -379,7 +379,7 @@ type world struct {
 	told    map[int]messages.PutResult
 	order   [2][]int64 // by producer
 	ailing  string     // what the next callback does
-	cut     *commitlog.Sealed
+	cut     *format.Sealed
 	stopped context.CancelCauseFunc
 }
 
@@ -442,7 +442,7 @@ func (w *world) fate() string {
 	return f
 }
 
-func (w *world) append(ctx context.Context, s *commitlog.Sealed, more bool) (int64, error) {
+func (w *world) append(ctx context.Context, s *format.Sealed, more bool) (int64, error) {
 	if w.cut != nil && w.cut != s {
 		w.t.Errorf("batch %d was on its way, and %d is sent before it was resolved", w.cut.Sequence, s.Sequence)
 	}
@@ -481,7 +481,7 @@ func (w *world) append(ctx context.Context, s *commitlog.Sealed, more bool) (int
 	return base, nil
 }
 
-func (w *world) committed(base int64, s *commitlog.Sealed) {
+func (w *world) committed(base int64, s *format.Sealed) {
 	w.mu.Lock()
 	ailing := w.ailing
 	if ailing == "committed panics" {
@@ -712,7 +712,7 @@ func TestBatchesForReadersKeepTheirBytes(t *testing.T) {
 		raw, copied []byte
 	}
 	var kept []own
-	f.logs[0].heard = func(base int64, s *commitlog.Sealed) {
+	f.logs[0].heard = func(base int64, s *format.Sealed) {
 		b, err := s.Batch(base)
 		if err != nil {
 			t.Error(err)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // claim is the ownership of a partition and the place in it.
@@ -35,19 +35,19 @@ type claim struct {
 	look atomic.Bool
 
 	phase     claimPhase
-	queue     []*commitlog.Batch // queue[0] holds finished, or begins there
-	bytes     int                // of queue
-	boundary  int64              // the base of a batch at or before finished, or -1
-	turn      *turn              // who has it in hand
-	rests     bool               // its first record failed and waits
-	ready     bool               // it is in the shelf's line
-	failures  int                // of the record at finished
-	asked     int64              // what Commit wants written; -1 for nothing
-	committed int64              // what etcd has; -1 for nothing
-	known     int64              // its ModRevision, 0 for nothing
-	elsewhere bool               // a Seek moved it since etcd was written to last
-	seeks     uint64             // how often it was moved
-	wantedOut time.Time          // when it was asked back
+	queue     []*format.Batch // queue[0] holds finished, or begins there
+	bytes     int             // of queue
+	boundary  int64           // the base of a batch at or before finished, or -1
+	turn      *turn           // who has it in hand
+	rests     bool            // its first record failed and waits
+	ready     bool            // it is in the shelf's line
+	failures  int             // of the record at finished
+	asked     int64           // what Commit wants written; -1 for nothing
+	committed int64           // what etcd has; -1 for nothing
+	known     int64           // its ModRevision, 0 for nothing
+	elsewhere bool            // a Seek moved it since etcd was written to last
+	seeks     uint64          // how often it was moved
+	wantedOut time.Time       // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.
 	tell func(any)
@@ -117,7 +117,7 @@ func (c *claim) drop() {
 type turn struct {
 	c       *claim
 	cancel  context.CancelCauseFunc // of the handler; nil for loops
-	batch   *commitlog.Batch
+	batch   *format.Batch
 	rest    []byte
 	offset  int64 // of the next record
 	out     int64 // what taking the next record finishes; -1 for nothing

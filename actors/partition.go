@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // partition hosts the append loop of its accumulator and at most one read of
@@ -54,13 +55,13 @@ type (
 	// readerLeft: a reader of the partition is gone.
 	readerLeft struct{ reader any }
 	// indexed: batches came into the log, in order.
-	indexed struct{ entries []commitlog.Entry }
+	indexed struct{ entries []format.Entry }
 	// lookAgain: some may have come unheard.
 	lookAgain struct{}
 	// appendedHere: this process has put a batch.
 	appendedHere struct {
-		entry commitlog.Entry
-		batch *commitlog.Batch
+		entry format.Entry
+		batch *format.Batch
 	}
 	// looked answers lookWanted.
 	looked struct {
@@ -72,7 +73,7 @@ type (
 	readDone struct {
 		of   *fetch
 		read fetched
-		page []commitlog.Entry
+		page []format.Entry
 	}
 )
 
@@ -127,7 +128,7 @@ func (a *partition) started(ctx actor.Context) {
 	})
 	a.host.Run("append", func(ctx context.Context) error {
 		defer leaveQueue(ctx, appender)
-		return path.acc.run(ctx, appender.Append, func(base int64, s *commitlog.Sealed) {
+		return path.acc.run(ctx, appender.Append, func(base int64, s *format.Sealed) {
 			if path.readers.Load() == 0 {
 				return
 			}
@@ -192,7 +193,7 @@ func (a *partition) serve(ctx actor.Context) {
 }
 
 // fromMemory is what a request gets of the fresh batches.
-func (a *partition) fromMemory(f *fetch) []*commitlog.Batch {
+func (a *partition) fromMemory(f *fetch) []*format.Batch {
 	batches := a.path.reading.inMemory(f.offset, f.room)
 	if f.room == 0 && len(batches[0].Raw) > smallBatch {
 		return nil
@@ -207,7 +208,7 @@ func (a *partition) answer(ctx actor.Context, f *fetch, with fetched) {
 	}
 }
 
-func (a *partition) indexed(ctx actor.Context, entries []commitlog.Entry) {
+func (a *partition) indexed(ctx actor.Context, entries []format.Entry) {
 	for _, e := range entries {
 		if a.path.reading.entry(e) {
 			a.lookAgain(ctx)
@@ -321,7 +322,7 @@ func (a *partition) read(f *fetch) {
 }
 
 // indexFrom reads the index from the batch on that holds the offset asked for.
-func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]commitlog.Entry, error) {
+func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]format.Entry, error) {
 	// The batch that holds it begins no more than its largest size before.
 	if ask.base < 0 || ask.base > ask.offset || ask.offset-ask.base >= messages.MaxBatchRecords {
 		base, err := log.Locate(ctx, ask.offset)
@@ -395,7 +396,7 @@ func (a *partition) readDone(ctx actor.Context, m readDone) {
 }
 
 // share gives what was read to every other reader that is at the same place.
-func (a *partition) share(ctx actor.Context, batches []*commitlog.Batch) {
+func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
 	for _, f := range append([]*fetch(nil), a.path.reading.waiting...) {
 		for i, b := range batches {
 			if b.Base <= f.offset && f.offset < b.End() && f.room > 0 {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // bounded makes producers with that much room.
@@ -652,13 +652,13 @@ func TestAllPartitionsAreUsed(t *testing.T) {
 }
 
 // discard is a log that has everything at once.
-func discard() (func(context.Context, *commitlog.Sealed, bool) (int64, error), func(int64, *commitlog.Sealed)) {
+func discard() (func(context.Context, *format.Sealed, bool) (int64, error), func(int64, *format.Sealed)) {
 	var end int64
-	return func(_ context.Context, s *commitlog.Sealed, _ bool) (int64, error) {
+	return func(_ context.Context, s *format.Sealed, _ bool) (int64, error) {
 		base := end
 		end += int64(s.Count)
 		return base, nil
-	}, func(int64, *commitlog.Sealed) {}
+	}, func(int64, *format.Sealed) {}
 }
 
 // discarding is a producer whose topic has everything at once, while run is on.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 const (
@@ -48,7 +48,7 @@ type fetch struct {
 type fetched struct {
 	of *fetch
 	// batches follow one another; the first holds the offset asked for.
-	batches []*commitlog.Batch
+	batches []*format.Batch
 	// end of the partition, as far as known.
 	end int64
 	// trimmed: the log begins there, behind the offset asked for.
@@ -62,10 +62,10 @@ type fetched struct {
 type reading struct {
 	end     int64 // the next offset to be written, as far as known
 	heard   int64 // the same, by the news since the last lookout
-	fresh   []*commitlog.Batch
-	bytes   int               // of fresh
-	counted int               // of these, in the engine's total
-	page    []commitlog.Entry // a run of the index, for who catches up
+	fresh   []*format.Batch
+	bytes   int            // of fresh
+	counted int            // of these, in the engine's total
+	page    []format.Entry // a run of the index, for who catches up
 	waiting []*fetch
 	history
 }
@@ -133,8 +133,8 @@ func (r *reading) needs(f *fetch) need {
 
 // inMemory answers fresh batches from the one that holds offset on, in one piece,
 // at least one and otherwise as many as room has.
-func (r *reading) inMemory(offset int64, room int) []*commitlog.Batch {
-	i, ok := slices.BinarySearchFunc(r.fresh, offset, func(b *commitlog.Batch, o int64) int {
+func (r *reading) inMemory(offset int64, room int) []*format.Batch {
+	i, ok := slices.BinarySearchFunc(r.fresh, offset, func(b *format.Batch, o int64) int {
 		switch {
 		case b.End() <= o:
 			return -1
@@ -156,12 +156,12 @@ func (r *reading) inMemory(offset int64, room int) []*commitlog.Batch {
 
 // entry takes news of a batch from the index. It tells whether the news leave a
 // gap behind the end known so far.
-func (r *reading) entry(e commitlog.Entry) (gap bool) {
+func (r *reading) entry(e format.Entry) (gap bool) {
 	r.remember(e)
 	return r.news(e)
 }
 
-func (r *reading) news(e commitlog.Entry) (gap bool) {
+func (r *reading) news(e format.Entry) (gap bool) {
 	r.heard = max(r.heard, e.End())
 	switch {
 	case r.end == unknownEnd || e.End() <= r.end:
@@ -174,10 +174,10 @@ func (r *reading) news(e commitlog.Entry) (gap bool) {
 }
 
 // appended takes a batch that this process has put there. As entry otherwise.
-func (r *reading) appended(e commitlog.Entry, b *commitlog.Batch) (gap bool) {
+func (r *reading) appended(e format.Entry, b *format.Batch) (gap bool) {
 	r.rememberOwn(e)
 	gap = r.news(e)
-	i, _ := slices.BinarySearchFunc(r.fresh, b.Base, func(x *commitlog.Batch, o int64) int {
+	i, _ := slices.BinarySearchFunc(r.fresh, b.Base, func(x *format.Batch, o int64) int {
 		return int(min(max(x.Base-o, -1), 1))
 	})
 	if i < len(r.fresh) && r.fresh[i].Base == b.Base {
@@ -202,7 +202,7 @@ func (r *reading) evict(limit int) {
 type lookout struct {
 	end   int64
 	asked []*fetch
-	known []commitlog.Entry
+	known []format.Entry
 	told  int // of known, by the index, and so in one log
 }
 
@@ -213,13 +213,13 @@ func (r *reading) lookout() lookout {
 }
 
 // newestKnown are the batches that stand only if all that are known do.
-func (l lookout) newestKnown() []commitlog.Entry { return l.known[max(0, l.told-1):] }
+func (l lookout) newestKnown() []format.Entry { return l.known[max(0, l.told-1):] }
 
 // sight is what somebody saw who looked.
 type sight struct {
 	end    int64
-	newest commitlog.Entry // without a count when there is none
-	common int64           // up to where the log is the one known
+	newest format.Entry // without a count when there is none
+	common int64        // up to where the log is the one known
 }
 
 // looked takes in what somebody saw. An end before the one known when he began,
@@ -242,7 +242,7 @@ func (r *reading) looked(from lookout, s sight) {
 
 // ahead answers the part of the page that begins with the batch that holds
 // offset, or nothing.
-func (r *reading) ahead(offset int64) []commitlog.Entry {
+func (r *reading) ahead(offset int64) []format.Entry {
 	for i, e := range r.page {
 		if e.Base <= offset && offset < e.End() {
 			return r.page[i:]
@@ -252,7 +252,7 @@ func (r *reading) ahead(offset int64) []commitlog.Entry {
 }
 
 // portion is how many of the entries one request for bodies takes: at least one.
-func portion(entries []commitlog.Entry, room int) int {
+func portion(entries []format.Entry, room int) int {
 	room = min(room, fetchBytes)
 	n, size := 0, 0
 	for _, e := range entries {
@@ -266,4 +266,4 @@ func portion(entries []commitlog.Entry, room int) int {
 }
 
 // unpackedBytes is what a batch takes in memory: packed or not, whichever is more.
-func unpackedBytes(e commitlog.Entry) int { return max(e.Bytes, e.Raw) }
+func unpackedBytes(e format.Entry) int { return max(e.Bytes, e.Raw) }

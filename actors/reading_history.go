@@ -8,7 +8,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // mostKnown and mostOwn are how many batches of a partition are remembered.
@@ -22,17 +22,17 @@ const wholeLog = math.MaxInt64
 type history struct {
 	// known are batches of the log, the oldest and the newest that were heard of
 	// and some between, at least so many offsets apart.
-	known []commitlog.Entry
+	known []format.Entry
 	apart int64
 	// own are batches that this process put and the index has not told of yet:
 	// the oldest of them, since those put last may be in another log already.
-	own []commitlog.Entry
+	own []format.Entry
 	// kept are the batches to look for, while a look is owed: news may be of
 	// another log by then.
-	kept []commitlog.Entry
+	kept []format.Entry
 	told int // of these, by the index
 	// latest is the last that the index told of since the marks were taken.
-	latest commitlog.Entry
+	latest format.Entry
 	// common says of each earlier log up to which offset the next was the same.
 	common []int64
 }
@@ -41,12 +41,12 @@ type history struct {
 func (h *history) number() int { return len(h.common) + 1 }
 
 // remember takes a batch in, if it is newer than those known.
-func (h *history) remember(e commitlog.Entry) {
+func (h *history) remember(e format.Entry) {
 	if e.Count == 0 {
 		return
 	}
 	h.latest = e
-	h.own = slices.DeleteFunc(h.own, func(o commitlog.Entry) bool { return o.Base <= e.Base })
+	h.own = slices.DeleteFunc(h.own, func(o format.Entry) bool { return o.Base <= e.Base })
 	n := len(h.known)
 	if n > 0 && e.Base <= h.known[n-1].Base {
 		return
@@ -73,9 +73,9 @@ func (h *history) thin() {
 }
 
 // rememberOwn takes a batch in that this process put.
-func (h *history) rememberOwn(e commitlog.Entry) {
+func (h *history) rememberOwn(e format.Entry) {
 	last := int64(-1)
-	for _, l := range [][]commitlog.Entry{h.known, h.own} {
+	for _, l := range [][]format.Entry{h.known, h.own} {
 		if n := len(l); n > 0 {
 			last = max(last, l[n-1].Base)
 		}
@@ -86,7 +86,7 @@ func (h *history) rememberOwn(e commitlog.Entry) {
 }
 
 // marks are all batches that are remembered, the oldest first.
-func (h *history) marks() []commitlog.Entry { return slices.Concat(h.known, h.own) }
+func (h *history) marks() []format.Entry { return slices.Concat(h.known, h.own) }
 
 // owe keeps the marks for a look that cannot begin yet.
 func (h *history) owe() {
@@ -96,17 +96,17 @@ func (h *history) owe() {
 }
 
 // takeMarks answers what to look for now, and how many the index told of.
-func (h *history) takeMarks() (marks []commitlog.Entry, told int) {
+func (h *history) takeMarks() (marks []format.Entry, told int) {
 	h.owe()
 	marks = h.kept
-	h.kept, h.latest = nil, commitlog.Entry{}
+	h.kept, h.latest = nil, format.Entry{}
 	return marks, h.told
 }
 
 // replaced notes that the log is another one from an offset on, at the latest.
 func (h *history) replaced(common int64) {
 	h.common = append(h.common, common)
-	h.known = slices.DeleteFunc(h.known, func(e commitlog.Entry) bool { return e.End() > common })
+	h.known = slices.DeleteFunc(h.known, func(e format.Entry) bool { return e.End() > common })
 	h.apart, h.own = 0, nil
 }
 
@@ -118,7 +118,7 @@ func (h *history) strays(number int, offset int64) bool {
 
 // commonWith answers up to where a log is the one that had the known batches,
 // when it is told which of them it has.
-func commonWith(known []commitlog.Entry, has []bool) int64 {
+func commonWith(known []format.Entry, has []bool) int64 {
 	switch i := slices.Index(has, false); i {
 	case -1:
 		return wholeLog

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // changingLog is a log in etcd that is set back now and then, and what one reader of
@@ -14,8 +14,8 @@ import (
 type changingLog struct {
 	t        *rapid.T
 	r        reading
-	log      []commitlog.Entry
-	untold   []commitlog.Entry // put, and on their way in the watch
+	log      []format.Entry
+	untold   []format.Entry // put, and on their way in the watch
 	sequence uint64
 }
 
@@ -31,11 +31,11 @@ func (l *changingLog) end() int64 {
 func (l *changingLog) put(n int) {
 	for range n {
 		l.sequence++
-		e := commitlog.Entry{Base: l.end(), Count: rapid.IntRange(1, 5).Draw(l.t, "count"), Sequence: l.sequence}
+		e := format.Entry{Base: l.end(), Count: rapid.IntRange(1, 5).Draw(l.t, "count"), Sequence: l.sequence}
 		l.log = append(l.log, e)
 		l.untold = append(l.untold, e)
 		if rapid.Bool().Draw(l.t, "own") {
-			l.r.appended(e, &commitlog.Batch{Base: e.Base, Count: e.Count})
+			l.r.appended(e, &format.Batch{Base: e.Base, Count: e.Count})
 		}
 		for len(l.untold) > rapid.IntRange(0, mostOwn-1).Draw(l.t, "lag") {
 			l.tell()
@@ -80,10 +80,10 @@ func (l *changingLog) setBack() {
 	l.untold = nil
 	for range rapid.IntRange(0, 40).Draw(l.t, "grown") {
 		l.sequence++
-		e := commitlog.Entry{Base: l.end(), Count: rapid.IntRange(1, 5).Draw(l.t, "count"), Sequence: l.sequence}
+		e := format.Entry{Base: l.end(), Count: rapid.IntRange(1, 5).Draw(l.t, "count"), Sequence: l.sequence}
 		l.log = append(l.log, e)
 		if rapid.Bool().Draw(l.t, "own") {
-			l.r.appended(e, &commitlog.Batch{Base: e.Base, Count: e.Count})
+			l.r.appended(e, &format.Batch{Base: e.Base, Count: e.Count})
 		}
 	}
 	if rapid.Bool().Draw(l.t, "busy") {
@@ -100,7 +100,7 @@ func TestHistory(t *testing.T) {
 		l := &changingLog{t: t, r: reading{end: unknownEnd}}
 		type reader struct {
 			history int
-			read    []commitlog.Entry
+			read    []format.Entry
 		}
 		var readers []*reader
 		l.look()
@@ -109,7 +109,7 @@ func TestHistory(t *testing.T) {
 			case 0:
 				l.put(rapid.IntRange(1, 20).Draw(t, "put"))
 			case 1: // a reader that has come so far
-				known := slices.IndexFunc(l.log, func(e commitlog.Entry) bool { return e.End() > l.r.end })
+				known := slices.IndexFunc(l.log, func(e format.Entry) bool { return e.End() > l.r.end })
 				if known < 0 {
 					known = len(l.log)
 				}
@@ -136,7 +136,7 @@ func TestHistory(t *testing.T) {
 			if len(l.r.known) > mostKnown || len(l.r.own) > mostOwn {
 				t.Fatalf("%d and %d are remembered", len(l.r.known), len(l.r.own))
 			}
-			if !slices.IsSortedFunc(l.r.marks(), func(a, b commitlog.Entry) int { return int(a.Base - b.Base) }) {
+			if !slices.IsSortedFunc(l.r.marks(), func(a, b format.Entry) int { return int(a.Base - b.Base) }) {
 				t.Fatalf("marks: %+v", l.r.marks())
 			}
 		}
@@ -145,8 +145,8 @@ func TestHistory(t *testing.T) {
 
 // A reader that waits at the end since it began has a place in the log of then.
 func TestHistoryWarnsWhoWaitsSinceHeBegan(t *testing.T) {
-	entry := func(base int64, sequence uint64) commitlog.Entry {
-		return commitlog.Entry{Base: base, Count: 5, Sequence: sequence}
+	entry := func(base int64, sequence uint64) format.Entry {
+		return format.Entry{Base: base, Count: 5, Sequence: sequence}
 	}
 	r := reading{end: unknownEnd}
 	f := &fetch{reader: 1, offset: 20}
@@ -166,7 +166,7 @@ func TestHistoryWarnsWhoWaitsSinceHeBegan(t *testing.T) {
 func TestHistoryWarnsNobodyWhoIsBehind(t *testing.T) {
 	var h history
 	for base := range int64(100) {
-		h.remember(commitlog.Entry{Base: base * 10, Count: 10, Sequence: uint64(base)})
+		h.remember(format.Entry{Base: base * 10, Count: 10, Sequence: uint64(base)})
 	}
 	has := make([]bool, len(h.known))
 	for i, e := range h.known {

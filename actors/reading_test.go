@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 func TestReadingInAnyOrder(t *testing.T) {
@@ -22,13 +22,13 @@ func TestReadingInAnyOrder(t *testing.T) {
 			case 1:
 				if written > 0 {
 					b := smallLog.batch(0, rapid.IntRange(0, written-1).Draw(t, "appended"))
-					r.appended(commitlog.Entry{Base: b.Base, Count: b.Count}, b)
+					r.appended(format.Entry{Base: b.Base, Count: b.Count}, b)
 				}
 			case 2:
 				if written > 0 {
 					b := smallLog.batch(0, rapid.IntRange(0, written-1).Draw(t, "entry"))
 					known := r.end
-					gap := r.entry(commitlog.Entry{Base: b.Base, Count: b.Count})
+					gap := r.entry(format.Entry{Base: b.Base, Count: b.Count})
 					if want := known != unknownEnd && b.Base > known; gap != want {
 						t.Fatalf("news of %d behind %d: gap is %v", b.Base, known, gap)
 					}
@@ -115,7 +115,7 @@ func TestReadingRollback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fetch{reader: "early", offset: 4}
-			r := reading{end: tc.before, page: []commitlog.Entry{{Base: 0, Count: 4}}}
+			r := reading{end: tc.before, page: []format.Entry{{Base: 0, Count: 4}}}
 			r.ask(f)
 			from := r.lookout()
 			r.end = tc.news
@@ -137,20 +137,20 @@ func TestReadingRollback(t *testing.T) {
 // One request takes as much as there is room for in memory, which is more than
 // in etcd where batches are packed, and one batch whatever its size.
 func TestPortion(t *testing.T) {
-	packed := func(base int64, bytes, raw int) commitlog.Entry {
-		return commitlog.Entry{Base: base, Count: 10, Bytes: bytes, Raw: raw}
+	packed := func(base int64, bytes, raw int) format.Entry {
+		return format.Entry{Base: base, Count: 10, Bytes: bytes, Raw: raw}
 	}
 	for name, test := range map[string]struct {
-		entries []commitlog.Entry
+		entries []format.Entry
 		room    int
 		want    int
 	}{
-		"all":                          {[]commitlog.Entry{packed(0, 10, 100), packed(10, 10, 100)}, 200, 2},
-		"by unpacked":                  {[]commitlog.Entry{packed(0, 10, 100), packed(10, 10, 101)}, 200, 1},
-		"one at least":                 {[]commitlog.Entry{packed(0, 10, 1000), packed(10, 10, 10)}, 5, 1},
-		"heads count too":              {[]commitlog.Entry{packed(0, 30, 1), packed(10, 30, 1)}, 59, 1},
-		"a gap":                        {[]commitlog.Entry{packed(0, 1, 1), packed(11, 1, 1)}, 200, 1},
-		"no more than a request takes": {[]commitlog.Entry{packed(0, 1, fetchBytes), packed(10, 1, 1)}, 2 * fetchBytes, 1},
+		"all":                          {[]format.Entry{packed(0, 10, 100), packed(10, 10, 100)}, 200, 2},
+		"by unpacked":                  {[]format.Entry{packed(0, 10, 100), packed(10, 10, 101)}, 200, 1},
+		"one at least":                 {[]format.Entry{packed(0, 10, 1000), packed(10, 10, 10)}, 5, 1},
+		"heads count too":              {[]format.Entry{packed(0, 30, 1), packed(10, 30, 1)}, 59, 1},
+		"a gap":                        {[]format.Entry{packed(0, 1, 1), packed(11, 1, 1)}, 200, 1},
+		"no more than a request takes": {[]format.Entry{packed(0, 1, fetchBytes), packed(10, 1, 1)}, 2 * fetchBytes, 1},
 	} {
 		if got := portion(test.entries, test.room); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // paperDesk runs the consumers of a shelf in a goroutine of its own, for workers
@@ -375,9 +375,9 @@ func TestRecordsLoopAllocatesNothingForARecord(t *testing.T) {
 	s, _ := newTestShelf(SubscriptionConfig{})
 	c := &claim{p: 0, fence: 5, lease: theLease}
 	s.add(c, 0, 0, true)
-	var log []*commitlog.Batch
+	var log []*format.Batch
 	for i := range batches {
-		b := &commitlog.Batch{Base: int64(i * count), Count: count, Time: 1}
+		b := &format.Batch{Base: int64(i * count), Count: count, Time: 1}
 		for range count {
 			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Key: []byte("key"), Value: []byte("value")})
 		}

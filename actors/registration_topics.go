@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // writeSubscription agrees on the group's mode and beginning, and keeps the member's key, for as
@@ -75,11 +76,11 @@ func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me com
 	if err != nil {
 		return err
 	}
-	var left []commitlog.Position
+	var left []format.Position
 	for _, kv := range kvs {
 		k, ok := e.space.Parse(kv.Key)
-		if c, err := commitlog.ParseClaim(kv.Key, kv.Value); ok && err == nil && c.Member == s.cfg.ID {
-			left = append(left, commitlog.Position{Partition: k.Partition, Fence: kv.CreateRevision, Offset: -1, Base: -1})
+		if c, err := format.ParseClaim(kv.Key, kv.Value); ok && err == nil && c.Member == s.cfg.ID {
+			left = append(left, format.Position{Partition: k.Partition, Fence: kv.CreateRevision, Offset: -1, Base: -1})
 		}
 	}
 	if len(left) > 0 {
@@ -95,7 +96,7 @@ func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me com
 // as it is, for another try.
 func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subscription, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)
-	var first []commitlog.Position
+	var first []format.Position
 	for i := range made {
 		c := &made[i]
 		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
@@ -128,7 +129,7 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subsc
 		if start == messages.Earliest() {
 			unwritten = append(unwritten, c.Partition)
 		} else {
-			first = append(first, commitlog.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: c.Base})
+			first = append(first, format.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: c.Base})
 		}
 	}
 	if len(first) == 0 {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // shelf is what consumers fill and readers empty.
@@ -176,7 +176,7 @@ func (s *shelf) pass() {
 }
 
 // came takes what a consumer fetched, and the room it was promised for it.
-func (s *shelf) came(c *claim, batches []*commitlog.Batch, promised int) {
+func (s *shelf) came(c *claim, batches []*format.Batch, promised int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.room -= promised

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // due are the positions to be committed: of every claim that is further than
 // etcd knows.
-func (s *shelf) due() (out []commitlog.Position) {
+func (s *shelf) due() (out []format.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.claims {
@@ -34,25 +34,25 @@ func (s *shelf) position(c *claim) (int64, bool) {
 }
 
 // positionAt is where the claim is, to be written over what is known of.
-func (c *claim) positionAt(offset int64) commitlog.Position {
-	return commitlog.Position{
+func (c *claim) positionAt(offset int64) format.Position {
+	return format.Position{
 		Partition: c.p, Fence: c.fence, Offset: offset, Base: max(c.begins(offset), 0), // every log began at 0
 		Known: c.known, Sought: c.elsewhere,
 	}
 }
 
 // last is the position of a claim that is being released, -1 when etcd has it.
-func (s *shelf) last(c *claim) commitlog.Position {
+func (s *shelf) last(c *claim) format.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at, due := s.position(c); due {
 		return c.positionAt(at)
 	}
-	return commitlog.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
+	return format.Position{Partition: c.p, Fence: c.fence, Offset: -1, Base: -1}
 }
 
 // wrote notes what etcd has.
-func (s *shelf) wrote(p commitlog.Position) {
+func (s *shelf) wrote(p format.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counters.Commits++

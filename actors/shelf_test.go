@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 const (
@@ -30,20 +30,20 @@ const (
 // made when they are asked for first.
 type paperLog struct {
 	mu      sync.Mutex
-	batches map[int][]*commitlog.Batch
+	batches map[int][]*format.Batch
 	sizes   []int // of a batch's padding, to choose from
 }
 
 var (
 	// largeLog has batches up to fetchShare; smallLog has tiny ones.
-	largeLog = &paperLog{batches: make(map[int][]*commitlog.Batch), sizes: []int{0, 100, 20 << 10, 200 << 10, 500 << 10}}
-	smallLog = &paperLog{batches: make(map[int][]*commitlog.Batch), sizes: []int{0}}
+	largeLog = &paperLog{batches: make(map[int][]*format.Batch), sizes: []int{0, 100, 20 << 10, 200 << 10, 500 << 10}}
+	smallLog = &paperLog{batches: make(map[int][]*format.Batch), sizes: []int{0}}
 )
 
 func recordValue(p int, offset int64) string { return fmt.Sprintf("%d/%d ", p, offset) }
 
 // batch is the i-th of a partition.
-func (l *paperLog) batch(p, i int) *commitlog.Batch {
+func (l *paperLog) batch(p, i int) *format.Batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.batches[p]) <= i {
@@ -57,7 +57,7 @@ func (l *paperLog) batch(p, i int) *commitlog.Batch {
 		pick := int(h.Sum32())
 		count := 1 + pick%5
 		pad := strings.Repeat("x", l.sizes[(pick/7)%len(l.sizes)]/count)
-		b := &commitlog.Batch{Base: base, Count: count, Time: 1000 + int64(n)}
+		b := &format.Batch{Base: base, Count: count, Time: 1000 + int64(n)}
 		for k := range count {
 			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Value: []byte(recordValue(p, base+int64(k)) + pad)})
 		}
@@ -161,7 +161,7 @@ func (a *paperConsumer) fetched(s *shelf) bool {
 	if f.room == 0 && f.offset >= end {
 		return false
 	}
-	var got []*commitlog.Batch
+	var got []*format.Batch
 	if f.offset < end {
 		for i, size := a.log.holding(a.c.p, f.offset), 0; i < *a.have; i++ {
 			b := a.log.batch(a.c.p, i)
@@ -784,7 +784,7 @@ func TestRecordsLoop(t *testing.T) {
 		s.mu.Lock()
 		next := smallLog.batch(0, *a.have)
 		s.mu.Unlock()
-		s.came(a.c, []*commitlog.Batch{next}, 0)
+		s.came(a.c, []*format.Batch{next}, 0)
 		await(end)
 		cancel()
 		loop.Wait()
@@ -796,7 +796,7 @@ func TestRecordsLoop(t *testing.T) {
 		var told []any
 		s.attach(c, func(m any) { told = append(told, m) })
 		raw := slices.Clone(smallLog.batch(0, 0).Raw)
-		s.came(c, []*commitlog.Batch{{Base: 0, Count: 2, Raw: append(raw[:0:0], 0xff, 0xff, 0xff)}}, 0)
+		s.came(c, []*format.Batch{{Base: 0, Count: 2, Raw: append(raw[:0:0], 0xff, 0xff, 0xff)}}, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		s.mu.Lock()

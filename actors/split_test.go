@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // A batch is split as long as that may help: a limit of bytes is met by each half,
@@ -25,10 +25,10 @@ func TestABatchIsSplitWhenPartsMayPass(t *testing.T) {
 			defer cancel()
 			n, over := 0, make(chan error, 1)
 			go func() {
-				over <- acc.run(ctx, func(context.Context, *commitlog.Sealed, bool) (int64, error) {
+				over <- acc.run(ctx, func(context.Context, *format.Sealed, bool) (int64, error) {
 					n++
 					return 0, &messages.LimitError{Limit: limit, Err: errors.New("too much")}
-				}, func(int64, *commitlog.Sealed) {})
+				}, func(int64, *format.Sealed) {})
 			}()
 			if err := acc.flushed(t.Context(), 4); err != nil {
 				t.Fatal(err)

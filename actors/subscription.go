@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // subscription watches its group, performs what rebalance.View.Decide says, and keeps
@@ -106,14 +107,14 @@ type (
 	}
 	revoked struct {
 		p      int
-		h      commitlog.Holder
+		h      format.Holder
 		why    string
 		done   bool
 		failed error
 	}
 	// orphansReleased is the end of a forsake.
 	orphansReleased struct {
-		positions []commitlog.Position
+		positions []format.Position
 		err       error
 	}
 	// idle: nobody has a claim in hand that is to be released.

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // settingsWork says what a subscription does about those of its group.
@@ -308,7 +309,7 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 
 // forsake releases claims that are ours in etcd and that nobody here has: the
 // answer that told of them was lost, or came when they were no longer wanted.
-func (a *subscription) forsake(orphans []commitlog.Position) {
+func (a *subscription) forsake(orphans []format.Position) {
 	for _, p := range orphans {
 		a.busy[p.Partition] = struct{}{}
 	}

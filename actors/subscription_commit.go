@@ -13,7 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // commits is the state of a subscription's commits.
@@ -38,7 +38,7 @@ type (
 	}
 	committed  struct{}
 	commitDone struct {
-		positions []commitlog.Position
+		positions []format.Position
 		errs      []error
 		err       error
 	}

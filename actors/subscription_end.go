@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // drain ends the subscription in order: what is in hand is finished, and every
@@ -91,7 +91,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	a.emptied(ctx)
 	eng, sub, write, farewell := a.eng, a.sub, a.write, a.farewell
 	me := a.me(0)
-	var left []commitlog.Position
+	var left []format.Position
 	for _, h := range a.holds {
 		left = append(left, sub.shelf.last(h.c))
 		sub.shelf.remove(h.c, messages.ErrClosed)

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // settling is what BeforeRelease does, for some claims at a time.
@@ -27,7 +27,7 @@ type (
 	settled struct{ err error }
 	// claimsReleased: they are, but for those with an error.
 	claimsReleased struct {
-		positions []commitlog.Position
+		positions []format.Position
 		errs      []error
 		err       error
 	}
@@ -112,7 +112,7 @@ func (a *subscription) releaseIdle() {
 		return
 	}
 	a.releasing, a.idle = a.idle, nil
-	positions := make([]commitlog.Position, len(a.releasing))
+	positions := make([]format.Position, len(a.releasing))
 	for i, c := range a.releasing {
 		positions[i] = a.sub.shelf.last(c)
 	}

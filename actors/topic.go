@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // topic watches its key, and, once somebody reads, the index of all its
@@ -172,7 +172,7 @@ func (a *topic) tell(ctx actor.Context, m any) {
 
 // heard hands news of the index to the partitions in use.
 func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
-	news := make(map[int][]commitlog.Entry)
+	news := make(map[int][]format.Entry)
 	for _, kv := range m.Puts {
 		p, e, ok := a.eng.log.ParseEntry(a.path.id, kv.Key, kv.Value, kv.ModRevision)
 		if ok && a.children[p] != nil {
@@ -213,7 +213,7 @@ func (a *topic) delta(ctx actor.Context, d discovery.Delta) {
 // topic under our name end this one. An etcd that was restored has settings of
 // before, and they hold.
 func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
-	info, err := commitlog.ParseTopic(a.path.name, kv.Value, kv.CreateRevision, kv.ModRevision)
+	info, err := format.ParseTopic(a.path.name, kv.Value, kv.CreateRevision, kv.ModRevision)
 	had := a.path.info()
 	switch {
 	case err != nil:

@@ -20,7 +20,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Topic is an open topic. It is safe for concurrent use.
@@ -321,10 +321,10 @@ type Subscription struct {
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
-	written     atomic.Bool                         // the member's key is the registry's to keep
-	began       atomic.Pointer[commitlog.Beginning] // where the group did; set before written
-	announced   atomic.Bool                         // who subscribed was told
-	gone        atomic.Bool                         // Unsubscribed was told
+	written     atomic.Bool                      // the member's key is the registry's to keep
+	began       atomic.Pointer[format.Beginning] // where the group did; set before written
+	announced   atomic.Bool                      // who subscribed was told
+	gone        atomic.Bool                      // Unsubscribed was told
 	removal     removal
 	wait        idWait
 

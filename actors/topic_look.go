@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // look begins a look, unless one is under way: that began before the news which
@@ -76,7 +77,7 @@ func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, 
 			doubted = append(doubted, w)
 		}
 	}
-	all, err := t.stand(ctx, doubted, func(l lookout) []commitlog.Entry { return l.known })
+	all, err := t.stand(ctx, doubted, func(l lookout) []format.Entry { return l.known })
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, 
 }
 
 // stand tells for each that wants it which of some known batches stand.
-func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(lookout) []commitlog.Entry) ([][]bool, error) {
+func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(lookout) []format.Entry) ([][]bool, error) {
 	var marks []commitlog.Mark
 	for _, w := range wanted {
 		for _, e := range which(w.from) {

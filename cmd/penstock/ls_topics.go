@@ -10,13 +10,13 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // takeTopics adds topics, which come sorted by name.
 func (inv *inventory) takeTopics(space keys.Space, kvs []discovery.KV) {
 	for _, kv := range kvs {
-		t, err := commitlog.ParseTopic(kv.Key[len(space.Topics()):], kv.Value, kv.CreateRevision, kv.ModRevision)
+		t, err := format.ParseTopic(kv.Key[len(space.Topics()):], kv.Value, kv.CreateRevision, kv.ModRevision)
 		if err != nil {
 			inv.Unreadable = append(inv.Unreadable, kv.Key)
 			continue

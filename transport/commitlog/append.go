@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Appending: one guarded transaction, sent until it is known what became of it.
@@ -26,23 +27,6 @@ import (
 // applied, it is sent to no other: the guard on the slot lets one attempt in, and
 // the index entry in the slot says whose it was. Once the slot is another's, no
 // attempt at it can be applied any more, so the batch may be put elsewhere.
-
-// way is where a batch is on its way into the log.
-type way struct {
-	state wayState
-	// base is where it was sent, after it an end of the partition, and behind
-	// the end that it makes.
-	base          int64
-	after, behind tail
-}
-
-type wayState uint8
-
-const (
-	fresh    wayState = iota // nothing that was sent can ever be applied
-	doubtful                 // what was sent to base may be applied, now or later
-	landed                   // it is in the log at base
-)
 
 // AppenderConfig says for whom an Appender appends.
 type AppenderConfig struct {
@@ -65,7 +49,7 @@ type Appender struct {
 	cfg     AppenderConfig
 	timing  timing
 	turn    turn
-	tail    tail
+	end     format.LogEnd
 	knows   knowledge
 	appends int
 
@@ -134,14 +118,14 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 //
 // An error that nobody has a name for is none of these: after some attempts it is
 // answered, with ErrUnknownOutcome unless the batch was never sent.
-func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64, err error) {
-	if s.way.state == landed {
-		return s.way.base, nil
+func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (base int64, err error) {
+	if s.Way.State == format.Landed {
+		return s.Way.Base, nil
 	}
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return 0, a.failed(err)
 	}
-	if most := a.p.log.limits.body.Load(); s.way.state == fresh && s.Count > 1 && int64(s.Bytes()) > most {
+	if most := a.p.log.limits.body.Load(); s.Way.State == format.Fresh && s.Count > 1 && int64(s.Bytes()) > most {
 		return 0, a.failed(&messages.LimitError{Limit: messages.LimitRequest, Err: fmt.Errorf("%d bytes, and %d were too much before", s.Bytes(), 2*most)})
 	}
 	for failures, odd := 0, 0; ; {
@@ -150,8 +134,8 @@ func (a *Appender) Append(ctx context.Context, s *Sealed, more bool) (base int64
 		}
 		err := a.step(ctx, s, more)
 		switch {
-		case err == nil && s.way.state == landed:
-			return s.way.base, nil
+		case err == nil && s.Way.State == format.Landed:
+			return s.Way.Base, nil
 		case err == nil:
 			failures, odd = 0, 0
 		case ctx.Err() != nil:
@@ -184,8 +168,8 @@ func (a *Appender) isFinal(err error) bool {
 }
 
 // gaveUp is the error of an append that ends without success.
-func (a *Appender) gaveUp(s *Sealed, cause error) error {
-	if s.way.state == doubtful && !errors.Is(cause, messages.ErrUnknownOutcome) {
+func (a *Appender) gaveUp(s *format.Sealed, cause error) error {
+	if s.Way.State == format.Doubtful && !errors.Is(cause, messages.ErrUnknownOutcome) {
 		return a.failed(fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, cause))
 	}
 	return a.failed(cause)
@@ -211,8 +195,8 @@ func pause(ctx context.Context, d time.Duration) {
 
 // step makes one attempt, or one step towards it. Without an error, s has landed
 // or another step is needed.
-func (a *Appender) step(ctx context.Context, s *Sealed, more bool) error {
-	if s.way.state == fresh {
+func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error {
+	if s.Way.State == format.Fresh {
 		if a.knows == nothing {
 			_, t, err := a.p.bounds(ctx)
 			if err != nil {
@@ -223,44 +207,36 @@ func (a *Appender) step(ctx context.Context, s *Sealed, more bool) error {
 		if a.await(ctx); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.goBehind(a.tail)
+		s.GoBehind(a.end)
 	}
 	return a.attempt(ctx, s, more)
 }
 
-func (a *Appender) learn(t tail) { a.tail, a.knows = t, theEnd }
-
-// goBehind is the way of s to the end t.
-func (s *Sealed) goBehind(t tail) {
-	size := len(s.body(t.end))
-	bytes := t.bytes + int64(size)
-	s.way.base, s.way.after = t.end, t
-	s.way.behind = tail{end: t.end + int64(s.Count), last: t.end, bytes: bytes, entry: string(s.entry(size, bytes))}
-}
+func (a *Appender) learn(t format.LogEnd) { a.end, a.knows = t, theEnd }
 
 // attempt sends s to its base and makes of the answer what can be made of it.
-func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
+func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) error {
 	leave, err := a.p.log.room.enter(ctx, s.Bytes())
 	if err != nil {
 		return err
 	}
 	defer leave()
-	before := s.way.state
-	s.way.state = doubtful
+	before := s.Way.State
+	s.Way.State = format.Doubtful
 	lease := a.lease()
 	resp, err := a.send(ctx, s, lease, more)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		// etcd looks at the lease before it writes anything, and this attempt
 		// is no longer under way.
-		s.way.state = before
+		s.Way.State = before
 		a.turn.lost(lease)
 		return nil
 	case errors.Is(err, messages.ErrNoSpace):
 		return a.look(ctx, s, before, err)
 	case errors.Is(err, messages.ErrDenied), errors.Is(err, messages.ErrInvalid):
 		// Turned away unread.
-		s.way.state = before
+		s.Way.State = before
 		return err
 	case isLimit(err) != "":
 		return a.limited(s, before, err)
@@ -272,10 +248,10 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 		return nil
 	}
 	// This attempt is over. Those before it, if any, may not be.
-	s.way.state = before
-	r, err := a.p.refusal(s.way.base, resp)
+	s.Way.State = before
+	r, err := a.p.refusal(s.Way.Base, resp)
 	if err == nil && len(r.entries) == 0 {
-		r, err = a.p.why(ctx, s.way.base)
+		r, err = a.p.why(ctx, s.Way.Base)
 	}
 	if err != nil {
 		return err
@@ -284,7 +260,7 @@ func (a *Appender) attempt(ctx context.Context, s *Sealed, more bool) error {
 }
 
 // limited is for an attempt that ran into a limit of this etcd, or of its client.
-func (a *Appender) limited(s *Sealed, before wayState, err error) error {
+func (a *Appender) limited(s *format.Sealed, before format.WayState, err error) error {
 	l := a.p.log.limits
 	switch isLimit(err) {
 	case messages.LimitAnswer: // it may have been applied; the next attempt tells
@@ -293,14 +269,14 @@ func (a *Appender) limited(s *Sealed, before wayState, err error) error {
 		}
 		return err
 	case messages.LimitOps:
-		s.way.state = before
+		s.Way.State = before
 		if n := len(a.turn.overtaken); l.fewer(overtook, n, err) {
 			a.turn.overtaken = a.turn.overtaken[:n/2]
 			return nil
 		}
 		return err
 	default:
-		s.way.state = before
+		s.Way.State = before
 		if s.Count > 1 {
 			lower(&l.body, int64(s.Bytes()/2))
 		}
@@ -309,9 +285,9 @@ func (a *Appender) limited(s *Sealed, before wayState, err error) error {
 }
 
 // land notes that s is in the log.
-func (a *Appender) land(s *Sealed) {
-	s.way.state = landed
-	a.learn(s.way.behind)
+func (a *Appender) land(s *format.Sealed) {
+	s.Way.State = format.Landed
+	a.learn(s.Way.Behind)
 	a.appends++
 	if a.turn.place != waiting {
 		a.ear.close()
@@ -319,27 +295,27 @@ func (a *Appender) land(s *Sealed) {
 }
 
 // send is the transaction of an append, once.
-func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, more bool) (*clientv3.TxnResponse, error) {
-	p, l, base := a.p, a.p.log, s.way.base
+func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.LeaseID, more bool) (*clientv3.TxnResponse, error) {
+	p, l, base := a.p, a.p.log, s.Way.Base
 	guards := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(p.indexKey(base)), "=", 0),
 		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
 		l.lives(p.topic),
 	}
-	if last := s.way.after.last; last >= 0 {
+	if last := s.Way.After.Last; last >= 0 {
 		// An etcd that was restored from a backup may have forgotten it, or have
 		// another one there by now: behind it would be a gap, or an overlap.
-		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.way.after.entry))
+		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.Way.After.Entry))
 	} else { // there is none: the partition begins here
 		guards = append(guards, clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(base)))
 	}
 	body := clientv3.OpPut(p.bodyKey(base), "")
-	body.WithValueBytes(s.body(base))
-	then := []clientv3.Op{clientv3.OpPut(p.indexKey(base), s.way.behind.entry), body}
+	body.WithValueBytes(s.Body(base))
+	then := []clientv3.Op{clientv3.OpPut(p.indexKey(base), s.Way.Behind.Entry), body}
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}
-	then = append(then, a.turn.ops(p, lease, s.way.behind, more)...)
+	then = append(then, a.turn.ops(p, lease, s.Way.Behind, more)...)
 
 	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(guards...).Then(then...).Else(p.refusalOp(base)).Commit()
 	if err != nil {
@@ -350,23 +326,23 @@ func (a *Appender) send(ctx context.Context, s *Sealed, lease clientv3.LeaseID, 
 
 // look is for an attempt that etcd answered with an error although it may have
 // applied it: it is over, so what is in the slot now tells.
-func (a *Appender) look(ctx context.Context, s *Sealed, before wayState, cause error) error {
-	r, err := a.p.why(ctx, s.way.base)
+func (a *Appender) look(ctx context.Context, s *format.Sealed, before format.WayState, cause error) error {
+	r, err := a.p.why(ctx, s.Way.Base)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
 	if r.isEmpty() {
-		s.way.state = before
+		s.Way.State = before
 		return cause
 	}
-	if err := a.refused(ctx, s, r); err != nil || s.way.state == landed {
+	if err := a.refused(ctx, s, r); err != nil || s.Way.State == format.Landed {
 		return err
 	}
 	return cause
 }
 
 // refused acts upon what is in the slot in place of the last attempt.
-func (a *Appender) refused(ctx context.Context, s *Sealed, r refusal) error {
+func (a *Appender) refused(ctx context.Context, s *format.Sealed, r refusal) error {
 	switch r.judge(s) {
 	case hasLanded:
 		a.turn.doubt()
@@ -374,23 +350,23 @@ func (a *Appender) refused(ctx context.Context, s *Sealed, r refusal) error {
 		return nil
 	case topicGone:
 		// With the topic everything is gone that may have been applied.
-		s.way.state = fresh
+		s.Way.State = format.Fresh
 		return messages.ErrTopicDeleted
 	case evidenceGone:
 		a.knows = nothing
-		return fmt.Errorf("%w: what was at offset %d is trimmed", messages.ErrUnknownOutcome, s.way.base)
+		return fmt.Errorf("%w: what was at offset %d is trimmed", messages.ErrUnknownOutcome, s.Way.Base)
 	case slotTrimmed, notTheEnd:
-		s.way.state, a.knows = fresh, nothing
+		s.Way.State, a.knows = format.Fresh, nothing
 		return nil
 	}
-	s.way.state = fresh
+	s.Way.State = format.Fresh
 	a.turn.clashed(s.Bytes(), a.timing)
-	a.learn(r.tail())
+	a.learn(r.end())
 	if r.complete() {
 		return nil
 	}
 	// The rest of the entries need not be read to find the end.
-	t, err := a.p.seek(ctx, searchFrom(a.tail))
+	t, err := a.p.seek(ctx, searchFrom(a.end))
 	if err != nil {
 		a.knows = nothing
 		return err
@@ -406,7 +382,7 @@ type refusal struct {
 	start int64
 	// entries follow one another from base on; full says that there may be
 	// more.
-	entries []Entry
+	entries []format.Entry
 	full    bool
 }
 
@@ -472,12 +448,12 @@ func isTopic(kvs []*mvccpb.KeyValue, t messages.TopicInfo) bool {
 // isEmpty tells that nothing hinders an append at base, and nothing is there.
 func (r refusal) isEmpty() bool { return r.alive && r.start <= r.base && len(r.entries) == 0 }
 
-// tail is the last end that r knows of.
-func (r refusal) tail() tail {
-	return r.entries[len(r.entries)-1].tail()
+// end is the last end that r knows of.
+func (r refusal) end() format.LogEnd {
+	return r.entries[len(r.entries)-1].LogEnd()
 }
 
-// complete tells that there was nothing after tail.
+// complete tells that there was nothing after end.
 func (r refusal) complete() bool { return !r.full }
 
 // verdict is what a refusal means for the batch that was refused.
@@ -494,7 +470,7 @@ const (
 
 // judge says what r means for s, whose attempts at the slot may have been
 // applied if it is doubtful.
-func (r refusal) judge(s *Sealed) verdict {
+func (r refusal) judge(s *format.Sealed) verdict {
 	switch {
 	case len(r.entries) > 0 && r.entries[0].Producer == s.Producer && r.entries[0].Sequence == s.Sequence:
 		return hasLanded
@@ -502,7 +478,7 @@ func (r refusal) judge(s *Sealed) verdict {
 		return topicGone
 	case len(r.entries) > 0:
 		return slotTaken
-	case r.start > r.base && s.way.state == doubtful:
+	case r.start > r.base && s.Way.State == format.Doubtful:
 		return evidenceGone
 	case r.start > r.base:
 		return slotTrimmed

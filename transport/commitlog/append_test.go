@@ -19,17 +19,18 @@ import (
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 var sequence uint64
 
 // sealedWith is a batch with an identity of its own.
-func sealedWith(values ...string) *Sealed {
+func sealedWith(values ...string) *format.Sealed {
 	sequence++
-	return Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, 7, sequence)
+	return format.Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, 7, sequence)
 }
 
-func mustAppend(t testing.TB, a *Appender, s *Sealed) int64 {
+func mustAppend(t testing.TB, a *Appender, s *format.Sealed) int64 {
 	t.Helper()
 	base, err := a.Append(testContext(t), s, false)
 	if err != nil {
@@ -220,7 +221,7 @@ func TestAppendWithoutDoubt(t *testing.T) {
 	if !errors.Is(err, reason) || errors.Is(err, messages.ErrUnknownOutcome) || f.count() != before {
 		t.Errorf("%v after %d transactions", err, f.count()-before)
 	}
-	if _, err := p.Appender(AppenderConfig{}).Append(testContext(t), Seal(nil, 0, 0, 0, 0, "", 1, 1), false); !errors.Is(err, messages.ErrInvalid) {
+	if _, err := p.Appender(AppenderConfig{}).Append(testContext(t), format.Seal(nil, 0, 0, 0, 0, "", 1, 1), false); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("an empty batch: %v", err)
 	}
 }
@@ -288,7 +289,7 @@ func TestTrimmedStart(t *testing.T) {
 		}
 		wantContents(t, p, append(want, "b")...)
 		// One that knows an end, and no batch before it.
-		sleeper.learn(tail{end: 3, last: -1})
+		sleeper.learn(format.LogEnd{Offset: 3, Last: -1})
 		mustAppend(t, sleeper, sealedWith("b"))
 		want = append(want, "b")
 		// busy saw its last batch go, too.
@@ -505,8 +506,8 @@ func TestRefusals(t *testing.T) {
 func TestTooLargeForEtcd(t *testing.T) {
 	p, _ := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
-	raw := noise(1, maxRaw-10)
-	_, err := a.Append(testContext(t), Seal(raw, 1, 0, 0, 0, messages.CompressNone, 1, 1), false)
+	raw := noise(1, format.MaxRaw-10)
+	_, err := a.Append(testContext(t), format.Seal(raw, 1, 0, 0, 0, messages.CompressNone, 1, 1), false)
 	if !errors.Is(err, messages.ErrTooLarge) || errors.Is(err, messages.ErrUnknownOutcome) {
 		t.Error(err)
 	}
@@ -514,7 +515,7 @@ func TestTooLargeForEtcd(t *testing.T) {
 	wantContents(t, p, "a")
 	// The largest record there may be fits.
 	largest := noise(1, messages.MaxRecordBytes-100)
-	mustAppend(t, a, Seal(largest, 1, 0, 0, 0, messages.CompressNone, 1, 2))
+	mustAppend(t, a, format.Seal(largest, 1, 0, 0, 0, messages.CompressNone, 1, 2))
 }
 
 func TestClosedClient(t *testing.T) {

@@ -8,60 +8,17 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Where a group begins is decided once, for the partitions that there are at that
 // moment: by the subscription that makes the group, or by a reset of all of them.
 // It is one key, so that it is there whole or not at all, however many partitions
 // there are and whoever dies.
-
-// Beginning is where a group began. Its zero value is the earliest record of
-// every partition. It never changes.
-type Beginning struct {
-	offsets []int64 // by partition; -1 where it could not be told
-}
-
-// undecided is the offset of a partition of which nobody could tell where the
-// group begins.
-const undecided = -1
-
-// In is where the group begins in a partition. It returns false when that could
-// not be decided, because the partition was damaged or the offset asked for was
-// not there: it is up to the first who has claimed it.
-func (b Beginning) In(p int) (messages.Start, bool) {
-	switch {
-	case p >= len(b.offsets):
-		return messages.Earliest(), true // it came later
-	case b.offsets[p] == undecided:
-		return messages.Start{}, false
-	}
-	return messages.AtOffset(b.offsets[p]), true
-}
-
-func (b Beginning) value() string {
-	return encode(&pb.Beginning{CreatedUnixMs: time.Now().UnixMilli(), Offsets: b.offsets})
-}
-
-// ParseBeginning reads the value of a group's beginning. The error wraps
-// messages.ErrCorrupt and names the key.
-func ParseBeginning(key string, value []byte) (Beginning, error) {
-	var b pb.Beginning
-	if err := proto.Unmarshal(value, &b); err != nil {
-		return Beginning{}, corrupt(key, "%v", err)
-	}
-	if len(b.Offsets) > messages.MaxPartitions {
-		return Beginning{}, corrupt(key, "%d partitions", len(b.Offsets))
-	}
-	if i := slices.IndexFunc(b.Offsets, func(o int64) bool { return o < undecided }); i >= 0 {
-		return Beginning{}, corrupt(key, "offset %d in partition %d", b.Offsets[i], i)
-	}
-	return Beginning{b.Offsets}, nil
-}
 
 // Joining is how a subscription comes to its group.
 type Joining struct {
@@ -72,7 +29,7 @@ type Joining struct {
 	Start messages.Start
 	// Began is where it did, as far as this member knows: it is put back when
 	// somebody deleted it.
-	Began *Beginning
+	Began *format.Beginning
 }
 
 // EnsureGroup makes a group, or sees that it has the mode asked for, and returns
@@ -82,10 +39,10 @@ type Joining struct {
 // passed over. Errors: messages.ErrGroupMode, ErrTopicDeleted, ErrInvalid,
 // ErrCorrupt, ErrOffsetOutOfRange (the Start), ErrUnavailable, ErrDenied,
 // ErrNoSpace; it can be called again after each.
-func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, j Joining) (began Beginning, made bool, err error) {
+func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group string, j Joining) (began format.Beginning, made bool, err error) {
 	op := "join group " + group + " of topic " + t.Name
 	if err := keys.ValidateName("group", group); err != nil {
-		return Beginning{}, false, fmt.Errorf("join group of topic %s: %w", t.Name, err)
+		return format.Beginning{}, false, fmt.Errorf("join group of topic %s: %w", t.Name, err)
 	}
 	for range tries {
 		began, made, err = l.ensureGroup(ctx, op, t, group, j)
@@ -93,18 +50,20 @@ func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group strin
 			return began, made, err
 		}
 	}
-	return Beginning{}, false, fmt.Errorf("%s: its keys do not stay as they are: %w", op, messages.ErrUnavailable)
+	return format.Beginning{}, false, fmt.Errorf("%s: its keys do not stay as they are: %w", op, messages.ErrUnavailable)
 }
 
 // ensureGroup looks at a group and writes what it lacks. With ErrRaced somebody
 // wrote in between.
-func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, group string, j Joining) (began Beginning, made bool, err error) {
+func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, group string, j Joining) (began format.Beginning, made bool, err error) {
 	topic, settings, beginning := l.space.Topic(t.Name), l.space.ConsumerGroupMeta(t.ID, group), l.space.Beginning(t.ID, group)
 	resp, err := l.do(ctx, op, nil, []clientv3.Op{clientv3.OpGet(topic), clientv3.OpGet(settings), clientv3.OpGet(beginning)}, nil)
 	if err != nil {
-		return Beginning{}, false, err
+		return format.Beginning{}, false, err
 	}
-	fail := func(err error) (Beginning, bool, error) { return Beginning{}, false, fmt.Errorf("%s: %w", op, err) }
+	fail := func(err error) (format.Beginning, bool, error) {
+		return format.Beginning{}, false, fmt.Errorf("%s: %w", op, err)
+	}
 	if createRevision(ranged(resp, 0)) != t.CreateRevision {
 		return fail(messages.ErrTopicDeleted)
 	}
@@ -116,7 +75,7 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 	var write []clientv3.Op
 	hasSettings, hasBegun := kvsOf(resp, 1), kvsOf(resp, 2)
 	if len(hasSettings) > 0 {
-		meta, err := parseGroup(settings, hasSettings[0].Value)
+		meta, err := format.ParseGroup(settings, hasSettings[0].Value)
 		if err == nil && meta.Manual != j.Manual {
 			err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, modeOf(meta.Manual), modeOf(j.Manual))
 		}
@@ -124,11 +83,11 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 			return fail(err)
 		}
 	} else {
-		write = append(write, clientv3.OpPut(settings, encode(&pb.ConsumerGroup{Manual: j.Manual, CreatedUnixMs: time.Now().UnixMilli()})))
+		write = append(write, clientv3.OpPut(settings, format.Encode(&pb.ConsumerGroup{Manual: j.Manual, CreatedUnixMs: time.Now().UnixMilli()})))
 	}
 	switch {
 	case len(hasBegun) > 0:
-		if began, err = ParseBeginning(beginning, hasBegun[0].Value); err != nil {
+		if began, err = format.ParseBeginning(beginning, hasBegun[0].Value); err != nil {
 			return fail(err)
 		}
 	case j.Began != nil:
@@ -136,7 +95,7 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 	case len(hasSettings) == 0:
 		now, err := l.topicIn(op, t.Name, ranged(resp, 0))
 		if err != nil {
-			return Beginning{}, false, err
+			return format.Beginning{}, false, err
 		}
 		// The partitions must be those that there are when this is written.
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(topic), "=", now.ModRevision))
@@ -145,7 +104,7 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 		}
 	}
 	if len(hasBegun) == 0 {
-		write = append(write, clientv3.OpPut(beginning, began.value()))
+		write = append(write, clientv3.OpPut(beginning, began.Value(time.Now())))
 	}
 	if len(write) == 0 {
 		return began, false, nil
@@ -158,12 +117,12 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 }
 
 // beginAt decides where a group begins that j makes.
-func (l *Log) beginAt(ctx context.Context, t messages.TopicInfo, j Joining) (Beginning, error) {
+func (l *Log) beginAt(ctx context.Context, t messages.TopicInfo, j Joining) (format.Beginning, error) {
 	if j.Start == messages.Earliest() {
-		return Beginning{}, nil
+		return format.Beginning{}, nil
 	}
 	partitions := upTo(t.Config.Partitions)
-	b := Beginning{make([]int64, len(partitions))}
+	offsets := make([]int64, len(partitions))
 	_, atTime := j.Start.Time()
 	var all []searching
 	if !atTime {
@@ -173,27 +132,27 @@ func (l *Log) beginAt(ctx context.Context, t messages.TopicInfo, j Joining) (Beg
 			return all, err
 		})
 		if err != nil {
-			return Beginning{}, err
+			return format.Beginning{}, err
 		}
 	}
 	for p := range partitions {
 		var err error
 		if atTime {
-			b.offsets[p], _, err = l.Partition(t, p).Resolve(ctx, j.Start)
+			offsets[p], _, err = l.Partition(t, p).Resolve(ctx, j.Start)
 		} else {
-			b.offsets[p], err = all[p].at(j.Start)
+			offsets[p], err = all[p].at(j.Start)
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, messages.ErrCorrupt):
-			b.offsets[p] = undecided
+			offsets[p] = format.Undecided
 		case errors.Is(err, messages.ErrOffsetOutOfRange) && j.Manual && !slices.Contains(j.Named, p):
-			b.offsets[p] = undecided // not this member's to say
+			offsets[p] = format.Undecided // not this member's to say
 		default:
-			return Beginning{}, fmt.Errorf("begin at %s in partition %d: %w", j.Start, p, err)
+			return format.Beginning{}, fmt.Errorf("begin at %s in partition %d: %w", j.Start, p, err)
 		}
 	}
-	return b, nil
+	return format.BeginningAt(offsets), nil
 }
 
 // at is where a start that is no time is in a partition whose end was found.
@@ -203,11 +162,11 @@ func (s *searching) at(start messages.Start) (int64, error) {
 	case s.err != nil:
 		return 0, s.err
 	case !isOffset && start.IsLatest():
-		return s.end, nil
+		return s.Offset, nil
 	case !isOffset:
 		return s.start, nil
-	case offset < 0 || offset > s.end:
-		return 0, fmt.Errorf("%w: the partition goes from %d to %d", messages.ErrOffsetOutOfRange, s.start, s.end)
+	case offset < 0 || offset > s.Offset:
+		return 0, fmt.Errorf("%w: the partition goes from %d to %d", messages.ErrOffsetOutOfRange, s.start, s.Offset)
 	}
 	return max(offset, s.start), nil
 }

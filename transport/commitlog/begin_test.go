@@ -10,11 +10,12 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // begins is where a group begins in partitions, -1 for what is not decided and -2
 // for the earliest record.
-func begins(b Beginning, partitions int) (at []int64) {
+func begins(b format.Beginning, partitions int) (at []int64) {
 	for p := range partitions {
 		start, decided := b.In(p)
 		offset, isOffset := start.Offset()
@@ -36,7 +37,7 @@ func TestBeginningIsDecidedOnce(t *testing.T) {
 	fill(t, l, info, 0, 5)
 	fill(t, l, info, 1, 3)
 	trim(t, l, info, 0, 20)
-	known := &Beginning{[]int64{7}}
+	known := format.BeginningAt([]int64{7})
 	for i, c := range []struct {
 		name  string
 		join  Joining
@@ -53,7 +54,7 @@ func TestBeginningIsDecidedOnce(t *testing.T) {
 		{"an offset that one named has not", Joining{Manual: true, Named: []int{0, 2}, Start: messages.AtOffset(25)}, messages.ErrOffsetOutOfRange, nil},
 		{"a time", Joining{Start: messages.AtTime(time.Unix(0, 2))}, nil, []int64{20, 20, 0, -2, -2}},
 		{"a time long gone", Joining{Start: messages.AtTime(time.Time{})}, nil, []int64{-2, -2, -2, -2, -2}},
-		{"put back", Joining{Start: messages.Latest(), Began: known}, nil, []int64{7, -2, -2, -2, -2}},
+		{"put back", Joining{Start: messages.Latest(), Began: &known}, nil, []int64{7, -2, -2, -2, -2}},
 	} {
 		group := fmt.Sprint("g", i)
 		began, made, err := l.EnsureGroup(ctx, info, group, c.join)
@@ -75,7 +76,7 @@ func TestBeginningIsDecidedOnce(t *testing.T) {
 	}
 
 	// A group of a version that did not record it.
-	put(t, l, l.space.ConsumerGroupMeta(info.ID, "old"), encode(&pb.ConsumerGroup{}))
+	put(t, l, l.space.ConsumerGroupMeta(info.ID, "old"), format.Encode(&pb.ConsumerGroup{}))
 	began, made, err := l.EnsureGroup(ctx, info, "old", Joining{Start: messages.Latest()})
 	if err != nil || !made || begins(began, 1)[0] != -2 {
 		t.Errorf("an old group: %d, %v, %v", begins(began, 1), made, err)
@@ -139,22 +140,5 @@ func TestBeginningOfTheLargestTopic(t *testing.T) {
 	g, err := l.DescribeGroup(ctx, info, "group")
 	if err != nil || g.Lag != 10 || g.Partitions[messages.MaxPartitions-1].Lag != 0 {
 		t.Errorf("lag %d, %v", g.Lag, err)
-	}
-}
-
-func TestParseBeginning(t *testing.T) {
-	for name, c := range map[string]struct {
-		value string
-		good  bool
-	}{
-		"good":           {Beginning{[]int64{0, undecided, math.MaxInt64}}.value(), true},
-		"empty":          {"", true},
-		"garbage":        {"\xff", false},
-		"less than none": {encode(&pb.Beginning{Offsets: []int64{-2}}), false},
-		"too many":       {encode(&pb.Beginning{Offsets: make([]int64, messages.MaxPartitions+1)}), false},
-	} {
-		if _, err := ParseBeginning("the-key", []byte(c.value)); (err == nil) != c.good || err != nil && (!errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "the-key")) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

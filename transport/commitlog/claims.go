@@ -8,11 +8,10 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Owning partitions. A claim is a leased key; its CreateRevision is the fence
@@ -22,20 +21,6 @@ import (
 // nestedInOne is how many partitions ride in one request at most, each in a transaction
 // of its own, so that one that is refused is refused alone.
 const nestedInOne = 40
-
-// Holder is who has a claim.
-type Holder struct {
-	// Member is empty when the claim does not tell.
-	Member string
-	// MemberRevision is the CreateRevision of that member's key.
-	MemberRevision int64
-	// Revision is the CreateRevision of the claim.
-	Revision int64
-	// Generation is that of the assignment it was made under.
-	Generation int64
-	// Gone: the member's key was absent or another incarnation's.
-	Gone bool
-}
 
 // Claimed is what became of the claim to one partition.
 type Claimed struct {
@@ -49,7 +34,7 @@ type Claimed struct {
 	// Known is the ModRevision of the committed offset, 0 without one.
 	Known int64
 	// Held is the claim of somebody else that stands in the way, or nil.
-	Held *Holder
+	Held *format.Holder
 	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
 	// Fence the committed offset, else the claim in the way.
 	Err error
@@ -64,7 +49,7 @@ type Claimed struct {
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []int) ([]Claimed, error) {
 	op := "claim partitions of " + me.group()
-	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+	if err := format.CheckPartitions(partitions, messages.MaxPartitions); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	guards := append(l.iAm(me), l.lives(me.Topic))
@@ -76,7 +61,7 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 		var ops []clientv3.Op
 		for _, p := range chunk {
 			key, committed := l.space.Claim(me.Topic.ID, me.Group, p), l.space.Committed(me.Topic.ID, me.Group, p)
-			value := encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision, Generation: me.Generation})
+			value := format.Encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision, Generation: me.Generation})
 			ops = append(ops, clientv3.OpTxn(
 				[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
 				[]clientv3.Op{clientv3.OpGet(committed), clientv3.OpPut(key, value, clientv3.WithLease(me.Lease))},
@@ -108,9 +93,9 @@ func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed 
 	c := Claimed{Partition: p, Fence: revision}
 	if !resp.Succeeded {
 		kv := ranged(resp, 1).Kvs[0]
-		claim, err := ParseClaim(string(kv.Key), kv.Value)
+		claim, err := format.ParseClaim(string(kv.Key), kv.Value)
 		if err != nil || claim.Member != me.Member || claim.MemberRevision != me.MemberRevision {
-			return Claimed{Partition: p, Offset: -1, Err: err, Held: &Holder{
+			return Claimed{Partition: p, Offset: -1, Err: err, Held: &format.Holder{
 				Member: claim.GetMember(), MemberRevision: claim.GetMemberRevision(), Revision: kv.CreateRevision, Generation: claim.GetGeneration(),
 			}}
 		}
@@ -164,7 +149,7 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 // h describes and either its member is gone or overdue says that it had its
 // time. It answers whether it did; when it did not, somebody else may have.
 // Errors: ErrRaced, messages.ErrUnavailable, ErrDenied.
-func (l *Log) Revoke(ctx context.Context, me Me, p int, h Holder, overdue bool) (bool, error) {
+func (l *Log) Revoke(ctx context.Context, me Me, p int, h format.Holder, overdue bool) (bool, error) {
 	op := fmt.Sprintf("revoke partition %d of %s", p, me.group())
 	if p < 0 || p >= messages.MaxPartitions {
 		return false, fmt.Errorf("%s: %w", op, messages.ErrNoPartition)
@@ -187,22 +172,6 @@ func (l *Log) Revoke(ctx context.Context, me Me, p int, h Holder, overdue bool) 
 	return false, nil
 }
 
-// ParseClaim reads the value of a claim. The error wraps messages.ErrCorrupt and
-// names the key.
-func ParseClaim(key string, value []byte) (*pb.Claim, error) {
-	var c pb.Claim
-	if err := proto.Unmarshal(value, &c); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	if err := keys.ValidateName("member", c.Member); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	if c.MemberRevision <= 0 {
-		return nil, corrupt(key, "member revision %d", c.MemberRevision)
-	}
-	return &c, nil
-}
-
 // nested is the i-th operation of a transaction, a transaction itself.
 func nested(resp *clientv3.TxnResponse, i int) *clientv3.TxnResponse {
 	return (*clientv3.TxnResponse)(resp.Responses[i].GetResponseTxn())
@@ -213,24 +182,9 @@ func committedIn(kvs []*mvccpb.KeyValue) (offset, base int64, err error) {
 	if len(kvs) == 0 {
 		return -1, 0, nil
 	}
-	c, err := ParseCommitted(string(kvs[0].Key), kvs[0].Value)
+	c, err := format.ParseCommitted(string(kvs[0].Key), kvs[0].Value)
 	if err != nil {
 		return -1, 0, err
 	}
 	return c.Offset, c.Base, nil
-}
-
-// checkPartitions refuses numbers that no topic has, and any that comes twice.
-func checkPartitions(partitions []int, count int) error {
-	seen := make(map[int]bool, len(partitions))
-	for _, p := range partitions {
-		if p < 0 || p >= count {
-			return fmt.Errorf("%w: %d of %d", messages.ErrNoPartition, p, count)
-		}
-		if seen[p] {
-			return fmt.Errorf("%w: partition %d is named twice", messages.ErrInvalid, p)
-		}
-		seen[p] = true
-	}
-	return nil
 }

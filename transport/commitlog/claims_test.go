@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // claimOne claims a partition that must be free.
@@ -24,23 +25,23 @@ func claimOne(t testing.TB, l *Log, me Me, p int) Claimed {
 	return claimed[0]
 }
 
-func (c Claimed) at(offset, base int64) Position {
-	return Position{Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: base, Known: c.Known}
+func (c Claimed) at(offset, base int64) format.Position {
+	return format.Position{Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: base, Known: c.Known}
 }
 
 // commitOne and releaseOne answer what became of the one partition.
-func commitOne(t testing.TB, l *Log, me Me, p Position) error {
+func commitOne(t testing.TB, l *Log, me Me, p format.Position) error {
 	t.Helper()
-	errs, err := l.Commit(testContext(t), me, []Position{p})
+	errs, err := l.Commit(testContext(t), me, []format.Position{p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return errs[0]
 }
 
-func releaseOne(t testing.TB, l *Log, me Me, p Position) error {
+func releaseOne(t testing.TB, l *Log, me Me, p format.Position) error {
 	t.Helper()
-	errs, err := l.Release(testContext(t), me, []Position{p})
+	errs, err := l.Release(testContext(t), me, []format.Position{p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func committed(t testing.TB, l *Log, me Me, p int) (offset, base, fence int64) {
 	if v == "" {
 		return -1, -1, -1
 	}
-	c, err := ParseCommitted("committed", []byte(v))
+	c, err := format.ParseCommitted("committed", []byte(v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,14 +79,14 @@ func TestClaim(t *testing.T) {
 	leave(t, l, dead)
 	leave(t, l, back)
 	back = join(t, l, info, "group", "back")
-	put(t, l, l.space.Committed(info.ID, "group", 4), encode(&pb.Committed{Offset: 42, Base: 40, Fence: 1}))
+	put(t, l, l.space.Committed(info.ID, "group", 4), format.Encode(&pb.Committed{Offset: 42, Base: 40, Fence: 1}))
 	put(t, l, l.space.Committed(info.ID, "group", 5), "\xff")
-	put(t, l, l.space.Committed(info.ID, "group", 6), encode(&pb.Committed{Offset: -1}))
+	put(t, l, l.space.Committed(info.ID, "group", 6), format.Encode(&pb.Committed{Offset: -1}))
 	put(t, l, l.space.Claim(info.ID, "group", 7), "\xff")
 	// An incarnation of me before.
 	before := me
 	before.MemberRevision--
-	put(t, l, l.space.Claim(info.ID, "group", 8), encode(&pb.Claim{Member: "me", MemberRevision: before.MemberRevision}))
+	put(t, l, l.space.Claim(info.ID, "group", 8), format.Encode(&pb.Claim{Member: "me", MemberRevision: before.MemberRevision}))
 	mine := claimOne(t, l, me, 9)
 
 	partitions := upTo(100)
@@ -97,7 +98,7 @@ func TestClaim(t *testing.T) {
 		want := Claimed{Partition: i, Fence: c.Fence, Offset: -1}
 		held := func(m Me, gone bool) {
 			want.Fence, want.Offset = 0, -1
-			want.Held = &Holder{Member: m.Member, MemberRevision: m.MemberRevision, Generation: m.Generation, Gone: gone}
+			want.Held = &format.Holder{Member: m.Member, MemberRevision: m.MemberRevision, Generation: m.Generation, Gone: gone}
 		}
 		switch i {
 		case 1:
@@ -144,7 +145,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("partition %d: %+v (held by %+v), want %+v (%+v)", i, c, c.Held, want, want.Held)
 		}
 	}
-	if c, err := ParseClaim("claim", []byte(value(t, l, l.space.Claim(info.ID, "group", 50)))); err != nil || c.Generation != 3 || c.Member != "me" || c.MemberRevision != me.MemberRevision {
+	if c, err := format.ParseClaim("claim", []byte(value(t, l, l.space.Claim(info.ID, "group", 50)))); err != nil || c.Generation != 3 || c.Member != "me" || c.MemberRevision != me.MemberRevision {
 		t.Errorf("%v, %v", c, err)
 	}
 }
@@ -236,7 +237,7 @@ func TestCommit(t *testing.T) {
 	remove(t, l, l.space.Claim(info.ID, "group", 10))
 	remove(t, l, l.space.Claim(info.ID, "group", 50))
 	taken := claimOne(t, l, other, 50)
-	var ps []Position
+	var ps []format.Position
 	for i, c := range claimed {
 		ps = append(ps, c.at(int64(i+1), int64(i)))
 	}
@@ -277,12 +278,12 @@ func TestCommit(t *testing.T) {
 
 	for _, c := range []struct {
 		name string
-		ps   []Position
+		ps   []format.Position
 		want error
 	}{
-		{"a negative offset", []Position{{Partition: 1, Fence: 5, Offset: -1}}, messages.ErrInvalid},
-		{"a partition twice", []Position{{Partition: 1, Fence: 5}, {Partition: 1, Fence: 5}}, messages.ErrInvalid},
-		{"a partition too large", []Position{{Partition: 1024, Fence: 5}}, messages.ErrNoPartition},
+		{"a negative offset", []format.Position{{Partition: 1, Fence: 5, Offset: -1}}, messages.ErrInvalid},
+		{"a partition twice", []format.Position{{Partition: 1, Fence: 5}, {Partition: 1, Fence: 5}}, messages.ErrInvalid},
+		{"a partition too large", []format.Position{{Partition: 1024, Fence: 5}}, messages.ErrNoPartition},
 	} {
 		if errs, err := l.Commit(ctx, me, c.ps); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, %v", c.name, errs, err)
@@ -304,7 +305,7 @@ func TestCommitWithLostAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var ps []Position
+		var ps []format.Position
 		for _, c := range claimed {
 			ps = append(ps, c.at(5, 0))
 		}
@@ -388,7 +389,7 @@ func TestRelease(t *testing.T) {
 	// One that is fenced does not keep the others.
 	a, b := claimOne(t, l, me, 2), claimOne(t, l, me, 3)
 	remove(t, l, l.space.Claim(info.ID, "group", 2))
-	errs, err := l.Release(ctx, me, []Position{a.at(5, 5), b.at(6, 6)})
+	errs, err := l.Release(ctx, me, []format.Position{a.at(5, 5), b.at(6, 6)})
 	if err != nil || !errors.Is(errs[0], messages.ErrFenced) || errs[1] != nil || !free(3) {
 		t.Errorf("%v, %v, free %v", errs, err, free(3))
 	}
@@ -397,7 +398,7 @@ func TestRelease(t *testing.T) {
 	for _, kind := range []faultKind{drop, lose} {
 		c = claimOne(t, l, me, 2)
 		f.next(fault{kind: kind})
-		if _, err := l.Release(ctx, me, []Position{c.at(30, 30)}); !errors.Is(err, messages.ErrUnavailable) {
+		if _, err := l.Release(ctx, me, []format.Position{c.at(30, 30)}); !errors.Is(err, messages.ErrUnavailable) {
 			t.Errorf("got %v", err)
 		}
 		if err := releaseOne(t, l, me, c.at(30, 30)); err != nil || !free(2) {
@@ -426,12 +427,12 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holder := func(p int, change func(*Holder)) Holder {
+	holder := func(p int, change func(*format.Holder)) format.Holder {
 		h := *claimed[p].Held
 		change(&h)
 		return h
 	}
-	same := func(*Holder) {}
+	same := func(*format.Holder) {}
 	stale := me
 	stale.MemberRevision--
 	left := join(t, l, info, "group", "left")
@@ -440,14 +441,14 @@ func TestRevoke(t *testing.T) {
 		name    string
 		me      Me
 		p       int
-		h       Holder
+		h       format.Holder
 		overdue bool
 		want    bool
 		err     error
 	}{
 		{"of a live member", me, 0, holder(0, same), false, false, nil},
-		{"of another claim", me, 1, holder(1, func(h *Holder) { h.Revision-- }), true, false, nil},
-		{"of no claim", me, 1, holder(1, func(h *Holder) { h.Revision = 0 }), true, false, nil},
+		{"of another claim", me, 1, holder(1, func(h *format.Holder) { h.Revision-- }), true, false, nil},
+		{"of no claim", me, 1, holder(1, func(h *format.Holder) { h.Revision = 0 }), true, false, nil},
 		{"by an incarnation before", stale, 1, holder(1, same), true, false, ErrRaced},
 		{"by a member that is gone", left, 1, holder(1, same), true, false, ErrRaced},
 		{"in no partition", me, -1, holder(1, same), true, false, messages.ErrNoPartition},
@@ -491,7 +492,7 @@ func TestRevokeRace(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			errs, err := l.Release(ctx, old, []Position{first.at(5, 5)})
+			errs, err := l.Release(ctx, old, []format.Position{first.at(5, 5)})
 			if err != nil {
 				t.Error(err)
 				return
@@ -554,7 +555,7 @@ func TestOwnersNeverOverlap(t *testing.T) {
 					owners[c.Partition][c.Fence] = me.Member
 					mu.Unlock()
 					offset := max(c.Offset, 0) + 1
-					ps := []Position{c.at(offset, 0)}
+					ps := []format.Position{c.at(offset, 0)}
 					errs, err := l.Commit(ctx, me, ps)
 					if err != nil || errs[0] != nil && !errors.Is(errs[0], messages.ErrFenced) {
 						t.Error(errs, err)
@@ -592,7 +593,7 @@ func TestOwnersNeverOverlap(t *testing.T) {
 				break
 			}
 			kv := at.Kvs[0]
-			c, err := ParseCommitted(string(kv.Key), kv.Value)
+			c, err := format.ParseCommitted(string(kv.Key), kv.Value)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -613,42 +614,6 @@ func TestOwnersNeverOverlap(t *testing.T) {
 			revision = kv.ModRevision - 1
 		}
 	}
-}
-
-func TestParseClaim(t *testing.T) {
-	for name, c := range map[string]struct {
-		value string
-		good  bool
-	}{
-		"good":          {encode(&pb.Claim{Member: "m", MemberRevision: 1}), true},
-		"empty":         {"", false},
-		"garbage":       {"\xff", false},
-		"bad member":    {encode(&pb.Claim{Member: "a/b", MemberRevision: 1}), false},
-		"no revision":   {encode(&pb.Claim{Member: "m"}), false},
-		"negative":      {encode(&pb.Claim{Member: "m", MemberRevision: -1}), false},
-		"not even UTF8": {"\x0a\x01\xff\x10\x01", false},
-	} {
-		if claim, err := ParseClaim("the-key", []byte(c.value)); (err == nil) != c.good || err != nil && (!errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "the-key")) {
-			t.Errorf("%s: %v, %v", name, claim, err)
-		}
-	}
-}
-
-func FuzzParseClaim(f *testing.F) {
-	f.Add([]byte(encode(&pb.Claim{Member: "m", MemberRevision: 1, Generation: 2})))
-	f.Add([]byte(encode(&pb.Committed{Offset: 10, Base: 5, Fence: 3})))
-	f.Fuzz(func(t *testing.T, value []byte) {
-		if c, err := ParseClaim("k", value); (err == nil) == (c == nil) || err != nil && !errors.Is(err, messages.ErrCorrupt) {
-			t.Fatal(c, err)
-		}
-		c, err := ParseCommitted("k", value)
-		if (err == nil) == (c == nil) || err != nil && !errors.Is(err, messages.ErrCorrupt) {
-			t.Fatal(c, err)
-		}
-		if c != nil && (c.Offset < 0 || c.Base < 0 || c.Base > c.Offset) {
-			t.Fatal(c)
-		}
-	})
 }
 
 // modRevision is a key's, 0 without one.

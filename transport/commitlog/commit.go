@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Writing where a member is. A request can reach etcd long after it was given up
@@ -18,25 +19,8 @@ import (
 // and the revision of the offset that stands there. It is applied once, and never
 // after a newer one.
 
-// Position is where a member is in a partition it has claimed.
-type Position struct {
-	Partition int
-	// Fence is that of its claim.
-	Fence int64
-	// Offset is the next to be handled; Base is that of a batch at or before
-	// it, where reading is to begin.
-	Offset, Base int64
-	// Known is the ModRevision of what the member last wrote or found there, 0
-	// for none. An etcd that has something older was restored from a backup:
-	// its log may not reach to Offset.
-	Known int64
-	// Sought: the member was told since where to go on. Then it writes over
-	// what an etcd that was restored from a backup has.
-	Sought bool
-}
-
-// guards let a position be written, over exactly what is known.
-func (p Position) guards(claim, committed string) []clientv3.Cmp {
+// positionGuards let a position be written, over exactly what is known.
+func positionGuards(p format.Position, claim, committed string) []clientv3.Cmp {
 	guards := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(claim), "=", p.Fence)}
 	if p.Offset >= 0 {
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(committed), "=", p.Known))
@@ -44,11 +28,11 @@ func (p Position) guards(claim, committed string) []clientv3.Cmp {
 	return guards
 }
 
-func (p Position) value() string {
-	return encode(&pb.Committed{Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli()})
+func committedValue(p format.Position) string {
+	return format.Encode(&pb.Committed{Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli()})
 }
 
-func (p Position) fenced(op string) error {
+func fenced(op string, p format.Position) error {
 	return fmt.Errorf("%s: partition %d: %w", op, p.Partition, messages.ErrFenced)
 }
 
@@ -84,7 +68,7 @@ const (
 // judge decides about a write that found s. What has the fence of p was written
 // under its claim, so by its own member: by an attempt at this write, or by an
 // earlier write whose outcome was never heard.
-func (p Position) judge(w writing, s standing) ruling {
+func judge(w writing, p format.Position, s standing) ruling {
 	mine := s.claim == p.Fence
 	newer := s.modRevision > p.Known
 	under := s.value != nil && s.value.Fence == p.Fence
@@ -117,7 +101,7 @@ func (p Position) judge(w writing, s standing) ruling {
 // a newer one changes nothing. The second error means that nothing is known of
 // those it stands at; the call can be made again. It wraps
 // messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
-func (l *Log) Commit(ctx context.Context, me Me, ps []Position) ([]error, error) {
+func (l *Log) Commit(ctx context.Context, me Me, ps []format.Position) ([]error, error) {
 	op := "commit offsets of " + me.group()
 	for _, p := range ps {
 		if p.Offset < 0 {
@@ -134,23 +118,23 @@ func (l *Log) Commit(ctx context.Context, me Me, ps []Position) ([]error, error)
 // long as nobody has committed since. The second error means that nothing is
 // known of those it stands at; the call can be made again. It wraps
 // messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
-func (l *Log) Release(ctx context.Context, me Me, ps []Position) ([]error, error) {
+func (l *Log) Release(ctx context.Context, me Me, ps []format.Position) ([]error, error) {
 	return l.writePositions(ctx, "release partitions of "+me.group(), me, releases, ps)
 }
 
 // writePositions sends one transaction for each position, many in a request, and
 // again those that may be written over what they found.
-func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, ps []Position) ([]error, error) {
+func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, ps []format.Position) ([]error, error) {
 	partitions, left := make([]int, len(ps)), make([]int, 0, len(ps))
 	results := make([]error, len(ps))
 	for i, p := range ps {
 		partitions[i] = p.Partition
 		// A fence of 0 would compare that there is no claim at all.
-		if results[i] = p.fenced(op); p.Fence > 0 {
+		if results[i] = fenced(op, p); p.Fence > 0 {
 			left = append(left, i)
 		}
 	}
-	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
+	if err := format.CheckPartitions(partitions, messages.MaxPartitions); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var unknown error
@@ -177,7 +161,7 @@ func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, p
 
 // writeOnce is one request for the positions at some places. It returns those
 // that are to be written once more, whose Known it has set.
-func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []Position, at []int, results []error) (again []int, unknown error) {
+func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []format.Position, at []int, results []error) (again []int, unknown error) {
 	ops := make([]clientv3.Op, len(at))
 	for i, n := range at {
 		p := ps[n]
@@ -187,9 +171,9 @@ func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []P
 			then = append(then, clientv3.OpDelete(claim))
 		}
 		if p.Offset >= 0 {
-			then = append(then, clientv3.OpPut(committed, p.value()))
+			then = append(then, clientv3.OpPut(committed, committedValue(p)))
 		}
-		ops[i] = clientv3.OpTxn(p.guards(claim, committed), then, []clientv3.Op{clientv3.OpGet(committed), exists(claim)})
+		ops[i] = clientv3.OpTxn(positionGuards(p, claim, committed), then, []clientv3.Op{clientv3.OpGet(committed), exists(claim)})
 	}
 	resp, err := l.do(ctx, op, nil, ops, nil)
 	for i, n := range at {
@@ -206,14 +190,14 @@ func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []P
 			continue
 		}
 		found := standingIn(ranged(one, 0).Kvs, createRevision(ranged(one, 1)), resp.Header.Revision)
-		switch p.judge(w, found) {
+		switch judge(w, *p, found) {
 		case written:
 			p.Known, results[n] = found.modRevision, nil
 		case rewrite:
 			p.Known = found.modRevision
 			again = append(again, n)
 		default:
-			results[n] = p.fenced(op)
+			results[n] = fenced(op, *p)
 		}
 	}
 	return again, err
@@ -224,7 +208,7 @@ func standingIn(kvs []*mvccpb.KeyValue, claim, revision int64) standing {
 	s := standing{claim: claim, revision: revision}
 	if len(kvs) > 0 {
 		s.modRevision = kvs[0].ModRevision
-		s.value, _ = ParseCommitted(string(kvs[0].Key), kvs[0].Value)
+		s.value, _ = format.ParseCommitted(string(kvs[0].Key), kvs[0].Value)
 	}
 	return s
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // What a write may do over what it found.
@@ -45,8 +46,8 @@ func TestJudge(t *testing.T) {
 		"taken away at that offset":           {releases, 5, false, standing{0, known, value(fence, 5), 90}, refused},
 		"nothing to write":                    {releases, -1, false, standing{0, 80, value(40, 5), 90}, written},
 	} {
-		p := Position{Fence: fence, Known: known, Offset: c.offset, Sought: c.sought}
-		if got := p.judge(c.w, c.found); got != c.want {
+		p := format.Position{Fence: fence, Known: known, Offset: c.offset, Sought: c.sought}
+		if got := judge(c.w, p, c.found); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
@@ -78,13 +79,13 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 				t.Fatalf("after %s: committed is %d, %v; want one of %v", after, at, err, possible)
 			}
 		}
-		var c Position
+		var c format.Position
 		claim := func() { // as another owner does: never over the claim before
 			key := l.space.Claim(info.ID, group, 0)
 			if _, err := l.client.Delete(ctx, key); err != nil {
 				t.Fatal(err)
 			}
-			put, err := l.client.Put(ctx, key, encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision}))
+			put, err := l.client.Put(ctx, key, format.Encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +93,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c = Position{Fence: put.Header.Revision, Known: standingIn(v.Kvs, 0, 0).modRevision}
+			c = format.Position{Fence: put.Header.Revision, Known: standingIn(v.Kvs, 0, 0).modRevision}
 			at, _, _ := committedIn(v.Kvs)
 			if !slices.Contains(possible, at) {
 				t.Fatalf("a claim: committed is %d; want one of %v", at, possible)
@@ -122,7 +123,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"commit": func(t *rapid.T) {
-				ps := []Position{c}
+				ps := []format.Position{c}
 				ps[0].Offset = rapid.Int64Range(0, 30).Draw(t, "offset")
 				lost := false
 				attempts(ps[0].Offset, func() (bool, error) {
@@ -141,7 +142,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 				check("a commit")
 			},
 			"release": func(t *rapid.T) {
-				ps := []Position{c}
+				ps := []format.Position{c}
 				ps[0].Offset = rapid.Int64Range(0, 30).Draw(t, "offset")
 				over := false
 				attempts(ps[0].Offset, func() (bool, error) {

@@ -8,10 +8,10 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // The end of topics. The first transaction is the end; what follows is
@@ -94,9 +94,9 @@ func (l *Log) Sweep(ctx context.Context) error {
 }
 
 func (l *Log) sweepMarked(ctx context.Context, id string, kv *mvccpb.KeyValue) error {
-	var d pb.Deleting
-	if err := proto.Unmarshal(kv.Value, &d); err != nil {
-		return corrupt(string(kv.Key), "%v", err)
+	d, err := format.ParseDeleting(string(kv.Key), kv.Value)
+	if err != nil {
+		return err
 	}
 	if d.State == pb.Deleting_SWEEPING {
 		return l.sweep(ctx, id)
@@ -229,5 +229,5 @@ func (s stroke) next(deleted int64) (stroke, bool) {
 
 // mark is the value of the mark of a topic.
 func mark(name string, state pb.Deleting_State) string {
-	return encode(&pb.Deleting{SinceUnixMs: time.Now().UnixMilli(), Name: name, State: state})
+	return format.Encode(&pb.Deleting{SinceUnixMs: time.Now().UnixMilli(), Name: name, State: state})
 }

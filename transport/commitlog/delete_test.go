@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // populate gives a topic some of every kind of key it can have.
@@ -25,15 +26,15 @@ func populate(t testing.TB, l *Log, info messages.TopicInfo) {
 		add(l.space.Hint(info.ID, p), keys.Offset(0))
 		add(l.space.Ticket(info.ID, p, "producer"), "")
 		for base := int64(0); base < 2000; base += 1000 {
-			add(l.space.IndexEntry(info.ID, p, base), encode(&pb.IndexEntry{Count: 1000, Bytes: 4}))
+			add(l.space.IndexEntry(info.ID, p, base), format.Encode(&pb.IndexEntry{Count: 1000, Bytes: 4}))
 			add(l.space.Body(info.ID, p, base), "body")
 		}
-		add(l.space.Committed(info.ID, "group", p), encode(&pb.Committed{Offset: 5}))
-		add(l.space.Claim(info.ID, "group", p), encode(&pb.Claim{Member: "m", MemberRevision: 1}))
+		add(l.space.Committed(info.ID, "group", p), format.Encode(&pb.Committed{Offset: 5}))
+		add(l.space.Claim(info.ID, "group", p), format.Encode(&pb.Claim{Member: "m", MemberRevision: 1}))
 	}
-	add(l.space.ConsumerGroupMeta(info.ID, "group"), encode(&pb.ConsumerGroup{}))
-	add(l.space.ConsumerMember(info.ID, "group", "m"), encode(&pb.ConsumerMember{Id: "m"}))
-	add(l.space.Assignment(info.ID, "group"), encode(&pb.Assignment{Generation: 1, Partitions: 1}))
+	add(l.space.ConsumerGroupMeta(info.ID, "group"), format.Encode(&pb.ConsumerGroup{}))
+	add(l.space.ConsumerMember(info.ID, "group", "m"), format.Encode(&pb.ConsumerMember{Id: "m"}))
+	add(l.space.Assignment(info.ID, "group"), format.Encode(&pb.Assignment{Generation: 1, Partitions: 1}))
 	// Keys that no release of ours would write are swept all the same.
 	add(l.space.Indexes(info.ID)+"strange", "")
 	add(l.space.Log(info.ID)+"from/the/future", "")
@@ -184,9 +185,9 @@ func TestDeleteWhileOthersWrite(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		var ps []Position
+		var ps []format.Position
 		for _, c := range claimed {
-			ps = append(ps, Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset + 1})
+			ps = append(ps, format.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset + 1})
 		}
 		if _, err := l.Commit(ctx, member, ps); err != nil {
 			return err
@@ -303,7 +304,7 @@ func TestSweepInSteps(t *testing.T) {
 			for i := range int64(60) {
 				base := 100 * (60*from + i)
 				ops = append(ops,
-					clientv3.OpPut(l.space.IndexEntry(info.ID, p, base), encode(&pb.IndexEntry{Count: 100, Bytes: 1})),
+					clientv3.OpPut(l.space.IndexEntry(info.ID, p, base), format.Encode(&pb.IndexEntry{Count: 100, Bytes: 1})),
 					clientv3.OpPut(l.space.Body(info.ID, p, base), "b"))
 			}
 			if _, err := l.do(testContext(t), "fill", nil, ops, nil); err != nil {

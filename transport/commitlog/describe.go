@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Topics and groups for people: everything is read at one revision, so that the
@@ -106,7 +107,7 @@ func (l *Log) bounds(ctx context.Context, t messages.TopicInfo, revision int64) 
 	var holding []*searching
 	for p := range all {
 		partitions[p].Partition = p
-		if s := &all[p]; s.err == nil && s.last >= 0 {
+		if s := &all[p]; s.err == nil && s.Last >= 0 {
 			holding = append(holding, s)
 		}
 	}
@@ -122,8 +123,8 @@ func (l *Log) bounds(ctx context.Context, t messages.TopicInfo, revision int64) 
 
 // firsts reads the entries of the first batches of partitions that have some, by
 // partition. One that does not make sense is an error of its partition.
-func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revision int64) (map[int]Entry, error) {
-	firsts := make(map[int]Entry, len(holding))
+func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revision int64) (map[int]format.Entry, error) {
+	firsts := make(map[int]format.Entry, len(holding))
 	err := inTurn(l.limits, places, holding, func(some []*searching) error {
 		ops := make([]clientv3.Op, len(some))
 		for i, s := range some {
@@ -144,13 +145,13 @@ func (l *Log) firsts(ctx context.Context, op string, holding []*searching, revis
 
 // info is what is known of the partition, whose first batch is given, if it has
 // one.
-func (s *searching) info(first Entry) messages.PartitionInfo {
+func (s *searching) info(first format.Entry) messages.PartitionInfo {
 	if s.err != nil {
 		return messages.PartitionInfo{Partition: s.p.p, Err: s.err}
 	}
 	// Entries in the index outlive what was trimmed, so the first one is not
 	// simply the first there is.
-	return messages.PartitionInfo{Partition: s.p.p, Start: s.start, End: s.end, Bytes: max(0, s.bytes-first.LogBytes+int64(first.Bytes))}
+	return messages.PartitionInfo{Partition: s.p.p, Start: s.start, End: s.Offset, Bytes: max(0, s.Bytes-first.LogBytes+int64(first.Bytes))}
 }
 
 func (l *Log) groupKeys(ctx context.Context, op string, revision int64, prefixes ...string) ([]*mvccpb.KeyValue, error) {
@@ -196,7 +197,7 @@ func groupsFrom(space keys.Space, topic string, partitions []messages.PartitionI
 type gathering struct {
 	messages.GroupInfo
 	assigned map[string][]int
-	began    Beginning
+	began    format.Beginning
 }
 
 func newGathering(topic, group string, partitions []messages.PartitionInfo) *gathering {
@@ -220,13 +221,13 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 	key := string(kv.Key)
 	switch k.Kind {
 	case keys.KindConsumerGroupMeta:
-		meta, err := parseGroup(key, kv.Value)
+		meta, err := format.ParseGroup(key, kv.Value)
 		if err != nil {
 			return err
 		}
 		g.Mode = modeOf(meta.Manual)
 	case keys.KindAssignment:
-		a, err := ParseAssignment(key, kv.Value)
+		a, err := format.ParseAssignment(key, kv.Value)
 		if err != nil {
 			return err
 		}
@@ -235,7 +236,7 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 			g.assigned[s.Member] = numbers(s)
 		}
 	case keys.KindConsumerMember:
-		m, err := ParseMember(key, kv.Value)
+		m, err := format.ParseMember(key, kv.Value)
 		if err != nil {
 			return err
 		}
@@ -243,7 +244,7 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 			ID: k.ID, Host: m.Host, Since: pb.Time(m.SinceUnixMs), Partitions: numbers(m),
 		})
 	case keys.KindClaim:
-		c, err := ParseClaim(key, kv.Value)
+		c, err := format.ParseClaim(key, kv.Value)
 		if err != nil {
 			return err
 		}
@@ -251,13 +252,13 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 			p.Owner, p.Fence = c.Member, kv.CreateRevision
 		}
 	case keys.KindBeginning:
-		b, err := ParseBeginning(key, kv.Value)
+		b, err := format.ParseBeginning(key, kv.Value)
 		if err != nil {
 			return err
 		}
 		g.began = b
 	case keys.KindCommitted:
-		c, err := ParseCommitted(key, kv.Value)
+		c, err := format.ParseCommitted(key, kv.Value)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 func TestDescribe(t *testing.T) {
@@ -43,14 +44,14 @@ func TestDescribe(t *testing.T) {
 	if _, _, err := l.EnsureGroup(ctx, info, "idle", Joining{}); err != nil {
 		t.Fatal(err)
 	}
-	put(t, l, l.space.Committed(info.ID, "old", 0), encode(&pb.Committed{Offset: 5, Base: 0, Fence: 9})) // trimmed since
-	put(t, l, l.space.Committed(info.ID, "old", 1), encode(&pb.Committed{Offset: 20, Base: 10}))
-	put(t, l, l.space.Committed(info.ID, "old", 2), encode(&pb.Committed{Offset: 4, Base: 4})) // past the end
-	put(t, l, l.space.Committed(info.ID, "old", 3), encode(&pb.Committed{Offset: 4, Base: 4})) // of no partition
+	put(t, l, l.space.Committed(info.ID, "old", 0), format.Encode(&pb.Committed{Offset: 5, Base: 0, Fence: 9})) // trimmed since
+	put(t, l, l.space.Committed(info.ID, "old", 1), format.Encode(&pb.Committed{Offset: 20, Base: 10}))
+	put(t, l, l.space.Committed(info.ID, "old", 2), format.Encode(&pb.Committed{Offset: 4, Base: 4})) // past the end
+	put(t, l, l.space.Committed(info.ID, "old", 3), format.Encode(&pb.Committed{Offset: 4, Base: 4})) // of no partition
 	if _, _, err := l.EnsureGroup(ctx, info, "manual", Joining{Manual: true}); err != nil {
 		t.Fatal(err)
 	}
-	put(t, l, l.space.ConsumerMember(info.ID, "manual", "m"), encode(&pb.ConsumerMember{Id: "m", Host: "h", SinceUnixMs: 1700000000000, Partitions: []uint32{2, 1}}))
+	put(t, l, l.space.ConsumerMember(info.ID, "manual", "m"), format.Encode(&pb.ConsumerMember{Id: "m", Host: "h", SinceUnixMs: 1700000000000, Partitions: []uint32{2, 1}}))
 	// Keys of others are passed over.
 	put(t, l, l.space.ConsumerGroups(info.ID)+"busy/strange", "?")
 
@@ -147,8 +148,8 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 			info := create(t, l, "orders", 2)
 			fill(t, l, info, 0, 2)
 			fill(t, l, info, 1, 2)
-			put(t, l, l.space.Committed(info.ID, "g", 1), encode(&pb.Committed{Offset: 15, Base: 10}))
-			put(t, l, l.space.Committed(info.ID, "sound", 1), encode(&pb.Committed{Offset: 15, Base: 10}))
+			put(t, l, l.space.Committed(info.ID, "g", 1), format.Encode(&pb.Committed{Offset: 15, Base: 10}))
+			put(t, l, l.space.Committed(info.ID, "sound", 1), format.Encode(&pb.Committed{Offset: 15, Base: 10}))
 			put(t, l, key(l, info.ID), "\xff")
 			d, err := l.Describe(ctx, "orders")
 			for _, p := range d.Partitions {
@@ -261,7 +262,7 @@ func TestDescribeIsOfOneRevision(t *testing.T) {
 		for i := uint64(1); ; i++ {
 			base, err := a.Append(ctx, batchOf(1, i, "a", "b", "c"), true)
 			if err == nil {
-				_, err = l.Commit(ctx, me, []Position{c.at(base+3, base)})
+				_, err = l.Commit(ctx, me, []format.Position{c.at(base+3, base)})
 			}
 			if err == nil && i%4 == 0 {
 				var now *clientv3.GetResponse
@@ -314,11 +315,11 @@ func TestGroupsFromAnything(t *testing.T) {
 			p := rapid.IntRange(0, 5).Draw(t, "p")
 			offset := rapid.Int64Range(0, 200).Draw(t, "offset")
 			kv := rapid.SampledFrom([][2]string{
-				{space.Committed("id", group, p), encode(&pb.Committed{Offset: offset})},
-				{space.Claim("id", group, p), encode(&pb.Claim{Member: "m", MemberRevision: 1})},
-				{space.ConsumerMember("id", group, "m"), encode(&pb.ConsumerMember{})},
-				{space.Assignment("id", group), encode(assignment(1, share("m", 0, 3)))},
-				{space.ConsumerGroupMeta("id", group), encode(&pb.ConsumerGroup{Manual: p == 0})},
+				{space.Committed("id", group, p), format.Encode(&pb.Committed{Offset: offset})},
+				{space.Claim("id", group, p), format.Encode(&pb.Claim{Member: "m", MemberRevision: 1})},
+				{space.ConsumerMember("id", group, "m"), format.Encode(&pb.ConsumerMember{})},
+				{space.Assignment("id", group), format.Encode(assignment(1, share("m", 0, 3)))},
+				{space.ConsumerGroupMeta("id", group), format.Encode(&pb.ConsumerGroup{Manual: p == 0})},
 				{"/s/groups/id/" + group + "/strange", "?"},
 			}).Draw(t, "kv")
 			kvs = append(kvs, &mvccpb.KeyValue{Key: []byte(kv[0]), Value: []byte(kv[1]), CreateRevision: 1})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Where a partition begins and ends. Nothing is kept of the end but hints: it is
@@ -22,22 +23,6 @@ import (
 // if a batch begins at or after an offset, one does within a window from there,
 // and the end can be searched for by halving.
 const window = messages.MaxBatchRecords
-
-// tail is the end of a partition, as of some moment.
-type tail struct {
-	// end is the offset of the next record.
-	end int64
-	// last is the base of the batch before it, -1 when there is none that is
-	// known. bytes is its LogBytes, or 0, and entry how its entry stands in
-	// etcd, or empty.
-	last, bytes int64
-	entry       string
-}
-
-// tail is the end of a partition that e is the last of.
-func (e Entry) tail() tail {
-	return tail{end: e.End(), last: e.Base, bytes: e.LogBytes, entry: e.value}
-}
 
 // search finds an end. It says which range of the index to look at next, and is
 // fed what was there, until it knows.
@@ -50,7 +35,7 @@ func (e Entry) tail() tail {
 type search struct {
 	phase searchPhase
 	// at is the base of a batch, or the end: never beyond it.
-	tail
+	format.LogEnd
 	// step is how far the stride goes; beyond is where no batch begins any more.
 	step, beyond int64
 	// anew is where to begin again when nothing is where a hint pointed, or -1.
@@ -67,13 +52,13 @@ const (
 )
 
 // searchFrom begins at an offset where a batch begins, or the end.
-func searchFrom(t tail) search { return search{tail: t, anew: -1} }
+func searchFrom(t format.LogEnd) search { return search{LogEnd: t, anew: -1} }
 
 // searchAll begins at a hint, when there is one that makes sense.
 func searchAll(start, hint int64) search {
-	s := searchFrom(tail{end: start, last: -1})
+	s := searchFrom(format.LogEnd{Offset: start, Last: -1})
 	if hint > start && hint < math.MaxInt64-window {
-		s.end, s.anew = hint, start
+		s.Offset, s.anew = hint, start
 	}
 	return s
 }
@@ -89,21 +74,21 @@ type probe struct {
 func (s *search) next() probe {
 	switch s.phase {
 	case stride:
-		return probe{from: s.end + s.step, to: s.end + s.step + window}
+		return probe{from: s.Offset + s.step, to: s.Offset + s.step + window}
 	case halve:
-		middle := s.end + (s.beyond-s.end)/2
+		middle := s.Offset + (s.beyond-s.Offset)/2
 		return probe{from: middle, to: min(middle+window, s.beyond)}
 	default:
-		return probe{from: s.end, to: s.end + window, last: true}
+		return probe{from: s.Offset, to: s.Offset + window, last: true}
 	}
 }
 
 // feed takes the answer to next: an entry, or none.
-func (s *search) feed(e Entry, ok bool) {
+func (s *search) feed(e format.Entry, ok bool) {
 	switch s.phase {
 	case look:
 		if !ok && s.anew >= 0 {
-			*s = searchFrom(tail{end: s.anew, last: -1})
+			*s = searchFrom(format.LogEnd{Offset: s.anew, Last: -1})
 			return
 		}
 		s.anew = -1
@@ -111,26 +96,26 @@ func (s *search) feed(e Entry, ok bool) {
 			s.phase = found
 			return
 		}
-		looked := s.end + window
-		s.tail = e.tail()
-		if s.end < looked {
+		looked := s.Offset + window
+		s.LogEnd = e.LogEnd()
+		if s.Offset < looked {
 			s.phase = found
 			return
 		}
 		s.phase, s.step = stride, window
 	case stride:
 		if ok {
-			s.tail = tail{end: e.Base, last: -1}
+			s.LogEnd = format.LogEnd{Offset: e.Base, Last: -1}
 			s.step *= 2
 			return
 		}
-		s.beyond = s.end + s.step
+		s.beyond = s.Offset + s.step
 		s.halve()
 	case halve:
 		if ok {
-			s.tail = tail{end: e.Base, last: -1}
+			s.LogEnd = format.LogEnd{Offset: e.Base, Last: -1}
 		} else {
-			s.beyond = s.end + (s.beyond-s.end)/2
+			s.beyond = s.Offset + (s.beyond-s.Offset)/2
 		}
 		s.halve()
 	}
@@ -138,7 +123,7 @@ func (s *search) feed(e Entry, ok bool) {
 
 func (s *search) halve() {
 	s.phase = halve
-	if s.beyond-s.end <= window {
+	if s.beyond-s.Offset <= window {
 		s.phase = look
 	}
 }
@@ -159,39 +144,39 @@ func (p *Partition) op(q probe, revision int64) clientv3.Op {
 // request.
 func (p *Partition) Bounds(ctx context.Context) (start, end int64, err error) {
 	start, t, err := p.bounds(ctx)
-	return start, t.end, err
+	return start, t.Offset, err
 }
 
-func (p *Partition) bounds(ctx context.Context) (start int64, t tail, err error) {
+func (p *Partition) bounds(ctx context.Context) (start int64, t format.LogEnd, err error) {
 	l, op := p.log, "find the end of "+p.String()
 	resp, err := l.do(ctx, op, nil, []clientv3.Op{
 		clientv3.OpGet(p.startKey()), clientv3.OpGet(l.space.Hint(p.topic.ID, p.p)),
 	}, nil)
 	if err != nil {
-		return 0, tail{}, err
+		return 0, format.LogEnd{}, err
 	}
 	start, ok, err := p.parseStart(kvsOf(resp, 0))
 	if err != nil || !ok {
 		if err == nil {
 			err = p.gone("find the end of")
 		}
-		return 0, tail{}, err
+		return 0, format.LogEnd{}, err
 	}
 	t, err = p.seek(ctx, searchAll(start, hinted(kvsOf(resp, 1))))
 	return start, t, err
 }
 
 // seek goes through with one search.
-func (p *Partition) seek(ctx context.Context, begun search) (tail, error) {
+func (p *Partition) seek(ctx context.Context, begun search) (format.LogEnd, error) {
 	s := []searching{{p: p, search: begun}}
 	op := "find the end of " + p.String()
 	if err := p.log.seek(ctx, op, s, 0); err != nil {
-		return tail{}, err
+		return format.LogEnd{}, err
 	}
 	if s[0].err != nil {
-		return tail{}, fmt.Errorf("%s: %w", op, s[0].err)
+		return format.LogEnd{}, fmt.Errorf("%s: %w", op, s[0].err)
 	}
-	return s[0].tail, nil
+	return s[0].LogEnd, nil
 }
 
 // searching is one search of several that go on together. It ends with an error
@@ -244,22 +229,22 @@ func (l *Log) seek(ctx context.Context, op string, all []searching, revision int
 }
 
 // one is the entry of an answer that has one or none.
-func (p *Partition) one(kvs []*mvccpb.KeyValue) (e Entry, ok bool, err error) {
+func (p *Partition) one(kvs []*mvccpb.KeyValue) (e format.Entry, ok bool, err error) {
 	if len(kvs) == 0 {
-		return Entry{}, false, nil
+		return format.Entry{}, false, nil
 	}
 	if e, err = p.parse(kvs[0]); err != nil {
-		return Entry{}, false, err
+		return format.Entry{}, false, err
 	}
 	return e, true, nil
 }
 
 // parse reads an entry that was found under the partition's index.
-func (p *Partition) parse(kv *mvccpb.KeyValue) (Entry, error) {
+func (p *Partition) parse(kv *mvccpb.KeyValue) (format.Entry, error) {
 	_, e, ok := p.log.ParseEntry(p.topic.ID, string(kv.Key), kv.Value, kv.ModRevision)
 	if !ok {
 		base, _ := keys.ParseOffset(string(kv.Key[max(0, len(kv.Key)-20):]))
-		return Entry{}, p.corrupt(base, "the index entry %q does not decode", kv.Key)
+		return format.Entry{}, p.corrupt(base, "the index entry %q does not decode", kv.Key)
 	}
 	return e, nil
 }
@@ -323,7 +308,7 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 		if err := all[i].err; err != nil {
 			return nil, nil, revision, fmt.Errorf("find the ends of %q: %w", t.Name, err)
 		}
-		starts, ends = append(starts, all[i].start), append(ends, all[i].end)
+		starts, ends = append(starts, all[i].start), append(ends, all[i].Offset)
 	}
 	return starts, ends, revision, nil
 }
@@ -331,7 +316,7 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 // Newest answers where partitions of t end, as Bounds does, and for each the entry
 // of the batch before, which has no records when there is no such batch. It takes
 // as many requests as EndsAt, and its errors are the same.
-func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int) (ends []int64, newest []Entry, err error) {
+func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int) (ends []int64, newest []format.Entry, err error) {
 	all, err := atOneRevision(func() ([]searching, error) {
 		all, _, err := l.searchAt(ctx, t, partitions, 0)
 		return all, err
@@ -339,15 +324,15 @@ func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int
 	if err != nil {
 		return nil, nil, err
 	}
-	newest = make([]Entry, len(all))
+	newest = make([]format.Entry, len(all))
 	for i := range all {
 		if err := all[i].err; err != nil {
 			return nil, nil, fmt.Errorf("find the ends of %q: %w", t.Name, err)
 		}
-		ends = append(ends, all[i].end)
-		if e := &newest[i]; all[i].last >= 0 {
-			e.Base = all[i].last
-			e.decode([]byte(all[i].entry))
+		ends = append(ends, all[i].Offset)
+		if e := &newest[i]; all[i].Last >= 0 {
+			e.Base = all[i].Last
+			e.Decode([]byte(all[i].Entry))
 		}
 	}
 	return ends, newest, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Any index, searched from any of its bases, has the end that it has.
@@ -21,13 +22,13 @@ func TestSearchFindsTheEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := rapid.Int64Range(0, 1e6).Draw(t, "start")
 		counts := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, window), rapid.Just(window), rapid.Just(1)), 0, 300).Draw(t, "counts")
-		var index []Entry
+		var index []format.Entry
 		end := start
 		for _, n := range counts {
-			index = append(index, Entry{Base: end, Count: n})
+			index = append(index, format.Entry{Base: end, Count: n})
 			end += int64(n)
 		}
-		want := tail{end: end, last: -1}
+		want := format.LogEnd{Offset: end, Last: -1}
 		var s search
 		if rapid.Bool().Draw(t, "hinted") {
 			hint := rapid.Int64Range(0, 1e7).Draw(t, "hint")
@@ -38,21 +39,21 @@ func TestSearchFindsTheEnd(t *testing.T) {
 			}
 			s = searchAll(start, hint)
 		} else {
-			s = searchFrom(tail{end: start, last: -1})
+			s = searchFrom(format.LogEnd{Offset: start, Last: -1})
 		}
 		if len(index) > 0 {
-			want.last = index[len(index)-1].Base
+			want.Last = index[len(index)-1].Base
 		}
 		steps := 0
 		for ; s.phase != found; steps++ {
 			s.feed(answer(index, s.next()))
 		}
 		// Known from the start, when the search begins at the end.
-		if s.end != want.end || s.last != want.last && s.last != -1 {
-			t.Fatalf("found %+v, want %+v", s.tail, want)
+		if s.Offset != want.Offset || s.Last != want.Last && s.Last != -1 {
+			t.Fatalf("found %+v, want %+v", s.LogEnd, want)
 		}
-		if len(index) > 0 && s.last != want.last && s.anew != want.end {
-			t.Fatalf("found %+v, want %+v", s.tail, want)
+		if len(index) > 0 && s.Last != want.Last && s.anew != want.Offset {
+			t.Fatalf("found %+v, want %+v", s.LogEnd, want)
 		}
 		if steps > 40 {
 			t.Fatalf("%d steps", steps)
@@ -61,11 +62,11 @@ func TestSearchFindsTheEnd(t *testing.T) {
 }
 
 // answer is what etcd says to a probe.
-func answer(index []Entry, q probe) (Entry, bool) {
-	in := slices.DeleteFunc(slices.Clone(index), func(e Entry) bool { return e.Base < q.from || e.Base >= q.to })
+func answer(index []format.Entry, q probe) (format.Entry, bool) {
+	in := slices.DeleteFunc(slices.Clone(index), func(e format.Entry) bool { return e.Base < q.from || e.Base >= q.to })
 	switch {
 	case len(in) == 0:
-		return Entry{}, false
+		return format.Entry{}, false
 	case q.last:
 		return in[len(in)-1], true
 	}
@@ -78,8 +79,8 @@ func plant(t testing.TB, p *Partition, base int64, counts ...int) (end int64) {
 	for some := range slices.Chunk(counts, 100) {
 		var ops []clientv3.Op
 		for _, n := range some {
-			s := &Sealed{Count: n, MinTime: base, MaxTime: base + int64(n), Producer: 1, Sequence: uint64(base)}
-			ops = append(ops, clientv3.OpPut(p.indexKey(base), string(s.entry(10, base))))
+			s := &format.Sealed{Count: n, MinTime: base, MaxTime: base + int64(n), Producer: 1, Sequence: uint64(base)}
+			ops = append(ops, clientv3.OpPut(p.indexKey(base), string(s.EntryValue(10, base))))
 			base += int64(n)
 		}
 		if _, err := p.log.client.Txn(testContext(t)).Then(ops...).Commit(); err != nil {
@@ -198,7 +199,7 @@ func TestPartitionThatIsGone(t *testing.T) {
 		"Entries": func() error { _, err := p.Entries(ctx, 0, 1); return err },
 		"Locate":  func() error { _, err := p.Locate(ctx, 0); return err },
 		"Resolve": func() error { _, _, err := p.Resolve(ctx, messages.Earliest()); return err },
-		"Fetch":   func() error { _, err := p.Fetch(ctx, []Entry{{Count: 1}}); return err },
+		"Fetch":   func() error { _, err := p.Fetch(ctx, []format.Entry{{Count: 1}}); return err },
 		"Append": func() error {
 			_, err := p.Appender(AppenderConfig{}).Append(ctx, sealedWith("x"), false)
 			return err
@@ -215,7 +216,7 @@ func TestEndIsFoundFast(t *testing.T) {
 	l, _ := startEtcd(t)
 	p := l.Partition(create(t, l, "topic", 1), 0)
 	want := plant(t, p, 0, repeat(20000, 20)...)
-	s := searchFrom(tail{last: -1})
+	s := searchFrom(format.LogEnd{Last: -1})
 	steps := 0
 	for ; s.phase != found; steps++ {
 		resp, err := l.client.Do(context.Background(), p.op(s.next(), 0))
@@ -228,7 +229,7 @@ func TestEndIsFoundFast(t *testing.T) {
 		}
 		s.feed(e, ok)
 	}
-	if s.end != want || steps > 15 {
-		t.Errorf("found %d, want %d, in %d steps", s.end, want, steps)
+	if s.Offset != want || steps > 15 {
+		t.Errorf("found %d, want %d, in %d steps", s.Offset, want, steps)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Who is in a group, and who is to own what.
@@ -102,27 +102,19 @@ func modeOf(manual bool) messages.GroupMode {
 	return messages.GroupAutomatic
 }
 
-func parseGroup(key string, value []byte) (*pb.ConsumerGroup, error) {
-	var g pb.ConsumerGroup
-	if err := proto.Unmarshal(value, &g); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	return &g, nil
-}
-
 // Assign writes the group's assignment, if the one before has the ModRevision
 // previous (0: there was none), and answers the new one's. The same assignment
 // again, because the outcome was unknown, is written once. Errors: ErrRaced,
 // messages.ErrTopicDeleted, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (l *Log) Assign(ctx context.Context, me Me, previous int64, a *pb.Assignment) (modRevision int64, err error) {
 	op := "assign partitions of " + me.group()
-	if fault := assignmentFault(a); fault != "" {
-		return 0, fmt.Errorf("%s: %w: %s", op, messages.ErrInvalid, fault)
+	if err := format.CheckAssignment(a); err != nil {
+		return 0, fmt.Errorf("%s: %w: %w", op, messages.ErrInvalid, err)
 	}
 	key := l.space.Assignment(me.Topic.ID, me.Group)
 	resp, err := l.do(ctx, op,
 		append(l.iAm(me), l.lives(me.Topic), clientv3.Compare(clientv3.ModRevision(key), "=", previous)),
-		[]clientv3.Op{clientv3.OpPut(key, encode(a))}, l.whoAmI(me))
+		[]clientv3.Op{clientv3.OpPut(key, format.Encode(a))}, l.whoAmI(me))
 	if err != nil {
 		return 0, err
 	}
@@ -130,71 +122,9 @@ func (l *Log) Assign(ctx context.Context, me Me, previous int64, a *pb.Assignmen
 		return resp.Header.Revision, nil
 	}
 	if kvs := ranged(resp, 2).Kvs; len(kvs) > 0 && me.found(resp) {
-		if there, err := ParseAssignment(key, kvs[0].Value); err == nil && proto.Equal(there, a) {
+		if there, err := format.ParseAssignment(key, kvs[0].Value); err == nil && proto.Equal(there, a) {
 			return kvs[0].ModRevision, nil
 		}
 	}
 	return 0, me.overtaken(op, resp)
-}
-
-// ParseAssignment reads the value of an assignment. The error wraps
-// messages.ErrCorrupt and names the key. Of an assignment without an error each
-// partition is one that its topic had, and is given to one member.
-func ParseAssignment(key string, value []byte) (*pb.Assignment, error) {
-	var a pb.Assignment
-	if err := proto.Unmarshal(value, &a); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	if fault := assignmentFault(&a); fault != "" {
-		return nil, corrupt(key, "%s", fault)
-	}
-	return &a, nil
-}
-
-// assignmentFault says what is wrong with an assignment, or nothing.
-func assignmentFault(a *pb.Assignment) string {
-	if a.GetGeneration() < 1 {
-		return fmt.Sprintf("generation %d", a.GetGeneration())
-	}
-	if a.Partitions < 1 || a.Partitions > messages.MaxPartitions {
-		return fmt.Sprintf("%d partitions", a.Partitions)
-	}
-	given := make([]bool, a.Partitions)
-	members := make(map[string]bool, len(a.Shares))
-	for _, s := range a.Shares {
-		if err := keys.ValidateName("member", s.GetMember()); err != nil {
-			return err.Error()
-		}
-		if members[s.Member] {
-			return fmt.Sprintf("member %s has two shares", s.Member)
-		}
-		members[s.Member] = true
-		for _, p := range s.Partitions {
-			if p >= a.Partitions {
-				return fmt.Sprintf("partition %d of %d", p, a.Partitions)
-			}
-			if given[p] {
-				return fmt.Sprintf("partition %d is given twice", p)
-			}
-			given[p] = true
-		}
-	}
-	return ""
-}
-
-// ParseMember reads the value of a member's key. The error wraps
-// messages.ErrCorrupt and names the key.
-func ParseMember(key string, value []byte) (*pb.ConsumerMember, error) {
-	var m pb.ConsumerMember
-	if err := proto.Unmarshal(value, &m); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	partitions := make([]int, len(m.Partitions))
-	for i, p := range m.Partitions {
-		partitions[i] = int(p)
-	}
-	if err := checkPartitions(partitions, messages.MaxPartitions); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	return &m, nil
 }

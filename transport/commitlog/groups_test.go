@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // batchOf is a batch of values, all of one time.
-func batchOf(producer, sequence uint64, values ...string) *Sealed {
-	return Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, producer, sequence)
+func batchOf(producer, sequence uint64, values ...string) *format.Sealed {
+	return format.Seal(records(values...), len(values), 1, 1, 1, messages.CompressNone, producer, sequence)
 }
 
 // join makes a member with a lease of its own.
@@ -28,7 +28,7 @@ func join(t testing.TB, l *Log, info messages.TopicInfo, group, member string) M
 	}
 	me := Me{Topic: info, Group: group, Member: member, Lease: lease.ID}
 	me.MemberRevision = put(t, l, l.space.ConsumerMember(info.ID, group, member),
-		encode(&pb.ConsumerMember{Id: member, Host: "host-" + member, SinceUnixMs: 1700000000000}), clientv3.WithLease(lease.ID))
+		format.Encode(&pb.ConsumerMember{Id: member, Host: "host-" + member, SinceUnixMs: 1700000000000}), clientv3.WithLease(lease.ID))
 	return me
 }
 
@@ -81,7 +81,7 @@ func TestEnsureGroup(t *testing.T) {
 	if _, _, err := l.EnsureGroup(ctx, info, "lost", Joining{Manual: true}); err != nil {
 		t.Error(err)
 	}
-	put(t, l, l.space.Committed(info.ID, "only-offsets", 0), encode(&pb.Committed{}))
+	put(t, l, l.space.Committed(info.ID, "only-offsets", 0), format.Encode(&pb.Committed{}))
 	put(t, l, l.space.ConsumerGroups(info.ID)+"x/strange", "")
 	groups, err := l.Groups(ctx, info)
 	if err != nil || !slices.Equal(groups, []string{"auto", "bad", "lost", "manual", "only-offsets"}) {
@@ -137,7 +137,7 @@ func TestAssign(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %v that says %q", c.name, rev, err, c.want, c.says)
 		}
 	}
-	if there, err := ParseAssignment("key", []byte(value(t, l, l.space.Assignment(info.ID, "group")))); err != nil || there.Generation != 1 {
+	if there, err := format.ParseAssignment("key", []byte(value(t, l, l.space.Assignment(info.ID, "group")))); err != nil || there.Generation != 1 {
 		t.Fatalf("%v, %v", there, err)
 	}
 
@@ -189,53 +189,9 @@ func TestAssignRace(t *testing.T) {
 			t.Fatalf("generation %d: %d have won", generation, len(won))
 		}
 		previous = won[0]
-		there, err := ParseAssignment("key", []byte(value(t, l, l.space.Assignment(info.ID, "group"))))
+		there, err := format.ParseAssignment("key", []byte(value(t, l, l.space.Assignment(info.ID, "group"))))
 		if err != nil || there.Generation != generation || there.Shares[0].Member != names[slices.Index(revisions, previous)] {
 			t.Fatalf("%v, %v", there, err)
 		}
 	}
-}
-
-func TestParseMember(t *testing.T) {
-	for name, c := range map[string]struct {
-		value string
-		good  bool
-	}{
-		"good":      {encode(&pb.ConsumerMember{Id: "m", Partitions: []uint32{3, 0}}), true},
-		"empty":     {"", true},
-		"garbage":   {"\xff", false},
-		"partition": {encode(&pb.ConsumerMember{Partitions: []uint32{1024}}), false},
-		"twice":     {encode(&pb.ConsumerMember{Partitions: []uint32{1, 1}}), false},
-	} {
-		if m, err := ParseMember("the-key", []byte(c.value)); (err == nil) != c.good || err != nil && (!errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "the-key")) {
-			t.Errorf("%s: %v, %v", name, m, err)
-		}
-	}
-}
-
-func FuzzParseAssignment(f *testing.F) {
-	f.Add([]byte(nil))
-	f.Add([]byte(encode(assignment(3, share("m", 0, 2), share("n", 1)))))
-	f.Fuzz(func(t *testing.T, value []byte) {
-		a, err := ParseAssignment("the-key", value)
-		if err != nil {
-			if !errors.Is(err, messages.ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		owners := map[uint32]bool{}
-		for _, s := range a.Shares {
-			for _, p := range s.Partitions {
-				if owners[p] || p >= a.Partitions || p >= messages.MaxPartitions {
-					t.Fatalf("partition %d of %v", p, a)
-				}
-				owners[p] = true
-			}
-		}
-		again, err := ParseAssignment("the-key", []byte(encode(a)))
-		if err != nil || !proto.Equal(again, a) {
-			t.Fatalf("%v became %v, %v", a, again, err)
-		}
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // What this etcd, and its client as it is configured, take in one request. Nobody
@@ -33,7 +34,7 @@ const (
 
 func newLimits() *limits {
 	l := new(limits)
-	l.body.Store(2 * maxRaw)
+	l.body.Store(2 * format.MaxRaw)
 	l.answer.Store(1 << 40)
 	for k, n := range map[kind]int64{places: opsPerRequest, nests: nestedInOne, starts: startsInOne, pages: pageKeys, overtook: mostOvertaken} {
 		l.most[k].Store(n)

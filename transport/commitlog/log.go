@@ -3,7 +3,6 @@ package commitlog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -148,9 +147,4 @@ func createRevision(r *clientv3.GetResponse) int64 {
 // ranged is what the i-th operation of a transaction, a get, has found.
 func ranged(resp *clientv3.TxnResponse, i int) *clientv3.GetResponse {
 	return (*clientv3.GetResponse)(resp.Responses[i].GetResponseRange())
-}
-
-// corrupt names a key whose value is not what it should be.
-func corrupt(key, format string, args ...any) error {
-	return fmt.Errorf("%s: %w: %s", key, messages.ErrCorrupt, fmt.Sprintf(format, args...))
 }

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -303,3 +304,26 @@ func remove(t testing.TB, l *Log, key string) {
 		t.Fatal(err)
 	}
 }
+
+// records encodes values as a run of records.
+func records(values ...string) []byte {
+	var raw []byte
+	for _, v := range values {
+		raw = messages.AppendRecord(raw, &messages.Message{Value: []byte(v)})
+	}
+	return raw
+}
+
+// noise is a run of n records of random bytes.
+func noise(n, size int) []byte {
+	r := rand.NewChaCha8([32]byte{1})
+	value := make([]byte, size)
+	var raw []byte
+	for range n {
+		r.Read(value)
+		raw = messages.AppendRecord(raw, &messages.Message{Value: value})
+	}
+	return raw
+}
+
+var choices = []messages.Compression{messages.CompressS2, messages.CompressZstd, messages.CompressNone}

@@ -6,30 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
-	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Where groups are. Records of a partition are handled one after the other, so
 // one offset says it all.
-
-// ParseCommitted reads the value of a committed offset. The error wraps
-// messages.ErrCorrupt and names the key.
-func ParseCommitted(key string, value []byte) (*pb.Committed, error) {
-	var c pb.Committed
-	if err := proto.Unmarshal(value, &c); err != nil {
-		return nil, corrupt(key, "%v", err)
-	}
-	if c.Offset < 0 || c.Base < 0 || c.Base > c.Offset {
-		return nil, corrupt(key, "offset %d in a batch at %d", c.Offset, c.Base)
-	}
-	return &c, nil
-}
 
 // ResetOffsets moves a group to where to says, in the partitions given, or all
 // when that is nil; a group that never was gets offsets, too. While a member has
@@ -60,7 +47,7 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 	if r.whole {
 		partitions = upTo(now.Config.Partitions)
 	}
-	if err := checkPartitions(partitions, now.Config.Partitions); err != nil {
+	if err := format.CheckPartitions(partitions, now.Config.Partitions); err != nil {
 		return fail(err)
 	}
 	partitions = slices.Sorted(slices.Values(partitions))
@@ -73,7 +60,7 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 	if len(targets) > 0 {
 		r.last = targets[len(targets)-1].Partition
 	}
-	err = inTurn(l.limits, nests, targets, func(chunk []Position) error {
+	err = inTurn(l.limits, nests, targets, func(chunk []format.Position) error {
 		found, err := r.chunk(ctx, chunk)
 		changes = append(changes, found...)
 		if dryRun && errors.Is(err, messages.ErrGroupLive) {
@@ -86,8 +73,8 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 }
 
 // resolveAll turns a start into an offset in each partition.
-func (l *Log) resolveAll(ctx context.Context, t messages.TopicInfo, to messages.Start, partitions []int) ([]Position, error) {
-	targets := make([]Position, len(partitions))
+func (l *Log) resolveAll(ctx context.Context, t messages.TopicInfo, to messages.Start, partitions []int) ([]format.Position, error) {
+	targets := make([]format.Position, len(partitions))
 	_, atOffset := to.Offset()
 	_, atTime := to.Time()
 	if atOffset || atTime {
@@ -96,7 +83,7 @@ func (l *Log) resolveAll(ctx context.Context, t messages.TopicInfo, to messages.
 			if err != nil {
 				return nil, err
 			}
-			targets[i] = Position{Partition: p, Offset: offset, Base: base}
+			targets[i] = format.Position{Partition: p, Offset: offset, Base: base}
 		}
 		return targets, nil
 	}
@@ -110,7 +97,7 @@ func (l *Log) resolveAll(ctx context.Context, t messages.TopicInfo, to messages.
 		bounds = ends
 	}
 	for i, p := range partitions {
-		targets[i] = Position{Partition: p, Offset: bounds[i], Base: bounds[i]}
+		targets[i] = format.Position{Partition: p, Offset: bounds[i], Base: bounds[i]}
 	}
 	return targets, nil
 }
@@ -132,7 +119,7 @@ type resetting struct {
 // looks again; members of a group that is forced may commit all the time, so there
 // it goes on with fewer at a time. With messages.ErrGroupLive a dry run answers
 // what it would have changed.
-func (r resetting) chunk(ctx context.Context, targets []Position) ([]messages.OffsetChange, error) {
+func (r resetting) chunk(ctx context.Context, targets []format.Position) ([]messages.OffsetChange, error) {
 	var done []messages.OffsetChange
 	for size := len(targets); len(targets) > 0; {
 		some := targets[:min(size, len(targets))]
@@ -160,7 +147,7 @@ func (r resetting) chunk(ctx context.Context, targets []Position) ([]messages.Of
 
 // once looks at some partitions and moves them as it found them. With ErrRaced
 // something has changed in between, and nothing was written.
-func (r resetting) once(ctx context.Context, targets []Position) ([]messages.OffsetChange, error) {
+func (r resetting) once(ctx context.Context, targets []format.Position) ([]messages.OffsetChange, error) {
 	topic := r.l.space.Topic(r.topic.Name)
 	look := []clientv3.Op{exists(topic)}
 	if r.whole {
@@ -193,7 +180,7 @@ func (r resetting) once(ctx context.Context, targets []Position) ([]messages.Off
 		guards = append(guards,
 			clientv3.Compare(clientv3.ModRevision(key), "=", standingIn(kvs, fence, 0).modRevision),
 			clientv3.Compare(clientv3.CreateRevision(claim), "=", fence))
-		write = append(write, clientv3.OpPut(key, target.value()))
+		write = append(write, clientv3.OpPut(key, committedValue(target)))
 		if fence != 0 {
 			write = append(write, clientv3.OpDelete(claim))
 		}
@@ -202,7 +189,7 @@ func (r resetting) once(ctx context.Context, targets []Position) ([]messages.Off
 		// It has begun then: what comes later is read from its beginning.
 		began := r.l.space.Beginning(r.topic.ID, r.group)
 		write = append(write, clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(began), "=", 0)},
-			[]clientv3.Op{clientv3.OpPut(began, Beginning{}.value())}, nil))
+			[]clientv3.Op{clientv3.OpPut(began, format.Beginning{}.Value(time.Now()))}, nil))
 	}
 	if claimed && !r.force {
 		return changes, fmt.Errorf("%s: %w", r.op, messages.ErrGroupLive)

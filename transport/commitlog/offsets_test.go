@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // fill appends batches of ten records to a partition; the i-th is of the time i.
@@ -19,7 +20,7 @@ func fill(t testing.TB, l *Log, info messages.TopicInfo, p, batches int) {
 	t.Helper()
 	a := l.Partition(info, p).Appender(AppenderConfig{Producer: 9})
 	for i := range int64(batches) {
-		s := Seal(records(slices.Repeat([]string{"value"}, 10)...), 10, i, i, i, messages.CompressNone, 9, uint64(i+1))
+		s := format.Seal(records(slices.Repeat([]string{"value"}, 10)...), 10, i, i, i, messages.CompressNone, 9, uint64(i+1))
 		if base, err := a.Append(testContext(t), s, true); err != nil || base != 10*i {
 			t.Fatal(base, err)
 		}
@@ -44,7 +45,7 @@ func TestResetOffsets(t *testing.T) {
 	fill(t, l, info, 0, 5)
 	fill(t, l, info, 1, 3)
 	trim(t, l, info, 0, 20)
-	put(t, l, l.space.Committed(info.ID, "group", 1), encode(&pb.Committed{Offset: 12, Base: 10, Fence: 3}))
+	put(t, l, l.space.Committed(info.ID, "group", 1), format.Encode(&pb.Committed{Offset: 12, Base: 10, Fence: 3}))
 	put(t, l, l.space.Committed(info.ID, "group", 2), "\xff")
 	old := info
 	info, err := l.UpdateTopic(ctx, "orders", messages.TopicUpdate{Partitions: 4})
@@ -88,7 +89,7 @@ func TestResetOffsets(t *testing.T) {
 			case want[0] < 0:
 				t.Errorf("%s: partition %d has %q", c.name, p, v)
 			default:
-				if m, err := ParseCommitted("k", []byte(v)); err != nil || m.Offset != want[0] || m.Base != want[1] || !c.dryRun && m.Fence != 0 {
+				if m, err := format.ParseCommitted("k", []byte(v)); err != nil || m.Offset != want[0] || m.Base != want[1] || !c.dryRun && m.Fence != 0 {
 					t.Errorf("%s: partition %d: %v, %v; want %v", c.name, p, m, err, want)
 				}
 			}
@@ -203,24 +204,6 @@ func TestResetOfATopicThatIsDeleted(t *testing.T) {
 	}
 }
 
-func TestParseCommitted(t *testing.T) {
-	for name, c := range map[string]struct {
-		value string
-		good  bool
-	}{
-		"good":            {encode(&pb.Committed{Offset: 12, Base: 10, Fence: 3, UnixMs: 4}), true},
-		"empty":           {"", true},
-		"garbage":         {"\xff", false},
-		"negative offset": {encode(&pb.Committed{Offset: -1}), false},
-		"negative base":   {encode(&pb.Committed{Offset: 1, Base: -1}), false},
-		"base past it":    {encode(&pb.Committed{Offset: 1, Base: 2}), false},
-	} {
-		if m, err := ParseCommitted("the-key", []byte(c.value)); (err == nil) != c.good || err != nil && (!errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "the-key")) {
-			t.Errorf("%s: %v, %v", name, m, err)
-		}
-	}
-}
-
 // An etcd that has an older offset than the member knows of was set back, and its
 // log with it: nothing is written over it, by a commit or a release. One that was
 // deleted is put back.
@@ -234,7 +217,7 @@ func TestCommitKnowsWhatItWrote(t *testing.T) {
 		t.Errorf("nothing was committed, and revision %d is known", c.Known)
 	}
 	key := l.space.Committed(info.ID, "group", 0)
-	ps := []Position{c.at(5, 0)}
+	ps := []format.Position{c.at(5, 0)}
 	commit := func() error {
 		t.Helper()
 		errs, err := l.Commit(ctx, me, ps)
@@ -245,7 +228,7 @@ func TestCommitKnowsWhatItWrote(t *testing.T) {
 	}
 	offset := func() int64 {
 		t.Helper()
-		v, err := ParseCommitted(key, []byte(value(t, l, key)))
+		v, err := format.ParseCommitted(key, []byte(value(t, l, key)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +241,7 @@ func TestCommitKnowsWhatItWrote(t *testing.T) {
 		t.Errorf("%+v, %v; want what was written at %d", again, err, ps[0].Known)
 	}
 	// A late attempt of an earlier commit went over it.
-	put(t, l, key, encode(&pb.Committed{Offset: 3, Fence: c.Fence}))
+	put(t, l, key, format.Encode(&pb.Committed{Offset: 3, Fence: c.Fence}))
 	ps[0].Offset = 6
 	if err := commit(); err != nil || offset() != 6 {
 		t.Errorf("over a late one: %v, offset %d", err, offset())

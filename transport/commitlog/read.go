@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Reading a partition: the index, places in it, and the batches themselves.
@@ -20,8 +21,8 @@ import (
 // A *TrimmedError says that base is before the first valid offset, an error that
 // wraps messages.ErrTopicDeleted that the partition is gone, a *CorruptError that
 // the chain is broken; what came before the break is answered too.
-func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]Entry, error) {
-	var all []Entry
+func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]format.Entry, error) {
+	var all []format.Entry
 	for at, width := base, int64(4*window); len(all) < limit; {
 		want := min(limit-len(all), p.log.limits.of(pages))
 		page, done, err := p.page(ctx, at, at+width, want)
@@ -42,7 +43,7 @@ func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]Entry
 // page reads the entries with bases from at to before end, at most limit, and
 // tells whether there are no more at all. When there are more, it answers one
 // entry or more.
-func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []Entry, done bool, err error) {
+func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []format.Entry, done bool, err error) {
 	const op = "read the index of"
 	resp, err := p.log.do(ctx, op+" "+p.String(), nil, []clientv3.Op{
 		clientv3.OpGet(p.startKey()),
@@ -185,7 +186,7 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 // damaged, or gone without having been trimmed; what came before it is answered
 // too. The error wraps messages.ErrTopicDeleted when the partition is gone, and
 // messages.ErrLogRolledBack when the entry is, as in an etcd that was set back.
-func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error) {
+func (p *Partition) Fetch(ctx context.Context, entries []format.Entry) ([]*format.Batch, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
@@ -193,7 +194,7 @@ func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error
 	if err != nil {
 		return nil, err
 	}
-	batches := make([]*Batch, 0, len(entries))
+	batches := make([]*format.Batch, 0, len(entries))
 	for _, e := range entries {
 		b, err := p.open(ctx, e, bodies)
 		if err != nil {
@@ -206,7 +207,7 @@ func (p *Partition) Fetch(ctx context.Context, entries []Entry) ([]*Batch, error
 
 // someBodies reads the bodies of the first entries, as many as one answer takes, and
 // says of which.
-func (p *Partition) someBodies(ctx context.Context, entries []Entry) (map[int64][]byte, []Entry, error) {
+func (p *Partition) someBodies(ctx context.Context, entries []format.Entry) (map[int64][]byte, []format.Entry, error) {
 	for {
 		bytes, n := int64(0), 0
 		for ; n < len(entries) && (n == 0 || bytes+int64(entries[n].Bytes) <= p.log.limits.answer.Load()); n++ {
@@ -225,7 +226,7 @@ func (p *Partition) someBodies(ctx context.Context, entries []Entry) (map[int64]
 }
 
 // bodies reads the bodies of entries, by base.
-func (p *Partition) bodies(ctx context.Context, entries []Entry, opts ...clientv3.OpOption) (map[int64][]byte, error) {
+func (p *Partition) bodies(ctx context.Context, entries []format.Entry, opts ...clientv3.OpOption) (map[int64][]byte, error) {
 	first, last := p.bodyKey(entries[0].Base), p.bodyKey(entries[len(entries)-1].Base)
 	resp, err := p.log.get(ctx, "read "+p.String(), first, append(opts,
 		clientv3.WithRange(last+"\x00"), clientv3.WithLimit(int64(len(entries))))...)
@@ -246,12 +247,12 @@ func (p *Partition) bodies(ctx context.Context, entries []Entry, opts ...clientv
 }
 
 // open verifies the batch of e, or finds out why there is none.
-func (p *Partition) open(ctx context.Context, e Entry, bodies map[int64][]byte) (*Batch, error) {
+func (p *Partition) open(ctx context.Context, e format.Entry, bodies map[int64][]byte) (*format.Batch, error) {
 	body, ok := bodies[e.Base]
 	if !ok {
 		return nil, p.unless(ctx, e, p.corrupt(e.Base, "there is an index entry and no batch"))
 	}
-	b, err := OpenBody(e.Base, body)
+	b, err := format.OpenBody(e.Base, body)
 	switch {
 	case err != nil:
 		return nil, p.corrupt(e.Base, "%v", err)
@@ -263,7 +264,7 @@ func (p *Partition) open(ctx context.Context, e Entry, bodies map[int64][]byte) 
 
 // unless answers a fault of the batch of e, unless something excuses it: the
 // partition's start, or that the index says something else now.
-func (p *Partition) unless(ctx context.Context, e Entry, fault *CorruptError) error {
+func (p *Partition) unless(ctx context.Context, e format.Entry, fault *CorruptError) error {
 	resp, err := p.log.do(ctx, "look what became of a batch of "+p.String(), nil, []clientv3.Op{
 		clientv3.OpGet(p.startKey()), clientv3.OpGet(p.indexKey(e.Base)),
 	}, nil)

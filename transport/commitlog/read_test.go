@@ -13,12 +13,11 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
-	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 func TestEntriesChain(t *testing.T) {
@@ -108,7 +107,7 @@ func TestTimes(t *testing.T) {
 	at := func(sec int64) int64 { return time.Unix(sec, 0).UnixNano() }
 	// The second has older records than the first, and ends later.
 	for i, span := range [][2]int64{{100, 200}, {50, 150}, {50, 400}, {300, 300}} {
-		mustAppend(t, a, Seal(records("x", "y"), 2, at(span[0]), at(span[1]), 1, messages.CompressNone, 9, uint64(i)))
+		mustAppend(t, a, format.Seal(records("x", "y"), 2, at(span[0]), at(span[1]), 1, messages.CompressNone, 9, uint64(i)))
 	}
 	for sec, want := range map[int64]int64{0: 0, 100: 0, 200: 0, 201: 4, 300: 4, 400: 4, 401: 8} {
 		offset, base, err := p.Resolve(ctx, messages.AtTime(time.Unix(sec, 0)))
@@ -126,13 +125,13 @@ func TestFetch(t *testing.T) {
 	for i := range 6 {
 		values := slices.Repeat([]string{strings.Repeat(fmt.Sprint(i), 100)}, i+1)
 		raw = append(raw, records(values...))
-		mustAppend(t, a, Seal(raw[i], i+1, 1, 2, int64(i), choices[i%3], 9, uint64(i)))
+		mustAppend(t, a, format.Seal(raw[i], i+1, 1, 2, int64(i), choices[i%3], 9, uint64(i)))
 	}
 	entries, err := p.Entries(ctx, 0, 100)
 	if err != nil || len(entries) != 6 {
 		t.Fatal(entries, err)
 	}
-	good := func(got []*Batch, want int) {
+	good := func(got []*format.Batch, want int) {
 		t.Helper()
 		if len(got) != want {
 			t.Fatalf("%d batches, want %d", len(got), want)
@@ -173,8 +172,8 @@ func TestFetch(t *testing.T) {
 	bad("a flipped bit", 3)
 	put(t, p.log, at, value(t, p.log, p.bodyKey(entries[4].Base)))
 	bad("the batch of another base", 3)
-	s := Seal(raw[1], 2, 1, 2, 3, messages.CompressNone, 1, 1)
-	put(t, p.log, at, string(s.body(entries[3].Base)))
+	s := format.Seal(raw[1], 2, 1, 2, 3, messages.CompressNone, 1, 1)
+	put(t, p.log, at, string(s.Body(entries[3].Base)))
 	if err := bad("a batch of another size", 3); !strings.Contains(err.Why, "2 records") {
 		t.Error(err)
 	}
@@ -229,71 +228,4 @@ func TestFetchFromALaggingMember(t *testing.T) {
 	if n := stale.Load(); n != 1 {
 		t.Errorf("%d stale answers", n)
 	}
-}
-
-func TestParseEntry(t *testing.T) {
-	l, _ := startEtcd(t)
-	s := &Sealed{Raw: 3, Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
-	good := string(s.entry(99, 1000))
-	value := func(e *pb.IndexEntry) string {
-		b, err := proto.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	key := l.space.IndexEntry("id", 12, 345)
-	p, e, ok := l.ParseEntry("id", key, []byte(good), 77)
-	if want := (Entry{Base: 345, Count: 3, Bytes: 99, Raw: 3, LogBytes: 1000, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8, ModRevision: 77, value: good}); !ok || p != 12 || e != want || e.End() != 348 {
-		t.Errorf("%d, %+v, %v", p, e, ok)
-	}
-	for name, bad := range map[string][2]string{
-		"another topic":     {l.space.IndexEntry("other", 12, 345), good},
-		"another prefix":    {"x" + key, good},
-		"a body":            {l.space.Body("id", 12, 345), good},
-		"no base":           {l.space.Index("id", 12), good},
-		"a short base":      {key[:len(key)-1], good},
-		"a long base":       {key + "0", good},
-		"a negative base":   {l.space.Index("id", 12) + "-0000000000000000001", good},
-		"a huge base":       {l.space.Index("id", 12) + "99999999999999999999", good},
-		"a last base":       {l.space.IndexEntry("id", 12, math.MaxInt64), good},
-		"partition in hex":  {l.space.Indexes("id") + "00ff/" + keys.Offset(1), good},
-		"a short partition": {l.space.Indexes("id") + "012/" + keys.Offset(1), good},
-		"a high partition":  {l.space.Indexes("id") + "1024/" + keys.Offset(1), good},
-		"a signed one":      {l.space.Indexes("id") + "+012/" + keys.Offset(1), good},
-		"noise":             {key, "\xff"},
-		"nothing":           {key, ""},
-		"too many":          {key, value(&pb.IndexEntry{Count: messages.MaxBatchRecords + 1})},
-		"too large":         {key, value(&pb.IndexEntry{Count: 1, Bytes: math.MaxUint32})},
-	} {
-		if p, e, ok := l.ParseEntry("id", bad[0], []byte(bad[1]), 1); ok || p != 0 || e != (Entry{}) {
-			t.Errorf("%s: %d, %+v, %v", name, p, e, ok)
-		}
-	}
-}
-
-func FuzzParseEntry(f *testing.F) {
-	l := New(Config{Space: "/x"})
-	s := &Sealed{Raw: 3, Count: 3, MinTime: -5, MaxTime: 6, Producer: 7, Sequence: 8}
-	f.Add(l.space.IndexEntry("id", 12, 345), s.entry(99, 1000))
-	f.Add(l.space.Index("id", 1023), []byte{8, 1})
-	f.Fuzz(func(t *testing.T, key string, value []byte) {
-		p, e, ok := l.ParseEntry("id", key, value, 5)
-		if !ok {
-			return
-		}
-		if key != l.space.IndexEntry("id", p, e.Base) || e.Count < 1 || e.Count > messages.MaxBatchRecords || e.End() <= e.Base || e.Bytes < 0 || e.Raw < 0 || e.Raw > maxRaw || e.LogBytes < 0 || e.ModRevision != 5 {
-			t.Fatalf("%q: %d, %+v", key, p, e)
-		}
-		again := &Sealed{Raw: e.Raw, Count: e.Count, MinTime: e.MinTime, MaxTime: e.MaxTime, Producer: e.Producer, Sequence: e.Sequence}
-		if _, e2, ok := l.ParseEntry("id", key, again.entry(e.Bytes, e.LogBytes), 5); !ok || !e2.same(e) {
-			t.Fatalf("%+v became %+v", e, e2)
-		}
-	})
-}
-
-// same is equal but for how it is encoded.
-func (e Entry) same(o Entry) bool {
-	o.value = e.value
-	return e == o
 }

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Whether the log is still the one that somebody knows. An etcd that was restored
@@ -19,7 +20,7 @@ type Mark struct {
 	Partition int
 	// Entry is what the index said of it; Base, Count, Producer and Sequence
 	// matter.
-	Entry
+	format.Entry
 }
 
 // Stand answers for each mark whether its batch is still there, or was trimmed;
@@ -64,9 +65,4 @@ func (l *Log) stand(ctx context.Context, t messages.TopicInfo, marks []Mark) ([]
 		stand[i] = err != nil || ok && e.IsOf(m.Entry) || !ok && m.Base < start
 	}
 	return stand, nil
-}
-
-// IsOf tells whether both entries are of the same batch at the same place.
-func (e Entry) IsOf(o Entry) bool {
-	return e.Base == o.Base && e.Count == o.Count && e.Producer == o.Producer && e.Sequence == o.Sequence
 }

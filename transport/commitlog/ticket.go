@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Taking turns. A transaction that loses the race for a slot has carried its
@@ -68,11 +69,15 @@ const (
 // met notes that there are others.
 func (t *turn) met(timing timing) { t.crowded = time.Now().Add(timing.crowd) }
 
+// largeBatch is the size of a batch from which one lost slot costs more than a
+// place in the queue.
+const largeBatch = messages.MaxBatchBytes / 8
+
 // clashed notes that a batch of so many bytes lost its slot. A small one that did
 // so once is no crowd: to try again is cheaper than to queue.
 func (t *turn) clashed(bytes int, timing timing) {
 	now := time.Now()
-	if bytes >= leastSpare || now.Before(t.crowded) || now.Sub(t.clash) < timing.crowd {
+	if bytes >= largeBatch || now.Before(t.crowded) || now.Sub(t.clash) < timing.crowd {
 		t.met(timing)
 	}
 	t.clash = now
@@ -108,7 +113,7 @@ func (a *Appender) lease() clientv3.LeaseID {
 
 // ops is what an append that ends at end does to the tickets. The lease is the
 // one to hold another with, if more is to come.
-func (t *turn) ops(p *Partition, lease clientv3.LeaseID, end tail, more bool) (ops []clientv3.Op) {
+func (t *turn) ops(p *Partition, lease clientv3.LeaseID, end format.LogEnd, more bool) (ops []clientv3.Op) {
 	for _, key := range t.overtaken {
 		ops = append(ops, clientv3.OpDelete(key))
 	}
@@ -177,7 +182,7 @@ func (a *Appender) queueUp(ctx context.Context) bool {
 	t.mine = a.ticket()
 	// With an error the ticket may be there. It is not waited for, but taken
 	// back.
-	err := a.survey(ctx, []clientv3.Cmp{a.p.log.lives(a.p.topic)}, putTicket(t.mine, lease, tail{}))
+	err := a.survey(ctx, []clientv3.Cmp{a.p.log.lives(a.p.topic)}, putTicket(t.mine, lease, format.LogEnd{}))
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		t.lost(lease)
 	}
@@ -187,7 +192,7 @@ func (a *Appender) queueUp(ctx context.Context) bool {
 // survey looks at the queue, and at the end in the same request: when it is this
 // appender's turn, the end is known as of then.
 func (a *Appender) survey(ctx context.Context, guards []clientv3.Cmp, ops ...clientv3.Op) error {
-	s := searchFrom(a.tail)
+	s := searchFrom(a.end)
 	n := len(ops)
 	resp, err := a.p.log.do(ctx, "look at the queue for "+a.p.String(), guards, append(ops, a.p.queueOp(), a.p.op(s.next(), 0)), nil)
 	if err == nil && !resp.Succeeded {
@@ -206,7 +211,7 @@ func (a *Appender) survey(ctx context.Context, guards []clientv3.Cmp, ops ...cli
 		return nil
 	}
 	if s.feed(e, ok); s.phase == found {
-		a.learn(s.tail)
+		a.learn(s.LogEnd)
 	} else if t, err := a.p.seek(ctx, s); err == nil {
 		a.learn(t)
 	}
@@ -287,7 +292,7 @@ func (a *Appender) heard(events []*clientv3.Event) (unclear bool) {
 			continue
 		}
 		a.turn.place = first
-		if end.end > a.tail.end {
+		if end.Offset > a.end.Offset {
 			a.learn(end)
 		}
 	}
@@ -295,16 +300,16 @@ func (a *Appender) heard(events []*clientv3.Event) (unclear bool) {
 }
 
 // announced is the end that a new ticket tells of, if it does.
-func announced(ev *clientv3.Event) (tail, bool) {
+func announced(ev *clientv3.Event) (format.LogEnd, bool) {
 	var v pb.Ticket
 	if ev.Type != clientv3.EventTypePut || proto.Unmarshal(ev.Kv.Value, &v) != nil {
-		return tail{}, false
+		return format.LogEnd{}, false
 	}
-	e := Entry{Base: v.GetBase()}
-	if e.Base < 0 || !e.decode(v.GetEntry()) {
-		return tail{}, false
+	e := format.Entry{Base: v.GetBase()}
+	if e.Base < 0 || !e.Decode(v.GetEntry()) {
+		return format.LogEnd{}, false
 	}
-	return e.tail(), true
+	return e.LogEnd(), true
 }
 
 // ear is a watch of one ticket. It lasts for many turns, as long as it is of use,
@@ -365,8 +370,8 @@ func (a *Appender) ticket() string {
 
 // putTicket takes a place, and tells of the end that the append with it makes, if
 // there is one.
-func putTicket(key string, lease clientv3.LeaseID, end tail) clientv3.Op {
-	value, err := proto.Marshal(&pb.Ticket{Base: end.last, Entry: []byte(end.entry)})
+func putTicket(key string, lease clientv3.LeaseID, end format.LogEnd) clientv3.Op {
+	value, err := proto.Marshal(&pb.Ticket{Base: end.Last, Entry: []byte(end.Entry)})
 	if err != nil {
 		panic(err) // a number always encodes
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 func granted(t testing.TB, l *Log) clientv3.LeaseID {
@@ -57,7 +58,7 @@ func TestManyAppendersOnOnePartition(t *testing.T) {
 		ctx := testContext(t)
 		wg.Go(func() {
 			for n := range each {
-				s := Seal(records(fmt.Sprintf("%d %d %s", w, n, filler)), 1, 1, 1, 1, messages.CompressNone, uint64(100+w), uint64(n))
+				s := format.Seal(records(fmt.Sprintf("%d %d %s", w, n, filler)), 1, 1, 1, 1, messages.CompressNone, uint64(100+w), uint64(n))
 				begun := time.Now()
 				if _, err := a.Append(ctx, s, n < each-1); err != nil {
 					t.Error(err)
@@ -153,7 +154,7 @@ func waitFor(t testing.TB, cond func() bool) {
 }
 
 // sealedTimes are batches of one record.
-func sealedTimes(n int, value string) (batches []*Sealed) {
+func sealedTimes(n int, value string) (batches []*format.Sealed) {
 	for range n {
 		batches = append(batches, sealedWith(value))
 	}
@@ -257,7 +258,7 @@ func TestNotTheFirstAfterAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range []*Appender{middle, last} {
-		a.learn(head.tail)
+		a.learn(head.end)
 		if !a.queueUp(ctx) || a.turn.place != waiting {
 			t.Fatalf("%+v", a.turn)
 		}
@@ -399,8 +400,8 @@ func TestWaitingEndsWithContext(t *testing.T) {
 	go func() { _, err := a.Append(ctx, s, false); done <- err }()
 	waitFor(t, func() bool { return len(tickets(t, p)) == 2 })
 	cancel()
-	if err := <-done; err == nil || s.way.state != fresh {
-		t.Errorf("%v, %+v", err, s.way)
+	if err := <-done; err == nil || s.Way.State != format.Fresh {
+		t.Errorf("%v, %+v", err, s.Way)
 	}
 	if err := head.Leave(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -463,7 +464,7 @@ func TestQueueIsByPut(t *testing.T) {
 func TestHearing(t *testing.T) {
 	// entry is of the batch of ten that ends at end.
 	entry := func(end int64) string {
-		return string((&Sealed{Count: 10}).entry(100, 10*end))
+		return string((&format.Sealed{Count: 10}).EntryValue(100, 10*end))
 	}
 	put := func(at int64, ticket *pb.Ticket) *clientv3.Event {
 		value, err := proto.Marshal(ticket)
@@ -499,12 +500,12 @@ func TestHearing(t *testing.T) {
 	} {
 		a := (&Partition{}).Appender(AppenderConfig{})
 		a.turn.place, a.turn.seen.revision = waiting, 10
-		a.learn(tail{end: 50, last: 40})
-		if unclear := a.heard(c.events); unclear != c.unclear || a.turn.place != c.place || a.tail.end != c.end {
-			t.Errorf("%s: unclear %v, place %d, end %d", name, unclear, a.turn.place, a.tail.end)
+		a.learn(format.LogEnd{Offset: 50, Last: 40})
+		if unclear := a.heard(c.events); unclear != c.unclear || a.turn.place != c.place || a.end.Offset != c.end {
+			t.Errorf("%s: unclear %v, place %d, end %d", name, unclear, a.turn.place, a.end.Offset)
 		}
-		if c.end > 50 && a.tail != (tail{end: c.end, last: c.end - 10, bytes: 10 * c.end, entry: entry(c.end)}) {
-			t.Errorf("%s: %+v", name, a.tail)
+		if c.end > 50 && a.end != (format.LogEnd{Offset: c.end, Last: c.end - 10, Bytes: 10 * c.end, Entry: entry(c.end)}) {
+			t.Errorf("%s: %+v", name, a.end)
 		}
 	}
 }

@@ -12,11 +12,11 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Making, finding and changing topics. A topic is there when its key is: the
@@ -139,7 +139,7 @@ func (m *making) starts(ctx context.Context, partitions []int) error {
 // publish writes the last starts and the topic itself.
 func (m *making) publish(ctx context.Context, partitions []int) error {
 	topic := m.l.space.Topic(m.info.Name)
-	then := append(m.l.putStarts(m.info.ID, partitions), clientv3.OpPut(topic, topicValue(m.info)))
+	then := append(m.l.putStarts(m.info.ID, partitions), clientv3.OpPut(topic, format.TopicValue(m.info)))
 	guards := []clientv3.Cmp{m.free()}
 	if m.marked != 0 {
 		guards = append(guards, m.unswept())
@@ -165,7 +165,7 @@ func (m *making) publish(ctx context.Context, partitions []int) error {
 	}
 	// An earlier attempt of this very call may be what stands there.
 	kv := ranged(resp, 0).Kvs[0]
-	there, err := ParseTopic(m.info.Name, kv.Value, kv.CreateRevision, kv.ModRevision)
+	there, err := format.ParseTopic(m.info.Name, kv.Value, kv.CreateRevision, kv.ModRevision)
 	if err != nil || there.ID != m.info.ID {
 		return m.taken()
 	}
@@ -213,7 +213,7 @@ func (l *Log) topicIn(op, name string, resp *clientv3.GetResponse) (messages.Top
 	if len(resp.Kvs) == 0 {
 		return messages.TopicInfo{}, fmt.Errorf("%s: %w", op, messages.ErrNoTopic)
 	}
-	return ParseTopic(name, resp.Kvs[0].Value, resp.Kvs[0].CreateRevision, resp.Kvs[0].ModRevision)
+	return format.ParseTopic(name, resp.Kvs[0].Value, resp.Kvs[0].CreateRevision, resp.Kvs[0].ModRevision)
 }
 
 // Topics reads all topics as of one revision, sorted by name. Topics whose key
@@ -235,7 +235,7 @@ func (l *Log) Topics(ctx context.Context) ([]messages.TopicInfo, error) {
 		if !ok {
 			continue
 		}
-		t, err := ParseTopic(k.Topic, kv.Value, kv.CreateRevision, kv.ModRevision)
+		t, err := format.ParseTopic(k.Topic, kv.Value, kv.CreateRevision, kv.ModRevision)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -272,7 +272,7 @@ func (l *Log) UpdateTopic(ctx context.Context, name string, u messages.TopicUpda
 		key := l.space.Topic(name)
 		resp, err := l.do(ctx, op,
 			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", old.ModRevision)},
-			[]clientv3.Op{clientv3.OpPut(key, topicValue(next))},
+			[]clientv3.Op{clientv3.OpPut(key, format.TopicValue(next))},
 			[]clientv3.Op{clientv3.OpGet(key)})
 		if err != nil {
 			return messages.TopicInfo{}, err
@@ -332,56 +332,6 @@ func (l *Log) addStarts(ctx context.Context, op string, t messages.TopicInfo, pa
 	})
 }
 
-// ParseTopic reads the value of a topic's key. The error wraps
-// messages.ErrCorrupt and names the topic.
-func ParseTopic(name string, value []byte, createRevision, modRevision int64) (messages.TopicInfo, error) {
-	fail := func(format string, args ...any) (messages.TopicInfo, error) {
-		return messages.TopicInfo{}, corrupt("topic "+name, format, args...)
-	}
-	var t pb.Topic
-	if err := proto.Unmarshal(value, &t); err != nil {
-		return fail("%v", err)
-	}
-	if err := keys.ValidateName("topic id", t.Id); err != nil {
-		return fail("%v", err)
-	}
-	if t.Partitions < 1 || t.Partitions > messages.MaxPartitions {
-		return fail("%d partitions", t.Partitions)
-	}
-	if t.MaxRecordBytes < 1 || t.MaxRecordBytes > messages.MaxRecordBytes {
-		return fail("records of %d bytes", t.MaxRecordBytes)
-	}
-	compression, ok := compressions[t.Compression]
-	if !ok {
-		return fail("compression %d", t.Compression)
-	}
-	return messages.TopicInfo{
-		Name: name, ID: t.Id,
-		Config:         messages.TopicConfig{Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes)},
-		Created:        pb.Time(t.CreatedUnixMs),
-		CreateRevision: createRevision, ModRevision: modRevision,
-	}, nil
-}
-
-func topicValue(t messages.TopicInfo) string {
-	v := &pb.Topic{
-		Id: t.ID, Partitions: uint32(t.Config.Partitions), MaxRecordBytes: uint32(t.Config.MaxRecordBytes),
-		CreatedUnixMs: t.Created.UnixMilli(),
-	}
-	for number, c := range compressions {
-		if c == t.Config.Compression {
-			v.Compression = number
-		}
-	}
-	return encode(v)
-}
-
-var compressions = map[pb.Compression]messages.Compression{
-	pb.Compression_NONE: messages.CompressNone,
-	pb.Compression_S2:   messages.CompressS2,
-	pb.Compression_ZSTD: messages.CompressZstd,
-}
-
 // newID is 80 random bits, short because every key of the topic has it.
 func newID() string {
 	var b [10]byte
@@ -396,14 +346,4 @@ func upTo(n int) []int {
 		all[i] = i
 	}
 	return all
-}
-
-// encode is a message of ours as etcd keeps it.
-func encode(m proto.Message) string {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		// Only a string that is not UTF-8 could do that, and none gets here.
-		panic(err)
-	}
-	return string(b)
 }

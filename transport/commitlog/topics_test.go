@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 func TestCreateTopic(t *testing.T) {
@@ -228,7 +229,7 @@ func age(t testing.TB, l *Log, key string) {
 		t.Fatal(err)
 	}
 	d.SinceUnixMs -= (givenUp + time.Minute).Milliseconds()
-	put(t, l, key, encode(&d))
+	put(t, l, key, format.Encode(&d))
 }
 
 // A maker that was away for too long must not publish what others sweep.
@@ -448,38 +449,4 @@ func TestCorruptTopics(t *testing.T) {
 	if !errors.Is(err, messages.ErrCorrupt) || len(topics) != 1 || topics[0] != good {
 		t.Errorf("%+v, %v", topics, err)
 	}
-	for name, v := range map[string]*pb.Topic{
-		"no id":         {Partitions: 1, MaxRecordBytes: 1},
-		"id with slash": {Id: "a/b", Partitions: 1, MaxRecordBytes: 1},
-		"no partitions": {Id: "a", MaxRecordBytes: 1},
-		"many":          {Id: "a", Partitions: 1025, MaxRecordBytes: 1},
-		"no bytes":      {Id: "a", Partitions: 1},
-		"large":         {Id: "a", Partitions: 1, MaxRecordBytes: 1 << 30},
-		"compression":   {Id: "a", Partitions: 1, MaxRecordBytes: 1, Compression: 9},
-	} {
-		if info, err := ParseTopic("x", []byte(encode(v)), 1, 2); !errors.Is(err, messages.ErrCorrupt) {
-			t.Errorf("%s: %+v, %v", name, info, err)
-		}
-	}
-}
-
-func FuzzParseTopic(f *testing.F) {
-	f.Add([]byte(nil))
-	f.Add([]byte(encode(&pb.Topic{Id: "abc", Partitions: 7, Compression: pb.Compression_ZSTD, MaxRecordBytes: 100, CreatedUnixMs: 1700000000000})))
-	f.Fuzz(func(t *testing.T, value []byte) {
-		info, err := ParseTopic("name", value, 1, 2)
-		if err != nil {
-			if !errors.Is(err, messages.ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if err := info.Config.Validate(); err != nil {
-			t.Fatal(err)
-		}
-		again, err := ParseTopic("name", []byte(topicValue(info)), 1, 2)
-		if err != nil || again != info {
-			t.Fatalf("%+v became %+v, %v", info, again, err)
-		}
-	})
 }

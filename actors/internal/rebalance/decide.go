@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Member is what a member knows of itself.
@@ -62,7 +62,7 @@ type Actions struct {
 	// Lost are partitions that are no longer this member's.
 	Lost []int
 	// Orphans are claims of this member that it does not know and has no use for.
-	Orphans []commitlog.Position
+	Orphans []format.Position
 	// Again is after how long to decide again, for what time alone changes; 0 for
 	// nothing.
 	Again time.Duration
@@ -70,7 +70,7 @@ type Actions struct {
 
 // Revocation is the end of somebody else's claim.
 type Revocation struct {
-	Holder commitlog.Holder
+	Holder format.Holder
 	// Overdue: the claim ends even if its member lives.
 	Overdue bool
 }
@@ -111,7 +111,7 @@ func (v *View) Decide(me Member, now time.Time) Actions {
 		_, busy := me.Busy[p]
 		_, wanted := mine[p]
 		if h.Member == me.ID && h.MemberRevision == me.Revision && !has && !busy && !wanted {
-			s.Orphans = append(s.Orphans, commitlog.Position{Partition: p, Fence: h.Revision, Offset: -1, Base: -1})
+			s.Orphans = append(s.Orphans, format.Position{Partition: p, Fence: h.Revision, Offset: -1, Base: -1})
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(mine)) {

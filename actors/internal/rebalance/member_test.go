@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // paperMember does what a subscription does with the actions, one message at a time.
@@ -192,7 +192,7 @@ func (m *paperMember) decide() {
 func (m *paperMember) check(me Member, s Actions) {
 	t := m.g.t
 	if s.Assign != nil {
-		if _, err := commitlog.ParseAssignment(paperPlanKey, marshal(s.Assign)); err != nil {
+		if _, err := format.ParseAssignment(paperPlanKey, marshal(s.Assign)); err != nil {
 			t.Fatalf("%s writes an assignment that is none: %v", m.id, err)
 		}
 	}
@@ -317,7 +317,7 @@ func (m *paperMember) revoke(p int, r Revocation, revision int64) {
 	})
 }
 
-func (m *paperMember) forsake(orphans []commitlog.Position) {
+func (m *paperMember) forsake(orphans []format.Position) {
 	m.g.asked++
 	for _, o := range orphans {
 		m.busy[o.Partition] = struct{}{}

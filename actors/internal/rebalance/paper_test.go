@@ -15,7 +15,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 const (
@@ -133,7 +133,7 @@ func (e *paperEtcd) member(id string) int64 { return e.kvs[paperMemberKey(id)].C
 
 func (e *paperEtcd) claim(p int) (*pb.Claim, int64) {
 	kv := e.kvs[paperClaimKey(p)]
-	c, err := commitlog.ParseClaim(kv.Key, kv.Value)
+	c, err := format.ParseClaim(kv.Key, kv.Value)
 	if err != nil {
 		c = &pb.Claim{}
 	}

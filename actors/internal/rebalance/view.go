@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages/keys"
-	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Fact is one key of the group and what it holds.
@@ -29,7 +29,7 @@ type View struct {
 	settings int64 // CreateRevision of the group's, 0 while there are none
 	members  map[string]int64
 	leaving  map[string]struct{} // of these, who wants nothing more
-	claims   map[int]commitlog.Holder
+	claims   map[int]format.Holder
 	plan     plan
 }
 
@@ -45,7 +45,7 @@ type plan struct {
 
 // NewView returns the view of a group of which nothing is known.
 func NewView() *View {
-	return &View{members: make(map[string]int64), leaving: make(map[string]struct{}), claims: make(map[int]commitlog.Holder)}
+	return &View{members: make(map[string]int64), leaving: make(map[string]struct{}), claims: make(map[int]format.Holder)}
 }
 
 // Begin takes everything that the group has at a revision, and forgets what the
@@ -97,8 +97,8 @@ func (v *View) put(f Fact, now time.Time) {
 	case keys.KindConsumerMember:
 		v.putMember(f)
 	case keys.KindClaim:
-		h := commitlog.Holder{Revision: f.CreateRevision} // nobody's, if it does not decode
-		if c, err := commitlog.ParseClaim("", f.Value); err == nil {
+		h := format.Holder{Revision: f.CreateRevision} // nobody's, if it does not decode
+		if c, err := format.ParseClaim("", f.Value); err == nil {
 			h.Member, h.MemberRevision, h.Generation = c.Member, c.MemberRevision, c.Generation
 		}
 		v.claims[f.Key.Partition] = h
@@ -114,7 +114,7 @@ func (v *View) put(f Fact, now time.Time) {
 func (v *View) putMember(f Fact) {
 	id := f.Key.ID
 	delete(v.leaving, id)
-	m, err := commitlog.ParseMember("", f.Value)
+	m, err := format.ParseMember("", f.Value)
 	if err != nil {
 		delete(v.members, id)
 		return
@@ -128,7 +128,7 @@ func (v *View) putMember(f Fact) {
 // putPlan takes an assignment. One that does not decode is none, but its revision
 // counts: the oldest writes another over it.
 func (v *View) putPlan(f Fact, now time.Time) {
-	a, err := commitlog.ParseAssignment("", f.Value)
+	a, err := format.ParseAssignment("", f.Value)
 	if err != nil {
 		v.plan = plan{modRevision: f.ModRevision, generation: v.plan.generation}
 		return
@@ -184,7 +184,7 @@ func (v *View) Unclaimed(p int, revision int64) {
 }
 
 // orphaned reports whether a claim's member is gone, or is another under its name.
-func (v *View) orphaned(h commitlog.Holder) bool {
+func (v *View) orphaned(h format.Holder) bool {
 	return h.Member == "" || v.members[h.Member] != h.MemberRevision
 }
 

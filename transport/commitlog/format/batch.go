@@ -1,4 +1,8 @@
-package commitlog
+package format
+
+// The batch codec: pb.Body written and read by hand, because a body has half a
+// megabyte and the generated code would copy it. The records come last, so that
+// a batch is put at another base by rewriting the few bytes before them.
 
 import (
 	"bytes"
@@ -10,10 +14,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
-
-// The batch codec: pb.Body written and read by hand, because a body has half a
-// megabyte and the generated code would copy it. The records come last, so that
-// a batch is put at another base by writing the few bytes before them anew.
 
 // The tags of pb.Body.
 const (
@@ -30,17 +30,17 @@ const (
 	// headRoom holds the largest head there is: three varints of up to 5
 	// bytes, one of 10, two fixed fields, a length, and seven tags.
 	headRoom = 64
-	// maxRaw bounds the records of a batch, unpacked: a full batch, and one
+	// MaxRaw is how many bytes the records of a batch may have, unpacked: a full batch, and one
 	// more record of the largest size.
-	maxRaw = messages.MaxRecordBytes + messages.MaxBatchBytes
+	MaxRaw = messages.MaxRecordBytes + messages.MaxBatchBytes
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Sealed is a batch that is ready to be appended: packed, and with an identity
 // by which it is recognised in the log. It remembers where it was sent, so that
-// who appends it again, after a failure or a restart, resolves that first. Its
-// fields are to be read only; one goroutine at a time appends it.
+// whoever appends it again, after a failure or a restart, resolves that first. Its
+// fields are read only, but for Way; one goroutine at a time appends it.
 type Sealed struct {
 	// Raw is how many bytes the records take, unpacked; Count is how many
 	// there are.
@@ -59,8 +59,8 @@ type Sealed struct {
 	packed int
 	// crc is of the packed records only.
 	crc uint32
-	// way is where the batch is on its way into the log.
-	way way
+	// Way is where the batch is on its way into the log.
+	Way Way
 	// users are the batches that have the records from buf itself.
 	users int
 }
@@ -72,8 +72,8 @@ type Sealed struct {
 // given to no other batch of the partition.
 //
 // raw stays the caller's: the batch has only what it packed, in no more memory
-// than raw takes, or little. Faults (no records, too many, too large) are
-// answered by Append.
+// than raw takes, or little. Check returns what is wrong with
+// it (no records, too many, too large).
 func Seal(raw []byte, count int, minTime, maxTime, now int64, c messages.Compression, producer, sequence uint64) *Sealed {
 	s := &Sealed{
 		Raw: len(raw), Count: count, Time: now, MinTime: minTime, MaxTime: maxTime,
@@ -109,9 +109,9 @@ func (s *Sealed) Records() ([]byte, error) {
 	return raw, err
 }
 
-// Free gives back what s was packed into. It may be called once Append has
-// answered a base: no attempt is under way then, and s is not used any more.
-// Batches that Batch answered stay as they are.
+// Free gives back the buffer that s was packed into. It may be called once Append
+// has returned a base: no attempt is under way then, and s is not used any more.
+// Batches that Batch returned stay as they are.
 func (s *Sealed) Free() {
 	if s.users == 0 {
 		spares.put(s.buf)
@@ -119,26 +119,27 @@ func (s *Sealed) Free() {
 	s.buf = nil
 }
 
-// Entry is what tells s from every other batch, when it stands at base: the rest
-// of it is left out.
+// Entry is what distinguishes s from every other batch, when it stands at base:
+// the rest of it is left out.
 func (s *Sealed) Entry(base int64) Entry {
 	return Entry{Base: base, Count: s.Count, Producer: s.Producer, Sequence: s.Sequence}
 }
 
-// check answers why s cannot be appended by anybody.
-func (s *Sealed) check() error {
+// Check returns why s cannot be appended at all, or nil. The error wraps
+// messages.ErrInvalid.
+func (s *Sealed) Check() error {
 	switch {
 	case s.Count < 1 || s.Count > messages.MaxBatchRecords:
 		return fmt.Errorf("%w: a batch of %d records: there must be between 1 and %d", messages.ErrInvalid, s.Count, messages.MaxBatchRecords)
-	case s.Raw > maxRaw:
-		return fmt.Errorf("%w: a batch of %d bytes: there must be at most %d", messages.ErrInvalid, s.Raw, maxRaw)
+	case s.Raw > MaxRaw:
+		return fmt.Errorf("%w: a batch of %d bytes: there must be at most %d", messages.ErrInvalid, s.Raw, MaxRaw)
 	}
 	return nil
 }
 
-// body is the batch as it stands in etcd at base. It is valid until the next
-// call: only the head is written anew.
-func (s *Sealed) body(base int64) []byte {
+// Body is the batch as it stands in etcd at base. It is valid until the next
+// call, which rewrites the head.
+func (s *Sealed) Body(base int64) []byte {
 	var room [headRoom]byte
 	head := room[:0]
 	head = appendUint(head, tagBase, uint64(base))
@@ -184,8 +185,8 @@ type Batch struct {
 // End is the offset after the last record.
 func (b *Batch) End() int64 { return b.Base + int64(b.Count) }
 
-// OpenBody reads what stands in etcd as the batch at base. body may be anything
-// at all: sizes are checked before anything is allocated, then the checksum, and
+// OpenBody reads what stands in etcd as the batch at base. body may be anything:
+// sizes are checked before anything is allocated, then the checksum, and
 // that the records are as many as it says. The batch may alias body. An error
 // wraps messages.ErrCorrupt and says what is wrong.
 func OpenBody(base int64, body []byte) (*Batch, error) {
@@ -198,7 +199,7 @@ func OpenBody(base int64, body []byte) (*Batch, error) {
 		return nil, corruptBody("it is the batch of offset %d", h.base)
 	case h.count < 1 || h.count > messages.MaxBatchRecords:
 		return nil, corruptBody("it says that it has %d records", h.count)
-	case h.rawBytes > maxRaw:
+	case h.rawBytes > MaxRaw:
 		return nil, corruptBody("it says that it has %d bytes of records", h.rawBytes)
 	}
 	crc := crc32.Update(crc32.Checksum(h.packed, castagnoli), castagnoli, h.sealed)

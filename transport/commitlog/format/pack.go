@@ -1,4 +1,6 @@
-package commitlog
+package format
+
+// Packing and unpacking the records of a batch.
 
 import (
 	"sync"
@@ -10,9 +12,8 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
-// Packing and unpacking the records of a batch.
-
-// pack answers raw packed, behind headRoom bytes for the head, and how.
+// pack returns how raw is packed, and raw packed behind headRoom bytes for the
+// head.
 func pack(raw []byte, c messages.Compression) (pb.Compression, []byte) {
 	if len(raw) < smallest || c == messages.CompressNone || hopeless(raw) {
 		return pb.Compression_NONE, store(raw)
@@ -67,7 +68,7 @@ const (
 	leastSpare = fullBuffer / 8
 )
 
-// get answers a buffer of size bytes, of any content.
+// get returns a buffer of size bytes, of any content.
 func (f *freeBuffers) get(size int) []byte {
 	if size < leastSpare || size > fullBuffer {
 		return make([]byte, size)
@@ -83,14 +84,14 @@ func (f *freeBuffers) put(buf []byte) {
 }
 
 const (
-	// smallest is what is not worth packing.
+	// smallest is the size below which packing is not worth it.
 	smallest = 64
 	// samples of sampleSize are looked at before a large batch is packed.
 	samples, sampleSize = 4, 4 << 10
 )
 
-// hopeless tells that packing raw would be in vain, from a look at a few places
-// of it: random bytes are copied, not packed and then copied.
+// hopeless reports whether packing raw would not make it smaller, judged by a few
+// samples of it: random bytes are copied, not packed and then copied.
 func hopeless(raw []byte) bool {
 	if len(raw) < 4*samples*sampleSize {
 		return false
@@ -104,7 +105,7 @@ func hopeless(raw []byte) bool {
 	return true
 }
 
-// unpack answers the records as they were before pack, of which there must be
+// unpack returns the records as they were before pack, of which there must be
 // size bytes; no more are allocated. It may alias packed.
 func unpack(packed []byte, c pb.Compression, size int) ([]byte, error) {
 	switch c {
@@ -155,7 +156,7 @@ var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
 	d, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(maxRaw), zstd.WithDecoderMaxWindow(2<<20), zstd.WithDecodeAllCapLimit(true))
+		zstd.WithDecoderMaxMemory(MaxRaw), zstd.WithDecoderMaxWindow(2<<20), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}

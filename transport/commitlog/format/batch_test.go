@@ -1,4 +1,4 @@
-package commitlog
+package format
 
 import (
 	"bytes"
@@ -51,12 +51,12 @@ func TestBatchIsReadAsItWasSealed(t *testing.T) {
 		now := rapid.Int64().Draw(t, "now")
 		raw := records(values...)
 		s := Seal(raw, len(values), 1, 2, now, c, 3, 4)
-		if err := s.check(); err != nil {
+		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
 		// Put elsewhere again and again, as a batch that loses races is.
 		for _, base := range rapid.SliceOfN(rapid.Int64Range(0, math.MaxInt64/2), 1, 4).Draw(t, "bases") {
-			body := bytes.Clone(s.body(base))
+			body := bytes.Clone(s.Body(base))
 			if d := len(body) - s.Bytes(); d < -headRoom/2 || d > headRoom/2 {
 				t.Fatalf("Bytes is %d, the body has %d", s.Bytes(), len(body))
 			}
@@ -164,14 +164,14 @@ func TestSealRefusesWhatReadersWould(t *testing.T) {
 		"empty":    Seal(nil, 0, 0, 0, 0, messages.CompressS2, 0, 0),
 		"many":     Seal(nil, messages.MaxBatchRecords+1, 0, 0, 0, messages.CompressS2, 0, 0),
 		"negative": Seal(nil, -1, 0, 0, 0, messages.CompressS2, 0, 0),
-		"large":    Seal(make([]byte, maxRaw+1), 1, 0, 0, 0, messages.CompressS2, 0, 0),
+		"large":    Seal(make([]byte, MaxRaw+1), 1, 0, 0, 0, messages.CompressS2, 0, 0),
 	} {
-		if err := s.check(); !errors.Is(err, messages.ErrInvalid) {
+		if err := s.Check(); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	largest := Seal(make([]byte, maxRaw), messages.MaxBatchRecords, 0, 0, 0, messages.CompressS2, 0, 0)
-	if err := largest.check(); err != nil {
+	largest := Seal(make([]byte, MaxRaw), messages.MaxBatchRecords, 0, 0, 0, messages.CompressS2, 0, 0)
+	if err := largest.Check(); err != nil {
 		t.Error(err)
 	}
 }
@@ -180,11 +180,11 @@ func TestSealRefusesWhatReadersWould(t *testing.T) {
 func TestLargestHeadHasRoom(t *testing.T) {
 	raw := noise(1, 10)
 	s := Seal(raw, messages.MaxBatchRecords, 0, 0, -1, messages.CompressNone, 0, 0)
-	s.buf, s.packed, s.compression = make([]byte, headRoom+maxRaw), maxRaw, pb.Compression_ZSTD
-	s.Raw = maxRaw
+	s.buf, s.packed, s.compression = make([]byte, headRoom+MaxRaw), MaxRaw, pb.Compression_ZSTD
+	s.Raw = MaxRaw
 	before := bytes.Clone(s.buf[headRoom:])
-	body := s.body(math.MaxInt64)
-	if head := len(body) - maxRaw; head > headRoom-8 || !bytes.Equal(before, s.buf[headRoom:]) {
+	body := s.Body(math.MaxInt64)
+	if head := len(body) - MaxRaw; head > headRoom-8 || !bytes.Equal(before, s.buf[headRoom:]) {
 		t.Errorf("a head of %d bytes", head)
 	}
 }
@@ -268,12 +268,12 @@ func FuzzOpenBody(f *testing.F) {
 	f.Add(int64(7), forge(&pb.Body{Base: 7, Count: 2, RawBytes: uint32(len(raw)), Records: raw}))
 	for _, c := range choices {
 		s := Seal(records(strings.Repeat("text", 100)), 1, 1, 1, time.Now().UnixNano(), c, 1, 1)
-		f.Add(int64(3), bytes.Clone(s.body(3)))
+		f.Add(int64(3), bytes.Clone(s.Body(3)))
 	}
 	f.Fuzz(func(t *testing.T, base int64, body []byte) {
 		b, err := OpenBody(base, body)
 		if err == nil {
-			if n, err := messages.CountRecords(b.Raw); n != b.Count || err != nil || b.Base != base || len(b.Raw) > maxRaw {
+			if n, err := messages.CountRecords(b.Raw); n != b.Count || err != nil || b.Base != base || len(b.Raw) > MaxRaw {
 				t.Fatalf("%+v: %d records, %v", b, n, err)
 			}
 		} else if !errors.Is(err, messages.ErrCorrupt) {
@@ -284,7 +284,7 @@ func FuzzOpenBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if raw, err := unpack(h.packed, h.compression, int(min(h.rawBytes, maxRaw))); err == nil && len(raw) > maxRaw {
+		if raw, err := unpack(h.packed, h.compression, int(min(h.rawBytes, MaxRaw))); err == nil && len(raw) > MaxRaw {
 			t.Fatal(len(raw))
 		} else if err != nil && !errors.Is(err, messages.ErrCorrupt) {
 			t.Fatal(err)
@@ -308,7 +308,7 @@ func BenchmarkSeal(b *testing.B) {
 func BenchmarkOpenBody(b *testing.B) {
 	raw := noise(8000, 62)
 	s := Seal(raw, 8000, 0, 0, 0, messages.CompressS2, 1, 1)
-	body := s.body(1)
+	body := s.Body(1)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
 		if _, err := OpenBody(1, body); err != nil {

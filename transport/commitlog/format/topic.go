@@ -1,0 +1,73 @@
+package format
+
+// The settings of a topic, and what is kept of one that is being deleted.
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// ParseTopic reads the value of a topic's key. The error wraps
+// messages.ErrCorrupt and names the topic.
+func ParseTopic(name string, value []byte, createRevision, modRevision int64) (messages.TopicInfo, error) {
+	fail := func(format string, args ...any) (messages.TopicInfo, error) {
+		return messages.TopicInfo{}, corrupt("topic "+name, format, args...)
+	}
+	var t pb.Topic
+	if err := proto.Unmarshal(value, &t); err != nil {
+		return fail("%v", err)
+	}
+	if err := keys.ValidateName("topic id", t.Id); err != nil {
+		return fail("%v", err)
+	}
+	if t.Partitions < 1 || t.Partitions > messages.MaxPartitions {
+		return fail("%d partitions", t.Partitions)
+	}
+	if t.MaxRecordBytes < 1 || t.MaxRecordBytes > messages.MaxRecordBytes {
+		return fail("records of %d bytes", t.MaxRecordBytes)
+	}
+	compression, ok := compressions[t.Compression]
+	if !ok {
+		return fail("compression %d", t.Compression)
+	}
+	return messages.TopicInfo{
+		Name: name, ID: t.Id,
+		Config:         messages.TopicConfig{Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes)},
+		Created:        pb.Time(t.CreatedUnixMs),
+		CreateRevision: createRevision, ModRevision: modRevision,
+	}, nil
+}
+
+// TopicValue is t as etcd keeps it. What is in the key and in its revisions is not
+// part of it.
+func TopicValue(t messages.TopicInfo) string {
+	v := &pb.Topic{
+		Id: t.ID, Partitions: uint32(t.Config.Partitions), MaxRecordBytes: uint32(t.Config.MaxRecordBytes),
+		CreatedUnixMs: t.Created.UnixMilli(),
+	}
+	for number, c := range compressions {
+		if c == t.Config.Compression {
+			v.Compression = number
+		}
+	}
+	return Encode(v)
+}
+
+var compressions = map[pb.Compression]messages.Compression{
+	pb.Compression_NONE: messages.CompressNone,
+	pb.Compression_S2:   messages.CompressS2,
+	pb.Compression_ZSTD: messages.CompressZstd,
+}
+
+// ParseDeleting reads the value of the mark of a topic that is being deleted or
+// was made in part. The error wraps messages.ErrCorrupt and names the key.
+func ParseDeleting(key string, value []byte) (*pb.Deleting, error) {
+	var d pb.Deleting
+	if err := proto.Unmarshal(value, &d); err != nil {
+		return nil, corrupt(key, "%v", err)
+	}
+	return &d, nil
+}

@@ -189,7 +189,7 @@ func TestFaultEtcdStoppedUnderLoad(t *testing.T) {
 	p.etcd.Stop()
 	over := time.After(away)
 	for _, r := range p.links {
-		penstocktest.WaitEvent[messages.SessionDoubted](t, r, patience, nil)
+		penstocktest.WaitEvent[messages.SessionSuspended](t, r, patience, nil)
 	}
 	p.flows(t, "traffic in doubt", 1000)
 	<-over
@@ -244,7 +244,7 @@ func TestFaultKeysDeletedUnderLoad(t *testing.T) {
 		if strings.Contains(key, "/groups/") {
 			owner = putBack[1]
 		}
-		penstocktest.WaitEvent(t, owner, patience, func(e messages.RegistrationPutBack) bool { return e.Key == key })
+		penstocktest.WaitEvent(t, owner, patience, func(e messages.RegistrationRestored) bool { return e.Key == key })
 		p.flows(t, "traffic without "+key, 200)
 	}
 	p.etcd.Compact()
@@ -285,7 +285,7 @@ func TestFaultLinkCutWhileKeyIsAway(t *testing.T) {
 		if _, err := c.Delete(patient(t), ns+"/dest/orders/senders/s"); err != nil {
 			t.Fatal(err)
 		}
-		penstocktest.WaitEvent[messages.RegistrationPutBack](t, putBack, patience, nil)
+		penstocktest.WaitEvent[messages.RegistrationRestored](t, putBack, patience, nil)
 		proxy.Resume()
 		handled(100*(round+1), 100*(round+2))
 	}

@@ -96,7 +96,7 @@ func TestFaultFullGroups(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		sent := make(chan error, 1)
 		go func() { sent <- d.Send(ctx, numbered(room)) }()
-		if e := penstocktest.WaitEvent[messages.SendWaiting](t, events, patience, nil); e.Group != "g" {
+		if e := penstocktest.WaitEvent[messages.SendBlocked](t, events, patience, nil); e.Group != "g" {
 			t.Errorf("the event names group %q", e.Group)
 		}
 		why := errors.New("enough")

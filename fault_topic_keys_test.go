@@ -129,7 +129,7 @@ func TestTopicFaultGroupKeepsItsMode(t *testing.T) {
 				if got, err := control(t).Delete(patient(t), key); err != nil || got.Deleted != 1 {
 					t.Fatal(got, err)
 				}
-				penstocktest.WaitEvent(t, r, patience, func(e messages.RegistrationPutBack) bool { return e.Key == key })
+				penstocktest.WaitEvent(t, r, patience, func(e messages.RegistrationRestored) bool { return e.Key == key })
 				if g := groupOf(t, by, theTopic, theGroup); g.Mode != mode {
 					t.Errorf("the mode is %q, want %q", g.Mode, mode)
 				}

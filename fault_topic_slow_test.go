@@ -111,7 +111,7 @@ func TestTopicFaultSlowEtcd(t *testing.T) {
 	for _, r := range told {
 		for _, e := range r.Events() {
 			switch e.(type) {
-			case messages.SessionDoubted, messages.SessionLost, messages.PartitionLost, messages.ClaimRevoked:
+			case messages.SessionSuspended, messages.SessionLost, messages.PartitionLost, messages.ClaimRevoked:
 				t.Errorf("%T %v", e, e)
 			}
 		}

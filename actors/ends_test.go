@@ -610,7 +610,7 @@ func takenByOthers(t *testing.T, s endsSpace) {
 func awaitPutBack(t *testing.T, events iter.Seq[messages.Event], key string) {
 	t.Helper()
 	for event := range events {
-		if m, ok := event.(messages.RegistrationPutBack); ok {
+		if m, ok := event.(messages.RegistrationRestored); ok {
 			if m.Key == key {
 				return
 			}

@@ -375,7 +375,7 @@ func (e *Engine) end(ctx context.Context) error {
 		}
 	}
 	if rerr != nil {
-		e.hub.emit(messages.SessionDoubted{Lease: e.lease.Load(), Err: rerr})
+		e.hub.emit(messages.SessionSuspended{Lease: e.lease.Load(), Err: rerr})
 	}
 	e.sys.EventStream.Unsubscribe(e.actorEvents)
 	e.etcd.Close()

@@ -182,7 +182,7 @@ func (o *outlet) await(ctx context.Context, m *messages.Message, size int, held 
 		select {
 		case <-room:
 		case <-slow.C:
-			o.emit(messages.SendWaiting{Destination: o.name, Group: held.group, Since: since, Why: held.why})
+			o.emit(messages.SendBlocked{Destination: o.name, Group: held.group, Since: since, Why: held.why})
 		case <-ctx.Done():
 			err = fmt.Errorf("send to %q: waited %s%s: %w", o.name,
 				time.Since(since).Round(time.Millisecond), held.describe(), context.Cause(ctx))

@@ -1006,7 +1006,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 				time.Sleep(1500 * time.Millisecond)
 				select {
 				case e := <-events:
-					if w, ok := e.(messages.SendWaiting); !ok || w.Group != "billing" || !w.Since.Equal(began) || w.Why == "" {
+					if w, ok := e.(messages.SendBlocked); !ok || w.Group != "billing" || !w.Since.Equal(began) || w.Why == "" {
 						t.Errorf("event %+v", e)
 					}
 				default:
@@ -1038,7 +1038,7 @@ func TestSendWaitsForTheFirstGroup(t *testing.T) {
 		sent := make(chan error, 1)
 		go func() { sent <- o.send(context.Background(), numbered(2, 8)) }()
 		time.Sleep(2 * time.Second)
-		if w, ok := (<-events).(messages.SendWaiting); !ok || w.Group != "" || w.Why != "no group has joined" {
+		if w, ok := (<-events).(messages.SendBlocked); !ok || w.Group != "" || w.Why != "no group has joined" {
 			t.Errorf("event %+v", w)
 		}
 		b := o.pipe("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})

@@ -51,7 +51,7 @@ func TestSenderMoves(t *testing.T) {
 		e.sys.Root.Send(d.PID(), &readdressed{urls})
 		select {
 		case m := <-events:
-			if !slices.Equal(m.URLs, urls) || !m.Alone {
+			if !slices.Equal(m.URLs, urls) || !m.Local {
 				t.Errorf("%s: %+v", name, m)
 			}
 		case <-ctx.Done():

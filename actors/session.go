@@ -20,7 +20,7 @@ import (
 // session is a fact, not a failure: the registry gets the new lease and puts
 // everything back, while links and members go on.
 //
-//	opening ──Alive──▶ alive ──Doubt──▶ doubted ──Alive──▶ alive
+//	opening ──Alive──▶ alive ──Doubt──▶ suspended ──Alive──▶ alive
 //	                     └─────Lost──▶ lost ◀──Lost─┘ ──Alive──▶ alive
 type session struct {
 	eng   *Engine
@@ -33,18 +33,18 @@ type session struct {
 type sessionState string
 
 const (
-	sessionOpening sessionState = "opening"
-	sessionHeld    sessionState = "alive"
-	sessionDoubted sessionState = "doubted"
-	sessionLost    sessionState = "lost"
+	sessionOpening   sessionState = "opening"
+	sessionHeld      sessionState = "alive"
+	sessionSuspended sessionState = "suspended"
+	sessionLost      sessionState = "lost"
 )
 
 var sessionMoves = supervisor.Moves[sessionState]{
-	"":             {sessionOpening},
-	sessionOpening: {sessionHeld, sessionDoubted},
-	sessionHeld:    {sessionHeld, sessionDoubted, sessionLost},
-	sessionDoubted: {sessionHeld, sessionDoubted, sessionLost},
-	sessionLost:    {sessionHeld, sessionDoubted},
+	"":               {sessionOpening},
+	sessionOpening:   {sessionHeld, sessionSuspended},
+	sessionHeld:      {sessionHeld, sessionSuspended, sessionLost},
+	sessionSuspended: {sessionHeld, sessionSuspended, sessionLost},
+	sessionLost:      {sessionHeld, sessionSuspended},
 }
 
 // sessionAlive tells the engine that there is a lease, etcdFull that there can be
@@ -80,8 +80,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.alive(ctx, m)
 	case discovery.Doubt:
 		s.eng.standing.Store(0)
-		s.state = sessionMoves.To(ctx, s.state, sessionDoubted)
-		s.eng.hub.emit(messages.SessionDoubted{Lease: s.lease, Err: s.eng.delayed()})
+		s.state = sessionMoves.To(ctx, s.state, sessionSuspended)
+		s.eng.hub.emit(messages.SessionSuspended{Lease: s.lease, Err: s.eng.delayed()})
 	case discovery.Lost:
 		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
@@ -151,7 +151,7 @@ func (s *session) say(err error) {
 		return
 	}
 	s.said = cause
-	s.eng.hub.emit(messages.SessionDoubted{Err: err})
+	s.eng.hub.emit(messages.SessionSuspended{Err: err})
 }
 
 // delayed: etcd does not answer and is tried again. Before the first lease
@@ -221,7 +221,7 @@ func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
 		s.eng.hub.emit(messages.RegistrationTroubled{Key: m.Key, Err: m.Err})
 	case discovery.PutBack:
 		s.eng.groups.Look()
-		s.eng.hub.emit(messages.RegistrationPutBack{Key: m.Key, Why: m.Why.String()})
+		s.eng.hub.emit(messages.RegistrationRestored{Key: m.Key, Why: m.Why.String()})
 	case discovery.Conflict:
 		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrTaken})
 	case discovery.Refused:

@@ -53,7 +53,7 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 		a.trouble(ctx, m.err)
 		return
 	case m.made:
-		a.eng.hub.emit(messages.RegistrationPutBack{
+		a.eng.hub.emit(messages.RegistrationRestored{
 			Key: a.eng.space.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: discovery.Deleted.String(),
 		})
 	}

@@ -42,9 +42,9 @@ func LogEvent(ctx context.Context, logger *slog.Logger, e Event) {
 
 // Session and registry.
 
-// SessionDoubted: etcd has not confirmed the lease in time. Topics hand out
+// SessionSuspended: etcd has not confirmed the lease in time. Topics hand out
 // nothing new; pipes go on. SessionRenewed or SessionLost follows.
-type SessionDoubted struct {
+type SessionSuspended struct {
 	Lease int64
 	// Err is the last answer of etcd, or nil when there was none.
 	Err error
@@ -62,8 +62,8 @@ type SessionRenewed struct {
 	Previous int64
 }
 
-// RegistrationPutBack: a key of this runtime was missing and was written again.
-type RegistrationPutBack struct {
+// RegistrationRestored: a key of this runtime was missing and was written again.
+type RegistrationRestored struct {
 	Key string
 	// Why is "deleted by somebody" or "new session", for people.
 	Why string
@@ -101,9 +101,9 @@ type DestinationRegistered struct {
 	Sender string
 	// URLs are where members find it, in the order in which they try them.
 	URLs []string
-	// Alone: the URLs are loopback addresses, as on a machine without a
+	// Local: the URLs are loopback addresses, as on a machine without a
 	// network, so that members elsewhere cannot find it.
-	Alone bool
+	Local bool
 }
 
 // SenderMoved: this machine's addresses changed, and members find the sender at
@@ -113,7 +113,7 @@ type SenderMoved struct {
 	Sender      string
 	// URLs are where members find it now.
 	URLs  []string
-	Alone bool // as for DestinationRegistered
+	Local bool // as for DestinationRegistered
 }
 
 // DestinationUnregistered: this runtime no longer sends for the destination.
@@ -283,8 +283,8 @@ type Drained struct {
 	Took               time.Duration
 }
 
-// SendWaiting: a Send has waited for room for more than a second.
-type SendWaiting struct {
+// SendBlocked: a Send has waited for room for more than a second.
+type SendBlocked struct {
 	// Group is the full one; empty when no group has joined.
 	Destination, Group string
 	// Since is when the wait began.

@@ -8,9 +8,9 @@ import (
 
 // How each event is spelled in a log line, in the order of event.go.
 
-func (SessionDoubted) name() string      { return "session_doubted" }
-func (SessionDoubted) level() slog.Level { return slog.LevelWarn }
-func (e SessionDoubted) attrs() []slog.Attr {
+func (SessionSuspended) name() string      { return "session_suspended" }
+func (SessionSuspended) level() slog.Level { return slog.LevelWarn }
+func (e SessionSuspended) attrs() []slog.Attr {
 	return present(
 		slog.Int64("lease", e.Lease),
 		errAttr("err", e.Err),
@@ -32,9 +32,9 @@ func (e SessionRenewed) attrs() []slog.Attr {
 	}
 }
 
-func (RegistrationPutBack) name() string      { return "registration_put_back" }
-func (RegistrationPutBack) level() slog.Level { return slog.LevelWarn }
-func (e RegistrationPutBack) attrs() []slog.Attr {
+func (RegistrationRestored) name() string      { return "registration_restored" }
+func (RegistrationRestored) level() slog.Level { return slog.LevelWarn }
+func (e RegistrationRestored) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("key", e.Key),
 		slog.String("why", e.Why),
@@ -64,7 +64,7 @@ func (e DestinationRegistered) attrs() []slog.Attr {
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
 		slog.Any("urls", e.URLs),
-		slog.Bool("alone", e.Alone),
+		slog.Bool("local", e.Local),
 	}
 }
 
@@ -75,7 +75,7 @@ func (e SenderMoved) attrs() []slog.Attr {
 		slog.String("destination", e.Destination),
 		slog.String("sender", e.Sender),
 		slog.Any("urls", e.URLs),
-		slog.Bool("alone", e.Alone),
+		slog.Bool("local", e.Local),
 	}
 }
 
@@ -314,9 +314,9 @@ func (e Drained) attrs() []slog.Attr {
 	)
 }
 
-func (SendWaiting) name() string      { return "send_waiting" }
-func (SendWaiting) level() slog.Level { return slog.LevelWarn }
-func (e SendWaiting) attrs() []slog.Attr {
+func (SendBlocked) name() string      { return "send_blocked" }
+func (SendBlocked) level() slog.Level { return slog.LevelWarn }
+func (e SendBlocked) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		optional("group", e.Group),

@@ -96,13 +96,13 @@ func (e MessagesDropped) plus(older Event) Event {
 	return e
 }
 
-func (e SendWaiting) sum() SumKey {
+func (e SendBlocked) sum() SumKey {
 	return SumKey{Where: e.Destination, Group: e.Group, Why: e.Why}
 }
 
 // plus keeps the beginning of the longest wait.
-func (e SendWaiting) plus(older Event) Event {
-	o := older.(SendWaiting)
+func (e SendBlocked) plus(older Event) Event {
+	o := older.(SendBlocked)
 	if o.Since.Before(e.Since) {
 		e.Since = o.Since
 	}

@@ -23,15 +23,15 @@ import (
 func everyEvent() []Event {
 	boom := errors.New("boom")
 	return []Event{
-		SessionDoubted{Lease: 7, Err: boom},
+		SessionSuspended{Lease: 7, Err: boom},
 		SessionLost{Lease: 7},
 		SessionRenewed{Lease: 8, Previous: 7},
-		RegistrationPutBack{Key: "/k", Why: "new session"},
+		RegistrationRestored{Key: "/k", Why: "new session"},
 		RegistrationTroubled{Key: "/k", Err: boom},
 		RegistryDelayed{Err: boom},
 		RegistrationAwaited{Key: "/k", Holder: "h", Left: time.Second},
-		DestinationRegistered{Destination: "d", Sender: "s", URLs: []string{"tcp://127.0.0.1:1"}, Alone: true},
-		SenderMoved{Destination: "d", Sender: "s", URLs: []string{"tcp://127.0.0.1:1"}, Alone: true},
+		DestinationRegistered{Destination: "d", Sender: "s", URLs: []string{"tcp://127.0.0.1:1"}, Local: true},
+		SenderMoved{Destination: "d", Sender: "s", URLs: []string{"tcp://127.0.0.1:1"}, Local: true},
 		DestinationUnregistered{Destination: "d", Sender: "s"},
 		GroupFound{Destination: "d", Group: "g"},
 		GroupRemoved{Destination: "d", Group: "g", Unsent: 3, Bytes: 30},
@@ -51,7 +51,7 @@ func everyEvent() []Event {
 		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},
-		SendWaiting{Destination: "d", Group: "g", Since: time.Unix(1700000000, 0).UTC(), Why: "full", Count: 5},
+		SendBlocked{Destination: "d", Group: "g", Since: time.Unix(1700000000, 0).UTC(), Why: "full", Count: 5},
 		HandlerPanicked{Destination: "d", Group: "g", Value: "v", Stack: "st", Count: 5},
 		UnreadReturned{Destination: "d", Group: "g", Member: "m", Count: 3, Why: "nobody reads"},
 		CallbackPanicked{Callback: "logger", Count: 2, Value: "v", Stack: "st"},
@@ -155,11 +155,11 @@ func TestEventWithoutOptionalFields(t *testing.T) {
 		{SenderUnlinked{}, slog.LevelInfo, "destination group member sender addr discarded"},
 		{ActorStopped{}, slog.LevelInfo, "actor"},
 		{ActorStopped{Err: errors.New("x")}, slog.LevelError, "actor err"},
-		{SendWaiting{}, slog.LevelWarn, "destination since why count"},
+		{SendBlocked{}, slog.LevelWarn, "destination since why count"},
 		{Drained{}, slog.LevelInfo, "destination took_ms"},
 		{GroupRemoved{}, slog.LevelInfo, "destination group unsent bytes"},
 		{GroupRemoved{Unsent: 1}, slog.LevelWarn, "destination group unsent bytes"},
-		{SessionDoubted{}, slog.LevelWarn, "lease"},
+		{SessionSuspended{}, slog.LevelWarn, "lease"},
 	}
 	for _, tt := range tests {
 		var keys []string

@@ -46,7 +46,7 @@ func ExampleServer_Stop() {
 	rt := penstocktest.Runtime(t, etcd, penstock.LeaseTTL(2*time.Second))
 	events := penstocktest.Record(t, rt)
 	etcd.Stop()
-	penstocktest.WaitEvent[messages.SessionDoubted](t, events, time.Minute, nil)
+	penstocktest.WaitEvent[messages.SessionSuspended](t, events, time.Minute, nil)
 	// Send and receive here.
 	etcd.Restart()
 	penstocktest.WaitEvent[messages.SessionRenewed](t, events, time.Minute, nil)
@@ -88,7 +88,7 @@ func ExampleExpireLease() {
 	}
 	events := penstocktest.Record(t, rt)
 	penstocktest.ExpireLease(t, etcd, rt)
-	back := penstocktest.WaitEvent[messages.RegistrationPutBack](t, events, time.Minute, nil)
+	back := penstocktest.WaitEvent[messages.RegistrationRestored](t, events, time.Minute, nil)
 	fmt.Println(back.Key, back.Why)
 }
 

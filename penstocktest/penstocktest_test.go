@@ -92,7 +92,7 @@ func TestExpireLease(t *testing.T) {
 		if renewed.Previous != lost.Lease || renewed.Lease == lost.Lease {
 			t.Fatalf("lost %x, then %+v", lost.Lease, renewed)
 		}
-		penstocktest.WaitEvent(t, r, long, func(e messages.RegistrationPutBack) bool { return len(e.Key) > len(space) })
+		penstocktest.WaitEvent(t, r, long, func(e messages.RegistrationRestored) bool { return len(e.Key) > len(space) })
 	}
 	for _, e := range quiet.Events() {
 		if _, ok := e.(messages.SessionLost); ok {

@@ -204,7 +204,7 @@ func watchLosses(a *app, rt *penstock.Runtime, dest string) *losses {
 	events := rt.Events(context.Background())
 	go func() {
 		for e := range events {
-			if e, ok := e.(messages.SendWaiting); ok && e.Destination == dest {
+			if e, ok := e.(messages.SendBlocked); ok && e.Destination == dest {
 				a.say("waiting: %s", waitingFor(e))
 			}
 			l.hear(e)
@@ -223,7 +223,7 @@ func (l *losses) hear(e penstock.Event) {
 	}
 }
 
-func waitingFor(e messages.SendWaiting) string {
+func waitingFor(e messages.SendBlocked) string {
 	if e.Group == "" {
 		return fmt.Sprintf("no group of %s has joined yet", e.Destination)
 	}

@@ -30,6 +30,7 @@ const modulePath = "github.com/penstock-io/penstock"
 var arrows = map[string][]string{
 	".":                            {"actors", "messages", "supervisor"},
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "messages/..."},
+	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
@@ -48,7 +49,7 @@ var arrows = map[string][]string{
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"actors/internal/rebalance", "transport/commitlog/format", "transport/frame"}
+var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "transport/commitlog/format", "transport/frame"}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}

@@ -47,6 +47,15 @@ const (
 	wordSent
 )
 
+// hostState says whether a goroutine calls, or was asked for.
+type hostState uint8
+
+const (
+	notHosted hostState = iota
+	isHosted
+	hostEnded // with something left to call
+)
+
 // asyncCommit is one call with a callback.
 type asyncCommit struct {
 	wishes []wish

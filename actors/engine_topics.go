@@ -260,7 +260,7 @@ func (t *topicPath) settle(ctx context.Context) error {
 	t.refuse(messages.ErrClosed)
 	var cause error
 	for _, part := range t.used() {
-		cause = errors.Join(cause, part.acc.flushed(ctx, part.acc.takenSoFar()))
+		cause = errors.Join(cause, part.acc.Flushed(ctx, part.acc.Taken()))
 		if cause != nil {
 			break
 		}

@@ -122,13 +122,13 @@ func (a *partition) started(ctx actor.Context) {
 	path, eng, tell := a.path, a.eng, a.host.Teller()
 	where := path.topic.name
 	appender := path.log.Appender(commitlog.AppenderConfig{
-		Producer: path.acc.producer,
+		Producer: path.acc.Producer(),
 		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(eng.lease.Load()) },
 		Delayed:  func(err error) { eng.hub.emit(messages.AppendDelayed{Topic: where, Partition: path.p, Err: err}) },
 	})
 	a.host.Run("append", func(ctx context.Context) error {
 		defer leaveQueue(ctx, appender)
-		return path.acc.run(ctx, appender.Append, func(base int64, s *format.Sealed) {
+		return path.acc.Run(ctx, appender.Append, func(base int64, s *format.Sealed) {
 			if path.readers.Load() == 0 {
 				return
 			}

@@ -14,7 +14,7 @@ func (b *statsBook) topicStats() (out []messages.TopicStats) {
 	for path := range b.topics {
 		s := messages.TopicStats{Topic: path.name}
 		for _, part := range path.used() {
-			n := part.acc.counters()
+			n := part.acc.Counters()
 			s.Records += n.Records
 			s.Bytes += n.Bytes
 			s.Appends += n.Appends

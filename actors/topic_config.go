@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 )
@@ -39,7 +40,7 @@ func (c *ProducerConfig) EnsureDefaults() {
 // Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *ProducerConfig) Validate() error {
 	var faults faults
-	if m, ok := c.Partitioner.(manual); ok && m == nil {
+	if !produce.Chooses(c.Partitioner) {
 		faults.add("the function that chooses partitions is nil")
 	}
 	if c.MaxBuffer < messages.MaxRecordBytes {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/produce"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -26,7 +27,7 @@ import (
 // Topic is an open topic. It is safe for concurrent use.
 type Topic struct {
 	path     *topicPath
-	producer *producer
+	producer *produce.Producer
 	released atomic.Bool // the path is told that this handle does not use it
 }
 
@@ -34,9 +35,19 @@ func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 	if err := path.ended(); err != nil {
 		return nil, err
 	}
-	t := &Topic{path: path, producer: newProducer(cfg, path.partitions, path.accumulator, path.current.Load, path.puts, path.eng.calls)}
-	t.producer.calls.tell = usercode.PanicTeller(path.eng.hub.emit, fmt.Sprintf("PutAsync to %q", path.name))
-	return t, nil
+	tell := usercode.PanicTeller(path.eng.hub.emit, fmt.Sprintf("PutAsync to %q", path.name))
+	return &Topic{path: path, producer: produce.New(produce.Config{
+		Partitioner: cfg.Partitioner, MaxBuffer: cfg.MaxBuffer,
+		Partitions: path.partitions, Info: path.current.Load, At: path.accumulator, Ending: path.puts,
+		Host: path.eng.calls,
+		Panicked: func(value any, stack []byte) error {
+			tell(value, stack)
+			if value == nil {
+				return nil
+			}
+			return &supervisor.PanicError{Value: value, Stack: stack}
+		},
+	})}, nil
 }
 
 // Name is the topic's.
@@ -56,7 +67,7 @@ func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult 
 	if err := contextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
 	}
-	return t.producer.put(ctx, &m)
+	return t.producer.Put(ctx, &m)
 }
 
 // PutTo is Put into a partition. Errors besides: messages.ErrNoPartition.
@@ -64,7 +75,7 @@ func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) me
 	if err := contextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
 	}
-	return t.producer.putTo(ctx, partition, &m)
+	return t.producer.PutTo(ctx, partition, &m)
 }
 
 // PutBatch puts several messages and answers a result for each, in order. The
@@ -73,7 +84,7 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messag
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
 	}
-	return t.producer.putBatch(ctx, msgs)
+	return t.producer.PutBatch(ctx, msgs)
 }
 
 // PutAsync takes a message, waiting for room until ctx ends, and returns; done,
@@ -82,7 +93,7 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("put to %q: %w", t.Name(), err)
 	}
-	return t.producer.putAsync(ctx, &m, done)
+	return t.producer.PutAsync(ctx, &m, done)
 }
 
 // Flush waits until everything taken before the call is committed or failed, or
@@ -95,13 +106,13 @@ func (t *Topic) Flush(ctx context.Context) error {
 	if err := t.refuse(ctx, "flush"); err != nil {
 		return err
 	}
-	return t.producer.flush(ctx)
+	return t.producer.Flush(ctx)
 }
 
 // refuse returns messages.ErrBusy to a callback of this handle that would wait for
 // itself.
 func (t *Topic) refuse(ctx context.Context, what string) error {
-	return t.path.eng.inside.Refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), func(c *usercode.Run) bool { return c.Of == &t.producer.calls })
+	return t.path.eng.inside.Refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), t.producer.Calls)
 }
 
 // Close takes nothing more, waits for what was put and its callbacks, and gives
@@ -115,7 +126,7 @@ func (t *Topic) Close(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("close topic %q: %w", t.Name(), err)
 	}
-	t.producer.close()
+	t.producer.Close()
 	if t.released.Load() {
 		return nil
 	}
@@ -123,26 +134,26 @@ func (t *Topic) Close(ctx context.Context) error {
 		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("close topic %q: %w", t.path.name, err) }
-	if err := t.producer.decided(ctx); err != nil {
+	if err := t.producer.Decided(ctx); err != nil {
 		return fail(err)
 	}
 	waiting, done := withinGrace(ctx)
 	defer done()
-	err := t.producer.called(waiting)
+	err := t.producer.Called(waiting)
 	if err != nil && ctx.Err() != nil {
 		return fail(err)
 	}
 	if t.released.CompareAndSwap(false, true) {
 		t.path.use(-1)
 	}
-	if err = errors.Join(err, t.producer.heard()); err != nil {
+	if err = errors.Join(err, t.producer.Heard()); err != nil {
 		return fail(err)
 	}
 	return nil
 }
 
 // ended answers why nothing new can be begun with the handle, or nil.
-func (t *Topic) ended() error { return cmp.Or(t.path.ended(), t.producer.closed.why()) }
+func (t *Topic) ended() error { return cmp.Or(t.path.ended(), t.producer.Closed()) }
 
 // Read yields a partition's records in order until ctx ends, whose cause comes
 // last. At the end of the partition it waits for more. Errors besides:

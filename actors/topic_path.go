@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
@@ -24,8 +25,8 @@ type topicPath struct {
 
 	current atomic.Pointer[messages.TopicInfo]
 
-	ending *ending // of everything
-	puts   *ending // of puts: no later
+	ending *produce.Ending // of everything
+	puts   *produce.Ending // of puts: no later
 
 	// users are the handles and loops of Read: the engine's actor alone counts.
 	users int
@@ -39,7 +40,7 @@ type partitionPath struct {
 	topic *topicPath
 	p     int
 	log   *commitlog.Partition
-	acc   *accumulator
+	acc   *produce.Accumulator
 	pid   atomic.Pointer[actor.PID] // set before anybody gets the path
 	// reading is the reader's half: the partition's actor alone uses it.
 	reading reading
@@ -48,7 +49,7 @@ type partitionPath struct {
 }
 
 func newTopicPath(e *Engine, info messages.TopicInfo) *topicPath {
-	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: newEnding(), puts: newEnding()}
+	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: produce.NewEnding(), puts: produce.NewEnding()}
 	t.current.Store(&info)
 	return t
 }
@@ -76,11 +77,11 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 	if t.parts[p] == nil {
 		part := &partitionPath{
 			topic: t, p: p, log: t.eng.log.Partition(info, p),
-			acc: newAccumulator(p, t.info, t.eng.hub.emit),
+			acc: produce.NewAccumulator(p, t.info, t.eng.hub.emit),
 		}
 		part.reading.end = unknownEnd
-		if cause := t.puts.why(); cause != nil {
-			part.acc.refuse(cause) // it is there to be read
+		if cause := t.puts.Why(); cause != nil {
+			part.acc.Refuse(cause) // it is there to be read
 		}
 		t.parts[p] = part
 		t.eng.sys.Root.Send(t.pid.Load(), &partitionWanted{part})
@@ -88,8 +89,8 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 	return t.parts[p], nil
 }
 
-func (t *topicPath) accumulator(p int) (*accumulator, error) {
-	if err := t.puts.why(); err != nil {
+func (t *topicPath) accumulator(p int) (*produce.Accumulator, error) {
+	if err := t.puts.Why(); err != nil {
 		return nil, err
 	}
 	part, err := t.partition(p)
@@ -112,15 +113,15 @@ func (t *topicPath) used() (parts []*partitionPath) {
 }
 
 // ended answers why the topic is over, or nil.
-func (t *topicPath) ended() error { return t.ending.why() }
+func (t *topicPath) ended() error { return t.ending.Why() }
 
 // refuse takes nothing more: what was taken before is all there will be.
 func (t *topicPath) refuse(cause error) {
 	t.mu.Lock() // no partition comes into use behind us
-	t.puts.end(cause)
+	t.puts.End(cause)
 	t.mu.Unlock()
 	for _, part := range t.used() {
-		part.acc.refuse(cause)
+		part.acc.Refuse(cause)
 	}
 }
 
@@ -128,7 +129,7 @@ func (t *topicPath) refuse(cause error) {
 // the first call counts.
 func (t *topicPath) close(cause error) {
 	t.mu.Lock()
-	first := t.ending.end(cause)
+	first := t.ending.End(cause)
 	t.mu.Unlock()
 	if !first {
 		return
@@ -141,7 +142,7 @@ func (t *topicPath) close(cause error) {
 // were not known to be committed.
 func (t *topicPath) giveUp(cause error) (given int) {
 	for _, part := range t.used() {
-		given += part.acc.close(cause)
+		given += part.acc.Close(cause)
 	}
 	return given
 }

@@ -1,4 +1,4 @@
-package actors
+package produce
 
 // Callbacks of those who do not wait. User code runs on no goroutine that
 // appends, commits or serves an actor: each handle has a queue of its own, and a
@@ -15,7 +15,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/supervisor"
 )
 
 // MaxCallbacksWaiting is how many callbacks of PutAsync can wait in a handle for
@@ -29,12 +28,14 @@ const stuckCallback = time.Second
 // putCalls is the queue of one producer. A record's credit is given back before
 // it comes here, so no callback need return for another record to be committed.
 type putCalls struct {
-	host func(usercode.Callbacks) // has call called on a goroutine of its own
+	host func(usercode.Callbacks) // has Call called on a goroutine of its own
 	of   func(error) error        // names the handle
 	fail func(error)              // is told of a callback that panicked
-	tell func(any, []byte)        // is told with what, or of one that ended its goroutine: nil; may be nil
-	left atomic.Int64             // queued and not returned
-	ears atomic.Int32             // who waits for one to return
+	// panicked is told with what a callback panicked, or nil of one that ended its
+	// goroutine, and returns the error of that, if it is one.
+	panicked func(value any, stack []byte) error
+	left     atomic.Int64 // queued and not returned
+	ears     atomic.Int32 // who waits for one to return
 
 	now      toCall // the caller's alone
 	returned atomic.Uint64
@@ -52,12 +53,11 @@ type hostState uint8
 const (
 	notHosted hostState = iota
 	isHosted
-	hostEnded // with something left to call
 )
 
 // toCall is a run of slots of a shipment that are callbacks of one producer.
 type toCall struct {
-	acc      *accumulator
+	acc      *Accumulator
 	ship     *shipment
 	next, to int
 	offset   int64 // of next's record, from the base
@@ -79,8 +79,8 @@ func (c *putCalls) add(t toCall) {
 	}
 }
 
-// call calls what is queued, one after the other, until there is no more or ctx
-// ends. A callback may end the goroutine: then call is to be called again.
+// Call calls what is queued, one after the other, until there is no more or ctx
+// ends. A callback may end the goroutine: then Call is to be called again.
 func (c *putCalls) Call(ctx context.Context) {
 	for c.take() {
 		for c.now.next < c.now.to {
@@ -119,12 +119,8 @@ func (c *putCalls) callSome(ctx context.Context) {
 		if over {
 			return
 		}
-		v := recover()
-		if v != nil {
-			c.fail(t.acc.wrap(fmt.Errorf("callback: %w", &supervisor.PanicError{Value: v, Stack: debug.Stack()})))
-		}
-		if c.tell != nil {
-			c.tell(v, debug.Stack())
+		if err := c.panicked(recover(), debug.Stack()); err != nil {
+			c.fail(t.acc.wrap(fmt.Errorf("callback: %w", err)))
 		}
 		c.count()
 	}()
@@ -154,7 +150,7 @@ func (c *putCalls) count() {
 }
 
 // until waits until enough says so, which is asked again whenever a callback
-// returned, or ctx ends, whose cause it answers. With a patience, it answers
+// returned, or ctx ends, whose cause it returns. With a patience, it returns
 // messages.ErrBusy when no callback returns for so long.
 func (c *putCalls) until(ctx context.Context, patience time.Duration, enough func() bool) error {
 	c.ears.Add(1)

@@ -1,4 +1,4 @@
-package actors
+package produce
 
 // Which partition of its topic a message goes to.
 
@@ -15,7 +15,7 @@ import (
 // from message to message is each handle's own. ByKey, Sticky, RoundRobin,
 // Random and Manual make one.
 type Partitioner interface {
-	// begin answers the choice of one handle; nil of a manual one.
+	// begin returns the choice of one handle; nil of a manual one.
 	begin() picker
 }
 
@@ -26,8 +26,8 @@ type picker interface {
 	pick(key []byte, partitions int, t traffic) int
 }
 
-// traffic is what a picker may ask about a handle's partitions. One that the
-// handle has not used yet answers zeros.
+// traffic is what a picker may ask about a handle's partitions. Of one that the
+// handle has not used yet it is zeros.
 type traffic interface {
 	// batches counts those of partition p that take no more records.
 	batches(p int) uint64
@@ -52,11 +52,17 @@ func RoundRobin() Partitioner { return partitionBy(func() picker { return &round
 func Random() Partitioner { return partitionBy(func() picker { return random{} }) }
 
 // Manual asks choose for each message, on the goroutine that puts it; choose
-// must be safe for concurrent use and must not change the message. An answer
+// must be safe for concurrent use and must not change the message. A number
 // that is no partition of the topic fails the message with
 // messages.ErrNoPartition.
 func Manual(choose func(m *messages.Message, partitions int) int) Partitioner {
 	return manual(choose)
+}
+
+// Chooses reports whether p has something to choose with: Manual(nil) has not.
+func Chooses(p Partitioner) bool {
+	m, ok := p.(manual)
+	return !ok || m != nil
 }
 
 type partitionBy func() picker

@@ -1,4 +1,4 @@
-package actors
+package produce
 
 // Batches that are larger than this etcd takes.
 
@@ -21,8 +21,8 @@ func splits(err error) bool {
 
 // split puts a batch that was refused for its size, and that nobody has, back as
 // two, in front of what came later. Batches to come are no larger than these. An
-// error ends run: the records changed in memory.
-func (a *accumulator) split(s *shipment) error {
+// error ends Run: the records changed in memory.
+func (a *Accumulator) split(s *shipment) error {
 	raw, err := s.sealed.Records()
 	if err != nil {
 		return fmt.Errorf("split a batch: %w", err)

@@ -1,4 +1,4 @@
-package actors
+package produce
 
 import (
 	"context"
@@ -17,7 +17,7 @@ func TestABatchIsSplitWhenPartsMayPass(t *testing.T) {
 			f := newFakeTopic(1)
 			p, acc := f.producer(nil), f.accs[0]
 			for range 4 {
-				if err := p.putAsync(t.Context(), text("a"), nil); err != nil {
+				if err := p.PutAsync(t.Context(), text("a"), nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -25,17 +25,17 @@ func TestABatchIsSplitWhenPartsMayPass(t *testing.T) {
 			defer cancel()
 			n, over := 0, make(chan error, 1)
 			go func() {
-				over <- acc.run(ctx, func(context.Context, *format.Sealed, bool) (int64, error) {
+				over <- acc.Run(ctx, func(context.Context, *format.Sealed, bool) (int64, error) {
 					n++
 					return 0, &messages.LimitError{Limit: limit, Err: errors.New("too much")}
 				}, func(int64, *format.Sealed) {})
 			}()
-			if err := acc.flushed(t.Context(), 4); err != nil {
+			if err := acc.Flushed(t.Context(), 4); err != nil {
 				t.Fatal(err)
 			}
 			cancel()
 			<-over
-			if err := p.flush(t.Context()); !errors.Is(err, messages.ErrTooLarge) || n != attempts {
+			if err := p.Flush(t.Context()); !errors.Is(err, messages.ErrTooLarge) || n != attempts {
 				t.Errorf("%d appends, not %d: %v", n, attempts, err)
 			}
 		})

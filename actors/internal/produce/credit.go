@@ -1,0 +1,109 @@
+package produce
+
+// The room that a handle has for records.
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// credit is the room that a producer has for records, in bytes. Who waits for it
+// gets it in the order they came, so that a large record is not passed by without
+// end.
+type credit struct {
+	size    int64
+	free    atomic.Int64
+	waiting atomic.Int32 // len(queue), for those who do not hold mu
+
+	mu    sync.Mutex
+	queue []*want
+	// over and closed are closed when nothing is granted any more.
+	over, closed <-chan struct{}
+}
+
+// want is a record that waits for room.
+type want struct {
+	size    int64
+	granted chan struct{}
+}
+
+func (c *credit) init(size int64, over, closed <-chan struct{}) {
+	c.size, c.over, c.closed = size, over, closed
+	c.free.Store(size)
+}
+
+func (c *credit) used() int64 { return c.size - c.free.Load() }
+
+// take waits for room for n bytes, until ctx ends, whose cause it returns, or
+// the credit is closed: messages.ErrClosed.
+func (c *credit) take(ctx context.Context, n int64) error {
+	// Without looking at the queue nobody would ever get out of it.
+	if c.waiting.Load() == 0 && c.tryTake(n) {
+		return nil
+	}
+	w := &want{n, make(chan struct{})}
+	c.mu.Lock()
+	c.queue = append(c.queue, w)
+	c.waiting.Store(int32(len(c.queue)))
+	c.grant()
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-w.granted:
+		return nil
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-c.over:
+		err = messages.ErrClosed
+	case <-c.closed:
+		err = messages.ErrClosed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.queue, w); i >= 0 {
+		c.queue = slices.Delete(c.queue, i, i+1)
+		c.waiting.Store(int32(len(c.queue)))
+	} else {
+		c.free.Add(n) // granted at the same moment
+	}
+	c.grant() // it may have held up smaller ones
+	return err
+}
+
+func (c *credit) tryTake(n int64) bool {
+	for {
+		free := c.free.Load()
+		if free < n {
+			return false
+		}
+		if c.free.CompareAndSwap(free, free-n) {
+			return true
+		}
+	}
+}
+
+// give puts n bytes back.
+func (c *credit) give(n int64) {
+	c.free.Add(n)
+	if c.waiting.Load() > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.grant()
+	}
+}
+
+// grant serves the queue from its front. mu is held.
+func (c *credit) grant() {
+	served := 0
+	for ; served < len(c.queue) && c.tryTake(c.queue[served].size); served++ {
+		close(c.queue[served].granted)
+	}
+	if served > 0 {
+		c.queue = slices.Delete(c.queue, 0, served)
+		c.waiting.Store(int32(len(c.queue)))
+	}
+}

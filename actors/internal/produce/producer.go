@@ -1,0 +1,280 @@
+package produce
+
+// What one handle of a topic puts: it chooses the partition, takes room for the
+// record, and waits for its fate. The records themselves go to the partitions'
+// accumulators, which all handles of the process share.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Config is what a Producer is made of. Its functions are safe for concurrent use.
+type Config struct {
+	Partitioner Partitioner
+	// MaxBuffer bounds what was taken and is not committed, in encoded bytes.
+	MaxBuffer int
+	// Partitions and Info are called for each record and must be cheap.
+	Partitions func() int
+	Info       func() *messages.TopicInfo
+	// At is called once for each partition in use. What it returns must be the
+	// partition's for as long as the handle lives.
+	At func(p int) (*Accumulator, error)
+	// Ending is that of puts to the topic: one for all its handles.
+	Ending *Ending
+	// Host has callbacks called on a goroutine of their own, and does not wait for
+	// them.
+	Host func(usercode.Callbacks)
+	// Panicked is told with what a callback panicked, and where, and returns the
+	// error that Flush is to return; or, with nil, of a callback that ended its
+	// goroutine, which is no error.
+	Panicked func(value any, stack []byte) error
+}
+
+// Producer is the putting half of a topic's handle. Its methods are safe for
+// concurrent use, and keep nothing of a message but what they copied.
+type Producer struct {
+	partitions func() int
+	at         func(p int) (*Accumulator, error)
+	info       func() *messages.TopicInfo
+	pick       picker
+	manual     manual // in place of pick, or nil
+	credit     credit
+	waiters    sync.Pool
+	calls      putCalls
+	ending     *Ending // of puts to the topic: one for all its handles
+	closed     *Ending // of this handle
+
+	// used are the accumulators by partition, nil where there was nothing to
+	// put yet. The slice is never changed, only replaced.
+	used atomic.Pointer[[]*Accumulator]
+
+	mu     sync.Mutex
+	faults []fault // for the next Flush
+	more   int     // that found no place in faults
+}
+
+// New returns the putting half of a handle, which takes its settings from a valid
+// Config.
+func New(cfg Config) *Producer {
+	p := &Producer{
+		ending: cfg.Ending, closed: NewEnding(), partitions: cfg.Partitions, at: cfg.At, info: cfg.Info,
+		pick: cfg.Partitioner.begin(),
+	}
+	p.manual, _ = cfg.Partitioner.(manual)
+	p.waiters.New = func() any { return &waiter{make(chan messages.PutResult, 1)} }
+	p.credit.init(int64(cfg.MaxBuffer), p.ending.over, p.closed.over)
+	p.calls.host, p.calls.panicked, p.calls.fail = cfg.Host, cfg.Panicked, func(err error) { p.unheard(err, 1) }
+	p.calls.of = func(err error) error { return fmt.Errorf("put to %q: %w", p.info().Name, err) }
+	return p
+}
+
+// Put appends m where the partitioner says, and waits for its fate or until ctx
+// ends: before m is taken that is ctx's cause, and m is not put; after it,
+// messages.ErrUnknownOutcome as well.
+func (p *Producer) Put(ctx context.Context, m *messages.Message) messages.PutResult {
+	part, err := p.choose(m)
+	if err != nil {
+		return refused(part, err)
+	}
+	return p.putAt(ctx, part, m)
+}
+
+// PutTo is Put into a partition named by the caller.
+func (p *Producer) PutTo(ctx context.Context, part int, m *messages.Message) messages.PutResult {
+	if n := p.partitions(); part < 0 || part >= n {
+		return refused(part, p.noPartition(part, n))
+	}
+	return p.putAt(ctx, part, m)
+}
+
+func (p *Producer) putAt(ctx context.Context, part int, m *messages.Message) messages.PutResult {
+	w := p.waiters.Get().(*waiter)
+	if err := p.take(ctx, part, m, &slot{from: p, to: w}); err != nil {
+		p.waiters.Put(w)
+		return refused(part, err)
+	}
+	select {
+	case r := <-w.fate:
+		p.waiters.Put(w)
+		return r
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-w.fate:
+		p.waiters.Put(w)
+		return r
+	default:
+		return refused(part, p.unknown(ctx, part)) // w is still to be told
+	}
+}
+
+// PutBatch puts all of msgs, in order for each partition, and returns a result
+// for each. The error is nil when every result's is, else all that are
+// different, joined. When ctx ends, what was not taken is not put.
+func (p *Producer) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+	if len(msgs) == 0 {
+		return nil, nil
+	}
+	t := &tally{results: make([]messages.PutResult, len(msgs)), left: len(msgs), done: make(chan struct{})}
+	for i := range msgs {
+		part, err := p.choose(&msgs[i])
+		if err == nil {
+			t.results[i] = refused(part, errUndecided)
+			err = p.take(ctx, part, &msgs[i], &slot{from: p, to: t, index: int32(i)})
+		}
+		if err != nil {
+			t.result(i, refused(part, err))
+		}
+	}
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+		t.abandon(func(part int) error { return p.unknown(ctx, part) })
+	}
+	return t.results, distinct(t.results)
+}
+
+// PutAsync takes m, waiting for room until ctx ends, and returns. done is called
+// once with the result, after those of earlier records of the partition, unless
+// PutAsync returns an error; without one, an error is for Flush to return.
+func (p *Producer) PutAsync(ctx context.Context, m *messages.Message, done func(messages.PutResult)) error {
+	part, err := p.choose(m)
+	if err != nil {
+		return err
+	}
+	s := slot{from: p}
+	if done != nil {
+		if err := p.calls.room(ctx); err != nil {
+			return p.wrap(part, err)
+		}
+		s.to = callback(done)
+	}
+	return p.take(ctx, part, m, &s)
+}
+
+// choose asks the partitioner.
+func (p *Producer) choose(m *messages.Message) (int, error) {
+	n := p.partitions()
+	if n < 1 {
+		return -1, p.noPartition(0, n)
+	}
+	var part int
+	if p.manual != nil {
+		own := *m
+		part = p.manual(&own, n)
+	} else {
+		part = p.pick.pick(m.Key, n, p)
+	}
+	if part < 0 || part >= n {
+		return part, p.noPartition(part, n)
+	}
+	return part, nil
+}
+
+func (p *Producer) noPartition(part, n int) error {
+	return fmt.Errorf("put to %q, partition %d of %d: %w", p.info().Name, part, n, messages.ErrNoPartition)
+}
+
+// take hands m to its partition once there is room for it.
+func (p *Producer) take(ctx context.Context, part int, m *messages.Message, s *slot) error {
+	if err := m.Check(); err != nil {
+		return p.wrap(part, err)
+	}
+	size := messages.RecordSize(m)
+	if limit := p.info().Config.MaxRecordBytes; size > limit {
+		return p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))
+	}
+	if ctx.Err() != nil {
+		return p.wrap(part, context.Cause(ctx))
+	}
+	a, err := p.open(part)
+	if err != nil {
+		return p.wrap(part, err)
+	}
+	if err := p.credit.take(ctx, s.room(size)); err != nil {
+		err = cmp.Or(cmp.Or(p.ending.Why(), p.closed.Why()), err)
+		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
+	}
+	if err = p.ending.Why(); err == nil {
+		err = a.add(m, size, s)
+	}
+	if err != nil {
+		p.credit.give(s.room(size))
+		return p.wrap(part, err)
+	}
+	return nil
+}
+
+// Close takes nothing more. What was taken is decided's to wait for: who was
+// adding has added.
+func (p *Producer) Close() {
+	p.closed.End(messages.ErrClosed)
+	for _, a := range p.inUse() {
+		if a != nil {
+			a.Taken()
+		}
+	}
+}
+
+// Closed returns why this handle takes no more, nil while it does.
+func (p *Producer) Closed() error { return p.closed.Why() }
+
+// Calls reports whether a run is one of this handle's callbacks.
+func (p *Producer) Calls(r *usercode.Run) bool { return r.Of == &p.calls }
+
+func (p *Producer) wrap(part int, err error) error {
+	return fmt.Errorf("put to %q, partition %d: %w", p.info().Name, part, err)
+}
+
+func (p *Producer) unknown(ctx context.Context, part int) error {
+	return p.wrap(part, fmt.Errorf("%w: %w", messages.ErrUnknownOutcome, context.Cause(ctx)))
+}
+
+func (p *Producer) inUse() []*Accumulator {
+	if used := p.used.Load(); used != nil {
+		return *used
+	}
+	return nil
+}
+
+// open returns the accumulator of a partition.
+func (p *Producer) open(part int) (*Accumulator, error) {
+	if used := p.inUse(); part < len(used) && used[part] != nil {
+		return used[part], nil
+	}
+	a, err := p.at(part)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	used := p.inUse()
+	grown := make([]*Accumulator, max(len(used), part+1))
+	copy(grown, used)
+	grown[part] = a
+	p.used.Store(&grown)
+	return a, nil
+}
+
+// batches and queued are what the partitioner asks for.
+
+func (p *Producer) batches(part int) uint64 {
+	if used := p.inUse(); part < len(used) && used[part] != nil {
+		return used[part].drafts.Load()
+	}
+	return 0
+}
+
+func (p *Producer) queued(part int) int64 {
+	if used := p.inUse(); part < len(used) && used[part] != nil {
+		return used[part].Counters().Queued
+	}
+	return 0
+}

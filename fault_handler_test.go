@@ -274,7 +274,7 @@ func TestFaultBreakHandsBack(t *testing.T) {
 		}
 	}
 	if !l.has(4, 10) {
-		t.Errorf("the second loop got %+v, want 4 to 9", l.counts)
+		t.Errorf("the second loop got %+v, want 4 to 9", l.tally())
 	}
 	if err := orders.Flush(patient(t)); err != nil {
 		t.Fatal(err)

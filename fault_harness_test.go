@@ -325,7 +325,7 @@ type childSpec struct {
 
 const roleMember, roleSender = "member", "sender"
 
-// A child says on stdout, a line each:
+// run is the child's life. It says on stdout, a line each:
 //
 //	ready            it has joined, or registered
 //	got ID           it handles message ID; said before the ack
@@ -334,23 +334,6 @@ const roleMember, roleSender = "member", "sender"
 //
 // and is told on stdin: "send FROM TO", "stop". It ends when stdin does, so
 // that no child outlives its test.
-func init() {
-	env := os.Getenv(childRole)
-	if env == "" {
-		return
-	}
-	var spec childSpec
-	err := json.Unmarshal([]byte(env), &spec)
-	if err == nil {
-		err = spec.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 func (s childSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -39,35 +39,6 @@ type topicChildSpec struct {
 
 const roleProducer, roleConsumer, roleEtcd, roleParted = "producer", "consumer", "etcd", "parted etcd"
 
-// A child says on stdout, a line each:
-//
-//	ready                        it has opened the topic, or subscribed, or etcd answers
-//	accepted ID PARTITION OFFSET a record was put
-//	doubt ID                     a put had an unknown outcome
-//	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
-//	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
-//	fenced                       the commit of that record was refused
-//	left                         it was told to stop, and did
-//
-// and is told on stdin: "put FROM" (until it is stopped or killed), "hold",
-// "commit", "stop". It ends when stdin does, so that no child outlives its test.
-func init() {
-	env := os.Getenv(topicChildRole)
-	if env == "" {
-		return
-	}
-	var spec topicChildSpec
-	err := json.Unmarshal([]byte(env), &spec)
-	if err == nil {
-		err = spec.run()
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "child %s: %v\n", spec.Name, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 func tell(what string, numbers ...any) {
 	os.Stdout.WriteString(what + strings.TrimRight(" "+fmt.Sprintln(numbers...), "\n ") + "\n")
 }
@@ -84,6 +55,18 @@ func orders() <-chan string {
 	return told
 }
 
+// run is the child's life. It says on stdout, a line each:
+//
+//	ready                        it has opened the topic, or subscribed, or etcd answers
+//	accepted ID PARTITION OFFSET a record was put
+//	doubt ID                     a put had an unknown outcome
+//	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
+//	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
+//	fenced                       the commit of that record was refused
+//	left                         it was told to stop, and did
+//
+// and is told on stdin: "put FROM" (until it is stopped or killed), "hold",
+// "commit", "stop". It ends when stdin does, so that no child outlives its test.
 func (s topicChildSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

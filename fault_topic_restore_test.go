@@ -9,8 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,81 +21,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 )
-
-// backedUp is an etcd that can be set back to a backup, at one address.
-type backedUp struct {
-	t        *testing.T
-	dir      string
-	endpoint string
-	running  *embedded.Server
-}
-
-func newBackedUp(t *testing.T) *backedUp {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "penstock-backup-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &backedUp{t: t, dir: dir, endpoint: addr(penstocktest.FreePort(t))}
-	b.start()
-	t.Cleanup(func() {
-		b.stop()
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-func (b *backedUp) data() string { return filepath.Join(b.dir, "data") }
-func (b *backedUp) copy() string { return filepath.Join(b.dir, "backup") }
-
-func (b *backedUp) config() clientv3.Config {
-	return clientv3.Config{Endpoints: []string{b.endpoint}, DialTimeout: 5 * time.Second}
-}
-
-func (b *backedUp) start() {
-	b.t.Helper()
-	running, err := embedded.Start(patient(b.t), b.data(), embedded.Listen(b.endpoint), embedded.UnsafeNoFsync())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.running = running
-}
-
-func (b *backedUp) stop() {
-	if b.running == nil {
-		return
-	}
-	if err := b.running.Close(); err != nil {
-		b.t.Error(err)
-	}
-	b.running = nil
-}
-
-// backUp keeps what there is now.
-func (b *backedUp) backUp() {
-	b.t.Helper()
-	b.stop()
-	if err := os.CopyFS(b.copy(), os.DirFS(b.data())); err != nil {
-		b.t.Fatal(err)
-	}
-	b.start()
-}
-
-// restore makes it what it was at backUp.
-func (b *backedUp) restore() {
-	b.t.Helper()
-	b.stop()
-	if err := errors.Join(os.RemoveAll(b.data()), os.CopyFS(b.data(), os.DirFS(b.copy()))); err != nil {
-		b.t.Fatal(err)
-	}
-	b.start()
-}
 
 // seekBack makes s read a partition from its beginning whenever it is told that
 // the log was rolled back.
@@ -130,20 +56,20 @@ func seekBack(t *testing.T, rt *penstock.Runtime, s *penstock.Subscription) {
 // they are told.
 func TestTopicFaultRestoredUnderLoad(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
-	p := newEtcdParty(t, etcd.config(), 4)
+	etcd := penstocktest.Etcd(t)
+	p := newEtcdParty(t, etcd.Config(), 4)
 	for i, s := range p.subs {
 		seekBack(t, p.rts[2+i], s)
 	}
-	etcd.backUp()
+	etcd.BackUp()
 	for _, who := range []string{"consumer 0", "consumer 1"} {
 		p.acct.flows(t, who, 300)
 	}
-	etcd.stop()
+	etcd.Stop()
 	time.Sleep(300 * time.Millisecond) // for answers that were on their way
 	var before map[int]place
 	p.acct.enter(func() { before, p.acct.accepted = p.acct.accepted, map[int]place{} })
-	etcd.restore()
+	etcd.Restore()
 	p.acct.await(t, "puts after the restore", func() bool { return len(p.acct.accepted) > 1000 })
 	for _, l := range p.loads {
 		l.stop(t)
@@ -176,12 +102,12 @@ func TestTopicFaultRestoredUnderLoad(t *testing.T) {
 // the log has grown beyond that place with other records before he looks.
 func TestTopicFaultRestoredAndGrownAgain(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	link := penstocktest.NewProxy(t, etcd.endpoint)
-	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	link := penstocktest.NewProxy(t, etcd.Endpoint())
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, producer, theTopic, 1)
-	cfg := etcd.config()
+	cfg := etcd.Config()
 	cfg.Endpoints = []string{link.Addr()}
 	consumer := meet(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
 	told := penstocktest.Record(t, consumer)
@@ -191,11 +117,11 @@ func TestTopicFaultRestoredAndGrownAgain(t *testing.T) {
 	acct.consume(t, "consumer", sub)
 	acct.put(t, topic, 0, 10)
 	acct.flows(t, "consumer", 10)
-	etcd.backUp()
+	etcd.BackUp()
 	acct.put(t, topic, 10, 20)
 	acct.await(t, "20 records", func() bool { return len(acct.handled) == 20 })
 	link.Cut()
-	etcd.restore()
+	etcd.Restore()
 	acct.put(t, topic, 20, 50)
 	link.Resume()
 	penstocktest.WaitEvent[messages.LogRolledBack](t, told, patience, nil)
@@ -207,9 +133,9 @@ func TestTopicFaultRestoredAndGrownAgain(t *testing.T) {
 // not stand in the way of those who are really there.
 func TestTopicFaultRestoredMemberThatLeft(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	first, second := meet(t, ns, penstock.EtcdConfig(etcd.config())), meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	first, second := meet(t, ns, penstock.EtcdConfig(etcd.Config())), meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, first, theTopic, 2)
 	acct := newAccount()
 	gone := subscribe(t, topic, theGroup, penstock.MemberID("gone"))
@@ -220,11 +146,11 @@ func TestTopicFaultRestoredMemberThatLeft(t *testing.T) {
 	acct.consume(t, "stays", stays)
 	acct.put(t, topic, 0, 10)
 	acct.await(t, "10 records", func() bool { return len(acct.handled) == 10 })
-	etcd.backUp()
+	etcd.BackUp()
 	unsubscribe(t, gone)
 	acct.put(t, topic, 10, 20)
 	acct.await(t, "20 records", func() bool { return len(acct.handled) == 20 })
-	etcd.restore()
+	etcd.Restore()
 	acct.put(t, topic, 20, 30)
 	acct.await(t, "what was put after", func() bool { return len(acct.handled) == 30 })
 	unsubscribe(t, stays)
@@ -234,16 +160,16 @@ func TestTopicFaultRestoredMemberThatLeft(t *testing.T) {
 // soon, without being begun anew.
 func TestTopicFaultRestoredToBeforeItsMembers(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, producer, theTopic, 2)
 	acct := newAccount()
 	acct.put(t, topic, 0, 10)
-	etcd.backUp()
+	etcd.BackUp()
 	var subs []*penstock.Subscription
 	for i := range 2 {
-		rt := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+		rt := meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 		s := subscribe(t, openTopic(t, rt, theTopic), theGroup)
 		seekBack(t, rt, s)
 		acct.consume(t, fmt.Sprint("consumer ", i), s)
@@ -251,7 +177,7 @@ func TestTopicFaultRestoredToBeforeItsMembers(t *testing.T) {
 	}
 	acct.put(t, topic, 10, 30)
 	acct.await(t, "30 records", func() bool { return len(acct.handled) == 30 })
-	etcd.restore()
+	etcd.Restore()
 	acct.put(t, topic, 30, 60)
 	acct.await(t, "what was put after", func() bool { return len(acct.handled) == 60 })
 	late := subscribe(t, openTopic(t, producer, theTopic), theGroup)
@@ -275,17 +201,17 @@ func TestTopicFaultRestoredToBeforeItsMembers(t *testing.T) {
 // its handles too.
 func TestTopicFaultRestoredSettings(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
-	rt := meet(t, space(t), penstock.EtcdConfig(etcd.config()))
+	etcd := penstocktest.Etcd(t)
+	rt := meet(t, space(t), penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, rt, theTopic, 2)
-	etcd.backUp()
+	etcd.BackUp()
 	told := penstocktest.Record(t, rt)
 	if _, err := rt.UpdateTopic(patient(t), theTopic, penstock.TopicUpdate{Partitions: 4}); err != nil {
 		t.Fatal(err)
 	}
 	penstocktest.WaitEvent(t, told, patience, func(e messages.TopicUpdated) bool { return e.Partitions == 4 })
 	newAccount().put(t, topic, 0, 20)
-	etcd.restore()
+	etcd.Restore()
 	penstocktest.WaitEvent(t, told, patience, func(e messages.TopicUpdated) bool { return e.Partitions == 2 })
 	acct := newAccount()
 	acct.put(t, topic, 20, 40)
@@ -296,16 +222,16 @@ func TestTopicFaultRestoredSettings(t *testing.T) {
 // and members of after the backup are found again by those who come later.
 func TestFaultRestoredRegistrations(t *testing.T) {
 	t.Parallel()
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	begin := func() *penstock.Runtime { return meet(t, ns, penstock.EtcdConfig(etcd.config())) }
+	begin := func() *penstock.Runtime { return meet(t, ns, penstock.EtcdConfig(etcd.Config())) }
 	book := newLedger()
 	old := register(t, begin(), "orders")
 	book.handle(t, "old", joinGroup(t, begin(), "orders", "workers"))
 	rt := begin()
 	left := joinGroup(t, rt, "orders", "workers", penstock.MemberID("left"))
 	register(t, rt, "others") // its process has more to do
-	etcd.backUp()
+	etcd.BackUp()
 	if err := left.Leave(patient(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +239,7 @@ func TestFaultRestoredRegistrations(t *testing.T) {
 	book.handle(t, "young", joinGroup(t, begin(), "orders", "workers"))
 	loads := startLoad(t, old)
 	book.await(t, "records through both", func(now tally) bool { return now.by["old"] > 100 && now.by["young"] > 100 })
-	etcd.restore()
+	etcd.Restore()
 	before := book.tally().by["young"]
 	book.await(t, "records after the restore", func(now tally) bool { return now.by["young"] > before+100 })
 	late := begin()
@@ -324,7 +250,7 @@ func TestFaultRestoredRegistrations(t *testing.T) {
 	send(t, young, n, n+300) // found by all three
 	book.await(t, "what the young one sent", func(now tally) bool { return now.distinct == n+300 })
 
-	client, err := clientv3.New(etcd.config())
+	client, err := clientv3.New(etcd.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,18 +274,18 @@ func TestFaultRestoredRegistrations(t *testing.T) {
 // Promise: a consumer that has read nothing of what was lost goes on, also when
 // it was just reading that.
 func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, producer, theTopic, 1)
-	consumer, on := meetTappedAt(t, etcd.config(), ns, penstock.LeaseTTL(time.Minute))
+	consumer, on := meetTappedAt(t, etcd.Config(), ns, penstock.LeaseTTL(time.Minute))
 	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup)
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)
 	acct.put(t, topic, 0, 10)
 	acct.flows(t, "consumer", 10)
 	eventually(t, "it is committed", func() bool { return groupOf(t, producer, theTopic, theGroup).Lag == 0 })
-	etcd.backUp()
+	etcd.BackUp()
 	var held, tried atomic.Bool
 	held.Store(true)
 	on.requests(func(r request) error {
@@ -371,7 +297,7 @@ func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
 	})
 	acct.put(t, topic, 10, 20)
 	eventually(t, "a read", tried.Load)
-	etcd.restore()
+	etcd.Restore()
 	acct.put(t, topic, 20, 50)
 	held.Store(false)
 	acct.flows(t, "consumer", 30)
@@ -380,11 +306,11 @@ func TestTopicFaultRestoredBeforeItWasRead(t *testing.T) {
 // Promise: a member does not commit beyond the log of the backup what it handled
 // of the one that is gone, so that nobody passes over what is put there.
 func TestTopicFaultRestoredWithACommitUnderWay(t *testing.T) {
-	etcd := newBackedUp(t)
+	etcd := penstocktest.Etcd(t)
 	ns := space(t)
-	producer := meet(t, ns, penstock.EtcdConfig(etcd.config()))
+	producer := meet(t, ns, penstock.EtcdConfig(etcd.Config()))
 	topic := makeTopic(t, producer, theTopic, 1)
-	consumer, on := meetTappedAt(t, etcd.config(), ns, penstock.LeaseTTL(time.Minute))
+	consumer, on := meetTappedAt(t, etcd.Config(), ns, penstock.LeaseTTL(time.Minute))
 	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup, penstock.CommitEvery(50*time.Millisecond))
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)
@@ -396,7 +322,7 @@ func TestTopicFaultRestoredWithACommitUnderWay(t *testing.T) {
 	committed := func() bool { return groupOf(t, producer, theTopic, theGroup).Lag == 0 }
 	put(0, 10)
 	eventually(t, "it is committed", committed)
-	etcd.backUp()
+	etcd.BackUp()
 	put(10, 20)
 	eventually(t, "it is committed, too", committed)
 	var held, tried atomic.Bool
@@ -410,7 +336,7 @@ func TestTopicFaultRestoredWithACommitUnderWay(t *testing.T) {
 	})
 	put(20, 30)
 	eventually(t, "a commit", tried.Load)
-	etcd.restore()
+	etcd.Restore()
 	held.Store(false)
 	acct.put(t, topic, 30, 60)
 	unsubscribe(t, sub)

@@ -88,7 +88,7 @@ func TestFaultEndsFromWithin(t *testing.T) {
 			rt := meet(t, space(t))
 			var d *penstock.Destination
 			letters := make(chan struct{}, 1)
-			d = register(t, rt, "orders", quick, penstock.MaxAttempts(1), penstock.DeadLetters(func(ctx context.Context, l penstock.DeadLetter) error {
+			d = register(t, rt, "orders", penstock.RetryDelay(2*time.Millisecond, 20*time.Millisecond), penstock.MaxAttempts(1), penstock.DeadLetters(func(ctx context.Context, l penstock.DeadLetter) error {
 				select {
 				case letters <- struct{}{}:
 					busyAtOnce(background, t, "Unregister in the dead-letter handler", d.Unregister)

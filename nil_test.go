@@ -43,8 +43,15 @@ func errorOf(out []reflect.Value) (asked bool, err error) {
 func TestNilIsInvalidEverywhere(t *testing.T) {
 	t.Parallel()
 	rt := meet(t, space(t))
-	topic := makeTopic(t, rt, theTopic, 1)
-	sub := subscribe(t, topic, theGroup)
+	const theTopic = "events"
+	topic, err := rt.CreateTopic(patient(t), theTopic, penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := topic.Subscribe(patient(t), "workers")
+	if err != nil {
+		t.Fatal(err)
+	}
 	orders := register(t, rt, "orders")
 	member := joinGroup(t, rt, "orders", "billing")
 	engine := rt.Engine()

@@ -2,8 +2,8 @@
 // process, a runtime that cleans up after itself, and the faults that a service
 // meets sooner or later, on command.
 //
-//   - Etcd starts an etcd that can be stopped, restarted, wiped and compacted
-//     on one port.
+//   - Etcd starts an etcd that can be stopped, restarted, wiped, compacted and set
+//     back to a backup, on one port.
 //   - Runtime starts a runtime in a namespace of its own.
 //   - ExpireLease ends a runtime's session in etcd, as a long pause would.
 //   - Freeze stops a process with SIGSTOP, as a debugger, a swapping machine or

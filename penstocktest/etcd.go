@@ -60,7 +60,7 @@ func Etcd(t testing.TB) *Server {
 func (s *Server) start(endpoint string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	running, err := embedded.Start(ctx, filepath.Join(s.dir, "data"), embedded.Listen(endpoint), embedded.UnsafeNoFsync())
+	running, err := embedded.Start(ctx, s.data(), embedded.Listen(endpoint), embedded.UnsafeNoFsync())
 	if err != nil {
 		return err
 	}
@@ -129,13 +129,45 @@ func (s *Server) Restart() {
 func (s *Server) Wipe() {
 	s.t.Helper()
 	s.Stop()
-	if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
+	if err := os.RemoveAll(s.data()); err != nil {
 		s.t.Fatal("penstocktest: wipe: ", err)
 	}
 	if err := s.start(s.endpoint); err != nil {
 		s.t.Fatal("penstocktest: wipe: ", err)
 	}
 }
+
+// BackUp keeps what the server holds, for Restore, in place of an earlier
+// backup. It stops the server for that and starts it again.
+func (s *Server) BackUp() {
+	s.t.Helper()
+	s.Stop()
+	if err := errors.Join(os.RemoveAll(s.backup()), os.CopyFS(s.backup(), os.DirFS(s.data()))); err != nil {
+		s.t.Fatal("penstocktest: back up: ", err)
+	}
+	if err := s.start(s.endpoint); err != nil {
+		s.t.Fatal("penstocktest: back up: ", err)
+	}
+}
+
+// Restore starts the server again, on the same port and with what it held at
+// the last BackUp: its revisions go back, and what was written since is gone.
+func (s *Server) Restore() {
+	s.t.Helper()
+	if _, err := os.Stat(s.backup()); err != nil {
+		s.t.Fatal("penstocktest: restore: no BackUp was made: ", err)
+	}
+	s.Stop()
+	if err := errors.Join(os.RemoveAll(s.data()), os.CopyFS(s.data(), os.DirFS(s.backup()))); err != nil {
+		s.t.Fatal("penstocktest: restore: ", err)
+	}
+	if err := s.start(s.endpoint); err != nil {
+		s.t.Fatal("penstocktest: restore: ", err)
+	}
+}
+
+func (s *Server) data() string   { return filepath.Join(s.dir, "data") }
+func (s *Server) backup() string { return filepath.Join(s.dir, "backup") }
 
 // Compact makes etcd forget the past: everything before its present revision.
 // Watchers that are behind have to list again.

@@ -73,6 +73,49 @@ func TestEtcdKeepsOverRestartAndForgetsOverWipe(t *testing.T) {
 	}
 }
 
+// Restore brings back what there was at the last BackUp, and its revision.
+func TestEtcdRestoresItsBackup(t *testing.T) {
+	ctx := bounded(t)
+	s := penstocktest.Etcd(t)
+	c := s.Client(t)
+	put := func(value string) {
+		t.Helper()
+		for {
+			_, err := c.Put(ctx, "/k", value)
+			if err == nil {
+				return
+			}
+			if ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	get := func() (value string, revision int64) {
+		t.Helper()
+		for {
+			resp, err := c.Get(ctx, "/k")
+			if err == nil && len(resp.Kvs) == 1 {
+				return string(resp.Kvs[0].Value), resp.Header.Revision
+			}
+			if ctx.Err() != nil {
+				t.Fatal(resp, err)
+			}
+		}
+	}
+	put("given up")
+	s.BackUp()
+	put("kept")
+	s.BackUp()
+	_, revision := get()
+	put("lost")
+	for range 2 {
+		s.Restore()
+		if value, at := get(); value != "kept" || at != revision {
+			t.Fatalf("restored %q at revision %d, want %q at %d", value, at, "kept", revision)
+		}
+	}
+}
+
 // A revoked lease is lost and replaced, again and again, and its keys return.
 func TestExpireLease(t *testing.T) {
 	ctx := bounded(t)

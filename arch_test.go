@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"transport/commitlog/format":   {"messages/..."},
 	"discovery":                    {"messages/..."},
 	"messages":                     {"messages/..."},
-	"penstocktest":                 {".", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
+	"penstocktest":                 {".", "penstocktest", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
 	"cmd":                          {"..."},
 	"examples":                     {"..."},
 	"benchmarks":                   {"..."},

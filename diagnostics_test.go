@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
 // ask gets one page of a diagnostics listener; addr is host:port or a unix URL.
@@ -35,7 +36,7 @@ func ask(t *testing.T, addr, path, host string) (int, []byte) {
 	if host != "" {
 		req.Host = host
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
+	resp, err := (&http.Client{Transport: transport, Timeout: harness.Patience}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +52,8 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 	places := map[string]string{"Tcp": "127.0.0.1:0", "Unix": "unix://" + filepath.Join(t.TempDir(), "d.sock")}
 	for name, at := range places {
 		t.Run(name, func(t *testing.T) {
-			rt := start(t, penstock.Diagnostics(at))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			rt := harness.OrderlyRuntime(t, penstock.Diagnostics(at))
+			ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 			defer cancel()
 			orders, err := rt.Register(ctx, "orders")
 			if err != nil {
@@ -143,12 +144,12 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 
 func TestDiagnosticsKeepsToThisMachine(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "10.0.0.1:80", "example.com:80", "unix://relative", "nonsense", "127.0.0.1"} {
-		_, err := penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Diagnostics(addr))
+		_, err := penstock.Start(t.Context(), penstock.EtcdConfig(etcd()), penstock.Diagnostics(addr))
 		if !errors.Is(err, penstock.ErrInvalid) {
 			t.Errorf("%q: %v, want ErrInvalid", addr, err)
 		}
 	}
-	rt := start(t, penstock.Diagnostics("localhost:0"))
+	rt := harness.OrderlyRuntime(t, penstock.Diagnostics("localhost:0"))
 	for host, want := range map[string]int{"": 200, "localhost": 200, "[::1]:9": 200, "evil.example:80": 403, "10.1.2.3": 403} {
 		if code, body := ask(t, rt.DiagnosticsAddr(), "/actors", host); code != want {
 			t.Errorf("host %q: %d, want %d: %s", host, code, want, body)
@@ -162,7 +163,7 @@ func TestDiagnosticsAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Prefix("/"+t.Name()),
+	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd()), penstock.Prefix("/"+t.Name()),
 		penstock.Diagnostics(l.Addr().String()))
 	if !errors.Is(err, penstock.ErrAddrInUse) {
 		t.Fatalf("got %v, want ErrAddrInUse", err)
@@ -177,14 +178,14 @@ func TestDiagnosticsReplacesADeadSocket(t *testing.T) {
 	}
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
-	rt := start(t, penstock.Diagnostics("unix://"+path))
+	rt := harness.OrderlyRuntime(t, penstock.Diagnostics("unix://"+path))
 	if code, body := ask(t, rt.DiagnosticsAddr(), "/stats", ""); code != http.StatusOK {
 		t.Fatalf("%d: %s", code, body)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v, %v", info.Mode(), err)
 	}
-	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd.Config()), penstock.Prefix("/"+t.Name()),
+	_, err = penstock.Start(t.Context(), penstock.EtcdConfig(etcd()), penstock.Prefix("/"+t.Name()),
 		penstock.Diagnostics("unix://"+path))
 	if !errors.Is(err, penstock.ErrAddrInUse) {
 		t.Errorf("a live socket was taken over: %v", err)

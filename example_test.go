@@ -22,7 +22,7 @@ func check(err error) {
 // exampleRuntime begins a runtime in a namespace of the example's own.
 func exampleRuntime(ctx context.Context, prefix string) *penstock.Runtime {
 	rt, err := penstock.Start(ctx,
-		penstock.EtcdConfig(etcd.Config()),
+		penstock.EtcdConfig(etcd()),
 		penstock.Prefix(prefix),
 		penstock.Listen("tcp://127.0.0.1:0"))
 	check(err)
@@ -34,7 +34,7 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	rt, err := penstock.Start(ctx,
-		penstock.EtcdConfig(etcd.Config()), // or penstock.Etcd("127.0.0.1:2379")
+		penstock.EtcdConfig(etcd()), // or penstock.Etcd("127.0.0.1:2379")
 		penstock.Prefix("/example"),
 		penstock.Listen("tcp://127.0.0.1:0"))
 	check(err)

@@ -8,12 +8,14 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest"
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
 // Promise: the counters are there for OpenTelemetry, with bounded labels.
 func TestMetrics(t *testing.T) {
-	ns := space(t)
-	rt := meet(t, ns)
+	ns := penstocktest.Space(t)
+	rt := harness.Runtime(t, ns)
 	reader := metric.NewManualReader()
 	provider := metric.NewMeterProvider(metric.WithReader(reader))
 	defer provider.Shutdown(t.Context())
@@ -22,11 +24,11 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	orders := register(t, rt, "orders")
-	l := newLedger()
-	l.handle(t, "member", joinGroup(t, rt, "orders", "billing"))
-	send(t, orders, 0, 100)
-	if err := orders.Flush(patient(t)); err != nil {
+	orders := harness.Register(t, rt, "orders")
+	l := harness.NewLedger()
+	l.Handle(t, "member", harness.Join(t, rt, "orders", "billing"))
+	harness.Send(t, orders, 0, 100)
+	if err := orders.Flush(harness.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -90,7 +92,7 @@ func collect(t *testing.T, reader metric.Reader) map[string][]metricdata.DataPoi
 
 // Promise: the same for topics and their groups.
 func TestTopicMetrics(t *testing.T) {
-	rt := meet(t, space(t))
+	rt := harness.Runtime(t, penstocktest.Space(t))
 	reader := metric.NewManualReader()
 	provider := metric.NewMeterProvider(metric.WithReader(reader))
 	defer provider.Shutdown(t.Context())
@@ -100,21 +102,21 @@ func TestTopicMetrics(t *testing.T) {
 	}
 	defer registration.Unregister()
 
-	audit, err := rt.CreateTopic(patient(t), "audit", penstock.TopicConfig{Partitions: 2})
+	audit, err := rt.CreateTopic(harness.Context(t), "audit", penstock.TopicConfig{Partitions: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10 {
-		if _, err := audit.PutTo(patient(t), i%2, penstock.Message{Value: []byte("v")}); err != nil {
+		if _, err := audit.PutTo(harness.Context(t), i%2, penstock.Message{Value: []byte("v")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sub, err := audit.Subscribe(patient(t), "billing")
+	sub, err := audit.Subscribe(harness.Context(t), "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
 	handled := 0
-	for _, err := range sub.Records(patient(t)) {
+	for _, err := range sub.Records(harness.Context(t)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +124,7 @@ func TestTopicMetrics(t *testing.T) {
 			break // hands the last one back
 		}
 	}
-	if err := sub.Commit(patient(t)); err != nil {
+	if err := sub.Commit(harness.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 

@@ -1,0 +1,58 @@
+package harness
+
+// How a package of fault tests runs, and the processes that it starts.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/discovery/embedded"
+)
+
+// Etcd is the etcd that the tests of a package share. Main starts it; it is nil
+// in a child.
+var Etcd *embedded.Server
+
+// Main is a package's TestMain: it starts Etcd, runs the tests, fails when they
+// passed and left a goroutine, and ends the process.
+func Main(m *testing.M) {
+	var err error
+	if Etcd, err = embedded.Start(context.Background(), "", embedded.UnsafeNoFsync()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	Etcd.Close()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// RunAsChild makes this process a child of a test, where env is set: it runs
+// what the JSON in env says, and ends the process. Otherwise it returns at once.
+// A TestMain calls it before Main, for a test to start its own binary with env.
+func RunAsChild[Spec any](env string, run func(Spec) error) {
+	text := os.Getenv(env)
+	if text == "" {
+		return
+	}
+	var spec Spec
+	err := json.Unmarshal([]byte(text), &spec)
+	if err == nil {
+		err = run(spec)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "child %s: %v\n", text, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}

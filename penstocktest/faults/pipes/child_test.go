@@ -1,0 +1,205 @@
+package pipes_test
+
+// Members and senders that are processes of their own.
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+)
+
+// childEnv says that this process is a child of a test, and which.
+const childEnv = "PENSTOCK_FAULT_CHILD"
+
+// childSpec tells a child what to be.
+type childSpec struct {
+	Role                       string // roleMember or roleSender
+	Endpoint, Space, Listen    string
+	Destination, Group, Member string
+	Mode                       penstock.Mode
+	Window                     int
+	LeaseTTL                   time.Duration
+}
+
+const roleMember, roleSender = "member", "sender"
+
+// run is the child's life. It says on stdout, a line each:
+//
+//	ready            it has joined, or registered
+//	got ID           it handles message ID; said before the ack
+//	accepted ID      Send took message ID
+//	left             it was told to stop, and drained
+//
+// and is told on stdin: "send FROM TO", "stop". It ends when stdin does, so
+// that no child outlives its test.
+func (s childSpec) run() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	rt, err := penstock.Start(ctx, penstock.Etcd(s.Endpoint), penstock.Prefix(s.Space), penstock.Listen(s.Listen), penstock.LeaseTTL(s.LeaseTTL))
+	if err != nil {
+		return err
+	}
+	var dest *penstock.Destination
+	switch s.Role {
+	case roleMember:
+		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window))
+		if err != nil {
+			return err
+		}
+		go func() {
+			for msg, err := range m.Messages(ctx) {
+				if err != nil {
+					if ctx.Err() == nil {
+						fmt.Fprintln(os.Stderr, "child:", err)
+						os.Exit(1)
+					}
+					return
+				}
+				say("got", harness.Number(msg))
+			}
+		}()
+	case roleSender:
+		if dest, err = rt.Register(ctx, s.Destination, penstock.SenderID("the-sender")); err != nil {
+			return err
+		}
+	}
+	say("ready", 0)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if in.Text() == "stop" {
+			if err := rt.Stop(ctx); err != nil {
+				return err
+			}
+			say("left", 0)
+			return nil
+		}
+		var from, to int
+		if _, err := fmt.Sscanf(in.Text(), "send %d %d", &from, &to); err != nil {
+			return err
+		}
+		for id := from; id < to; id++ {
+			if err := dest.Send(ctx, harness.Numbered(id)); err != nil {
+				return err
+			}
+			say("accepted", id)
+		}
+	}
+	return nil // the test is gone
+}
+
+func say(what string, id int) { os.Stdout.WriteString(what + " " + strconv.Itoa(id) + "\n") }
+
+// child is such a process, seen from the test.
+type child struct {
+	name     string
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	ready    chan struct{}
+	left     chan struct{}
+	accepted chan int
+	ended    chan struct{} // all it said was read and it is no more
+}
+
+// spawn starts a child; what it handles goes into l.
+func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
+	t.Helper()
+	if spec.Listen == "" {
+		spec.Listen = "tcp://127.0.0.1:0"
+	}
+	if spec.LeaseTTL == 0 {
+		spec.LeaseTTL = 10 * time.Second
+	}
+	env, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{
+		name: spec.Member, cmd: exec.Command(exe), ready: make(chan struct{}), left: make(chan struct{}),
+		accepted: make(chan int, 1<<16), ended: make(chan struct{}),
+	}
+	c.cmd.Env = append(os.Environ(), childEnv+"="+string(env))
+	c.cmd.Stderr = os.Stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(c.ended)
+		defer c.cmd.Wait()
+		c.listen(out, l)
+	}()
+	t.Cleanup(func() {
+		c.in.Close()
+		c.cmd.Process.Kill()
+		<-c.ended
+	})
+	return c
+}
+
+func (c *child) listen(out io.Reader, l *harness.Ledger) {
+	defer close(c.accepted)
+	for s := bufio.NewScanner(out); s.Scan(); {
+		what, number, _ := strings.Cut(s.Text(), " ")
+		id, err := strconv.Atoi(number)
+		if err != nil {
+			continue // a line cut short by a kill was not said
+		}
+		switch what {
+		case "ready":
+			close(c.ready)
+		case "left":
+			close(c.left)
+		case "got":
+			l.Enter(c.name, id)
+		case "accepted":
+			c.accepted <- id
+		}
+	}
+}
+
+func (c *child) awaitReady(t *testing.T) {
+	t.Helper()
+	select {
+	case <-c.ready:
+	case <-c.ended:
+		t.Fatalf("child %q ended before it was ready", c.name)
+	case <-time.After(harness.Patience):
+		t.Fatalf("child %q is not ready", c.name)
+	}
+}
+
+func (c *child) tell(t *testing.T, what string, args ...any) {
+	t.Helper()
+	if _, err := fmt.Fprintf(c.in, what+"\n", args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends it with SIGKILL and waits until all that it said is in the ledger.
+func (c *child) kill(t *testing.T) {
+	t.Helper()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Await(t, "the end of "+c.name, harness.Closing(c.ended))
+}

@@ -1,0 +1,2 @@
+// Package pipes has the fault tests of pipes.
+package pipes

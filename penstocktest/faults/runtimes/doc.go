@@ -1,0 +1,2 @@
+// Package runtimes has the fault tests of runtimes.
+package runtimes

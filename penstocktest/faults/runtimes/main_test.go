@@ -1,0 +1,9 @@
+package runtimes_test
+
+import (
+	"testing"
+
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }

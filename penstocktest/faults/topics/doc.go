@@ -1,0 +1,2 @@
+// Package topics has the fault tests of topics.
+package topics

@@ -45,7 +45,7 @@ standalone-etcd: build ## run the embedded etcd on 127.0.0.1:2379, as `penstock 
 test: ## vet, then every test, under the race detector where there is a C compiler
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 25m $(TESTARGS) ./...
-	$(GO) test -count=1 -timeout 25m -run '$(PLAIN)' $(TESTARGS) . ./actors ./benchmarks
+	$(GO) test -count=1 -timeout 25m -run '$(PLAIN)' $(TESTARGS) ./penstocktest/faults/... ./actors ./benchmarks
 
 .PHONY: vet-cross
 vet-cross: ## vet for other platforms, 32-bit ones among them; test what can run as 32 bits

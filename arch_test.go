@@ -32,13 +32,14 @@ var arrows = map[string][]string{
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "messages/..."},
 	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
+	"actors/internal/tail":         {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
 	"transport/frame":              {"messages/..."},
 	"transport/socket":             {"transport/frame", "messages/..."},
 	"transport/socket/conformance": {"transport/socket", "transport/frame", "messages/..."},
 	"transport/commitlog":          {"transport/commitlog/format", "messages/..."},
-	"transport/commitlog/format":   {"messages/..."},
+	"transport/commitlog/format":   {"transport/commitlog/format", "messages/..."},
 	"discovery":                    {"messages/..."},
 	"messages":                     {"messages/..."},
 	"penstocktest":                 {".", "penstocktest", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "transport/commitlog/format", "transport/frame"}
+var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "actors/internal/tail", "transport/commitlog/format", "transport/frame"}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}

@@ -1,4 +1,4 @@
-package actors
+package tail
 
 // Whether the log is still the one that was read. An etcd that was restored from
 // a backup has a shorter one, which may have grown beyond the old end before
@@ -14,8 +14,8 @@ import (
 // mostKnown and mostOwn are how many batches of a partition are remembered.
 const mostKnown, mostOwn = 8, 16
 
-// wholeLog: all of the log is as it was known.
-const wholeLog = math.MaxInt64
+// WholeLog is what is common when all of the log is as it was known.
+const WholeLog = math.MaxInt64
 
 // history is what is remembered of a partition's log, and of the logs that stood
 // in its place before.
@@ -24,7 +24,7 @@ type history struct {
 	// and some between, at least so many offsets apart.
 	known []format.Entry
 	apart int64
-	// own are batches that this process put and the index has not told of yet:
+	// own are batches that this process appended and the index has not told of yet:
 	// the oldest of them, since those put last may be in another log already.
 	own []format.Entry
 	// kept are the batches to look for, while a look is owed: news may be of
@@ -37,10 +37,10 @@ type history struct {
 	common []int64
 }
 
-// number counts the logs, from 1.
-func (h *history) number() int { return len(h.common) + 1 }
+// LogNumber counts the logs that were seen in this place, from 1.
+func (h *history) LogNumber() int { return len(h.common) + 1 }
 
-// remember takes a batch in, if it is newer than those known.
+// remember adds a batch, if it is newer than those known.
 func (h *history) remember(e format.Entry) {
 	if e.Count == 0 {
 		return
@@ -72,7 +72,7 @@ func (h *history) thin() {
 	h.known = append(kept, newest)
 }
 
-// rememberOwn takes a batch in that this process put.
+// rememberOwn adds a batch that this process has appended.
 func (h *history) rememberOwn(e format.Entry) {
 	last := int64(-1)
 	for _, l := range [][]format.Entry{h.known, h.own} {
@@ -88,16 +88,17 @@ func (h *history) rememberOwn(e format.Entry) {
 // marks are all batches that are remembered, the oldest first.
 func (h *history) marks() []format.Entry { return slices.Concat(h.known, h.own) }
 
-// owe keeps the marks for a look that cannot begin yet.
-func (h *history) owe() {
+// Owe keeps what is known now for a look that cannot begin yet.
+func (h *history) Owe() {
 	if h.kept == nil {
 		h.kept, h.told = h.marks(), len(h.known)
 	}
 }
 
-// takeMarks answers what to look for now, and how many the index told of.
+// takeMarks returns what to look for now, and how many of these the index has
+// told of.
 func (h *history) takeMarks() (marks []format.Entry, told int) {
-	h.owe()
+	h.Owe()
 	marks = h.kept
 	h.kept, h.latest = nil, format.Entry{}
 	return marks, h.told
@@ -110,18 +111,18 @@ func (h *history) replaced(common int64) {
 	h.apart, h.own = 0, nil
 }
 
-// strays tells whether somebody who has read up to offset, last in the log of
-// that number, may have read what is not in this one. 0 is nobody yet.
+// strays reports whether a reader that has read up to offset, last in the log of
+// that number, may have read what is not in this one. Number 0 has read nothing.
 func (h *history) strays(number int, offset int64) bool {
-	return 0 < number && number < h.number() && offset > slices.Min(h.common[number-1:])
+	return 0 < number && number < h.LogNumber() && offset > slices.Min(h.common[number-1:])
 }
 
-// commonWith answers up to where a log is the one that had the known batches,
-// when it is told which of them it has.
-func commonWith(known []format.Entry, has []bool) int64 {
+// CommonWith returns the offset up to which a log is the one that had the known
+// batches: has says which of them the log has.
+func CommonWith(known []format.Entry, has []bool) int64 {
 	switch i := slices.Index(has, false); i {
 	case -1:
-		return wholeLog
+		return WholeLog
 	case 0:
 		return 0
 	default:

@@ -1,4 +1,4 @@
-package actors
+package tail
 
 import (
 	"slices"
@@ -13,7 +13,7 @@ import (
 // a partition hears of it.
 type changingLog struct {
 	t        *rapid.T
-	r        reading
+	r        Reader[int]
 	log      []format.Entry
 	untold   []format.Entry // put, and on their way in the watch
 	sequence uint64
@@ -35,7 +35,7 @@ func (l *changingLog) put(n int) {
 		l.log = append(l.log, e)
 		l.untold = append(l.untold, e)
 		if rapid.Bool().Draw(l.t, "own") {
-			l.r.appended(e, &format.Batch{Base: e.Base, Count: e.Count})
+			l.r.Appended(e, &format.Batch{Base: e.Base, Count: e.Count})
 		}
 		for len(l.untold) > rapid.IntRange(0, mostOwn-1).Draw(l.t, "lag") {
 			l.tell()
@@ -44,37 +44,37 @@ func (l *changingLog) put(n int) {
 }
 
 func (l *changingLog) tell() {
-	l.r.entry(l.untold[0])
+	l.r.Indexed(l.untold[0])
 	l.untold = l.untold[1:]
 }
 
 // look is what the partition does, with what comes from etcd; news come while it
 // looks.
 func (l *changingLog) look() {
-	from := l.r.lookout()
-	has := make([]bool, len(from.known))
-	for i, e := range from.known {
+	from := l.r.BeginLook()
+	has := make([]bool, len(from.Known))
+	for i, e := range from.Known {
 		has[i] = slices.ContainsFunc(l.log, e.IsOf)
 	}
-	s := sight{end: l.end(), common: commonWith(from.known, has)}
-	if !slices.Contains(has[len(has)-len(from.newestKnown()):], false) && s.common != wholeLog {
-		l.t.Fatalf("the newest of %+v stand, and not all do", from.known)
+	s := Finding{End: l.end(), Common: CommonWith(from.Known, has)}
+	if !slices.Contains(has[len(has)-len(from.Newest()):], false) && s.Common != WholeLog {
+		l.t.Fatalf("the newest of %+v stand, and not all do", from.Known)
 	}
 	if len(l.log) > 0 {
-		s.newest = l.log[len(l.log)-1]
+		s.Newest = l.log[len(l.log)-1]
 	}
 	l.put(rapid.IntRange(0, 5).Draw(l.t, "put while it looks"))
 	for len(l.untold) > 0 {
 		l.tell()
 	}
-	l.r.looked(from, s)
+	l.r.Looked(from, s)
 	if l.r.end < l.end() {
 		l.t.Fatalf("the end is %d, it is said to be %d", l.end(), l.r.end)
 	}
 }
 
 // setBack restores a backup, with a watch that hears nothing until it is opened
-// anew.
+// again.
 func (l *changingLog) setBack() {
 	l.log = slices.Clone(l.log[:rapid.IntRange(0, len(l.log)).Draw(l.t, "kept")])
 	l.untold = nil
@@ -83,11 +83,11 @@ func (l *changingLog) setBack() {
 		e := format.Entry{Base: l.end(), Count: rapid.IntRange(1, 5).Draw(l.t, "count"), Sequence: l.sequence}
 		l.log = append(l.log, e)
 		if rapid.Bool().Draw(l.t, "own") {
-			l.r.appended(e, &format.Batch{Base: e.Base, Count: e.Count})
+			l.r.Appended(e, &format.Batch{Base: e.Base, Count: e.Count})
 		}
 	}
 	if rapid.Bool().Draw(l.t, "busy") {
-		l.r.owe()
+		l.r.Owe()
 		l.put(rapid.IntRange(0, 30).Draw(l.t, "put before it looks"))
 	}
 	l.look()
@@ -97,7 +97,7 @@ func (l *changingLog) setBack() {
 // record that is not in it any more is warned, and the end is known.
 func TestHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := &changingLog{t: t, r: reading{end: unknownEnd}}
+		l := &changingLog{t: t, r: NewReader[int]()}
 		type reader struct {
 			history int
 			read    []format.Entry
@@ -113,7 +113,7 @@ func TestHistory(t *testing.T) {
 				if known < 0 {
 					known = len(l.log)
 				}
-				readers = append(readers, &reader{l.r.number(), slices.Clone(l.log[:rapid.IntRange(0, known).Draw(t, "read")])})
+				readers = append(readers, &reader{l.r.LogNumber(), slices.Clone(l.log[:rapid.IntRange(0, known).Draw(t, "read")])})
 			case 2:
 				l.setBack()
 			case 3:
@@ -129,7 +129,7 @@ func TestHistory(t *testing.T) {
 				if !same && !l.r.strays(x.history, offset) {
 					t.Fatalf("who read to %d of log %d is not warned: %+v, %+v", offset, x.history, x.read, l.log)
 				}
-				if x.history == l.r.number() && l.r.strays(x.history, offset) {
+				if x.history == l.r.LogNumber() && l.r.strays(x.history, offset) {
 					t.Fatalf("who read to %d of this log is warned", offset)
 				}
 			}
@@ -144,25 +144,25 @@ func TestHistory(t *testing.T) {
 }
 
 // A reader that waits at the end since it began has a place in the log of then.
-func TestHistoryWarnsWhoWaitsSinceHeBegan(t *testing.T) {
+func TestHistoryWarnsAReaderThatWaitsSinceItBegan(t *testing.T) {
 	entry := func(base int64, sequence uint64) format.Entry {
 		return format.Entry{Base: base, Count: 5, Sequence: sequence}
 	}
-	r := reading{end: unknownEnd}
-	f := &fetch{reader: 1, offset: 20}
-	r.ask(f)
-	r.looked(r.lookout(), sight{end: 20, newest: entry(15, 1), common: wholeLog})
-	if got := r.needs(f); got != needNews {
+	r := NewReader[int]()
+	f := &Request[int]{Reader: 1, Offset: 20}
+	r.Ask(f)
+	r.Looked(r.BeginLook(), Finding{End: 20, Newest: entry(15, 1), Common: WholeLog})
+	if got := r.Needs(f); got != NeedsNews {
 		t.Fatal(got)
 	}
-	from := r.lookout()
-	r.looked(from, sight{end: 40, newest: entry(35, 2), common: commonWith(from.known, []bool{false})})
-	if got := r.needs(f); got != needWarning {
+	from := r.BeginLook()
+	r.Looked(from, Finding{End: 40, Newest: entry(35, 2), Common: CommonWith(from.Known, []bool{false})})
+	if got := r.Needs(f); got != NeedsWarning {
 		t.Errorf("it needs %v, not a warning", got)
 	}
 }
 
-// Who has not come to where the log is another one goes on.
+// A reader that has not come to where the log is another one is not warned.
 func TestHistoryWarnsNobodyWhoIsBehind(t *testing.T) {
 	var h history
 	for base := range int64(100) {
@@ -172,7 +172,7 @@ func TestHistoryWarnsNobodyWhoIsBehind(t *testing.T) {
 	for i, e := range h.known {
 		has[i] = e.Base < 800
 	}
-	common := commonWith(h.known, has)
+	common := CommonWith(h.known, has)
 	if common > 800 || common < 600 {
 		t.Fatalf("the log is said to be the same up to %d, it is up to 800", common)
 	}

@@ -1,6 +1,6 @@
-package actors
+package tail
 
-// Promise: whatever order news come in, memory answers one unbroken run of
+// Promise: whatever order news come in, memory returns one unbroken run of
 // batches that holds the offset asked for, and keeps no more than it may.
 
 import (
@@ -9,11 +9,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/transport/commitlog/format"
+	"github.com/penstock-io/penstock/transport/commitlog/format/formattest"
 )
+
+// smallLog has tiny batches.
+var smallLog = formattest.NewLog(0)
 
 func TestReadingInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := reading{end: unknownEnd}
+		r := NewReader[int]()
 		written := 0 // batches that etcd has
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
@@ -21,37 +25,37 @@ func TestReadingInAnyOrder(t *testing.T) {
 				written += rapid.IntRange(1, 3).Draw(t, "more")
 			case 1:
 				if written > 0 {
-					b := smallLog.batch(0, rapid.IntRange(0, written-1).Draw(t, "appended"))
-					r.appended(format.Entry{Base: b.Base, Count: b.Count}, b)
+					b := smallLog.Batch(0, rapid.IntRange(0, written-1).Draw(t, "appended"))
+					r.Appended(format.Entry{Base: b.Base, Count: b.Count}, b)
 				}
 			case 2:
 				if written > 0 {
-					b := smallLog.batch(0, rapid.IntRange(0, written-1).Draw(t, "entry"))
+					b := smallLog.Batch(0, rapid.IntRange(0, written-1).Draw(t, "entry"))
 					known := r.end
-					gap := r.entry(format.Entry{Base: b.Base, Count: b.Count})
-					if want := known != unknownEnd && b.Base > known; gap != want {
+					gap := r.Indexed(format.Entry{Base: b.Base, Count: b.Count})
+					if want := known != UnknownEnd && b.Base > known; gap != want {
 						t.Fatalf("news of %d behind %d: gap is %v", b.Base, known, gap)
 					}
 				}
 			case 3:
-				from := r.lookout()
-				r.looked(from, sight{end: smallLog.end(0, written), common: wholeLog})
-				if r.number() != 1 {
-					t.Fatalf("rolled back from %d to %d", from.end, smallLog.end(0, written))
+				from := r.BeginLook()
+				r.Looked(from, Finding{End: smallLog.End(0, written), Common: WholeLog})
+				if r.LogNumber() != 1 {
+					t.Fatalf("rolled back from %d to %d", from.end, smallLog.End(0, written))
 				}
 			case 4:
 				limit := rapid.IntRange(0, 200).Draw(t, "limit")
-				if r.evict(limit); r.bytes > limit {
+				if r.Evict(limit); r.bytes > limit {
 					t.Fatalf("%d bytes are left, %d may be", r.bytes, limit)
 				}
 			}
-			checkReading(t, &r, smallLog.end(0, written))
+			checkReading(t, &r, smallLog.End(0, written))
 		}
 	})
 }
 
 // checkReading compares what r says with the log that ends at end.
-func checkReading(t *rapid.T, r *reading, end int64) {
+func checkReading(t *rapid.T, r *Reader[int], end int64) {
 	bytes := 0
 	for i, b := range r.fresh {
 		bytes += len(b.Raw)
@@ -74,37 +78,37 @@ func checkReading(t *rapid.T, r *reading, end int64) {
 			if i == 0 && (offset < b.Base || offset >= b.End()) || i > 0 && b.Base != got[i-1].End() {
 				t.Fatalf("asked for %d: batch %d begins at %d", offset, i, b.Base)
 			}
-			if b != smallLog.batch(0, smallLog.holding(0, b.Base)) {
+			if b != smallLog.Batch(0, smallLog.Holding(0, b.Base)) {
 				t.Fatalf("the batch at %d is another", b.Base)
 			}
 		}
 		if len(got) > 1 && size > room {
 			t.Fatalf("%d bytes, there is room for %d", size, room)
 		}
-		want := needBodies
+		want := NeedsBodies
 		switch {
 		case len(got) > 0:
-			want = needNothing
-		case r.end == unknownEnd || offset > r.end:
-			want = needLook
+			want = NeedsNothing
+		case r.end == UnknownEnd || offset > r.end:
+			want = NeedsLook
 		case offset == r.end:
-			want = needNews
+			want = NeedsNews
 		}
-		if n := r.needs(&fetch{offset: offset}); n != want {
+		if n := r.Needs(&Request[int]{Offset: offset}); n != want {
 			t.Fatalf("offset %d of %d needs %d, want %d", offset, r.end, n, want)
 		}
 	}
 }
 
 // News that come while somebody looks are no sign of a log set back; an end
-// before the one known when he began is.
+// before the one known when the look began is.
 func TestReadingRollback(t *testing.T) {
 	for name, tc := range map[string]struct {
 		before, news, found int64
 		rolledBack          bool
 		end                 int64
 	}{
-		"first look":           {unknownEnd, unknownEnd, 10, false, 10},
+		"first look":           {UnknownEnd, UnknownEnd, 10, false, 10},
 		"nothing new":          {10, 10, 10, false, 10},
 		"news meanwhile":       {10, 20, 10, false, 20},
 		"both":                 {10, 20, 30, false, 30},
@@ -114,21 +118,21 @@ func TestReadingRollback(t *testing.T) {
 		"an end behind a hint": {0, 0, 0, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &fetch{reader: "early", offset: 4}
-			r := reading{end: tc.before, page: []format.Entry{{Base: 0, Count: 4}}}
-			r.ask(f)
-			from := r.lookout()
+			f := &Request[int]{Reader: "early", Offset: 4}
+			r := Reader[int]{end: tc.before, page: []format.Entry{{Base: 0, Count: 4}}}
+			r.Ask(f)
+			from := r.BeginLook()
 			r.end = tc.news
-			r.ask(&fetch{reader: "late", offset: 100})
-			r.looked(from, sight{end: tc.found, common: wholeLog})
-			if got := r.number() == 2; got != tc.rolledBack || r.end != tc.end {
+			r.Ask(&Request[int]{Reader: "late", Offset: 100})
+			r.Looked(from, Finding{End: tc.found, Common: WholeLog})
+			if got := r.LogNumber() == 2; got != tc.rolledBack || r.end != tc.end {
 				t.Errorf("rolled back: %v, end %d; want %v, %d", got, r.end, tc.rolledBack, tc.end)
 			}
 			if tc.rolledBack && len(r.page) > 0 {
 				t.Error("the old index is kept")
 			}
-			if len(from.asked) != 1 || from.asked[0] != f {
-				t.Errorf("%d are refused for what was found before they asked", len(from.asked)-1)
+			if len(from.Asked) != 1 || from.Asked[0] != f {
+				t.Errorf("%d are refused for what was found before they asked", len(from.Asked)-1)
 			}
 		})
 	}
@@ -150,9 +154,9 @@ func TestPortion(t *testing.T) {
 		"one at least":                 {[]format.Entry{packed(0, 10, 1000), packed(10, 10, 10)}, 5, 1},
 		"heads count too":              {[]format.Entry{packed(0, 30, 1), packed(10, 30, 1)}, 59, 1},
 		"a gap":                        {[]format.Entry{packed(0, 1, 1), packed(11, 1, 1)}, 200, 1},
-		"no more than a request takes": {[]format.Entry{packed(0, 1, fetchBytes), packed(10, 1, 1)}, 2 * fetchBytes, 1},
+		"no more than a request takes": {[]format.Entry{packed(0, 1, FetchBytes), packed(10, 1, 1)}, 2 * FetchBytes, 1},
 	} {
-		if got := portion(test.entries, test.room); got != test.want {
+		if got := Portion(test.entries, test.room); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
 	}

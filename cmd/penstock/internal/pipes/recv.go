@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
+	"github.com/penstock-io/penstock/messages"
 )
 
 type recv struct {
@@ -103,7 +104,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 		return cli.Usagef("--window %d: want at least 1", c.window)
 	}
 	cfg := actors.MemberConfig{
-		Destination: dest, Group: group, Mode: penstock.Mode(c.mode), Policy: penstock.QueuePolicy(c.onFull),
+		Destination: dest, Group: group, Mode: messages.Mode(c.mode), Policy: messages.QueuePolicy(c.onFull),
 		KeepFor: keepFor, Window: windowFor(c.window, c.count),
 	}
 	cfg.EnsureDefaults()

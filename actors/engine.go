@@ -22,6 +22,9 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/lease"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
@@ -40,13 +43,13 @@ type Engine struct {
 	callers *actor.PID             // calls callbacks
 	rootID  atomic.Pointer[string] // for events that come before root is set
 	etcd    *discovery.Clients
-	leases  *discovery.Leases
+	leases  *lease.Leases
 	// groupLeases renews groups' leases, so that they hold the session's up in
 	// nothing.
-	groupLeases *discovery.Leases
-	groups      *discovery.Groups
-	session     *discovery.Session
-	keeper      *discovery.Registry
+	groupLeases *lease.Leases
+	groups      *pipegroup.Groups
+	session     *lease.Session
+	keeper      *registry.Registry
 	hub         *hub
 	secrets     secrets
 	host        string
@@ -104,11 +107,11 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	}
 	supervisor.Prepare(e.sys)
 	e.watchActors()
-	e.leases = discovery.NewLeases(clients.Control)
-	e.groupLeases = discovery.NewLeases(clients.Control)
-	e.groups = discovery.NewGroups(clients.Control, e.groupLeases, cfg.LeaseTTL)
-	e.session = discovery.NewSession(e.leases, discovery.SessionConfig{TTL: cfg.LeaseTTL})
-	e.keeper = discovery.NewRegistry(clients.Control, discovery.RegistryConfig{
+	e.leases = lease.NewLeases(clients.Control)
+	e.groupLeases = lease.NewLeases(clients.Control)
+	e.groups = pipegroup.New(clients.Control, e.groupLeases, cfg.LeaseTTL)
+	e.session = lease.NewSession(e.leases, lease.Config{TTL: cfg.LeaseTTL})
+	e.keeper = registry.New(clients.Control, registry.Config{
 		Collections: []string{e.space.Dests(), e.space.AllSecrets(), e.space.AllConsumerGroups()},
 		Ours:        e.registers,
 	})

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -69,7 +70,7 @@ func (w *idWait) over(cause error) error {
 
 // putWhenFree keeps entries. An id that a process held which has ended is waited
 // for, as long as its lease stands; that of a live one is messages.ErrTaken.
-func (e *Engine) putWhenFree(ctx context.Context, wait *idWait, entries ...discovery.Entry) error {
+func (e *Engine) putWhenFree(ctx context.Context, wait *idWait, entries ...registry.Entry) error {
 	defer wait.holder.Store(nil)
 	var watch holderWatch
 	for {

@@ -7,13 +7,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -52,14 +50,6 @@ var partitionMoves = supervisor.Moves[partitionState]{
 // etcdRetry spaces attempts at an etcd that does not answer.
 var etcdRetry = supervisor.Backoff{Min: 20 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5}
 
-// What readers ask a partition for, and what they get: the reply goes to an actor.
-type (
-	fetch   = tail.Request[*actor.PID]
-	fetched = tail.Reply[*actor.PID]
-	// snapshot is what a partition knows when a look begins.
-	snapshot = tail.Snapshot[*actor.PID]
-)
-
 // What a partition hears.
 type (
 	// readerLeft: a reader of the partition is gone.
@@ -76,7 +66,7 @@ type (
 	// looked answers lookWanted.
 	looked struct {
 		of *lookWanted
-		tail.Finding
+		sight
 		err error
 	}
 	// readDone is the end of its own call.
@@ -102,7 +92,7 @@ func (a *partition) Receive(ctx actor.Context) {
 	case *fetch:
 		a.fetch(ctx, m)
 	case *readerLeft:
-		a.path.reading.Forget(m.reader)
+		a.path.reading.forget(m.reader)
 		a.trim()
 	case *indexed:
 		a.indexed(ctx, m.entries)
@@ -152,10 +142,10 @@ func (a *partition) started(ctx actor.Context) {
 }
 
 func (a *partition) fetch(ctx actor.Context, f *fetch) {
-	if f.To == nil {
-		f.To = ctx.Sender()
+	if f.to == nil {
+		f.to = ctx.Sender()
 	}
-	a.path.reading.Ask(f)
+	a.path.reading.ask(f)
 	a.serve(ctx)
 }
 
@@ -178,20 +168,20 @@ func (a *partition) ended(ctx actor.Context, m *supervisor.Ended) {
 // others needs.
 func (a *partition) serve(ctx actor.Context) {
 	r := &a.path.reading
-	for i := 0; i < len(r.Waiting()); {
-		f := r.Waiting()[i]
-		switch n := r.Needs(f); {
-		case n == tail.NeedsWarning:
-			a.answer(ctx, f, fetched{Of: f, Err: messages.ErrLogRolledBack})
+	for i := 0; i < len(r.waiting); {
+		f := r.waiting[i]
+		switch n := r.needs(f); {
+		case n == needWarning:
+			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
 			continue
-		case n == tail.NeedsNothing:
-			a.answer(ctx, f, fetched{Of: f, Batches: r.FromMemory(f)})
+		case n == needNothing:
+			a.answer(ctx, f, fetched{of: f, batches: a.fromMemory(f)})
 			continue // it is out of the list
-		case n == tail.NeedsNews && f.Room > 0, n == tail.NeedsBodies && f.Room == 0:
-			a.answer(ctx, f, fetched{Of: f}) // it learns where the end is
+		case n == needNews && f.room > 0, n == needBodies && f.room == 0:
+			a.answer(ctx, f, fetched{of: f}) // it learns where the end is
 			continue
-		case n == tail.NeedsNews, a.state != partitionIdle:
-		case n == tail.NeedsLook:
+		case n == needNews, a.state != partitionIdle:
+		case n == needLook:
 			a.look(ctx)
 		default:
 			a.read(f)
@@ -202,16 +192,25 @@ func (a *partition) serve(ctx actor.Context) {
 	a.trim()
 }
 
+// fromMemory is what a request gets of the fresh batches.
+func (a *partition) fromMemory(f *fetch) []*format.Batch {
+	batches := a.path.reading.inMemory(f.offset, f.room)
+	if f.room == 0 && len(batches[0].Raw) > smallBatch {
+		return nil
+	}
+	return batches
+}
+
 func (a *partition) answer(ctx actor.Context, f *fetch, with fetched) {
-	if a.path.reading.Settle(f) {
-		with.End, with.History = max(a.path.reading.End(), 0), a.path.reading.LogNumber()
-		ctx.Send(f.To, &with)
+	if a.path.reading.settle(f) {
+		with.end, with.history = max(a.path.reading.end, 0), a.path.reading.number()
+		ctx.Send(f.to, &with)
 	}
 }
 
 func (a *partition) indexed(ctx actor.Context, entries []format.Entry) {
 	for _, e := range entries {
-		if a.path.reading.Indexed(e) {
+		if a.path.reading.entry(e) {
 			a.lookAgain(ctx)
 			break
 		}
@@ -220,7 +219,7 @@ func (a *partition) indexed(ctx actor.Context, entries []format.Entry) {
 }
 
 func (a *partition) appended(ctx actor.Context, m appendedHere) {
-	if a.path.reading.Appended(m.entry, m.batch) {
+	if a.path.reading.appended(m.entry, m.batch) {
 		a.lookAgain(ctx)
 	}
 	a.serve(ctx)
@@ -229,15 +228,16 @@ func (a *partition) appended(ctx actor.Context, m appendedHere) {
 // trim drops what every reader here has, and what is above the limits.
 func (a *partition) trim() {
 	r := &a.path.reading
-	limit := tail.FreshBytes
-	if r.AtEnd() >= int(a.path.readers.Load()) {
+	limit := freshBytes
+	if r.atEnd() >= int(a.path.readers.Load()) {
 		limit = 0
 	}
-	for total := &a.eng.fresh; ; limit = r.Bytes() / 2 {
-		had := r.Bytes()
-		r.Evict(limit)
-		left := total.Add(int64(r.Growth()))
-		if had == 0 || left <= tail.FreshTotal {
+	for total := &a.eng.fresh; ; limit = r.bytes / 2 {
+		had := r.bytes
+		r.evict(limit)
+		left := total.Add(int64(r.bytes - r.counted))
+		r.counted = r.bytes
+		if had == 0 || left <= freshTotal {
 			return
 		}
 	}
@@ -247,10 +247,10 @@ func (a *partition) trim() {
 func (a *partition) lookAgain(ctx actor.Context) {
 	switch {
 	case a.state == partitionBusy: // what is under way may have looked before
-		a.path.reading.Owe()
+		a.path.reading.owe()
 		a.state = partitionMoves.To(ctx, a.state, partitionStale)
 		return
-	case a.state == partitionStale, a.path.reading.End() == tail.UnknownEnd:
+	case a.state == partitionStale, a.path.reading.end == unknownEnd:
 		return
 	}
 	a.look(ctx)
@@ -258,7 +258,7 @@ func (a *partition) lookAgain(ctx actor.Context) {
 
 // look has the topic find out, together with whatever else wants to know.
 func (a *partition) look(ctx actor.Context) {
-	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.BeginLook()}
+	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.lookout()}
 	ctx.Send(ctx.Parent(), a.awaits)
 	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
 }
@@ -284,10 +284,10 @@ func (a *partition) looked(ctx actor.Context, m *looked) {
 		a.refuse(ctx, m.err)
 		return
 	}
-	r.Looked(m.of.from, m.Finding)
-	for _, f := range m.of.from.Asked {
-		if f.Offset > r.End() { // a linearizable read says so
-			a.answer(ctx, f, fetched{Of: f, Err: messages.ErrLogRolledBack})
+	r.looked(m.of.from, m.sight)
+	for _, f := range m.of.from.asked {
+		if f.offset > r.end { // a linearizable read says so
+			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
 		}
 	}
 }
@@ -295,27 +295,27 @@ func (a *partition) looked(ctx actor.Context, m *looked) {
 // read gets what a request needs from etcd.
 func (a *partition) read(f *fetch) {
 	log, delayed := a.path.log, a.path.delayed
-	ahead, ask := a.path.reading.Ahead(f.Offset), *f
+	ahead, ask := a.path.reading.ahead(f.offset), *f
 	supervisor.Call(&a.host, "read", func(ctx context.Context) readDone {
 		done := readDone{of: f}
-		done.read.Of = f
-		done.read.Err = insist(ctx, delayed, func() (err error) {
+		done.read.of = f
+		done.read.err = insist(ctx, delayed, func() (err error) {
 			if len(ahead) == 0 {
 				if ahead, err = indexFrom(ctx, log, &ask); err != nil {
 					return err
 				}
 			}
-			n := tail.Portion(ahead, ask.Room)
-			done.read.Batches, err = log.Fetch(ctx, ahead[:n])
+			n := portion(ahead, ask.room)
+			done.read.batches, err = log.Fetch(ctx, ahead[:n])
 			return err
 		})
-		done.page = ahead[min(len(done.read.Batches), len(ahead)):]
+		done.page = ahead[min(len(done.read.batches), len(ahead)):]
 		var gone *commitlog.TrimmedError
-		switch err := done.read.Err; {
-		case len(done.read.Batches) > 0:
-			done.read.Err = nil // what came before the fault is good
+		switch err := done.read.err; {
+		case len(done.read.batches) > 0:
+			done.read.err = nil // what came before the fault is good
 		case errors.As(err, &gone):
-			done.read.Trimmed, done.read.Err = gone.Start, nil
+			done.read.trimmed, done.read.err = gone.Start, nil
 		}
 		return done
 	})
@@ -324,82 +324,83 @@ func (a *partition) read(f *fetch) {
 // indexFrom reads the index from the batch on that holds the offset asked for.
 func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]format.Entry, error) {
 	// The batch that holds it begins no more than its largest size before.
-	if ask.Base < 0 || ask.Base > ask.Offset || ask.Offset-ask.Base >= messages.MaxBatchRecords {
-		base, err := log.Locate(ctx, ask.Offset)
+	if ask.base < 0 || ask.base > ask.offset || ask.offset-ask.base >= messages.MaxBatchRecords {
+		base, err := log.Locate(ctx, ask.offset)
 		if err != nil {
 			return nil, err
 		}
-		ask.Base = base
+		ask.base = base
 	}
-	entries, err := log.Entries(ctx, ask.Base, tail.IndexPage)
+	entries, err := log.Entries(ctx, ask.base, indexPage)
 	for i, e := range entries { // with an error, those before the fault are good
-		if ask.Offset < e.End() {
+		if ask.offset < e.End() {
 			return entries[i:], nil
 		}
 	}
 	if errors.Is(err, messages.ErrCorrupt) { // unless the base was no base
-		if base, lerr := log.Locate(ctx, ask.Offset); lerr == nil && base != ask.Base {
-			ask.Base = base
+		if base, lerr := log.Locate(ctx, ask.offset); lerr == nil && base != ask.base {
+			ask.base = base
 			return indexFrom(ctx, log, ask)
 		}
 	}
 	var gone *commitlog.TrimmedError
-	if errors.As(err, &gone) && ask.Base < gone.Start && gone.Start <= ask.Offset {
-		ask.Base = gone.Start // which is a base
+	if errors.As(err, &gone) && ask.base < gone.Start && gone.Start <= ask.offset {
+		ask.base = gone.Start // which is a base
 		return indexFrom(ctx, log, ask)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if len(entries) > 0 { // a hint far behind: go on from there
-		ask.Base = entries[len(entries)-1].End()
+		ask.base = entries[len(entries)-1].End()
 		return indexFrom(ctx, log, ask)
 	}
 	start, end, err := log.Bounds(ctx)
 	switch {
 	case err != nil:
 		return nil, err
-	case start > ask.Offset:
+	case start > ask.offset:
 		return nil, &commitlog.TrimmedError{Start: start}
-	case end <= ask.Offset:
+	case end <= ask.offset:
 		return nil, messages.ErrLogRolledBack
 	}
-	at, err := log.Locate(ctx, ask.Offset)
+	at, err := log.Locate(ctx, ask.offset)
 	if err != nil {
 		return nil, err
 	}
-	if at != ask.Base {
-		ask.Base = at // the base was no base
+	if at != ask.base {
+		ask.base = at // the base was no base
 		return nil, messages.ErrUnavailable
 	}
-	return nil, &commitlog.CorruptError{Topic: "", Base: ask.Offset, Why: "the index has no entry for it"}
+	return nil, &commitlog.CorruptError{Topic: "", Base: ask.offset, Why: "the index has no entry for it"}
 }
 
 func (a *partition) readDone(ctx actor.Context, m readDone) {
 	defer a.serve(ctx)
 	defer a.free(ctx)
-	a.path.reading.KeepPage(m.page)
-	if errors.Is(m.read.Err, messages.ErrLogRolledBack) {
-		a.path.reading.KeepPage(nil)
+	r := &a.path.reading
+	r.page = m.page
+	if errors.Is(m.read.err, messages.ErrLogRolledBack) {
+		r.page = nil
 		a.lookAgain(ctx)
 		return // the look tells who has read what is lost
 	}
-	if errors.Is(m.read.Err, messages.ErrTopicDeleted) {
-		a.refuse(ctx, m.read.Err)
+	if errors.Is(m.read.err, messages.ErrTopicDeleted) {
+		a.refuse(ctx, m.read.err)
 		return
 	}
 	a.answer(ctx, m.of, m.read)
-	if len(m.read.Batches) > 0 {
-		a.share(ctx, m.read.Batches)
+	if len(m.read.batches) > 0 {
+		a.share(ctx, m.read.batches)
 	}
 }
 
 // share gives what was read to every other reader that is at the same place.
 func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
-	for _, f := range slices.Clone(a.path.reading.Waiting()) {
+	for _, f := range append([]*fetch(nil), a.path.reading.waiting...) {
 		for i, b := range batches {
-			if b.Base <= f.Offset && f.Offset < b.End() && f.Room > 0 {
-				a.answer(ctx, f, fetched{Of: f, Batches: batches[i : i+1 : i+1]})
+			if b.Base <= f.offset && f.offset < b.End() && f.room > 0 {
+				a.answer(ctx, f, fetched{of: f, batches: batches[i : i+1 : i+1]})
 				break
 			}
 		}
@@ -408,8 +409,8 @@ func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
 
 // refuse answers everybody with an error that no reading can mend.
 func (a *partition) refuse(ctx actor.Context, err error) {
-	for _, f := range slices.Clone(a.path.reading.Waiting()) {
-		a.answer(ctx, f, fetched{Of: f, Err: err})
+	for _, f := range append([]*fetch(nil), a.path.reading.waiting...) {
+		a.answer(ctx, f, fetched{of: f, err: err})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -28,7 +29,7 @@ const (
 
 // groupWatch is what a pipe knows of its group, and what it waits for.
 type groupWatch struct {
-	keys    discovery.GroupKeys
+	keys    pipegroup.Keys
 	listed  groupListed
 	alive   bool                    // somebody was in until the pipe was deserted
 	until   time.Time               // the pipe does not end before
@@ -44,7 +45,7 @@ type (
 	// groupLooked is what etcd says of the group.
 	groupLooked struct {
 		number uint64
-		state  discovery.GroupState
+		state  pipegroup.State
 		err    error
 	}
 	settingsRead struct {
@@ -216,14 +217,14 @@ func (p *pipe) lookNow(m lookDue) {
 	})
 }
 
-func groupState(meta discovery.KV, members bool, err error) (discovery.GroupState, error) {
+func groupState(meta discovery.KV, members bool, err error) (pipegroup.State, error) {
 	switch {
 	case members:
-		return discovery.GroupAttended, err
+		return pipegroup.Attended, err
 	case meta.ModRevision == 0:
-		return discovery.GroupAbsent, err
+		return pipegroup.Absent, err
 	}
-	return discovery.GroupKept, err
+	return pipegroup.Kept, err
 }
 
 // looked goes on from what etcd says.
@@ -238,11 +239,11 @@ func (p *pipe) looked(ctx actor.Context, m groupLooked) {
 	}
 	p.group.tries = 0
 	switch {
-	case m.state == discovery.GroupAbsent && (!p.queue.shown || p.state == deserted && !time.Now().Before(p.group.until)):
+	case m.state == pipegroup.Absent && (!p.queue.shown || p.state == deserted && !time.Now().Before(p.group.until)):
 		p.end(ctx)
-	case m.state == discovery.GroupAbsent && p.state == deserted:
+	case m.state == pipegroup.Absent && p.state == deserted:
 		p.look(time.Until(p.group.until))
-	case m.state == discovery.GroupAttended && p.state == deserted, !p.queue.shown:
+	case m.state == pipegroup.Attended && p.state == deserted, !p.queue.shown:
 		p.look(helloAlone) // the watch is late
 	default:
 		p.group.alive = false // etcd counts, or it is somebody else's to

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
@@ -48,13 +50,13 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	}
 	name, urls := d.out.name, d.URLs()
 	sender := e.senderEntry(d, urls)
-	secret := discovery.Entry{
+	secret := registry.Entry{
 		Key: e.space.Secret(name, d.id), Leased: true,
 		Value: marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
 	}
-	entries := []discovery.Entry{sender, secret}
+	entries := []registry.Entry{sender, secret}
 	if d.out.cfg.SoleSender {
-		entries = append(entries, discovery.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
+		entries = append(entries, registry.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
 	}
 	defer d.wait.holder.Store(nil)
 	for watch := make(soleWatch); ; {
@@ -77,12 +79,12 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 // senderEntry is the key that says where members find a sender. A sole sender's
 // mark keeps others out for as long as its session lives; whoever is there already
 // keeps a sole sender out. So it is too when the key is put back.
-func (e *Engine) senderEntry(d *Destination, urls []string) discovery.Entry {
+func (e *Engine) senderEntry(d *Destination, urls []string) registry.Entry {
 	alone := discovery.Absent(e.space.Sole(d.out.name))
 	if d.out.cfg.SoleSender {
 		alone = discovery.AbsentUnder(e.space.Senders(d.out.name))
 	}
-	return discovery.Entry{
+	return registry.Entry{
 		Key: e.space.Sender(d.out.name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: marshal(&pb.Sender{
 			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
@@ -108,8 +110,8 @@ func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
 }
 
 // groupKeys are a group's keys.
-func (e *Engine) groupKeys(dest, group string) discovery.GroupKeys {
-	return discovery.GroupKeys{
+func (e *Engine) groupKeys(dest, group string) pipegroup.Keys {
+	return pipegroup.Keys{
 		Meta: e.space.GroupMeta(dest, group), Deserted: e.space.Deserted(dest, group), Members: e.space.Members(dest, group),
 	}
 }
@@ -137,7 +139,7 @@ func (e *Engine) writeMember(ctx context.Context, m *Member) error {
 		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
 	}
 	err = e.putWhenFree(ctx, &m.wait,
-		discovery.Entry{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true})
+		registry.Entry{Key: e.space.Member(cfg.Destination, cfg.Group, cfg.ID), Value: marshal(member), Leased: true})
 	if err != nil {
 		return err
 	}

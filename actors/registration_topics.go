@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -56,7 +57,7 @@ func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) e
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))
 	}
-	err := e.putWhenFree(ctx, &s.wait, discovery.Entry{
+	err := e.putWhenFree(ctx, &s.wait, registry.Entry{
 		Key: e.space.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: marshal(member), Leased: true,
 		Guard: []discovery.Guard{discovery.SameKey(e.space.Topic(info.Name), info.CreateRevision)},
 	})

@@ -11,6 +11,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/lease"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -76,24 +79,26 @@ func (s *session) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		s.started(ctx)
-	case discovery.Alive:
+	case lease.Alive:
 		s.alive(ctx, m)
-	case discovery.Doubt:
+	case lease.Doubt:
 		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionSuspended)
 		s.eng.hub.emit(messages.SessionSuspended{Lease: s.lease, Err: s.eng.delayed()})
-	case discovery.Lost:
+	case lease.Lost:
 		s.eng.standing.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
 		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
-	case discovery.Delayed:
+	case lease.Delayed:
 		s.delayed(ctx, m.Err)
 	case *overdue:
 		s.overdue()
 	case troubled:
 		s.troubled(m.err)
-	case registryTold:
-		s.kept(ctx, m.event)
+	case registry.Event:
+		s.kept(ctx, m)
+	case pipegroup.Event:
+		s.groupsKept(ctx, m)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
 	case crash:
@@ -110,14 +115,14 @@ func (s *session) started(ctx actor.Context) {
 	eng, tell := s.eng, s.host.Teller()
 	s.host.Run("renewals", eng.leases.Run)
 	s.host.Run("lease", func(ctx context.Context) error {
-		return eng.session.Run(ctx, func(e discovery.SessionEvent) { tell(e) })
+		return eng.session.Run(ctx, func(e lease.Event) { tell(e) })
 	})
 	s.host.Run("group renewals", eng.groupLeases.Run)
 	s.host.Run("groups", func(ctx context.Context) error {
-		return eng.groups.Run(ctx, func(e discovery.RegistryEvent) { tell(registryTold{e}) })
+		return eng.groups.Run(ctx, func(e pipegroup.Event) { tell(e) })
 	})
 	s.host.Run("registry", func(ctx context.Context) error {
-		return eng.keeper.Run(ctx, func(e discovery.RegistryEvent) { tell(registryTold{e}) })
+		return eng.keeper.Run(ctx, func(e registry.Event) { tell(e) })
 	})
 }
 
@@ -186,7 +191,7 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-func (s *session) alive(ctx actor.Context, m discovery.Alive) {
+func (s *session) alive(ctx actor.Context, m lease.Alive) {
 	previous := s.lease
 	s.eng.delay.Store(nil)
 	s.lease = int64(m.Lease)
@@ -204,29 +209,42 @@ func (s *session) alive(ctx actor.Context, m discovery.Alive) {
 	}
 }
 
-// registryTold is what the registry says, which has a delay of its own.
-type registryTold struct{ event discovery.RegistryEvent }
-
-func (s *session) kept(ctx actor.Context, e discovery.RegistryEvent) {
+// kept takes in what the registry says of the keys.
+func (s *session) kept(ctx actor.Context, e registry.Event) {
 	switch m := e.(type) {
-	case discovery.Unlike:
-		ctx.Send(ctx.Parent(), &groupUnlike{m.Group, m.Meta})
-	case discovery.Delayed:
-		if s.state == sessionOpening {
-			s.delayed(ctx, m.Err)
-			return
-		}
-		s.eng.hub.emit(messages.RegistryDelayed{Err: m.Err})
-	case discovery.Troubled:
+	case registry.Delayed:
+		s.registryDelayed(ctx, m.Err)
+	case registry.Troubled:
 		s.eng.hub.emit(messages.RegistrationTroubled{Key: m.Key, Err: m.Err})
-	case discovery.PutBack:
+	case registry.PutBack:
 		s.eng.groups.Look()
 		s.eng.hub.emit(messages.RegistrationRestored{Key: m.Key, Why: m.Why.String()})
-	case discovery.Conflict:
+	case registry.Conflict:
 		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrTaken})
-	case discovery.Refused:
+	case registry.Refused:
 		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrDestinationTaken})
 	}
+}
+
+// groupsKept takes in what is said of the settings of the groups with members here.
+func (s *session) groupsKept(ctx actor.Context, e pipegroup.Event) {
+	switch m := e.(type) {
+	case pipegroup.Unlike:
+		ctx.Send(ctx.Parent(), &groupUnlike{m.Group, m.Meta})
+	case pipegroup.Delayed:
+		s.registryDelayed(ctx, m.Err)
+	case pipegroup.PutBack:
+		s.eng.groups.Look()
+		s.eng.hub.emit(messages.RegistrationRestored{Key: m.Key, Why: registry.Deleted.String()})
+	}
+}
+
+func (s *session) registryDelayed(ctx actor.Context, err error) {
+	if s.state == sessionOpening {
+		s.delayed(ctx, err)
+		return
+	}
+	s.eng.hub.emit(messages.RegistryDelayed{Err: err})
 }
 
 // keyTaken tells the engine that a key of ours cannot be put back, because
@@ -239,6 +257,6 @@ type keyTaken struct {
 // groupUnlike tells the engine that a group has other settings than its members
 // here agreed on.
 type groupUnlike struct {
-	group discovery.GroupKeys
+	group pipegroup.Keys
 	meta  *pb.GroupMeta
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/rebalance"
-	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -54,7 +54,7 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 		return
 	case m.made:
 		a.eng.hub.emit(messages.RegistrationRestored{
-			Key: a.eng.space.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: discovery.Deleted.String(),
+			Key: a.eng.space.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: registry.Deleted.String(),
 		})
 	}
 	a.later() // they may be gone again

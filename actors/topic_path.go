@@ -12,7 +12,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/produce"
-	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
@@ -44,7 +43,7 @@ type partitionPath struct {
 	acc   *produce.Accumulator
 	pid   atomic.Pointer[actor.PID] // set before anybody gets the path
 	// reading is the reader's half: the partition's actor alone uses it.
-	reading tail.Reader[*actor.PID]
+	reading reading
 	// readers counts who reads: without any, appended batches are not kept.
 	readers atomic.Int64
 }
@@ -80,7 +79,7 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 			topic: t, p: p, log: t.eng.log.Partition(info, p),
 			acc: produce.NewAccumulator(p, t.info, t.eng.hub.emit),
 		}
-		part.reading = tail.NewReader[*actor.PID]()
+		part.reading.end = unknownEnd
 		if cause := t.puts.Why(); cause != nil {
 			part.acc.Refuse(cause) // it is there to be read
 		}

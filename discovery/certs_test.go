@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
 )
 
 // authority is a CA of a test, which writes files as tools do.
@@ -26,15 +28,15 @@ type authority struct {
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	etcdtest.Must(t, err)
 	name := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, name, name, &key.PublicKey, key)
-	must(t, err)
+	etcdtest.Must(t, err)
 	cert, err := x509.ParseCertificate(der)
-	must(t, err)
+	etcdtest.Must(t, err)
 	dir := t.TempDir()
 	a := &authority{dir: dir, file: filepath.Join(dir, "ca.pem"), cert: cert, key: key}
 	writePEM(t, a.file, "CERTIFICATE", der)
@@ -43,14 +45,14 @@ func newAuthority(t *testing.T) *authority {
 
 func writePEM(t *testing.T, file, kind string, der []byte) {
 	t.Helper()
-	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	etcdtest.Must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }
 
 // issue writes a certificate, and its key, for hosts; it is over at the end.
 func (a *authority) issue(t *testing.T, serial int64, name string, end time.Time, hosts ...string) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	etcdtest.Must(t, err)
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -64,10 +66,10 @@ func (a *authority) issue(t *testing.T, serial int64, name string, end time.Time
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &k.PublicKey, a.key)
-	must(t, err)
+	etcdtest.Must(t, err)
 	cert, key = filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+".key")
 	secret, err := x509.MarshalECPrivateKey(k)
-	must(t, err)
+	etcdtest.Must(t, err)
 	writePEM(t, key, "EC PRIVATE KEY", secret)
 	writePEM(t, cert, "CERTIFICATE", der)
 	return cert, key

@@ -14,13 +14,12 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -84,7 +83,7 @@ func TestEndpointOfOwnDialer(t *testing.T) {
 	cfg.DialOptions = []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	})}
-	put(t, connect(t, cfg), space(t)+"k", "v")
+	etcdtest.Put(t, connect(t, cfg), etcdtest.Space(t)+"k", "v")
 }
 
 func TestDialAndClose(t *testing.T) {
@@ -92,9 +91,9 @@ func TestDialAndClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := space(t) + "k"
-	put(t, cs.Control, key, "v")
-	if value(t, cs.Watch, key) != "v" {
+	key := etcdtest.Space(t) + "k"
+	etcdtest.Put(t, cs.Control, key, "v")
+	if etcdtest.Value(t, cs.Watch, key) != "v" {
 		t.Error("not the same etcd")
 	}
 	if err := cs.Close(); err != nil {
@@ -112,7 +111,7 @@ func TestWhereHidesPasswords(t *testing.T) {
 // What clientv3 leaves of a refused connection is "context deadline exceeded".
 func TestUnreachableSaysWhy(t *testing.T) {
 	c := connect(t, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}})
-	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
+	ctx, cancel := context.WithTimeout(etcdtest.Context(t), time.Second)
 	defer cancel()
 	_, _, err := List(ctx, c, "/x/")
 	if !errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
@@ -126,7 +125,7 @@ func TestUnreachableSaysWhy(t *testing.T) {
 	if strings.Contains(err.Error(), `"`) {
 		t.Errorf("quotes of gRPC's: %v", err)
 	}
-	ctx, cancel = context.WithTimeout(testContext(t), time.Second)
+	ctx, cancel = context.WithTimeout(etcdtest.Context(t), time.Second)
 	defer cancel()
 	if _, err := c.KeepAliveOnce(ctx, 1); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a stream: %v", err)
@@ -196,7 +195,7 @@ func (f *flakyKV) Put(context.Context, *etcdserverpb.PutRequest) (*etcdserverpb.
 func TestNoHiddenRetries(t *testing.T) {
 	fake := &flakyKV{}
 	cfg := serve(t, func(s *grpc.Server) { etcdserverpb.RegisterKVServer(s, fake) })
-	if _, err := connect(t, cfg).Put(testContext(t), "k", "v"); err == nil || fake.puts.Load() != 1 {
+	if _, err := connect(t, cfg).Put(etcdtest.Context(t), "k", "v"); err == nil || fake.puts.Load() != 1 {
 		t.Fatalf("sent %d times, %v", fake.puts.Load(), err)
 	}
 
@@ -208,68 +207,7 @@ func TestNoHiddenRetries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stock.Close()
-	if _, err := stock.Put(testContext(t), "k", "v"); err != nil || fake.puts.Load() != 3 {
+	if _, err := stock.Put(etcdtest.Context(t), "k", "v"); err != nil || fake.puts.Load() != 3 {
 		t.Errorf("the stock client sent %d times, %v", fake.puts.Load(), err)
-	}
-}
-
-// A user with rights on a prefix only; and a login that ends in mid-life, which
-// a client with a single attempt for each request leaves to us.
-func TestUsers(t *testing.T) {
-	ctx := testContext(t)
-	// Hashing passwords is slow on purpose, and much slower under -race.
-	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
-	root := connect(t, srv.Config())
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "r"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.RoleAdd(ctx, "ours"); return err },
-		func() error {
-			_, err := root.RoleGrantPermission(ctx, "ours", "/ours/", clientv3.GetPrefixRangeEnd("/ours/"), clientv3.PermissionType(clientv3.PermReadWrite))
-			return err
-		},
-		func() error { _, err := root.UserAdd(ctx, "u", "p"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "u", "ours"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		must(t, do())
-	}
-	cfg := srv.Config()
-	cfg.Username, cfg.Password = "root", "r"
-	admin := connect(t, cfg)
-	cfg.Username, cfg.Password = "u", "p"
-	c := connect(t, cfg)
-
-	wrong := cfg
-	wrong.Password = "no"
-	if _, err := NewClient(wrong); !errors.Is(err, messages.ErrDenied) || strings.Contains(err.Error(), `"no"`) {
-		t.Errorf("wrong password: %v", err)
-	}
-	if _, _, err := List(ctx, c, "/theirs/"); !errors.Is(err, messages.ErrDenied) {
-		t.Errorf("list: %v", err)
-	}
-	if err := NewWatch(c, "/theirs/", WatchConfig{}).Run(ctx, func(WatchEvent) {}); !errors.Is(err, messages.ErrDenied) {
-		t.Errorf("watch: %v", err)
-	}
-	if err := NewSession(running(t, root), SessionConfig{}).Run(ctx, func(SessionEvent) {}); !errors.Is(err, messages.ErrDenied) {
-		t.Errorf("a session without a user: %v", err)
-	}
-	r := NewRegistry(c, RegistryConfig{})
-	if err := r.Put(ctx, plain("/theirs/k", "v")); !errors.Is(err, messages.ErrDenied) {
-		t.Errorf("put: %v", err)
-	}
-	// A password set anew, even the same, ends all logins.
-	for _, do := range []func() error{
-		func() error { return r.Put(ctx, plain("/ours/k", "1")) },
-		func() error { _, _, err := List(ctx, c, "/ours/"); return err },
-	} {
-		_, err := admin.UserChangePassword(ctx, "u", "p")
-		must(t, err)
-		must(t, do())
 	}
 }

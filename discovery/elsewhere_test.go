@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
 
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
+	"github.com/penstock-io/penstock/discovery/internal/retry"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -57,7 +59,7 @@ func free(t *testing.T, n int) (addrs []string) {
 // learner is a cluster of one voter and one learner; it answers their endpoints.
 func learner(t *testing.T) (voter, learning string) {
 	t.Helper()
-	ctx := testContext(t)
+	ctx := etcdtest.Context(t)
 	at := free(t, 4)
 	first := member(t, "voter", at[0], at[1], "")
 	<-first.Server.ReadyNotify()
@@ -71,7 +73,7 @@ func learner(t *testing.T) (voter, learning string) {
 		if s, err := alone.Status(ctx, at[3]); err == nil && s.IsLearner {
 			return at[1], at[3]
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,7 +97,7 @@ func TestEndpointsThatTurnRequestsAway(t *testing.T) {
 	voter, learning := learner(t)
 	for name, other := range map[string]string{"a learner": learning, "no etcd": noEtcd(t)} {
 		t.Run(name, func(t *testing.T) {
-			ctx, p := testContext(t), space(t)
+			ctx, p := etcdtest.Context(t), etcdtest.Space(t)
 			c := connect(t, clientv3.Config{Endpoints: []string{voter, other}})
 			for i := range 20 {
 				key := fmt.Sprintf("%s%d", p, i)
@@ -119,7 +121,7 @@ func TestEndpointsThatTurnRequestsAway(t *testing.T) {
 				}
 			}
 			events := follow(t, c, p, WatchConfig{})
-			if s := as[Snapshot](t, events); len(s.KVs) != 20 {
+			if s := etcdtest.As[Snapshot](t, events); len(s.KVs) != 20 {
 				t.Errorf("a watch of ours lists %d", len(s.KVs))
 			}
 			// And where there is nothing else.

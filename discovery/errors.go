@@ -18,26 +18,6 @@ import (
 // What an error of etcd means is decided in one place: whether trying again
 // can help, and what a person should do.
 
-var (
-	// ErrGuard: a condition that came with an entry does not hold. Nothing was
-	// written.
-	ErrGuard = errors.New("guard does not hold")
-)
-
-// TakenError says that a key is held by somebody else. It wraps
-// messages.ErrTaken.
-type TakenError struct {
-	Key string
-	// Holder is what stands there.
-	Holder KV
-}
-
-// Error names the key.
-func (e *TakenError) Error() string { return fmt.Sprintf("%s: %v", e.Key, messages.ErrTaken) }
-
-// Unwrap is messages.ErrTaken.
-func (e *TakenError) Unwrap() error { return messages.ErrTaken }
-
 // Classify turns an error of etcd's client into one of ours, wrapped with what
 // was being done: messages.ErrUnavailable when another try can help,
 // messages.ErrDenied, messages.ErrInvalid or messages.ErrNoSpace when a person must
@@ -65,7 +45,7 @@ func Classify(op string, err error) error {
 	}
 }
 
-// classOf answers the sentinel for an error, nil for none, and what to do.
+// classOf returns the sentinel for an error, nil for none, and what to do.
 func classOf(err error) (advice string, class error) {
 	for _, known := range []error{messages.ErrUnavailable, messages.ErrDenied, messages.ErrInvalid, messages.ErrTaken, messages.ErrNoSpace, messages.ErrTooLarge, ErrGuard} {
 		if errors.Is(err, known) {
@@ -88,7 +68,7 @@ func classOf(err error) (advice string, class error) {
 		return "check user and password", messages.ErrDenied
 	case errors.Is(err, rpctypes.ErrUserEmpty), errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return "this etcd and the configuration disagree on whether a user is needed", messages.ErrDenied
-	case refused(err):
+	case LoginExpired(err):
 		return "the login expired and was renewed", messages.ErrUnavailable
 	case errors.Is(err, rpctypes.ErrCorrupt):
 		return "its members differ: replace those that are wrong, then disarm the alarm", nil
@@ -114,7 +94,7 @@ func classOf(err error) (advice string, class error) {
 	return "", nil
 }
 
-// limitOf answers the limit that a request ran into, nil for none. Three voices say
+// limitOf returns the limit that a request ran into, nil for none. Three voices say
 // that it is too large: etcd, its client, and the server below etcd. The client
 // uses the words of that one for answers, too; answers is its limit for those.
 func limitOf(err error, answers int) *messages.LimitError {
@@ -170,15 +150,24 @@ func codeOf(err error) codes.Code {
 	return status.Code(err)
 }
 
-// refused tells that the server turned the request away for a login that
+// LoginExpired reports whether the server turned the request away for a login that
 // expired meanwhile, before doing anything. The client logs in again by
 // itself, but with a single attempt for each request it leaves the repetition
 // to the caller.
-func refused(err error) bool {
+func LoginExpired(err error) bool {
 	return errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
-// hopeless tells that trying again cannot help.
-func hopeless(err error) bool {
+// Hopeless reports whether a classified error is one that trying again cannot help.
+func Hopeless(err error) bool {
 	return errors.Is(err, messages.ErrDenied) || errors.Is(err, messages.ErrInvalid)
+}
+
+// Rejected reports whether etcd replied that it did not do what was asked.
+func Rejected(err error) bool {
+	if errors.Is(err, messages.ErrTaken) || errors.Is(err, ErrGuard) {
+		return true
+	}
+	err = Classify("", err)
+	return errors.Is(err, messages.ErrDenied) || errors.Is(err, messages.ErrInvalid) || errors.Is(err, messages.ErrNoSpace)
 }

@@ -2,19 +2,21 @@ package discovery
 
 import (
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 )
 
 // How etcd behaves where this package depends on it. When one of these fails
 // after an upgrade, look for what relied on it.
 
 func TestEtcdValueCompareOnAMissingKeyFails(t *testing.T) {
-	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
+	c, p, ctx := connect(t, shared.Config()), etcdtest.Space(t), etcdtest.Context(t)
 	for _, cond := range []struct {
 		name string
 		cmp  clientv3.Cmp
@@ -25,14 +27,14 @@ func TestEtcdValueCompareOnAMissingKeyFails(t *testing.T) {
 		{"create = 0", clientv3.Compare(clientv3.CreateRevision(p+"k"), "=", 0), true},
 		{"mod = 0", clientv3.Compare(clientv3.ModRevision(p+"k"), "=", 0), true},
 		{"nobody under a prefix", clientv3.Compare(clientv3.CreateRevision(p).WithPrefix(), "=", 0), true},
-		{"never", never(p + "k"), false},
+		{"never", clientv3.Compare(clientv3.ModRevision(p+"k"), "<", 0), false},
 	} {
 		resp, err := c.Txn(ctx).If(cond.cmp).Commit()
 		if err != nil || resp.Succeeded != cond.want {
 			t.Errorf("%s: %v, %v", cond.name, resp.Succeeded, err)
 		}
 	}
-	put(t, c, p+"x", "v")
+	etcdtest.Put(t, c, p+"x", "v")
 	resp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(p).WithPrefix(), "=", 0)).Commit()
 	if err != nil || resp.Succeeded {
 		t.Error("somebody is under the prefix", err)
@@ -40,50 +42,29 @@ func TestEtcdValueCompareOnAMissingKeyFails(t *testing.T) {
 }
 
 func TestEtcdPutKeepsCreateRevision(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	first := put(t, c, p+"k", "1")
-	put(t, c, p+"k", "2", clientv3.WithLease(grant(t, c)))
-	kvs, _, err := List(testContext(t), c, p)
+	c, p := connect(t, shared.Config()), etcdtest.Space(t)
+	first := etcdtest.Put(t, c, p+"k", "1")
+	etcdtest.Put(t, c, p+"k", "2", clientv3.WithLease(etcdtest.Grant(t, c)))
+	kvs, _, err := List(etcdtest.Context(t), c, p)
 	if err != nil || kvs[0].CreateRevision != first || kvs[0].ModRevision == first {
 		t.Error(kvs, err)
 	}
 }
 
 func TestEtcdRefusesDeleteAndCreateInOneTransaction(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	put(t, c, p+"k", "1")
-	_, err := c.Txn(testContext(t)).Then(clientv3.OpDelete(p+"k"), clientv3.OpPut(p+"k", "2")).Commit()
+	c, p := connect(t, shared.Config()), etcdtest.Space(t)
+	etcdtest.Put(t, c, p+"k", "1")
+	_, err := c.Txn(etcdtest.Context(t)).Then(clientv3.OpDelete(p+"k"), clientv3.OpPut(p+"k", "2")).Commit()
 	if !errors.Is(err, rpctypes.ErrDuplicateKey) {
-		t.Error(err)
-	}
-}
-
-func TestEtcdTransactionLimit(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	// A full batch fits: that many conditions, puts and reads.
-	var batch txn
-	wants := make([]want, MaxBatch)
-	for i := range wants {
-		wants[i] = want{Entry: Entry{Key: p + strings.Repeat("x", i+1), Value: []byte("v")}}
-		batch.add(wants[i], seen{}, create)
-	}
-	if _, err := NewRegistry(c, RegistryConfig{}).commit(testContext(t), batch, wants); err != nil {
-		t.Error(err)
-	}
-	for i := range 129 {
-		batch.cmps = append(batch.cmps, never(p+strings.Repeat("y", i)))
-	}
-	_, err := NewRegistry(c, RegistryConfig{}).commit(testContext(t), batch, wants)
-	if !errors.Is(err, rpctypes.ErrTooManyOps) {
 		t.Error(err)
 	}
 }
 
 // A lease that runs out takes all its keys in one revision.
 func TestEtcdExpiryIsOneRevision(t *testing.T) {
-	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
+	c, p, ctx := connect(t, shared.Config()), etcdtest.Space(t), etcdtest.Context(t)
 	events := follow(t, c, p, WatchConfig{})
-	as[Snapshot](t, events)
+	etcdtest.As[Snapshot](t, events)
 	lease, err := c.Grant(ctx, 4)
 	if err != nil {
 		t.Fatal(err)
@@ -93,30 +74,31 @@ func TestEtcdExpiryIsOneRevision(t *testing.T) {
 	).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	as[Delta](t, events)
-	if d := as[Delta](t, events); len(d.Deletes) != 3 {
+	etcdtest.As[Delta](t, events)
+	if d := etcdtest.As[Delta](t, events); len(d.Deletes) != 3 {
 		t.Error(show(d))
 	}
 }
 
-// Why a tail watches from the revision of the list and not from the next: on a
+// Why a stream watches from the revision of the list and not from the next: on a
 // quiet etcd, nothing tells the latter from a dead stream.
 func TestEtcdReportsNoProgressBeforeTheFirstRevision(t *testing.T) {
-	c, p, ctx := connect(t, shared.Config()), space(t), testContext(t)
-	rev := put(t, c, p+"k", "v")
+	c, p, ctx := connect(t, shared.Config()), etcdtest.Space(t), etcdtest.Context(t)
+	rev := etcdtest.Put(t, c, p+"k", "v")
 	for _, from := range []int64{rev + 1_000_000, rev} {
-		tail, err := openTail(ctx, c, time.Second, 2*patience)
+		s, err := stream.Open(ctx, c, time.Second, 2*etcdtest.Patience)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tail.close()
-		changes := tail.watch(tail.ctx, p, from, clientv3.WithPrefix())
+		defer s.Close()
+		changes := s.Watch(s.Context(), p, from, clientv3.WithPrefix())
 		heard, long := false, time.Second
 		if from == rev {
-			long = patience
+			long = etcdtest.Patience
 		}
 		for end := time.After(long); !heard; {
-			must(t, tail.ask(patience))
+			s.NotListened()
+			etcdtest.Must(t, s.Beat())
 			select {
 			case resp := <-changes:
 				heard = resp.IsProgressNotify()

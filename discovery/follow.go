@@ -9,6 +9,9 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/discovery/internal/retry"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 )
 
 // Following a prefix that is too large to list or to hold: a log.
@@ -74,25 +77,25 @@ func (f *Follow) Run(ctx context.Context, emit func(FollowEvent)) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if health == healthy {
+		if health == stream.Healthy {
 			failures = 0
 		}
 		if err == nil {
 			continue
 		}
 		switch {
-		case errors.Is(err, errSilent), errors.Is(err, errNotOpened):
+		case errors.Is(err, stream.ErrSilent), errors.Is(err, errNotOpened):
 			from = fromKnown
 		case errors.Is(err, rpctypes.ErrCompacted):
 			from = fromNow
 		}
-		if err = Classify("watch "+f.prefix+" at "+Where(f.client), err); hopeless(err) {
+		if err = Classify("watch "+f.prefix+" at "+Where(f.client), err); Hopeless(err) {
 			return err
 		}
-		wait := pause(failures)
+		wait := retry.Pause(failures)
 		failures++
 		emit(Delayed{Err: err, Wait: wait})
-		if err := sleep(ctx, wait); err != nil {
+		if err := retry.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -117,39 +120,39 @@ var errNotOpened = errors.New("the watch was not opened")
 
 // round watches from one Opened until something is odd. It answers nil when it is
 // only time to open anew.
-func (f *Follow) round(ctx context.Context, from from, emit func(FollowEvent)) (health, error) {
+func (f *Follow) round(ctx context.Context, from from, emit func(FollowEvent)) (stream.Health, error) {
 	var rev int64
 	if from == fromKnown {
 		resp, err := get(ctx, f.client, f.prefix, f.cfg.Timeout, clientv3.WithKeysOnly())
 		if err != nil {
-			return ailing, err
+			return stream.Ailing, err
 		}
 		rev = resp.Header.Revision
 	}
 	life := time.Duration(float64(f.cfg.Relist) * (2 + 2*rand.Float64()) / 3)
-	t, err := openTail(ctx, f.client, f.cfg.Progress, life)
+	t, err := stream.Open(ctx, f.client, f.cfg.Progress, life)
 	if err != nil {
-		return ailing, err
+		return stream.Ailing, err
 	}
-	defer t.close()
+	defer t.Close()
 	health, err := f.hear(t, rev, emit)
-	if t.expired() {
+	if t.Expired() {
 		err = nil
 	}
 	return health, err
 }
 
 // hear watches from rev, or from now where it is 0.
-func (f *Follow) hear(t *tail, rev int64, emit func(FollowEvent)) (health, error) {
-	state := ailing
+func (f *Follow) hear(t *stream.Stream, rev int64, emit func(FollowEvent)) (stream.Health, error) {
+	state := stream.Ailing
 	var opened Opened
-	changes := t.watch(t.ctx, f.prefix, rev, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
-	beat := time.NewTicker(t.every)
+	changes := t.Watch(t.Context(), f.prefix, rev, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	beat := time.NewTicker(t.Every())
 	defer beat.Stop()
 	for {
 		select {
 		case resp, open := <-changes:
-			if err := t.took(resp, open); err != nil {
+			if err := t.Received(resp, open); err != nil {
 				if opened.Revision == 0 {
 					err = fmt.Errorf("%w: %w", errNotOpened, err)
 				}
@@ -166,13 +169,13 @@ func (f *Follow) hear(t *tail, rev int64, emit func(FollowEvent)) (health, error
 				return state, fmt.Errorf("etcd was replaced: cluster %x at revision %d, was %x at %d", resp.Header.ClusterId, resp.Header.Revision, opened.Cluster, opened.Revision)
 			}
 			if !resp.Created {
-				state = healthy
+				state = stream.Healthy
 			}
 			for _, ev := range changed(resp.Events, opened.Revision) {
 				emit(ev)
 			}
 		case <-beat.C:
-			if err := t.beat(); err != nil {
+			if err := t.Beat(); err != nil {
 				return state, err
 			}
 		}
@@ -199,7 +202,7 @@ func changed(events []*clientv3.Event, after int64) []Heard {
 			}
 			c.Deletes = append(c.Deletes, string(ev.Kv.Key))
 		default:
-			c.Puts = append(c.Puts, kvOf(ev.Kv))
+			c.Puts = append(c.Puts, KVOf(ev.Kv))
 		}
 	}
 	flush()

@@ -20,38 +20,40 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
 
-func followLog(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *inbox[FollowEvent] {
+func followLog(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *etcdtest.Inbox[FollowEvent] {
 	t.Helper()
-	events := newInbox[FollowEvent]()
+	events := etcdtest.NewInbox[FollowEvent]()
 	f := NewFollow(c, prefix, cfg)
-	background(t, func(ctx context.Context) error { return f.Run(ctx, events.put) })
+	etcdtest.Background(t, func(ctx context.Context) error { return f.Run(ctx, events.Put) })
 	return events
 }
 
 func TestFollow(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	put(t, c, p+"old", "1")
+	c, p := connect(t, shared.Config()), etcdtest.Space(t)
+	etcdtest.Put(t, c, p+"old", "1")
 	events := followLog(t, c, p, WatchConfig{})
-	opened := as[Opened](t, events)
+	opened := etcdtest.As[Opened](t, events)
 	if opened.Revision == 0 || opened.Cluster == 0 {
 		t.Fatalf("%+v", opened)
 	}
-	put(t, c, p[:len(p)-1]+"!", "not under the prefix")
-	rev := put(t, c, p+"a", "2")
-	h := as[Heard](t, events)
+	etcdtest.Put(t, c, p[:len(p)-1]+"!", "not under the prefix")
+	rev := etcdtest.Put(t, c, p+"a", "2")
+	h := etcdtest.As[Heard](t, events)
 	if len(h.Puts) != 1 || len(h.Deletes) != 0 || h.Puts[0].Key != p+"a" || string(h.Puts[0].Value) != "2" || h.Puts[0].ModRevision != rev {
 		t.Fatalf("%+v", h)
 	}
 	if opened.Revision >= rev {
 		t.Errorf("opened at %d, and the later revision %d was heard", opened.Revision, rev)
 	}
-	if _, err := c.Txn(testContext(t)).Then(clientv3.OpDelete(p+"a"), clientv3.OpPut(p+"b", "3")).Commit(); err != nil {
+	if _, err := c.Txn(etcdtest.Context(t)).Then(clientv3.OpDelete(p+"a"), clientv3.OpPut(p+"b", "3")).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if h := as[Heard](t, events); len(h.Puts) != 1 || !slices.Equal(h.Deletes, []string{p + "a"}) {
+	if h := etcdtest.As[Heard](t, events); len(h.Puts) != 1 || !slices.Equal(h.Deletes, []string{p + "a"}) {
 		t.Fatalf("%+v", h)
 	}
 }
@@ -108,17 +110,17 @@ type copyOf struct {
 	grown chan struct{}
 }
 
-func newCopy(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) (*copyOf, *inbox[FollowEvent]) {
+func newCopy(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) (*copyOf, *etcdtest.Inbox[FollowEvent]) {
 	t.Helper()
 	k := &copyOf{client: c, prefix: prefix, looks: make(chan struct{}, 1), keys: map[string]bool{}, grown: make(chan struct{}, 1)}
-	events := newInbox[FollowEvent]()
-	background(t, func(ctx context.Context) error {
+	events := etcdtest.NewInbox[FollowEvent]()
+	etcdtest.Background(t, func(ctx context.Context) error {
 		return NewFollow(c, prefix, cfg).Run(ctx, func(e FollowEvent) {
-			events.put(e)
+			events.Put(e)
 			k.hear(e)
 		})
 	})
-	background(t, func(ctx context.Context) error {
+	etcdtest.Background(t, func(ctx context.Context) error {
 		for {
 			select {
 			case <-k.looks:
@@ -168,7 +170,7 @@ func (k *copyOf) add(kvs []KV) {
 
 func (k *copyOf) await(t *testing.T, n int) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(etcdtest.Patience)
 	for {
 		k.mu.Lock()
 		have := len(k.keys)
@@ -187,31 +189,31 @@ func (k *copyOf) await(t *testing.T, n int) {
 // Nothing is missed by who looks once after each Opened, whatever breaks
 // meanwhile, and however soon etcd forgets.
 func TestFollowMissesNothing(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	w := newWire(t, shared.Endpoint())
-	k, events := newCopy(t, connect(t, w.config()), p, brisk)
-	as[Opened](t, events)
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	k, events := newCopy(t, connect(t, w.Config()), p, brisk)
+	etcdtest.As[Opened](t, events)
 	n := 0
 	write := func(count int) (rev int64) {
 		for range count {
-			rev = put(t, c, fmt.Sprintf("%s%05d", p, n), "v")
+			rev = etcdtest.Put(t, c, fmt.Sprintf("%s%05d", p, n), "v")
 			n++
 		}
 		return rev
 	}
 	for range 4 {
 		write(50)
-		w.set(cut)
+		w.Set(etcdtest.Cut)
 		rev := write(50)
 		// The history of the gap is gone: a watch that resumed would fail.
-		if _, err := c.Compact(testContext(t), rev); err != nil {
+		if _, err := c.Compact(etcdtest.Context(t), rev); err != nil {
 			t.Fatal(err)
 		}
-		as[Delayed](t, events)
-		w.set(whole)
+		etcdtest.As[Delayed](t, events)
+		w.Set(etcdtest.Whole)
 		write(50)
-		as[Opened](t, events)
+		etcdtest.As[Opened](t, events)
 		k.await(t, n)
 	}
 }
@@ -219,20 +221,20 @@ func TestFollowMissesNothing(t *testing.T) {
 // A connection that breaks and is back at once: etcd's client would resume the
 // watch, from however long ago, and say nothing.
 func TestFollowDoesNotResume(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	w := newWire(t, shared.Endpoint())
-	events := followLog(t, connect(t, w.config()), p, WatchConfig{Progress: time.Hour, Relist: time.Hour})
-	as[Opened](t, events)
-	w.set(cut)
-	rev := put(t, c, p+"0", "1")
-	w.set(whole)
-	as[Delayed](t, events)
-	if opened := as[Opened](t, events); opened.Revision < rev {
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	events := followLog(t, connect(t, w.Config()), p, WatchConfig{Progress: time.Hour, Relist: time.Hour})
+	etcdtest.As[Opened](t, events)
+	w.Set(etcdtest.Cut)
+	rev := etcdtest.Put(t, c, p+"0", "1")
+	w.Set(etcdtest.Whole)
+	etcdtest.As[Delayed](t, events)
+	if opened := etcdtest.As[Opened](t, events); opened.Revision < rev {
 		t.Fatalf("opened from %d on, which is before %d", opened.Revision, rev)
 	}
-	put(t, c, p+"1", "1")
-	if h := as[Heard](t, events); len(h.Puts) != 1 || h.Puts[0].Key != p+"1" {
+	etcdtest.Put(t, c, p+"1", "1")
+	if h := etcdtest.As[Heard](t, events); len(h.Puts) != 1 || h.Puts[0].Key != p+"1" {
 		t.Fatalf("%+v", h)
 	}
 }
@@ -240,13 +242,13 @@ func TestFollowDoesNotResume(t *testing.T) {
 // Where somebody compacts to the newest revision all the time, a watch that is
 // open stays open, and one that opens gets there.
 func TestFollowUnderCompaction(t *testing.T) {
-	srv, err := embedded.Start(testContext(t), "", embedded.UnsafeNoFsync())
+	srv, err := embedded.Start(etcdtest.Context(t), "", embedded.UnsafeNoFsync())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { srv.Close() })
-	c, p := connect(t, srv.Config()), space(t)
-	stop := background(t, func(ctx context.Context) error {
+	c, p := connect(t, srv.Config()), etcdtest.Space(t)
+	stop := etcdtest.Background(t, func(ctx context.Context) error {
 		for i := 0; ; i++ {
 			resp, err := c.Put(ctx, "/elsewhere/"+strconv.Itoa(i%100), "v")
 			if err == nil && i%10 == 0 {
@@ -262,66 +264,64 @@ func TestFollowUnderCompaction(t *testing.T) {
 	})
 	for range 5 {
 		k, events := newCopy(t, c, p, WatchConfig{Progress: 500 * time.Millisecond, Relist: time.Second})
-		as[Opened](t, events)
+		etcdtest.As[Opened](t, events)
 		for i := range 100 {
-			put(t, c, fmt.Sprintf("%s%05d", p, i), "v")
+			etcdtest.Put(t, c, fmt.Sprintf("%s%05d", p, i), "v")
 		}
 		k.await(t, 100)
-		events.mu.Lock()
-		for _, ev := range events.all {
+		for _, ev := range events.All() {
 			if troubled(ev) {
 				t.Errorf("%+v", ev)
 			}
 		}
-		events.mu.Unlock()
 	}
 	stop()
 }
 
 func TestFollowOverARestart(t *testing.T) {
-	ctx := testContext(t)
+	ctx := etcdtest.Context(t)
 	dir := t.TempDir()
-	first, err := embedded.Start(ctx, dir, embedded.UnsafeNoFsync(), embedded.Listen(steadyAddress(t)))
+	first, err := embedded.Start(ctx, dir, embedded.UnsafeNoFsync(), embedded.Listen(etcdtest.SteadyAddress(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { first.Close() })
-	c, p := connect(t, first.Config()), space(t)
+	c, p := connect(t, first.Config()), etcdtest.Space(t)
 	k, events := newCopy(t, c, p, brisk)
-	before := as[Opened](t, events)
-	put(t, c, p+"a", "1")
-	as[Heard](t, events)
+	before := etcdtest.As[Opened](t, events)
+	etcdtest.Put(t, c, p+"a", "1")
+	etcdtest.As[Heard](t, events)
 	first.Close()
-	as[Delayed](t, events)
+	etcdtest.As[Delayed](t, events)
 	second, err := embedded.Start(ctx, dir, embedded.UnsafeNoFsync(), embedded.Listen(first.Endpoint()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { second.Close() })
-	if after := as[Opened](t, events); after.Cluster != before.Cluster || after.Revision <= before.Revision {
+	if after := etcdtest.As[Opened](t, events); after.Cluster != before.Cluster || after.Revision <= before.Revision {
 		t.Errorf("%+v after %+v: the same etcd", after, before)
 	}
-	put(t, c, p+"b", "1")
+	etcdtest.Put(t, c, p+"b", "1")
 	k.await(t, 2)
 
 	// And over a wipe, of which Opened tells.
 	second.Close()
-	as[Delayed](t, events)
+	etcdtest.As[Delayed](t, events)
 	third, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Listen(first.Endpoint()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { third.Close() })
-	if after := as[Opened](t, events); after.Cluster == before.Cluster {
+	if after := etcdtest.As[Opened](t, events); after.Cluster == before.Cluster {
 		t.Errorf("%+v after %+v: another etcd", after, before)
 	}
-	put(t, c, p+"c", "1")
+	etcdtest.Put(t, c, p+"c", "1")
 	k.await(t, 3)
 }
 
 // On a quiet etcd a watch must not be taken for dead, whichever way it began.
 func TestFollowQuietIsNotSilent(t *testing.T) {
-	srv, err := embedded.Start(testContext(t), "", embedded.UnsafeNoFsync())
+	srv, err := embedded.Start(etcdtest.Context(t), "", embedded.UnsafeNoFsync())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,11 +330,11 @@ func TestFollowQuietIsNotSilent(t *testing.T) {
 	cfg := WatchConfig{Progress: 200 * time.Millisecond}
 	for _, from := range []from{fromNow, fromKnown} {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
-			p := space(t)
-			events := newInbox[FollowEvent]()
-			ctx, cancel := context.WithTimeout(testContext(t), 20*cfg.Progress)
+			p := etcdtest.Space(t)
+			events := etcdtest.NewInbox[FollowEvent]()
+			ctx, cancel := context.WithTimeout(etcdtest.Context(t), 20*cfg.Progress)
 			defer cancel()
-			if state, err := NewFollow(c, p, cfg).round(ctx, from, events.put); errors.Is(err, errSilent) || state != healthy {
+			if state, err := NewFollow(c, p, cfg).round(ctx, from, events.Put); errors.Is(err, stream.ErrSilent) || state != stream.Healthy {
 				t.Errorf("%v, health %v", err, state)
 			}
 		})
@@ -361,49 +361,47 @@ func TestFollowOfAnOldEtcd(t *testing.T) {
 		etcdserverpb.RegisterWatchServer(s, fake)
 	})
 	events := followLog(t, connect(t, cfg), "/x/", WatchConfig{Progress: 50 * time.Millisecond, Relist: time.Hour})
-	if opened := as[Opened](t, events); opened.Revision != 10 {
+	if opened := etcdtest.As[Opened](t, events); opened.Revision != 10 {
 		t.Errorf("%+v, want what etcd was at when the watch was made", opened)
 	}
-	if d := as[Delayed](t, events); !errors.Is(d.Err, errSilent) {
+	if d := etcdtest.As[Delayed](t, events); !errors.Is(d.Err, stream.ErrSilent) {
 		t.Errorf("%v", d.Err)
 	}
-	if opened := as[Opened](t, events); opened.Revision != 11 {
+	if opened := etcdtest.As[Opened](t, events); opened.Revision != 11 {
 		t.Errorf("%+v, want the revision that was asked for", opened)
 	}
 }
 
 // A connection that stays open and carries nothing.
 func TestFollowNoticesSilence(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	w := newWire(t, shared.Endpoint())
-	events := followLog(t, connect(t, w.config()), p, brisk)
-	as[Opened](t, events)
-	w.set(mute)
-	events.next(t, "silence", func(ev FollowEvent) bool {
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	events := followLog(t, connect(t, w.Config()), p, brisk)
+	etcdtest.As[Opened](t, events)
+	w.Set(etcdtest.Mute)
+	events.Next(t, "silence", func(ev FollowEvent) bool {
 		d, ok := ev.(Delayed)
-		return ok && errors.Is(d.Err, errSilent)
+		return ok && errors.Is(d.Err, stream.ErrSilent)
 	})
-	w.set(cut) // bytes were swallowed, so the old connections are of no use
-	w.set(whole)
-	as[Opened](t, events)
-	put(t, c, p+"a", "1")
-	as[Heard](t, events)
+	w.Set(etcdtest.Cut) // bytes were swallowed, so the old connections are of no use
+	w.Set(etcdtest.Whole)
+	etcdtest.As[Opened](t, events)
+	etcdtest.Put(t, c, p+"a", "1")
+	etcdtest.As[Heard](t, events)
 }
 
 // A watch has a limited life, and its end is no trouble.
 func TestFollowOpensAnew(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	k, events := newCopy(t, c, p, WatchConfig{Progress: 100 * time.Millisecond, Relist: 150 * time.Millisecond})
 	for i := range 5 {
-		as[Opened](t, events)
-		put(t, c, p+fmt.Sprint(i), "1")
+		etcdtest.As[Opened](t, events)
+		etcdtest.Put(t, c, p+fmt.Sprint(i), "1")
 	}
 	k.await(t, 5)
-	events.mu.Lock()
-	defer events.mu.Unlock()
-	for _, ev := range events.all {
+	for _, ev := range events.All() {
 		if troubled(ev) {
 			t.Errorf("a routine end is not trouble: %+v", ev)
 		}
@@ -440,15 +438,15 @@ func TestFollowEndedByServer(t *testing.T) {
 			})
 			events := followLog(t, connect(t, cfg), "/x/", WatchConfig{Progress: 50 * time.Millisecond, Relist: time.Hour})
 			for range 2 {
-				as[Opened](t, events)
-				as[Delayed](t, events)
+				etcdtest.As[Opened](t, events)
+				etcdtest.As[Delayed](t, events)
 			}
 		})
 	}
 }
 
 func TestFollowEndsWhereItMayNotWatch(t *testing.T) {
-	ctx := testContext(t)
+	ctx := etcdtest.Context(t)
 	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
 	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
 	if err != nil {
@@ -468,12 +466,12 @@ func TestFollowEndsWhereItMayNotWatch(t *testing.T) {
 		func() error { _, err := root.UserGrantRole(ctx, "u", "ours"); return err },
 		func() error { _, err := root.AuthEnable(ctx); return err },
 	} {
-		must(t, do())
+		etcdtest.Must(t, do())
 	}
 	cfg := srv.Config()
 	cfg.Username, cfg.Password = "u", "p"
 	c := connect(t, cfg)
-	as[Opened](t, followLog(t, c, "/ours/log/", brisk))
+	etcdtest.As[Opened](t, followLog(t, c, "/ours/log/", brisk))
 	err = NewFollow(c, "/theirs/", brisk).Run(ctx, func(FollowEvent) {})
 	if !errors.Is(err, messages.ErrDenied) || !strings.Contains(err.Error(), "/theirs/") {
 		t.Errorf("%v, want ErrDenied and what was asked", err)
@@ -483,7 +481,7 @@ func TestFollowEndsWhereItMayNotWatch(t *testing.T) {
 func TestFollowConfigFaults(t *testing.T) {
 	c := connect(t, shared.Config())
 	for _, cfg := range []WatchConfig{{Progress: -1}, {Relist: time.Second}} {
-		if err := NewFollow(c, "/x/", cfg).Run(testContext(t), nil); !errors.Is(err, messages.ErrInvalid) {
+		if err := NewFollow(c, "/x/", cfg).Run(etcdtest.Context(t), nil); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}

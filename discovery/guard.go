@@ -1,8 +1,15 @@
 package discovery
 
-// Conditions on other keys that a write carries.
+// Conditions that a write carries, and what it returns when they do not hold.
 
-import clientv3 "go.etcd.io/etcd/client/v3"
+import (
+	"errors"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/messages"
+)
 
 // Guard is a condition on keys that etcd compares in the transaction of a write:
 // when it does not hold, nothing is written. Make it with Absent, AbsentUnder or
@@ -24,3 +31,23 @@ func AbsentUnder(prefix string) Guard {
 func SameKey(key string, createRevision int64) Guard {
 	return Guard{clientv3.Compare(clientv3.CreateRevision(key), "=", createRevision)}
 }
+
+// Cmp is the condition as etcd's client has it.
+func (g Guard) Cmp() clientv3.Cmp { return g.cmp }
+
+// ErrGuard: a condition that came with a write does not hold. Nothing was written.
+var ErrGuard = errors.New("guard does not hold")
+
+// TakenError says that a key is held by somebody else. It wraps
+// messages.ErrTaken.
+type TakenError struct {
+	Key string
+	// Holder is what stands there.
+	Holder KV
+}
+
+// Error names the key.
+func (e *TakenError) Error() string { return fmt.Sprintf("%s: %v", e.Key, messages.ErrTaken) }
+
+// Unwrap is messages.ErrTaken.
+func (e *TakenError) Unwrap() error { return messages.ErrTaken }

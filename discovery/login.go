@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/discovery/internal/retry"
 )
 
 // Logins. etcd's client logs in before each stream that it opens, and a login is
@@ -37,7 +39,7 @@ func newLogins() *logins { return &logins{turn: make(chan struct{}, 1)} }
 
 // fresh is the last login that is still good as far as known, or nil.
 func (l *logins) fresh() *login {
-	if last := l.last.Load(); last != nil && passed(last.at, time.Now()) < loginLife {
+	if last := l.last.Load(); last != nil && retry.Elapsed(last.at, time.Now()) < loginLife {
 		return last
 	}
 	return nil
@@ -80,7 +82,7 @@ func (l *logins) judge(used *login, err error) {
 	if err == nil || used == nil {
 		return
 	}
-	if err = rpctypes.Error(err); refused(err) || errors.Is(err, rpctypes.ErrUserEmpty) {
+	if err = rpctypes.Error(err); LoginExpired(err) || errors.Is(err, rpctypes.ErrUserEmpty) {
 		l.last.CompareAndSwap(used, nil)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -62,8 +63,8 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	copyFile := func(to, from string) {
 		t.Helper()
 		b, err := os.ReadFile(from)
-		must(t, err)
-		must(t, os.WriteFile(to, b, 0o600))
+		etcdtest.Must(t, err)
+		etcdtest.Must(t, os.WriteFile(to, b, 0o600))
 	}
 	dir := t.TempDir()
 	files := TLSFiles{CA: dir + "/ca", Cert: dir + "/cert", Key: dir + "/key"}
@@ -73,8 +74,8 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	copyFile(files.Cert, oldCert)
 	copyFile(files.Key, oldKey)
 	cfg := clientv3.Config{Endpoints: []string{endpoint}}
-	must(t, files.Use(&cfg))
-	c, ctx := connect(t, cfg), testContext(t)
+	etcdtest.Must(t, files.Use(&cfg))
+	c, ctx := connect(t, cfg), etcdtest.Context(t)
 	c.ActiveConnection().Connect()
 	fault := func(f Fault) func() bool {
 		return func() bool {
@@ -82,10 +83,10 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 			return errors.As(Trouble(c), &e) && e.Fault == f
 		}
 	}
-	eventually(t, "the CA is not known", fault(FaultUnknownCA))
+	etcdtest.Eventually(t, "the CA is not known", fault(FaultUnknownCA))
 	copyFile(files.CA, ca.file)
-	eventually(t, "our certificate has expired", fault(FaultClientCert))
-	must(t, os.WriteFile(files.Key, []byte("half written"), 0o600)) // what was read before counts
+	etcdtest.Eventually(t, "our certificate has expired", fault(FaultClientCert))
+	etcdtest.Must(t, os.WriteFile(files.Key, []byte("half written"), 0o600)) // what was read before counts
 	copyFile(files.Cert, newCert)
 	copyFile(files.Key, newKey)
 	if _, err := c.Get(ctx, "k"); err != nil {

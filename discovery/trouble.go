@@ -12,13 +12,15 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Why there is no connection. gRPC tries for ever, and tells a caller that ran
+// Why there is no connection. gRPC tries without end, and tells a caller that ran
 // out of time nothing but that; what went wrong last is asked for here.
 
 // Fault is what is wrong with a connection, as far as its error says.
@@ -110,8 +112,8 @@ func (e *ConnectError) Unwrap() []error {
 	return []error{messages.ErrUnavailable, e.ctx}
 }
 
-// with is the same error for a context that ended so.
-func (e *ConnectError) with(ctx error) *ConnectError {
+// WithContext is the same error for a context that ended so.
+func (e *ConnectError) WithContext(ctx error) *ConnectError {
 	c := *e
 	c.ctx = ctx
 	return &c
@@ -220,7 +222,7 @@ func (x explainer) explain(ctx context.Context, err error) error {
 		return err
 	}
 	if _, cause, ok := strings.Cut(status.Convert(err).Message(), lastBalancer); ok {
-		return connectError(cause, x.endpoints).with(ctx.Err())
+		return connectError(cause, x.endpoints).WithContext(ctx.Err())
 	}
 	return err
 }
@@ -232,4 +234,44 @@ func (x explainer) call(ctx context.Context, method string, req, reply any, cc *
 func (x explainer) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := open(ctx, desc, cc, method, opts...)
 	return stream, x.explain(ctx, err)
+}
+
+// forConnection bounds how long a stream waits for a connection.
+const forConnection = time.Second
+
+// openOnce refuses to open a second stream where one is admitted, and to wait for
+// a connection for long. etcd's client takes the code for final.
+func (x explainer) openOnce(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if once, admitted := stream.Admitted(ctx); once {
+		if !admitted {
+			return nil, status.Error(codes.Aborted, "the connection of the watch broke")
+		}
+		if !connected(ctx, cc) {
+			why := "no connection for the watch"
+			if e := troubleOf(cc, x.endpoints); e != nil {
+				why += ": " + e.Error()
+			}
+			return nil, status.Error(codes.Aborted, why)
+		}
+		// Should the connection break now, gRPC tries once more by itself, and
+		// would wait for an etcd that is away.
+		opts = append(opts[:len(opts):len(opts)], grpc.WaitForReady(false))
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+// connected waits a little for a connection.
+func connected(ctx context.Context, cc *grpc.ClientConn) bool {
+	ctx, cancel := context.WithTimeout(ctx, forConnection)
+	defer cancel()
+	for {
+		state := cc.GetState()
+		if state == connectivity.Ready {
+			return true
+		}
+		cc.Connect()
+		if !cc.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -22,14 +23,14 @@ import (
 // one of the authority when mutual.
 func (a *authority) secured(t *testing.T, cert, key string, mutual bool) (endpoint string) {
 	t.Helper()
-	srv, err := embedded.Start(testContext(t), "", embedded.UnsafeNoFsync(), embedded.Tune(func(c *embed.Config) {
+	srv, err := embedded.Start(etcdtest.Context(t), "", embedded.UnsafeNoFsync(), embedded.Tune(func(c *embed.Config) {
 		c.ListenClientUrls[0].Scheme, c.AdvertiseClientUrls[0].Scheme = "https", "https"
 		c.ClientTLSInfo.CertFile, c.ClientTLSInfo.KeyFile = cert, key
 		if mutual {
 			c.ClientTLSInfo.ClientCertAuth, c.ClientTLSInfo.TrustedCAFile = true, a.file
 		}
 	}))
-	must(t, err)
+	etcdtest.Must(t, err)
 	t.Cleanup(func() { srv.Close() })
 	return srv.Endpoint()
 }
@@ -37,7 +38,7 @@ func (a *authority) secured(t *testing.T, cert, key string, mutual bool) (endpoi
 func pair(t *testing.T, cert, key string) tls.Certificate {
 	t.Helper()
 	p, err := tls.LoadX509KeyPair(cert, key)
-	must(t, err)
+	etcdtest.Must(t, err)
 	return p
 }
 
@@ -83,7 +84,7 @@ func TestTroubleSaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := connect(t, clientv3.Config{Endpoints: []string{c.endpoint}, TLS: c.tls})
-			ctx, cancel := context.WithTimeout(testContext(t), patience)
+			ctx, cancel := context.WithTimeout(etcdtest.Context(t), etcdtest.Patience)
 			defer cancel()
 			if c.says == "" {
 				if _, err := client.Get(ctx, "k"); err != nil {
@@ -96,7 +97,7 @@ func TestTroubleSaysWhy(t *testing.T) {
 			}
 			client.ActiveConnection().Connect()
 			var connect *ConnectError
-			eventually(t, "a first attempt fails", func() bool { return errors.As(Trouble(client), &connect) })
+			etcdtest.Eventually(t, "a first attempt fails", func() bool { return errors.As(Trouble(client), &connect) })
 			short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
 			_, err := client.Get(short, "k")
@@ -120,7 +121,7 @@ func TestTroubleSaysWhy(t *testing.T) {
 func saying(t *testing.T, text string) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	etcdtest.Must(t, err)
 	done := make(chan struct{})
 	t.Cleanup(func() { l.Close(); <-done })
 	go func() {
@@ -145,10 +146,10 @@ func TestConnectErrorHoldsNoPassword(t *testing.T) {
 		t.Error(e)
 	}
 	e.Proxy = "proxy.example:3128"
-	if s := e.with(context.DeadlineExceeded).Error(); !strings.Contains(s, "proxy.example:3128") || !strings.Contains(s, "NO_PROXY") {
+	if s := e.WithContext(context.DeadlineExceeded).Error(); !strings.Contains(s, "proxy.example:3128") || !strings.Contains(s, "NO_PROXY") {
 		t.Error(s)
 	}
-	if err := e.with(context.Canceled); errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+	if err := e.WithContext(context.Canceled); errors.Is(err, messages.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Error("a caller that went away is etcd's fault")
 	}
 }

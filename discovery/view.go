@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -37,8 +38,18 @@ type Delta struct {
 	Deletes  []KV // as they were before
 }
 
+// Delayed says that etcd did not do what was asked and that Run tries again. It is
+// an event of Watch and Follow.
+type Delayed struct {
+	// Err is why; its text names what was asked of whom.
+	Err error
+	// Wait is how long Run waits before the next attempt.
+	Wait time.Duration
+}
+
 func (Snapshot) watchEvent() {}
 func (Delta) watchEvent()    {}
+func (Delayed) watchEvent()  {}
 
 // view is the copy. Its zero value has seen nothing.
 type view struct {
@@ -145,7 +156,7 @@ func (v *view) heard(cluster uint64, revision int64, events []*clientv3.Event) (
 			}
 			continue
 		}
-		kv := kvOf(ev.Kv)
+		kv := KVOf(ev.Kv)
 		d.Puts = append(d.Puts, kv)
 		v.kvs[key] = kv
 	}

@@ -9,6 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/discovery/internal/retry"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -43,7 +45,7 @@ func (c WatchConfig) withDefaults() WatchConfig {
 		c.Page = defaultPage
 	}
 	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
+		c.Timeout = DefaultTimeout
 	}
 	return c
 }
@@ -106,68 +108,60 @@ func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
 			failures = 0
 			continue
 		}
-		if err = Classify("watch "+w.prefix+" at "+Where(w.client), err); hopeless(err) {
+		if err = Classify("watch "+w.prefix+" at "+Where(w.client), err); Hopeless(err) {
 			return err
 		}
-		if health == healthy {
+		if health == stream.Healthy {
 			failures = 0
 		}
-		wait := pause(failures)
+		wait := retry.Pause(failures)
 		failures++
 		emit(Delayed{Err: err, Wait: wait})
-		if err := sleep(ctx, wait); err != nil {
+		if err := retry.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
-// health says whether a round got as far as hearing from its watch.
-type health uint8
-
-const (
-	ailing health = iota
-	healthy
-)
-
 // round lists, and follows from there until something is odd. It answers nil
 // when it is only time to list again.
-func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (health, error) {
+func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stream.Health, error) {
 	l, err := listRange(ctx, w.client, w.prefix, w.end, w.cfg.Page, w.cfg.Timeout)
 	if err != nil {
-		return ailing, err
+		return stream.Ailing, err
 	}
 	for _, ev := range v.relist(l) {
 		emit(ev)
 	}
 	life := time.Duration(float64(w.cfg.Relist) * (2 + 2*rand.Float64()) / 3)
-	t, err := openTail(ctx, w.client, w.cfg.Progress, life)
+	t, err := stream.Open(ctx, w.client, w.cfg.Progress, life)
 	if err != nil {
-		return ailing, err
+		return stream.Ailing, err
 	}
-	defer t.close()
+	defer t.Close()
 	health, err := w.follow(t, v, emit)
-	if t.expired() {
+	if t.Expired() {
 		err = nil
 	}
 	return health, err
 }
 
-func (w *Watch) follow(t *tail, v *view, emit func(WatchEvent)) (health, error) {
-	state := ailing
+func (w *Watch) follow(t *stream.Stream, v *view, emit func(WatchEvent)) (stream.Health, error) {
+	state := stream.Ailing
 	var opts []clientv3.OpOption
 	if w.end != "" {
 		opts = append(opts, clientv3.WithRange(w.end))
 	}
-	changes := t.watch(t.ctx, w.prefix, v.revision, opts...)
-	beat := time.NewTicker(t.every)
+	changes := t.Watch(t.Context(), w.prefix, v.revision, opts...)
+	beat := time.NewTicker(t.Every())
 	defer beat.Stop()
 	for {
 		select {
 		case resp, open := <-changes:
-			if err := t.took(resp, open); err != nil {
+			if err := t.Received(resp, open); err != nil {
 				return state, err
 			}
-			state = healthy
+			state = stream.Healthy
 			events, err := v.heard(resp.Header.ClusterId, resp.Header.Revision, resp.Events)
 			if err != nil {
 				return state, err
@@ -176,7 +170,7 @@ func (w *Watch) follow(t *tail, v *view, emit func(WatchEvent)) (health, error) 
 				emit(ev)
 			}
 		case <-beat.C:
-			if err := t.beat(); err != nil {
+			if err := t.Beat(); err != nil {
 				return state, err
 			}
 		}

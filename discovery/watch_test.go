@@ -16,14 +16,17 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
+	"github.com/penstock-io/penstock/discovery/internal/retry"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
 
-func follow(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *inbox[WatchEvent] {
+func follow(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *etcdtest.Inbox[WatchEvent] {
 	t.Helper()
-	events := newInbox[WatchEvent]()
+	events := etcdtest.NewInbox[WatchEvent]()
 	w := NewWatch(c, prefix, cfg)
-	background(t, func(ctx context.Context) error { return w.Run(ctx, events.put) })
+	etcdtest.Background(t, func(ctx context.Context) error { return w.Run(ctx, events.Put) })
 	return events
 }
 
@@ -31,35 +34,35 @@ func follow(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *i
 var brisk = WatchConfig{Progress: 200 * time.Millisecond, Relist: time.Hour}
 
 func TestWatch(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	put(t, c, p+"a", "1")
-	put(t, c, p+"b", "2")
-	put(t, c, p[:len(p)-1]+"!", "not under the prefix")
-	lease := grant(t, c)
+	c, p := connect(t, shared.Config()), etcdtest.Space(t)
+	etcdtest.Put(t, c, p+"a", "1")
+	etcdtest.Put(t, c, p+"b", "2")
+	etcdtest.Put(t, c, p[:len(p)-1]+"!", "not under the prefix")
+	lease := etcdtest.Grant(t, c)
 
 	events := follow(t, c, p, WatchConfig{Page: 1})
-	snap := as[Snapshot](t, events)
+	snap := etcdtest.As[Snapshot](t, events)
 	if len(snap.KVs) != 2 || snap.KVs[0].Key != p+"a" || string(snap.KVs[1].Value) != "2" || snap.Reset {
 		t.Fatalf("%+v", snap)
 	}
-	rev := put(t, c, p+"c", "3", clientv3.WithLease(lease))
-	if d := as[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Lease != lease || d.Revision != rev || d.Puts[0].CreateRevision != rev {
+	rev := etcdtest.Put(t, c, p+"c", "3", clientv3.WithLease(lease))
+	if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Lease != lease || d.Revision != rev || d.Puts[0].CreateRevision != rev {
 		t.Fatalf("%+v", d)
 	}
-	put(t, c, p+"d", "4", clientv3.WithLease(lease))
-	as[Delta](t, events)
+	etcdtest.Put(t, c, p+"d", "4", clientv3.WithLease(lease))
+	etcdtest.As[Delta](t, events)
 	// A lease that ends takes all its keys in one revision.
-	if _, err := c.Revoke(testContext(t), lease); err != nil {
+	if _, err := c.Revoke(etcdtest.Context(t), lease); err != nil {
 		t.Fatal(err)
 	}
-	if d := as[Delta](t, events); len(d.Deletes) != 2 || len(d.Puts) != 0 || string(d.Deletes[0].Value) != "3" {
+	if d := etcdtest.As[Delta](t, events); len(d.Deletes) != 2 || len(d.Puts) != 0 || string(d.Deletes[0].Value) != "3" {
 		t.Fatalf("%+v", d)
 	}
 	// A transaction comes as one.
-	if _, err := c.Txn(testContext(t)).Then(clientv3.OpDelete(p+"a"), clientv3.OpPut(p+"e", "5")).Commit(); err != nil {
+	if _, err := c.Txn(etcdtest.Context(t)).Then(clientv3.OpDelete(p+"a"), clientv3.OpPut(p+"e", "5")).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if d := as[Delta](t, events); len(d.Deletes) != 1 || len(d.Puts) != 1 {
+	if d := etcdtest.As[Delta](t, events); len(d.Deletes) != 1 || len(d.Puts) != 1 {
 		t.Fatalf("%+v", d)
 	}
 }
@@ -67,7 +70,7 @@ func TestWatch(t *testing.T) {
 // On a quiet etcd a watch must not be taken for dead.
 func TestWatchQuietIsNotSilent(t *testing.T) {
 	// Of its own: others write to the shared one.
-	srv, err := embedded.Start(testContext(t), "", embedded.UnsafeNoFsync())
+	srv, err := embedded.Start(etcdtest.Context(t), "", embedded.UnsafeNoFsync())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,18 +78,18 @@ func TestWatchQuietIsNotSilent(t *testing.T) {
 	c := connect(t, srv.Config())
 	for _, write := range []bool{false, true} {
 		t.Run(fmt.Sprint(write), func(t *testing.T) {
-			p := space(t)
+			p := etcdtest.Space(t)
 			if write {
-				put(t, c, p+"a", "1")
+				etcdtest.Put(t, c, p+"a", "1")
 			}
-			events := newInbox[WatchEvent]()
-			ctx, cancel := context.WithTimeout(testContext(t), 8*brisk.Progress)
+			events := etcdtest.NewInbox[WatchEvent]()
+			ctx, cancel := context.WithTimeout(etcdtest.Context(t), 8*brisk.Progress)
 			defer cancel()
-			if err := NewWatch(c, p, brisk).Run(ctx, events.put); !errors.Is(err, context.DeadlineExceeded) {
+			if err := NewWatch(c, p, brisk).Run(ctx, events.Put); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}
-			for _, ev := range events.all {
-				if d, bad := ev.(Delayed); bad && errors.Is(d.Err, errSilent) {
+			for _, ev := range events.All() {
+				if d, bad := ev.(Delayed); bad && errors.Is(d.Err, stream.ErrSilent) {
 					t.Errorf("%v", d.Err)
 				}
 			}
@@ -95,27 +98,27 @@ func TestWatchQuietIsNotSilent(t *testing.T) {
 }
 
 func TestWatchMakesUpForAGap(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	put(t, c, p+"a", "1")
-	put(t, c, p+"b", "1")
-	put(t, c, p+"c", "1")
+	etcdtest.Put(t, c, p+"a", "1")
+	etcdtest.Put(t, c, p+"b", "1")
+	etcdtest.Put(t, c, p+"c", "1")
 
-	w := newWire(t, shared.Endpoint())
-	events := follow(t, connect(t, w.config()), p, brisk)
-	as[Snapshot](t, events)
-	w.set(cut)
-	as[Delayed](t, events)
-	del(t, c, p+"a")
-	put(t, c, p+"b", "2")
-	del(t, c, p+"c")
-	rev := put(t, c, p+"c", "2")
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	events := follow(t, connect(t, w.Config()), p, brisk)
+	etcdtest.As[Snapshot](t, events)
+	w.Set(etcdtest.Cut)
+	etcdtest.As[Delayed](t, events)
+	etcdtest.Del(t, c, p+"a")
+	etcdtest.Put(t, c, p+"b", "2")
+	etcdtest.Del(t, c, p+"c")
+	rev := etcdtest.Put(t, c, p+"c", "2")
 	// The history of the gap is gone: a watch that resumed would fail.
-	if _, err := c.Compact(testContext(t), rev); err != nil {
+	if _, err := c.Compact(etcdtest.Context(t), rev); err != nil {
 		t.Fatal(err)
 	}
-	w.set(whole)
-	d := as[Delta](t, events)
+	w.Set(etcdtest.Whole)
+	d := etcdtest.As[Delta](t, events)
 	want := map[string]bool{"-" + p + "a": true, "-" + p + "c": true, "+" + p + "b": true, "+" + p + "c": true}
 	for _, kv := range d.Deletes {
 		delete(want, "-"+kv.Key)
@@ -127,8 +130,8 @@ func TestWatchMakesUpForAGap(t *testing.T) {
 		t.Fatalf("%s misses %v", show(d), want)
 	}
 	// And it goes on.
-	put(t, c, p+"d", "1")
-	if d := as[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+"d" {
+	etcdtest.Put(t, c, p+"d", "1")
+	if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+"d" {
 		t.Fatal(show(d))
 	}
 }
@@ -136,62 +139,41 @@ func TestWatchMakesUpForAGap(t *testing.T) {
 // A connection that breaks and is back at once: etcd's client would resume the
 // watch, from however long ago, and say nothing.
 func TestWatchDoesNotResume(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	w := newWire(t, shared.Endpoint())
-	events := follow(t, connect(t, w.config()), p, WatchConfig{Progress: time.Hour, Relist: time.Hour})
-	as[Snapshot](t, events)
-	put(t, c, p+"0", "1")
-	as[Delta](t, events)
-	w.set(cut)
-	w.set(whole)
-	as[Delayed](t, events)
-	put(t, c, p+"1", "1")
-	if d := as[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+"1" {
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	events := follow(t, connect(t, w.Config()), p, WatchConfig{Progress: time.Hour, Relist: time.Hour})
+	etcdtest.As[Snapshot](t, events)
+	etcdtest.Put(t, c, p+"0", "1")
+	etcdtest.As[Delta](t, events)
+	w.Set(etcdtest.Cut)
+	w.Set(etcdtest.Whole)
+	etcdtest.As[Delayed](t, events)
+	etcdtest.Put(t, c, p+"1", "1")
+	if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+"1" {
 		t.Fatal(show(d))
 	}
 }
 
 // A connection that stays open and carries nothing.
 func TestWatchNoticesSilence(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
-	w := newWire(t, shared.Endpoint())
-	events := follow(t, connect(t, w.config()), p, brisk)
-	as[Snapshot](t, events)
-	put(t, c, p+"0", "1")
-	as[Delta](t, events) // so the watch is up
-	w.set(mute)
-	events.next(t, "silence", func(ev WatchEvent) bool {
+	w := etcdtest.NewWire(t, shared.Endpoint())
+	events := follow(t, connect(t, w.Config()), p, brisk)
+	etcdtest.As[Snapshot](t, events)
+	etcdtest.Put(t, c, p+"0", "1")
+	etcdtest.As[Delta](t, events) // so the watch is up
+	w.Set(etcdtest.Mute)
+	events.Next(t, "silence", func(ev WatchEvent) bool {
 		d, ok := ev.(Delayed)
-		return ok && errors.Is(d.Err, errSilent)
+		return ok && errors.Is(d.Err, stream.ErrSilent)
 	})
-	put(t, c, p+"a", "1")
-	w.set(cut) // bytes were swallowed, so the old connections are of no use
-	w.set(whole)
-	if d := as[Delta](t, events); len(d.Puts) != 1 {
+	etcdtest.Put(t, c, p+"a", "1")
+	w.Set(etcdtest.Cut) // bytes were swallowed, so the old connections are of no use
+	w.Set(etcdtest.Whole)
+	if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 {
 		t.Fatal(show(d))
-	}
-}
-
-// askedWatcher answers nothing.
-type askedWatcher struct{ clientv3.Watcher }
-
-func (askedWatcher) RequestProgress(context.Context) error { return nil }
-
-// Time that passes while nobody asks, as in a process that stands still, is no
-// silence.
-func TestWatchOutlivesAStandstill(t *testing.T) {
-	quiet := &tail{watcher: askedWatcher{}, ctx: t.Context(), every: time.Nanosecond}
-	for range 2 * silentFor {
-		must(t, quiet.beat())
-		must(t, quiet.took(clientv3.WatchResponse{}, true))
-	}
-	for range silentFor {
-		must(t, quiet.beat())
-	}
-	if err := quiet.beat(); !errors.Is(err, errSilent) {
-		t.Errorf("%d requests without an answer: %v", silentFor, err)
 	}
 }
 
@@ -203,22 +185,20 @@ func troubled[E any](ev E) bool {
 }
 
 func TestWatchRelists(t *testing.T) {
-	p := space(t)
+	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	events := follow(t, c, p, WatchConfig{Progress: 100 * time.Millisecond, Relist: 150 * time.Millisecond})
-	as[Snapshot](t, events)
+	etcdtest.As[Snapshot](t, events)
 	for i := range 20 {
-		put(t, c, p+fmt.Sprint(i), "1")
-		if d := as[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+fmt.Sprint(i) {
+		etcdtest.Put(t, c, p+fmt.Sprint(i), "1")
+		if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 || d.Puts[0].Key != p+fmt.Sprint(i) {
 			t.Fatal(show(d))
 		}
-		if err := sleep(testContext(t), 30*time.Millisecond); err != nil {
+		if err := retry.Sleep(etcdtest.Context(t), 30*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
-	events.mu.Lock()
-	defer events.mu.Unlock()
-	for _, ev := range events.all {
+	for _, ev := range events.All() {
 		if troubled(ev) {
 			t.Errorf("a routine list is not trouble: %+v", ev)
 		}
@@ -226,33 +206,33 @@ func TestWatchRelists(t *testing.T) {
 }
 
 func TestWatchOfAWipedEtcd(t *testing.T) {
-	ctx := testContext(t)
-	first, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Listen(steadyAddress(t)))
+	ctx := etcdtest.Context(t)
+	first, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Listen(etcdtest.SteadyAddress(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { first.Close() })
-	c, p := connect(t, first.Config()), space(t)
-	put(t, c, p+"a", "1")
-	put(t, c, p+"b", "1")
+	c, p := connect(t, first.Config()), etcdtest.Space(t)
+	etcdtest.Put(t, c, p+"a", "1")
+	etcdtest.Put(t, c, p+"b", "1")
 	events := follow(t, c, p, brisk)
-	as[Snapshot](t, events)
+	etcdtest.As[Snapshot](t, events)
 	first.Close()
-	as[Delayed](t, events)
+	etcdtest.As[Delayed](t, events)
 
 	second, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Listen(first.Endpoint()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { second.Close() })
-	if d := as[Delta](t, events); len(d.Deletes) != 2 || len(d.Puts) != 0 {
+	if d := etcdtest.As[Delta](t, events); len(d.Deletes) != 2 || len(d.Puts) != 0 {
 		t.Fatal(show(d))
 	}
-	if s := as[Snapshot](t, events); !s.Reset || len(s.KVs) != 0 {
+	if s := etcdtest.As[Snapshot](t, events); !s.Reset || len(s.KVs) != 0 {
 		t.Fatal(show(s))
 	}
-	put(t, c, p+"a", "2")
-	if d := as[Delta](t, events); len(d.Puts) != 1 {
+	etcdtest.Put(t, c, p+"a", "2")
+	if d := etcdtest.As[Delta](t, events); len(d.Puts) != 1 {
 		t.Fatal(show(d))
 	}
 }
@@ -260,23 +240,23 @@ func TestWatchOfAWipedEtcd(t *testing.T) {
 func TestWatchConfigFaults(t *testing.T) {
 	c := connect(t, shared.Config())
 	for _, cfg := range []WatchConfig{{Progress: -1}, {Page: -1}, {Relist: time.Second}} {
-		if err := NewWatch(c, "/x/", cfg).Run(testContext(t), nil); !errors.Is(err, messages.ErrInvalid) {
+		if err := NewWatch(c, "/x/", cfg).Run(etcdtest.Context(t), nil); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
 }
 
 func TestList(t *testing.T) {
-	c, p := connect(t, shared.Config()), space(t)
-	ctx := testContext(t)
+	c, p := connect(t, shared.Config()), etcdtest.Space(t)
+	ctx := etcdtest.Context(t)
 	if kvs, rev, err := List(ctx, c, p); err != nil || len(kvs) != 0 || rev == 0 {
 		t.Fatal(kvs, rev, err)
 	}
 	for i := range 7 {
-		put(t, c, fmt.Sprintf("%s%d", p, i), "v")
+		etcdtest.Put(t, c, fmt.Sprintf("%s%d", p, i), "v")
 	}
 	for _, page := range []int64{1, 3, 7, 8} {
-		l, err := list(ctx, c, p, page, patience)
+		l, err := list(ctx, c, p, page, etcdtest.Patience)
 		if err != nil || len(l.kvs) != 7 || l.kvs[6].Key != p+"6" {
 			t.Fatal(page, l, err)
 		}
@@ -375,12 +355,12 @@ func TestWatchEndedByServer(t *testing.T) {
 				etcdserverpb.RegisterWatchServer(s, fake)
 			})
 			events := follow(t, connect(t, cfg), "/x/", WatchConfig{Progress: 50 * time.Millisecond, Relist: time.Hour})
-			as[Snapshot](t, events)
-			as[Delayed](t, events)
+			etcdtest.As[Snapshot](t, events)
+			etcdtest.As[Delayed](t, events)
 			// The fake changes the key with each list, which shows that there
 			// was one.
-			as[Delta](t, events)
-			as[Delta](t, events)
+			etcdtest.As[Delta](t, events)
+			etcdtest.As[Delta](t, events)
 		})
 	}
 }

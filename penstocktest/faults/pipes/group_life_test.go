@@ -13,7 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/lease"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -170,8 +171,8 @@ func TestMarkOfAFrozenMemberIsTakenBack(t *testing.T) {
 	harness.Join(t, rt, "orders", "g", penstock.KeepFor(keep))
 	sp, c := keys.Space(ns), harness.Client(t)
 	// What a sender does when it sees no member, at the moment of its key's absence.
-	other := discovery.NewGroups(c, discovery.NewLeases(c), 0)
-	k := discovery.GroupKeys{Meta: sp.GroupMeta("orders", "g"), Deserted: sp.Deserted("orders", "g"), Members: sp.Members("orders", "g")}
+	other := pipegroup.New(c, lease.NewLeases(c), 0)
+	k := pipegroup.Keys{Meta: sp.GroupMeta("orders", "g"), Deserted: sp.Deserted("orders", "g"), Members: sp.Members("orders", "g")}
 	ctx := harness.Context(t)
 	if _, err := c.Revoke(ctx, clientv3.LeaseID(rt.Engine().Lease())); err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestMarkOfAFrozenMemberIsTakenBack(t *testing.T) {
 	for {
 		if state, err := other.Desert(ctx, k, false); err != nil {
 			t.Fatal(err)
-		} else if state != discovery.GroupAttended {
+		} else if state != pipegroup.Attended {
 			break
 		}
 		if _, err := c.Delete(ctx, sp.Members("orders", "g"), clientv3.WithPrefix()); err != nil {

@@ -24,6 +24,9 @@ import (
 
 const modulePath = "github.com/penstock-io/penstock"
 
+// room is where the packages of the command are.
+const room = "cmd/penstock/internal/"
+
 // arrows are the packages of ours that a package may import, by directory; the
 // longest directory that matches decides. "x/..." means x and all below it.
 // Test files are free, but for the leaves.
@@ -32,13 +35,14 @@ var arrows = map[string][]string{
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "messages/..."},
 	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
+	"actors/internal/tail":         {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
 	"transport/frame":              {"messages/..."},
 	"transport/socket":             {"transport/frame", "messages/..."},
 	"transport/socket/conformance": {"transport/socket", "transport/frame", "messages/..."},
 	"transport/commitlog":          {"transport/commitlog/format", "messages/..."},
-	"transport/commitlog/format":   {"messages/..."},
+	"transport/commitlog/format":   {"transport/commitlog/format", "messages/..."},
 	"discovery":                    {"discovery/internal/retry", "discovery/internal/stream", "messages/..."},
 	"discovery/lease":              {"discovery", "discovery/internal/retry", "messages/..."},
 	"discovery/registry":           {"discovery", "discovery/internal/retry", "discovery/internal/stream", "messages/..."},
@@ -49,13 +53,24 @@ var arrows = map[string][]string{
 	"messages":                     {"messages/..."},
 	"penstocktest":                 {".", "penstocktest", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
 	"cmd":                          {"..."},
+	"cmd/penstock":                 {"cmd/penstock/internal/..."},
+	room + "cli":                   {".", "actors", "discovery", "messages/..."},
+	room + "lines":                 {".", "messages", room + "cli"},
+	room + "inventory":             {".", "discovery", "messages/...", "transport/commitlog/format", room + "cli"},
+	room + "look":                  {"messages/...", room + "cli", room + "inventory"},
+	room + "pipes":                 {".", "actors", "discovery", "messages/...", room + "cli", room + "lines", room + "inventory"},
+	room + "topics":                {".", "actors", "messages/...", room + "cli", room + "lines", room + "inventory"},
+	room + "demo":                  {".", "messages/...", "discovery/embedded", room + "cli", room + "lines"},
+	room + "doctor":                {".", "discovery", "messages/...", room + "cli", room + "inventory"},
+	room + "serve":                 {".", "discovery/embedded", room + "cli"},
+	room + "version":               {room + "cli"},
 	"examples":                     {"..."},
 	"benchmarks":                   {"..."},
 }
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "transport/commitlog/format", "transport/frame"}
+var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "actors/internal/tail", "transport/commitlog/format", "transport/frame"}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}
@@ -374,7 +389,11 @@ func TestArchitectureRules(t *testing.T) {
 		"root's tests over embedded":  {"a_test.go", imports(modulePath + "/discovery/embedded"), 0},
 		"actors over root":            {"actors/a.go", imports(modulePath), 1},
 		"tests over a program":        {"actors/a_test.go", imports(modulePath + "/cmd/penstock"), 1},
-		"a program over all":          {"cmd/penstock/a.go", imports(modulePath + "/discovery/embedded"), 0},
+		"a program over all":          {"examples/topic/a.go", imports(modulePath + "/discovery/embedded"), 0},
+		"the command over its rooms":  {"cmd/penstock/a.go", imports(modulePath + "/" + room + "topics"), 0},
+		"a frame over a command":      {room + "cli/a.go", imports(modulePath + "/" + room + "pipes"), 1},
+		"lines over the demo":         {room + "lines/a.go", imports(modulePath + "/" + room + "demo"), 1},
+		"topics over pipes":           {room + "topics/a.go", imports(modulePath + "/" + room + "pipes"), 1},
 		"a name that begins the same": {"messages/a.go", imports(modulePath + "-extras/x"), 0},
 		"an unknown package":          {"newcomer/a.go", imports(modulePath + "/messages"), 1},
 		"mangos outside its room":     {"actors/a.go", imports("go.nanomsg.org/mangos/v3/protocol/push"), 1},

@@ -292,7 +292,7 @@ func answerOfTree(tree []supervisor.Info) actorsAnswer {
 	return a
 }
 
-func answerOfStats(s actors.Stats) statsAnswer {
+func answerOfStats(s Stats) statsAnswer {
 	a := statsAnswer{
 		Pipes: make([]pipeAnswer, 0, len(s.Pipes)), Members: make([]memberAnswer, 0, len(s.Members)), Events: s.Events,
 		Topics: make([]topicAnswer, 0, len(s.Topics)), Subscriptions: make([]subscriptionAnswer, 0, len(s.Subscriptions)),

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
 )
 
 // StartOption is an option of Start.
@@ -135,9 +136,9 @@ func MaxMessageSize(bytes int) RegisterOption {
 // messages and 64 MiB when not given. The bytes are those that messages take in
 // memory, encoded, and must have room for the largest message: an eighth more than
 // MaxMessageSize and 18 bytes for each header that it can have.
-func MaxQueue(messages, bytes int) RegisterOption {
+func MaxQueue(count, bytes int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) {
-		c.Queue = actors.QueueLimits{Messages: messages, Bytes: bytes}
+		c.Queue = messages.QueueLimits{Messages: count, Bytes: bytes}
 	})
 }
 
@@ -167,13 +168,13 @@ func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 
 // InMode says what the group promises; AtLeastOnce when not given.
 func InMode(m Mode) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Mode = m })
+	return joinOption(func(c *actors.MemberConfig) { c.Mode = messages.Mode(m) })
 }
 
 // OnFull says what the group does to Send when it is full; QueueBlock when not
 // given.
 func OnFull(p QueuePolicy) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Policy = p })
+	return joinOption(func(c *actors.MemberConfig) { c.Policy = messages.QueuePolicy(p) })
 }
 
 // KeepFor is how long the group outlives its last member, with what is queued
@@ -202,8 +203,8 @@ func (o MemberOption) applySubscribe(c *actors.SubscriptionConfig) { c.ID = o.id
 // Window is how many messages each sender may have out to this member at once,
 // at most; 4,096 when not given. A link begins with 64 and doubles that whenever
 // its reader has taken all there is, so a slow handler keeps few waiting.
-func Window(messages int) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Window = messages })
+func Window(count int) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.Window = count })
 }
 
 // WindowBytes bounds the window in bytes too; 8 MiB when not given. The last

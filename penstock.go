@@ -14,75 +14,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Message is what a caller sends. See messages.Message.
-type Message = messages.Message
-
-// Header is one name and value of a Message.
-type Header = messages.Header
-
-// Delivery is a message handed to a member, to be acked. See messages.Delivery.
-type Delivery = messages.Delivery
-
-// Event is something that happened in the runtime. See package messages for
-// the kinds.
-type Event = messages.Event
-
-// Handler handles one message for Consume.
-type Handler = actors.Handler
-
-// DeadLetter is a message that used up its attempts.
-type DeadLetter = actors.DeadLetter
-
-// Mode says what a group promises.
-type Mode = actors.Mode
-
-// The modes of a group.
-const (
-	AtLeastOnce = actors.AtLeastOnce
-	AtMostOnce  = actors.AtMostOnce
-)
-
-// QueuePolicy says what a full group does to Send.
-type QueuePolicy = actors.QueuePolicy
-
-// The queue policies of a group.
-const (
-	QueueBlock      = actors.QueueBlock
-	QueueDropOldest = actors.QueueDropOldest
-	QueueError      = actors.QueueError
-)
-
-// Forever as KeepFor keeps a group without members until somebody removes it,
-// with Runtime.DeleteGroup.
-const Forever = actors.Forever
-
-// AbandonedError says what a drain gave up.
-type AbandonedError = actors.AbandonedError
-
-// LimitError says which limit of etcd, or of its client, a request was over. It
-// wraps ErrTooLarge.
-type LimitError = messages.LimitError
-
-// Errors, each wrapped with what was being done and to what: compare with
-// errors.Is. See package messages for when each comes.
-var (
-	ErrClosed           = messages.ErrClosed
-	ErrInvalid          = messages.ErrInvalid
-	ErrUnavailable      = messages.ErrUnavailable
-	ErrDenied           = messages.ErrDenied
-	ErrTooLarge         = messages.ErrTooLarge
-	ErrGroupFull        = messages.ErrGroupFull
-	ErrNoMember         = messages.ErrNoMember
-	ErrGroupMode        = messages.ErrGroupMode
-	ErrDestinationTaken = messages.ErrDestinationTaken
-	ErrTaken            = messages.ErrTaken
-	ErrExists           = messages.ErrExists
-	ErrAddrInUse        = messages.ErrAddrInUse
-	ErrBusy             = messages.ErrBusy
-	ErrRestarted        = messages.ErrRestarted
-	ErrCorrupt          = messages.ErrCorrupt
-)
-
 // Runtime is one process's part in Penstock: a supervised tree of actors and
 // one session with etcd. It is safe for concurrent use.
 type Runtime struct {
@@ -178,10 +109,10 @@ func (r *Runtime) Metrics(provider metric.MeterProvider) (metric.Registration, e
 }
 
 // Stats is a snapshot of every counter.
-func (r *Runtime) Stats() actors.Stats { return r.engine.Stats() }
+func (r *Runtime) Stats() Stats { return r.engine.Stats() }
 
 // Engine is the actor face of the same runtime.
-func (r *Runtime) Engine() *actors.Engine { return r.engine }
+func (r *Runtime) Engine() *Engine { return r.engine }
 
 // DeleteGroup removes a group of a destination that has no members: one that is
 // kept Forever, or before its KeepFor is over. Running senders give up what is
@@ -244,11 +175,11 @@ func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Se
 func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
 
 // Stats counts what became of the messages, a row for each group.
-func (d *Destination) Stats() []actors.PipeStats { return d.d.Stats() }
+func (d *Destination) Stats() []PipeStats { return d.d.Stats() }
 
 // Parked copies the messages that used up their attempts where there is no
 // DeadLetters handler, the newest 64 for each group.
-func (d *Destination) Parked() []actors.Parked { return d.d.Parked() }
+func (d *Destination) Parked() []Parked { return d.d.Parked() }
 
 // Unregister refuses new messages, delivers what was accepted, and removes the
 // sender. Groups stay for as long as their KeepFor says, also after the last
@@ -295,11 +226,11 @@ func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Del
 // panic nacks: the message is tried again later. Concurrency, given to Join,
 // is how many run at once; each runs under an actor of its own.
 func (m *Member) Consume(ctx context.Context, handler Handler) error {
-	return m.m.Consume(ctx, handler)
+	return m.m.Consume(ctx, messages.Handler(handler))
 }
 
 // Stats counts what this member got.
-func (m *Member) Stats() actors.MemberStats { return m.m.Stats() }
+func (m *Member) Stats() MemberStats { return m.m.Stats() }
 
 // Leave drains and ends the membership; the group stays for its other members.
 // What has come is handled by the loop or handlers that run, and what is in hand is

@@ -12,71 +12,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// TopicConfig is what is decided when a topic is made; the zero value is good.
-// See messages.TopicConfig.
-type TopicConfig = messages.TopicConfig
-
-// TopicUpdate says what to change about a topic.
-type TopicUpdate = messages.TopicUpdate
-
-// TopicInfo is a topic's id and settings.
-type TopicInfo = messages.TopicInfo
-
-// TopicDescription is a topic with its partitions and groups, as of one
-// revision of etcd.
-type TopicDescription = messages.TopicDescription
-
-// GroupInfo is a consumer group of a topic: members, offsets, lag.
-type GroupInfo = messages.GroupInfo
-
-// Record is one record of a topic. See messages.Record.
-type Record = messages.Record
-
-// PutResult says what became of one message of a put.
-type PutResult = messages.PutResult
-
-// OffsetChange is what ResetOffsets did, or would do, to one partition.
-type OffsetChange = messages.OffsetChange
-
-// Compression says how the batches of a topic are written.
-type Compression = messages.Compression
-
-// The compressions of a topic.
-const (
-	CompressS2   = messages.CompressS2
-	CompressZstd = messages.CompressZstd
-	CompressNone = messages.CompressNone
-)
-
-// MaxCommitsWaiting is how many calls of CommitAsync with a callback can wait for
-// it in a subscription; one that is about several partitions counts for each.
-const MaxCommitsWaiting = actors.MaxCommitsWaiting
-
-// MaxCallbacksWaiting is how many callbacks of PutAsync can wait in a handle for
-// the one before them to return, while more is taken.
-const MaxCallbacksWaiting = actors.MaxCallbacksWaiting
-
-// Partitioner chooses the partition of each message.
-type Partitioner = actors.Partitioner
-
-// RecordHandler handles one record for Subscription.Consume.
-type RecordHandler = actors.RecordHandler
-
-// Errors of topics. See package messages for when each comes.
-var (
-	ErrNoTopic          = messages.ErrNoTopic
-	ErrTopicExists      = messages.ErrTopicExists
-	ErrTopicDeleted     = messages.ErrTopicDeleted
-	ErrNoPartition      = messages.ErrNoPartition
-	ErrUnknownOutcome   = messages.ErrUnknownOutcome
-	ErrNoSpace          = messages.ErrNoSpace
-	ErrFenced           = messages.ErrFenced
-	ErrGroupLive        = messages.ErrGroupLive
-	ErrNoGroup          = messages.ErrNoGroup
-	ErrOffsetOutOfRange = messages.ErrOffsetOutOfRange
-	ErrLogRolledBack    = messages.ErrLogRolledBack
-)
-
 // CreateTopic makes a topic and opens it. It blocks until etcd has it, or ctx
 // ends. Errors: ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
 // ErrNoSpace, ErrClosed.
@@ -320,7 +255,7 @@ func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 // record. An error or a panic makes it wait as RecordRetry says and be handled
 // again, and its partition with it.
 func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
-	return s.s.Consume(ctx, handler)
+	return s.s.Consume(ctx, messages.RecordHandler(handler))
 }
 
 // Commit writes how far the group is and waits for etcd: up to and with each
@@ -367,7 +302,7 @@ func (s *Subscription) Resume(partitions ...int) { s.s.Resume(partitions...) }
 func (s *Subscription) Lag(ctx context.Context) (GroupInfo, error) { return s.s.Lag(ctx) }
 
 // Stats counts what this subscription did.
-func (s *Subscription) Stats() actors.SubscriptionStats { return s.s.Stats() }
+func (s *Subscription) Stats() SubscriptionStats { return s.s.Stats() }
 
 // Unsubscribe drains and leaves the group: the record in hand is finished, what
 // is finished is committed together with the release of its partition, and

@@ -146,26 +146,26 @@ func (a *consumer) asks(ctx actor.Context) bool {
 		return false
 	}
 	offset, base, open := a.c.shelf.next(a.c)
-	if !open || a.asked != nil && a.asked.offset == offset {
+	if !open || a.asked != nil && a.asked.Offset == offset {
 		return false
 	}
 	a.forgo()
-	f := &fetch{reader: a.c, offset: offset, base: base, to: ctx.Self(), history: a.log}
+	f := &fetch{Reader: a.c, Offset: offset, Base: base, To: ctx.Self(), History: a.log}
 	if offset < a.end {
-		if f.room = a.c.shelf.asks(a.c); f.room == 0 {
+		if f.Room = a.c.shelf.asks(a.c); f.Room == 0 {
 			return true // the shelf tells when there is some
 		}
 	}
 	a.asked = f
 	a.part.fetchTo(f)
-	return f.room > 0
+	return f.Room > 0
 }
 
 // forgo withdraws a request: what was queued before its offset was dropped, or
 // the claim was moved. The partition takes the next request in its place.
 func (a *consumer) forgo() {
 	if a.asked != nil {
-		a.c.shelf.came(a.c, nil, a.asked.room)
+		a.c.shelf.came(a.c, nil, a.asked.Room)
 		a.asked = nil
 	}
 }
@@ -177,30 +177,30 @@ func (a *consumer) repeat() {
 }
 
 func (a *consumer) fetched(ctx actor.Context, m *fetched) {
-	if m.of != a.asked {
+	if m.Of != a.asked {
 		return // answered before
 	}
 	a.asked = nil
-	a.end, a.log = m.end, m.history
-	a.c.shelf.came(a.c, m.batches, m.of.room)
+	a.end, a.log = m.End, m.History
+	a.c.shelf.came(a.c, m.Batches, m.Of.Room)
 	switch {
-	case errors.Is(m.err, messages.ErrTopicDeleted):
+	case errors.Is(m.Err, messages.ErrTopicDeleted):
 		return // the subscription ends with the topic
-	case errors.Is(m.err, messages.ErrLogRolledBack), errors.Is(m.err, messages.ErrCorrupt):
-		a.stall(ctx, m.of.offset, m.end, m.err)
+	case errors.Is(m.Err, messages.ErrLogRolledBack), errors.Is(m.Err, messages.ErrCorrupt):
+		a.stall(ctx, m.Of.Offset, m.End, m.Err)
 		return
-	case errors.Is(m.err, messages.ErrTooLarge): // for this client of etcd
-		a.delayed(m.err)
-		a.stall(ctx, m.of.offset, m.end, m.err)
+	case errors.Is(m.Err, messages.ErrTooLarge): // for this client of etcd
+		a.delayed(m.Err)
+		a.stall(ctx, m.Of.Offset, m.End, m.Err)
 		return
-	case m.err != nil: // a right that was taken away may come back
-		a.delayed(m.err)
+	case m.Err != nil: // a right that was taken away may come back
+		a.delayed(m.Err)
 		a.host.After(refusedPause, roomMade{})
 		return
-	case m.trimmed > m.of.offset:
-		a.c.shelf.seek(a.c, m.trimmed, m.trimmed)
-	case len(m.batches) == 0 && m.of.room == 0 && m.end <= m.of.offset:
-		a.end = m.of.offset + 1 // there is news, though its end is not known here
+	case m.Trimmed > m.Of.Offset:
+		a.c.shelf.seek(a.c, m.Trimmed, m.Trimmed)
+	case len(m.Batches) == 0 && m.Of.Room == 0 && m.End <= m.Of.Offset:
+		a.end = m.Of.Offset + 1 // there is news, though its end is not known here
 	}
 	a.ask(ctx)
 }

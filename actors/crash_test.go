@@ -57,11 +57,7 @@ func (h *handled) await(t *testing.T, what string, enough func(distinct, total i
 }
 
 func TestCrashOfEachActorUnderLoad(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := beginEtcd(t)
 	// The kinds by Go type. A link ends with its connection; every other is
 	// begun again.
 	for _, kind := range []string{"session", "destination", "pipe", "link", "member", "source", "engineActor"} {

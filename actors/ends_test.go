@@ -24,7 +24,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/discovery"
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -37,11 +36,7 @@ const endsPatience = time.Minute
 // Promise: each of these ends leaves nobody waiting and nothing behind; what
 // each promises is said with its function.
 func TestEnds(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := beginEtcd(t)
 	for i, test := range []struct {
 		name string
 		run  func(*testing.T, endsSpace)

@@ -8,7 +8,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -103,18 +102,7 @@ func takeSole(t *testing.T, e *Engine, s endsSpace, d *Destination) {
 // goes on.
 func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	t.Parallel()
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
-	defer cancel()
-	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop(ctx)
+	ctx, e := beginAlone(t, Config{})
 	cfg := MemberConfig{Destination: "orders", Group: "billing", KeepFor: time.Hour}
 	m, err := e.Join(ctx, cfg)
 	if err != nil {
@@ -141,9 +129,7 @@ func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	if _, err := e.Join(ctx, cfg); !errors.Is(err, messages.ErrGroupMode) {
 		t.Fatal(err)
 	}
-	for len(list(t, e).members) > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the refused member is gone", func() bool { return len(list(t, e).members) == 0 })
 	if left() > 3597 {
 		t.Errorf("the group is kept for %d s", left())
 	}

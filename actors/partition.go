@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -50,6 +52,14 @@ var partitionMoves = supervisor.Moves[partitionState]{
 // etcdRetry spaces attempts at an etcd that does not answer.
 var etcdRetry = supervisor.Backoff{Min: 20 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5}
 
+// What readers ask a partition for, and what they get: the reply goes to an actor.
+type (
+	fetch   = tail.Request[*actor.PID]
+	fetched = tail.Reply[*actor.PID]
+	// snapshot is what a partition knows when a look begins.
+	snapshot = tail.Snapshot[*actor.PID]
+)
+
 // What a partition hears.
 type (
 	// readerLeft: a reader of the partition is gone.
@@ -66,7 +76,7 @@ type (
 	// looked answers lookWanted.
 	looked struct {
 		of *lookWanted
-		sight
+		tail.Finding
 		err error
 	}
 	// readDone is the end of its own call.
@@ -92,7 +102,7 @@ func (a *partition) Receive(ctx actor.Context) {
 	case *fetch:
 		a.fetch(ctx, m)
 	case *readerLeft:
-		a.path.reading.forget(m.reader)
+		a.path.reading.Forget(m.reader)
 		a.trim()
 	case *indexed:
 		a.indexed(ctx, m.entries)
@@ -142,10 +152,10 @@ func (a *partition) started(ctx actor.Context) {
 }
 
 func (a *partition) fetch(ctx actor.Context, f *fetch) {
-	if f.to == nil {
-		f.to = ctx.Sender()
+	if f.To == nil {
+		f.To = ctx.Sender()
 	}
-	a.path.reading.ask(f)
+	a.path.reading.Ask(f)
 	a.serve(ctx)
 }
 
@@ -168,20 +178,20 @@ func (a *partition) ended(ctx actor.Context, m *supervisor.Ended) {
 // others needs.
 func (a *partition) serve(ctx actor.Context) {
 	r := &a.path.reading
-	for i := 0; i < len(r.waiting); {
-		f := r.waiting[i]
-		switch n := r.needs(f); {
-		case n == needWarning:
-			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
+	for i := 0; i < len(r.Waiting()); {
+		f := r.Waiting()[i]
+		switch n := r.Needs(f); {
+		case n == tail.NeedsWarning:
+			a.answer(ctx, f, fetched{Of: f, Err: messages.ErrLogRolledBack})
 			continue
-		case n == needNothing:
-			a.answer(ctx, f, fetched{of: f, batches: a.fromMemory(f)})
+		case n == tail.NeedsNothing:
+			a.answer(ctx, f, fetched{Of: f, Batches: r.FromMemory(f)})
 			continue // it is out of the list
-		case n == needNews && f.room > 0, n == needBodies && f.room == 0:
-			a.answer(ctx, f, fetched{of: f}) // it learns where the end is
+		case n == tail.NeedsNews && f.Room > 0, n == tail.NeedsBodies && f.Room == 0:
+			a.answer(ctx, f, fetched{Of: f}) // it learns where the end is
 			continue
-		case n == needNews, a.state != partitionIdle:
-		case n == needLook:
+		case n == tail.NeedsNews, a.state != partitionIdle:
+		case n == tail.NeedsLook:
 			a.look(ctx)
 		default:
 			a.read(f)
@@ -192,25 +202,16 @@ func (a *partition) serve(ctx actor.Context) {
 	a.trim()
 }
 
-// fromMemory is what a request gets of the fresh batches.
-func (a *partition) fromMemory(f *fetch) []*format.Batch {
-	batches := a.path.reading.inMemory(f.offset, f.room)
-	if f.room == 0 && len(batches[0].Raw) > smallBatch {
-		return nil
-	}
-	return batches
-}
-
 func (a *partition) answer(ctx actor.Context, f *fetch, with fetched) {
-	if a.path.reading.settle(f) {
-		with.end, with.history = max(a.path.reading.end, 0), a.path.reading.number()
-		ctx.Send(f.to, &with)
+	if a.path.reading.Settle(f) {
+		with.End, with.History = max(a.path.reading.End(), 0), a.path.reading.LogNumber()
+		ctx.Send(f.To, &with)
 	}
 }
 
 func (a *partition) indexed(ctx actor.Context, entries []format.Entry) {
 	for _, e := range entries {
-		if a.path.reading.entry(e) {
+		if a.path.reading.Indexed(e) {
 			a.lookAgain(ctx)
 			break
 		}
@@ -219,7 +220,7 @@ func (a *partition) indexed(ctx actor.Context, entries []format.Entry) {
 }
 
 func (a *partition) appended(ctx actor.Context, m appendedHere) {
-	if a.path.reading.appended(m.entry, m.batch) {
+	if a.path.reading.Appended(m.entry, m.batch) {
 		a.lookAgain(ctx)
 	}
 	a.serve(ctx)
@@ -228,16 +229,15 @@ func (a *partition) appended(ctx actor.Context, m appendedHere) {
 // trim drops what every reader here has, and what is above the limits.
 func (a *partition) trim() {
 	r := &a.path.reading
-	limit := freshBytes
-	if r.atEnd() >= int(a.path.readers.Load()) {
+	limit := tail.FreshBytes
+	if r.AtEnd() >= int(a.path.readers.Load()) {
 		limit = 0
 	}
-	for total := &a.eng.fresh; ; limit = r.bytes / 2 {
-		had := r.bytes
-		r.evict(limit)
-		left := total.Add(int64(r.bytes - r.counted))
-		r.counted = r.bytes
-		if had == 0 || left <= freshTotal {
+	for total := &a.eng.fresh; ; limit = r.Bytes() / 2 {
+		had := r.Bytes()
+		r.Evict(limit)
+		left := total.Add(int64(r.Growth()))
+		if had == 0 || left <= tail.FreshTotal {
 			return
 		}
 	}
@@ -247,10 +247,10 @@ func (a *partition) trim() {
 func (a *partition) lookAgain(ctx actor.Context) {
 	switch {
 	case a.state == partitionBusy: // what is under way may have looked before
-		a.path.reading.owe()
+		a.path.reading.Owe()
 		a.state = partitionMoves.To(ctx, a.state, partitionStale)
 		return
-	case a.state == partitionStale, a.path.reading.end == unknownEnd:
+	case a.state == partitionStale, a.path.reading.End() == tail.UnknownEnd:
 		return
 	}
 	a.look(ctx)
@@ -258,7 +258,7 @@ func (a *partition) lookAgain(ctx actor.Context) {
 
 // look has the topic find out, together with whatever else wants to know.
 func (a *partition) look(ctx actor.Context) {
-	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.lookout()}
+	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.BeginLook()}
 	ctx.Send(ctx.Parent(), a.awaits)
 	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
 }
@@ -284,10 +284,10 @@ func (a *partition) looked(ctx actor.Context, m *looked) {
 		a.refuse(ctx, m.err)
 		return
 	}
-	r.looked(m.of.from, m.sight)
-	for _, f := range m.of.from.asked {
-		if f.offset > r.end { // a linearizable read says so
-			a.answer(ctx, f, fetched{of: f, err: messages.ErrLogRolledBack})
+	r.Looked(m.of.from, m.Finding)
+	for _, f := range m.of.from.Asked {
+		if f.Offset > r.End() { // a linearizable read says so
+			a.answer(ctx, f, fetched{Of: f, Err: messages.ErrLogRolledBack})
 		}
 	}
 }
@@ -295,27 +295,27 @@ func (a *partition) looked(ctx actor.Context, m *looked) {
 // read gets what a request needs from etcd.
 func (a *partition) read(f *fetch) {
 	log, delayed := a.path.log, a.path.delayed
-	ahead, ask := a.path.reading.ahead(f.offset), *f
+	ahead, ask := a.path.reading.Ahead(f.Offset), *f
 	supervisor.Call(&a.host, "read", func(ctx context.Context) readDone {
 		done := readDone{of: f}
-		done.read.of = f
-		done.read.err = insist(ctx, delayed, func() (err error) {
+		done.read.Of = f
+		done.read.Err = insist(ctx, delayed, func() (err error) {
 			if len(ahead) == 0 {
 				if ahead, err = indexFrom(ctx, log, &ask); err != nil {
 					return err
 				}
 			}
-			n := portion(ahead, ask.room)
-			done.read.batches, err = log.Fetch(ctx, ahead[:n])
+			n := tail.Portion(ahead, ask.Room)
+			done.read.Batches, err = log.Fetch(ctx, ahead[:n])
 			return err
 		})
-		done.page = ahead[min(len(done.read.batches), len(ahead)):]
+		done.page = ahead[min(len(done.read.Batches), len(ahead)):]
 		var gone *commitlog.TrimmedError
-		switch err := done.read.err; {
-		case len(done.read.batches) > 0:
-			done.read.err = nil // what came before the fault is good
+		switch err := done.read.Err; {
+		case len(done.read.Batches) > 0:
+			done.read.Err = nil // what came before the fault is good
 		case errors.As(err, &gone):
-			done.read.trimmed, done.read.err = gone.Start, nil
+			done.read.Trimmed, done.read.Err = gone.Start, nil
 		}
 		return done
 	})
@@ -324,83 +324,82 @@ func (a *partition) read(f *fetch) {
 // indexFrom reads the index from the batch on that holds the offset asked for.
 func indexFrom(ctx context.Context, log *commitlog.Partition, ask *fetch) ([]format.Entry, error) {
 	// The batch that holds it begins no more than its largest size before.
-	if ask.base < 0 || ask.base > ask.offset || ask.offset-ask.base >= messages.MaxBatchRecords {
-		base, err := log.Locate(ctx, ask.offset)
+	if ask.Base < 0 || ask.Base > ask.Offset || ask.Offset-ask.Base >= messages.MaxBatchRecords {
+		base, err := log.Locate(ctx, ask.Offset)
 		if err != nil {
 			return nil, err
 		}
-		ask.base = base
+		ask.Base = base
 	}
-	entries, err := log.Entries(ctx, ask.base, indexPage)
+	entries, err := log.Entries(ctx, ask.Base, tail.IndexPage)
 	for i, e := range entries { // with an error, those before the fault are good
-		if ask.offset < e.End() {
+		if ask.Offset < e.End() {
 			return entries[i:], nil
 		}
 	}
 	if errors.Is(err, messages.ErrCorrupt) { // unless the base was no base
-		if base, lerr := log.Locate(ctx, ask.offset); lerr == nil && base != ask.base {
-			ask.base = base
+		if base, lerr := log.Locate(ctx, ask.Offset); lerr == nil && base != ask.Base {
+			ask.Base = base
 			return indexFrom(ctx, log, ask)
 		}
 	}
 	var gone *commitlog.TrimmedError
-	if errors.As(err, &gone) && ask.base < gone.Start && gone.Start <= ask.offset {
-		ask.base = gone.Start // which is a base
+	if errors.As(err, &gone) && ask.Base < gone.Start && gone.Start <= ask.Offset {
+		ask.Base = gone.Start // which is a base
 		return indexFrom(ctx, log, ask)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if len(entries) > 0 { // a hint far behind: go on from there
-		ask.base = entries[len(entries)-1].End()
+		ask.Base = entries[len(entries)-1].End()
 		return indexFrom(ctx, log, ask)
 	}
 	start, end, err := log.Bounds(ctx)
 	switch {
 	case err != nil:
 		return nil, err
-	case start > ask.offset:
+	case start > ask.Offset:
 		return nil, &commitlog.TrimmedError{Start: start}
-	case end <= ask.offset:
+	case end <= ask.Offset:
 		return nil, messages.ErrLogRolledBack
 	}
-	at, err := log.Locate(ctx, ask.offset)
+	at, err := log.Locate(ctx, ask.Offset)
 	if err != nil {
 		return nil, err
 	}
-	if at != ask.base {
-		ask.base = at // the base was no base
+	if at != ask.Base {
+		ask.Base = at // the base was no base
 		return nil, messages.ErrUnavailable
 	}
-	return nil, &commitlog.CorruptError{Topic: "", Base: ask.offset, Why: "the index has no entry for it"}
+	return nil, &commitlog.CorruptError{Topic: "", Base: ask.Offset, Why: "the index has no entry for it"}
 }
 
 func (a *partition) readDone(ctx actor.Context, m readDone) {
 	defer a.serve(ctx)
 	defer a.free(ctx)
-	r := &a.path.reading
-	r.page = m.page
-	if errors.Is(m.read.err, messages.ErrLogRolledBack) {
-		r.page = nil
+	a.path.reading.KeepPage(m.page)
+	if errors.Is(m.read.Err, messages.ErrLogRolledBack) {
+		a.path.reading.KeepPage(nil)
 		a.lookAgain(ctx)
 		return // the look tells who has read what is lost
 	}
-	if errors.Is(m.read.err, messages.ErrTopicDeleted) {
-		a.refuse(ctx, m.read.err)
+	if errors.Is(m.read.Err, messages.ErrTopicDeleted) {
+		a.refuse(ctx, m.read.Err)
 		return
 	}
 	a.answer(ctx, m.of, m.read)
-	if len(m.read.batches) > 0 {
-		a.share(ctx, m.read.batches)
+	if len(m.read.Batches) > 0 {
+		a.share(ctx, m.read.Batches)
 	}
 }
 
 // share gives what was read to every other reader that is at the same place.
 func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
-	for _, f := range append([]*fetch(nil), a.path.reading.waiting...) {
+	for _, f := range slices.Clone(a.path.reading.Waiting()) {
 		for i, b := range batches {
-			if b.Base <= f.offset && f.offset < b.End() && f.room > 0 {
-				a.answer(ctx, f, fetched{of: f, batches: batches[i : i+1 : i+1]})
+			if b.Base <= f.Offset && f.Offset < b.End() && f.Room > 0 {
+				a.answer(ctx, f, fetched{Of: f, Batches: batches[i : i+1 : i+1]})
 				break
 			}
 		}
@@ -409,8 +408,8 @@ func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
 
 // refuse answers everybody with an error that no reading can mend.
 func (a *partition) refuse(ctx actor.Context, err error) {
-	for _, f := range append([]*fetch(nil), a.path.reading.waiting...) {
-		a.answer(ctx, f, fetched{of: f, err: err})
+	for _, f := range slices.Clone(a.path.reading.Waiting()) {
+		a.answer(ctx, f, fetched{Of: f, Err: err})
 	}
 }
 

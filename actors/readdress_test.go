@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -10,7 +9,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
@@ -18,46 +16,25 @@ import (
 // Promise: a sender whose machine gets another address is found there: etcd has
 // the new URLs, of a sole sender too, and an event says so.
 func TestSenderMoves(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
-	defer cancel()
-	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop(ctx)
+	ctx, e := beginAlone(t, Config{})
 	for name, sole := range map[string]bool{"shared": false, "alone": true} {
 		d, err := e.Register(ctx, DestinationConfig{Name: name, SoleSender: sole})
 		if err != nil {
 			t.Fatal(err)
 		}
 		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
-		events := make(chan messages.SenderMoved, 1)
-		following := make(chan struct{})
-		go func() {
-			defer close(following)
-			for ev := range e.Events(ctx) {
-				if m, ok := ev.(messages.SenderMoved); ok && m.Destination == name {
-					events <- m
-					return
-				}
-			}
-		}()
-		time.Sleep(50 * time.Millisecond) // the subscription begins
+		events := e.Events(ctx)
 		e.sys.Root.Send(d.PID(), &readdressed{urls})
-		select {
-		case m := <-events:
-			if !slices.Equal(m.URLs, urls) || !m.Local {
-				t.Errorf("%s: %+v", name, m)
+		var moved *messages.SenderMoved
+		for ev := range events {
+			if m, ok := ev.(messages.SenderMoved); ok && m.Destination == name {
+				moved = &m
+				break
 			}
-		case <-ctx.Done():
-			t.Fatal("no event")
 		}
-		<-following
+		if moved == nil || !slices.Equal(moved.URLs, urls) || !moved.Local {
+			t.Errorf("%s: %+v", name, moved)
+		}
 		got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
 		if err != nil || len(got.Kvs) != 1 {
 			t.Fatal(got, err)
@@ -73,18 +50,7 @@ func TestSenderMoves(t *testing.T) {
 // lease was lost and another sender came, it ends.
 func TestSoleSenderMovesAndStaysAlone(t *testing.T) {
 	t.Parallel()
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
-	defer cancel()
-	e, err := Start(ctx, nil, Config{Etcd: srv.Config(), LeaseTTL: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop(ctx)
+	ctx, e := beginAlone(t, Config{LeaseTTL: 2 * time.Second})
 	d, err := e.Register(ctx, DestinationConfig{Name: "alone", SoleSender: true, DropWithoutGroup: true})
 	if err != nil {
 		t.Fatal(err)
@@ -106,18 +72,7 @@ func TestSoleSenderMovesAndStaysAlone(t *testing.T) {
 // Promise: a move that a crash of ours cut short, or of which an actor that ended
 // had not told yet, is made up for.
 func TestSenderMovesThoughActorsFail(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
-	defer cancel()
-	e, err := Start(ctx, nil, Config{Etcd: srv.Config()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop(ctx)
+	ctx, e := beginAlone(t, Config{})
 	bug := crash{errors.New("a bug")}
 	for name, fails := range map[string]func(*Destination, []string){
 		"cut-short": func(d *Destination, urls []string) {
@@ -140,14 +95,16 @@ func TestSenderMovesThoughActorsFail(t *testing.T) {
 		}
 		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
 		fails(d, urls)
-		for sender := (&pb.Sender{}); !slices.Equal(sender.Urls, urls); time.Sleep(10 * time.Millisecond) {
+		until(t, name+": etcd has the new URLs", func() bool {
 			got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
 			if err != nil || len(got.Kvs) != 1 {
-				t.Fatalf("%s: etcd has %v, %v", name, sender.Urls, err)
+				t.Fatalf("%s: etcd has %v, %v", name, got, err)
 			}
+			sender := &pb.Sender{}
 			if err := proto.Unmarshal(got.Kvs[0].Value, sender); err != nil {
 				t.Fatal(err)
 			}
-		}
+			return slices.Equal(sender.Urls, urls)
+		})
 	}
 }

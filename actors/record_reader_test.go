@@ -144,7 +144,7 @@ func countEvents[E messages.Event](l *eventLog) (n int) {
 
 func TestConsumeHandlers(t *testing.T) {
 	const batches = 6
-	end := smallLog.end(0, batches)
+	end := smallLog.End(0, batches)
 	errNo := errors.New("no")
 	type try struct {
 		offset  int64
@@ -328,7 +328,7 @@ func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
 	newPaperDesk(t, s, partitions, batches)
 	var left atomic.Int64
 	for p := range partitions {
-		left.Add(smallLog.end(p, batches))
+		left.Add(smallLog.End(p, batches))
 	}
 	var next [partitions]int64 // a partition's is touched by one worker at a time, or -race tells
 	var inside [partitions]atomic.Int32

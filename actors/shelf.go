@@ -50,8 +50,12 @@ const (
 	shelfLeft    shelfPhase = "left"
 )
 
-// fetchShare is the room that a consumer needs to ask for batches.
-const fetchShare = messages.MaxBatchBytes
+const (
+	// fetchShare is the room that a consumer needs to ask for batches, and
+	// fetchBytes the most that it gets for one request.
+	fetchShare = messages.MaxBatchBytes
+	fetchBytes = 1 << 20
+)
 
 func newShelf(cfg SubscriptionConfig, emit func(messages.Event), standing *atomic.Int64) *shelf {
 	return &shelf{cfg: cfg, emit: emit, standing: standing, phase: shelfOpen, claims: make(map[int]*claim), past: make(map[int]wish), fences: make(map[int][2]int64), paused: make(map[int]struct{})}

@@ -19,14 +19,14 @@ func TestShelfAskKnowsWhatWasHandedOut(t *testing.T) {
 		begin := rapid.Int64Range(0, 20).Draw(t, "begin")
 		batches := 30
 		a := &paperConsumer{log: smallLog, have: &batches, c: &claim{fence: 100, lease: theLease, memberRevision: 1}}
-		s.add(a.c, begin, smallLog.batch(0, smallLog.holding(0, begin)).Base, true)
+		s.add(a.c, begin, smallLog.Batch(0, smallLog.Holding(0, begin)).Base, true)
 		a.attach(s)
 		settleAll(s, a)
 		var out []int64 // what was handed out
 		for range rapid.IntRange(0, 4).Draw(t, "polls") {
 			if rapid.IntRange(0, 3).Draw(t, "seek") == 0 {
 				to := rapid.Int64Range(0, 30).Draw(t, "to")
-				s.seek(a.c, to, smallLog.batch(0, smallLog.holding(0, to)).Base)
+				s.seek(a.c, to, smallLog.Batch(0, smallLog.Holding(0, to)).Base)
 				settleAll(s, a)
 			}
 			got, err := s.poll(context.Background(), rapid.IntRange(1, 5).Draw(t, "limit"))

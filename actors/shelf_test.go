@@ -9,9 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
+	"github.com/penstock-io/penstock/transport/commitlog/format/formattest"
 )
 
 const (
@@ -26,74 +25,28 @@ const (
 	patience = 30 * time.Second
 )
 
-// paperLog is a topic's records without an etcd: batches of sizes of their own,
-// made when they are asked for first.
-type paperLog struct {
-	mu      sync.Mutex
-	batches map[int][]*format.Batch
-	sizes   []int // of a batch's padding, to choose from
-}
-
 var (
 	// largeLog has batches up to fetchShare; smallLog has tiny ones.
-	largeLog = &paperLog{batches: make(map[int][]*format.Batch), sizes: []int{0, 100, 20 << 10, 200 << 10, 500 << 10}}
-	smallLog = &paperLog{batches: make(map[int][]*format.Batch), sizes: []int{0}}
+	largeLog = formattest.NewLog(0, 100, 20<<10, 200<<10, 500<<10)
+	smallLog = formattest.NewLog(0)
 )
 
-func recordValue(p int, offset int64) string { return fmt.Sprintf("%d/%d ", p, offset) }
-
-// batch is the i-th of a partition.
-func (l *paperLog) batch(p, i int) *format.Batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.batches[p]) <= i {
-		n := len(l.batches[p])
-		h := fnv.New32a()
-		fmt.Fprint(h, p, n)
-		var base int64
-		if n > 0 {
-			base = l.batches[p][n-1].End()
-		}
-		pick := int(h.Sum32())
-		count := 1 + pick%5
-		pad := strings.Repeat("x", l.sizes[(pick/7)%len(l.sizes)]/count)
-		b := &format.Batch{Base: base, Count: count, Time: 1000 + int64(n)}
-		for k := range count {
-			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Value: []byte(recordValue(p, base+int64(k)) + pad)})
-		}
-		l.batches[p] = append(l.batches[p], b)
-	}
-	return l.batches[p][i]
+// asked is what a consumer has asked a partition for.
+type asked struct {
+	offset int64
+	room   int
 }
 
-// end is the offset behind n batches.
-func (l *paperLog) end(p, n int) int64 {
-	if n == 0 {
-		return 0
-	}
-	return l.batch(p, n-1).End()
-}
-
-// holding is the number of the batch with an offset.
-func (l *paperLog) holding(p int, offset int64) int {
-	for i := 0; ; i++ {
-		if l.batch(p, i).End() > offset {
-			return i
-		}
-	}
-}
-
-func (l *paperLog) isBase(p int, offset int64) bool {
-	return l.batch(p, l.holding(p, offset)).Base == offset
-}
+// smallBatch is the largest batch that the partition sends without room.
+const smallBatch = 16 << 10
 
 // paperConsumer fills a claim as consumer does, one message at a time.
 type paperConsumer struct {
-	log   *paperLog
+	log   *formattest.Log
 	have  *int // batches that the partition has
 	c     *claim
 	inbox []any
-	asked *fetch
+	asked *asked
 	end   int64
 	rests bool // a timer runs
 	idle  bool // it was told that nobody has the claim in hand
@@ -120,10 +73,10 @@ func (a *paperConsumer) asks(s *shelf) bool {
 		s.came(a.c, nil, a.asked.room)
 		a.asked = nil
 	}
-	if base >= 0 && (base > offset || !a.log.isBase(a.c.p, base)) {
+	if base >= 0 && (base > offset || !a.log.IsBase(a.c.p, base)) {
 		a.bad = fmt.Errorf("told to read offset %d from %d, which is no base of a batch before it", offset, base)
 	}
-	f := &fetch{offset: offset, base: base}
+	f := &asked{offset: offset}
 	if offset < a.end {
 		if f.room = s.asks(a.c); f.room == 0 {
 			return true
@@ -157,14 +110,14 @@ func (a *paperConsumer) fetched(s *shelf) bool {
 	if f == nil {
 		return false
 	}
-	end := a.log.end(a.c.p, *a.have)
+	end := a.log.End(a.c.p, *a.have)
 	if f.room == 0 && f.offset >= end {
 		return false
 	}
 	var got []*format.Batch
 	if f.offset < end {
-		for i, size := a.log.holding(a.c.p, f.offset), 0; i < *a.have; i++ {
-			b := a.log.batch(a.c.p, i)
+		for i, size := a.log.Holding(a.c.p, f.offset), 0; i < *a.have; i++ {
+			b := a.log.Batch(a.c.p, i)
 			size += len(b.Raw)
 			if len(got) > 0 && size > f.room || f.room == 0 && size > smallBatch {
 				break
@@ -213,9 +166,9 @@ func newTestShelf(cfg SubscriptionConfig) (*shelf, *atomic.Int64) {
 }
 
 // holdPaper adds a claim at position, of a log that has so many batches.
-func holdPaper(s *shelf, l *paperLog, p int, batches int, position int64) *paperConsumer {
+func holdPaper(s *shelf, l *formattest.Log, p int, batches int, position int64) *paperConsumer {
 	a := &paperConsumer{log: l, have: &batches, c: &claim{p: p, fence: int64(100 + p), lease: theLease, memberRevision: 1}}
-	s.add(a.c, position, l.batch(p, l.holding(p, position)).Base, true)
+	s.add(a.c, position, l.Batch(p, l.Holding(p, position)).Base, true)
 	a.attach(s)
 	settleAll(s, a)
 	return a
@@ -279,14 +232,14 @@ func TestShelfHandsOutEverythingInOrder(t *testing.T) {
 	s, _ := newTestShelf(SubscriptionConfig{MaxFetched: 1 << 20})
 	a, b := holdPaper(s, largeLog, 0, 20, 3), holdPaper(s, largeLog, 1, 15, 0)
 	got := takeAll(t, s, a, b)
-	wantOffsets(t, "partition 0", offsetsOf(0, got), upToOffset(3, largeLog.end(0, 20)))
-	wantOffsets(t, "partition 1", offsetsOf(1, got), upToOffset(0, largeLog.end(1, 15)))
+	wantOffsets(t, "partition 0", offsetsOf(0, got), upToOffset(3, largeLog.End(0, 20)))
+	wantOffsets(t, "partition 1", offsetsOf(1, got), upToOffset(0, largeLog.End(1, 15)))
 	for _, r := range got {
-		if !bytes.HasPrefix(r.Value, []byte(recordValue(r.Partition, r.Offset))) {
+		if !bytes.HasPrefix(r.Value, []byte(formattest.Value(r.Partition, r.Offset))) {
 			t.Fatalf("partition %d, offset %d has the value of another: %.20q", r.Partition, r.Offset, r.Value)
 		}
 		want := messages.Record{Topic: "audit", Partition: r.Partition, Offset: r.Offset, Fence: int64(100 + r.Partition), Attempt: 1}
-		want.Payload, want.UnixNano = r.Payload, 1000+int64(largeLog.holding(r.Partition, r.Offset))
+		want.Payload, want.UnixNano = r.Payload, formattest.Time(largeLog.Holding(r.Partition, r.Offset))
 		if r.Topic != want.Topic || r.Fence != want.Fence || r.Attempt != 1 || r.UnixNano != want.UnixNano {
 			t.Fatalf("got %+v, want %+v", r, want)
 		}
@@ -323,7 +276,7 @@ func wantOver(t *testing.T, turn *turn) {
 
 func TestShelfWithARecordInHand(t *testing.T) {
 	const batches = 12
-	end := smallLog.end(0, batches)
+	end := smallLog.End(0, batches)
 	for name, tc := range map[string]struct {
 		meanwhile func(s *shelf, a *paperConsumer, turn *turn)
 		want      []int64 // what comes afterwards
@@ -383,7 +336,7 @@ func TestShelfWithARecordInHand(t *testing.T) {
 func TestShelfStopsTheTurnInHand(t *testing.T) {
 	// A batch with several records.
 	p := 0
-	for smallLog.batch(p, 0).Count < 3 {
+	for smallLog.Batch(p, 0).Count < 3 {
 		p++
 	}
 	for name, stop := range map[string]func(s *shelf, c *claim){
@@ -484,7 +437,7 @@ func TestShelfNobodyStarves(t *testing.T) {
 		"removed":  func(s *shelf, first, _ *paperConsumer) { first.withdraw(s); s.remove(first.c, nil) },
 		"sought to the end": func(s *shelf, first, _ *paperConsumer) {
 			first.withdraw(s)
-			first.end = largeLog.end(first.c.p, *first.have)
+			first.end = largeLog.End(first.c.p, *first.have)
 			s.seek(first.c, first.end, -1)
 			first.end++
 			first.ask(s)
@@ -503,8 +456,8 @@ func TestShelfNobodyStarves(t *testing.T) {
 			}
 			tc(s, first, second)
 			got := takeAll(t, s, all...)
-			wantOffsets(t, "who has room", offsetsOf(0, got), upToOffset(0, largeLog.end(0, 30)))
-			wantOffsets(t, "who waits last", offsetsOf(2, got), upToOffset(0, largeLog.end(2, 30)))
+			wantOffsets(t, "who has room", offsetsOf(0, got), upToOffset(0, largeLog.End(0, 30)))
+			wantOffsets(t, "who waits last", offsetsOf(2, got), upToOffset(0, largeLog.End(2, 30)))
 			if s.bytes != 0 || s.room != 0 {
 				t.Errorf("%d bytes and room for %d are still counted", s.bytes, s.room)
 			}
@@ -538,7 +491,7 @@ func TestShelfPositions(t *testing.T) {
 		if len(due) != 1 || due[0].Offset != r.Offset+1 || due[0].Fence != a.c.fence {
 			t.Fatalf("asked for %d: %+v is due", r.Offset, due)
 		}
-		if b := due[0].Base; b < 0 || b > due[0].Offset || !smallLog.isBase(0, b) {
+		if b := due[0].Base; b < 0 || b > due[0].Offset || !smallLog.IsBase(0, b) {
 			t.Fatalf("offset %d is to be written with the base %d", due[0].Offset, b)
 		}
 		s.wrote(due[0])
@@ -578,7 +531,7 @@ func TestShelfPoll(t *testing.T) {
 	t.Run("finishes the last", func(t *testing.T) {
 		s, a := newOne(t)
 		var got []messages.Record
-		for int64(len(got)) < smallLog.end(0, 10) {
+		for int64(len(got)) < smallLog.End(0, 10) {
 			if at := s.place(a.c); at > int64(len(got)) {
 				t.Fatalf("%d finished, %d handed out", at, len(got))
 			}
@@ -592,7 +545,7 @@ func TestShelfPoll(t *testing.T) {
 			got = append(got, some...)
 			settleAll(s, a)
 		}
-		wantOffsets(t, "all", offsetsOf(0, got), upToOffset(0, smallLog.end(0, 10)))
+		wantOffsets(t, "all", offsetsOf(0, got), upToOffset(0, smallLog.End(0, 10)))
 	})
 	t.Run("then a loop", func(t *testing.T) {
 		s, _ := newOne(t)
@@ -776,13 +729,13 @@ func TestRecordsLoop(t *testing.T) {
 				t.Fatalf("offset %d did not come", want)
 			}
 		}
-		end := smallLog.end(0, *a.have)
+		end := smallLog.End(0, *a.have)
 		for o := range end {
 			await(o)
 		}
 		// A batch comes while the loop waits.
 		s.mu.Lock()
-		next := smallLog.batch(0, *a.have)
+		next := smallLog.Batch(0, *a.have)
 		s.mu.Unlock()
 		s.came(a.c, []*format.Batch{next}, 0)
 		await(end)
@@ -795,7 +748,7 @@ func TestRecordsLoop(t *testing.T) {
 		s.add(c, 0, 0, true)
 		var told []any
 		s.attach(c, func(m any) { told = append(told, m) })
-		raw := slices.Clone(smallLog.batch(0, 0).Raw)
+		raw := slices.Clone(smallLog.Batch(0, 0).Raw)
 		s.came(c, []*format.Batch{{Base: 0, Count: 2, Raw: append(raw[:0:0], 0xff, 0xff, 0xff)}}, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

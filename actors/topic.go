@@ -60,7 +60,7 @@ type (
 	lookWanted struct {
 		part *partitionPath
 		pid  *actor.PID // gets *looked
-		from lookout
+		from snapshot
 	}
 	// lookDone is the end of a look, with an answer for each that wanted it.
 	lookDone struct{ answers []*looked }

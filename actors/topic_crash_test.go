@@ -12,18 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 )
 
 var topicActors = []string{"topic", "partition", "subscription", "consumer"}
 
 func TestTopicCrashes(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := beginEtcd(t)
 	for _, kind := range topicActors {
 		space := func(what string) endsSpace { return endsSpace{srv.Config(), "/topiccrash/" + what + "/" + kind} }
 		t.Run("under load/"+kind, func(t *testing.T) { topicCrashUnderLoad(t, space("load"), kind) })
@@ -298,11 +293,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 // Who leaves and takes too long loses what the group gave to others, and its
 // handler is told.
 func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
-	srv, err := embedded.Start(t.Context(), "", embedded.UnsafeNoFsync())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := beginEtcd(t)
 	ctx := endsWithin(t)
 	e := endsSpace{srv.Config(), "/drainloss"}.begin(t)
 	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, ProducerConfig{})

@@ -18,6 +18,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/produce"
+	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -195,26 +196,26 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 	eng := t.path.eng
 	history := 0
 	for end := int64(0); ; {
-		f := &fetch{reader: me, offset: offset, base: base, history: history}
+		f := &fetch{Reader: me, Offset: offset, Base: base, History: history}
 		if offset < end {
-			f.room = fetchBytes
+			f.Room = tail.FetchBytes
 		}
 		got, err := askFetch(ctx, eng, part, f)
 		switch {
 		case err != nil:
 			return err
-		case got.err != nil:
-			part.unreadable(offset, got.end, got.err)
-			return got.err
-		case got.trimmed > offset:
-			offset, base = got.trimmed, got.trimmed
+		case got.Err != nil:
+			part.unreadable(offset, got.End, got.Err)
+			return got.Err
+		case got.Trimmed > offset:
+			offset, base = got.Trimmed, got.Trimmed
 			continue
 		}
-		end, history = got.end, got.history
-		if len(got.batches) == 0 && f.room == 0 {
+		end, history = got.End, got.History
+		if len(got.Batches) == 0 && f.Room == 0 {
 			end = max(end, offset+1) // there is news
 		}
-		for _, b := range got.batches {
+		for _, b := range got.Batches {
 			at, rest := b.Base, b.Raw
 			for len(rest) > 0 {
 				rec := messages.Record{Topic: t.path.name, Partition: p, Offset: at, Attempt: 1}

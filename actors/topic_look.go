@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -39,7 +40,7 @@ func (a *topic) lookDone(ctx actor.Context, m lookDone) {
 // look answers all that is wanted. What is wrong with one partition is an error
 // of that one alone.
 func (t *topicPath) look(ctx context.Context, wanted []*lookWanted) []*looked {
-	var sights []sight
+	var sights []tail.Finding
 	err := insist(ctx, func(err error) {
 		for _, w := range wanted {
 			w.part.delayed(err)
@@ -59,15 +60,15 @@ func (t *topicPath) look(ctx context.Context, wanted []*lookWanted) []*looked {
 	for i, w := range wanted {
 		all[i] = &looked{of: w, err: err}
 		if err == nil {
-			all[i].sight = sights[i]
+			all[i].Finding = sights[i]
 		}
 	}
 	return all
 }
 
-func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, error) {
+func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]tail.Finding, error) {
 	// Most often all is as it was, and the newest batches tell.
-	newest, err := t.stand(ctx, wanted, lookout.newestKnown)
+	newest, err := t.stand(ctx, wanted, snapshot.Newest)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +78,13 @@ func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, 
 			doubted = append(doubted, w)
 		}
 	}
-	all, err := t.stand(ctx, doubted, func(l lookout) []format.Entry { return l.known })
+	all, err := t.stand(ctx, doubted, func(s snapshot) []format.Entry { return s.Known })
 	if err != nil {
 		return nil, err
 	}
 	common := make(map[*lookWanted]int64, len(doubted))
 	for i, w := range doubted {
-		common[w] = commonWith(w.from.known, all[i])
+		common[w] = tail.CommonWith(w.from.Known, all[i])
 	}
 	partitions := make([]int, len(wanted))
 	for i, w := range wanted {
@@ -93,18 +94,18 @@ func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]sight, 
 	if err != nil {
 		return nil, err
 	}
-	sights := make([]sight, len(wanted))
+	sights := make([]tail.Finding, len(wanted))
 	for i, w := range wanted {
-		sights[i] = sight{end: ends[i], newest: last[i], common: wholeLog}
+		sights[i] = tail.Finding{End: ends[i], Newest: last[i], Common: tail.WholeLog}
 		if at, ok := common[w]; ok {
-			sights[i].common = at
+			sights[i].Common = at
 		}
 	}
 	return sights, nil
 }
 
 // stand tells for each that wants it which of some known batches stand.
-func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(lookout) []format.Entry) ([][]bool, error) {
+func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(snapshot) []format.Entry) ([][]bool, error) {
 	var marks []commitlog.Mark
 	for _, w := range wanted {
 		for _, e := range which(w.from) {

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/produce"
+	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
@@ -43,7 +44,7 @@ type partitionPath struct {
 	acc   *produce.Accumulator
 	pid   atomic.Pointer[actor.PID] // set before anybody gets the path
 	// reading is the reader's half: the partition's actor alone uses it.
-	reading reading
+	reading tail.Reader[*actor.PID]
 	// readers counts who reads: without any, appended batches are not kept.
 	readers atomic.Int64
 }
@@ -79,7 +80,7 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 			topic: t, p: p, log: t.eng.log.Partition(info, p),
 			acc: produce.NewAccumulator(p, t.info, t.eng.hub.emit),
 		}
-		part.reading.end = unknownEnd
+		part.reading = tail.NewReader[*actor.PID]()
 		if cause := t.puts.Why(); cause != nil {
 			part.acc.Refuse(cause) // it is there to be read
 		}

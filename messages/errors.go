@@ -8,30 +8,30 @@ import (
 // The sentinels below are always wrapped with what was being done and to what,
 // so compare with errors.Is.
 var (
-	// ErrClosed: the runtime, destination or member was stopped, unregistered
-	// or left before the call or while it waited.
+	// ErrClosed: the runtime, destination, member, topic handle or subscription
+	// ended, or was ended, before the call or while it waited.
 	ErrClosed = errors.New("closed")
-	// ErrInvalid: a name, URL, size or option cannot be used; the text says
-	// which and why. Nothing was done.
+	// ErrInvalid: a name, URL, size or option cannot be used; the text says which
+	// and why. Nothing was done.
 	ErrInvalid = errors.New("invalid argument")
-	// ErrUnavailable: etcd did not answer in time or has no leader. Nothing is
-	// known to have been written; the call can be made again.
+	// ErrUnavailable: etcd did not answer in time or has no leader. Nothing is known
+	// to have been written; the call can be made again.
 	ErrUnavailable = errors.New("etcd unavailable")
-	// ErrDenied: etcd refused the credentials or the rights on the prefix.
+	// ErrDenied: etcd refused the credentials, or the rights on the prefix.
 	ErrDenied = errors.New("permission denied by etcd")
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
-	// than MaxHeaders headers, or a record is over the topic's MaxRecordBytes.
+	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = errors.New("message too large")
-	// ErrGroupFull: a group with the policy QueueError has no room. The
-	// message was accepted for nobody.
+	// ErrGroupFull: a group with the policy QueueError has no room. No group gets
+	// the message.
 	ErrGroupFull = errors.New("group is full")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = errors.New("no member is linked")
 	// ErrGroupMode: the group exists with another mode or queue policy.
 	ErrGroupMode = errors.New("group exists with other settings")
-	// ErrDestinationTaken: the destination is, or was asked to be, for one
-	// sender only, and has another.
+	// ErrDestinationTaken: the destination is, or was asked to be, for one sender
+	// only, and has another.
 	ErrDestinationTaken = errors.New("destination has another sender")
 	// ErrTaken: a fixed sender or member id is held by another process that lives,
 	// or did not free it in time, or by this runtime: then it is ErrExists as well.
@@ -41,13 +41,13 @@ var (
 	// ErrAddrInUse: no port of the listener's range could be bound.
 	ErrAddrInUse = errors.New("address in use")
 	// ErrBusy: code of the caller's own is in the way: a loop, a handler or a
-	// callback that still runs. The text says which. The call can be made again
-	// once that has returned.
+	// callback that still runs. The text says which. The call can be made again once
+	// that has returned.
 	ErrBusy = errors.New("busy")
-	// ErrRestarted: a part of the runtime failed and began again while the call
-	// waited for its answer. Make the call again. etcd has no part in it.
+	// ErrRestarted: a part of the runtime failed and was restarted while the call
+	// waited for its reply. Make the call again. etcd has no part in it.
 	ErrRestarted = errors.New("restarted meanwhile, try again")
-	// ErrCorrupt: bytes from the network or the store do not decode.
+	// ErrCorrupt: bytes from the network or from etcd do not decode.
 	ErrCorrupt = errors.New("corrupt")
 
 	// Topics.
@@ -56,32 +56,31 @@ var (
 	ErrNoTopic = errors.New("no such topic")
 	// ErrTopicExists: CreateTopic found a topic of that name.
 	ErrTopicExists = errors.New("topic exists")
-	// ErrTopicDeleted: the topic of this handle was deleted. One of the same
-	// name that came later is another: open it anew.
+	// ErrTopicDeleted: the topic of this handle was deleted. A later one of the same
+	// name is another topic: open it.
 	ErrTopicDeleted = errors.New("topic was deleted")
 	// ErrNoPartition: the topic has no partition of that number.
 	ErrNoPartition = errors.New("no such partition")
-	// ErrUnknownOutcome: whether a record was written is not known, and it may
-	// yet be. Putting it again may double it.
+	// ErrUnknownOutcome: whether a record was written is not known, and it may yet
+	// be. Putting it again may double it.
 	ErrUnknownOutcome = errors.New("unknown outcome")
-	// ErrNoSpace: etcd is over its quota and refuses writes; reads go on.
-	// Nothing was written.
+	// ErrNoSpace: etcd is over its quota and refuses writes; reads work. Nothing was
+	// written.
 	ErrNoSpace = errors.New("etcd is full")
-	// ErrFenced: the partition is no longer this consumer's: another one
-	// claimed it, or the session was lost. What it does about the partition
-	// from then on is refused.
+	// ErrFenced: the partition is no longer this consumer's: another one claimed it,
+	// or the session was lost. What it does about the partition from then on is
+	// refused.
 	ErrFenced = errors.New("fenced")
-	// ErrGroupLive: the group has members, so a topic's group keeps its offsets,
-	// and a destination's is not deleted.
+	// ErrGroupLive: the group has members, so a topic's group keeps its offsets, and
+	// a destination's is not deleted.
 	ErrGroupLive = errors.New("group has members")
 	// ErrNoGroup: the topic or destination has no group of that name.
 	ErrNoGroup = errors.New("no such group")
-	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the
-	// partition, or, in a commit, of no record that was handed out.
+	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the partition
+	// or, in a commit, of no record that was handed out.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
-	// ErrLogRolledBack: the log is shorter than what was read from it, or was and
-	// has other records there by now: etcd was restored from a backup, or
-	// replaced.
+	// ErrLogRolledBack: the log is shorter than what was read from it, or has other
+	// records there: etcd was restored from a backup, or replaced.
 	ErrLogRolledBack = errors.New("log was rolled back")
 )
 

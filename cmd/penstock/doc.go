@@ -6,7 +6,7 @@
 //	penstock topic create audit  a durable, partitioned log in etcd
 //	penstock put audit < file    one record for each line
 //	penstock sub audit billing   its records, as a member of a consumer group
-//	penstock group reset ...     where a consumer group goes on
+//	penstock group reset ...     move the offsets of a consumer group
 //	penstock ls                  who sends what, and who takes it; topics
 //	penstock rm orders billing   remove a group that nobody is in
 //	penstock actors ADDR         what a running process is doing
@@ -26,8 +26,16 @@
 //	4  not finished: time ran out or a signal came first
 //	5  etcd denies the rights
 //
-// Each file holds one command, as a struct of its flags with a method run. What
-// two commands share: root.go the frame, flags.go the way to etcd, exit.go what
-// an error means, feed.go the way from a stream to a sender or a topic, pump.go
-// that from a member to a stream, record_pump.go that from a subscription.
+// This package is the list of commands (commands.go) and the signals (main.go).
+// The commands are in packages below internal, each a struct of its flags with a
+// method run:
+//
+//	pipes      send, recv, rm            topics    topic, put, sub, group
+//	look       ls, actors                doctor    doctor
+//	demo       demo and its parts        serve     serve
+//	version    version
+//
+// What they share: cli is the frame, the flags and the exit codes, lines the way
+// from a stream to Penstock and back, inventory what etcd holds. The tests here run
+// the program as a process; those of a package's own decisions are beside it.
 package main

@@ -1,5 +1,7 @@
 package main
 
+// What ls, actors and doctor print, against testdata.
+
 import (
 	"encoding/json"
 	"flag"
@@ -9,6 +11,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/look"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -62,7 +67,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestLook(t *testing.T) {
 	t.Parallel()
-	_, errs := perform(t, exitDone, "", "ls")
+	_, errs := perform(t, cli.ExitDone, "", "ls")
 	if !strings.Contains(errs, "nothing to show under /TestLook") {
 		t.Errorf("an empty ls says %q", errs)
 	}
@@ -78,31 +83,31 @@ func TestLook(t *testing.T) {
 	recv.says("sender_linked")
 	send.says("member_linked")
 
-	out, _ := perform(t, exitDone, "", "ls")
+	out, _ := perform(t, cli.ExitDone, "", "ls")
 	golden(t, "ls.txt", out)
-	out, _ = perform(t, exitDone, "", "ls", "--json")
+	out, _ = perform(t, cli.ExitDone, "", "ls", "--json")
 	golden(t, "ls.json", out)
-	out, _ = perform(t, exitDone, "", "actors", addr)
+	out, _ = perform(t, cli.ExitDone, "", "actors", addr)
 	golden(t, "actors.txt", out)
-	out, _ = perform(t, exitDone, "", "actors", addr, "--json")
+	out, _ = perform(t, cli.ExitDone, "", "actors", addr, "--json")
 	var tree struct {
-		Actors []actorInfo `json:"actors"`
+		Actors []look.ActorInfo `json:"actors"`
 	}
 	if err := json.Unmarshal([]byte(out), &tree); err != nil || len(tree.Actors) < 4 {
 		t.Errorf("actors --json: %v: %s", err, out)
 	}
-	out, _ = perform(t, exitDone, "", "doctor")
+	out, _ = perform(t, cli.ExitDone, "", "doctor")
 	golden(t, "doctor.txt", out)
-	out, _ = perform(t, exitDone, "", "doctor", "--json")
+	out, _ = perform(t, cli.ExitDone, "", "doctor", "--json")
 	golden(t, "doctor.json", out)
 
 	w.Close()
-	send.ends(exitDone)
+	send.ends(cli.ExitDone)
 }
 
 func TestDoctorFindsFaults(t *testing.T) {
 	t.Parallel()
-	_, errs := perform(t, exitFailed, "", "doctor", "--etcd", "127.0.0.1:1", "--etcd-timeout", "500ms")
+	_, errs := perform(t, cli.ExitFailed, "", "doctor", "--etcd", "127.0.0.1:1", "--etcd-timeout", "500ms")
 	if !strings.Contains(errs, "something is wrong") {
 		t.Errorf("says %q", errs)
 	}
@@ -136,22 +141,22 @@ func TestDoctorFindsFaults(t *testing.T) {
 	send := begin(t, r, nil, "send", "orders", "--listen", "tcp://127.0.0.1:0?advertise=127.0.0.1:"+port, "-v")
 	r.Close()
 	send.says("destination_registered")
-	out, _ := perform(t, exitFailed, "", "doctor")
+	out, _ := perform(t, cli.ExitFailed, "", "doctor")
 	if line := lastLine(out); !strings.HasPrefix(line, "fail  sender orders/") || !strings.Contains(line, "no sender") {
 		t.Errorf("the last line is %q", line)
 	}
 	w.Close()
-	send.ends(exitDone)
+	send.ends(cli.ExitDone)
 }
 
 func TestActorsOfNobody(t *testing.T) {
 	t.Parallel()
-	_, errs := perform(t, exitFailed, "", "actors", "127.0.0.1:1")
+	_, errs := perform(t, cli.ExitFailed, "", "actors", "127.0.0.1:1")
 	if !strings.Contains(errs, "--diagnostics 127.0.0.1:1") {
 		t.Errorf("says %q", errs)
 	}
-	perform(t, exitUsage, "", "actors", "nonsense")
-	perform(t, exitUsage, "", "recv", "orders", "billing", "--diagnostics", "0.0.0.0:0")
+	perform(t, cli.ExitUsage, "", "actors", "nonsense")
+	perform(t, cli.ExitUsage, "", "recv", "orders", "billing", "--diagnostics", "0.0.0.0:0")
 }
 
 func TestActorsOverAUnixSocket(t *testing.T) {
@@ -159,47 +164,8 @@ func TestActorsOverAUnixSocket(t *testing.T) {
 	at := "unix://" + filepath.Join(t.TempDir(), "d.sock")
 	recv := begin(t, nil, nil, "recv", "orders", "billing", "--diagnostics", at)
 	recv.says(noSender)
-	out, _ := perform(t, exitDone, "", "actors", at)
+	out, _ := perform(t, cli.ExitDone, "", "actors", at)
 	if !strings.Contains(out, "member/orders/billing") {
 		t.Errorf("printed %q", out)
 	}
-}
-
-func TestDemo(t *testing.T) {
-	t.Parallel()
-	out, errs := perform(t, exitDone, "", "demo", "--json")
-	var res result
-	if err := json.Unmarshal([]byte(lastLine(out)), &res); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if res.Sent != 20_000 || res.lost() != 0 || len(res.Groups) != 2 || res.Killed == nil || res.Killed.Member != "billing/2" {
-		t.Errorf("it ends with %s", out)
-	}
-	for name, g := range res.Groups {
-		if g.Distinct != res.Sent || g.Delivered-g.Distinct != g.Duplicates || g.PerSecond <= 0 {
-			t.Errorf("%s: %+v", name, g)
-		}
-	}
-	if audit := res.Groups["audit"]; audit.Duplicates != 0 {
-		t.Errorf("nobody of audit died, and it has %d duplicates", audit.Duplicates)
-	}
-	if !strings.Contains(errs, "killed member billing/2 (pid ") {
-		t.Errorf("says %q", errs)
-	}
-}
-
-func TestDemoOfAFile(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "text")
-	if err := os.WriteFile(file, []byte("one line\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, _ := perform(t, exitDone, "", "demo", file, "--messages", "100")
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "killed member billing/2 (pid ") ||
-		!strings.HasPrefix(lines[1], "billing  delivered ") || !strings.HasPrefix(lines[2], "audit    delivered 100  distinct 100  duplicates 0  lost 0") {
-		t.Errorf("printed %s", out)
-	}
-	perform(t, exitFailed, "", "demo", file+".not")
-	perform(t, exitUsage, "", "demo", "--messages", "0")
 }

@@ -13,6 +13,9 @@ import (
 // group, and a terminal signals everybody in front.
 const signalApart = time.Second
 
+// stamp is a version that the linker was given: -ldflags "-X main.stamp=1.2.3".
+var stamp string
+
 func main() {
 	// A reader of our output that goes away is an error of a write, so that
 	// what was not written can be given back.

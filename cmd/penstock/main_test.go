@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
 // patience bounds every wait for something that must happen.
@@ -176,7 +178,7 @@ func (p *process) says(text string) string {
 
 // ends waits for the end and answers what was said; the code must be the one
 // given.
-func (p *process) ends(want exitCode) (stdout, stderr string) {
+func (p *process) ends(want cli.ExitCode) (stdout, stderr string) {
 	p.t.Helper()
 	select {
 	case <-p.exited:
@@ -198,7 +200,7 @@ func (p *process) signal(s os.Signal) {
 }
 
 // perform runs the program to its end.
-func perform(t *testing.T, want exitCode, stdin string, args ...string) (stdout, stderr string) {
+func perform(t *testing.T, want cli.ExitCode, stdin string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	return begin(t, strings.NewReader(stdin), nil, args...).ends(want)
 }

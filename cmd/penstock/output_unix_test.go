@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
 // Promise: the last line says what was dropped.
@@ -20,7 +22,7 @@ func TestSendSaysWhatWasDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 70_000 // more than a queue of 65,536 holds
-	_, errs := perform(t, exitFailed, numbersTo(n), "send", "orders", "--listen", "tcp://127.0.0.1:0", "--timeout", "5s")
+	_, errs := perform(t, cli.ExitFailed, numbersTo(n), "send", "orders", "--listen", "tcp://127.0.0.1:0", "--timeout", "5s")
 	last := lastLine(errs)
 	if !strings.HasPrefix(last, "sent 70000 acked ") || !strings.Contains(last, " dropped ") {
 		t.Errorf("send ends with %q", last)
@@ -31,10 +33,10 @@ func TestSendSaysWhatWasDropped(t *testing.T) {
 // nobody gets its output; what is thrown away on purpose is taken.
 func TestClosedOutputTakesNothing(t *testing.T) {
 	t.Parallel()
-	perform(t, exitDone, "one\n", "put", "audit", "--create")
+	perform(t, cli.ExitDone, "one\n", "put", "audit", "--create")
 	sender := begin(t, strings.NewReader("one\n"), nil, "send", "orders", "--listen", "tcp://127.0.0.1:0")
 	sender.says("no group of orders")
-	try := func(shell string, want exitCode, args ...string) {
+	try := func(shell string, want cli.ExitCode, args ...string) {
 		t.Helper()
 		cmd := exec.Command("sh", append([]string{"-c", `exec "$0" "$@" ` + shell, binary}, args...)...)
 		cmd.Env = append(clearedEnv(), "PENSTOCK_ETCD="+endpoint, "PENSTOCK_PREFIX="+prefixOf(t))
@@ -45,19 +47,19 @@ func TestClosedOutputTakesNothing(t *testing.T) {
 		if errors.As(err, &exit); cmd.ProcessState.ExitCode() != int(want) {
 			t.Errorf("%s %v: %v, want code %d: %s", shell, args, err, want, errs.String())
 		}
-		if want != exitDone && !strings.Contains(errs.String(), "standard output") && !strings.Contains(errs.String(), "write") {
+		if want != cli.ExitDone && !strings.Contains(errs.String(), "standard output") && !strings.Contains(errs.String(), "write") {
 			t.Errorf("%s %v says %q", shell, args, errs.String())
 		}
 	}
 	for _, shell := range []string{">&-", "1< /dev/null", "<&- >&-", "1<> /dev/null"} {
-		try(shell, exitFailed, "recv", "orders", "billing", "--count", "1")
-		try(shell, exitFailed, "sub", "audit", "billing", "--count", "1")
+		try(shell, cli.ExitFailed, "recv", "orders", "billing", "--count", "1")
+		try(shell, cli.ExitFailed, "sub", "audit", "billing", "--count", "1")
 	}
-	try("> /dev/full", exitFailed, "recv", "orders", "billing", "--count", "1")
-	try("> /dev/full", exitFailed, "sub", "audit", "billing", "--count", "1")
-	try("> /dev/null", exitDone, "sub", "audit", "billing", "--count", "1")
-	if out, _ := perform(t, exitDone, "", "recv", "orders", "billing", "--count", "1"); out != "one\n" {
+	try("> /dev/full", cli.ExitFailed, "recv", "orders", "billing", "--count", "1")
+	try("> /dev/full", cli.ExitFailed, "sub", "audit", "billing", "--count", "1")
+	try("> /dev/null", cli.ExitDone, "sub", "audit", "billing", "--count", "1")
+	if out, _ := perform(t, cli.ExitDone, "", "recv", "orders", "billing", "--count", "1"); out != "one\n" {
 		t.Errorf("got %q: a command without an output took the message", out)
 	}
-	sender.ends(exitDone)
+	sender.ends(cli.ExitDone)
 }

@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/discovery"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/discovery"
 )
 
 // A full disk ends serve with code 1, and it says so and what to do.
@@ -62,7 +63,7 @@ func TestServeOnAFullDisk(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			said := strings.Join(p.stderr, "\n")
-			if code := p.cmd.ProcessState.ExitCode(); code != int(exitFailed) {
+			if code := p.cmd.ProcessState.ExitCode(); code != int(cli.ExitFailed) {
 				t.Errorf("code %d: %s", code, said)
 			}
 			for _, part := range []string{"no space left on device", "make room"} {

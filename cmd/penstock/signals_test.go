@@ -1,12 +1,18 @@
 package main
 
+// Signals, and when they come.
+
 import (
+	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
 // heldInput is a standard input that has some lines and does not end.
@@ -35,24 +41,24 @@ func TestSignalsAtOnceAreOne(t *testing.T) {
 		args  []string
 		lines string
 		ready string
-		code  exitCode
+		code  cli.ExitCode
 		says  string
 	}{
-		{"recv", []string{"recv", "nobody", "billing"}, "", noSender, exitDone, ""},
-		{"sub", []string{"sub", "audit", "idle", "-v"}, "", "msg=partition_claimed", exitDone, "msg=partition_released"},
-		{"send", []string{"send", "orders", "--listen", "tcp://127.0.0.1:0"}, "one\n", "no group of orders", exitIncomplete, "sent 0 acked 0"},
-		{"put", []string{"put", "audit"}, "one\n", "", exitIncomplete, "put 1"},
-		{"serve", []string{"serve", "--dir", "", "--listen", "127.0.0.1:0", "-v"}, "", "serving client traffic", exitDone, ""},
-		{"demo", []string{"demo", "--keep", "--messages", "100"}, "", "still running", exitDone, ""},
+		{"recv", []string{"recv", "nobody", "billing"}, "", noSender, cli.ExitDone, ""},
+		{"sub", []string{"sub", "audit", "idle", "-v"}, "", "msg=partition_claimed", cli.ExitDone, "msg=partition_released"},
+		{"send", []string{"send", "orders", "--listen", "tcp://127.0.0.1:0"}, "one\n", "no group of orders", cli.ExitIncomplete, "sent 0 acked 0"},
+		{"put", []string{"put", "audit"}, "one\n", "", cli.ExitIncomplete, "put 1"},
+		{"serve", []string{"serve", "--dir", "", "--listen", "127.0.0.1:0", "-v"}, "", "serving client traffic", cli.ExitDone, ""},
+		{"demo", []string{"demo", "--keep", "--messages", "100"}, "", "still running", cli.ExitDone, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if c.name == "sub" || c.name == "put" {
-				perform(t, exitDone, "", "topic", "create", "audit")
+				perform(t, cli.ExitDone, "", "topic", "create", "audit")
 			}
 			p := begin(t, heldInput(t, c.lines), nil, c.args...)
 			if c.name == "put" { // it says nothing while all is well
-				perform(t, exitDone, "", "sub", "audit", "billing", "--count", "1")
+				perform(t, cli.ExitDone, "", "sub", "audit", "billing", "--count", "1")
 			} else {
 				p.says(c.ready)
 			}
@@ -70,7 +76,7 @@ func TestSignalsAtOnceAreOne(t *testing.T) {
 // through with its drain.
 func TestLaterSignalForces(t *testing.T) {
 	t.Parallel()
-	perform(t, exitDone, strings.Repeat("x", 200<<10), "put", "audit", "--create")
+	perform(t, cli.ExitDone, strings.Repeat("x", 200<<10), "put", "audit", "--create")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,10 +96,21 @@ func TestLaterSignalForces(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
-	case <-time.After(drainFor / 2):
+	case <-time.After(cli.DrainFor / 2):
 		t.Fatal("the second signal did not end it")
 	}
 	if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGTERM {
 		t.Errorf("ended with %v, want by the signal", p.cmd.ProcessState)
+	}
+}
+
+func TestSignalBeforeItBegan(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	signal := errors.New("terminated")
+	cancel(signal)
+	for _, args := range [][]string{{"recv", "orders", "billing"}, {"send", "orders"}, {"ls"}, {"serve", "--dir", t.TempDir()}, {"demo"}} {
+		if code := run(ctx, args, strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" }); code != cli.ExitIncomplete {
+			t.Errorf("%v: %d", args, code)
+		}
 	}
 }

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package cli
+
+import "os"
+
+// outputFault says what is wrong with an output. A write says it here.
+func outputFault(*os.File) string { return "" }

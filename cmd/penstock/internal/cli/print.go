@@ -1,0 +1,43 @@
+package cli
+
+// How results are printed.
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// PrintJSON writes v, for people and for programs.
+func PrintJSON[T any](w io.Writer, v T) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// Table aligns what is written to w in columns.
+func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// Clean is text of others as it may be shown on a terminal.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// When is a moment as listings show it.
+func When(unixMs int64) string {
+	if unixMs == 0 {
+		return "-"
+	}
+	return pb.Time(unixMs).UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,101 @@
+package cli
+
+// The runtime or the client of etcd that a command works with.
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/discovery"
+)
+
+// Settings are where etcd is, and the client's configuration.
+func (a *App) Settings() (EtcdSettings, clientv3.Config, error) {
+	s, err := a.Etcd.settle(a.env)
+	if err != nil {
+		return s, clientv3.Config{}, err
+	}
+	cfg, err := s.config(a.askPassword)
+	return s, cfg, err
+}
+
+// Start begins a runtime.
+func (a *App) Start(ctx context.Context, opts ...penstock.StartOption) (*penstock.Runtime, error) {
+	s, cfg, err := a.Settings()
+	if err != nil {
+		return nil, err
+	}
+	opts = append([]penstock.StartOption{penstock.EtcdConfig(cfg), penstock.Prefix(s.Prefix)}, opts...)
+	if l := a.Logger(); l != nil {
+		opts = append(opts, penstock.Logger(l))
+	}
+	starting, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	rt, err := penstock.Start(starting, opts...)
+	if err != nil {
+		return nil, Explain(ctx, err, s.Endpoints)
+	}
+	if addr := rt.DiagnosticsAddr(); addr != "" {
+		a.Say("diagnostics at %s", addr)
+	}
+	return rt, nil
+}
+
+// Visit starts a runtime for one question and stops it; etcd has
+// --etcd-timeout to answer it.
+func (a *App) Visit(ctx context.Context, ask func(ctx context.Context, rt *penstock.Runtime) error) error {
+	rt, err := a.Start(ctx)
+	if err != nil {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, a.Etcd.Timeout)
+	defer cancel()
+	return errors.Join(ask(asking, rt), a.Stop(ctx, rt))
+}
+
+func (a *App) Stop(ctx context.Context, rt *penstock.Runtime) error {
+	stopping, cancel := Finishing(ctx)
+	defer cancel()
+	return rt.Stop(stopping)
+}
+
+// Client makes a client of etcd, for commands that need no runtime.
+func (a *App) Client() (EtcdSettings, *clientv3.Client, error) {
+	s, cfg, err := a.Settings()
+	if err != nil {
+		return s, nil, err
+	}
+	c, err := discovery.NewClient(cfg)
+	return s, c, Explain(context.Background(), err, s.Endpoints)
+}
+
+// Explain says what to do where etcd did not answer. A signal that came first
+// is no fault of etcd's.
+func Explain(ctx context.Context, err error, endpoints []string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), ErrTimeout) && errors.Is(err, penstock.ErrUnavailable):
+		return &unreachableError{endpoints, err} // --timeout was shorter than --etcd-timeout
+	case ctx.Err() != nil:
+		return Incompletef("ended before it began: %v", context.Cause(ctx))
+	case errors.Is(err, penstock.ErrUnavailable):
+		return &unreachableError{endpoints, err}
+	}
+	return err
+}
+
+func DiagnosticsFlag(cmd *cobra.Command, addr *string) {
+	cmd.Flags().StringVar(addr, "diagnostics", "", "serve what this process does at a loopback `address` or unix:///path, for \"penstock actors\"")
+}
+
+func DiagnosticsOption(addr string) []penstock.StartOption {
+	if addr == "" {
+		return nil
+	}
+	return []penstock.StartOption{penstock.Diagnostics(addr)}
+}

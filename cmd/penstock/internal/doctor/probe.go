@@ -1,0 +1,203 @@
+package doctor
+
+// What the doctor asks etcd and the senders.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// probeTTL bounds the life of the probe key when we die before deleting it.
+const probeTTL = 10
+
+// dialTimeout bounds one connection to a sender.
+const dialTimeout = 3 * time.Second
+
+// endpoint asks one member of etcd how it is, and tells whether it answered.
+func (d *diagnosis) endpoint(ctx context.Context, client *clientv3.Client, cfg clientv3.Config, endpoint string, timeout time.Duration) bool {
+	name := "etcd " + endpoint
+	asking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	status, err := client.Status(asking, endpoint)
+	if err != nil {
+		d.add(judgeUnreached(name, []string{endpoint}, discovery.Classify("ask for its status", err)))
+		return false
+	}
+	d.add(judgeAnswer(name, time.Since(began)))
+	d.add(judgeVersion(name, status.Version))
+	d.add(judgeLeader(name, status.Leader, status.IsLearner))
+	d.add(judgeSpace(name, status.DbSize, status.DbSizeInUse, status.DbSizeQuota))
+	d.add(judgeAlarms(name, status.Errors))
+	skew, err := clockSkew(ctx, cfg, endpoint)
+	d.add(judgeClock(name, skew, err))
+	return true
+}
+
+// clockSkew compares our clock with the one that etcd's HTTP side stamps its
+// answers with, to the second. Positive means that etcd's is ahead.
+func clockSkew(ctx context.Context, cfg clientv3.Config, endpoint string) (time.Duration, error) {
+	address := endpoint
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return 0, fmt.Errorf("endpoint %s is not asked over HTTP", endpoint)
+	}
+	if cfg.TLS != nil {
+		u.Scheme = "https"
+	}
+	u.Path = "/version"
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	transport := &http.Transport{TLSClientConfig: cfg.TLS.Clone(), DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	middle := began.Add(time.Since(began) / 2)
+	stamp, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return 0, err
+	}
+	// The stamp is cut to the second: half of one more is the best guess.
+	return stamp.Add(500 * time.Millisecond).Sub(middle), nil
+}
+
+// rights does what a runtime does under the prefix, on a key of its own.
+func (d *diagnosis) rights(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	step, err := probe(ctx, client, string(space)+"/doctor/"+rand.Text())
+	d.add(judgeRights(string(space), step, err, time.Since(began)))
+	_, err = client.Get(ctx, space.AllSecrets(), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	d.add(judgeSecrets(space.AllSecrets(), discovery.Classify("read", err)))
+}
+
+// probe answers the step that failed.
+func probe(ctx context.Context, client *clientv3.Client, key string) (step string, err error) {
+	lease, err := client.Grant(ctx, probeTTL)
+	if err != nil {
+		return "grant a lease", discovery.Classify("grant a lease", err)
+	}
+	defer func() {
+		_, rerr := client.Revoke(ctx, lease.ID)
+		if err == nil && rerr != nil {
+			step, err = "revoke the lease", discovery.Classify("revoke the lease", rerr)
+		}
+	}()
+	if _, err := client.Put(ctx, key, "probe", clientv3.WithLease(lease.ID)); err != nil {
+		return "put", discovery.Classify("put "+key, err)
+	}
+	got, err := client.Get(ctx, key)
+	if err != nil {
+		return "get", discovery.Classify("get "+key, err)
+	}
+	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "probe" {
+		return "get", fmt.Errorf("%s does not hold what was put there", key)
+	}
+	if _, err := client.Delete(ctx, key); err != nil {
+		return "delete", discovery.Classify("delete "+key, err)
+	}
+	return "", nil
+}
+
+// senders connects to each registered sender, as a member would.
+func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration) {
+	listing, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kvs, _, err := discovery.List(listing, client, space.Dests())
+	if err != nil {
+		d.add(judgeListing(space.Dests(), err))
+		return
+	}
+	inv := inventory.Of(space, kvs)
+	d.add(judgeRegistry(inv, time.Now()))
+	for _, dest := range inv.Destinations {
+		for _, s := range dest.Senders {
+			for _, u := range s.URLs {
+				d.add(judgeSocket("sender "+dest.Name+"/"+s.ID, cli.Clean(u), knock(ctx, u)))
+			}
+		}
+	}
+}
+
+// topics reads the settings of all topics, and what deletions left behind.
+func (d *diagnosis) topics(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kvs, _, err := discovery.List(ctx, client, space.Topics())
+	var marks []discovery.KV
+	if err == nil {
+		marks, _, err = discovery.List(ctx, client, space.AllDeleting())
+	}
+	inv := inventory.Inventory{}
+	inv.TakeTopics(space, kvs)
+	d.add(judgeTopics(string(space), &inv, inventory.Unfinished(marks, time.Now()), err))
+}
+
+// The SP headers of the two sides of a pipe.
+var (
+	pullHeader = [8]byte{0, 'S', 'P', 0, 0, 0x51}
+	pushHeader = [8]byte{0, 'S', 'P', 0, 0, 0x50}
+)
+
+var (
+	errNotTCP    = errors.New("only tcp can be checked")
+	errNotSender = errors.New("what answers there is no sender")
+)
+
+// knock exchanges SP headers with a sender and hangs up.
+func knock(ctx context.Context, address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "tcp" {
+		return errNotTCP
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline) // a socket that cannot will fail below
+	}
+	if _, err := conn.Write(pullHeader[:]); err != nil {
+		return err
+	}
+	var got [8]byte
+	if _, err := io.ReadFull(conn, got[:]); err != nil {
+		return fmt.Errorf("%w: %w", errNotSender, err)
+	}
+	if got != pushHeader {
+		return fmt.Errorf("%w: it says % x", errNotSender, got)
+	}
+	return nil
+}

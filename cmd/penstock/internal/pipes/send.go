@@ -1,0 +1,135 @@
+package pipes
+
+// One message for each line.
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
+)
+
+type send struct {
+	*cli.App
+	listen      string
+	timeout     time.Duration
+	sole        bool
+	maxLine     int
+	diagnostics string
+}
+
+func Send(a *cli.App) *cobra.Command {
+	c := send{App: a}
+	cmd := &cobra.Command{
+		Use:   "send DEST [FILE]",
+		Short: "Send each line of a file or of standard input as a message",
+		Long: `Send registers as a sender of the destination DEST, sends each line, without its
+newline, as a message to every group of DEST, and ends with code 0 when every
+group has acked every message. Its last line on standard error is
+"sent N acked N": how many messages were accepted, and how many of them every
+group acked. Where a full group dropped messages, or messages were given up with
+a group that was removed or with this sender, the line also has "dropped N"
+and "given up N", and the code is 1.
+
+While no group has joined, send waits. What is accepted waits in this process
+for its acks, and is lost with it: code 4 tells that some were not acked in time.
+A signal stops the reading and waits up to 10 s for what was accepted.`,
+		Example: `  seq 1000 | penstock send orders
+  penstock send orders lines.txt --timeout 30s
+  tail -f app.log | penstock send logs --listen tcp://:7000`,
+		Args:              cli.Between(1, 2),
+		ValidArgsFunction: completeDestination(a, cli.Then(cobra.ShellCompDirectiveDefault)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd.Context(), args[0], cli.FileOf(args))
+		},
+	}
+	a.Etcd.Add(cmd.Flags())
+	cmd.Flags().StringVar(&c.listen, "listen", actors.DefaultListen, "`url` that members dial, such as tcp://:7000-7010?advertise=example.com")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
+	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
+	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
+	cli.DiagnosticsFlag(cmd, &c.diagnostics)
+	return cmd
+}
+
+func (c *send) run(ctx context.Context, dest, file string) error {
+	in, err := c.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if c.timeout < 0 {
+		return cli.Usagef("--timeout is negative")
+	}
+	if c.maxLine < 1 {
+		return cli.Usagef("--max-line %d: want at least 1", c.maxLine)
+	}
+	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	ctx, cancel := cli.Limited(ctx, c.timeout)
+	defer cancel()
+	rt, err := c.Start(ctx, append(cli.DiagnosticsOption(c.diagnostics), penstock.Listen(c.listen))...)
+	if err != nil {
+		return err
+	}
+	defer c.stop(ctx, rt)
+	losses := watchLosses(c.App, rt, dest)
+	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine)}
+	if c.sole {
+		register = append(register, penstock.SoleSender())
+	}
+	d, err := rt.Register(ctx, dest, register...)
+	if err != nil {
+		return err
+	}
+
+	sent, err := lines.Each(ctx, lines.NewReader(in, c.maxLine), func(line []byte) error {
+		return d.Send(ctx, penstock.Message{Value: line})
+	})
+	if ferr := lines.Flush(ctx, d); ferr != nil {
+		err = errors.Join(err, ferr)
+	}
+	f := fate{sent: sent, unacked: pending(d), dropped: max(dropped(d), losses.dropped.most()), givenUp: losses.givenUp.most()}
+	said := c.Said(errors.Join(err, f.err(err)))
+	c.Say("%s", f)
+	return said
+}
+
+// stop ends the runtime; what was not acked by now is given up.
+func (c *send) stop(ctx context.Context, rt *penstock.Runtime) {
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	var abandoned *penstock.AbandonedError
+	if err := rt.Stop(stopping); err != nil && !errors.As(err, &abandoned) && c.Verbose > 0 {
+		c.Complain(err)
+	}
+}
+
+// pending is how many messages the slowest group has not acked.
+func pending(d *penstock.Destination) int {
+	most := 0
+	for _, s := range d.Stats() {
+		most = max(most, s.Pending)
+	}
+	return most
+}
+
+// dropped is how many messages the group that dropped most has dropped. Events
+// tell of the same in sums, which may come after the end.
+func dropped(d *penstock.Destination) int {
+	most := uint64(0)
+	for _, s := range d.Stats() {
+		most = max(most, s.Dropped)
+	}
+	return int(min(most, math.MaxInt32))
+}

@@ -1,0 +1,192 @@
+package topics
+
+// One record for each line.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// anyPartition leaves the choice to the key.
+const anyPartition = -1
+
+type put struct {
+	*cli.App
+	keySep      string
+	headers     []string
+	partition   int
+	create      bool
+	timeout     time.Duration
+	diagnostics string
+}
+
+func Put(a *cli.App) *cobra.Command {
+	c := put{App: a}
+	cmd := &cobra.Command{
+		Use:   "put TOPIC [FILE]",
+		Short: "Put each line of a file or of standard input into a topic",
+		Long: `Put appends each line, without its newline, as a record to the topic TOPIC, and
+ends with code 0 when etcd has committed all of them. Its last line on standard
+error is "put N": how many records are in the topic.
+
+With --key-sep a line is cut at the first separator into key and value; a line
+without one has no key. Records of one key go to one partition, and keep their
+order there.
+
+The first record that cannot be put ends the reading. Put tells how many were
+not put, and apart from them how many may have been: etcd did not answer in
+time. A signal stops the reading and waits up to 10 s for what was read.`,
+		Example: `  seq 1000 | penstock put audit --create
+  penstock put audit lines.txt --timeout 30s
+  printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell`,
+		Args:              cli.Between(1, 2),
+		ValidArgsFunction: completeTopic(a, cli.Then(cobra.ShellCompDirectiveDefault)),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], cli.FileOf(args)) },
+	}
+	a.Etcd.Add(cmd.Flags())
+	f := cmd.Flags()
+	f.StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
+	f.StringArrayVar(&c.headers, "header", nil, "`name=value` for each record; can be given again")
+	f.IntVar(&c.partition, "partition", anyPartition, "`number` of the partition; -1 chooses it by the key")
+	f.BoolVar(&c.create, "create", false, "make the topic, with one partition, where there is none")
+	f.DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits for ever")
+	cli.DiagnosticsFlag(cmd, &c.diagnostics)
+	return cmd
+}
+
+func (c *put) run(ctx context.Context, topic, file string) error {
+	line, err := c.lineFormat()
+	if err != nil {
+		return err
+	}
+	if err := topicNamed(topic); err != nil {
+		return err
+	}
+	in, err := c.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	ctx, cancel := cli.Limited(ctx, c.timeout)
+	defer cancel()
+	rt, err := c.Start(ctx, cli.DiagnosticsOption(c.diagnostics)...)
+	if err != nil {
+		return err
+	}
+	t, err := c.topic(ctx, rt, topic)
+	if err != nil {
+		return errors.Join(hinted(err), c.Stop(ctx, rt))
+	}
+	tellTrouble(c.App, rt, topic)
+
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	tally := &putTally{refused: stopReading}
+	bar := c.Progress(-1, "put")
+	taken, err := lines.Each(reading, lines.NewReader(in, messages.MaxRecordBytes), func(l []byte) error {
+		bar.At(int64(tally.count().put))
+		return t.PutAsync(reading, line.message(l), tally.settle)
+	})
+	ferr := lines.Flush(ctx, t)
+	// What is still on its way after that is not waited for.
+	stopping, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancelStop()
+	if serr := rt.Stop(stopping); serr != nil && c.Verbose > 0 {
+		c.Complain(serr)
+	}
+	bar.Stop()
+	counts := tally.count()
+	said := c.Said(counts.verdict(taken, err, ferr, context.Cause(ctx)))
+	c.Say("put %d", counts.put)
+	return said
+}
+
+// topic opens the topic and checks that it has the partition.
+func (c *put) topic(ctx context.Context, rt *penstock.Runtime, name string) (t *penstock.Topic, err error) {
+	var opts []penstock.ProducerOption
+	if c.partition != anyPartition {
+		opts = append(opts, penstock.PartitionBy(penstock.Manual(func(*penstock.Message, int) int { return c.partition })))
+	}
+	if c.create {
+		t, err = rt.EnsureTopic(ctx, name, penstock.TopicConfig{}, opts...)
+	} else {
+		t, err = rt.Topic(ctx, name, opts...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n := t.Info().Config.Partitions; c.partition >= n {
+		return nil, cli.Usagef("--partition %d: %s has %d, counted from 0", c.partition, name, n)
+	}
+	return t, nil
+}
+
+// lineFormat is how lines become messages.
+type lineFormat struct {
+	separator []byte // nil: no keys
+	headers   []penstock.Header
+}
+
+func (c *put) lineFormat() (f lineFormat, err error) {
+	var faults []error
+	if c.keySep != "" {
+		f.separator = []byte(c.keySep)
+	}
+	for _, s := range c.headers {
+		h, err := parseHeader(s)
+		faults = append(faults, err)
+		f.headers = append(f.headers, h)
+	}
+	if c.partition < anyPartition {
+		faults = append(faults, cli.Usagef("--partition %d: want 0 or more", c.partition))
+	}
+	if c.partition >= messages.MaxPartitions {
+		faults = append(faults, cli.Usagef("--partition %d: want less than %d", c.partition, messages.MaxPartitions))
+	}
+	if c.timeout < 0 {
+		faults = append(faults, cli.Usagef("--timeout is negative"))
+	}
+	return f, errors.Join(faults...)
+}
+
+func (f lineFormat) message(line []byte) penstock.Message {
+	m := penstock.Message{Value: line, Headers: f.headers}
+	if f.separator != nil {
+		if key, value, ok := bytes.Cut(line, f.separator); ok {
+			m.Key, m.Value = key, value
+		}
+	}
+	return m
+}
+
+// hinted says what to do about a topic that is not there, and about a group of
+// the other mode.
+func hinted(err error) error {
+	switch {
+	case errors.Is(err, penstock.ErrNoTopic):
+		return fmt.Errorf("%w: make it with \"penstock topic create\"", err)
+	case errors.Is(err, penstock.ErrGroupMode):
+		return fmt.Errorf("%w: the members of a group all use --partitions, or none does", err)
+	}
+	return err
+}
+
+// parseHeader takes NAME=VALUE.
+func parseHeader(s string) (penstock.Header, error) {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return penstock.Header{}, cli.Usagef("--header %q: want name=value", s)
+	}
+	return penstock.Header{Name: name, Value: []byte(value)}, nil
+}

@@ -1,0 +1,177 @@
+package topics
+
+// Topics and their groups as people and programs see them.
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Detail is all about a topic.
+type Detail struct {
+	inventory.Topic
+	Revision int64         `json:"revision"`
+	Records  int64         `json:"records"`
+	Bytes    int64         `json:"bytes"`
+	Offsets  []OffsetsView `json:"offsets"`
+	Groups   []GroupView   `json:"groups"`
+}
+
+type OffsetsView struct {
+	Partition int    `json:"partition"`
+	Start     int64  `json:"start"`
+	End       int64  `json:"end"`
+	Records   int64  `json:"records"`
+	Bytes     int64  `json:"bytes"`
+	Error     string `json:"error,omitempty"`
+}
+
+func viewDescription(d penstock.TopicDescription) Detail {
+	v := Detail{Topic: inventory.TopicOf(d.TopicInfo), Revision: d.Revision, Offsets: []OffsetsView{}, Groups: []GroupView{}}
+	for _, p := range d.Partitions {
+		v.Offsets = append(v.Offsets, OffsetsView{p.Partition, p.Start, p.End, p.End - p.Start, p.Bytes, reason(p.Err)})
+		v.Records += p.End - p.Start
+		v.Bytes += p.Bytes
+	}
+	for _, g := range d.Groups {
+		v.Groups = append(v.Groups, viewGroup(g))
+	}
+	return v
+}
+
+func (v Detail) print(w io.Writer) error {
+	tw := cli.Table(w)
+	fmt.Fprintln(tw, v.Topic)
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(tw, "partition\tstart\tend\trecords\tbytes")
+	for _, o := range v.Offsets {
+		if o.Error != "" {
+			fmt.Fprintf(tw, "%d\t%s\n", o.Partition, cli.Clean(o.Error))
+			continue
+		}
+		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d\n", o.Partition, o.Start, o.End, o.Records, o.Bytes)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, g := range v.Groups {
+		if err := g.print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GroupView is a consumer group.
+type GroupView struct {
+	Topic      string            `json:"topic"`
+	Group      string            `json:"group"`
+	Mode       string            `json:"mode"`
+	Generation int64             `json:"generation"`
+	Lag        int64             `json:"lag"`
+	Members    []ConsumerView    `json:"members"`
+	Offsets    []GroupOffsetView `json:"offsets"`
+	Error      string            `json:"error,omitempty"`
+}
+
+type ConsumerView struct {
+	ID         string    `json:"id"`
+	Host       string    `json:"host"`
+	Since      time.Time `json:"since"`
+	Partitions []int     `json:"partitions"`
+}
+
+type GroupOffsetView struct {
+	Partition int   `json:"partition"`
+	Start     int64 `json:"start"`
+	End       int64 `json:"end"`
+	// Committed is null where nothing was ever committed.
+	Committed *int64 `json:"committed"`
+	// Lag is -1 where the error says why it is not known.
+	Lag   int64  `json:"lag"`
+	Owner string `json:"owner,omitempty"`
+	Fence int64  `json:"fence,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+func viewGroup(g penstock.GroupInfo) GroupView {
+	v := GroupView{
+		Topic: g.Topic, Group: g.Group, Mode: string(g.Mode), Generation: g.Generation, Lag: g.Lag,
+		Members: []ConsumerView{}, Offsets: []GroupOffsetView{}, Error: reason(g.Err),
+	}
+	for _, m := range g.Members {
+		if m.Partitions == nil {
+			m.Partitions = []int{}
+		}
+		v.Members = append(v.Members, ConsumerView{m.ID, m.Host, m.Since.UTC(), m.Partitions})
+	}
+	for _, p := range g.Partitions {
+		v.Offsets = append(v.Offsets, viewGroupOffset(p))
+	}
+	return v
+}
+
+func viewGroupOffset(p messages.GroupPartition) GroupOffsetView {
+	v := GroupOffsetView{Partition: p.Partition, Start: p.Start, End: p.End, Lag: p.Lag, Owner: p.Owner, Fence: p.Fence, Error: reason(p.Err)}
+	if p.Committed >= 0 {
+		v.Committed = &p.Committed
+	}
+	return v
+}
+
+func (g GroupView) print(w io.Writer) error {
+	tw := cli.Table(w)
+	fmt.Fprintf(tw, "group %s of %s  %s  generation %d  lag %d\n", cli.Clean(g.Group), g.Topic, dash(cli.Clean(g.Mode)), g.Generation, g.Lag)
+	for _, m := range g.Members {
+		fmt.Fprintf(tw, "  member %s\t%s\tsince %s\tpartitions %s\n", cli.Clean(m.ID), cli.Clean(m.Host), m.Since.Format(time.RFC3339), dash(numberList(m.Partitions)))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if g.Error != "" {
+		fmt.Fprintf(w, "  %s\n", cli.Clean(g.Error))
+	}
+	fmt.Fprintln(tw, "  partition\tstart\tend\tcommitted\tlag\towner")
+	for _, o := range g.Offsets {
+		if o.Error != "" {
+			fmt.Fprintf(tw, "  %d\t%s\n", o.Partition, cli.Clean(o.Error))
+			continue
+		}
+		committed := ""
+		if o.Committed != nil {
+			committed = fmt.Sprint(*o.Committed)
+		}
+		fmt.Fprintf(tw, "  %d\t%d\t%d\t%s\t%d\t%s\n", o.Partition, o.Start, o.End, dash(committed), o.Lag, dash(cli.Clean(o.Owner)))
+	}
+	return tw.Flush()
+}
+
+// reason is what an error says, empty without one.
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// dash stands for nothing in a table.
+func dash(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "-"
+	}
+	return s
+}
+
+// numberList is numbers with commas between them.
+func numberList(numbers []int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ",")
+}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package main
-
-import "os"
-
-// outputFault says what is wrong with an output. A write says it here.
-func outputFault(*os.File) string { return "" }

@@ -1,0 +1,130 @@
+package penstock
+
+// What goes wrong. The errors are those of package messages, so that errors.Is and
+// errors.As find them whichever package they are compared with.
+
+import "github.com/penstock-io/penstock/messages"
+
+// Each error is wrapped with what was being done and to what: compare with
+// errors.Is.
+var (
+	// ErrClosed: the runtime, destination, member, topic handle or subscription
+	// ended, or was ended, before the call or while it waited.
+	ErrClosed = messages.ErrClosed
+	// ErrInvalid: a name, URL, size or option cannot be used; the text says which
+	// and why. Nothing was done.
+	ErrInvalid = messages.ErrInvalid
+	// ErrUnavailable: etcd did not answer in time or has no leader. Nothing is known
+	// to have been written; the call can be made again.
+	ErrUnavailable = messages.ErrUnavailable
+	// ErrDenied: etcd refused the credentials, or the rights on the prefix.
+	ErrDenied = messages.ErrDenied
+	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
+	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
+	ErrTooLarge = messages.ErrTooLarge
+	// ErrGroupFull: a group with the policy QueueError has no room. No group gets
+	// the message.
+	ErrGroupFull = messages.ErrGroupFull
+	// ErrNoMember: Flush waited for a group that no member is linked to. Its
+	// messages stay queued.
+	ErrNoMember = messages.ErrNoMember
+	// ErrGroupMode: the group exists with another mode or queue policy.
+	ErrGroupMode = messages.ErrGroupMode
+	// ErrDestinationTaken: the destination is, or was asked to be, for one sender
+	// only, and has another.
+	ErrDestinationTaken = messages.ErrDestinationTaken
+	// ErrTaken: a fixed sender or member id is held by another process that lives,
+	// or did not free it in time, or by this runtime: then it is ErrExists as well.
+	ErrTaken = messages.ErrTaken
+	// ErrExists: this runtime already has that destination or membership.
+	ErrExists = messages.ErrExists
+	// ErrAddrInUse: no port of the listener's range could be bound.
+	ErrAddrInUse = messages.ErrAddrInUse
+	// ErrBusy: code of the caller's own is in the way: a loop, a handler or a
+	// callback that still runs. The text says which. The call can be made again once
+	// that has returned.
+	ErrBusy = messages.ErrBusy
+	// ErrRestarted: a part of the runtime failed and was restarted while the call
+	// waited for its reply. Make the call again. etcd has no part in it.
+	ErrRestarted = messages.ErrRestarted
+	// ErrCorrupt: bytes from the network or from etcd do not decode.
+	ErrCorrupt = messages.ErrCorrupt
+
+	// Topics.
+
+	// ErrNoTopic: there is no topic of that name.
+	ErrNoTopic = messages.ErrNoTopic
+	// ErrTopicExists: CreateTopic found a topic of that name.
+	ErrTopicExists = messages.ErrTopicExists
+	// ErrTopicDeleted: the topic of this handle was deleted. A later one of the same
+	// name is another topic: open it.
+	ErrTopicDeleted = messages.ErrTopicDeleted
+	// ErrNoPartition: the topic has no partition of that number.
+	ErrNoPartition = messages.ErrNoPartition
+	// ErrUnknownOutcome: whether a record was written is not known, and it may yet
+	// be. Putting it again may double it.
+	ErrUnknownOutcome = messages.ErrUnknownOutcome
+	// ErrNoSpace: etcd is over its quota and refuses writes; reads work. Nothing was
+	// written.
+	ErrNoSpace = messages.ErrNoSpace
+	// ErrFenced: the partition is no longer this consumer's: another one claimed it,
+	// or the session was lost. What it does about the partition from then on is
+	// refused.
+	ErrFenced = messages.ErrFenced
+	// ErrGroupLive: the group has members, so a topic's group keeps its offsets, and
+	// a destination's is not deleted.
+	ErrGroupLive = messages.ErrGroupLive
+	// ErrNoGroup: the topic or destination has no group of that name.
+	ErrNoGroup = messages.ErrNoGroup
+	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the partition
+	// or, in a commit, of no record that was handed out.
+	ErrOffsetOutOfRange = messages.ErrOffsetOutOfRange
+	// ErrLogRolledBack: the log is shorter than what was read from it, or has other
+	// records there: etcd was restored from a backup, or replaced.
+	ErrLogRolledBack = messages.ErrLogRolledBack
+)
+
+// AbandonedError says what a drain gave up: Flush, Unregister and Stop return it.
+//
+//	type AbandonedError struct {
+//		Messages int    // accepted and not acked
+//		Where    string // the destination or group
+//		Err      error  // why the drain did not wait longer, or nil
+//	}
+//
+//	func (e *AbandonedError) Error() string
+//	func (e *AbandonedError) Unwrap() error // Err
+//
+// Use errors.As with a *AbandonedError.
+type AbandonedError = messages.AbandonedError
+
+// LimitError says that a request is more than this etcd, or its client as it is
+// configured, allows. The same request will be refused again; a smaller one may not.
+//
+//	type LimitError struct {
+//		Limit Limit
+//		Err   error // of etcd's client
+//	}
+//
+//	func (e *LimitError) Error() string   // which limit, and where it is set
+//	func (e *LimitError) Unwrap() []error // ErrTooLarge and Err
+//
+// Use errors.As with a *LimitError.
+type LimitError = messages.LimitError
+
+// Limit is what of a request to etcd is too much: LimitRequest, LimitOps or
+// LimitAnswer.
+type Limit = messages.Limit
+
+// The limits of a request.
+const (
+	// LimitRequest: etcd or its client takes no request that large
+	// (--max-request-bytes, MaxCallSendMsgSize). It was not applied.
+	LimitRequest = messages.LimitRequest
+	// LimitOps: etcd takes no transaction of so many operations (--max-txn-ops). It
+	// was not applied.
+	LimitOps = messages.LimitOps
+	// LimitAnswer: the client takes no response that large (MaxCallRecvMsgSize).
+	// What was asked for was done.
+	LimitAnswer = messages.LimitAnswer
+)

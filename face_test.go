@@ -1,0 +1,288 @@
+package penstock_test
+
+// The public face: what the documentation of this package shows is all that a
+// caller needs. Types come from the compiled package, comments from its sources.
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// compiled returns packages of ours as the compiler exported them, and what they
+// import.
+func compiled(t *testing.T, fset *token.FileSet, paths ...string) []*types.Package {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, paths...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, stderr.String())
+	}
+	files := make(map[string]string)
+	for line := range strings.Lines(string(out)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
+	var pkgs []*types.Package
+	for _, path := range paths {
+		p, err := imports.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs
+}
+
+// documented reads the comments of the package in dir.
+func documented(t *testing.T, dir string) *doc.Package {
+	t.Helper()
+	fset := token.NewFileSet()
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no sources in %s: %v", dir, err)
+	}
+	var files []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	p, err := doc.NewFromFiles(fset, files, modulePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// commentOfTypes are the comments of a package's exported types.
+func commentOfTypes(p *doc.Package) map[string]string {
+	all := make(map[string]string)
+	for _, t := range p.Types {
+		all[t.Name] = t.Doc
+	}
+	return all
+}
+
+// leftOut are the exported fields and methods of a type that text does not name.
+func leftOut(typ types.Type, text string) (names []string) {
+	say := func(name string) {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
+			names = append(names, name)
+		}
+	}
+	named, _ := types.Unalias(typ).(*types.Named)
+	if named != nil {
+		for m := range named.Methods() {
+			if m.Exported() {
+				say(m.Name())
+			}
+		}
+	}
+	switch under := typ.Underlying().(type) {
+	case *types.Struct:
+		for f := range under.Fields() {
+			if f.Exported() {
+				say(f.Name())
+			}
+		}
+	case *types.Interface:
+		for m := range under.Methods() {
+			if m.Exported() {
+				say(m.Name())
+			}
+		}
+	}
+	return names
+}
+
+// An alias hides what it stands for from the documentation: its comment shows it.
+func TestCommentsOfAliasesNameEveryFieldAndMethod(t *testing.T) {
+	root := compiled(t, token.NewFileSet(), modulePath)[0]
+	comments := commentOfTypes(documented(t, "."))
+	aliases := 0
+	for _, name := range root.Scope().Names() {
+		obj, ok := root.Scope().Lookup(name).(*types.TypeName)
+		if !ok || !obj.Exported() || !obj.IsAlias() {
+			continue
+		}
+		aliases++
+		for _, missing := range leftOut(obj.Type(), comments[name]) {
+			t.Errorf("the comment of %s does not name %s", name, missing)
+		}
+		if !strings.HasPrefix(comments[name], name+" ") {
+			t.Errorf("the comment of %s begins with %.30q", name, comments[name])
+		}
+	}
+	if aliases == 0 {
+		t.Error("no alias was found")
+	}
+}
+
+// sentences are the comments of a package's error variables.
+func sentences(t *testing.T, p *doc.Package) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	for _, v := range p.Vars {
+		for _, spec := range v.Decl.Specs {
+			value := spec.(*ast.ValueSpec)
+			for _, name := range value.Names {
+				if strings.HasPrefix(name.Name, "Err") {
+					all[name.Name] = value.Doc.Text()
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Every error says when it comes, here and in package messages in the same words.
+func TestEveryErrorHasItsSentence(t *testing.T) {
+	root, below := sentences(t, documented(t, ".")), sentences(t, documented(t, "messages"))
+	if len(below) == 0 {
+		t.Fatal("no error was found")
+	}
+	for name, want := range below {
+		if root[name] != want {
+			t.Errorf("%s: the root says %q, package messages %q", name, root[name], want)
+		}
+	}
+	for name, says := range root {
+		if !strings.HasPrefix(says, name+": ") || !strings.HasSuffix(says, ".\n") {
+			t.Errorf("%s has no sentence of its own: %q", name, says)
+		}
+	}
+}
+
+// nameless walks what is exported and finds types of other packages of ours that
+// have no name in the root package.
+type nameless struct {
+	root  *types.Package
+	named map[*types.TypeName]bool // what the root's aliases stand for
+	seen  map[types.Type]bool
+	found func(at string, typ types.Type)
+}
+
+func namelessIn(root *types.Package, found func(at string, typ types.Type)) *nameless {
+	n := &nameless{root: root, named: make(map[*types.TypeName]bool), seen: make(map[types.Type]bool), found: found}
+	for _, name := range root.Scope().Names() {
+		if obj, ok := root.Scope().Lookup(name).(*types.TypeName); ok && obj.IsAlias() && obj.Exported() {
+			if to, ok := types.Unalias(obj.Type()).(*types.Named); ok {
+				n.named[to.Obj()] = true
+			}
+		}
+	}
+	return n
+}
+
+// all walks the root package.
+func (n *nameless) all() {
+	for _, name := range n.root.Scope().Names() {
+		if obj := n.root.Scope().Lookup(name); obj.Exported() && name != "Engine" { // the door to the other package
+			n.walk(name, obj.Type())
+		}
+	}
+}
+
+func (n *nameless) walk(at string, typ types.Type) {
+	typ = types.Unalias(typ)
+	if n.seen[typ] {
+		return
+	}
+	if named, ok := typ.(*types.Named); ok {
+		obj := named.Obj()
+		if obj.Pkg() == nil || !strings.HasPrefix(obj.Pkg().Path(), modulePath) {
+			n.walkArgs(at, named)
+			return
+		}
+		if obj.Pkg() != n.root && !n.named[obj] {
+			n.found(at, typ)
+			return
+		}
+		n.seen[typ] = true
+		if obj.Name() == "Engine" {
+			return
+		}
+		n.walkArgs(at, named)
+		for m := range named.Methods() {
+			if m.Exported() {
+				n.walk(at+"."+m.Name(), m.Type())
+			}
+		}
+		n.walk(at, named.Underlying())
+		return
+	}
+	switch is := typ.(type) {
+	case *types.Pointer:
+		n.walk(at, is.Elem())
+	case *types.Slice:
+		n.walk(at, is.Elem())
+	case *types.Array:
+		n.walk(at, is.Elem())
+	case *types.Chan:
+		n.walk(at, is.Elem())
+	case *types.Map:
+		n.walk(at, is.Key())
+		n.walk(at, is.Elem())
+	case *types.Signature:
+		for v := range is.Params().Variables() {
+			n.walk(at, v.Type())
+		}
+		for v := range is.Results().Variables() {
+			n.walk(at, v.Type())
+		}
+	case *types.Struct:
+		for f := range is.Fields() {
+			if f.Exported() {
+				n.walk(at+"."+f.Name(), f.Type())
+			}
+		}
+	case *types.Interface:
+		for m := range is.Methods() {
+			if m.Exported() {
+				n.walk(at+"."+m.Name(), m.Type())
+			}
+		}
+	}
+}
+
+func (n *nameless) walkArgs(at string, named *types.Named) {
+	for arg := range named.TypeArgs().Types() {
+		n.walk(at, arg)
+	}
+}
+
+// Who uses this package needs to import no other of ours to name what he holds.
+func TestSignaturesShowTypesWithANameHere(t *testing.T) {
+	root := compiled(t, token.NewFileSet(), modulePath)[0]
+	walked := 0
+	n := namelessIn(root, func(at string, typ types.Type) { t.Errorf("%s shows %s, which has no name here", at, typ) })
+	n.all()
+	walked = len(n.seen)
+	// Without its names, the same walk finds something.
+	found := 0
+	n = namelessIn(root, func(string, types.Type) { found++ })
+	clear(n.named)
+	n.all()
+	if walked == 0 || found == 0 {
+		t.Errorf("%d types were looked at; without names %d have none", walked, found)
+	}
+}

@@ -1,0 +1,97 @@
+package penstock
+
+// Counters, as Stats returns them. Docs and metrics name the same.
+
+import "github.com/penstock-io/penstock/messages"
+
+// Stats is a snapshot of a runtime's counters. Counts run from its start.
+//
+//	type Stats struct {
+//		Pipes         []PipeStats         // a row for each destination and group that it sends to
+//		Members       []MemberStats       // a row for each membership
+//		Topics        []TopicStats        // a row for each topic in use
+//		Subscriptions []SubscriptionStats // a row for each subscription
+//		Registry      RegistryStats       // how its keys in etcd fare
+//		Events        map[string]uint64   // how often each event happened, by messages.EventName
+//	}
+type Stats = messages.Stats
+
+// PipeStats is what one destination of this runtime did for one group. Messages that
+// were dropped because there was no group are a row with an empty Group.
+//
+//	type PipeStats struct {
+//		Destination, Group string
+//		PipeCounters
+//		Pending            int // accepted and not acked
+//		PendingBytes       int // of these, encoded
+//		Links              int // members linked
+//	}
+type PipeStats = messages.PipeStats
+
+// PipeCounters counts the messages of one group since its pipe began.
+//
+//	type PipeCounters struct {
+//		Accepted     uint64 // taken by Send
+//		Sent         uint64 // written to a link, each time
+//		Acked        uint64
+//		Nacked       uint64 // failed handlings
+//		Redelivered  uint64 // queued again after a nack or a dead link
+//		Returned     uint64 // of these, given back by a member that did not try, or not in time
+//		Dropped      uint64 // by the queue policy, or with the pipe
+//		DeadLettered uint64 // taken by the DeadLetters function
+//	}
+type PipeCounters = messages.PipeCounters
+
+// MemberStats is what one member of this runtime got.
+//
+//	type MemberStats struct {
+//		Destination, Group, Member string
+//		Delivered                  uint64 // handed out
+//		Waiting                    int    // received and not handed out
+//		Links                      int    // senders linked
+//	}
+type MemberStats = messages.MemberStats
+
+// TopicStats is what this runtime put into one topic.
+//
+//	type TopicStats struct {
+//		Topic       string
+//		Records     uint64 // taken
+//		Bytes       uint64 // of these, encoded
+//		Appends     uint64 // batches committed
+//		Committed   uint64 // records that are in etcd
+//		Failed      uint64 // records whose put returned an error
+//		QueuedBytes int64  // taken, and neither committed nor failed
+//	}
+type TopicStats = messages.TopicStats
+
+// SubscriptionStats is what one subscription of this runtime did.
+//
+//	type SubscriptionStats struct {
+//		Topic, Group, Member string
+//		SubscriptionCounters
+//		Partitions           int // owned
+//		FetchedBytes         int // read ahead
+//	}
+type SubscriptionStats = messages.SubscriptionStats
+
+// SubscriptionCounters counts since a subscription began.
+//
+//	type SubscriptionCounters struct {
+//		Finished     uint64 // records handled, or skipped by Seek or Commit
+//		Failed       uint64 // failed handlings
+//		DeadLettered uint64 // taken by the RecordDeadLetters function
+//		Commits      uint64 // offsets written, one for each partition
+//		Lost         uint64 // partitions that another member took away
+//	}
+type SubscriptionCounters = messages.SubscriptionCounters
+
+// RegistryStats says how the keys of a runtime in etcd fare.
+//
+//	type RegistryStats struct {
+//		Keys     int    // that it keeps
+//		Troubled int    // of these, refused by etcd
+//		Refusals uint64 // of single keys by etcd
+//		Delays   uint64 // how often it had to wait for etcd
+//	}
+type RegistryStats = messages.RegistryStats

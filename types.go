@@ -1,0 +1,166 @@
+package penstock
+
+// What is sent, received and told of pipes. An alias stands for a type of package
+// messages, so that its comment carries what the type has; TestAliases holds that.
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Message is what a caller sends: to the groups of a destination, or into a topic.
+//
+//	type Message struct {
+//		Key     []byte    // what the message is about; may be empty. ByKey chooses a topic's partition by it
+//		Value   []byte    // the content, opaque to Penstock
+//		Headers []Header  // in this order; names may repeat
+//		Time    time.Time // the sender's, in nanoseconds; the zero Time means none
+//	}
+//
+//	func (m *Message) Check() error // ErrInvalid: a header's name is not UTF-8, or Time is outside 1677 to 2262
+//
+// Its bytes stay the caller's: Send and the puts copy them before they return.
+type Message = messages.Message
+
+// Header is one name and value that travels with a message. The name is UTF-8.
+//
+//	type Header struct {
+//		Name  string
+//		Value []byte
+//	}
+type Header = messages.Header
+
+// Payload is what a received message says. Delivery and Record embed it.
+//
+//	type Payload struct {
+//		Key      []byte // what the message is about, or empty
+//		Value    []byte // the content
+//		UnixNano int64  // the sender's time, in nanoseconds since 1970 UTC; 0 is none
+//	}
+//
+//	func (p Payload) Time() time.Time                    // UnixNano as a time in UTC, or the zero Time
+//	func (p Payload) Header(name string) ([]byte, bool)  // the first header of that name
+//	func (p Payload) Headers() iter.Seq2[string, []byte] // all of them, in the sender's order
+//	func (p Payload) HeaderCount() int
+//	func (p Payload) Message() Message                   // the same, to be sent again; its bytes are shared
+//	func (p Payload) Clone() Payload                     // the same with bytes of its own
+//
+// Its bytes, and those that its methods return, belong to the buffer in which it
+// came: they stay valid without end and keep that buffer in memory. A Payload is a
+// value and can be read concurrently. PayloadOf makes one for a test of a handler.
+type Payload = messages.Payload
+
+// PayloadOf is the payload that m has when it is received: for tests of handlers.
+// Key and Value share m's bytes; headers are copied.
+func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
+
+// Delivery is one message handed to a member of a group, to be acked.
+//
+//	type Delivery struct {
+//		Payload                   // Key, Value, Time, Headers
+//		Destination, Group string // the pipe through which it came
+//		Sender             string // the id of the registered sender
+//		Seq                uint64 // counts deliveries on the link from that sender, from 1
+//		Attempt            int    // 1 for the first handling; a failed one raises it
+//		Redelivered        bool   // somebody may have seen it before: a handling failed or a link died before the ack
+//		Settler            Settler
+//	}
+//
+//	func (d Delivery) Ack()             // it was handled
+//	func (d Delivery) Nack(cause error) // it failed, and is delivered again after a delay; cause may be nil
+//	func (d Delivery) InProgress()      // begins the AckWait again
+//	func (d Delivery) Clone() Delivery  // the same with bytes of its own; it settles the same message
+//
+// Ack, Nack and InProgress do not block and can be called from any goroutine. The
+// first Ack or Nack counts; later ones do nothing. The cause of a Nack stands in
+// MessageNacked and in the dead letter. Settler is set by the runtime; where it is
+// nil, as in a test of a handler, the three do nothing.
+//
+// A Delivery is a value: copies settle the same message. Its bytes stay valid
+// without end and keep the frame in memory in which they came, but see
+// ReuseBuffers. Clone frees the frame.
+type Delivery = messages.Delivery
+
+// Settler hears what became of the deliveries of one link. Its methods do not block
+// and are safe for concurrent use. A test of a handler can give a Delivery one of
+// its own.
+//
+//	type Settler interface {
+//		Ack(seq uint64)
+//		Nack(seq uint64, cause error)
+//		InProgress(seq uint64)
+//	}
+type Settler = messages.Settler
+
+// Event is one of the structs of package messages that say what happened, such as
+// messages.MemberLinked, messages.Redelivered or messages.SessionLost. Switch on its
+// type. messages.EventName, EventLevel and EventAttrs say how it is logged.
+type Event = messages.Event
+
+// Handler handles one message for Member.Consume. A nil error acks it; an error or
+// a panic nacks it, to be tried again. ctx ends when the message has been given to
+// another member (AckWait) or when Consume ends.
+type Handler func(ctx context.Context, d Delivery) error
+
+// DeadLetter is a message that failed as often as MaxAttempts allows, for the
+// function given to DeadLetters. Its bytes are its own.
+//
+//	type DeadLetter struct {
+//		Message            Message
+//		Destination, Group string
+//		Attempts           int    // how often it was handled
+//		Cause              string // the error of the last handling
+//	}
+type DeadLetter = messages.DeadLetter
+
+// Parked is a copy of a message that failed as often as MaxAttempts allows where no
+// DeadLetters were given. The message itself is tried further.
+//
+//	type Parked struct {
+//		Message  Message
+//		Group    string
+//		Attempts int    // how often it was handled by then
+//		Cause    string // the error of the last handling
+//	}
+type Parked = messages.Parked
+
+// Mode says what a group of a destination promises. The first join decides it.
+type Mode string
+
+// The modes of a group.
+const (
+	// AtLeastOnce: a message is settled when a member acks it. What a member has not
+	// acked when it fails goes to another, so duplicates happen and losses do not.
+	AtLeastOnce Mode = Mode(messages.AtLeastOnce)
+	// AtMostOnce: a message is settled when it is written to a link. What a failing
+	// member had is lost, and nothing comes twice.
+	AtMostOnce Mode = Mode(messages.AtMostOnce)
+)
+
+// QueuePolicy says what Send does while a group's queue is full, see MaxQueue. The
+// first join decides it.
+type QueuePolicy string
+
+// The queue policies of a group.
+const (
+	// QueueBlock: Send waits for room until its context ends.
+	QueueBlock QueuePolicy = QueuePolicy(messages.QueueBlock)
+	// QueueDropOldest: Send does not wait. The oldest message that is not on a link
+	// is dropped; when all are, the new one is.
+	QueueDropOldest QueuePolicy = QueuePolicy(messages.QueueDropOldest)
+	// QueueError: Send returns ErrGroupFull, and no group gets the message.
+	QueueError QueuePolicy = QueuePolicy(messages.QueueError)
+)
+
+// Forever as KeepFor keeps a group without members until DeleteGroup removes it.
+const Forever time.Duration = messages.Forever
+
+// Engine is the same runtime for code that works with actors: see package actors.
+// It has the methods CreateTopic, DeleteGroup, DeleteTopic, DescribeGroup,
+// DescribeTopic, EnsureTopic, Events, Instrument, Join, Lease, ListGroups,
+// ListTopics, Register, ResetOffsets, Stats, Stop, Stopped, System, Topic, Tree and
+// UpdateTopic.
+type Engine = actors.Engine

@@ -1,0 +1,191 @@
+package penstock
+
+// What is put into topics, read from them, and said about them.
+
+import (
+	"context"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Record is one record of a topic.
+//
+//	type Record struct {
+//		Payload          // Key, Value, Time, Headers
+//		Topic     string
+//		Partition int    // from 0
+//		Offset    int64  // its place in the partition, without gaps from 0
+//		Fence     int64  // of the claim under which it was handed out; 0 without a group
+//		Attempt   int    // 1 at first; each failed handling in this process raises it
+//	}
+//
+//	func (r Record) Clone() Record // the same with bytes of its own
+//
+// Fence only grows for a partition: a database that keeps the largest it has seen
+// can refuse the writes of a consumer that has lost the partition.
+//
+// A Record is a value. Its bytes stay valid without end, keep the batch in memory in
+// which they came, and may be shared with other readers: do not write to them. Clone
+// frees the batch.
+type Record = messages.Record
+
+// RecordHandler handles one record for Subscription.Consume. A nil error finishes
+// it; an error or a panic makes it be handled again. ctx ends when the partition is
+// lost or Consume ends.
+type RecordHandler func(ctx context.Context, r Record) error
+
+// PutResult says what became of one message that was put.
+//
+//	type PutResult struct {
+//		Partition int   // -1 when none was chosen
+//		Offset    int64 // valid when Err is nil: the record is committed there
+//		Err       error
+//	}
+//
+// With ErrUnknownOutcome as Err the record may be in the topic, or may yet come;
+// with any other error it is not and will not.
+type PutResult = messages.PutResult
+
+// Partitioner chooses the partition of each message that is put without naming one.
+// ByKey, Sticky, RoundRobin, Random and Manual make one. It can be given to any
+// number of topics: what it remembers is kept for each handle.
+type Partitioner = actors.Partitioner
+
+// TopicConfig is decided when a topic is made. The zero value is good.
+//
+//	type TopicConfig struct {
+//		Partitions     int         // 1 to 1,024; 1 when zero
+//		Compression    Compression // CompressS2 when empty
+//		MaxRecordBytes int         // of one record, encoded, 1 to 1 MiB; 1 MiB when zero
+//	}
+//
+//	func (c *TopicConfig) EnsureDefaults() // fills what is zero
+//	func (c *TopicConfig) Validate() error // every fault, joined; each is ErrInvalid
+type TopicConfig = messages.TopicConfig
+
+// TopicUpdate says what UpdateTopic changes. What is zero stays.
+//
+//	type TopicUpdate struct {
+//		Partitions     int         // the new number, never less than before
+//		Compression    Compression // of batches from now on
+//		MaxRecordBytes int         // of records from now on
+//	}
+//
+// With more partitions, records of one key may go to another partition than before.
+type TopicUpdate = messages.TopicUpdate
+
+// Compression says how the batches of a topic are written. A batch that would not
+// get smaller is written as it is. The values are CompressS2, CompressZstd and
+// CompressNone.
+type Compression = messages.Compression
+
+// The compressions of a topic.
+const (
+	// CompressS2 is fast, and the default.
+	CompressS2 = messages.CompressS2
+	// CompressZstd makes smaller batches than CompressS2 and takes longer.
+	CompressZstd = messages.CompressZstd
+	// CompressNone writes batches as they are.
+	CompressNone = messages.CompressNone
+)
+
+// TopicInfo is a topic's identity and settings.
+//
+//	type TopicInfo struct {
+//		Name           string
+//		ID             string      // a topic that is deleted and made again has another
+//		Config         TopicConfig
+//		Created        time.Time
+//		CreateRevision int64       // of its key in etcd
+//		ModRevision    int64       // of its key in etcd; grows with each update
+//	}
+type TopicInfo = messages.TopicInfo
+
+// TopicDescription is a topic with its partitions and groups, as of one revision of
+// etcd.
+//
+//	type TopicDescription struct {
+//		TopicInfo                  // Name, ID, Config, …
+//		Revision   int64           // of etcd, at which all of it was read
+//		Partitions []PartitionInfo // Partitions[p] is partition p
+//		Groups     []GroupInfo
+//	}
+type TopicDescription = messages.TopicDescription
+
+// PartitionInfo is one partition of a topic.
+//
+//	type PartitionInfo struct {
+//		Partition  int
+//		Start, End int64 // the first offset that can be read, and the next to be written
+//		Bytes      int64 // of its batches in etcd, compressed, without their keys
+//		Err        error // nil, or why nothing else is known: ErrCorrupt
+//	}
+type PartitionInfo = messages.PartitionInfo
+
+// GroupInfo is a consumer group of a topic.
+//
+//	type GroupInfo struct {
+//		Topic, Group string
+//		Mode         GroupMode
+//		Generation   int64 // counts assignments; 0 before the first, and in a manual group
+//		Members      []GroupMember
+//		Partitions   []GroupPartition
+//		Lag          int64 // records, over all partitions whose end is known
+//		Err          error // nil, or which keys of the group were passed over: ErrCorrupt
+//	}
+type GroupInfo = messages.GroupInfo
+
+// GroupMode says how the partitions of a consumer group find their owners:
+// GroupAutomatic or GroupManual. The first subscription decides it.
+type GroupMode = messages.GroupMode
+
+// The modes of a consumer group.
+const (
+	// GroupAutomatic: the members share out all partitions; made by Subscribe.
+	GroupAutomatic = messages.GroupAutomatic
+	// GroupManual: each member names its partitions; made by SubscribePartitions.
+	GroupManual = messages.GroupManual
+)
+
+// GroupMember is one live subscription of a consumer group.
+//
+//	type GroupMember struct {
+//		ID, Host   string
+//		Since      time.Time
+//		Partitions []int // assigned to it, or named by it
+//	}
+type GroupMember = messages.GroupMember
+
+// GroupPartition says where a consumer group is in one partition.
+//
+//	type GroupPartition struct {
+//		Partition  int
+//		Start, End int64  // the partition's, as in PartitionInfo
+//		Committed  int64  // the next offset to be handled; -1 when nothing was committed
+//		Lag        int64  // records from where the group is to End; -1 with an Err
+//		Owner      string // the member that has claimed it, or empty
+//		Fence      int64  // of that claim, or 0
+//		Err        error  // nil, or why Start, End and Lag are not known
+//	}
+//
+// Where nothing was committed, the lag counts from where the group began, or from
+// Start.
+type GroupPartition = messages.GroupPartition
+
+// OffsetChange is what ResetOffsets did to one partition, or would do.
+//
+//	type OffsetChange struct {
+//		Partition int
+//		From      int64 // the committed offset before; -1 for none
+//		To        int64
+//	}
+type OffsetChange = messages.OffsetChange
+
+// MaxCommitsWaiting is how many calls of CommitAsync with a callback can wait for
+// it in a subscription; one that is about several partitions counts for each.
+const MaxCommitsWaiting = actors.MaxCommitsWaiting
+
+// MaxCallbacksWaiting is how many callbacks of PutAsync can wait in a handle for
+// the one before them to return, while more is taken.
+const MaxCallbacksWaiting = actors.MaxCallbacksWaiting

@@ -1,6 +1,6 @@
 package pipes_test
 
-// The known faults of the design that Penstock grew out of, each under its name.
+// Join, Leave and a loop return when they should, though the group has no sender.
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
-// Leave used to block while the group waited for its destination.
+// Promise: Leave does not wait for a sender.
 func TestLeaveReturnsAtOnceWithoutSender(t *testing.T) {
 	rt := harness.OrderlyRuntime(t)
 	m, err := rt.Join(t.Context(), "nowhere", "group")
@@ -22,6 +22,7 @@ func TestLeaveReturnsAtOnceWithoutSender(t *testing.T) {
 	}
 }
 
+// Promise: Leave ends a loop that waits for a sender, silently.
 func TestLeaveEndsALoopThatWaitsForASender(t *testing.T) {
 	rt := harness.OrderlyRuntime(t)
 	m, err := rt.Join(t.Context(), "nowhere", "group")
@@ -44,6 +45,7 @@ func TestLeaveEndsALoopThatWaitsForASender(t *testing.T) {
 	}
 }
 
+// Promise: a loop whose context ends yields the cause once, and ends.
 func TestCancelledLoopReturnsWithoutSender(t *testing.T) {
 	rt := harness.OrderlyRuntime(t)
 	m, err := rt.Join(t.Context(), "nowhere", "group")
@@ -71,6 +73,7 @@ func TestCancelledLoopReturnsWithoutSender(t *testing.T) {
 	}
 }
 
+// Promise: a Join whose context has ended returns its error.
 func TestCancelledJoinReturns(t *testing.T) {
 	rt := harness.OrderlyRuntime(t)
 	ctx, cancel := context.WithCancel(t.Context())

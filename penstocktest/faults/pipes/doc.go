@@ -1,2 +1,119 @@
-// Package pipes has the fault tests of pipes.
+// Package pipes holds the fault tests of pipes: what is promised of them while
+// processes die, links break, handlers fail and etcd is away. Senders and members
+// are processes of their own where a process has to die.
+//
+// Below stands each promise, and the tests that hold it.
+//
+// # The promises of the README
+//
+//	accepted means
+//		TestFullGroups
+//		TestFlushWaitsForAcks
+//		TestBadInputLargestMessageTravels
+//	a consumer dies
+//		TestMemberKilledUnderLoad
+//		TestMemberFrozenAndResumed
+//		TestAtMostOnceNeverRepeats
+//	a link breaks
+//		TestVanishAfterDrain
+//		TestLinkCutWhileKeyIsAway
+//	the sender's process dies
+//		TestSenderKilledAndReplaced
+//	the sender is stopped
+//		TestSenderRestartedOnAnotherPort
+//		TestUnregisterAbandons
+//	order
+//		TestSeveralSenders
+//	duplicates
+//		TestMemberKilledUnderLoad
+//		TestAtMostOnceNeverRepeats
+//		TestLeaseRevokedUnderLoad
+//	a stale owner
+//		TestHandlerBlocks
+//		TestMemberFrozenAndResumed
+//		TestMemberThatSettlesNothing
+//	a handler fails
+//		TestHandlerPanicsAlways
+//		TestHandlerFailsSometimes
+//		TestPoisonIsParked
+//		TestNackDelayGrows
+//	a group is slow
+//		TestFullGroups
+//		TestStuckGroupIsBounded
+//		TestASlowMemberDoesNotSlowItsGroup
+//	etcd is away
+//		TestEtcdStoppedUnderLoad
+//		TestEtcdWipedUnderLoad
+//		TestEtcdHangs
+//		TestKeysDeletedUnderLoad
+//		TestRestoredRegistrations
+//
+// # What a member holds
+//
+//	after AckWait it goes to another member
+//		TestHandlerBlocks
+//		TestHandlerBlocksForeverBeforeAFullWindow
+//		TestBatchThatIsNeverSettled
+//		TestMemberThatSettlesNothing
+//	until then it is the member's, however its loop ended
+//		TestBatchIsSettledAfterTheLoop
+//		TestInProgressRenews
+//	what it does not read goes to others
+//		TestMemberThatStopsReading
+//		TestIdleMemberThatStoppedReading
+//		TestBreakHandsBack
+//	Leave waits for what is in hand, and not without end
+//		TestLeaveWaitsForWhatIsInHand
+//		TestLeaveWithAStuckReader
+//	it has one reader at a time
+//		TestSecondReaderIsBusy
+//		TestReadingAfterLeave
+//
+// # How long a group lives
+//
+//	KeepFor, from when its last member left
+//		TestGroupDeserted
+//		TestGroupOutlivesTheLastSender
+//		TestDesertionIsCountedAcrossSenders
+//		TestJoiningEndsDesertion
+//		TestMarkOfAFrozenMemberIsTakenBack
+//	forever, where that is asked for
+//		TestGroupKeptForever
+//		TestGroupKeptForeverIsDeleted
+//	its settings are those in etcd
+//		TestGroupMadeAgainWithAnotherMode
+//		TestPipeOfAHelloAlone
+//	nothing is left of it, nor of who left
+//		TestNoKeyOfAGroupIsLeft
+//		TestCancelledJoinLeavesNoKey
+//		TestJoinsAndLeavesLeaveNothing
+//
+// # Names and calls
+//
+//	a name has one holder
+//		TestTakenNames
+//		TestRegisterAgainAfterUnregister
+//	calls return without a sender, and when their context ends
+//		TestLeaveReturnsAtOnceWithoutSender
+//		TestLeaveEndsALoopThatWaitsForASender
+//		TestCancelledLoopReturnsWithoutSender
+//		TestCancelledJoinReturns
+//	what cannot be used is refused at the call
+//		TestBadInputIsRefusedAtTheCall
+//		TestBadInputNamesEveryFault
+//		TestBadInputMessageSizeCountsThePayload
+//		TestBadInputMessageOverTheLimit
+//
+// # Strangers and peers that break the protocol
+//
+//	are refused and counted, and others do not notice
+//		TestBadInputStrangers
+//		TestProtocolIsKept
+//	learn nothing
+//		TestStrangerAsksTwoListeners
+//	take up no more than they are granted
+//		TestGroupsByHelloAreBounded
+//	crash nothing, whatever they send
+//		FuzzHostileMember
+//		FuzzHostileSender
 package pipes

@@ -131,6 +131,7 @@ func hostileSeeds(f *testing.F) {
 	f.Add([]byte{5, 3, 200, 0, 1, 0, 5, 3, 5, 0, 5, 1, 6, 9, 200, 1, 254, 255, 1})
 	f.Add([]byte{5, 3, 200, 0, 1, 0, 3, 0, 0, 4, 3, 7, 3})
 	f.Add([]byte{0, 0, 253, 253, 1, 0, 0, 0, 5, 10, 1, 0, 7, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 3, 3, 1, 1})
+	f.Add([]byte("\x1f\x1cz\xe8a\a"))
 }
 
 // bugs counts actors that failed by a panic.

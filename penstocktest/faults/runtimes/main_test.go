@@ -7,3 +7,5 @@ import (
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
+
+func TestPromisesNameTheirTests(t *testing.T) { harness.CheckPromises(t) }

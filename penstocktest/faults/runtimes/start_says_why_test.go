@@ -40,6 +40,7 @@ func deafEtcd(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// Promise: a Start that gets no answer returns ErrUnavailable when its context ends.
 func TestStartFailsTypedWithoutEtcd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

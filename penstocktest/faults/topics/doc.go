@@ -1,2 +1,155 @@
-// Package topics has the fault tests of topics.
+// Package topics holds the fault tests of topics: what is promised of the log and
+// of its groups while processes die, etcd fails, requests come late and keys are
+// lost. Each reads the whole log in the end, and holds it against what was accepted
+// and handled; the audit of commits follows a group on etcd's own history.
+//
+// Below stands each promise, and the tests that hold it.
+//
+// # The promises of the README
+//
+//	accepted means
+//		TestEtcdRestartedUnderLoad
+//		TestEtcdCompactedUnderLoad
+//		TestClusterMembersKilled
+//		TestLogSurvivesCompaction
+//		TestHistoryOfALog
+//		TestHistoryModels
+//	a consumer dies
+//		TestConsumersKilledUnderLoad
+//		TestConsumerFrozenPastItsLease
+//		TestSessionsLostUnderLoad
+//	a link breaks
+//		TestRepliesDropped
+//		TestClusterMemberFrozen
+//		TestClusterParted
+//		TestSlowEtcd
+//	the sender's process dies
+//		TestProducerKilledUnderLoad
+//	the sender is stopped
+//		TestStopFlushesWhatWasTaken
+//		TestStopCountsWhatItGivesUp
+//		TestCloseFlushesWhatWasTaken
+//	order
+//		TestHistoryOfALog
+//		TestPartitionsAddedUnderLoad
+//	duplicates
+//		TestRepliesDropped
+//		TestScaleUpsAndDowns
+//		TestLateCommitDoesNotOutliveTheRelease
+//	a stale owner
+//		TestConsumerFrozenPastItsLease
+//		TestHistoryOfAGroup
+//		TestNeverTwoOwners
+//		TestLeasesNotHeartbeats
+//	a handler fails
+//		TestRecordsComeAgainAtTheEndOfAPartition
+//	a group is slow
+//		TestScaleToManyGroups
+//		TestReadAheadIsBoundedUnpacked
+//	etcd is away
+//		TestEtcdHangs
+//		TestEtcdRestartedUnderLoad
+//		TestEtcdWiped
+//
+// # Putting
+//
+//	each put gets one result, whatever its callback does
+//		TestPutsSurviveTheirCallbacks
+//		TestACallbackPutsIntoAFullBuffer
+//		TestACallbackThatNeverReturns
+//		TestACallbackCannotWaitForItself
+//	handles share a topic, and the last Close ends it
+//		TestClosedHandlesCostNothing
+//		TestCloseCanBeCalledAgain
+//		TestBadInputClosedHandles
+//	a put without an answer is ErrUnknownOutcome, and others are put
+//		TestFailedPut
+//		TestEtcdHangs
+//	a full etcd is ErrNoSpace, and can be emptied
+//		TestEtcdWithoutRoom
+//		TestTopicOfAFullEtcdCanBeDeleted
+//	batches and requests are as large as etcd and its client take
+//		TestRecordsOverTheLimitOfEtcd
+//		TestFewOperationsInOneRequest
+//		TestAnswersOverTheLimitOfTheClient
+//		TestBadInputLargeBatchIsSplit
+//		TestErrorsWithoutAName
+//
+// # Commits
+//
+//	what was committed stands; a late write undoes nothing
+//		TestCommitIsNotUndoneByALateOne
+//		TestSeekIsNotUndoneByALateCommit
+//		TestCommitGivenUpByItsCallerIsOvertaken
+//		TestResetGivenUpDoesNotComeLater
+//		TestLateCommitDoesNotOutliveTheRelease
+//	CommitAsync calls back once, in order
+//		TestEachCommitAsyncIsAnsweredOnceInOrder
+//		TestCommitAsyncSurvivesItsCallbacks
+//		TestCommitAsyncIsBounded
+//		TestCommitAsyncDoesNotWaitForTheNextRound
+//		TestCommitAsyncBeforeASeek
+//	a commit takes only what was handed out
+//		TestCommitTakesOnlyWhatWasHandedOut
+//	what BeforeRelease wrote out is committed with the release
+//		TestBeforeReleaseCommitsWhatIsFinished
+//		TestBeforeReleaseThatFails
+//		TestCommitsContinueBesideBeforeRelease
+//
+// # Groups
+//
+//	where a group begins is decided once
+//		TestGroupBeginsOnce
+//		TestGroupReadsWhatCameBeforeItsMemberNoticed
+//		TestLatestBeginsAtTheEndThoughARequestFailed
+//		TestSubscribeRefusesAPlacePastTheEnd
+//		TestGroupContinuesWhereTheLogWasTrimmed
+//	who leaves holds nothing and holds up nobody
+//		TestLeaversHoldNothing
+//		TestGroupContinuesWhileItsOldestMemberDrains
+//		TestAllWhoWaitForALeaverAreAnswered
+//		TestUnsubscribeIsAnsweredThoughTheRuntimeStops
+//		TestUnsubscribeLeavesNothing
+//		TestSlowUserCodeIsNoFaultOfEtcd
+//	members share the partitions evenly, however many come
+//		TestScaleToManyMembers
+//		TestScaleUpsAndDowns
+//		TestMemberIDIsTakenInOneRuntimeToo
+//	a group survives the loss or damage of its keys
+//		TestGroupKeysDeletedUnderLoad
+//		TestGroupKeepsItsMode
+//		TestGroupWithSpoiltKeys
+//	a deleted topic ends its subscriptions and handles
+//		TestSubscriptionsLeaveADeletedTopic
+//		TestBadInputDeletedTopic
+//		TestStaleLookEndsNothing
+//
+// # Reading
+//
+//	nothing is missed
+//		TestReaderFindsWhatItMissedWhileItRead
+//		TestCutFromManyPartitions
+//		TestReadingContinuesAfterARefusedRead
+//		TestSeekIsAnsweredThoughItsPartitionIsLost
+//	damage is an error of its partition, never silence
+//		TestDamagedBatch
+//		TestReadsUpToADamagedIndexEntry
+//		TestCutAndOneOfManyIsDamaged
+//		TestNewGroupBesideADamagedPartition
+//	what cannot be used is refused at the call
+//		TestBadInputIsRefusedAtTheCall
+//		TestBadInputTwoReaders
+//
+// # An etcd that is restored from a backup
+//
+//	the log has no gap and no record twice
+//		TestRestoredUnderLoad
+//		TestRestoredBeforeItWasRead
+//		TestRestoredWithACommitUnderWay
+//	readers that were further are told
+//		TestRestoredAndGrownAgain
+//	members and settings are as they are now, not as they were
+//		TestRestoredMemberThatLeft
+//		TestRestoredToBeforeItsMembers
+//		TestRestoredSettings
 package topics

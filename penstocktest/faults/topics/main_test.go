@@ -10,3 +10,5 @@ func TestMain(m *testing.M) {
 	harness.RunAsChild(childEnv, childSpec.run)
 	harness.Main(m)
 }
+
+func TestPromisesNameTheirTests(t *testing.T) { harness.CheckPromises(t) }

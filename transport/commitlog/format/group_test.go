@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,36 @@ func TestParseBeginning(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func FuzzParseBeginning(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte(Beginning{[]int64{0, Undecided, math.MaxInt64}}.Value(time.UnixMilli(1))))
+	f.Add([]byte(Encode(&pb.Beginning{Offsets: []int64{-2}})))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		b, err := ParseBeginning("k", value)
+		if err != nil {
+			if !errors.Is(err, messages.ErrCorrupt) || len(b.offsets) != 0 {
+				t.Fatal(b, err)
+			}
+			return
+		}
+		if len(b.offsets) > messages.MaxPartitions {
+			t.Fatal(len(b.offsets))
+		}
+		if start, ok := b.In(len(b.offsets)); !ok || start != messages.Earliest() {
+			t.Fatal("a partition that comes later begins at ", start, ok)
+		}
+		for p, o := range b.offsets {
+			if start, ok := b.In(p); ok != (o != Undecided) || ok && start != messages.AtOffset(o) {
+				t.Fatalf("partition %d: %v, %v; it is at %d", p, start, ok, o)
+			}
+		}
+		again, err := ParseBeginning("k", []byte(b.Value(time.UnixMilli(1))))
+		if err != nil || !slices.Equal(again.offsets, b.offsets) {
+			t.Fatal(b, again, err)
+		}
+	})
 }
 
 func TestParseClaim(t *testing.T) {

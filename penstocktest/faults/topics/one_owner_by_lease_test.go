@@ -1,6 +1,7 @@
 package topics_test
 
-// The known faults of the toy that topics grew out of, each under its name.
+// A partition has one owner in a group, by a lease and not by heartbeats; and what
+// a log and a subscription owe besides.
 
 import (
 	"context"
@@ -16,8 +17,8 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
-// It overwrote one key for each partition and replayed etcd's history, which
-// etcd's own compaction takes away.
+// Promise: a log is keys that stay, not etcd's history: a compaction takes no record
+// away.
 func TestLogSurvivesCompaction(t *testing.T) {
 	s := penstocktest.Etcd(t)
 	rt := penstocktest.Runtime(t, s)
@@ -33,8 +34,7 @@ func TestLogSurvivesCompaction(t *testing.T) {
 	acct.settle(t, rt, theTopic)
 }
 
-// It let consumers write heartbeats and others judge them by their clocks. Here
-// what a member holds is under a lease: an idle member writes nothing, and one
+// Promise: no clock of a member judges another. What a member holds is under a lease: an idle member writes nothing, and one
 // whose lease is over holds nothing.
 func TestLeasesNotHeartbeats(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,8 @@ func TestLeasesNotHeartbeats(t *testing.T) {
 	p.acct.settle(t, first, theTopic, "second")
 }
 
-// A failed put panicked.
+// Promise: a put that gets no answer in its time is ErrUnknownOutcome and breaks
+// nothing: what was taken is put once etcd is back.
 func TestFailedPut(t *testing.T) {
 	s := penstocktest.Etcd(t)
 	rt := penstocktest.Runtime(t, s)
@@ -148,7 +149,7 @@ func TestFailedPut(t *testing.T) {
 	}
 }
 
-// Two consumers could own one partition.
+// Promise: no two consumers own a partition at a time.
 func TestNeverTwoOwners(t *testing.T) {
 	p := newParty(t, 1)
 	ctx := harness.Context(t)
@@ -206,7 +207,7 @@ func TestNeverTwoOwners(t *testing.T) {
 	p.audit()
 }
 
-// Unsubscribing left goroutines.
+// Promise: Unsubscribe leaves no goroutine.
 func TestUnsubscribeLeavesNothing(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	topic := makeTopic(t, rt, theTopic, 8)

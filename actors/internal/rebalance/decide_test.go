@@ -300,3 +300,48 @@ func TestViewRemembersWhenTheAssignmentCame(t *testing.T) {
 		t.Errorf("a new one: seen at %s", v.plan.seen)
 	}
 }
+
+// A member whose key somebody overwrote with other bytes has no place in the group,
+// until it writes its key again.
+func TestAMemberThatDoesNotDecodeIsNone(t *testing.T) {
+	e := newPaperEtcd()
+	begin := time.Unix(1000, 0)
+	e.join("a", false)
+	v := NewView()
+	e.snapshot().show(v, begin)
+	revision := v.MemberRevision("a")
+	if revision == 0 {
+		t.Fatal("the member is not seen")
+	}
+	e.put(paperMemberKey("a"), []byte{0xff})
+	e.history[len(e.history)-1].show(v, begin)
+	if got := v.MemberRevision("a"); got != 0 {
+		t.Errorf("it is a member since revision %d", got)
+	}
+	e.join("a", false)
+	e.history[len(e.history)-1].show(v, begin)
+	if got := v.MemberRevision("a"); got != revision {
+		t.Errorf("it is a member since revision %d, want %d", got, revision)
+	}
+}
+
+// What etcd says of a claim that was removed takes no newer claim out of the view.
+func TestUnclaimedIsAboutOneClaim(t *testing.T) {
+	e := newPaperEtcd()
+	removed := e.claimFor(0, "a", e.join("a", false), 1)
+	e.drop(paperClaimKey(0))
+	e.claimFor(0, "b", e.join("b", false), 1)
+	e.plan(1, 1, "a:0", "b:")
+	v := NewView()
+	e.snapshot().show(v, time.Unix(1000, 0))
+	me := Member{ID: "a"}
+	v.Unclaimed(0, removed)
+	if !v.Taken(me, 0) {
+		t.Error("the newer claim is gone")
+	}
+	_, newer := e.claim(0)
+	v.Unclaimed(0, newer)
+	if v.Taken(me, 0) {
+		t.Error("the claim is still there")
+	}
+}

@@ -310,8 +310,8 @@ func (m *paperMember) revoke(p int, r Revocation, revision int64) {
 		}
 	}, func() {
 		delete(m.busy, p)
-		if done && m.view.claims[p].Revision == r.Holder.Revision {
-			delete(m.view.claims, p)
+		if done {
+			m.view.Unclaimed(p, r.Holder.Revision)
 		}
 		m.decide()
 	})
@@ -329,9 +329,7 @@ func (m *paperMember) forsake(orphans []format.Position) {
 	}, func() {
 		for _, o := range orphans {
 			delete(m.busy, o.Partition)
-			if m.view.claims[o.Partition].Revision == o.Fence {
-				delete(m.view.claims, o.Partition)
-			}
+			m.view.Unclaimed(o.Partition, o.Fence)
 		}
 		m.decide()
 	})

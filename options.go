@@ -59,138 +59,147 @@ func (o registerOption) applyRegister(c *actors.DestinationConfig) { o(c) }
 func (o joinOption) applyJoin(c *actors.MemberConfig)              { o(c) }
 func (o readOption) applyRead(s *readSettings)                     { o(s) }
 
-// Etcd names etcd's endpoints, as host:port, http(s)://host:port or unix://path.
-// Start refuses any other with ErrInvalid.
+// Etcd names etcd's endpoints, each as host:port, http://host:port, https://host:port
+// or unix://path. Start needs Etcd or EtcdConfig and refuses other endpoints with
+// ErrInvalid.
 func Etcd(endpoints ...string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Etcd.Endpoints = endpoints })
 }
 
-// EtcdConfig gives the whole client configuration: TLS, user, timeouts. The
-// runtime makes clients of its own from it and closes them. Start refuses TLS
-// together with an http:// endpoint, and endpoints of both kinds, with
-// ErrInvalid. discovery.TLSFiles puts certificates into cfg that are read again
-// when they are renewed.
+// EtcdConfig gives the whole configuration of etcd's client: endpoints, TLS, user,
+// timeouts. The runtime makes its own clients from it and closes them. Start refuses,
+// with ErrInvalid, TLS together with an http:// endpoint, and http:// together with
+// https:// endpoints. discovery.TLSFiles puts certificates into a configuration that
+// are read again when their files change.
 func EtcdConfig(cfg clientv3.Config) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Etcd = cfg })
 }
 
-// Prefix puts every key under another namespace than /penstock.
+// Prefix sets the prefix of all keys in etcd; /penstock when not given. Runtimes with
+// different prefixes do not see each other.
 func Prefix(prefix string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Prefix = prefix })
 }
 
-// Listen says where this runtime's senders listen, for example
-// tcp://:7000-7010?advertise=orders.example.com. The default is any
-// free port on every interface, IPv4 and IPv6 (tcp://:0). What is advertised then is an
-// address of each family that others can dial; DestinationRegistered and SenderMoved
-// have them. Nothing listens before the first Register.
+// Listen sets the URL at which this runtime's senders listen, for example
+// tcp://:7000-7010?advertise=orders.example.com: a port, a range of ports, or 0 for any
+// free port; advertise is the host that members dial. tcp://:0 when not given: any free
+// port on every interface, IPv4 and IPv6. Without advertise, an address of each family
+// that others can dial is advertised; the events DestinationRegistered and SenderMoved
+// name them. Nothing listens before the first Register.
 func Listen(url string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = url })
 }
 
-// LeaseTTL is how long etcd keeps this process's keys after it falls silent;
-// 10 s when not given, at least 2 s.
+// LeaseTTL is how long etcd keeps this runtime's keys and claims once it no longer
+// hears from it: so long it takes until others take over from a process that died. 10 s
+// when not given, between 2 s and 1 h.
 func LeaseTTL(d time.Duration) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.LeaseTTL = d })
 }
 
-// Logger gets a line for each event. Without it nothing is logged.
+// Logger gets a line for each event. Nothing is logged when it is not given.
 func Logger(l *slog.Logger) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Logger = l })
 }
 
-// ActorSystem makes the runtime live in a system of yours, which it does not
-// shut down. Without it the runtime has its own.
+// ActorSystem lets the runtime's actors live in a system of the caller's, which Stop
+// does not shut down. The runtime has a system of its own when it is not given.
 func ActorSystem(sys *actor.ActorSystem) StartOption {
 	return startOption(func(s *startSettings) { s.system = sys })
 }
 
-// ListenOn overrides Listen for one destination.
+// ListenOn sets the URL at which this sender listens, in place of that of Listen.
 func ListenOn(url string) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.Listen = url })
 }
 
-// SenderID fixes the sender's id in the destination; random when not given. An
-// id that a live other process holds is ErrTaken, told when its lease is seen to be
-// renewed. One that a process held which has ended is waited for, as long as its
-// lease stands or ctx lasts: messages.RegistrationAwaited.
+// SenderID sets the sender's id in the destination; random when not given. Register
+// returns ErrTaken when another live process has the id, which shows when that process
+// renews its lease. The id of a process that has died is waited for until its lease
+// ends or ctx does; the event RegistrationAwaited says so.
 func SenderID(id string) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.ID = id })
 }
 
-// SoleSender refuses other senders of the destination, and is refused where
-// there are any that live: ErrDestinationTaken. Register waits for the lease of one
-// that was killed; that a holder lives shows when it has renewed its lease twice.
+// SoleSender refuses other senders of the destination. Register returns
+// ErrDestinationTaken when there is another live one, which shows when that one has
+// renewed its lease twice; it waits for the lease of one that has died.
 func SoleSender() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.SoleSender = true })
 }
 
-// MaxMessageSize bounds a message's key, value, and names and values of headers
-// together, in bytes, without what their encoding takes; an empty header counts one
-// byte. 4 MiB when not given, 64 MiB at most. A message has 16,384 headers at most.
+// MaxMessageSize limits a message's key, value, and names and values of headers
+// together, in bytes, not counting their encoding; an empty header counts one byte. 4
+// MiB when not given, at most 64 MiB. Send returns ErrTooLarge for a larger message. A
+// message has at most 16,384 headers.
 func MaxMessageSize(bytes int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.MaxMessageSize = bytes })
 }
 
-// MaxQueue bounds what is accepted and not acked, for each group: 65,536
-// messages and 64 MiB when not given. The bytes are those that messages take in
-// memory, encoded, and must have room for the largest message: an eighth more than
-// MaxMessageSize and 18 bytes for each header that it can have.
+// MaxQueue limits what is accepted and not acked, for each group: 65,536 messages and
+// 64 MiB when not given. When a group's queue is full its policy decides, see OnFull.
+// bytes counts memory and must have room for the largest message encoded: an eighth
+// more than MaxMessageSize, and 18 bytes for each header that fits in.
 func MaxQueue(count, bytes int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) {
 		c.Queue = messages.QueueLimits{Messages: count, Bytes: bytes}
 	})
 }
 
-// DropWithoutGroup drops, and counts, what is sent while no group exists.
-// Without it Send waits for the first group.
+// DropWithoutGroup drops and counts what is sent while no group exists. When it is
+// not given, Send waits for the first group.
 func DropWithoutGroup() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DropWithoutGroup = true })
 }
 
-// MaxAttempts is how many failed handlings make a message a dead letter; 16
-// when not given, -1 for no limit.
+// MaxAttempts is after how many failed handlings a message is a dead letter; 16 when
+// not given, at most 65,534, -1 for no limit.
 func MaxAttempts(n int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.MaxAttempts = n })
 }
 
-// RetryDelay spaces the attempts of a failed message: the first waits min,
-// each later one twice as long, at most max. 100 ms and 1 min when not given.
+// RetryDelay spaces the attempts of a failed message: the second waits min, each later
+// one twice as long as the one before, at most max. 100 ms and 1 min when not given.
 func RetryDelay(min, max time.Duration) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.Retry.Min, c.Retry.Max = min, max })
 }
 
-// DeadLetters takes the messages that used up their attempts, one at a time
-// for each group. An error keeps the message, to be tried again.
+// DeadLetters gives the messages that failed MaxAttempts times to take, one at a time
+// for each group; take may block, and its ctx ends with the destination or the group.
+// With a nil error the message is settled; with an error it is tried again after the
+// longest delay. When it is not given, such messages are tried further at the longest
+// delay, and Parked shows copies.
 func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })
 }
 
-// InMode says what the group promises; AtLeastOnce when not given.
+// InMode sets the mode of the group; AtLeastOnce when not given. Join returns
+// ErrGroupMode when the group has another.
 func InMode(m Mode) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Mode = messages.Mode(m) })
 }
 
-// OnFull says what the group does to Send when it is full; QueueBlock when not
-// given.
+// OnFull sets what Send does while the group's queue is full; QueueBlock when not
+// given. Join returns ErrGroupMode when the group has another policy.
 func OnFull(p QueuePolicy) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Policy = messages.QueuePolicy(p) })
 }
 
-// KeepFor is how long the group outlives its last member, with what is queued
-// for it; 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole
-// seconds and from 2 s on (more where its election timeout is longer), rounded
-// up. A group whose members died without leaving may live longer, by half of
-// KeepFor or the LeaseTTL.
+// KeepFor is how long the group outlives its last member, with what is queued for it:
+// 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole seconds,
+// rounded up, and not less than its shortest lease, usually 2 s. A group whose members
+// died may live longer, by half of KeepFor or by the LeaseTTL. The first join decides
+// it.
 func KeepFor(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.KeepFor = d })
 }
 
-// MemberID fixes the member's id in its group, of a destination or a topic;
-// random when not given. An id that a live other process holds is ErrTaken, told
-// when its lease is seen to be renewed; one that this runtime has, or has not quite
-// left, is ErrExists and ErrTaken. One that a process held which has ended is waited
-// for, as long as its lease stands or ctx lasts: messages.RegistrationAwaited.
+// MemberID sets the member's id in its group, of a destination or a topic; random when
+// not given. An id that another live process has is ErrTaken, which shows when that
+// process renews its lease; one of this runtime is ErrExists and ErrTaken. The id of a
+// process that has died is waited for until its lease ends or ctx does; the event
+// RegistrationAwaited says so.
 func MemberID(id string) MemberOption { return MemberOption{id} }
 
 // MemberOption is an option of Runtime.Join, Topic.Subscribe and
@@ -200,44 +209,44 @@ type MemberOption struct{ id string }
 func (o MemberOption) applyJoin(c *actors.MemberConfig)            { c.ID = o.id }
 func (o MemberOption) applySubscribe(c *actors.SubscriptionConfig) { c.ID = o.id }
 
-// Window is how many messages each sender may have out to this member at once,
-// at most; 4,096 when not given. A link begins with 64 and doubles that whenever
-// its reader has taken all there is, so a slow handler keeps few waiting.
+// Window limits how many unsettled messages each sender may have sent to this member;
+// 4,096 when not given, at most 1,048,576. A link begins with 64 and doubles that
+// whenever its reader has taken all there is, so a slow handler keeps few waiting.
 func Window(count int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Window = count })
 }
 
-// WindowBytes bounds the window in bytes too; 8 MiB when not given. The last
-// message of a window may overshoot it.
+// WindowBytes limits the window in encoded bytes as well; 8 MiB when not given. The
+// last message of a window may exceed it.
 func WindowBytes(bytes int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.WindowBytes = bytes })
 }
 
-// Concurrency is how many messages Consume handles at once; 1 when not given,
-// which keeps the order of each sender's link.
+// Concurrency is how many messages Consume handles at once; 1 when not given, which
+// keeps the order of each sender's link, and at most 65,536.
 func Concurrency(n int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.Concurrency = n })
 }
 
-// AckWait is how long a message may stay unsettled, once it was handed out, before
-// another member gets it too; 30 s when not given, -1 for no limit. Delivery.InProgress
-// renews it. The sender keeps it as well: what a member holds for half as long again
-// and two seconds more is taken back from it, and it gets nothing until it has
-// settled that.
+// AckWait is how long a message may stay unsettled after it was handed out before
+// another member gets it as well; 30 s when not given, at least 100 ms, -1 for no
+// limit. Delivery.InProgress begins it again. The sender counts too: what a member
+// holds for half as long again and two seconds more is taken back from it, and the
+// member gets nothing more until it has settled that.
 func AckWait(d time.Duration) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.AckWait = d })
 }
 
 // ReuseBuffers uses the memory of received frames again once their messages are
-// settled. It is faster with small messages and gives up a safety: a delivery's
-// bytes are valid only until it is acked or nacked, by whatever way. Clone what
-// is kept longer.
+// settled. It is faster with small messages. A delivery's bytes are then valid only
+// until it is acked or nacked, however that happens, and a handler that outlives AckWait
+// may read bytes of other messages. Clone what is kept longer.
 func ReuseBuffers() JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.ReuseBuffers = true })
 }
 
 // ManualAck leaves every ack to the loop's own Ack and Nack. They may come after the
-// loop has ended, within AckWait: so a batch can be taken, written out and acked.
+// loop has ended, within AckWait, so that a batch can be taken, written and acked.
 func ManualAck() ReadOption {
 	return readOption(func(s *readSettings) { s.manual = true })
 }

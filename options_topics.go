@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-io/penstock/actors"
 )
 
-// ProducerOption is an option of CreateTopic, EnsureTopic and Topic, for what is
-// put through that handle.
+// ProducerOption is an option of CreateTopic, EnsureTopic and Topic, for what is put
+// through that handle.
 type ProducerOption interface {
 	applyProducer(*actors.ProducerConfig)
 }
@@ -41,113 +41,115 @@ func producerConfig(opts []ProducerOption) actors.ProducerConfig {
 	return cfg
 }
 
-// PartitionBy chooses the partition of each message; ByKey when not given.
+// PartitionBy sets how the partition of each message is chosen; ByKey when not given.
 func PartitionBy(p Partitioner) ProducerOption {
 	return producerOption(func(c *actors.ProducerConfig) { c.Partitioner = p })
 }
 
-// ByKey puts messages of one key into one partition, by murmur2 as Kafka's
-// clients do, and messages without a key where Sticky would.
+// ByKey puts messages of one key into one partition, by the hash that Kafka's Java
+// client uses: murmur2 of the key, modulo the number of partitions. So keys change their
+// partition when the topic gets more of them. Messages without a key go where Sticky
+// would put them.
 func ByKey() Partitioner { return actors.ByKey() }
 
-// Sticky fills one batch after the other, each in the partition with the least
-// to do. It makes the largest batches.
+// Sticky stays with a partition until a batch of it is on its way, then takes the one
+// with the fewest bytes waiting. It makes the largest batches.
 func Sticky() Partitioner { return actors.Sticky() }
 
 // RoundRobin takes the partitions in turn.
 func RoundRobin() Partitioner { return actors.RoundRobin() }
 
-// Random takes any partition.
+// Random takes any partition, each as likely as the others.
 func Random() Partitioner { return actors.Random() }
 
-// Manual asks choose for each message. An answer that is no partition of the
-// topic fails the message with ErrNoPartition. choose must be safe for
-// concurrent use.
+// Manual asks choose for the partition of each message, on the goroutine that puts it.
+// choose must be safe for concurrent use and must not change the message. A number that
+// is no partition of the topic fails the message with ErrNoPartition.
 func Manual(choose func(m *Message, partitions int) int) Partitioner { return actors.Manual(choose) }
 
-// MaxBuffer bounds what the handle has taken and etcd has not committed, in
-// encoded bytes and 48 more for each record that somebody waits for; 32 MiB when
-// not given. Beyond it a handle takes about 3 MiB, and 16 KiB for each partition
-// that is busy.
+// MaxBuffer limits what the handle has taken and etcd has not committed, in encoded
+// bytes and 48 more for each record that somebody waits for: 32 MiB when not given, at
+// least 1 MiB. Puts wait while it is full. Besides it a handle takes about 3 MiB, and 16
+// KiB for each partition that is busy.
 func MaxBuffer(bytes int) ProducerOption {
 	return producerOption(func(c *actors.ProducerConfig) { c.MaxBuffer = bytes })
 }
 
-// ManualCommit commits only what Commit and CommitAsync are asked to, and at
-// release nothing more than they were, but for what BeforeRelease allows.
+// ManualCommit commits only what Commit and CommitAsync are asked to. When a partition
+// is released nothing more is committed, unless BeforeRelease was given and returned
+// nil.
 func ManualCommit() SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.ManualCommit = true })
 }
 
-// BeforeRelease has the subscription call settle before it gives partitions
-// back, because another member is to have them or this one leaves: the moment to
-// write out what was gathered of their records. With nil, everything finished in
-// them is committed in the transaction that releases them, also with
-// ManualCommit, so the next owner begins behind it; an error, or a panic, is
-// emitted as CommitDelayed and leaves what was committed before.
+// BeforeRelease has settle called before the subscription releases partitions, because
+// another member is to have them or this one leaves: to write out what was gathered of
+// their records. When settle returns nil, everything finished in them is committed in
+// the transaction that releases them, also with ManualCommit, and the next owner begins
+// behind it. An error or a panic is emitted as CommitDelayed, and nothing more is committed.
 //
-// Nobody has records of these partitions in hand while settle runs, and none is
-// handed out any more; those of other partitions go on, so settle must be safe
-// for that; it is never called twice at once. ctx ends RevokeTimeout after the
-// partitions were asked back, when another member may take them all the same, and
-// settle must heed it. It must not call Unsubscribe, which waits for it. It is
-// called again for partitions that could not be given back, and not at all for
-// those that were lost: PartitionLost tells of these.
+// While settle runs nobody has records of these partitions in hand, and none is handed
+// out; other partitions are read as before, so settle must be safe for that. It is never
+// called twice at once. ctx ends RevokeTimeout after the partitions were revoked, when
+// another member may take them all the same; settle must return then. It must not call
+// Unsubscribe, which waits for it. It is called again for partitions that could not be
+// released, and not for those that were lost: the event PartitionLost names these.
 func BeforeRelease(settle func(ctx context.Context, partitions []int) error) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.BeforeRelease = settle })
 }
 
-// CommitEvery is how often finished records are committed; 1 s when not given.
+// CommitEvery is how often finished records are committed; 1 s when not given, at least
+// 10 ms. ManualCommit turns it off.
 func CommitEvery(d time.Duration) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.CommitEvery = d })
 }
 
-// PartitionsAtOnce is how many partitions Consume handles at once; 1 when not
-// given.
+// PartitionsAtOnce is how many partitions Consume handles at once; 1 when not given, at
+// most 65,536.
 func PartitionsAtOnce(n int) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Concurrency = n })
 }
 
-// MaxFetched bounds the bytes of batches that were read ahead for this
-// subscription; 8 MiB when not given. A batch is never split, so one batch for
-// each partition in use may be above it.
+// MaxFetched limits the bytes of batches that are read ahead for this subscription; 8
+// MiB when not given. A batch is never split, so one batch for each partition in use may
+// exceed it.
 func MaxFetched(bytes int) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxFetched = bytes })
 }
 
-// RecordRetry spaces the attempts of a record whose handler failed: the first
-// waits min, each later one twice as long, at most max. 100 ms and 1 min when
+// RecordRetry spaces the attempts of a record whose handler failed: the second waits
+// min, each later one twice as long as the one before, at most max. 100 ms and 1 min when
 // not given.
 func RecordRetry(min, max time.Duration) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Retry.Min, c.Retry.Max = min, max })
 }
 
-// RecordDeadLetters takes a record that failed attempts times, and then it
-// counts as finished. An error keeps the record, to be tried again. Without it
-// a record is tried for ever.
+// RecordDeadLetters gives a record that failed attempts times to take, with the last
+// error. With a nil error the record is finished; with an error it is tried again. When it
+// is not given, a record is tried without end, and its partition waits.
 func RecordDeadLetters(attempts int, take func(ctx context.Context, r Record, cause error) error) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadLetter = attempts, take })
 }
 
-// RevokeTimeout is how long a member may hold on to a partition that is no
-// longer its own, to finish what it has in hand, before it is fenced; 30 s when
-// not given.
+// RevokeTimeout is how long a member may hold a partition that was assigned to another,
+// to finish what it has in hand, before it is fenced; 30 s when not given, at least 100
+// ms.
 func RevokeTimeout(d time.Duration) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.RevokeTimeout = d })
 }
 
-// DryRun only tells what ResetOffsets would do.
+// DryRun lets ResetOffsets return what it would change, and change nothing.
 func DryRun() ResetOption {
 	return resetOption(func(c *actors.ResetConfig) { c.DryRun = true })
 }
 
-// Force resets the offsets of a group with members: their claims are taken
-// away, they are fenced and begin anew.
+// Force lets ResetOffsets work on a group with members: their claims are revoked, what
+// they hold is fenced, and they begin at the new offsets.
 func Force() ResetOption {
 	return resetOption(func(c *actors.ResetConfig) { c.Force = true })
 }
 
-// OnlyPartitions resets these and leaves the others.
+// OnlyPartitions lets ResetOffsets change these partitions only.
 func OnlyPartitions(partitions ...int) ResetOption {
 	return resetOption(func(c *actors.ResetConfig) { c.Partitions = partitions })
 }

@@ -12,9 +12,10 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// CreateTopic makes a topic and opens it. It blocks until etcd has it, or ctx
-// ends. Errors: ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
-// ErrNoSpace, ErrClosed.
+// CreateTopic makes a topic and opens it. It blocks until etcd has it or ctx ends.
+//
+// Errors: ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied, ErrNoSpace,
+// ErrClosed, and ctx's cause.
 func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
 	if err := optionsGiven(opts); err != nil {
 		return nil, fmt.Errorf("open topic %q: %w", name, err)
@@ -22,9 +23,10 @@ func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig,
 	return topic(r.engine.CreateTopic(ctx, name, cfg, producerConfig(opts)))
 }
 
-// EnsureTopic opens a topic, and makes it first where there is none. One that
-// exists keeps its settings, whatever cfg says. Errors: as CreateTopic, without
-// ErrTopicExists.
+// EnsureTopic opens a topic, and makes it first where there is none. One that exists
+// keeps its settings, whatever cfg says.
+//
+// Errors: those of CreateTopic without ErrTopicExists.
 func (r *Runtime) EnsureTopic(ctx context.Context, name string, cfg TopicConfig, opts ...ProducerOption) (*Topic, error) {
 	if err := optionsGiven(opts); err != nil {
 		return nil, fmt.Errorf("open topic %q: %w", name, err)
@@ -32,8 +34,10 @@ func (r *Runtime) EnsureTopic(ctx context.Context, name string, cfg TopicConfig,
 	return topic(r.engine.EnsureTopic(ctx, name, cfg, producerConfig(opts)))
 }
 
-// Topic opens a topic that exists. Errors: ErrNoTopic, ErrInvalid,
-// ErrUnavailable, ErrDenied, ErrClosed.
+// Topic opens a topic that exists.
+//
+// Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed, and ctx's
+// cause.
 func (r *Runtime) Topic(ctx context.Context, name string, opts ...ProducerOption) (*Topic, error) {
 	if err := optionsGiven(opts); err != nil {
 		return nil, fmt.Errorf("open topic %q: %w", name, err)
@@ -41,51 +45,63 @@ func (r *Runtime) Topic(ctx context.Context, name string, opts ...ProducerOption
 	return topic(r.engine.Topic(ctx, name, producerConfig(opts)))
 }
 
-// ListTopics answers every topic, sorted by name.
+// ListTopics returns every topic, sorted by name.
+//
+// Errors: ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) ListTopics(ctx context.Context) ([]TopicInfo, error) {
 	return r.engine.ListTopics(ctx)
 }
 
-// DescribeTopic answers a topic, its partitions and groups, as of one revision
-// of etcd. Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied.
+// DescribeTopic returns a topic with its partitions and groups, as of one revision of
+// etcd.
+//
+// Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) DescribeTopic(ctx context.Context, name string) (TopicDescription, error) {
 	return r.engine.DescribeTopic(ctx, name)
 }
 
-// UpdateTopic changes a topic: more partitions, other settings. Runtimes that
-// use it notice within a second. Errors: ErrNoTopic, ErrInvalid (fewer
-// partitions among others), ErrUnavailable, ErrDenied, ErrNoSpace.
+// UpdateTopic changes a topic: more partitions, other settings. Runtimes that use it
+// see the change within a second.
+//
+// Errors: ErrNoTopic, ErrInvalid (fewer partitions, for one), ErrUnavailable,
+// ErrDenied, ErrNoSpace, ErrClosed.
 func (r *Runtime) UpdateTopic(ctx context.Context, name string, change TopicUpdate) (TopicInfo, error) {
 	return r.engine.UpdateTopic(ctx, name, change)
 }
 
-// DeleteTopic removes a topic with its records, groups and offsets. From the
-// first moment on nothing can be put or committed any more; handles answer
-// ErrTopicDeleted. It blocks until everything is swept; when ctx ends before,
-// the next DeleteTopic or CreateTopic of anybody goes on sweeping. Errors:
-// ErrNoTopic, ErrUnavailable, ErrDenied.
+// DeleteTopic removes a topic with its records, groups and offsets. From its first
+// moment nothing can be put or committed any more, and handles return
+// ErrTopicDeleted. It blocks until all keys are deleted. When ctx ends first, the next
+// DeleteTopic or CreateTopic of that name, from any runtime, deletes the rest.
+//
+// Errors: ErrNoTopic, ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
 func (r *Runtime) DeleteTopic(ctx context.Context, name string) error {
 	return r.engine.DeleteTopic(ctx, name)
 }
 
-// ListGroups answers the names of a topic's consumer groups, sorted.
+// ListGroups returns the names of a topic's consumer groups, sorted.
+//
+// Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) ListGroups(ctx context.Context, topic string) ([]string, error) {
 	return r.engine.ListGroups(ctx, topic)
 }
 
-// DescribeGroup answers a group's members, offsets and lag as of one revision,
-// of groups without members too. Errors: ErrNoTopic, ErrNoGroup, ErrInvalid,
-// ErrUnavailable, ErrDenied.
+// DescribeGroup returns a group's members, offsets and lag as of one revision of etcd,
+// also of a group without members.
+//
+// Errors: ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
 func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
 	return r.engine.DescribeGroup(ctx, topic, group)
 }
 
-// ResetOffsets moves a group's committed offsets to where to says, in all
-// partitions or those of the option. It is refused with ErrGroupLive while a
-// member has a claim, unless forced; then the claims are taken away and the
-// members begin anew. With ErrUnavailable it may yet come to pass, but only while
-// nothing that it found has been written since. Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive,
-// ErrOffsetOutOfRange, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
+// ResetOffsets moves a group's committed offsets to where to says, in all partitions
+// or in those of OnlyPartitions, and returns what changed. While a member has a claim
+// it is refused with ErrGroupLive, unless Force is given: then the claims are revoked
+// and the members begin at the new offsets. After ErrUnavailable it may yet be
+// applied, but only while none of the keys that it read has been written since.
+//
+// Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
 func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
 	if err := optionsGiven(opts); err != nil {
 		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
@@ -97,11 +113,10 @@ func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to Star
 	return r.engine.ResetOffsets(ctx, topic, group, to.at, cfg)
 }
 
-// Topic is an open topic: what its handle puts goes through one producer. It is
-// safe for concurrent use. Handles of one topic share what the runtime keeps of it
-// (some goroutines, whoever opens it how often), until Close of the last one. A
-// handle ends with Close or the runtime (ErrClosed) or with the topic
-// (ErrTopicDeleted).
+// Topic is a handle of an open topic: what it puts goes through one producer. It is
+// safe for concurrent use. All handles of a topic share what the runtime keeps of it,
+// some goroutines, until the last is closed. A handle ends with Close or Stop
+// (ErrClosed) or with the topic (ErrTopicDeleted).
 type Topic struct {
 	t *actors.Topic
 }
@@ -113,90 +128,103 @@ func topic(t *actors.Topic, err error) (*Topic, error) {
 	return &Topic{t}, nil
 }
 
-// Name is the topic's.
+// Name returns the topic's name.
 func (t *Topic) Name() string { return t.t.Name() }
 
-// Info is the topic as this runtime knows it now.
+// Info returns the topic as this runtime knows it now. It does not ask etcd.
 func (t *Topic) Info() TopicInfo { return t.t.Info() }
 
-// Put appends a message and waits until etcd has committed it, or ctx ends: it
-// answers where the record is. m's bytes are copied before Put returns. When
-// ctx ends before the message was taken it is not put, and the error is ctx's
-// cause; after that it is ErrUnknownOutcome with ctx's cause, and the record
-// may still come. Errors besides: ErrInvalid, ErrTooLarge, ErrTopicDeleted,
-// ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log does not decode),
-// ErrClosed.
+// Put appends a message, waits until etcd has committed it, and returns where the
+// record is. m's bytes are copied before Put returns.
+//
+// When ctx ends before the message was taken, the error is ctx's cause and the message
+// is not put. When it ends after that, the error is ErrUnknownOutcome with ctx's
+// cause: the record may be in the topic or may yet come. With any other error it is
+// not and will not.
+//
+// Errors besides: ErrInvalid, ErrTooLarge (as a *LimitError when etcd takes no request
+// that large), ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log
+// does not decode), ErrClosed.
 func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64, err error) {
 	r := t.t.Put(ctx, m)
 	return r.Partition, r.Offset, r.Err
 }
 
-// PutTo is Put into a partition named by the caller. Errors besides:
-// ErrNoPartition.
+// PutTo is Put into a partition that the caller names.
+//
+// Errors besides those of Put: ErrNoPartition.
 func (t *Topic) PutTo(ctx context.Context, partition int, m Message) (offset int64, err error) {
 	r := t.t.PutTo(ctx, partition, m)
 	return r.Offset, r.Err
 }
 
-// PutBatch puts several messages, in as few appends as they fit in, and answers
-// a result for each, in order. Messages for one partition keep their order. The
-// error is nil when every result's is, else all that are different, joined.
+// PutBatch puts several messages, in as few appends as they fit in, and returns a
+// result for each, in order. Messages for one partition keep their order. The error is
+// nil when every result's is, else all that are different, joined.
 func (t *Topic) PutBatch(ctx context.Context, msgs []Message) ([]PutResult, error) {
 	return t.t.PutBatch(ctx, msgs)
 }
 
-// PutAsync takes a message and returns; done, which may be nil, is called once
-// with the result. The calls of the done of one handle come one after the other, in
-// the order of the offsets in a partition, on a goroutine of their own: one that
-// blocks holds up the later ones of its handle and nothing else. It may put the
-// next message; Flush and Close of its handle, which would wait for it, return ErrBusy
-// in it at once. PutAsync waits for room
-// in the producer's buffer until ctx ends, whose cause it answers; then, and with
-// any other error of its own, done is not called. ErrBusy: MaxCallbacksWaiting
-// calls of done wait, and none has returned for a second. Errors that came to
-// messages without done are answered by Flush.
+// PutAsync takes a message and returns; done, which may be nil, is called once with
+// the result. It waits for room in the producer's buffer, see MaxBuffer, until ctx
+// ends. When it returns an error the message is not put and done is not called.
+//
+// The callbacks of one handle are called one after the other, in the order of offsets
+// within a partition, on a goroutine of their own: one that blocks holds up the later
+// ones of its handle and nothing else. A callback may put the next message; Flush and
+// Close of its handle, which would wait for it, return ErrBusy in it. Errors of
+// messages without done are returned by Flush.
+//
+// Errors: ctx's cause; ErrBusy when MaxCallbacksWaiting callbacks wait and none has
+// returned for a second; ErrInvalid, ErrTooLarge, ErrTopicDeleted, ErrClosed.
 func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) error {
 	return t.t.PutAsync(ctx, m, done)
 }
 
-// Flush waits until everything taken before the call is committed or failed, and
-// its callbacks have returned, or ctx ends, whose cause it answers; in one of those
-// callbacks it returns ErrBusy at once. It also answers what happened to messages
-// of PutAsync without done since the last Flush.
+// Flush waits until everything taken before the call is committed or has failed, and
+// its callbacks have returned. It returns what happened to messages of PutAsync
+// without done since the last Flush.
+//
+// Errors besides: ctx's cause; ErrBusy in a callback of this handle.
 func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
 
 // Close takes nothing more (ErrClosed), waits for what was put and its callbacks,
-// and gives up the handle. With the last one of a topic, and no Subscription or loop
-// of Read left, the runtime forgets the topic. When ctx ends first the error wraps
-// its cause, what was put goes on, the handle stays, and Close can be called again.
-// Callbacks that do not return are waited for no longer than five seconds: ErrBusy.
-// One that calls Close itself is told so at once, and Close can be called again.
-// Close answers what Flush would. A second Close does nothing.
+// and gives up the handle. When the last handle of a topic is closed, and no
+// Subscription or loop over Read is left, the runtime forgets the topic. A second Close
+// does nothing.
+//
+// Errors: what Flush would return. When ctx ends first, its cause: what was put is
+// still appended, the handle stays, and Close can be called again. ErrBusy when
+// callbacks have not returned for five seconds, and at once in a callback of this
+// handle; then too Close can be called again.
 func (t *Topic) Close(ctx context.Context) error { return t.t.Close(ctx) }
 
-// Read yields a partition's records in order, without a group, until ctx ends,
-// whose cause comes last; at the end of the partition it waits for more. Errors
-// besides: ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
-// ErrTopicDeleted, ErrClosed.
+// Read yields a partition's records in order, without a group, until ctx ends; at the
+// end of the partition it waits for more. An error comes once and last.
+//
+// Errors: ctx's cause, ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt,
+// ErrLogRolledBack, ErrTopicDeleted, ErrClosed.
 func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2[Record, error] {
 	return t.t.Read(ctx, partition, from.at)
 }
 
-// Subscribe joins a consumer group, which shares out the topic's partitions
-// among its members: each has one owner at a time. It blocks until the
-// subscription has its share and has claimed what is free of it, or ctx ends.
-// The group's first subscription decides its mode, and where it begins in the
-// partitions that there are: see StartAt. Errors: ErrGroupMode, ErrTaken (the
-// MemberID), ErrOffsetOutOfRange (FromOffset), ErrInvalid, ErrTopicDeleted, ErrUnavailable,
-// ErrDenied, ErrNoSpace, ErrClosed.
+// Subscribe joins a consumer group, whose members share out the topic's partitions:
+// each partition has one owner at a time. It blocks until the subscription has its
+// share and has claimed what is free of it, or ctx ends. The group's first subscription
+// decides its mode, and where it begins in the partitions of that moment: see StartAt.
+//
+// Errors: ErrGroupMode, ErrTaken (MemberID), ErrOffsetOutOfRange (FromOffset),
+// ErrInvalid, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed, and
+// ctx's cause.
 func (t *Topic) Subscribe(ctx context.Context, group string, opts ...SubscribeOption) (*Subscription, error) {
 	return t.subscribe(ctx, group, nil, opts)
 }
 
-// SubscribePartitions joins a group whose members name their partitions. A
-// partition that another member has claimed is waited for after
-// SubscribePartitions has returned. Errors besides those of Subscribe:
-// ErrNoPartition.
+// SubscribePartitions joins a group whose members name their partitions. It does not
+// wait for a partition that another member has claimed: the subscription claims it once
+// that is released.
+//
+// Errors besides those of Subscribe: ErrNoPartition.
 func (t *Topic) SubscribePartitions(ctx context.Context, group string, partitions []int, opts ...SubscribeOption) (*Subscription, error) {
 	if partitions == nil {
 		partitions = []int{}
@@ -219,127 +247,133 @@ func (t *Topic) subscribe(ctx context.Context, group string, partitions []int, o
 	return &Subscription{s}, nil
 }
 
-// Subscription is a place in a consumer group. It is safe for concurrent use;
-// one loop, Poll or Consume reads at a time, a second is ErrBusy.
+// Subscription is a place in a consumer group. It is safe for concurrent use; one
+// loop over Records, one Poll or one Consume reads at a time, a second gets ErrBusy.
 type Subscription struct {
 	s *actors.Subscription
 }
 
-// ID is the member's in its group.
+// ID returns the member's id in its group.
 func (s *Subscription) ID() string { return s.s.ID() }
 
-// Partitions are those that this subscription owns now, sorted.
+// Partitions returns the partitions that this subscription owns now, sorted.
 func (s *Subscription) Partitions() []int { return s.s.Partitions() }
 
-// Records yields records of the partitions that the subscription owns, each
-// partition in order. Taking the next record finishes the one before it, and
-// finished records are committed (each second and at release) unless
-// ManualCommit was given. A loop that breaks or panics hands its record back.
-// An error comes once, last: ctx's cause, or why the subscription ended; after
-// Unsubscribe or Stop the loop ends silently.
+// Records yields records of the partitions that the subscription owns, each partition
+// in order. Taking the next record finishes the one before. Finished records are
+// committed, as CommitEvery says and when their partition is released, unless
+// ManualCommit was given. A loop that breaks or panics gives its record back. An error
+// comes once and last: ctx's cause, or why the subscription ended; after Unsubscribe or
+// Stop the loop ends without one.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return s.s.Records(ctx)
 }
 
-// Poll waits for records and answers at least one and at most max of them. The
-// next Poll finishes them, and so does Commit with them; what was polled last
-// and not committed is handed out again after Unsubscribe. Errors: ctx's cause; ErrClosed after Unsubscribe;
-// why the subscription ended.
+// Poll waits for records and returns between one and max of them. The next Poll
+// finishes them, and so does Commit with them. What was polled last and not committed
+// is handed out again after Unsubscribe.
+//
+// Errors: ctx's cause, ErrInvalid (max below 1), ErrBusy, ErrClosed after Unsubscribe,
+// or why the subscription ended.
 func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 	return s.s.Poll(ctx, max)
 }
 
-// Consume calls handler for each record until ctx ends, whose cause it answers,
-// or the subscription ends: nil. Records of one partition are handled one after
-// the other; PartitionsAtOnce partitions at once. A nil error finishes the
-// record. An error or a panic makes it wait as RecordRetry says and be handled
-// again, and its partition with it.
+// Consume calls handler for each record, one after the other within a partition and as
+// many partitions at once as PartitionsAtOnce says, until ctx ends or the subscription
+// does. A nil error finishes the record. After an error or a panic it is handled again
+// after a delay, see RecordRetry, and its partition waits. Consume returns ctx's cause,
+// nil after Unsubscribe or Stop, or why the subscription ended.
 func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
 	return s.s.Consume(ctx, messages.RecordHandler(handler))
 }
 
-// Commit writes how far the group is and waits for etcd: up to and with each
-// record given, or everything finished when none is. A record is named as it was
-// handed out, so Offset is its own and not that of the next. With one that this
-// subscription has not handed out nothing is committed: ErrOffsetOutOfRange when
-// the offset was not, since the partition was claimed, or when a Seek came before it
-// was written; ErrInvalid when topic,
-// partition or fence are another subscription's. Nothing is committed for
-// partitions that were lost since: ErrFenced, while the others are. What Commit
-// has returned nil for is not undone by an earlier commit, however late that
-// reaches etcd. Errors besides: ErrUnavailable with ctx's cause, ErrNoSpace,
-// ErrClosed.
+// Commit writes how far the group is and waits for etcd: up to and with each record
+// given, or everything finished when none is. Give a record as it was handed out: its
+// Offset is its own, not that of the next. What Commit has returned nil for is not
+// undone by an earlier commit, however late that reaches etcd.
+//
+// Errors: ErrOffsetOutOfRange, and nothing is committed, when the offset was not handed
+// out since the partition was claimed or a Seek came before it was written; ErrInvalid,
+// and nothing is committed, when topic, partition or fence are another
+// subscription's; ErrFenced for partitions that were lost, while the others are
+// committed; ErrUnavailable with ctx's cause, ErrNoSpace, ErrClosed.
 func (s *Subscription) Commit(ctx context.Context, recs ...Record) error {
 	return s.s.Commit(ctx, recs...)
 }
 
-// CommitAsync is Commit that does not wait: done, which may be nil, gets the
-// error. Commits of one partition are written in the order they were asked for, and
-// done is called in that order, on a goroutine of its own: one that blocks holds up
-// the later ones of its subscription and nothing else. While MaxCommitsWaiting
-// calls wait for their done, as when etcd is away, CommitAsync with another does
-// nothing but call it, with ErrBusy; after the end, behind those that are to come,
-// with ErrClosed.
+// CommitAsync is Commit that does not wait: done, which may be nil, gets the error.
+// Commits of one partition are written in the order of the calls, and done is called in
+// that order, on a goroutine of its own: one that blocks holds up the later ones of its
+// subscription and nothing else. While MaxCommitsWaiting calls wait for their done, as
+// when etcd is away, CommitAsync with another does nothing but call it with ErrBusy.
+// After the subscription's end done gets ErrClosed.
 func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
 	s.s.CommitAsync(done, recs...)
 }
 
-// Seek goes on reading an owned partition elsewhere. What was handed out before
-// is no longer finished by itself. Errors: ErrFenced when the partition is not
-// owned, ErrNoPartition, ErrOffsetOutOfRange, ErrUnavailable.
+// Seek moves the reading of an owned partition to another place. What was handed out
+// before is no longer finished by itself.
+//
+// Errors: ErrFenced when the partition is not owned, ErrNoPartition,
+// ErrOffsetOutOfRange, ErrUnavailable, ErrClosed, and ctx's cause.
 func (s *Subscription) Seek(ctx context.Context, partition int, to StartAt) error {
 	return s.s.Seek(ctx, partition, to.at)
 }
 
-// Pause hands out nothing more of these partitions, or of all, until Resume.
-// They stay owned, and stay paused when they are lost and come back.
+// Pause hands out nothing more of these partitions, or of all when none is given,
+// until Resume. They stay owned, and stay paused when they are lost and come back.
 func (s *Subscription) Pause(partitions ...int) { s.s.Pause(partitions...) }
 
-// Resume ends Pause for these partitions, or for all.
+// Resume ends Pause for these partitions, or for all when none is given.
 func (s *Subscription) Resume(partitions ...int) { s.s.Resume(partitions...) }
 
-// Lag answers the group's offsets and lag as of one revision of etcd.
+// Lag returns the group's members, offsets and lag as of one revision of etcd.
+//
+// Errors: ErrUnavailable, ErrDenied, ErrTopicDeleted, ErrClosed.
 func (s *Subscription) Lag(ctx context.Context) (GroupInfo, error) { return s.s.Lag(ctx) }
 
-// Stats counts what this subscription did.
+// Stats returns counters of what this subscription did.
 func (s *Subscription) Stats() SubscriptionStats { return s.s.Stats() }
 
-// Unsubscribe drains and leaves the group: the record in hand is finished, what
-// is finished is committed together with the release of its partition, and
-// others go on from there without a duplicate, unless a handler holds on to its
-// partition for longer than RevokeTimeout. With nobody reading it returns
-// as soon as etcd has the release. When ctx ends first, the rest is left to the
-// end of the session's lease. A loop, handler or BeforeRelease that does not return
-// within RevokeTimeout and two seconds is left behind: the error wraps ErrBusy, and
-// others begin at the last commit.
+// Unsubscribe drains and leaves the group: the record in hand is finished, what is
+// finished is committed in the transaction that releases its partition, and the next
+// owner begins behind it, without duplicates. With nobody reading it returns as soon as
+// etcd has the release.
 //
-// Unsubscribe called by one of those functions, or by a callback of CommitAsync,
-// cannot wait for its caller. It begins the end, returns ErrBusy at once, and the
-// loop ends. To wait for the end, break the loop and unsubscribe then.
+// Errors: ctx's cause when it ends first: the rest is released when the session's lease
+// ends. ErrBusy when a loop, handler or BeforeRelease does not return within
+// RevokeTimeout and two seconds: it is left running, and the next owner begins at the
+// last commit.
+//
+// Unsubscribe in one of those functions, or in a callback of CommitAsync, cannot wait
+// for its caller. It begins the end, returns ErrBusy at once, and the loop ends. To wait
+// for the end, break the loop and unsubscribe then.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
-// StartAt says where to begin reading. It is given to Read, Seek and
-// ResetOffsets, and to Subscribe for a group that has yet to begin; the earliest
-// record is the default. Where a group begins is decided once, by its first
-// subscription or by ResetOffsets of all partitions, for the partitions of that
-// moment: a partition that is added later is read from its first record.
+// StartAt says where to begin reading. Read, Seek and ResetOffsets take one, and
+// Subscribe takes one as an option, for a group that has not begun yet; there the
+// default is FromEarliest. Where a group begins is decided once, by its first
+// subscription or by ResetOffsets of all partitions, for the partitions of that moment:
+// one that is added later is read from its first record.
 type StartAt struct{ at messages.Start }
 
-// FromEarliest begins at the first record there is.
+// FromEarliest begins at the first record of each partition.
 func FromEarliest() StartAt { return StartAt{messages.Earliest()} }
 
 // FromLatest begins with what is put from now on.
 func FromLatest() StartAt { return StartAt{messages.Latest()} }
 
-// FromOffset begins at an offset; one that was trimmed counts as the earliest.
+// FromOffset begins at an offset. One whose record is no longer kept is
+// FromEarliest.
 func FromOffset(offset int64) StartAt { return StartAt{messages.AtOffset(offset)} }
 
-// FromTime begins at the first batch with a record of t or later, at the end when
-// there is none. Any t will do: before 1677, the first that a record can have, it
-// is FromEarliest, after 2262 FromLatest.
+// FromTime begins at the first batch that has a record of time t or later, or at the
+// end when there is none. A t before 1677, the first time that a record can have, is
+// FromEarliest; one after 2262 is FromLatest.
 func FromTime(t time.Time) StartAt { return StartAt{messages.AtTime(t)} }
 
 func (s StartAt) applySubscribe(c *actors.SubscriptionConfig) { c.Start = s.at }
 
-// String is earliest, latest, an offset or a time.
+// String returns earliest, latest, the offset, or the time in RFC 3339.
 func (s StartAt) String() string { return s.at.String() }

@@ -1,0 +1,136 @@
+package penstock
+
+// Pipes: the sender's side, Destination, and the receiver's, Member.
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Destination is a registered sender. It is safe for concurrent use and ends with
+// Unregister or Stop; its methods return ErrClosed then.
+type Destination struct {
+	d *actors.Destination
+}
+
+// Name returns the destination's name.
+func (d *Destination) Name() string { return d.d.Name() }
+
+// URL returns where members find this sender: the first of its addresses. It changes
+// with the addresses of this machine.
+func (d *Destination) URL() string { return d.d.URL() }
+
+// Send accepts m for every group of the destination, or for none: with nil, m is
+// queued in this process for each group that it knows, and is delivered to one
+// member of each as the group's mode promises, unless this process dies first. With
+// an error no group gets m.
+//
+// Send waits while a group with the policy QueueBlock is full, and while there is no
+// group unless DropWithoutGroup was given, until ctx ends. m's bytes are copied
+// before Send returns.
+//
+// Errors: ErrTooLarge, ErrGroupFull (QueueError), ErrInvalid (a header's name is not
+// UTF-8, or m.Time is outside 1677 to 2262), ErrClosed, and ctx's cause.
+func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Send(ctx, m) }
+
+// Flush waits until everything accepted before the call is acked by every group that
+// it was accepted for.
+//
+// Errors: ctx's cause; ErrNoMember when for 10 s only groups are left that no member
+// is linked to (their messages stay queued, and Flush can be called again);
+// *AbandonedError when a group was removed with such messages, or the destination
+// ended with them because another sender has its place or it failed.
+func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
+
+// Stats returns counters of the messages, a row for each group, and one with an empty
+// Group when messages were dropped because there was none.
+func (d *Destination) Stats() []PipeStats { return d.d.Stats() }
+
+// Parked returns copies of the messages that failed as often as MaxAttempts allows
+// where no DeadLetters were given: the newest 64 of each group.
+func (d *Destination) Parked() []Parked { return d.d.Parked() }
+
+// Unregister refuses new messages, waits until all that was accepted is acked, also
+// by groups without members, and removes the sender. Groups live as long as their
+// KeepFor says. The sender is gone when Unregister returns.
+//
+// Errors: *AbandonedError when ctx ends first, with what was not acked;
+// ErrUnavailable or ErrDenied when etcd does not remove the keys within 5 s, which
+// then stay until the lease ends.
+//
+// Unregister in a function that has a message of this sender in hand (a loop's body,
+// a handler, the DeadLetters function) would wait for its caller: it returns ErrBusy
+// at once and ends nothing.
+func (d *Destination) Unregister(ctx context.Context) error { return d.d.Unregister(ctx) }
+
+// Member is a place in a group of a destination. It is safe for concurrent use; one
+// loop over Messages or one Consume reads at a time, a second gets ErrBusy.
+type Member struct {
+	m *actors.Member
+}
+
+// ID returns the member's id in its group.
+func (m *Member) ID() string { return m.m.ID() }
+
+// Messages yields deliveries, in the order of each sender's link, until the member
+// leaves or ctx ends. Taking the next one acks the one before, unless it was nacked.
+// A loop that breaks or panics gives its message back. An error comes once and last:
+// ctx's cause, or why the member ended; after Leave or Stop the loop ends without
+// one.
+//
+// With ManualAck only Ack and Nack settle, also after the loop: what was handed out
+// stays this member's until AckWait is over. What was received and not handed out
+// waits a second for another loop, then goes back to its sender. Nothing is asked of
+// the senders before the first loop or Consume.
+func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Delivery, error] {
+	if err := optionsGiven(opts); err != nil {
+		return func(yield func(Delivery, error) bool) { yield(Delivery{}, fmt.Errorf("messages: %w", err)) }
+	}
+	s := readSettings{}
+	for _, o := range opts {
+		o.applyRead(&s)
+	}
+	return m.m.Messages(ctx, s.manual)
+}
+
+// Consume calls handler for each message, as many at once as Concurrency says, until
+// ctx ends or the member leaves. A nil error from handler acks; an error or a panic
+// nacks, and the message is tried again after a delay. Consume returns ctx's cause,
+// nil after Leave or Stop, or why the member ended.
+func (m *Member) Consume(ctx context.Context, handler Handler) error {
+	return m.m.Consume(ctx, messages.Handler(handler))
+}
+
+// Stats returns counters of what this member got.
+func (m *Member) Stats() MemberStats { return m.m.Stats() }
+
+// Leave drains and ends the membership. What was received is handled by the loop or
+// the handlers that run, what is in hand is waited for, and the rest goes back to
+// its senders. With nobody reading and nothing in hand, and with no sender, Leave
+// returns at once. The group lives on with its other members, or as KeepFor says.
+//
+// Errors: ctx's cause when it ends first: the rest went back unhandled. ErrBusy when
+// something was not settled within AckWait: it went back with all that waited behind
+// it, and a handler that does not return is left running; without an AckWait (-1)
+// Leave waits until ctx ends. ErrUnavailable or ErrDenied when etcd does not remove
+// the member's key within 5 s, which then stays until the lease ends.
+//
+// Leave in the body of the member's own loop, or in its handler, cannot wait for its
+// caller. It begins the end, returns ErrBusy at once, and the loop ends after what
+// was received. To wait for the end, break the loop and leave then:
+//
+//	for msg := range m.Messages(ctx) {
+//		if last(msg) {
+//			msg.Ack()
+//			break
+//		}
+//	}
+//	err := m.Leave(ctx)
+//
+// A loop over iter.Pull is not known to be the caller: such a Leave ends after
+// AckWait.
+func (m *Member) Leave(ctx context.Context) error { return m.m.Leave(ctx) }

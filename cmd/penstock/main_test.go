@@ -148,7 +148,7 @@ func clearedEnv() (env []string) {
 	return env
 }
 
-// says waits for a line of standard error that contains text, and answers it.
+// says waits for a line of standard error that contains text, and returns it.
 func (p *process) says(text string) string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
@@ -176,7 +176,7 @@ func (p *process) says(text string) string {
 	}
 }
 
-// ends waits for the end and answers what was said; the code must be the one
+// ends waits for the end and returns what was said; the code must be the one
 // given.
 func (p *process) ends(want cli.ExitCode) (stdout, stderr string) {
 	p.t.Helper()

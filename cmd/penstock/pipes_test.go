@@ -258,7 +258,7 @@ func TestAtMostOnce(t *testing.T) {
 	exactly(t, 100, out)
 }
 
-// A group that is kept forever is removed; one that is not there is an error.
+// A group that is kept forever is removed; an unknown one is an error.
 func TestRm(t *testing.T) {
 	perform(t, cli.ExitDone, "", "recv", "orders", "old", "--keep-for", "forever", "--idle", "50ms")
 	if out, _ := perform(t, cli.ExitDone, "", "ls"); !strings.Contains(out, "group old") {

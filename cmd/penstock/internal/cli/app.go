@@ -11,27 +11,31 @@ import (
 	"golang.org/x/term"
 )
 
-// App is what every command has. It is not safe for concurrent use, but for say.
+// App is what every command has: one command line. Its fields are set before a
+// command runs, most of them by flags; Say and Complain may be called from any
+// goroutine if Err may.
 type App struct {
 	In       io.Reader
 	Out, Err io.Writer
 	env      func(string) string
-	Verbose  int
+	Verbose  int // how often --verbose was given
 	Etcd     EtcdFlags
 }
 
-// newApp returns what the commands of one command line share; env looks up a
+// New returns what the commands of one command line share; env looks up a
 // variable of the environment.
 func New(in io.Reader, out, errs io.Writer, env func(string) string) *App {
 	return &App{In: in, Out: out, Err: errs, env: env}
 }
 
-// Say tells the user something.
+// Say writes a line to standard error.
 func (a *App) Say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }
 
+// Complain says what went wrong.
 func (a *App) Complain(err error) { a.Say("penstock: %v", err) }
 
-// Said complains now, for a command that has a last line to print after it.
+// Said complains now, for a command that has a last line to print after it. The
+// error that it returns decides the exit code and is not printed again.
 func (a *App) Said(err error) error {
 	if err == nil {
 		return nil
@@ -40,7 +44,7 @@ func (a *App) Said(err error) error {
 	return &saidError{err}
 }
 
-// Logger answers nil unless --verbose was given.
+// Logger returns nil unless --verbose was given.
 func (a *App) Logger() *slog.Logger {
 	if a.Verbose == 0 {
 		return nil
@@ -52,6 +56,7 @@ func (a *App) Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 }
 
+// askPassword reads a password from the terminal, without an echo.
 func (a *App) askPassword(user string) (string, error) {
 	f, ok := a.In.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {

@@ -17,24 +17,25 @@ import (
 // TabPatience is how long etcd may take for all that one Tab asks.
 const TabPatience = 300 * time.Millisecond
 
-// Nothing is offered: there is no further argument, and it is no file either.
+// Nothing offers nothing: there is no further argument, and it is no file either.
 func Nothing(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-// Then leaves the further arguments to the shell.
+// Then leaves further arguments to the shell, as d says.
 func Then(d cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) { return nil, d }
 }
 
-// CompleteFlag offers the words that a flag takes.
+// CompleteFlag offers the words that the flag name of cmd takes.
 func CompleteFlag(cmd *cobra.Command, name string, words ...string) {
 	if err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag is there, and has none
+		panic(err) // there is no such flag, or it has words already
 	}
 }
 
-// Offer asks a runtime of its own. The shell filters what it gets.
+// Offer offers what list returns, which it gives a runtime of its own. The shell
+// filters what it gets.
 func (a *App) Offer(ctx context.Context, list func(context.Context, *penstock.Runtime) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return a.Within(ctx, func(ctx context.Context, a *App) (names []string, err error) {
 		err = a.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) (err error) {
@@ -45,8 +46,9 @@ func (a *App) Offer(ctx context.Context, list func(context.Context, *penstock.Ru
 	})
 }
 
-// Within asks for no longer than TabPatience, whatever does not obey its context:
-// the process ends afterwards.
+// Within offers what ask returns, and waits no longer than TabPatience, even if ask
+// does not obey its context: the process ends afterwards. The App that ask gets has
+// an empty standard input, so that nobody is asked for a password.
 func (a *App) Within(ctx context.Context, ask func(context.Context, *App) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	asking, cancel := context.WithTimeout(ctx, TabPatience)
 	defer cancel()

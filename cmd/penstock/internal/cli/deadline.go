@@ -10,7 +10,7 @@ import (
 // DrainFor is how long a command finishes what it took after a signal.
 const DrainFor = 10 * time.Second
 
-// Finishing is a context for what is still to be done after ctx ended.
+// Finishing returns a context for what is still to be done after ctx ended: it has DrainFor.
 func Finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), DrainFor)
 }
@@ -18,7 +18,8 @@ func Finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 // ErrTimeout is the cause of a context that --timeout ended.
 var ErrTimeout = Incompletef("time ran out")
 
-// Limited ends ctx after a timeout; 0 does not.
+// Limited returns a context that ends after timeout, with the cause ErrTimeout; 0 is
+// no limit.
 func Limited(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout == 0 {
 		return context.WithCancel(ctx)

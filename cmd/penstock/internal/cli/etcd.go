@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 )
 
+// DefaultEtcd is the endpoint where none is given.
 const DefaultEtcd = "127.0.0.1:2379"
 
 // EtcdFlags are the shared flags, as given; empty means not given.
@@ -27,6 +28,7 @@ type EtcdFlags struct {
 	Timeout           time.Duration
 }
 
+// Add adds the flags to those of a command.
 func (f *EtcdFlags) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Endpoints, "etcd", "", "etcd's `endpoints`, host:port, http(s)://host:port or unix://path, separated by commas (default "+DefaultEtcd+"; env PENSTOCK_ETCD, ETCDCTL_ENDPOINTS)")
 	fs.StringVar(&f.cacert, "etcd-cacert", "", "`file` with the CA that etcd's certificate is checked against (env ETCDCTL_CACERT)")
@@ -109,7 +111,8 @@ func (s EtcdSettings) Secure() bool {
 	})
 }
 
-// config reads the files, which the clients read again for each connection. ask is called for a password that is missing.
+// config reads the files, which the clients read again for each connection. ask is
+// called for a password that is missing.
 func (s EtcdSettings) config(ask func(user string) (string, error)) (clientv3.Config, error) {
 	cfg := clientv3.Config{Endpoints: s.Endpoints, DialTimeout: s.Timeout, Username: s.User, Password: s.password}
 	if s.User != "" && s.password == "" {

@@ -13,6 +13,7 @@ import (
 // ExitCode is what the process ends with.
 type ExitCode int
 
+// The exit codes, as --help describes them.
 const (
 	ExitDone        ExitCode = 0
 	ExitFailed      ExitCode = 1
@@ -35,9 +36,10 @@ const exitCodes = `Exit codes:
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
-
 func (e *usageError) Unwrap() error { return e.err }
 
+// Usagef returns an error that is the caller's fault: ExitUsage, and a hint at
+// --help.
 func Usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 // incompleteError says what was left undone when time ran out or a signal came.
@@ -45,18 +47,19 @@ type incompleteError struct{ text string }
 
 func (e *incompleteError) Error() string { return e.text }
 
+// Incompletef returns an error of a command that time or a signal cut short:
+// ExitIncomplete.
 func Incompletef(format string, args ...any) error {
 	return &incompleteError{fmt.Sprintf(format, args...)}
 }
 
-// saidError was told to the user already.
+// saidError was printed already.
 type saidError struct{ err error }
 
 func (e *saidError) Error() string { return e.err.Error() }
-
 func (e *saidError) Unwrap() error { return e.err }
 
-// ErrLost: messages that were accepted will not be handled.
+// ErrLost means that messages that were accepted will not be handled.
 var ErrLost = errors.New("they are lost")
 
 // CodeOf decides the exit code. What the command itself says of its end comes

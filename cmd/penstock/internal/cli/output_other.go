@@ -2,6 +2,8 @@
 
 package cli
 
+// Where descriptors say nothing.
+
 import "os"
 
 // outputFault says what is wrong with an output. A write says it here.

@@ -2,6 +2,8 @@
 
 package cli
 
+// What the descriptor of an output says of it.
+
 import (
 	"os"
 

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
-// PrintJSON writes v, for people and for programs.
+// PrintJSON writes v as indented JSON, for people and for programs.
 func PrintJSON[T any](w io.Writer, v T) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -24,7 +24,8 @@ func PrintJSON[T any](w io.Writer, v T) error {
 // Table aligns what is written to w in columns.
 func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
-// Clean is text of others as it may be shown on a terminal.
+// Clean returns text of others as it may be shown on a terminal: without control
+// characters.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -34,7 +35,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// When is a moment as listings show it.
+// When returns a moment as listings show it: RFC 3339 in UTC, a dash for 0.
 func When(unixMs int64) string {
 	if unixMs == 0 {
 		return "-"

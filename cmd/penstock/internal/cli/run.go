@@ -54,7 +54,7 @@ func (a *App) frame(root *cobra.Command) {
 	root.PersistentFlags().CountVarP(&a.Verbose, "verbose", "v", "log what happens to standard error; -vv also each failed message")
 }
 
-// helpCommand is cobra's, but that a command that is not there is a usage error.
+// helpCommand is cobra's, but that an unknown command is a usage error.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -74,7 +74,8 @@ func helpCommand() *cobra.Command {
 	}
 }
 
-// Subcommand refuses what is no command of a command that has some.
+// Subcommand refuses arguments of a command that has commands of its own, and
+// suggests the nearest of these.
 func Subcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -86,7 +87,7 @@ func Subcommand(cmd *cobra.Command, args []string) error {
 	return Usagef("there is no command %q", args[0])
 }
 
-// Between takes from low to high arguments.
+// Between accepts from low to high arguments.
 func Between(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -99,7 +100,7 @@ func Between(low, high int) cobra.PositionalArgs {
 	}
 }
 
-// FileOf is the second argument, a file; standard input without one.
+// FileOf returns the second argument, a file; "-", standard input, without one.
 func FileOf(args []string) string {
 	if len(args) < 2 {
 		return "-"

@@ -13,7 +13,8 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 )
 
-// Settings are where etcd is, and the client's configuration.
+// Settings returns where etcd is, and the configuration of its clients. It asks for
+// a password that is missing.
 func (a *App) Settings() (EtcdSettings, clientv3.Config, error) {
 	s, err := a.Etcd.settle(a.env)
 	if err != nil {
@@ -23,7 +24,8 @@ func (a *App) Settings() (EtcdSettings, clientv3.Config, error) {
 	return s, cfg, err
 }
 
-// Start begins a runtime.
+// Start starts a runtime, which has --etcd-timeout to find etcd. It is to be stopped
+// with Stop.
 func (a *App) Start(ctx context.Context, opts ...penstock.StartOption) (*penstock.Runtime, error) {
 	s, cfg, err := a.Settings()
 	if err != nil {
@@ -45,8 +47,8 @@ func (a *App) Start(ctx context.Context, opts ...penstock.StartOption) (*penstoc
 	return rt, nil
 }
 
-// Visit starts a runtime for one question and stops it; etcd has
-// --etcd-timeout to answer it.
+// Visit starts a runtime for one question and stops it; etcd has --etcd-timeout to
+// reply.
 func (a *App) Visit(ctx context.Context, ask func(ctx context.Context, rt *penstock.Runtime) error) error {
 	rt, err := a.Start(ctx)
 	if err != nil {
@@ -57,13 +59,15 @@ func (a *App) Visit(ctx context.Context, ask func(ctx context.Context, rt *penst
 	return errors.Join(ask(asking, rt), a.Stop(ctx, rt))
 }
 
+// Stop stops a runtime in order. It has DrainFor, also after the end of ctx.
 func (a *App) Stop(ctx context.Context, rt *penstock.Runtime) error {
 	stopping, cancel := Finishing(ctx)
 	defer cancel()
 	return rt.Stop(stopping)
 }
 
-// Client makes a client of etcd, for commands that need no runtime.
+// Client returns a client of etcd, for commands that need no runtime. The caller
+// closes it.
 func (a *App) Client() (EtcdSettings, *clientv3.Client, error) {
 	s, cfg, err := a.Settings()
 	if err != nil {
@@ -73,8 +77,8 @@ func (a *App) Client() (EtcdSettings, *clientv3.Client, error) {
 	return s, c, Explain(context.Background(), err, s.Endpoints)
 }
 
-// Explain says what to do where etcd did not answer. A signal that came first
-// is no fault of etcd's.
+// Explain returns err with what to do about it where etcd did not reply. A signal
+// that came first is no fault of etcd's.
 func Explain(ctx context.Context, err error, endpoints []string) error {
 	switch {
 	case err == nil:
@@ -89,10 +93,12 @@ func Explain(ctx context.Context, err error, endpoints []string) error {
 	return err
 }
 
+// DiagnosticsFlag adds the flag --diagnostics.
 func DiagnosticsFlag(cmd *cobra.Command, addr *string) {
 	cmd.Flags().StringVar(addr, "diagnostics", "", "serve what this process does at a loopback `address` or unix:///path, for \"penstock actors\"")
 }
 
+// DiagnosticsOption returns the option of a runtime that --diagnostics asks for.
 func DiagnosticsOption(addr string) []penstock.StartOption {
 	if addr == "" {
 		return nil

@@ -13,7 +13,7 @@ import (
 )
 
 // columns is the width of the terminal that f is, else of the variable COLUMNS; 0
-// when neither tells.
+// when neither is known.
 func (a *App) columns(f any) int {
 	if f, ok := f.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
@@ -65,7 +65,7 @@ func indentOf(line string, width int) int {
 // Progress is a bar on a terminal, and nothing elsewhere.
 type Progress struct{ bar *progressbar.ProgressBar }
 
-// Progress begins a bar on standard error. A total of -1 is not known.
+// Progress begins a bar on standard error. A total of -1 is unknown.
 func (a *App) Progress(total int64, what string) Progress {
 	f, ok := a.Err.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -93,12 +93,14 @@ func barFor(columns int, what string) []progressbar.Option {
 	return append(opts, progressbar.OptionSetWidth(min(room, 40)), progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false))
 }
 
+// At shows that n of the total are done.
 func (p Progress) At(n int64) {
 	if p.bar != nil {
 		_ = p.bar.Set64(n) // a terminal that cannot show it
 	}
 }
 
+// Stop removes the bar; At shows it again.
 func (p Progress) Stop() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 )
 
-// unreachableError names the etcd that did not answer, and a way out.
+// unreachableError names the etcd that did not reply, and a way out.
 type unreachableError struct {
 	endpoints []string
 	err       error
@@ -25,10 +25,9 @@ type unreachableError struct {
 func (e *unreachableError) Error() string {
 	return fmt.Sprintf("no etcd answers at %s: %s\n  (%v)", strings.Join(e.endpoints, ","), WayOut(e.endpoints, e.err), e.err)
 }
-
 func (e *unreachableError) Unwrap() error { return e.err }
 
-// WayOut is what to do about an etcd that did not answer, as its error says.
+// WayOut returns what to do about an etcd that did not reply, as its error says.
 func WayOut(endpoints []string, err error) string {
 	var connect *discovery.ConnectError
 	if !errors.As(err, &connect) {
@@ -83,7 +82,7 @@ func elsewhere(endpoint string) bool {
 	return host != "" && host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsUnspecified())
 }
 
-// Exposed tells whether an address can be reached from elsewhere.
+// Exposed reports whether an address can be reached from elsewhere.
 func Exposed(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil || host == "localhost" {

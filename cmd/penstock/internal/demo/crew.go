@@ -111,7 +111,7 @@ func awaitReady(ctx context.Context, members ...*castMember) error {
 	return nil
 }
 
-// take enters one report in the books of its member, and answers it; nil when
+// take enters one report in the books of its member, and returns it; nil when
 // the member's output has ended.
 func (c *crew[R]) take(r reported[R]) (*R, error) {
 	switch {

@@ -23,6 +23,7 @@ type demo struct {
 	diagnostics string
 }
 
+// Command returns the command demo.
 func Command(a *cli.App) *cobra.Command {
 	c := demo{App: a}
 	cmd := &cobra.Command{

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
 )
 
+// Member returns the hidden command demo-member.
 func Member(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "demo-member DEST GROUP ID",

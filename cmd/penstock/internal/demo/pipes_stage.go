@@ -15,7 +15,7 @@ type stage struct {
 }
 
 // cast starts the members and waits until all of them have joined. The stage it
-// answers is to be closed, also on an error.
+// returns is to be closed, also on an error.
 func (c *demo) cast(ctx context.Context) (*stage, error) {
 	s := &stage{crew: newCrew(parseReport), tallies: make(map[string]*tally)}
 	for _, g := range groupNames {
@@ -44,7 +44,7 @@ func (s *stage) hear(r reported[report]) error {
 	return s.tallies[r.from.group].add(*line, time.Now())
 }
 
-// reportedAll tells whether every group has had every message.
+// reportedAll reports whether every group has had every message.
 func (s *stage) reportedAll(messages int) bool {
 	for _, t := range s.tallies {
 		if t.distinct < messages {
@@ -62,7 +62,7 @@ func (s *stage) handled() (n int) {
 	return n
 }
 
-// results fills res in and answers it.
+// results fills res in and returns it.
 func (s *stage) results(sent int, res *Result) *Result {
 	res.Sent = sent
 	for g, t := range s.tallies {

@@ -104,6 +104,7 @@ func (k Killed) String() string {
 	return fmt.Sprintf("killed member %s (pid %d), which had handled %d", k.Member, k.PID, k.After)
 }
 
+// Lost returns how many messages no member of a group handled, over all groups.
 func (r Result) Lost() (n int) {
 	for _, g := range r.Groups {
 		n += g.Lost
@@ -117,6 +118,6 @@ func pauseAt(messages int) int { return messages / 4 }
 
 func killAt(messages int) int { return messages / 2 }
 
-// atWork tells whether the sender need not pause any longer: the victim has
+// atWork reports whether the sender need not pause any longer: the victim has
 // handled something, or its group has had all there is.
 func atWork(group, own, messages int) bool { return own > 0 || group >= pauseAt(messages) }

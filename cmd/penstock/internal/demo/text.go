@@ -21,7 +21,7 @@ var (
 	sonnet18 string
 )
 
-// readLines answers the lines of a file, or of the texts built in.
+// readLines returns the lines of a file, or of the texts built in.
 func readLines(file string) ([]string, error) {
 	text := gettysburg + sonnet18
 	if file != "" {

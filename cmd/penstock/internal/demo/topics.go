@@ -19,8 +19,8 @@ const (
 	topicGroup     = "readers"
 	partitionCount = 4
 	producerCount  = 2
-	// pace is how long the producers take for everything, did they not have
-	// to wait for the group: so that they are at work when members come and go.
+	// pace is how long the producers take for everything where they need not wait
+	// for the group: so that they are at work when members come and go.
 	pace      = 4 * time.Second
 	tickEvery = 20 * time.Millisecond
 	// lookEvery is how often etcd is asked how the group is.
@@ -146,7 +146,7 @@ func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) er
 	return s.until(ctx, s.allHandled(ctx))
 }
 
-// act tells what happens next.
+// act says what happens next.
 func (s *topicStage) act(format string, args ...any) {
 	s.bar.Stop()
 	s.tell(format, args...)

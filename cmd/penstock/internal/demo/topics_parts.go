@@ -21,6 +21,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
 )
 
+// Producer returns the hidden command demo-producer.
 func Producer(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "demo-producer TOPIC INDEX OF [FILE]",
@@ -97,6 +98,7 @@ func runProducer(ctx context.Context, a *cli.App, topic string, index, of int, l
 	})
 }
 
+// Consumer returns the hidden command demo-consumer.
 func Consumer(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "demo-consumer TOPIC GROUP",

@@ -117,7 +117,7 @@ func (s *topicStage) hearProducer(r reported[int]) error {
 	return nil
 }
 
-// committed is how many records the producers have put, as they tell.
+// committed is how many records the producers have put, as they report.
 func (s *topicStage) committed() (n int) {
 	for _, p := range s.put {
 		n += p
@@ -191,8 +191,8 @@ func (s *topicStage) allHandled(ctx context.Context) condition {
 	}
 }
 
-// group asks etcd, not too often, how the group is. A group that is not there
-// yet is no error.
+// group asks etcd, not too often, how the group is. That there is no such group yet
+// is no error.
 func (s *topicStage) group(ctx context.Context, is func(penstock.GroupInfo) bool) condition {
 	return func() (bool, error) {
 		if time.Since(s.looked) < lookEvery {

@@ -19,6 +19,7 @@ type doctor struct {
 	json bool
 }
 
+// Command returns the command doctor.
 func Command(a *cli.App) *cobra.Command {
 	c := doctor{App: a}
 	cmd := &cobra.Command{

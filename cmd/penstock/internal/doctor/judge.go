@@ -249,8 +249,8 @@ func judgeRegistry(inv *inventory.Inventory, now time.Time) check {
 	return c
 }
 
-// judgeTopics looks for settings that do not decode, and for topics whose keys
-// nobody goes on removing.
+// judgeTopics looks for settings that do not decode, and for topics whose removal
+// nobody continues.
 func judgeTopics(prefix string, inv *inventory.Inventory, unfinished int, err error) check {
 	c := check{
 		Name: "topics", Status: verdictOK,

@@ -28,7 +28,7 @@ const probeTTL = 10
 // dialTimeout bounds one connection to a sender.
 const dialTimeout = 3 * time.Second
 
-// endpoint asks one member of etcd how it is, and tells whether it answered.
+// endpoint asks one member of etcd how it is, and reports whether it replied.
 func (d *diagnosis) endpoint(ctx context.Context, client *clientv3.Client, cfg clientv3.Config, endpoint string, timeout time.Duration) bool {
 	name := "etcd " + endpoint
 	asking, cancel := context.WithTimeout(ctx, timeout)
@@ -49,8 +49,8 @@ func (d *diagnosis) endpoint(ctx context.Context, client *clientv3.Client, cfg c
 	return true
 }
 
-// clockSkew compares our clock with the one that etcd's HTTP side stamps its
-// answers with, to the second. Positive means that etcd's is ahead.
+// clockSkew compares our clock with the one that etcd's HTTP side stamps its replies
+// with, to the second. Positive means that etcd's is ahead.
 func clockSkew(ctx context.Context, cfg clientv3.Config, endpoint string) (time.Duration, error) {
 	address := endpoint
 	if !strings.Contains(address, "://") {
@@ -97,7 +97,7 @@ func (d *diagnosis) rights(ctx context.Context, client *clientv3.Client, space k
 	d.add(judgeSecrets(space.AllSecrets(), discovery.Classify("read", err)))
 }
 
-// probe answers the step that failed.
+// probe uses each right once, on one key. It returns the step that failed.
 func probe(ctx context.Context, client *clientv3.Client, key string) (step string, err error) {
 	lease, err := client.Grant(ctx, probeTTL)
 	if err != nil {

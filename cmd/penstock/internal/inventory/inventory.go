@@ -3,10 +3,14 @@ package inventory
 // Destinations, their senders, groups and members; topics.
 
 import (
+	"context"
+	"errors"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -22,6 +26,31 @@ type Inventory struct {
 	Denied []string `json:"denied,omitempty"`
 }
 
+// Read reads destinations and topics, or as many of them as user may. Where that is
+// none at all the error is etcd's refusal, which wraps penstock.ErrDenied.
+func Read(ctx context.Context, client *clientv3.Client, user string, space keys.Space) (*Inventory, error) {
+	dests, noDests, err := readable(ctx, client, user, space.Dests())
+	if err != nil && !errors.Is(err, penstock.ErrDenied) {
+		return nil, err
+	}
+	topics, noTopics, terr := readable(ctx, client, user, space.Topics())
+	if terr != nil && !errors.Is(terr, penstock.ErrDenied) {
+		return nil, terr
+	}
+	if err != nil && terr != nil {
+		return nil, err
+	}
+	inv := Of(space, dests)
+	inv.TakeTopics(space, topics)
+	for _, e := range []error{err, noDests, terr, noTopics} {
+		if e != nil {
+			inv.Denied = append(inv.Denied, e.Error())
+		}
+	}
+	return inv, nil
+}
+
+// Destination is a destination of pipes.
 type Destination struct {
 	Name    string   `json:"name"`
 	Sole    string   `json:"sole_sender,omitempty"` // the id of the only sender allowed
@@ -29,6 +58,7 @@ type Destination struct {
 	Groups  []*Group `json:"groups"`
 }
 
+// Sender is a process that sends to a destination.
 type Sender struct {
 	ID    string    `json:"id"`
 	URLs  []string  `json:"urls"`
@@ -37,11 +67,13 @@ type Sender struct {
 	Plain bool      `json:"plain,omitempty"`
 }
 
+// Group is a group of a destination. Its settings are empty where only members or
+// the mark of its desertion were found.
 type Group struct {
 	Name   string `json:"name"`
 	Mode   string `json:"mode,omitempty"`
 	OnFull string `json:"on_full,omitempty"`
-	// KeepFor is negative for ever.
+	// KeepFor is in milliseconds; -1 is forever.
 	KeepFor int64 `json:"keep_for_ms,omitempty"`
 	// Deserted is since when nobody is in, by the clock of the host that found it
 	// so. etcd counts KeepFor from there.
@@ -49,6 +81,7 @@ type Group struct {
 	Members  []Member   `json:"members"`
 }
 
+// Member is a member of a group.
 type Member struct {
 	ID     string    `json:"id"`
 	Host   string    `json:"host"`
@@ -56,7 +89,7 @@ type Member struct {
 	Window uint32    `json:"window"`
 }
 
-// inventoryOf reads a listing, which is sorted by key.
+// Of reads a listing, which is sorted by key.
 func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 	inv := &Inventory{Destinations: []*Destination{}, Topics: []Topic{}}
 	for _, kv := range kvs {
@@ -71,7 +104,7 @@ func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 	return inv
 }
 
-// take adds one key and tells whether its value decodes.
+// take adds one key and reports whether its value decodes.
 func (inv *Inventory) take(k keys.Key, value []byte) bool {
 	switch k.Kind {
 	case keys.KindSole:
@@ -108,6 +141,8 @@ func (inv *Inventory) take(k keys.Key, value []byte) bool {
 	return true
 }
 
+// Destination returns the destination of that name, which it adds where there is
+// none.
 func (inv *Inventory) Destination(name string) *Destination {
 	for _, d := range inv.Destinations {
 		if d.Name == name {

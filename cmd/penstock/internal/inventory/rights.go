@@ -14,32 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
-	"github.com/penstock-io/penstock/messages/keys"
 )
-
-// readInventory reads destinations and topics, or as many of them as user may.
-// Where that is none at all the error is etcd's refusal.
-func Read(ctx context.Context, client *clientv3.Client, user string, space keys.Space) (*Inventory, error) {
-	dests, noDests, err := readable(ctx, client, user, space.Dests())
-	if err != nil && !errors.Is(err, penstock.ErrDenied) {
-		return nil, err
-	}
-	topics, noTopics, terr := readable(ctx, client, user, space.Topics())
-	if terr != nil && !errors.Is(terr, penstock.ErrDenied) {
-		return nil, terr
-	}
-	if err != nil && terr != nil {
-		return nil, err
-	}
-	inv := Of(space, dests)
-	inv.TakeTopics(space, topics)
-	for _, e := range []error{err, noDests, terr, noTopics} {
-		if e != nil {
-			inv.Denied = append(inv.Denied, e.Error())
-		}
-	}
-	return inv, nil
-}
 
 // keySpan is the keys from one up to another and without it. A to of "\x00" is
 // all that follow, as in etcd.
@@ -87,7 +62,7 @@ func readable(ctx context.Context, client *clientv3.Client, user, prefix string)
 	}
 	spans, rerr := rightsOf(ctx, client, user)
 	if rerr != nil {
-		return nil, nil, err // a wrong password, say: the first refusal tells more
+		return nil, nil, err // a wrong password, say: the first refusal says more
 	}
 	var shown []string
 	found := make(map[string]discovery.KV)
@@ -117,7 +92,8 @@ func readable(ctx context.Context, client *clientv3.Client, user, prefix string)
 	return kvs, fmt.Errorf("%w; shown is %s", err, strings.Join(shown, ", ")), nil
 }
 
-// rightsOf are the keys that user may read. etcd tells everybody his own roles.
+// rightsOf returns the keys that user may read. etcd lets every user read his own
+// roles.
 func rightsOf(ctx context.Context, client *clientv3.Client, user string) (spans []keySpan, err error) {
 	u, err := client.UserGet(ctx, user)
 	if err != nil {

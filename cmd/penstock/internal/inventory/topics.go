@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
-// topicView is a topic's settings.
+// Topic is a topic's settings.
 type Topic struct {
 	Name           string    `json:"name"`
 	ID             string    `json:"id"`
@@ -26,6 +26,7 @@ type Topic struct {
 	Created        time.Time `json:"created"`
 }
 
+// TopicOf returns a topic as people and programs see it.
 func TopicOf(i penstock.TopicInfo) Topic {
 	return Topic{
 		Name: i.Name, ID: i.ID, Partitions: i.Config.Partitions, Compression: string(i.Config.Compression),

@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
-// eachLine gives lines to take until the input or ctx ends, or take fails, and
-// answers how many were taken.
-func Each(ctx context.Context, in *lineReader, take func(line []byte) error) (taken int, err error) {
+// Each gives lines to take until the input or ctx ends, or take fails, and returns
+// how many were taken. Where ctx ended first it is an error of cli.Incompletef.
+func Each(ctx context.Context, in *Reader, take func(line []byte) error) (taken int, err error) {
 	type item struct {
 		line []byte
 		err  error
@@ -23,7 +23,7 @@ func Each(ctx context.Context, in *lineReader, take func(line []byte) error) (ta
 	go func() { // a read of standard input cannot be cancelled
 		defer close(items)
 		for {
-			line, err := in.next()
+			line, err := in.Next()
 			if errors.Is(err, io.EOF) {
 				return
 			}
@@ -63,14 +63,14 @@ func Each(ctx context.Context, in *lineReader, take func(line []byte) error) (ta
 	}
 }
 
-// flusher is a destination or a topic.
-type flusher interface {
+// Flusher is a destination or a topic.
+type Flusher interface {
 	Flush(ctx context.Context) error
 }
 
-// Flush waits for the end of what was taken; after a signal a little longer,
-// after --timeout not.
-func Flush(ctx context.Context, f flusher) error {
+// Flush waits until what was taken has been acked or committed: after a signal for
+// cli.DrainFor more, after --timeout no longer.
+func Flush(ctx context.Context, f Flusher) error {
 	err := f.Flush(ctx)
 	for errors.Is(err, penstock.ErrNoMember) && ctx.Err() == nil {
 		err = f.Flush(ctx) // what is queued ends with this process: wait for a member

@@ -21,12 +21,14 @@ type Payload struct {
 	Headers     []Header `json:"headers,omitempty"`
 }
 
+// Header is one header of a message.
 type Header struct {
 	Name        string  `json:"name"`
 	Value       *string `json:"value,omitempty"`
 	ValueBase64 string  `json:"value_base64,omitempty"`
 }
 
+// PayloadOf returns a payload as JSON has it.
 func PayloadOf(r *messages.Payload) (p Payload) {
 	if len(r.Key) > 0 {
 		p.Key, p.KeyBase64 = text(r.Key)
@@ -49,7 +51,7 @@ func text(b []byte) (plain *string, encoded string) {
 	return &s, ""
 }
 
-// appendLineOfJSON appends v, which holds nothing but strings, numbers and
+// AppendJSON appends v, which holds nothing but strings, numbers and
 // times, on one line.
 func AppendJSON[T any](dst []byte, v T) []byte {
 	b, err := json.Marshal(v)

@@ -16,24 +16,9 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
-const (
-	// pumpBuffer is when bytes are written although more is there.
-	pumpBuffer = 64 << 10
-	// ackGrace lets the last acks reach their senders before the links are
-	// closed: they go out within 2 ms, and a leave with nobody reading does not
-	// wait for them.
-	ackGrace = 50 * time.Millisecond
-)
-
-// pumpEnd says why a pump ended when nothing failed.
-type pumpEnd string
-
-const (
-	EndCounted pumpEnd = "count reached"
-	endIdle    pumpEnd = "idle"
-	endSignal  pumpEnd = "signal"
-	endLeft    pumpEnd = "left"
-)
+// ackGrace lets the last acks reach their senders before the links are closed: they
+// go out within 2 ms, and a leave with nobody reading does not wait for them.
+const ackGrace = 50 * time.Millisecond
 
 // Pump is one run from a member to a stream.
 type Pump struct {
@@ -51,8 +36,9 @@ type Pump struct {
 
 // Run moves deliveries until the end that was asked for, ctx, the end of the
 // member or a failed write. After idle and after ctx what has come is still
-// written. It returns how it ended; on an error what was not written is nacked. The member has left its group, or must be stopped next.
-func (p *Pump) Run(ctx context.Context) (pumpEnd, error) {
+// written. It returns how it ended; on an error what was not written is nacked.
+// The member has left its group, or must be stopped next.
+func (p *Pump) Run(ctx context.Context) (End, error) {
 	pulling, stopPulling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPulling()
 	deliveries := make(chan penstock.Delivery, 256)
@@ -64,14 +50,14 @@ func (p *Pump) Run(ctx context.Context) (pumpEnd, error) {
 	}()
 	go func() { written <- p.write(deliveries, quiet) }()
 
-	end := endLeft
+	end := EndLeft
 	var err error
 	select {
 	case err = <-written:
 	case <-quiet:
-		end, err = p.drain(ctx, endIdle, written)
+		end, err = p.drain(ctx, EndIdle, written)
 	case <-ctx.Done():
-		end, err = p.drain(ctx, endSignal, written)
+		end, err = p.drain(ctx, EndSignal, written)
 	}
 	if stuck := (*stuckError)(nil); errors.As(err, &stuck) {
 		return end, err
@@ -95,20 +81,14 @@ func (p *Pump) Run(ctx context.Context) (pumpEnd, error) {
 	return end, err
 }
 
-// Acked is how many messages were written and acked.
+// Acked returns how many messages were written and acked.
 func (p *Pump) Acked() int64 { return p.acks.Load() }
 
-// done tells whether the count was reached.
+// done reports whether the count was reached.
 func (p *Pump) done() bool { return p.Count > 0 && p.acks.Load() == int64(p.Count) }
 
-// stuckError: the reader of the stream takes nothing, and a write cannot be
-// cancelled.
-type stuckError struct{}
-
-func (*stuckError) Error() string { return "the output takes nothing: given up" }
-
-// drain leaves the group, while what has come goes on being written.
-func (p *Pump) drain(ctx context.Context, why pumpEnd, written <-chan error) (pumpEnd, error) {
+// drain leaves the group while what has come is still being written.
+func (p *Pump) drain(ctx context.Context, why End, written <-chan error) (End, error) {
 	draining, cancel := cli.Finishing(ctx)
 	defer cancel()
 	left := make(chan error, 1)
@@ -148,7 +128,7 @@ func (p *Pump) pull(ctx context.Context, into chan<- penstock.Delivery) error {
 }
 
 // write takes deliveries until there are no more, or a write fails. It closes
-// quiet when nothing came for the idle time, and goes on.
+// quiet when nothing came for the idle time, and continues.
 func (p *Pump) write(from <-chan penstock.Delivery, quiet chan<- struct{}) error {
 	var idle <-chan time.Time
 	var timer *time.Timer
@@ -213,8 +193,8 @@ func (b *batch) add(d *penstock.Delivery) {
 	b.held = append(b.held, *d)
 }
 
-// fill takes what is there, without waiting, up to a buffer full, and tells
-// whether the stream goes on.
+// fill takes what has come, without waiting, up to a buffer full, and reports
+// whether more can come.
 func (b *batch) fill(from <-chan penstock.Delivery) bool {
 	for len(b.bytes) < pumpBuffer {
 		select {

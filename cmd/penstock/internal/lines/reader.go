@@ -11,22 +11,23 @@ import (
 	"github.com/penstock-io/penstock"
 )
 
-// lineReader takes a stream apart at its newlines. The last line need not end
+// Reader takes a stream apart at its newlines. The last line need not end
 // in one; a carriage return is part of the line.
-type lineReader struct {
+type Reader struct {
 	r   *bufio.Reader
 	max int // bytes of a line
 	n   int // lines read
 }
 
-func NewReader(r io.Reader, max int) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), max: max}
+// NewReader reads r; max is the most bytes of a line.
+func NewReader(r io.Reader, max int) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, 64<<10), max: max}
 }
 
-// next answers the next line without its newline, in bytes of its own, and
-// io.EOF after the last. A line over max wraps penstock.ErrTooLarge and tells
+// Next returns the next line without its newline, in bytes of its own, and
+// io.EOF after the last. A line over max wraps penstock.ErrTooLarge and has
 // its number; after it the reader is of no use.
-func (l *lineReader) next() ([]byte, error) {
+func (l *Reader) Next() ([]byte, error) {
 	var line []byte
 	for {
 		part, err := l.r.ReadSlice('\n')

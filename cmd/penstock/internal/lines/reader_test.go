@@ -16,7 +16,7 @@ import (
 func linesOf(r io.Reader, max int) (lines []string, err error) {
 	in := NewReader(r, max)
 	for {
-		line, err := in.next()
+		line, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return lines, nil
 		}

@@ -18,15 +18,15 @@ import (
 // pollMost is how many records are taken at once.
 const pollMost = 1024
 
-// poller is a subscription.
-type poller interface {
+// Poller is a subscription.
+type Poller interface {
 	Poll(ctx context.Context, max int) ([]penstock.Record, error)
 	Commit(ctx context.Context, recs ...penstock.Record) error
 }
 
 // RecordPump is one run from a subscription to a stream.
 type RecordPump struct {
-	From   poller
+	From   Poller
 	Out    io.Writer
 	Encode EncodeRecord
 	// Count ends the run after so many; 0 does not.
@@ -42,12 +42,12 @@ type RecordPump struct {
 var errIdle = errors.New("idle")
 
 // Run moves records until the end that was asked for, ctx, the end of the
-// subscription or a failed write, and answers how it ended. What was written
+// subscription or a failed write, and returns how it ended. What was written
 // counts as finished then, and is committed when the runtime stops; what was not
 // written is handled by another member.
-func (p *RecordPump) Run(ctx context.Context) (pumpEnd, error) {
+func (p *RecordPump) Run(ctx context.Context) (End, error) {
 	type outcome struct {
-		end pumpEnd
+		end End
 		err error
 	}
 	over := make(chan outcome, 1)
@@ -66,31 +66,31 @@ func (p *RecordPump) Run(ctx context.Context) (pumpEnd, error) {
 	case o := <-over:
 		return o.end, o.err
 	case <-late.Done():
-		return endSignal, &stuckError{} // a write cannot be cancelled
+		return EndSignal, &stuckError{} // a write cannot be cancelled
 	}
 }
 
-// Written is how many records were written.
+// Written returns how many records were written.
 func (p *RecordPump) Written() int64 { return p.wrote.Load() }
 
 // move is the loop of run. It ends with nothing in hand that was written and is
 // not finished.
-func (p *RecordPump) move(ctx context.Context) (pumpEnd, error) {
+func (p *RecordPump) move(ctx context.Context) (End, error) {
 	for {
 		recs, err := p.poll(ctx)
 		switch {
 		case err == nil:
 		case errors.Is(err, errIdle):
-			return endIdle, nil
+			return EndIdle, nil
 		case ctx.Err() != nil:
-			return endSignal, nil
+			return EndSignal, nil
 		case errors.Is(err, penstock.ErrClosed):
-			return endLeft, nil
+			return EndLeft, nil
 		default:
-			return endLeft, err
+			return EndLeft, err
 		}
 		if err := p.write(recs); err != nil {
-			return endLeft, err
+			return EndLeft, err
 		}
 		if p.wrote.Add(int64(len(recs))) == int64(p.Count) {
 			committing, cancel := cli.Finishing(ctx)

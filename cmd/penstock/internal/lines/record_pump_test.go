@@ -22,7 +22,7 @@ type fakePoller struct {
 	inHand    int // records of the last poll, which are not finished
 	finished  int
 	committed int
-	err       error // what the poll after the last one answers; nil waits
+	err       error // what the poll after the last one returns; nil waits
 }
 
 func (p *fakePoller) Poll(ctx context.Context, max int) ([]penstock.Record, error) {
@@ -68,7 +68,7 @@ func TestRecordPumpEnds(t *testing.T) {
 		poller    fakePoller
 		count     int
 		idle      time.Duration
-		want      pumpEnd
+		want      End
 		err       error
 		written   int
 		finished  int
@@ -77,12 +77,12 @@ func TestRecordPumpEnds(t *testing.T) {
 		"count": {poller: fakePoller{polls: [][]penstock.Record{records(3), records(3)}}, count: 5,
 			want: EndCounted, written: 5, finished: 3, committed: 2},
 		"idle": {poller: fakePoller{polls: [][]penstock.Record{records(3)}}, idle: time.Millisecond,
-			want: endIdle, written: 3, finished: 3},
+			want: EndIdle, written: 3, finished: 3},
 		"signal": {ctx: signalled, poller: fakePoller{polls: [][]penstock.Record{records(3)}},
-			want: endSignal, written: 3, finished: 3},
+			want: EndSignal, written: 3, finished: 3},
 		"left": {poller: fakePoller{polls: [][]penstock.Record{records(3)}, err: penstock.ErrClosed},
-			want: endLeft, written: 3, finished: 3},
-		"error": {poller: fakePoller{err: broken}, want: endLeft, err: broken},
+			want: EndLeft, written: 3, finished: 3},
+		"error": {poller: fakePoller{err: broken}, want: EndLeft, err: broken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.ctx == nil {

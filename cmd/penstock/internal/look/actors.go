@@ -1,6 +1,6 @@
 package look
 
-// The actors of a running process, as its diagnostics listener tells them.
+// The actors of a running process, as its diagnostics listener lists them.
 
 import (
 	"context"
@@ -28,6 +28,7 @@ type actorsList struct {
 	json bool
 }
 
+// Actors returns the command actors.
 func Actors(a *cli.App) *cobra.Command {
 	c := actorsList{App: a}
 	cmd := &cobra.Command{

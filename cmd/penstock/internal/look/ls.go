@@ -17,6 +17,7 @@ type ls struct {
 	json bool
 }
 
+// Ls returns the command ls.
 func Ls(a *cli.App) *cobra.Command {
 	c := ls{App: a}
 	cmd := &cobra.Command{

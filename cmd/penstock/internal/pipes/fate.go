@@ -61,8 +61,8 @@ type perGroup struct {
 	group map[string]int
 }
 
-// watchLosses follows the events of a destination until rt stops, and tells
-// what holds a Send up.
+// watchLosses follows the events of a destination until rt stops, and says what
+// holds up a Send.
 func watchLosses(a *cli.App, rt *penstock.Runtime, dest string) *losses {
 	l := &losses{}
 	events := rt.Events(context.Background())

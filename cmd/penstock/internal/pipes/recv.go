@@ -28,6 +28,7 @@ type recv struct {
 	diagnostics string
 }
 
+// Recv returns the command recv.
 func Recv(a *cli.App) *cobra.Command {
 	c := recv{App: a}
 	cmd := &cobra.Command{

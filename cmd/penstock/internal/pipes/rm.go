@@ -19,6 +19,7 @@ type rm struct {
 	json bool
 }
 
+// Rm returns the command rm.
 func Rm(a *cli.App) *cobra.Command {
 	c := rm{App: a}
 	cmd := &cobra.Command{

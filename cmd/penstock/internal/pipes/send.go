@@ -25,6 +25,7 @@ type send struct {
 	diagnostics string
 }
 
+// Send returns the command send.
 func Send(a *cli.App) *cobra.Command {
 	c := send{App: a}
 	cmd := &cobra.Command{
@@ -125,7 +126,7 @@ func pending(d *penstock.Destination) int {
 }
 
 // dropped is how many messages the group that dropped most has dropped. Events
-// tell of the same in sums, which may come after the end.
+// carry the same in sums, which may come after the end.
 func dropped(d *penstock.Destination) int {
 	most := uint64(0)
 	for _, s := range d.Stats() {

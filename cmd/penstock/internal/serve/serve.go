@@ -1,5 +1,7 @@
 package serve
 
+// The command, from its flags to the end of etcd.
+
 import (
 	"context"
 	"errors"
@@ -21,6 +23,7 @@ type serve struct {
 	dir, listen string
 }
 
+// Command returns the command serve.
 func Command(a *cli.App) *cobra.Command {
 	c := serve{App: a}
 	cmd := &cobra.Command{

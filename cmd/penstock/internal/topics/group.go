@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
+// Group returns the command group with its commands.
 func Group(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "group",

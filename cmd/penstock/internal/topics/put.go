@@ -31,6 +31,7 @@ type put struct {
 	diagnostics string
 }
 
+// Put returns the command put.
 func Put(a *cli.App) *cobra.Command {
 	c := put{App: a}
 	cmd := &cobra.Command{
@@ -170,8 +171,8 @@ func (f lineFormat) message(line []byte) penstock.Message {
 	return m
 }
 
-// hinted says what to do about a topic that is not there, and about a group of
-// the other mode.
+// hinted returns err with what to do about a missing topic, and about a group of the
+// other mode.
 func hinted(err error) error {
 	switch {
 	case errors.Is(err, penstock.ErrNoTopic):

@@ -42,7 +42,7 @@ func (t *putTally) count() putCounts {
 	return t.counts
 }
 
-// add enters one result and tells whether it is the first that is no success.
+// add enters one result and reports whether it is the first that is no success.
 func (c *putCounts) add(r penstock.PutResult) bool {
 	first := c.failed+c.unsure == 0
 	switch {

@@ -29,6 +29,7 @@ type sub struct {
 	diagnostics string
 }
 
+// Sub returns the command sub.
 func Sub(a *cli.App) *cobra.Command {
 	c := sub{App: a}
 	cmd := &cobra.Command{

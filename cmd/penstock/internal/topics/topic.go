@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
+// Topic returns the command topic with its commands.
 func Topic(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic",

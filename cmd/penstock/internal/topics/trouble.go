@@ -12,11 +12,11 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// troubleAgain is after how long a trouble that goes on is said again.
+// troubleAgain is the time after which a trouble that persists is said again.
 const troubleAgain = 30 * time.Second
 
-// tellTrouble says what goes wrong with a topic until rt stops. With --verbose
-// the log says it.
+// tellTrouble says what goes wrong with a topic until rt stops. With --verbose the
+// log does.
 func tellTrouble(a *cli.App, rt *penstock.Runtime, topic string) {
 	if a.Verbose > 0 {
 		return
@@ -35,7 +35,7 @@ func tellTrouble(a *cli.App, rt *penstock.Runtime, topic string) {
 	}()
 }
 
-// trouble is what an event tells of; none has no topic.
+// trouble is what an event reports; an event that reports none has no topic.
 type trouble struct{ topic, what, text string }
 
 func troubleOf(e penstock.Event) trouble {

@@ -24,6 +24,7 @@ type Detail struct {
 	Groups   []GroupView   `json:"groups"`
 }
 
+// OffsetsView is one partition.
 type OffsetsView struct {
 	Partition int    `json:"partition"`
 	Start     int64  `json:"start"`
@@ -83,6 +84,7 @@ type GroupView struct {
 	Error      string            `json:"error,omitempty"`
 }
 
+// ConsumerView is one member of a group.
 type ConsumerView struct {
 	ID         string    `json:"id"`
 	Host       string    `json:"host"`
@@ -90,6 +92,7 @@ type ConsumerView struct {
 	Partitions []int     `json:"partitions"`
 }
 
+// GroupOffsetView is how far a group is in one partition.
 type GroupOffsetView struct {
 	Partition int   `json:"partition"`
 	Start     int64 `json:"start"`

@@ -1,5 +1,7 @@
 package version
 
+// What a build says of itself.
+
 import (
 	"fmt"
 	"runtime"
@@ -10,7 +12,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
-// versionCommand is "penstock version". A stamp that is not empty takes the place of
+// Command returns the command version. A stamp that is not empty takes the place of
 // the version that Go recorded.
 func Command(a *cli.App, stamp string) *cobra.Command {
 	asJSON := false
@@ -68,7 +70,7 @@ func buildOf(info *debug.BuildInfo, stamp string) build {
 	return b
 }
 
-// versionLine is the version, that of Go and the platform.
+// Line returns the version, that of Go, and the platform.
 func Line(stamp string) string {
 	info, _ := debug.ReadBuildInfo()
 	return fmt.Sprintf("%s %s %s/%s", describe(info, stamp), runtime.Version(), runtime.GOOS, runtime.GOARCH)

@@ -1,5 +1,8 @@
 package discovery
 
+// Clients of etcd that do what they are told once, and that know why they
+// could not.
+
 import (
 	"context"
 	"errors"
@@ -19,9 +22,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Clients of etcd that do what they are told once, and that know why they
-// could not.
 
 // Clients are the connections to etcd of one runtime.
 type Clients struct {
@@ -114,7 +114,7 @@ var reconnect = grpc.ConnectParams{
 // say otherwise.
 const DefaultDialTimeout = 5 * time.Second
 
-// Validate answers all faults of a configuration at once; each wraps
+// Validate returns all faults of a configuration at once; each wraps
 // messages.ErrInvalid.
 func Validate(cfg clientv3.Config) error {
 	var faults []error
@@ -155,7 +155,7 @@ func Validate(cfg clientv3.Config) error {
 	return errors.Join(faults...)
 }
 
-// CheckEndpoint tells whether etcd's client can make an address of an endpoint.
+// CheckEndpoint reports whether etcd's client can make an address of an endpoint.
 // One that it cannot is to it one that does not answer. The error wraps
 // messages.ErrInvalid.
 func CheckEndpoint(endpoint string) error {
@@ -187,7 +187,7 @@ func dialable(endpoint string) bool {
 	return err == nil && n > 0 && (noIP == nil && ip.Zone() == "" || noIP != nil && !strings.ContainsFunc(host, notOfName))
 }
 
-// notOfName tells whether a character cannot be in the name of a host. No name
+// notOfName reports whether a character cannot be in the name of a host. No name
 // at all is this machine's.
 func notOfName(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)

@@ -1,15 +1,15 @@
 package discovery
 
+// How large requests are encoded: in buffers of about their size. gRPC would take
+// a whole megabyte for each of more than 32 KiB, for as long as etcd does not read
+// it.
+
 import (
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers what codec encodes with otherwise
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
-
-// How large requests are encoded: in buffers of about their size. gRPC would take
-// a whole megabyte for each of more than 32 KiB, for as long as etcd does not read
-// it.
 
 // codec is gRPC's own but for large messages.
 type codec struct{ encoding.CodecV2 }

@@ -1,5 +1,13 @@
 package discovery
 
+// Endpoints that turn requests away that others would answer.
+//
+// A member that is cut off from the others takes requests and keeps them until
+// they time out, and etcd's client gives each endpoint its turn: a third of all
+// requests would hang. Asked for a leader, it turns them away at once and unread.
+// So do a learner, and a proxy behind which there is no etcd. Whatever was turned
+// away so goes to another endpoint at once.
+
 import (
 	"context"
 	"errors"
@@ -16,14 +24,6 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Endpoints that turn requests away that others would answer.
-//
-// A member that is cut off from the others takes requests and keeps them until
-// they time out, and etcd's client gives each endpoint its turn: a third of all
-// requests would hang. Asked for a leader, it turns them away at once and unread.
-// So do a learner, and a proxy behind which there is no etcd. Whatever was turned
-// away so goes to another endpoint at once.
-
 // elsewhereTries is how often a request is turned away so before that counts. A
 // turn may be taken by another request, so it is more than there are endpoints.
 const elsewhereTries = 10
@@ -32,8 +32,8 @@ const elsewhereTries = 10
 // one in a moment, and then a member that was asked without condition answers.
 const leaderTries = 3
 
-// elsewhere tells that a request was turned away unread, by an endpoint that will
-// go on to do so.
+// elsewhere reports whether a request was turned away unread, by an endpoint that will
+// keep doing so.
 func elsewhere(err error) bool {
 	return status.Code(err) == codes.Unimplemented || slices.Contains(notHere, status.Convert(err).Message())
 }

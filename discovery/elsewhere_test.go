@@ -42,7 +42,7 @@ func member(t *testing.T, name, peer, client, cluster string) *embed.Etcd {
 	return m
 }
 
-// free answers addresses that nobody listens on.
+// free returns addresses that nobody listens on.
 func free(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range n {

@@ -1,5 +1,8 @@
 package discovery
 
+// What an error of etcd means is decided in one place: whether trying again
+// can help, and what a person should do.
+
 import (
 	"context"
 	"errors"
@@ -14,9 +17,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// What an error of etcd means is decided in one place: whether trying again
-// can help, and what a person should do.
 
 // Classify turns an error of etcd's client into one of ours, wrapped with what
 // was being done: messages.ErrUnavailable when another try can help,
@@ -85,7 +85,7 @@ func classOf(err error) (advice string, class error) {
 	case codes.PermissionDenied, codes.Unauthenticated:
 		return "", messages.ErrDenied
 	case codes.Aborted:
-		// Ours, of a watch that is opened anew.
+		// Ours, of a watch that is opened again.
 		return "", messages.ErrUnavailable
 	case codes.Canceled, codes.DeadlineExceeded:
 		// The server's context ended, not the caller's: the outcome is unknown.

@@ -1,5 +1,11 @@
 package discovery
 
+// Following a prefix that is too large to list or to hold: a log.
+//
+//	watch from now ──▶ (cut, cancelled, no leader, silent, or old) ──▶ pause ──▶ watch from now
+//
+// What changes in between is for the listener to look up; Opened tells it when.
+
 import (
 	"context"
 	"errors"
@@ -13,12 +19,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/internal/retry"
 	"github.com/penstock-io/penstock/discovery/internal/stream"
 )
-
-// Following a prefix that is too large to list or to hold: a log.
-//
-//	watch from now ──▶ (cut, cancelled, no leader, silent, or old) ──▶ pause ──▶ watch from now
-//
-// What changes in between is for the listener to look up; Opened tells it when.
 
 // FollowEvent is one of Opened, Heard, Delayed.
 type FollowEvent interface{ followEvent() }
@@ -53,8 +53,8 @@ type Follow struct {
 }
 
 // NewFollow makes a follower of every key that begins with prefix; client must
-// be of NewClient. cfg's Relist is after how long the watch is opened anew in
-// any case; its Page is not used. Faults of cfg are answered by Run.
+// be of NewClient. cfg's Relist is after how long the watch is opened again in
+// any case; its Page is not used. Faults of cfg are returned by Run.
 func NewFollow(client *clientv3.Client, prefix string, cfg WatchConfig) *Follow {
 	return &Follow{client: client, prefix: prefix, cfg: cfg.withDefaults()}
 }
@@ -63,8 +63,8 @@ func NewFollow(client *clientv3.Client, prefix string, cfg WatchConfig) *Follow 
 // what happens while it stands. It never asks etcd for an old revision: after a
 // cut there is a gap, and then Opened.
 //
-// It blocks until ctx ends and answers ctx's cause. While etcd is away it goes
-// on trying. It ends early with an error that wraps messages.ErrDenied or
+// It blocks until ctx ends and returns ctx's cause. While etcd is away it keeps
+// trying. It ends early with an error that wraps messages.ErrDenied or
 // messages.ErrInvalid. emit must return soon: what etcd sends meanwhile is held
 // in memory. One Follow may Run several times at once.
 func (f *Follow) Run(ctx context.Context, emit func(FollowEvent)) error {
@@ -118,8 +118,8 @@ const (
 // that a missing permission is recognized only when something else is asked.
 var errNotOpened = errors.New("the watch was not opened")
 
-// round watches from one Opened until something is odd. It answers nil when it is
-// only time to open anew.
+// round watches from one Opened until something is odd. It returns nil when it is
+// only time to open again.
 func (f *Follow) round(ctx context.Context, from from, emit func(FollowEvent)) (stream.Health, error) {
 	var rev int64
 	if from == fromKnown {

@@ -1,5 +1,7 @@
 package discovery
 
+// Reading: a key, a lease, and a prefix, all of it at one revision.
+
 import (
 	"cmp"
 	"context"
@@ -13,8 +15,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Reading: a key, a lease, and a prefix, all of it at one revision.
 
 // KV is a key as it stands in etcd. Its Value is shared with whoever else got
 // it from this package: read it, do not change it.
@@ -58,7 +58,7 @@ const DefaultTimeout = 5 * time.Second
 
 const (
 	defaultPage = 500
-	// relists bounds how often a list starts again because compaction took its
+	// relists bounds how often a list starts from the beginning because compaction took its
 	// revision away between two pages.
 	relists = 5
 )

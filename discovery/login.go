@@ -1,5 +1,10 @@
 package discovery
 
+// Logins. etcd's client logs in before each stream that it opens, and a login is
+// a bcrypt in etcd: some 50 ms of one of its cores. But a login holds for as
+// long as etcd takes its token, so the last one is used again until it may have
+// expired or etcd refuses it.
+
 import (
 	"context"
 	"errors"
@@ -14,11 +19,6 @@ import (
 
 	"github.com/penstock-io/penstock/discovery/internal/retry"
 )
-
-// Logins. etcd's client logs in before each stream that it opens, and a login is
-// a bcrypt in etcd: some 50 ms of one of its cores. But a login holds for as
-// long as etcd takes its token, so the last one is used again until it may have
-// expired or etcd refuses it.
 
 // loginLife is for how long a login is used without asking: less than the five
 // minutes after which etcd by default forgets a token that nobody used.

@@ -1,5 +1,7 @@
 package discovery
 
+// TLS to etcd: which endpoints speak it, and certificates in files.
+
 import (
 	"context"
 	"crypto/tls"
@@ -17,8 +19,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// TLS to etcd: which endpoints speak it, and certificates in files.
 
 // TLSFiles name files with certificates, in PEM.
 type TLSFiles struct {

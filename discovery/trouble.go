@@ -1,5 +1,8 @@
 package discovery
 
+// Why there is no connection. gRPC tries without end, and tells a caller that ran
+// out of time nothing but that; what went wrong last is asked for here.
+
 import (
 	"context"
 	"net/http"
@@ -19,9 +22,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Why there is no connection. gRPC tries without end, and tells a caller that ran
-// out of time nothing but that; what went wrong last is asked for here.
 
 // Fault is what is wrong with a connection, as far as its error says.
 type Fault string

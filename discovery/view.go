@@ -1,5 +1,9 @@
 package discovery
 
+// The copy of a prefix that a Watch keeps, and how lists and events change it.
+// Nothing here talks to anybody: a list or a batch of events goes in, what the
+// listener must hear comes out.
+
 import (
 	"bytes"
 	"fmt"
@@ -8,10 +12,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// The copy of a prefix that a Watch keeps, and how lists and events change it.
-// Nothing here talks to anybody: a list or a batch of events goes in, what the
-// listener must hear comes out.
 
 // WatchEvent is one of Snapshot, Delta, Delayed.
 type WatchEvent interface{ watchEvent() }
@@ -58,7 +58,7 @@ type view struct {
 	kvs      map[string]KV
 }
 
-// rolledBack tells that a header is of another history than what was seen.
+// rolledBack is the error of a header of another history than what was seen.
 func (v *view) rolledBack(cluster uint64, revision int64) error {
 	switch {
 	case v.revision == 0:
@@ -71,7 +71,7 @@ func (v *view) rolledBack(cluster uint64, revision int64) error {
 	return nil
 }
 
-// relist replaces the copy by a list and answers how the listener gets from
+// relist replaces the copy by a list and returns how the listener gets from
 // the old one to the new.
 func (v *view) relist(l listing) []WatchEvent {
 	first, reset := v.revision == 0, v.rolledBack(l.cluster, l.revision) != nil

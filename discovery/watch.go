@@ -1,5 +1,11 @@
 package discovery
 
+// Following a prefix: list, watch from there, and when anything is odd list
+// again and tell the difference.
+//
+//	list ──▶ watch ──▶ (cut, cancelled, compacted, no leader, silent) ──▶ pause ──▶ list
+//	           └─────▶ (every few minutes, to be sure) ──────────────────────────▶ list
+
 import (
 	"context"
 	"errors"
@@ -13,12 +19,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Following a prefix: list, watch from there, and when anything is odd list
-// again and tell the difference.
-//
-//	list ──▶ watch ──▶ (cut, cancelled, compacted, no leader, silent) ──▶ pause ──▶ list
-//	           └─────▶ (every few minutes, to be sure) ──────────────────────────▶ list
 
 // WatchConfig says how a Watch follows its prefix. The zero value is good.
 type WatchConfig struct {
@@ -50,7 +50,7 @@ func (c WatchConfig) withDefaults() WatchConfig {
 	return c
 }
 
-// Validate answers all faults at once; each wraps messages.ErrInvalid.
+// Validate returns all faults at once; each wraps messages.ErrInvalid.
 func (c WatchConfig) Validate() error {
 	c = c.withDefaults()
 	var faults []error
@@ -73,7 +73,7 @@ type Watch struct {
 }
 
 // NewWatch makes a watch of every key that begins with prefix. Faults of cfg
-// are answered by Run.
+// are returned by Run.
 func NewWatch(client *clientv3.Client, prefix string, cfg WatchConfig) *Watch {
 	return &Watch{client: client, prefix: prefix, end: clientv3.GetPrefixRangeEnd(prefix), cfg: cfg.withDefaults()}
 }
@@ -90,10 +90,10 @@ func NewKeyWatch(client *clientv3.Client, key string, cfg WatchConfig) *Watch {
 // difference. When etcd was wiped or replaced, the keys that are gone are
 // deleted, and a Snapshot with Reset follows.
 //
-// It blocks until ctx ends and answers ctx's cause. While etcd is away it goes
-// on trying. It ends early with an error that wraps messages.ErrDenied or
+// It blocks until ctx ends and returns ctx's cause. While etcd is away it keeps
+// trying. It ends early with an error that wraps messages.ErrDenied or
 // messages.ErrInvalid. emit must return soon: what etcd sends meanwhile is
-// held in memory. One Watch may Run several times at once; each starts anew.
+// held in memory. One Watch may Run several times at once; each keeps a copy of its own.
 func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
 	if err := w.cfg.Validate(); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
 	}
 }
 
-// round lists, and follows from there until something is odd. It answers nil
+// round lists, and follows from there until something is odd. It returns nil
 // when it is only time to list again.
 func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stream.Health, error) {
 	l, err := listRange(ctx, w.client, w.prefix, w.end, w.cfg.Page, w.cfg.Timeout)

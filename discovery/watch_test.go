@@ -177,7 +177,7 @@ func TestWatchNoticesSilence(t *testing.T) {
 	}
 }
 
-// troubled tells whether an event is of trouble. A busy machine may take longer
+// troubled reports whether an event is of trouble. A busy machine may take longer
 // to open a watch than a test lets it live.
 func troubled[E any](ev E) bool {
 	d, delayed := any(ev).(Delayed)
@@ -310,7 +310,7 @@ func (f *fakeEtcd) Watch(s etcdserverpb.Watch_WatchServer) error {
 	}
 }
 
-// serve runs a fake etcd until the test ends and answers how to reach it.
+// serve runs a fake etcd until the test ends and returns how to reach it.
 func serve(t *testing.T, register func(*grpc.Server)) clientv3.Config {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,5 +1,7 @@
 package supervisor
 
+// Talking to actors from outside, under a context.
+
 import (
 	"context"
 	"fmt"
@@ -8,9 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// This file talks to actors from outside, obeying a context.
-
-// ReplyError says that an actor answered, but not with what was asked for.
+// ReplyError says that an actor replied, but not with what was asked for.
 type ReplyError struct {
 	// From is the id of the actor that was asked.
 	From string
@@ -23,10 +23,10 @@ func (e *ReplyError) Error() string {
 	return fmt.Sprintf("ask %s: answered %s, not %s", e.From, e.Got, e.Want)
 }
 
-// Ask sends msg to an actor and waits for its answer, or until ctx ends, whose
-// cause is then answered. A message that nobody got, or that was still queued
-// when a guarded actor stopped, is ErrNoActor. An answer that is an error is
-// answered as the error; one that is neither an error nor an R is a
+// Ask sends msg to an actor and waits for its reply, or until ctx ends, whose
+// cause is then returned. A message that nobody got, or that was still queued
+// when a guarded actor stopped, is ErrNoActor. A reply that is an error is
+// returned as the error; one that is neither an error nor an R is a
 // *ReplyError.
 //
 // Waiting does not bind the actor: what it answers after ctx ended is dropped.
@@ -56,18 +56,18 @@ func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg 
 }
 
 // Stop stops an actor and waits until it has stopped, or until ctx ends, whose
-// cause is then answered; the actor goes on stopping. It answers nil when the
+// cause is then returned; the actor stops all the same. It returns nil when the
 // actor is gone already. Queued user messages are not handled; a guarded actor
 // makes dead letters of them.
 //
 // An actor that is not guarded and that somebody else is stopping already may
-// still be at it when Stop answers.
+// still be at it when Stop returns.
 func Stop(ctx context.Context, sys *actor.ActorSystem, pid *actor.PID) error {
 	return await(ctx, "stop", sys, pid, func(p actor.Process) { p.Stop(pid) })
 }
 
 // Await waits until an actor has stopped, or until ctx ends, whose cause is
-// then answered. It answers nil when the actor is gone already.
+// then returned. It returns nil when the actor is gone already.
 func Await(ctx context.Context, sys *actor.ActorSystem, pid *actor.PID) error {
 	return await(ctx, "await", sys, pid, func(actor.Process) {})
 }

@@ -1,5 +1,7 @@
 package supervisor
 
+// What policy.go decides about children, carried out.
+
 import (
 	"log/slog"
 	"math/rand/v2"
@@ -9,8 +11,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/jonboulle/clockwork"
 )
-
-// This file performs what policy.go decides about children.
 
 // child is what a guard knows about one of its children.
 type child struct {
@@ -224,7 +224,7 @@ func (g *guard) advance(r *round) {
 	r.dissolve()
 }
 
-// haltMembers tells whether all members of r are down, and if not, tells the
+// haltMembers reports whether all members of r are down, and if not, tells the
 // next one to go. An overdue one holds up the round but not the others.
 func (g *guard) haltMembers(r *round) bool {
 	all := true
@@ -342,7 +342,7 @@ func (g *guard) passOn(m *actor.Terminated) {
 	}
 }
 
-// forget strikes a child off, and answers the round it was part of.
+// forget strikes a child off, and returns the round it was part of.
 func (g *guard) forget(c *child) *round {
 	c.calm()
 	r := g.leaveRound(c)

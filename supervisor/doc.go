@@ -13,7 +13,7 @@
 //   - A panic in a handler is a failure with a stack, a *PanicError. Fail is a
 //     failure without one. runtime.Goexit is a failure too, not a wedge.
 //   - A panic in Stopping, Stopped or Restarting is logged and published as a
-//     *LifecyclePanic, and the actor goes on stopping or restarting.
+//     *LifecyclePanic, and the actor stops or restarts all the same.
 //   - Between Stopping and Stopped, and between Restarting and the next
 //     Started, an actor is handed nothing and can spawn nothing. What is queued
 //     when an actor stops goes to dead letters, so an Ask is answered at once.

@@ -1,5 +1,7 @@
 package supervisor
 
+// Errors, and how a panic becomes one.
+
 import (
 	"errors"
 	"fmt"
@@ -58,7 +60,7 @@ type failure struct{ err error }
 func (f failure) Error() string { return f.err.Error() }
 func (f failure) Unwrap() error { return f.err }
 
-// unwound makes an error of what recover answered. It is called while the
+// unwound makes an error of what recover returned. It is called while the
 // stack still stands; nil means Goexit, as panic(nil) has a value of its own.
 func unwound(value any) error {
 	switch v := value.(type) {

@@ -1,5 +1,7 @@
 package supervisor
 
+// What supervision tells: to the parent as a message, to the rest on the EventStream.
+
 import (
 	"time"
 
@@ -41,7 +43,7 @@ type Escalated struct {
 }
 
 // Overdue is published when an actor has not stopped, or not ended its
-// incarnation, within its parent's WithStopTimeout. Parent goes on without a
+// incarnation, within its parent's WithStopTimeout. Parent continues without a
 // child that is to stop; one that is to restart is waited for all the same.
 //
 // It is also published when user code that an actor hosts has not returned in
@@ -55,7 +57,7 @@ type Overdue struct {
 
 // LifecyclePanic is published when an actor panics while it ends: in Stopping,
 // Stopped or Restarting, or in a handler after it was told to stop. The actor
-// goes on ending.
+// ends all the same.
 type LifecyclePanic struct {
 	Who *actor.PID
 	Err error

@@ -97,7 +97,7 @@ func Example() {
 			Rules: []supervisor.Rule{{
 				If:      supervisor.ForError(errAway),
 				Backoff: &supervisor.Backoff{Min: time.Millisecond, Max: time.Second, Jitter: 0.2},
-				Budget:  &supervisor.Budget{}, // try for ever
+				Budget:  &supervisor.Budget{}, // try forever
 			}},
 			Default: supervisor.Terminate,
 		})))

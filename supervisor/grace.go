@@ -1,14 +1,16 @@
 package supervisor
 
+// A context that outlives another for a while.
+
 import (
 	"context"
 	"sync"
 	"time"
 )
 
-// Grace answers a context with ctx's values that ends d after ctx does: for what
+// Grace returns a context with ctx's values that ends d after ctx does: for what
 // an end has to do even when there was no time for more. Its cause is ctx's.
-// The function it answers must be called; it ends the context at once.
+// The function it returns must be called; it ends the context at once.
 func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var mu sync.Mutex

@@ -1,5 +1,8 @@
 package supervisor
 
+// The guard: what proto.actor runs in place of a user's actor. It sees each message
+// before the actor does, and turns panics into failures.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package supervisor
 
+// The host: goroutines, blocking calls and timers of one incarnation.
+
 import (
 	"context"
 	"errors"
@@ -43,7 +45,7 @@ type Host struct {
 }
 
 // Ended tells the actor that hosted work is over: what Run began, with the
-// error it answered, or a Call that panicked. A panic is a *PanicError.
+// error it returned, or a Call that panicked. A panic is a *PanicError.
 type Ended struct {
 	Name string
 	Err  error
@@ -176,8 +178,8 @@ func (h *Host) Run(name string, f func(context.Context) error) {
 	})
 }
 
-// Teller answers a function by which hosted work may send its own actor
-// messages while it goes on. They are opened like its result: what is sent after
+// Teller returns a function by which hosted work may send its own actor
+// messages while it runs. They are opened like its result: what is sent after
 // End is dropped. The function is safe for concurrent use and does not block, so
 // the work must not tell more than the actor can take: batch, or wait for an
 // answer.
@@ -262,7 +264,7 @@ func (h *Host) begun(name string) *incarnation {
 	return h.now
 }
 
-// After sends message to the actor once, after d. The function it answers stops
+// After sends message to the actor once, after d. The function it returns stops
 // the timer; once that has been called the message is not opened any more, even
 // if it was on its way. It may be ignored, and is for the actor's goroutine.
 //
@@ -316,7 +318,7 @@ func (i *incarnation) tick(t *timer) {
 }
 
 // Open is the first thing in Receive. It unwraps a message from hosted work and
-// answers any other as it is; false means that the message is of an earlier
+// returns any other as it is; false means that the message is of an earlier
 // incarnation, or of a stopped timer, and is to be dropped.
 func (h *Host) Open(message any) (any, bool) {
 	m, ok := message.(*hosted)

@@ -1,5 +1,7 @@
 package supervisor
 
+// A bounded queue between goroutines outside and an actor.
+
 import (
 	"context"
 	"fmt"
@@ -32,7 +34,7 @@ type Inbox[T any] struct {
 	batch  []T // what taken is a part of; used again for the next
 }
 
-// NewInbox answers an empty inbox for at most limit values, taken but not
+// NewInbox returns an empty inbox for at most limit values, taken but not
 // confirmed ones included. bell is called, outside of any lock and on the
 // sender's goroutine, when a value arrives that the reader does not know about;
 // it must not block: typically it sends the reader a message. It may be nil and
@@ -62,7 +64,7 @@ func (b *Inbox[T]) SetBell(bell func()) {
 	}
 }
 
-// Send waits for room and queues v. It answers ErrInboxClosed when the inbox is
+// Send waits for room and queues v. It returns ErrInboxClosed when the inbox is
 // or gets closed, and the cause of ctx when that ends first; then v was not
 // queued.
 func (b *Inbox[T]) Send(ctx context.Context, v T) error {
@@ -86,7 +88,7 @@ func (b *Inbox[T]) Send(ctx context.Context, v T) error {
 	return nil
 }
 
-// TrySend queues v if there is room, and tells whether it did. It does not wait.
+// TrySend queues v if there is room, and reports whether it did. It does not wait.
 func (b *Inbox[T]) TrySend(v T) bool {
 	select {
 	case b.room <- struct{}{}:
@@ -126,10 +128,10 @@ func (b *Inbox[T]) grow() {
 	b.ring, b.head = ring, 0
 }
 
-// Take answers up to most values, at least one if there are any, oldest first,
+// Take returns up to most values, at least one if there are any, oldest first,
 // and leaves them in the inbox until Confirm. While some are unconfirmed it
-// answers those, and nothing new: after a crash that is what the last
-// incarnation had taken. When it answers none, the next value rings the bell.
+// returns those, and nothing new: after a crash that is what the last
+// incarnation had taken. When it returns none, the next value rings the bell.
 //
 // The slice is the inbox's own, and good until Confirm or Close.
 func (b *Inbox[T]) Take(most int) []T {
@@ -153,7 +155,7 @@ func (b *Inbox[T]) Take(most int) []T {
 	return b.taken[:min(most, len(b.taken))]
 }
 
-// Confirm says that the first n values of what Take answered are done with, and
+// Confirm says that the first n values of what Take returned are done with, and
 // makes room for as many. More than there are counts as all.
 func (b *Inbox[T]) Confirm(n int) {
 	b.mu.Lock()
@@ -166,9 +168,9 @@ func (b *Inbox[T]) Confirm(n int) {
 	}
 }
 
-// Close ends the inbox and answers what was left in it, taken but unconfirmed
+// Close ends the inbox and returns what was left in it, taken but unconfirmed
 // values first. Waiting and later senders get ErrInboxClosed. A second Close
-// answers nothing.
+// returns nothing.
 func (b *Inbox[T]) Close() []T {
 	b.mu.Lock()
 	defer b.mu.Unlock()

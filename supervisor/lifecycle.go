@@ -1,13 +1,13 @@
 package supervisor
 
+// How an actor starts, stops and changes its incarnation; guard.go
+// has the diagram.
+
 import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
-
-// This file is how an actor starts, stops and changes its incarnation; guard.go
-// has the diagram.
 
 // start begins the first incarnation.
 func (g *guard) start(m *actor.Started) {
@@ -52,7 +52,7 @@ func (g *guard) begin(r report) {
 func (g *guard) incarnate() {
 	inner := g.settings.producer()
 	if inner == nil {
-		panic("supervisor: the producer answered nil")
+		panic("supervisor: the producer returned nil")
 	}
 	g.inner = inner
 	g.about.is(fmt.Sprintf("%T", inner))
@@ -130,7 +130,7 @@ func (g *guard) sweepOn() {
 	c.post(&actor.Stop{})
 }
 
-// swept goes on when no child is left.
+// swept continues when no child is left.
 func (g *guard) swept() {
 	g.sweep = nil
 	switch g.is() {

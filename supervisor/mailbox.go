@@ -1,5 +1,7 @@
 package supervisor
 
+// The mailbox of a guarded actor.
+
 import (
 	"sync"
 	"sync/atomic"
@@ -61,7 +63,7 @@ func (m *mailbox) PostSystemMessage(message any) {
 	}
 }
 
-// keep holds a message back until Start, and answers false when that is past.
+// keep holds a message back until Start, and returns false when that is past.
 func (m *mailbox) keep(message any, system bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +116,7 @@ func (m *mailbox) Schedule(fn func()) {
 func (m *mailbox) Throughput() int { return m.dispatcher.Throughput() }
 
 // revive runs the mailbox again after its goroutine was ended by Goexit, which
-// leaves it marked as running for ever. It is called from that goroutine's
+// leaves it marked as running forever. It is called from that goroutine's
 // deferred functions.
 func (m *mailbox) revive() { m.dispatcher.Schedule(m.rerun) }
 

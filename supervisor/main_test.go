@@ -86,7 +86,7 @@ func (e *events[E]) list() []E {
 	return slices.Clone(e.all)
 }
 
-// lifecycle names a lifecycle message, and answers "" for others.
+// lifecycle names a lifecycle message, and returns "" for others.
 func lifecycleName(m any) string {
 	switch m.(type) {
 	case *actor.Started:

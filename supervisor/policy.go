@@ -1,12 +1,14 @@
 package supervisor
 
+// What a failure leads to: rules, budgets, strategies and delays. Nothing here
+// performs anything.
+
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
-
-// This file decides what a failure leads to. It performs nothing.
 
 // Directive is what a policy does about a failed actor.
 type Directive int
@@ -38,7 +40,7 @@ func (d Directive) String() string {
 
 // Rule says what to do about some errors.
 type Rule struct {
-	// If tells whether the rule is about this error. It is called from an actor
+	// If reports whether the rule is about this error. It is called from an actor
 	// and must not block. A nil If matches every error.
 	If func(error) bool
 	// Then is what to do.
@@ -77,7 +79,7 @@ type Budget struct {
 // Policy says how an actor's failures are treated. The first rule that matches
 // decides; when none does, Default, Backoff and Budget do.
 //
-// The zero Policy restarts for ever with DefaultBackoff.
+// The zero Policy restarts forever with DefaultBackoff.
 type Policy struct {
 	Rules   []Rule
 	Default Directive
@@ -174,7 +176,7 @@ func (p Policy) judge(h *history, err error, now time.Time, random float64) verd
 	return verdict{directive: Restart, attempt: t.attempt, delay: backoff.Delay(t.attempt, random), err: err}
 }
 
-// match answers the rule for err with nothing left open, and its index.
+// match returns the rule for err with nothing left open, and its index.
 func (p Policy) match(err error) (int, Rule) {
 	index, rule := -1, Rule{Then: p.Default}
 	for i, r := range p.Rules {
@@ -190,4 +192,88 @@ func (p Policy) match(err error) (int, Rule) {
 		rule.Budget = &p.Budget
 	}
 	return index, rule
+}
+
+// Strategy says which children a failed one takes along when it is restarted.
+// It is about restarts only: Terminate and Escalate concern the failed child.
+type Strategy int
+
+const (
+	// OneForOne restarts the failed child alone.
+	OneForOne Strategy = iota
+	// RestForOne restarts the failed child and those spawned after it.
+	RestForOne
+	// AllForOne restarts all children.
+	AllForOne
+)
+
+// from is the index of the first child to restart, and to the one after the
+// last, when the failed one of n children in spawn order is at index i.
+func (s Strategy) span(i, n int) (from, to int) {
+	switch s {
+	case RestForOne:
+		return i, n
+	case AllForOne:
+		return 0, n
+	}
+	return i, i + 1
+}
+
+// Backoff is a delay that grows with each failure in a row.
+//
+// The zero Backoff means DefaultBackoff. In any other one a negative Min counts
+// as 0, a Max below Min as Min, a Factor below 1 as 1 (2 when it is 0), and
+// Jitter is held within 0 and 1.
+type Backoff struct {
+	// Min is the first delay, Max the longest.
+	Min, Max time.Duration
+	// Factor is how much longer each delay is than the one before.
+	Factor float64
+	// Jitter spreads a delay d evenly over d·(1−Jitter) to d·(1+Jitter), cut
+	// off at Min and Max, so that many that failed together do not all come
+	// back together.
+	Jitter float64
+	// Healthy is how long an incarnation has to live for the next failure to
+	// count as the first again; 0 means Max.
+	Healthy time.Duration
+}
+
+// DefaultBackoff runs from 100 ms to 30 s, doubles, spreads by a fifth, and
+// starts again after a healthy minute.
+func DefaultBackoff() Backoff {
+	return Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second, Factor: 2, Jitter: 0.2, Healthy: time.Minute}
+}
+
+// Delay is how long to wait before attempt, counted from 1. random, in [0,1),
+// picks the place within the jitter. The result is within Min and Max.
+func (b Backoff) Delay(attempt int, random float64) time.Duration {
+	b = b.orDefault()
+	lowest, highest := float64(b.Min), float64(b.Max)
+	base := lowest * math.Pow(b.Factor, float64(max(attempt, 1)-1))
+	base = min(base, highest) // also when Pow overflowed to +Inf
+	from := max(lowest, base*(1-b.Jitter))
+	to := min(highest, base*(1+b.Jitter))
+	d := from + (to-from)*random
+	if d >= highest { // which a float rounds up
+		return b.Max
+	}
+	return max(time.Duration(d), b.Min)
+}
+
+// orDefault is b with every field usable.
+func (b Backoff) orDefault() Backoff {
+	if b == (Backoff{}) {
+		return DefaultBackoff()
+	}
+	b.Min = max(b.Min, 0)
+	b.Max = max(b.Max, b.Min)
+	if b.Factor == 0 {
+		b.Factor = 2
+	}
+	b.Factor = max(b.Factor, 1)
+	b.Jitter = min(max(b.Jitter, 0), 1)
+	if b.Healthy <= 0 {
+		b.Healthy = b.Max
+	}
+	return b
 }

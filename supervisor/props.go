@@ -1,5 +1,7 @@
 package supervisor
 
+// The description of a guarded actor; guard.go is what it becomes.
+
 import (
 	"time"
 
@@ -7,14 +9,12 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// This file is about describing a guarded actor; guard.go is what it becomes.
-
 // Clock is where delays, deadlines and timers take their time from. The real
 // one is the default; tests that cannot run in a testing/synctest bubble pass a
 // clockwork.FakeClock.
 type Clock = clockwork.Clock
 
-// Option describes a guarded actor; see the functions that answer one.
+// Option describes a guarded actor; see the functions that return one.
 type Option interface{ apply(*settings) }
 
 type option func(*settings)
@@ -50,7 +50,7 @@ func WithClock(c Clock) Option { return option(func(s *settings) { s.clock = c }
 
 // WithStopTimeout bounds the wait for each child to stop or to end its
 // incarnation, with everything below it: an actor needs more than its children
-// have for theirs. The default is 10 s; zero or less waits for ever.
+// have for theirs. The default is 10 s; zero or less waits without end.
 func WithStopTimeout(d time.Duration) Option {
 	return option(func(s *settings) { s.stopTimeout = d })
 }
@@ -71,7 +71,7 @@ func WithProps(opts ...actor.PropsOption) Option {
 // the actor.
 //
 // The props may be spawned many times and from many goroutines. Inside the
-// actor, Context.Actor answers the guard, not what the producer made.
+// actor, Context.Actor is the guard, not what the producer made.
 func Props(p actor.Producer, opts ...Option) *actor.Props {
 	s := &settings{
 		producer:    p,

@@ -1,7 +1,12 @@
 package supervisor
 
+// The guarded actors of a system, listed for people who want to look, and the
+// states that they show.
+
 import (
 	"cmp"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -11,8 +16,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/extensions"
 )
-
-// This file lists the guarded actors of a system, for people who want to look.
 
 // Info describes one guarded actor at one moment.
 type Info struct {
@@ -53,7 +56,7 @@ func SetState(ctx actor.Context, state string) {
 	}
 }
 
-// Name is name with an incarnation that no other call of this process answers:
+// Name is name with an incarnation that no other call of this process returns:
 // Name("dest/orders") is "dest/orders#7". Actors spawned under such names can
 // never be mistaken for one that was there before.
 func Name(name string) string {
@@ -163,4 +166,26 @@ func guards(sys *actor.ActorSystem) []*guard {
 		all = append(all, g)
 	}
 	return all
+}
+
+// Moves is a table of states: for each, those that may follow it.
+//
+// It is the one door through which an actor changes its state:
+//
+//	c.state = consumerMoves.To(ctx, c.state, reading)
+type Moves[S ~string] map[S][]S
+
+// May reports whether to may follow from.
+func (m Moves[S]) May(from, to S) bool { return slices.Contains(m[from], to) }
+
+// To returns to, the new state, and shows it in Tree. A move that is not in the
+// table is a bug: To panics, which fails the actor. It must be called from
+// Receive.
+func (m Moves[S]) To(ctx actor.Context, from, to S) S {
+	if !m.May(from, to) {
+		panic(fmt.Errorf("%s: no move from %q to %q", ctx.Self().Id, from, to))
+	}
+	say(ctx, slog.LevelDebug, "moved", "actor", ctx.Self().Id, "from", string(from), "to", string(to))
+	SetState(ctx, string(to))
+	return to
 }

@@ -21,7 +21,7 @@
 //
 // # When it fails
 //
-// Where etcd would end its program, as on a full disk, the host program goes on:
+// Where etcd would end its program, as on a full disk, the host program continues:
 // Server.Err yields what etcd said, with its causes and what to do. The server
 // then serves nobody, and nothing that it answered is lost. Its Close may have
 // to leave goroutines and open files behind; then a new server on the same

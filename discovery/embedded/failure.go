@@ -1,5 +1,11 @@
 package embedded
 
+// What etcd calls fatal. A program of its own may end by it; a host program may
+// not. etcd tells its logger last, so the end is taken there: what went wrong is
+// kept for Server.Err, and the goroutine ends without doing another thing, as
+// when the program had ended. Others may wait for it without end, so the server is
+// of no more use; but it answers nothing that it did not do.
+
 import (
 	"errors"
 	"fmt"
@@ -9,12 +15,6 @@ import (
 
 	"go.uber.org/zap/zapcore"
 )
-
-// What etcd calls fatal. A program of its own may end by it; a host program may
-// not. etcd tells its logger last, so the end is taken there: what went wrong is
-// kept for Server.Err, and the goroutine ends without doing another thing, as
-// when the program had ended. Others may wait for it without end, so the server is
-// of no more use; but it answers nothing that it did not do.
 
 // failures takes etcd's fatal and panicking log lines. The first one counts:
 // those after it are its consequences.

@@ -1,14 +1,14 @@
 package embedded
 
+// etcd logs through zap; programs of today have a slog handler. slogCore
+// carries one to the other.
+
 import (
 	"context"
 	"log/slog"
 
 	"go.uber.org/zap/zapcore"
 )
-
-// etcd logs through zap; programs of today have a slog handler. slogCore
-// carries one to the other.
 
 type slogCore struct{ h slog.Handler }
 

@@ -1,5 +1,7 @@
 package embedded
 
+// What a caller may change, and the defaults that fit a log kept in etcd.
+
 import (
 	"errors"
 	"fmt"
@@ -14,8 +16,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// What a caller may change, and the defaults that fit a log kept in etcd.
 
 // Option changes how Start runs the server.
 type Option interface{ apply(*options) }
@@ -98,7 +98,7 @@ func Tune(change func(*embed.Config)) Option {
 	return optionFunc(func(o *options) { o.tune = change })
 }
 
-// validate answers all faults at once.
+// validate returns all faults at once.
 func (o options) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) {
@@ -171,7 +171,7 @@ func (a address) advertised() address {
 	return a
 }
 
-// free answers a with a port that nobody has bound at this moment. Somebody
+// free returns a with a port that nobody has bound at this moment. Somebody
 // may take it before etcd does, so its caller tries more than once.
 func (a address) free() (address, error) {
 	if a.port != 0 {

@@ -1,5 +1,10 @@
 package embedded
 
+// Starting and stopping the server. etcd is a program more than a library: it
+// waits without end on a locked directory, exits the process on damaged files and
+// waits seconds for idle clients. Each of these is turned into an error, or
+// into nothing, here.
+
 import (
 	"context"
 	"crypto/rand"
@@ -21,11 +26,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Starting and stopping the server. etcd is a program more than a library: it
-// waits for ever on a locked directory, exits the process on damaged files and
-// waits seconds for idle clients. Each of these is turned into an error, or
-// into nothing, here.
 
 // ErrLocked: another server, of this process or of another, uses the data
 // directory.
@@ -210,8 +210,8 @@ func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
 	return embed.StartEtcd(cfg)
 }
 
-// checkDatabase looks at the database before etcd does: etcd would wait for
-// ever for a lock, and crash the process on a damaged file.
+// checkDatabase looks at the database before etcd does: etcd would wait without
+// end for a lock, and crash the process on a damaged file.
 func checkDatabase(dir string) error {
 	path := filepath.Join(dir, "member", "snap", "db")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
@@ -239,7 +239,7 @@ func (s *Server) Config() clientv3.Config {
 // Err yields an error when the server fails by itself, and is closed by Close.
 // That is whatever etcd would have ended its program for, as a full disk: the
 // error wraps what etcd names as the cause, such as syscall.ENOSPC, and says what
-// to do. The server serves nobody any more then; the program goes on, and
+// to do. The server serves nobody any more then; the program continues, and
 // decides. What was answered before is on the disk. What comes once Close was
 // called is no news.
 func (s *Server) Err() <-chan error { return s.errs }

@@ -1,5 +1,7 @@
 package lease
 
+// Renewals of leases over one stream.
+
 import (
 	"context"
 	"errors"
@@ -46,7 +48,7 @@ func NewLeases(client *clientv3.Client) *Leases {
 }
 
 // Run waits for etcd's answers to renewals, which are made only while it runs.
-// It blocks until ctx ends and answers ctx's cause. One Run at a time; it ends
+// It blocks until ctx ends and returns ctx's cause. One Run at a time; it ends
 // after the renewal that is under way, so ctx should end that one too.
 func (l *Leases) Run(ctx context.Context) error {
 	for {

@@ -1,5 +1,19 @@
 package lease
 
+// One lease, and how sure we are of it.
+//
+//	       grant             deadline passed
+//	 none ───────▶ alive ───────────────────▶ doubt
+//	  ▲              │ ▲                      │  │
+//	  │              │ └──────────────────────┘  │
+//	  │              │      etcd still knows it  │
+//	  │  revoked     ▼                           │
+//	  └──────────── lost ◀───────────────────────┘
+//	                     etcd does not know it
+//
+// etcd's own keep-alive channel can deliver successes that are stale, so each
+// renewal is a request with an answer of its own, timed from before it was sent.
+
 import (
 	"context"
 	"errors"
@@ -14,20 +28,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/internal/retry"
 	"github.com/penstock-io/penstock/messages"
 )
-
-// One lease, and how sure we are of it.
-//
-//	       grant             deadline passed
-//	 none ───────▶ alive ───────────────────▶ doubt
-//	  ▲              │ ▲                      │  │
-//	  │              │ └──────────────────────┘  │
-//	  │              │      etcd still knows it  │
-//	  │  revoked     ▼                           │
-//	  └──────────── lost ◀───────────────────────┘
-//	                     etcd does not know it
-//
-// etcd's own keep-alive channel can deliver successes that are stale, so each
-// renewal is a request with an answer of its own, timed from before it was sent.
 
 // Client is the part of etcd's client that a Session uses. Leases has it.
 type Client interface {
@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate answers all faults at once; each wraps messages.ErrInvalid.
+// Validate returns all faults at once; each wraps messages.ErrInvalid.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var faults []error
@@ -130,18 +130,18 @@ type term struct {
 	ttl   time.Duration // as etcd granted it
 }
 
-// sure tells whether the lease is certain to live at now.
+// sure reports whether the lease is certain to live at now.
 func (t *term) sure(now time.Time, margin time.Duration) bool {
 	return t != nil && retry.Elapsed(t.since, now) < t.ttl-margin
 }
 
 // NewSession makes a session that has no lease yet; Run gets one. Faults of
-// cfg are answered by Run.
+// cfg are returned by Run.
 func NewSession(client Client, cfg Config) *Session {
 	return &Session{client: client, cfg: cfg.withDefaults()}
 }
 
-// Fresh answers the lease, and whether it is certain to live at this instant.
+// Fresh returns the lease, and whether it is certain to live at this instant.
 // Asking is exact where the event Doubt, which has to travel, is late. It does
 // not block and is safe for concurrent use.
 func (s *Session) Fresh() (clientv3.LeaseID, bool) {
@@ -153,8 +153,8 @@ func (s *Session) Fresh() (clientv3.LeaseID, bool) {
 }
 
 // Run gets a lease and keeps it, and gets another one when it is lost. It
-// blocks until ctx ends and answers ctx's cause; the lease stays, see Revoke.
-// While etcd is away it goes on trying. It ends early with an error that wraps
+// blocks until ctx ends and returns ctx's cause; the lease stays, see Revoke.
+// While etcd is away it keeps trying. It ends early with an error that wraps
 // messages.ErrDenied or messages.ErrInvalid. One Run at a time.
 func (s *Session) Run(ctx context.Context, emit func(Event)) error {
 	if err := s.cfg.Validate(); err != nil {

@@ -1,5 +1,8 @@
 package pipegroup
 
+// The decisions about a group's settings, and the calls that carry them out. The
+// life of a group is in doc.go.
+
 import (
 	"context"
 	"errors"
@@ -16,9 +19,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
-
-// The decisions about a group's settings, and the calls that carry them out. The
-// life of a group is in doc.go.
 
 // Keys are the keys of a pipe group.
 type Keys struct {

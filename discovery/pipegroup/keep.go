@@ -1,5 +1,9 @@
 package pipegroup
 
+// Keeping the settings of the groups that this process has members in: looked at
+// every few seconds, put right when they are not as they should be, their
+// leases renewed.
+
 import (
 	"context"
 	"errors"
@@ -17,10 +21,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
-
-// Keeping the settings of the groups that this process has members in: looked at
-// every few seconds, put right when they are not as they should be, their
-// leases renewed.
 
 // Unlike: the settings of a group with members here are others by now. The group
 // was removed while this process could not renew it, and made again. They are

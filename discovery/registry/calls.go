@@ -24,7 +24,7 @@ const MaxBatch = 100
 // update, of the value or the guard.
 //
 // It blocks until etcd confirms, for no longer than ctx and the Timeout, which
-// begins anew while it waits for other writes and etcd answers those; only for a
+// begins again while it waits for other writes and etcd answers those; only for a
 // first lease does it wait as long as ctx. On an error the entry is not
 // kept, what was kept before under that key still is, and Run removes what the
 // failed attempt may have left. The error is a *discovery.TakenError, which wraps
@@ -84,7 +84,7 @@ func checkBatch(entries []Entry) error {
 	return nil
 }
 
-// awaitLease answers the lease for entries, 0 when they need none.
+// awaitLease returns the lease for entries, 0 when they need none.
 func (r *Registry) awaitLease(ctx context.Context, entries []Entry) (clientv3.LeaseID, error) {
 	if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Leased }) {
 		return 0, nil
@@ -191,7 +191,7 @@ func (r *Registry) hold(k *kept) {
 
 // Remove stops keeping keys and deletes those that are ours. It blocks until
 // etcd confirms, for no longer than ctx and the Timeout. Whatever it answers,
-// the keys are kept no more, and Run goes on trying to delete the leased ones.
+// the keys are kept no more, and Run keeps trying to delete the leased ones.
 // Keys that are not kept are left alone. At most MaxBatch keys.
 func (r *Registry) Remove(ctx context.Context, keys ...string) error {
 	if len(keys) > MaxBatch {

@@ -17,7 +17,7 @@ import (
 )
 
 // converge makes all wants so in one transaction, starting from what is
-// believed to stand there, and answers what stands there then. It goes on until
+// believed to stand there, and returns what stands there then. It repeats until
 // that is settled, ctx ends, or there is no hope. The caller has the turn.
 func (r *Registry) converge(ctx context.Context, wants []want, views []seen) ([]discovery.KV, error) {
 	leases := r.ownLeases()
@@ -131,7 +131,7 @@ func (r *Registry) ownLeases() map[clientv3.LeaseID]struct{} {
 	return out
 }
 
-// maybeWritten tells whether a write that failed so may have happened.
+// maybeWritten reports whether a write that failed so may have happened.
 func maybeWritten(err error) bool {
 	var before *unsureError
 	return errors.As(err, &before) || !discovery.Rejected(err)

@@ -1,14 +1,14 @@
 package registry
 
+// Which prefixes need a watch for the keys that are kept, and since when: what
+// Run has to look at follows from there. All of it is guarded by the
+// registry's lock.
+
 import (
 	"cmp"
 	"slices"
 	"strings"
 )
-
-// Which prefixes need a watch for the keys that are kept, and since when: what
-// Run has to look at follows from there. All of it is guarded by the
-// registry's lock.
 
 // collection is one of the Collections.
 type collection struct {
@@ -46,7 +46,7 @@ func newCoverage(prefixes []string) coverage {
 	return out
 }
 
-// of answers the collection of a key, nil for none.
+// of returns the collection of a key, nil for none.
 func (gs coverage) of(key string) *collection {
 	i := slices.IndexFunc(gs, func(g *collection) bool { return strings.HasPrefix(key, g.prefix) })
 	if i < 0 {

@@ -1,5 +1,9 @@
 package registry
 
+// Keeping: look at all keys and set right what is not, then watch them, and
+// look again at those of which there is news. What the watches are is in
+// watches.go.
+
 import (
 	"context"
 	"errors"
@@ -16,13 +20,9 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Keeping: look at all keys and set right what is not, then watch them, and
-// look again at those of which there is news. What the watches are is in
-// watches.go.
-
-// Run keeps the keys. It blocks until ctx ends and answers ctx's cause; the
+// Run keeps the keys. It blocks until ctx ends and returns ctx's cause; the
 // keys stay, and end with their lease. While etcd is away, or denies the
-// rights, it goes on trying. It ends early only with an error that wraps
+// rights, it keeps trying. It ends early only with an error that wraps
 // messages.ErrInvalid, for its configuration. One Run at a time.
 //
 // It reads all keys when it begins, when its watch broke, for a new lease and
@@ -98,7 +98,7 @@ func (r *Registry) revive(ctx context.Context) error {
 	return nil
 }
 
-// everything is all that may have to be set right: Run begins anew.
+// everything is all that may have to be set right: Run begins from the start.
 func (r *Registry) everything() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -381,7 +381,7 @@ func (r *Registry) settle(w want, kv discovery.KV) {
 	}
 }
 
-// complain tells whether a holder of a kept key is a new one.
+// complain reports whether a holder of a kept key is a new one.
 func (r *Registry) complain(key string, holder int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

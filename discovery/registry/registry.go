@@ -1,5 +1,9 @@
 package registry
 
+// The registry and its configuration. The calls that add and remove keys are in
+// calls.go, how they are put back is in keep.go, what to do about each is in
+// verdict.go.
+
 import (
 	"errors"
 	"fmt"
@@ -12,10 +16,6 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 )
-
-// The registry and its configuration. The calls that add and remove keys are in
-// calls.go, how they are put back is in keep.go, what to do about each is in
-// verdict.go.
 
 // Config says how a Registry keeps its keys. The zero value is good.
 type Config struct {
@@ -56,7 +56,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate answers all faults at once; each wraps messages.ErrInvalid.
+// Validate returns all faults at once; each wraps messages.ErrInvalid.
 func (c Config) Validate() error {
 	var faults []error
 	if c.Timeout < 0 || c.Audit < 0 || c.Progress < 0 {
@@ -124,7 +124,7 @@ type stray struct{ since time.Time }
 const strayFor = 30 * time.Second
 
 // New makes a registry that keeps nothing yet and has no lease. Faults
-// of cfg are answered by Run.
+// of cfg are returned by Run.
 func New(client *clientv3.Client, cfg Config) *Registry {
 	r := &Registry{
 		client: client, cfg: cfg.withDefaults(),
@@ -164,7 +164,7 @@ func (r *Registry) nudge() {
 	}
 }
 
-// Stats answers a snapshot.
+// Stats returns a snapshot.
 func (r *Registry) Stats() messages.RegistryStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,7 +31,7 @@ func TestRegistryRemovesWhatCameBack(t *testing.T) {
 			t.Errorf("%s is gone", key)
 		}
 	}
-	// It may be put anew.
+	// It may be put again.
 	etcdtest.Must(t, r.Put(ctx, leased(gone, "2")))
 	again := p + "members/again"
 	etcdtest.Put(t, c, again, "1", clientv3.WithLease(lease))

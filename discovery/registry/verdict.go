@@ -1,5 +1,9 @@
 package registry
 
+// What to do about one key, given what stands there. The registry reads or
+// guesses what stands there, decides here, and writes under the condition that
+// the guess was right.
+
 import (
 	"bytes"
 	"slices"
@@ -8,10 +12,6 @@ import (
 
 	"github.com/penstock-io/penstock/discovery"
 )
-
-// What to do about one key, given what stands there. The registry reads or
-// guesses what stands there, decides here, and writes under the condition that
-// the guess was right.
 
 // Entry is a key that a Registry keeps.
 type Entry struct {

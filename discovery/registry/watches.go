@@ -1,5 +1,9 @@
 package registry
 
+// Hearing of changes: one watch on each collection that has a kept key in it,
+// however many there are. Who may not read a whole collection has a watch on
+// each of its keys there instead, up to ownWatches.
+
 import (
 	"context"
 	"errors"
@@ -13,10 +17,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Hearing of changes: one watch on each collection that has a kept key in it,
-// however many there are. Who may not read a whole collection has a watch on
-// each of its keys there instead, up to ownWatches.
 
 // watches are the watches on the kept keys, all on one stream.
 type watches struct {
@@ -47,7 +47,7 @@ func (p *watches) close() {
 }
 
 // stand watches, and looks at what there is news of, until everything must be
-// looked at again, and answers nil then. The health says whether a watch
+// looked at again, and returns nil then. The health says whether a watch
 // spoke.
 func (p *watches) stand(ctx context.Context, emit func(Event)) (stream.Health, error) {
 	r := p.registry
@@ -220,7 +220,7 @@ func (r *Registry) inhabited() []collection {
 	return out
 }
 
-// within answers the kept keys of some collections, and from which revision on
+// within returns the kept keys of some collections, and from which revision on
 // each is to be watched.
 func (r *Registry) within(prefixes map[string]struct{}) map[string]int64 {
 	r.mu.Lock()

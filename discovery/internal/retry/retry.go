@@ -1,12 +1,12 @@
 package retry
 
+// The pauses between attempts, and clocks.
+
 import (
 	"context"
 	"math/rand/v2"
 	"time"
 )
-
-// The pauses between attempts, and clocks.
 
 // backoff is the pause after the n-th failure in a row, from 0: doubling from
 // base up to limit, its upper half drawn by chance (0 ≤ luck < 1) so that many

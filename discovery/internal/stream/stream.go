@@ -1,5 +1,7 @@
 package stream
 
+// The stream, and the ticket that admits it.
+
 import (
 	"context"
 	"errors"
@@ -9,8 +11,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// The stream, and the ticket that admits it.
 
 // How long to wait for a stream to take a request, and for a new stream to do so,
 // which may have to log in first.
@@ -53,7 +53,7 @@ func Open(ctx context.Context, client *clientv3.Client, every, life time.Duratio
 // Close ends every watch of the stream.
 func (t *Stream) Close() {
 	t.cancel()
-	// It answers only that its context was cancelled.
+	// It returns only that its context was cancelled.
 	_ = t.watcher.Close()
 }
 
@@ -84,8 +84,9 @@ var ErrEnded = errors.New("the watch ended")
 // Expired reports whether the stream lived its time.
 func (t *Stream) Expired() bool { return errors.Is(t.life.Err(), context.DeadlineExceeded) }
 
-// Beat is to be called each Every. It returns an error when the stream is dead. It counts requests and not time, because a process that stood still has
-// heard nothing either.
+// Beat is to be called each Every. It returns an error when the stream is dead. It counts
+// requests and not time, because a process that stood still has heard nothing
+// either.
 func (t *Stream) Beat() error {
 	if t.asked == silentFor {
 		return fmt.Errorf("%w for %v", ErrSilent, silentFor*t.every)

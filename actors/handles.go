@@ -79,27 +79,23 @@ func (r *removal) left() error {
 	return fmt.Errorf("it has ended here, but its keys may stay in etcd until the lease ends: %w", *r.why.Load())
 }
 
-// Name is the destination's.
+// Name returns the destination's name.
 func (d *Destination) Name() string { return d.out.name }
 
-// ID is the sender's id in the destination.
+// ID returns the sender's id in the destination.
 func (d *Destination) ID() string { return d.id }
 
-// URL is where members find this sender: the first of URLs.
+// URL is penstock.Destination.URL: the first of URLs.
 func (d *Destination) URL() string { return d.URLs()[0] }
 
-// URLs are where members find this sender, in the order in which they try them.
+// URLs returns where members find this sender, in the order in which they try them.
 // They change with this machine's addresses.
 func (d *Destination) URLs() []string { return slices.Clone(*d.urls.Load()) }
 
-// PID is the destination's actor.
+// PID returns the destination's actor.
 func (d *Destination) PID() *actor.PID { return d.pid.Load() }
 
-// Send accepts m for every group of the destination, or for none. It waits
-// while a group with the policy QueueBlock is full, or no group exists, until
-// ctx ends. m's bytes are copied before Send returns. Errors:
-// messages.ErrTooLarge, ErrInvalid (a header's name is not UTF-8),
-// ErrGroupFull, ErrClosed, and ctx's cause.
+// Send is penstock.Destination.Send.
 func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("send to %q: %w", d.out.name, err)
@@ -112,12 +108,7 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 	return d.out.send(ctx, &m)
 }
 
-// Flush waits until everything accepted before the call is acked by every group
-// it was accepted for, or ctx ends. Nothing can ack for a group that no member is
-// linked to: when only such groups are left for 10 s, Flush returns
-// messages.ErrNoMember. Their messages stay queued for as long as the group is
-// kept, and Flush can be called again. *AbandonedError says that a group was
-// removed with messages of its own.
+// Flush is penstock.Destination.Flush.
 func (d *Destination) Flush(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("flush %q: %w", d.out.name, err)
@@ -125,20 +116,10 @@ func (d *Destination) Flush(ctx context.Context) error {
 	return d.out.flush(ctx)
 }
 
-// Parked copies the messages that used up their attempts where there is no
-// dead-letter handler, the newest 64 for each group.
+// Parked is penstock.Destination.Parked.
 func (d *Destination) Parked() []messages.Parked { return d.out.parkedCopies() }
 
-// Unregister refuses new messages, delivers what was accepted, and removes the
-// sender. Groups stay for as long as their KeepFor says. When ctx ends first,
-// what is left is given up: *AbandonedError. The sender is gone
-// when Unregister returns. When etcd does not take its keys away within 5 s, they
-// stay until the lease ends, and the error says so: messages.ErrUnavailable or
-// ErrDenied.
-//
-// Unregister called by a function that has a message of this sender in hand (a
-// loop's body, a handler or the dead-letter handler of this engine) returns
-// messages.ErrBusy at once and ends nothing.
+// Unregister is penstock.Destination.Unregister.
 func (d *Destination) Unregister(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("unregister %q: %w", d.out.name, err)
@@ -203,19 +184,13 @@ func (m *Member) end() {
 	}
 }
 
-// ID is the member's in its group.
+// ID returns the member's id in its group.
 func (m *Member) ID() string { return m.in.cfg.ID }
 
-// PID is the member's actor.
+// PID returns the member's actor.
 func (m *Member) PID() *actor.PID { return m.pid.Load() }
 
-// Messages yields deliveries, in the order of each sender's link. Taking the
-// next one acks the one before; Nack decides otherwise. A loop that breaks or
-// panics hands its message back. Leave and Stop end the loop silently, after
-// what has come; when ctx ends its cause is yielded, once, last. With
-// ManualAck only Ack and Nack settle.
-//
-// Nothing is asked of the senders before the first loop or Consume.
+// Messages is penstock.Member.Messages; manual is its option ManualAck.
 func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
 	if err := contextGiven(ctx); err != nil {
 		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
@@ -223,9 +198,7 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 	return m.in.messages(ctx, manual)
 }
 
-// Consume calls handler for each message, MemberConfig.Concurrency at once,
-// each under a supervised actor, until ctx ends (whose cause it answers) or
-// the member leaves (nil).
+// Consume is penstock.Member.Consume.
 func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
@@ -255,22 +228,7 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	return m.in.causeOf()
 }
 
-// Leave drains and ends the membership: no more is asked for, what has come is
-// handled by the loop or handlers that run, what is in hand is waited for, the
-// rest goes back to its senders. The group stays for its other members. With
-// nobody reading and nothing in hand, and with no sender, it returns at once. When
-// ctx ends first the rest is given back unhandled. When etcd does not take the
-// member's key away within 5 s, it stays until the lease ends, and the error says so:
-// messages.ErrUnavailable or ErrDenied.
-//
-// What is not settled within AckWait is given back too, with what waits behind it:
-// the error wraps messages.ErrBusy and says how much that was. A handler that does
-// not return then is left behind.
-//
-// Leave called by a loop's body or a handler of this member cannot wait for its
-// caller. It begins the end, which comes when that function has returned, and
-// returns messages.ErrBusy at once; another Leave from elsewhere waits for it. To
-// see the end, break the loop, then leave.
+// Leave is penstock.Member.Leave.
 func (m *Member) Leave(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("leave: %w", err)

@@ -80,11 +80,10 @@ func (o *outlet) stats() (out []messages.PipeStats) {
 	return out
 }
 
-// Stats is the sender's side of this destination, a row for each group, and one
-// without a group's name when messages were dropped because there was none.
+// Stats is penstock.Destination.Stats.
 func (d *Destination) Stats() []messages.PipeStats { return d.out.stats() }
 
-// Stats is this member's side.
+// Stats is penstock.Member.Stats.
 func (m *Member) Stats() messages.MemberStats { return m.in.stats() }
 
 func (in *inlet) stats() messages.MemberStats {

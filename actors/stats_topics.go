@@ -62,7 +62,7 @@ func (b *statsBook) removeSubscription(s *Subscription) {
 	delete(b.subs, s)
 }
 
-// Stats counts what this subscription did.
+// Stats is penstock.Subscription.Stats.
 func (s *Subscription) Stats() messages.SubscriptionStats {
 	s.shelf.mu.Lock()
 	defer s.shelf.mu.Unlock()

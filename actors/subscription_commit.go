@@ -168,10 +168,7 @@ func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 	ctx.RequestWithCustomSender(h.pid, &seekTo{m.to}, ctx.Sender())
 }
 
-// Commit writes how far the group is and waits for etcd, or until ctx ends: up
-// to and with each record, or all that is finished. Errors: messages.ErrFenced for
-// partitions that were lost; ErrInvalid, ErrOffsetOutOfRange for records that were
-// not handed out here, and nothing is committed; ErrNoSpace, ErrDenied, ErrClosed, ctx's cause.
+// Commit is penstock.Subscription.Commit.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
 	if err := contextGiven(ctx); err != nil {
@@ -198,12 +195,7 @@ func (s *Subscription) committing() string {
 	return fmt.Sprintf("commit of group %q in %q", s.cfg.Group, s.cfg.Topic)
 }
 
-// CommitAsync is Commit that does not wait; done, which may be nil, gets the
-// error. The calls of done come one after the other, in the order of those of
-// CommitAsync, on a goroutine of their own. While MaxCommitsWaiting of them are to come
-// nothing is asked for, and done is called at once, before CommitAsync returns,
-// with messages.ErrBusy; so it is, with messages.ErrClosed, after the end and all
-// calls that were to come then.
+// CommitAsync is penstock.Subscription.CommitAsync.
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.Record) {
 	if done != nil && s.async.full() {
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})

@@ -51,19 +51,16 @@ func newTopicHandle(path *topicPath, cfg ProducerConfig) (*Topic, error) {
 	})}, nil
 }
 
-// Name is the topic's.
+// Name returns the topic's name.
 func (t *Topic) Name() string { return t.path.name }
 
-// Info is the topic as this process knows it now.
+// Info is penstock.Topic.Info.
 func (t *Topic) Info() messages.TopicInfo { return t.path.info() }
 
-// PID is the topic's actor.
+// PID returns the topic's actor.
 func (t *Topic) PID() *actor.PID { return t.path.pid.Load() }
 
-// Put appends a message and waits until etcd has committed it, or ctx ends. m's
-// bytes are copied. Errors, in the result: messages.ErrInvalid, ErrTooLarge,
-// ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrClosed; a *messages.LimitError when
-// this etcd takes no request that large; ErrUnknownOutcome with ctx's cause when ctx ended after m was taken; ctx's cause alone when before.
+// Put is penstock.Topic.Put, with the error in the result.
 func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
 	if err := contextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
@@ -71,7 +68,7 @@ func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult 
 	return t.producer.Put(ctx, &m)
 }
 
-// PutTo is Put into a partition. Errors besides: messages.ErrNoPartition.
+// PutTo is penstock.Topic.PutTo, with the error in the result.
 func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) messages.PutResult {
 	if err := contextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
@@ -79,8 +76,7 @@ func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) me
 	return t.producer.PutTo(ctx, partition, &m)
 }
 
-// PutBatch puts several messages and answers a result for each, in order. The
-// error joins those of the results.
+// PutBatch is penstock.Topic.PutBatch.
 func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
@@ -88,8 +84,7 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messag
 	return t.producer.PutBatch(ctx, msgs)
 }
 
-// PutAsync takes a message, waiting for room until ctx ends, and returns; done,
-// which may be nil, is called once with the result and must not block.
+// PutAsync is penstock.Topic.PutAsync.
 func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(messages.PutResult)) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("put to %q: %w", t.Name(), err)
@@ -97,9 +92,7 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 	return t.producer.PutAsync(ctx, &m, done)
 }
 
-// Flush waits until everything taken before the call is committed or failed, or
-// ctx ends. It answers the errors of PutAsync without done since the last Flush. In
-// a callback of this handle it returns messages.ErrBusy at once.
+// Flush is penstock.Topic.Flush.
 func (t *Topic) Flush(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("flush topic %q: %w", t.Name(), err)
@@ -116,13 +109,7 @@ func (t *Topic) refuse(ctx context.Context, what string) error {
 	return t.path.eng.inside.Refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.name), t.producer.Calls)
 }
 
-// Close takes nothing more, waits for what was put and its callbacks, and gives
-// up the handle: with the last one of a topic, and no subscription or loop of Read
-// left, this process forgets the topic. When ctx ends first, what was put goes on
-// and the handle stays: ctx's cause, and Close can be called again. Callbacks that
-// do not return are waited for no longer than five seconds: messages.ErrBusy, which
-// a callback of this handle is told at once; then it can be called again. It answers
-// what Flush would. A second Close does nothing.
+// Close is penstock.Topic.Close.
 func (t *Topic) Close(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("close topic %q: %w", t.Name(), err)
@@ -156,10 +143,7 @@ func (t *Topic) Close(ctx context.Context) error {
 // ended answers why nothing new can be begun with the handle, or nil.
 func (t *Topic) ended() error { return cmp.Or(t.path.ended(), t.producer.Closed()) }
 
-// Read yields a partition's records in order until ctx ends, whose cause comes
-// last. At the end of the partition it waits for more. Errors besides:
-// messages.ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt, ErrLogRolledBack,
-// ErrTopicDeleted, ErrClosed.
+// Read is penstock.Topic.Read.
 func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.Record, error] {
 	if err := contextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
@@ -276,10 +260,8 @@ func askFetch(ctx context.Context, eng *Engine, part *partitionPath, f *fetch) (
 	}
 }
 
-// Subscribe makes this process a member of a group. It blocks until the member
-// has its share of the partitions and has claimed what is free of it, or ctx
-// ends. Errors: messages.ErrInvalid, ErrGroupMode, ErrTaken, ErrNoPartition,
-// ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+// Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
+// penstock.Topic.SubscribePartitions. cfg.Topic is set here.
 func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscription, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, t.Name(), err)
@@ -386,18 +368,16 @@ func (s *Subscription) isLeaving() bool {
 	return s.leaving == askedToLeave
 }
 
-// ID is the member's in its group.
+// ID returns the member's id in its group.
 func (s *Subscription) ID() string { return s.cfg.ID }
 
-// PID is the subscription's actor.
+// PID returns the subscription's actor.
 func (s *Subscription) PID() *actor.PID { return s.pid.Load() }
 
-// Partitions are those owned now, sorted.
+// Partitions is penstock.Subscription.Partitions.
 func (s *Subscription) Partitions() []int { return s.shelf.owned() }
 
-// Records yields records of the owned partitions. Taking the next one finishes
-// the one before. An error comes once, last; after an Unsubscribe or Stop the
-// loop ends silently.
+// Records is penstock.Subscription.Records.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, error] {
 	if err := contextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
@@ -405,8 +385,7 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, e
 	return s.shelf.records(ctx)
 }
 
-// Poll waits for at least one record and answers at most limit; the next Poll
-// finishes them. Errors: ctx's cause, messages.ErrClosed, ErrBusy, ErrInvalid.
+// Poll is penstock.Subscription.Poll.
 func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, error) {
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
@@ -418,8 +397,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	return recs, nil
 }
 
-// Consume calls handler for each record until ctx ends, whose cause it answers,
-// or the subscription ends: nil, or why it did.
+// Consume is penstock.Subscription.Consume.
 func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandler) error {
 	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
@@ -471,8 +449,7 @@ func (s *Subscription) end() {
 	}
 }
 
-// Seek goes on reading an owned partition elsewhere. Errors: messages.ErrFenced
-// when it is not owned, ErrOffsetOutOfRange, ErrClosed, ctx's cause.
+// Seek is penstock.Subscription.Seek.
 func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("seek: %w", err)
@@ -487,13 +464,13 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 	return nil
 }
 
-// Pause hands out nothing of these partitions, or of all, until Resume.
+// Pause is penstock.Subscription.Pause.
 func (s *Subscription) Pause(partitions ...int) { s.shelf.pause(partitions...) }
 
-// Resume ends Pause for these partitions, or for all.
+// Resume is penstock.Subscription.Resume.
 func (s *Subscription) Resume(partitions ...int) { s.shelf.resume(partitions...) }
 
-// Lag answers the group's offsets and lag as of one revision of etcd.
+// Lag is penstock.Subscription.Lag.
 func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
 	if err := contextGiven(ctx); err != nil {
 		return messages.GroupInfo{}, fmt.Errorf("lag: %w", err)
@@ -504,16 +481,7 @@ func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
 	return s.eng.log.DescribeGroup(ctx, s.path.info(), s.cfg.Group)
 }
 
-// Unsubscribe drains and leaves: what is in hand is finished, each claim is
-// released with its last commit in one transaction. When ctx ends first, the
-// rest is left to others, who begin at the last commit. The subscription is
-// over when Unsubscribe returns. A loop, handler or BeforeRelease that does not
-// return within RevokeTimeout and a grace is waited for no longer: the error wraps
-// messages.ErrBusy, and others begin at the last commit.
-//
-// Unsubscribe called by one of those functions cannot wait for its caller. It
-// begins the end, which comes when that function has returned, and returns
-// messages.ErrBusy at once. To see the end, break the loop, then unsubscribe.
+// Unsubscribe is penstock.Subscription.Unsubscribe.
 func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)

@@ -39,18 +39,15 @@ const (
 
 // Config is what an engine needs.
 type Config struct {
-	// Etcd says where etcd is and who we are to it. Required: Endpoints.
+	// Etcd is penstock.EtcdConfig. Required: Endpoints.
 	Etcd clientv3.Config
-	// Prefix is the namespace of every key. Default DefaultPrefix.
+	// Prefix is penstock.Prefix. Default DefaultPrefix.
 	Prefix string
-	// Listen is the URL that senders of this engine listen on, with a port, a
-	// range of ports or 0. Nothing listens until the first destination is
-	// registered. Default DefaultListen: any port on every interface.
+	// Listen is penstock.Listen. Default DefaultListen.
 	Listen string
-	// LeaseTTL is how long etcd keeps this engine's keys after it falls
-	// silent; at least 2 s. Default DefaultLeaseTTL.
+	// LeaseTTL is penstock.LeaseTTL: 2 s to 1 h. Default DefaultLeaseTTL.
 	LeaseTTL time.Duration
-	// Logger gets a line for each event; nil logs nothing.
+	// Logger is penstock.Logger; nil logs nothing.
 	Logger *slog.Logger
 }
 
@@ -61,7 +58,7 @@ func (c *Config) EnsureDefaults() {
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, DefaultLeaseTTL)
 }
 
-// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
 	var faults faults
 	faults.join(discovery.Validate(c.Etcd))
@@ -74,36 +71,30 @@ func (c *Config) Validate() error {
 	return faults.err()
 }
 
-// DestinationConfig describes a sender.
+// DestinationConfig describes a sender. Its fields are the options of
+// penstock.Runtime.Register.
 type DestinationConfig struct {
 	// Name of the destination. Required.
 	Name string
-	// ID is the sender's name in the destination. Default: a random one. A
-	// fixed id held by a live other process is messages.ErrTaken.
+	// ID is penstock.SenderID. Default: a random one.
 	ID string
-	// Listen overrides Config.Listen for this destination.
+	// Listen is penstock.ListenOn. Default: Config.Listen.
 	Listen string
-	// SoleSender refuses other senders, and is refused where there are any:
-	// messages.ErrDestinationTaken.
+	// SoleSender is penstock.SoleSender.
 	SoleSender bool
-	// MaxMessageSize bounds a message's key, value, and names and values of
-	// headers together, in bytes as messages.PayloadSize counts them; what their
-	// encoding takes is not counted. Default DefaultMaxMessageSize.
+	// MaxMessageSize is penstock.MaxMessageSize, in bytes as messages.PayloadSize
+	// counts them: 1 to LargestMessageSize. Default DefaultMaxMessageSize.
 	MaxMessageSize int
-	// Queue bounds each group. What is accepted counts until it is acked.
+	// Queue is penstock.MaxQueue.
 	Queue messages.QueueLimits
-	// DropWithoutGroup drops (and counts) messages sent while no group
-	// exists. By default Send waits for the first group.
+	// DropWithoutGroup is penstock.DropWithoutGroup.
 	DropWithoutGroup bool
-	// MaxAttempts is how many failed handlings send a message to DeadLetter.
-	// Default DefaultMaxAttempts; -1 means no limit.
+	// MaxAttempts is penstock.MaxAttempts: up to LargestMaxAttempts, or -1 for no
+	// limit. Default DefaultMaxAttempts.
 	MaxAttempts int
-	// Retry spaces the attempts.
+	// Retry is penstock.RetryDelay, with a factor of the caller's.
 	Retry messages.Retry
-	// DeadLetter takes a message at the limit of its attempts. It may block;
-	// its ctx ends with the pipe. An error keeps the message, to be tried
-	// again after Retry.Max. nil: an event, a copy among the parked messages,
-	// and the message goes on being tried at Retry.Max.
+	// DeadLetter is penstock.DeadLetters.
 	DeadLetter func(context.Context, messages.DeadLetter) error
 }
 
@@ -116,7 +107,7 @@ func (c *DestinationConfig) EnsureDefaults() {
 	c.Retry.EnsureDefaults()
 }
 
-// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *DestinationConfig) Validate() error {
 	var faults faults
 	faults.join(keys.ValidateName("destination", c.Name))
@@ -143,38 +134,30 @@ func (c *DestinationConfig) Validate() error {
 	return faults.err()
 }
 
-// MemberConfig describes a member of a group.
+// MemberConfig describes a member of a group. Its fields are the options of
+// penstock.Runtime.Join.
 type MemberConfig struct {
 	// Destination and Group to join. Required.
 	Destination, Group string
-	// ID is the member's name in the group. Default: a random one. A fixed id
-	// held by a live other process is messages.ErrTaken.
+	// ID is penstock.MemberID. Default: a random one.
 	ID string
-	// Mode and Policy are the group's; whoever joins first decides, others
-	// must agree or get messages.ErrGroupMode. Defaults AtLeastOnce and
-	// QueueBlock.
+	// Mode and Policy are penstock.InMode and penstock.OnFull. Defaults
+	// AtLeastOnce and QueueBlock.
 	Mode   messages.Mode
 	Policy messages.QueuePolicy
-	// KeepFor is how long the group outlives its last member, with what is
-	// queued for it, at least 1 s, in whole seconds of etcd's and from 2 s on,
-	// rounded up. Default DefaultKeepFor; Forever.
+	// KeepFor is penstock.KeepFor: at least 1 s, or Forever. Default
+	// DefaultKeepFor.
 	KeepFor time.Duration
-	// Window is how many messages each sender may have out to this member, at
-	// most: it begins with 64 and grows as the reader asks for more. Default
-	// DefaultWindow.
+	// Window is penstock.Window: 1 to LargestWindow. Default DefaultWindow.
 	Window int
-	// WindowBytes bounds the same in encoded bytes; the last message of a
-	// window may overshoot it. Default DefaultWindowBytes.
+	// WindowBytes is penstock.WindowBytes. Default DefaultWindowBytes.
 	WindowBytes int
-	// Concurrency is how many messages Consume handles at once. Default 1.
+	// Concurrency is penstock.Concurrency: 1 to LargestConcurrency. Default 1.
 	Concurrency int
-	// ReuseBuffers uses a frame's memory again once its messages are settled:
-	// a delivery's bytes are then valid only until its ack, and a handler that
-	// outlives AckWait reads what it must not. For speed, where that is known.
+	// ReuseBuffers is penstock.ReuseBuffers.
 	ReuseBuffers bool
-	// AckWait is how long a message that was handed out may stay unsettled
-	// before it is given to another member. Default DefaultAckWait; -1 means
-	// for ever.
+	// AckWait is penstock.AckWait: at least 100 ms, or -1 for no limit. Default
+	// DefaultAckWait.
 	AckWait time.Duration
 }
 
@@ -197,7 +180,7 @@ func (c *MemberConfig) sweepEvery() time.Duration {
 	return time.Second
 }
 
-// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *MemberConfig) Validate() error {
 	var faults faults
 	faults.join(keys.ValidateName("destination", c.Destination))
@@ -224,7 +207,7 @@ func (c *MemberConfig) Validate() error {
 		faults.add("concurrency %d: it must be between 1 and %d", c.Concurrency, LargestConcurrency)
 	}
 	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
-		faults.add("ack wait %s: it must be at least 100ms, or -1 for ever", c.AckWait)
+		faults.add("ack wait %s: it must be at least 100ms, or -1 for no limit", c.AckWait)
 	}
 	return faults.err()
 }

@@ -20,12 +20,13 @@ const (
 	DefaultRevokeTimeout = 30 * time.Second
 )
 
-// ProducerConfig is how a topic's handle puts. The zero value is good.
+// ProducerConfig is how a topic's handle puts: the options of penstock.Runtime.Topic.
+// The zero value is good.
 type ProducerConfig struct {
-	// Partitioner chooses the partition of each message. Default ByKey.
+	// Partitioner is penstock.PartitionBy. Default ByKey.
 	Partitioner Partitioner
-	// MaxBuffer bounds what was taken and is not committed, in encoded bytes.
-	// Default DefaultMaxBuffer; at least messages.MaxRecordBytes.
+	// MaxBuffer is penstock.MaxBuffer, at least messages.MaxRecordBytes. Default
+	// DefaultMaxBuffer.
 	MaxBuffer int
 }
 
@@ -37,7 +38,7 @@ func (c *ProducerConfig) EnsureDefaults() {
 	c.MaxBuffer = cmp.Or(c.MaxBuffer, DefaultMaxBuffer)
 }
 
-// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *ProducerConfig) Validate() error {
 	var faults faults
 	if !produce.Chooses(c.Partitioner) {
@@ -49,36 +50,35 @@ func (c *ProducerConfig) Validate() error {
 	return faults.err()
 }
 
-// SubscriptionConfig is a place in a topic's consumer group.
+// SubscriptionConfig is a place in a topic's consumer group: the options of
+// penstock.Topic.Subscribe.
 type SubscriptionConfig struct {
 	Topic, Group string
-	// ID is the member's; random when empty.
+	// ID is penstock.MemberID; random when empty.
 	ID string
-	// Partitions are those of a manual group; nil for an automatic one.
+	// Partitions are those of penstock.Topic.SubscribePartitions; nil for an
+	// automatic group.
 	Partitions []int
-	// Start is where to begin in partitions without a committed offset.
+	// Start is penstock.StartAt.
 	Start messages.Start
-	// ManualCommit commits only what is asked for.
+	// ManualCommit is penstock.ManualCommit.
 	ManualCommit bool
-	// BeforeRelease is told of owned partitions before they are given back.
-	// With nil, all that is finished in them is committed with the release.
+	// BeforeRelease is penstock.BeforeRelease.
 	BeforeRelease func(ctx context.Context, partitions []int) error
-	// CommitEvery is how often finished records are committed otherwise.
-	// Default DefaultCommitEvery; at least 10 ms.
+	// CommitEvery is penstock.CommitEvery, at least 10 ms. Default
+	// DefaultCommitEvery.
 	CommitEvery time.Duration
-	// Concurrency is how many partitions Consume handles at once. Default 1,
-	// at most LargestConcurrency.
+	// Concurrency is penstock.PartitionsAtOnce: 1 to LargestConcurrency. Default 1.
 	Concurrency int
-	// MaxFetched bounds bytes read ahead. Default DefaultMaxFetched.
+	// MaxFetched is penstock.MaxFetched, in bytes. Default DefaultMaxFetched.
 	MaxFetched int
-	// Retry spaces the attempts of a failed record; 100 ms to 1 min by default.
+	// Retry is penstock.RecordRetry, with a factor of the caller's.
 	Retry messages.Retry
-	// MaxAttempts is after how many failures DeadLetter gets the record; 0 is
-	// never.
+	// MaxAttempts and DeadLetter are penstock.RecordDeadLetters; 0 and nil are none.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
-	// RevokeTimeout is how long a member may keep a partition that was given
-	// to another. Default DefaultRevokeTimeout; at least 100 ms.
+	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
+	// DefaultRevokeTimeout.
 	RevokeTimeout time.Duration
 }
 
@@ -91,7 +91,7 @@ func (c *SubscriptionConfig) EnsureDefaults() {
 	c.Retry.EnsureDefaults()
 }
 
-// Validate answers every fault of c, joined; each wraps messages.ErrInvalid.
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *SubscriptionConfig) Validate() error {
 	var faults faults
 	faults.join(keys.ValidateTopic(c.Topic))
@@ -121,12 +121,12 @@ func (c *SubscriptionConfig) Validate() error {
 	return faults.err()
 }
 
-// ResetConfig says how ResetOffsets goes about it.
+// ResetConfig holds the options of penstock.Runtime.ResetOffsets.
 type ResetConfig struct {
-	// Partitions to move; nil for all.
+	// Partitions are penstock.OnlyPartitions; nil for all.
 	Partitions []int
-	// DryRun changes nothing.
+	// DryRun is penstock.DryRun.
 	DryRun bool
-	// Force takes away the claims of live members.
+	// Force is penstock.Force.
 	Force bool
 }

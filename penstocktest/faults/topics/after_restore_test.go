@@ -115,7 +115,7 @@ func TestRestoredAndGrownAgain(t *testing.T) {
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)
 	acct.put(t, topic, 0, 10)
-	acct.flows(t, "consumer", 10)
+	acct.await(t, "10 records", func() bool { return len(acct.handled) == 10 })
 	etcd.BackUp()
 	acct.put(t, topic, 10, 20)
 	acct.await(t, "20 records", func() bool { return len(acct.handled) == 20 })
@@ -229,7 +229,7 @@ func TestRestoredBeforeItWasRead(t *testing.T) {
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)
 	acct.put(t, topic, 0, 10)
-	acct.flows(t, "consumer", 10)
+	acct.await(t, "10 records", func() bool { return len(acct.handled) == 10 })
 	harness.Eventually(t, "it is committed", func() bool { return groupOf(t, producer, theTopic, theGroup).Lag == 0 })
 	etcd.BackUp()
 	var held, tried atomic.Bool
@@ -246,7 +246,7 @@ func TestRestoredBeforeItWasRead(t *testing.T) {
 	etcd.Restore()
 	acct.put(t, topic, 20, 50)
 	held.Store(false)
-	acct.flows(t, "consumer", 30)
+	acct.await(t, "the 30 that were put after", func() bool { return len(acct.handled) == 40 })
 }
 
 // Promise: a member does not commit beyond the log of the backup what it handled

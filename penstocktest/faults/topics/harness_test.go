@@ -101,7 +101,9 @@ func (a *account) await(t *testing.T, what string, enough func() bool) {
 	}
 }
 
-// flows waits until who handles n records more; everybody where who is empty.
+// flows waits until who handles n records more than it had when this was called;
+// everybody where who is empty. It is for a load: what was put before may have been
+// handled already.
 func (a *account) flows(t *testing.T, who string, n int) {
 	t.Helper()
 	count := func() int {

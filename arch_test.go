@@ -35,6 +35,8 @@ var arrows = map[string][]string{
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "messages/..."},
 	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
+	"actors/internal/recvq":        {"transport/frame", "messages/..."},
+	"actors/internal/sendq":        {"transport/frame", "messages/..."},
 	"actors/internal/tail":         {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
@@ -70,7 +72,7 @@ var arrows = map[string][]string{
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "actors/internal/tail", "transport/commitlog/format", "transport/frame"}
+var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "actors/internal/recvq", "actors/internal/sendq", "actors/internal/tail", "transport/commitlog/format", "transport/frame"}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}

@@ -13,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -26,7 +27,7 @@ const (
 	DefaultListen         = "tcp://:0"
 	DefaultLeaseTTL       = 10 * time.Second
 	DefaultMaxMessageSize = 4 << 20
-	LargestMessageSize    = frame.LargestMessage
+	LargestMessageSize    = frame.LargestMessage // 64 MiB
 	DefaultMaxAttempts    = 16
 	LargestMaxAttempts    = 1<<16 - 2
 	DefaultKeepFor        = time.Minute
@@ -34,7 +35,7 @@ const (
 	LargestWindow         = 1 << 20
 	LargestConcurrency    = 1 << 16
 	DefaultWindowBytes    = 8 << 20
-	DefaultAckWait        = 30 * time.Second
+	DefaultAckWait        = frame.DefaultAckWait // 30 s
 )
 
 // Config is what an engine needs.
@@ -102,7 +103,7 @@ type DestinationConfig struct {
 func (c *DestinationConfig) EnsureDefaults() {
 	c.MaxMessageSize = cmp.Or(c.MaxMessageSize, DefaultMaxMessageSize)
 	c.Queue.Messages = cmp.Or(c.Queue.Messages, 65536)
-	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, memory(frame.LargestRecord(c.MaxMessageSize))))
+	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, sendq.Memory(frame.LargestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
 	c.Retry.EnsureDefaults()
 }
@@ -124,7 +125,7 @@ func (c *DestinationConfig) Validate() error {
 	if c.Queue.Messages < 1 {
 		faults.add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
 	}
-	if least := memory(frame.LargestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
+	if least := sendq.Memory(frame.LargestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
 		faults.add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
 	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
@@ -132,6 +133,14 @@ func (c *DestinationConfig) Validate() error {
 	}
 	faults.join(c.Retry.Validate())
 	return faults.err()
+}
+
+// queue is what the data path needs of it.
+func (c *DestinationConfig) queue() sendq.Config {
+	return sendq.Config{
+		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, DropWithoutGroup: c.DropWithoutGroup,
+		MaxAttempts: c.MaxAttempts, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
+	}
 }
 
 // MemberConfig describes a member of a group. Its fields are the options of

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -126,8 +127,8 @@ func (a *destination) Receive(ctx actor.Context) {
 	case keysOut:
 		a.host.Every(strandedEvery, strandedDue{})
 	case strandedDue:
-		if a.state == ousted && a.d.out.stranded() {
-			a.d.out.close(nil)
+		if a.state == ousted && a.d.out.Stranded() {
+			a.d.out.Close(nil)
 			a.retire(ctx)
 		}
 	case *readdressed:
@@ -151,11 +152,11 @@ func (a *destination) Receive(ctx actor.Context) {
 }
 
 // started registers, or takes up again what an earlier incarnation left: the
-// keys are the registry's, the queues are the outlet's.
+// keys are the registry's, the queues outlive it.
 func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = destMoves.To(ctx, a.state, registering)
-	for _, b := range a.d.out.backlogs() {
+	for _, b := range a.d.out.Backlogs() {
 		a.pipe(ctx, b)
 	}
 	eng, d := a.eng, a.d
@@ -165,7 +166,7 @@ func (a *destination) started(ctx actor.Context) {
 		return keysWritten{write.do(func(ctx context.Context) error { return eng.writeSender(ctx, d) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Groups(d.out.name), discovery.WatchConfig{})
+	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Groups(d.cfg.Name), discovery.WatchConfig{})
 	a.host.Run("watch groups", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
@@ -178,7 +179,7 @@ func (a *destination) written(ctx actor.Context, err error) {
 	if err != nil {
 		// Nobody is told by a restart: the caller gets the error itself.
 		ctx.Send(a.asker, err)
-		a.d.out.close(err)
+		a.d.out.Close(err)
 		ctx.Stop(ctx.Self())
 		return
 	}
@@ -216,7 +217,7 @@ func (a *destination) relisted(m relisted) {
 	case m.err != nil:
 		a.host.After(moveAgain, &readdressed{m.urls})
 	default:
-		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.out.name, Sender: a.d.id, URLs: m.urls, Local: socket.ThisMachineOnly(m.urls)})
+		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: socket.ThisMachineOnly(m.urls)})
 	}
 }
 
@@ -229,7 +230,7 @@ func (a *destination) watchEnded(ctx actor.Context, err error) {
 		supervisor.Fail(ctx, err)
 	default:
 		ctx.Send(a.asker, err)
-		a.d.out.close(err)
+		a.d.out.Close(err)
 		a.retire(ctx)
 	}
 }
@@ -241,7 +242,7 @@ func (a *destination) serve(ctx actor.Context) {
 	}
 	a.state = destMoves.To(ctx, a.state, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
-		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.out.name, Sender: a.d.id, URLs: a.d.URLs(), Local: socket.ThisMachineOnly(a.d.URLs())})
+		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: socket.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
 	}
 	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short
@@ -346,17 +347,17 @@ func groupMetaOf(value []byte) *pb.GroupMeta {
 }
 
 func (a *destination) open(ctx actor.Context, group string, s messages.GroupSettings) {
-	a.eng.hub.emit(messages.GroupFound{Destination: a.d.out.name, Group: group})
-	a.pipe(ctx, a.d.out.pipe(group, s))
+	a.eng.hub.emit(messages.GroupFound{Destination: a.d.cfg.Name, Group: group})
+	a.pipe(ctx, a.d.out.Backlog(group, s))
 }
 
-func (a *destination) pipe(ctx actor.Context, b *backlog) {
-	name := a.eng.name("pipe", b.group)
-	pid, err := ctx.SpawnNamed(supervisor.Props(newPipe(a.eng, a.d.out, b, a.d.id), supervisor.WithPolicy(linkPolicy())), name)
+func (a *destination) pipe(ctx actor.Context, b *sendq.Backlog) {
+	name := a.eng.name("pipe", b.Group)
+	pid, err := ctx.SpawnNamed(supervisor.Props(newPipe(a.eng, a.d.out, b, a.d.id, a.d.cfg.DeadLetter), supervisor.WithPolicy(linkPolicy())), name)
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
-	a.pipes[b.group] = pid
+	a.pipes[b.Group] = pid
 }
 
 // offer gives a member's connection to its pipe. A Hello makes the pipe when
@@ -403,10 +404,10 @@ func (a *destination) unlisted() (n int) {
 // there again by now.
 func (a *destination) ended(ctx actor.Context, group string) {
 	delete(a.pipes, group)
-	for _, b := range a.d.out.backlogs() {
-		if b.group == group {
-			n, bytes := a.d.out.remove(b)
-			a.eng.hub.emit(messages.GroupRemoved{Destination: a.d.out.name, Group: group, Unsent: n, Bytes: int64(bytes)})
+	for _, b := range a.d.out.Backlogs() {
+		if b.Group == group {
+			n, bytes := a.d.out.Remove(b)
+			a.eng.hub.emit(messages.GroupRemoved{Destination: a.d.cfg.Name, Group: group, Unsent: n, Bytes: int64(bytes)})
 		}
 	}
 	a.tell(ctx, group, false)

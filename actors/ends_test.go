@@ -17,16 +17,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -310,36 +309,6 @@ func consumes(t *testing.T, m *Member, h messages.Handler) {
 	})
 }
 
-// Promise: Flush waits for every group that can still be served, whatever
-// others lost; and what a removed group lost is said, once.
-func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o, removed, _ := testOutlet(t, messages.GroupSettings{}, nil)
-		healthy := o.pipe("shipping", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
-		l := linkTo(t, o, healthy, "w1", 10, 1<<20)
-		mustSend(t, o, numbered(1, 8))
-		o.remove(removed)
-		flushed := aside(func() error { return o.flush(context.Background()) })
-		synctest.Wait()
-		select {
-		case err := <-flushed:
-			t.Fatalf("flush gave up %d messages of a healthy group: %v", o.pending(), err)
-		default:
-		}
-		mustNext(t, o, healthy, l)
-		if err := o.ack(healthy, l, &frame.Ack{Cumulative: 1}); err != nil {
-			t.Fatal(err)
-		}
-		var abandoned *messages.AbandonedError
-		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 1 {
-			t.Errorf("flush: %v, not one message abandoned", err)
-		}
-		if err := o.flush(context.Background()); err != nil {
-			t.Errorf("the flush after: %v", err)
-		}
-	})
-}
-
 // Promise: Stop is safe to call again, at once and afterwards. Who comes second
 // waits for the end of the first, no longer than its own context, and the
 // engine is over for every caller that got nil.
@@ -361,9 +330,7 @@ func stopTwice(t *testing.T, s endsSpace) {
 	}
 	first := aside(stop)
 	until(t, "the first Stop drains", func() bool {
-		d.out.mu.Lock()
-		defer d.out.mu.Unlock()
-		return d.out.phase == outletDraining
+		return d.out.Draining()
 	})
 	if err := e.Stop(over); !errors.Is(err, context.Canceled) {
 		t.Errorf("a Stop without time beside another: %v", err)
@@ -491,10 +458,7 @@ func leaveWhileReaderEnds(t *testing.T, s endsSpace) {
 	closedInTime(t, "the handler has a message", handling)
 	left := aside(func() error { return m.Leave(endsWithin(t)) })
 	until(t, "the sender was asked for no more", func() bool {
-		d.out.mu.Lock()
-		defer d.out.mu.Unlock()
-		lanes := d.out.pipes[0].lanes
-		return len(lanes) > 0 && lanes[0].draining
+		return d.out.Held(d.out.Backlogs()[0]) > 0
 	})
 	stopReading()
 	close(finish)
@@ -670,11 +634,11 @@ func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 func nackWhileItsLinkStops(t *testing.T, s endsSpace) {
 	e := s.begin(t)
 	d := mustRegister(t, e, DestinationConfig{Retry: messages.Retry{Min: 10 * time.Millisecond}})
-	emit := d.out.emit
+	emit := d.out.Emit
 	var stops sync.Once
 	// Between the taking of a nack and its telling, its link is told to stop:
 	// that overtakes what is told.
-	d.out.emit = func(event messages.Event) {
+	d.out.Emit = func(event messages.Event) {
 		emit(event)
 		if _, ok := event.(messages.MessageNacked); !ok {
 			return
@@ -794,7 +758,8 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 // actor the end of its old link may be heard of after the new one began, and
 // is no end of that.
 func TestTheEndOfAnOldLinkLeavesTheNewOne(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o := sendq.New("orders", sendq.Config{}, func(messages.Event) {}, func(func()) {})
+	b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
 	before, now := actor.NewPID("test", "link#1"), actor.NewPID("test", "link#3")
 	p := &pipe{
 		out: o, queue: b, state: attended,

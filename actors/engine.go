@@ -20,6 +20,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/lease"
@@ -95,7 +96,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		cfg: cfg, space: keys.Space(cfg.Prefix), sys: sys, etcd: clients, hub: newHub(), book: newBook(), inside: usercode.New(), stopped: make(chan struct{}),
 		secrets: secrets{byName: make(map[string]placedSecret)},
 		stats: statsBook{
-			outlets: make(map[string]*outlet), inlets: make(map[*inlet]struct{}),
+			queues: make(map[string]*sendq.Queue), inlets: make(map[*inlet]struct{}),
 			topics: make(map[*topicPath]struct{}), subs: make(map[*Subscription]struct{}),
 		},
 	}
@@ -229,7 +230,7 @@ func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destinat
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	d := &Destination{eng: e, out: newOutlet(cfg, e.hub.emit, e.hub.later), id: cmp.Or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
+	d := &Destination{eng: e, cfg: cfg, out: sendq.New(cfg.Name, cfg.queue(), e.hub.emit, e.hub.later), id: cmp.Or(cfg.ID, randomID()), incarnation: socket.NewSecret().Incarnation}
 	_, err := supervisor.Ask[*registered](ctx, e.sys, e.root, &register{d})
 	if err != nil {
 		err = e.unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
@@ -318,7 +319,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	errs := []error{err}
 	for _, d := range held.destinations {
-		d.out.drain()
+		d.out.Drain()
 	}
 	for _, t := range held.topics {
 		t.refuse(messages.ErrClosed)
@@ -349,7 +350,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		errs = append(errs, e.book.gaveUp()...)
 	}
 	for _, d := range held.destinations {
-		e.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+		e.hub.emit(messages.DestinationUnregistered{Destination: d.cfg.Name, Sender: d.id})
 	}
 	for _, m := range held.members {
 		m.left()

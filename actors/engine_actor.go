@@ -13,6 +13,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/socket"
@@ -85,15 +86,15 @@ func (b *book) keep(asked string, l *socket.Listener) {
 }
 
 // lose notes what a destination gave up whose end nobody had asked for: Stop tells.
-func (b *book) lose(o *outlet) {
-	lost := o.unasked()
+func (b *book) lose(o *sendq.Queue) {
+	lost := o.Unreported()
 	if lost == nil {
 		return
 	}
-	if before := b.lost[o.name]; before != nil {
+	if before := b.lost[o.Name()]; before != nil {
 		lost.Messages += before.Messages
 	}
-	b.lost[o.name] = lost
+	b.lost[o.Name()] = lost
 }
 
 type engineState string
@@ -248,7 +249,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 // close tells whoever still holds a handle, or waits for one, that it is over.
 func (a *engineActor) close(ctx actor.Context) {
 	for _, p := range a.book.dests {
-		p.handle.out.close(a.eng.failure())
+		p.handle.out.Close(a.eng.failure())
 		a.dismiss(ctx, p.asker, &p.handle.announced)
 		a.release(ctx, p.leavers...)
 	}
@@ -348,7 +349,7 @@ func (a *engineActor) answer(ctx actor.Context, msg any) {
 func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	for _, p := range a.book.dests {
 		if m.Who.Equal(p.pid) {
-			p.handle.out.refuse(m.Err) // its end follows, when its links are gone
+			p.handle.out.Refuse(m.Err) // its end follows, when its links are gone
 			return
 		}
 	}
@@ -384,12 +385,12 @@ func (a *engineActor) register(ctx actor.Context, d *Destination) {
 	if a.isStopping(ctx) {
 		return
 	}
-	if _, ok := a.book.dests[d.out.name]; ok {
+	if _, ok := a.book.dests[d.cfg.Name]; ok {
 		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
 		return
 	}
 	p := &placement[*Destination]{handle: d, asker: ctx.Sender()}
-	a.book.dests[d.out.name] = p
+	a.book.dests[d.cfg.Name] = p
 	a.bind(ctx, p)
 }
 
@@ -401,7 +402,7 @@ func errOurs(what, id string) error {
 // bind finds the destination's listener, and makes it for the first one that
 // asks for its URL.
 func (a *engineActor) bind(ctx actor.Context, p *placement[*Destination]) {
-	asked := p.handle.out.cfg.Listen
+	asked := p.handle.cfg.Listen
 	if f := a.freeing[asked]; f != nil {
 		f.waiting = append(f.waiting, p)
 		return
@@ -447,7 +448,7 @@ func (a *engineActor) free(ctx actor.Context, asked string, leavers ...*actor.PI
 		return false
 	}
 	for _, p := range a.book.dests {
-		if p.handle.out.cfg.Listen == asked {
+		if p.handle.cfg.Listen == asked {
 			return false
 		}
 	}
@@ -470,7 +471,7 @@ func (a *engineActor) freed(ctx actor.Context, asked string) {
 	delete(a.freeing, asked)
 	a.release(ctx, f.leavers...)
 	for _, p := range f.waiting {
-		if a.book.dests[p.handle.out.name] == p {
+		if a.book.dests[p.handle.cfg.Name] == p {
 			a.bind(ctx, p)
 		}
 	}
@@ -494,10 +495,10 @@ func (a *engineActor) bound(ctx actor.Context, m bound) {
 	}
 	for _, p := range waiting {
 		switch {
-		case a.book.dests[p.handle.out.name] != p: // withdrawn
+		case a.book.dests[p.handle.cfg.Name] != p: // withdrawn
 		case m.err != nil:
-			delete(a.book.dests, p.handle.out.name)
-			p.handle.out.close(m.err)
+			delete(a.book.dests, p.handle.cfg.Name)
+			p.handle.out.Close(m.err)
 			ctx.Send(p.asker, m.err)
 		default:
 			a.place(ctx, p, m.listener.URLs())
@@ -511,9 +512,9 @@ func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], urls 
 		d.token, d.since = newToken(), time.Now()
 	}
 	d.urls.Store(&urls)
-	a.eng.secrets.put(d.out.name, d.out.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
-	a.eng.stats.addOutlet(d.out)
-	p.pid = a.spawn(ctx, "dest", d.out.name, newDestination(a.eng, d, p.asker))
+	a.eng.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
+	a.eng.stats.addQueue(d.out)
+	p.pid = a.spawn(ctx, "dest", d.cfg.Name, newDestination(a.eng, d, p.asker))
 	d.pid.Store(p.pid)
 	if len(p.leavers) > 0 {
 		ctx.Send(p.pid, &retire{})
@@ -523,7 +524,7 @@ func (a *engineActor) place(ctx actor.Context, p *placement[*Destination], urls 
 // moved tells the senders of a listener that members find it elsewhere now.
 func (a *engineActor) moved(ctx actor.Context, l *socket.Listener) {
 	for _, p := range a.book.dests {
-		if p.pid != nil && a.book.bound()[p.handle.out.cfg.Listen] == l {
+		if p.pid != nil && a.book.bound()[p.handle.cfg.Listen] == l {
 			ctx.Send(p.pid, &readdressed{l.URLs()})
 		}
 	}
@@ -556,12 +557,12 @@ func (a *engineActor) enter(ctx actor.Context, p *placement[*Member]) {
 // withdraw ends what a caller no longer waits for, or has drained.
 func (a *engineActor) withdraw(ctx actor.Context, m *withdraw) {
 	if m.dest != nil {
-		p := a.book.dests[m.dest.out.name]
+		p := a.book.dests[m.dest.cfg.Name]
 		switch {
 		case p == nil || p.handle != m.dest:
 			a.release(ctx, ctx.Sender())
 		case p.pid == nil:
-			delete(a.book.dests, m.dest.out.name) // its listener is still binding
+			delete(a.book.dests, m.dest.cfg.Name) // its listener is still binding
 			a.dismiss(ctx, p.asker, &m.dest.announced)
 			a.release(ctx, ctx.Sender())
 		default:
@@ -625,13 +626,13 @@ func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
 		if who.Equal(p.pid) {
 			delete(a.book.dests, name)
 			a.eng.secrets.remove(name)
-			a.eng.stats.removeOutlet(p.handle.out)
-			p.handle.out.close(nil)
+			a.eng.stats.removeQueue(p.handle.out)
+			p.handle.out.Close(nil)
 			if len(p.leavers) == 0 {
 				a.book.lose(p.handle.out)
 			}
 			a.dismiss(ctx, p.asker, &p.handle.announced)
-			if !a.free(ctx, p.handle.out.cfg.Listen, p.leavers...) {
+			if !a.free(ctx, p.handle.cfg.Listen, p.leavers...) {
 				a.release(ctx, p.leavers...)
 			}
 			return
@@ -655,7 +656,7 @@ func (a *engineActor) taken(ctx actor.Context, m *keyTaken) {
 	k, _ := a.eng.space.Parse(m.key)
 	err := fmt.Errorf("%s: %w", m.key, m.err)
 	if p := a.book.dests[k.Dest]; p != nil && p.pid != nil && k.ID == p.handle.id {
-		p.handle.out.refuse(err)
+		p.handle.out.Refuse(err)
 		ctx.Send(p.pid, &oust{}) // its other keys are still kept
 	}
 	for h, p := range a.book.members {

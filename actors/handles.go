@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -23,7 +24,8 @@ import (
 // Destination is a registered sender. It is safe for concurrent use.
 type Destination struct {
 	eng         *Engine
-	out         *outlet
+	cfg         DestinationConfig
+	out         *sendq.Queue
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
@@ -80,7 +82,7 @@ func (r *removal) left() error {
 }
 
 // Name returns the destination's name.
-func (d *Destination) Name() string { return d.out.name }
+func (d *Destination) Name() string { return d.cfg.Name }
 
 // ID returns the sender's id in the destination.
 func (d *Destination) ID() string { return d.id }
@@ -98,33 +100,33 @@ func (d *Destination) PID() *actor.PID { return d.pid.Load() }
 // Send is penstock.Destination.Send.
 func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 	if err := contextGiven(ctx); err != nil {
-		return fmt.Errorf("send to %q: %w", d.out.name, err)
+		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 	}
 	if len(m.Headers) > 0 || !m.Time.IsZero() {
 		if err := m.Check(); err != nil {
-			return fmt.Errorf("send to %q: %w", d.out.name, err)
+			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}
 	}
-	return d.out.send(ctx, &m)
+	return d.out.Send(ctx, &m)
 }
 
 // Flush is penstock.Destination.Flush.
 func (d *Destination) Flush(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
-		return fmt.Errorf("flush %q: %w", d.out.name, err)
+		return fmt.Errorf("flush %q: %w", d.cfg.Name, err)
 	}
-	return d.out.flush(ctx)
+	return d.out.Flush(ctx)
 }
 
 // Parked is penstock.Destination.Parked.
-func (d *Destination) Parked() []messages.Parked { return d.out.parkedCopies() }
+func (d *Destination) Parked() []messages.Parked { return d.out.Parked() }
 
 // Unregister is penstock.Destination.Unregister.
 func (d *Destination) Unregister(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
-		return fmt.Errorf("unregister %q: %w", d.out.name, err)
+		return fmt.Errorf("unregister %q: %w", d.cfg.Name, err)
 	}
-	if err := d.eng.inside.Refuse(ctx, fmt.Sprintf("unregister %q", d.out.name), func(c *usercode.Run) bool { return c.HasInHand(d.out.name, d.id) }); err != nil {
+	if err := d.eng.inside.Refuse(ctx, fmt.Sprintf("unregister %q", d.cfg.Name), func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
 		return err
 	}
 	end, cancel := supervisor.Grace(ctx, lastGrace)
@@ -132,10 +134,10 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	err := d.deliver(ctx)
 	werr := d.eng.withdraw(end, &withdraw{dest: d})
 	if werr == nil || d.removal.left() != nil {
-		d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.out.name, Sender: d.id})
+		d.eng.hub.emit(messages.DestinationUnregistered{Destination: d.cfg.Name, Sender: d.id})
 	}
 	if werr != nil {
-		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.out.name, werr))
+		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.cfg.Name, werr))
 	}
 	return err
 }
@@ -144,13 +146,13 @@ func (d *Destination) Unregister(ctx context.Context) error {
 // them up when ctx ends. *AbandonedError says what was given up, then or before.
 func (d *Destination) deliver(ctx context.Context) error {
 	began := time.Now()
-	d.out.drain()
-	err := d.out.settled(ctx, 0)
-	d.out.end(nil, err)
-	if lost := d.out.outcome(); lost != nil {
+	d.out.Drain()
+	err := d.out.Settled(ctx, 0)
+	d.out.End(nil, err)
+	if lost := d.out.Abandoned(); lost != nil {
 		return lost
 	}
-	d.eng.hub.emit(messages.Drained{Destination: d.out.name, Took: time.Since(began)})
+	d.eng.hub.emit(messages.Drained{Destination: d.cfg.Name, Took: time.Since(began)})
 	return nil
 }
 

@@ -112,7 +112,7 @@ type soleWatch map[clientv3.LeaseID]*holderWatch
 // awaitSole waits a while for the senders that keep d out. It is
 // messages.ErrDestinationTaken when one of them lives.
 func (e *Engine) awaitSole(ctx context.Context, d *Destination, watch soleWatch) error {
-	name := d.out.name
+	name := d.cfg.Name
 	found, err := discovery.GetWith(ctx, e.etcd.Control, e.space.Sole(name), e.space.Senders(name), 100)
 	if err != nil {
 		return errors.Join(messages.ErrDestinationTaken, fmt.Errorf("ask who sends: %w", err))

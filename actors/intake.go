@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -33,13 +34,17 @@ type failure struct {
 type report struct {
 	failures    []failure
 	cumulative  uint64
-	ranges      []seqRange
+	ranges      []frame.Range
 	credit      uint64
 	creditBytes uint64
-	withdraw    bool       // nothing may be sent until credit is granted again
-	renewed     []seqRange // InProgress since the last report
+	withdraw    bool          // nothing may be sent until credit is granted again
+	renewed     []frame.Range // InProgress since the last report
 	ackWait     time.Duration
 }
+
+// marksKept is about how many marks there are within AckWait. A long one is kept less
+// exactly, by that part of it.
+const marksKept = 64
 
 // mark is how far deliveries had been handed out at a time.
 type mark struct {
@@ -73,7 +78,7 @@ type intake struct {
 	granted   [2]uint64 // the highest totals that the sender was told: messages, bytes
 	reach     uint64    // up to where the ranges are told, when they take several reports
 	handed    uint64    // sequence of the last delivery handed out
-	acks      ackSet
+	acks      recvq.AckSet
 	loads     []*load // not settled, in order
 	freed     uint64  // bytes of settled loads
 	failures  []failure
@@ -90,7 +95,7 @@ type intake struct {
 	aged      uint64               // everything up to here was handed out AckWait ago
 	told      uint64               // up to here the sender knows that all is settled
 	extended  map[uint64]time.Time // InProgress, by sequence
-	renewed   []seqRange           // of them, what the sender is to be told
+	renewed   []frame.Range        // of them, what the sender is to be told
 	swept     time.Time            // up to when it has been told of them
 	expired   map[uint64]struct{}  // given to another member after AckWait
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
@@ -185,7 +190,7 @@ func (k *intake) waiting() bool {
 func (k *intake) inHand() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.closed && k.acks.cumulative < k.handed
+	return !k.closed && k.acks.Cumulative < k.handed
 }
 
 // hand notes that everything up to seq was handed out, settles done, the
@@ -219,7 +224,7 @@ func (k *intake) hand(seq, done uint64) bool {
 func (k *intake) Ack(seq uint64) {
 	k.mu.Lock()
 	_, late := k.expired[seq]
-	late = late || k.closed && !k.acks.has(seq)
+	late = late || k.closed && !k.acks.Has(seq)
 	if !late && !k.closed {
 		k.settle(seq)
 	}
@@ -273,7 +278,7 @@ func (k *intake) failing(f failure) bool {
 func (k *intake) InProgress(seq uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.acks.has(seq) {
+	if k.closed || k.acks.Has(seq) {
 		return
 	}
 	if k.extended == nil {
@@ -300,14 +305,14 @@ func (k *intake) expire(seq uint64) bool {
 
 // settle notes seq as settled and tells whether that was new. mu is held.
 func (k *intake) settle(seq uint64) bool {
-	if seq > k.received || !k.acks.add(seq) {
+	if seq > k.received || !k.acks.Add(seq) {
 		return false
 	}
 	if k.extended != nil {
 		delete(k.extended, seq)
 	}
 	k.account(seq)
-	switch pending := k.acks.count - k.reported; {
+	switch pending := k.acks.Count - k.reported; {
 	case pending >= uint64(max(1, k.window/4)):
 		k.hurry()
 	case k.due.IsZero():
@@ -357,7 +362,7 @@ func (k *intake) starved() {
 		k.window = min(2*k.window, k.inlet.cfg.Window)
 		k.hurry()
 	}
-	if k.acks.count > k.reported {
+	if k.acks.Count > k.reported {
 		k.hurry()
 	}
 }
@@ -393,11 +398,11 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 		}
 	}
 	k.urgent, k.due = false, time.Time{}
-	k.reported = k.acks.count
+	k.reported = k.acks.Count
 	r.failures = append(r.failures[:0], k.failures...)
 	k.failures = k.failures[:0]
-	r.cumulative = k.acks.cumulative
-	k.told = k.acks.cumulative
+	r.cumulative = k.acks.Cumulative
+	k.told = k.acks.Cumulative
 	k.reportRanges(r)
 	r.renewed = append(r.renewed[:0], k.renewed...)
 	k.renewed = k.renewed[:0]
@@ -407,7 +412,7 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 		if k.credit == 0 {
 			r.ackWait = k.inlet.cfg.AckWait
 		}
-		k.credit = k.acks.count + uint64(k.window)
+		k.credit = k.acks.Count + uint64(k.window)
 		r.credit = k.credit
 		r.creditBytes = k.freed + uint64(k.inlet.cfg.WindowBytes)
 		k.granted = [2]uint64{max(k.granted[0], r.credit), max(k.granted[1], r.creditBytes)}
@@ -419,14 +424,14 @@ func (k *intake) report(r *report, now time.Time) (ok bool, wait time.Duration) 
 // holds only so much: the next one begins where this one ended. mu is held.
 func (k *intake) reportRanges(r *report) {
 	r.ranges = r.ranges[:0]
-	rest := k.acks.ranges
+	rest := k.acks.Ranges
 	if k.reach > 0 {
-		at, _ := slices.BinarySearchFunc(rest, k.reach, func(x seqRange, seq uint64) int { return cmp.Compare(x.to, seq+1) })
+		at, _ := slices.BinarySearchFunc(rest, k.reach, func(x frame.Range, seq uint64) int { return cmp.Compare(x.To, seq+1) })
 		rest = rest[at:]
 	}
 	if k.reach = 0; len(rest) > frame.MaxAckRanges {
 		rest = rest[:frame.MaxAckRanges]
-		k.reach = rest[len(rest)-1].to
+		k.reach = rest[len(rest)-1].To
 		k.hurry()
 	}
 	r.ranges = append(r.ranges, rest...)
@@ -452,7 +457,7 @@ func (k *intake) overdue(now time.Time) (late []uint64) {
 	if n := len(k.marks); n == 0 && k.handed > k.aged || n > 0 && k.handed > k.marks[n-1].handed && now.Sub(k.marks[n-1].at) >= wait/marksKept {
 		k.marks = append(k.marks, mark{now, k.handed})
 	}
-	k.acks.gaps(k.aged, func(seq uint64) {
+	k.acks.Gaps(k.aged, func(seq uint64) {
 		if now.Sub(k.extended[seq]) >= wait {
 			late = append(late, seq)
 		}
@@ -480,10 +485,10 @@ func (k *intake) renew(now time.Time) {
 	k.renewed = k.renewed[:0]
 	for _, seq := range seqs {
 		n := len(k.renewed)
-		if n > 0 && (k.renewed[n-1].to+1 == seq || n == renewedAtOnce) {
-			k.renewed[n-1].to = seq
+		if n > 0 && (k.renewed[n-1].To+1 == seq || n == renewedAtOnce) {
+			k.renewed[n-1].To = seq
 		} else {
-			k.renewed = append(k.renewed, seqRange{seq, seq})
+			k.renewed = append(k.renewed, frame.Range{From: seq, To: seq})
 		}
 	}
 	k.hurry()
@@ -501,7 +506,7 @@ func (k *intake) stalled(now time.Time) bool {
 // last answers everything that the sender was not told yet.
 func (k *intake) last(r *report) bool {
 	k.mu.Lock()
-	k.urgent = k.acks.count > k.reported || len(k.failures) > 0 || k.reach > 0
+	k.urgent = k.acks.Count > k.reported || len(k.failures) > 0 || k.reach > 0
 	urgent := k.urgent
 	k.mu.Unlock()
 	if !urgent {
@@ -515,7 +520,7 @@ func (k *intake) last(r *report) bool {
 func (k *intake) quiet() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.acks.cumulative == k.received
+	return k.acks.Cumulative == k.received
 }
 
 // drained tells whether everything the sender will ever send is settled, and

@@ -16,7 +16,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -31,14 +33,6 @@ func testInlet(change func(*MemberConfig)) (*inlet, chan messages.Event) {
 	return newInlet(cfg, func(e messages.Event) { events <- e }), events
 }
 
-// encoded is the records of some numbers, 8 bytes each.
-func encoded(ids ...uint64) (records []byte) {
-	for _, id := range ids {
-		records = messages.AppendRecord(records, numbered(id, 8))
-	}
-	return records
-}
-
 // arriveAt lets one frame arrive.
 func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uint32, again bool) error {
 	k.granted = [2]uint64{math.MaxUint64, math.MaxUint64} // credit has tests of its own
@@ -46,14 +40,14 @@ func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uin
 }
 
 // comes lets a frame arrive, numbered by its link sequences.
-func comes(t fataler, k *intake, n int) {
+func comes(t recordtest.T, k *intake, n int) {
 	t.Helper()
 	first := k.received + 1
 	var ids []uint64
 	for i := range uint64(n) {
 		ids = append(ids, first+i)
 	}
-	if err := arriveAt(k, first, n, encoded(ids...), nil, false); err != nil {
+	if err := arriveAt(k, first, n, recordtest.Records(ids...), nil, false); err != nil {
 		t.Fatalf("a frame of %d at %d: %v", n, first, err)
 	}
 }
@@ -70,7 +64,7 @@ type fakeLink struct {
 	k        *intake
 	received uint64
 	handed   uint64
-	settled  ackSet
+	settled  recvq.AckSet
 	frames   []fakeFrame
 	failures []failure
 	expired  map[uint64]bool
@@ -87,7 +81,7 @@ func (l *fakeLink) freed() (n uint64) {
 	for _, f := range l.frames {
 		whole := true
 		for seq := f.first; seq <= f.last; seq++ {
-			whole = whole && l.settled.has(seq)
+			whole = whole && l.settled.Has(seq)
 		}
 		if whole {
 			n += f.size
@@ -146,7 +140,7 @@ func (r *fakeReader) arrive() {
 	var records []byte
 	for i := range uint64(n) {
 		r.ids++
-		records = messages.AppendRecord(records, numbered(r.ids, rapid.IntRange(8, 40).Draw(r.t, "size")))
+		records = messages.AppendRecord(records, recordtest.Numbered(r.ids, rapid.IntRange(8, 40).Draw(r.t, "size")))
 		r.queue = append(r.queue, expected{l, l.received + 1 + i, r.ids, attempt, again})
 	}
 	if err := arriveAt(l.k, l.received+2, n, records, attempts, again); !errors.Is(err, messages.ErrCorrupt) {
@@ -170,7 +164,7 @@ func (r *fakeReader) take() {
 	if err != nil || d == nil {
 		r.t.Fatalf("no delivery where %+v was due: %v", want, err)
 	}
-	if id := numbersIn(r.t, frameOf(d)); id[0] != want.id || d.Seq != want.seq || d.Sender != want.l.k.sender ||
+	if id := recordtest.Numbers(r.t, frameOf(d)); id[0] != want.id || d.Seq != want.seq || d.Sender != want.l.k.sender ||
 		d.Attempt != want.attempt || d.Redelivered != want.again || d.Destination != "orders" || d.Group != "billing" {
 		r.t.Fatalf("took %+v with %d, want %+v", d, id, want)
 	}
@@ -218,7 +212,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		}
 		return
 	}
-	fresh := l.settled.add(d.Seq)
+	fresh := l.settled.Add(d.Seq)
 	fail := func(f failure) {
 		if fresh && r.in.cfg.Mode != messages.AtMostOnce {
 			l.failures = append(l.failures, f)
@@ -260,20 +254,20 @@ func (r *fakeReader) report() {
 func (r *fakeReader) reportOf(l *fakeLink) {
 	got, ok := told(l.k)
 	if !ok {
-		if l.settled.count != l.reported || len(l.failures) > 0 || l.credit[0] == 0 {
-			r.t.Fatalf("nothing to tell of %d settled, %d failures, credit %v; %d are told", l.settled.count, len(l.failures), l.credit, l.reported)
+		if l.settled.Count != l.reported || len(l.failures) > 0 || l.credit[0] == 0 {
+			r.t.Fatalf("nothing to tell of %d settled, %d failures, credit %v; %d are told", l.settled.Count, len(l.failures), l.credit, l.reported)
 		}
 		return
 	}
-	l.reported = l.settled.count
+	l.reported = l.settled.Count
 	if !slices.Equal(got.failures, l.failures) {
 		r.t.Fatalf("failures %v, want %v", got.failures, l.failures)
 	}
 	l.failures = nil
-	if got.cumulative != l.settled.cumulative || !slices.Equal(got.ranges, l.settled.ranges) {
-		r.t.Fatalf("settled up to %d and %v, want %d and %v", got.cumulative, got.ranges, l.settled.cumulative, l.settled.ranges)
+	if got.cumulative != l.settled.Cumulative || !slices.Equal(got.ranges, l.settled.Ranges) {
+		r.t.Fatalf("settled up to %d and %v, want %d and %v", got.cumulative, got.ranges, l.settled.Cumulative, l.settled.Ranges)
 	}
-	if want := l.settled.count + uint64(l.k.window); got.credit != want {
+	if want := l.settled.Count + uint64(l.k.window); got.credit != want {
 		r.t.Fatalf("credit %d, want %d", got.credit, want)
 	}
 	if want := l.freed() + uint64(r.in.cfg.WindowBytes); got.creditBytes != want {
@@ -317,11 +311,11 @@ func (r *fakeReader) yield() {
 		for range rapid.IntRange(0, 1).Draw(r.t, "on its way") {
 			n := rapid.IntRange(1, 3).Draw(r.t, "n")
 			comes(r.t, l.k, n)
-			l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(encoded(make([]uint64, n)...)))})
+			l.frames = append(l.frames, fakeFrame{l.received + 1, l.received + uint64(n), uint64(len(recordtest.Records(make([]uint64, n)...)))})
 			l.received += uint64(n)
 		}
 		for seq := l.handed + 1; seq <= l.received; seq++ {
-			if l.settled.add(seq) {
+			if l.settled.Add(seq) {
 				l.failures = append(l.failures, failure{seq: seq, kind: frame.NackReturned})
 			}
 		}
@@ -329,7 +323,7 @@ func (r *fakeReader) yield() {
 		if got, ok := told(l.k); !ok || !got.withdraw && l.credit[0] > 0 || got.credit != 0 {
 			r.t.Fatalf("told %+v, %t after the reader's end", got, ok)
 		}
-		l.failures, l.reported = nil, l.settled.count
+		l.failures, l.reported = nil, l.settled.Count
 	}
 	if r.in.cfg.Mode != messages.AtMostOnce {
 		r.queue = nil
@@ -356,7 +350,7 @@ func (r *fakeReader) end() {
 		r.t.Fatalf("discarded %d, want %d", got, want)
 	}
 	r.inHand = slices.DeleteFunc(r.inHand, func(d messages.Delivery) bool {
-		return d.Settler == l.k && (l.settled.has(d.Seq) || l.expired[d.Seq])
+		return d.Settler == l.k && (l.settled.Has(d.Seq) || l.expired[d.Seq])
 	})
 	r.links = slices.DeleteFunc(r.links, func(x *fakeLink) bool { return x == l })
 }
@@ -394,8 +388,8 @@ func TestIntakeAgainstAModel(t *testing.T) {
 			if l.k.freed != arrived || len(l.k.loads) != 0 {
 				t.Fatalf("%d bytes freed of %d, %d frames kept", l.k.freed, arrived, len(l.k.loads))
 			}
-			if l.k.acks.cumulative != l.received || len(l.k.acks.ranges) != 0 {
-				t.Fatalf("settled up to %d and %v of %d", l.k.acks.cumulative, l.k.acks.ranges, l.received)
+			if l.k.acks.Cumulative != l.received || len(l.k.acks.Ranges) != 0 {
+				t.Fatalf("settled up to %d and %v of %d", l.k.acks.Cumulative, l.k.acks.Ranges, l.received)
 			}
 		}
 		late := 0
@@ -797,9 +791,9 @@ func TestReusedFramesAreNotInUse(t *testing.T) {
 			k := in.open("s")
 			k.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
 			var mine buffers
-			size := messages.RecordSize(numbered(1, 20<<10))
+			size := messages.RecordSize(recordtest.Numbered(1, 20<<10))
 			b := mine.get(size)
-			messages.AppendRecord(b[:0], numbered(1, 20<<10))
+			messages.AppendRecord(b[:0], recordtest.Numbered(1, 20<<10))
 			if err := k.arrive(&frame.Data{First: 1, Count: 1, Records: b}, mine.take()); err != nil {
 				t.Fatal(err)
 			}
@@ -810,7 +804,7 @@ func TestReusedFramesAreNotInUse(t *testing.T) {
 				if next := mine.get(size); &next[0] == &b[0] {
 					t.Error("the next frame overwrites a delivery in hand")
 				}
-				if id := numbersIn(t, frameOf(&d)); id[0] != 1 {
+				if id := recordtest.Numbers(t, frameOf(&d)); id[0] != 1 {
 					t.Errorf("the delivery in hand is %d", id[0])
 				}
 				break

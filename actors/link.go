@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -25,7 +26,7 @@ import (
 // member dials again.
 type link struct {
 	*linkParts
-	lane  *lane
+	place *sendq.Link
 	host  supervisor.Host
 	state linkState
 	cause error // why it ended; nil when asked to
@@ -34,8 +35,8 @@ type link struct {
 // linkParts is what a link is made of. It is emptied at the end, because the
 // actor's props outlive it in the parent's memory.
 type linkParts struct {
-	out  *outlet
-	pipe *backlog
+	out  *sendq.Queue
+	pipe *sendq.Backlog
 	conn *socket.Conn
 	from string // our sender id
 }
@@ -53,8 +54,8 @@ type (
 	welcomed struct{}
 	// overdueDue: it is time to look for what is out for too long.
 	overdueDue struct{}
-	// setbackSeen tells the pipe that a message failed and when it is due.
-	setbackSeen struct{ setback }
+	// nackSeen tells the pipe that a message was handed back and when it is due.
+	nackSeen struct{ sendq.Outcome }
 )
 
 var (
@@ -62,7 +63,7 @@ var (
 	errReplaced = errors.New("the member linked again")
 )
 
-func newLink(out *outlet, pipe *backlog, conn *socket.Conn, from string) actor.Producer {
+func newLink(out *sendq.Queue, pipe *sendq.Backlog, conn *socket.Conn, from string) actor.Producer {
 	parts := &linkParts{out, pipe, conn, from}
 	return func() actor.Actor { return &link{linkParts: parts} }
 }
@@ -77,7 +78,7 @@ func (l *link) Receive(ctx actor.Context) {
 		l.started(ctx)
 	case welcomed:
 		l.welcomed(ctx)
-	case *setbackSeen:
+	case *nackSeen:
 		ctx.Send(ctx.Parent(), m)
 	case overdueDue:
 		l.takeBack()
@@ -94,33 +95,34 @@ func (l *link) started(ctx actor.Context) {
 	l.host.Begin(ctx)
 	l.state = linkMoves.To(ctx, l.state, welcoming)
 	hello := l.conn.Hello()
-	l.lane = newLane(hello.Member, int(min(hello.Concurrency, LargestConcurrency)))
+	window := uint64(LargestWindow)
 	if hello.Window > 0 {
-		l.lane.window = min(uint64(hello.Window), LargestWindow)
+		window = min(uint64(hello.Window), LargestWindow)
 	}
-	lane, tell := l.lane, l.host.Teller()
-	l.host.Run("read", func(context.Context) error { return l.read(lane, tell) })
+	l.place = sendq.NewLink(hello.Member, int(min(hello.Concurrency, LargestConcurrency)), window)
+	place, tell := l.place, l.host.Teller()
+	l.host.Run("read", func(context.Context) error { return l.read(place, tell) })
 }
 
 func (l *link) welcomed(ctx actor.Context) {
 	l.state = linkMoves.To(ctx, l.state, linkOpen)
-	l.out.emit(messages.MemberLinked{
-		Destination: l.out.name, Group: l.pipe.group, Member: l.lane.member,
+	l.out.Emit(messages.MemberLinked{
+		Destination: l.out.Name(), Group: l.pipe.Group, Member: l.place.Member,
 		Sender: l.from, Addr: l.conn.RemoteAddr(),
 	})
-	if l.out.modeOf(l.pipe) != messages.AtMostOnce {
-		l.host.Every(overdueEvery, overdueDue{})
+	if l.out.Settings(l.pipe).Mode != messages.AtMostOnce {
+		l.host.Every(sendq.OverdueEvery, overdueDue{})
 	}
-	lane := l.lane
-	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, lane) })
+	place := l.place
+	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, place) })
 }
 
 // takeBack gives to others what the member has kept for longer than its AckWait.
 func (l *link) takeBack() {
-	if n := l.out.takeBack(l.pipe, l.lane, time.Now()); n > 0 {
-		l.out.emit(messages.Redelivered{
-			Destination: l.out.name, Group: l.pipe.group, Count: n,
-			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.lane.member),
+	if n := l.out.TakeBack(l.pipe, l.place, time.Now()); n > 0 {
+		l.out.Emit(messages.Redelivered{
+			Destination: l.out.Name(), Group: l.pipe.Group, Count: n,
+			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.place.Member),
 		})
 	}
 }
@@ -140,51 +142,51 @@ func (l *link) stopping(ctx actor.Context) {
 	}
 	l.conn.Close()
 	l.host.End()
-	if l.lane == nil {
+	if l.place == nil {
 		return
 	}
 	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
-	requeued := l.out.detach(l.pipe, l.lane, !orderly)
+	requeued := l.out.Detach(l.pipe, l.place, !orderly)
 	cause := l.cause
 	if orderly {
 		cause = nil
 	}
 	if requeued > 0 {
-		l.out.emit(messages.Redelivered{Destination: l.out.name, Group: l.pipe.group, Count: requeued, Cause: cause})
+		l.out.Emit(messages.Redelivered{Destination: l.out.Name(), Group: l.pipe.Group, Count: requeued, Cause: cause})
 	}
 	if l.state == linkOpen {
-		l.out.emit(messages.MemberUnlinked{
-			Destination: l.out.name, Group: l.pipe.group, Member: l.lane.member, Sender: l.from,
+		l.out.Emit(messages.MemberUnlinked{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: l.place.Member, Sender: l.from,
 			Addr: l.conn.RemoteAddr(), Cause: cause, Requeued: requeued,
 		})
 	}
-	ctx.Send(ctx.Parent(), &linkGone{l.lane.member, ctx.Self()})
+	ctx.Send(ctx.Parent(), &linkGone{l.place.Member, ctx.Self()})
 }
 
 // read welcomes the member and takes its frames until the connection ends. It
 // runs hosted.
-func (l *link) read(lane *lane, tell func(any)) error {
-	if err := l.conn.Welcome(l.from, uint64(frame.LargestRecord(l.out.cfg.MaxMessageSize))); err != nil {
+func (l *link) read(place *sendq.Link, tell func(any)) error {
+	if err := l.conn.Welcome(l.from, uint64(frame.LargestRecord(l.out.Config().MaxMessageSize))); err != nil {
 		return err
 	}
-	l.out.attach(l.pipe, lane)
+	l.out.Attach(l.pipe, place)
 	tell(welcomed{})
 	var f frame.Frame
 	for {
 		if err := l.conn.Recv(&f); err != nil {
 			if errors.Is(err, frame.ErrProtocol) {
-				l.out.emit(messages.ProtocolViolated{
-					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
+				l.out.Emit(messages.ProtocolViolated{
+					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
 					Addr: l.conn.RemoteAddr(), Err: err,
 				})
 			}
 			return err
 		}
-		if err := l.take(&f, lane, tell); err != nil {
+		if err := l.take(&f, place, tell); err != nil {
 			if errors.Is(err, frame.ErrProtocol) {
 				l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
-				l.out.emit(messages.ProtocolViolated{
-					Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Sender: l.from,
+				l.out.Emit(messages.ProtocolViolated{
+					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
 					Addr: l.conn.RemoteAddr(), Err: err,
 				})
 			}
@@ -194,35 +196,35 @@ func (l *link) read(lane *lane, tell func(any)) error {
 }
 
 // take performs one frame of the member.
-func (l *link) take(f *frame.Frame, lane *lane, tell func(any)) error {
+func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 	switch f.Kind {
 	case frame.KindAck:
-		return l.out.ack(l.pipe, lane, &f.Ack)
+		return l.out.Ack(l.pipe, place, &f.Ack)
 	case frame.KindNack:
-		back, err := l.out.nack(l.pipe, lane, &f.Nack, time.Now())
+		back, err := l.out.Nack(l.pipe, place, &f.Nack, time.Now())
 		switch {
 		case err != nil:
 			return err
-		case !back.failed && !back.due.IsZero():
-			tell(&setbackSeen{back})
+		case !back.Failed && !back.Due.IsZero():
+			tell(&nackSeen{back})
 			return nil
-		case !back.failed:
+		case !back.Failed:
 			return nil
 		}
-		l.out.emit(messages.MessageNacked{
-			Destination: l.out.name, Group: l.pipe.group, Member: lane.member, Seq: f.Nack.Seq,
-			Attempt: back.attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.due),
+		l.out.Emit(messages.MessageNacked{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Seq: f.Nack.Seq,
+			Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
 		})
-		if back.exhausted && l.out.cfg.DeadLetter == nil {
-			l.out.emit(messages.AttemptsExhausted{
-				Destination: l.out.name, Group: l.pipe.group, Seq: f.Nack.Seq,
-				Attempt: back.attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.due),
+		if back.Exhausted && !l.out.Config().DeadLetters {
+			l.out.Emit(messages.AttemptsExhausted{
+				Destination: l.out.Name(), Group: l.pipe.Group, Seq: f.Nack.Seq,
+				Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
 			})
 		}
-		tell(&setbackSeen{back})
+		tell(&nackSeen{back})
 		return nil
 	case frame.KindDrain:
-		lane.drained(l.out.hold(l.pipe, lane))
+		place.Drained(l.out.Hold(l.pipe, place))
 		return nil
 	case frame.KindBye:
 		if f.Bye.Code == pb.Code_DRAINED {
@@ -235,14 +237,14 @@ func (l *link) take(f *frame.Frame, lane *lane, tell func(any)) error {
 
 // write sends batches, and what read has to say, until the connection ends. It
 // runs hosted.
-func (l *link) write(ctx context.Context, lane *lane) error {
+func (l *link) write(ctx context.Context, place *sendq.Link) error {
 	attempts := make([]uint32, 0, 1)
 	for {
-		b, ok := l.out.next(l.pipe, lane)
+		b, ok := l.out.Next(l.pipe, place)
 		if !ok {
 			select {
-			case <-lane.bell:
-			case last := <-lane.drain:
+			case <-place.Bell():
+			case last := <-place.Drains():
 				if err := l.conn.SendDrain(frame.Drain{Last: last, Reply: true}); err != nil {
 					return err
 				}
@@ -252,12 +254,12 @@ func (l *link) write(ctx context.Context, lane *lane) error {
 			continue
 		}
 		attempts = attempts[:0]
-		if b.attempt > 1 {
-			for range b.count {
-				attempts = append(attempts, uint32(b.attempt))
+		if b.Attempt > 1 {
+			for range b.Count {
+				attempts = append(attempts, uint32(b.Attempt))
 			}
 		}
-		if err := l.conn.SendData(b.first, attempts, b.again, b.records); err != nil {
+		if err := l.conn.SendData(b.First, attempts, b.Redelivered, b.Records); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -25,19 +26,23 @@ import (
 //	    ▲  │ ◀───somebody──┘                                    ▲
 //	    │  └──only a Hello made it, etcd has no such group──────┘
 type pipe struct {
-	eng   *Engine
-	out   *outlet
-	queue *backlog
-	from  string // our sender id
+	eng     *Engine
+	out     *sendq.Queue
+	queue   *sendq.Backlog
+	from    string // our sender id
+	handler deadLetterHandler
 
-	host    supervisor.Host
-	state   pipeState
-	links   map[string]*actor.PID   // by member
-	offered map[string]*socket.Conn // waiting for old links to end
-	group   groupWatch              // what is known of the group
-	due     time.Time               // when the next failed message is to be tried
-	burying bool                    // a dead letter is with the user's handler
+	host          supervisor.Host
+	state         pipeState
+	links         map[string]*actor.PID   // by member
+	offered       map[string]*socket.Conn // waiting for old links to end
+	group         groupWatch              // what is known of the group
+	due           time.Time               // when the next failed message is to be tried
+	deadLettering bool                    // a dead letter is with the user's handler
 }
+
+// deadLetterHandler is the user's, or nil.
+type deadLetterHandler func(context.Context, messages.DeadLetter) error
 
 type pipeState string
 
@@ -84,10 +89,10 @@ type (
 	listAgain struct{ group string }
 )
 
-func newPipe(eng *Engine, out *outlet, queue *backlog, from string) actor.Producer {
+func newPipe(eng *Engine, out *sendq.Queue, queue *sendq.Backlog, from string, deadLetter deadLetterHandler) actor.Producer {
 	return func() actor.Actor {
 		return &pipe{
-			eng: eng, out: out, queue: queue, from: from,
+			eng: eng, out: out, queue: queue, from: from, handler: deadLetter,
 			links: make(map[string]*actor.PID), offered: make(map[string]*socket.Conn),
 		}
 	}
@@ -116,9 +121,9 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.looked(ctx, m)
 	case settingsRead:
 		p.settingsRead(ctx, m)
-	case *setbackSeen:
-		p.schedule(m.due)
-		p.bury()
+	case *nackSeen:
+		p.schedule(m.Due)
+		p.deadLetter()
 	case retryDue:
 		p.retry()
 	case deadTaken:
@@ -139,7 +144,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 		}
 	case *actor.Stopped:
 		if p.state == ended {
-			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.group})
+			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.Group})
 		}
 	}
 }
@@ -147,11 +152,11 @@ func (p *pipe) Receive(ctx actor.Context) {
 // started takes up what an earlier incarnation left.
 func (p *pipe) started(ctx actor.Context) {
 	p.host.Begin(ctx)
-	p.group.keys = p.eng.groupKeys(p.out.name, p.queue.group)
-	ctx.Send(ctx.Parent(), &listAgain{p.queue.group})
+	p.group.keys = p.eng.groupKeys(p.out.Name(), p.queue.Group)
+	ctx.Send(ctx.Parent(), &listAgain{p.queue.Group})
 	p.attend(ctx)
 	p.retry()
-	p.bury()
+	p.deadLetter()
 }
 
 // end stops the pipe for good; its destination is told once the links are gone.
@@ -184,7 +189,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		}
 		return
 	}
-	if !theirs.Agrees(p.queue.settings) {
+	if !theirs.Agrees(p.out.Settings(p.queue)) {
 		p.doubt(conn)
 		return
 	}
@@ -204,7 +209,7 @@ func (p *pipe) gone(ctx actor.Context, m *linkGone) {
 		delete(p.links, member)
 	}
 	p.retry() // what the link had still to say of failures ended with it
-	p.bury()
+	p.deadLetter()
 	p.change(ctx)
 	if conn, ok := p.offered[member]; ok {
 		delete(p.offered, member)
@@ -224,23 +229,23 @@ func (p *pipe) schedule(due time.Time) {
 
 func (p *pipe) retry() {
 	p.due = time.Time{}
-	p.schedule(p.out.ripen(p.queue, time.Now()))
+	p.schedule(p.out.RequeueDue(p.queue, time.Now()))
 }
 
-// bury gives the oldest exhausted message to the user's dead-letter handler,
+// deadLetter gives the oldest exhausted message to the user's dead-letter handler,
 // one at a time.
-func (p *pipe) bury() {
-	if p.burying {
+func (p *pipe) deadLetter() {
+	if p.deadLettering {
 		return
 	}
-	letter, ok := p.out.nextDying(p.queue)
+	letter, ok := p.out.NextExhausted(p.queue)
 	if !ok {
 		return
 	}
-	p.burying = true
-	handler := p.out.cfg.DeadLetter
+	p.deadLettering = true
+	handler := p.handler
 	code := &usercode.Run{
-		What:  fmt.Sprintf("the dead-letter handler of %q", p.out.name),
+		What:  fmt.Sprintf("the dead-letter handler of %q", p.out.Name()),
 		Holds: func(dest, sender string) bool { return dest == letter.Destination && sender == p.from },
 	}
 	inside := p.eng.inside
@@ -251,15 +256,15 @@ func (p *pipe) bury() {
 }
 
 func (p *pipe) deadTaken(m deadTaken) {
-	p.burying = false
+	p.deadLettering = false
 	if m.err == nil {
 		p.eng.hub.emit(messages.DeadLettered{
-			Destination: p.out.name, Group: p.queue.group, Attempt: m.letter.Attempts, Err: errors.New(m.letter.Cause),
+			Destination: p.out.Name(), Group: p.queue.Group, Attempt: m.letter.Attempts, Err: errors.New(m.letter.Cause),
 		})
 	}
-	p.out.buried(p.queue, m.err, time.Now())
+	p.out.DeadLettered(p.queue, m.err, time.Now())
 	p.retry()
-	p.bury()
+	p.deadLetter()
 }
 
 // callPanicked: a hosted call did not return. The user's dead-letter handler has
@@ -268,7 +273,7 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 	if m.Name != callDeadLetter {
 		panic(m.Err) // ours
 	}
-	e := messages.HandlerPanicked{Destination: p.out.name, Group: p.queue.group, Value: m.Err.Error()}
+	e := messages.HandlerPanicked{Destination: p.out.Name(), Group: p.queue.Group, Value: m.Err.Error()}
 	var bug *supervisor.PanicError
 	if errors.As(m.Err, &bug) {
 		e.Stack = string(bug.Stack)

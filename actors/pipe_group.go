@@ -62,7 +62,7 @@ func (p *pipe) seen(ctx actor.Context, m *groupListed) {
 	}
 	p.group.listed = *m
 	if m.meta != nil {
-		p.queue.shown = true
+		p.queue.Shown = true
 		p.group.until = time.Time{}
 		if s, err := messages.GroupSettingsOf(m.meta.Mode, m.meta.Policy, m.meta.KeepForMs); err == nil {
 			p.group.next = &s
@@ -81,14 +81,14 @@ func (p *pipe) change(ctx actor.Context) {
 	if s == nil || p.state == ended {
 		return
 	}
-	if len(p.links) > 0 && !s.Agrees(p.queue.settings) {
+	if len(p.links) > 0 && !s.Agrees(p.out.Settings(p.queue)) {
 		for _, pid := range p.links {
 			ctx.Stop(pid)
 		}
 		return
 	}
 	p.group.next = nil
-	p.out.resettle(p.queue, *s)
+	p.out.Resettle(p.queue, *s)
 	for member, conn := range p.offered {
 		if _, linked := p.links[member]; !linked {
 			delete(p.offered, member)
@@ -130,7 +130,7 @@ func (p *pipe) settingsRead(ctx actor.Context, m settingsRead) {
 	for _, conn := range waiting {
 		hello := conn.Hello()
 		theirs, err := messages.GroupSettingsOf(hello.Mode, hello.Policy, messages.KeepForMs(hello.KeepFor))
-		ours := p.queue.settings
+		ours := p.out.Settings(p.queue)
 		if p.group.next != nil {
 			ours = *p.group.next
 		}
@@ -161,12 +161,12 @@ func (p *pipe) attend(ctx actor.Context) {
 	switch {
 	case want == deserted:
 		p.group.alive = was == attended
-		if p.queue.shown && p.group.listed.meta == nil {
+		if p.queue.Shown && p.group.listed.meta == nil {
 			// etcd has counted for those whom it knew. Here somebody was alive until now.
-			p.group.until = time.Now().Add(keptAlone(p.queue.settings.KeepFor))
+			p.group.until = time.Now().Add(keptAlone(p.out.Settings(p.queue).KeepFor))
 		}
 		p.look(0)
-	case !p.queue.shown:
+	case !p.queue.Shown:
 		p.look(helloAlone)
 	}
 }
@@ -200,8 +200,8 @@ func (p *pipe) lookNow(m lookDue) {
 		return
 	}
 	eng, k, alive := p.eng, p.group.keys, p.group.alive
-	restored := p.group.listed.reset && p.queue.shown
-	meta, orphan := marshal(p.queue.settings.Meta()), p.state == deserted
+	restored := p.group.listed.reset && p.queue.Shown
+	meta, orphan := marshal(p.out.Settings(p.queue).Meta()), p.state == deserted
 	supervisor.Call(&p.host, "look at the group", func(ctx context.Context) groupLooked {
 		if !orphan {
 			state, err := groupState(eng.groups.See(ctx, k))
@@ -239,11 +239,11 @@ func (p *pipe) looked(ctx actor.Context, m groupLooked) {
 	}
 	p.group.tries = 0
 	switch {
-	case m.state == pipegroup.Absent && (!p.queue.shown || p.state == deserted && !time.Now().Before(p.group.until)):
+	case m.state == pipegroup.Absent && (!p.queue.Shown || p.state == deserted && !time.Now().Before(p.group.until)):
 		p.end(ctx)
 	case m.state == pipegroup.Absent && p.state == deserted:
 		p.look(time.Until(p.group.until))
-	case m.state == pipegroup.Attended && p.state == deserted, !p.queue.shown:
+	case m.state == pipegroup.Attended && p.state == deserted, !p.queue.Shown:
 		p.look(helloAlone) // the watch is late
 	default:
 		p.group.alive = false // etcd counts, or it is somebody else's to

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -33,7 +34,7 @@ func fed(t *testing.T, n int, change func(*MemberConfig)) (*inlet, *intake, chan
 func settledOf(k *intake) (acked uint64, failures []failure) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.acks.cumulative, slices.Clone(k.failures)
+	return k.acks.Cumulative, slices.Clone(k.failures)
 }
 
 func TestTakingTheNextAcksTheOneBefore(t *testing.T) {
@@ -143,7 +144,7 @@ func TestManualAck(t *testing.T) {
 	got[2].Ack()
 	got[0].Nack(nil)
 	r, ok := told(k)
-	if !ok || r.cumulative != 1 || !slices.Equal(r.ranges, []seqRange{{3, 3}}) || len(r.failures) != 1 {
+	if !ok || r.cumulative != 1 || !slices.Equal(r.ranges, []frame.Range{{From: 3, To: 3}}) || len(r.failures) != 1 {
 		t.Errorf("told %+v, %t", r, ok)
 	}
 }
@@ -309,9 +310,9 @@ func TestADeadLinkIsNotReadOn(t *testing.T) {
 // A record that does not decode fails, with the rest of its frame: nothing
 // behind it can be found, and it must not be stuck in the window.
 func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
-	good := encoded(1)
+	good := recordtest.Records(1)
 	broken := []byte{good[0], 2, 0xff, 0xff} // a record whose inside is no field
-	records := slices.Concat(good, broken, encoded(3))
+	records := slices.Concat(good, broken, recordtest.Records(3))
 	n, err := messages.CountRecords(records)
 	if err != nil || n != 3 {
 		t.Fatalf("the frame has %d records, %v", n, err)
@@ -630,7 +631,7 @@ func TestConsumeEndsWhenTheMemberLeft(t *testing.T) {
 func TestALoopAllocatesNothing(t *testing.T) {
 	const frames, each = 16, 256
 	var ids [each]uint64
-	records := encoded(ids[:]...)
+	records := recordtest.Records(ids[:]...)
 	in, _ := testInlet(nil)
 	k := in.open("s")
 	var r report

@@ -48,14 +48,14 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 	if d.written.Load() {
 		return nil
 	}
-	name, urls := d.out.name, d.URLs()
+	name, urls := d.cfg.Name, d.URLs()
 	sender := e.senderEntry(d, urls)
 	secret := registry.Entry{
 		Key: e.space.Secret(name, d.id), Leased: true,
 		Value: marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
 	}
 	entries := []registry.Entry{sender, secret}
-	if d.out.cfg.SoleSender {
+	if d.cfg.SoleSender {
 		entries = append(entries, registry.Entry{Key: e.space.Sole(name), Value: []byte(d.id), Leased: true})
 	}
 	defer d.wait.holder.Store(nil)
@@ -80,12 +80,12 @@ func (e *Engine) writeSender(ctx context.Context, d *Destination) error {
 // mark keeps others out for as long as its session lives; whoever is there already
 // keeps a sole sender out. So it is too when the key is put back.
 func (e *Engine) senderEntry(d *Destination, urls []string) registry.Entry {
-	alone := discovery.Absent(e.space.Sole(d.out.name))
-	if d.out.cfg.SoleSender {
-		alone = discovery.AbsentUnder(e.space.Senders(d.out.name))
+	alone := discovery.Absent(e.space.Sole(d.cfg.Name))
+	if d.cfg.SoleSender {
+		alone = discovery.AbsentUnder(e.space.Senders(d.cfg.Name))
 	}
 	return registry.Entry{
-		Key: e.space.Sender(d.out.name, d.id), Leased: true, Guard: []discovery.Guard{alone},
+		Key: e.space.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: marshal(&pb.Sender{
 			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: e.host, SinceUnixMs: d.since.UnixMilli(),
 		}),
@@ -105,7 +105,7 @@ func (e *Engine) moveSender(ctx context.Context, d *Destination) error {
 // removeSender takes a sender's keys away. The groups stay, for the next sender
 // and for as long as their KeepFor says.
 func (e *Engine) removeSender(ctx context.Context, d *Destination) error {
-	name := d.out.name
+	name := d.cfg.Name
 	return e.keeper.Remove(ctx, e.space.Sender(name, d.id), e.space.Secret(name, d.id), e.space.Sole(name))
 }
 

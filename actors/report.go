@@ -89,13 +89,7 @@ func (f failure) nack() frame.Nack {
 
 func (r *report) ack(a *frame.Ack) {
 	a.Cumulative, a.CreditMessages, a.CreditBytes = r.cumulative, r.credit, r.creditBytes
-	a.Ranges = a.Ranges[:0]
-	for _, x := range r.ranges {
-		a.Ranges = append(a.Ranges, frame.Range{From: x.from, To: x.to})
-	}
+	a.Ranges = append(a.Ranges[:0], r.ranges...)
 	a.Withdraw, a.AckWait = r.withdraw, r.ackWait
-	a.Renewed = a.Renewed[:0]
-	for _, x := range r.renewed {
-		a.Renewed = append(a.Renewed, frame.Range{From: x.from, To: x.to})
-	}
+	a.Renewed = append(a.Renewed[:0], r.renewed...)
 }

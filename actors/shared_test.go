@@ -193,21 +193,3 @@ func TestARestartIsNotBlamedOnEtcd(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// What was dropped because there was no group stands in the counters.
-func TestDropsWithoutGroupAreCounted(t *testing.T) {
-	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
-	cfg.EnsureDefaults()
-	o := newOutlet(cfg, func(messages.Event) {}, func(func()) {})
-	if rows := o.stats(); len(rows) != 0 {
-		t.Errorf("before: %+v", rows)
-	}
-	for i := range uint64(3) {
-		if err := o.send(t.Context(), numbered(i, 8)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if rows := o.stats(); len(rows) != 1 || rows[0].Group != "" || rows[0].Accepted != 3 || rows[0].Dropped != 3 || rows[0].Pending != 0 {
-		t.Errorf("after: %+v", rows)
-	}
-}

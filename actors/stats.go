@@ -7,29 +7,30 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 )
 
 // statsBook knows the live data paths.
 type statsBook struct {
-	mu      sync.Mutex
-	outlets map[string]*outlet
-	inlets  map[*inlet]struct{}
-	topics  map[*topicPath]struct{}
-	subs    map[*Subscription]struct{}
+	mu     sync.Mutex
+	queues map[string]*sendq.Queue
+	inlets map[*inlet]struct{}
+	topics map[*topicPath]struct{}
+	subs   map[*Subscription]struct{}
 }
 
-func (b *statsBook) addOutlet(o *outlet) {
+func (b *statsBook) addQueue(o *sendq.Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.outlets[o.name] = o
+	b.queues[o.Name()] = o
 }
 
-func (b *statsBook) removeOutlet(o *outlet) {
+func (b *statsBook) removeQueue(o *sendq.Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.outlets[o.name] == o {
-		delete(b.outlets, o.name)
+	if b.queues[o.Name()] == o {
+		delete(b.queues, o.Name())
 	}
 }
 
@@ -50,8 +51,8 @@ func (e *Engine) Stats() messages.Stats {
 	e.stats.mu.Lock()
 	defer e.stats.mu.Unlock()
 	s := messages.Stats{Registry: e.keeper.Stats(), Events: e.hub.count(), Topics: e.stats.topicStats(), Subscriptions: e.stats.subscriptionStats()}
-	for _, o := range e.stats.outlets {
-		s.Pipes = append(s.Pipes, o.stats()...)
+	for _, o := range e.stats.queues {
+		s.Pipes = append(s.Pipes, o.Stats()...)
 	}
 	for in := range e.stats.inlets {
 		s.Members = append(s.Members, in.stats())
@@ -65,23 +66,8 @@ func (e *Engine) Stats() messages.Stats {
 	return s
 }
 
-func (o *outlet) stats() (out []messages.PipeStats) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if n := o.unclaimed; n > 0 {
-		out = append(out, messages.PipeStats{Destination: o.name, PipeCounters: messages.PipeCounters{Accepted: n, Dropped: n}})
-	}
-	for _, b := range o.pipes {
-		out = append(out, messages.PipeStats{
-			Destination: o.name, Group: b.group, PipeCounters: b.counters,
-			Pending: b.count, PendingBytes: b.size, Links: len(b.lanes),
-		})
-	}
-	return out
-}
-
 // Stats is penstock.Destination.Stats.
-func (d *Destination) Stats() []messages.PipeStats { return d.out.stats() }
+func (d *Destination) Stats() []messages.PipeStats { return d.out.Stats() }
 
 // Stats is penstock.Member.Stats.
 func (m *Member) Stats() messages.MemberStats { return m.in.stats() }

@@ -5,7 +5,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 )
 
 // sumHub is a hub whose sums are told by a timer.
@@ -19,23 +21,27 @@ func sumHub() *hub {
 // and pushes no other event out of a subscriber's buffer.
 func TestFloodsAreToldAsSums(t *testing.T) {
 	for name, flood := range map[string]struct {
-		each  func(*hub, *outlet)
+		each  func(*hub, *sendq.Queue)
 		count func(messages.Event) (int, bool)
 	}{
 		"a full group": {
-			func(_ *hub, o *outlet) { mustSend(t, o, numbered(1, 8)) },
+			func(_ *hub, o *sendq.Queue) {
+				if err := o.Send(t.Context(), recordtest.Numbered(1, 8)); err != nil {
+					t.Error(err)
+				}
+			},
 			func(e messages.Event) (int, bool) { d, ok := e.(messages.MessagesDropped); return d.Count, ok },
 		},
 		"nacks": {
-			func(h *hub, _ *outlet) { h.emit(messages.MessageNacked{Group: "g"}) },
+			func(h *hub, _ *sendq.Queue) { h.emit(messages.MessageNacked{Group: "g"}) },
 			func(e messages.Event) (int, bool) { d, ok := e.(messages.MessageNacked); return max(1, d.Count), ok },
 		},
 		"failed records": {
-			func(h *hub, _ *outlet) { h.emit(messages.RecordFailed{Group: "g"}) },
+			func(h *hub, _ *sendq.Queue) { h.emit(messages.RecordFailed{Group: "g"}) },
 			func(e messages.Event) (int, bool) { d, ok := e.(messages.RecordFailed); return max(1, d.Count), ok },
 		},
 		"late acks": {
-			func(h *hub, _ *outlet) { h.emit(messages.LateAck{Group: "g"}) },
+			func(h *hub, _ *sendq.Queue) { h.emit(messages.LateAck{Group: "g"}) },
 			func(e messages.Event) (int, bool) { d, ok := e.(messages.LateAck); return max(1, d.Count), ok },
 		},
 	} {
@@ -45,7 +51,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 				events := h.events(t.Context())
 				cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
 				cfg.EnsureDefaults()
-				o := newOutlet(cfg, h.emit, h.later)
+				o := sendq.New(cfg.Name, cfg.queue(), h.emit, h.later)
 				const rounds, burst = 20, 2000
 				for range rounds {
 					for range burst {
@@ -55,7 +61,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 				}
 				h.emit(messages.SessionLost{})
 				time.Sleep(time.Second)
-				o.close(nil)
+				o.Close(nil)
 				h.close()
 				total, told, lost := 0, 0, false
 				for e := range events {
@@ -104,9 +110,9 @@ func TestDropsAfterTheEnd(t *testing.T) {
 	h.close()
 	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
 	cfg.EnsureDefaults()
-	o := newOutlet(cfg, h.emit, h.later)
+	o := sendq.New(cfg.Name, cfg.queue(), h.emit, h.later)
 	sent := make(chan error, 1)
-	go func() { sent <- o.send(t.Context(), numbered(1, 8)) }()
+	go func() { sent <- o.Send(t.Context(), recordtest.Numbered(1, 8)) }()
 	select {
 	case err := <-sent:
 		if err != nil {

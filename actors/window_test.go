@@ -1,6 +1,9 @@
 package actors
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A reader that takes all it may have is granted more, up to its Window; one
 // that is busy keeps what it had.
@@ -49,5 +52,22 @@ func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
 	k.starved()
 	if got, want := credit(), uint64(4*firstWindow-1+most); got != want {
 		t.Errorf("%d granted, want no more than the Window: %d", got, want)
+	}
+}
+
+// A long AckWait costs little memory.
+func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
+	const wait = 10 * time.Hour
+	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
+	k := in.open("s")
+	k.received = 1 << 40
+	now := time.Now()
+	for seq := uint64(1); seq < uint64(2*wait/time.Second); seq++ {
+		now = now.Add(time.Second)
+		k.handed, k.acks.Cumulative = seq, seq
+		k.overdue(now)
+		if len(k.marks) > 2*marksKept {
+			t.Fatalf("after %d s there are %d marks", seq, len(k.marks))
+		}
 	}
 }

@@ -54,6 +54,9 @@ const (
 	MaxAckRanges = 1024
 )
 
+// DefaultAckWait is the AckWait of a member that says none.
+const DefaultAckWait = 30 * time.Second
+
 // LargestRecord is how many bytes a message of up to payload bytes may have once it
 // is encoded.
 func LargestRecord(payload int) int { return payload + messages.RecordOverhead(payload) }
@@ -117,7 +120,7 @@ type Ack struct {
 	Renewed []Range
 	// AckWait is said with the first credit, in milliseconds on the wire: how
 	// long a message may stay unsettled once it was handed out. 0 says nothing,
-	// which means the default; negative means without a limit.
+	// which means DefaultAckWait; negative means without a limit.
 	AckWait time.Duration
 }
 

@@ -1,7 +1,7 @@
-package actors
+package sendq
 
-// One group's share of a destination: what waits, what failed and waits for
-// its next try, what is out on links. Pure bookkeeping under the outlet's lock.
+// One group's share of a destination: what waits, what failed and waits for its
+// next try, what is out on links. All of it is under the queue's lock.
 
 import (
 	"container/heap"
@@ -11,20 +11,23 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// backlog is a pipe's queue. It outlives the pipe's actor, so a crash there
-// loses nothing.
-type backlog struct {
-	group    string
-	settings messages.GroupSettings
-	shown    bool // etcd has shown the group; the pipe's actor alone uses it
+// Backlog is what is kept for one group. It outlives the group's actor, so a crash
+// there loses nothing.
+type Backlog struct {
+	// Group is the group's name.
+	Group string
+	// Shown says that etcd has shown the group. The group's actor alone uses it.
+	Shown bool
 
-	fresh   spans // never sent
-	again   spans // to be sent again, lowest sequence first
-	delayed delayQueue
-	dying   []dying           // at the limit of attempts, on their way to the handler
-	parked  []messages.Parked // at the limit of attempts, kept for inspection
-	lanes   []*lane
-	batches uint64 // handed to lanes so far
+	settings messages.GroupSettings
+
+	fresh     spans // never sent
+	again     spans // to be sent again, lowest sequence first
+	delayed   delayQueue
+	exhausted []exhausted       // at the limit of attempts, on their way to the handler
+	parked    []messages.Parked // at the limit of attempts, kept for inspection
+	links     []*Link
+	batches   uint64 // handed to links so far
 
 	accepted uint64 // pipe sequence of the last message
 	settled  uint64
@@ -37,8 +40,8 @@ type backlog struct {
 // parkedLimit bounds the copies kept for inspection, for each group.
 const parkedLimit = 64
 
-// dying is a message for the dead-letter handler.
-type dying struct {
+// exhausted is a message for the dead-letter handler.
+type exhausted struct {
 	span
 	reason string
 }
@@ -72,7 +75,7 @@ func (q *delayQueue) Pop() any {
 }
 
 // append queues one record of size bytes, in chunk c at index i.
-func (b *backlog) append(c *chunk, i uint32, size int) {
+func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.accepted++
 	c.live++
 	b.count++
@@ -83,7 +86,7 @@ func (b *backlog) append(c *chunk, i uint32, size int) {
 
 // repeat queues what somebody may have seen again. The first suspects of it count
 // a death: they may be why nobody acked.
-func (b *backlog) repeat(s span, suspects *int) {
+func (b *Backlog) repeat(s span, suspects *int) {
 	s.again = true
 	if n := min(*suspects, s.len()); n > 0 {
 		*suspects -= n
@@ -99,10 +102,10 @@ func (b *backlog) repeat(s span, suspects *int) {
 	b.again.insert(s)
 }
 
-func (b *backlog) queued() int { return b.fresh.count + b.again.count }
+func (b *Backlog) queued() int { return b.fresh.count + b.again.count }
 
 // source is the queue that the next batch comes from, or nil.
-func (b *backlog) source() *spans {
+func (b *Backlog) source() *spans {
 	switch {
 	case !b.again.empty():
 		return &b.again
@@ -113,7 +116,7 @@ func (b *backlog) source() *spans {
 }
 
 // settle forgets s: it was handled, or given up.
-func (b *backlog) settle(s span) {
+func (b *Backlog) settle(s span) {
 	b.count -= s.len()
 	b.size -= s.size()
 	b.settled += uint64(s.len())
@@ -121,22 +124,22 @@ func (b *backlog) settle(s span) {
 }
 
 // postpone puts s aside until due, with bytes of its own.
-func (b *backlog) postpone(s span, due time.Time) {
+func (b *Backlog) postpone(s span, due time.Time) {
 	b.delay(s.own(), due)
 }
 
-func (b *backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due, own}) }
+func (b *Backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due, own}) }
 
 // park keeps a copy of s to look at, in place of the oldest when there are many.
-func (b *backlog) park(s span, cause string) {
+func (b *Backlog) park(s span, cause string) {
 	if len(b.parked) == parkedLimit {
 		b.parked = append(b.parked[:0], b.parked[1:]...)
 	}
-	b.parked = append(b.parked, messages.Parked{Message: s.message(), Group: b.group, Attempts: int(s.nacks), Cause: cause})
+	b.parked = append(b.parked, messages.Parked{Message: s.message(), Group: b.Group, Attempts: int(s.nacks), Cause: cause})
 }
 
-// ripen queues again what is due and answers when the next is, if any.
-func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
+// requeueDue queues again what is due and returns when the next is, if any.
+func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 	for len(b.delayed) > 0 && !b.delayed[0].due.After(now) {
 		s := heap.Pop(&b.delayed).(delay).span
 		n += s.len()
@@ -149,11 +152,11 @@ func (b *backlog) ripen(now time.Time) (n int, next time.Time) {
 }
 
 // dropOldest makes room for one message of size bytes by giving up the oldest
-// that no link has, and answers what it gave up and whether there is room now.
+// that no link has, and returns what it gave up and whether there is room now.
 // It gives nothing up in vain.
-func (b *backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes int, ok bool) {
+func (b *Backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes int, ok bool) {
 	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
-	if held >= limits.Messages || memory(heldBytes+size) > limits.Bytes {
+	if held >= limits.Messages || Memory(heldBytes+size) > limits.Bytes {
 		return 0, 0, false
 	}
 	for !b.room(size, limits) {
@@ -165,17 +168,18 @@ func (b *backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes in
 	return n, bytes, true
 }
 
-// room tells whether one more message of size bytes may be accepted. Bytes are
+// room reports whether one more message of size bytes may be accepted. Bytes are
 // counted with the eighth that chunks may waste, so that the limit is one of
 // memory.
-func (b *backlog) room(size int, limits messages.QueueLimits) bool {
-	return b.count < limits.Messages && memory(b.size+size) <= limits.Bytes
+func (b *Backlog) room(size int, limits messages.QueueLimits) bool {
+	return b.count < limits.Messages && Memory(b.size+size) <= limits.Bytes
 }
 
-func memory(size int) int { return size + size/8 }
+// Memory is what a queue counts for size bytes of records.
+func Memory(size int) int { return size + size/8 }
 
-// done tells whether everything up to pipe sequence seq is settled.
-func (b *backlog) done(seq uint64) bool {
+// done reports whether everything up to pipe sequence seq is settled.
+func (b *Backlog) done(seq uint64) bool {
 	if b.count == 0 {
 		return true
 	}
@@ -191,12 +195,12 @@ func (b *backlog) done(seq uint64) bool {
 			return false
 		}
 	}
-	for _, d := range b.dying {
+	for _, d := range b.exhausted {
 		if low(d.span) {
 			return false
 		}
 	}
-	for _, l := range b.lanes {
+	for _, l := range b.links {
 		for _, f := range l.out.items[l.out.head:] {
 			if low(f.span) {
 				return false
@@ -206,8 +210,8 @@ func (b *backlog) done(seq uint64) bool {
 	return true
 }
 
-// clear gives up everything that no link holds and answers what that was.
-func (b *backlog) clear() (n, bytes int) {
+// clear gives up everything that no link holds and returns what that was.
+func (b *Backlog) clear() (n, bytes int) {
 	drop := func(s span) {
 		n += s.len()
 		bytes += s.size()
@@ -221,19 +225,19 @@ func (b *backlog) clear() (n, bytes int) {
 	for _, d := range b.delayed {
 		drop(d.span)
 	}
-	for _, d := range b.dying {
+	for _, d := range b.exhausted {
 		drop(d.span)
 	}
-	b.delayed, b.dying = nil, nil
+	b.delayed, b.exhausted = nil, nil
 	return n, bytes
 }
 
-// abandon gives up everything, what links hold too, and answers what that was.
-func (b *backlog) abandon() (n, bytes int) {
+// abandon gives up everything, what links hold too, and returns what that was.
+func (b *Backlog) abandon() (n, bytes int) {
 	n, bytes = b.count, b.size
 	b.clear()
-	for _, l := range b.lanes {
-		for _, f := range l.out.all() {
+	for _, l := range b.links {
+		for _, f := range l.out.takeAll() {
 			b.settle(f.span) // the writer has pinned what it writes
 		}
 	}

@@ -1,9 +1,9 @@
-package actors
+package sendq
 
 // Encoded records wait and fly in chunks. A record is encoded once, into the
 // open chunk of its destination, and every group's pipe refers to it there; a
 // frame's body is a slice of a chunk, so nothing is copied on the way to the
-// socket. Chunks and spans belong to the outlet's lock.
+// socket. Chunks and spans belong to the queue's lock.
 
 import (
 	"cmp"
@@ -69,7 +69,7 @@ func (l *chunkList) put(c *chunk) {
 	}
 }
 
-// largeClass answers the class whose chunks hold size bytes without much waste,
+// largeClass returns the class whose chunks hold size bytes without much waste,
 // or -1.
 func largeClass(size int) int {
 	for i, class := range largeClasses {
@@ -83,7 +83,7 @@ func largeClass(size int) int {
 	return -1
 }
 
-// newChunk answers an open chunk with room for size bytes.
+// newChunk returns an open chunk with room for size bytes.
 func newChunk(size int) *chunk {
 	var c *chunk
 	if size <= smallRecord {
@@ -99,12 +99,12 @@ func newChunk(size int) *chunk {
 	return c
 }
 
-// fits tells whether c takes another record.
+// fits reports whether c takes another record.
 func (c *chunk) fits(size int) bool {
 	return cap(c.buf) == chunkSize && size <= smallRecord && len(c.buf)+size <= chunkSize
 }
 
-// add encodes m behind the others and answers its index.
+// add encodes m behind the others and returns its index.
 func (c *chunk) add(m *messages.Message) uint32 {
 	c.buf = messages.AppendRecord(c.buf, m)
 	c.ends = append(c.ends, uint32(len(c.buf)))
@@ -117,7 +117,7 @@ func (c *chunk) release(n int) {
 	switch {
 	case c.live > 0:
 	case c.live < 0:
-		panic("actors: chunk released twice")
+		panic("sendq: chunk released twice")
 	default:
 		used := c.buf
 		c.buf, c.ends = c.buf[:0], c.ends[:0]
@@ -166,7 +166,7 @@ func (s span) cut(n int) (head, tail span) {
 	return head, tail
 }
 
-// within answers how many leading records of s fit into limit bytes.
+// within returns how many leading records of s fit into limit bytes.
 func (s span) within(limit uint64) int {
 	if uint64(s.size()) <= limit {
 		return s.len()
@@ -184,7 +184,7 @@ func (s span) within(limit uint64) int {
 	return lo
 }
 
-// follows tells whether next continues s without a seam.
+// follows reports whether next continues s without a seam.
 func (s span) follows(next span) bool {
 	return s.c == next.c && s.to == next.from && s.seq+uint64(s.len()) == next.seq &&
 		s.nacks == next.nacks && s.deaths == next.deaths && s.returns == next.returns && s.again == next.again

@@ -1,7 +1,7 @@
-package actors
+package sendq
 
 // How long a member may keep what a link has sent it. A member keeps AckWait by
-// itself; a sender does not rely on that. Pure; the outlet's lock guards it, and
+// itself; a sender does not rely on that. The queue's lock guards it, and
 // times are the sender's own.
 
 import (
@@ -12,26 +12,26 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// laneStanding is what a sender makes of the member behind a link.
-type laneStanding uint8
+// linkStanding is what a sender makes of the member behind a link.
+type linkStanding uint8
 
 const (
-	laneTrusted laneStanding = iota
-	laneHung                 // it kept something for too long: nothing more until all of that is settled
-	laneTried                // it settled that: one message at a time, until it settles one in time
+	linkTrusted linkStanding = iota
+	linkHung                 // it kept something for too long: nothing more until all of that is settled
+	linkTried                // it settled that: one message at a time, until it settles one in time
 )
 
-// overdueEvery is how often a link looks for what is out for too long.
-const overdueEvery = time.Second
+// OverdueEvery is how often a link looks for what is out for too long.
+const OverdueEvery = time.Second
 
-// tenure is what a lane has out, in time. It is taken down at a steady pace, so
+// tenure is what a link has out, in time. It is taken down at a steady pace, so
 // that the data path reads no clock.
 //
 // A member hands out in the order of the link. So whatever is below a sequence
 // that it settled or renewed was handed out by then; and of what is above, it hands
 // out, settles or gives back something within AckWait, as long as anything is out.
 type tenure struct {
-	standing laneStanding
+	standing linkStanding
 	wait     time.Duration // the member's AckWait; 0 until it is said, negative without a limit
 	high     uint64        // the highest sequence that was settled or renewed
 	seen     uint64        // high, when last looked at
@@ -49,7 +49,7 @@ type tenureMark struct {
 
 // renewal is an InProgress of the member's; its time is zero until the next look.
 type renewal struct {
-	seqRange
+	frame.Range
 	at time.Time
 }
 
@@ -63,7 +63,7 @@ const renewalsKept = 1 << 14
 // limit is how long something may be out: AckWait, and a margin for the pace at
 // which the member looks, the way, and a busy machine. Negative without a limit.
 func (t *tenure) limit() time.Duration {
-	wait := cmp.Or(t.wait, DefaultAckWait)
+	wait := cmp.Or(t.wait, frame.DefaultAckWait)
 	if wait < 0 {
 		return -1
 	}
@@ -87,13 +87,13 @@ func (t *tenure) hears(a *frame.Ack) {
 			return
 		}
 		t.high = max(t.high, r.To)
-		t.renewals = append(t.renewals, renewal{seqRange: seqRange{r.From, r.To}})
+		t.renewals = append(t.renewals, renewal{Range: r})
 	}
 }
 
 // overdue returns the sequences up to sent that are out for too long, unless they
 // are settled already, ascending and apart. empty tells that nothing is out.
-func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
+func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []frame.Range {
 	limit := t.limit()
 	t.excuse(now)
 	if empty || limit < 0 {
@@ -102,12 +102,12 @@ func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
 		return nil
 	}
 	t.look(now, sent, limit)
-	var late []seqRange
+	var late []frame.Range
 	if low := t.aged.high; low > 0 {
-		late = t.without(seqRange{1, low})
+		late = t.without(frame.Range{From: 1, To: low})
 	}
 	if from := t.aged.high + 1; now.Sub(t.moved) >= limit && t.aged.sent >= from {
-		late = append(late, seqRange{from, t.aged.sent})
+		late = append(late, frame.Range{From: from, To: t.aged.sent})
 	}
 	return late
 }
@@ -115,8 +115,8 @@ func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []seqRange {
 // excuse leaves out time in which nobody looked: this process stood still, and what
 // the member said meanwhile may not be read yet.
 func (t *tenure) excuse(now time.Time) {
-	away := now.Sub(t.looked) - overdueEvery
-	if !t.looked.IsZero() && away > overdueEvery {
+	away := now.Sub(t.looked) - OverdueEvery
+	if !t.looked.IsZero() && away > OverdueEvery {
 		t.moved = t.moved.Add(away)
 		for i := range t.marks {
 			t.marks[i].at = t.marks[i].at.Add(away)
@@ -156,52 +156,52 @@ func (t *tenure) look(now time.Time, sent uint64, limit time.Duration) {
 }
 
 // without returns r but for what was renewed.
-func (t *tenure) without(r seqRange) (out []seqRange) {
-	renewed := make([]seqRange, len(t.renewals))
+func (t *tenure) without(r frame.Range) (out []frame.Range) {
+	renewed := make([]frame.Range, len(t.renewals))
 	for i, x := range t.renewals {
-		renewed[i] = x.seqRange
+		renewed[i] = x.Range
 	}
-	slices.SortFunc(renewed, func(a, b seqRange) int { return cmp.Compare(a.from, b.from) })
-	from := r.from
+	slices.SortFunc(renewed, func(a, b frame.Range) int { return cmp.Compare(a.From, b.From) })
+	from := r.From
 	for _, x := range renewed {
-		if x.from > from {
-			out = append(out, seqRange{from, min(x.from-1, r.to)})
+		if x.From > from {
+			out = append(out, frame.Range{From: from, To: min(x.From-1, r.To)})
 		}
-		if from = max(from, x.to+1); from > r.to || from == 0 {
+		if from = max(from, x.To+1); from > r.To || from == 0 {
 			return out
 		}
 	}
-	return append(out, seqRange{from, r.to})
+	return append(out, frame.Range{From: from, To: r.To})
 }
 
 // onTrial is how many messages a member on trial may be sent.
-func (l *lane) onTrial() uint64 {
+func (l *Link) onTrial() uint64 {
 	if l.out.empty() {
 		return 1
 	}
 	return 0
 }
 
-// takeBack queues again what the member has kept for too long, and returns how
+// TakeBack queues again what the member has kept for too long, and returns how
 // much that is. The member gets no more until it has settled all of it, which
 // settles nothing any more.
-func (o *outlet) takeBack(b *backlog, l *lane, now time.Time) (n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if l.phase == laneClosed {
+func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.phase == linkClosed {
 		return 0
 	}
 	suspects := l.concurrency
 	for _, r := range l.tenure.overdue(now, l.sent, l.out.empty()) {
-		l.out.land(r.from, r.to, func(s span) {
+		l.out.remove(r.From, r.To, func(s span) {
 			n += s.len()
 			b.repeat(s, &suspects)
 		})
 	}
 	if n > 0 {
-		l.tenure.standing = laneHung
+		l.tenure.standing = linkHung
 		b.counters.Redelivered += uint64(n)
-		o.wake(b)
+		q.wake(b)
 	}
 	return n
 }

@@ -1,6 +1,6 @@
-package actors
+package sendq
 
-// The outlet as a whole, against a model: several groups and links, members
+// The queue as a whole, against a model: several groups and links, members
 // that ack, fail, return, die and leave in any order.
 
 import (
@@ -16,7 +16,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -24,12 +26,12 @@ import (
 type whereabouts string
 
 const (
-	isWaiting whereabouts = "waiting"
-	isOut     whereabouts = "out"
-	isDelayed whereabouts = "delayed"
-	isDying   whereabouts = "dying"
-	isDone    whereabouts = "done"
-	isDropped whereabouts = "dropped"
+	isWaiting   whereabouts = "waiting"
+	isOut       whereabouts = "out"
+	isDelayed   whereabouts = "delayed"
+	isExhausted whereabouts = "exhausted"
+	isDone      whereabouts = "done"
+	isDropped   whereabouts = "dropped"
 )
 
 // fate is one message in one group.
@@ -44,29 +46,29 @@ type fate struct {
 
 // fakeGroup is the model of a pipe; fates are in pipe sequence, from 1.
 type fakeGroup struct {
-	b       *backlog
-	fates   []*fate
-	members []*fakeMember
-	dying   []*fate
+	b         *Backlog
+	fates     []*fate
+	members   []*fakeMember
+	exhausted []*fate
 }
 
 // fakeMember plays a member and the link's writer in front of it.
 type fakeMember struct {
 	g      *fakeGroup
-	l      *lane
+	l      *Link
 	awake  bool // its writer asks for batches; asleep it waits for the bell
 	window uint64
 	bytes  uint64
 	out    map[uint64]*fate // what the sender knows to be out, by link sequence
 	held   map[uint64]int   // what the member has not settled, with its size
-	done   ackSet
+	done   recvq.AckSet
 	freed  uint64
 }
 
-// fakeWorld drives an outlet and the model side by side.
+// fakeWorld drives a queue and the model side by side.
 type fakeWorld struct {
 	t      *rapid.T
-	o      *outlet
+	o      *Queue
 	groups []*fakeGroup
 	now    time.Time
 	ids    uint64
@@ -90,8 +92,8 @@ func (w *fakeWorld) addGroup() {
 	}
 	name := fmt.Sprintf("g%d", w.ids)
 	w.ids++
-	b := w.o.pipe(name, s)
-	if w.o.pipe(name, s) != b {
+	b := w.o.Backlog(name, s)
+	if w.o.Backlog(name, s) != b {
 		w.t.Fatalf("a group has two backlogs")
 	}
 	w.groups = append(w.groups, &fakeGroup{b: b})
@@ -126,9 +128,9 @@ func (w *fakeWorld) attach() {
 		window: rapid.Uint64Range(1, 20).Draw(w.t, "window"),
 		bytes:  rapid.Uint64Range(1, 3).Draw(w.t, "bytes") * rapid.Uint64Range(1, 300).Draw(w.t, "scale"),
 	}
-	m.l = newLane(fmt.Sprintf("m%d", w.ids), rapid.IntRange(0, 4).Draw(w.t, "concurrency"))
+	m.l = NewLink(fmt.Sprintf("m%d", w.ids), rapid.IntRange(0, 4).Draw(w.t, "concurrency"), 1<<20)
 	w.ids++
-	w.o.attach(g.b, m.l)
+	w.o.Attach(g.b, m.l)
 	g.members = append(g.members, m)
 }
 
@@ -146,12 +148,12 @@ func (w *fakeWorld) send() {
 	small := rapid.IntRange(8, 150).Draw(w.t, "size")
 	big := rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 30 << 10, 61 << 10}).Draw(w.t, "big")
 	w.ids++
-	m := numbered(w.ids, small+big)
+	m := recordtest.Numbered(w.ids, small+big)
 	size := messages.RecordSize(m)
 	full := w.full(size)
 	if len(w.groups) == 0 || full != nil && full.b.settings.Policy == messages.QueueBlock {
 		held, err := w.o.admit(size)
-		if err != nil || held == nil || full != nil && held.group != full.b.group {
+		if err != nil || held == nil || full != nil && held.group != full.b.Group {
 			w.t.Fatalf("Send is held by %+v, %v", held, err)
 		}
 		return
@@ -161,15 +163,15 @@ func (w *fakeWorld) send() {
 		before[i] = held(g.b)
 	}
 	maps.DeleteFunc(w.drops, func(string, int) bool { return true })
-	err := w.o.send(context.Background(), m)
+	err := w.o.Send(context.Background(), m)
 	clear(m.Value) // the caller's bytes are its own again
 	if full != nil {
 		if !errors.Is(err, messages.ErrGroupFull) {
-			w.t.Fatalf("send into full group %q: %v", full.b.group, err)
+			w.t.Fatalf("send into full group %q: %v", full.b.Group, err)
 		}
 		for i, g := range w.groups {
 			if !slices.Equal(before[i], held(g.b)) {
-				w.t.Fatalf("a refused message changed group %q", g.b.group)
+				w.t.Fatalf("a refused message changed group %q", g.b.Group)
 			}
 		}
 		return
@@ -192,7 +194,7 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 		}
 		f := g.fates[seq-1]
 		if f.at != isWaiting {
-			w.t.Fatalf("group %q dropped %d, which is %s", g.b.group, f.id, f.at)
+			w.t.Fatalf("group %q dropped %d, which is %s", g.b.Group, f.id, f.at)
 		}
 		f.at = isDropped
 		dropped++
@@ -203,11 +205,11 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	case g.b.settings.Policy == messages.QueueDropOldest:
 		dropped++
 	default:
-		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.group)
+		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.Group)
 	}
 	w.o.tellDrops()
-	if w.drops[g.b.group] != dropped {
-		w.t.Fatalf("group %q dropped %d, events say %d", g.b.group, dropped, w.drops[g.b.group])
+	if w.drops[g.b.Group] != dropped {
+		w.t.Fatalf("group %q dropped %d, events say %d", g.b.Group, dropped, w.drops[g.b.Group])
 	}
 }
 
@@ -218,7 +220,7 @@ func (w *fakeWorld) write() {
 	}
 }
 
-// step answers whether the writer got a batch.
+// step returns whether the writer got a batch.
 func (w *fakeWorld) step(m *fakeMember) bool {
 	if !m.awake {
 		select {
@@ -229,38 +231,38 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 	}
 	l := m.l
 	sent, sentBytes := l.sent, l.sentBytes
-	b, ok := w.o.next(m.g.b, l)
+	b, ok := w.o.Next(m.g.b, l)
 	m.awake = ok
 	if !ok {
 		return false
 	}
-	ids := numbersIn(w.t, b.records)
-	if b.count < 1 || len(ids) != b.count || b.first != sent+1 || l.sent != sent+uint64(b.count) {
-		w.t.Fatalf("batch of %d at %d holds %v; sent was %d and is %d", b.count, b.first, ids, sent, l.sent)
+	ids := recordtest.Numbers(w.t, b.Records)
+	if b.Count < 1 || len(ids) != b.Count || b.First != sent+1 || l.sent != sent+uint64(b.Count) {
+		w.t.Fatalf("batch of %d at %d holds %v; sent was %d and is %d", b.Count, b.First, ids, sent, l.sent)
 	}
-	if l.sentBytes != sentBytes+uint64(len(b.records)) {
-		w.t.Fatalf("%d bytes counted as %d", len(b.records), l.sentBytes-sentBytes)
+	if l.sentBytes != sentBytes+uint64(len(b.Records)) {
+		w.t.Fatalf("%d bytes counted as %d", len(b.Records), l.sentBytes-sentBytes)
 	}
 	// The last message of a window may overshoot the bytes, alone.
-	if l.sent > l.credit || sentBytes >= l.creditBytes || l.sentBytes > l.creditBytes && b.count > 1 {
+	if l.sent > l.credit || sentBytes >= l.creditBytes || l.sentBytes > l.creditBytes && b.Count > 1 {
 		w.t.Fatalf("%d messages of %d bytes sent, credit is %d of %d", l.sent, l.sentBytes, l.credit, l.creditBytes)
 	}
-	if len(b.records) > chunkSize && b.count > 1 {
-		w.t.Fatalf("%d messages in a frame of %d bytes", b.count, len(b.records))
+	if len(b.Records) > chunkSize && b.Count > 1 {
+		w.t.Fatalf("%d messages in a frame of %d bytes", b.Count, len(b.Records))
 	}
 	first := slices.IndexFunc(m.g.fates, func(f *fate) bool { return f.at == isWaiting })
-	if first < 0 || first+b.count > len(m.g.fates) {
+	if first < 0 || first+b.Count > len(m.g.fates) {
 		w.t.Fatalf("a batch of %v, and nothing waits", ids)
 	}
-	for i, f := range m.g.fates[first : first+b.count] {
+	for i, f := range m.g.fates[first : first+b.Count] {
 		if f.id != ids[i] || f.at != isWaiting {
 			w.t.Fatalf("record %d of a batch is %d, want %d, which is %s", i, ids[i], f.id, f.at)
 		}
-		if b.attempt != 1+f.nacks+f.deaths || b.again != f.seen {
-			w.t.Fatalf("message %d goes out as attempt %d, again %t; it is %+v", f.id, b.attempt, b.again, f)
+		if b.Attempt != 1+f.nacks+f.deaths || b.Redelivered != f.seen {
+			w.t.Fatalf("message %d goes out as attempt %d, again %t; it is %+v", f.id, b.Attempt, b.Redelivered, f)
 		}
-		seq := b.first + uint64(i)
-		m.held[seq] = len(b.records) / b.count
+		seq := b.First + uint64(i)
+		m.held[seq] = len(b.Records) / b.Count
 		f.seen = true
 		if m.g.b.settings.Mode == messages.AtMostOnce {
 			f.at = isDone
@@ -270,7 +272,7 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 		m.out[seq] = f
 	}
 	// The rounding of the sizes above is made up for here.
-	m.held[b.first] += len(b.records) % b.count
+	m.held[b.First] += len(b.Records) % b.Count
 	return true
 }
 
@@ -285,7 +287,7 @@ func (w *fakeWorld) unsettled(m *fakeMember) (uint64, bool) {
 func (m *fakeMember) settle(seq uint64) {
 	m.freed += uint64(m.held[seq])
 	delete(m.held, seq)
-	m.done.add(seq)
+	m.done.Add(seq)
 }
 
 // handle lets a member settle some deliveries; the sender hears of it later.
@@ -310,18 +312,16 @@ func (w *fakeWorld) report() {
 
 func (w *fakeWorld) ack(m *fakeMember) {
 	a := &frame.Ack{
-		Cumulative:     m.done.cumulative,
-		CreditMessages: m.done.count + m.window,
+		Cumulative:     m.done.Cumulative,
+		CreditMessages: m.done.Count + m.window,
 		CreditBytes:    m.freed + m.bytes,
 	}
-	for _, r := range m.done.ranges {
-		a.Ranges = append(a.Ranges, frame.Range{From: r.from, To: r.to})
-	}
-	if err := w.o.ack(m.g.b, m.l, a); err != nil {
+	a.Ranges = append(a.Ranges, m.done.Ranges...)
+	if err := w.o.Ack(m.g.b, m.l, a); err != nil {
 		w.t.Fatalf("ack %+v: %v", a, err)
 	}
 	for seq, f := range m.out {
-		if m.done.has(seq) {
+		if m.done.Has(seq) {
 			f.at = isDone
 			f.handled++
 			delete(m.out, seq)
@@ -344,13 +344,13 @@ func (w *fakeWorld) nack() {
 		n.Kind = frame.NackReturned
 	}
 	m.settle(seq)
-	back, err := w.o.nack(m.g.b, m.l, n, w.now)
+	back, err := w.o.Nack(m.g.b, m.l, n, w.now)
 	if err != nil {
 		w.t.Fatalf("nack: %v", err)
 	}
 	f := m.out[seq]
-	if back.failed != (f != nil && !returned) {
-		w.t.Fatalf("a nack of %d counts as failed: %t, it was out: %t, returned: %t", seq, back.failed, f != nil, returned)
+	if back.Failed != (f != nil && !returned) {
+		w.t.Fatalf("a nack of %d counts as failed: %t, it was out: %t, returned: %t", seq, back.Failed, f != nil, returned)
 	}
 	if f == nil {
 		return
@@ -366,44 +366,44 @@ func (w *fakeWorld) nack() {
 	}
 	limit := w.o.cfg.MaxAttempts
 	exhausted := limit > 0 && f.nacks >= limit
-	if back.attempt != f.nacks || back.exhausted != exhausted {
+	if back.Attempt != f.nacks || back.Exhausted != exhausted {
 		w.t.Fatalf("nack %d led to %+v", f.nacks, back)
 	}
 	if !exhausted {
 		return
 	}
-	if w.o.cfg.DeadLetter == nil {
+	if !w.o.cfg.DeadLetters {
 		f.due = w.now.Add(w.o.cfg.Retry.Max)
 		return
 	}
-	f.at = isDying
-	m.g.dying = append(m.g.dying, f)
+	f.at = isExhausted
+	m.g.exhausted = append(m.g.exhausted, f)
 }
 
-// bury lets the dead-letter handler take, or refuse, the oldest.
-func (w *fakeWorld) bury() {
+// deadLetter lets the dead-letter handler take, or refuse, the oldest.
+func (w *fakeWorld) deadLetter() {
 	g := w.group()
 	if g == nil {
 		return
 	}
-	letter, ok := w.o.nextDying(g.b)
-	if ok != (len(g.dying) > 0) {
-		w.t.Fatalf("a dying message: %t, want %d", ok, len(g.dying))
+	letter, ok := w.o.NextExhausted(g.b)
+	if ok != (len(g.exhausted) > 0) {
+		w.t.Fatalf("a exhausted message: %t, want %d", ok, len(g.exhausted))
 	}
 	if !ok {
 		return
 	}
-	f := g.dying[0]
-	g.dying = g.dying[1:]
-	if got := numbersIn(w.t, messages.AppendRecord(nil, &letter.Message)); got[0] != f.id ||
-		letter.Attempts != f.nacks || letter.Group != g.b.group || letter.Cause != "no" {
+	f := g.exhausted[0]
+	g.exhausted = g.exhausted[1:]
+	if got := recordtest.Numbers(w.t, messages.AppendRecord(nil, &letter.Message)); got[0] != f.id ||
+		letter.Attempts != f.nacks || letter.Group != g.b.Group || letter.Cause != "no" {
 		w.t.Fatalf("dead letter %+v of %+v", letter, f)
 	}
 	var err error
 	if rapid.Bool().Draw(w.t, "refused") {
 		err = errors.New("no room at the morgue")
 	}
-	w.o.buried(g.b, err, w.now)
+	w.o.DeadLettered(g.b, err, w.now)
 	f.at = isDone
 	if err != nil {
 		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Max)
@@ -414,11 +414,11 @@ func (w *fakeWorld) bury() {
 func (w *fakeWorld) pass() {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(0, 400).Draw(w.t, "ms")) * time.Millisecond)
 	if g := w.group(); g != nil {
-		w.ripen(g)
+		w.requeueDue(g)
 	}
 }
 
-func (w *fakeWorld) ripen(g *fakeGroup) {
+func (w *fakeWorld) requeueDue(g *fakeGroup) {
 	var next time.Time
 	for _, f := range g.fates {
 		switch {
@@ -429,14 +429,14 @@ func (w *fakeWorld) ripen(g *fakeGroup) {
 			next = f.due
 		}
 	}
-	if got := w.o.ripen(g.b, w.now); !got.Equal(next) {
+	if got := w.o.RequeueDue(g.b, w.now); !got.Equal(next) {
 		w.t.Fatalf("come again at %v, want %v", got, next)
 	}
 }
 
 func (w *fakeWorld) hold() {
 	if m := w.member(); m != nil {
-		if got := w.o.hold(m.g.b, m.l); got != m.l.sent {
+		if got := w.o.Hold(m.g.b, m.l); got != m.l.sent {
 			w.t.Fatalf("a drain up to %d of %d", got, m.l.sent)
 		}
 	}
@@ -449,7 +449,7 @@ func (w *fakeWorld) detach() {
 }
 
 func (w *fakeWorld) unlink(m *fakeMember, died bool) {
-	requeued := w.o.detach(m.g.b, m.l, died)
+	requeued := w.o.Detach(m.g.b, m.l, died)
 	if requeued != len(m.out) {
 		w.t.Fatalf("%d requeued of %d", requeued, len(m.out))
 	}
@@ -464,10 +464,10 @@ func (w *fakeWorld) unlink(m *fakeMember, died bool) {
 	}
 	m.g.members = slices.DeleteFunc(m.g.members, func(x *fakeMember) bool { return x == m })
 	w.check()
-	if _, ok := w.o.next(m.g.b, m.l); ok {
-		w.t.Fatalf("a closed lane got a batch")
+	if _, ok := w.o.Next(m.g.b, m.l); ok {
+		w.t.Fatalf("a closed link got a batch")
 	}
-	if n := w.o.detach(m.g.b, m.l, died); n != 0 {
+	if n := w.o.Detach(m.g.b, m.l, died); n != 0 {
 		w.t.Fatalf("a second detach requeued %d", n)
 	}
 }
@@ -482,7 +482,7 @@ func (w *fakeWorld) remove() {
 			w.unlink(m, false)
 		}
 		left, bytes := g.b.count, g.b.size
-		n, size := w.o.remove(g.b)
+		n, size := w.o.Remove(g.b)
 		if n != left || size != bytes || g.b.count != 0 || g.b.size != 0 {
 			w.t.Fatalf("removed %d messages of %d bytes, of %d of %d", n, size, left, bytes)
 		}
@@ -502,7 +502,7 @@ func (w *fakeWorld) check() {
 		checkBooks(t, g.b)
 		pending += g.b.count
 		if g.b.count > w.o.cfg.Queue.Messages || g.b.size > w.o.cfg.Queue.Bytes {
-			t.Fatalf("group %q holds %d messages of %d bytes, over %+v", g.b.group, g.b.count, g.b.size, w.o.cfg.Queue)
+			t.Fatalf("group %q holds %d messages of %d bytes, over %+v", g.b.Group, g.b.count, g.b.size, w.o.cfg.Queue)
 		}
 		var want []uint64
 		for i, f := range g.fates {
@@ -514,7 +514,7 @@ func (w *fakeWorld) check() {
 			}
 		}
 		if got := held(g.b); !slices.Equal(got, want) {
-			t.Fatalf("group %q holds %v, want %v", g.b.group, got, want)
+			t.Fatalf("group %q holds %v, want %v", g.b.Group, got, want)
 		}
 		low := g.b.accepted + 1
 		if len(want) > 0 {
@@ -522,7 +522,7 @@ func (w *fakeWorld) check() {
 		}
 		for _, goal := range []uint64{0, low - 1, low, g.b.accepted} {
 			if got := g.b.done(goal); got != (goal < low || len(want) == 0) {
-				t.Fatalf("group %q is done up to %d: %t, the oldest unsettled is %d", g.b.group, goal, got, low)
+				t.Fatalf("group %q is done up to %d: %t, the oldest unsettled is %d", g.b.Group, goal, got, low)
 			}
 		}
 		g.b.spansOf(func(s span) { refs[s.c] += s.len() })
@@ -535,18 +535,18 @@ func (w *fakeWorld) check() {
 			}
 		}
 		if g.b.source() != nil && can && !comes {
-			t.Fatalf("group %q: %d wait, and all who can carry them sleep", g.b.group, g.b.queued())
+			t.Fatalf("group %q: %d wait, and all who can carry them sleep", g.b.Group, g.b.queued())
 		}
 		for _, m := range g.members {
 			if m.l.writing != nil {
 				refs[m.l.writing]++
 			}
-			if len(flownRecords(m.l.out.items[m.l.out.head:])) != len(m.out) {
-				t.Fatalf("%d out on %s, want %d", len(flownRecords(m.l.out.items[m.l.out.head:])), m.l.member, len(m.out))
+			if len(sentRecords(m.l.out.items[m.l.out.head:])) != len(m.out) {
+				t.Fatalf("%d out on %s, want %d", len(sentRecords(m.l.out.items[m.l.out.head:])), m.l.Member, len(m.out))
 			}
 		}
 	}
-	if got := w.o.pending(); got != pending {
+	if got := w.o.Pending(); got != pending {
 		t.Fatalf("%d pending, want %d", got, pending)
 	}
 	for c, n := range refs {
@@ -583,9 +583,9 @@ func (w *fakeWorld) finish() {
 		moved := false
 		for _, g := range w.groups {
 			w.now = w.now.Add(w.o.cfg.Retry.Max)
-			w.ripen(g)
-			for range g.dying {
-				w.bury()
+			w.requeueDue(g)
+			for range g.exhausted {
+				w.deadLetter()
 			}
 			for _, m := range g.members {
 				for w.step(m) {
@@ -595,12 +595,12 @@ func (w *fakeWorld) finish() {
 					m.settle(seq)
 					moved = true
 				}
-				if m.done.count > 0 || m.l.credit == 0 {
+				if m.done.Count > 0 || m.l.credit == 0 {
 					w.ack(m)
 				}
 			}
 			for _, f := range g.fates {
-				moved = moved || f.at == isDelayed || f.at == isDying
+				moved = moved || f.at == isDelayed || f.at == isExhausted
 			}
 			for _, m := range g.members {
 				moved = moved || len(m.l.bell) > 0 || m.awake
@@ -614,7 +614,7 @@ func (w *fakeWorld) finish() {
 	for _, g := range w.groups {
 		for i, f := range g.fates {
 			if f.at != isDone && f.at != isDropped {
-				w.t.Fatalf("group %q: message %d, accepted as %d, is %s for ever", g.b.group, f.id, i+1, f.at)
+				w.t.Fatalf("group %q: message %d, accepted as %d, is %s for ever", g.b.Group, f.id, i+1, f.at)
 			}
 		}
 		for _, m := range slices.Clone(g.members) {
@@ -632,11 +632,10 @@ func (w *fakeWorld) finish() {
 	}
 }
 
-func TestOutletAgainstAModel(t *testing.T) {
+func TestQueueAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &fakeWorld{t: t, now: time.Unix(1000, 0), seen: map[*chunk]bool{}, drops: map[string]int{}}
-		cfg := DestinationConfig{
-			Name:           "orders",
+		cfg := Config{
 			MaxMessageSize: 64 << 10,
 			MaxAttempts:    rapid.SampledFrom([]int{-1, 1, 2, 16}).Draw(t, "attempts"),
 			Queue: messages.QueueLimits{
@@ -646,17 +645,17 @@ func TestOutletAgainstAModel(t *testing.T) {
 			Retry: messages.Retry{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond},
 		}
 		if rapid.Bool().Draw(t, "letters") {
-			cfg.DeadLetter = func(context.Context, messages.DeadLetter) error { panic("the pipe calls it, not the outlet") }
+			cfg.DeadLetters = true
 		}
-		cfg.EnsureDefaults()
-		w.o = newOutlet(cfg, w.emit, func(func()) {})
+		cfg.Retry.EnsureDefaults()
+		w.o = New("orders", cfg, w.emit, func(func()) {})
 		w.addGroup()
 		moves := []struct {
 			weight int
 			move   func()
 		}{
 			{1, w.addGroup}, {3, w.attach}, {20, w.send}, {20, w.write}, {8, w.handle}, {8, w.report},
-			{4, w.nack}, {2, w.bury}, {3, w.pass}, {1, w.hold}, {2, w.detach}, {1, w.remove},
+			{4, w.nack}, {2, w.deadLetter}, {3, w.pass}, {1, w.hold}, {2, w.detach}, {1, w.remove},
 		}
 		var wheel []func()
 		for _, m := range moves {
@@ -670,35 +669,41 @@ func TestOutletAgainstAModel(t *testing.T) {
 	})
 }
 
-// testOutlet is an outlet with one group, and what it emits.
-func testOutlet(t *testing.T, s messages.GroupSettings, change func(*DestinationConfig)) (*outlet, *backlog, chan messages.Event) {
+// testConfig is a destination's with the usual limits.
+func testConfig() Config {
+	cfg := Config{MaxMessageSize: 4 << 20, Queue: messages.QueueLimits{Messages: 65536, Bytes: 64 << 20}, MaxAttempts: 16}
+	cfg.Retry.EnsureDefaults()
+	return cfg
+}
+
+// testQueue is a queue with one group, and what it emits.
+func testQueue(t *testing.T, s messages.GroupSettings, change func(*Config)) (*Queue, *Backlog, chan messages.Event) {
 	t.Helper()
-	cfg := DestinationConfig{Name: "orders"}
+	cfg := testConfig()
 	if change != nil {
 		change(&cfg)
 	}
-	cfg.EnsureDefaults()
 	events := make(chan messages.Event, 100)
-	o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
+	o := New("orders", cfg, func(e messages.Event) { events <- e }, func(func()) {})
 	s.Mode, s.Policy = cmp.Or(s.Mode, messages.AtLeastOnce), cmp.Or(s.Policy, messages.QueueBlock)
-	return o, o.pipe("billing", s), events
+	return o, o.Backlog("billing", s), events
 }
 
-// linkTo attaches a lane with that much credit, whose writer sleeps.
-func linkTo(t *testing.T, o *outlet, b *backlog, name string, credit, bytes uint64) *lane {
+// linkTo attaches a link with that much credit, whose writer sleeps.
+func linkTo(t *testing.T, o *Queue, b *Backlog, name string, credit, bytes uint64) *Link {
 	t.Helper()
-	l := newLane(name, 1)
-	o.attach(b, l)
-	if err := o.ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: bytes}); err != nil {
+	l := NewLink(name, 1, 1<<20)
+	o.Attach(b, l)
+	if err := o.Ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: bytes}); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := o.next(b, l); ok {
-		t.Fatalf("%s got %d messages at once", name, got.count)
+	if got, ok := o.Next(b, l); ok {
+		t.Fatalf("%s got %d messages at once", name, got.Count)
 	}
 	return l
 }
 
-func rung(l *lane) bool {
+func rung(l *Link) bool {
 	select {
 	case <-l.bell:
 		return true
@@ -707,88 +712,88 @@ func rung(l *lane) bool {
 	}
 }
 
-func mustSend(t *testing.T, o *outlet, ms ...*messages.Message) {
+func mustSend(t *testing.T, o *Queue, ms ...*messages.Message) {
 	t.Helper()
 	for _, m := range ms {
-		if err := o.send(t.Context(), m); err != nil {
+		if err := o.Send(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// mustNext lets the writer of a rung lane take its batch.
-func mustNext(t *testing.T, o *outlet, b *backlog, l *lane) []uint64 {
+// mustNext lets the writer of a rung link take its batch.
+func mustNext(t *testing.T, o *Queue, b *Backlog, l *Link) []uint64 {
 	t.Helper()
 	if !rung(l) {
-		t.Fatalf("%s was not called", l.member)
+		t.Fatalf("%s was not called", l.Member)
 	}
-	got, ok := o.next(b, l)
+	got, ok := o.Next(b, l)
 	if !ok {
-		t.Fatalf("nothing for %s", l.member)
+		t.Fatalf("nothing for %s", l.Member)
 	}
-	return numbersIn(t, got.records)
+	return recordtest.Numbers(t, got.Records)
 }
 
 func TestWorkGoesWhereCreditIs(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	poor := linkTo(t, o, b, "poor", 10, 1<<20)
 	rich := linkTo(t, o, b, "rich", 20, 1<<20)
-	mustSend(t, o, numbered(1, 8))
+	mustSend(t, o, recordtest.Numbered(1, 8))
 	if rung(poor) {
-		t.Error("the lane with less credit was called")
+		t.Error("the link with less credit was called")
 	}
 	if got := mustNext(t, o, b, rich); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("rich got %v", got)
 	}
 	// rich is in its write: who is free comes.
-	mustSend(t, o, numbered(2, 8))
+	mustSend(t, o, recordtest.Numbered(2, 8))
 	if got := mustNext(t, o, b, poor); !slices.Equal(got, []uint64{2}) {
 		t.Errorf("poor got %v", got)
 	}
 }
 
 func TestWorkIsSharedAmongThoseWhoCan(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
-	var lanes []*lane
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+	var links []*Link
 	for i := range 4 {
-		lanes = append(lanes, linkTo(t, o, b, fmt.Sprint(i), 100, 1<<20))
+		links = append(links, linkTo(t, o, b, fmt.Sprint(i), 100, 1<<20))
 	}
 	for i := range uint64(12) {
-		mustSend(t, o, numbered(i, 8))
+		mustSend(t, o, recordtest.Numbered(i, 8))
 	}
 	counts := make([]int, 4)
 	for range 4 {
-		for i, l := range lanes {
+		for i, l := range links {
 			if counts[i] == 0 && rung(l) {
-				got, _ := o.next(b, l)
-				counts[i] = got.count
+				got, _ := o.Next(b, l)
+				counts[i] = got.Count
 			}
 		}
 	}
 	if !slices.Equal(counts, []int{3, 3, 3, 3}) {
-		t.Errorf("12 messages for 4 lanes were shared as %v", counts)
+		t.Errorf("12 messages for 4 links were shared as %v", counts)
 	}
 }
 
 // A message that does not fit into what is left of the bytes goes all the same,
 // alone, and then there is nothing left until an ack.
 func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1000, 10)
-	mustSend(t, o, numbered(1, 1<<20), numbered(2, 8), numbered(3, 8))
+	mustSend(t, o, recordtest.Numbered(1, 1<<20), recordtest.Numbered(2, 8), recordtest.Numbered(3, 8))
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("got %v", got)
 	}
-	if got, ok := o.next(b, l); ok {
-		t.Errorf("and %d more", got.count)
+	if got, ok := o.Next(b, l); ok {
+		t.Errorf("and %d more", got.Count)
 	}
-	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes}); err != nil {
 		t.Fatal(err)
 	}
 	if rung(l) {
 		t.Error("called without a byte of credit")
 	}
-	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes + 1}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 1001, CreditBytes: l.sentBytes + 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{2}) {
@@ -798,19 +803,19 @@ func TestTheLastOfAWindowMayOvershoot(t *testing.T) {
 
 // What is larger than a chunk has a frame of its own, and so has what follows.
 func TestALargeMessageTravelsAlone(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1000, 1<<30)
 	for id, size := range []int{8, chunkSize + 1, 8, 66 << 10, 8, 8, 300 << 10, 8, 2 << 20, 8} {
-		mustSend(t, o, numbered(uint64(id), size))
+		mustSend(t, o, recordtest.Numbered(uint64(id), size))
 	}
 	rung(l)
 	var frames [][]uint64
 	for {
-		got, ok := o.next(b, l)
+		got, ok := o.Next(b, l)
 		if !ok {
 			break
 		}
-		frames = append(frames, numbersIn(t, got.records))
+		frames = append(frames, recordtest.Numbers(t, got.Records))
 	}
 	want := [][]uint64{{0}, {1}, {2}, {3}, {4, 5}, {6}, {7}, {8}, {9}}
 	if !slices.EqualFunc(frames, want, slices.Equal) {
@@ -820,9 +825,9 @@ func TestALargeMessageTravelsAlone(t *testing.T) {
 
 // The newest message of a group that drops is the one its queue is for.
 func TestDropOldestKeepsTheNewest(t *testing.T) {
-	o, b, events := testOutlet(t, messages.GroupSettings{Policy: messages.QueueDropOldest}, func(c *DestinationConfig) { c.Queue.Messages = 2 })
+	o, b, events := testQueue(t, messages.GroupSettings{Policy: messages.QueueDropOldest}, func(c *Config) { c.Queue.Messages = 2 })
 	for id := range uint64(5) {
-		mustSend(t, o, numbered(id, 8))
+		mustSend(t, o, recordtest.Numbered(id, 8))
 	}
 	l := linkTo2(t, o, b, 100)
 	if got := mustNext(t, o, b, l); !slices.Equal(got, []uint64{3, 4}) {
@@ -836,125 +841,125 @@ func TestDropOldestKeepsTheNewest(t *testing.T) {
 		o.tellDrops()
 	}
 	// The link has both: there is nothing older to drop.
-	mustSend(t, o, numbered(5, 8))
+	mustSend(t, o, recordtest.Numbered(5, 8))
 	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 {
 		t.Errorf("event %+v", d)
 	}
-	if err := o.ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := o.next(b, l); ok {
-		t.Errorf("%d messages more: the new one should have gone", got.count)
+	if got, ok := o.Next(b, l); ok {
+		t.Errorf("%d messages more: the new one should have gone", got.Count)
 	}
-	if b.counters.Accepted != 5 || b.counters.Dropped != 4 || o.pending() != 0 {
-		t.Errorf("%+v with %d pending", b.counters, o.pending())
+	if b.counters.Accepted != 5 || b.counters.Dropped != 4 || o.Pending() != 0 {
+		t.Errorf("%+v with %d pending", b.counters, o.Pending())
 	}
 }
 
-// linkTo2 attaches a lane that is called at once for what waits.
-func linkTo2(t *testing.T, o *outlet, b *backlog, credit uint64) *lane {
+// linkTo2 attaches a link that is called at once for what waits.
+func linkTo2(t *testing.T, o *Queue, b *Backlog, credit uint64) *Link {
 	t.Helper()
-	l := newLane("m", 1)
-	o.attach(b, l)
-	if got, ok := o.next(b, l); ok {
-		t.Fatalf("%d messages without credit", got.count)
+	l := NewLink("m", 1, 1<<20)
+	o.Attach(b, l)
+	if got, ok := o.Next(b, l); ok {
+		t.Fatalf("%d messages without credit", got.Count)
 	}
-	if err := o.ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: 1 << 20}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{CreditMessages: credit, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
 func TestBytesOfABatchOutliveItsAck(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 100, 1<<20)
-	mustSend(t, o, numbered(1, 64))
+	mustSend(t, o, recordtest.Numbered(1, 64))
 	rung(l)
-	got, _ := o.next(b, l)
-	want := slices.Clone(got.records)
+	got, _ := o.Next(b, l)
+	want := slices.Clone(got.Records)
 	// The ack comes while the write has not returned.
-	if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 101, CreditBytes: 1 << 20}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 101, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	for id := range uint64(5) {
-		mustSend(t, o, numbered(id+7, 64))
+		mustSend(t, o, recordtest.Numbered(id+7, 64))
 	}
-	if !slices.Equal(got.records, want) {
+	if !slices.Equal(got.Records, want) {
 		t.Error("the bytes of a frame being written were used again")
 	}
 }
 
 func TestAcksOfWhatWasNeverSentAreRefused(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 100, 1<<20)
-	mustSend(t, o, numbered(1, 8), numbered(2, 8))
+	mustSend(t, o, recordtest.Numbered(1, 8), recordtest.Numbered(2, 8))
 	mustNext(t, o, b, l)
 	sent := l.sent
 	for name, a := range map[string]frame.Ack{
 		"cumulative": {Cumulative: sent + 1},
 		"a range":    {Ranges: []frame.Range{{From: sent, To: sent + 1}}},
 	} {
-		if err := o.ack(b, l, &a); !errors.Is(err, errBadAck) {
+		if err := o.Ack(b, l, &a); !errors.Is(err, errBadAck) {
 			t.Errorf("%s beyond what was sent: %v", name, err)
 		}
 	}
 	for _, seq := range []uint64{0, sent + 1} {
-		if _, err := o.nack(b, l, &frame.Nack{Seq: seq}, time.Now()); !errors.Is(err, errBadAck) {
+		if _, err := o.Nack(b, l, &frame.Nack{Seq: seq}, time.Now()); !errors.Is(err, errBadAck) {
 			t.Errorf("a nack of %d of %d: %v", seq, sent, err)
 		}
 	}
 }
 
 func TestSendRefusals(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{Policy: messages.QueueError}, func(c *DestinationConfig) {
+	o, b, _ := testQueue(t, messages.GroupSettings{Policy: messages.QueueError}, func(c *Config) {
 		c.MaxMessageSize, c.Queue.Messages = 100, 1
 	})
-	if err := o.send(t.Context(), numbered(1, 500)); !errors.Is(err, messages.ErrTooLarge) {
+	if err := o.Send(t.Context(), recordtest.Numbered(1, 500)); !errors.Is(err, messages.ErrTooLarge) {
 		t.Errorf("over the limit: %v", err)
 	}
-	mustSend(t, o, numbered(1, 8))
-	if err := o.send(t.Context(), numbered(2, 8)); !errors.Is(err, messages.ErrGroupFull) {
+	mustSend(t, o, recordtest.Numbered(1, 8))
+	if err := o.Send(t.Context(), recordtest.Numbered(2, 8)); !errors.Is(err, messages.ErrGroupFull) {
 		t.Errorf("a full group: %v", err)
 	}
 	ended := errors.New("the caller had enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(ended)
-	if err := o.send(ctx, numbered(3, 8)); !errors.Is(err, ended) {
+	if err := o.Send(ctx, recordtest.Numbered(3, 8)); !errors.Is(err, ended) {
 		t.Errorf("an ended context: %v", err)
 	}
-	o.drain()
-	if err := o.send(t.Context(), numbered(4, 8)); !errors.Is(err, messages.ErrClosed) {
+	o.Drain()
+	if err := o.Send(t.Context(), recordtest.Numbered(4, 8)); !errors.Is(err, messages.ErrClosed) {
 		t.Errorf("a draining destination: %v", err)
 	}
-	if n := o.close(ended); n != 1 || b.count != 0 || b.counters.Dropped != 1 {
+	if n := o.Close(ended); n != 1 || b.count != 0 || b.counters.Dropped != 1 {
 		t.Errorf("%d abandoned, %d left, %d dropped", n, b.count, b.counters.Dropped)
 	}
 	var lost *messages.AbandonedError
-	if err := o.flush(t.Context()); !errors.As(err, &lost) || lost.Messages != 1 || !errors.Is(err, ended) {
+	if err := o.Flush(t.Context()); !errors.As(err, &lost) || lost.Messages != 1 || !errors.Is(err, ended) {
 		t.Errorf("flush of a closed destination: %v", err)
 	}
-	if err := o.send(t.Context(), numbered(5, 8)); !errors.Is(err, messages.ErrClosed) || !errors.Is(err, ended) {
+	if err := o.Send(t.Context(), recordtest.Numbered(5, 8)); !errors.Is(err, messages.ErrClosed) || !errors.Is(err, ended) {
 		t.Errorf("a closed destination: %v", err)
 	}
-	if n := o.close(nil); n != 0 {
+	if n := o.Close(nil); n != 0 {
 		t.Errorf("a second close abandoned %d", n)
 	}
 }
 
 func TestSendWithoutAGroup(t *testing.T) {
 	events := make(chan messages.Event, 10)
-	cfg := DestinationConfig{Name: "orders", DropWithoutGroup: true}
-	cfg.EnsureDefaults()
-	o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
-	mustSend(t, o, numbered(1, 8))
+	cfg := testConfig()
+	cfg.DropWithoutGroup = true
+	o := New("orders", cfg, func(e messages.Event) { events <- e }, func(func()) {})
+	mustSend(t, o, recordtest.Numbered(1, 8))
 	if d, ok := (<-events).(messages.MessagesDropped); !ok || d.Count != 1 || d.Group != "" || d.Why == "" {
 		t.Errorf("event %+v", d)
 	}
-	if o.pending() != 0 || o.open != nil {
+	if o.Pending() != 0 || o.open != nil {
 		t.Error("a dropped message is kept")
 	}
-	b := o.pipe("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
-	mustSend(t, o, numbered(2, 8))
+	b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
+	mustSend(t, o, recordtest.Numbered(2, 8))
 	if b.count != 1 {
 		t.Error("the first group did not get the second message")
 	}
@@ -963,40 +968,40 @@ func TestSendWithoutAGroup(t *testing.T) {
 func TestSendWaitsForRoom(t *testing.T) {
 	tests := map[string]struct {
 		groups int
-		free   func(*testing.T, *outlet, *backlog, *lane)
+		free   func(*testing.T, *Queue, *Backlog, *Link)
 		want   error
 	}{
-		"an ack": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
-			o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
+		"an ack": {1, func(t *testing.T, o *Queue, b *Backlog, l *Link) {
+			o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
 		}, nil},
-		"the group is removed": {2, func(t *testing.T, o *outlet, b *backlog, l *lane) {
-			o.detach(b, l, false)
-			o.remove(b)
+		"the group is removed": {2, func(t *testing.T, o *Queue, b *Backlog, l *Link) {
+			o.Detach(b, l, false)
+			o.Remove(b)
 		}, nil},
-		"the destination drains": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) { o.drain() }, messages.ErrClosed},
-		"the destination closes": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) { o.close(nil) }, messages.ErrClosed},
-		"a dead letter": {1, func(t *testing.T, o *outlet, b *backlog, l *lane) {
+		"the destination drains": {1, func(t *testing.T, o *Queue, b *Backlog, l *Link) { o.Drain() }, messages.ErrClosed},
+		"the destination closes": {1, func(t *testing.T, o *Queue, b *Backlog, l *Link) { o.Close(nil) }, messages.ErrClosed},
+		"a dead letter": {1, func(t *testing.T, o *Queue, b *Backlog, l *Link) {
 			o.cfg.MaxAttempts = 1
-			o.cfg.DeadLetter = func(context.Context, messages.DeadLetter) error { return nil }
-			if back, err := o.nack(b, l, &frame.Nack{Seq: 1}, time.Now()); err != nil || !back.exhausted {
+			o.cfg.DeadLetters = true
+			if back, err := o.Nack(b, l, &frame.Nack{Seq: 1}, time.Now()); err != nil || !back.Exhausted {
 				t.Errorf("nack: %+v, %v", back, err)
 			}
-			o.buried(b, nil, time.Now())
+			o.DeadLettered(b, nil, time.Now())
 		}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o, b, events := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 1 })
+				o, b, events := testQueue(t, messages.GroupSettings{}, func(c *Config) { c.Queue.Messages = 1 })
 				l := linkTo(t, o, b, "m", 10, 1000)
-				mustSend(t, o, numbered(1, 8))
+				mustSend(t, o, recordtest.Numbered(1, 8))
 				mustNext(t, o, b, l)
 				for i := range tt.groups - 1 {
-					o.pipe(fmt.Sprint(i), b.settings)
+					o.Backlog(fmt.Sprint(i), b.settings)
 				}
 				began := time.Now()
 				sent := make(chan error, 1)
-				go func() { sent <- o.send(context.Background(), numbered(2, 8)) }()
+				go func() { sent <- o.Send(context.Background(), recordtest.Numbered(2, 8)) }()
 				synctest.Wait()
 				select {
 				case err := <-sent:
@@ -1023,25 +1028,23 @@ func TestSendWaitsForRoom(t *testing.T) {
 
 func TestSendWaitsForTheFirstGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DestinationConfig{Name: "orders"}
-		cfg.EnsureDefaults()
 		events := make(chan messages.Event, 10)
-		o := newOutlet(cfg, func(e messages.Event) { events <- e }, func(func()) {})
+		o := New("orders", testConfig(), func(e messages.Event) { events <- e }, func(func()) {})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		if err := o.send(ctx, numbered(1, 8)); !errors.Is(err, context.DeadlineExceeded) {
+		if err := o.Send(ctx, recordtest.Numbered(1, 8)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Send: %v", err)
 		}
 		if o.waiting != 0 || len(events) != 0 {
 			t.Errorf("%d wait, %d events", o.waiting, len(events))
 		}
 		sent := make(chan error, 1)
-		go func() { sent <- o.send(context.Background(), numbered(2, 8)) }()
+		go func() { sent <- o.Send(context.Background(), recordtest.Numbered(2, 8)) }()
 		time.Sleep(2 * time.Second)
 		if w, ok := (<-events).(messages.SendBlocked); !ok || w.Group != "" || w.Why != "no group has joined" {
 			t.Errorf("event %+v", w)
 		}
-		b := o.pipe("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
+		b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock, KeepFor: messages.Forever})
 		if err := <-sent; err != nil || b.count != 1 {
 			t.Errorf("Send: %v; %d queued", err, b.count)
 		}
@@ -1051,14 +1054,14 @@ func TestSendWaitsForTheFirstGroup(t *testing.T) {
 // Many that wait for the same room all get their turn.
 func TestManySendsWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) { c.Queue.Messages = 3 })
+		o, b, _ := testQueue(t, messages.GroupSettings{}, func(c *Config) { c.Queue.Messages = 3 })
 		l := linkTo(t, o, b, "m", 1000, 1<<20)
 		const senders, each = 10, 20
 		sent := make(chan error, senders)
 		for range senders {
 			go func() {
 				for i := range each {
-					if err := o.send(context.Background(), numbered(uint64(i), 8)); err != nil {
+					if err := o.Send(context.Background(), recordtest.Numbered(uint64(i), 8)); err != nil {
 						sent <- err
 						return
 					}
@@ -1070,12 +1073,12 @@ func TestManySendsWaitForRoom(t *testing.T) {
 		for handled < senders*each {
 			<-l.bell
 			for {
-				got, ok := o.next(b, l)
+				got, ok := o.Next(b, l)
 				if !ok {
 					break
 				}
-				handled += uint64(got.count)
-				if err := o.ack(b, l, &frame.Ack{Cumulative: handled, CreditMessages: handled + 1000, CreditBytes: 1 << 30}); err != nil {
+				handled += uint64(got.Count)
+				if err := o.Ack(b, l, &frame.Ack{Cumulative: handled, CreditMessages: handled + 1000, CreditBytes: 1 << 30}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -1085,31 +1088,31 @@ func TestManySendsWaitForRoom(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if o.waiting != 0 || o.pending() != 0 {
-			t.Errorf("%d wait, %d pending", o.waiting, o.pending())
+		if o.waiting != 0 || o.Pending() != 0 {
+			t.Errorf("%d wait, %d pending", o.waiting, o.Pending())
 		}
 	})
 }
 
 func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
-		if err := o.flush(t.Context()); err != nil {
+		o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+		if err := o.Flush(t.Context()); err != nil {
 			t.Errorf("flush of nothing: %v", err)
 		}
 		l := linkTo(t, o, b, "m", 100, 1<<20)
-		mustSend(t, o, numbered(1, 8), numbered(2, 8))
+		mustSend(t, o, recordtest.Numbered(1, 8), recordtest.Numbered(2, 8))
 		flushed := make(chan error, 1)
-		go func() { flushed <- o.flush(context.Background()) }()
+		go func() { flushed <- o.Flush(context.Background()) }()
 		synctest.Wait()
 		// What comes later is not waited for, in old groups and new ones.
-		mustSend(t, o, numbered(3, 8))
-		o.pipe("late", b.settings)
-		mustSend(t, o, numbered(4, 8))
+		mustSend(t, o, recordtest.Numbered(3, 8))
+		o.Backlog("late", b.settings)
+		mustSend(t, o, recordtest.Numbered(4, 8))
 		mustNext(t, o, b, l)
 		ack := func(a frame.Ack) {
 			a.CreditMessages, a.CreditBytes = 100, 1<<20
-			if err := o.ack(b, l, &a); err != nil {
+			if err := o.Ack(b, l, &a); err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()
@@ -1131,7 +1134,7 @@ func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := o.flush(ctx); !errors.Is(err, context.DeadlineExceeded) || o.flushing != 0 {
+		if err := o.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || o.flushing != 0 {
 			t.Errorf("flush of what nobody acks: %v; %d wait", err, o.flushing)
 		}
 	})
@@ -1141,14 +1144,14 @@ func TestFlushWaitsForWhatWasAccepted(t *testing.T) {
 // stay, and who links again is waited for.
 func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
-		mustSend(t, o, numbered(1, 8))
+		o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+		mustSend(t, o, recordtest.Numbered(1, 8))
 		began := time.Now()
-		if err := o.flush(context.Background()); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != memberPatience {
+		if err := o.Flush(context.Background()); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != memberPatience {
 			t.Errorf("flush with nobody linked: %v after %s", err, time.Since(began))
 		}
 		flushed := make(chan error, 1)
-		go func() { flushed <- o.flush(context.Background()) }()
+		go func() { flushed <- o.Flush(context.Background()) }()
 		time.Sleep(memberPatience / 2)
 		l := linkTo2(t, o, b, 100)
 		mustNext(t, o, b, l)
@@ -1158,11 +1161,11 @@ func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 			t.Fatalf("flush did not wait for the member that linked: %v", err)
 		default:
 		}
-		o.detach(b, l, true)
+		o.Detach(b, l, true)
 		time.Sleep(memberPatience / 2)
 		l = linkTo2(t, o, b, 100)
 		mustNext(t, o, b, l)
-		if err := o.ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
 			t.Error(err)
 		}
 		if err := <-flushed; err != nil {
@@ -1173,12 +1176,12 @@ func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 
 func TestFlushOfARemovedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
-		mustSend(t, o, numbered(1, 8), numbered(2, 8))
+		o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+		mustSend(t, o, recordtest.Numbered(1, 8), recordtest.Numbered(2, 8))
 		flushed := make(chan error, 1)
-		go func() { flushed <- o.flush(context.Background()) }()
+		go func() { flushed <- o.Flush(context.Background()) }()
 		synctest.Wait()
-		o.remove(b)
+		o.Remove(b)
 		var abandoned *messages.AbandonedError
 		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 2 {
 			t.Errorf("flush: %v", err)
@@ -1186,14 +1189,45 @@ func TestFlushOfARemovedGroup(t *testing.T) {
 	})
 }
 
+// Promise: Flush waits for every group that can still be served, whatever
+// others lost; and what a removed group lost is said, once.
+func TestFlushServesTheHealthyAndTellsTheLostOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, removed, _ := testQueue(t, messages.GroupSettings{}, nil)
+		healthy := o.Backlog("shipping", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
+		l := linkTo(t, o, healthy, "w1", 10, 1<<20)
+		mustSend(t, o, recordtest.Numbered(1, 8))
+		o.Remove(removed)
+		flushed := make(chan error, 1)
+		go func() { flushed <- o.Flush(context.Background()) }()
+		synctest.Wait()
+		select {
+		case err := <-flushed:
+			t.Fatalf("flush gave up %d messages of a healthy group: %v", o.Pending(), err)
+		default:
+		}
+		mustNext(t, o, healthy, l)
+		if err := o.Ack(healthy, l, &frame.Ack{Cumulative: 1}); err != nil {
+			t.Fatal(err)
+		}
+		var abandoned *messages.AbandonedError
+		if err := <-flushed; !errors.As(err, &abandoned) || abandoned.Messages != 1 {
+			t.Errorf("flush: %v, not one message abandoned", err)
+		}
+		if err := o.Flush(context.Background()); err != nil {
+			t.Errorf("the flush after: %v", err)
+		}
+	})
+}
+
 func TestFlushEndsWithTheDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, _, _ := testOutlet(t, messages.GroupSettings{}, nil)
-		mustSend(t, o, numbered(1, 8))
+		o, _, _ := testQueue(t, messages.GroupSettings{}, nil)
+		mustSend(t, o, recordtest.Numbered(1, 8))
 		flushed := make(chan error, 1)
-		go func() { flushed <- o.flush(context.Background()) }()
+		go func() { flushed <- o.Flush(context.Background()) }()
 		synctest.Wait()
-		o.close(nil)
+		o.Close(nil)
 		if err := <-flushed; !errors.Is(err, messages.ErrClosed) {
 			t.Errorf("flush: %v", err)
 		}
@@ -1202,24 +1236,24 @@ func TestFlushEndsWithTheDestination(t *testing.T) {
 
 // The message that is not acked is parked once, however often it fails.
 func TestParkedOncePerMessage(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, func(c *DestinationConfig) {
+	o, b, _ := testQueue(t, messages.GroupSettings{}, func(c *Config) {
 		c.MaxAttempts, c.Retry = 2, messages.Retry{Min: time.Millisecond, Max: time.Second, Factor: 2}
 	})
 	l := linkTo(t, o, b, "m", 100, 1<<20)
-	mustSend(t, o, numbered(1, 8))
+	mustSend(t, o, recordtest.Numbered(1, 8))
 	now := time.Unix(1000, 0)
 	for i := range uint64(5) {
 		mustNext(t, o, b, l)
-		o.next(b, l)
-		back, err := o.nack(b, l, &frame.Nack{Seq: i + 1, Reason: "no"}, now)
-		if err != nil || back.attempt != int(i+1) || back.exhausted != (i >= 1) {
+		o.Next(b, l)
+		back, err := o.Nack(b, l, &frame.Nack{Seq: i + 1, Reason: "no"}, now)
+		if err != nil || back.Attempt != int(i+1) || back.Exhausted != (i >= 1) {
 			t.Fatalf("nack %d: %+v, %v", i+1, back, err)
 		}
 		now = now.Add(time.Second)
-		if back.due.After(now) || back.exhausted && !back.due.Equal(now) {
-			t.Errorf("nack %d is due %s, and now is %s", i+1, back.due, now)
+		if back.Due.After(now) || back.Exhausted && !back.Due.Equal(now) {
+			t.Errorf("nack %d is due %s, and now is %s", i+1, back.Due, now)
 		}
-		o.ripen(b, now)
+		o.RequeueDue(b, now)
 	}
 	if len(b.parked) != 1 {
 		t.Errorf("one message is parked %d times", len(b.parked))
@@ -1227,30 +1261,30 @@ func TestParkedOncePerMessage(t *testing.T) {
 }
 
 func TestSendAllocatesNothing(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 1<<40, 1<<50)
-	m := numbered(1, 64)
+	m := recordtest.Numbered(1, 64)
 	const run = 1000
 	ack := &frame.Ack{CreditMessages: 1 << 40, CreditBytes: 1 << 50}
 	per := testing.AllocsPerRun(50, func() {
 		for range run {
-			if err := o.send(context.Background(), m); err != nil {
+			if err := o.Send(context.Background(), m); err != nil {
 				t.Fatal(err)
 			}
 		}
 		rung(l)
 		for {
-			if _, ok := o.next(b, l); !ok {
+			if _, ok := o.Next(b, l); !ok {
 				break
 			}
 		}
 		ack.Cumulative = l.sent
-		if err := o.ack(b, l, ack); err != nil {
+		if err := o.Ack(b, l, ack); err != nil {
 			t.Fatal(err)
 		}
 	}) / run
-	if o.pending() != 0 {
-		t.Errorf("%d pending", o.pending())
+	if o.Pending() != 0 {
+		t.Errorf("%d pending", o.Pending())
 	}
 	if per >= 0.05 {
 		t.Errorf("%.3f allocations for each message", per)
@@ -1259,25 +1293,43 @@ func TestSendAllocatesNothing(t *testing.T) {
 }
 
 func TestAReturnedMessageGoesOutAtOnce(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "m", 10, 1000)
-	mustSend(t, o, numbered(1, 8))
+	mustSend(t, o, recordtest.Numbered(1, 8))
 	mustNext(t, o, b, l)
-	if got, ok := o.next(b, l); ok {
-		t.Fatalf("%d messages more", got.count)
+	if got, ok := o.Next(b, l); ok {
+		t.Fatalf("%d messages more", got.Count)
 	}
-	back, err := o.nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackReturned}, time.Now())
-	if err != nil || back.failed {
+	back, err := o.Nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackReturned}, time.Now())
+	if err != nil || back.Failed {
 		t.Fatalf("nack: %+v, %v", back, err)
 	}
 	if !rung(l) {
 		t.Fatal("nobody was called")
 	}
-	if got, ok := o.next(b, l); !ok || got.first != 2 || got.attempt != 1 || !got.again {
+	if got, ok := o.Next(b, l); !ok || got.First != 2 || got.Attempt != 1 || !got.Redelivered {
 		t.Errorf("batch %+v, %t; want the same message, untried, under the next sequence", got, ok)
 	}
 	// The ack of the next one does not settle the returned one twice.
-	if err := o.ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 12, CreditBytes: 2000}); err != nil || o.pending() != 0 || b.counters.Acked != 1 {
-		t.Errorf("ack: %v; %d pending, %+v", err, o.pending(), b.counters)
+	if err := o.Ack(b, l, &frame.Ack{Cumulative: 2, CreditMessages: 12, CreditBytes: 2000}); err != nil || o.Pending() != 0 || b.counters.Acked != 1 {
+		t.Errorf("ack: %v; %d pending, %+v", err, o.Pending(), b.counters)
+	}
+}
+
+// What was dropped because there was no group stands in the counters.
+func TestDropsWithoutGroupAreCounted(t *testing.T) {
+	cfg := testConfig()
+	cfg.DropWithoutGroup = true
+	o := New("orders", cfg, func(messages.Event) {}, func(func()) {})
+	if rows := o.Stats(); len(rows) != 0 {
+		t.Errorf("before: %+v", rows)
+	}
+	for i := range uint64(3) {
+		if err := o.Send(t.Context(), recordtest.Numbered(i, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows := o.Stats(); len(rows) != 1 || rows[0].Group != "" || rows[0].Accepted != 3 || rows[0].Dropped != 3 || rows[0].Pending != 0 {
+		t.Errorf("after: %+v", rows)
 	}
 }

@@ -1,4 +1,4 @@
-package actors
+package sendq
 
 // How long a member may keep what it was sent, by the sender's clock.
 
@@ -10,7 +10,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -23,7 +25,7 @@ type keeper struct {
 	sent   uint64
 	handed uint64
 	hands  map[uint64]*keptOne
-	acks   ackSet
+	acks   recvq.AckSet
 	tenure tenure
 }
 
@@ -42,7 +44,7 @@ func (k *keeper) step(d time.Duration, handlers int) {
 		switch {
 		case !k.now.Before(h.done), k.now.Sub(h.since) >= k.wait:
 			delete(k.hands, seq) // acked, or given up by the member itself
-			k.acks.add(seq)
+			k.acks.Add(seq)
 		case h.renew > 0 && k.now.Sub(h.since) >= h.renew:
 			h.since = k.now
 			renewed = append(renewed, frame.Range{From: seq, To: seq})
@@ -59,10 +61,8 @@ func (k *keeper) step(d time.Duration, handlers int) {
 		}
 		k.hands[k.handed] = h
 	}
-	a := frame.Ack{Cumulative: k.acks.cumulative, AckWait: k.wait, Renewed: joinedUp(renewed)}
-	for _, r := range k.acks.ranges {
-		a.Ranges = append(a.Ranges, frame.Range{From: r.from, To: r.to})
-	}
+	a := frame.Ack{Cumulative: k.acks.Cumulative, AckWait: k.wait, Renewed: joinedUp(renewed)}
+	a.Ranges = append(a.Ranges, k.acks.Ranges...)
 	k.tenure.hears(&a)
 }
 
@@ -90,13 +90,13 @@ func TestTenureLeavesHonestMembersAlone(t *testing.T) {
 				k.sent += rapid.Uint64Range(1, 30).Draw(t, "n")
 			}
 			k.step(100*time.Millisecond, handlers)
-			if k.now.Sub(sweep) < overdueEvery {
+			if k.now.Sub(sweep) < OverdueEvery {
 				continue
 			}
 			sweep = k.now
-			for _, r := range k.tenure.overdue(k.now, k.sent, k.acks.cumulative == k.sent) {
-				k.acks.gaps(r.to, func(seq uint64) {
-					if seq >= r.from {
+			for _, r := range k.tenure.overdue(k.now, k.sent, k.acks.Cumulative == k.sent) {
+				k.acks.Gaps(r.To, func(seq uint64) {
+					if seq >= r.From {
 						t.Fatalf("%d of %d is taken back, handed out up to %d, in hand %v", seq, k.sent, k.handed, k.hands[seq])
 					}
 				})
@@ -114,14 +114,14 @@ func TestTenureTakesBackWhatIsKept(t *testing.T) {
 			var x tenure
 			x.hears(&frame.Ack{AckWait: time.Second})
 			began := time.Now()
-			for now, high := began, uint64(1); ; now = now.Add(overdueEvery) {
+			for now, high := began, uint64(1); ; now = now.Add(OverdueEvery) {
 				if settles && high < sent {
 					high++
 					x.hears(&frame.Ack{Ranges: []frame.Range{{From: 2, To: high}}})
 				}
 				late := x.overdue(now, sent, false)
 				if len(late) == 0 {
-					if now.Sub(began) > x.limit()+3*overdueEvery {
+					if now.Sub(began) > x.limit()+3*OverdueEvery {
 						t.Fatalf("nothing is taken back after %s", now.Sub(began))
 					}
 					continue
@@ -129,7 +129,7 @@ func TestTenureTakesBackWhatIsKept(t *testing.T) {
 				if took := now.Sub(began); took < x.limit() {
 					t.Errorf("taken back after %s", took)
 				}
-				if late[0].from != 1 || !settles && late[len(late)-1].to != sent {
+				if late[0].From != 1 || !settles && late[len(late)-1].To != sent {
 					t.Errorf("taken back: %v", late)
 				}
 				break
@@ -145,16 +145,16 @@ func TestTenureOfASenderThatStoodStill(t *testing.T) {
 	x.hears(&frame.Ack{AckWait: time.Second})
 	now := time.Now()
 	for range 3 {
-		now = now.Add(overdueEvery)
+		now = now.Add(OverdueEvery)
 		x.overdue(now, sent, false)
 	}
 	now = now.Add(time.Minute)
 	if late := x.overdue(now, sent, false); len(late) > 0 {
 		t.Errorf("taken back before an ack could be read: %v", late)
 	}
-	woken, late := now, []seqRange(nil)
+	woken, late := now, []frame.Range(nil)
 	for len(late) == 0 && now.Sub(woken) < 2*x.limit() {
-		now = now.Add(overdueEvery)
+		now = now.Add(OverdueEvery)
 		late = x.overdue(now, sent, false)
 	}
 	if len(late) == 0 {
@@ -175,23 +175,18 @@ func TestTenureWithoutALimit(t *testing.T) {
 	}
 }
 
-// A long AckWait costs either end of a link little memory.
+// A long AckWait costs little memory.
 func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
 	const wait = 10 * time.Hour
-	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
-	k := in.open("s")
-	k.received = 1 << 40
 	var x tenure
 	x.hears(&frame.Ack{AckWait: wait})
 	now := time.Now()
 	for seq := uint64(1); seq < uint64(2*wait/time.Second); seq++ {
 		now = now.Add(time.Second)
-		k.handed, k.acks.cumulative = seq, seq
-		k.overdue(now)
 		x.hears(&frame.Ack{Cumulative: seq})
 		x.overdue(now, seq+10, false)
-		if len(k.marks) > 2*marksKept || len(x.marks) > 2*marksKept {
-			t.Fatalf("after %d s a member has %d marks and a sender %d", seq, len(k.marks), len(x.marks))
+		if len(x.marks) > 2*marksKept {
+			t.Fatalf("after %d s there are %d marks", seq, len(x.marks))
 		}
 	}
 }
@@ -199,8 +194,8 @@ func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
 // What is renewed stays, and what the member says is bounded.
 func TestTenureRenewed(t *testing.T) {
 	var x tenure
-	x.renewals = []renewal{{seqRange: seqRange{4, 5}}, {seqRange: seqRange{1, 1}}, {seqRange: seqRange{9, 30}}, {seqRange: seqRange{5, 6}}}
-	if got := x.without(seqRange{1, 10}); !slices.Equal(got, []seqRange{{2, 3}, {7, 8}}) {
+	x.renewals = []renewal{{Range: frame.Range{From: 4, To: 5}}, {Range: frame.Range{From: 1, To: 1}}, {Range: frame.Range{From: 9, To: 30}}, {Range: frame.Range{From: 5, To: 6}}}
+	if got := x.without(frame.Range{From: 1, To: 10}); !slices.Equal(got, []frame.Range{{From: 2, To: 3}, {From: 7, To: 8}}) {
 		t.Errorf("left: %v", got)
 	}
 	for range 2 * renewalsKept {
@@ -210,7 +205,7 @@ func TestTenureRenewed(t *testing.T) {
 		t.Errorf("%d renewals are kept", len(x.renewals))
 	}
 	now := time.Now()
-	for past := time.Duration(0); past <= x.limit(); past += overdueEvery {
+	for past := time.Duration(0); past <= x.limit(); past += OverdueEvery {
 		x.overdue(now.Add(past), 10, false)
 	}
 	if len(x.renewals) > 0 {
@@ -221,25 +216,25 @@ func TestTenureRenewed(t *testing.T) {
 // A member that was taken something back from gets nothing until it has settled
 // that, then one message at a time until it settles one in time.
 func TestAHungMemberIsTriedWithOne(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "w1", 100, 1<<20)
 	l.tenure.wait = time.Second
 	give := func(n int) {
 		t.Helper()
 		for i := range n {
-			m := numbered(uint64(i), 8)
-			if err := o.send(t.Context(), m); err != nil {
+			m := recordtest.Numbered(uint64(i), 8)
+			if err := o.Send(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	next := func() int {
-		out, _ := o.next(b, l)
-		return out.count
+		out, _ := o.Next(b, l)
+		return out.Count
 	}
 	ack := func(n uint64) {
 		t.Helper()
-		if err := o.ack(b, l, &frame.Ack{Cumulative: n, CreditMessages: 200, CreditBytes: 1 << 30}); err != nil {
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: n, CreditMessages: 200, CreditBytes: 1 << 30}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,18 +244,18 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 	}
 	now := time.Now()
 	for range 20 {
-		now = now.Add(overdueEvery)
-		o.takeBack(b, l, now)
+		now = now.Add(OverdueEvery)
+		o.TakeBack(b, l, now)
 	}
-	if b.again.count != 10 || l.tenure.standing != laneHung {
+	if b.again.count != 10 || l.tenure.standing != linkHung {
 		t.Fatalf("%d taken back, standing %d", b.again.count, l.tenure.standing)
 	}
 	if n := next(); n > 0 {
 		t.Fatalf("a hung member got %d", n)
 	}
 	ack(10)
-	if o.pending() != 10 {
-		t.Fatalf("%d pending after late acks", o.pending())
+	if o.Pending() != 10 {
+		t.Fatalf("%d pending after late acks", o.Pending())
 	}
 	if n := next(); n != 1 {
 		t.Fatalf("a member on trial got %d", n)
@@ -276,24 +271,24 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 
 // Credit that is taken back cannot be used; what is granted later can.
 func TestWithdrawnCredit(t *testing.T) {
-	o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
 	l := linkTo(t, o, b, "w1", 100, 1<<20)
-	if err := o.ack(b, l, &frame.Ack{Withdraw: true}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{Withdraw: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.send(t.Context(), numbered(1, 8)); err != nil {
+	if err := o.Send(t.Context(), recordtest.Numbered(1, 8)); err != nil {
 		t.Fatal(err)
 	}
-	if out, ok := o.next(b, l); ok {
-		t.Fatalf("%d sent without credit", out.count)
+	if out, ok := o.Next(b, l); ok {
+		t.Fatalf("%d sent without credit", out.Count)
 	}
-	if err := o.ack(b, l, &frame.Ack{CreditMessages: 64, CreditBytes: 1 << 20}); err != nil {
+	if err := o.Ack(b, l, &frame.Ack{CreditMessages: 64, CreditBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := o.next(b, l); !ok {
+	if _, ok := o.Next(b, l); !ok {
 		t.Fatal("nothing is sent, and there is credit again")
 	}
-	if err := o.ack(b, l, &frame.Ack{Renewed: []frame.Range{{From: 1, To: 2}}}); err == nil {
+	if err := o.Ack(b, l, &frame.Ack{Renewed: []frame.Range{{From: 1, To: 2}}}); err == nil {
 		t.Error("what was never sent is in progress")
 	}
 }

@@ -1,4 +1,4 @@
-package actors
+package sendq
 
 import (
 	"testing"
@@ -6,11 +6,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 )
 
 func drawOffer(t *rapid.T) offer {
 	return offer{
-		phase:        rapid.SampledFrom([]lanePhase{laneWaiting, laneRung, laneWriting, laneClosed}).Draw(t, "phase"),
+		phase:        rapid.SampledFrom([]linkPhase{linkWaiting, linkRung, linkWriting, linkClosed}).Draw(t, "phase"),
 		freeMessages: rapid.Uint64Range(0, 4).Draw(t, "messages"),
 		freeBytes:    rapid.Uint64Range(0, 3).Draw(t, "bytes") * rapid.Uint64Range(1, 200).Draw(t, "scale"),
 	}
@@ -18,15 +19,15 @@ func drawOffer(t *rapid.T) offer {
 
 func TestFreestHasMostCredit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		lanes := make([]offer, rapid.IntRange(0, 6).Draw(t, "lanes"))
-		for i := range lanes {
-			lanes[i] = drawOffer(t)
+		links := make([]offer, rapid.IntRange(0, 6).Draw(t, "links"))
+		for i := range links {
+			links[i] = drawOffer(t)
 		}
-		asking := rapid.IntRange(-1, len(lanes)-1).Draw(t, "asking")
-		comes := func(i int) bool { return lanes[i].can() && (lanes[i].phase != laneWriting || i == asking) }
+		asking := rapid.IntRange(-1, len(links)-1).Draw(t, "asking")
+		comes := func(i int) bool { return links[i].can() && (links[i].phase != linkWriting || i == asking) }
 		// beats is a total order, so that there is one winner.
 		beats := func(i, j int) bool {
-			if a, b := lanes[i].freeMessages, lanes[j].freeMessages; a != b {
+			if a, b := links[i].freeMessages, links[j].freeMessages; a != b {
 				return a > b
 			}
 			if i == asking || j == asking {
@@ -34,23 +35,23 @@ func TestFreestHasMostCredit(t *testing.T) {
 			}
 			return i < j
 		}
-		got := freest(lanes, asking)
-		for i := range lanes {
+		got := freest(links, asking)
+		for i := range links {
 			if !comes(i) {
 				if i == got {
-					t.Fatalf("lane %d cannot come: %+v", i, lanes[i])
+					t.Fatalf("link %d cannot come: %+v", i, links[i])
 				}
 				continue
 			}
 			if got < 0 {
-				t.Fatalf("nobody, but lane %d can: %+v", i, lanes[i])
+				t.Fatalf("nobody, but link %d can: %+v", i, links[i])
 			}
 			if i != got && beats(i, got) {
-				t.Fatalf("lane %d of %+v, asked by %d, but %d has more", got, lanes, asking, i)
+				t.Fatalf("link %d of %+v, asked by %d, but %d has more", got, links, asking, i)
 			}
 		}
-		if len(lanes) == 0 && got != -1 {
-			t.Fatalf("lane %d of none", got)
+		if len(links) == 0 && got != -1 {
+			t.Fatalf("link %d of none", got)
 		}
 	})
 }
@@ -63,7 +64,7 @@ func TestShareStaysWithinCredit(t *testing.T) {
 		others := rapid.IntRange(0, 5).Draw(t, "others")
 		o := drawOffer(t)
 		if !o.can() {
-			t.Skip("nobody asks what such a lane takes")
+			t.Skip("nobody asks what such a link takes")
 		}
 		n := share(front, queued, others, o)
 		switch {
@@ -90,36 +91,36 @@ func TestShareStaysWithinCredit(t *testing.T) {
 	})
 }
 
-func TestWhichLaneIsCalled(t *testing.T) {
+func TestWhichLinkIsCalled(t *testing.T) {
 	tests := map[string]struct {
-		change func(*lane)
+		change func(*Link)
 		called bool
 	}{
-		"with credit":            {func(*lane) {}, true},
-		"no messages left":       {func(l *lane) { l.sent = 10 }, false},
-		"over its messages":      {func(l *lane) { l.sent = 11 }, false},
-		"one byte left":          {func(l *lane) { l.sentBytes = 999 }, true},
-		"no bytes left":          {func(l *lane) { l.sentBytes = 1000 }, false},
-		"over its bytes":         {func(l *lane) { l.sentBytes = 5000 }, false},
-		"its member leaves":      {func(l *lane) { l.draining = true }, false},
-		"in a write":             {func(l *lane) { l.phase = laneWriting }, false},
-		"closed":                 {func(l *lane) { l.phase = laneClosed }, false},
-		"called already, asleep": {func(l *lane) { l.phase = laneRung }, false},
+		"with credit":            {func(*Link) {}, true},
+		"no messages left":       {func(l *Link) { l.sent = 10 }, false},
+		"over its messages":      {func(l *Link) { l.sent = 11 }, false},
+		"one byte left":          {func(l *Link) { l.sentBytes = 999 }, true},
+		"no bytes left":          {func(l *Link) { l.sentBytes = 1000 }, false},
+		"over its bytes":         {func(l *Link) { l.sentBytes = 5000 }, false},
+		"its member leaves":      {func(l *Link) { l.draining = true }, false},
+		"in a write":             {func(l *Link) { l.phase = linkWriting }, false},
+		"closed":                 {func(l *Link) { l.phase = linkClosed }, false},
+		"called already, asleep": {func(l *Link) { l.phase = linkRung }, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o, b, _ := testOutlet(t, messages.GroupSettings{}, nil)
-			l := newLane("m", 0)
-			l.phase, l.credit, l.creditBytes = laneWaiting, 10, 1000
+			o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+			l := NewLink("m", 0, 1<<20)
+			l.phase, l.credit, l.creditBytes = linkWaiting, 10, 1000
 			tt.change(l)
-			o.attach(b, l)
-			mustSend(t, o, numbered(1, 50))
+			o.Attach(b, l)
+			mustSend(t, o, recordtest.Numbered(1, 50))
 			if got := rung(l); got != tt.called {
 				t.Errorf("called: %t, want %t: %+v", got, tt.called, l)
 			}
 		})
 	}
-	if l := newLane("m", 0); l.concurrency != 1 {
+	if l := NewLink("m", 0, 1<<20); l.concurrency != 1 {
 		t.Errorf("concurrency %d of a member that handles one at a time", l.concurrency)
 	}
 }

@@ -1,4 +1,4 @@
-package actors
+package recvq
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 
 func TestAckSetIsASetOfSequences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var a ackSet
+		var a AckSet
 		model := map[uint64]bool{}
 		high := uint64(rapid.IntRange(1, 60).Draw(t, "high"))
 		for range rapid.IntRange(0, 120).Draw(t, "adds") {
@@ -18,7 +18,7 @@ func TestAckSetIsASetOfSequences(t *testing.T) {
 			if seq > 0 {
 				model[seq] = true
 			}
-			if got := a.add(seq); got != fresh {
+			if got := a.Add(seq); got != fresh {
 				t.Fatalf("adding %d: new %t, want %t", seq, got, fresh)
 			}
 			checkAckSet(t, &a, model, high)
@@ -26,29 +26,29 @@ func TestAckSetIsASetOfSequences(t *testing.T) {
 	})
 }
 
-func checkAckSet(t *rapid.T, a *ackSet, model map[uint64]bool, high uint64) {
+func checkAckSet(t *rapid.T, a *AckSet, model map[uint64]bool, high uint64) {
 	t.Helper()
 	cumulative := uint64(0)
 	for model[cumulative+1] {
 		cumulative++
 	}
-	if a.cumulative != cumulative || a.count != uint64(len(model)) {
-		t.Fatalf("cumulative %d, count %d; want %d, %d", a.cumulative, a.count, cumulative, len(model))
+	if a.Cumulative != cumulative || a.Count != uint64(len(model)) {
+		t.Fatalf("cumulative %d, count %d; want %d, %d", a.Cumulative, a.Count, cumulative, len(model))
 	}
-	last := a.cumulative
-	for _, r := range a.ranges {
+	last := a.Cumulative
+	for _, r := range a.Ranges {
 		// Apart means that what lies between is not empty.
-		if r.from <= last+1 || r.to < r.from {
-			t.Fatalf("ranges %v above %d are not sorted and apart", a.ranges, a.cumulative)
+		if r.From <= last+1 || r.To < r.From {
+			t.Fatalf("ranges %v above %d are not sorted and apart", a.Ranges, a.Cumulative)
 		}
-		last = r.to
+		last = r.To
 	}
 	var gaps, want []uint64
 	upTo := high / 2
-	a.gaps(upTo, func(seq uint64) { gaps = append(gaps, seq) })
+	a.Gaps(upTo, func(seq uint64) { gaps = append(gaps, seq) })
 	for seq := uint64(1); seq <= high+1; seq++ {
-		if a.has(seq) != model[seq] {
-			t.Fatalf("has %d: %t", seq, a.has(seq))
+		if a.Has(seq) != model[seq] {
+			t.Fatalf("has %d: %t", seq, a.Has(seq))
 		}
 		if seq <= upTo && !model[seq] {
 			want = append(want, seq)
@@ -60,11 +60,11 @@ func checkAckSet(t *rapid.T, a *ackSet, model map[uint64]bool, high uint64) {
 }
 
 func TestAckSetInOrderNeedsNoRanges(t *testing.T) {
-	var a ackSet
-	if n := testing.AllocsPerRun(1000, func() { a.add(a.cumulative + 1) }); n != 0 {
+	var a AckSet
+	if n := testing.AllocsPerRun(1000, func() { a.Add(a.Cumulative + 1) }); n != 0 {
 		t.Errorf("%g allocations for each ack in order", n)
 	}
-	if len(a.ranges) != 0 {
-		t.Errorf("ranges %v", a.ranges)
+	if len(a.Ranges) != 0 {
+		t.Errorf("ranges %v", a.Ranges)
 	}
 }

@@ -1,52 +1,24 @@
-package actors
+package sendq
 
 // Chunks count who needs their bytes; spans are views of them; a queue of
 // spans is a list of records.
 
 import (
-	"encoding/binary"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 )
-
-// numbered is a message that can be told apart, of at least size payload bytes.
-func numbered(id uint64, size int) *messages.Message {
-	v := make([]byte, max(8, size))
-	binary.BigEndian.PutUint64(v, id)
-	return &messages.Message{Value: v}
-}
-
-// numbersIn reads the numbers back from a run of records.
-func numbersIn(t fataler, records []byte) (ids []uint64) {
-	t.Helper()
-	for len(records) > 0 {
-		var r messages.Payload
-		n, err := messages.ConsumeRecord(records, &r)
-		if err != nil {
-			t.Fatalf("record %d of a batch: %v", len(ids), err)
-		}
-		ids = append(ids, binary.BigEndian.Uint64(r.Value))
-		records = records[n:]
-	}
-	return ids
-}
-
-// fataler is what *testing.T and *rapid.T share here.
-type fataler interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}
 
 // filled is a chunk of its own, with one numbered record for each size, that
 // the caller holds once.
 func filled(sizes ...int) *chunk {
 	c := &chunk{live: 1}
 	for i, size := range sizes {
-		c.add(numbered(uint64(i), size))
+		c.add(recordtest.Numbered(uint64(i), size))
 	}
 	return c
 }
@@ -66,7 +38,7 @@ func TestChunkReleasedOnceForEachReason(t *testing.T) {
 	if c.live != 1 {
 		t.Fatalf("a new chunk has %d reasons to live, want 1 for being open", c.live)
 	}
-	c.add(numbered(1, 64))
+	c.add(recordtest.Numbered(1, 64))
 	c.live += 2
 	c.release(1)
 	c.release(1)
@@ -100,7 +72,7 @@ func TestChunkHoldsWhatItWasMadeFor(t *testing.T) {
 }
 
 func TestChunkDoesNotMoveItsRecords(t *testing.T) {
-	m := numbered(1, 64)
+	m := recordtest.Numbered(1, 64)
 	size := messages.RecordSize(m)
 	c := newChunk(size)
 	defer c.release(1)
@@ -176,7 +148,7 @@ func TestSpanWithinCutDetach(t *testing.T) {
 		for i := range d.len() {
 			_, rest := d.cut(i)
 			one, _ := rest.cut(1)
-			if got := numbersIn(t, one.bytes()); len(got) != 1 || got[0] != uint64(from+i) {
+			if got := recordtest.Numbers(t, one.bytes()); len(got) != 1 || got[0] != uint64(from+i) {
 				t.Fatalf("record %d of a detached span is %v, want %d", i, got, from+i)
 			}
 			one.c.release(1)
@@ -240,7 +212,7 @@ func TestSpansAreAListOfRecords(t *testing.T) {
 				c = &chunk{live: 1, ends: make([]uint32, 0, 8)}
 			}
 			seq += uint64(1 + rapid.IntRange(0, 9).Draw(t, "hole")/9)
-			x := listed{c: c, i: c.add(numbered(seq, 8)), seq: seq, nacks: uint16(rapid.IntRange(0, 9).Draw(t, "nacks") / 9)}
+			x := listed{c: c, i: c.add(recordtest.Numbered(seq, 8)), seq: seq, nacks: uint16(rapid.IntRange(0, 9).Draw(t, "nacks") / 9)}
 			q.push(x.span())
 			model = append(model, x)
 		}

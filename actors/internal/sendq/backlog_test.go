@@ -1,4 +1,4 @@
-package actors
+package sendq
 
 import (
 	"slices"
@@ -8,27 +8,28 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 )
 
-// spansOf visits everything that b answers for: queued, delayed, dying, out.
-func (b *backlog) spansOf(visit func(span)) {
+// spansOf visits everything that b returns for: queued, delayed, exhausted, out.
+func (b *Backlog) spansOf(visit func(span)) {
 	b.fresh.each(visit)
 	b.again.each(visit)
 	for _, d := range b.delayed {
 		visit(d.span)
 	}
-	for _, d := range b.dying {
+	for _, d := range b.exhausted {
 		visit(d.span)
 	}
-	for _, l := range b.lanes {
+	for _, l := range b.links {
 		for _, f := range l.out.items[l.out.head:] {
 			visit(f.span)
 		}
 	}
 }
 
-// held is the pipe sequences that b answers for, sorted.
-func held(b *backlog) (seqs []uint64) {
+// held is the pipe sequences that b returns for, sorted.
+func held(b *Backlog) (seqs []uint64) {
 	b.spansOf(func(s span) {
 		for i := range s.len() {
 			seqs = append(seqs, s.seq+uint64(i))
@@ -39,7 +40,7 @@ func held(b *backlog) (seqs []uint64) {
 }
 
 // checkBooks compares b's totals with what it really holds.
-func checkBooks(t fataler, b *backlog) {
+func checkBooks(t recordtest.T, b *Backlog) {
 	t.Helper()
 	count, size := 0, 0
 	b.spansOf(func(s span) {
@@ -47,40 +48,40 @@ func checkBooks(t fataler, b *backlog) {
 		size += s.size()
 	})
 	if b.count != count || b.size != size {
-		t.Fatalf("group %q holds %d messages of %d bytes and says %d of %d", b.group, count, size, b.count, b.size)
+		t.Fatalf("group %q holds %d messages of %d bytes and says %d of %d", b.Group, count, size, b.count, b.size)
 	}
 	if b.accepted != b.settled+uint64(b.count) {
-		t.Fatalf("group %q accepted %d, settled %d and holds %d", b.group, b.accepted, b.settled, b.count)
+		t.Fatalf("group %q accepted %d, settled %d and holds %d", b.Group, b.accepted, b.settled, b.count)
 	}
 	seqs := held(b)
 	if len(slices.Compact(seqs)) != count {
-		t.Fatalf("group %q holds a message twice: %v", b.group, seqs)
+		t.Fatalf("group %q holds a message twice: %v", b.Group, seqs)
 	}
 	for _, q := range []*spans{&b.fresh, &b.again} {
 		last := uint64(0)
 		q.each(func(s span) {
 			if s.seq <= last {
-				t.Fatalf("group %q queues %d behind %d", b.group, s.seq, last)
+				t.Fatalf("group %q queues %d behind %d", b.Group, s.seq, last)
 			}
 			last = s.seq + uint64(s.len()) - 1
 		})
 	}
 	if b.queued() != b.fresh.count+b.again.count || (b.source() == nil) != (b.queued() == 0) {
-		t.Fatalf("group %q has %d queued and a source: %t", b.group, b.queued(), b.source() != nil)
+		t.Fatalf("group %q has %d queued and a source: %t", b.Group, b.queued(), b.source() != nil)
 	}
 }
 
 func TestBacklogKeepsItsBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := &backlog{group: "g"}
+		b := &Backlog{Group: "g"}
 		now := time.Unix(1000, 0)
 		limits := messages.QueueLimits{Messages: rapid.IntRange(1, 30).Draw(t, "messages"), Bytes: rapid.IntRange(100, 2000).Draw(t, "bytes")}
 		var c *chunk
 		var everyChunk []*chunk
 		unsettled := map[uint64]bool{} // the model: what done has to wait for
 		var out []span                 // on the way, as if a link had them
-		lane := newLane("m", 1)
-		b.lanes = append(b.lanes, lane)
+		link := NewLink("m", 1, 1<<20)
+		b.links = append(b.links, link)
 		sent := uint64(0)
 
 		settled := func(s span) {
@@ -90,7 +91,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			b.settle(s)
 		}
 		accept := func() {
-			m := numbered(b.accepted+1, rapid.IntRange(8, 100).Draw(t, "size"))
+			m := recordtest.Numbered(b.accepted+1, rapid.IntRange(8, 100).Draw(t, "size"))
 			size := messages.RecordSize(m)
 			if !b.room(size, limits) {
 				before := held(b)
@@ -128,18 +129,18 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 		send := func() {
 			if src := b.source(); src != nil {
 				s := src.take(rapid.IntRange(1, src.front().len()).Draw(t, "n"))
-				lane.out.launch(sent+1, s)
+				link.out.add(sent+1, s)
 				sent += uint64(s.len())
 			}
 		}
 		land := func(then func(span)) func() {
 			return func() {
-				if lane.out.empty() {
+				if link.out.empty() {
 					return
 				}
 				out = out[:0]
-				seq := rapid.Uint64Range(lane.out.items[lane.out.head].first, sent).Draw(t, "seq")
-				lane.out.land(seq, seq, func(s span) { out = append(out, s) })
+				seq := rapid.Uint64Range(link.out.items[link.out.head].first, sent).Draw(t, "seq")
+				link.out.remove(seq, seq, func(s span) { out = append(out, s) })
 				for _, s := range out {
 					then(s)
 				}
@@ -149,7 +150,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			s.nacks, s.again = s.nacks+1, true
 			b.postpone(s, now.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "delay"))*time.Second))
 		})
-		ripen := func() {
+		requeueDue := func() {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "pass")) * time.Second)
 			due, next := 0, time.Time{}
 			for _, d := range b.delayed {
@@ -159,7 +160,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 					next = d.due
 				}
 			}
-			if n, at := b.ripen(now); n != due || !at.Equal(next) {
+			if n, at := b.requeueDue(now); n != due || !at.Equal(next) {
 				t.Fatalf("%d ripe, next at %v; want %d, %v", n, at, due, next)
 			}
 		}
@@ -167,11 +168,11 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 				return
 			}
-			before, onLane := b.count, len(flownRecords(lane.out.items[lane.out.head:]))
+			before, onLink := b.count, len(sentRecords(link.out.items[link.out.head:]))
 			bytes := b.size
 			n, dropped := b.clear()
-			if n != before-onLane || dropped != bytes-b.size || b.count != onLane {
-				t.Fatalf("gave up %d messages of %d bytes, of %d with %d out", n, dropped, before, onLane)
+			if n != before-onLink || dropped != bytes-b.size || b.count != onLink {
+				t.Fatalf("gave up %d messages of %d bytes, of %d with %d out", n, dropped, before, onLink)
 			}
 			left := held(b)
 			for seq := range unsettled {
@@ -180,7 +181,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 				}
 			}
 		}
-		moves := []func(){accept, accept, accept, send, send, land(settled), postpone, ripen, clear}
+		moves := []func(){accept, accept, accept, send, send, land(settled), postpone, requeueDue, clear}
 		for range rapid.IntRange(0, 120).Draw(t, "moves") {
 			rapid.SampledFrom(moves).Draw(t, "move")()
 			checkBooks(t, b)
@@ -200,7 +201,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			}
 		}
 
-		lane.out.land(0, sent, settled)
+		link.out.remove(0, sent, settled)
 		b.clear()
 		if c != nil {
 			c.release(1)
@@ -219,7 +220,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 // A failed message has been waiting for longer than any that was never sent.
 func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	c := filled(8, 8, 8)
-	b := &backlog{group: "g"}
+	b := &Backlog{Group: "g"}
 	for i := range c.ends {
 		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
@@ -243,13 +244,13 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 // What would not make room anyway is not given up.
 func TestDropOldestDropsNothingInVain(t *testing.T) {
 	c := filled(100, 8, 8)
-	b := &backlog{group: "g"}
+	b := &Backlog{Group: "g"}
 	for i := range c.ends {
 		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
-	lane := newLane("m", 1)
-	b.lanes = append(b.lanes, lane)
-	lane.out.launch(1, b.fresh.take(1))
+	link := NewLink("m", 1, 1<<20)
+	b.links = append(b.links, link)
+	link.out.add(1, b.fresh.take(1))
 	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150})
 	if n != 0 || bytes != 0 || ok {
 		t.Errorf("gave up %d messages of %d bytes (room: %t) for one that has no room beside what the link holds", n, bytes, ok)
@@ -259,7 +260,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 
 func TestParkedAreBounded(t *testing.T) {
 	c := filled(make([]int, parkedLimit+10)...)
-	b := &backlog{group: "g"}
+	b := &Backlog{Group: "g"}
 	for i := range c.ends {
 		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}

@@ -1,28 +1,27 @@
-package actors
+package sendq
 
-// What a link has sent and its member has not settled. Pure; the outlet's lock
-// guards it.
+// What a link has sent and its member has not settled. The queue's lock guards it.
 
 import "slices"
 
-// flown is a span on its way, under the link sequence of its first record.
-type flown struct {
+// sentSpan is a span on its way, under the link sequence of its first record.
+type sentSpan struct {
 	first uint64
 	span
 }
 
-func (f flown) last() uint64 { return f.first + uint64(f.len()) - 1 }
+func (f sentSpan) last() uint64 { return f.first + uint64(f.len()) - 1 }
 
-// flight is the unsettled part of a link's window, in link sequence.
-type flight struct {
-	items []flown
+// inflight is the unsettled part of a link's window, in link sequence.
+type inflight struct {
+	items []sentSpan
 	head  int
 }
 
-func (f *flight) empty() bool { return f.head == len(f.items) }
+func (f *inflight) empty() bool { return f.head == len(f.items) }
 
-// launch adds s, whose records got the link sequences from first on.
-func (f *flight) launch(first uint64, s span) {
+// add adds s, whose records got the link sequences from first on.
+func (f *inflight) add(first uint64, s span) {
 	if n := len(f.items); n > f.head && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
 		f.items[n-1].to = s.to
 		return
@@ -32,32 +31,32 @@ func (f *flight) launch(first uint64, s span) {
 		clear(f.items[n:])
 		f.items, f.head = f.items[:n], 0
 	}
-	f.items = append(f.items, flown{first, s})
+	f.items = append(f.items, sentSpan{first, s})
 }
 
 // lowest is the first sequence that is out. There must be one.
-func (f *flight) lowest() uint64 { return f.items[f.head].first }
+func (f *inflight) lowest() uint64 { return f.items[f.head].first }
 
-// land removes the sequences from..to and visits what of them was still out.
-func (f *flight) land(from, to uint64, visit func(span)) {
-	at, _ := slices.BinarySearchFunc(f.items[f.head:], from, func(x flown, seq uint64) int {
+// remove takes out the sequences from..to and visits what of them was still out.
+func (f *inflight) remove(from, to uint64, visit func(span)) {
+	at, _ := slices.BinarySearchFunc(f.items[f.head:], from, func(x sentSpan, seq uint64) int {
 		if x.last() < seq {
 			return -1
 		}
 		return 1
 	})
 	at += f.head
-	var before, after flown
+	var before, after sentSpan
 	end := at
 	for ; end < len(f.items) && f.items[end].first <= to; end++ {
 		x := f.items[end]
 		if x.first < from {
 			head, tail := x.cut(int(from - x.first))
-			before, x = flown{x.first, head}, flown{from, tail}
+			before, x = sentSpan{x.first, head}, sentSpan{from, tail}
 		}
 		if x.last() > to {
 			head, tail := x.cut(int(to - x.first + 1))
-			after, x = flown{to + 1, tail}, flown{x.first, head}
+			after, x = sentSpan{to + 1, tail}, sentSpan{x.first, head}
 		}
 		visit(x.span)
 	}
@@ -78,7 +77,7 @@ func (f *flight) land(from, to uint64, visit func(span)) {
 }
 
 // drop removes the items at..end-1.
-func (f *flight) drop(at, end int) {
+func (f *inflight) drop(at, end int) {
 	switch {
 	case at >= end:
 	case at == f.head:
@@ -95,8 +94,8 @@ func (f *flight) drop(at, end int) {
 	}
 }
 
-// all empties the flight and answers what was in it, in link sequence.
-func (f *flight) all() []flown {
+// takeAll empties f and returns what was in it, in link sequence.
+func (f *inflight) takeAll() []sentSpan {
 	out := slices.Clone(f.items[f.head:])
 	f.items, f.head = nil, 0
 	return out

@@ -1,4 +1,4 @@
-package actors
+package sendq
 
 // Acks: what a member settles and what credit it grants, kept within what it may.
 
@@ -18,9 +18,9 @@ const (
 
 var errBadAck = fmt.Errorf("an ack of what was never sent: %w", frame.ErrProtocol)
 
-// refuses returns an error when the ack breaks the protocol. The outlet's lock is
+// refuses returns an error when the ack breaks the protocol. The queue's lock is
 // held.
-func (l *lane) refuses(a *frame.Ack) error {
+func (l *Link) refuses(a *frame.Ack) error {
 	top := a.Cumulative
 	for _, ranges := range [][]frame.Range{a.Ranges, a.Renewed} {
 		if n := len(ranges); n > 0 {
@@ -39,9 +39,9 @@ func (l *lane) refuses(a *frame.Ack) error {
 	return nil
 }
 
-// grant takes the member's credit, as far as its window goes. The outlet's lock is
+// grant takes the member's credit, as far as its window goes. The queue's lock is
 // held.
-func (l *lane) grant(a *frame.Ack) {
+func (l *Link) grant(a *frame.Ack) {
 	if a.Withdraw {
 		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
 		l.granted, l.grantedSize = l.credit, l.creditBytes
@@ -51,72 +51,72 @@ func (l *lane) grant(a *frame.Ack) {
 	l.creditBytes = max(l.creditBytes, a.CreditBytes)
 }
 
-// ack settles what the member handled and takes its new credit. An error means
+// Ack settles what the member handled and takes its new credit. An error means
 // that the peer breaks the protocol; nothing is settled then. A long one lets
 // others have the lock in between.
-func (o *outlet) ack(b *backlog, l *lane, a *frame.Ack) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (q *Queue) Ack(b *Backlog, l *Link, a *frame.Ack) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if err := l.refuses(a); err != nil {
 		return err
 	}
-	s := ackWork{o: o, b: b, l: l}
-	tried := l.tenure.standing == laneTried
+	s := ackWork{q: q, b: b, l: l}
+	tried := l.tenure.standing == linkTried
 	for !l.out.empty() && l.out.lowest() <= a.Cumulative {
-		s.land(l.out.lowest(), min(a.Cumulative, l.out.lowest()+settledAtOnce-1))
+		s.settle(l.out.lowest(), min(a.Cumulative, l.out.lowest()+settledAtOnce-1))
 	}
 	for _, r := range a.Ranges {
 		for from := r.From; from <= r.To; from += settledAtOnce {
-			s.land(from, min(r.To, from+settledAtOnce-1))
+			s.settle(from, min(r.To, from+settledAtOnce-1))
 		}
 	}
 	s.tell()
-	if s.landed > 0 && tried {
-		l.tenure.standing = laneTrusted
+	if s.settled > 0 && tried {
+		l.tenure.standing = linkTrusted
 	}
 	l.tenure.hears(a)
-	if l.tenure.standing == laneHung && a.Cumulative == l.sent {
-		l.tenure.standing = laneTried
+	if l.tenure.standing == linkHung && a.Cumulative == l.sent {
+		l.tenure.standing = linkTried
 	}
 	l.grant(a)
-	o.wake(b)
+	q.wake(b)
 	return nil
 }
 
-// ackWork is the work of one ack. The outlet's lock is held, but for pauses.
+// ackWork is the work of one ack. The queue's lock is held, but for pauses.
 type ackWork struct {
-	o      *outlet
-	b      *backlog
-	l      *lane
-	landed int    // messages
-	told   int    // of them, counted
-	since  uint64 // work since others could have the lock
+	q       *Queue
+	b       *Backlog
+	l       *Link
+	settled int    // messages
+	told    int    // of them, counted
+	since   uint64 // work since others could have the lock
 }
 
-// land settles the sequences from..to that are out.
-func (s *ackWork) land(from, to uint64) {
+// settle settles the sequences from..to that are out.
+func (s *ackWork) settle(from, to uint64) {
 	if s.since >= settledAtOnce {
 		s.tell()
-		s.o.wake(s.b)
-		s.o.mu.Unlock()
-		s.o.mu.Lock()
+		s.q.wake(s.b)
+		s.q.mu.Unlock()
+		s.q.mu.Lock()
 		s.since = 0
 	}
 	moving := uint64(len(s.l.out.items)-s.l.out.head) / runsLikeOne
 	s.since += to - from + 1 + moving
-	s.l.out.land(from, to, s.settle)
+	s.l.out.remove(from, to, s.settleSpan)
 }
 
-func (s *ackWork) settle(x span) {
-	s.landed += x.len()
+func (s *ackWork) settleSpan(x span) {
+	s.settled += x.len()
 	s.b.settle(x)
 }
 
 // tell lets those know who wait for what has been settled.
 func (s *ackWork) tell() {
-	if s.landed > s.told {
-		s.b.counters.Acked += uint64(s.landed - s.told)
-		s.told = s.landed
-		s.o.progress()
+	if s.settled > s.told {
+		s.b.counters.Acked += uint64(s.settled - s.told)
+		s.told = s.settled
+		s.q.progress()
 	}
 }

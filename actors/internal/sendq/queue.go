@@ -1,0 +1,326 @@
+package sendq
+
+// The queue as a whole: how a message is accepted for every group, and who waits
+// for that.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Config is what a queue needs to know of its destination. Everything is set: there
+// are no defaults here.
+type Config struct {
+	// MaxMessageSize bounds a message, in bytes as messages.PayloadSize counts them.
+	MaxMessageSize int
+	// Queue bounds what is accepted and not settled, for each group.
+	Queue messages.QueueLimits
+	// DropWithoutGroup drops, and counts, what is sent while there is no group.
+	DropWithoutGroup bool
+	// MaxAttempts is how many failed handlings exhaust a message; no limit when it is
+	// not positive.
+	MaxAttempts int
+	// Retry spaces the attempts.
+	Retry messages.Retry
+	// DeadLetters says that somebody takes exhausted messages with NextExhausted.
+	// Otherwise a copy of each is kept to be looked at, and it is tried on.
+	DeadLetters bool
+}
+
+// queuePhase is where a destination stands with its callers. It is read for each
+// message.
+type queuePhase uint8
+
+const (
+	queueOpen     queuePhase = iota
+	queueDraining            // takes no more, delivers the rest
+	queueClosed
+)
+
+// Queue is what Send feeds and links pull from: the data path of one destination.
+// All methods are safe for concurrent use, and none but Send, Flush and Settled
+// waits for more than its lock.
+type Queue struct {
+	// Emit is told what happens. It is called under the lock, so it must not block or
+	// call the queue. It may be replaced before the queue is used.
+	Emit func(messages.Event)
+
+	name string
+	cfg  Config
+
+	mu       sync.Mutex
+	phase    queuePhase
+	cause    error // why it closed
+	open     *chunk
+	backlogs []*Backlog
+	room     chan struct{} // closed when a waiting Send should look again
+	waiting  int           // Sends that wait on room
+	moved    chan struct{} // closed when a waiting Flush should look again
+	flushing int
+	offers   []offer // scratch
+	losses   losses
+
+	later     func(func())
+	telling   bool   // tellDrops is to be called
+	nobody    drops  // what was dropped while no group was there
+	unclaimed uint64 // how many those are in all
+}
+
+// New makes the queue of the destination of that name. later has a function called
+// in a while; neither it nor emit may block.
+func New(name string, cfg Config, emit func(messages.Event), later func(func())) *Queue {
+	return &Queue{name: name, cfg: cfg, Emit: emit, later: later, phase: queueOpen}
+}
+
+// Name is the destination's name.
+func (q *Queue) Name() string { return q.name }
+
+// Config is what New was given.
+func (q *Queue) Config() Config { return q.cfg }
+
+// Send accepts m for every group, or for none. It waits for room until ctx ends,
+// and does not keep m.
+//
+// Errors: messages.ErrTooLarge, messages.ErrGroupFull of a group whose policy is
+// QueueError, messages.ErrClosed once the queue takes no more, and the cause of ctx.
+func (q *Queue) Send(ctx context.Context, m *messages.Message) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("send to %q: %w", q.name, context.Cause(ctx))
+	}
+	if n := messages.PayloadSize(m); n > q.cfg.MaxMessageSize {
+		return fmt.Errorf("send to %q: %d bytes of key, value and headers, the limit is %d: %w",
+			q.name, n, q.cfg.MaxMessageSize, messages.ErrTooLarge)
+	}
+	if n := len(m.Headers); n > messages.MaxHeaders {
+		return fmt.Errorf("send to %q: %d headers, the limit is %d: %w", q.name, n, messages.MaxHeaders, messages.ErrTooLarge)
+	}
+	size := messages.RecordSize(m)
+	q.mu.Lock()
+	full, err := q.admit(size)
+	if full == nil && err == nil {
+		q.accept(m, size)
+		q.mu.Unlock()
+		return nil
+	}
+	if err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	return q.await(ctx, m, size, full)
+}
+
+// obstacle names what holds a Send up.
+type obstacle struct {
+	group string
+	why   string
+}
+
+var (
+	noGroup   = &obstacle{why: "no group has joined"}
+	groupFull = "its queue is full"
+)
+
+// admit reports whether a message of size bytes can be accepted now, by
+// everybody. An obstacle is worth waiting for, an error is not.
+func (q *Queue) admit(size int) (*obstacle, error) {
+	if q.phase != queueOpen {
+		return nil, q.refused()
+	}
+	if len(q.backlogs) == 0 && !q.cfg.DropWithoutGroup {
+		return noGroup, nil
+	}
+	for _, b := range q.backlogs {
+		if b.room(size, q.cfg.Queue) {
+			continue
+		}
+		switch b.settings.Policy {
+		case messages.QueueBlock:
+			return &obstacle{b.Group, groupFull}, nil
+		case messages.QueueError:
+			return nil, fmt.Errorf("send to %q: group %q has %d messages and %d bytes waiting: %w",
+				q.name, b.Group, b.count, b.size, messages.ErrGroupFull)
+		}
+	}
+	return nil, nil
+}
+
+func (q *Queue) refused() error {
+	if q.cause != nil {
+		return fmt.Errorf("send to %q: %w: %w", q.name, messages.ErrClosed, q.cause)
+	}
+	return fmt.Errorf("send to %q: %w", q.name, messages.ErrClosed)
+}
+
+// accept encodes m once and queues it for every group.
+func (q *Queue) accept(m *messages.Message, size int) {
+	if len(q.backlogs) == 0 {
+		q.unclaimed++
+		q.drop(&q.nobody, 1, size)
+		return
+	}
+	if q.open == nil || !q.open.fits(size) {
+		if q.open != nil {
+			q.open.release(1)
+		}
+		q.open = newChunk(size)
+	}
+	c := q.open
+	i := c.add(m)
+	c.live++ // making room must not take it away
+	for _, b := range q.backlogs {
+		if !b.room(size, q.cfg.Queue) && !q.makeRoom(b, size) {
+			continue
+		}
+		b.append(c, i, size)
+		q.wake(b)
+	}
+	c.live--
+}
+
+// makeRoom drops the oldest of a QueueDropOldest group. When links hold
+// everything, the new message is the one that goes.
+func (q *Queue) makeRoom(b *Backlog, size int) bool {
+	n, bytes, ok := b.dropOldest(size, q.cfg.Queue)
+	if !ok {
+		n, bytes = n+1, bytes+size
+	}
+	b.counters.Dropped += uint64(n)
+	q.drop(&b.untold, n, bytes)
+	q.progress()
+	return ok
+}
+
+// await holds a Send until its obstacle is gone. It is called with mu held and
+// releases it.
+func (q *Queue) await(ctx context.Context, m *messages.Message, size int, held *obstacle) error {
+	since := time.Now()
+	slow := time.NewTimer(time.Second)
+	defer slow.Stop()
+	for {
+		if q.room == nil {
+			q.room = make(chan struct{})
+		}
+		room := q.room
+		q.waiting++
+		q.mu.Unlock()
+		var err error
+		select {
+		case <-room:
+		case <-slow.C:
+			q.Emit(messages.SendBlocked{Destination: q.name, Group: held.group, Since: since, Why: held.why})
+		case <-ctx.Done():
+			err = fmt.Errorf("send to %q: waited %s%s: %w", q.name,
+				time.Since(since).Round(time.Millisecond), held.describe(), context.Cause(ctx))
+		}
+		q.mu.Lock()
+		q.waiting--
+		if err != nil {
+			q.mu.Unlock()
+			return err
+		}
+		full, err := q.admit(size)
+		if full == nil || err != nil {
+			if err == nil {
+				q.accept(m, size)
+			}
+			q.mu.Unlock()
+			return err
+		}
+		held = full
+	}
+}
+
+func (h *obstacle) describe() string {
+	if h.group == "" {
+		return ", " + h.why
+	}
+	return fmt.Sprintf(" for group %q, %s", h.group, h.why)
+}
+
+// progress lets waiting Sends and Flushes look again. mu is held.
+func (q *Queue) progress() {
+	if q.waiting > 0 && q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+	if q.flushing > 0 && q.moved != nil {
+		close(q.moved)
+		q.moved = nil
+	}
+	if q.open != nil && q.open.live == 1 {
+		// Nobody needs what is in it: an idle destination keeps no buffer.
+		q.open.release(1)
+		q.open = nil
+	}
+}
+
+// Backlog returns what is kept for the group, made when the group is new.
+func (q *Queue) Backlog(group string, s messages.GroupSettings) *Backlog {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.backlogs {
+		if b.Group == group {
+			return b
+		}
+	}
+	b := &Backlog{Group: group, settings: s}
+	q.backlogs = append(q.backlogs, b)
+	q.progress()
+	return b
+}
+
+// Resettle changes a group's settings. One of another mode or policy must have no
+// links.
+func (q *Queue) Resettle(b *Backlog, s messages.GroupSettings) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.settings = s
+	q.progress()
+}
+
+// Settings returns a group's settings.
+func (q *Queue) Settings(b *Backlog) messages.GroupSettings {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return b.settings
+}
+
+// Backlogs returns what is kept for each group.
+func (q *Queue) Backlogs() []*Backlog {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.backlogs)
+}
+
+// Parked returns copies of the exhausted messages that nobody takes, group by group:
+// the newest parkedLimit of each.
+func (q *Queue) Parked() (out []messages.Parked) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.backlogs {
+		out = append(out, b.parked...)
+	}
+	return out
+}
+
+// Stats returns a row for each group, and one without a group's name when messages
+// were dropped because there was none.
+func (q *Queue) Stats() (out []messages.PipeStats) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := q.unclaimed; n > 0 {
+		out = append(out, messages.PipeStats{Destination: q.name, PipeCounters: messages.PipeCounters{Accepted: n, Dropped: n}})
+	}
+	for _, b := range q.backlogs {
+		out = append(out, messages.PipeStats{
+			Destination: q.name, Group: b.Group, PipeCounters: b.counters,
+			Pending: b.count, PendingBytes: b.size, Links: len(b.links),
+		})
+	}
+	return out
+}

@@ -33,6 +33,7 @@ const room = "cmd/penstock/internal/"
 var arrows = map[string][]string{
 	".":                            {"actors", "messages", "supervisor"},
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "messages/..."},
+	"actors/internal/prefetch":     {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
 	"actors/internal/recvq":        {"transport/frame", "messages/..."},
@@ -72,7 +73,16 @@ var arrows = map[string][]string{
 
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
-var pure = []string{"actors/internal/produce", "actors/internal/rebalance", "actors/internal/recvq", "actors/internal/sendq", "actors/internal/tail", "transport/commitlog/format", "transport/frame"}
+var pure = []string{
+	"actors/internal/prefetch",
+	"actors/internal/produce",
+	"actors/internal/rebalance",
+	"actors/internal/recvq",
+	"actors/internal/sendq",
+	"actors/internal/tail",
+	"transport/commitlog/format",
+	"transport/frame",
+}
 
 // impure is what they must not reach, through whatever they import.
 var impure = []string{"github.com/asynkron/protoactor-go", "go.etcd.io", "google.golang.org/grpc", "go.nanomsg.org/mangos"}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -90,7 +91,7 @@ func TestCallersGoOnAfterARestart(t *testing.T) {
 	defer sys.Shutdown()
 	pid := sys.Root.Spawn(supervisor.Props(newCallers(usercode.New())))
 	var l toldLog
-	q := &asyncCommits{sub: &Subscription{shelf: &shelf{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &callsDue{c}) }}
+	q := &asyncCommits{sub: &Subscription{buffer: &prefetch.Buffer{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &callsDue{c}) }}
 	in, goOn := make(chan struct{}), make(chan struct{})
 	q.decide([]*asyncCommit{{done: func(error) { close(in); <-goOn }}, l.call(1), l.call(2)})
 	<-in

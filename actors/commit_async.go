@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -58,12 +59,12 @@ const (
 
 // asyncCommit is one call with a callback.
 type asyncCommit struct {
-	wishes []wish
-	done   func(error)
-	err    error
+	targets []prefetch.Target
+	done    func(error)
+	err     error
 }
 
-func (c *asyncCommit) weight() int { return max(1, len(c.wishes)) }
+func (c *asyncCommit) weight() int { return max(1, len(c.targets)) }
 
 // commitWanted asks for a commit of everything that is due.
 type commitWanted struct{}
@@ -229,7 +230,7 @@ func (q *asyncCommits) Waiting() error {
 }
 
 // Run describes the callbacks.
-func (q *asyncCommits) Run() *usercode.Run { return q.sub.shelf.code("a callback of CommitAsync") }
+func (q *asyncCommits) Run() *usercode.Run { return q.sub.buffer.Run("a callback of CommitAsync") }
 
 // fate is what became of a call.
 func (c *asyncCommit) fate(err error, where string) {

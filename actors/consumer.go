@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -21,7 +22,7 @@ import (
 //	reading ──batch does not decode or come in, log gone back──▶ stalled ──Seek──▶ reading
 type consumer struct {
 	eng   *Engine
-	c     *claim
+	c     *prefetch.Claim
 	part  *partitionPath
 	sub   *Subscription
 	host  supervisor.Host
@@ -52,11 +53,6 @@ const stillWaiting = 15 * time.Second
 const refusedPause = time.Second
 
 type (
-	// claimStalled: the batch in hand does not decode at an offset.
-	claimStalled struct {
-		offset int64
-		err    error
-	}
 	rested struct{}
 	// askAgain repeats a request without an answer.
 	askAgain struct{}
@@ -71,7 +67,7 @@ type (
 	}
 )
 
-func newConsumer(sub *Subscription, c *claim, part *partitionPath) actor.Producer {
+func newConsumer(sub *Subscription, c *prefetch.Claim, part *partitionPath) actor.Producer {
 	return func() actor.Actor { return &consumer{eng: sub.eng, sub: sub, c: c, part: part} }
 }
 
@@ -83,23 +79,23 @@ func (a *consumer) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		a.started(ctx)
-	case roomMade:
+	case prefetch.RoomMade:
 		a.ask(ctx)
 	case askAgain:
 		a.repeat()
 	case *fetched:
 		a.fetched(ctx, m)
-	case claimRests:
-		a.rest = a.host.After(a.c.shelf.cfg.Retry.Delay(m.failures), rested{})
+	case prefetch.Rests:
+		a.rest = a.host.After(m.Delay, rested{})
 	case rested:
-		a.c.shelf.wake(a.c)
-	case claimStalled:
-		a.stall(ctx, m.offset, a.end, m.err)
+		a.sub.buffer.Wake(a.c)
+	case prefetch.Stalled:
+		a.stall(ctx, m.Offset, a.end, m.Err)
 	case *seekTo:
 		a.seek(ctx, m.to)
 	case resolved:
 		a.sought(ctx, m)
-	case claimIdle:
+	case prefetch.Idle:
 		ctx.Send(ctx.Parent(), &idle{a.c})
 	case *supervisor.Ended:
 		supervisor.Fail(ctx, m.Err)
@@ -116,7 +112,7 @@ func (a *consumer) started(ctx actor.Context) {
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
 	a.host.Every(stillWaiting, askAgain{})
 	root, self := a.eng.sys.Root, ctx.Self()
-	a.c.shelf.attach(a.c, func(m any) { root.Send(self, m) })
+	a.sub.buffer.Attach(a.c, func(m prefetch.Notice) { root.Send(self, m) })
 	a.part.join()
 	a.ask(ctx)
 }
@@ -124,7 +120,7 @@ func (a *consumer) started(ctx actor.Context) {
 // stopped gives back what was promised for a request, and withdraws it.
 func (a *consumer) stopped(ctx actor.Context) {
 	for _, asker := range a.seeking {
-		ctx.Send(asker, fmt.Errorf("partition %d is not owned here any more: %w", a.c.p, messages.ErrFenced))
+		ctx.Send(asker, fmt.Errorf("partition %d is not owned here any more: %w", a.c.Partition, messages.ErrFenced))
 	}
 	a.seeking = nil
 	a.forgo()
@@ -136,7 +132,7 @@ func (a *consumer) stopped(ctx actor.Context) {
 // ask fetches what comes next, or waits for it at the end of the partition.
 func (a *consumer) ask(ctx actor.Context) {
 	if !a.asks(ctx) {
-		a.c.shelf.pass() // the room that it may have been told of is another's
+		a.sub.buffer.Pass() // the room that it may have been told of is another's
 	}
 }
 
@@ -145,15 +141,15 @@ func (a *consumer) asks(ctx actor.Context) bool {
 	if a.state != consumerReading {
 		return false
 	}
-	offset, base, open := a.c.shelf.next(a.c)
+	offset, base, open := a.sub.buffer.Next(a.c)
 	if !open || a.asked != nil && a.asked.Offset == offset {
 		return false
 	}
 	a.forgo()
 	f := &fetch{Reader: a.c, Offset: offset, Base: base, To: ctx.Self(), History: a.log}
 	if offset < a.end {
-		if f.Room = a.c.shelf.asks(a.c); f.Room == 0 {
-			return true // the shelf tells when there is some
+		if f.Room = a.sub.buffer.Reserve(a.c); f.Room == 0 {
+			return true // the buffer tells when there is some
 		}
 	}
 	a.asked = f
@@ -165,7 +161,7 @@ func (a *consumer) asks(ctx actor.Context) bool {
 // the claim was moved. The partition takes the next request in its place.
 func (a *consumer) forgo() {
 	if a.asked != nil {
-		a.c.shelf.came(a.c, nil, a.asked.Room)
+		a.sub.buffer.Fill(a.c, nil, a.asked.Room)
 		a.asked = nil
 	}
 }
@@ -182,7 +178,7 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 	}
 	a.asked = nil
 	a.end, a.log = m.End, m.History
-	a.c.shelf.came(a.c, m.Batches, m.Of.Room)
+	a.sub.buffer.Fill(a.c, m.Batches, m.Of.Room)
 	switch {
 	case errors.Is(m.Err, messages.ErrTopicDeleted):
 		return // the subscription ends with the topic
@@ -195,10 +191,10 @@ func (a *consumer) fetched(ctx actor.Context, m *fetched) {
 		return
 	case m.Err != nil: // a right that was taken away may come back
 		a.delayed(m.Err)
-		a.host.After(refusedPause, roomMade{})
+		a.host.After(refusedPause, prefetch.RoomMade{})
 		return
 	case m.Trimmed > m.Of.Offset:
-		a.c.shelf.seek(a.c, m.Trimmed, m.Trimmed)
+		a.sub.buffer.Seek(a.c, m.Trimmed, m.Trimmed)
 	case len(m.Batches) == 0 && m.Of.Room == 0 && m.End <= m.Of.Offset:
 		a.end = m.Of.Offset + 1 // there is news, though its end is not known here
 	}
@@ -245,7 +241,7 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 	}
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
 	a.end, a.log = m.offset+1, 0
-	a.c.shelf.seek(a.c, m.offset, m.base)
+	a.sub.buffer.Seek(a.c, m.offset, m.base)
 	ctx.Send(m.asker, &sought{})
 	a.ask(ctx)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
@@ -200,7 +201,7 @@ func (a *engineActor) failedTopic(m *supervisor.Failed) bool {
 	}
 	for s, p := range a.book.subs {
 		if m.Who.Equal(p.pid) {
-			s.shelf.leave(shelfLeft, m.Err)
+			s.buffer.Leave(prefetch.Left, m.Err)
 			return true
 		}
 	}
@@ -242,7 +243,7 @@ func (a *engineActor) takenTopic(ctx actor.Context, k keys.Key, err error) {
 		if errors.Is(err, messages.ErrDestinationTaken) { // its guard: the topic
 			err = messages.ErrTopicDeleted
 		}
-		s.shelf.leave(shelfLeft, err)
+		s.buffer.Leave(prefetch.Left, err)
 		ctx.Send(p.pid, &retire{})
 	}
 }
@@ -250,7 +251,7 @@ func (a *engineActor) takenTopic(ctx actor.Context, k keys.Key, err error) {
 // stands lets subscriptions hand out what waited for the session.
 func (a *engineActor) stands() {
 	for s := range a.book.subs {
-		s.shelf.renewed()
+		s.buffer.Renewed()
 	}
 }
 

@@ -64,10 +64,9 @@ func (b *statsBook) removeSubscription(s *Subscription) {
 
 // Stats is penstock.Subscription.Stats.
 func (s *Subscription) Stats() messages.SubscriptionStats {
-	s.shelf.mu.Lock()
-	defer s.shelf.mu.Unlock()
+	n, partitions, bytes := s.buffer.Stats()
 	return messages.SubscriptionStats{
 		Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID,
-		SubscriptionCounters: s.shelf.counters, Partitions: len(s.shelf.claims), FetchedBytes: s.shelf.bytes,
+		SubscriptionCounters: n, Partitions: partitions, FetchedBytes: bytes,
 	}
 }

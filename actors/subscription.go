@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/rebalance"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -36,8 +37,8 @@ type subscription struct {
 	host     supervisor.Host
 	state    subscriptionState
 	write    *keyWrite
-	begun    *recordConsumption // whose handlers this incarnation began
-	farewell *keyWrite          // that this member leaves, or nil
+	begun    *prefetch.Consumption // whose handlers this incarnation began
+	farewell *keyWrite             // that this member leaves, or nil
 	view     *rebalance.View
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
@@ -51,14 +52,14 @@ type subscription struct {
 	alarm    func()           // stops the timer of what time alone changes
 
 	settling  settling
-	idle      []*claim // to be released
-	releasing []*claim // being released
+	idle      []*prefetch.Claim // to be released
+	releasing []*prefetch.Claim // being released
 	commits   commits
 }
 
 // holding is a claim and its consumer.
 type holding struct {
-	c   *claim
+	c   *prefetch.Claim
 	pid *actor.PID
 }
 
@@ -118,7 +119,7 @@ type (
 		err       error
 	}
 	// idle: nobody has a claim in hand that is to be released.
-	idle        struct{ c *claim }
+	idle        struct{ c *prefetch.Claim }
 	decideAgain struct{}
 	usableAgain struct{ p int }
 	leaveTold   struct{}
@@ -127,7 +128,7 @@ type (
 	topicChanged struct{ path *topicPath }
 	subKeyGone   struct{}
 	// consumeRecords asks for handlers around c.
-	consumeRecords struct{ c *recordConsumption }
+	consumeRecords struct{ c *prefetch.Consumption }
 )
 
 func newSubscription(e *Engine, s *Subscription, asker *actor.PID) actor.Producer {
@@ -233,7 +234,7 @@ func (a *subscription) started(ctx actor.Context) {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
 	a.host.Every(sub.cfg.CommitEvery, commitTick{})
-	for _, c := range sub.shelf.held() { // of an earlier incarnation
+	for _, c := range sub.buffer.Claims() { // of an earlier incarnation
 		a.hold(ctx, c)
 	}
 	if c := sub.consumption(); c != nil {
@@ -279,7 +280,7 @@ func (a *subscription) refuse(ctx actor.Context, err error) {
 	if a.sub.announced.CompareAndSwap(false, true) {
 		ctx.Send(a.asker, err)
 	}
-	a.sub.shelf.leave(shelfLeft, err)
+	a.sub.buffer.Leave(prefetch.Left, err)
 	a.retire(ctx)
 }
 
@@ -324,7 +325,7 @@ func groupGone(space keys.Space, kvs []discovery.KV) []keys.Key {
 func (a *subscription) setBack(ctx actor.Context, revision int64) {
 	maps.DeleteFunc(a.held, func(_ int, r int64) bool { return r > revision })
 	for _, h := range a.holds {
-		if h.c.fence > revision && !slices.Contains(a.releasing, h.c) {
+		if h.c.Fence > revision && !slices.Contains(a.releasing, h.c) {
 			a.lose(ctx, h.c, messages.ErrFenced)
 		}
 	}
@@ -350,7 +351,7 @@ func (a *subscription) member() rebalance.Member {
 		me.Revision = a.view.MemberRevision(me.ID)
 	}
 	for p, h := range a.holds {
-		me.Holds[p] = rebalance.Hold{Fence: h.c.fence, MemberRevision: h.c.memberRevision, Releasing: slices.Contains(a.releasing, h.c)}
+		me.Holds[p] = rebalance.Hold{Fence: h.c.Fence, MemberRevision: h.c.MemberRevision, Releasing: slices.Contains(a.releasing, h.c)}
 	}
 	return me
 }
@@ -370,7 +371,7 @@ func (a *subscription) decide(ctx actor.Context) {
 		return
 	}
 	for _, p := range s.Release {
-		a.sub.shelf.release(a.holds[p].c)
+		a.sub.buffer.Release(a.holds[p].c)
 	}
 	if s.RestoreSettings && a.settings == settingsLeft {
 		a.putSettingsBack()
@@ -427,12 +428,12 @@ func (a *subscription) me(revision int64) commitlog.Me {
 }
 
 // consume begins the handlers of a Consume.
-func (a *subscription) consume(ctx actor.Context, c *recordConsumption) {
+func (a *subscription) consume(ctx actor.Context, c *prefetch.Consumption) {
 	if a.begun == c {
 		return // begun by this incarnation already, as an earlier one's
 	}
 	a.begun = c
-	c.running.Store(int64(a.sub.cfg.Concurrency))
+	c.SetWorkers(a.sub.cfg.Concurrency)
 	for range a.sub.cfg.Concurrency {
 		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), a.eng.name("handler", "")); err != nil {
 			supervisor.Fail(ctx, err)

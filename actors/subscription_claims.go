@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/rebalance"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
@@ -228,47 +229,47 @@ func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
 // took begins to consume a partition that is ours.
 func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) {
 	if h := a.holds[got.Partition]; h != nil {
-		if h.c.fence == got.Fence {
+		if h.c.Fence == got.Fence {
 			return
 		}
 		a.lose(ctx, h.c, messages.ErrFenced)
 	}
-	c := &claim{p: got.Partition, fence: got.Fence, lease: m.lease, memberRevision: m.me, known: got.Known}
-	a.sub.shelf.add(c, got.Offset, got.Base, !slices.Contains(m.unwritten, got.Partition))
+	c := &prefetch.Claim{Partition: got.Partition, Fence: got.Fence, Lease: m.lease, MemberRevision: m.me}
+	a.sub.buffer.Add(c, prefetch.Place{Offset: got.Offset, Base: got.Base, Written: !slices.Contains(m.unwritten, got.Partition), Known: got.Known})
 	a.eng.hub.emit(messages.PartitionClaimed{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
 	})
 	a.hold(ctx, c)
 }
 
-func (a *subscription) hold(ctx actor.Context, c *claim) {
-	part, err := a.sub.path.partition(c.p)
+func (a *subscription) hold(ctx actor.Context, c *prefetch.Claim) {
+	part, err := a.sub.path.partition(c.Partition)
 	if err != nil {
 		return // the topic is over, and with it the subscription
 	}
-	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.eng.name("consumer", strconv.Itoa(c.p)))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.eng.name("consumer", strconv.Itoa(c.Partition)))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
-	a.holds[c.p] = &holding{c, pid}
+	a.holds[c.Partition] = &holding{c, pid}
 }
 
 // lose ends a claim that is no longer ours.
-func (a *subscription) lose(ctx actor.Context, c *claim, cause error) {
-	a.sub.shelf.remove(c, cause)
-	a.sub.shelf.count(func(n *messages.SubscriptionCounters) { n.Lost++ })
+func (a *subscription) lose(ctx actor.Context, c *prefetch.Claim, cause error) {
+	a.sub.buffer.Remove(c, cause)
+	a.sub.buffer.Count(func(n *messages.SubscriptionCounters) { n.Lost++ })
 	a.drop(ctx, c)
 	a.eng.hub.emit(messages.PartitionLost{
-		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Fence: c.fence, Err: cause,
+		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.Partition, Fence: c.Fence, Err: cause,
 	})
 }
 
-func (a *subscription) drop(ctx actor.Context, c *claim) {
-	if h := a.holds[c.p]; h != nil && h.c == c {
+func (a *subscription) drop(ctx actor.Context, c *prefetch.Claim) {
+	if h := a.holds[c.Partition]; h != nil && h.c == c {
 		ctx.Stop(h.pid)
-		delete(a.holds, c.p)
+		delete(a.holds, c.Partition)
 	}
-	isC := func(x *claim) bool { return x == c }
+	isC := func(x *prefetch.Claim) bool { return x == c }
 	a.idle, a.settling.waiting = slices.DeleteFunc(a.idle, isC), slices.DeleteFunc(a.settling.waiting, isC)
 }
 

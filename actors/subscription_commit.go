@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -33,8 +34,8 @@ type (
 	// commitNow asks for a commit of everything that is due. It is answered
 	// with *committed or an error.
 	commitNow struct {
-		asker  *actor.PID
-		wishes []wish
+		asker   *actor.PID
+		targets []prefetch.Target
 	}
 	committed  struct{}
 	commitDone struct {
@@ -50,7 +51,7 @@ func (a *subscription) commit(ctx actor.Context) {
 		return
 	}
 	a.commits.async = a.sub.async.take() // before due is: what they ask for is in it
-	due := a.sub.shelf.due()
+	due := a.sub.buffer.Due()
 	a.commits.under, a.commits.next = a.commits.next, nil
 	if len(due) == 0 {
 		a.commitDone(ctx, commitDone{})
@@ -81,10 +82,10 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 		switch {
 		case m.err != nil:
 		case m.errs[i] == nil:
-			a.sub.shelf.wrote(p)
+			a.sub.buffer.Wrote(p)
 		case errors.Is(m.errs[i], messages.ErrFenced):
 			fenced = true
-			if h := a.holds[p.Partition]; h != nil && h.c.fence == p.Fence {
+			if h := a.holds[p.Partition]; h != nil && h.c.Fence == p.Fence {
 				a.lose(ctx, h.c, m.errs[i])
 			}
 		default:
@@ -95,10 +96,10 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 		a.delayed(m.err)
 	}
 	for _, w := range a.commits.under {
-		a.answer(ctx, w, a.fate(w.wishes, m.err, failed))
+		a.answer(ctx, w, a.fate(w.targets, m.err, failed))
 	}
 	for _, c := range a.commits.async {
-		c.fate(errors.Join(c.err, a.fate(c.wishes, m.err, failed)), a.sub.committing())
+		c.fate(errors.Join(c.err, a.fate(c.targets, m.err, failed)), a.sub.committing())
 	}
 	a.sub.async.decide(a.commits.async)
 	a.commits.under, a.commits.async = nil, nil
@@ -115,12 +116,12 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	}
 }
 
-// fate is what became of wishes: all is the error of the whole commit, failed
+// fate is what became of targets: all is the error of the whole commit, failed
 // those of partitions.
-func (a *subscription) fate(wishes []wish, all error, failed map[int]error) error {
-	errs := []error{all, a.sub.shelf.unmet(wishes)}
-	for _, w := range wishes {
-		errs = append(errs, failed[w.partition])
+func (a *subscription) fate(targets []prefetch.Target, all error, failed map[int]error) error {
+	errs := []error{all, a.sub.buffer.Unmet(targets)}
+	for _, w := range targets {
+		errs = append(errs, failed[w.Partition])
 	}
 	return errors.Join(errs...)
 }
@@ -174,14 +175,14 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) erro
 	if err := contextGiven(ctx); err != nil {
 		return fail(err)
 	}
-	wishes, fenced, err := s.shelf.ask(recs)
+	targets, fenced, err := s.buffer.Ask(recs)
 	if err != nil {
 		return fail(err)
 	}
-	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{wishes: wishes})
+	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{targets: targets})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
-		return fail(cmp.Or(s.shelf.causeOf(), messages.ErrClosed))
+		return fail(cmp.Or(s.buffer.Cause(), messages.ErrClosed))
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
 	case fenced != nil:
@@ -201,14 +202,14 @@ func (s *Subscription) CommitAsync(done func(error), recs ...messages.Record) {
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
 		return
 	}
-	wishes, fenced, err := s.shelf.ask(recs)
+	targets, fenced, err := s.buffer.Ask(recs)
 	if err != nil {
 		fenced = err
 	}
 	if done == nil && fenced != nil { // nobody else would hear of it
 		s.eng.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: fenced})
 	}
-	if s.async.add(&asyncCommit{wishes: wishes, done: done, err: fenced}) {
+	if s.async.add(&asyncCommit{targets: targets, done: done, err: fenced}) {
 		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
 	}
 }

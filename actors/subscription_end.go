@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -24,14 +25,14 @@ func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 	if a.state == subEntering || a.state == subInside {
 		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
 	}
-	shelf := a.sub.shelf
-	shelf.leave(shelfLeaving, nil)
+	buffer := a.sub.buffer
+	buffer.Leave(prefetch.Leaving, nil)
 	a.tellLeave()
-	if !shelf.busy() {
-		shelf.settlePolled(false)
+	if !buffer.Busy() {
+		buffer.SettlePolled(false)
 	}
 	for _, p := range slices.Sorted(maps.Keys(a.holds)) {
-		shelf.release(a.holds[p].c)
+		buffer.Release(a.holds[p].c)
 	}
 	a.emptied(ctx)
 	a.host.After(a.sub.cfg.RevokeTimeout+usercode.Grace, drainLate{})
@@ -43,7 +44,7 @@ func (a *subscription) drainLate(ctx actor.Context) {
 	if a.state != subDraining || len(a.holds) == 0 {
 		return
 	}
-	stuck := a.sub.shelf.inHand()
+	stuck := a.sub.buffer.InHand()
 	stuck = append(stuck, partitionsOf(a.settling.under)...)
 	if len(stuck) == 0 {
 		a.host.After(time.Second, drainLate{}) // etcd is waited for
@@ -93,8 +94,8 @@ func (a *subscription) retire(ctx actor.Context) {
 	me := a.me(0)
 	var left []format.Position
 	for _, h := range a.holds {
-		left = append(left, sub.shelf.last(h.c))
-		sub.shelf.remove(h.c, messages.ErrClosed)
+		left = append(left, sub.buffer.Last(h.c))
+		sub.buffer.Remove(h.c, messages.ErrClosed)
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.cut()
@@ -109,24 +110,4 @@ func (a *subscription) retire(ctx actor.Context) {
 		_ = sub.removal.of(func() error { return eng.removeSubscription(ctx, sub, me) }) // what is left ends with the lease
 		return subKeyGone{}
 	})
-}
-
-// code describes a run of user code of this subscription.
-func (s *shelf) code(what string) *usercode.Run {
-	return &usercode.Run{
-		What: fmt.Sprintf("%s of group %q of topic %q", what, s.cfg.Group, s.cfg.Topic), Of: s,
-	}
-}
-
-// inHand are the partitions that a reader has in hand, sorted.
-func (s *shelf) inHand() (out []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p, c := range s.claims {
-		if c.turn != nil {
-			out = append(out, p)
-		}
-	}
-	slices.Sort(out)
-	return out
 }

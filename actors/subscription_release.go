@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -18,8 +19,8 @@ import (
 
 // settling is what BeforeRelease does, for some claims at a time.
 type settling struct {
-	waiting []*claim // nobody has them in hand any more
-	under   []*claim // it was called for them
+	waiting []*prefetch.Claim // nobody has them in hand any more
+	under   []*prefetch.Claim // it was called for them
 }
 
 type (
@@ -34,8 +35,8 @@ type (
 )
 
 // release takes in a claim that nobody has in hand any more.
-func (a *subscription) release(ctx actor.Context, c *claim) {
-	if h := a.holds[c.p]; h == nil || h.c != c || slices.Contains(slices.Concat(a.settling.waiting, a.settling.under, a.idle, a.releasing), c) {
+func (a *subscription) release(ctx actor.Context, c *prefetch.Claim) {
+	if h := a.holds[c.Partition]; h == nil || h.c != c || slices.Contains(slices.Concat(a.settling.waiting, a.settling.under, a.idle, a.releasing), c) {
 		return
 	}
 	if a.sub.cfg.BeforeRelease == nil {
@@ -63,8 +64,8 @@ func (a *subscription) beginSettling() {
 
 // settle calls BeforeRelease. Another member may take the claims RevokeTimeout
 // after they were asked back.
-func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) {
-	deadline := s.shelf.askedBack(claims).Add(s.cfg.RevokeTimeout)
+func (s *Subscription) settle(ctx context.Context, claims []*prefetch.Claim) (err error) {
+	deadline := s.buffer.AskedBack(claims).Add(s.cfg.RevokeTimeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	defer func() {
@@ -72,15 +73,15 @@ func (s *Subscription) settle(ctx context.Context, claims []*claim) (err error) 
 			err = &supervisor.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	code := s.shelf.code("BeforeRelease")
+	code := s.buffer.Run("BeforeRelease")
 	defer s.eng.inside.Enter(code)()
 	return s.cfg.BeforeRelease(code.Mark(ctx), partitionsOf(claims))
 }
 
-func partitionsOf(claims []*claim) []int {
+func partitionsOf(claims []*prefetch.Claim) []int {
 	ps := make([]int, len(claims))
 	for i, c := range claims {
-		ps[i] = c.p
+		ps[i] = c.Partition
 	}
 	slices.Sort(ps)
 	return ps
@@ -92,12 +93,12 @@ func (a *subscription) settled(m settled) {
 	claims := a.settling.under
 	a.settling.under = nil
 	if m.err == nil {
-		a.sub.shelf.askFor(claims)
+		a.sub.buffer.AskFor(claims)
 	} else {
 		a.delayed(fmt.Errorf("before release of partitions %d: %w", partitionsOf(claims), m.err))
 	}
 	for _, c := range claims {
-		if h := a.holds[c.p]; h != nil && h.c == c { // else lost meanwhile
+		if h := a.holds[c.Partition]; h != nil && h.c == c { // else lost meanwhile
 			a.idle = append(a.idle, c)
 		}
 	}
@@ -114,7 +115,7 @@ func (a *subscription) releaseIdle() {
 	a.releasing, a.idle = a.idle, nil
 	positions := make([]format.Position, len(a.releasing))
 	for i, c := range a.releasing {
-		positions[i] = a.sub.shelf.last(c)
+		positions[i] = a.sub.buffer.Last(c)
 	}
 	log, me, delayed := a.eng.log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "release", func(ctx context.Context) claimsReleased {
@@ -137,7 +138,7 @@ func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 		return
 	}
 	for i, c := range was {
-		if h := a.holds[c.p]; h == nil || h.c != c {
+		if h := a.holds[c.Partition]; h == nil || h.c != c {
 			continue // lost meanwhile
 		}
 		if m.errs[i] != nil {
@@ -145,12 +146,12 @@ func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 			continue
 		}
 		if m.positions[i].Offset >= 0 {
-			a.sub.shelf.wrote(m.positions[i])
+			a.sub.buffer.Wrote(m.positions[i])
 		}
-		a.sub.shelf.remove(c, nil)
+		a.sub.buffer.Remove(c, nil)
 		a.drop(ctx, c)
 		a.eng.hub.emit(messages.PartitionReleased{
-			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.p, Offset: a.sub.shelf.place(c),
+			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.Partition, Offset: a.sub.buffer.Finished(c),
 		})
 	}
 	a.commit(ctx)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -89,6 +90,14 @@ func (c *SubscriptionConfig) EnsureDefaults() {
 	c.MaxFetched = cmp.Or(c.MaxFetched, DefaultMaxFetched)
 	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
 	c.Retry.EnsureDefaults()
+}
+
+// prefetch is what the data path needs to know.
+func (c *SubscriptionConfig) prefetch() prefetch.Config {
+	return prefetch.Config{
+		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
+		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
+	}
 }
 
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -252,7 +253,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 	})
 	<-inside
 	left := aside(func() error { return sub.Unsubscribe(ctx) })
-	for !isLeaving(sub.shelf) {
+	for !isLeaving(sub.buffer) {
 		select {
 		case <-ctx.Done():
 			t.Fatal("it does not begin to leave")
@@ -350,10 +351,12 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 	}
 }
 
-func isLeaving(s *shelf) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.phase != shelfOpen
+func isLeaving(b *prefetch.Buffer) bool {
+	err := b.Begin()
+	if err == nil {
+		b.Finish()
+	}
+	return errors.Is(err, messages.ErrClosed)
 }
 
 // A Commit and a Seek that are under way are answered, whichever actor fails,

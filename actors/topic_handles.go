@@ -17,6 +17,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/internal/produce"
 	"github.com/penstock-io/penstock/actors/internal/tail"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
@@ -293,8 +294,7 @@ func (t *Topic) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscri
 		}
 	}
 	cfg.ID = cmp.Or(cfg.ID, randomID())
-	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), shelf: newShelf(cfg, e.hub.emit, &e.standing)}
-	s.shelf.inside = e.inside
+	s := &Subscription{eng: e, path: t.path, cfg: cfg, incarnation: randomID(), since: time.Now(), buffer: prefetch.New(cfg.prefetch(), e.hub.emit, &e.standing, e.inside)}
 	s.async.emit, s.async.host, s.async.of, s.async.sub = s.panicked, e.calls, s.committing, s
 	_, err := supervisor.Ask[*subscribed](ctx, e.sys, e.root, &subscribe{s})
 	if err != nil {
@@ -311,7 +311,7 @@ type Subscription struct {
 	eng         *Engine
 	path        *topicPath
 	cfg         SubscriptionConfig
-	shelf       *shelf
+	buffer      *prefetch.Buffer
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
@@ -325,7 +325,7 @@ type Subscription struct {
 	async asyncCommits
 
 	mu        sync.Mutex
-	consuming *recordConsumption
+	consuming *prefetch.Consumption
 	leaving   leaveState
 	leavers   []*actor.PID // who wait for the drain
 }
@@ -375,14 +375,14 @@ func (s *Subscription) ID() string { return s.cfg.ID }
 func (s *Subscription) PID() *actor.PID { return s.pid.Load() }
 
 // Partitions is penstock.Subscription.Partitions.
-func (s *Subscription) Partitions() []int { return s.shelf.owned() }
+func (s *Subscription) Partitions() []int { return s.buffer.Partitions() }
 
 // Records is penstock.Subscription.Records.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, error] {
 	if err := contextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
-	return s.shelf.records(ctx)
+	return s.buffer.Records(ctx)
 }
 
 // Poll is penstock.Subscription.Poll.
@@ -390,7 +390,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	if err := contextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}
-	recs, err := s.shelf.poll(ctx, limit)
+	recs, err := s.buffer.Poll(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
@@ -402,24 +402,24 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	if err := errors.Join(contextGiven(ctx), handlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	if err := s.shelf.begin(); err != nil {
+	if err := s.buffer.Begin(); err != nil {
 		if errors.Is(err, messages.ErrClosed) {
-			return s.shelf.causeOf()
+			return s.buffer.Cause()
 		}
 		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
-	defer s.shelf.finish()
+	defer s.buffer.Finish()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := newRecordConsumption(ctx, s.shelf, handler)
+	c := prefetch.NewConsumption(ctx, s.buffer, handler)
 	s.setConsumption(c)
 	defer s.setConsumption(nil)
-	if s.shelf.isOver() {
-		c.finish() // it ended before it could know of c
+	if s.buffer.IsOver() {
+		c.Finish() // it ended before it could know of c
 	}
 	s.eng.sys.Root.Send(s.pid.Load(), &consumeRecords{c})
-	<-c.over
-	if err := s.shelf.causeOf(); err != nil {
+	<-c.Over()
+	if err := s.buffer.Cause(); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -428,13 +428,13 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	return nil
 }
 
-func (s *Subscription) setConsumption(c *recordConsumption) {
+func (s *Subscription) setConsumption(c *prefetch.Consumption) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.consuming = c
 }
 
-func (s *Subscription) consumption() *recordConsumption {
+func (s *Subscription) consumption() *prefetch.Consumption {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.consuming
@@ -442,10 +442,10 @@ func (s *Subscription) consumption() *recordConsumption {
 
 // end lets loops and Consume return: the actor behind them is gone.
 func (s *Subscription) end() {
-	s.shelf.leave(shelfLeft, nil)
-	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.shelf.causeOf(), messages.ErrClosed)))
+	s.buffer.Leave(prefetch.Left, nil)
+	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.buffer.Cause(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
-		c.finish()
+		c.Finish()
 	}
 }
 
@@ -456,7 +456,7 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 	}
 	_, err := supervisor.Ask[*sought](ctx, s.eng.sys, s.pid.Load(), &seekIn{partition, to})
 	if errors.Is(err, supervisor.ErrNoActor) {
-		err = cmp.Or(s.shelf.causeOf(), messages.ErrClosed)
+		err = cmp.Or(s.buffer.Cause(), messages.ErrClosed)
 	}
 	if err != nil {
 		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
@@ -465,10 +465,10 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 }
 
 // Pause is penstock.Subscription.Pause.
-func (s *Subscription) Pause(partitions ...int) { s.shelf.pause(partitions...) }
+func (s *Subscription) Pause(partitions ...int) { s.buffer.Pause(partitions...) }
 
 // Resume is penstock.Subscription.Resume.
-func (s *Subscription) Resume(partitions ...int) { s.shelf.resume(partitions...) }
+func (s *Subscription) Resume(partitions ...int) { s.buffer.Resume(partitions...) }
 
 // Lag is penstock.Subscription.Lag.
 func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
@@ -486,8 +486,8 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if err := contextGiven(ctx); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
 	}
-	if err := s.eng.inside.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *usercode.Run) bool { return c.Of == s.shelf }); err != nil {
-		s.shelf.leave(shelfLeaving, nil) // the caller gets no other record
+	if err := s.eng.inside.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *usercode.Run) bool { return c.Of == s.buffer }); err != nil {
+		s.buffer.Leave(prefetch.Leaving, nil) // the caller gets no other record
 		s.eng.sys.Root.Send(s.pid.Load(), &leaveUnasked{})
 		return err
 	}

@@ -1,4 +1,4 @@
-package actors
+package prefetch
 
 import (
 	"context"
@@ -13,23 +13,23 @@ import (
 
 // What a commit names must have been handed out: by this subscription, and in this
 // partition; of the claim that there is, these very offsets.
-func TestShelfAskKnowsWhatWasHandedOut(t *testing.T) {
+func TestBufferAskKnowsWhatWasHandedOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, _ := newTestShelf(SubscriptionConfig{ManualCommit: true})
+		s, _ := newTestBuffer(Config{ManualCommit: true})
 		begin := rapid.Int64Range(0, 20).Draw(t, "begin")
 		batches := 30
-		a := &paperConsumer{log: smallLog, have: &batches, c: &claim{fence: 100, lease: theLease, memberRevision: 1}}
-		s.add(a.c, begin, smallLog.Batch(0, smallLog.Holding(0, begin)).Base, true)
+		a := &paperConsumer{log: smallLog, have: &batches, c: &Claim{Fence: 100, Lease: theLease, MemberRevision: 1}}
+		s.Add(a.c, Place{Offset: begin, Base: smallLog.Batch(0, smallLog.Holding(0, begin)).Base, Written: true})
 		a.attach(s)
 		settleAll(s, a)
 		var out []int64 // what was handed out
 		for range rapid.IntRange(0, 4).Draw(t, "polls") {
 			if rapid.IntRange(0, 3).Draw(t, "seek") == 0 {
 				to := rapid.Int64Range(0, 30).Draw(t, "to")
-				s.seek(a.c, to, smallLog.Batch(0, smallLog.Holding(0, to)).Base)
+				s.Seek(a.c, to, smallLog.Batch(0, smallLog.Holding(0, to)).Base)
 				settleAll(s, a)
 			}
-			got, err := s.poll(context.Background(), rapid.IntRange(1, 5).Draw(t, "limit"))
+			got, err := s.Poll(context.Background(), rapid.IntRange(1, 5).Draw(t, "limit"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,8 +37,8 @@ func TestShelfAskKnowsWhatWasHandedOut(t *testing.T) {
 			settleAll(s, a)
 		}
 		at := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-2, 40)).Draw(t, "offset")
-		_, fenced, err := s.ask([]messages.Record{{Topic: s.cfg.Topic, Partition: 0, Offset: at, Fence: 100}})
-		switch due := s.due(); {
+		_, fenced, err := s.Ask([]messages.Record{{Topic: s.cfg.Topic, Partition: 0, Offset: at, Fence: 100}})
+		switch due := s.Due(); {
 		case err != nil && !errors.Is(err, messages.ErrOffsetOutOfRange), fenced != nil:
 			t.Fatal(fenced, err)
 		case err != nil && (slices.Contains(out, at) || len(due) > 0):

@@ -1,4 +1,4 @@
-package actors
+package prefetch
 
 // Promise: whatever a handler of Consume does, its record is handled in its turn:
 // a failure is tried again, what uses up its attempts goes to the dead letters,
@@ -16,131 +16,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// paperDesk runs the consumers of a shelf in a goroutine of its own, for workers
-// that wait. A claim that rests is woken at once.
-type paperDesk struct {
-	s         *shelf
-	consumers []*paperConsumer
-
-	mu   sync.Mutex
-	mail []func()
-	news chan struct{}
-}
-
-// newPaperDesk holds partitions of smallLog, so many batches of each.
-func newPaperDesk(t *testing.T, s *shelf, partitions, batches int) *paperDesk {
-	d := &paperDesk{s: s, news: make(chan struct{}, 1)}
-	for p := range partitions {
-		a := &paperConsumer{log: smallLog, have: &batches, c: &claim{p: p, fence: int64(100 + p), lease: theLease, memberRevision: 1}}
-		s.add(a.c, 0, 0, true)
-		s.attach(a.c, func(m any) { d.post(func() { a.inbox = append(a.inbox, m) }) })
-		d.consumers = append(d.consumers, a)
-		d.post(func() { a.ask(s) })
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { d.run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
-	return d
-}
-
-func (d *paperDesk) post(f func()) {
-	d.mu.Lock()
-	d.mail = append(d.mail, f)
-	d.mu.Unlock()
-	select {
-	case d.news <- struct{}{}:
-	default:
-	}
-}
-
-func (d *paperDesk) run(ctx context.Context) {
-	for {
-		select {
-		case <-d.news:
-		case <-ctx.Done():
-			return
-		}
-		for {
-			d.mu.Lock()
-			mail := d.mail
-			d.mail = nil
-			d.mu.Unlock()
-			if len(mail) == 0 {
-				break
-			}
-			for _, f := range mail {
-				f()
-			}
-			settleAll(d.s, d.consumers...)
-			for _, a := range d.consumers {
-				if a.rests {
-					a.rests = false
-					d.s.wake(a.c)
-				}
-			}
-		}
-	}
-}
-
-// consumePaper runs workers around a handler, as Consume's actors do: one whose
-// goroutine the handler ended gets another. It answers how to end them.
-func consumePaper(t *testing.T, s *shelf, workers int, h messages.RecordHandler) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	c := newRecordConsumption(ctx, s, h)
-	var running sync.WaitGroup
-	var work func()
-	work = func() {
-		running.Go(func() {
-			over := false
-			defer func() {
-				if !over {
-					work()
-				}
-			}()
-			_ = c.Work(ctx)
-			over = true
-		})
-	}
-	for range workers {
-		work()
-	}
-	stop = sync.OnceFunc(func() {
-		cancel()
-		running.Wait()
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
-// eventLog collects what a shelf emits.
-type eventLog struct {
-	mu  sync.Mutex
-	all []messages.Event
-}
-
-func (l *eventLog) emit(e messages.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, e)
-}
-
-func countEvents[E messages.Event](l *eventLog) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.all {
-		if _, ok := e.(E); ok {
-			n++
-		}
-	}
-	return n
-}
 
 func TestConsumeHandlers(t *testing.T) {
 	const batches = 6
@@ -152,7 +28,7 @@ func TestConsumeHandlers(t *testing.T) {
 	}
 	// Of each offset but 2 there is one attempt; these are those of 2.
 	for name, tc := range map[string]struct {
-		cfg      SubscriptionConfig
+		cfg      Config
 		at2      func(attempt int) error
 		attempts int
 		check    func(t *testing.T, events *eventLog, n messages.SubscriptionCounters)
@@ -193,7 +69,7 @@ func TestConsumeHandlers(t *testing.T) {
 			}
 		}},
 		"dead letters": {
-			cfg:      SubscriptionConfig{MaxAttempts: 3, DeadLetter: func(context.Context, messages.Record, error) error { return nil }},
+			cfg:      Config{MaxAttempts: 3, DeadLetter: func(context.Context, messages.Record, error) error { return nil }},
 			at2:      func(int) error { return errNo },
 			attempts: 3, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
 				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 2 || n.DeadLettered != 1 {
@@ -201,7 +77,7 @@ func TestConsumeHandlers(t *testing.T) {
 				}
 			}},
 		"dead letters that are refused at first": {
-			cfg: SubscriptionConfig{MaxAttempts: 2, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
+			cfg: Config{MaxAttempts: 2, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
 				if r.Attempt < 4 {
 					return errNo
 				}
@@ -214,7 +90,7 @@ func TestConsumeHandlers(t *testing.T) {
 				}
 			}},
 		"dead letters that panic at first": {
-			cfg: SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
+			cfg: Config{MaxAttempts: 1, DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
 				if r.Attempt == 1 {
 					panic("in the dead letters")
 				}
@@ -228,7 +104,7 @@ func TestConsumeHandlers(t *testing.T) {
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newTestShelf(tc.cfg)
+			s, _ := newTestBuffer(tc.cfg)
 			events := &eventLog{}
 			s.emit = events.emit
 			d := newPaperDesk(t, s, 1, batches)
@@ -255,7 +131,7 @@ func TestConsumeHandlers(t *testing.T) {
 				t.Fatalf("not all were handled: %v", tries)
 			}
 			stop()
-			if at := s.place(d.consumers[0].c); at < end-1 {
+			if at := s.Finished(d.consumers[0].c); at < end-1 {
 				t.Errorf("%d finished of %d", at, end)
 			}
 			var want []try
@@ -282,12 +158,12 @@ func TestConsumeHandlers(t *testing.T) {
 // A handler whose partition is lost, or whose consumption ends, is told by its
 // context; that is no failure.
 func TestConsumeCutShort(t *testing.T) {
-	for name, cut := range map[string]func(s *shelf, c *claim, stop func()){
-		"lost":  func(s *shelf, c *claim, _ func()) { s.remove(c, messages.ErrFenced) },
-		"ended": func(_ *shelf, _ *claim, stop func()) { stop() },
+	for name, cut := range map[string]func(s *Buffer, c *Claim, stop func()){
+		"lost":  func(s *Buffer, c *Claim, _ func()) { s.Remove(c, messages.ErrFenced) },
+		"ended": func(_ *Buffer, _ *Claim, stop func()) { stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newTestShelf(SubscriptionConfig{MaxAttempts: 1, DeadLetter: func(context.Context, messages.Record, error) error {
+			s, _ := newTestBuffer(Config{MaxAttempts: 1, DeadLetter: func(context.Context, messages.Record, error) error {
 				t.Error("a dead letter")
 				return nil
 			}})
@@ -315,7 +191,7 @@ func TestConsumeCutShort(t *testing.T) {
 			if n := countEvents[messages.RecordFailed](events); n != 0 {
 				t.Errorf("%d failures were told", n)
 			}
-			if at := s.place(d.consumers[0].c); at != 0 {
+			if at := s.Finished(d.consumers[0].c); at != 0 {
 				t.Errorf("%d finished", at)
 			}
 		})
@@ -324,7 +200,7 @@ func TestConsumeCutShort(t *testing.T) {
 
 func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
 	const workers, partitions, batches = 4, 8, 60
-	s, _ := newTestShelf(SubscriptionConfig{Concurrency: workers})
+	s, _ := newTestBuffer(Config{})
 	newPaperDesk(t, s, partitions, batches)
 	var left atomic.Int64
 	for p := range partitions {
@@ -367,42 +243,5 @@ func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
 	stop()
 	if m := most.Load(); m > workers {
 		t.Errorf("%d at once", m)
-	}
-}
-
-func TestRecordsLoopAllocatesNothingForARecord(t *testing.T) {
-	const batches, count = 4, 4096
-	s, _ := newTestShelf(SubscriptionConfig{})
-	c := &claim{p: 0, fence: 5, lease: theLease}
-	s.add(c, 0, 0, true)
-	var log []*format.Batch
-	for i := range batches {
-		b := &format.Batch{Base: int64(i * count), Count: count, Time: 1}
-		for range count {
-			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Key: []byte("key"), Value: []byte("value")})
-		}
-		log = append(log, b)
-	}
-	ctx := t.Context()
-	got := 0
-	perRun := testing.AllocsPerRun(5, func() {
-		s.seek(c, 0, 0)
-		s.came(c, log, fetchBytes)
-		n := 0
-		for r, err := range s.records(ctx) {
-			if err != nil || r.Offset != int64(n) {
-				t.Fatalf("offset %d, %v; want %d", r.Offset, err, n)
-			}
-			if n++; n == batches*count {
-				break
-			}
-		}
-		got += n
-	})
-	if got == 0 {
-		t.Fatal("nothing was read")
-	}
-	if per := perRun / (batches * count); per > 0.01 {
-		t.Errorf("%.4f allocations for a record", per)
 	}
 }

@@ -1,0 +1,167 @@
+package prefetch
+
+// How records reach a handler: workers that share the claims.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Consumption is one run of Consume: workers that each have one claim in hand at a
+// time. It is safe for concurrent use.
+type Consumption struct {
+	ctx     context.Context
+	buffer  *Buffer
+	handler messages.RecordHandler
+	running atomic.Int64
+	over    chan struct{}
+	once    sync.Once
+	usercode.LastWait
+}
+
+// NewConsumption is a consumption that ends with ctx or with the buffer.
+func NewConsumption(ctx context.Context, b *Buffer, h messages.RecordHandler) *Consumption {
+	return &Consumption{ctx: ctx, buffer: b, handler: h, over: make(chan struct{})}
+}
+
+// Context ends it from outside.
+func (c *Consumption) Context() context.Context { return c.ctx }
+
+// Ended is called by each worker that is over; the last one ends the consumption.
+func (c *Consumption) Ended() {
+	if c.running.Add(-1) == 0 {
+		c.Finish()
+	}
+}
+
+// SetWorkers says how many workers there are to end.
+func (c *Consumption) SetWorkers(n int) { c.running.Store(int64(n)) }
+
+// Over is closed when the consumption is over.
+func (c *Consumption) Over() <-chan struct{} { return c.over }
+
+// Finish ends the consumption though workers may have yet to end.
+func (c *Consumption) Finish() { c.once.Do(func() { close(c.over) }) }
+
+// Work is one worker: it handles one batch after the other until the subscription
+// or ctx ends.
+func (c *Consumption) Work(ctx context.Context) error {
+	code := c.buffer.Run("a handler")
+	defer c.buffer.inside.Enter(code)()
+	ctx = code.Mark(ctx)
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		cur, err := c.buffer.take(ctx)
+		if cur == nil {
+			return err
+		}
+		if err := cur.skip(); err != nil {
+			c.buffer.stall(cur, err)
+			continue
+		}
+		c.handle(ctx, cur)
+	}
+}
+
+// handle handles the records of one batch in order, as far as they succeed.
+func (c *Consumption) handle(ctx context.Context, cur *cursor) {
+	handling, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b := c.buffer
+	b.mu.Lock()
+	cur.cancel = cancel
+	if cur.c.phase == claimOver {
+		cancel(messages.ErrFenced)
+	}
+	b.mu.Unlock()
+	returned := false
+	var rec messages.Record
+	defer func() {
+		if !returned { // runtime.Goexit in the handler
+			c.told(rec, usercode.ErrGoexit)
+			b.failed(cur)
+		}
+	}()
+	for {
+		ok, err := cur.next(&rec)
+		switch {
+		case err != nil:
+			b.stall(cur, err)
+		case !ok || ctx.Err() != nil:
+			cur.out = -1
+			b.put(cur)
+		default:
+			if err = c.call(handling, rec); err == nil {
+				continue
+			}
+			if handling.Err() != nil {
+				cur.out = -1 // cut short or lost, not failed
+				b.put(cur)
+			} else {
+				c.fail(ctx, cur, rec, err)
+			}
+		}
+		returned = true
+		return
+	}
+}
+
+// fail decides about a record that was not handled.
+func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record, err error) {
+	b := c.buffer
+	cfg := b.cfg
+	if cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts {
+		dlqErr := c.deadLetter(ctx, rec, err)
+		if dlqErr == nil {
+			b.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
+			b.emit(messages.RecordDeadLettered{
+				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
+			})
+			cur.finish()
+			b.put(cur)
+			return
+		}
+		err = errors.Join(err, fmt.Errorf("its dead-letter handler: %w", dlqErr))
+	}
+	c.told(rec, err)
+	b.failed(cur)
+}
+
+// told tells of a record that was not handled and comes again.
+func (c *Consumption) told(rec messages.Record, err error) {
+	cfg := c.buffer.cfg
+	c.buffer.emit(messages.RecordFailed{
+		Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset,
+		Attempt: rec.Attempt, Delay: cfg.Retry.Delay(rec.Attempt), Err: err,
+	})
+}
+
+func (c *Consumption) deadLetter(ctx context.Context, rec messages.Record, cause error) error {
+	return c.protect(rec, func() error { return c.buffer.cfg.DeadLetter(ctx, rec, cause) })
+}
+
+// call runs the handler; a panic is a failed handling like any other.
+func (c *Consumption) call(ctx context.Context, rec messages.Record) error {
+	return c.protect(rec, func() error { return c.handler(ctx, rec) })
+}
+
+func (c *Consumption) protect(rec messages.Record, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the handler panicked: %v", p)
+			c.buffer.emit(messages.HandlerPanicked{
+				Destination: rec.Topic, Group: c.buffer.cfg.Group, Value: fmt.Sprint(p), Stack: string(debug.Stack()),
+			})
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,80 @@
+package prefetch
+
+// A reader's place in one batch of a claim.
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// cursor is a reader's hold on a claim, for the records of one batch. One goroutine
+// uses it.
+type cursor struct {
+	c       *Claim
+	cancel  context.CancelCauseFunc // of the handler; nil for loops
+	batch   *format.Batch
+	rest    []byte
+	offset  int64 // of the next record
+	out     int64 // what taking the next record finishes; -1 for nothing
+	from    int64 // finished when the cursor began
+	done    int64 // finished as this cursor knows it: a Seek makes it another
+	attempt int   // of the first record
+}
+
+// next decodes the next record into rec, and finishes the one before it. It
+// returns false when the batch is through, or the claim is wanted elsewhere; what
+// does not decode is an error.
+func (cur *cursor) next(rec *messages.Record) (bool, error) {
+	cur.finish()
+	if len(cur.rest) == 0 || cur.c.look.Load() || cur.c.Lease != cur.c.buffer.trusted.Load() {
+		return false, nil
+	}
+	n, err := messages.ConsumeRecord(cur.rest, &rec.Payload)
+	if err != nil {
+		return false, err
+	}
+	if rec.UnixNano == 0 {
+		rec.UnixNano = cur.batch.Time
+	}
+	cur.rest = cur.rest[n:]
+	rec.Topic, rec.Partition, rec.Offset, rec.Fence = cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, cur.c.Fence
+	rec.Attempt = 1
+	if cur.offset == cur.from {
+		rec.Attempt = cur.attempt
+	}
+	cur.out = cur.offset
+	if cur.offset++; cur.offset > cur.c.handed.Load() {
+		cur.c.handed.Store(cur.offset)
+	}
+	return true, nil
+}
+
+// finish counts the record handed out last, and those before it, as handled,
+// unless somebody has moved the claim meanwhile.
+func (cur *cursor) finish() {
+	if cur.out >= 0 && cur.c.finished.CompareAndSwap(cur.done, cur.out+1) {
+		cur.done = cur.out + 1
+	}
+	cur.out = -1
+}
+
+// skip goes to the first record that is not finished.
+func (cur *cursor) skip() error {
+	var rec messages.Payload
+	for ; cur.offset < cur.from; cur.offset++ {
+		n, err := messages.ConsumeRecord(cur.rest, &rec)
+		if err != nil {
+			return err
+		}
+		cur.rest = cur.rest[n:]
+	}
+	return nil
+}
+
+// spoiled names the record that does not decode.
+func (cur *cursor) spoiled(err error) error {
+	return fmt.Errorf("topic %q, partition %d, offset %d: %w", cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, err)
+}

@@ -1,0 +1,145 @@
+package prefetch
+
+import "context"
+
+// Who has something to hand out, and what becomes of what is in hand.
+
+// offer puts a claim into the line if it has something to hand out.
+func (b *Buffer) offer(c *Claim) {
+	if c.ready || !b.presentable(c) {
+		return
+	}
+	c.ready = true
+	b.line = append(b.line, c)
+	b.signal()
+}
+
+func (b *Buffer) presentable(c *Claim) bool {
+	return c.phase == claimOpen && c.cursor == nil && len(c.queue) > 0 && !c.rests && !b.isPaused(c.Partition) && c.Lease == b.trusted.Load()
+}
+
+func (b *Buffer) signal() {
+	if b.wanted != nil {
+		close(b.wanted)
+		b.wanted = nil
+	}
+}
+
+// Renewed looks at every claim again, because the session can be trusted again.
+func (b *Buffer) Renewed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.claims {
+		b.offer(c)
+	}
+	b.signal()
+}
+
+// take waits for a claim with something to hand out, and returns a cursor over its
+// first batch: nil without an error when the subscription was left.
+func (b *Buffer) take(ctx context.Context) (*cursor, error) {
+	for {
+		cur, wanted, err := b.tryTake()
+		if cur != nil || err != nil || wanted == nil {
+			return cur, err
+		}
+		select {
+		case <-wanted:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// tryTake is take without waiting: it returns what to wait for.
+func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.phase != Open {
+		return nil, nil, b.cause
+	}
+	for len(b.line) > 0 {
+		c := b.line[0]
+		b.line = b.line[1:]
+		c.ready = false
+		if !b.presentable(c) {
+			continue
+		}
+		batch, at := c.queue[0], c.at()
+		cur := &cursor{c: c, batch: batch, rest: batch.Raw, offset: batch.Base, out: -1, from: at, done: at, attempt: c.failures + 1}
+		c.cursor, c.lowest = cur, min(c.lowest, at)
+		return cur, nil, nil
+	}
+	if b.wanted == nil {
+		b.wanted = make(chan struct{})
+	}
+	return nil, b.wanted, nil
+}
+
+// put ends a cursor. What was handed out and not finished stays to be
+// handed out again.
+func (b *Buffer) put(cur *cursor) { b.back(cur, nil) }
+
+// failed ends a cursor whose record was not handled. The claim rests until Wake.
+func (b *Buffer) failed(cur *cursor) {
+	cur.out = -1
+	b.back(cur, func(c *Claim) {
+		c.failures++
+		c.rests = true
+		c.tell(Rests{b.cfg.Retry.Delay(c.failures)})
+	})
+}
+
+func (b *Buffer) back(cur *cursor, failed func(*Claim)) {
+	if cur == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := cur.c
+	if c.cursor != cur {
+		return
+	}
+	c.cursor = nil
+	at := c.at()
+	if c.finished.Load() == moved {
+		c.finished.Store(at)
+	} else {
+		if at > cur.from {
+			c.failures = 0
+			b.counters.Finished += uint64(at - cur.from)
+		}
+		if failed != nil {
+			b.counters.Failed++
+			failed(c)
+		}
+	}
+	if len(c.queue) > 0 && c.queue[0] == cur.batch && at >= cur.batch.End() {
+		c.boundary = at
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		c.bytes -= len(cur.batch.Raw)
+		b.bytes -= len(cur.batch.Raw)
+		c.tell(RoomMade{})
+	}
+	switch c.phase {
+	case claimDraining:
+		c.drop()
+		c.tell(Idle{})
+	case claimOpen:
+		if b.isPaused(c.Partition) || c.rests {
+			c.drop()
+		}
+		c.look.Store(false)
+		b.offer(c)
+	}
+	b.feed()
+}
+
+// Wake ends a claim's rest.
+func (b *Buffer) Wake(c *Claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.rests = false
+	c.tell(RoomMade{})
+}

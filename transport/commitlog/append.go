@@ -1,5 +1,16 @@
 package commitlog
 
+// Appending: one guarded transaction, sent until it is known what became of it.
+//
+//	fresh ──send──▶ doubtful ──▶ landed
+//	  ▲                │ ╲
+//	  └── the slot is another's: it never was applied, and never will be
+//
+// A batch is sent to one base at a time. While an attempt there may still be
+// applied, it is sent to no other: the guard on the slot lets one attempt in, and
+// the index entry in the slot says whose it was. Once the slot is another's, no
+// attempt at it can be applied any more, so the batch may be put elsewhere.
+
 import (
 	"context"
 	"errors"
@@ -16,17 +27,6 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Appending: one guarded transaction, sent until it is known what became of it.
-//
-//	fresh ──send──▶ doubtful ──▶ landed
-//	  ▲                │ ╲
-//	  └── the slot is another's: it never was applied, and never will be
-//
-// A batch is sent to one base at a time. While an attempt there may still be
-// applied, it is sent to no other: the guard on the slot lets one attempt in, and
-// the index entry in the slot says whose it was. Once the slot is another's, no
-// attempt at it can be applied any more, so the batch may be put elsewhere.
 
 // AppenderConfig says for whom an Appender appends.
 type AppenderConfig struct {

@@ -1,5 +1,9 @@
 package commitlog
 
+// Owning partitions. A claim is a leased key; its CreateRevision is the fence
+// that every commit compares. It is never put over another: whoever takes a
+// partition over deletes the old claim first, so that the old fence is void.
+
 import (
 	"context"
 	"errors"
@@ -13,10 +17,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Owning partitions. A claim is a leased key; its CreateRevision is the fence
-// that every commit compares. It is never put over another: whoever takes a
-// partition over deletes the old claim first, so that the old fence is void.
 
 // nestedInOne is how many partitions ride in one request at most, each in a transaction
 // of its own, so that one that is refused is refused alone.

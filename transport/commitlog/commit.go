@@ -1,5 +1,10 @@
 package commitlog
 
+// Writing where a member is. A request can reach etcd long after it was given up
+// and made again, so each write compares exactly what its writer knows: its claim
+// and the revision of the offset that stands there. It is applied once, and never
+// after a newer one.
+
 import (
 	"context"
 	"errors"
@@ -13,11 +18,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Writing where a member is. A request can reach etcd long after it was given up
-// and made again, so each write compares exactly what its writer knows: its claim
-// and the revision of the offset that stands there. It is applied once, and never
-// after a newer one.
 
 // positionGuards let a position be written, over exactly what is known.
 func positionGuards(p format.Position, claim, committed string) []clientv3.Cmp {

@@ -1,5 +1,8 @@
 package commitlog
 
+// The end of topics. The first transaction is the end; what follows is
+// cleaning, in steps that do not hold up others, which anybody may finish.
+
 import (
 	"context"
 	"errors"
@@ -13,9 +16,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// The end of topics. The first transaction is the end; what follows is
-// cleaning, in steps that do not hold up others, which anybody may finish.
 
 // givenUp is when a topic that is being made counts as given up.
 const givenUp = 10 * time.Minute

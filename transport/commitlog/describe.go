@@ -1,5 +1,8 @@
 package commitlog
 
+// Topics and groups for people: everything is read at one revision, so that the
+// numbers fit together, and then put together by functions over what was read.
+
 import (
 	"cmp"
 	"context"
@@ -15,9 +18,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Topics and groups for people: everything is read at one revision, so that the
-// numbers fit together, and then put together by functions over what was read.
 
 // Describe answers a topic, its partitions and groups as of one revision.
 // Errors: messages.ErrNoTopic, ErrInvalid, ErrCorrupt, ErrUnavailable, ErrDenied.

@@ -1,5 +1,8 @@
 package commitlog
 
+// Where a partition begins and ends. Nothing is kept of the end but hints: it is
+// found by asking which windows of offsets hold a batch.
+
 import (
 	"context"
 	"errors"
@@ -15,9 +18,6 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Where a partition begins and ends. Nothing is kept of the end but hints: it is
-// found by asking which windows of offsets hold a batch.
 
 // window is the most by which the base of a batch is past the one before it. So
 // if a batch begins at or after an offset, one does within a window from there,

@@ -1,16 +1,20 @@
 package commitlog
 
+// What this etcd, and its client as it is configured, take in one request. Nobody
+// tells; so a request that is refused is halved and sent again, and what was
+// learned stays for as long as the log does.
+
 import (
+	"context"
 	"errors"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// What this etcd, and its client as it is configured, take in one request. Nobody
-// tells; so a request that is refused is halved and sent again, and what was
-// learned stays for as long as the log does.
 
 // limits begins with what any etcd takes by default. Learned numbers only fall.
 type limits struct {
@@ -89,3 +93,65 @@ func inTurn[T any](l *limits, k kind, all []T, do func(some []T) error) error {
 	}
 	return nil
 }
+
+// How much is on its way to etcd at once. gRPC has a copy of each request until
+// etcd has read it: without a bound, one of everything that all partitions append.
+
+const (
+	// sendRoom holds four full batches: with fewer, etcd waits for us.
+	sendRoom = 9 << 18
+	// smallBody is the size below which a body takes no room, and does not
+	// wait.
+	smallBody = 4 << 10
+)
+
+// room is for so many bytes of bodies, whoever comes first.
+type room struct{ bytes *semaphore.Weighted }
+
+func newRoom() room { return room{semaphore.NewWeighted(sendRoom)} }
+
+// enter waits until there is room for a body, or ctx ends, whose error it answers.
+// leave gives the room back.
+func (r room) enter(ctx context.Context, bytes int) (leave func(), err error) {
+	if bytes < smallBody {
+		return func() {}, nil
+	}
+	n := int64(min(bytes, sendRoom))
+	if err := r.bytes.Acquire(ctx, n); err != nil {
+		return nil, err
+	}
+	return func() { r.bytes.Release(n) }, nil
+}
+
+// patience bounds attempts in time. One context serves many: a deadline for each
+// would make a lone append a twentieth slower.
+type patience struct {
+	parent, ctx context.Context
+	cancel      context.CancelFunc
+	until       time.Time
+}
+
+// of answers a context that ends with ctx, or after one to two times d.
+func (p *patience) of(ctx context.Context, d time.Duration) context.Context {
+	now := time.Now()
+	if p.parent != ctx || p.until.Sub(now) < d {
+		p.end()
+		p.parent, p.until = ctx, now.Add(2*d)
+		p.ctx, p.cancel = context.WithDeadline(ctx, p.until)
+	}
+	return untold{p.ctx}
+}
+
+func (p *patience) end() {
+	if p.cancel != nil {
+		p.cancel()
+		*p = patience{}
+	}
+}
+
+// untold is a context that keeps its deadline to itself, so that etcd need not
+// keep it too.
+type untold struct{ context.Context }
+
+// Deadline is none.
+func (untold) Deadline() (time.Time, bool) { return time.Time{}, false }

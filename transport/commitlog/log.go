@@ -1,5 +1,7 @@
 package commitlog
 
+// The log as a whole: a client, a prefix, and how requests are made.
+
 import (
 	"context"
 	"errors"
@@ -12,8 +14,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 )
-
-// The log as a whole: a client, a prefix, and how requests are made.
 
 // Config is what a Log needs. All fields are required.
 type Config struct {

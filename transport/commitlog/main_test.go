@@ -1,5 +1,7 @@
 package commitlog
 
+// One etcd for the package, a prefix for each test.
+
 import (
 	"context"
 	"fmt"
@@ -23,8 +25,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 )
-
-// One etcd for the package, a prefix for each test.
 
 var shared *embedded.Server
 

@@ -1,5 +1,8 @@
 package commitlog
 
+// Where groups are. Records of a partition are handled one after the other, so
+// one offset says it all.
+
 import (
 	"cmp"
 	"context"
@@ -14,9 +17,6 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Where groups are. Records of a partition are handled one after the other, so
-// one offset says it all.
 
 // ResetOffsets moves a group to where to says, in the partitions given, or all
 // when that is nil; a group that never was gets offsets, too. While a member has

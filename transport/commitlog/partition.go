@@ -1,13 +1,13 @@
 package commitlog
 
+// One partition, what its index says of a batch, and what can be wrong with it.
+
 import (
 	"fmt"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// One partition, what its index says of a batch, and what can be wrong with it.
 
 // Partition is one partition of a topic. It holds no state and is safe for
 // concurrent use.

@@ -229,3 +229,78 @@ func TestFetchFromALaggingMember(t *testing.T) {
 		t.Errorf("%d stale answers", n)
 	}
 }
+
+func TestStand(t *testing.T) {
+	l, f := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 70)
+	for p := range 3 {
+		fill(t, l, info, p, 4)
+	}
+	mark := func(p int, base int64) Mark {
+		entries, err := l.Partition(info, p).Entries(ctx, base, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Mark{p, entries[0]}
+	}
+	marks := []Mark{mark(0, 0), mark(0, 30), mark(1, 0), mark(1, 10), mark(2, 20), mark(2, 30)}
+	other, shorter, beyond := mark(1, 20), mark(1, 20), mark(1, 30)
+	other.Sequence++
+	shorter.Count--
+	beyond.Base += 10
+	marks = append(marks, other, shorter, beyond)
+	// Trimmed with and without its entry, gone, and damaged.
+	put(t, l, l.space.LogStart(info.ID, 0), "00000000000000000020")
+	trim(t, l, info, 1, 10)
+	remove(t, l, l.space.IndexEntry(info.ID, 2, 20))
+	put(t, l, l.space.IndexEntry(info.ID, 2, 30), "\xff")
+
+	got, err := l.Stand(ctx, info, marks)
+	if want := []bool{true, true, true, true, false, true, false, false, false}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+
+	var many []Mark
+	for p := range 70 {
+		many = append(many, Mark{Partition: p})
+	}
+	before := f.requests.Load()
+	if got, err = l.Stand(ctx, info, many); err != nil || len(got) != 70 || slices.Contains(got[3:], true) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if n := f.requests.Load() - before; n != 2 {
+		t.Errorf("%d requests", n)
+	}
+	if _, err := l.Stand(ctx, info, []Mark{{Partition: 70}}); !errors.Is(err, messages.ErrTopicDeleted) {
+		t.Errorf("a partition that is not there: %v", err)
+	}
+	if got, err := l.Stand(ctx, info, nil); err != nil || len(got) != 0 {
+		t.Errorf("no marks: %v, %v", got, err)
+	}
+}
+
+// Who knows batches of before etcd was set back is told that, and not that the
+// log is damaged, whether nothing is there now or others are.
+func TestFetchOfABatchThatWasRolledBack(t *testing.T) {
+	p, _ := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealedWith("a"))
+	mustAppend(t, a, sealedWith("b", "c"))
+	known, err := p.Entries(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, p.log, p.indexKey(1))
+	remove(t, p.log, p.bodyKey(1))
+	for _, now := range []string{"nothing", "another"} {
+		if now == "another" {
+			mustAppend(t, p.Appender(AppenderConfig{}), sealedWith("x"))
+		}
+		got, err := p.Fetch(ctx, known)
+		if len(got) != 1 || !errors.Is(err, messages.ErrLogRolledBack) || errors.Is(err, messages.ErrCorrupt) {
+			t.Errorf("%s is there now: %d batches, %v", now, len(got), err)
+		}
+	}
+}

@@ -1,22 +1,5 @@
 package commitlog
 
-import (
-	"cmp"
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"time"
-
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/commitlog/format"
-)
-
 // Taking turns. A transaction that loses the race for a slot has carried its
 // batch through raft all the same, so appenders that met others queue: each puts
 // a leased ticket, the one put longest ago appends, and its append gives the
@@ -33,6 +16,23 @@ import (
 //
 // Tickets are advice. Whoever does not know of them, has no lease, or waits too
 // long, appends without; the transaction's guard is what keeps the log right.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
 
 // turn is an appender's place among others.
 type turn struct {

@@ -1,5 +1,9 @@
 package commitlog
 
+// Making, finding and changing topics. A topic is there when its key is: the
+// starts of its partitions are written before, and what a failure leaves of
+// them is found by a mark.
+
 import (
 	"context"
 	"crypto/rand"
@@ -18,10 +22,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
-
-// Making, finding and changing topics. A topic is there when its key is: the
-// starts of its partitions are written before, and what a failure leaves of
-// them is found by a mark.
 
 // startsInOne is how many starts are written in one transaction at most, with room for
 // the topic and its mark.

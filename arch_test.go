@@ -24,8 +24,8 @@ import (
 
 const modulePath = "github.com/penstock-io/penstock"
 
-// room is where the packages of the command are.
-const room = "cmd/penstock/internal/"
+// command is where the packages of cmd/penstock are.
+const command = "cmd/penstock/internal/"
 
 // arrows are the packages of ours that a package may import, by directory; the
 // longest directory that matches decides. "x/..." means x and all below it.
@@ -57,16 +57,16 @@ var arrows = map[string][]string{
 	"penstocktest":                 {".", "penstocktest", "actors", "discovery/...", "messages/...", "supervisor", "transport/..."},
 	"cmd":                          {"..."},
 	"cmd/penstock":                 {"cmd/penstock/internal/..."},
-	room + "cli":                   {".", "actors", "discovery", "messages/..."},
-	room + "lines":                 {".", "messages", room + "cli"},
-	room + "inventory":             {".", "discovery", "messages/...", "transport/commitlog/format", room + "cli"},
-	room + "look":                  {"messages/...", room + "cli", room + "inventory"},
-	room + "pipes":                 {".", "actors", "discovery", "messages/...", room + "cli", room + "lines", room + "inventory"},
-	room + "topics":                {".", "actors", "messages/...", room + "cli", room + "lines", room + "inventory"},
-	room + "demo":                  {".", "messages/...", "discovery/embedded", room + "cli", room + "lines"},
-	room + "doctor":                {".", "discovery", "messages/...", room + "cli", room + "inventory"},
-	room + "serve":                 {".", "discovery/embedded", room + "cli"},
-	room + "version":               {room + "cli"},
+	command + "cli":                {".", "actors", "discovery", "messages/..."},
+	command + "lines":              {".", "messages", command + "cli"},
+	command + "inventory":          {".", "discovery", "messages/...", "transport/commitlog/format", command + "cli"},
+	command + "look":               {"messages/...", command + "cli", command + "inventory"},
+	command + "pipes":              {".", "actors", "discovery", "messages/...", command + "cli", command + "lines", command + "inventory"},
+	command + "topics":             {".", "actors", "messages/...", command + "cli", command + "lines", command + "inventory"},
+	command + "demo":               {".", "messages/...", "discovery/embedded", command + "cli", command + "lines"},
+	command + "doctor":             {".", "discovery", "messages/...", command + "cli", command + "inventory"},
+	command + "serve":              {".", "discovery/embedded", command + "cli"},
+	command + "version":            {command + "cli"},
 	"examples":                     {"..."},
 	"benchmarks":                   {"..."},
 }
@@ -402,10 +402,10 @@ func TestArchitectureRules(t *testing.T) {
 		"actors over root":            {"actors/a.go", imports(modulePath), 1},
 		"tests over a program":        {"actors/a_test.go", imports(modulePath + "/cmd/penstock"), 1},
 		"a program over all":          {"examples/topic/a.go", imports(modulePath + "/discovery/embedded"), 0},
-		"the command over its rooms":  {"cmd/penstock/a.go", imports(modulePath + "/" + room + "topics"), 0},
-		"a frame over a command":      {room + "cli/a.go", imports(modulePath + "/" + room + "pipes"), 1},
-		"lines over the demo":         {room + "lines/a.go", imports(modulePath + "/" + room + "demo"), 1},
-		"topics over pipes":           {room + "topics/a.go", imports(modulePath + "/" + room + "pipes"), 1},
+		"the program over a command":  {"cmd/penstock/a.go", imports(modulePath + "/" + command + "topics"), 0},
+		"a frame over a command":      {command + "cli/a.go", imports(modulePath + "/" + command + "pipes"), 1},
+		"lines over the demo":         {command + "lines/a.go", imports(modulePath + "/" + command + "demo"), 1},
+		"topics over pipes":           {command + "topics/a.go", imports(modulePath + "/" + command + "pipes"), 1},
 		"a name that begins the same": {"messages/a.go", imports(modulePath + "-extras/x"), 0},
 		"an unknown package":          {"newcomer/a.go", imports(modulePath + "/messages"), 1},
 		"mangos outside its room":     {"actors/a.go", imports("go.nanomsg.org/mangos/v3/protocol/push"), 1},

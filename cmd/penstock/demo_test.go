@@ -1,6 +1,6 @@
 package main
 
-// Both demos, played to their end.
+// Both demos, run to their end.
 
 import (
 	"encoding/json"

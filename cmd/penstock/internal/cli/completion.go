@@ -17,13 +17,13 @@ import (
 // TabPatience is how long etcd may take for all that one Tab asks.
 const TabPatience = 300 * time.Millisecond
 
-// Nothing offers nothing: there is no further argument, and it is no file either.
-func Nothing(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// NoCompletion offers nothing: there is no further argument, and it is no file either.
+func NoCompletion(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-// Then leaves further arguments to the shell, as d says.
-func Then(d cobra.ShellCompDirective) cobra.CompletionFunc {
+// LeaveToShell leaves further arguments to the shell, as d says.
+func LeaveToShell(d cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) { return nil, d }
 }
 
@@ -34,11 +34,11 @@ func CompleteFlag(cmd *cobra.Command, name string, words ...string) {
 	}
 }
 
-// Offer offers what list returns, which it gives a runtime of its own. The shell
-// filters what it gets.
-func (a *App) Offer(ctx context.Context, list func(context.Context, *penstock.Runtime) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.Within(ctx, func(ctx context.Context, a *App) (names []string, err error) {
-		err = a.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) (err error) {
+// CompleteFromRuntime offers what list returns, which it gives a runtime of its own.
+// The shell filters what it gets.
+func (a *App) CompleteFromRuntime(ctx context.Context, list func(context.Context, *penstock.Runtime) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.Complete(ctx, func(ctx context.Context, a *App) (names []string, err error) {
+		err = a.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) (err error) {
 			names, err = list(ctx, rt)
 			return err
 		})
@@ -46,10 +46,10 @@ func (a *App) Offer(ctx context.Context, list func(context.Context, *penstock.Ru
 	})
 }
 
-// Within offers what ask returns, and waits no longer than TabPatience, even if ask
-// does not obey its context: the process ends afterwards. The App that ask gets has
+// Complete offers what ask returns, and waits no longer than TabPatience, even if
+// ask does not obey its context: the process ends afterwards. The App that ask gets has
 // an empty standard input, so that nobody is asked for a password.
-func (a *App) Within(ctx context.Context, ask func(context.Context, *App) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *App) Complete(ctx context.Context, ask func(context.Context, *App) ([]string, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	asking, cancel := context.WithTimeout(ctx, TabPatience)
 	defer cancel()
 	quiet := *a

@@ -47,9 +47,9 @@ func (a *App) Start(ctx context.Context, opts ...penstock.StartOption) (*penstoc
 	return rt, nil
 }
 
-// Visit starts a runtime for one question and stops it; etcd has --etcd-timeout to
-// reply.
-func (a *App) Visit(ctx context.Context, ask func(ctx context.Context, rt *penstock.Runtime) error) error {
+// WithRuntime starts a runtime for one question and stops it; etcd has
+// --etcd-timeout to reply.
+func (a *App) WithRuntime(ctx context.Context, ask func(ctx context.Context, rt *penstock.Runtime) error) error {
 	rt, err := a.Start(ctx)
 	if err != nil {
 		return err

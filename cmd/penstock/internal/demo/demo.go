@@ -1,6 +1,6 @@
 package demo
 
-// The command, and what its two plays share.
+// The command, and what its two runs share.
 
 import (
 	"context"
@@ -115,8 +115,8 @@ func (c *demo) kept(ctx context.Context, try string) {
 	<-ctx.Done()
 }
 
-// tell says what happens on the stage.
-func (c *demo) tell(format string, args ...any) {
+// step prints what has happened.
+func (c *demo) step(format string, args ...any) {
 	w := c.Out
 	if c.json {
 		w = c.Err // standard output is for the object

@@ -34,18 +34,18 @@ func (c *demo) runPipes(ctx context.Context, rt *penstock.Runtime, lines []strin
 		return err
 	}
 	c.Say("sender      %s", d.URL())
-	stage, err := c.cast(working)
-	defer stage.close()
+	run, err := c.startMembers(working)
+	defer run.close()
 	if err != nil {
 		return err
 	}
-	res, err := c.play(working, d, stage, lines)
+	res, err := c.scenario(working, d, run, lines)
 	if err != nil {
 		return err
 	}
 	if !c.keep {
 		// Whatever a member still had to say is counted.
-		if err := stage.over(res); err != nil {
+		if err := run.over(res); err != nil {
 			return err
 		}
 	}
@@ -76,25 +76,25 @@ func (c *demo) show(res *Result) error {
 // settleFor is how long reports may still be on their way when all is acked.
 const settleFor = 3 * time.Second
 
-// play sends, kills and counts until every group has acked everything.
-func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, lines []string) (*Result, error) {
-	victim := s.members[slices.IndexFunc(s.members, func(m *castMember) bool { return m.name() == "billing/2" })]
+// scenario sends, kills and counts until every group has acked everything.
+func (c *demo) scenario(ctx context.Context, d *penstock.Destination, s *pipesRun, lines []string) (*Result, error) {
+	victim := s.members[slices.IndexFunc(s.members, func(m *process) bool { return m.name() == "billing/2" })]
 	res := &Result{Groups: make(map[string]GroupResult)}
 	bar := c.Progress(int64(c.messages*len(groupNames)), "handled")
 	defer bar.Stop()
 
 	s.began = time.Now()
-	script := newScript(d, lines, c.messages, victim.cmd.Process)
+	sender := newSender(d, lines, c.messages, victim.cmd.Process)
 	sending, cancel := context.WithCancel(ctx)
-	go script.run(sending)
+	go sender.run(sending)
 	defer func() {
 		cancel()
-		<-script.over
+		<-sender.over
 	}()
 
-	over, settled, started := script.over, (<-chan time.Time)(nil), script.started
+	over, settled, started := sender.over, (<-chan time.Time)(nil), sender.started
 	for over != nil || res.Killed == nil || !s.reportedAll(c.messages) {
-		if started != nil && atWork(s.tallies[victim.group].distinct, victim.own, c.messages) {
+		if started != nil && atWork(s.tallies[victim.group].distinct, victim.reported, c.messages) {
 			close(started)
 			started = nil
 		}
@@ -107,23 +107,23 @@ func (c *demo) play(ctx context.Context, d *penstock.Destination, s *stage, line
 			if r.line != nil {
 				continue
 			}
-			if r.from != victim || !script.hasKilled() {
+			if r.from != victim || !sender.hasKilled() {
 				return nil, endedEarly(r.from)
 			}
-			res.Killed = &Killed{victim.name(), victim.cmd.Process.Pid, victim.own}
+			res.Killed = &Killed{victim.name(), victim.cmd.Process.Pid, victim.reported}
 			bar.Stop()
-			c.tell("%s", res.Killed)
+			c.step("%s", res.Killed)
 		case <-over:
-			if script.err != nil && ctx.Err() == nil {
-				return nil, script.err
+			if sender.err != nil && ctx.Err() == nil {
+				return nil, sender.err
 			}
 			// All is acked, so all is reported: what is missing soon is lost.
 			over, settled = nil, time.After(settleFor)
 		case <-settled:
-			return s.results(int(script.sent.Load()), res), nil
+			return s.results(int(sender.sent.Load()), res), nil
 		case <-ctx.Done():
-			return nil, cli.Incompletef("%d of %d messages sent: %v", script.sent.Load(), c.messages, context.Cause(ctx))
+			return nil, cli.Incompletef("%d of %d messages sent: %v", sender.sent.Load(), c.messages, context.Cause(ctx))
 		}
 	}
-	return s.results(int(script.sent.Load()), res), nil
+	return s.results(int(sender.sent.Load()), res), nil
 }

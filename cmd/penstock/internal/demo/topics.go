@@ -35,22 +35,22 @@ func (c *demo) runTopics(ctx context.Context, rt *penstock.Runtime, file string)
 		return err
 	}
 	c.Say("topic       %s of %d partitions", t.Name(), partitionCount)
-	s := &topicStage{
-		demo: c, rt: rt, producers: newCrew(parseCount), members: newCrew(parseHandled),
-		put: make(map[*castMember]int), tally: newTopicTally(c.messages),
+	s := &topicsRun{
+		demo: c, rt: rt, producers: newProcesses(parseCount), members: newProcesses(parseHandled),
+		put: make(map[*process]int), tally: newTopicTally(c.messages),
 	}
 	defer s.members.close()
 	defer s.producers.close()
 	res := &TopicResult{}
 	s.bar = c.Progress(int64(c.messages), "handled")
-	err = s.play(working, file, res)
+	err = s.scenario(working, file, res)
 	s.bar.Stop()
 	if err != nil {
 		return err
 	}
 	if !c.keep {
 		// Whatever a member still had to say is counted.
-		s.dismissed = s.members.members
+		s.mayEnd = s.members.members
 		if err := s.members.end(s.hearMember); err != nil {
 			return err
 		}
@@ -81,9 +81,9 @@ func (c *demo) showTopics(res *TopicResult) error {
 	return err
 }
 
-// play is the piece: two members and the producers at work, a third member, the
+// scenario is: two members and the producers at work, a third member, the
 // first one leaves, the second one dies.
-func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) error {
+func (s *topicsRun) scenario(ctx context.Context, file string, res *TopicResult) error {
 	all := s.messages
 	first, err := s.join(ctx, "1")
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) er
 	}
 
 	s.allowed = all * 3 / 4
-	s.act("member %s leaves after %d records", first.name(), first.own)
-	s.dismissed = append(s.dismissed, first)
+	s.announce("member %s leaves after %d records", first.name(), first.reported)
+	s.mayEnd = append(s.mayEnd, first)
 	first.stdin.Close()
 	if err := s.until(ctx, s.settled(ctx, 2), s.hasPut(all*5/8)); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) er
 	for _, p := range g.Partitions {
 		s.tally.floor = append(s.tally.floor, p.Committed)
 	}
-	s.dismissed = append(s.dismissed, s.victim)
+	s.mayEnd = append(s.mayEnd, s.victim)
 	if err := s.victim.cmd.Process.Kill(); err != nil {
 		return err
 	}
@@ -135,8 +135,8 @@ func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) er
 	if err := s.until(ctx, s.ended(s.victim)); err != nil {
 		return err
 	}
-	res.Killed = Killed{s.victim.name(), s.victim.cmd.Process.Pid, s.victim.own}
-	s.act("%s", res.Killed)
+	res.Killed = Killed{s.victim.name(), s.victim.cmd.Process.Pid, s.victim.reported}
+	s.announce("%s", res.Killed)
 	if err := s.until(ctx, s.hasPut(all), s.settled(ctx, 1)); err != nil {
 		return err
 	}
@@ -146,14 +146,14 @@ func (s *topicStage) play(ctx context.Context, file string, res *TopicResult) er
 	return s.until(ctx, s.allHandled(ctx))
 }
 
-// act says what happens next.
-func (s *topicStage) act(format string, args ...any) {
+// announce says what happens next.
+func (s *topicsRun) announce(format string, args ...any) {
 	s.bar.Stop()
-	s.tell(format, args...)
+	s.step(format, args...)
 }
 
 // join starts a member and waits until it has joined.
-func (s *topicStage) join(ctx context.Context, id string) (*castMember, error) {
+func (s *topicsRun) join(ctx context.Context, id string) (*process, error) {
 	m, err := s.members.add(s.App, topicGroup, id, "demo-consumer", topicName, topicGroup)
 	if err != nil {
 		return nil, err
@@ -161,12 +161,12 @@ func (s *topicStage) join(ctx context.Context, id string) (*castMember, error) {
 	if err := s.until(ctx, isReady(m)); err != nil {
 		return nil, err
 	}
-	s.act("member %s joined (pid %d)", m.name(), m.cmd.Process.Pid)
+	s.announce("member %s joined (pid %d)", m.name(), m.cmd.Process.Pid)
 	return m, nil
 }
 
 // produce starts the producers and waits until they can put.
-func (s *topicStage) produce(ctx context.Context, file string) error {
+func (s *topicsRun) produce(ctx context.Context, file string) error {
 	for i := range producerCount {
 		args := []string{"demo-producer", topicName, strconv.Itoa(i), strconv.Itoa(producerCount)}
 		if file != "" {

@@ -46,7 +46,7 @@ func completeGroupOf(a *cli.App) cobra.CompletionFunc {
 
 // offerOf picks from what etcd shows of destinations.
 func offerOf(ctx context.Context, a *cli.App, pick func(*inventory.Inventory) []string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.Within(ctx, func(ctx context.Context, a *cli.App) ([]string, error) {
+	return a.Complete(ctx, func(ctx context.Context, a *cli.App) ([]string, error) {
 		s, client, err := a.Client()
 		if err != nil {
 			return nil, err

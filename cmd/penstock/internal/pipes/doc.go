@@ -1,6 +1,6 @@
 // Package pipes holds the commands of pipes: send, recv and rm.
 //
-// Send promises that its last line accounts for every message (fate.go): accepted,
+// Send promises that its last line accounts for every message (outcome.go): accepted,
 // acked by every group, dropped, given up. Recv acks a message after it was
 // written, and takes nothing where its output reaches nobody. Rm removes a group
 // that nobody is in.

@@ -43,7 +43,7 @@ func (c *rm) run(ctx context.Context, dest, group string) error {
 	if err := errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)); err != nil {
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		err := rt.DeleteGroup(ctx, dest, group)
 		if errors.Is(err, penstock.ErrGroupLive) {
 			return fmt.Errorf("%w: stop them first", err)

@@ -46,7 +46,7 @@ A signal stops the reading and waits up to 10 s for what was accepted.`,
   penstock send orders lines.txt --timeout 30s
   tail -f app.log | penstock send logs --listen tcp://:7000`,
 		Args:              cli.Between(1, 2),
-		ValidArgsFunction: completeDestination(a, cli.Then(cobra.ShellCompDirectiveDefault)),
+		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.run(cmd.Context(), args[0], cli.FileOf(args))
 		},
@@ -100,9 +100,9 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if ferr := lines.Flush(ctx, d); ferr != nil {
 		err = errors.Join(err, ferr)
 	}
-	f := fate{sent: sent, unacked: pending(d), dropped: max(dropped(d), losses.dropped.most()), givenUp: losses.givenUp.most()}
-	said := c.Said(errors.Join(err, f.err(err)))
-	c.Say("%s", f)
+	o := outcome{sent: sent, unacked: pending(d), dropped: max(dropped(d), losses.dropped.most()), givenUp: losses.givenUp.most()}
+	said := c.Said(errors.Join(err, o.err(err)))
+	c.Say("%s", o)
 	return said
 }
 

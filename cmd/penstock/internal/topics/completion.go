@@ -17,7 +17,7 @@ func completeTopic(a *cli.App, next cobra.CompletionFunc) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return next(cmd, args, begun)
 		}
-		return a.Offer(cmd.Context(), func(ctx context.Context, rt *penstock.Runtime) (names []string, err error) {
+		return a.CompleteFromRuntime(cmd.Context(), func(ctx context.Context, rt *penstock.Runtime) (names []string, err error) {
 			topics, err := rt.ListTopics(ctx)
 			for _, t := range topics {
 				names = append(names, t.Name)
@@ -33,7 +33,7 @@ func completeGroup(a *cli.App) cobra.CompletionFunc {
 		if len(args) != 1 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.Offer(cmd.Context(), func(ctx context.Context, rt *penstock.Runtime) ([]string, error) {
+		return a.CompleteFromRuntime(cmd.Context(), func(ctx context.Context, rt *penstock.Runtime) ([]string, error) {
 			return rt.ListGroups(ctx, args[0])
 		})
 	}

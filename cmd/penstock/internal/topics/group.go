@@ -46,7 +46,7 @@ func groupLsCommand(a *cli.App) *cobra.Command {
 		Example: `  penstock group ls audit
   penstock group ls audit --json | jq -r '.groups[]'`,
 		Args:              cli.Between(1, 1),
-		ValidArgsFunction: completeTopic(a, cli.Nothing),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	a.Etcd.Add(cmd.Flags())
@@ -58,7 +58,7 @@ func (c *groupLs) run(ctx context.Context, topic string) error {
 	if err := topicNamed(topic); err != nil {
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		groups, err := rt.ListGroups(ctx, topic)
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func (c *groupDescribe) run(ctx context.Context, topic, group string) error {
 	if err := topicNamed(topic, group); err != nil {
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		g, err := rt.DescribeGroup(ctx, topic, group)
 		if err != nil {
 			return err
@@ -180,7 +180,7 @@ func (c *groupReset) run(ctx context.Context, topic, group string) error {
 	if c.force {
 		opts = append(opts, penstock.Force())
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		before, err := rt.ListGroups(ctx, topic)
 		if err != nil {
 			return err

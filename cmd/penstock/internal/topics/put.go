@@ -52,7 +52,7 @@ time. A signal stops the reading and waits up to 10 s for what was read.`,
   penstock put audit lines.txt --timeout 30s
   printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell`,
 		Args:              cli.Between(1, 2),
-		ValidArgsFunction: completeTopic(a, cli.Then(cobra.ShellCompDirectiveDefault)),
+		ValidArgsFunction: completeTopic(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], cli.FileOf(args)) },
 	}
 	a.Etcd.Add(cmd.Flags())
@@ -89,7 +89,7 @@ func (c *put) run(ctx context.Context, topic, file string) error {
 	if err != nil {
 		return errors.Join(hinted(err), c.Stop(ctx, rt))
 	}
-	tellTrouble(c.App, rt, topic)
+	reportTrouble(c.App, rt, topic)
 
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)

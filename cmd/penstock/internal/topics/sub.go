@@ -107,7 +107,7 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	if err != nil {
 		return errors.Join(hinted(err), c.Stop(ctx, rt))
 	}
-	tellTrouble(c.App, rt, topic)
+	reportTrouble(c.App, rt, topic)
 	if len(s.Partitions()) == 0 {
 		c.Say("waiting: no partition of %s is free for this member", topic)
 	}

@@ -92,7 +92,7 @@ func (c *topicCreate) run(ctx context.Context, name string) error {
 	if err := cfg.Validate(); err != nil { // as given: a zero means no default here
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		create := rt.CreateTopic
 		if c.ifAbsent {
 			create = rt.EnsureTopic
@@ -125,7 +125,7 @@ than before.`,
 		Example: `  penstock topic update audit --partitions 16
   penstock topic update audit --compression none`,
 		Args:              cli.Between(1, 1),
-		ValidArgsFunction: completeTopic(a, cli.Nothing),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := c.change(cmd.Flags().Changed)
 			if err != nil {
@@ -169,7 +169,7 @@ func (c *topicUpdate) run(ctx context.Context, name string, u penstock.TopicUpda
 	if err := topicNamed(name); err != nil {
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		info, err := rt.UpdateTopic(ctx, name, u)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ removed, which takes a while for a large one. Ended before that, any later
 create or delete of a topic goes on with it.`,
 		Example:           "  penstock topic delete audit",
 		Args:              cli.Between(1, 1),
-		ValidArgsFunction: completeTopic(a, cli.Nothing),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	a.Etcd.Add(cmd.Flags())

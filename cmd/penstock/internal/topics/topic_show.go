@@ -36,7 +36,7 @@ func topicLsCommand(a *cli.App) *cobra.Command {
 }
 
 func (c *topicLs) run(ctx context.Context) error {
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		infos, err := rt.ListTopics(ctx)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ it is.`,
 		Example: `  penstock topic describe audit
   penstock topic describe audit --json | jq '.groups[] | {group, lag}'`,
 		Args:              cli.Between(1, 1),
-		ValidArgsFunction: completeTopic(a, cli.Nothing),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
 	}
 	a.Etcd.Add(cmd.Flags())
@@ -90,7 +90,7 @@ func (c *topicDescribe) run(ctx context.Context, name string) error {
 	if err := topicNamed(name); err != nil {
 		return err
 	}
-	return c.Visit(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		d, err := rt.DescribeTopic(ctx, name)
 		if err != nil {
 			return err

@@ -15,9 +15,9 @@ import (
 // troubleAgain is the time after which a trouble that persists is said again.
 const troubleAgain = 30 * time.Second
 
-// tellTrouble says what goes wrong with a topic until rt stops. With --verbose the
+// reportTrouble says what goes wrong with a topic until rt stops. With --verbose the
 // log does.
-func tellTrouble(a *cli.App, rt *penstock.Runtime, topic string) {
+func reportTrouble(a *cli.App, rt *penstock.Runtime, topic string) {
 	if a.Verbose > 0 {
 		return
 	}

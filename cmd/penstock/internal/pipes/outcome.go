@@ -13,40 +13,40 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// fate is what became of the messages of a send. Groups differ: each number is
+// outcome is what became of the messages of a send. Groups differ: each number is
 // that of the group that had most of it.
-type fate struct {
+type outcome struct {
 	sent             int // accepted
 	unacked          int // not acked in time
 	dropped, givenUp int // by a group's policy; with a group that was removed, or a sender that was replaced
 }
 
 // acked is how many messages every group acked, at least.
-func (f fate) acked() int { return max(0, f.sent-f.unacked-f.dropped-f.givenUp) }
+func (o outcome) acked() int { return max(0, o.sent-o.unacked-o.dropped-o.givenUp) }
 
-func (f fate) String() string {
-	s := fmt.Sprintf("sent %d acked %d", f.sent, f.acked())
-	if f.dropped > 0 {
-		s += fmt.Sprintf(" dropped %d", f.dropped)
+func (o outcome) String() string {
+	s := fmt.Sprintf("sent %d acked %d", o.sent, o.acked())
+	if o.dropped > 0 {
+		s += fmt.Sprintf(" dropped %d", o.dropped)
 	}
-	if f.givenUp > 0 {
-		s += fmt.Sprintf(" given up %d", f.givenUp)
+	if o.givenUp > 0 {
+		s += fmt.Sprintf(" given up %d", o.givenUp)
 	}
 	return s
 }
 
-// err is what a fate adds to the error with which the sending ended. What is
+// err is what an outcome adds to the error with which the sending ended. What is
 // lost is a failure; what may yet have been acked is incomplete.
-func (f fate) err(ended error) error {
+func (o outcome) err(ended error) error {
 	var errs []error
-	if f.dropped > 0 {
-		errs = append(errs, fmt.Errorf("%d messages were dropped by a full group: %w", f.dropped, cli.ErrLost))
+	if o.dropped > 0 {
+		errs = append(errs, fmt.Errorf("%d messages were dropped by a full group: %w", o.dropped, cli.ErrLost))
 	}
-	if f.givenUp > 0 {
-		errs = append(errs, fmt.Errorf("%d messages were given up: their group or their sender is gone: %w", f.givenUp, cli.ErrLost))
+	if o.givenUp > 0 {
+		errs = append(errs, fmt.Errorf("%d messages were given up: their group or their sender is gone: %w", o.givenUp, cli.ErrLost))
 	}
-	if f.unacked > 0 && cli.CodeOf(ended) != cli.ExitIncomplete {
-		errs = append(errs, cli.Incompletef("%d messages were not acked by every group", f.unacked))
+	if o.unacked > 0 && cli.CodeOf(ended) != cli.ExitIncomplete {
+		errs = append(errs, cli.Incompletef("%d messages were not acked by every group", o.unacked))
 	}
 	return errors.Join(errs...)
 }

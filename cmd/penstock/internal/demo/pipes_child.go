@@ -34,7 +34,7 @@ func Member(a *cli.App) *cobra.Command {
 func runMember(ctx context.Context, a *cli.App, dest, group, id string) error {
 	ctx, cancel := untilInputEnds(ctx, a)
 	defer cancel(nil)
-	return runPart(ctx, a, func(rt *penstock.Runtime) error {
+	return runChild(ctx, a, func(rt *penstock.Runtime) error {
 		m, err := rt.Join(ctx, dest, group, penstock.MemberID(id))
 		if err != nil {
 			return err

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// stage is the members at work and what they have done.
-type stage struct {
-	crew[report]
+// pipesRun is the members at work and what they have done.
+type pipesRun struct {
+	processes[report]
 	tallies map[string]*tally
 	began   time.Time
 }
 
-// cast starts the members and waits until all of them have joined. The stage it
+// startMembers starts the members and waits until all of them have joined. What it
 // returns is to be closed, also on an error.
-func (c *demo) cast(ctx context.Context) (*stage, error) {
-	s := &stage{crew: newCrew(parseReport), tallies: make(map[string]*tally)}
+func (c *demo) startMembers(ctx context.Context) (*pipesRun, error) {
+	s := &pipesRun{processes: newProcesses(parseReport), tallies: make(map[string]*tally)}
 	for _, g := range groupNames {
 		s.tallies[g] = newTally(c.messages)
 		for _, id := range memberIDs {
@@ -36,7 +36,7 @@ func (c *demo) cast(ctx context.Context) (*stage, error) {
 }
 
 // hear enters one report.
-func (s *stage) hear(r reported[report]) error {
+func (s *pipesRun) hear(r reported[report]) error {
 	line, err := s.take(r)
 	if err != nil || line == nil {
 		return err
@@ -45,7 +45,7 @@ func (s *stage) hear(r reported[report]) error {
 }
 
 // reportedAll reports whether every group has had every message.
-func (s *stage) reportedAll(messages int) bool {
+func (s *pipesRun) reportedAll(messages int) bool {
 	for _, t := range s.tallies {
 		if t.distinct < messages {
 			return false
@@ -55,7 +55,7 @@ func (s *stage) reportedAll(messages int) bool {
 }
 
 // handled is the progress over all groups.
-func (s *stage) handled() (n int) {
+func (s *pipesRun) handled() (n int) {
 	for _, t := range s.tallies {
 		n += t.distinct
 	}
@@ -63,7 +63,7 @@ func (s *stage) handled() (n int) {
 }
 
 // results fills res in and returns it.
-func (s *stage) results(sent int, res *Result) *Result {
+func (s *pipesRun) results(sent int, res *Result) *Result {
 	res.Sent = sent
 	for g, t := range s.tallies {
 		res.Groups[g] = t.result(sent, s.began)
@@ -72,7 +72,7 @@ func (s *stage) results(sent int, res *Result) *Result {
 }
 
 // over lets the members leave, in order, and counts their last words.
-func (s *stage) over(res *Result) error {
+func (s *pipesRun) over(res *Result) error {
 	if err := s.end(s.hear); err != nil {
 		return err
 	}

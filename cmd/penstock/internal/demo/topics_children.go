@@ -1,6 +1,6 @@
 package demo
 
-// The parts of the demo of topics, each in a process of its own: a producer
+// The child processes of the demo of topics: a producer
 // that puts as many records as it is told to, and a member that reports each
 // record before it counts as finished. What a killed member reported and had
 // not committed is handled again; what it had not reported was not committed.
@@ -53,7 +53,7 @@ func Producer(a *cli.App) *cobra.Command {
 // reads, every of-th from index on, and writes how many etcd has committed.
 func runProducer(ctx context.Context, a *cli.App, topic string, index, of int, lines []string) error {
 	ctx = context.WithoutCancel(ctx)
-	return runPart(ctx, a, func(rt *penstock.Runtime) error {
+	return runChild(ctx, a, func(rt *penstock.Runtime) error {
 		t, err := rt.Topic(ctx, topic)
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ func Consumer(a *cli.App) *cobra.Command {
 func runConsumer(ctx context.Context, a *cli.App, topic, group string) error {
 	ctx, cancel := untilInputEnds(ctx, a)
 	defer cancel(nil)
-	return runPart(ctx, a, func(rt *penstock.Runtime) error {
+	return runChild(ctx, a, func(rt *penstock.Runtime) error {
 		t, err := rt.Topic(ctx, topic)
 		if err != nil {
 			return err

@@ -1,6 +1,6 @@
 package demo
 
-// What a process that plays a part has in common with the others.
+// What the child processes of both demos have in common.
 
 import (
 	"context"
@@ -23,16 +23,16 @@ const readyLine = "ready"
 
 var errParentEnded = errors.New("the demo ended")
 
-// runPart runs a part of a demo in a runtime of its own.
-func runPart(ctx context.Context, a *cli.App, part func(rt *penstock.Runtime) error) error {
-	// Ctrl-C is for the demo, which ends its parts by closing their input.
+// runChild runs what a child does in a runtime of its own.
+func runChild(ctx context.Context, a *cli.App, work func(rt *penstock.Runtime) error) error {
+	// Ctrl-C is for the demo, which ends its children by closing their input.
 	signal.Ignore(os.Interrupt)
 	ctx = context.WithoutCancel(ctx)
 	rt, err := a.Start(ctx, penstock.LeaseTTL(leaseTTL))
 	if err != nil {
 		return err
 	}
-	return errors.Join(part(rt), a.Stop(ctx, rt))
+	return errors.Join(work(rt), a.Stop(ctx, rt))
 }
 
 // untilInputEnds is a context that lives as long as the demo does.

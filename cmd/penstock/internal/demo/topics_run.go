@@ -14,15 +14,15 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// topicStage is the processes at work and the books.
-type topicStage struct {
+// topicsRun is the processes at work and what they have done.
+type topicsRun struct {
 	*demo
 	rt        *penstock.Runtime
-	producers crew[int]
-	members   crew[handled]
-	victim    *castMember
-	dismissed []*castMember // may end
-	put       map[*castMember]int
+	producers processes[int]
+	members   processes[handled]
+	victim    *process
+	mayEnd    []*process // whose end is no fault
+	put       map[*process]int
 	tally     *topicTally
 	bar       cli.Progress
 	began     time.Time
@@ -36,7 +36,7 @@ type condition func() (bool, error)
 
 // until keeps the books and the producers going until all conditions have held,
 // one after the other.
-func (s *topicStage) until(ctx context.Context, conditions ...condition) error {
+func (s *topicsRun) until(ctx context.Context, conditions ...condition) error {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for len(conditions) > 0 {
@@ -50,7 +50,7 @@ func (s *topicStage) until(ctx context.Context, conditions ...condition) error {
 				return err
 			}
 		case <-tick.C:
-			if err := s.goOn(); err != nil {
+			if err := s.raiseGoal(); err != nil {
 				return err
 			}
 			held, err := conditions[0]()
@@ -67,8 +67,8 @@ func (s *topicStage) until(ctx context.Context, conditions ...condition) error {
 	return nil
 }
 
-// goOn lets the producers put a little more, where they may.
-func (s *topicStage) goOn() error {
+// raiseGoal lets the producers put a little more, where they may.
+func (s *topicsRun) raiseGoal() error {
 	s.bar.At(int64(s.tally.distinct))
 	step := max(1, s.messages/int(pace/tickEvery))
 	goal := min(s.goal+step, s.allowed)
@@ -84,13 +84,13 @@ func (s *topicStage) goOn() error {
 	return nil
 }
 
-func (s *topicStage) hearMember(r reported[handled]) error {
+func (s *topicsRun) hearMember(r reported[handled]) error {
 	h, err := s.members.take(r)
 	if err != nil {
 		return err
 	}
 	if h == nil {
-		if !slices.Contains(s.dismissed, r.from) {
+		if !slices.Contains(s.mayEnd, r.from) {
 			return endedEarly(r.from)
 		}
 		return nil
@@ -102,7 +102,7 @@ func (s *topicStage) hearMember(r reported[handled]) error {
 	return s.tally.add(*h, by, time.Now())
 }
 
-func (s *topicStage) hearProducer(r reported[int]) error {
+func (s *topicsRun) hearProducer(r reported[int]) error {
 	n, err := s.producers.take(r)
 	if err != nil {
 		return err
@@ -118,14 +118,14 @@ func (s *topicStage) hearProducer(r reported[int]) error {
 }
 
 // committed is how many records the producers have put, as they report.
-func (s *topicStage) committed() (n int) {
+func (s *topicsRun) committed() (n int) {
 	for _, p := range s.put {
 		n += p
 	}
 	return n
 }
 
-func isReady(m *castMember) condition {
+func isReady(m *process) condition {
 	return func() (bool, error) {
 		select {
 		case err := <-m.ready:
@@ -136,13 +136,13 @@ func isReady(m *castMember) condition {
 	}
 }
 
-func (s *topicStage) ended(m *castMember) condition {
+func (s *topicsRun) ended(m *process) condition {
 	return func() (bool, error) { return m.gone, nil }
 }
 
 // hasPut holds when so many records were put. The last few are told when the
 // producers end.
-func (s *topicStage) hasPut(n int) condition {
+func (s *topicsRun) hasPut(n int) condition {
 	if n == s.messages {
 		return func() (bool, error) { return s.goal == n, nil }
 	}
@@ -151,7 +151,7 @@ func (s *topicStage) hasPut(n int) condition {
 
 // settled holds when the group has so many members, and every partition is
 // owned by one of them.
-func (s *topicStage) settled(ctx context.Context, members int) condition {
+func (s *topicsRun) settled(ctx context.Context, members int) condition {
 	return s.group(ctx, func(g penstock.GroupInfo) bool {
 		if len(g.Members) != members {
 			return false
@@ -171,7 +171,7 @@ func (s *topicStage) settled(ctx context.Context, members int) condition {
 
 // allHandled holds when every record was reported, or when the group has
 // committed all and what is missing has had time to be reported: it is lost.
-func (s *topicStage) allHandled(ctx context.Context) condition {
+func (s *topicsRun) allHandled(ctx context.Context) condition {
 	var late <-chan time.Time
 	committed := s.group(ctx, func(g penstock.GroupInfo) bool { return g.Lag == 0 })
 	return func() (bool, error) {
@@ -193,7 +193,7 @@ func (s *topicStage) allHandled(ctx context.Context) condition {
 
 // group asks etcd, not too often, how the group is. That there is no such group yet
 // is no error.
-func (s *topicStage) group(ctx context.Context, is func(penstock.GroupInfo) bool) condition {
+func (s *topicsRun) group(ctx context.Context, is func(penstock.GroupInfo) bool) condition {
 	return func() (bool, error) {
 		if time.Since(s.looked) < lookEvery {
 			return false, nil

@@ -15,38 +15,38 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 )
 
-// castMember is one process.
-type castMember struct {
+// process is one child.
+type process struct {
 	group, id string
 	cmd       *exec.Cmd
 	stdin     io.WriteCloser
 	ready     chan error // gets one
-	own       int        // reports so far
+	reported  int        // reports so far
 	gone      bool       // its output has ended
 }
 
-func (m *castMember) name() string { return m.group + "/" + m.id }
+func (m *process) name() string { return m.group + "/" + m.id }
 
-// crew is processes that report in lines, each of which parse reads.
-type crew[R any] struct {
+// processes are those that report in lines, each of which parse reads.
+type processes[R any] struct {
 	parse   func(line string) (R, error)
-	members []*castMember
+	members []*process
 	reports chan reported[R]
 }
 
-func newCrew[R any](parse func(line string) (R, error)) crew[R] {
-	return crew[R]{parse: parse, reports: make(chan reported[R], 4096)}
+func newProcesses[R any](parse func(line string) (R, error)) processes[R] {
+	return processes[R]{parse: parse, reports: make(chan reported[R], 4096)}
 }
 
 // reported is a line of a member; nil means that its output ended.
 type reported[R any] struct {
-	from *castMember
+	from *process
 	line *R
 	err  error
 }
 
 // add starts this program as one more member, and a reader of what it says.
-func (c *crew[R]) add(a *cli.App, group, id string, args ...string) (*castMember, error) {
+func (ps *processes[R]) add(a *cli.App, group, id string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -55,15 +55,15 @@ func (c *crew[R]) add(a *cli.App, group, id string, args ...string) (*castMember
 	for range a.Verbose {
 		args = append(args, "-v")
 	}
-	m := &castMember{group: group, id: id, cmd: exec.Command(self, args...), ready: make(chan error, 1)}
+	m := &process{group: group, id: id, cmd: exec.Command(self, args...), ready: make(chan error, 1)}
 	m.cmd.Stderr = a.Err
-	if err := c.begin(m); err != nil {
+	if err := ps.begin(m); err != nil {
 		return nil, fmt.Errorf("start %s: %w", m.name(), err)
 	}
 	return m, nil
 }
 
-func (c *crew[R]) begin(m *castMember) (err error) {
+func (ps *processes[R]) begin(m *process) (err error) {
 	if m.stdin, err = m.cmd.StdinPipe(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *crew[R]) begin(m *castMember) (err error) {
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}
-	c.members = append(c.members, m)
+	ps.members = append(ps.members, m)
 	go func() {
 		in := bufio.NewReaderSize(stdout, 64<<10)
 		if first, err := in.ReadString('\n'); err != nil || first != readyLine+"\n" {
@@ -86,18 +86,18 @@ func (c *crew[R]) begin(m *castMember) (err error) {
 			line, err := in.ReadString('\n')
 			if err != nil {
 				// What a killed member had half written it had not finished.
-				c.reports <- reported[R]{from: m}
+				ps.reports <- reported[R]{from: m}
 				return
 			}
-			r, err := c.parse(line[:len(line)-1])
-			c.reports <- reported[R]{from: m, line: &r, err: err}
+			r, err := ps.parse(line[:len(line)-1])
+			ps.reports <- reported[R]{from: m, line: &r, err: err}
 		}
 	}()
 	return nil
 }
 
 // awaitReady waits until members have said that they are.
-func awaitReady(ctx context.Context, members ...*castMember) error {
+func awaitReady(ctx context.Context, members ...*process) error {
 	for _, m := range members {
 		select {
 		case err := <-m.ready:
@@ -113,7 +113,7 @@ func awaitReady(ctx context.Context, members ...*castMember) error {
 
 // take enters one report in the books of its member, and returns it; nil when
 // the member's output has ended.
-func (c *crew[R]) take(r reported[R]) (*R, error) {
+func (ps *processes[R]) take(r reported[R]) (*R, error) {
 	switch {
 	case r.err != nil:
 		return nil, r.err
@@ -121,21 +121,21 @@ func (c *crew[R]) take(r reported[R]) (*R, error) {
 		r.from.gone = true
 		return nil, nil
 	}
-	r.from.own++
+	r.from.reported++
 	return r.line, nil
 }
 
 // end lets the members end in order, and gives each of their last words to
 // hear.
-func (c *crew[R]) end(hear func(reported[R]) error) error {
-	for _, m := range c.members {
+func (ps *processes[R]) end(hear func(reported[R]) error) error {
+	for _, m := range ps.members {
 		m.stdin.Close()
 	}
 	late := time.NewTimer(cli.DrainFor)
 	defer late.Stop()
-	for slices.ContainsFunc(c.members, func(m *castMember) bool { return !m.gone }) {
+	for slices.ContainsFunc(ps.members, func(m *process) bool { return !m.gone }) {
 		select {
-		case r := <-c.reports:
+		case r := <-ps.reports:
 			if err := hear(r); err != nil {
 				return err
 			}
@@ -147,18 +147,18 @@ func (c *crew[R]) end(hear func(reported[R]) error) error {
 }
 
 // close ends the processes that still run, at once.
-func (c *crew[R]) close() {
-	for _, m := range c.members {
+func (ps *processes[R]) close() {
+	for _, m := range ps.members {
 		m.stdin.Close()
 		_ = m.cmd.Process.Kill() // it has ended by itself, most likely
 	}
-	for _, m := range c.members {
+	for _, m := range ps.members {
 		for !m.gone {
-			r := <-c.reports
+			r := <-ps.reports
 			r.from.gone = r.from.gone || r.line == nil
 		}
 		_ = m.cmd.Wait() // how it ended does not matter any more
 	}
 }
 
-func endedEarly(m *castMember) error { return fmt.Errorf("%s ended in the middle", m.name()) }
+func endedEarly(m *process) error { return fmt.Errorf("%s ended in the middle", m.name()) }

@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-io/penstock"
 )
 
-// script is the sender's part.
-type script struct {
+// sender is what sends in the demo of pipes.
+type sender struct {
 	dest     *penstock.Destination
 	lines    []string
 	messages int
@@ -23,15 +23,15 @@ type script struct {
 	err      error
 }
 
-func newScript(d *penstock.Destination, lines []string, messages int, victim *os.Process) *script {
-	return &script{
+func newSender(d *penstock.Destination, lines []string, messages int, victim *os.Process) *sender {
+	return &sender{
 		dest: d, lines: lines, messages: messages, victim: victim,
 		started: make(chan struct{}), killing: make(chan struct{}), over: make(chan struct{}),
 	}
 }
 
 // run sends everything, kills the victim on the way, and waits for the acks.
-func (s *script) run(ctx context.Context) {
+func (s *sender) run(ctx context.Context) {
 	defer close(s.over)
 	for n := range s.messages {
 		if n == pauseAt(s.messages) {
@@ -54,7 +54,7 @@ func (s *script) run(ctx context.Context) {
 	s.err = s.dest.Flush(ctx)
 }
 
-func (s *script) hasKilled() bool {
+func (s *sender) hasKilled() bool {
 	select {
 	case <-s.killing:
 		return true

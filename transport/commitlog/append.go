@@ -1,6 +1,6 @@
 package commitlog
 
-// Appending: one guarded transaction, sent until it is known what became of it.
+// Appending: one guarded transaction, sent until its outcome is known.
 //
 //	fresh ──send──▶ doubtful ──▶ landed
 //	  ▲                │ ╲
@@ -34,16 +34,16 @@ type AppenderConfig struct {
 	// that are in use may have the same.
 	Producer uint64
 	// Lease is the one that holds tickets, 0 while there is none; nil counts
-	// as none. Without a ticket appends go on, if less fairly.
+	// as none. Without a ticket appends work, if less fairly.
 	Lease func() clientv3.LeaseID
-	// Delayed is told of each failure after which it is tried again. May be
-	// nil.
+	// Delayed is called for each failure after which an append is tried again.
+	// It may be nil.
 	Delayed func(error)
 }
 
 // Appender appends to one partition. It remembers the end of the partition and
-// its place in the queue, so that an append is one request when nobody else
-// appends. One goroutine at a time uses it.
+// its place in the queue, so that an append is one request when no other appender
+// is active. One goroutine at a time uses it.
 type Appender struct {
 	p       *Partition
 	cfg     AppenderConfig
@@ -68,7 +68,7 @@ const (
 
 // timing is how patient an appender is.
 type timing struct {
-	// attempt bounds one request: an etcd that hangs is one that is away.
+	// attempt bounds one request: an etcd that hangs counts as unreachable.
 	attempt time.Duration
 	// pauses after failures grow from shortest to longest.
 	shortest, longest time.Duration
@@ -97,14 +97,14 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 	return &Appender{p: p, cfg: cfg, timing: usualTiming}
 }
 
-// Append puts s at the end of the partition and answers its base. It blocks until
-// that is committed, or refused, or ctx ends; while etcd is away it tries again.
-// more says that another batch follows at once: when others append too, it keeps
-// a place in the queue for it.
+// Append puts s at the end of the partition and returns its base. It blocks until
+// that is committed, or refused, or ctx ends; while etcd is unreachable it tries
+// again. more says that another batch follows at once: when others append too, it
+// keeps a place in the queue for it.
 //
-// The same batch may be given again, to this appender or another one: what
-// became of it before is found out first, and a batch that was appended is
-// answered its base. Nothing is ever appended twice.
+// The same batch may be given again, to this appender or another one: the outcome
+// of earlier attempts is found out first, and for a batch that was appended its
+// base is returned. Nothing is ever appended twice.
 //
 // The error wraps
 //   - messages.ErrUnknownOutcome when ctx ended, or the evidence was trimmed,
@@ -116,8 +116,8 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 //     client sends none: the same, and parts of it may be appended. A batch of
 //     several records that is larger than what was refused before is not sent.
 //
-// An error that nobody has a name for is none of these: after some attempts it is
-// answered, with ErrUnknownOutcome unless the batch was never sent.
+// Any other error is returned after some attempts, with ErrUnknownOutcome unless
+// the batch was never sent.
 func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (base int64, err error) {
 	if s.Way.State == format.Landed {
 		return s.Way.Base, nil
@@ -153,11 +153,10 @@ func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (bas
 	}
 }
 
-// oddTries is how often an error is met with another attempt that nobody has a name
-// for.
+// oddTries is how many attempts are made in spite of an error that has no name.
 const oddTries = 8
 
-// isFinal tells that trying again cannot help.
+// isFinal reports whether another attempt cannot help.
 func (a *Appender) isFinal(err error) bool {
 	for _, final := range []error{messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt, messages.ErrUnknownOutcome} {
 		if errors.Is(err, final) {
@@ -214,7 +213,7 @@ func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error 
 
 func (a *Appender) learn(t format.LogEnd) { a.end, a.knows = t, theEnd }
 
-// attempt sends s to its base and makes of the answer what can be made of it.
+// attempt sends s to its base and concludes what it can from the response.
 func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) error {
 	leave, err := a.p.log.room.enter(ctx, s.Bytes())
 	if err != nil {
@@ -263,7 +262,7 @@ func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) err
 func (a *Appender) limited(s *format.Sealed, before format.WayState, err error) error {
 	l := a.p.log.limits
 	switch isLimit(err) {
-	case messages.LimitAnswer: // it may have been applied; the next attempt tells
+	case messages.LimitAnswer: // it may have been applied; the next attempt finds out
 		if l.fewer(pages, l.of(pages), err) {
 			return nil
 		}
@@ -304,7 +303,7 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 	}
 	if last := s.Way.After.Last; last >= 0 {
 		// An etcd that was restored from a backup may have forgotten it, or have
-		// another one there by now: behind it would be a gap, or an overlap.
+		// another one there by now: after it there would be a gap, or an overlap.
 		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.Way.After.Entry))
 	} else { // there is none: the partition begins here
 		guards = append(guards, clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(base)))
@@ -324,8 +323,8 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 	return resp, l.classify("send", err)
 }
 
-// look is for an attempt that etcd answered with an error although it may have
-// applied it: it is over, so what is in the slot now tells.
+// look is for an attempt that ended with an error of etcd although it may have been
+// applied: it is over, so what is in the slot now decides.
 func (a *Appender) look(ctx context.Context, s *format.Sealed, before format.WayState, cause error) error {
 	r, err := a.p.why(ctx, s.Way.Base)
 	if err != nil {
@@ -386,18 +385,18 @@ type refusal struct {
 	full    bool
 }
 
-// refusalPage is how many entries a refusal tells, in as many offsets.
+// refusalPage is how many entries a refusal has, in so many offsets.
 const refusalPage, refusalWindow = 128, 4 * window
 
 func (p *Partition) refusalPage() int { return min(refusalPage, p.log.limits.of(pages)) }
 
-// refusalOp asks what stands in the slot, and after it. Nearly always that tells
-// why an append was refused; what else is asked for with each costs time.
+// refusalOp asks what stands in the slot, and after it. Nearly always that shows
+// why an append was refused; whatever else each append asked for would cost time.
 func (p *Partition) refusalOp(base int64) clientv3.Op {
 	return clientv3.OpGet(p.indexKey(base), clientv3.WithRange(p.indexKey(base+refusalWindow)), clientv3.WithLimit(int64(p.refusalPage())))
 }
 
-// why asks for all that tells why an append at base was refused.
+// why asks for all that shows why an append at base was refused.
 func (p *Partition) why(ctx context.Context, base int64) (refusal, error) {
 	resp, err := p.log.do(ctx, "look for what is in "+p.String(), nil, []clientv3.Op{
 		p.refusalOp(base), clientv3.OpGet(p.startKey()), exists(p.log.space.Topic(p.topic.Name)),
@@ -417,7 +416,7 @@ func (p *Partition) why(ctx context.Context, base int64) (refusal, error) {
 	return r, nil
 }
 
-// refusal reads the answer to refusalOp, the first of resp. The error is a
+// refusal reads the response to refusalOp, the first of resp. The error is a
 // *CorruptError.
 func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, error) {
 	r := refusal{base: base, alive: true}
@@ -430,7 +429,7 @@ func (p *Partition) refusal(base int64, resp *clientv3.TxnResponse) (refusal, er
 		}
 		if e.Base != at {
 			// base is no longer the start of a batch, or entries after it were
-			// trimmed: which it is, start tells.
+			// trimmed: start shows which.
 			r.full = i > 0
 			return r, nil
 		}
@@ -445,7 +444,7 @@ func isTopic(kvs []*mvccpb.KeyValue, t messages.TopicInfo) bool {
 	return len(kvs) == 1 && kvs[0].CreateRevision == t.CreateRevision
 }
 
-// isEmpty tells that nothing hinders an append at base, and nothing is there.
+// isEmpty reports whether nothing hinders an append at base, and nothing is there.
 func (r refusal) isEmpty() bool { return r.alive && r.start <= r.base && len(r.entries) == 0 }
 
 // end is the last end that r knows of.
@@ -453,7 +452,7 @@ func (r refusal) end() format.LogEnd {
 	return r.entries[len(r.entries)-1].LogEnd()
 }
 
-// complete tells that there was nothing after end.
+// complete reports whether there was nothing after end.
 func (r refusal) complete() bool { return !r.full }
 
 // verdict is what a refusal means for the batch that was refused.

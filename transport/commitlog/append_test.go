@@ -319,7 +319,7 @@ func TestAppendAfterRestoreBehindAnotherBatch(t *testing.T) {
 	}
 }
 
-// The same behind a log of which everything was trimmed, so that no batch tells.
+// The same after a log of which everything was trimmed, so that no batch shows it.
 func TestAppendAfterRestoreBehindNoBatch(t *testing.T) {
 	p, _ := topicPartition(t)
 	put(t, p.log, p.startKey(), keys.Offset(6))

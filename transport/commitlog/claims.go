@@ -1,8 +1,8 @@
 package commitlog
 
 // Owning partitions. A claim is a leased key; its CreateRevision is the fence
-// that every commit compares. It is never put over another: whoever takes a
-// partition over deletes the old claim first, so that the old fence is void.
+// that every commit compares. It is never put over another: a takeover deletes the
+// old claim first, so that the old fence is void.
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
-// nestedInOne is how many partitions ride in one request at most, each in a transaction
-// of its own, so that one that is refused is refused alone.
+// nestedInOne is how many partitions one request has at most, each in a nested
+// transaction, so that each is refused alone.
 const nestedInOne = 40
 
 // Claimed is what became of the claim to one partition.
@@ -33,18 +33,18 @@ type Claimed struct {
 	Offset, Base int64
 	// Known is the ModRevision of the committed offset, 0 without one.
 	Known int64
-	// Held is the claim of somebody else that stands in the way, or nil.
+	// Held is the claim of another member that stands in the way, or nil.
 	Held *format.Holder
 	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
 	// Fence the committed offset, else the claim in the way.
 	Err error
 }
 
-// Claim takes partitions that nobody has, under me.Lease, and reads in the same
+// Claim takes partitions that no member has, under me.Lease, and reads in the same
 // transaction where the group is in each. assignment is the ModRevision that the
-// group's assignment must still have; 0 for a manual group. A claim of this very
-// incarnation of the member that is there already counts as taken, so after an
-// error the call can be made again. The results are in the order of partitions;
+// group's assignment must still have; 0 for a manual group. An existing claim of this
+// very incarnation of the member counts as taken, so after an error the call can be
+// made again. The results are in the order of partitions;
 // with an error, those that are known. Errors: ErrRaced, messages.ErrTopicDeleted,
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []int) ([]Claimed, error) {
@@ -88,7 +88,7 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 	return results, l.whoIsGone(ctx, op, me, results)
 }
 
-// claimed reads the answer about one partition.
+// claimed reads the response about one partition.
 func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed {
 	c := Claimed{Partition: p, Fence: revision}
 	if !resp.Succeeded {
@@ -146,8 +146,9 @@ func (l *Log) whoIsGone(ctx context.Context, op string, me Me, results []Claimed
 }
 
 // Revoke takes the claim of h to partition p away, if it is still the one that
-// h describes and either its member is gone or overdue says that it had its
-// time. It answers whether it did; when it did not, somebody else may have.
+// h describes and either its member is gone or overdue says that its time to give
+// the partition up is over. It reports whether it did; when it did not, another
+// member may have.
 // Errors: ErrRaced, messages.ErrUnavailable, ErrDenied.
 func (l *Log) Revoke(ctx context.Context, me Me, p int, h format.Holder, overdue bool) (bool, error) {
 	op := fmt.Sprintf("revoke partition %d of %s", p, me.group())

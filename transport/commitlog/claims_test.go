@@ -470,7 +470,7 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// Revoking what has just been released and claimed anew hurts nobody.
+// Revoking what has just been released and claimed again changes nothing.
 func TestRevokeRace(t *testing.T) {
 	l, _ := startEtcd(t)
 	ctx := testContext(t)

@@ -81,7 +81,7 @@ func judge(w writing, p format.Position, s standing) ruling {
 		return refused
 	case p.Sought:
 		return rewrite
-	case s.modRevision == 0: // somebody deleted it
+	case s.modRevision == 0: // it was deleted
 		if s.revision < p.Known {
 			return refused // no: etcd was set back to before there was any
 		}
@@ -96,7 +96,7 @@ func judge(w writing, p format.Position, s standing) ruling {
 // Commit writes where the member is, in each partition that it still has. The
 // errors are in the order of ps: nil, and then Known is what was written, or
 // messages.ErrFenced when the claim is no longer the one with that fence, etcd
-// was set back to before Known, or somebody else has written there; the others
+// was set back to before Known, or another member has written there; the others
 // are written all the same. A commit that reaches etcd after its member knows of
 // a newer one changes nothing. The second error means that nothing is known of
 // those it stands at; the call can be made again. It wraps
@@ -114,8 +114,8 @@ func (l *Log) Commit(ctx context.Context, me Me, ps []format.Position) ([]error,
 // Release writes where the group is in partitions and gives them up, in one
 // transaction for each. With Offset -1 nothing is written. The errors are in the
 // order of ps: nil, or messages.ErrFenced as for Commit, and then nothing was
-// written. Released before, by a call whose outcome was unknown, it is nil too, as
-// long as nobody has committed since. The second error means that nothing is
+// written. It is nil, too, for a partition that an earlier call with an unknown
+// outcome has released, as long as no other commit came since. The second error means that nothing is
 // known of those it stands at; the call can be made again. It wraps
 // messages.ErrUnavailable, ErrDenied, ErrNoSpace or ErrInvalid.
 func (l *Log) Release(ctx context.Context, me Me, ps []format.Position) ([]error, error) {
@@ -129,7 +129,7 @@ func (l *Log) writePositions(ctx context.Context, op string, me Me, w writing, p
 	results := make([]error, len(ps))
 	for i, p := range ps {
 		partitions[i] = p.Partition
-		// A fence of 0 would compare that there is no claim at all.
+		// A fence of 0 would compare that there is no claim.
 		if results[i] = fenced(op, p); p.Fence > 0 {
 			left = append(left, i)
 		}

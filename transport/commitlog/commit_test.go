@@ -54,7 +54,7 @@ func TestJudge(t *testing.T) {
 }
 
 // Writes of a group's place whose outcomes are lost, that are given up, made
-// again, and reach etcd late and more than once: what was answered last stands
+// again, and reach etcd late and more than once: what returned last stands
 // there, unless something newer was begun. No older one comes back.
 func TestLateWritesChangeNothingNewer(t *testing.T) {
 	l, f := startEtcd(t)

@@ -1,6 +1,6 @@
 package commitlog
 
-// The end of topics. The first transaction is the end; what follows is
+// Deleting topics. The first transaction is the end; what follows is
 // cleaning, in steps that do not hold up others, which anybody may finish.
 
 import (
@@ -20,8 +20,8 @@ import (
 // givenUp is when a topic that is being made counts as given up.
 const givenUp = 10 * time.Minute
 
-// DeleteTopic removes a topic, its records, groups and offsets, and answers
-// what it was. From its first request on nothing can be put into it, claimed or
+// DeleteTopic removes a topic, its records, groups and offsets, and returns what
+// it was. From its first request on nothing can be put into it, claimed or
 // committed. It blocks until everything is swept. An error that comes with a
 // topic means that the topic is gone and Sweep has to finish. Errors:
 // messages.ErrInvalid, ErrNoTopic, ErrUnavailable, ErrDenied.
@@ -32,7 +32,7 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) (messages.TopicInfo,
 	}
 	op := "delete topic " + name
 	for range tries {
-		// Refused, it was deleted by an attempt before, or by somebody else:
+		// Refused, it was deleted by an attempt before, or by another process:
 		// either way it is gone, and there may be something to sweep.
 		if _, err = l.do(ctx, op, []clientv3.Cmp{l.lives(t)},
 			[]clientv3.Op{clientv3.OpDelete(l.space.Topic(name)), clientv3.OpPut(l.space.Deleting(t.ID), mark(name, pb.Deleting_SWEEPING))},
@@ -52,7 +52,7 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) (messages.TopicInfo,
 // deleteUnmarked removes a topic from an etcd that has no room for a mark, and
 // takes nothing but deletes. The topic's key goes last, so that DeleteTopic can
 // be called again when it was interrupted. Without the starts nothing can be
-// appended, and nobody commits to a full etcd.
+// appended, and a full etcd takes no commit.
 func (l *Log) deleteUnmarked(ctx context.Context, op string, t messages.TopicInfo) error {
 	alive := []clientv3.Cmp{l.lives(t)}
 	if _, err := l.do(ctx, op, alive, []clientv3.Op{clientv3.OpDelete(l.space.Starts(t.ID), clientv3.WithPrefix())}, nil); err != nil {
@@ -65,8 +65,8 @@ func (l *Log) deleteUnmarked(ctx context.Context, op string, t messages.TopicInf
 	return err
 }
 
-// Sweep removes what is left of topics that were deleted, or that somebody
-// began to make more than ten minutes ago. It can be called at any time, by
+// Sweep removes what is left of topics that were deleted, or whose making began
+// more than ten minutes ago and did not end. It can be called at any time, by
 // several at once; with nothing to do it costs one request. Errors, joined for
 // all topics: messages.ErrUnavailable, ErrDenied.
 func (l *Log) Sweep(ctx context.Context) error {
@@ -104,7 +104,7 @@ func (l *Log) sweepMarked(ctx context.Context, id string, kv *mvccpb.KeyValue) e
 	if time.Since(pb.Time(d.SinceUnixMs)) < givenUp {
 		return nil
 	}
-	// Whoever makes it compares the mark's revision: from here on it fails.
+	// Its maker compares the mark's revision: from here on it fails.
 	resp, err := l.do(ctx, "sweep topic "+id,
 		[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
 		[]clientv3.Op{clientv3.OpPut(string(kv.Key), mark(d.Name, pb.Deleting_SWEEPING))}, nil)
@@ -115,8 +115,8 @@ func (l *Log) sweepMarked(ctx context.Context, id string, kv *mvccpb.KeyValue) e
 }
 
 // sweep removes every key of a topic that is gone, its mark last. Records go
-// before groups and claims before offsets, so that nobody who is slow to
-// notice writes behind the broom.
+// before groups and claims before offsets, so that a writer that is slow to notice
+// leaves nothing behind.
 func (l *Log) sweep(ctx context.Context, id string) error {
 	if err := l.sweepAll(ctx, id); err != nil {
 		return err
@@ -156,8 +156,8 @@ func (l *Log) sweepPages(ctx context.Context, op, prefix string) error {
 }
 
 // sweepLog removes bodies with their index, partition by partition, in strokes
-// over the offsets: listing them page by page would make etcd count all that is
-// behind each page.
+// over the offsets: listing them page by page would make etcd count all that
+// follows each page.
 func (l *Log) sweepLog(ctx context.Context, id string) error {
 	op := "sweep topic " + id
 	for {
@@ -211,8 +211,8 @@ func (s stroke) last() int64 {
 }
 
 // next is the stroke after one that held that many batches, or false when the
-// log has come to an end: batches follow each other without a gap, so one that
-// is as wide as the largest batch and holds none is behind the last.
+// log is through: batches follow each other without a gap, so a stroke that is as
+// wide as the largest batch and holds none is after the last.
 func (s stroke) next(deleted int64) (stroke, bool) {
 	if deleted == 0 && s.width >= messages.MaxBatchRecords || s.last() == math.MaxInt64 {
 		return s, false

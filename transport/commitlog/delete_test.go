@@ -87,7 +87,7 @@ func TestDeleteWithLostAnswers(t *testing.T) {
 	}
 }
 
-// When its deleter dies in mid-sweep, anybody goes on, and two at once are not
+// When its deleter dies in mid-sweep, any process continues, and two at once are not
 // in each other's way.
 func TestSweepGoesOn(t *testing.T) {
 	for at := 1; at < 8; at++ {

@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
-// Describe answers a topic, its partitions and groups as of one revision.
+// Describe returns a topic, its partitions and groups as of one revision.
 // Errors: messages.ErrNoTopic, ErrInvalid, ErrCorrupt, ErrUnavailable, ErrDenied.
 func (l *Log) Describe(ctx context.Context, name string) (messages.TopicDescription, error) {
 	if err := keys.ValidateTopic(name); err != nil {
@@ -51,11 +51,10 @@ func (l *Log) describe(ctx context.Context, op, name string) (messages.TopicDesc
 	return d, nil
 }
 
-// DescribeGroup answers a group's members, offsets and lag as of one revision;
-// its mode is empty when it has nothing but offsets, and its Err tells of keys
-// that make no sense. Errors:
-// messages.ErrNoGroup, ErrTopicDeleted, ErrInvalid, ErrCorrupt, ErrUnavailable,
-// ErrDenied.
+// DescribeGroup returns a group's members, offsets and lag as of one revision; its
+// mode is empty when it has nothing but offsets, and its Err names keys that make
+// no sense. Errors: messages.ErrNoGroup, ErrTopicDeleted, ErrInvalid, ErrCorrupt,
+// ErrUnavailable, ErrDenied.
 func (l *Log) DescribeGroup(ctx context.Context, t messages.TopicInfo, group string) (messages.GroupInfo, error) {
 	if err := keys.ValidateName("group", group); err != nil {
 		return messages.GroupInfo{}, fmt.Errorf("describe group of topic %s: %w", t.Name, err)
@@ -209,7 +208,7 @@ func newGathering(topic, group string, partitions []messages.PartitionInfo) *gat
 }
 
 // partition is the one that a key is about, or nil: one that the topic does not
-// have is of an update that did not come to pass, and says nothing.
+// have is of an update that was not completed, and is left out.
 func (g *gathering) partition(k keys.Key) *messages.GroupPartition {
 	if k.Partition >= len(g.Partitions) {
 		return nil

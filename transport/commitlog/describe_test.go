@@ -182,7 +182,7 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 			if sound.Lag != wantLag {
 				t.Errorf("lag %d, want %d", sound.Lag, wantLag)
 			}
-			// Asked for by itself, a group tells the same.
+			// Asked for by itself, a group is described alike.
 			if g, err := l.DescribeGroup(ctx, info, "g"); err != nil || errors.Is(g.Err, messages.ErrCorrupt) == (d.Partitions[0].Err != nil) {
 				t.Errorf("the group: %v, %v", g.Err, err)
 			}

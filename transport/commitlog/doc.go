@@ -7,8 +7,8 @@
 // What it promises:
 //
 //   - Offsets of a partition are contiguous from 0, and a batch is there whole or
-//     not at all. An append that is answered was written once; see Appender for
-//     what an unknown outcome is and how it is resolved.
+//     not at all. An append that returned a base was written once; see Appender
+//     for what an unknown outcome is and how it is resolved.
 //   - A topic's name is in one key. All else hangs on an id that is never used
 //     again, and every write that makes something compares the topic's key: what
 //     is deleted stays deleted, and a topic of the same name is another.
@@ -24,6 +24,9 @@
 // may have been applied. It can be called again with the same arguments, and
 // then does what was asked for once; but CreateTopic may meet the topic of its
 // first call, and Append has more to say.
+//
 // Each request but those of appends and reads of batches is given five seconds;
-// a call is as many as its comment says, one after the other.
+// a call makes as many as its comment says, one after the other.
+//
+// The values that it reads and writes are those of package format.
 package commitlog

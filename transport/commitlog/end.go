@@ -38,8 +38,9 @@ type search struct {
 	format.LogEnd
 	// step is how far the stride goes; beyond is where no batch begins any more.
 	step, beyond int64
-	// anew is where to begin again when nothing is where a hint pointed, or -1.
-	anew int64
+	// restart is where to begin again when nothing is where a hint pointed, or
+	// -1.
+	restart int64
 }
 
 type searchPhase uint8
@@ -52,13 +53,13 @@ const (
 )
 
 // searchFrom begins at an offset where a batch begins, or the end.
-func searchFrom(t format.LogEnd) search { return search{LogEnd: t, anew: -1} }
+func searchFrom(t format.LogEnd) search { return search{LogEnd: t, restart: -1} }
 
 // searchAll begins at a hint, when there is one that makes sense.
 func searchAll(start, hint int64) search {
 	s := searchFrom(format.LogEnd{Offset: start, Last: -1})
 	if hint > start && hint < math.MaxInt64-window {
-		s.Offset, s.anew = hint, start
+		s.Offset, s.restart = hint, start
 	}
 	return s
 }
@@ -83,15 +84,15 @@ func (s *search) next() probe {
 	}
 }
 
-// feed takes the answer to next: an entry, or none.
+// feed takes what next asked for: an entry, or none.
 func (s *search) feed(e format.Entry, ok bool) {
 	switch s.phase {
 	case look:
-		if !ok && s.anew >= 0 {
-			*s = searchFrom(format.LogEnd{Offset: s.anew, Last: -1})
+		if !ok && s.restart >= 0 {
+			*s = searchFrom(format.LogEnd{Offset: s.restart, Last: -1})
 			return
 		}
-		s.anew = -1
+		s.restart = -1
 		if !ok {
 			s.phase = found
 			return
@@ -137,8 +138,8 @@ func (p *Partition) op(q probe, revision int64) clientv3.Op {
 	return clientv3.OpGet(p.indexKey(q.from), opts...)
 }
 
-// Bounds answers the first offset that can be read and the one that the next
-// record will get. It is linearizable: end counts every append that was answered
+// Bounds returns the first offset that can be read and the one that the next
+// record will get. It is linearizable: end counts every append that returned
 // before. It takes two requests, or some more when there is no hint. The error
 // wraps messages.ErrTopicDeleted when the partition is gone, or is that of the
 // request.
@@ -191,7 +192,7 @@ type searching struct {
 func (s *searching) over() bool { return s.err != nil || s.phase == found }
 
 // opsPerRequest is how many operations one transaction carries at most; etcd's
-// limit is 128, unless it was told another.
+// limit is 128, unless it is configured otherwise.
 const opsPerRequest = 64
 
 // seek drives the searches of several partitions together, at a revision or, if
@@ -228,7 +229,7 @@ func (l *Log) seek(ctx context.Context, op string, all []searching, revision int
 	}
 }
 
-// one is the entry of an answer that has one or none.
+// one is the entry of a response that has one or none.
 func (p *Partition) one(kvs []*mvccpb.KeyValue) (e format.Entry, ok bool, err error) {
 	if len(kvs) == 0 {
 		return format.Entry{}, false, nil
@@ -260,8 +261,8 @@ func (p *Partition) parseStart(kvs []*mvccpb.KeyValue) (start int64, ok bool, er
 	return start, true, nil
 }
 
-// hinted is the base that a hint tells, 0 for none: it is advice, and so is not
-// worth an error.
+// hinted is the base in a hint, 0 for none: it is advice, and so is not worth an
+// error.
 func hinted(kvs []*mvccpb.KeyValue) int64 {
 	if len(kvs) == 0 {
 		return 0
@@ -270,7 +271,7 @@ func hinted(kvs []*mvccpb.KeyValue) int64 {
 	return base
 }
 
-// kvsOf is the answer to the i-th operation of a transaction, a range.
+// kvsOf is what the i-th operation of a transaction, a range, has found.
 func kvsOf(resp *clientv3.TxnResponse, i int) []*mvccpb.KeyValue {
 	if i >= len(resp.Responses) {
 		return nil
@@ -278,7 +279,7 @@ func kvsOf(resp *clientv3.TxnResponse, i int) []*mvccpb.KeyValue {
 	return resp.Responses[i].GetResponseRange().GetKvs()
 }
 
-// EndsAt answers where partitions of t begin and end, all at one revision of
+// EndsAt returns where partitions of t begin and end, all at one revision of
 // etcd: the given one, or the present one when it is 0; rev says which. It takes
 // two requests, and one more for each 64 partitions. The error wraps
 // messages.ErrTopicDeleted when one of them is not there, and
@@ -313,7 +314,7 @@ func (l *Log) endsAt(ctx context.Context, t messages.TopicInfo, partitions []int
 	return starts, ends, revision, nil
 }
 
-// Newest answers where partitions of t end, as Bounds does, and for each the entry
+// Newest returns where partitions of t end, as Bounds does, and for each the entry
 // of the batch before, which has no records when there is no such batch. It takes
 // as many requests as EndsAt, and its errors are the same.
 func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int) (ends []int64, newest []format.Entry, err error) {

@@ -52,7 +52,7 @@ func TestSearchFindsTheEnd(t *testing.T) {
 		if s.Offset != want.Offset || s.Last != want.Last && s.Last != -1 {
 			t.Fatalf("found %+v, want %+v", s.LogEnd, want)
 		}
-		if len(index) > 0 && s.Last != want.Last && s.anew != want.Offset {
+		if len(index) > 0 && s.Last != want.Last && s.restart != want.Offset {
 			t.Fatalf("found %+v, want %+v", s.LogEnd, want)
 		}
 		if steps > 40 {

@@ -1,6 +1,6 @@
 package commitlog
 
-// Who is in a group, and who is to own what.
+// Joining a group, and the assignment of its partitions.
 
 import (
 	"context"
@@ -53,12 +53,12 @@ func (l *Log) whoAmI(me Me) []clientv3.Op {
 	}
 }
 
-// found tells whether topic and member are as me has them.
+// found reports whether topic and member are as me has them.
 func (me Me) found(resp *clientv3.TxnResponse) bool {
 	return createRevision(ranged(resp, 0)) == me.Topic.CreateRevision && createRevision(ranged(resp, 1)) == me.MemberRevision
 }
 
-// overtaken reads the answer to whoAmI.
+// overtaken reads the response to whoAmI.
 func (me Me) overtaken(op string, resp *clientv3.TxnResponse) error {
 	switch {
 	case createRevision(ranged(resp, 0)) != me.Topic.CreateRevision:
@@ -72,7 +72,7 @@ func (me Me) overtaken(op string, resp *clientv3.TxnResponse) error {
 	}
 }
 
-// Groups answers the names of a topic's groups, sorted, those with nothing but
+// Groups returns the names of a topic's groups, sorted, those with nothing but
 // offsets too. Errors: messages.ErrUnavailable, ErrDenied.
 func (l *Log) Groups(ctx context.Context, t messages.TopicInfo) ([]string, error) {
 	kvs, err := atOneRevision(func() ([]*mvccpb.KeyValue, error) {
@@ -105,7 +105,7 @@ func modeOf(manual bool) messages.GroupMode {
 }
 
 // Assign writes the group's assignment, if the one before has the ModRevision
-// previous (0: there was none), and answers the new one's. The same assignment
+// previous (0: there was none), and returns the new one's. The same assignment
 // again, because the outcome was unknown, is written once. Errors: ErrRaced,
 // messages.ErrTopicDeleted, ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (l *Log) Assign(ctx context.Context, me Me, previous int64, a *pb.Assignment) (modRevision int64, err error) {
@@ -134,7 +134,7 @@ func (l *Log) Assign(ctx context.Context, me Me, previous int64, a *pb.Assignmen
 // Where a group begins is decided once, for the partitions that there are at that
 // moment: by the subscription that makes the group, or by a reset of all of them.
 // It is one key, so that it is there whole or not at all, however many partitions
-// there are and whoever dies.
+// there are and whichever process dies.
 
 // Joining is how a subscription comes to its group.
 type Joining struct {
@@ -144,7 +144,7 @@ type Joining struct {
 	// Start is where the group begins, if it has yet to.
 	Start messages.Start
 	// Began is where it did, as far as this member knows: it is put back when
-	// somebody deleted it.
+	// it was deleted.
 	Began *format.Beginning
 }
 
@@ -169,8 +169,8 @@ func (l *Log) EnsureGroup(ctx context.Context, t messages.TopicInfo, group strin
 	return format.Beginning{}, false, fmt.Errorf("%s: its keys do not stay as they are: %w", op, messages.ErrUnavailable)
 }
 
-// ensureGroup looks at a group and writes what it lacks. With ErrRaced somebody
-// wrote in between.
+// ensureGroup looks at a group and writes what it lacks. With ErrRaced another
+// process wrote in between.
 func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, group string, j Joining) (began format.Beginning, made bool, err error) {
 	topic, settings, beginning := l.space.Topic(t.Name), l.space.ConsumerGroupMeta(t.ID, group), l.space.Beginning(t.ID, group)
 	resp, err := l.do(ctx, op, nil, []clientv3.Op{clientv3.OpGet(topic), clientv3.OpGet(settings), clientv3.OpGet(beginning)}, nil)

@@ -1,8 +1,9 @@
 package commitlog
 
-// What this etcd, and its client as it is configured, take in one request. Nobody
-// tells; so a request that is refused is halved and sent again, and what was
-// learned stays for as long as the log does.
+// What this etcd, and its client as it is configured, take in one request, and how
+// much is on its way at once. The limits cannot be asked for; so a request that is
+// refused is halved and sent again, and what was learned stays for as long as the
+// log does.
 
 import (
 	"context"
@@ -31,7 +32,7 @@ const (
 	places   kind = iota // reads of one key, or of one entry
 	nests                // transactions within the transaction
 	starts               // of partitions
-	pages                // keys in an answer
+	pages                // keys in a response
 	overtook             // tickets that an append removes
 	kinds
 )
@@ -49,7 +50,7 @@ func newLimits() *limits {
 // of is how many things of a kind go into one request.
 func (l *limits) of(k kind) int { return int(l.most[k].Load()) }
 
-// isLimit tells which limit an error is about, "" for none.
+// isLimit returns which limit an error is about, "" for none.
 func isLimit(err error) messages.Limit {
 	var limit *messages.LimitError
 	if errors.As(err, &limit) {
@@ -58,7 +59,7 @@ func isLimit(err error) messages.Limit {
 	return ""
 }
 
-// fewer tells whether a request that carried n of a kind may be sent again with
+// fewer reports whether a request that carried n of a kind may be sent again with
 // fewer, and remembers how many.
 func (l *limits) fewer(k kind, n int, err error) bool {
 	if n <= 1 || isLimit(err) == "" {
@@ -77,8 +78,8 @@ func lower(limit *atomic.Int64, to int64) {
 	}
 }
 
-// inTurn hands all to do, as many at a time as one request takes. What do has
-// answered a limit to is handed over again, in smaller parts.
+// inTurn hands all to do, as many at a time as one request takes. What do returned
+// a limit for is handed over again, in smaller parts.
 func inTurn[T any](l *limits, k kind, all []T, do func(some []T) error) error {
 	for len(all) > 0 {
 		some := all[:min(len(all), l.of(k))]
@@ -105,12 +106,12 @@ const (
 	smallBody = 4 << 10
 )
 
-// room is for so many bytes of bodies, whoever comes first.
+// room is for so many bytes of bodies, first come, first served.
 type room struct{ bytes *semaphore.Weighted }
 
 func newRoom() room { return room{semaphore.NewWeighted(sendRoom)} }
 
-// enter waits until there is room for a body, or ctx ends, whose error it answers.
+// enter waits until there is room for a body, or ctx ends, whose error it returns.
 // leave gives the room back.
 func (r room) enter(ctx context.Context, bytes int) (leave func(), err error) {
 	if bytes < smallBody {
@@ -131,7 +132,7 @@ type patience struct {
 	until       time.Time
 }
 
-// of answers a context that ends with ctx, or after one to two times d.
+// of returns a context that ends with ctx, or after one to two times d.
 func (p *patience) of(ctx context.Context, d time.Duration) context.Context {
 	now := time.Now()
 	if p.parent != ctx || p.until.Sub(now) < d {

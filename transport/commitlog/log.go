@@ -18,20 +18,20 @@ import (
 // Config is what a Log needs. All fields are required.
 type Config struct {
 	// Client must make one attempt for each request (MaxUnaryRetries 1): a
-	// repetition behind the log's back would hide an unknown outcome. It stays
-	// the caller's, who closes it after the last call.
+	// retry that the log does not see would hide an unknown outcome. The caller
+	// closes it after the last call.
 	Client *clientv3.Client
 	// Space is the prefix of all keys.
 	Space keys.Space
 	// Classify names an error of etcd: op is what was being done. What it
-	// answers must wrap err, and messages.ErrUnavailable, ErrDenied, ErrInvalid,
+	// returns must wrap err, and messages.ErrUnavailable, ErrDenied, ErrInvalid,
 	// ErrNoSpace or a *messages.LimitError where one fits.
 	Classify func(op string, err error) error
 }
 
 // Log is topics, their records and groups in one etcd. It holds no state but
-// how much it is sending and what requests this etcd takes: all that it answers was read for that answer. It is
-// safe for concurrent use.
+// how much it is sending and what requests this etcd takes: whatever a call returns
+// was read by that call. It is safe for concurrent use.
 type Log struct {
 	client   *clientv3.Client
 	space    keys.Space
@@ -49,10 +49,10 @@ const (
 	// requestTimeout bounds one request of those that are made here: an etcd
 	// that hangs is an etcd that is unavailable.
 	requestTimeout = 5 * time.Second
-	// pageKeys is how many keys one answer holds at most.
+	// pageKeys is how many keys one response has at most.
 	pageKeys = 1000
-	// tries bounds how often something is begun anew whose ground moved: a
-	// revision that was compacted, a key that somebody changed.
+	// tries bounds how often something is begun again because what it is based
+	// on has changed: a revision that was compacted, a key that was written.
 	tries = 5
 )
 
@@ -83,14 +83,14 @@ func (l *Log) do(ctx context.Context, op string, guards []clientv3.Cmp, then, ot
 	return resp, l.classify(op, err)
 }
 
-// loginExpired tells that the server turned a request away before doing
+// loginExpired reports whether the server turned a request away before doing
 // anything, for a login that the client has renewed since.
 func loginExpired(err error) bool {
 	return errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
 // list reads every key under prefix at one revision: now when it is 0, and
-// then answers which that was. An error that wraps rpctypes.ErrCompacted means
+// then returns which that was. An error that wraps rpctypes.ErrCompacted means
 // that the revision is no longer there.
 func (l *Log) list(ctx context.Context, op, prefix string, revision int64, opts ...clientv3.OpOption) ([]*mvccpb.KeyValue, int64, error) {
 	var all []*mvccpb.KeyValue

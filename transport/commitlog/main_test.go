@@ -111,7 +111,7 @@ const (
 
 type fault struct {
 	kind   faultKind
-	err    error  // what is answered instead; Unavailable when nil
+	err    error  // what is returned instead; Unavailable when nil
 	before func() // called before anything else
 }
 
@@ -131,8 +131,8 @@ func (f *faults) next(plan ...fault) {
 	f.plan = plan
 }
 
-// used tells whether all that was planned has happened, so that a test that
-// missed its fault fails.
+// used fails the test unless all that was planned has happened, so that one that
+// missed its fault does not pass.
 func (f *faults) used(t testing.TB) {
 	t.Helper()
 	f.mu.Lock()
@@ -261,7 +261,7 @@ func create(t testing.TB, l *Log, name string, partitions int) messages.TopicInf
 	return info
 }
 
-// under answers the keys of a log that contain a text.
+// under returns the keys of a log that contain a text.
 func under(t testing.TB, l *Log, part string) []string {
 	t.Helper()
 	kvs, _, err := l.list(testContext(t), "test", string(l.space)+"/", 0, clientv3.WithKeysOnly())

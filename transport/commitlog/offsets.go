@@ -1,6 +1,6 @@
 package commitlog
 
-// Where groups are. Records of a partition are handled one after the other, so
+// Moving groups. Records of a partition are handled one after the other, so
 // one offset says it all.
 
 import (
@@ -23,9 +23,9 @@ import (
 // a claim (with partitions given, to one of those) it is refused with
 // messages.ErrGroupLive; forced, it takes the claims away in the same
 // transaction. Up to forty partitions go into one transaction: with an error, the
-// changes answered were made. One that was given up moves nothing that somebody
-// has written since, however late it reaches etcd. A dry run writes nothing; it
-// answers what would be changed, with ErrGroupLive when it would be refused. When
+// changes returned were made. A request that was given up moves nothing that was
+// written since, however late it reaches etcd. A dry run writes nothing; it returns
+// what would be changed, with ErrGroupLive when it would be refused. When
 // ctx ends while members commit in between, its cause. Errors besides:
 // messages.ErrNoPartition, ErrOffsetOutOfRange, ErrTopicDeleted, ErrNoTopic,
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrNoSpace.
@@ -117,7 +117,7 @@ type resetting struct {
 // claims that it found: a request that reaches etcd late, when it was given up,
 // changes nothing that has changed since. When something changed meanwhile it
 // looks again; members of a group that is forced may commit all the time, so there
-// it goes on with fewer at a time. With messages.ErrGroupLive a dry run answers
+// it continues with fewer at a time. With messages.ErrGroupLive a dry run returns
 // what it would have changed.
 func (r resetting) chunk(ctx context.Context, targets []format.Position) ([]messages.OffsetChange, error) {
 	var done []messages.OffsetChange
@@ -174,7 +174,7 @@ func (r resetting) once(ctx context.Context, targets []format.Position) ([]messa
 		key, claim := r.l.space.Committed(r.topic.ID, r.group, target.Partition), r.l.space.Claim(r.topic.ID, r.group, target.Partition)
 		kvs, fence := ranged(resp, first+2*i).Kvs, createRevision(ranged(resp, first+2*i+1))
 		claimed = claimed || fence != 0
-		// One that cannot be read is as good as none: it is written anew.
+		// One that cannot be read counts as none: it is written over.
 		from, _, _ := committedIn(kvs)
 		changes[i] = messages.OffsetChange{Partition: target.Partition, From: from, To: target.Offset}
 		guards = append(guards,

@@ -15,13 +15,13 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
-// Entries answers the index entries from base on, each where the one before it
+// Entries returns the index entries from base on, each where the one before it
 // ends, at most limit; none when base is the end. base must be where a batch
 // begins, or the end. It is linearizable.
 //
 // A *TrimmedError says that base is before the first valid offset, an error that
 // wraps messages.ErrTopicDeleted that the partition is gone, a *CorruptError that
-// the chain is broken; what came before the break is answered too.
+// the chain is broken; what came before the break is returned, too.
 func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]format.Entry, error) {
 	var all []format.Entry
 	for at, width := base, int64(4*window); len(all) < limit; {
@@ -35,15 +35,15 @@ func (p *Partition) Entries(ctx context.Context, base int64, limit int) ([]forma
 			return all, err
 		}
 		at = all[len(all)-1].End()
-		// As wide as what is wanted takes, if batches go on as they are.
+		// As wide as what is wanted takes, if batches stay as they are.
 		width = min(2*int64(pageKeys)*(at-base)/int64(len(all))+window, pageKeys*window)
 	}
 	return all, nil
 }
 
 // page reads the entries with bases from at to before end, at most limit, and
-// tells whether there are no more at all. When there are more, it answers one
-// entry or more.
+// reports whether there are no more. When there are more, it returns at least one
+// entry.
 func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []format.Entry, done bool, err error) {
 	const op = "read the index of"
 	resp, err := p.log.do(ctx, op+" "+p.String(), nil, []clientv3.Op{
@@ -79,7 +79,7 @@ func (p *Partition) page(ctx context.Context, at, end int64, limit int) (page []
 	return page, len(kvs) < limit && at+window < end, nil
 }
 
-// Locate answers the base of the batch that holds offset: the end when offset is
+// Locate returns the base of the batch that holds offset: the end when offset is
 // the end, and the partition's start when offset is before it. Past the end the
 // error wraps messages.ErrOffsetOutOfRange; messages.ErrTopicDeleted when the
 // partition is gone. It is one linearizable request.
@@ -88,7 +88,7 @@ func (p *Partition) Locate(ctx context.Context, offset int64) (base int64, err e
 	return base, err
 }
 
-// locate answers the offset to read from too: a trimmed one is not it.
+// locate also returns the offset to read from: a trimmed one is not it.
 func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64, err error) {
 	op := fmt.Sprintf("find offset %d in %s", offset, p)
 	if offset < 0 {
@@ -132,7 +132,7 @@ func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64,
 	return 0, 0, fmt.Errorf("%s: %w: the partition goes from %d to %d", op, messages.ErrOffsetOutOfRange, start, end)
 }
 
-// Resolve answers the offset that s means now, and the base of the batch to
+// Resolve returns the offset that s means now, and the base of the batch to
 // begin reading at. An offset past the end wraps messages.ErrOffsetOutOfRange. A
 // time is looked for from the oldest entry on, a thousand a request.
 func (p *Partition) Resolve(ctx context.Context, s messages.Start) (offset, base int64, err error) {
@@ -176,7 +176,7 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 
 // Fetch reads the batches of entries, which must follow one another, in one
 // request, so their number and bytes are the caller's to bound. Each batch is
-// verified, and is what its entry says. Where the client takes no answer that
+// verified, and is what its entry says. Where the client takes no response that
 // large there are fewer, the first at least; when that alone is too large, the error
 // wraps a *messages.LimitError.
 //
@@ -184,7 +184,7 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 // them all, it asks again in a way that it must.
 //
 // A *TrimmedError says that a batch was trimmed since, a *CorruptError that it is
-// damaged, or gone without having been trimmed; what came before it is answered
+// damaged, or gone without having been trimmed; what came before it is returned,
 // too. The error wraps messages.ErrTopicDeleted when the partition is gone, and
 // messages.ErrLogRolledBack when the entry is, as in an etcd that was set back.
 func (p *Partition) Fetch(ctx context.Context, entries []format.Entry) ([]*format.Batch, error) {
@@ -206,8 +206,8 @@ func (p *Partition) Fetch(ctx context.Context, entries []format.Entry) ([]*forma
 	return batches, nil
 }
 
-// someBodies reads the bodies of the first entries, as many as one answer takes, and
-// says of which.
+// someBodies reads the bodies of the first entries, as many as one response takes,
+// and returns which entries these are.
 func (p *Partition) someBodies(ctx context.Context, entries []format.Entry) (map[int64][]byte, []format.Entry, error) {
 	for {
 		bytes, n := int64(0), 0
@@ -263,7 +263,7 @@ func (p *Partition) open(ctx context.Context, e format.Entry, bodies map[int64][
 	return b, nil
 }
 
-// unless answers a fault of the batch of e, unless something excuses it: the
+// unless returns a fault of the batch of e, unless something excuses it: the
 // partition's start, or that the index says something else now.
 func (p *Partition) unless(ctx context.Context, e format.Entry, fault *CorruptError) error {
 	resp, err := p.log.do(ctx, "look what became of a batch of "+p.String(), nil, []clientv3.Op{
@@ -287,9 +287,9 @@ func (p *Partition) unless(ctx context.Context, e format.Entry, fault *CorruptEr
 	return fault
 }
 
-// Whether the log is still the one that somebody knows. An etcd that was restored
-// from a backup may have grown beyond its old end by the time one looks, so that
-// the end alone does not tell.
+// Whether the log is still the one that is known. The log of an etcd that was
+// restored from a backup may have grown beyond its old end by the time it is looked
+// at, so that the end alone does not show it.
 
 // Mark is a batch that was in a partition.
 type Mark struct {
@@ -299,7 +299,7 @@ type Mark struct {
 	format.Entry
 }
 
-// Stand answers for each mark whether its batch is still there, or was trimmed;
+// Stand reports for each mark whether its batch is still there, or was trimmed;
 // another one in its place is none. It reads linearizably, and takes a request
 // for each 64 marks. The error is that of a request, or wraps
 // messages.ErrTopicDeleted when the partition of a mark is gone.

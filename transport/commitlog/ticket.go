@@ -3,19 +3,20 @@ package commitlog
 // Taking turns. A transaction that loses the race for a slot has carried its
 // batch through raft all the same, so appenders that met others queue: each puts
 // a leased ticket, the one put longest ago appends, and its append gives the
-// ticket up or, when more is to come, puts it again, behind the others, with
-// where the partition ends now.
+// ticket up or, when more is to come, puts it again, after the others, with where
+// the partition ends now.
 //
 //	alone ──▶ crowded: ticketless ──put──▶ waiting ──▶ first ──append──▶ ticketless, or waiting
 //	  ▲                    │
 //	  └── nobody else for a while
 //
-// Who waits listens to the one ticket before its own: an append wakes one other.
+// An appender that waits listens to the one ticket before its own: an append wakes
+// one other.
 // As long as all have more to come, that stays the same one, and a turn takes no
 // request but the append.
 //
-// Tickets are advice. Whoever does not know of them, has no lease, or waits too
-// long, appends without; the transaction's guard is what keeps the log right.
+// Tickets are advice. An appender that does not know of them, has no lease, or
+// waits too long, appends without; the transaction's guard keeps the log right.
 
 import (
 	"cmp"
@@ -45,7 +46,7 @@ type turn struct {
 	head  placed
 	since time.Time
 	// overtaken are the tickets before mine whose holders did nothing. The
-	// append removes them, so that they hold up nobody else.
+	// append removes them, so that they hold up no other appender.
 	overtaken []string
 	// crowded is until when tickets are taken.
 	crowded time.Time
@@ -84,9 +85,9 @@ func (t *turn) clashed(bytes int, timing timing) {
 	t.doubt()
 }
 
-// doubt notes that the place is to be looked up: after an append of which the
-// answer was lost, and after one that was refused. Two that both take themselves
-// for the first would wake two others, and so on.
+// doubt notes that the place is to be looked up: after an append whose response was
+// lost, and after one that was refused. Two that both take themselves for the first
+// would wake two others, and so on.
 func (t *turn) doubt() {
 	t.overtaken, t.seen = nil, queue{}
 	if t.mine != "" {
@@ -155,8 +156,8 @@ func (t *turn) look(q queue, timing timing) {
 	}
 }
 
-// await waits for this appender's turn, as far as that is worth it, and sees to
-// it that the end is known as of then. It answers early when ctx ends.
+// await waits for this appender's turn, as far as that is worth it; the end is
+// known as of then. It returns early when ctx ends.
 func (a *Appender) await(ctx context.Context) {
 	t := &a.turn
 	for t.place != first && ctx.Err() == nil {
@@ -171,7 +172,7 @@ func (a *Appender) await(ctx context.Context) {
 	}
 }
 
-// queueUp takes a ticket. It answers false when that cannot be.
+// queueUp takes a ticket. It returns false when that fails.
 func (a *Appender) queueUp(ctx context.Context) bool {
 	t, lease := &a.turn, a.lease()
 	if lease == 0 {
@@ -273,14 +274,14 @@ func (a *Appender) wait(ctx context.Context) waitOutcome {
 	return lookAgain
 }
 
-// isStuck tells that the head of the queue does nothing.
+// isStuck reports whether the head of the queue does nothing.
 func (t *turn) isStuck(timing timing) bool {
 	return time.Since(t.since) >= timing.patience(t.seen.ahead(t.mine))
 }
 
 // heard takes from what happened to the ticket before this appender's that it is
-// its turn, and where the partition ends. It answers true when that does not
-// tell.
+// its turn, and where the partition ends. It returns true when the events do not
+// show that.
 func (a *Appender) heard(events []*clientv3.Event) (unclear bool) {
 	for _, ev := range events {
 		if ev.Kv.ModRevision <= a.turn.seen.revision {
@@ -299,7 +300,7 @@ func (a *Appender) heard(events []*clientv3.Event) (unclear bool) {
 	return unclear && a.turn.place != first
 }
 
-// announced is the end that a new ticket tells of, if it does.
+// announced is the end that a new ticket has with it, if any.
 func announced(ev *clientv3.Event) (format.LogEnd, bool) {
 	var v pb.Ticket
 	if ev.Type != clientv3.EventTypePut || proto.Unmarshal(ev.Kv.Value, &v) != nil {
@@ -321,7 +322,7 @@ type ear struct {
 	changes     clientv3.WatchChan
 }
 
-// hears tells that key is listened to, until ctx ends.
+// hears reports whether key is listened to, until ctx ends.
 func (e *ear) hears(ctx context.Context, key string) bool {
 	return e.cancel != nil && e.parent == ctx && e.key == key
 }
@@ -341,9 +342,9 @@ func (e *ear) close() {
 	}
 }
 
-// patience is how long the head of the queue may stay where it is before one
-// barges in that has so many before it: those further behind wait longer, so
-// that one does and not all.
+// patience is how long the head of the queue may stay where it is before an
+// appender with so many before it barges in: those with more before them wait
+// longer, so that one does and not all.
 func (t timing) patience(ahead int) time.Duration {
 	return min(t.barge+time.Duration(max(0, ahead-1))*t.barge/4, 3*t.barge)
 }
@@ -368,7 +369,7 @@ func (a *Appender) ticket() string {
 	return a.p.log.space.Ticket(a.p.topic.ID, a.p.p, fmt.Sprintf("%016x", a.cfg.Producer))
 }
 
-// putTicket takes a place, and tells of the end that the append with it makes, if
+// putTicket takes a place, and announces the end that the append with it makes, if
 // there is one.
 func putTicket(key string, lease clientv3.LeaseID, end format.LogEnd) clientv3.Op {
 	value, err := proto.Marshal(&pb.Ticket{Base: end.Last, Entry: []byte(end.Entry)})
@@ -383,8 +384,7 @@ func (p *Partition) queueOp() clientv3.Op {
 	return clientv3.OpGet(p.log.space.Tickets(p.topic.ID, p.p), clientv3.WithPrefix(), clientv3.WithLimit(int64(p.log.limits.of(pages))))
 }
 
-// queue is the tickets for a partition, as of a revision: the one that was put
-// longest ago first.
+// queue is the tickets for a partition, as of a revision, the oldest first.
 type queue struct {
 	revision int64
 	tickets  []placed
@@ -433,7 +433,7 @@ func (q *queue) head() placed {
 	return q.tickets[0]
 }
 
-// others tells that there are tickets beside key.
+// others reports whether there are tickets beside key.
 func (q *queue) others(key string) bool {
 	return slices.ContainsFunc(q.tickets, func(t placed) bool { return t.key != key })
 }

@@ -97,7 +97,7 @@ func TestManyAppendersOnOnePartition(t *testing.T) {
 	t.Logf("%d transactions for %d batches; p50 %v, p99 %v", writes, appenders*each, took[len(took)/2], took[len(took)*99/100])
 }
 
-// A ticket tells the next one where the partition ends, so that it sends once.
+// A ticket shows the next one where the partition ends, so that it sends once.
 func TestTurns(t *testing.T) {
 	p, f := topicPartition(t)
 	a, b := queued(t, p, 1), queued(t, p, 2)
@@ -369,7 +369,7 @@ func TestTicketEndsWithItsLease(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	// Without its lease, the first goes on without tickets.
+	// Without its lease, the first continues without tickets.
 	for range 3 {
 		before := f.count()
 		if _, err := dead.Append(ctx, sealedWith("c"), true); err != nil {

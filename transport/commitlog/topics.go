@@ -101,8 +101,8 @@ func (m *making) unswept() clientv3.Cmp {
 
 func (m *making) taken() error { return fmt.Errorf("%s: %w", m.op, messages.ErrTopicExists) }
 
-// swept: the mark was taken away by somebody who thought nobody was making
-// the topic any more.
+// swept: another process took the mark away, because the making seemed to have been
+// given up.
 func (m *making) swept() error {
 	return fmt.Errorf("%s: %w: it took so long that others took it for given up", m.op, messages.ErrUnavailable)
 }
@@ -245,8 +245,8 @@ func (l *Log) Topics(ctx context.Context) ([]messages.TopicInfo, error) {
 	return topics, errors.Join(faults...)
 }
 
-// UpdateTopic changes a topic and answers it as it is then. Of several at once
-// all are applied, one after the other. Errors: messages.ErrInvalid, for fewer
+// UpdateTopic changes a topic and returns it as it is then. Several at once are all
+// applied, one after the other. Errors: messages.ErrInvalid, for fewer
 // partitions among others, ErrNoTopic, ErrTopicDeleted when it is deleted
 // meanwhile, ErrUnavailable, ErrDenied, ErrNoSpace; after the last two the change
 // may have been made, and can be made again.
@@ -307,8 +307,9 @@ func updated(cfg messages.TopicConfig, u messages.TopicUpdate) (messages.TopicCo
 	return cfg, cfg.Validate()
 }
 
-// addStarts makes the starts of new partitions, before anybody can know of
-// them. One that is there stays: another update may have made it, and more.
+// addStarts makes the starts of new partitions, before they are part of the topic.
+// One that exists stays: another update may have made it, and appends may have
+// followed.
 func (l *Log) addStarts(ctx context.Context, op string, t messages.TopicInfo, partitions int) error {
 	added := upTo(partitions)[t.Config.Partitions:]
 	// Each start is a transaction within the transaction, and takes two

@@ -41,7 +41,7 @@ func TestBufferWithARecordInHand(t *testing.T) {
 	for name, tc := range map[string]struct {
 		meanwhile func(s *Buffer, a *paperConsumer, cur *cursor)
 		want      []int64 // what comes afterwards
-		finished  int64   // right after the turn went back
+		finished  int64   // right after the cursor ended
 	}{
 		"nothing":         {func(*Buffer, *paperConsumer, *cursor) {}, upToOffset(1, end), 1},
 		"handed back":     {func(_ *Buffer, _ *paperConsumer, cur *cursor) { cur.out = -1 }, upToOffset(0, end), 0},

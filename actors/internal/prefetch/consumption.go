@@ -136,7 +136,7 @@ func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record
 	b.failed(cur)
 }
 
-// told tells of a record that was not handled and comes again.
+// told emits that a record was not handled and comes again.
 func (c *Consumption) told(rec messages.Record, err error) {
 	cfg := c.buffer.cfg
 	c.buffer.emit(messages.RecordFailed{

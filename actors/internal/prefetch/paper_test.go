@@ -100,7 +100,7 @@ func (a *paperConsumer) receive(s *Buffer) bool {
 	return true
 }
 
-// fetched answers what was asked for, unless it has to wait for more records.
+// fetched brings what was asked for, unless it has to wait for more records.
 func (a *paperConsumer) fetched(s *Buffer) bool {
 	f := a.asked
 	if f == nil {
@@ -176,7 +176,7 @@ func tenBatches(t *testing.T) (*Buffer, *paperConsumer) {
 	return s, holdPaper(s, smallLog, 0, 10, 0)
 }
 
-// takeAll reads with fresh turns until nothing is there, and answers what came.
+// takeAll reads with new cursors until nothing is left, and returns what came.
 func takeAll(t *testing.T, s *Buffer, consumers ...*paperConsumer) (got []messages.Record) {
 	t.Helper()
 	for {
@@ -230,7 +230,7 @@ func wantOffsets(t *testing.T, what string, got, want []int64) {
 	}
 }
 
-// inHand takes a turn and its first record.
+// inHand takes a cursor and its first record.
 func inHand(t *testing.T, s *Buffer) (*cursor, messages.Record) {
 	t.Helper()
 	cur, _, err := s.tryTake()
@@ -242,7 +242,7 @@ func inHand(t *testing.T, s *Buffer) (*cursor, messages.Record) {
 	}
 	var rec messages.Record
 	if ok, err := cur.next(&rec); !ok || err != nil {
-		t.Fatalf("no record in the turn: %v", err)
+		t.Fatalf("no record under the cursor: %v", err)
 	}
 	return cur, rec
 }
@@ -251,7 +251,7 @@ func wantOver(t *testing.T, cur *cursor) {
 	t.Helper()
 	var rec messages.Record
 	if ok, err := cur.next(&rec); ok || err != nil {
-		t.Fatalf("the turn went on with offset %d, error %v", rec.Offset, err)
+		t.Fatalf("the cursor went on to offset %d, error %v", rec.Offset, err)
 	}
 }
 
@@ -326,7 +326,7 @@ func (d *paperDesk) run(ctx context.Context) {
 }
 
 // consumePaper runs workers around a handler, as Consume's actors do: one whose
-// goroutine the handler ended gets another. It answers how to end them.
+// goroutine the handler ended gets another. It returns how to end them.
 func consumePaper(t *testing.T, s *Buffer, workers int, h messages.RecordHandler) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := NewConsumption(ctx, s, h)

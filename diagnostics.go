@@ -1,7 +1,7 @@
 package penstock
 
-// The diagnostics listener: what a runtime is doing, for whoever sits at the
-// same machine. It is an actor of the runtime's system, so it is part of what
+// The diagnostics listener: what a runtime is doing, for whoever is on the same
+// machine. It is an actor of the runtime's system, so it is part of what
 // it shows.
 
 import (
@@ -25,26 +25,26 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// Diagnostics makes the runtime tell over HTTP what it is doing, at an address
-// of this machine: a loopback host:port such as 127.0.0.1:0, or
-// unix:///path/of/socket. Any other address is ErrInvalid at Start, because
-// nobody is asked who they are: whoever can connect can read the names of
-// destinations, groups and members, the addresses of peers and the text of
-// errors. Nothing can be changed there, and no message or secret is shown.
+// Diagnostics serves what the runtime is doing over HTTP, at an address of this
+// machine: a loopback host:port such as 127.0.0.1:0, or unix:///path/of/socket.
+// Start refuses any other address with ErrInvalid, because nobody is authenticated:
+// whoever can connect can read the names of destinations, groups and members, the
+// addresses of peers and the text of errors. Nothing can be changed there, and no
+// message or secret is shown.
 //
 //	GET /actors   every actor: state, restarts, queue length, last error
 //	GET /stats    every pipe, member, topic and subscription with its counters,
 //	              and event counts
 //
-// Both answer JSON. The listener works from Start until Stop has drained; an
+// Both return JSON. The listener works from Start until Stop has drained; an
 // address that cannot be bound fails Start with ErrAddrInUse or the system's
 // error. A socket file is readable and writable by its owner only; one that a
-// dead process left behind is replaced.
+// dead process has left is replaced.
 func Diagnostics(addr string) StartOption {
 	return startOption(func(s *startSettings) { s.diagnostics = addr })
 }
 
-// DiagnosticsAddr is where the diagnostics listener is, with the port it got:
+// DiagnosticsAddr returns where the diagnostics listener is, with the port it got:
 // host:port, or unix:///path. It is empty without the option Diagnostics.
 func (r *Runtime) DiagnosticsAddr() string {
 	if r.diagnostics == nil {
@@ -87,7 +87,7 @@ func parseDiagnostics(addr string) (diagnosticsPlace, error) {
 	return diagnosticsPlace{"tcp", net.JoinHostPort(host, port)}, nil
 }
 
-// listen binds the place and answers it with the port that was chosen.
+// listen binds the place and returns it with the port that was chosen.
 func (p diagnosticsPlace) listen() (net.Listener, diagnosticsPlace, error) {
 	l, err := net.Listen(p.network, p.address)
 	if p.network == "unix" && errors.Is(err, syscall.EADDRINUSE) && deserted(p.address) {
@@ -111,7 +111,7 @@ func (p diagnosticsPlace) listen() (net.Listener, diagnosticsPlace, error) {
 	return l, p, nil
 }
 
-// deserted tells whether a path is a socket that nobody listens at any more.
+// deserted reports whether a path is a socket that nobody listens at any more.
 func deserted(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSocket == 0 {
@@ -155,7 +155,7 @@ func (d *diagnosticsServer) stop(ctx context.Context, sys *actor.ActorSystem) er
 	return supervisor.Stop(ctx, sys, d.pid)
 }
 
-// serve answers requests until srv is closed. It runs hosted.
+// serve handles requests until srv is closed. It runs hosted.
 func (d *diagnosticsServer) serve(srv *http.Server) error {
 	var l net.Listener
 	if first := d.bound.Swap(nil); first != nil {
@@ -207,7 +207,7 @@ func (a *diagnostics) started(ctx actor.Context) {
 	})
 }
 
-// What the listener answers. Fields are added, never renamed.
+// What the listener returns. Fields are added, never renamed.
 type (
 	actorsAnswer struct {
 		Actors []actorAnswer `json:"actors"`

@@ -113,7 +113,7 @@ type AbandonedError = messages.AbandonedError
 type LimitError = messages.LimitError
 
 // Limit is what of a request to etcd is too much: LimitRequest, LimitOps or
-// LimitAnswer.
+// LimitResponse.
 type Limit = messages.Limit
 
 // The limits of a request.
@@ -124,7 +124,7 @@ const (
 	// LimitOps: etcd takes no transaction of so many operations (--max-txn-ops). It
 	// was not applied.
 	LimitOps = messages.LimitOps
-	// LimitAnswer: the client takes no response that large (MaxCallRecvMsgSize).
+	// LimitResponse: the client takes no response that large (MaxCallRecvMsgSize).
 	// What was asked for was done.
-	LimitAnswer = messages.LimitAnswer
+	LimitResponse = messages.LimitResponse
 )

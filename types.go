@@ -1,6 +1,6 @@
 package penstock
 
-// What is sent, received and told of pipes. An alias stands for a type of package
+// What pipes carry and report. An alias stands for a type of package
 // messages, so that its comment carries what the type has; TestAliases holds that.
 
 import (

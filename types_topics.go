@@ -1,6 +1,6 @@
 package penstock
 
-// What is put into topics, read from them, and said about them.
+// What topics carry and report.
 
 import (
 	"context"

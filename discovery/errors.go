@@ -115,7 +115,7 @@ func limitOf(err error, answers int) *messages.LimitError {
 	text := status.Convert(err).Message()
 	switch {
 	case strings.Contains(text, "grpc: trying to send message larger than max"): // the server says so
-		return limit(messages.LimitAnswer)
+		return limit(messages.LimitResponse)
 	case strings.Contains(text, "trying to send message larger than max"):
 		return limit(messages.LimitRequest)
 	case !strings.Contains(text, "larger than max"):
@@ -123,7 +123,7 @@ func limitOf(err error, answers int) *messages.LimitError {
 	case answers > 0 && !strings.Contains(text, fmt.Sprintf("vs. %d)", answers)):
 		return limit(messages.LimitRequest)
 	default: // when in doubt, it was done
-		return limit(messages.LimitAnswer)
+		return limit(messages.LimitResponse)
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package messages holds what crosses the boundaries of Penstock as plain Go
-// values: what callers send and receive (Message, Delivery, Record), what
-// happened (Event) and what went wrong (ErrClosed and the other sentinels). Both faces of Penstock, the root package and actors,
-// speak these.
+// values: what callers send and receive (Message, Delivery, Record), how a failed
+// message is retried (Retry), what a group is (Mode, QueuePolicy), what happened
+// (Event), what was counted (Stats) and what went wrong (ErrClosed and the other
+// sentinels). The root package and package actors both use them.
 //
 // # Bytes
 //
@@ -17,13 +18,13 @@
 // the field `repeated Record records = 2`. AppendRecord writes one, ConsumeRecord
 // reads the next, CountRecords checks the bounds of all. They agree with the code
 // generated from pb/record.proto in both directions, do not allocate, and do not
-// panic on any input: bytes that do not decode answer ErrCorrupt.
+// panic on any input: bytes that do not decode are ErrCorrupt.
 //
 // # Events
 //
 // Every drop, redelivery, fence, restart and refusal is an Event, a struct with
-// documented fields. LogEvent makes a log line of one; no log line says more than
-// its event does.
+// documented fields. EventName and EventAttrs say how it is logged, and LogEvent logs
+// it; no log line says more than its event does.
 //
 // Nothing here blocks, starts a goroutine or keeps state; values are safe to share
 // once they are no longer written to.

@@ -43,10 +43,10 @@ func LogEvent(ctx context.Context, logger *slog.Logger, e Event) {
 // Session and registry.
 
 // SessionSuspended: etcd has not confirmed the lease in time. Topics hand out
-// nothing new; pipes go on. SessionRenewed or SessionLost follows.
+// nothing new; pipes work as before. SessionRenewed or SessionLost follows.
 type SessionSuspended struct {
 	Lease int64
-	// Err is the last answer of etcd, or nil when there was none.
+	// Err is the last error from etcd, or nil when etcd did not reply.
 	Err error
 }
 
@@ -69,8 +69,8 @@ type RegistrationRestored struct {
 	Why string
 }
 
-// RegistrationTroubled: etcd refuses to have a key of this runtime put right. It is
-// told once, until the key is as it should be, and tried again meanwhile.
+// RegistrationTroubled: etcd refuses to have a key of this runtime put right. There is
+// one event until the key is right, and it is tried again meanwhile.
 type RegistrationTroubled struct {
 	Key string
 	Err error
@@ -130,12 +130,12 @@ type GroupFound struct {
 // GroupRemoved: the pipe of a group ended, with what was queued in it.
 type GroupRemoved struct {
 	Destination, Group string
-	// Unsent and Bytes are the messages that nobody will get.
+	// Unsent and Bytes count the messages that are dropped with it.
 	Unsent int
 	Bytes  int64
 }
 
-// MemberLinked: a member proved itself and is sent messages.
+// MemberLinked: a member has authenticated itself and is sent messages.
 type MemberLinked struct {
 	Destination, Group, Member, Sender string
 	// Addr is the member's address on the connection.
@@ -152,7 +152,7 @@ type MemberUnlinked struct {
 	Requeued int
 }
 
-// SenderLinked: a sender welcomed this member.
+// SenderLinked: a sender has accepted this member.
 type SenderLinked struct {
 	Destination, Group, Member, Sender string
 	// Addr is the URL dialled.
@@ -175,7 +175,7 @@ type LeftGroup struct {
 	Destination, Group, Member string
 }
 
-// ConnectionRefused: somebody connected and was turned away before Welcome.
+// ConnectionRefused: a connection was refused in its handshake.
 type ConnectionRefused struct {
 	// Remote is the address of the other side.
 	Remote string
@@ -234,7 +234,7 @@ type LateAck struct {
 }
 
 // AttemptsExhausted: a message failed as often as the group allows and there
-// is no dead-letter handler. It is kept for inspection and tried on.
+// is no dead-letter handler. A copy is parked for inspection, and it is tried further.
 type AttemptsExhausted struct {
 	Destination, Group string
 	Seq                uint64
@@ -257,8 +257,8 @@ type DeadLettered struct {
 	Count int
 }
 
-// MessagesDropped: accepted messages will not be delivered, by a rule. It is told as
-// a sum a few times a second.
+// MessagesDropped: accepted messages will not be delivered, by a rule. Sums
+// come a few times a second.
 type MessagesDropped struct {
 	Destination, Group string
 	Count              int
@@ -267,8 +267,9 @@ type MessagesDropped struct {
 	Why string
 }
 
-// Abandoned: a destination ended with messages that nobody had acked: a drain ran out
-// of time, another sender has its place, or it failed. They will not be delivered.
+// Abandoned: a destination ended with messages that were not acked, because a drain
+// ran out of time, another sender has its place, or it failed. They will not be
+// delivered.
 type Abandoned struct {
 	Destination, Group string
 	Count              int
@@ -309,7 +310,7 @@ type HandlerPanicked struct {
 type UnreadReturned struct {
 	Destination, Group, Member string
 	Count                      int
-	// Why tells what became of the reader, for people.
+	// Why says what became of the reader, for people.
 	Why string
 }
 

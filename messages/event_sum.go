@@ -1,13 +1,13 @@
 package messages
 
 // Sums: events that can happen once for each message. A runtime counts them at
-// once and tells the first, then sums of what came meanwhile, a few times a second,
+// once and emits the first, then sums of what came meanwhile, a few times a second,
 // so that a flood of them does not push other events out.
 
-// SumKey says which events are told in one sum.
+// SumKey says which events are added up in one.
 type SumKey struct{ Name, Where, Group, Why string }
 
-// summed is an event that is told in sums. Its Count says how many it stands for;
+// summed is an event that is emitted in sums. Its Count says how many it stands for;
 // its other fields are those of the newest.
 type summed interface {
 	Event
@@ -17,8 +17,8 @@ type summed interface {
 	plus(older Event) Event
 }
 
-// SumKeyOf answers what e is summed with. It is false for an event that is told
-// by itself.
+// SumKeyOf returns what e is summed by. It is false for an event that is emitted by
+// itself.
 func SumKeyOf(e Event) (SumKey, bool) {
 	s, ok := e.(summed)
 	if !ok {
@@ -37,7 +37,7 @@ func Sum(older, newer Event) Event {
 	return newer
 }
 
-// times is how many a count stands for: an event that was told by itself may
+// times is how many a count stands for: an event that was emitted by itself may
 // leave it out.
 func times(count int) int { return max(1, count) }
 

@@ -75,21 +75,21 @@ type CommitDelayed struct {
 	Err          error
 }
 
-// AppendDelayed: etcd does not answer an append; the same append is tried again.
+// AppendDelayed: etcd does not reply to an append; the same append is tried again.
 type AppendDelayed struct {
 	Topic     string
 	Partition int
 	Err       error
 }
 
-// AppendFailed: an append was given up; its callers were told.
+// AppendFailed: an append was given up, and its callers got the error.
 type AppendFailed struct {
 	Topic              string
 	Partition, Records int
 	Err                error
 }
 
-// ReadDelayed: etcd does not answer a read of a partition; it is tried again.
+// ReadDelayed: etcd does not reply to a read of a partition; it is tried again.
 type ReadDelayed struct {
 	Topic     string
 	Partition int

@@ -11,9 +11,9 @@ const (
 	// LimitOps: etcd takes no transaction of so many operations
 	// (--max-txn-ops). It was not applied.
 	LimitOps Limit = "operations"
-	// LimitAnswer: the client takes no answer that large (MaxCallRecvMsgSize).
+	// LimitResponse: the client takes no response that large (MaxCallRecvMsgSize).
 	// What was asked for was done.
-	LimitAnswer Limit = "answer"
+	LimitResponse Limit = "response"
 )
 
 // LimitError says that a request is more than this etcd, or its client as it is
@@ -27,9 +27,9 @@ type LimitError struct {
 // Error says which limit, and where it is set.
 func (e *LimitError) Error() string {
 	what := map[Limit]string{
-		LimitRequest: "the request is larger than etcd's --max-request-bytes or the client's MaxCallSendMsgSize allows",
-		LimitOps:     "the transaction has more operations than etcd's --max-txn-ops allows",
-		LimitAnswer:  "the answer is larger than the client's MaxCallRecvMsgSize allows",
+		LimitRequest:  "the request is larger than etcd's --max-request-bytes or the client's MaxCallSendMsgSize allows",
+		LimitOps:      "the transaction has more operations than etcd's --max-txn-ops allows",
+		LimitResponse: "the response is larger than the client's MaxCallRecvMsgSize allows",
 	}[e.Limit]
 	return what + ": " + e.Err.Error()
 }

@@ -6,8 +6,8 @@ import "time"
 //
 // Its bytes stay the caller's: Send and Put copy them once, before they return.
 type Message struct {
-	// Key names what the message is about; it may be empty. Key-affine groups
-	// and partitioned topics keep the order of messages with one key.
+	// Key names what the message is about; it may be empty. A topic
+	// keeps the order of messages with one key, see ByKey.
 	Key []byte
 	// Value is the payload, opaque to Penstock.
 	Value []byte
@@ -23,7 +23,7 @@ type Header struct {
 	Value []byte
 }
 
-// Settler is told what became of a delivery. Its methods do not block and are
+// Settler hears what became of a delivery. Its methods do not block and are
 // safe for concurrent use; the first call for a sequence decides, later ones
 // do nothing.
 type Settler interface {
@@ -38,8 +38,8 @@ type Settler interface {
 // Delivery is one message handed to a member of a group.
 //
 // A Delivery is a value: copying it is cheap and copies settle the same
-// message. Its bytes stay valid for ever and pin the frame they came in;
-// Clone detaches them. The methods are safe for concurrent use.
+// message. Its bytes stay valid without end and keep the frame in memory that
+// they came in; Clone detaches them. The methods are safe for concurrent use.
 type Delivery struct {
 	Payload
 	// Destination and Group say which pipe the message came through.
@@ -50,7 +50,7 @@ type Delivery struct {
 	Seq uint64
 	// Attempt is 1 for the first handling; failed handlings raise it.
 	Attempt int
-	// Redelivered tells that an earlier delivery of this message may have been
+	// Redelivered reports whether an earlier delivery of this message may have been
 	// seen by somebody: it failed there, or the link died before its ack.
 	Redelivered bool
 	// Settler takes Ack and Nack. It is set by Penstock; a nil Settler makes
@@ -58,7 +58,7 @@ type Delivery struct {
 	Settler Settler
 }
 
-// Ack tells the sender that the message was handled. It does not block.
+// Ack settles the message: it was handled. It does not block.
 func (d Delivery) Ack() {
 	if d.Settler != nil {
 		d.Settler.Ack(d.Seq)

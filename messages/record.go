@@ -220,7 +220,7 @@ func AppendRecord(b []byte, m *Message) []byte {
 // are skipped; of a repeated scalar the last one counts, as in any protobuf
 // decoder. Header names are not checked to be UTF-8.
 //
-// Bytes that are no record answer 0, a zero r and an error that wraps
+// Bytes that are no record return 0, a zero r and an error that wraps
 // ErrCorrupt; b may be anything at all.
 func ConsumeRecord(b []byte, r *Payload) (n int, err error) {
 	// Nearly every record of a busy pipe is a short value and nothing else.
@@ -275,7 +275,7 @@ func consumeAnyRecord(b []byte, r *Payload) (int, error) {
 	return 1 + size, nil
 }
 
-// parseRecord fills r from the inside of a record; when it fails it tells
+// parseRecord fills r from the inside of a record; when it fails it says
 // where.
 func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 	firstHeader, lastHeader := -1, -1

@@ -61,14 +61,14 @@ type DeadLetter struct {
 	Message            Message
 	Destination, Group string
 	Attempts           int
-	Cause              string // what the last handling said
+	Cause              string // the error of the last handling
 }
 
 // Parked is a copy of a message that used up its attempts where no dead-letter
-// handler was given. The message itself goes on being tried.
+// handler was given. The message itself is tried further.
 type Parked struct {
 	Message  Message
 	Group    string
 	Attempts int
-	Cause    string // what the last handling said
+	Cause    string // the error of the last handling
 }

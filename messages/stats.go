@@ -51,7 +51,7 @@ type TopicStats struct {
 	Records uint64 // taken
 	Bytes   uint64 // of these, encoded
 	Appends uint64 // batches committed
-	// Committed records are in etcd; Failed ones were answered with an error.
+	// Committed records are in etcd; Failed ones returned an error.
 	Committed, Failed uint64
 	QueuedBytes       int64 // taken and neither committed nor failed
 }

@@ -56,7 +56,7 @@ func (c *TopicConfig) EnsureDefaults() {
 	}
 }
 
-// Validate answers every fault of c, joined; each wraps ErrInvalid.
+// Validate returns every fault of c, joined; each wraps ErrInvalid.
 func (c *TopicConfig) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) {
@@ -101,7 +101,7 @@ type TopicInfo struct {
 }
 
 // Record is one record of a topic, as consumers get it. It is a value; its
-// bytes stay valid for ever and pin the batch they came in; Clone detaches
+// bytes stay valid without end and pin the batch they came in; Clone detaches
 // them. Treat them as read-only: another reader may share the batch.
 type Record struct {
 	Payload
@@ -258,7 +258,7 @@ func AtTime(t time.Time) Start {
 	return Start{kind: startTime, at: t.UnixNano()}
 }
 
-// IsLatest tells whether s is Latest.
+// IsLatest reports whether s is Latest.
 func (s Start) IsLatest() bool { return s.kind == startLatest }
 
 // Offset is the offset of AtOffset, and whether s is one.

@@ -33,6 +33,6 @@
 //
 // The builders do not check what they are given: names come from ValidateName,
 // which admits nothing that could climb out of its place in a key. Parse
-// answers only for keys that the builders can make, so for every key it
+// accepts only keys that the builders can make, so for every key it
 // accepts, Key.In gives back the same text.
 package keys

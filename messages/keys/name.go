@@ -13,10 +13,10 @@ import (
 // MaxName is the longest name allowed, in bytes.
 const MaxName = 128
 
-// DefaultSpace is where Penstock keeps its keys unless told otherwise.
+// DefaultSpace is where Penstock keeps its keys by default.
 const DefaultSpace Space = "/penstock"
 
-// ValidateName tells whether name can be used for a destination, group, sender
+// ValidateName reports whether name can be used for a destination, group, sender
 // or member: a letter or digit, then up to 127 letters, digits, dots,
 // underscores or dashes. kind is what the name is for and appears in the error,
 // which wraps messages.ErrInvalid and says what is wrong with the name.
@@ -31,7 +31,7 @@ func ValidateName(kind, name string) error {
 // usable; see DefaultSpace.
 type Space string
 
-// Validate tells whether the space can be used: one or more names, each after
+// Validate reports whether the space can be used: one or more names, each after
 // a slash, with none at the end. The error wraps messages.ErrInvalid.
 func (s Space) Validate() error {
 	fail := func(fault string) error {

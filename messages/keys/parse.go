@@ -129,7 +129,7 @@ func (k Key) In(s Space) string {
 	}
 }
 
-// Parse takes a key apart. It answers false for a key that lies outside the
+// Parse takes a key apart. It returns false for a key that lies outside the
 // space, that no builder makes, or whose names ValidateName refuses: such a
 // key is somebody else's. So is one of a partition that no topic can have. The
 // result shares no memory beyond key itself.
@@ -240,7 +240,7 @@ func groupParts(p []string) (Key, bool) {
 	}
 }
 
-// named tells whether each name the kind has is a good one.
+// named reports whether each name the kind has is a good one.
 func (k Key) named() bool {
 	good := func(names ...string) bool {
 		for _, name := range names {

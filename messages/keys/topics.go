@@ -9,14 +9,14 @@ import (
 )
 
 // The keys of topics. A topic's name is in one key only; everything else hangs
-// on its id, so that a topic made anew under an old name shares nothing with
+// on its id, so that a topic made again under an old name shares nothing with
 // the old one. Partitions have four digits and offsets twenty, so that keys
 // sort as numbers do.
 
 // MinTopic is the shortest name of a topic, in bytes.
 const MinTopic = 3
 
-// ValidateTopic tells whether name can be used for a topic: as ValidateName,
+// ValidateTopic reports whether name can be used for a topic: as ValidateName,
 // and three bytes or more.
 func ValidateTopic(name string) error {
 	if err := ValidateName("topic", name); err != nil {

@@ -262,7 +262,7 @@ func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) err
 func (a *Appender) limited(s *format.Sealed, before format.WayState, err error) error {
 	l := a.p.log.limits
 	switch isLimit(err) {
-	case messages.LimitAnswer: // it may have been applied; the next attempt finds out
+	case messages.LimitResponse: // it may have been applied; the next attempt finds out
 		if l.fewer(pages, l.of(pages), err) {
 			return nil
 		}

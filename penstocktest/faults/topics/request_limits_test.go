@@ -209,7 +209,7 @@ func TestAnswersOverTheLimitOfTheClient(t *testing.T) {
 		}
 	}
 	var limit *messages.LimitError
-	if n != records || !errors.As(last, &limit) || limit.Limit != messages.LimitAnswer {
+	if n != records || !errors.As(last, &limit) || limit.Limit != messages.LimitResponse {
 		t.Errorf("%d read, then %v", n, last)
 	}
 	events := make(chan penstock.Event, 100)

@@ -3,6 +3,8 @@ package docs_test
 import (
 	"go/token"
 	"go/types"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -189,7 +191,7 @@ func TestNamesExist(t *testing.T) {
 						t.Errorf("%s:%d: the root package has no %s", p.path, i+1, m[1])
 					}
 				}
-				for _, name := range errorName.FindAllString(c[1], -1) {
+				for _, name := range errorName.FindAllString(strings.ReplaceAll(c[1], "embedded.ErrLocked", ""), -1) {
 					if pkg.Scope().Lookup(name) == nil {
 						t.Errorf("%s:%d: the root package has no %s", p.path, i+1, name)
 					}
@@ -237,6 +239,23 @@ func TestHelpersListed(t *testing.T) {
 	for _, name := range pkg.Scope().Names() {
 		if f, ok := pkg.Scope().Lookup(name).(*types.Func); ok && f.Exported() && !strings.Contains(text, name) {
 			t.Errorf("docs/testing.md does not name %s", name)
+		}
+	}
+}
+
+// Promise: the page of metrics gives each event the level that its log line has.
+func TestLevelsListed(t *testing.T) {
+	transcript, err := os.ReadFile(filepath.Join(root, "messages", "testdata", "events.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^level=(\S+) msg=(\S+)`).FindAllStringSubmatch(string(transcript), -1) {
+		levels["`"+m[2]+"`"] = strings.ToLower(m[1])
+	}
+	for name, row := range rows(read(t, metricsPage)[0], "events") {
+		if want := levels[row[0]]; want == "" || !strings.Contains(row[1], want) {
+			t.Errorf("%s says that %s is logged as %s, which is %q", metricsPage, name, row[1], want)
 		}
 	}
 }

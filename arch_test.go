@@ -67,6 +67,7 @@ var arrows = map[string][]string{
 	command + "doctor":             {".", "discovery", "messages/...", command + "cli", command + "inventory"},
 	command + "serve":              {".", "discovery/embedded", command + "cli"},
 	command + "version":            {command + "cli"},
+	"docs":                         {"..."},
 	"examples":                     {"..."},
 	"benchmarks":                   {"..."},
 }

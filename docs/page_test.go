@@ -205,6 +205,31 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// Promise: the tests of each promise in README can be found.
+func TestPromisesHaveTests(t *testing.T) {
+	readme := read(t, "README.md")[0]
+	var rows []string
+	for _, line := range readme.prose {
+		if cells := strings.Split(line, " | "); len(cells) == 3 && strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| |") {
+			rows = append(rows, strings.TrimPrefix(cells[0], "| "))
+		}
+	}
+	if len(rows) < 10 {
+		t.Fatalf("README.md has only these promises: %q", rows)
+	}
+	for _, half := range []string{"pipes", "topics"} {
+		doc, err := os.ReadFile(filepath.Join(root, "penstocktest", "faults", half, "doc.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if !strings.Contains(string(doc), "\n//\t"+row+"\n") {
+				t.Errorf("penstocktest/faults/%s/doc.go has no tests of %q", half, row)
+			}
+		}
+	}
+}
+
 // riddles are words that a page must not use, with what to say in their place.
 var riddles = map[string]string{
 	"anew": "again", "goes on": "continues", "go on": "continue", "that is there": "that exists",

@@ -129,7 +129,7 @@ func saysDenied(e messages.Event) bool {
 	return false
 }
 
-// Promise: the table of roles in the README is the narrowest that works: with its
+// Promise: the table of roles in docs/security.md is the narrowest that works: with its
 // rights each task is done, and without any one of them it is refused as such.
 func TestRolesOfTheTable(t *testing.T) {
 	t.Parallel()

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
-	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // Limits and defaults.
@@ -64,7 +64,7 @@ func (c *Config) Validate() error {
 	var faults faults
 	faults.join(discovery.Validate(c.Etcd))
 	faults.join(keys.Space(c.Prefix).Validate())
-	_, err := socket.ParseURL(c.Listen)
+	_, err := address.Parse(c.Listen)
 	faults.join(err)
 	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
 		faults.add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
@@ -116,7 +116,7 @@ func (c *DestinationConfig) Validate() error {
 		faults.join(keys.ValidateName("sender", c.ID))
 	}
 	if c.Listen != "" {
-		_, err := socket.ParseURL(c.Listen)
+		_, err := address.Parse(c.Listen)
 		faults.join(err)
 	}
 	if c.MaxMessageSize < 1 || c.MaxMessageSize > LargestMessageSize {

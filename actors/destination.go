@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -217,7 +218,7 @@ func (a *destination) relisted(m relisted) {
 	case m.err != nil:
 		a.host.After(moveAgain, &readdressed{m.urls})
 	default:
-		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: socket.ThisMachineOnly(m.urls)})
+		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: address.ThisMachineOnly(m.urls)})
 	}
 }
 
@@ -242,7 +243,7 @@ func (a *destination) serve(ctx actor.Context) {
 	}
 	a.state = destMoves.To(ctx, a.state, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
-		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: socket.ThisMachineOnly(a.d.URLs())})
+		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
 	}
 	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short

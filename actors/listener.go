@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -129,7 +130,7 @@ func (l *listener) accept(ctx context.Context, tell func(any)) error {
 
 // listen binds a listener for the engine's destinations.
 func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, error) {
-	u, err := socket.ParseURL(url)
+	u, err := address.Parse(url)
 	if err != nil {
 		return nil, err
 	}

@@ -7,13 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/frame"
-	"github.com/penstock-io/penstock/transport/socket"
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol/pull"
 	"go.nanomsg.org/mangos/v3/protocol/push"
 	_ "go.nanomsg.org/mangos/v3/transport/tcp"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/frame"
+	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // Benchmarks over loopback, beside stock mangos on the same path. Latency is
@@ -23,7 +25,7 @@ var benchToken = bytes.Repeat([]byte{1}, 32)
 
 func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
 	tb.Helper()
-	u, err := socket.ParseURL("tcp://127.0.0.1:0")
+	u, err := address.Parse("tcp://127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -4,8 +4,9 @@ import (
 	"net"
 	"testing"
 
-	"github.com/penstock-io/penstock/transport/socket/conformance"
 	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/transport/socket/conformance"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

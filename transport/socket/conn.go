@@ -1,5 +1,7 @@
 package socket
 
+// A connection: its handshake, its frames, its beats and its end.
+
 import (
 	"encoding/binary"
 	"errors"
@@ -7,11 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.nanomsg.org/mangos/v3"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
-	"go.nanomsg.org/mangos/v3"
-	"google.golang.org/protobuf/proto"
 )
 
 // Conn is one connection between a sender and a member. The sender's end comes
@@ -339,7 +342,7 @@ func (c *Conn) SendBye(code pb.Code, reason string) error {
 
 // Leave ends the connection in order: it says Bye, waits until the peer has
 // closed, and closes. It blocks for 200 ms at most, whoever reads or does not:
-// a Send that is stuck is cut short. Recv must go on meanwhile, for the peer's
+// a Send that is stuck is cut short. Recv must keep running meanwhile, for the peer's
 // end to be noticed.
 func (c *Conn) Leave(code pb.Code, reason string) {
 	_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
@@ -412,7 +415,7 @@ func (c *Conn) transmit(header, body []byte) error {
 	err := c.pipe.SendMsg(&c.out)
 	c.out.Header, c.out.Body = nil, nil
 	if cap(c.header) > 2*copyLimit {
-		// One frame with thousands of attempts shall not cost memory for ever.
+		// One frame with thousands of attempts shall not cost memory forever.
 		c.header = nil
 	}
 	return err

@@ -1,5 +1,8 @@
 package socket
 
+// The member's side: one connection for each Dial, in a mangos socket of its
+// own, because mangos never forgets a dialer while its socket lives.
+
 import (
 	"context"
 	"crypto/rand"
@@ -11,11 +14,9 @@ import (
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
 
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 )
-
-// The member's side: one connection for each Dial, in a mangos socket of its
-// own, because mangos never forgets a dialer while its socket lives.
 
 // DialConfig says whom to dial and what to ask for. URL, Token and the names in
 // Hello are required; every other zero field is given a default.
@@ -54,7 +55,7 @@ func (c *DialConfig) EnsureDefaults() {
 
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *DialConfig) Validate() error {
-	_, _, err := dialAddress(c.URL)
+	_, _, err := address.Dial(c.URL)
 	faults := []error{err, c.Hello.Check(), c.settings().check()}
 	if c.Timeout <= 0 {
 		faults = append(faults, fmt.Errorf("timeout %v is not positive", c.Timeout))
@@ -110,7 +111,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 }
 
 func connect(ctx context.Context, cfg *DialConfig) (*Conn, error) {
-	u, address, err := dialAddress(cfg.URL)
+	u, at, err := address.Dial(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func connect(ctx context.Context, cfg *DialConfig) (*Conn, error) {
 	proto.hangUp = func() { _ = sock.Close() }
 
 	call := &dialCall{ctx: ctx}
-	err = sock.DialOptions(schemes[u.Scheme].private+"://"+address, map[string]any{
+	err = sock.DialOptions(privateScheme(u.Scheme)+"://"+at, map[string]any{
 		optionDial: call,
 		// mangos "redials" after this time, to be told that there is no more
 		// to dial; until then it holds on to the closed pipe.

@@ -28,7 +28,7 @@
 // of 4 KiB at most, has HandshakeTimeout (5 s) in all, and holds one of
 // MaxPending (128) places, from which the oldest is evicted. No stranger delays
 // another connection, each refusal is counted and reported with its reason, and
-// the answer to a wrong token does not tell whether the destination exists.
+// the answer to a wrong token does not say whether the destination exists.
 //
 // # Order, back-pressure, life and end
 //
@@ -51,6 +51,6 @@
 //
 // SendData takes the records by reference and is done with them when it
 // returns. The records in a received Data frame are fresh memory that belongs
-// to the caller for ever. Slices of numbers inside a Frame are reused by the
+// to the caller forever. Slices of numbers inside a Frame are reused by the
 // next Recv into that Frame.
 package socket

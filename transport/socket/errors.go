@@ -1,5 +1,7 @@
 package socket
 
+// How connections end and why they are refused.
+
 import (
 	"errors"
 	"fmt"
@@ -9,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// How connections end and why they are refused. All are wrapped with the
+// Errors of connections. All are wrapped with the
 // operation and the address: compare with errors.Is and errors.As. None holds
 // a token or a proof. What breaks the protocol is frame.ErrProtocol.
 var (
@@ -38,7 +40,7 @@ var (
 	errEvicted = errors.New("evicted for a newer connection")
 )
 
-// RefusedError is what Dial answers when the sender said Bye.
+// RefusedError is what Dial returns when the sender said Bye.
 type RefusedError struct {
 	// Code is the sender's reason for programs. A sender that does not know
 	// the destination answers BAD_PROOF, as to a wrong token.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -16,7 +17,7 @@ import (
 func Example() {
 	ctx := context.Background()
 	secret := socket.NewSecret()
-	u, err := socket.ParseURL("tcp://127.0.0.1:0")
+	u, err := address.Parse("tcp://127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}

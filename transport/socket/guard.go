@@ -1,5 +1,7 @@
 package socket
 
+// Who may come in: connections before they are welcomed.
+
 import (
 	"errors"
 	"fmt"

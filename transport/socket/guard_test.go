@@ -13,9 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/transport/frame"
 	"go.nanomsg.org/mangos/v3"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // fakeListener accepts what the test gives it.
@@ -188,7 +190,7 @@ func TestWelcomeAgainstEviction(t *testing.T) {
 }
 
 func TestConfigFaultsAllAtOnce(t *testing.T) {
-	listen := ListenerConfig{URL: URL{Scheme: "smoke", PortLow: 9, PortHigh: 3}, MaxFrame: 7, HandshakeTimeout: -1, Beat: -1, DeadAfter: 1, MaxPending: -1}
+	listen := ListenerConfig{URL: address.URL{Scheme: "smoke", PortLow: 9, PortHigh: 3}, MaxFrame: 7, HandshakeTimeout: -1, Beat: -1, DeadAfter: 1, MaxPending: -1}
 	listen.EnsureDefaults()
 	dial := DialConfig{URL: "tcp://:1", MaxFrame: math.MaxInt32, Timeout: -1, Beat: 1, DeadAfter: -3}
 	dial.EnsureDefaults()

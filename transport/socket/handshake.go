@@ -1,15 +1,5 @@
 package socket
 
-import (
-	"errors"
-	"fmt"
-	"slices"
-
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/pb"
-	"github.com/penstock-io/penstock/transport/frame"
-)
-
 // The handshake, decided: which frame in which state leads where. Nothing here
 // reads, writes, waits or draws random numbers.
 //
@@ -23,6 +13,16 @@ import (
 //	                           │ welcome()                  ▼
 //	                           ▼                       welcomed │ refused
 //	                        welcomed
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/frame"
+)
 
 type handshakeState uint8
 
@@ -89,7 +89,7 @@ func newGreeting(nonce []byte, urls []string, lookup func(string) (Secret, bool)
 	}
 }
 
-// step takes the member's next frame. It answers with a frame to send, or a
+// step takes the member's next frame. It returns a frame to send, or a
 // fault that ends the connection; in the state proved there is nothing to say
 // until welcome.
 func (g *greeting) step(f *pb.Frame) (reply *pb.Frame, fault *handshakeFault) {
@@ -192,7 +192,7 @@ func begin(hello frame.Hello, nonce, token []byte, largest uint64) (*joining, *p
 	return j, hello.Wire(nonce)
 }
 
-// step takes the sender's next frame. It answers with a frame to send, or nil
+// step takes the sender's next frame. It returns a frame to send, or nil
 // once welcomed. After an error the connection is of no use.
 func (j *joining) step(f *pb.Frame) (reply *pb.Frame, err error) {
 	switch {

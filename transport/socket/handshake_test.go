@@ -10,12 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
-	"google.golang.org/protobuf/proto"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write testdata anew from what the code does; review the diff")
+var rewrite = flag.Bool("rewrite", false, "write testdata again from what the code does; review the diff")
 
 // The transcripts in testdata/handshake are the behaviour of both sides: blocks
 // of frames that arrive, then, under ----, what each leads to. The first line

@@ -1,5 +1,7 @@
 package socket
 
+// The sender's side: binding a port, and doing what a greeting decides.
+
 import (
 	"context"
 	"crypto/hmac"
@@ -15,20 +17,20 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/pb"
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
-)
 
-// The sender's side: binding a port, and doing what a greeting decides.
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
+)
 
 // ListenerConfig says where and for what to listen. Lookup is required; every
 // other zero field is given a default.
 type ListenerConfig struct {
 	// URL is where to bind and what to advertise. The zero URL is
 	// tcp://:0, any port on every interface.
-	URL URL
+	URL address.URL
 	// MaxFrame is the largest frame in bytes, sent or received.
 	// DefaultMaxFrame when 0.
 	MaxFrame int
@@ -70,7 +72,7 @@ const (
 
 // EnsureDefaults fills in the zero fields that have a default.
 func (c *ListenerConfig) EnsureDefaults() {
-	if c.URL == (URL{}) {
+	if c.URL == (address.URL{}) {
 		c.URL.Scheme = "tcp"
 	}
 	c.MaxFrame = orDefault(c.MaxFrame, DefaultMaxFrame)
@@ -91,7 +93,7 @@ func orDefault[T comparable](v, def T) T {
 
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *ListenerConfig) Validate() error {
-	faults := []error{c.URL.check(), c.settings().check()}
+	faults := []error{c.URL.Check(), c.settings().check()}
 	if c.HandshakeTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("handshake timeout %v is not positive", c.HandshakeTimeout))
 	}
@@ -144,14 +146,14 @@ type ListenerStats struct {
 // Listener accepts members on one address, for any number of destinations. Its
 // methods are safe for concurrent use.
 type Listener struct {
-	cfg     ListenerConfig
-	url     string // as first advertised
-	mu      sync.Mutex
-	urls    []string // advertised now
-	ever    []string // advertised at any time: members may still dial them
-	sock    mangos.Socket
-	guard   *guard
-	machine func() machine
+	cfg   ListenerConfig
+	url   string // as first advertised
+	mu    sync.Mutex
+	urls  []string // advertised now
+	ever  []string // advertised at any time: members may still dial them
+	sock  mangos.Socket
+	guard *guard
+	hosts func(bind string) []string
 	// decoyKey makes secrets for destinations that do not exist: the same each
 	// time, as real ones are.
 	decoyKey [32]byte
@@ -174,12 +176,12 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn), machine: machineNow}
+	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn), hosts: address.Hosts}
 	rand.Read(l.decoyKey[:])
 	l.Look()
 	l.url = l.urls[0]
 	l.sock = protocol.MakeSocket(&senderProtocol{listener: l})
-	err = l.sock.ListenOptions(schemes[cfg.URL.Scheme].private+"://"+ln.Addr().String(),
+	err = l.sock.ListenOptions(privateScheme(cfg.URL.Scheme)+"://"+ln.Addr().String(),
 		map[string]any{optionGuard: l.guard})
 	if err != nil {
 		_ = ln.Close()
@@ -190,7 +192,7 @@ func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 }
 
 // bind tries the ports in order.
-func bind(ctx context.Context, u URL) (net.Listener, error) {
+func bind(ctx context.Context, u address.URL) (net.Listener, error) {
 	// Beats do what TCP's keep-alive would.
 	lc := net.ListenConfig{KeepAlive: -1}
 	for port := u.PortLow; ; port++ {
@@ -224,7 +226,7 @@ func (l *Listener) URLs() []string {
 // block otherwise. Who dials an earlier URL that leads here is still let in.
 func (l *Listener) Look() (changed bool) {
 	port := strconv.Itoa(l.guard.ln.Addr().(*net.TCPAddr).Port)
-	urls := l.cfg.URL.advertised(port, func(bind string) []string { return l.machine().hosts(bind) })
+	urls := l.cfg.URL.Advertised(port, l.hosts)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if slices.Equal(urls, l.urls) {
@@ -273,7 +275,7 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 func (l *Listener) Stats() ListenerStats { return l.guard.stats() }
 
 // Close frees the port and ends every connection with ErrListenerClosed. It
-// waits for no caller of this package; a second call answers as the first.
+// waits for no caller of this package; a second call returns what the first did.
 func (l *Listener) Close() error {
 	l.closing.Do(func() {
 		l.guard.stop()

@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/transport/socket"
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
 	"go.nanomsg.org/mangos/v3/protocol/pull"
 	"go.nanomsg.org/mangos/v3/protocol/push"
 	"go.nanomsg.org/mangos/v3/transport"
+
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // The faults of mangos that this package is built around. Each test shows that
@@ -241,7 +243,7 @@ func TestTheHostsTransportsAreUntouched(t *testing.T) {
 // A stock PULL can connect, as on any SP port; it gets nothing and is refused.
 func TestAStockPullGetsNothing(t *testing.T) {
 	refused := make(chan socket.Refusal, 10)
-	u, err := socket.ParseURL("tcp://127.0.0.1:0")
+	u, err := address.Parse("tcp://127.0.0.1:0")
 	check(err)
 	ln, err := socket.Listen(context.Background(), socket.ListenerConfig{
 		URL:              u,

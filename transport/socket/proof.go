@@ -1,5 +1,8 @@
 package socket
 
+// Proofs: how each side shows that it holds the destination's token without
+// sending it. Pure, but for NewSecret.
+
 import (
 	"crypto/hmac"
 	"crypto/rand"
@@ -10,9 +13,6 @@ import (
 
 	"github.com/penstock-io/penstock/transport/frame"
 )
-
-// Proofs: how each side shows that it holds the destination's token without
-// sending it. Pure, but for NewSecret.
 
 const (
 	// protocolVersion is what this package speaks.

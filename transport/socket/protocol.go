@@ -1,18 +1,22 @@
 package socket
 
+// The two sides of a pipe. First the protocol pair: what mangos calls when a pipe
+// comes. There is nothing to route, as every Conn is used on its own; so all that is
+// left is to turn a pipe into a Conn.
+//
+// mangos holds the pipe's lock during AddPipe, and its Close takes that lock:
+// AddPipe may note the pipe and start a goroutine, never close or block.
+
 import (
+	"fmt"
 	"sync"
 
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
-)
 
-// The protocol pair: what mangos calls when a pipe comes. There is nothing to
-// route, as every Conn is used on its own; so all that is left is to turn a
-// pipe into a Conn.
-//
-// mangos holds the pipe's lock during AddPipe, and its Close takes that lock:
-// AddPipe may note the pipe and start a goroutine, never close or block.
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
+)
 
 // corePipe is what a Conn needs of mangos's pipe.
 type corePipe interface {
@@ -101,7 +105,7 @@ func wireOf(pipe protocol.Pipe) (*wire, error) {
 	return w, nil
 }
 
-// protocolBase answers the calls that make no sense here: nobody outside this
+// protocolBase fails the calls that make no sense here: nobody outside this
 // package holds the socket.
 type protocolBase struct{}
 
@@ -112,3 +116,54 @@ func (protocolBase) OpenContext() (protocol.Context, error) { return nil, protoc
 func (protocolBase) GetOption(string) (any, error)          { return nil, protocol.ErrBadOption }
 func (protocolBase) SetOption(string, any) error            { return protocol.ErrBadOption }
 func (protocolBase) Close() error                           { return nil }
+
+// Which side an end of a connection is, who may send what, and what each knows of
+// the other.
+
+// Peer is what the handshake proved about the other side.
+type Peer struct {
+	// ID is the sender's registered id, or the member's.
+	ID string
+	// Incarnation is the destination's, as the sender told it.
+	Incarnation string
+	// MaxMessage is the largest record the sender sends, in bytes as
+	// messages.RecordSize counts them.
+	MaxMessage uint64
+}
+
+// role is which side of the pipe a connection's end is.
+type role uint8
+
+const (
+	roleSender role = iota
+	roleMember
+)
+
+// controlFrame is the largest Nack, Drain, Bye or Ping.
+const controlFrame = 4 << 10
+
+// admits refuses a frame that has no place at r once the connection is open, or is
+// larger than its kind can be.
+func (r role) admits(k frame.Kind, size int) error {
+	if !r.expects(k) {
+		return fmt.Errorf("%w: %s frame on an open connection", frame.ErrProtocol, k)
+	}
+	if k != frame.KindData && k != frame.KindAck && size > controlFrame {
+		return fmt.Errorf("%w: %s frame of %d bytes, the limit is %d: %w", frame.ErrProtocol, k, size, controlFrame, messages.ErrTooLarge)
+	}
+	return nil
+}
+
+// expects says whether a frame of that kind may arrive at r once the
+// connection is open.
+func (r role) expects(k frame.Kind) bool {
+	switch k {
+	case frame.KindPing, frame.KindDrain, frame.KindBye:
+		return true
+	case frame.KindData:
+		return r == roleMember
+	case frame.KindAck, frame.KindNack:
+		return r == roleSender
+	}
+	return false
+}

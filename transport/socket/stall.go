@@ -1,5 +1,7 @@
 package socket
 
+// A peer that takes no bytes.
+
 import (
 	"fmt"
 	"sync"

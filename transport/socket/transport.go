@@ -1,5 +1,9 @@
 package socket
 
+// What mangos sees of our transport. mangos makes dialers and listeners by
+// URL from a registry of the whole process; the things they need of this call
+// (a context, a guard) reach them as private options.
+
 import (
 	"context"
 	"net"
@@ -9,15 +13,16 @@ import (
 	"go.nanomsg.org/mangos/v3/transport"
 )
 
-// What mangos sees of our transport. mangos makes dialers and listeners by
-// URL from a registry of the whole process; the things they need of this call
-// (a context, a guard) reach them as private options.
-
 const (
 	optionWire  = "PENSTOCK-WIRE"
 	optionDial  = "PENSTOCK-DIAL"
 	optionGuard = "PENSTOCK-GUARD"
 )
+
+// privateScheme is the name of a transport in mangos's registry. The registry
+// belongs to the whole process, so taking "tcp" there would hijack the host
+// program's own mangos sockets.
+func privateScheme(scheme string) string { return "penstock+" + scheme }
 
 // register puts the transports into mangos's registry, once and only when they
 // are used.
@@ -27,7 +32,7 @@ var register = sync.OnceFunc(func() {
 
 type tcpTransport struct{}
 
-func (tcpTransport) Scheme() string { return schemes["tcp"].private }
+func (tcpTransport) Scheme() string { return privateScheme("tcp") }
 
 func (t tcpTransport) NewDialer(url string, sock mangos.Socket) (mangos.TranDialer, error) {
 	address, err := transport.StripScheme(t, url)

@@ -1,5 +1,7 @@
 package socket
 
+// What the kernel holds for the peer, on Linux.
+
 import (
 	"net"
 	"syscall"

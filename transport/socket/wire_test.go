@@ -11,9 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.nanomsg.org/mangos/v3"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
-	"go.nanomsg.org/mangos/v3"
 )
 
 // Framing and the pulse, on connections that are not sockets: what a read

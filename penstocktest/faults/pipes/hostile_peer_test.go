@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -244,7 +245,7 @@ func FuzzHostileSender(f *testing.F) {
 		token := make([]byte, 32)
 		life := hex.EncodeToString(make([]byte, 16))
 		evil, err := socket.Listen(ctx, socket.ListenerConfig{
-			URL:    socket.URL{Scheme: "tcp", Host: "127.0.0.1"},
+			URL:    address.URL{Scheme: "tcp", Host: "127.0.0.1"},
 			Lookup: func(string) (socket.Secret, bool) { return socket.Secret{Token: token, Incarnation: life}, true },
 		})
 		if err != nil {

@@ -1,7 +1,6 @@
-// Package conformance is the suite that every transport of package socket must
-// pass: the handshake and its refusals, hostile bytes, frames of all sizes,
-// beats, and the ways a connection can end.
 package conformance
+
+// What the suite is told of a transport, and how it is run.
 
 import (
 	"net"
@@ -14,7 +13,7 @@ type Features struct {
 	// that send garbage. Nil skips them, and those that need RawListen.
 	RawDial func(address net.Addr) (net.Conn, error)
 	// RawListen opens a bare listener of that kind, for impostors and for
-	// proxies that cut or inject; it answers the address as it stands in a
+	// proxies that cut or inject; it returns the address as it stands in a
 	// URL's advertise option. Nil skips the tests that need it.
 	RawListen func(t *testing.T) (ln net.Listener, advertise string)
 	// Descriptors tells that each connection holds a file descriptor, so that
@@ -22,8 +21,8 @@ type Features struct {
 	Descriptors bool
 }
 
-// Run runs the suite. url answers a URL to listen on that is free, as
-// socket.ParseURL takes it and without options; it is called for each listener.
+// Run runs the suite. url returns a URL to listen on that is free, as
+// address.Parse takes it and without options; it is called for each listener.
 func Run(t *testing.T, features Features, url func(t *testing.T) string) {
 	s := &suite{features: features, url: url}
 	for _, group := range []struct {

@@ -1,5 +1,7 @@
 package conformance
 
+// How connections end.
+
 import (
 	"context"
 	"errors"
@@ -51,11 +53,11 @@ var endTests = map[string]func(*testing.T, *suite){
 		sc, mc := snd.link(t)
 		must(t, mc.Close())
 		if err := drop(sc); !errors.Is(err, socket.ErrPeerClosed) {
-			t.Fatalf("receive answers %v, want ErrPeerClosed", err)
+			t.Fatalf("receive returns %v, want ErrPeerClosed", err)
 		}
 		expectEnd(t, sc, socket.ErrPeerClosed)
 		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, socket.ErrPeerClosed) {
-			t.Errorf("sending answers %v, want the first cause", err)
+			t.Errorf("sending returns %v, want the first cause", err)
 		}
 		eventually(t, "the listener forgets the connection", func() bool { return snd.Stats().Open == 0 })
 	},
@@ -105,7 +107,7 @@ var endTests = map[string]func(*testing.T, *suite){
 		enough := errors.New("enough")
 		cancel(enough)
 		if _, err := snd.Accept(ctx); !errors.Is(err, enough) {
-			t.Fatalf("accept answers %v, want its context's cause", err)
+			t.Fatalf("accept returns %v, want its context's cause", err)
 		}
 	},
 	"NothingLeaks": func(t *testing.T, s *suite) {

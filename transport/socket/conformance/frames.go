@@ -1,5 +1,7 @@
 package conformance
 
+// Frames on an open connection.
+
 import (
 	"bytes"
 	"errors"
@@ -55,7 +57,7 @@ var frameTests = map[string]func(*testing.T, *suite){
 			}
 			kept = append(kept, got.Data.Records)
 		}
-		// Only now: received bytes belong to the receiver for ever.
+		// Only now: received bytes belong to the receiver forever.
 		for i, f := range frames {
 			if !bytes.Equal(kept[i], f.records) {
 				t.Fatalf("frame %d has other records", i)

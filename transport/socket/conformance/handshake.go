@@ -1,5 +1,7 @@
 package conformance
 
+// The handshake, with peers that keep to it and that do not.
+
 import (
 	"bytes"
 	"context"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -95,7 +98,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 				})
 				cfg := (&sender{}).dialing(url)
 				if _, err := socket.Dial(within(t), cfg); !errors.Is(err, socket.ErrPeerProof) {
-					t.Fatalf("dial answers %v, want ErrPeerProof", err)
+					t.Fatalf("dial returns %v, want ErrPeerProof", err)
 				}
 			})
 		}
@@ -132,7 +135,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		snd := s.listen(t, func(cfg *socket.ListenerConfig) { cfg.HandshakeTimeout = 100 * time.Millisecond })
 		_, err := socket.Dial(within(t), snd.member())
 		if !errors.Is(err, socket.ErrPeerClosed) {
-			t.Fatalf("dial answers %v, want ErrPeerClosed", err)
+			t.Fatalf("dial returns %v, want ErrPeerClosed", err)
 		}
 		snd.expectRefusal(t, socket.ReasonTimeout)
 	},
@@ -143,7 +146,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		must(t, err)
 		snd.expectRefusal(t, socket.ReasonTimeout)
 		if err := c.Welcome(senderID, 1); !errors.Is(err, socket.ErrHandshakeTimeout) {
-			t.Fatalf("welcome answers %v, want ErrHandshakeTimeout", err)
+			t.Fatalf("welcome returns %v, want ErrHandshakeTimeout", err)
 		}
 	},
 	"MessagesTooLargeForTheMember": func(t *testing.T, s *suite) {
@@ -152,7 +155,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		cfg := snd.member()
 		cfg.MaxFrame = 64 << 10
 		if _, err := socket.Dial(within(t), cfg); !errors.Is(err, messages.ErrTooLarge) {
-			t.Fatalf("dial answers %v, want ErrTooLarge", err)
+			t.Fatalf("dial returns %v, want ErrTooLarge", err)
 		}
 	},
 	"SilentServer": func(t *testing.T, s *suite) {
@@ -165,14 +168,14 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		began := time.Now()
 		_, err := socket.Dial(ctx, cfg)
 		if !errors.Is(err, enough) {
-			t.Fatalf("dial answers %v, want its context's cause", err)
+			t.Fatalf("dial returns %v, want its context's cause", err)
 		}
 		if d := time.Since(began); d > patience/2 {
 			t.Errorf("dial took %v after its context had ended", d)
 		}
 		cfg.Timeout = 50 * time.Millisecond
 		if _, err := socket.Dial(within(t), cfg); !errors.Is(err, socket.ErrHandshakeTimeout) {
-			t.Fatalf("dial answers %v, want ErrHandshakeTimeout", err)
+			t.Fatalf("dial returns %v, want ErrHandshakeTimeout", err)
 		}
 	},
 	"NobodyListens": func(t *testing.T, s *suite) {
@@ -197,7 +200,7 @@ func expectRefusedDial(t *testing.T, cfg socket.DialConfig, want pb.Code) *socke
 	_, err := socket.Dial(within(t), cfg)
 	var refused *socket.RefusedError
 	if !errors.As(err, &refused) || refused.Code != want {
-		t.Fatalf("dial answers %v, want a refusal with %s", err, want)
+		t.Fatalf("dial returns %v, want a refusal with %s", err, want)
 	}
 	if strings.Contains(err.Error(), string(cfg.Token)) {
 		t.Errorf("the error tells the token: %v", err)
@@ -239,7 +242,7 @@ func (s *suite) pretend(t *testing.T, serve func(net.Conn)) (url string) {
 	if s.features.RawListen == nil {
 		t.Skip("the transport has no bare streams")
 	}
-	ln, address := s.features.RawListen(t)
+	ln, at := s.features.RawListen(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -257,7 +260,7 @@ func (s *suite) pretend(t *testing.T, serve func(net.Conn)) (url string) {
 		_ = ln.Close()
 		<-done
 	})
-	u, err := socket.ParseURL(s.url(t))
+	u, err := address.Parse(s.url(t))
 	must(t, err)
-	return u.Scheme + "://" + address
+	return u.Scheme + "://" + at
 }

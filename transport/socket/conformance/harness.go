@@ -1,5 +1,8 @@
 package conformance
 
+// What the tests are written in: a sender that listens, members that dial it,
+// strangers with bare streams, and a proxy that can hold bytes back.
+
 import (
 	"context"
 	"encoding/binary"
@@ -11,15 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
-	"google.golang.org/protobuf/proto"
 )
-
-// What the tests are written in: a sender that listens, members that dial it,
-// strangers with bare streams, and a proxy that can hold bytes back.
 
 // patience is how long a test waits for what must come. It is generous: it
 // only costs time when the test fails.
@@ -50,7 +52,7 @@ type sender struct {
 
 func (s *suite) listen(t *testing.T, adjust ...func(*socket.ListenerConfig)) *sender {
 	t.Helper()
-	u, err := socket.ParseURL(s.url(t))
+	u, err := address.Parse(s.url(t))
 	if err != nil {
 		t.Fatal(err)
 	}

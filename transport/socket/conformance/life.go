@@ -1,5 +1,7 @@
 package conformance
 
+// Beats and silence.
+
 import (
 	"testing"
 	"time"

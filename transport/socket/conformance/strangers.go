@@ -1,5 +1,7 @@
 package conformance
 
+// Strangers at a listener.
+
 import (
 	"encoding/binary"
 	"net"

@@ -1,4 +1,6 @@
-package socket
+package address
+
+// A URL taken apart and put together.
 
 import (
 	"errors"
@@ -13,20 +15,8 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Addresses: what a listener may be told to bind, and what it tells others to
-// dial. Parsing is pure; only the choice of an advertised host asks the system.
-
-// scheme is what this package knows of one transport.
-type scheme struct {
-	// private is the name in mangos's registry. The registry belongs to the
-	// whole process, so taking "tcp" there would hijack the host program's own
-	// mangos sockets.
-	private string
-}
-
-var schemes = map[string]scheme{
-	"tcp": {private: "penstock+tcp"},
-}
+// schemes are the transports that a URL may name.
+var schemes = []string{"tcp"}
 
 // URL is a listener's address, taken apart:
 //
@@ -51,9 +41,9 @@ type URL struct {
 	Advertise string
 }
 
-// ParseURL takes apart a listener's address. Its errors wrap
+// Parse takes apart a listener's address. Its errors wrap
 // messages.ErrInvalid and name the part that is wrong.
-func ParseURL(s string) (URL, error) {
+func Parse(s string) (URL, error) {
 	u, err := parseURL(s)
 	if err != nil {
 		return URL{}, fmt.Errorf("url %q: %w: %w", s, err, messages.ErrInvalid)
@@ -66,7 +56,7 @@ func parseURL(s string) (URL, error) {
 	if !ok {
 		return URL{}, errors.New("no scheme, such as tcp://")
 	}
-	if _, ok := schemes[name]; !ok {
+	if !slices.Contains(schemes, name) {
 		return URL{}, fmt.Errorf("scheme %q is not one of %s", name, supported())
 	}
 	u := URL{Scheme: name}
@@ -98,10 +88,10 @@ func parseURL(s string) (URL, error) {
 	return u, nil
 }
 
-// check finds every fault of a URL that may not come from ParseURL.
-func (u URL) check() error {
+// Check finds every fault of a URL that may not come from Parse.
+func (u URL) Check() error {
 	var faults []error
-	if _, ok := schemes[u.Scheme]; !ok {
+	if !slices.Contains(schemes, u.Scheme) {
 		faults = append(faults, fmt.Errorf("scheme %q is not one of %s", u.Scheme, supported()))
 	}
 	if u.Host != "" {
@@ -114,7 +104,7 @@ func (u URL) check() error {
 	return errors.Join(faults...)
 }
 
-// String is the text form; ParseURL of it gives u again.
+// String is the text form; Parse of it gives u again.
 func (u URL) String() string {
 	var b strings.Builder
 	b.WriteString(u.Scheme)
@@ -134,9 +124,10 @@ func (u URL) portText() string {
 	return strconv.Itoa(u.PortLow) + "-" + strconv.Itoa(u.PortHigh)
 }
 
-// dialAddress is the one host:port that s, an advertised URL, names.
-func dialAddress(s string) (URL, string, error) {
-	u, err := ParseURL(s)
+// Dial is the one host:port that s, an advertised URL, names. Its errors wrap
+// messages.ErrInvalid.
+func Dial(s string) (URL, string, error) {
+	u, err := Parse(s)
 	if err != nil {
 		return URL{}, "", err
 	}
@@ -154,14 +145,7 @@ func dialAddress(s string) (URL, string, error) {
 	return u, net.JoinHostPort(u.Host, strconv.Itoa(u.PortLow)), nil
 }
 
-func supported() string {
-	names := make([]string, 0, len(schemes))
-	for name := range schemes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}
+func supported() string { return strings.Join(schemes, ", ") }
 
 func splitHostPort(s string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(s)

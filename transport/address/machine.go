@@ -1,13 +1,13 @@
-package socket
+package address
+
+// Which addresses of this machine others can dial. The choice is a function of
+// what the system says; only machineNow asks it.
 
 import (
 	"net"
 	"net/netip"
 	"slices"
 )
-
-// Which addresses of this machine others can dial. The choice is a function of
-// what the system says; only machineNow asks it.
 
 // nic is one interface of this machine, as far as the choice needs it.
 type nic struct {
@@ -68,6 +68,11 @@ func (m machine) addrs(want func(nic, netip.Addr) bool) (found []netip.Addr) {
 	return found
 }
 
+// Hosts are the addresses of this machine to advertise for a socket that is bound to
+// bind, 0.0.0.0 for IPv4 only: at most one of each family, which members try in
+// turn. It asks the system and does not block otherwise.
+func Hosts(bind string) []string { return machineNow().hosts(bind) }
+
 // machineNow asks the system. What it does not say is not there.
 func machineNow() machine {
 	m := machine{leaves: [2]netip.Addr{leaves("udp4", "192.0.2.1:9"), leaves("udp6", "[2001:db8::1]:9")}}
@@ -100,9 +105,9 @@ func leaves(network, elsewhere string) netip.Addr {
 	return at.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// advertised are the URLs that others dial, once port is bound; hosts names this
+// Advertised are the URLs that others dial, once port is bound; hosts names this
 // machine, and is asked only when the configuration does not say.
-func (u URL) advertised(port string, hosts func(bind string) []string) []string {
+func (u URL) Advertised(port string, hosts func(bind string) []string) []string {
 	names := []string{u.Host}
 	switch {
 	case u.Advertise != "":
@@ -127,7 +132,7 @@ func (u URL) advertised(port string, hosts func(bind string) []string) []string 
 // addresses, so that nobody elsewhere can dial them.
 func ThisMachineOnly(urls []string) bool {
 	return !slices.ContainsFunc(urls, func(s string) bool {
-		u, err := ParseURL(s)
+		u, err := Parse(s)
 		ip, aerr := netip.ParseAddr(u.Host)
 		return err != nil || aerr != nil || !ip.IsLoopback()
 	})

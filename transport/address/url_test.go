@@ -1,17 +1,14 @@
-package socket
+package address
 
 import (
-	"context"
 	"errors"
-	"net"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/penstock-io/penstock/messages"
 )
 
-func TestParseURL(t *testing.T) {
+func TestParse(t *testing.T) {
 	for text, want := range map[string]URL{
 		"tcp://127.0.0.1:0":           {Scheme: "tcp", Host: "127.0.0.1"},
 		"tcp://:7000":                 {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
@@ -24,21 +21,21 @@ func TestParseURL(t *testing.T) {
 		"tcp://:1?advertise=2001:db8::1":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "2001:db8::1"},
 		"tcp://:1?advertise=[2001:db8::1]:9":                   {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "[2001:db8::1]:9"},
 	} {
-		got, err := ParseURL(text)
+		got, err := Parse(text)
 		if err != nil || got != want {
-			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", text, got, err, want)
+			t.Errorf("Parse(%q) = %+v, %v, want %+v", text, got, err, want)
 			continue
 		}
-		if err := got.check(); err != nil {
+		if err := got.Check(); err != nil {
 			t.Errorf("%q: check: %v", text, err)
 		}
-		if again, err := ParseURL(got.String()); err != nil || again != got {
+		if again, err := Parse(got.String()); err != nil || again != got {
 			t.Errorf("%q: through String %q: %+v, %v", text, got, again, err)
 		}
 	}
 }
 
-func TestParseURLNamesTheFault(t *testing.T) {
+func TestParseNamesTheFault(t *testing.T) {
 	for text, part := range map[string]string{
 		"":                                  "scheme",
 		"127.0.0.1:7000":                    "scheme",
@@ -68,34 +65,34 @@ func TestParseURLNamesTheFault(t *testing.T) {
 		"tcp://h:1?advertise=a/b":           "'/'",
 		"tcp://h:1?advertise=%zz":           "query",
 	} {
-		got, err := ParseURL(text)
+		got, err := Parse(text)
 		if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), part) {
-			t.Errorf("ParseURL(%q) = %+v, %v; want ErrInvalid about %q", text, got, err, part)
+			t.Errorf("Parse(%q) = %+v, %v; want ErrInvalid about %q", text, got, err, part)
 		}
 	}
 }
 
-func FuzzParseURL(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "x://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		u, err := ParseURL(s)
+		u, err := Parse(s)
 		if err != nil {
 			if !errors.Is(err, messages.ErrInvalid) {
 				t.Fatalf("%v does not wrap ErrInvalid", err)
 			}
 			return
 		}
-		if err := u.check(); err != nil {
+		if err := u.Check(); err != nil {
 			t.Fatalf("%+v was parsed and does not check: %v", u, err)
 		}
-		if again, err := ParseURL(u.String()); err != nil || again != u {
+		if again, err := Parse(u.String()); err != nil || again != u {
 			t.Fatalf("%+v through %q is %+v, %v", u, u, again, err)
 		}
 		// What a listener advertises must be what a member can dial.
-		for _, a := range u.advertised("7000", func(string) []string { return []string{"10.1.2.3", "fd00::6"} }) {
-			if _, _, err := dialAddress(a); err != nil {
+		for _, a := range u.Advertised("7000", func(string) []string { return []string{"10.1.2.3", "fd00::6"} }) {
+			if _, _, err := Dial(a); err != nil {
 				t.Fatalf("%+v advertises what cannot be dialled: %v", u, err)
 			}
 		}
@@ -116,40 +113,12 @@ func TestAdvertised(t *testing.T) {
 		"tcp://:0?advertise=2001:db8::1":        "tcp://[2001:db8::1]:4711",
 		"tcp://:0?advertise=%5B2001:db8::1]:80": "tcp://[2001:db8::1]:80",
 	} {
-		u, err := ParseURL(text)
+		u, err := Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(u.advertised("4711", here.hosts), " "); got != want {
+		if got := strings.Join(u.Advertised("4711", here.hosts), " "); got != want {
 			t.Errorf("%s advertises %s, want %s", text, got, want)
 		}
-	}
-}
-
-func TestPortRange(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = taken.Close() }()
-	port := taken.Addr().(*net.TCPAddr).Port
-	cfg := ListenerConfig{
-		URL:    URL{Scheme: "tcp", Host: "127.0.0.1", PortLow: port, PortHigh: port},
-		Lookup: func(string) (Secret, bool) { return Secret{}, false },
-	}
-	if _, err := Listen(context.Background(), cfg); !errors.Is(err, messages.ErrAddrInUse) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
-		t.Errorf("one port, taken: %v, want ErrAddrInUse with the port", err)
-	}
-	cfg.URL.PortHigh = min(port+50, 65535)
-	l, err := Listen(context.Background(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	if got := l.Addr().(*net.TCPAddr).Port; got <= port || got > cfg.URL.PortHigh {
-		t.Errorf("bound %d, want one after %d", got, port)
-	}
-	if want := "tcp://" + l.Addr().String(); l.URL() != want {
-		t.Errorf("advertises %s, want %s", l.URL(), want)
 	}
 }

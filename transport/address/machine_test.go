@@ -1,9 +1,7 @@
-package socket
+package address
 
 import (
-	"context"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -56,27 +54,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
-	if got := machineNow().hosts(""); len(got) == 0 || len(got) > 2 {
+	if got := Hosts(""); len(got) == 0 || len(got) > 2 {
 		t.Errorf("this machine is %v", got)
-	}
-}
-
-// A listener follows its machine's addresses, and lets in who dials an old one.
-func TestListenerLooks(t *testing.T) {
-	l, err := Listen(context.Background(), ListenerConfig{Lookup: func(string) (Secret, bool) { return Secret{}, false }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	first := l.URLs()
-	if l.Look() || l.URL() != first[0] {
-		t.Errorf("%v changed by itself to %v", first, l.URLs())
-	}
-	l.machine = func() machine { return machine{nics: []nic{{up: true, addrs: addrs("10.9.8.7")}}} }
-	if !l.Look() || l.Look() || len(l.URLs()) != 1 || !strings.HasPrefix(l.URLs()[0], "tcp://10.9.8.7:") {
-		t.Errorf("the address changed, and %v is advertised", l.URLs())
-	}
-	if d := l.dialled(); !slices.Contains(d, first[0]) || !slices.Contains(d, l.URLs()[0]) {
-		t.Errorf("let in are those who dialled %v", d)
 	}
 }

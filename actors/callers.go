@@ -45,8 +45,6 @@ var callersMoves = supervisor.Moves[callersState]{"": {callersCalling}}
 
 // What callers hear.
 type (
-	// callsDue: something is queued, and nobody calls it.
-	callsDue struct{ of usercode.Callbacks }
 	// awaitCalls is answered with *callsOver once everything due was called.
 	awaitCalls struct{}
 	callsOver  struct{}
@@ -55,7 +53,7 @@ type (
 	callsLeft struct{ err error }
 )
 
-func newCallers(i *usercode.Runs) actor.Producer {
+func NewCallbacks(i *usercode.Runs) actor.Producer {
 	work := &callersWork{due: make(map[usercode.Callbacks]int)}
 	return func() actor.Actor { return &callers{inside: i, work: work} }
 }
@@ -70,9 +68,9 @@ func (a *callers) Receive(ctx actor.Context) {
 		a.host.Begin(ctx)
 		a.state = callersMoves.To(ctx, a.state, callersCalling)
 		a.resume(ctx)
-	case *callsDue:
-		if a.work.due[m.of]++; a.work.due[m.of] == 1 {
-			a.begin(m.of)
+	case *usercode.Due:
+		if a.work.due[m.Of]++; a.work.due[m.Of] == 1 {
+			a.begin(m.Of)
 		}
 	case *supervisor.Ended:
 		a.ended(ctx, m)
@@ -81,8 +79,8 @@ func (a *callers) Receive(ctx actor.Context) {
 		a.answer(ctx)
 	case *listCalls:
 		ctx.Respond(&callsLeft{a.left()})
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End() // it waits for the callback that is being called
 	}
@@ -149,31 +147,28 @@ func (a *callers) left() error {
 // been called by one of them.
 const callbackGrace = 5 * time.Second
 
-// calls has callbacks called.
-func (e *Engine) calls(c usercode.Callbacks) { e.sys.Root.Send(e.callers, &callsDue{c}) }
-
-// withinGrace is a context for waiting for callbacks.
-func withinGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+// WithinGrace is a context for waiting for callbacks.
+func WithinGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, callbackGrace, fmt.Errorf("not within %s: %w", callbackGrace, messages.ErrBusy))
 }
 
-// endCalls waits for callbacks to return, and answers which did not. What they
+// EndCallbacks waits for callbacks to return, and answers which did not. What they
 // hold stays behind.
-func (e *Engine) endCalls(ctx context.Context) error {
-	waiting, cancel := withinGrace(ctx)
+func EndCallbacks(ctx context.Context, n *Node) error {
+	waiting, cancel := WithinGrace(ctx)
 	defer cancel()
-	_, err := supervisor.Ask[*callsOver](waiting, e.sys, e.callers, &awaitCalls{})
+	_, err := supervisor.Ask[*callsOver](waiting, n.System, n.Callbacks, &awaitCalls{})
 	if err == nil {
-		return supervisor.Stop(ctx, e.sys, e.callers)
+		return supervisor.Stop(ctx, n.System, n.Callbacks)
 	}
 	if errors.Is(err, supervisor.ErrNoActor) {
 		return nil
 	}
 	cause := context.Cause(waiting)
-	look, done := context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
+	look, done := context.WithTimeout(context.WithoutCancel(ctx), LastGrace)
 	defer done()
-	left, err := supervisor.Ask[*callsLeft](look, e.sys, e.callers, &listCalls{})
-	e.sys.Root.Stop(e.callers)
+	left, err := supervisor.Ask[*callsLeft](look, n.System, n.Callbacks, &listCalls{})
+	n.System.Root.Stop(n.Callbacks)
 	if err != nil {
 		return fmt.Errorf("wait for callbacks: %w", errors.Join(err, cause))
 	}

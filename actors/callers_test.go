@@ -89,9 +89,9 @@ func TestACommitAfterTheLastGoroutineEndedIsTold(t *testing.T) {
 func TestCallersGoOnAfterARestart(t *testing.T) {
 	sys := newSystem()
 	defer sys.Shutdown()
-	pid := sys.Root.Spawn(supervisor.Props(newCallers(usercode.New())))
+	pid := sys.Root.Spawn(supervisor.Props(NewCallbacks(usercode.New())))
 	var l toldLog
-	q := &asyncCommits{sub: &Subscription{buffer: &prefetch.Buffer{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &callsDue{c}) }}
+	q := &asyncCommits{sub: &Subscription{buffer: &prefetch.Buffer{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &usercode.Due{Of: c}) }}
 	in, goOn := make(chan struct{}), make(chan struct{})
 	q.decide([]*asyncCommit{{done: func(error) { close(in); <-goOn }}, l.call(1), l.call(2)})
 	<-in
@@ -102,7 +102,7 @@ func TestCallersGoOnAfterARestart(t *testing.T) {
 		}
 	})
 	defer sys.EventStream.Unsubscribe(on)
-	sys.Root.Send(pid, crash{errors.New("for this test")})
+	sys.Root.Send(pid, Crash{errors.New("for this test")})
 	q.decide([]*asyncCommit{l.call(3)})
 	close(goOn)
 	<-restarted

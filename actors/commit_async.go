@@ -241,5 +241,5 @@ func (c *asyncCommit) fate(err error, where string) {
 
 // panicked tells of a callback that did.
 func (s *Subscription) panicked(with string, stack []byte) {
-	s.eng.hub.emit(messages.HandlerPanicked{Destination: s.cfg.Topic, Group: s.cfg.Group, Value: with, Stack: string(stack)})
+	s.env.Events.emit(messages.HandlerPanicked{Destination: s.cfg.Topic, Group: s.cfg.Group, Value: with, Stack: string(stack)})
 }

@@ -21,7 +21,7 @@ import (
 //
 //	reading ──batch does not decode or come in, log gone back──▶ stalled ──Seek──▶ reading
 type consumer struct {
-	eng   *Engine
+	env   *Env
 	c     *prefetch.Claim
 	part  *partitionPath
 	sub   *Subscription
@@ -68,7 +68,7 @@ type (
 )
 
 func newConsumer(sub *Subscription, c *prefetch.Claim, part *partitionPath) actor.Producer {
-	return func() actor.Actor { return &consumer{eng: sub.eng, sub: sub, c: c, part: part} }
+	return func() actor.Actor { return &consumer{env: sub.env, sub: sub, c: c, part: part} }
 }
 
 func (a *consumer) Receive(ctx actor.Context) {
@@ -99,8 +99,8 @@ func (a *consumer) Receive(ctx actor.Context) {
 		ctx.Send(ctx.Parent(), &idle{a.c})
 	case *supervisor.Ended:
 		supervisor.Fail(ctx, m.Err)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
 		a.stopped(ctx)
@@ -111,7 +111,7 @@ func (a *consumer) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
 	a.host.Every(stillWaiting, askAgain{})
-	root, self := a.eng.sys.Root, ctx.Self()
+	root, self := a.env.System.Root, ctx.Self()
 	a.sub.buffer.Attach(a.c, func(m prefetch.Notice) { root.Send(self, m) })
 	a.part.join()
 	a.ask(ctx)
@@ -247,5 +247,5 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 }
 
 func (a *consumer) delayed(err error) {
-	a.eng.hub.emit(messages.ReadDelayed{Topic: a.part.topic.name, Partition: a.part.p, Err: err})
+	a.env.Events.emit(messages.ReadDelayed{Topic: a.part.topic.name, Partition: a.part.p, Err: err})
 }

@@ -188,12 +188,12 @@ func crashAll(t *testing.T, e *Engine, kind string) (n int) {
 			continue
 		}
 		waiting[info.ID] = true
-		pid := e.sys.NewLocalPID(info.ID)
-		var fault any = crash{fmt.Errorf("a bug in %s", kind)}
+		pid := e.node.System.NewLocalPID(info.ID)
+		var fault any = Crash{fmt.Errorf("a bug in %s", kind)}
 		if kind == "link" {
 			fault = welcomed{} // a second one is no move that a link has
 		}
-		e.sys.Root.Send(pid, fault)
+		e.node.Send(pid, fault)
 		n++
 	}
 	if n == 0 {

@@ -36,13 +36,13 @@ const codeGone = pb.Code_UNKNOWN_DESTINATION
 // Ousted, somebody else has its place: it takes nothing new, no new member links,
 // and what was accepted goes out over the links that live.
 type destination struct {
-	eng   *Engine
+	node  *Node
 	d     *Destination
 	asker *actor.PID // waits for the first registration
 
 	host   supervisor.Host
 	state  destState
-	write  *keyWrite
+	write  *KeyWrite
 	listed bool // the first snapshot of groups has come
 	groups map[string]*groupView
 	pipes  map[string]*actor.PID
@@ -77,8 +77,8 @@ type (
 	}
 	keysWritten struct{ err error }
 	keysGone    struct{ err error }
-	// retire asks a destination or member to remove its keys and stop.
-	retire struct{}
+	// retireDest asks a destination to remove its keys and stop.
+	retireDest struct{}
 	// oust tells a destination that somebody else has its place; keysOut and
 	// strandedDue are what follows.
 	oust        struct{}
@@ -89,10 +89,10 @@ type (
 // strandedEvery is how often an ousted destination looks whether it can deliver.
 const strandedEvery = 100 * time.Millisecond
 
-func newDestination(e *Engine, d *Destination, asker *actor.PID) actor.Producer {
+func newDestination(n *Node, d *Destination, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &destination{
-			eng: e, d: d, asker: asker,
+			node: n, d: d, asker: asker,
 			groups: make(map[string]*groupView), pipes: make(map[string]*actor.PID),
 			offers: make(map[*socket.Conn]string),
 		}
@@ -136,14 +136,14 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.move(m.urls)
 	case relisted:
 		a.relisted(m)
-	case *retire:
+	case *retireDest:
 		a.retire(ctx)
 	case keysGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		a.watchEnded(ctx, m.Err)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
 		for conn := range a.offers {
@@ -160,14 +160,14 @@ func (a *destination) started(ctx actor.Context) {
 	for _, b := range a.d.out.Backlogs() {
 		a.pipe(ctx, b)
 	}
-	eng, d := a.eng, a.d
-	a.write = beginWrite(a.host.Context())
+	n, d := a.node, a.d
+	a.write = BeginWrite(a.host.Context())
 	write := a.write
 	supervisor.Call(&a.host, "register", func(context.Context) keysWritten {
-		return keysWritten{write.do(func(ctx context.Context) error { return eng.writeSender(ctx, d) })}
+		return keysWritten{write.Do(func(ctx context.Context) error { return d.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Groups(d.cfg.Name), discovery.WatchConfig{})
+	watch := discovery.NewWatch(n.Etcd.Watch, n.Keys.Groups(d.cfg.Name), discovery.WatchConfig{})
 	a.host.Run("watch groups", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
@@ -199,12 +199,12 @@ func (a *destination) move(urls []string) {
 		if has := a.d.listed.Load(); has != nil && slices.Equal(urls, *has) {
 			return
 		}
-		a.write.cut() // an earlier move
+		a.write.Cut() // an earlier move
 		a.d.listed.Store(nil)
-		a.write = beginWrite(a.host.Context())
-		eng, d, write := a.eng, a.d, a.write
+		a.write = BeginWrite(a.host.Context())
+		d, write := a.d, a.write
 		supervisor.Call(&a.host, "move", func(context.Context) relisted {
-			return relisted{urls, write.do(func(ctx context.Context) error { return eng.moveSender(ctx, d) })}
+			return relisted{urls, write.Do(func(ctx context.Context) error { return d.moveKeys(ctx) })}
 		})
 	}
 }
@@ -218,7 +218,7 @@ func (a *destination) relisted(m relisted) {
 	case m.err != nil:
 		a.host.After(moveAgain, &readdressed{m.urls})
 	default:
-		a.eng.hub.emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: address.ThisMachineOnly(m.urls)})
+		a.node.Events.emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: address.ThisMachineOnly(m.urls)})
 	}
 }
 
@@ -243,7 +243,7 @@ func (a *destination) serve(ctx actor.Context) {
 	}
 	a.state = destMoves.To(ctx, a.state, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
-		a.eng.hub.emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
+		a.node.Events.emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
 	}
 	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short
@@ -270,7 +270,7 @@ func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {
 func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 	touched := make(map[string]struct{})
 	for _, kv := range d.Deletes {
-		k, ok := a.eng.space.Parse(kv.Key)
+		k, ok := a.node.Keys.Parse(kv.Key)
 		if !ok || a.groups[k.Group] == nil {
 			continue
 		}
@@ -293,7 +293,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 
 // see takes one key into the view and answers its group.
 func (a *destination) see(kv discovery.KV) string {
-	k, ok := a.eng.space.Parse(kv.Key)
+	k, ok := a.node.Keys.Parse(kv.Key)
 	if !ok || k.Kind == keys.KindDeserted {
 		return ""
 	}
@@ -348,13 +348,13 @@ func groupMetaOf(value []byte) *pb.GroupMeta {
 }
 
 func (a *destination) open(ctx actor.Context, group string, s messages.GroupSettings) {
-	a.eng.hub.emit(messages.GroupFound{Destination: a.d.cfg.Name, Group: group})
+	a.node.Events.emit(messages.GroupFound{Destination: a.d.cfg.Name, Group: group})
 	a.pipe(ctx, a.d.out.Backlog(group, s))
 }
 
 func (a *destination) pipe(ctx actor.Context, b *sendq.Backlog) {
-	name := a.eng.name("pipe", b.Group)
-	pid, err := ctx.SpawnNamed(supervisor.Props(newPipe(a.eng, a.d.out, b, a.d.id, a.d.cfg.DeadLetter), supervisor.WithPolicy(linkPolicy())), name)
+	name := a.node.Name("pipe", b.Group)
+	pid, err := ctx.SpawnNamed(supervisor.Props(newPipe(a.node, a.d.out, b, a.d.id, a.d.cfg.DeadLetter), supervisor.WithPolicy(linkPolicy())), name)
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
@@ -408,7 +408,7 @@ func (a *destination) ended(ctx actor.Context, group string) {
 	for _, b := range a.d.out.Backlogs() {
 		if b.Group == group {
 			n, bytes := a.d.out.Remove(b)
-			a.eng.hub.emit(messages.GroupRemoved{Destination: a.d.cfg.Name, Group: group, Unsent: n, Bytes: int64(bytes)})
+			a.node.Events.emit(messages.GroupRemoved{Destination: a.d.cfg.Name, Group: group, Unsent: n, Bytes: int64(bytes)})
 		}
 	}
 	a.tell(ctx, group, false)
@@ -427,12 +427,12 @@ func (a *destination) oust(ctx actor.Context) {
 		return
 	}
 	a.state = destMoves.To(ctx, a.state, ousted)
-	eng, d, write := a.eng, a.d, a.write
+	d, write := a.d, a.write
 	supervisor.Call(&a.host, "withdraw", func(ctx context.Context) keysOut {
-		write.cut()
-		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		write.Cut()
+		ctx, cancel := context.WithTimeout(ctx, StopGrace)
 		defer cancel()
-		_ = eng.removeSender(ctx, d) // the registry goes on trying
+		_ = d.removeKeys(ctx) // the registry goes on trying
 		return keysOut{}
 	})
 }
@@ -442,12 +442,12 @@ func (a *destination) retire(ctx actor.Context) {
 		return
 	}
 	a.state = destMoves.To(ctx, a.state, retiring)
-	eng, d, write := a.eng, a.d, a.write
+	d, write := a.d, a.write
 	supervisor.Call(&a.host, "unregister", func(ctx context.Context) keysGone {
-		write.cut()
-		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		write.Cut()
+		ctx, cancel := context.WithTimeout(ctx, StopGrace)
 		defer cancel()
-		return keysGone{d.removal.of(func() error { return eng.removeSender(ctx, d) })}
+		return keysGone{d.removal.Of(func() error { return d.removeKeys(ctx) })}
 	})
 }
 

@@ -53,8 +53,8 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that welcomes it.
-func (e *Engine) dial(ctx context.Context, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
-	value, err := e.secret(ctx, cfg.Destination, sender.Id)
+func dial(ctx context.Context, n *Node, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
+	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err
 	}

@@ -527,13 +527,13 @@ func takenByOthers(t *testing.T, s endsSpace) {
 	d := mustRegister(t, e, DestinationConfig{ID: "mine"})
 	m := mustJoin(t, e, MemberConfig{ID: "mine"})
 	mustJoin(t, e, MemberConfig{ID: "other"}) // shows when the registry has looked
-	sender, member := e.space.Sender("orders", "mine"), e.space.Member("orders", "billing", "mine")
-	other := e.space.Member("orders", "billing", "other")
+	sender, member := e.node.Keys.Sender("orders", "mine"), e.node.Keys.Member("orders", "billing", "mine")
+	other := e.node.Keys.Member("orders", "billing", "other")
 	if _, err := look.Txn(ctx).Then(clientv3.OpPut(sender, "of another"), clientv3.OpPut(member, "of another")).Commit(); err != nil {
 		t.Fatal(err)
 	}
 	for _, pid := range []*actor.PID{d.PID(), m.PID()} {
-		if err := supervisor.Await(ctx, e.sys, pid); err != nil {
+		if err := supervisor.Await(ctx, e.node.System, pid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -645,7 +645,7 @@ func nackWhileItsLinkStops(t *testing.T, s endsSpace) {
 		}
 		stops.Do(func() {
 			for _, info := range actorsOf(e, "link") {
-				e.sys.Root.Stop(e.sys.NewLocalPID(info.ID))
+				e.node.System.Root.Stop(e.node.System.NewLocalPID(info.ID))
 			}
 		})
 	}
@@ -704,12 +704,12 @@ func sourceStoppedInItsBackoff(t *testing.T, s endsSpace) {
 		if len(sources) != 1 {
 			t.Fatalf("%d sources, not 1", len(sources))
 		}
-		pid := e.sys.NewLocalPID(sources[0].ID)
+		pid := e.node.System.NewLocalPID(sources[0].ID)
 		for _, link := range actorsOf(e, "link") {
-			e.sys.Root.Stop(e.sys.NewLocalPID(link.ID)) // the source dials again, after a while
+			e.node.System.Root.Stop(e.node.System.NewLocalPID(link.ID)) // the source dials again, after a while
 		}
 		closedInTime(t, "the end of the link", unlinked)
-		e.sys.Root.Stop(pid) // its member begins another, the sender being there
+		e.node.System.Root.Stop(pid) // its member begins another, the sender being there
 	}
 	closedInTime(t, "the last link", linked)
 	if err := e.Stop(ctx); err != nil {

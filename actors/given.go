@@ -10,14 +10,14 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-func contextGiven(ctx context.Context) error {
+func ContextGiven(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("the context is nil: give context.Background() at least: %w", messages.ErrInvalid)
 	}
 	return nil
 }
 
-func handlerGiven(isNil bool) error {
+func HandlerGiven(isNil bool) error {
 	if isNil {
 		return fmt.Errorf("the handler is nil: %w", messages.ErrInvalid)
 	}

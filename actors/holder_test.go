@@ -28,8 +28,8 @@ func TestHolderWatch(t *testing.T) {
 		"short, no rise": {func(time.Duration) time.Duration { return 2 * time.Second }, true, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w holderWatch
-			for at := time.Duration(0); at < 20*time.Second; at += holderEvery {
+			var w HolderWatch
+			for at := time.Duration(0); at < 20*time.Second; at += HolderEvery {
 				left := tt.left(at)
 				if left == 0 {
 					if tt.alive {
@@ -37,7 +37,7 @@ func TestHolderWatch(t *testing.T) {
 					}
 					return
 				}
-				if w.sees(begin.Add(at), 7, left) {
+				if w.Sees(begin.Add(at), 7, left) {
 					if !tt.alive || at > tt.by {
 						t.Fatalf("alive after %s", at)
 					}
@@ -70,11 +70,11 @@ func soleIsWaitedFor(t *testing.T, s endsSpace) {
 	}
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
-	hold(e.space.Sole("orders"), e.space.Sender("orders", "killed"))
+	hold(e.node.Keys.Sole("orders"), e.node.Keys.Sender("orders", "killed"))
 	if _, err := e.Register(short, DestinationConfig{Name: "orders", SoleSender: true}); !errors.Is(err, messages.ErrDestinationTaken) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without time: %v", err)
 	}
-	hold(e.space.Sender("shared", "killed"))
+	hold(e.node.Keys.Sender("shared", "killed"))
 	until(t, "the name is free again", func() bool {
 		_, err := e.Register(ctx, DestinationConfig{Name: "orders", SoleSender: true})
 		if err != nil && !errors.Is(err, messages.ErrExists) {
@@ -102,8 +102,8 @@ func idsAreWaitedFor(t *testing.T, s endsSpace) {
 			t.Fatal(err)
 		}
 	}
-	hold(e.space.Sender("orders", "mine"))
-	hold(e.space.Member("orders", "billing", "mine"))
+	hold(e.node.Keys.Sender("orders", "mine"))
+	hold(e.node.Keys.Member("orders", "billing", "mine"))
 	events := e.Events(ctx)
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()

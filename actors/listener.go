@@ -128,8 +128,8 @@ func (l *listener) accept(ctx context.Context, tell func(any)) error {
 	}
 }
 
-// listen binds a listener for the engine's destinations.
-func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, error) {
+// bindListener binds a listener for the engine's destinations.
+func (s *Senders) bindListener(ctx context.Context, url string) (*socket.Listener, error) {
 	u, err := address.Parse(url)
 	if err != nil {
 		return nil, err
@@ -137,9 +137,9 @@ func (e *Engine) listen(ctx context.Context, url string) (*socket.Listener, erro
 	return socket.Listen(ctx, socket.ListenerConfig{
 		URL:      u,
 		MaxFrame: frame.Largest,
-		Lookup:   e.secrets.at(url),
+		Lookup:   s.secrets.at(url),
 		Refused: func(r socket.Refusal) {
-			e.hub.emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
+			s.node.Events.emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
 		},
 	})
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/supervisor"
 )
 
 // loggerName names the logger in messages.CallbackPanicked.
@@ -49,26 +48,4 @@ func (l *eventLogger) write(ctx context.Context, e messages.Event) {
 	}()
 	messages.LogEvent(ctx, l.logger, e)
 	returned = true
-}
-
-// callLog names the run of the user's logger.
-const callLog = "log"
-
-func (a *engineActor) beginLog() {
-	log, inside := a.log, a.eng.inside
-	a.host.RunUser(callLog, usercode.Patience, func(ctx context.Context) error {
-		defer inside.Enter(&usercode.Run{What: "the logger"})()
-		return log.follow(ctx)
-	})
-}
-
-// ended: the logger ended its goroutine, and gets another one. Any other work of
-// this actor ends with a bug.
-func (a *engineActor) ended(m *supervisor.Ended) {
-	switch {
-	case m.Name != callLog:
-		panic(m.Err)
-	case m.Err != nil: // else there are no more events
-		a.beginLog()
-	}
 }

@@ -23,13 +23,13 @@ import (
 //	entering ──keys written, senders tried──▶ inside ──drain, retire──▶ leaving ──key gone──▶ (stopped)
 //	    └────────refused, retire─────────────────────────────────────────▲
 type member struct {
-	eng   *Engine
+	node  *Node
 	m     *Member
 	asker *actor.PID // waits for the first join
 
 	host    supervisor.Host
 	state   memberState
-	write   *keyWrite
+	write   *KeyWrite
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
@@ -63,7 +63,11 @@ type (
 	joinWritten    struct{ err error }
 	memberKeysGone struct{}
 	// drainMember asks for an orderly end; memberDrained answers it.
-	drainMember   struct{}
+	drainMember struct{}
+	// retireMember asks for the end: the key is removed, and the actor stops.
+	retireMember struct{}
+	// leaveMember asks to drain and retire by itself: who wants it cannot wait for it.
+	leaveMember   struct{}
 	memberDrained struct{}
 	readerGone    struct{ reads uint64 }
 	lingered      struct{ reads uint64 }
@@ -71,10 +75,10 @@ type (
 	consume struct{ c *consumption }
 )
 
-func newMember(e *Engine, m *Member, asker *actor.PID) actor.Producer {
+func newMember(n *Node, m *Member, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &member{
-			eng: e, m: m, asker: asker,
+			node: n, m: m, asker: asker,
 			untried: make(map[string]struct{}), sources: make(map[string]*peer),
 		}
 	}
@@ -124,20 +128,20 @@ func (a *member) Receive(ctx actor.Context) {
 		a.consume(ctx, m.c)
 	case *drainMember:
 		a.drain(ctx, ctx.Sender())
-	case *leaveUnasked:
+	case *leaveMember:
 		a.drain(ctx, ctx.Self())
 	case *memberDrained:
 		a.m.in.leave(inletLeft, nil)
 		a.m.left()
 		a.retire(ctx) // nobody else asked
-	case *retire:
+	case *retireMember:
 		a.retire(ctx)
 	case memberKeysGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		a.ended(ctx, m.Err)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
 	}
@@ -146,14 +150,14 @@ func (a *member) Receive(ctx actor.Context) {
 func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = memberMoves.To(ctx, a.state, entering)
-	eng, m, cfg := a.eng, a.m, a.m.in.cfg
-	a.write = beginWrite(a.host.Context())
+	n, m, cfg := a.node, a.m, a.m.in.cfg
+	a.write = BeginWrite(a.host.Context())
 	write := a.write
 	supervisor.Call(&a.host, "join", func(context.Context) joinWritten {
-		return joinWritten{write.do(func(ctx context.Context) error { return eng.writeMember(ctx, m) })}
+		return joinWritten{write.Do(func(ctx context.Context) error { return m.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.Senders(cfg.Destination), discovery.WatchConfig{})
+	watch := discovery.NewWatch(n.Etcd.Watch, n.Keys.Senders(cfg.Destination), discovery.WatchConfig{})
 	a.host.Run("watch senders", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
@@ -198,12 +202,12 @@ func (a *member) retire(ctx actor.Context) {
 	if a.state != leaving {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
-	eng, m, write := a.eng, a.m, a.write
+	m, write := a.m, a.write
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
-		write.cut()
-		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		write.Cut()
+		ctx, cancel := context.WithTimeout(ctx, StopGrace)
 		defer cancel()
-		_ = m.removal.of(func() error { return eng.removeMember(ctx, m) }) // what is left ends with the lease
+		_ = m.removal.Of(func() error { return m.removeKeys(ctx) }) // what is left ends with the lease
 		return memberKeysGone{}
 	})
 }
@@ -243,7 +247,7 @@ func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
 // delta applies deletes first: a key that was deleted and came back is in both.
 func (a *member) delta(ctx actor.Context, d discovery.Delta) {
 	for _, kv := range d.Deletes {
-		if k, ok := a.eng.space.Parse(kv.Key); ok && a.sources[k.ID] != nil {
+		if k, ok := a.node.Keys.Parse(kv.Key); ok && a.sources[k.ID] != nil {
 			a.unlist(ctx, a.sources[k.ID])
 		}
 	}
@@ -260,7 +264,7 @@ func (a *member) unlist(ctx actor.Context, p *peer) {
 }
 
 func (a *member) parse(kv discovery.KV) *pb.Sender {
-	k, ok := a.eng.space.Parse(kv.Key)
+	k, ok := a.node.Keys.Parse(kv.Key)
 	if !ok || k.Kind != keys.KindSender {
 		return nil
 	}
@@ -290,7 +294,7 @@ func (a *member) see(ctx actor.Context, sender *pb.Sender) {
 }
 
 func (a *member) link(ctx actor.Context, id string, p *peer) {
-	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.eng, a.m.in, &p.listed)), a.eng.name("link", id))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.node, a.m.in, &p.listed)), a.node.Name("link", id))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
@@ -309,7 +313,7 @@ func (a *member) tried(ctx actor.Context, id string, err error) {
 // failed hears of a child that was given up: a sender that has the group with
 // another mode.
 func (a *member) failed(ctx actor.Context, m *supervisor.Failed) {
-	a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+	a.node.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 	for _, p := range a.sources {
 		if p.pid.Equal(m.Who) {
 			p.refused = true
@@ -402,7 +406,7 @@ func (a *member) consume(ctx actor.Context, c *consumption) {
 	})
 	c.running.Store(int64(a.m.in.cfg.Concurrency))
 	for range a.m.in.cfg.Concurrency {
-		name := a.eng.name("handler", "")
+		name := a.node.Name("handler", "")
 		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), name); err != nil {
 			supervisor.Fail(ctx, err)
 		}

@@ -31,7 +31,7 @@ func oustedDelivers(t *testing.T, s endsSpace) {
 	takeSole(t, e, s, d)
 	until(t, "the sender is refused", func() bool { return errors.Is(d.Send(ctx, messages.Message{}), messages.ErrClosed) })
 	close(goOn)
-	if err := supervisor.Await(ctx, e.sys, d.PID()); err != nil {
+	if err := supervisor.Await(ctx, e.node.System, d.PID()); err != nil {
 		t.Fatal(err)
 	}
 	if row := d.Stats()[0]; row.Acked < 20 || row.Acked != row.Accepted || row.Dropped != 0 {
@@ -58,7 +58,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 	}
 	mustAccept(t, d, 7)
 	takeSole(t, e, s, d)
-	if err := supervisor.Await(ctx, e.sys, d.PID()); err != nil {
+	if err := supervisor.Await(ctx, e.node.System, d.PID()); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the destination has ended", func() bool { return d.Flush(ctx) != nil })
@@ -91,7 +91,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 func takeSole(t *testing.T, e *Engine, s endsSpace, d *Destination) {
 	t.Helper()
 	_, err := s.client(t).Txn(endsWithin(t)).Then(
-		clientv3.OpPut(e.space.Sole("orders"), "of another"), clientv3.OpPut(e.space.Sender("orders", d.id), "of another"),
+		clientv3.OpPut(e.node.Keys.Sole("orders"), "of another"), clientv3.OpPut(e.node.Keys.Sender("orders", d.id), "of another"),
 	).Commit()
 	if err != nil {
 		t.Fatal(err)
@@ -111,12 +111,12 @@ func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	if err := m.Leave(ctx); err != nil {
 		t.Fatal(err)
 	}
-	meta, err := e.etcd.Control.Get(ctx, e.space.GroupMeta("orders", "billing"))
+	meta, err := e.node.Etcd.Control.Get(ctx, e.node.Keys.GroupMeta("orders", "billing"))
 	if err != nil || len(meta.Kvs) != 1 {
 		t.Fatal(meta, err)
 	}
 	left := func() int64 {
-		resp, err := e.etcd.Control.TimeToLive(ctx, clientv3.LeaseID(meta.Kvs[0].Lease))
+		resp, err := e.node.Etcd.Control.TimeToLive(ctx, clientv3.LeaseID(meta.Kvs[0].Lease))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,17 +129,8 @@ func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	if _, err := e.Join(ctx, cfg); !errors.Is(err, messages.ErrGroupMode) {
 		t.Fatal(err)
 	}
-	until(t, "the refused member is gone", func() bool { return len(list(t, e).members) == 0 })
+	until(t, "the refused member is gone", func() bool { return len(e.Stats().Members) == 0 })
 	if left() > 3597 {
 		t.Errorf("the group is kept for %d s", left())
 	}
-}
-
-func list(t *testing.T, e *Engine) *holdings {
-	t.Helper()
-	held, err := supervisor.Ask[*holdings](t.Context(), e.sys, e.root, &listHoldings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return held
 }

@@ -27,7 +27,7 @@ import (
 //	                                             └─batches unheard of─▶ stale ──────▲
 type partition struct {
 	path  *partitionPath
-	eng   *Engine
+	env   *Env
 	host  supervisor.Host
 	state partitionState
 	// awaits is what the topic is to look for, or nil.
@@ -88,7 +88,7 @@ type (
 )
 
 func newPartition(path *partitionPath) actor.Producer {
-	return func() actor.Actor { return &partition{path: path, eng: path.topic.eng} }
+	return func() actor.Actor { return &partition{path: path, env: path.topic.env} }
 }
 
 func (a *partition) Receive(ctx actor.Context) {
@@ -116,8 +116,8 @@ func (a *partition) Receive(ctx actor.Context) {
 		a.readDone(ctx, m)
 	case *supervisor.Ended:
 		a.ended(ctx, m)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Restarting:
 		a.host.End()
 	case *actor.Stopping:
@@ -129,12 +129,12 @@ func (a *partition) Receive(ctx actor.Context) {
 func (a *partition) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = partitionMoves.To(ctx, a.state, partitionIdle)
-	path, eng, tell := a.path, a.eng, a.host.Teller()
+	path, env, tell := a.path, a.env, a.host.Teller()
 	where := path.topic.name
 	appender := path.log.Appender(commitlog.AppenderConfig{
 		Producer: path.acc.Producer(),
-		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(eng.lease.Load()) },
-		Delayed:  func(err error) { eng.hub.emit(messages.AppendDelayed{Topic: where, Partition: path.p, Err: err}) },
+		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(env.Lease.Load()) },
+		Delayed:  func(err error) { env.Events.emit(messages.AppendDelayed{Topic: where, Partition: path.p, Err: err}) },
 	})
 	a.host.Run("append", func(ctx context.Context) error {
 		defer leaveQueue(ctx, appender)
@@ -233,7 +233,7 @@ func (a *partition) trim() {
 	if r.AtEnd() >= int(a.path.readers.Load()) {
 		limit = 0
 	}
-	for total := &a.eng.fresh; ; limit = r.Bytes() / 2 {
+	for total := &a.env.Fresh; ; limit = r.Bytes() / 2 {
 		had := r.Bytes()
 		r.Evict(limit)
 		left := total.Add(int64(r.Growth()))

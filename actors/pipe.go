@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -26,7 +27,7 @@ import (
 //	    ▲  │ ◀───somebody──┘                                    ▲
 //	    │  └──only a Hello made it, etcd has no such group──────┘
 type pipe struct {
-	eng     *Engine
+	node    *Node
 	out     *sendq.Queue
 	queue   *sendq.Backlog
 	from    string // our sender id
@@ -89,10 +90,10 @@ type (
 	listAgain struct{ group string }
 )
 
-func newPipe(eng *Engine, out *sendq.Queue, queue *sendq.Backlog, from string, deadLetter deadLetterHandler) actor.Producer {
+func newPipe(n *Node, out *sendq.Queue, queue *sendq.Backlog, from string, deadLetter deadLetterHandler) actor.Producer {
 	return func() actor.Actor {
 		return &pipe{
-			eng: eng, out: out, queue: queue, from: from, handler: deadLetter,
+			node: n, out: out, queue: queue, from: from, handler: deadLetter,
 			links: make(map[string]*actor.PID), offered: make(map[string]*socket.Conn),
 		}
 	}
@@ -131,9 +132,9 @@ func (p *pipe) Receive(ctx actor.Context) {
 	case *supervisor.Ended:
 		p.callPanicked(m)
 	case *supervisor.Failed:
-		p.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err}) // a link; its member dials again
-	case crash:
-		panic(m.err)
+		p.node.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err}) // a link; its member dials again
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		p.host.End()
 		for _, conn := range p.offered {
@@ -152,7 +153,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 // started takes up what an earlier incarnation left.
 func (p *pipe) started(ctx actor.Context) {
 	p.host.Begin(ctx)
-	p.group.keys = p.eng.groupKeys(p.out.Name(), p.queue.Group)
+	p.group.keys = pipegroup.At(p.node.Keys, p.out.Name(), p.queue.Group)
 	ctx.Send(ctx.Parent(), &listAgain{p.queue.Group})
 	p.attend(ctx)
 	p.retry()
@@ -193,7 +194,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		p.doubt(conn)
 		return
 	}
-	name := p.eng.name("link", hello.Member)
+	name := p.node.Name("link", hello.Member)
 	pid, err := ctx.SpawnNamed(supervisor.Props(newLink(p.out, p.queue, conn, p.from)), name)
 	if err != nil {
 		conn.Refuse(pb.Code_SHUTTING_DOWN, err.Error())
@@ -248,7 +249,7 @@ func (p *pipe) deadLetter() {
 		What:  fmt.Sprintf("the dead-letter handler of %q", p.out.Name()),
 		Holds: func(dest, sender string) bool { return dest == letter.Destination && sender == p.from },
 	}
-	inside := p.eng.inside
+	inside := p.node.Runs
 	supervisor.CallUser(&p.host, callDeadLetter, usercode.Patience, func(ctx context.Context) deadTaken {
 		defer inside.Enter(code)()
 		return deadTaken{letter, handler(code.Mark(ctx), letter)}
@@ -258,7 +259,7 @@ func (p *pipe) deadLetter() {
 func (p *pipe) deadTaken(m deadTaken) {
 	p.deadLettering = false
 	if m.err == nil {
-		p.eng.hub.emit(messages.DeadLettered{
+		p.node.Events.emit(messages.DeadLettered{
 			Destination: p.out.Name(), Group: p.queue.Group, Attempt: m.letter.Attempts, Err: errors.New(m.letter.Cause),
 		})
 	}
@@ -278,7 +279,7 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 	if errors.As(m.Err, &bug) {
 		e.Stack = string(bug.Stack)
 	}
-	p.eng.hub.emit(e)
+	p.node.Events.emit(e)
 	p.deadTaken(deadTaken{err: m.Err})
 }
 

@@ -112,9 +112,9 @@ func (p *pipe) doubt(conn *socket.Conn) {
 }
 
 func (p *pipe) readSettings() {
-	eng, k := p.eng, p.group.keys
+	n, k := p.node, p.group.keys
 	supervisor.Call(&p.host, "read settings", func(ctx context.Context) settingsRead {
-		meta, _, err := eng.groups.See(ctx, k)
+		meta, _, err := n.Groups.See(ctx, k)
 		return settingsRead{meta, err}
 	})
 }
@@ -199,20 +199,20 @@ func (p *pipe) lookNow(m lookDue) {
 	if m.number != p.group.looks {
 		return
 	}
-	eng, k, alive := p.eng, p.group.keys, p.group.alive
+	n, k, alive := p.node, p.group.keys, p.group.alive
 	restored := p.group.listed.reset && p.queue.Shown
-	meta, orphan := marshal(p.out.Settings(p.queue).Meta()), p.state == deserted
+	meta, orphan := Marshal(p.out.Settings(p.queue).Meta()), p.state == deserted
 	supervisor.Call(&p.host, "look at the group", func(ctx context.Context) groupLooked {
 		if !orphan {
-			state, err := groupState(eng.groups.See(ctx, k))
+			state, err := groupState(n.Groups.See(ctx, k))
 			return groupLooked{m.number, state, err}
 		}
 		if restored {
-			if err := eng.groups.Restore(ctx, k, meta); err != nil {
+			if err := n.Groups.Restore(ctx, k, meta); err != nil {
 				return groupLooked{m.number, 0, err}
 			}
 		}
-		state, err := eng.groups.Desert(ctx, k, alive)
+		state, err := n.Groups.Desert(ctx, k, alive)
 		return groupLooked{m.number, state, err}
 	})
 }

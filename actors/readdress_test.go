@@ -24,7 +24,7 @@ func TestSenderMoves(t *testing.T) {
 		}
 		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
 		events := e.Events(ctx)
-		e.sys.Root.Send(d.PID(), &readdressed{urls})
+		e.node.Send(d.PID(), &readdressed{urls})
 		var moved *messages.SenderMoved
 		for ev := range events {
 			if m, ok := ev.(messages.SenderMoved); ok && m.Destination == name {
@@ -35,7 +35,7 @@ func TestSenderMoves(t *testing.T) {
 		if moved == nil || !slices.Equal(moved.URLs, urls) || !moved.Local {
 			t.Errorf("%s: %+v", name, moved)
 		}
-		got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
+		got, err := e.node.Etcd.Control.Get(ctx, e.node.Keys.Sender(name, d.ID()))
 		if err != nil || len(got.Kvs) != 1 {
 			t.Fatal(got, err)
 		}
@@ -56,12 +56,12 @@ func TestSoleSenderMovesAndStaysAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	urls := []string{"tcp://127.0.0.9:7"}
-	e.sys.Root.Send(d.PID(), &readdressed{urls})
+	e.node.Send(d.PID(), &readdressed{urls})
 	until(t, "etcd has the new URLs", func() bool { has := d.listed.Load(); return has != nil && slices.Equal(*has, urls) })
-	if _, err := e.etcd.Control.Put(ctx, e.space.Sender("alone", "other"), "of another"); err != nil {
+	if _, err := e.node.Etcd.Control.Put(ctx, e.node.Keys.Sender("alone", "other"), "of another"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.etcd.Control.Revoke(ctx, clientv3.LeaseID(e.Lease())); err != nil {
+	if _, err := e.node.Etcd.Control.Revoke(ctx, clientv3.LeaseID(e.Lease())); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "it is told that its destination is taken", func() bool {
@@ -73,20 +73,20 @@ func TestSoleSenderMovesAndStaysAlone(t *testing.T) {
 // had not told yet, is made up for.
 func TestSenderMovesThoughActorsFail(t *testing.T) {
 	ctx, e := beginAlone(t, Config{})
-	bug := crash{errors.New("a bug")}
+	bug := Crash{errors.New("a bug")}
 	for name, fails := range map[string]func(*Destination, []string){
 		"cut-short": func(d *Destination, urls []string) {
-			e.sys.Root.Send(d.PID(), &readdressed{urls})
-			e.sys.Root.Send(d.PID(), bug)
+			e.node.Send(d.PID(), &readdressed{urls})
+			e.node.Send(d.PID(), bug)
 		},
 		"while-it-began": func(d *Destination, urls []string) {
-			e.sys.Root.Send(d.PID(), bug)
-			e.sys.Root.Send(d.PID(), &readdressed{urls})
-			e.sys.Root.Send(d.PID(), bug)
+			e.node.Send(d.PID(), bug)
+			e.node.Send(d.PID(), &readdressed{urls})
+			e.node.Send(d.PID(), bug)
 		},
 		"not-told": func(d *Destination, urls []string) {
 			d.urls.Store(&urls) // as the engine's actor does that finds the listener at other URLs
-			e.sys.Root.Send(d.PID(), bug)
+			e.node.Send(d.PID(), bug)
 		},
 	} {
 		d, err := e.Register(ctx, DestinationConfig{Name: name})
@@ -96,7 +96,7 @@ func TestSenderMovesThoughActorsFail(t *testing.T) {
 		urls := []string{"tcp://127.0.0.9:7", "tcp://[::1]:7"}
 		fails(d, urls)
 		until(t, name+": etcd has the new URLs", func() bool {
-			got, err := e.etcd.Control.Get(ctx, e.space.Sender(name, d.ID()))
+			got, err := e.node.Etcd.Control.Get(ctx, e.node.Keys.Sender(name, d.ID()))
 			if err != nil || len(got.Kvs) != 1 {
 				t.Fatalf("%s: etcd has %v, %v", name, got, err)
 			}

@@ -15,7 +15,6 @@ import (
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 )
 
@@ -26,7 +25,8 @@ import (
 //	opening ──Alive──▶ alive ──Doubt──▶ suspended ──Alive──▶ alive
 //	                     └─────Lost──▶ lost ◀──Lost─┘ ──Alive──▶ alive
 type session struct {
-	eng   *Engine
+	node  *Node
+	work  SessionWork
 	host  supervisor.Host
 	state sessionState
 	lease int64
@@ -50,11 +50,16 @@ var sessionMoves = supervisor.Moves[sessionState]{
 	sessionLost:      {sessionHeld, sessionSuspended},
 }
 
-// sessionAlive tells the engine that there is a lease, etcdFull that there can be
-// none for now.
+// What the session tells the engine's actor, besides discovery.Unlike.
 type (
-	sessionAlive struct{}
-	etcdFull     struct{}
+	// SessionAlive: there is a lease.
+	SessionAlive struct{}
+	// EtcdFull: there can be none for now.
+	EtcdFull struct{}
+	// LeaseTrusted: the lease can be trusted, again or for the first time.
+	LeaseTrusted struct{}
+	// KeyLost: a key cannot be put back.
+	KeyLost struct{ Loss KeyLoss }
 )
 
 // overdue comes when the first lease is late, troubled says why; nil when that
@@ -67,8 +72,19 @@ type (
 // soon is how long the first lease may take before its delay is an event.
 const soon = time.Second
 
-func newSession(e *Engine) actor.Producer {
-	return func() actor.Actor { return &session{eng: e} }
+// SessionWork is what the session's actor runs besides the node's registry and
+// groups.
+type SessionWork struct {
+	Session *lease.Session
+	Leases  *lease.Leases // renews the session's
+	// GroupLeases renews the groups' leases, so that they hold the session's up in
+	// nothing.
+	GroupLeases *lease.Leases
+}
+
+// NewSession makes the actor of a node's session.
+func NewSession(n *Node, work SessionWork) actor.Producer {
+	return func() actor.Actor { return &session{node: n, work: work} }
 }
 
 func (s *session) Receive(ctx actor.Context) {
@@ -82,13 +98,13 @@ func (s *session) Receive(ctx actor.Context) {
 	case lease.Alive:
 		s.alive(ctx, m)
 	case lease.Doubt:
-		s.eng.standing.Store(0)
+		s.node.Trusted.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionSuspended)
-		s.eng.hub.emit(messages.SessionSuspended{Lease: s.lease, Err: s.eng.delayed()})
+		s.node.Events.emit(messages.SessionSuspended{Lease: s.lease, Err: s.node.Delay()})
 	case lease.Lost:
-		s.eng.standing.Store(0)
+		s.node.Trusted.Store(0)
 		s.state = sessionMoves.To(ctx, s.state, sessionLost)
-		s.eng.hub.emit(messages.SessionLost{Lease: int64(m.Lease)})
+		s.node.Events.emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case lease.Delayed:
 		s.delayed(ctx, m.Err)
 	case *overdue:
@@ -101,8 +117,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.groupsKept(ctx, m)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		s.host.End()
 	}
@@ -112,17 +128,17 @@ func (s *session) started(ctx actor.Context) {
 	s.host.Begin(ctx)
 	s.state = sessionMoves.To(ctx, s.state, sessionOpening)
 	s.host.After(soon, &overdue{})
-	eng, tell := s.eng, s.host.Teller()
-	s.host.Run("renewals", eng.leases.Run)
+	n, work, tell := s.node, s.work, s.host.Teller()
+	s.host.Run("renewals", work.Leases.Run)
 	s.host.Run("lease", func(ctx context.Context) error {
-		return eng.session.Run(ctx, func(e lease.Event) { tell(e) })
+		return work.Session.Run(ctx, func(e lease.Event) { tell(e) })
 	})
-	s.host.Run("group renewals", eng.groupLeases.Run)
+	s.host.Run("group renewals", work.GroupLeases.Run)
 	s.host.Run("groups", func(ctx context.Context) error {
-		return eng.groups.Run(ctx, func(e pipegroup.Event) { tell(e) })
+		return n.Groups.Run(ctx, func(e pipegroup.Event) { tell(e) })
 	})
 	s.host.Run("registry", func(ctx context.Context) error {
-		return eng.keeper.Run(ctx, func(e registry.Event) { tell(e) })
+		return n.Registry.Run(ctx, func(e registry.Event) { tell(e) })
 	})
 }
 
@@ -132,8 +148,8 @@ func (s *session) overdue() {
 	if s.state != sessionOpening {
 		return
 	}
-	eng := s.eng
-	supervisor.Call(&s.host, "look what is wrong", func(context.Context) troubled { return troubled{eng.trouble()} })
+	n := s.node
+	supervisor.Call(&s.host, "look what is wrong", func(context.Context) troubled { return troubled{n.Trouble()} })
 }
 
 func (s *session) troubled(err error) {
@@ -141,7 +157,7 @@ func (s *session) troubled(err error) {
 		return
 	}
 	if err == nil {
-		err = fmt.Errorf("etcd at %s has not answered for %s: %w", discovery.Where(s.eng.etcd.Control), soon, messages.ErrUnavailable)
+		err = fmt.Errorf("etcd at %s has not answered for %s: %w", discovery.Where(s.node.Etcd.Control), soon, messages.ErrUnavailable)
 	}
 	s.say(err)
 }
@@ -156,20 +172,20 @@ func (s *session) say(err error) {
 		return
 	}
 	s.said = cause
-	s.eng.hub.emit(messages.SessionSuspended{Err: err})
+	s.node.Events.emit(messages.SessionSuspended{Err: err})
 }
 
 // delayed: etcd does not answer and is tried again. Before the first lease
 // nobody else would say so. A full etcd gives no lease until somebody has made
 // room, which can be done from here: topics are deleted without one.
 func (s *session) delayed(ctx actor.Context, err error) {
-	s.eng.delay.Store(&err)
+	s.node.SetDelay(err)
 	if s.state != sessionOpening {
 		return
 	}
 	s.say(err)
 	if errors.Is(err, messages.ErrNoSpace) {
-		ctx.Send(ctx.Parent(), &etcdFull{})
+		ctx.Send(ctx.Parent(), &EtcdFull{})
 	}
 }
 
@@ -178,34 +194,34 @@ func (s *session) delayed(ctx actor.Context, err error) {
 func (s *session) ended(ctx actor.Context, err error) {
 	switch {
 	case err == nil:
-	case s.eng.lease.Load() == 0:
-		supervisor.Fail(ctx, &refusedError{err})
+	case s.node.Lease.Load() == 0:
+		supervisor.Fail(ctx, &RefusedError{err})
 	default:
 		supervisor.Fail(ctx, err)
 	}
 }
 
-// refusedError ends an engine that never had a session.
-type refusedError struct{ err error }
+// RefusedError ends an engine that never had a session.
+type RefusedError struct{ Err error }
 
-func (e *refusedError) Error() string { return e.err.Error() }
-func (e *refusedError) Unwrap() error { return e.err }
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 func (s *session) alive(ctx actor.Context, m lease.Alive) {
 	previous := s.lease
-	s.eng.delay.Store(nil)
+	s.node.SetDelay(nil)
 	s.lease = int64(m.Lease)
-	s.eng.lease.Store(s.lease)
+	s.node.Lease.Store(s.lease)
 	if m.New {
-		s.eng.keeper.SetLease(m.Lease)
+		s.node.Registry.SetLease(m.Lease)
 	}
 	if previous != 0 && (m.New || s.state != sessionHeld) {
-		s.eng.hub.emit(messages.SessionRenewed{Lease: s.lease, Previous: previous})
+		s.node.Events.emit(messages.SessionRenewed{Lease: s.lease, Previous: previous})
 	}
 	s.state = sessionMoves.To(ctx, s.state, sessionHeld)
-	ctx.Send(ctx.Parent(), &sessionAlive{})
-	if s.eng.standing.Swap(s.lease) != s.lease {
-		ctx.Send(ctx.Parent(), &sessionStands{})
+	ctx.Send(ctx.Parent(), &SessionAlive{})
+	if s.node.Trusted.Swap(s.lease) != s.lease {
+		ctx.Send(ctx.Parent(), &LeaseTrusted{})
 	}
 }
 
@@ -215,14 +231,14 @@ func (s *session) kept(ctx actor.Context, e registry.Event) {
 	case registry.Delayed:
 		s.registryDelayed(ctx, m.Err)
 	case registry.Troubled:
-		s.eng.hub.emit(messages.RegistrationTroubled{Key: m.Key, Err: m.Err})
+		s.node.Events.emit(messages.RegistrationTroubled{Key: m.Key, Err: m.Err})
 	case registry.PutBack:
-		s.eng.groups.Look()
-		s.eng.hub.emit(messages.RegistrationRestored{Key: m.Key, Why: m.Why.String()})
+		s.node.Groups.Look()
+		s.node.Events.emit(messages.RegistrationRestored{Key: m.Key, Why: m.Why.String()})
 	case registry.Conflict:
-		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrTaken})
+		ctx.Send(ctx.Parent(), &KeyLost{KeyLoss{Key: m.Key}})
 	case registry.Refused:
-		ctx.Send(ctx.Parent(), &keyTaken{m.Key, messages.ErrDestinationTaken})
+		ctx.Send(ctx.Parent(), &KeyLost{KeyLoss{Key: m.Key, Guard: true}})
 	}
 }
 
@@ -230,12 +246,12 @@ func (s *session) kept(ctx actor.Context, e registry.Event) {
 func (s *session) groupsKept(ctx actor.Context, e pipegroup.Event) {
 	switch m := e.(type) {
 	case pipegroup.Unlike:
-		ctx.Send(ctx.Parent(), &groupUnlike{m.Group, m.Meta})
+		ctx.Send(ctx.Parent(), m)
 	case pipegroup.Delayed:
 		s.registryDelayed(ctx, m.Err)
 	case pipegroup.PutBack:
-		s.eng.groups.Look()
-		s.eng.hub.emit(messages.RegistrationRestored{Key: m.Key, Why: registry.Deleted.String()})
+		s.node.Groups.Look()
+		s.node.Events.emit(messages.RegistrationRestored{Key: m.Key, Why: registry.Deleted.String()})
 	}
 }
 
@@ -244,19 +260,5 @@ func (s *session) registryDelayed(ctx actor.Context, err error) {
 		s.delayed(ctx, err)
 		return
 	}
-	s.eng.hub.emit(messages.RegistryDelayed{Err: err})
-}
-
-// keyTaken tells the engine that a key of ours cannot be put back, because
-// somebody else is in its place.
-type keyTaken struct {
-	key string
-	err error
-}
-
-// groupUnlike tells the engine that a group has other settings than its members
-// here agreed on.
-type groupUnlike struct {
-	group pipegroup.Keys
-	meta  *pb.GroupMeta
+	s.node.Events.emit(messages.RegistryDelayed{Err: err})
 }

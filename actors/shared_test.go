@@ -57,7 +57,7 @@ func listenersEnd(t *testing.T, s endsSpace) {
 	// fails.
 	d := register("a")
 	before := d.PID()
-	e.sys.Root.Send(e.root, crash{errors.New("for this test")})
+	e.node.Send(e.node.Root, Crash{errors.New("for this test")})
 	until(t, "the destination has come up again", func() bool { return d.PID() != before })
 	if _, err := e.Register(ctx, DestinationConfig{Name: "a", Listen: "tcp://" + addr}); !errors.Is(err, messages.ErrExists) {
 		t.Errorf("twice: %v", err)
@@ -73,7 +73,7 @@ func listenersEnd(t *testing.T, s endsSpace) {
 		}
 		unregister(d)
 	}
-	until(t, "no listener is left", func() bool { return len(e.book.bound()) == 0 })
+	until(t, "no listener is left", func() bool { return len(e.pipes.senders.bound()) == 0 })
 }
 
 // openingGivenUp: who has not waited for a handle is no user of the topic, and with
@@ -90,7 +90,7 @@ func openingGivenUp(t *testing.T, s endsSpace) {
 	cfg := ProducerConfig{}
 	cfg.EnsureDefaults()
 	for range 20 {
-		if h, err := e.openTopic(gone, topic.Info(), cfg); err == nil { // the answer was there at once
+		if h, err := e.topics.open(gone, topic.Info(), cfg); err == nil { // the answer was there at once
 			if err := h.Close(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func idsOnce(t *testing.T, s endsSpace) {
 	}
 	again("a second member")
 	before := m.PID()
-	e.sys.Root.Send(e.root, crash{errors.New("for this test")})
+	e.node.Send(e.node.Root, Crash{errors.New("for this test")})
 	until(t, "the member has come up again", func() bool { return m.PID() != before })
 	again("after a restart")
 	if err := m.Leave(ctx); err != nil {
@@ -184,11 +184,11 @@ func keysThatStay(t *testing.T, s endsSpace) {
 
 // A caller that ran out of time while our own actor was away is not told of etcd.
 func TestARestartIsNotBlamedOnEtcd(t *testing.T) {
-	e := &Engine{}
-	e.away.Store(true)
+	n := &Node{}
+	n.SetRestarting(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := e.unanswered(ctx, context.Cause(ctx), &idWait{}, false, "")
+	err := n.Unanswered(ctx, context.Cause(ctx), &KeyWait{}, false, "")
 	if !errors.Is(err, messages.ErrRestarted) || !errors.Is(err, context.Canceled) || errors.Is(err, messages.ErrUnavailable) {
 		t.Error(err)
 	}

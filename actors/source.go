@@ -31,7 +31,7 @@ import (
 // Any other end of the connection is a failure: the member restarts the source
 // with a growing delay, and it dials again.
 type source struct {
-	eng    *Engine
+	node   *Node
 	in     *inlet
 	listed *listing
 	sender *pb.Sender // whom this incarnation dials
@@ -88,8 +88,8 @@ type (
 	sweep         struct{}
 )
 
-func newSource(e *Engine, in *inlet, listed *listing) actor.Producer {
-	return func() actor.Actor { return &source{eng: e, in: in, listed: listed} }
+func newSource(n *Node, in *inlet, listed *listing) actor.Producer {
+	return func() actor.Actor { return &source{node: n, in: in, listed: listed} }
 }
 
 func (s *source) Receive(ctx actor.Context) {
@@ -112,8 +112,8 @@ func (s *source) Receive(ctx actor.Context) {
 		s.sweep(ctx)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		s.stopping(ctx)
 	}
@@ -134,7 +134,7 @@ func (s *source) started(ctx actor.Context) {
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
 	var frames buffers
-	conn, err := s.eng.dial(ctx, s.in.cfg, s.sender, &frames)
+	conn, err := dial(ctx, s.node, s.in.cfg, s.sender, &frames)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 // violated reports a sender that breaks the protocol. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
 	if errors.Is(err, frame.ErrProtocol) {
-		s.eng.hub.emit(messages.ProtocolViolated{
+		s.node.Events.emit(messages.ProtocolViolated{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,
 		})
@@ -183,7 +183,7 @@ func (s *source) violated(conn *socket.Conn, err error) {
 
 func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	s.intake = m.intake
-	s.eng.hub.emit(messages.SenderLinked{
+	s.node.Events.emit(messages.SenderLinked{
 		Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(),
 	})
@@ -255,7 +255,7 @@ func (s *source) sweep(ctx actor.Context) {
 	}
 	for _, seq := range late {
 		if s.intake.expire(seq) {
-			s.eng.hub.emit(messages.AckWaitExpired{
+			s.node.Events.emit(messages.AckWaitExpired{
 				Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 				Seq: seq, Wait: s.in.cfg.AckWait,
 			})
@@ -324,7 +324,7 @@ func (s *source) stopping(ctx actor.Context) {
 		cause = nil
 	}
 	if intake != nil {
-		s.eng.hub.emit(messages.SenderUnlinked{
+		s.node.Events.emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: cause, Discarded: discarded,
 		})

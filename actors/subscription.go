@@ -30,15 +30,15 @@ import (
 //	entering ──share claimed──▶ inside ──drain──▶ draining ──all released──▶ leaving ──key gone──▶ (stopped)
 //	    └───refused, retire───────┴──retire, topic gone──┴───────────────────▲
 type subscription struct {
-	eng   *Engine
+	env   *Env
 	sub   *Subscription
 	asker *actor.PID // waits for the first share
 
 	host     supervisor.Host
 	state    subscriptionState
-	write    *keyWrite
+	write    *KeyWrite
 	begun    *prefetch.Consumption // whose handlers this incarnation began
-	farewell *keyWrite             // that this member leaves, or nil
+	farewell *KeyWrite             // that this member leaves, or nil
 	view     *rebalance.View
 	holds    map[int]*holding
 	busy     map[int]struct{} // partitions that a claim or revocation is under way for
@@ -127,14 +127,21 @@ type (
 	// topicChanged tells of new settings, or of the topic's end.
 	topicChanged struct{ path *topicPath }
 	subKeyGone   struct{}
+	// drainSub asks for an orderly end; subDrained answers it.
+	drainSub   struct{}
+	subDrained struct{}
+	// retireSub asks for the end: what is held is given up, and the actor stops.
+	retireSub struct{}
+	// leaveSub asks to drain and retire by itself: who wants it cannot wait for it.
+	leaveSub struct{}
 	// consumeRecords asks for handlers around c.
 	consumeRecords struct{ c *prefetch.Consumption }
 )
 
-func newSubscription(e *Engine, s *Subscription, asker *actor.PID) actor.Producer {
+func newSubscription(env *Env, s *Subscription, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &subscription{
-			eng: e, sub: s, asker: asker, view: rebalance.NewView(),
+			env: env, sub: s, asker: asker, view: rebalance.NewView(),
 			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64), out: make(map[int]struct{}),
 		}
 	}
@@ -188,25 +195,25 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.seek(ctx, m)
 	case *consumeRecords:
 		a.consume(ctx, m.c)
-	case *drainMember:
+	case *drainSub:
 		a.drain(ctx, ctx.Sender())
-	case *leaveUnasked:
+	case *leaveSub:
 		a.drain(ctx, ctx.Self())
-	case *memberDrained:
+	case *subDrained:
 		a.sub.left()
 		a.retire(ctx) // nobody else asked
 	case drainLate:
 		a.drainLate(ctx)
-	case *retire:
+	case *retireSub:
 		a.retire(ctx)
 	case subKeyGone:
 		ctx.Stop(ctx.Self())
 	case *supervisor.Failed:
-		a.eng.hub.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+		a.env.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 	case *supervisor.Ended:
 		a.ended(ctx, m)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Restarting:
 		a.host.End()
 		a.dismiss(ctx, errRestarted)
@@ -214,7 +221,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.host.End()
 		a.dismiss(ctx, messages.ErrClosed)
 		for _, leaver := range a.sub.takeLeavers() {
-			ctx.Send(leaver, &memberDrained{})
+			ctx.Send(leaver, &subDrained{})
 		}
 	}
 }
@@ -222,14 +229,14 @@ func (a *subscription) Receive(ctx actor.Context) {
 func (a *subscription) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = subscriptionMoves.To(ctx, a.state, subEntering)
-	eng, sub := a.eng, a.sub
-	a.write = beginWrite(a.host.Context())
+	env, sub := a.env, a.sub
+	a.write = BeginWrite(a.host.Context())
 	write := a.write
 	supervisor.Call(&a.host, "join", func(context.Context) subscribeResult {
-		return subscribeResult{write.do(func(ctx context.Context) error { return eng.writeSubscription(ctx, sub) })}
+		return subscribeResult{write.Do(func(ctx context.Context) error { return sub.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(eng.etcd.Watch, eng.space.ConsumerGroup(sub.path.id, sub.cfg.Group), discovery.WatchConfig{})
+	watch := discovery.NewWatch(env.Etcd.Watch, env.Keys.ConsumerGroup(sub.path.id, sub.cfg.Group), discovery.WatchConfig{})
 	a.host.Run("watch group", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
@@ -289,12 +296,12 @@ func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
 	now := time.Now()
 	switch m := e.(type) {
 	case discovery.Snapshot:
-		a.view.Begin(m.Revision, groupFacts(a.eng.space, m.KVs), now)
+		a.view.Begin(m.Revision, groupFacts(a.env.Keys, m.KVs), now)
 		if m.Reset {
 			a.setBack(ctx, m.Revision)
 		}
 	case discovery.Delta:
-		a.view.Change(m.Revision, groupGone(a.eng.space, m.Deletes), groupFacts(a.eng.space, m.Puts), now)
+		a.view.Change(m.Revision, groupGone(a.env.Keys, m.Deletes), groupFacts(a.env.Keys, m.Puts), now)
 	}
 	a.decide(ctx)
 }
@@ -414,7 +421,7 @@ func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subInside)
 	if a.sub.announced.CompareAndSwap(false, true) {
-		a.eng.hub.emit(messages.Subscribed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Member: a.sub.cfg.ID})
+		a.env.Events.emit(messages.Subscribed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Member: a.sub.cfg.ID})
 		ctx.Send(a.asker, &subscribed{})
 	}
 }
@@ -423,7 +430,7 @@ func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 func (a *subscription) me(revision int64) commitlog.Me {
 	return commitlog.Me{
 		Topic: a.sub.path.info(), Group: a.sub.cfg.Group, Member: a.sub.cfg.ID,
-		MemberRevision: revision, Lease: clientv3.LeaseID(a.eng.lease.Load()),
+		MemberRevision: revision, Lease: clientv3.LeaseID(a.env.Lease.Load()),
 	}
 }
 
@@ -435,7 +442,7 @@ func (a *subscription) consume(ctx actor.Context, c *prefetch.Consumption) {
 	a.begun = c
 	c.SetWorkers(a.sub.cfg.Concurrency)
 	for range a.sub.cfg.Concurrency {
-		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), a.eng.name("handler", "")); err != nil {
+		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), a.env.Name("handler", "")); err != nil {
 			supervisor.Fail(ctx, err)
 		}
 	}

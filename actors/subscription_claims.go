@@ -37,10 +37,10 @@ type settingsWritten struct {
 // the next to come would decide anew.
 func (a *subscription) putSettingsBack() {
 	a.settings = settingsWriting
-	eng, sub, delayed := a.eng, a.sub, a.delayed
+	sub, delayed := a.sub, a.delayed
 	supervisor.Call(&a.host, "put settings back", func(ctx context.Context) (m settingsWritten) {
 		m.err = insist(ctx, delayed, func() (err error) {
-			m.made, err = eng.ensureGroup(ctx, sub)
+			m.made, err = sub.ensureGroup(ctx)
 			return err
 		})
 		return m
@@ -54,8 +54,8 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 		a.trouble(ctx, m.err)
 		return
 	case m.made:
-		a.eng.hub.emit(messages.RegistrationRestored{
-			Key: a.eng.space.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: registry.Deleted.String(),
+		a.env.Events.emit(messages.RegistrationRestored{
+			Key: a.env.Keys.ConsumerGroupMeta(a.sub.path.id, a.sub.cfg.Group), Why: registry.Deleted.String(),
 		})
 	}
 	a.later() // they may be gone again
@@ -64,7 +64,7 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
 	a.giving = next
 	next.SinceUnixMs = time.Now().UnixMilli()
-	log, me, previous, delayed := a.eng.log, a.me(revision), a.view.PlanRevision(), a.delayed
+	log, me, previous, delayed := a.env.Log, a.me(revision), a.view.PlanRevision(), a.delayed
 	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
 		return assigned{next, moved, insist(ctx, delayed, func() error {
 			_, err := log.Assign(ctx, me, previous, next)
@@ -79,7 +79,7 @@ func (a *subscription) assigned(ctx actor.Context, m assigned) {
 	a.giving = nil
 	switch {
 	case m.err == nil:
-		a.eng.hub.emit(messages.GroupAssigned{
+		a.env.Events.emit(messages.GroupAssigned{
 			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Generation: m.of.Generation,
 			Members: len(m.of.Shares), Partitions: int(m.of.Partitions), Moved: m.moved,
 		})
@@ -121,7 +121,7 @@ func (a *subscription) unusable(ctx actor.Context, p int, err error) {
 func (a *subscription) damaged(p int, err *commitlog.CorruptError) {
 	if _, known := a.out[p]; !known {
 		a.out[p] = struct{}{}
-		a.eng.hub.emit(messages.BatchCorrupt{Topic: a.sub.path.name, Partition: p, Offset: err.Base, Err: err})
+		a.env.Events.emit(messages.BatchCorrupt{Topic: a.sub.path.name, Partition: p, Offset: err.Base, Err: err})
 	}
 	a.busy[p] = struct{}{}
 	a.host.After(unusablePause, usableAgain{p})
@@ -162,7 +162,7 @@ func hopeless(err error) bool {
 }
 
 func (a *subscription) delayed(err error) {
-	a.eng.hub.emit(messages.CommitDelayed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Err: err})
+	a.env.Events.emit(messages.CommitDelayed{Topic: a.sub.path.name, Group: a.sub.cfg.Group, Err: err})
 }
 
 // claim takes partitions, and finds out where to begin in each.
@@ -171,7 +171,7 @@ func (a *subscription) claim(ps []int, revision int64) {
 	for _, p := range ps {
 		a.busy[p] = struct{}{}
 	}
-	eng, sub, me, plan, delayed := a.eng, a.sub, a.me(revision), a.view.PlanRevision(), a.delayed
+	env, sub, me, plan, delayed := a.env, a.sub, a.me(revision), a.view.PlanRevision(), a.delayed
 	if a.sub.cfg.Partitions != nil {
 		plan = 0
 	} else {
@@ -181,12 +181,12 @@ func (a *subscription) claim(ps []int, revision int64) {
 		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
 		var got []commitlog.Claimed
 		m.err = insist(ctx, delayed, func() (err error) {
-			got, err = eng.log.Claim(ctx, me, plan, ps)
+			got, err = env.Log.Claim(ctx, me, plan, ps)
 			return err
 		})
 		if m.err == nil {
 			m.err = insist(ctx, delayed, func() (err error) {
-				m.made, m.unwritten, err = eng.firstPositions(ctx, me, sub, got)
+				m.made, m.unwritten, err = sub.firstPositions(ctx, me, got)
 				return err
 			})
 		}
@@ -236,7 +236,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 	}
 	c := &prefetch.Claim{Partition: got.Partition, Fence: got.Fence, Lease: m.lease, MemberRevision: m.me}
 	a.sub.buffer.Add(c, prefetch.Place{Offset: got.Offset, Base: got.Base, Written: !slices.Contains(m.unwritten, got.Partition), Known: got.Known})
-	a.eng.hub.emit(messages.PartitionClaimed{
+	a.env.Events.emit(messages.PartitionClaimed{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
 	})
 	a.hold(ctx, c)
@@ -247,7 +247,7 @@ func (a *subscription) hold(ctx actor.Context, c *prefetch.Claim) {
 	if err != nil {
 		return // the topic is over, and with it the subscription
 	}
-	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.eng.name("consumer", strconv.Itoa(c.Partition)))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.env.Name("consumer", strconv.Itoa(c.Partition)))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
@@ -259,7 +259,7 @@ func (a *subscription) lose(ctx actor.Context, c *prefetch.Claim, cause error) {
 	a.sub.buffer.Remove(c, cause)
 	a.sub.buffer.Count(func(n *messages.SubscriptionCounters) { n.Lost++ })
 	a.drop(ctx, c)
-	a.eng.hub.emit(messages.PartitionLost{
+	a.env.Events.emit(messages.PartitionLost{
 		Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.Partition, Fence: c.Fence, Err: cause,
 	})
 }
@@ -275,7 +275,7 @@ func (a *subscription) drop(ctx actor.Context, c *prefetch.Claim) {
 
 func (a *subscription) revoke(p int, r rebalance.Revocation, revision int64) {
 	a.busy[p] = struct{}{}
-	log, me, delayed := a.eng.log, a.me(revision), a.delayed
+	log, me, delayed := a.env.Log, a.me(revision), a.delayed
 	why := "its member is gone"
 	if r.Overdue {
 		why = "it was not released in time"
@@ -297,7 +297,7 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 		a.trouble(ctx, m.failed)
 		return
 	case m.done:
-		a.eng.hub.emit(messages.ClaimRevoked{
+		a.env.Events.emit(messages.ClaimRevoked{
 			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: m.p, Member: m.h.Member, Why: m.why,
 		})
 		a.view.Unclaimed(m.p, m.h.Revision)
@@ -314,7 +314,7 @@ func (a *subscription) forsake(orphans []format.Position) {
 	for _, p := range orphans {
 		a.busy[p.Partition] = struct{}{}
 	}
-	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	log, me, delayed := a.env.Log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "forsake", func(ctx context.Context) orphansReleased {
 		return orphansReleased{orphans, insist(ctx, delayed, func() error {
 			_, err := log.Release(ctx, me, orphans)

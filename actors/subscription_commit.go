@@ -58,7 +58,7 @@ func (a *subscription) commit(ctx actor.Context) {
 		return
 	}
 	a.commits.running = commitRunning
-	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	log, me, delayed := a.env.Log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "commit", func(ctx context.Context) commitDone {
 		m := commitDone{positions: due}
 		m.err = insist(ctx, delayed, func() (err error) {
@@ -172,14 +172,14 @@ func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 // Commit is penstock.Subscription.Commit.
 func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
-	if err := contextGiven(ctx); err != nil {
+	if err := ContextGiven(ctx); err != nil {
 		return fail(err)
 	}
 	targets, fenced, err := s.buffer.Ask(recs)
 	if err != nil {
 		return fail(err)
 	}
-	_, err = supervisor.Ask[*committed](ctx, s.eng.sys, s.pid.Load(), &commitNow{targets: targets})
+	_, err = supervisor.Ask[*committed](ctx, s.env.System, s.pid.Load(), &commitNow{targets: targets})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return fail(cmp.Or(s.buffer.Cause(), messages.ErrClosed))
@@ -207,9 +207,9 @@ func (s *Subscription) CommitAsync(done func(error), recs ...messages.Record) {
 		fenced = err
 	}
 	if done == nil && fenced != nil { // nobody else would hear of it
-		s.eng.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: fenced})
+		s.env.Events.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: fenced})
 	}
 	if s.async.add(&asyncCommit{targets: targets, done: done, err: fenced}) {
-		s.eng.sys.Root.Send(s.pid.Load(), commitWanted{})
+		s.env.Send(s.pid.Load(), commitWanted{})
 	}
 }

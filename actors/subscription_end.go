@@ -64,11 +64,11 @@ func (a *subscription) tellLeave() {
 	if !a.sub.written.Load() || len(a.holds) == 0 || a.farewell != nil {
 		return
 	}
-	eng, sub := a.eng, a.sub
-	a.farewell = beginWrite(a.host.Context())
+	sub := a.sub
+	a.farewell = BeginWrite(a.host.Context())
 	write := a.farewell
 	supervisor.Call(&a.host, "tell of leaving", func(context.Context) leaveTold {
-		_ = write.do(func(ctx context.Context) error { return eng.putMember(ctx, sub, true) }) // without it the others wait until we are gone
+		_ = write.Do(func(ctx context.Context) error { return sub.putMember(ctx, true) }) // without it the others wait until we are gone
 		return leaveTold{}
 	})
 }
@@ -77,7 +77,7 @@ func (a *subscription) tellLeave() {
 func (a *subscription) emptied(ctx actor.Context) {
 	if a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0 {
 		for _, leaver := range a.sub.takeLeavers() {
-			ctx.Send(leaver, &memberDrained{})
+			ctx.Send(leaver, &subDrained{})
 		}
 	}
 }
@@ -90,7 +90,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
 	a.emptied(ctx)
-	eng, sub, write, farewell := a.eng, a.sub, a.write, a.farewell
+	env, sub, write, farewell := a.env, a.sub, a.write, a.farewell
 	me := a.me(0)
 	var left []format.Position
 	for _, h := range a.holds {
@@ -98,16 +98,16 @@ func (a *subscription) retire(ctx actor.Context) {
 		sub.buffer.Remove(h.c, messages.ErrClosed)
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
-		write.cut()
+		write.Cut()
 		if farewell != nil {
-			farewell.cut()
+			farewell.Cut()
 		}
-		ctx, cancel := context.WithTimeout(ctx, stopGrace)
+		ctx, cancel := context.WithTimeout(ctx, StopGrace)
 		defer cancel()
 		if len(left) > 0 && sub.path.ended() == nil {
-			_, _ = eng.log.Release(ctx, me, left) // else they end with the lease, or are taken away
+			_, _ = env.Log.Release(ctx, me, left) // else they end with the lease, or are taken away
 		}
-		_ = sub.removal.of(func() error { return eng.removeSubscription(ctx, sub, me) }) // what is left ends with the lease
+		_ = sub.removal.Of(func() error { return sub.removeKeys(ctx, me) }) // what is left ends with the lease
 		return subKeyGone{}
 	})
 }

@@ -74,7 +74,7 @@ func (s *Subscription) settle(ctx context.Context, claims []*prefetch.Claim) (er
 		}
 	}()
 	code := s.buffer.Run("BeforeRelease")
-	defer s.eng.inside.Enter(code)()
+	defer s.env.Runs.Enter(code)()
 	return s.cfg.BeforeRelease(code.Mark(ctx), partitionsOf(claims))
 }
 
@@ -117,7 +117,7 @@ func (a *subscription) releaseIdle() {
 	for i, c := range a.releasing {
 		positions[i] = a.sub.buffer.Last(c)
 	}
-	log, me, delayed := a.eng.log, a.me(0), a.delayed
+	log, me, delayed := a.env.Log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "release", func(ctx context.Context) claimsReleased {
 		m := claimsReleased{positions: positions}
 		m.err = insist(ctx, delayed, func() (err error) {
@@ -150,7 +150,7 @@ func (a *subscription) released(ctx actor.Context, m claimsReleased) {
 		}
 		a.sub.buffer.Remove(c, nil)
 		a.drop(ctx, c)
-		a.eng.hub.emit(messages.PartitionReleased{
+		a.env.Events.emit(messages.PartitionReleased{
 			Topic: a.sub.path.name, Group: a.sub.cfg.Group, Partition: c.Partition, Offset: a.sub.buffer.Finished(c),
 		})
 	}

@@ -21,7 +21,7 @@ import (
 //
 //	open ──key gone, or another topic's──▶ gone ──▶ (stopped)
 type topic struct {
-	eng      *Engine
+	env      *Env
 	path     *topicPath
 	host     supervisor.Host
 	state    topicState
@@ -68,7 +68,7 @@ type (
 
 func newTopic(path *topicPath) actor.Producer {
 	return func() actor.Actor {
-		return &topic{eng: path.eng, path: path, children: make(map[int]*actor.PID), follow: notFollowing}
+		return &topic{env: path.env, path: path, children: make(map[int]*actor.PID), follow: notFollowing}
 	}
 }
 
@@ -115,8 +115,8 @@ func (a *topic) Receive(ctx actor.Context) {
 		a.heard(ctx, m)
 	case *supervisor.Ended:
 		a.ended(ctx, m)
-	case crash:
-		panic(m.err)
+	case Crash:
+		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
 	}
@@ -126,7 +126,7 @@ func (a *topic) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = topicMoves.To(ctx, a.state, topicOpen)
 	tell := a.host.Teller()
-	watch := discovery.NewKeyWatch(a.eng.etcd.Watch, a.eng.space.Topic(a.path.name), discovery.WatchConfig{})
+	watch := discovery.NewKeyWatch(a.env.Etcd.Watch, a.env.Keys.Topic(a.path.name), discovery.WatchConfig{})
 	a.host.Run("watch settings", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
@@ -143,7 +143,7 @@ func (a *topic) partition(ctx actor.Context, part *partitionPath) *actor.PID {
 	if pid := a.children[part.p]; pid != nil {
 		return pid
 	}
-	pid, err := ctx.SpawnNamed(supervisor.Props(newPartition(part)), a.eng.name("partition", strconv.Itoa(part.p)))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newPartition(part)), a.env.Name("partition", strconv.Itoa(part.p)))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
@@ -158,7 +158,7 @@ func (a *topic) followIndex() {
 	}
 	a.follow = following
 	tell := a.host.Teller()
-	index := discovery.NewFollow(a.eng.etcd.Watch, a.eng.space.Indexes(a.path.id), discovery.WatchConfig{})
+	index := discovery.NewFollow(a.env.Etcd.Watch, a.env.Keys.Indexes(a.path.id), discovery.WatchConfig{})
 	a.host.Run("follow index", func(ctx context.Context) error {
 		return index.Run(ctx, func(e discovery.FollowEvent) { tell(e) })
 	})
@@ -174,7 +174,7 @@ func (a *topic) tell(ctx actor.Context, m any) {
 func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 	news := make(map[int][]format.Entry)
 	for _, kv := range m.Puts {
-		p, e, ok := a.eng.log.ParseEntry(a.path.id, kv.Key, kv.Value, kv.ModRevision)
+		p, e, ok := a.env.Log.ParseEntry(a.path.id, kv.Key, kv.Value, kv.ModRevision)
 		if ok && a.children[p] != nil {
 			news[p] = append(news[p], e)
 		}
@@ -186,7 +186,7 @@ func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 
 func (a *topic) snapshot(ctx actor.Context, s discovery.Snapshot) {
 	for _, kv := range s.KVs {
-		if kv.Key == a.eng.space.Topic(a.path.name) {
+		if kv.Key == a.env.Keys.Topic(a.path.name) {
 			a.see(ctx, kv, s.Reset || s.Revision >= a.path.info().ModRevision)
 			return
 		}
@@ -195,7 +195,7 @@ func (a *topic) snapshot(ctx actor.Context, s discovery.Snapshot) {
 }
 
 func (a *topic) delta(ctx actor.Context, d discovery.Delta) {
-	key := a.eng.space.Topic(a.path.name)
+	key := a.env.Keys.Topic(a.path.name)
 	for _, kv := range d.Deletes {
 		if kv.Key == key {
 			a.gone(ctx)
@@ -222,7 +222,7 @@ func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
 		a.gone(ctx)
 	case newest && info.ModRevision != had.ModRevision:
 		a.path.current.Store(&info)
-		a.eng.hub.emit(messages.TopicUpdated{Topic: info.Name, Partitions: info.Config.Partitions})
+		a.env.Events.emit(messages.TopicUpdated{Topic: info.Name, Partitions: info.Config.Partitions})
 		ctx.Send(ctx.Parent(), &topicChanged{a.path})
 	}
 }
@@ -234,7 +234,7 @@ func (a *topic) gone(ctx actor.Context) {
 	}
 	a.state = topicMoves.To(ctx, a.state, topicGone)
 	a.path.close(messages.ErrTopicDeleted)
-	a.eng.hub.emit(messages.TopicDeleted{Topic: a.path.name, ID: a.path.id})
+	a.env.Events.emit(messages.TopicDeleted{Topic: a.path.name, ID: a.path.id})
 	ctx.Send(ctx.Parent(), &topicChanged{a.path})
 	ctx.Stop(ctx.Self())
 }

@@ -90,7 +90,7 @@ func (t *topicPath) sights(ctx context.Context, wanted []*lookWanted) ([]tail.Fi
 	for i, w := range wanted {
 		partitions[i] = w.part.p
 	}
-	ends, last, err := t.eng.log.Newest(ctx, t.info(), partitions)
+	ends, last, err := t.env.Log.Newest(ctx, t.info(), partitions)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (t *topicPath) stand(ctx context.Context, wanted []*lookWanted, which func(
 			marks = append(marks, commitlog.Mark{Partition: w.part.p, Entry: e})
 		}
 	}
-	stand, err := t.eng.log.Stand(ctx, t.info(), marks)
+	stand, err := t.env.Log.Stand(ctx, t.info(), marks)
 	if err != nil {
 		return nil, err
 	}

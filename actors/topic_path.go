@@ -19,7 +19,7 @@ import (
 
 // topicPath is one topic, shared by every handle and subscription of it.
 type topicPath struct {
-	eng  *Engine
+	env  *Env
 	name string
 	id   string
 	pid  atomic.Pointer[actor.PID]
@@ -49,8 +49,8 @@ type partitionPath struct {
 	readers atomic.Int64
 }
 
-func newTopicPath(e *Engine, info messages.TopicInfo) *topicPath {
-	t := &topicPath{eng: e, name: info.Name, id: info.ID, ending: produce.NewEnding(), puts: produce.NewEnding()}
+func newTopicPath(env *Env, info messages.TopicInfo) *topicPath {
+	t := &topicPath{env: env, name: info.Name, id: info.ID, ending: produce.NewEnding(), puts: produce.NewEnding()}
 	t.current.Store(&info)
 	return t
 }
@@ -77,15 +77,15 @@ func (t *topicPath) partition(p int) (*partitionPath, error) {
 	}
 	if t.parts[p] == nil {
 		part := &partitionPath{
-			topic: t, p: p, log: t.eng.log.Partition(info, p),
-			acc: produce.NewAccumulator(p, t.info, t.eng.hub.emit),
+			topic: t, p: p, log: t.env.Log.Partition(info, p),
+			acc: produce.NewAccumulator(p, t.info, t.env.Events.emit),
 		}
 		part.reading = tail.NewReader[*actor.PID]()
 		if cause := t.puts.Why(); cause != nil {
 			part.acc.Refuse(cause) // it is there to be read
 		}
 		t.parts[p] = part
-		t.eng.sys.Root.Send(t.pid.Load(), &partitionWanted{part})
+		t.env.Send(t.pid.Load(), &partitionWanted{part})
 	}
 	return t.parts[p], nil
 }
@@ -148,8 +148,14 @@ func (t *topicPath) giveUp(cause error) (given int) {
 	return given
 }
 
+// topicUsed counts users of a topic up or down.
+type topicUsed struct {
+	path *topicPath
+	by   int
+}
+
 // use counts users: by is 1 or -1.
-func (t *topicPath) use(by int) { t.eng.sys.Root.Send(t.eng.root, &topicUsed{t, by}) }
+func (t *topicPath) use(by int) { t.env.Send(t.env.Root, &topicUsed{t, by}) }
 
 // fetchTo sends a request to a partition's actor, or answers it if there will be
 // none any more.
@@ -157,15 +163,15 @@ func (p *partitionPath) fetchTo(f *fetch) {
 	pid := p.pid.Load()
 	if pid == nil {
 		// The topic's actor has yet to begin it; it hands on what comes first.
-		p.topic.eng.sys.Root.Send(p.topic.pid.Load(), &partitionMail{p, f})
+		p.topic.env.Send(p.topic.pid.Load(), &partitionMail{p, f})
 		return
 	}
-	p.topic.eng.sys.Root.Send(pid, f)
+	p.topic.env.Send(pid, f)
 }
 
 // unreadable tells why reading stops at an offset.
 func (p *partitionPath) unreadable(offset, end int64, err error) {
-	emit, topic := p.topic.eng.hub.emit, p.topic.name
+	emit, topic := p.topic.env.Events.emit, p.topic.name
 	switch {
 	case errors.Is(err, messages.ErrLogRolledBack):
 		emit(messages.LogRolledBack{Topic: topic, Partition: p.p, Position: offset, End: end})
@@ -180,19 +186,34 @@ func (p *partitionPath) unreadable(offset, end int64, err error) {
 
 // delayed tells that etcd does not answer a read.
 func (p *partitionPath) delayed(err error) {
-	p.topic.eng.hub.emit(messages.ReadDelayed{Topic: p.topic.name, Partition: p.p, Err: err})
+	p.topic.env.Events.emit(messages.ReadDelayed{Topic: p.topic.name, Partition: p.p, Err: err})
 }
 
 // join counts a reader, and has the index followed for the first of the topic.
 func (p *partitionPath) join() {
 	p.readers.Add(1)
-	p.topic.eng.sys.Root.Send(p.topic.pid.Load(), &readerCame{})
+	p.topic.env.Send(p.topic.pid.Load(), &readerCame{})
 }
 
 // leave ends what join began, and withdraws the reader's request.
 func (p *partitionPath) leave(reader any) {
 	p.readers.Add(-1)
 	if pid := p.pid.Load(); pid != nil {
-		p.topic.eng.sys.Root.Send(pid, &readerLeft{reader})
+		p.topic.env.Send(pid, &readerLeft{reader})
 	}
+}
+
+// stats is what this process put into the topic.
+func (t *topicPath) stats() messages.TopicStats {
+	s := messages.TopicStats{Topic: t.name}
+	for _, part := range t.used() {
+		n := part.acc.Counters()
+		s.Records += n.Records
+		s.Bytes += n.Bytes
+		s.Appends += n.Appends
+		s.Committed += n.Committed
+		s.Failed += n.Failed
+		s.QueuedBytes += n.Queued
+	}
+	return s
 }

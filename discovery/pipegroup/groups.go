@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/lease"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
@@ -29,6 +30,13 @@ type Keys struct {
 	Deserted string
 	// Members is the prefix of the members' keys.
 	Members string
+}
+
+// At returns the keys of a group of a destination.
+func At(space keys.Space, dest, group string) Keys {
+	return Keys{
+		Meta: space.GroupMeta(dest, group), Deserted: space.Deserted(dest, group), Members: space.Members(dest, group),
+	}
 }
 
 // State is what became of a group that was found without members.

@@ -42,3 +42,6 @@ type Callbacks interface {
 	// Run describes the callbacks.
 	Run() *Run
 }
+
+// Due says that something is queued in Of, and nobody calls it.
+type Due struct{ Of Callbacks }

@@ -17,28 +17,28 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
-// writeSubscription agrees on the group's mode and beginning, and keeps the member's key, for as
+// writeKeys agrees on the group's mode and beginning, and keeps the member's key, for as
 // long as the topic lives.
-func (e *Engine) writeSubscription(ctx context.Context, s *Subscription) error {
+func (s *Subscription) writeKeys(ctx context.Context) error {
 	if s.written.Load() {
 		return nil
 	}
 	delayed := func(err error) {
-		e.hub.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: err})
+		s.env.Events.emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: err})
 	}
 	if err := insist(ctx, delayed, func() error {
-		_, err := e.ensureGroup(ctx, s)
+		_, err := s.ensureGroup(ctx)
 		return err
 	}); err != nil {
 		return err
 	}
-	return e.putMember(ctx, s, false)
+	return s.putMember(ctx, false)
 }
 
 // ensureGroup agrees on the group's mode and on where it began, and reports whether
 // anything of that was not there.
-func (e *Engine) ensureGroup(ctx context.Context, s *Subscription) (made bool, err error) {
-	began, made, err := e.log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, commitlog.Joining{
+func (s *Subscription) ensureGroup(ctx context.Context) (made bool, err error) {
+	began, made, err := s.env.Log.EnsureGroup(ctx, s.path.info(), s.cfg.Group, commitlog.Joining{
 		Manual: s.cfg.Partitions != nil, Named: s.cfg.Partitions, Start: s.cfg.Start, Began: s.began.Load(),
 	})
 	if err == nil {
@@ -49,17 +49,17 @@ func (e *Engine) ensureGroup(ctx context.Context, s *Subscription) (made bool, e
 
 // putMember writes the member's key, for as long as the topic lives. One that is
 // leaving gets no partitions, and gives none out.
-func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) error {
+func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
 	info := s.path.info()
 	member := &pb.ConsumerMember{
-		Id: s.cfg.ID, Host: e.host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
+		Id: s.cfg.ID, Host: s.env.Host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
 	}
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))
 	}
-	err := e.putWhenFree(ctx, &s.wait, registry.Entry{
-		Key: e.space.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: marshal(member), Leased: true,
-		Guard: []discovery.Guard{discovery.SameKey(e.space.Topic(info.Name), info.CreateRevision)},
+	err := s.env.PutWhenFree(ctx, &s.wait, registry.Entry{
+		Key: s.env.Keys.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: Marshal(member), Leased: true,
+		Guard: []discovery.Guard{discovery.SameKey(s.env.Keys.Topic(info.Name), info.CreateRevision)},
 	})
 	if errors.Is(err, discovery.ErrGuard) {
 		return messages.ErrTopicDeleted
@@ -67,25 +67,25 @@ func (e *Engine) putMember(ctx context.Context, s *Subscription, leaving bool) e
 	return err
 }
 
-// removeSubscription takes the member's key away, and then what claims it still
+// removeKeys takes the member's key away, and then what claims it still
 // has: none can be made any more.
-func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me commitlog.Me) error {
-	if err := e.keeper.Remove(ctx, e.space.ConsumerMember(s.path.id, s.cfg.Group, s.cfg.ID)); err != nil || s.path.ended() != nil {
+func (s *Subscription) removeKeys(ctx context.Context, me commitlog.Me) error {
+	if err := s.env.Registry.Remove(ctx, s.env.Keys.ConsumerMember(s.path.id, s.cfg.Group, s.cfg.ID)); err != nil || s.path.ended() != nil {
 		return err
 	}
-	kvs, _, err := discovery.List(ctx, e.etcd.Control, e.space.Claims(s.path.id, s.cfg.Group))
+	kvs, _, err := discovery.List(ctx, s.env.Etcd.Control, s.env.Keys.Claims(s.path.id, s.cfg.Group))
 	if err != nil {
 		return err
 	}
 	var left []format.Position
 	for _, kv := range kvs {
-		k, ok := e.space.Parse(kv.Key)
+		k, ok := s.env.Keys.Parse(kv.Key)
 		if c, err := format.ParseClaim(kv.Key, kv.Value); ok && err == nil && c.Member == s.cfg.ID {
 			left = append(left, format.Position{Partition: k.Partition, Fence: kv.CreateRevision, Offset: -1, Base: -1})
 		}
 	}
 	if len(left) > 0 {
-		_, err = e.log.Release(ctx, me, left)
+		_, err = s.env.Log.Release(ctx, me, left)
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (e *Engine) removeSubscription(ctx context.Context, s *Subscription, me com
 // at the earliest record of others. Unless that is the earliest record, it is
 // committed at once. It returns the partitions whose position was not. got is left
 // as it is, for another try.
-func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subscription, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
+func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)
 	var first []format.Position
 	for i := range made {
@@ -103,13 +103,13 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subsc
 		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
 			continue
 		}
-		part, err := sub.path.partition(c.Partition)
+		part, err := s.path.partition(c.Partition)
 		if err != nil {
 			return nil, nil, err
 		}
-		start, decided := sub.began.Load().In(c.Partition)
+		start, decided := s.began.Load().In(c.Partition)
 		if !decided {
-			start = sub.cfg.Start
+			start = s.cfg.Start
 		}
 		c.Offset, c.Base, err = part.log.Resolve(ctx, start)
 		if decided && errors.Is(err, messages.ErrOffsetOutOfRange) { // a log that is not the one that was
@@ -136,7 +136,7 @@ func (e *Engine) firstPositions(ctx context.Context, me commitlog.Me, sub *Subsc
 	if len(first) == 0 {
 		return made, unwritten, nil
 	}
-	errs, err := e.log.Commit(ctx, me, first)
+	errs, err := s.env.Log.Commit(ctx, me, first)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,139 @@
+package actors
+
+// What a caller holds of a place in a group. The handle outlives the actors
+// behind it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Member is a place in a group. It is safe for concurrent use; one loop or
+// Consume reads at a time.
+type Member struct {
+	node        *Node
+	in          *inlet
+	pid         atomic.Pointer[actor.PID]
+	incarnation string
+	written     atomic.Bool
+	announced   atomic.Bool
+	gone        atomic.Bool // LeftGroup was told
+	removal     Removal
+	wait        KeyWait
+}
+
+// left tells, once, that the membership ended.
+func (m *Member) left() {
+	if m.gone.CompareAndSwap(false, true) {
+		cfg := m.in.cfg
+		m.node.Events.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	}
+}
+
+// end lets loops and Consume return: the actor behind them is gone.
+func (m *Member) end() {
+	m.in.leave(inletLeft, nil)
+	if c := m.in.consumption(); c != nil {
+		c.finish()
+	}
+}
+
+// ID returns the member's id in its group.
+func (m *Member) ID() string { return m.in.cfg.ID }
+
+// PID returns the member's actor.
+func (m *Member) PID() *actor.PID { return m.pid.Load() }
+
+// Messages is penstock.Member.Messages; manual is its option ManualAck.
+func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
+	if err := ContextGiven(ctx); err != nil {
+		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
+	}
+	return m.in.messages(ctx, manual)
+}
+
+// Consume is penstock.Member.Consume.
+func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
+	if err := errors.Join(ContextGiven(ctx), HandlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if handler == nil {
+		return fmt.Errorf("consume %q of %q: no handler: %w", m.in.cfg.Group, m.in.cfg.Destination, messages.ErrInvalid)
+	}
+	end, err := m.in.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := newConsumption(ctx, m.in, handler)
+	m.in.watch(c)
+	defer m.in.watch(nil)
+	if m.in.left() {
+		c.finish() // its actor is gone, and so is whoever would say so
+	}
+	m.node.Send(m.pid.Load(), &consume{c})
+	<-c.over
+	c.end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return m.in.causeOf()
+}
+
+// Leave is penstock.Member.Leave.
+func (m *Member) Leave(ctx context.Context) error {
+	if err := ContextGiven(ctx); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	cfg := m.in.cfg
+	if err := m.node.Runs.Refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *usercode.Run) bool { return c.Of == m.in }); err != nil {
+		m.node.Send(m.pid.Load(), &leaveMember{})
+		return err
+	}
+	end, cancel := supervisor.Grace(ctx, LastGrace)
+	defer cancel()
+	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdrawMember{m}, &m.removal))
+	m.left()
+	if err != nil {
+		return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, err)
+	}
+	return nil
+}
+
+// drain has what has come handled by whoever reads, and ends the stream.
+func (m *Member) drain(ctx context.Context) error {
+	began := time.Now()
+	cfg := m.in.cfg
+	_, err := supervisor.Ask[*memberDrained](ctx, m.node.System, m.pid.Load(), &drainMember{})
+	m.in.leave(inletLeft, nil)
+	if n := m.in.unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
+		m.node.Events.emit(messages.MessagesDropped{
+			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
+		})
+	}
+	switch n := m.in.givenUp(); {
+	case err == nil && n > 0:
+		return fmt.Errorf("%d messages were not settled within an AckWait of %s, or waited behind those: they go to others: %w", n, cfg.AckWait, messages.ErrBusy)
+	case err == nil:
+		m.node.Events.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
+		return nil
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil // gone before
+	}
+	return fmt.Errorf("what had come is not all handled: %w", context.Cause(ctx))
+}
+
+// Stats is penstock.Member.Stats.
+func (m *Member) Stats() messages.MemberStats { return m.in.stats() }

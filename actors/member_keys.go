@@ -1,0 +1,77 @@
+package actors
+
+// A member's key in etcd and its group's settings, and the secrets of senders.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/discovery/registry"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+)
+
+// writeKeys agrees on the group's settings and keeps the member's key.
+func (m *Member) writeKeys(ctx context.Context) error {
+	if m.written.Load() {
+		return nil
+	}
+	cfg := m.in.cfg
+	group := pipegroup.At(m.node.Keys, cfg.Destination, cfg.Group)
+	agree := func(meta *pb.GroupMeta) error {
+		have, err := messages.GroupSettingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
+		if err != nil {
+			return err
+		}
+		return have.Differ(cfg.group())
+	}
+	meta, err := m.node.Groups.Attend(ctx, group, Marshal(cfg.group().Meta()), agree)
+	if err != nil {
+		return err
+	}
+	member := &pb.Member{
+		Id: cfg.ID, Incarnation: m.incarnation, Host: m.node.Host,
+		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
+	}
+	err = m.node.PutWhenFree(ctx, &m.wait,
+		registry.Entry{Key: m.node.Keys.Member(cfg.Destination, cfg.Group, cfg.ID), Value: Marshal(member), Leased: true})
+	if err != nil {
+		return err
+	}
+	m.node.Groups.Hold(group, cfg.ID, meta)
+	_, err = m.node.Groups.Attend(ctx, group, meta, agree)
+	return err
+}
+
+// removeKeys takes the member's key away. The group stays, for its other
+// members and for as long as its KeepFor says.
+func (m *Member) removeKeys(ctx context.Context) error {
+	cfg := m.in.cfg
+	group := pipegroup.At(m.node.Keys, cfg.Destination, cfg.Group)
+	err := errors.Join(
+		m.node.Groups.Release(ctx, group, cfg.ID),
+		m.node.Registry.Remove(ctx, m.node.Keys.Member(cfg.Destination, cfg.Group, cfg.ID)),
+	)
+	if err != nil {
+		return err
+	}
+	// One that was refused was never in, and prolongs nothing.
+	_, err = m.node.Groups.Desert(ctx, group, m.written.Load())
+	return err
+}
+
+// secretOf reads a sender's token.
+func secretOf(ctx context.Context, n *Node, dest, id string) ([]byte, error) {
+	kv, exists, err := discovery.Get(ctx, n.Etcd.Control, n.Keys.Secret(dest, id))
+	if err != nil {
+		return nil, fmt.Errorf("read the sender's secret: %w", err)
+	}
+	if !exists {
+		return nil, fmt.Errorf("sender %q has no secret in etcd (any more): %w", id, messages.ErrUnavailable)
+	}
+	return kv.Value, nil
+}

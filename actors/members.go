@@ -1,0 +1,115 @@
+package actors
+
+// What a runtime reads: its places in the groups of destinations.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Members are the memberships of a runtime. They outlive the incarnations of the
+// engine's actor. Safe for concurrent use.
+type Members struct {
+	node *Node
+
+	all map[*Member]*Placement[*Member] // used by the branch alone
+
+	mu     sync.Mutex
+	queues map[*inlet]struct{} // that live
+}
+
+// NewMembers makes the memberships of a node, of which there are none yet.
+func NewMembers(n *Node) *Members {
+	return &Members{node: n, all: make(map[*Member]*Placement[*Member]), queues: make(map[*inlet]struct{})}
+}
+
+// Join makes this process a member of a group. It blocks until each sender of
+// that moment has welcomed it or failed once; with no sender it returns at
+// once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
+// ErrTaken, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
+func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+	fail := func(err error) (*Member, error) {
+		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
+	}
+	if err := ContextGiven(ctx); err != nil {
+		return fail(err)
+	}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(context.Cause(ctx))
+	}
+	cfg.ID = cmp.Or(cfg.ID, RandomID())
+	n := s.node
+	m := &Member{node: n, in: newInlet(cfg, n.Events.emit), incarnation: RandomID()}
+	m.in.inside = n.Runs
+	m.in.readerGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
+	if _, err := supervisor.Ask[*joined](ctx, n.System, n.Root, &join{m}); err != nil {
+		err = n.Unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered")
+		n.Send(n.Root, &withdrawMember{m})
+		return fail(err)
+	}
+	return m, nil
+}
+
+// Stats is a row for each member, in no order.
+func (s *Members) Stats() (rows []messages.MemberStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for in := range s.queues {
+		rows = append(rows, in.stats())
+	}
+	return rows
+}
+
+// Held are the members that Stop ends.
+func (s *Members) Held(ctx context.Context) (HeldMembers, error) {
+	held, err := supervisor.Ask[*heldMembers](ctx, s.node.System, s.node.Root, &listMembers{})
+	if err != nil {
+		return nil, err
+	}
+	return held.all, nil
+}
+
+// HeldMembers are members on their way to the end.
+type HeldMembers []*Member
+
+// Drain has what has come handled by whoever reads, of all members at once, or
+// gives it back when ctx ends.
+func (h HeldMembers) Drain(ctx context.Context) (errs []error) {
+	for _, m := range h {
+		m.node.Send(m.pid.Load(), &drainMember{})
+	}
+	for _, m := range h {
+		if err := m.drain(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("leave %q of %q: %w", m.in.cfg.Group, m.in.cfg.Destination, err))
+		}
+	}
+	return errs
+}
+
+// Announce tells that the memberships have ended.
+func (h HeldMembers) Announce() {
+	for _, m := range h {
+		m.left()
+	}
+}
+
+func (s *Members) addQueue(in *inlet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queues[in] = struct{}{}
+}
+
+func (s *Members) removeQueue(in *inlet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.queues, in)
+}

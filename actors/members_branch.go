@@ -1,0 +1,172 @@
+package actors
+
+// The branch of the engine's actor that keeps an actor for each member.
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// membersBranch is a part of the engine's actor, and runs on its goroutine.
+type membersBranch struct {
+	*Members
+}
+
+// Questions to the branch, and their answers.
+type (
+	join   struct{ member *Member }
+	joined struct{}
+	// withdrawMember is answered with *Withdrawn when the id is free again.
+	withdrawMember struct{ member *Member }
+	listMembers    struct{}
+	heldMembers    struct{ all HeldMembers }
+)
+
+// Branch makes the part of an incarnation of the engine's actor.
+func (s *Members) Branch() *membersBranch { return &membersBranch{s} }
+
+// Begin begins what an earlier incarnation had.
+func (b *membersBranch) Begin(ctx actor.Context) {
+	for _, p := range b.all {
+		b.enter(ctx, p)
+		if len(p.Leavers) > 0 {
+			ctx.Send(p.PID, &retireMember{})
+		}
+	}
+}
+
+// Receive handles what is for this branch, and reports whether msg was.
+func (b *membersBranch) Receive(ctx actor.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *join:
+		b.join(ctx, m.member)
+	case *withdrawMember:
+		b.withdraw(ctx, m.member)
+	case *listMembers:
+		b.list(ctx)
+	case pipegroup.Unlike:
+		b.unlike(ctx, m)
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *membersBranch) join(ctx actor.Context, m *Member) {
+	if b.node.Refuse(ctx) {
+		return
+	}
+	for other := range b.all {
+		o, c := other.in.cfg, m.in.cfg
+		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
+			ctx.Respond(ErrOurs("member", c.ID))
+			return
+		}
+	}
+	p := &Placement[*Member]{Handle: m, Asker: ctx.Sender()}
+	b.all[m] = p
+	b.addQueue(m.in)
+	b.enter(ctx, p)
+}
+
+// enter begins a member's actor.
+func (b *membersBranch) enter(ctx actor.Context, p *Placement[*Member]) {
+	cfg := p.Handle.in.cfg
+	p.PID = b.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.node, p.Handle, p.Asker),
+		supervisor.WithPolicy(memberPolicy()))
+	p.Handle.pid.Store(p.PID)
+}
+
+// withdraw ends what a caller no longer waits for, or has drained.
+func (b *membersBranch) withdraw(ctx actor.Context, m *Member) {
+	p := b.all[m]
+	if p == nil {
+		Release(ctx, ctx.Sender())
+		return
+	}
+	p.Leavers = append(p.Leavers, ctx.Sender())
+	ctx.Send(p.PID, &retireMember{})
+}
+
+func (b *membersBranch) list(ctx actor.Context) {
+	held := &heldMembers{}
+	for m := range b.all {
+		held.all = append(held.all, m)
+	}
+	ctx.Respond(held)
+}
+
+// unlike ends the members of a group that was removed and made again with other
+// settings, while this process could not keep it.
+func (b *membersBranch) unlike(ctx actor.Context, m pipegroup.Unlike) {
+	have, err := messages.GroupSettingsOf(m.Meta.Mode, m.Meta.Policy, m.Meta.KeepForMs)
+	if err != nil {
+		return // of a newer version
+	}
+	for h, p := range b.all {
+		cfg := h.in.cfg
+		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.node.Keys, cfg.Destination, cfg.Group) == m.Group {
+			h.in.leave(inletLeft, fmt.Errorf("the group was made again meanwhile: %w", err))
+			ctx.Send(p.PID, &retireMember{})
+		}
+	}
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of this
+// branch.
+func (b *membersBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for m, p := range b.all {
+		if who.Equal(p.PID) {
+			delete(b.all, m)
+			b.removeQueue(m.in)
+			m.end()
+			Dismiss(ctx, p.Asker, &m.announced)
+			Release(ctx, p.Leavers...)
+			return true
+		}
+	}
+	return false
+}
+
+// Failed hears of a child that was given up, and reports whether it was of this
+// branch.
+func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
+	for h, p := range b.all {
+		if m.Who.Equal(p.PID) {
+			h.in.leave(inletLeft, m.Err)
+			return true
+		}
+	}
+	return false
+}
+
+// KeyLost ends a member whose key somebody else holds.
+func (b *membersBranch) KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss) {
+	for h, p := range b.all {
+		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {
+			h.in.leave(inletLeft, loss.As(messages.ErrDestinationTaken))
+			ctx.Send(p.PID, &retireMember{}) // the key is still kept
+		}
+	}
+}
+
+// LeaseTrusted is nothing to a member.
+func (b *membersBranch) LeaseTrusted() {}
+
+// End is nothing to a member.
+func (b *membersBranch) End(actor.Context) {}
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *membersBranch) Close(ctx actor.Context) {
+	for m, p := range b.all {
+		m.end()
+		Dismiss(ctx, p.Asker, &m.announced)
+		Release(ctx, p.Leavers...)
+	}
+}

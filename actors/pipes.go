@@ -1,0 +1,161 @@
+package actors
+
+// What a runtime has of pipes: its destinations, and its places in groups of
+// others.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Pipes are the senders and members of a runtime. They outlive the incarnations
+// of the engine's actor. Safe for concurrent use.
+type Pipes struct {
+	node    *Node
+	senders *Senders
+	members *Members
+}
+
+// NewPipes makes the pipes of a node, of which there are none yet. Destinations
+// that name no URL of their own listen at listen.
+func NewPipes(n *Node, listen string) *Pipes {
+	return &Pipes{node: n, senders: NewSenders(n, listen), members: NewMembers(n)}
+}
+
+// Register makes this process a sender: see Senders.Register.
+func (p *Pipes) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
+	return p.senders.Register(ctx, cfg)
+}
+
+// Join makes this process a member of a group: see Members.Join.
+func (p *Pipes) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+	return p.members.Join(ctx, cfg)
+}
+
+// DeleteGroup removes a group of a destination that has no members, in
+// particular one that is kept forever. Errors: messages.ErrNoGroup, ErrGroupLive,
+// ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
+func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
+	fail := func(err error) error { return fmt.Errorf("delete group %q of %q: %w", group, dest, err) }
+	switch err := errors.Join(ContextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
+	case err != nil:
+		return fail(err)
+	case p.node.Stopping():
+		return fail(messages.ErrClosed)
+	case ctx.Err() != nil:
+		return fail(context.Cause(ctx))
+	}
+	if err := p.node.Groups.Delete(ctx, pipegroup.At(p.node.Keys, dest, group)); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// Stats reads the counters: a row for each pipe and each member, in no order.
+func (p *Pipes) Stats() ([]messages.PipeStats, []messages.MemberStats) {
+	return p.senders.Stats(), p.members.Stats()
+}
+
+// Held are the destinations and members that Stop ends.
+func (p *Pipes) Held(ctx context.Context) (*HeldPipes, error) {
+	dests, err := p.senders.Held(ctx)
+	members, merr := p.members.Held(ctx)
+	return &HeldPipes{dests, members}, errors.Join(err, merr)
+}
+
+// HeldPipes are destinations and members on their way to the end.
+type HeldPipes struct {
+	dests   Held
+	members HeldMembers
+}
+
+// Refuse takes no more messages.
+func (h *HeldPipes) Refuse() { h.dests.Refuse() }
+
+// Deliver waits until what was accepted is acked, or gives it up when ctx ends.
+func (h *HeldPipes) Deliver(ctx context.Context) []error { return h.dests.Deliver(ctx) }
+
+// Drain has the members finish with what has come, or gives it back when ctx ends.
+func (h *HeldPipes) Drain(ctx context.Context) []error { return h.members.Drain(ctx) }
+
+// Announce tells that all of them have ended.
+func (h *HeldPipes) Announce() {
+	h.dests.Announce()
+	h.members.Announce()
+}
+
+// Close closes the listeners, once the engine's actor is over or late.
+func (p *Pipes) Close() { p.senders.Close() }
+
+// DropOrphans has the KeepFor counted of the groups that nobody is in now. The
+// lease must be revoked.
+func (p *Pipes) DropOrphans(ctx context.Context, revoked error) error {
+	for _, g := range p.node.Groups.ReleaseAll() {
+		if revoked == nil {
+			_, revoked = p.node.Groups.Desert(ctx, g, true)
+		}
+	}
+	return revoked
+}
+
+// GaveUp is what destinations gave up without anybody having been told. The
+// engine's actor must be over.
+func (p *Pipes) GaveUp() []error { return p.senders.GaveUp() }
+
+// pipesBranch is the part of the engine's actor that keeps senders and members.
+type pipesBranch struct {
+	senders *sendersBranch
+	members *membersBranch
+}
+
+// Branch makes the part of an incarnation of the engine's actor, whose host h is.
+func (p *Pipes) Branch(h *supervisor.Host) *pipesBranch {
+	return &pipesBranch{p.senders.Branch(h), p.members.Branch()}
+}
+
+// Begin begins what an earlier incarnation had.
+func (b *pipesBranch) Begin(ctx actor.Context) {
+	b.senders.Begin(ctx)
+	b.members.Begin(ctx)
+}
+
+// Receive handles what is for pipes, and reports whether msg was.
+func (b *pipesBranch) Receive(ctx actor.Context, msg any) bool {
+	return b.senders.Receive(ctx, msg) || b.members.Receive(ctx, msg)
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of pipes.
+func (b *pipesBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	return b.senders.Terminated(ctx, who) || b.members.Terminated(ctx, who)
+}
+
+// Failed hears of a child that was given up, and reports whether it was of pipes.
+func (b *pipesBranch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
+	return b.senders.Failed(ctx, m) || b.members.Failed(ctx, m)
+}
+
+// KeyLost ends what has lost its key.
+func (b *pipesBranch) KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss) {
+	b.senders.KeyLost(ctx, k, loss)
+	b.members.KeyLost(ctx, k, loss)
+}
+
+// LeaseTrusted is nothing to pipes.
+func (b *pipesBranch) LeaseTrusted() {}
+
+// End ends what the incarnation has begun.
+func (b *pipesBranch) End(ctx actor.Context) { b.senders.End(ctx) }
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *pipesBranch) Close(ctx actor.Context) {
+	b.senders.Close(ctx)
+	b.members.Close(ctx)
+}

@@ -1,0 +1,189 @@
+package actors
+
+// The branch of the engine's actor that keeps an actor for each subscription.
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/prefetch"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// subsBranch is a part of the engine's actor, and runs on its goroutine.
+type subsBranch struct {
+	*Subscriptions
+	unused func(ctx actor.Context, path *topicPath) // hears of a topic that has one user less
+}
+
+// Questions to the branch, and their answers.
+type (
+	// subscribe is answered with *subscribed or an error.
+	subscribe struct{ sub *Subscription }
+	// withdrawSub is answered with *Withdrawn when the id is free again.
+	withdrawSub struct{ sub *Subscription }
+	listSubs    struct{}
+	heldSubs    struct{ all HeldSubs }
+)
+
+// Branch makes the part of an incarnation of the engine's actor. unused is called
+// when a topic has one subscription less.
+func (s *Subscriptions) Branch(unused func(actor.Context, *topicPath)) *subsBranch {
+	return &subsBranch{s, unused}
+}
+
+// Begin begins what an earlier incarnation had.
+func (b *subsBranch) Begin(ctx actor.Context) {
+	for _, p := range b.all {
+		b.enter(ctx, p)
+		if len(p.Leavers) > 0 {
+			ctx.Send(p.PID, &retireSub{})
+		}
+	}
+}
+
+// Receive handles what is for this branch, and reports whether msg was.
+func (b *subsBranch) Receive(ctx actor.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *subscribe:
+		b.subscribe(ctx, m.sub)
+	case *withdrawSub:
+		b.withdraw(ctx, m.sub)
+	case *listSubs:
+		b.list(ctx)
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *subsBranch) subscribe(ctx actor.Context, s *Subscription) {
+	if b.env.Refuse(ctx) {
+		return
+	}
+	if err := s.path.ended(); err != nil { // by a Close, since who asks has looked
+		ctx.Respond(err)
+		return
+	}
+	for other := range b.all {
+		if other.path.id == s.path.id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
+			ctx.Respond(ErrOurs("member", s.cfg.ID))
+			return
+		}
+	}
+	p := &Placement[*Subscription]{Handle: s, Asker: ctx.Sender()}
+	b.all[s] = p
+	b.added(s)
+	b.enter(ctx, p)
+}
+
+// enter begins a subscription's actor.
+func (b *subsBranch) enter(ctx actor.Context, p *Placement[*Subscription]) {
+	s := p.Handle
+	p.PID = b.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.env, s, p.Asker),
+		supervisor.WithPolicy(topicPolicy()))
+	s.pid.Store(p.PID)
+}
+
+// withdraw ends what a caller no longer waits for, or has drained.
+func (b *subsBranch) withdraw(ctx actor.Context, s *Subscription) {
+	p := b.all[s]
+	if p == nil {
+		Release(ctx, ctx.Sender())
+		return
+	}
+	p.Leavers = append(p.Leavers, ctx.Sender())
+	ctx.Send(p.PID, &retireSub{})
+}
+
+func (b *subsBranch) list(ctx actor.Context) {
+	held := &heldSubs{}
+	for s := range b.all {
+		held.all = append(held.all, s)
+	}
+	ctx.Respond(held)
+}
+
+// Uses reports whether a subscription reads this topic.
+func (b *subsBranch) Uses(path *topicPath) bool {
+	for s := range b.all {
+		if s.path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// Tell tells the topic's subscriptions that it has other settings, or has ended.
+func (b *subsBranch) Tell(ctx actor.Context, path *topicPath) {
+	for s, p := range b.all {
+		if s.path == path {
+			ctx.Send(p.PID, &topicChanged{path})
+		}
+	}
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of this
+// branch.
+func (b *subsBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for s, p := range b.all {
+		if who.Equal(p.PID) {
+			delete(b.all, s)
+			b.removed(s)
+			b.unused(ctx, s.path)
+			s.end()
+			Dismiss(ctx, p.Asker, &s.announced)
+			Release(ctx, p.Leavers...)
+			return true
+		}
+	}
+	return false
+}
+
+// Failed hears of a child that was given up, and reports whether it was of this
+// branch.
+func (b *subsBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
+	for s, p := range b.all {
+		if m.Who.Equal(p.PID) {
+			s.buffer.Leave(prefetch.Left, m.Err)
+			return true
+		}
+	}
+	return false
+}
+
+// KeyLost ends a subscription whose key somebody else holds, or whose topic is
+// gone.
+func (b *subsBranch) KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss) {
+	if k.Kind != keys.KindConsumerMember {
+		return
+	}
+	for s, p := range b.all {
+		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.id != k.Topic {
+			continue
+		}
+		err := loss.As(messages.ErrTopicDeleted)
+		if loss.Guard {
+			err = messages.ErrTopicDeleted
+		}
+		s.buffer.Leave(prefetch.Left, err)
+		ctx.Send(p.PID, &retireSub{})
+	}
+}
+
+// LeaseTrusted lets subscriptions hand out what waited for the session.
+func (b *subsBranch) LeaseTrusted() {
+	for s := range b.all {
+		s.buffer.Renewed()
+	}
+}
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *subsBranch) Close(ctx actor.Context) {
+	for s, p := range b.all {
+		s.end()
+		Dismiss(ctx, p.Asker, &s.announced)
+		Release(ctx, p.Leavers...)
+	}
+}

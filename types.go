@@ -1,7 +1,7 @@
 package penstock
 
 // What pipes carry and report. An alias stands for a type of package
-// messages, so that its comment carries what the type has; TestAliases holds that.
+// messages, so its comment shows the fields and methods; a test compares them.
 
 import (
 	"context"

@@ -1,5 +1,7 @@
 package messages
 
+// What can go wrong, and what a drain gave up.
+
 import (
 	"errors"
 	"fmt"

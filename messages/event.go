@@ -1,14 +1,14 @@
 package messages
 
+// Events: what happened in a runtime that somebody may want to know. Each is a
+// struct with a name in the past tense; log lines are derived from the structs,
+// so that no fact is in the log only.
+
 import (
 	"context"
 	"log/slog"
 	"time"
 )
-
-// Events: what happened in a runtime that somebody may want to know. Each is a
-// struct with a name in the past tense; log lines are derived from the structs,
-// so that no fact is in the log only.
 
 // Event is one of the structs of this package; no other package can make one.
 // Events are passed by value: switch on SessionLost, not on *SessionLost. They are

@@ -1,12 +1,12 @@
 package messages
 
+// How each event is logged, in the order of event.go.
+
 import (
 	"log/slog"
 	"slices"
 	"time"
 )
-
-// How each event is spelled in a log line, in the order of event.go.
 
 func (SessionSuspended) name() string      { return "session_suspended" }
 func (SessionSuspended) level() slog.Level { return slog.LevelWarn }

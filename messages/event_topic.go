@@ -1,8 +1,8 @@
 package messages
 
-import "time"
-
 // Events of topics and their consumer groups.
+
+import "time"
 
 // TopicCreated: this runtime made a topic.
 type TopicCreated struct {

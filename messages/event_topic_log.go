@@ -1,8 +1,8 @@
 package messages
 
-import "log/slog"
+// How each event of topics is logged, in the order of event_topic.go.
 
-// How each event of topics is spelled in a log line, in the order of event_topic.go.
+import "log/slog"
 
 func (TopicCreated) name() string      { return "topic_created" }
 func (TopicCreated) level() slog.Level { return slog.LevelInfo }

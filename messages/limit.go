@@ -1,5 +1,7 @@
 package messages
 
+// What of a request is more than etcd allows.
+
 // Limit is what of a request to etcd is too much.
 type Limit string
 

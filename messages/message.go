@@ -1,6 +1,13 @@
 package messages
 
-import "time"
+// What is sent to groups and into topics, and what a member of a group gets.
+
+import (
+	"fmt"
+	"math"
+	"time"
+	"unicode/utf8"
+)
 
 // Message is what a caller sends: to a destination's groups, or into a topic.
 //
@@ -21,6 +28,41 @@ type Message struct {
 type Header struct {
 	Name  string
 	Value []byte
+}
+
+// Check reports whether the record format can carry m unchanged: header names
+// must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
+// hold (1677 to 2262). The error wraps ErrInvalid. A Time of exactly
+// 1970-01-01T00:00:00Z passes and arrives as none.
+func (m *Message) Check() error {
+	for i := range m.Headers {
+		if !utf8.ValidString(m.Headers[i].Name) {
+			return fmt.Errorf("header name %q is not UTF-8: %w", m.Headers[i].Name, ErrInvalid)
+		}
+	}
+	if !m.Time.IsZero() && (m.Time.Before(firstTime) || m.Time.After(lastTime)) {
+		return fmt.Errorf("time %v is outside %v to %v: %w", m.Time, firstTime, lastTime, ErrInvalid)
+	}
+	return nil
+}
+
+var (
+	firstTime = time.Unix(0, math.MinInt64).UTC()
+	lastTime  = time.Unix(0, math.MaxInt64).UTC()
+)
+
+// MaxHeaders is how many headers a message of a pipe can have.
+const MaxHeaders = 1 << 14
+
+// PayloadSize is how many bytes m is about: key, value, and names and values of
+// headers, of which an empty one counts a byte. The encoding adds to that, see
+// RecordSize and RecordOverhead. It does not allocate.
+func PayloadSize(m *Message) int {
+	n := len(m.Key) + len(m.Value)
+	for i := range m.Headers {
+		n += max(1, len(m.Headers[i].Name)+len(m.Headers[i].Value))
+	}
+	return n
 }
 
 // Settler hears what became of a delivery. Its methods do not block and are

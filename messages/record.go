@@ -1,19 +1,16 @@
 package messages
 
+// The record codec: pb.Record written and read by hand, because a record is on
+// the path of every message and the generated code allocates for each.
+
 import (
 	"fmt"
-	"iter"
-	"math"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The record codec: pb.Record written and read by hand, because a record is on
-// the path of every message and the generated code allocates for each.
-//
 // A batch is a run of records exactly as a protobuf message with
 // `repeated Record records = 2` holds them: tag, length, record, again and
 // again. Every field number here is below 16, so each tag is one byte.
@@ -30,150 +27,6 @@ const (
 	// oneByteVarint is the first length that no longer fits in one byte.
 	oneByteVarint = 0x80
 )
-
-// Payload is what a message says: its key, value, time and headers, as they were
-// decoded. Its bytes alias the buffer it was decoded from and pin it; Clone
-// detaches them. Treat them as read-only: another reader may share the buffer. A
-// Payload is a value, safe to read concurrently.
-type Payload struct {
-	// Key is what the message is about, or empty.
-	Key []byte
-	// Value is the payload.
-	Value []byte
-	// UnixNano is the sender's time in nanoseconds since 1970 UTC; 0 is none.
-	UnixNano int64
-
-	// headers runs from the first header field to the end of the last one, as
-	// they stand on the wire. Other fields may lie between; all were checked.
-	headers []byte
-}
-
-// PayloadOf is the payload that m would be decoded to. Key and Value alias m's;
-// the headers are copied.
-func PayloadOf(m *Message) Payload {
-	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
-	if len(m.Headers) > 0 {
-		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
-	}
-	return r
-}
-
-// Time is the sender's time in UTC, or the zero Time when there is none.
-func (r Payload) Time() time.Time {
-	if r.UnixNano == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, r.UnixNano).UTC()
-}
-
-// Header is the value of the first header of that name, aliasing the record's
-// buffer, and whether there is one. It does not allocate.
-func (r Payload) Header(name string) ([]byte, bool) {
-	for rest := r.headers; len(rest) > 0; {
-		h, n := nextHeader(rest)
-		if n == 0 {
-			break
-		}
-		if string(h.name) == name {
-			return h.value, true
-		}
-		rest = rest[n:]
-	}
-	return nil, false
-}
-
-// Headers yields names and values in the order the sender gave them; names may
-// repeat. The values alias the record's buffer.
-func (r Payload) Headers() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		for rest := r.headers; len(rest) > 0; {
-			h, n := nextHeader(rest)
-			if n == 0 || !yield(string(h.name), h.value) {
-				return
-			}
-			rest = rest[n:]
-		}
-	}
-}
-
-// HeaderCount is how many headers Headers yields.
-func (r Payload) HeaderCount() int {
-	count := 0
-	for rest := r.headers; len(rest) > 0; count++ {
-		_, n := nextHeader(rest)
-		if n == 0 {
-			break
-		}
-		rest = rest[n:]
-	}
-	return count
-}
-
-// Clone is the record with bytes of its own, in one allocation.
-func (r Payload) Clone() Payload {
-	size := len(r.Key) + len(r.Value) + len(r.headers)
-	if size == 0 {
-		return Payload{UnixNano: r.UnixNano}
-	}
-	buf := make([]byte, 0, size)
-	own := func(b []byte) []byte {
-		if len(b) == 0 {
-			return nil
-		}
-		from := len(buf)
-		buf = append(buf, b...)
-		return buf[from:len(buf):len(buf)]
-	}
-	return Payload{Key: own(r.Key), Value: own(r.Value), UnixNano: r.UnixNano, headers: own(r.headers)}
-}
-
-// Message is the record as something to send again. Its bytes alias the
-// record's; only the slice of headers is new.
-func (r Payload) Message() Message {
-	m := Message{Key: r.Key, Value: r.Value, Time: r.Time()}
-	if n := r.HeaderCount(); n > 0 {
-		m.Headers = make([]Header, 0, n)
-		for name, value := range r.Headers() {
-			m.Headers = append(m.Headers, Header{Name: name, Value: value})
-		}
-	}
-	return m
-}
-
-// Check says whether the record format can carry m unchanged: header names
-// must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
-// hold (1677 to 2262). The error wraps ErrInvalid. A Time of exactly
-// 1970-01-01T00:00:00Z passes and arrives as none.
-func (m *Message) Check() error {
-	for i := range m.Headers {
-		if !utf8.ValidString(m.Headers[i].Name) {
-			return fmt.Errorf("header name %q is not UTF-8: %w", m.Headers[i].Name, ErrInvalid)
-		}
-	}
-	if !m.Time.IsZero() && (m.Time.Before(firstTime) || m.Time.After(lastTime)) {
-		return fmt.Errorf("time %v is outside %v to %v: %w", m.Time, firstTime, lastTime, ErrInvalid)
-	}
-	return nil
-}
-
-var (
-	firstTime = time.Unix(0, math.MinInt64).UTC()
-	lastTime  = time.Unix(0, math.MaxInt64).UTC()
-)
-
-// MaxHeaders is how many headers a message of a pipe can have.
-const MaxHeaders = 1 << 14
-
-// PayloadSize is how many bytes m is about: key, value, and names and values of
-// headers, of which an empty one counts a byte. The encoding adds to that, see
-// RecordSize and RecordOverhead. It does not allocate.
-func PayloadSize(m *Message) int {
-	n := len(m.Key) + len(m.Value)
-	for i := range m.Headers {
-		n += max(1, len(m.Headers[i].Name)+len(m.Headers[i].Value))
-	}
-	return n
-}
 
 // RecordOverhead bounds what the encoding of a record adds to a payload of up to
 // payload bytes, with MaxHeaders headers at most: RecordSize is no more than both

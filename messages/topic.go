@@ -1,13 +1,14 @@
 package messages
 
+// What topics are made of, as callers see it.
+
 import (
 	"errors"
 	"fmt"
 	"time"
 )
 
-// What topics are made of, as callers see it.
-
+// Limits of topics.
 const (
 	// MaxPartitions is the most partitions a topic can have.
 	MaxPartitions = 1024

@@ -1,14 +1,14 @@
 package keys
 
+// Names are the only part of a key that comes from outside. What is allowed
+// here decides what can appear between two slashes.
+
 import (
 	"fmt"
 	"strings"
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// Names are the only part of a key that comes from outside. What is allowed
-// here decides what can appear between two slashes.
 
 // MaxName is the longest name allowed, in bytes.
 const MaxName = 128

@@ -1,12 +1,12 @@
 package keys
 
+// A key taken apart, for those who get keys from a list or a watch.
+
 import (
 	"strings"
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// A key taken apart, for those who get keys from a list or a watch.
 
 // Kind says what a key holds.
 type Kind uint8

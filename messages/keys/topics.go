@@ -1,5 +1,10 @@
 package keys
 
+// The keys of topics. A topic's name is in one key only; everything else hangs
+// on its id, so that a topic made again under an old name shares nothing with
+// the old one. Partitions have four digits and offsets twenty, so that keys
+// sort as numbers do.
+
 import (
 	"fmt"
 	"strconv"
@@ -7,11 +12,6 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 )
-
-// The keys of topics. A topic's name is in one key only; everything else hangs
-// on its id, so that a topic made again under an old name shares nothing with
-// the old one. Partitions have four digits and offsets twenty, so that keys
-// sort as numbers do.
 
 // MinTopic is the shortest name of a topic, in bytes.
 const MinTopic = 3

@@ -1,0 +1,117 @@
+package messages
+
+// What a received message says.
+
+import (
+	"iter"
+	"time"
+)
+
+// Payload is what a message says: its key, value, time and headers, as they were
+// decoded. Its bytes alias the buffer it was decoded from and pin it; Clone
+// detaches them. Treat them as read-only: another reader may share the buffer. A
+// Payload is a value, safe to read concurrently.
+type Payload struct {
+	// Key is what the message is about, or empty.
+	Key []byte
+	// Value is the content.
+	Value []byte
+	// UnixNano is the sender's time in nanoseconds since 1970 UTC; 0 is none.
+	UnixNano int64
+
+	// headers runs from the first header field to the end of the last one, as
+	// they stand on the wire. Other fields may lie between; all were checked.
+	headers []byte
+}
+
+// PayloadOf is the payload that m would be decoded to. Key and Value alias m's;
+// the headers are copied.
+func PayloadOf(m *Message) Payload {
+	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
+	if len(m.Headers) > 0 {
+		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
+	}
+	return r
+}
+
+// Time is the sender's time in UTC, or the zero Time when there is none.
+func (p Payload) Time() time.Time {
+	if p.UnixNano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, p.UnixNano).UTC()
+}
+
+// Header is the value of the first header of that name, aliasing the payload's
+// buffer, and whether there is one. It does not allocate.
+func (p Payload) Header(name string) ([]byte, bool) {
+	for rest := p.headers; len(rest) > 0; {
+		h, n := nextHeader(rest)
+		if n == 0 {
+			break
+		}
+		if string(h.name) == name {
+			return h.value, true
+		}
+		rest = rest[n:]
+	}
+	return nil, false
+}
+
+// Headers yields names and values in the order the sender gave them; names may
+// repeat. The values alias the payload's buffer.
+func (p Payload) Headers() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for rest := p.headers; len(rest) > 0; {
+			h, n := nextHeader(rest)
+			if n == 0 || !yield(string(h.name), h.value) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// HeaderCount is how many headers Headers yields.
+func (p Payload) HeaderCount() int {
+	count := 0
+	for rest := p.headers; len(rest) > 0; count++ {
+		_, n := nextHeader(rest)
+		if n == 0 {
+			break
+		}
+		rest = rest[n:]
+	}
+	return count
+}
+
+// Clone is the payload with bytes of its own, in one allocation.
+func (p Payload) Clone() Payload {
+	size := len(p.Key) + len(p.Value) + len(p.headers)
+	if size == 0 {
+		return Payload{UnixNano: p.UnixNano}
+	}
+	buf := make([]byte, 0, size)
+	own := func(b []byte) []byte {
+		if len(b) == 0 {
+			return nil
+		}
+		from := len(buf)
+		buf = append(buf, b...)
+		return buf[from:len(buf):len(buf)]
+	}
+	return Payload{Key: own(p.Key), Value: own(p.Value), UnixNano: p.UnixNano, headers: own(p.headers)}
+}
+
+// Message is the payload as something to send again. Its bytes alias the
+// payload's; only the slice of headers is new.
+func (p Payload) Message() Message {
+	m := Message{Key: p.Key, Value: p.Value, Time: p.Time()}
+	if n := p.HeaderCount(); n > 0 {
+		m.Headers = make([]Header, 0, n)
+		for name, value := range p.Headers() {
+			m.Headers = append(m.Headers, Header{Name: name, Value: value})
+		}
+	}
+	return m
+}

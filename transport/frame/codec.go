@@ -1,5 +1,13 @@
 package frame
 
+// The codec: pb.Frame written and read by hand where it is hot (Data, Ack), by
+// the generated code where it is not (control.go).
+//
+// A Data frame is laid out with the records last, so that they go out by
+// reference and come in as one slice of the frame:
+//
+//	tag(data) length | first, attempts, redelivered | records …
+
 import (
 	"fmt"
 	"math"
@@ -8,14 +16,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// The codec: pb.Frame written and read by hand where it is hot (Data, Ack), by
-// the generated code where it is not (control.go).
-//
-// A Data frame is laid out with the records last, so that they go out by
-// reference and come in as one slice of the frame:
-//
-//	tag(data) length | first, attempts, redelivered | records …
 
 // Tags are single bytes, every field number being below 16.
 const (

@@ -286,3 +286,45 @@ func TestSignaturesShowTypesWithANameHere(t *testing.T) {
 		t.Errorf("%d types were looked at; without names %d have none", walked, found)
 	}
 }
+
+// The contract of a call stands here only: what package actors has of the same name
+// refers to it.
+func TestHandlesOfActorsReferToTheContract(t *testing.T) {
+	pkgs := compiled(t, token.NewFileSet(), modulePath, modulePath+"/actors")
+	here := documented(t, ".")
+	referred := 0
+	for name, below := range map[string]string{
+		"Destination": "Destination", "Member": "Member", "Topic": "Topic", "Subscription": "Subscription",
+	} {
+		obj := types.Unalias(pkgs[1].Scope().Lookup(below).Type()).(*types.Named).Obj()
+		dir := strings.TrimPrefix(obj.Pkg().Path(), modulePath+"/")
+		comments := commentsOfMethods(documented(t, dir), obj.Name())
+		for method, contract := range commentsOfMethods(here, name) {
+			says, ok := comments[method]
+			if !ok || strings.Count(contract, "\n") < 2 {
+				continue
+			}
+			referred++
+			if to := "penstock." + name + "." + method; !strings.Contains(says, to) {
+				t.Errorf("the comment of %s.%s in %s does not refer to %s: %q", below, method, dir, to, says)
+			}
+		}
+	}
+	if referred < 20 {
+		t.Errorf("only %d methods were compared", referred)
+	}
+}
+
+// commentsOfMethods are the comments of the exported methods of a type.
+func commentsOfMethods(p *doc.Package, typ string) map[string]string {
+	all := make(map[string]string)
+	for _, t := range p.Types {
+		if t.Name != typ {
+			continue
+		}
+		for _, m := range t.Methods {
+			all[m.Name] = m.Doc
+		}
+	}
+	return all
+}

@@ -1,6 +1,6 @@
 package penstock
 
-// Counters, as Stats returns them. Docs and metrics name the same.
+// Counters, as Stats returns them and Metrics exports them.
 
 import "github.com/penstock-io/penstock/messages"
 

@@ -282,6 +282,3 @@ func (s Start) String() string {
 		return "earliest"
 	}
 }
-
-// TopicRecord is Record.
-type TopicRecord = Record

@@ -432,7 +432,7 @@ func (c *Conn) recvHandshake() (*pb.Frame, error) {
 	}
 	f := new(pb.Frame)
 	if err := proto.Unmarshal(m.Body, f); err != nil {
-		return nil, c.w.end(fmt.Errorf("frame: %w: %v", messages.ErrCorrupt, err))
+		return nil, c.w.end(fmt.Errorf("frame: %w: %w", messages.ErrCorrupt, err))
 	}
 	return f, nil
 }

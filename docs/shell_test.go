@@ -128,6 +128,10 @@ const usageCode = 2
 func parses(t *testing.T, path string, args []string) (code int, said string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	dir := t.TempDir()
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "$PWD", dir)
+	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	if len(args) > 0 {
 		if asks, known := local[args[0]]; known && asks {
@@ -136,7 +140,7 @@ func parses(t *testing.T, path string, args []string) (code int, said string) {
 			cmd.Args = append(cmd.Args, "--etcd-timeout", "50ms")
 		}
 	}
-	cmd.Dir = t.TempDir()
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PENSTOCK_ETCD=127.0.0.1:1", "ETCDCTL_ENDPOINTS=127.0.0.1:1")
 	for _, a := range args {
 		if strings.HasSuffix(a, ".txt") && !strings.HasPrefix(a, "-") {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,28 +64,29 @@ var importNames = map[string]string{
 }
 
 // program makes a file of a block: it is one, or declarations, or statements.
-// line is how many lines stand before the block's own.
+// before is how many lines stand before the block's own.
 func program(b block) (text string, before int) {
 	if strings.HasPrefix(b.text, "package ") || strings.HasPrefix(b.text, "//") && strings.Contains(b.text, "\npackage ") {
 		return b.text, 0
 	}
+	body := given + b.text
+	if !isDeclaration(b.text) {
+		body = given + "func _() error {\n" + b.text + "\nreturn nil\n}\n"
+	}
 	var head strings.Builder
 	head.WriteString("package snippet\n\nimport (\n")
-	body := b.text
-	if rest, ok := strings.CutPrefix(body, "import (\n"); ok {
-		// A fragment that shows its imports: they are among the given ones.
-		_, body, _ = strings.Cut(rest, "\n)\n")
-	}
 	for _, path := range imports {
-		fmt.Fprintf(&head, "\t%s %q\n", importNames[path], path)
+		name := importNames[path]
+		if name == "" {
+			name = path[strings.LastIndexByte(path, '/')+1:]
+		}
+		if regexp.MustCompile(`\b` + name + `\.`).MatchString(body) {
+			fmt.Fprintf(&head, "\t%s %q\n", name, path)
+		}
 	}
-	head.WriteString(")\n" + given)
-	if isDeclaration(body) {
-		return head.String() + body, strings.Count(head.String(), "\n")
-	}
-	head.WriteString("func _() error {\n")
-	before = strings.Count(head.String(), "\n")
-	return head.String() + body + "\nreturn nil\n}\n", before
+	head.WriteString(")\n")
+	before = strings.Count(head.String()+body[:strings.Index(body, b.text)], "\n")
+	return head.String() + body, before
 }
 
 // isDeclaration reports whether a fragment begins with a function or a type.
@@ -154,7 +156,12 @@ func TestSnippetsCompile(t *testing.T) {
 	}
 }
 
-// Promise: programs that are marked run do what the page says.
+var (
+	isTest    = regexp.MustCompile(`(?m)^func (Test[A-Za-z]+)\(t \*testing\.T\) \{`)
+	isPackage = regexp.MustCompile(`(?m)^package \w+\n`)
+)
+
+// Promise: programs and tests that are marked run do what the page says.
 func TestProgramsRun(t *testing.T) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	dir, err := filepath.Abs(filepath.Join(root, "docs", "programs"))
@@ -169,27 +176,42 @@ func TestProgramsRun(t *testing.T) {
 		}
 		overlay.Replace[filepath.Join(dir, name)] = file
 	}
-	// One program links once and runs each of them.
+	// One program links once and runs each of them; tests among them as tests.
 	var programs []block
-	choose := "package main\n\nimport (\n\t\"os\"\n"
+	choose := "package main\n\nimport (\n\t\"os\"\n\t\"testing\"\n"
 	calls := "var all = map[string]func(){\n"
 	for _, b := range blocksOf(t, "go") {
 		if !b.runs() {
 			continue
 		}
 		n := strconv.Itoa(len(programs))
-		text := strings.ReplaceAll(b.text, "127.0.0.1:2379", etcd.Endpoint())
-		text = strings.Replace(text, "package main\n", "package p"+n+"\n", 1)
+		text, _ := program(b)
+		call := "p" + n + ".Main"
+		if m := isTest.FindStringSubmatch(b.text); m != nil {
+			call = fmt.Sprintf("func() { test(p%s.%s) }", n, m[1])
+		}
+		text = strings.ReplaceAll(text, "127.0.0.1:2379", etcd.Endpoint())
+		text = isPackage.ReplaceAllString(text, "package p"+n+"\n")
 		text = strings.Replace(text, "\nfunc main() {", "\nfunc Main() {", 1)
 		add("p"+n+"/main.go", text)
 		choose += fmt.Sprintf("\tp%s %q\n", n, modulePath+"/docs/programs/p"+n)
-		calls += fmt.Sprintf("\t%q: p%s.Main,\n", n, n)
+		calls += fmt.Sprintf("\t%q: %s,\n", n, call)
 		programs = append(programs, b)
 	}
 	if len(programs) == 0 {
 		t.Fatal("no program is marked run")
 	}
-	add("main.go", choose+")\n\n"+calls+"}\n\nfunc main() { all[os.Args[1]]() }\n")
+	add("main.go", choose+")\n\n"+calls+"}\n"+`
+func main() { all[os.Args[1]]() }
+
+func test(f func(*testing.T)) {
+	testing.Init()
+	any := func(_, _ string) (bool, error) { return true, nil }
+	if !testing.RunTests(any, []testing.InternalTest{{Name: "Test", F: f}}) {
+		os.Exit(1)
+	}
+}
+`)
 	replace, err := json.Marshal(overlay)
 	if err != nil {
 		t.Fatal(err)

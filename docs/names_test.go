@@ -181,6 +181,22 @@ func TestNamesExist(t *testing.T) {
 	errorName := regexp.MustCompile(`\bErr[A-Z][A-Za-z]+\b`)
 	qualified := regexp.MustCompile(`\bpenstock\.([A-Z][A-Za-z]+)\b`)
 	of := regexp.MustCompile(`\b(Runtime|Destination|Member|Topic|Subscription|Delivery)\.([A-Z][A-Za-z]+)\b`)
+	called := regexp.MustCompile(`(?:^|\s)([A-Z][A-Za-z]+)\(`)
+	helpers, err := from.Import(modulePath + "/penstocktest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func(name string) bool {
+		if pkg.Scope().Lookup(name) != nil || helpers.Scope().Lookup(name) != nil {
+			return true
+		}
+		for _, on := range []string{"Runtime", "Destination", "Member", "Topic", "Subscription"} {
+			if obj, _, _ := types.LookupFieldOrMethod(pkg.Scope().Lookup(on).Type(), true, pkg, name); obj != nil {
+				return true
+			}
+		}
+		return false
+	}
 	for _, p := range pages(t) {
 		text.WriteString(p.text)
 		for i, line := range p.prose {
@@ -194,6 +210,11 @@ func TestNamesExist(t *testing.T) {
 				for _, name := range errorName.FindAllString(strings.ReplaceAll(c[1], "embedded.ErrLocked", ""), -1) {
 					if pkg.Scope().Lookup(name) == nil {
 						t.Errorf("%s:%d: the root package has no %s", p.path, i+1, name)
+					}
+				}
+				for _, m := range called.FindAllStringSubmatch(c[1], -1) {
+					if !known(m[1]) {
+						t.Errorf("%s:%d: neither the root package nor one of its types has %s", p.path, i+1, m[1])
 					}
 				}
 				for _, m := range of.FindAllStringSubmatch(c[1], -1) {

@@ -62,7 +62,7 @@ func words(s string) (all []string) {
 
 var (
 	callsPenstock = regexp.MustCompile(`(?:^|[|&;(]\s*)(?:bin/)?penstock((?:\s[^|&;<>]*)?)`)
-	callsMake     = regexp.MustCompile(`(?:^|[|&;(]\s*)make\s+([a-z-]+)`)
+	callsMake     = regexp.MustCompile(`(?m)(?:^|[|&;(]\s*)make\s+([a-z-]+)`)
 	quoted        = regexp.MustCompile("`(?:bin/)?(penstock|make) ([^`]+)`")
 )
 

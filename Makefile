@@ -1,9 +1,12 @@
-# Everything but `cover` and `lint` needs nothing besides Go.
+# Everything but `cover`, `lint` and so `check` needs nothing besides Go.
 
 GO       ?= go
 BIN      := bin/penstock
 FUZZTIME ?= 10s
 TESTARGS ?=
+# What `make check` leaves to `make test`: the fault tests, and whole programs.
+# Single tests leave themselves out, by testing.Short.
+SLOW     := /penstocktest/faults/|/cmd/penstock$$|/examples|/benchmarks
 # What is too slow under the race detector, or about memory.
 PLAIN    := JoinsAndLeaves|Idle|Stuck|Allocates|Scale
 ARGS     ?=
@@ -41,8 +44,14 @@ demo: build ## the same; ARGS="--messages 100000 --json" for more
 standalone-etcd: build ## run the embedded etcd on 127.0.0.1:2379, as `penstock serve` does
 	./$(BIN) serve $(ARGS)
 
+.PHONY: check
+check: ## while you work: vet, the tests without the slow ones, lint; two minutes at most
+	$(GO) vet ./...
+	$(GO) test -short -p 4 $(TESTARGS) $$($(GO) list ./... | grep -Ev '$(SLOW)')
+	@$(MAKE) --no-print-directory lint
+
 .PHONY: test
-test: ## vet, then every test, under the race detector where there is a C compiler
+test: ## before you land: vet and every test, under the race detector where there is a C compiler
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 25m $(TESTARGS) ./...
 	$(GO) test -count=1 -timeout 25m -run '$(PLAIN)' $(TESTARGS) ./penstocktest/faults/... ./actors ./benchmarks
@@ -81,8 +90,10 @@ cover: ## coverage of all packages by all tests, as cover.html
 	$(GO) tool cover -html=cover.out -o cover.html
 
 .PHONY: lint
-lint: ## gofmt and golangci-lint
+lint: ## gofmt and golangci-lint, which Go fetches and builds the first time
 	@fmt=$$(gofmt -l .); if [ -n "$$fmt" ]; then echo "gofmt -w these:"; echo "$$fmt"; exit 1; fi
+	@$(GO) run $(GOLANGCI) version >/dev/null || { echo "golangci-lint is not installed, and Go could not fetch it. With a network, once:"; \
+		echo "  $(GO) run $(GOLANGCI) version"; echo "It stays in the caches of Go. All the rest of \`make check\` does without it."; exit 1; }
 	$(GO) run $(GOLANGCI) run
 
 .PHONY: govulncheck

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/format"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -153,6 +154,18 @@ func TestSnippetsCompile(t *testing.T) {
 			}
 		}}
 		_, _ = conf.Check("snippet", set, []*ast.File{file}, nil) // errors went to Error
+	}
+}
+
+// Promise: snippets are formatted as gofmt does.
+func TestSnippetsFormatted(t *testing.T) {
+	for _, b := range blocksOf(t, "go") {
+		formatted, err := format.Source([]byte(b.text))
+		if err != nil {
+			t.Errorf("%s: %v", b, err)
+		} else if string(formatted) != b.text {
+			t.Errorf("%s should be\n%s", b, formatted)
+		}
 	}
 }
 

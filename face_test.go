@@ -432,3 +432,22 @@ func commentsOfMethods(p *doc.Package, typ string) map[string]string {
 	}
 	return all
 }
+
+// Pages that the package's documentation names exist, and none is forgotten.
+func TestDocumentationNamesEveryPage(t *testing.T) {
+	named := regexp.MustCompile(`[a-z-]+\.md`).FindAllString(documented(t, ".").Doc, -1)
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there []string
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" { // the list of them
+			there = append(there, name)
+		}
+	}
+	slices.Sort(named)
+	if !slices.Equal(named, there) || len(named) == 0 {
+		t.Errorf("named are %v, there are %v", named, there)
+	}
+}

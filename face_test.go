@@ -377,10 +377,9 @@ func (n *nameless) walkArgs(at string, named *types.Named) {
 // Who uses this package needs to import no other of ours to name what he holds.
 func TestSignaturesShowTypesWithANameHere(t *testing.T) {
 	root := compiled(t, token.NewFileSet(), modulePath)[0]
-	walked := 0
 	n := namelessIn(root, func(at string, typ types.Type) { t.Errorf("%s shows %s, which has no name here", at, typ) })
 	n.all()
-	walked = len(n.seen)
+	walked := len(n.seen)
 	// Without its names, the same walk finds something.
 	found := 0
 	n = namelessIn(root, func(string, types.Type) { found++ })

@@ -10,7 +10,7 @@
 //     a live migration would.
 //   - Proxy stands before a sender or an etcd and cuts or hangs the link.
 //   - LateProxy brings old requests to an etcd after newer ones.
-//   - DropReplies loses answers of etcd to what it has carried out.
+//   - DropReplies loses replies of etcd to what it has carried out.
 //   - Record and WaitEvent wait for events of a runtime, in place of sleeping.
 //
 // Everything ends with the test that began it: by t.Cleanup, in the reverse

@@ -114,7 +114,7 @@ func (s *Server) Stop() {
 }
 
 // Restart starts the server again, on the same port and with what it held,
-// stopping it first where it runs. Leases begin their time anew, as they do
+// stopping it first where it runs. Leases begin their time again, as they do
 // when etcd changes its leader.
 func (s *Server) Restart() {
 	s.t.Helper()

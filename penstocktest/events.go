@@ -66,7 +66,7 @@ func (r *Recording) Events() []messages.Event {
 	return append([]messages.Event(nil), r.events...)
 }
 
-// since answers the events after the first n, whether more may come, and the
+// since returns the events after the first n, whether more may come, and the
 // signal that they have.
 func (r *Recording) since(n int) (events []messages.Event, grown <-chan struct{}, over bool) {
 	r.mu.Lock()
@@ -74,7 +74,7 @@ func (r *Recording) since(n int) (events []messages.Event, grown <-chan struct{}
 	return r.events[n:len(r.events):len(r.events)], r.grown, r.over
 }
 
-// WaitEvent answers the first event of type E in r for which match is true; a
+// WaitEvent returns the first event of type E in r for which match is true; a
 // nil match takes any. It waits for one until within has passed or the
 // runtime's events end, and then fails t. What happened before the call counts
 // too, from the Record on: make another Recording to wait for a second time.

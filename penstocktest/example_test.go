@@ -40,7 +40,7 @@ func Example() {
 	}
 }
 
-// Traffic goes on while etcd is away.
+// Traffic continues while etcd is away.
 func ExampleServer_Stop() {
 	etcd := penstocktest.Etcd(t)
 	rt := penstocktest.Runtime(t, etcd, penstock.LeaseTTL(2*time.Second))

@@ -13,8 +13,8 @@ import (
 // Processes that stand still.
 
 // Freeze stops proc where it is, with SIGSTOP: it holds its connections, its
-// kernel goes on taking bytes, and nothing in it runs. resume, or the end of t,
-// lets it go on; a second resume does nothing, nor does one of a process that
+// kernel continues to take bytes, and nothing in it runs. resume, or the end of t,
+// lets it continue; a second resume does nothing, nor does one of a process that
 // is gone. Freeze returns when the signal is on its way, which is at once.
 func Freeze(t testing.TB, proc *os.Process) (resume func()) {
 	t.Helper()

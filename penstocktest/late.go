@@ -82,7 +82,7 @@ func (l *LateProxy) HoldAt(parts ...string) <-chan struct{} {
 }
 
 // Abandon closes the connections that are held towards their clients, who know
-// then that nothing will be answered and can dial anew. What they sent is kept.
+// then that nothing will be answered and can dial again. What they sent is kept.
 // Without it they find out by their own time-outs.
 func (l *LateProxy) Abandon() {
 	l.mu.Lock()
@@ -93,7 +93,7 @@ func (l *LateProxy) Abandon() {
 }
 
 // Release lets what was held arrive, the pieces of each connection apart from
-// one another by gap: a target that serves requests at once has begun with one
+// one another by gap: a target that serves requests at once has started one
 // before it learns that it was given up. It returns when everything is written
 // and gap has passed once more, or ctx has ended; the connections are closed then.
 func (l *LateProxy) Release(ctx context.Context, gap time.Duration) {

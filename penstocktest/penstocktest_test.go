@@ -183,7 +183,7 @@ func (f *fatal) run(do func()) {
 	do()
 }
 
-// echo answers each line with itself until t ends.
+// echo replies to each line with itself until t ends.
 func echo(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Answers that get lost: etcd has done what it was asked, and nobody knows.
 
-// Replies loses answers of etcd to a client. Get one from DropReplies. Its
+// Replies loses replies of etcd to a client. Get one from DropReplies. Its
 // methods are safe for concurrent use.
 type Replies struct {
 	every   int64
@@ -31,7 +31,7 @@ func DropReplies(every int) *Replies { return &Replies{every: int64(max(every, 1
 // Option is for DialOptions of an etcd client's configuration.
 func (r *Replies) Option() grpc.DialOption { return grpc.WithChainUnaryInterceptor(r.intercept) }
 
-// Dropped counts the answers that were lost so far.
+// Dropped counts the replies that were lost so far.
 func (r *Replies) Dropped() int { return int(r.dropped.Load()) }
 
 func (r *Replies) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -22,7 +22,7 @@ const stopAfter = 5 * time.Second
 var spaces atomic.Uint64
 
 // Space makes a namespace for penstock.Prefix that names t and that no other
-// call in this process answers: for runtimes that shall see one another.
+// call in this process returns: for runtimes that shall see one another.
 func Space(t testing.TB) string {
 	fit := func(r rune) rune {
 		switch {

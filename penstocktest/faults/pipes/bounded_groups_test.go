@@ -54,7 +54,7 @@ func TestGroupDeserted(t *testing.T) {
 	harness.AwaitKeys(t, harness.Client(t), ns+"/dest/orders/groups/deserted/", "no key of the group", harness.Exactly(nil))
 }
 
-// Promise: with KeepFor Forever the group and its queue wait for ever; a member
+// Promise: with KeepFor Forever the group and its queue wait forever; a member
 // that comes back gets what was sent in the meantime.
 func TestGroupKeptForever(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))

@@ -81,7 +81,7 @@ func TestAtMostOnceNeverRepeats(t *testing.T) {
 
 // Promise: liveness is judged by the link, not by the lease. A member frozen
 // past the beat loses its link and its window goes to another; when it wakes,
-// its late acks settle nothing, what it had not begun is thrown away, and it
+// its late acks settle nothing, what it had not started is thrown away, and it
 // works again. At most one window is handled twice.
 func TestMemberFrozenAndResumed(t *testing.T) {
 	ns, l := penstocktest.Space(t), harness.NewLedger()

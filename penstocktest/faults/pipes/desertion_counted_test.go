@@ -25,7 +25,7 @@ func TestRegisterAgainAfterUnregister(t *testing.T) {
 }
 
 // Promise: KeepFor counts from when the last member left, whoever sends when. A
-// sender that comes later does not begin to count anew.
+// sender that comes later does not begin to count again.
 func TestDesertionIsCountedAcrossSenders(t *testing.T) {
 	t.Parallel()
 	const keep, nobody = 6 * time.Second, 5 * time.Second

@@ -113,7 +113,7 @@ func TestNoKeyOfAGroupIsLeft(t *testing.T) {
 }
 
 // Promise: a group that is kept forever can be removed, by call or by deleting its
-// keys: senders report what was queued, and Send goes on.
+// keys: senders report what was queued, and Send continues.
 func TestGroupKeptForeverIsDeleted(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(t *testing.T, ns string, rt *penstock.Runtime) error{

@@ -34,7 +34,7 @@ func consume(t *testing.T, m *penstock.Member, handler penstock.Handler) {
 var quick = penstock.RetryDelay(2*time.Millisecond, 20*time.Millisecond)
 
 // Promise: a handler that panics fails its message and nothing else. At the
-// limit of attempts the dead-letter handler gets it, and the queue goes on.
+// limit of attempts the dead-letter handler gets it, and the queue continues.
 func TestHandlerPanicsAlways(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	events := penstocktest.Record(t, rt)
@@ -153,7 +153,7 @@ func TestHandlerBlocks(t *testing.T) {
 }
 
 // Promise: what a member holds and does not settle goes to others, though its
-// handler blocks for ever and does not even look at its context: also what
+// handler blocks forever and does not even look at its context: also what
 // waits in its window behind the one that blocks.
 func TestHandlerBlocksForeverBeforeAFullWindow(t *testing.T) {
 	const n = 50
@@ -374,7 +374,7 @@ func TestIdleMemberThatStoppedReading(t *testing.T) {
 }
 
 // Promise: a member that left reads no more and says so: a loop ends silently,
-// Consume returns, and neither waits for ever.
+// Consume returns, and neither waits forever.
 func TestReadingAfterLeave(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	m := harness.Join(t, rt, "orders", "billing")

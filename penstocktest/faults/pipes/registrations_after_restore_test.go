@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
-// Promise: what is sent through pipes goes on through the restore, and senders
+// Promise: what is sent through pipes continues through the restore, and senders
 // and members of after the backup are found again by those who come later.
 func TestRestoredRegistrations(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 package pipes_test
 
 // etcd away, wiped, or robbed of our keys. Promise, in all of them: links that
-// stand go on, and what we registered comes back.
+// stand continue, and what we registered comes back.
 
 import (
 	"context"
@@ -72,7 +72,7 @@ func (p *party) flows(t *testing.T, what string, n int) {
 	p.ledger.Await(t, what, func(now harness.Tally) bool { return now.Total > before+n })
 }
 
-// unlinked answers the links that ended.
+// unlinked returns the links that ended.
 func (p *party) unlinked() (ended []messages.Event) {
 	for _, r := range p.links {
 		for _, e := range r.Events() {
@@ -101,7 +101,7 @@ func (p *party) unharmed(t *testing.T) {
 	}
 }
 
-// Promise: etcd away, for longer than the lease: established links go on, then
+// Promise: etcd away, for longer than the lease: established links continue, then
 // the registrations come back, and newcomers are found.
 func TestEtcdStoppedUnderLoad(t *testing.T) {
 	t.Parallel()
@@ -127,7 +127,7 @@ func TestEtcdStoppedUnderLoad(t *testing.T) {
 }
 
 // Promise: the same when etcd comes back with nothing, as another cluster whose
-// revisions begin anew.
+// revisions begin again.
 func TestEtcdWipedUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := newParty(t)
@@ -180,7 +180,7 @@ func TestKeysDeletedUnderLoad(t *testing.T) {
 	p.unharmed(t)
 }
 
-// Promise: a link that breaks while its sender's key is away is made anew once
+// Promise: a link that breaks while its sender's key is away is made again once
 // the key is back, on whatever port the sender has then.
 func TestLinkCutWhileKeyIsAway(t *testing.T) {
 	ns := penstocktest.Space(t)
@@ -218,7 +218,7 @@ func TestLinkCutWhileKeyIsAway(t *testing.T) {
 
 // Promise: every call obeys its context. With an etcd that takes what is
 // written and never answers, each fails in time and typed, and the runtime
-// goes on when etcd does.
+// continues when etcd does.
 func TestEtcdHangs(t *testing.T) {
 	t.Parallel()
 	proxy := penstocktest.NewProxy(t, harness.Etcd.Endpoint())

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
-// busyAtOnce checks that an end called from within answers ErrBusy at once.
+// busyAtOnce checks that an end called from within returns ErrBusy at once.
 func busyAtOnce(ctx context.Context, t *testing.T, what string, end func(context.Context) error) {
 	t.Helper()
 	began := time.Now()
@@ -36,7 +36,7 @@ func aside(end func(context.Context) error) func(context.Context) error {
 	}
 }
 
-// Promise: an end called by a function that it would wait for answers ErrBusy at
+// Promise: an end called by a function that it would wait for returns ErrBusy at
 // once, whether it is called on the same goroutine or with the function's context.
 // A Leave or Unsubscribe begins the end all the same, and the loop ends after what
 // has come.

@@ -3,7 +3,7 @@ package topics_test
 // An etcd that is restored from a backup under the feet of everybody: its log
 // and its revisions go back, and other batches come where some were. Promise: no
 // gap, no record twice; what is answered after the restore is there; readers
-// that were further are told; and everybody goes on without being begun anew.
+// that were further are told; and everybody continues without a restart.
 
 import (
 	"context"
@@ -156,7 +156,7 @@ func TestRestoredMemberThatLeft(t *testing.T) {
 }
 
 // Promise: members and leases that the backup has never heard of are there again
-// soon, without being begun anew.
+// soon, without a restart.
 func TestRestoredToBeforeItsMembers(t *testing.T) {
 	t.Parallel()
 	etcd := penstocktest.Etcd(t)
@@ -217,7 +217,7 @@ func TestRestoredSettings(t *testing.T) {
 	acct.audit(t, rt, theTopic)
 }
 
-// Promise: a consumer that has read nothing of what was lost goes on, also when
+// Promise: a consumer that has read nothing of what was lost continues, also when
 // it was just reading that.
 func TestRestoredBeforeItWasRead(t *testing.T) {
 	etcd := penstocktest.Etcd(t)

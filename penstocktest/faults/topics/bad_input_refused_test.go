@@ -230,7 +230,7 @@ func TestBadInputLargeBatchIsSplit(t *testing.T) {
 	}
 }
 
-// Promise: a handle of a runtime that has stopped answers ErrClosed, at once.
+// Promise: a handle of a runtime that has stopped returns ErrClosed, at once.
 func TestBadInputClosedHandles(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	topic := makeTopic(t, rt, theTopic, 2)

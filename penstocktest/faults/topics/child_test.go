@@ -289,7 +289,7 @@ func (c *child) listen(out io.Reader, a *account) {
 	}
 }
 
-// says waits until the child says what, and answers the numbers.
+// says waits until the child says what, and returns the numbers.
 func (c *child) says(t *testing.T, what string) []int64 {
 	t.Helper()
 	select {

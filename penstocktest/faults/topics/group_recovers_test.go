@@ -191,7 +191,7 @@ func TestUnsubscribeIsAnsweredThoughTheRuntimeStops(t *testing.T) {
 	}
 }
 
-// Promise: where nothing can be begun, Subscribe says so, and leaves nothing.
+// Promise: where nothing can begin, Subscribe says so, and leaves nothing.
 func TestSubscribeRefusesAPlacePastTheEnd(t *testing.T) {
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	topic := makeTopic(t, rt, theTopic, 2)

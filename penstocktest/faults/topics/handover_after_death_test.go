@@ -44,7 +44,7 @@ func (p *party) spawn(t *testing.T, role, name string, ttl time.Duration) *child
 
 // Promise: what a producer was told is committed is there after it was killed,
 // once, and what it was not told is there once or not at all; the next producer
-// goes on, and consumers notice nothing.
+// continues, and consumers notice nothing.
 func TestProducerKilledUnderLoad(t *testing.T) {
 	p := newParty(t, 4)
 	sub := subscribe(t, p.topic, theGroup)

@@ -120,7 +120,7 @@ func (a *account) flows(t *testing.T, who string, n int) {
 
 // audit reads all of the topic and holds it against what was accepted: offsets
 // without a hole, every accepted record at the place that was answered, and no
-// record twice. It answers what is in the log.
+// record twice. It returns what is in the log.
 func (a *account) audit(t *testing.T, rt *penstock.Runtime, topic string) map[int]place {
 	t.Helper()
 	ctx := harness.Context(t)
@@ -429,7 +429,7 @@ func (a *account) put(t *testing.T, topic *penstock.Topic, from, to int) {
 // auditCommits follows a group on etcd's history, and fails t for a commit that
 // was not made under the claim of that very moment, and for an offset that goes
 // back. It must begin before the group does. stop ends it, once it has seen all
-// that was written before, and answers how many commits there were.
+// that was written before, and returns how many commits there were.
 func auditCommits(t *testing.T, c *clientv3.Client, ns, topicID, group string) (stop func() int) {
 	t.Helper()
 	resp, err := c.Get(harness.Context(t), "/", clientv3.WithCountOnly())

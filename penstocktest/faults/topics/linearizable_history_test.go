@@ -114,7 +114,7 @@ var logModel = porcupine.Model{
 }
 
 // Promise: an append is seen by every read that begins after it, at one place,
-// for ever; whatever answers were lost.
+// forever; whatever answers were lost.
 func TestHistoryOfALog(t *testing.T) {
 	steps := 60
 	if testing.Short() || harness.RaceEnabled {

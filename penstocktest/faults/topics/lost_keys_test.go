@@ -154,7 +154,7 @@ func TestGroupKeepsItsMode(t *testing.T) {
 }
 
 // Promise: a topic that grows is noticed within a second or so by producers and
-// consumers, who go on meanwhile.
+// consumers, who continue meanwhile.
 func TestPartitionsAddedUnderLoad(t *testing.T) {
 	p := newParty(t, 2)
 	var subs []*penstock.Subscription
@@ -245,7 +245,7 @@ func TestDamagedBatch(t *testing.T) {
 			if !errors.Is(err, penstock.ErrCorrupt) || next != damaged {
 				t.Errorf("after %d records: %v, want ErrCorrupt after %d", next, err, damaged)
 			}
-			// A group stops at the same place, and goes on elsewhere.
+			// A group stops at the same place, and continues elsewhere.
 			group := newAccount()
 			sub := subscribe(t, there, theGroup)
 			group.consume(t, "consumer", sub)
@@ -262,7 +262,7 @@ func TestDamagedBatch(t *testing.T) {
 }
 
 // Promise: an etcd that comes back with nothing, as another cluster, has no such
-// topic: who reads is told so, and nobody goes on in a log that is another one.
+// topic: who reads is told so, and nobody continues in a log that is another one.
 func TestEtcdWiped(t *testing.T) {
 	t.Parallel()
 	s := penstocktest.Etcd(t)
@@ -307,7 +307,7 @@ func TestEtcdWiped(t *testing.T) {
 }
 
 // Promise: every call obeys its context. With an etcd that takes what is written
-// and never answers, each fails in time and typed, and the runtime goes on when
+// and never answers, each fails in time and typed, and the runtime continues when
 // etcd does.
 func TestEtcdHangs(t *testing.T) {
 	t.Parallel()
@@ -373,7 +373,7 @@ func TestEtcdHangs(t *testing.T) {
 		t.Errorf("Unsubscribe said after %s that it has left, which nobody can know", time.Since(began))
 	}
 	proxy.Resume()
-	// What was taken comes, once; and everything goes on.
+	// What was taken comes, once; and everything continues.
 	acct.put(t, topic, 200, 210)
 	if err := topic.Flush(harness.Context(t)); err != nil {
 		t.Error(err)

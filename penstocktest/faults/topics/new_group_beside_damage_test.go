@@ -1,6 +1,6 @@
 package topics_test
 
-// A partition whose log is damaged is out; the others go on.
+// A partition whose log is damaged is out; the others continue.
 
 import (
 	"context"

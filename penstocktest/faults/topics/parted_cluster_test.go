@@ -1,8 +1,8 @@
 package topics_test
 
-// A member of a cluster of three etcds is cut off from the others, and goes on
-// to talk with its clients. Promise: who knows of all three goes on; who knows of
-// that one says so and goes on when it is back; nobody loses, doubles or reads
+// A member of a cluster of three etcds is cut off from the others, and still talks
+// with its clients. Promise: who knows of all three continues; who knows of
+// that one says so and continues when it is back; nobody loses, doubles or reads
 // what is not so, and nobody commits what is another's.
 
 import (

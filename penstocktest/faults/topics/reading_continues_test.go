@@ -1,6 +1,6 @@
 package topics_test
 
-// Reading goes on: news that were missed, requests that were refused, batches
+// Reading continues: news that were missed, requests that were refused, batches
 // that are gone or spoilt, records that failed.
 
 import (
@@ -139,7 +139,7 @@ func TestSeekIsAnsweredThoughItsPartitionIsLost(t *testing.T) {
 	unsubscribe(t, sub)
 }
 
-// Promise: a group whose position says only from where on to look goes on from
+// Promise: a group whose position says only from where on to look continues from
 // there, though the log begins later now.
 func TestGroupContinuesWhereTheLogWasTrimmed(t *testing.T) {
 	ns := penstocktest.Space(t)

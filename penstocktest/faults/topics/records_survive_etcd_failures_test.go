@@ -239,7 +239,7 @@ func newCluster(t *testing.T, role string) *cluster {
 	return c
 }
 
-// leader answers which member leads.
+// leader returns which member leads.
 func (c *cluster) leader(t *testing.T, client *clientv3.Client) int {
 	t.Helper()
 	ctx := harness.Context(t)
@@ -302,7 +302,7 @@ func TestClusterMembersKilled(t *testing.T) {
 }
 
 // Promise: a full etcd refuses records with ErrNoSpace, and what was refused is
-// not in the log; reading goes on, and so does putting, once there is room.
+// not in the log; reading continues, and so does putting, once there is room.
 func TestEtcdWithoutRoom(t *testing.T) {
 	t.Parallel()
 	srv, err := embedded.Start(harness.Context(t), "", embedded.UnsafeNoFsync(), embedded.Quota(24<<20))

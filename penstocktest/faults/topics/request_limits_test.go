@@ -2,7 +2,7 @@ package topics_test
 
 // An etcd, or a client of it, that takes less in one request than by default:
 // what is refused is halved, what cannot be halved is told to its own caller, and
-// everything else goes on.
+// everything else continues.
 
 import (
 	"context"
@@ -239,7 +239,7 @@ func TestAnswersOverTheLimitOfTheClient(t *testing.T) {
 	unsubscribe(t, sub)
 }
 
-// Promise: no error of etcd is tried for ever: puts and Subscribe tell of one that
+// Promise: no error of etcd is tried without end: puts and Subscribe tell of one that
 // nobody has a name for.
 func TestErrorsWithoutAName(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,7 @@ package topics_test
 
 // An etcd that answers, slowly: a disk whose syncs take a third of a second.
 // Promise: nothing is lost, nothing comes twice, nobody loses its lease or its
-// partitions, and the group is assigned anew for those who come and leave alone.
+// partitions, and the group is assigned again for those who come and leave alone.
 
 import (
 	"fmt"

@@ -96,7 +96,7 @@ func (s *tappedStream) RecvMsg(m any) error {
 	return err
 }
 
-// failOnce refuses the first request that is meant, and answers whether there
+// failOnce refuses the first request that is meant, and returns whether there
 // was one.
 func (on *tap) failOnce(code codes.Code, why string, meant func(request) bool) (failed func() bool) {
 	var done atomic.Bool

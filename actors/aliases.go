@@ -37,3 +37,10 @@ const (
 	QueueError      = messages.QueueError
 	Forever         = messages.Forever
 )
+
+// Defaults and limits of a group: see package messages.
+const (
+	DefaultKeepFor     = messages.DefaultKeepFor
+	LargestWindow      = messages.LargestWindow
+	LargestConcurrency = messages.LargestConcurrency
+)

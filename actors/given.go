@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
+// ContextGiven returns messages.ErrInvalid for a nil context.
 func ContextGiven(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("the context is nil: give context.Background() at least: %w", messages.ErrInvalid)
@@ -17,6 +18,7 @@ func ContextGiven(ctx context.Context) error {
 	return nil
 }
 
+// HandlerGiven returns messages.ErrInvalid for a nil handler.
 func HandlerGiven(isNil bool) error {
 	if isNil {
 		return fmt.Errorf("the handler is nil: %w", messages.ErrInvalid)
@@ -24,23 +26,20 @@ func HandlerGiven(isNil bool) error {
 	return nil
 }
 
-// changeFaults are those of a change to a topic that are faults of every topic.
-func changeFaults(u messages.TopicUpdate) error {
-	cfg := messages.TopicConfig(u)
-	cfg.EnsureDefaults()
-	return cfg.Validate()
+// Faults collects everything wrong with a configuration.
+type Faults []error
+
+// Add notes a fault, which wraps messages.ErrInvalid.
+func (f *Faults) Add(format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), messages.ErrInvalid))
 }
 
-// resetFaults are those of a reset of offsets in every topic.
-func resetFaults(to messages.Start, cfg ResetConfig) error {
-	var errs []error
-	if o, ok := to.Offset(); ok && o < 0 {
-		errs = append(errs, fmt.Errorf("offset %d: %w: the first is 0", o, messages.ErrOffsetOutOfRange))
+// Join notes err, unless it is nil.
+func (f *Faults) Join(err error) {
+	if err != nil {
+		*f = append(*f, err)
 	}
-	for _, p := range cfg.Partitions {
-		if p < 0 || p >= messages.MaxPartitions {
-			errs = append(errs, fmt.Errorf("partition %d: %w: they are counted from 0 to %d at most", p, messages.ErrNoPartition, messages.MaxPartitions-1))
-		}
-	}
-	return errors.Join(errs...)
 }
+
+// Err is all of them, joined; nil for none.
+func (f Faults) Err() error { return errors.Join(f...) }

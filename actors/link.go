@@ -95,11 +95,11 @@ func (l *link) started(ctx actor.Context) {
 	l.host.Begin(ctx)
 	l.state = linkMoves.To(ctx, l.state, welcoming)
 	hello := l.conn.Hello()
-	window := uint64(LargestWindow)
+	window := uint64(messages.LargestWindow)
 	if hello.Window > 0 {
-		window = min(uint64(hello.Window), LargestWindow)
+		window = min(uint64(hello.Window), messages.LargestWindow)
 	}
-	l.place = sendq.NewLink(hello.Member, int(min(hello.Concurrency, LargestConcurrency)), window)
+	l.place = sendq.NewLink(hello.Member, int(min(hello.Concurrency, messages.LargestConcurrency)), window)
 	place, tell := l.place, l.host.Teller()
 	l.host.Run("read", func(context.Context) error { return l.read(place, tell) })
 }

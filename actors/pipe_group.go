@@ -175,7 +175,7 @@ func (p *pipe) attend(ctx actor.Context) {
 // was to be kept forever has nobody there who could remove it.
 func keptAlone(keepFor time.Duration) time.Duration {
 	if keepFor == messages.Forever {
-		return DefaultKeepFor
+		return messages.DefaultKeepFor
 	}
 	return keepFor
 }

@@ -13,6 +13,13 @@ import (
 // with DeleteGroup.
 const Forever time.Duration = -1
 
+// Defaults and limits of a group and of its members.
+const (
+	DefaultKeepFor     = time.Minute
+	LargestWindow      = 1 << 20
+	LargestConcurrency = 1 << 16
+)
+
 // Mode says what a group promises.
 type Mode string
 

@@ -1,0 +1,101 @@
+package actors
+
+// The settings of a member. Validate names every fault at once.
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/frame"
+)
+
+// Defaults of a member.
+const (
+	DefaultWindow      = 4096
+	DefaultWindowBytes = 8 << 20
+	DefaultAckWait     = frame.DefaultAckWait // 30 s
+)
+
+// MemberConfig describes a member of a group. Its fields are the options of
+// penstock.Runtime.Join.
+type MemberConfig struct {
+	// Destination and Group to join. Required.
+	Destination, Group string
+	// ID is penstock.MemberID. Default: a random one.
+	ID string
+	// Mode and Policy are penstock.InMode and penstock.OnFull. Defaults
+	// AtLeastOnce and QueueBlock.
+	Mode   messages.Mode
+	Policy messages.QueuePolicy
+	// KeepFor is penstock.KeepFor: at least 1 s, or Forever. Default
+	// messages.DefaultKeepFor.
+	KeepFor time.Duration
+	// Window is penstock.Window: 1 to messages.LargestWindow. Default DefaultWindow.
+	Window int
+	// WindowBytes is penstock.WindowBytes. Default DefaultWindowBytes.
+	WindowBytes int
+	// Concurrency is penstock.Concurrency: 1 to messages.LargestConcurrency. Default 1.
+	Concurrency int
+	// ReuseBuffers is penstock.ReuseBuffers.
+	ReuseBuffers bool
+	// AckWait is penstock.AckWait: at least 100 ms, or -1 for no limit. Default
+	// DefaultAckWait.
+	AckWait time.Duration
+}
+
+// EnsureDefaults fills what is zero.
+func (c *MemberConfig) EnsureDefaults() {
+	c.Mode = cmp.Or(c.Mode, messages.AtLeastOnce)
+	c.Policy = cmp.Or(c.Policy, messages.QueueBlock)
+	c.KeepFor = cmp.Or(c.KeepFor, messages.DefaultKeepFor)
+	c.Window = cmp.Or(c.Window, DefaultWindow)
+	c.WindowBytes = cmp.Or(c.WindowBytes, DefaultWindowBytes)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.AckWait = cmp.Or(c.AckWait, DefaultAckWait)
+}
+
+// sweepEvery is how often a link looks for deliveries that outlived AckWait.
+func (c *MemberConfig) sweepEvery() time.Duration {
+	if c.AckWait > 0 {
+		return min(time.Second, c.AckWait/4)
+	}
+	return time.Second
+}
+
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *MemberConfig) Validate() error {
+	var faults Faults
+	faults.Join(keys.ValidateName("destination", c.Destination))
+	faults.Join(keys.ValidateName("group", c.Group))
+	if c.ID != "" {
+		faults.Join(keys.ValidateName("member", c.ID))
+	}
+	if !c.Mode.Known() {
+		faults.Add("mode %q: there are %q and %q", c.Mode, messages.AtLeastOnce, messages.AtMostOnce)
+	}
+	if !c.Policy.Known() {
+		faults.Add("queue policy %q: there are %q, %q and %q", c.Policy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)
+	}
+	if c.KeepFor < time.Second && c.KeepFor != messages.Forever {
+		faults.Add("keep for %s: it must be at least 1s, or Forever", c.KeepFor)
+	}
+	if c.Window < 1 || c.Window > messages.LargestWindow {
+		faults.Add("window of %d messages: it must be between 1 and %d", c.Window, messages.LargestWindow)
+	}
+	if c.WindowBytes < 1 {
+		faults.Add("window of %d bytes: it must be positive", c.WindowBytes)
+	}
+	if c.Concurrency < 1 || c.Concurrency > messages.LargestConcurrency {
+		faults.Add("concurrency %d: it must be between 1 and %d", c.Concurrency, messages.LargestConcurrency)
+	}
+	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
+		faults.Add("ack wait %s: it must be at least 100ms, or -1 for no limit", c.AckWait)
+	}
+	return faults.Err()
+}
+
+func (c *MemberConfig) group() messages.GroupSettings {
+	return messages.GroupSettings{Mode: c.Mode, Policy: c.Policy, KeepFor: c.KeepFor}
+}

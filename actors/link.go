@@ -232,7 +232,7 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 		}
 		return errors.New("the member said: " + f.Bye.Reason)
 	}
-	return errUnexpected(f.Kind)
+	return frame.Unexpected(f.Kind)
 }
 
 // write sends batches, and what read has to say, until the connection ends. It

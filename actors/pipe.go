@@ -16,7 +16,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -285,7 +284,3 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 
 // crash makes an actor of ours fail, as a bug would: for tests of recovery.
 type crash struct{ err error }
-
-func errUnexpected(k frame.Kind) error {
-	return fmt.Errorf("unexpected %s frame: %w: %w", k, frame.ErrProtocol, messages.ErrCorrupt)
-}

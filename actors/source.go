@@ -142,7 +142,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		return nil
 	}
 	intake := s.in.open(s.sender.Id)
-	intake.largest = uint64(frame.LargestRecord(int(min(conn.Peer().MaxMessage, LargestMessageSize))))
+	intake.largest = uint64(frame.LargestRecord(int(min(conn.Peer().MaxMessage, frame.LargestMessage))))
 	defer s.in.shut(intake)
 	tell(sourceLinked{conn, intake})
 	var f frame.Frame
@@ -166,7 +166,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 			}
 			return fmt.Errorf("the sender said: %s", f.Bye.Reason)
 		default:
-			return errUnexpected(f.Kind)
+			return frame.Unexpected(f.Kind)
 		}
 	}
 }

@@ -124,9 +124,7 @@ type (
 	usableAgain struct{ p int }
 	leaveTold   struct{}
 	drainLate   struct{}
-	// topicChanged tells of new settings, or of the topic's end.
-	topicChanged struct{ path *topicPath }
-	subKeyGone   struct{}
+	subKeyGone  struct{}
 	// drainSub asks for an orderly end; subDrained answers it.
 	drainSub   struct{}
 	subDrained struct{}

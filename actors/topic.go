@@ -54,6 +54,8 @@ type (
 		part *partitionPath
 		mail any
 	}
+	// topicChanged tells the parent of new settings, or of the topic's end.
+	topicChanged struct{ path *topicPath }
 	// readerCame: somebody reads, so the index is to be followed.
 	readerCame struct{}
 	// lookWanted: a partition's reader must know where the log ends.

@@ -4,7 +4,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -108,26 +107,4 @@ func (t *Topics) removed(path *topicPath) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.live, path)
-}
-
-// settle waits for what was put, or gives it up when ctx ends. Nothing more is
-// taken.
-func (t *topicPath) settle(ctx context.Context) error {
-	t.refuse(messages.ErrClosed)
-	var cause error
-	for _, part := range t.used() {
-		cause = errors.Join(cause, part.acc.Flushed(ctx, part.acc.Taken()))
-		if cause != nil {
-			break
-		}
-	}
-	if cause == nil {
-		return nil
-	}
-	left := t.giveUp(messages.ErrClosed)
-	if left == 0 {
-		return nil
-	}
-	t.env.Events.emit(messages.Abandoned{Destination: t.name, Count: left, Cause: cause})
-	return &messages.AbandonedError{Messages: left, Where: "topic " + t.name, Err: cause}
 }

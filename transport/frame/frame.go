@@ -206,3 +206,9 @@ func (h *Hello) Check() error {
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("frame: %w: %s", messages.ErrCorrupt, fmt.Sprintf(format, args...))
 }
+
+// Unexpected is the error of a frame that its receiver has no use for. It wraps
+// ErrProtocol and messages.ErrCorrupt.
+func Unexpected(k Kind) error {
+	return fmt.Errorf("unexpected %s frame: %w: %w", k, ErrProtocol, messages.ErrCorrupt)
+}

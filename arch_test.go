@@ -33,12 +33,12 @@ const command = "cmd/penstock/internal/"
 var arrows = map[string][]string{
 	".":                            {"actors", "messages", "supervisor"},
 	"actors":                       {"actors/internal/...", "supervisor", "transport/...", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "messages/..."},
-	"actors/internal/prefetch":     {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
-	"actors/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
-	"actors/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/prefetch":     {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/produce":      {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/rebalance":    {"transport/commitlog/format", "messages/..."},
 	"actors/internal/recvq":        {"transport/frame", "messages/..."},
 	"actors/internal/sendq":        {"transport/frame", "messages/..."},
-	"actors/internal/tail":         {"transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/tail":         {"transport/commitlog/format", "messages/..."},
 	"supervisor":                   {},
 	"transport":                    {"messages/..."},
 	"transport/frame":              {"messages/..."},
@@ -76,12 +76,12 @@ var arrows = map[string][]string{
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
 var pure = []string{
-	"actors/internal/prefetch",
-	"actors/internal/produce",
-	"actors/internal/rebalance",
+	"actors/topics/internal/prefetch",
+	"actors/topics/internal/produce",
+	"actors/topics/internal/rebalance",
 	"actors/internal/recvq",
 	"actors/internal/sendq",
-	"actors/internal/tail",
+	"actors/topics/internal/tail",
 	"transport/commitlog/format",
 	"transport/frame",
 }

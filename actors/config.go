@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/discovery"
@@ -45,7 +47,7 @@ func (c *Config) EnsureDefaults() {
 
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
-	var faults Faults
+	var faults node.Faults
 	faults.Join(discovery.Validate(c.Etcd))
 	faults.Join(keys.Space(c.Prefix).Validate())
 	_, err := address.Parse(c.Listen)

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -84,7 +87,7 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 		return e
 	}
 	sender, receiver := begin(), begin()
-	dest, err := sender.Register(ctx, DestinationConfig{Name: "orders", Retry: messages.Retry{Min: time.Millisecond}})
+	dest, err := sender.Register(ctx, senders.Config{Name: "orders", Retry: messages.Retry{Min: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,16 +187,12 @@ func crashAll(t *testing.T, e *Engine, kind string) (n int) {
 	events := e.Events(ctx)
 	waiting := make(map[string]bool)
 	for _, info := range e.Tree() {
-		if !strings.HasSuffix(info.Type, "actors."+kind) {
+		if !strings.HasSuffix(info.Type, "."+kind) {
 			continue
 		}
 		waiting[info.ID] = true
 		pid := e.node.System.NewLocalPID(info.ID)
-		var fault any = Crash{fmt.Errorf("a bug in %s", kind)}
-		if kind == "link" {
-			fault = welcomed{} // a second one is no move that a link has
-		}
-		e.node.Send(pid, fault)
+		e.node.Send(pid, node.Crash{Err: fmt.Errorf("a bug in %s", kind)})
 		n++
 	}
 	if n == 0 {

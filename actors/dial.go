@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
@@ -53,7 +55,7 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that welcomes it.
-func dial(ctx context.Context, n *Node, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
+func dial(ctx context.Context, n *node.Node, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
 	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err

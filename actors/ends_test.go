@@ -19,14 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // endsPatience is how long a step may take on a busy machine.
@@ -45,17 +45,14 @@ func TestEnds(t *testing.T) {
 		{"calls after stop", callsAfterStop},
 		{"join while it stops", joinWhileItStops},
 		{"register while it stops", registerWhileItStops},
-		{"leave while the reader ends", leaveWhileReaderEnds},
 		{"register given up", registerGivenUp},
 		{"join given up", joinGivenUp},
 		{"taken by others", takenByOthers},
 		{"dead-letter handler panics", deadLetterHandlerPanics},
 		{"handler ends its goroutine", handlerEndsItsGoroutine},
-		{"nack while its link stops", nackWhileItsLinkStops},
 		{"source stopped in its backoff", sourceStoppedInItsBackoff},
 		{"at most once between loops", atMostOnceBetweenLoops},
 		{"ousted with a link", oustedDelivers},
-		{"opening a topic given up", openingGivenUp},
 		{"listeners end", listenersEnd},
 		{"ids are waited for", idsAreWaitedFor},
 		{"ids are there once", idsOnce},
@@ -247,7 +244,7 @@ func closedInTime[T any](t *testing.T, what string, c <-chan T) {
 // actorsOf lists an engine's actors of one Go type.
 func actorsOf(e *Engine, kind string) (out []supervisor.Info) {
 	for _, info := range e.Tree() {
-		if info.Type == "*actors."+kind {
+		if strings.HasSuffix(info.Type, "."+kind) {
 			out = append(out, info)
 		}
 	}
@@ -269,7 +266,7 @@ func keysWith(t *testing.T, c *clientv3.Client, prefix, word string) (out []stri
 	return out
 }
 
-func mustRegister(t *testing.T, e *Engine, cfg DestinationConfig) *Destination {
+func mustRegister(t *testing.T, e *Engine, cfg senders.Config) *senders.Destination {
 	t.Helper()
 	cfg.Name = "orders"
 	d, err := e.Register(endsWithin(t), cfg)
@@ -289,7 +286,7 @@ func mustJoin(t *testing.T, e *Engine, cfg MemberConfig) *Member {
 	return m
 }
 
-func mustAccept(t *testing.T, d *Destination, n int) {
+func mustAccept(t *testing.T, d *senders.Destination, n int) {
 	t.Helper()
 	for range n {
 		if err := d.Send(endsWithin(t), messages.Message{Value: []byte("x")}); err != nil {
@@ -314,7 +311,7 @@ func consumes(t *testing.T, m *Member, h messages.Handler) {
 // engine is over for every caller that got nil.
 func stopTwice(t *testing.T, s endsSpace) {
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	m := mustJoin(t, e, MemberConfig{})
 	mustAccept(t, d, 1) // holds Stop up until somebody reads
 	over, cancel := context.WithCancel(t.Context())
@@ -329,9 +326,7 @@ func stopTwice(t *testing.T, s endsSpace) {
 		return nil
 	}
 	first := aside(stop)
-	until(t, "the first Stop drains", func() bool {
-		return d.out.Draining()
-	})
+	until(t, "the first Stop has begun", e.node.Stopping)
 	if err := e.Stop(over); !errors.Is(err, context.Canceled) {
 		t.Errorf("a Stop without time beside another: %v", err)
 	}
@@ -354,7 +349,7 @@ func stopTwice(t *testing.T, s endsSpace) {
 // *AbandonedError and the event Abandoned say how much was given up.
 func stopWithoutTime(t *testing.T, s endsSpace) {
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	mustJoin(t, e, MemberConfig{})
 	mustAccept(t, d, 3)
 	over, cancel := context.WithCancel(t.Context())
@@ -378,7 +373,7 @@ func callsAfterStop(t *testing.T, s endsSpace) {
 	if err := e.Stop(endsWithin(t)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Register(endsWithin(t), DestinationConfig{Name: "orders"}); !errors.Is(err, messages.ErrClosed) {
+	if _, err := e.Register(endsWithin(t), senders.Config{Name: "orders"}); !errors.Is(err, messages.ErrClosed) {
 		t.Errorf("register: %v", err)
 	}
 	if _, err := e.Join(endsWithin(t), MemberConfig{Destination: "orders", Group: "billing"}); !errors.Is(err, messages.ErrClosed) {
@@ -394,7 +389,7 @@ func joinWhileItStops(t *testing.T, s endsSpace) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
-	mustRegister(t, s.begin(t), DestinationConfig{Listen: "tcp://127.0.0.1:0?advertise=" + silent.Addr().String()})
+	mustRegister(t, s.begin(t), senders.Config{Listen: "tcp://127.0.0.1:0?advertise=" + silent.Addr().String()})
 	e := s.begin(t)
 	joined := aside(func() error {
 		_, err := e.Join(context.Background(), MemberConfig{Destination: "orders", Group: "billing"})
@@ -419,14 +414,14 @@ func registerWhileItStops(t *testing.T, s endsSpace) {
 	defer etcd.open()
 	e := s.begin(t)
 	registered := aside(func() error {
-		_, err := e.Register(context.Background(), DestinationConfig{Name: "orders", ID: "late"})
+		_, err := e.Register(context.Background(), senders.Config{Name: "orders", ID: "late"})
 		return err
 	})
 	closedInTime(t, "the keys are on their way", etcd.closed)
 	stopped := aside(func() error { return e.Stop(context.Background()) })
 	until(t, "the sender retires", func() bool {
 		dests := actorsOf(e, "destination")
-		return len(dests) == 0 || dests[0].State == string(retiring)
+		return len(dests) == 0 || dests[0].State == "retiring"
 	})
 	etcd.open()
 	if err := outcomeOf(t, "register", registered); !errors.Is(err, messages.ErrClosed) {
@@ -437,49 +432,11 @@ func registerWhileItStops(t *testing.T, s endsSpace) {
 	}
 }
 
-// Promise: with nobody reading, Leave waits for nothing, also when the reader
-// ends after the drain began: what it left goes back to the sender.
-func leaveWhileReaderEnds(t *testing.T, s endsSpace) {
-	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
-	m := mustJoin(t, e, MemberConfig{})
-	const sent = 20
-	mustAccept(t, d, sent)
-	reading, stopReading := context.WithCancel(t.Context())
-	defer stopReading()
-	handling, finish := make(chan struct{}, sent), make(chan struct{})
-	consumed := aside(func() error {
-		return m.Consume(reading, func(context.Context, messages.Delivery) error {
-			handling <- struct{}{}
-			<-finish
-			return nil
-		})
-	})
-	closedInTime(t, "the handler has a message", handling)
-	left := aside(func() error { return m.Leave(endsWithin(t)) })
-	until(t, "the sender was asked for no more", func() bool {
-		return d.out.Held(d.out.Backlogs()[0]) > 0
-	})
-	stopReading()
-	close(finish)
-	if err := outcomeOf(t, "consume", consumed); !errors.Is(err, context.Canceled) {
-		t.Errorf("consume: %v", err)
-	}
-	if err := outcomeOf(t, "leave", left); err != nil {
-		t.Errorf("leave: %v", err)
-	}
-	// The rest is still there for whoever comes next.
-	consumes(t, mustJoin(t, e, MemberConfig{}), func(context.Context, messages.Delivery) error { return nil })
-	if err := d.Flush(endsWithin(t)); err != nil {
-		t.Error(err)
-	}
-}
-
 // Promise: a Register that its caller gave up leaves nothing in etcd, even when
 // its write was under way and came through.
 func registerGivenUp(t *testing.T, s endsSpace) {
-	givenUp(t, s, "destination", string(registering), func(ctx context.Context, e *Engine) error {
-		_, err := e.Register(ctx, DestinationConfig{Name: "orders", ID: "late"})
+	givenUp(t, s, "destination", "registering", func(ctx context.Context, e *Engine) error {
+		_, err := e.Register(ctx, senders.Config{Name: "orders", ID: "late"})
 		return err
 	})
 }
@@ -524,7 +481,7 @@ func takenByOthers(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
 	look := s.client(t)
-	d := mustRegister(t, e, DestinationConfig{ID: "mine"})
+	d := mustRegister(t, e, senders.Config{ID: "mine"})
 	m := mustJoin(t, e, MemberConfig{ID: "mine"})
 	mustJoin(t, e, MemberConfig{ID: "other"}) // shows when the registry has looked
 	sender, member := e.node.Keys.Sender("orders", "mine"), e.node.Keys.Member("orders", "billing", "mine")
@@ -583,7 +540,7 @@ func awaitPutBack(t *testing.T, events iter.Seq[messages.Event], key string) {
 func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
 	var calls atomic.Int32
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{
+	d := mustRegister(t, e, senders.Config{
 		MaxAttempts: 1, Retry: messages.Retry{Min: time.Millisecond, Max: 2 * time.Millisecond},
 		DeadLetter: func(context.Context, messages.DeadLetter) error {
 			switch calls.Add(1) {
@@ -611,7 +568,7 @@ func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
 func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 	const failures = 12 // more than any budget of restarts
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{MaxAttempts: -1, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond}})
+	d := mustRegister(t, e, senders.Config{MaxAttempts: -1, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond}})
 	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
 		if d.Attempt <= failures {
 			runtime.Goexit()
@@ -629,48 +586,13 @@ func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 	}
 }
 
-// Promise: a nack that was taken is tried again, also when its link ends before
-// it could tell the group.
-func nackWhileItsLinkStops(t *testing.T, s endsSpace) {
-	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{Retry: messages.Retry{Min: 10 * time.Millisecond}})
-	emit := d.out.Emit
-	var stops sync.Once
-	// Between the taking of a nack and its telling, its link is told to stop:
-	// that overtakes what is told.
-	d.out.Emit = func(event messages.Event) {
-		emit(event)
-		if _, ok := event.(messages.MessageNacked); !ok {
-			return
-		}
-		stops.Do(func() {
-			for _, info := range actorsOf(e, "link") {
-				e.node.System.Root.Stop(e.node.System.NewLocalPID(info.ID))
-			}
-		})
-	}
-	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
-		if d.Attempt == 1 {
-			return errors.New("no")
-		}
-		return nil
-	})
-	mustAccept(t, d, 1)
-	if err := d.Flush(endsWithin(t)); err != nil {
-		t.Error(err)
-	}
-	if n := e.Stats().Events["member_unlinked"]; n != 1 {
-		t.Errorf("%d links ended, not 1", n)
-	}
-}
-
 // Promise: a link that ends is told of once, and its end crashes nothing, also
 // when its source is stopped while it waits to dial again.
 func sourceStoppedInItsBackoff(t *testing.T, s endsSpace) {
 	const rounds = 3
 	ctx := endsWithin(t)
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	linked, unlinked := make(chan struct{}, 100), make(chan struct{}, 100)
 	events := e.Events(ctx)
 	followed := make(chan struct{})
@@ -727,7 +649,7 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 	const sent = 50 // less than the first window
 	ctx := endsWithin(t)
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	m := mustJoin(t, e, MemberConfig{Mode: messages.AtMostOnce})
 	mustAccept(t, d, sent)
 	got := 0
@@ -751,23 +673,5 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 	}
 	if n := e.Stats().Events["sender_unlinked"]; n != 0 {
 		t.Errorf("%d links ended", n)
-	}
-}
-
-// Promise: a member has one link to a sender. After a crash of the group's
-// actor the end of its old link may be heard of after the new one began, and
-// is no end of that.
-func TestTheEndOfAnOldLinkLeavesTheNewOne(t *testing.T) {
-	o := sendq.New("orders", sendq.Config{}, func(messages.Event) {}, func(func()) {})
-	b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
-	before, now := actor.NewPID("test", "link#1"), actor.NewPID("test", "link#3")
-	p := &pipe{
-		out: o, queue: b, state: attended,
-		links:   map[string]*actor.PID{"w1": now, "w2": actor.NewPID("test", "link#2")},
-		offered: make(map[string]*socket.Conn),
-	}
-	p.gone(nil, &linkGone{"w1", before}) // w2 keeps it attended: no move, so no actor is needed
-	if p.links["w1"] != now {
-		t.Errorf("the links are %v", p.links)
 	}
 }

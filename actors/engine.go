@@ -9,11 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/events"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/session"
+	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
@@ -33,11 +38,11 @@ import (
 // concurrent use.
 type Engine struct {
 	cfg     Config
-	node    *Node
+	node    *node.Node
 	pipes   *Pipes
-	topics  *Topics
+	topics  *topics.Topics
 	ownSys  bool
-	work    SessionWork
+	work    session.Work
 	stopped chan struct{} // closed when Stop is through
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
@@ -48,7 +53,7 @@ type Engine struct {
 // further meaning. Errors: messages.ErrInvalid with every fault of cfg,
 // messages.ErrUnavailable, messages.ErrDenied.
 func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, error) {
-	if err := ContextGiven(ctx); err != nil {
+	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	cfg.EnsureDefaults()
@@ -66,7 +71,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e := newEngine(sys, cfg, clients)
 	n := e.node
 	id := n.Root.Id
-	n.Callbacks, err = n.System.Root.SpawnNamed(supervisor.Props(NewCallbacks(n.Runs)), id+"-callbacks")
+	n.Callbacks, err = n.System.Root.SpawnNamed(supervisor.Props(workers.NewCallbacks(n.Runs)), id+"-callbacks")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
@@ -74,7 +79,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
 	if _, err := supervisor.Ask[*ready](ctx, n.System, n.Root, &awaitReady{}); err != nil {
-		end, cancel := supervisor.Grace(ctx, LastGrace)
+		end, cancel := supervisor.Grace(ctx, node.LastGrace)
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("start: %w", n.Explain(ctx, err)), e.end(end))
 	}
@@ -85,26 +90,24 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *Engine {
 	e := &Engine{cfg: cfg, ownSys: sys == nil, stopped: make(chan struct{})}
 	if e.ownSys {
-		sys = newSystem()
+		sys = node.NewSystem()
 	}
 	space := keys.Space(cfg.Prefix)
-	n := &Node{
-		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+RandomID()),
-		Etcd: clients, Keys: space, Events: newHub(), Runs: usercode.New(), Host: hostName(os.Hostname()),
+	n := &node.Node{
+		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+node.RandomID()),
+		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()),
 		Registry: registry.New(clients.Control, registry.Config{
 			Collections: []string{space.Dests(), space.AllSecrets(), space.AllConsumerGroups()},
 			Ours:        registers(space),
 		}),
 	}
 	e.node = n
-	e.work = SessionWork{Leases: lease.NewLeases(clients.Control), GroupLeases: lease.NewLeases(clients.Control)}
+	e.work = session.Work{Leases: lease.NewLeases(clients.Control), GroupLeases: lease.NewLeases(clients.Control)}
 	e.work.Session = lease.NewSession(e.work.Leases, lease.Config{TTL: cfg.LeaseTTL})
 	n.Groups = pipegroup.New(clients.Control, e.work.GroupLeases, cfg.LeaseTTL)
-	n.Events.arm = func() { n.Send(n.Root, &sumsOpened{}) }
+	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
 	e.pipes = NewPipes(n, cfg.Listen)
-	e.topics = NewTopics(&Env{
-		Node: n, Log: commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}),
-	})
+	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}))
 	supervisor.Prepare(sys)
 	e.watchActors()
 	return e
@@ -120,7 +123,7 @@ func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] {
 	if ctx == nil {
 		return func(func(messages.Event) bool) {}
 	}
-	return e.node.Events.events(ctx)
+	return e.node.Events.Events(ctx)
 }
 
 // Lease is the session's lease in etcd, or 0 before the first.
@@ -132,7 +135,7 @@ func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.node.System
 // Stats returns a snapshot of the counters. It takes each data path's lock for a
 // moment.
 func (e *Engine) Stats() messages.Stats {
-	s := messages.Stats{Registry: e.node.Registry.Stats(), Events: e.node.Events.count()}
+	s := messages.Stats{Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
 	s.Pipes, s.Members = e.pipes.Stats()
 	s.Topics, s.Subscriptions = e.topics.Stats()
 	slices.SortFunc(s.Pipes, func(a, b messages.PipeStats) int {
@@ -166,7 +169,7 @@ func (e *Engine) Stopped() bool {
 // Stop called by a function that it would wait for (a loop's body, a handler, a
 // callback of this engine) returns messages.ErrBusy at once and stops nothing.
 func (e *Engine) Stop(ctx context.Context) error {
-	if err := ContextGiven(ctx); err != nil {
+	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	if err := e.node.Runs.Refuse(ctx, "stop", func(*usercode.Run) bool { return true }); err != nil {
@@ -185,7 +188,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	}
 	defer close(e.stopped)
-	end, cancel := supervisor.Grace(ctx, LastGrace)
+	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	var errs []error
 	pipes, err := e.pipes.Held(end)
@@ -205,7 +208,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	pipes.Announce()
 	topics.Announce()
-	e.node.Events.close()
+	e.node.Events.Close()
 	return errors.Join(errs...)
 }
 
@@ -223,10 +226,10 @@ func unlessOver(err error) error {
 // clients. With etcd away the leases run out by themselves.
 func (e *Engine) end(ctx context.Context) error {
 	n := e.node
-	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), EndCallbacks(ctx, n))
+	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), workers.EndCallbacks(ctx, n))
 	e.pipes.Close()
 	if rerr := e.pipes.DropOrphans(ctx, e.work.Session.Revoke(ctx)); rerr != nil {
-		n.Events.emit(messages.SessionSuspended{Lease: n.Lease.Load(), Err: rerr})
+		n.Events.Emit(messages.SessionSuspended{Lease: n.Lease.Load(), Err: rerr})
 	}
 	n.System.EventStream.Unsubscribe(e.actorEvents)
 	n.Etcd.Close()
@@ -244,32 +247,23 @@ func (e *Engine) watchActors() {
 		switch m := event.(type) {
 		case *supervisor.Restarted:
 			if mine(m.Who) {
-				n.Events.emit(messages.ActorRestarted{Actor: m.Who.Id, Err: m.Err, Attempt: m.Attempt, Delay: m.Delay})
+				n.Events.Emit(messages.ActorRestarted{Actor: m.Who.Id, Err: m.Err, Attempt: m.Attempt, Delay: m.Delay})
 			}
 		case *supervisor.Escalated:
 			if mine(m.Who) && m.Parent == nil {
 				n.Fail(m.Err)
-				n.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 			}
 		case *supervisor.Overdue:
 			if mine(m.Who) {
-				n.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", cmp.Or(m.What, "it"), m.After)})
+				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", cmp.Or(m.What, "it"), m.After)})
 			}
 		case *supervisor.LifecyclePanic:
 			if mine(m.Who) {
-				n.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 			}
 		}
 	})
-}
-
-// newSystem makes an actor system that says nothing: what is worth saying is
-// an event. Its dead-letter throttle would keep a goroutine for its interval.
-func newSystem() *actor.ActorSystem {
-	return actor.NewActorSystem(
-		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
-		actor.WithDeadLetterThrottleInterval(time.Millisecond),
-	)
 }
 
 // hostName is this host's name as it may be written into keys: the system lets

@@ -7,6 +7,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/events"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/session"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
@@ -21,13 +25,13 @@ import (
 //	    └────session refused──▶ refused ──▶ (stopped)
 type engineActor struct {
 	eng      *Engine
-	node     *Node
+	node     *node.Node
 	host     supervisor.Host
 	state    engineState
 	refusal  error
 	waiting  []*actor.PID // who asked to be told when it runs
 	branches []branch
-	log      *eventLogger // nil without a logger
+	log      *events.Logger // nil without a logger
 }
 
 type engineState string
@@ -50,7 +54,7 @@ type branch interface {
 	Terminated(ctx actor.Context, who *actor.PID) bool
 	Failed(ctx actor.Context, m *supervisor.Failed) bool
 	// KeyLost ends what has lost its key.
-	KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss)
+	KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss)
 	// LeaseTrusted: the session's lease can be trusted, again or for the first time.
 	LeaseTrusted()
 	// End comes at the end of an incarnation, Close at the end of the engine, too:
@@ -84,7 +88,7 @@ func enginePolicy() supervisor.Policy {
 	waiting := supervisor.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second, Factor: 2, Jitter: 0.5, Healthy: time.Minute}
 	bug := supervisor.ForType[*supervisor.PanicError]()
 	p.Rules = []supervisor.Rule{
-		{If: supervisor.ForType[*RefusedError](), Then: supervisor.Terminate},
+		{If: supervisor.ForType[*session.RefusedError](), Then: supervisor.Terminate},
 		{If: func(err error) bool { return !bug(err) }, Then: supervisor.Restart, Backoff: &waiting, Budget: &supervisor.Budget{}},
 	}
 	return p
@@ -98,25 +102,25 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		a.started(ctx)
-	case *SessionAlive, *EtcdFull:
+	case *session.Alive, *session.EtcdFull:
 		a.run(ctx)
-	case *LeaseTrusted:
+	case *session.LeaseTrusted:
 		a.trusted()
-	case *KeyLost:
+	case *session.KeyLost:
 		a.keyLost(ctx, m.Loss)
 	case *supervisor.Failed:
 		a.failed(ctx, m)
 	case *awaitReady:
 		a.awaitReady(ctx)
 	case *sumsOpened:
-		a.host.After(sumEvery, sumsDue{})
+		a.host.After(events.SumEvery, sumsDue{})
 	case sumsDue:
-		a.node.Events.tellSums()
+		a.node.Events.TellSums()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *supervisor.Ended:
 		a.ended(m)
-	case Crash:
+	case node.Crash:
 		panic(m.Err)
 	case *actor.Restarting:
 		a.node.SetRestarting(true)
@@ -133,12 +137,12 @@ func (a *engineActor) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.node.SetRestarting(false)
 	a.state = engineMoves.To(ctx, a.state, engineStarting)
-	a.node.Spawn(ctx, "session", "", NewSession(a.node, a.eng.work))
-	if a.node.Events.awaitsSums() {
-		a.host.After(sumEvery, sumsDue{}) // an earlier incarnation's timer ended with it
+	a.node.Spawn(ctx, "session", "", session.New(a.node, a.eng.work))
+	if a.node.Events.AwaitsSums() {
+		a.host.After(events.SumEvery, sumsDue{}) // an earlier incarnation's timer ended with it
 	}
 	if a.eng.cfg.Logger != nil {
-		a.log = newEventLogger(a.host.Context(), a.node.Events, a.eng.cfg.Logger)
+		a.log = events.NewLogger(a.host.Context(), a.node.Events, a.eng.cfg.Logger)
 		a.beginLog()
 	}
 	for _, b := range a.branches {
@@ -213,7 +217,7 @@ func (a *engineActor) trusted() {
 }
 
 // keyLost ends what has lost its key.
-func (a *engineActor) keyLost(ctx actor.Context, loss KeyLoss) {
+func (a *engineActor) keyLost(ctx actor.Context, loss node.KeyLoss) {
 	k, _ := a.node.Keys.Parse(loss.Key)
 	for _, b := range a.branches {
 		b.KeyLost(ctx, k, loss)
@@ -227,7 +231,7 @@ func (a *engineActor) beginLog() {
 	log, runs := a.log, a.node.Runs
 	a.host.RunUser(callLog, usercode.Patience, func(ctx context.Context) error {
 		defer runs.Enter(&usercode.Run{What: "the logger"})()
-		return log.follow(ctx)
+		return log.Follow(ctx)
 	})
 }
 

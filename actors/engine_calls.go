@@ -5,11 +5,14 @@ package actors
 import (
 	"context"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/actors/topics"
+
 	"github.com/penstock-io/penstock/messages"
 )
 
 // Register makes this process a sender of a destination: see senders.Senders.
-func (e *Engine) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
+func (e *Engine) Register(ctx context.Context, cfg senders.Config) (*senders.Destination, error) {
 	return e.pipes.Register(ctx, cfg)
 }
 
@@ -24,18 +27,18 @@ func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 }
 
 // CreateTopic makes a topic and opens it: see topics.Topics.
-func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig, p topics.ProducerConfig) (*topics.Topic, error) {
 	return e.topics.Create(ctx, name, cfg, p)
 }
 
 // EnsureTopic opens a topic, and makes it first where there is none: see
 // topics.Topics.
-func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p topics.ProducerConfig) (*topics.Topic, error) {
 	return e.topics.Ensure(ctx, name, cfg, p)
 }
 
 // Topic opens a topic that exists: see topics.Topics.
-func (e *Engine) Topic(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
+func (e *Engine) Topic(ctx context.Context, name string, p topics.ProducerConfig) (*topics.Topic, error) {
 	return e.topics.Open(ctx, name, p)
 }
 
@@ -70,6 +73,6 @@ func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messag
 }
 
 // ResetOffsets moves a group's committed offsets: see topics.Topics.
-func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
+func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg topics.ResetConfig) ([]messages.OffsetChange, error) {
 	return e.topics.ResetOffsets(ctx, topic, group, to, cfg)
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
@@ -28,8 +31,8 @@ func TestHolderWatch(t *testing.T) {
 		"short, no rise": {func(time.Duration) time.Duration { return 2 * time.Second }, true, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w HolderWatch
-			for at := time.Duration(0); at < 20*time.Second; at += HolderEvery {
+			var w node.HolderWatch
+			for at := time.Duration(0); at < 20*time.Second; at += node.HolderEvery {
 				left := tt.left(at)
 				if left == 0 {
 					if tt.alive {
@@ -71,18 +74,18 @@ func soleIsWaitedFor(t *testing.T, s endsSpace) {
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	hold(e.node.Keys.Sole("orders"), e.node.Keys.Sender("orders", "killed"))
-	if _, err := e.Register(short, DestinationConfig{Name: "orders", SoleSender: true}); !errors.Is(err, messages.ErrDestinationTaken) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := e.Register(short, senders.Config{Name: "orders", SoleSender: true}); !errors.Is(err, messages.ErrDestinationTaken) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without time: %v", err)
 	}
 	hold(e.node.Keys.Sender("shared", "killed"))
 	until(t, "the name is free again", func() bool {
-		_, err := e.Register(ctx, DestinationConfig{Name: "orders", SoleSender: true})
+		_, err := e.Register(ctx, senders.Config{Name: "orders", SoleSender: true})
 		if err != nil && !errors.Is(err, messages.ErrExists) {
 			t.Fatal(err)
 		}
 		return err == nil
 	})
-	if _, err := e.Register(ctx, DestinationConfig{Name: "shared", SoleSender: true}); err != nil {
+	if _, err := e.Register(ctx, senders.Config{Name: "shared", SoleSender: true}); err != nil {
 		t.Error(err)
 	}
 }
@@ -107,11 +110,11 @@ func idsAreWaitedFor(t *testing.T, s endsSpace) {
 	events := e.Events(ctx)
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
-	if _, err := e.Register(short, DestinationConfig{Name: "orders", ID: "mine"}); !errors.Is(err, messages.ErrTaken) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := e.Register(short, senders.Config{Name: "orders", ID: "mine"}); !errors.Is(err, messages.ErrTaken) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without time: %v", err)
 	}
 	until(t, "the name is free again", func() bool {
-		_, err := e.Register(ctx, DestinationConfig{Name: "orders", ID: "mine"})
+		_, err := e.Register(ctx, senders.Config{Name: "orders", ID: "mine"})
 		if err != nil && !errors.Is(err, messages.ErrExists) {
 			t.Fatal(err)
 		}

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	workers "github.com/penstock-io/penstock/actors/internal/worker"
+
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
@@ -23,13 +26,13 @@ import (
 //	entering ──keys written, senders tried──▶ inside ──drain, retire──▶ leaving ──key gone──▶ (stopped)
 //	    └────────refused, retire─────────────────────────────────────────▲
 type member struct {
-	node  *Node
+	node  *node.Node
 	m     *Member
 	asker *actor.PID // waits for the first join
 
 	host    supervisor.Host
 	state   memberState
-	write   *KeyWrite
+	write   *node.KeyWrite
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
@@ -75,7 +78,7 @@ type (
 	consume struct{ c *consumption }
 )
 
-func newMember(n *Node, m *Member, asker *actor.PID) actor.Producer {
+func newMember(n *node.Node, m *Member, asker *actor.PID) actor.Producer {
 	return func() actor.Actor {
 		return &member{
 			node: n, m: m, asker: asker,
@@ -140,7 +143,7 @@ func (a *member) Receive(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		a.ended(ctx, m.Err)
-	case Crash:
+	case node.Crash:
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
@@ -151,7 +154,7 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = memberMoves.To(ctx, a.state, entering)
 	n, m, cfg := a.node, a.m, a.m.in.cfg
-	a.write = BeginWrite(a.host.Context())
+	a.write = node.BeginWrite(a.host.Context())
 	write := a.write
 	supervisor.Call(&a.host, "join", func(context.Context) joinWritten {
 		return joinWritten{write.Do(func(ctx context.Context) error { return m.writeKeys(ctx) })}
@@ -205,7 +208,7 @@ func (a *member) retire(ctx actor.Context) {
 	m, write := a.m, a.write
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
 		write.Cut()
-		ctx, cancel := context.WithTimeout(ctx, StopGrace)
+		ctx, cancel := context.WithTimeout(ctx, node.StopGrace)
 		defer cancel()
 		_ = m.removal.Of(func() error { return m.removeKeys(ctx) }) // what is left ends with the lease
 		return memberKeysGone{}
@@ -313,7 +316,7 @@ func (a *member) tried(ctx actor.Context, id string, err error) {
 // failed hears of a child that was given up: a sender that has the group with
 // another mode.
 func (a *member) failed(ctx actor.Context, m *supervisor.Failed) {
-	a.node.Events.emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+	a.node.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 	for _, p := range a.sources {
 		if p.pid.Equal(m.Who) {
 			p.refused = true
@@ -407,7 +410,7 @@ func (a *member) consume(ctx actor.Context, c *consumption) {
 	c.running.Store(int64(a.m.in.cfg.Concurrency))
 	for range a.m.in.cfg.Concurrency {
 		name := a.node.Name("handler", "")
-		if _, err := ctx.SpawnNamed(supervisor.Props(newHandler(c)), name); err != nil {
+		if _, err := ctx.SpawnNamed(supervisor.Props(workers.New(c)), name); err != nil {
 			supervisor.Fail(ctx, err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -66,7 +68,7 @@ func (c *MemberConfig) sweepEvery() time.Duration {
 
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *MemberConfig) Validate() error {
-	var faults Faults
+	var faults node.Faults
 	faults.Join(keys.ValidateName("destination", c.Destination))
 	faults.Join(keys.ValidateName("group", c.Group))
 	if c.ID != "" {

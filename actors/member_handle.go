@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
@@ -21,22 +23,22 @@ import (
 // Member is a place in a group. It is safe for concurrent use; one loop or
 // Consume reads at a time.
 type Member struct {
-	node        *Node
+	node        *node.Node
 	in          *inlet
 	pid         atomic.Pointer[actor.PID]
 	incarnation string
 	written     atomic.Bool
 	announced   atomic.Bool
 	gone        atomic.Bool // LeftGroup was told
-	removal     Removal
-	wait        KeyWait
+	removal     node.Removal
+	wait        node.KeyWait
 }
 
 // left tells, once, that the membership ended.
 func (m *Member) left() {
 	if m.gone.CompareAndSwap(false, true) {
 		cfg := m.in.cfg
-		m.node.Events.emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+		m.node.Events.Emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
 	}
 }
 
@@ -56,7 +58,7 @@ func (m *Member) PID() *actor.PID { return m.pid.Load() }
 
 // Messages is penstock.Member.Messages; manual is its option ManualAck.
 func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.Delivery, error] {
-	if err := ContextGiven(ctx); err != nil {
+	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
 	}
 	return m.in.messages(ctx, manual)
@@ -64,7 +66,7 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 
 // Consume is penstock.Member.Consume.
 func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
-	if err := errors.Join(ContextGiven(ctx), HandlerGiven(handler == nil)); err != nil {
+	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
 	if handler == nil {
@@ -94,7 +96,7 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 
 // Leave is penstock.Member.Leave.
 func (m *Member) Leave(ctx context.Context) error {
-	if err := ContextGiven(ctx); err != nil {
+	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	cfg := m.in.cfg
@@ -102,7 +104,7 @@ func (m *Member) Leave(ctx context.Context) error {
 		m.node.Send(m.pid.Load(), &leaveMember{})
 		return err
 	}
-	end, cancel := supervisor.Grace(ctx, LastGrace)
+	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdrawMember{m}, &m.removal))
 	m.left()
@@ -119,7 +121,7 @@ func (m *Member) drain(ctx context.Context) error {
 	_, err := supervisor.Ask[*memberDrained](ctx, m.node.System, m.pid.Load(), &drainMember{})
 	m.in.leave(inletLeft, nil)
 	if n := m.in.unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
-		m.node.Events.emit(messages.MessagesDropped{
+		m.node.Events.Emit(messages.MessagesDropped{
 			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
 		})
 	}
@@ -127,7 +129,7 @@ func (m *Member) drain(ctx context.Context) error {
 	case err == nil && n > 0:
 		return fmt.Errorf("%d messages were not settled within an AckWait of %s, or waited behind those: they go to others: %w", n, cfg.AckWait, messages.ErrBusy)
 	case err == nil:
-		m.node.Events.emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
+		m.node.Events.Emit(messages.Drained{Destination: cfg.Destination, Group: cfg.Group, Took: time.Since(began)})
 		return nil
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil // gone before

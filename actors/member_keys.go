@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/discovery/registry"
@@ -29,7 +31,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 		}
 		return have.Differ(cfg.group())
 	}
-	meta, err := m.node.Groups.Attend(ctx, group, Marshal(cfg.group().Meta()), agree)
+	meta, err := m.node.Groups.Attend(ctx, group, node.Marshal(cfg.group().Meta()), agree)
 	if err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window),
 	}
 	err = m.node.PutWhenFree(ctx, &m.wait,
-		registry.Entry{Key: m.node.Keys.Member(cfg.Destination, cfg.Group, cfg.ID), Value: Marshal(member), Leased: true})
+		registry.Entry{Key: m.node.Keys.Member(cfg.Destination, cfg.Group, cfg.ID), Value: node.Marshal(member), Leased: true})
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func (m *Member) removeKeys(ctx context.Context) error {
 }
 
 // secretOf reads a sender's token.
-func secretOf(ctx context.Context, n *Node, dest, id string) ([]byte, error) {
+func secretOf(ctx context.Context, n *node.Node, dest, id string) ([]byte, error) {
 	kv, exists, err := discovery.Get(ctx, n.Etcd.Control, n.Keys.Secret(dest, id))
 	if err != nil {
 		return nil, fmt.Errorf("read the sender's secret: %w", err)

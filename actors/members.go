@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -15,17 +17,17 @@ import (
 // Members are the memberships of a runtime. They outlive the incarnations of the
 // engine's actor. Safe for concurrent use.
 type Members struct {
-	node *Node
+	node *node.Node
 
-	all map[*Member]*Placement[*Member] // used by the branch alone
+	all map[*Member]*node.Placement[*Member] // used by the branch alone
 
 	mu     sync.Mutex
 	queues map[*inlet]struct{} // that live
 }
 
 // NewMembers makes the memberships of a node, of which there are none yet.
-func NewMembers(n *Node) *Members {
-	return &Members{node: n, all: make(map[*Member]*Placement[*Member]), queues: make(map[*inlet]struct{})}
+func NewMembers(n *node.Node) *Members {
+	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*inlet]struct{})}
 }
 
 // Join makes this process a member of a group. It blocks until each sender of
@@ -36,7 +38,7 @@ func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	fail := func(err error) (*Member, error) {
 		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
 	}
-	if err := ContextGiven(ctx); err != nil {
+	if err := node.ContextGiven(ctx); err != nil {
 		return fail(err)
 	}
 	cfg.EnsureDefaults()
@@ -46,9 +48,9 @@ func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	cfg.ID = cmp.Or(cfg.ID, RandomID())
+	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	n := s.node
-	m := &Member{node: n, in: newInlet(cfg, n.Events.emit), incarnation: RandomID()}
+	m := &Member{node: n, in: newInlet(cfg, n.Events.Emit), incarnation: node.RandomID()}
 	m.in.inside = n.Runs
 	m.in.readerGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
 	if _, err := supervisor.Ask[*joined](ctx, n.System, n.Root, &join{m}); err != nil {

@@ -5,6 +5,8 @@ package actors
 import (
 	"fmt"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/discovery/pipegroup"
@@ -65,18 +67,18 @@ func (b *membersBranch) join(ctx actor.Context, m *Member) {
 	for other := range b.all {
 		o, c := other.in.cfg, m.in.cfg
 		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
-			ctx.Respond(ErrOurs("member", c.ID))
+			ctx.Respond(node.ErrOurs("member", c.ID))
 			return
 		}
 	}
-	p := &Placement[*Member]{Handle: m, Asker: ctx.Sender()}
+	p := &node.Placement[*Member]{Handle: m, Asker: ctx.Sender()}
 	b.all[m] = p
 	b.addQueue(m.in)
 	b.enter(ctx, p)
 }
 
 // enter begins a member's actor.
-func (b *membersBranch) enter(ctx actor.Context, p *Placement[*Member]) {
+func (b *membersBranch) enter(ctx actor.Context, p *node.Placement[*Member]) {
 	cfg := p.Handle.in.cfg
 	p.PID = b.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.node, p.Handle, p.Asker),
 		supervisor.WithPolicy(memberPolicy()))
@@ -87,7 +89,7 @@ func (b *membersBranch) enter(ctx actor.Context, p *Placement[*Member]) {
 func (b *membersBranch) withdraw(ctx actor.Context, m *Member) {
 	p := b.all[m]
 	if p == nil {
-		Release(ctx, ctx.Sender())
+		node.Release(ctx, ctx.Sender())
 		return
 	}
 	p.Leavers = append(p.Leavers, ctx.Sender())
@@ -126,8 +128,8 @@ func (b *membersBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
 			delete(b.all, m)
 			b.removeQueue(m.in)
 			m.end()
-			Dismiss(ctx, p.Asker, &m.announced)
-			Release(ctx, p.Leavers...)
+			node.Dismiss(ctx, p.Asker, &m.announced)
+			node.Release(ctx, p.Leavers...)
 			return true
 		}
 	}
@@ -147,7 +149,7 @@ func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 }
 
 // KeyLost ends a member whose key somebody else holds.
-func (b *membersBranch) KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss) {
+func (b *membersBranch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	for h, p := range b.all {
 		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {
 			h.in.leave(inletLeft, loss.As(messages.ErrDestinationTaken))
@@ -166,7 +168,7 @@ func (b *membersBranch) End(actor.Context) {}
 func (b *membersBranch) Close(ctx actor.Context) {
 	for m, p := range b.all {
 		m.end()
-		Dismiss(ctx, p.Asker, &m.announced)
-		Release(ctx, p.Leavers...)
+		node.Dismiss(ctx, p.Asker, &m.announced)
+		node.Release(ctx, p.Leavers...)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
@@ -17,12 +19,15 @@ import (
 func oustedDelivers(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{ID: "mine", SoleSender: true})
+	d := mustRegister(t, e, senders.Config{ID: "mine", SoleSender: true})
 	m := mustJoin(t, e, MemberConfig{ID: "m", Concurrency: 1})
-	started := make(chan struct{}, 100)
+	started := make(chan struct{}, 1)
 	goOn := make(chan struct{})
 	consumes(t, m, func(context.Context, messages.Delivery) error {
-		started <- struct{}{}
+		select {
+		case started <- struct{}{}:
+		default:
+		}
 		<-goOn
 		return nil
 	})
@@ -50,7 +55,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 		t.Fatal(err)
 	}
 	events := e.Events(ctx)
-	d := mustRegister(t, e, DestinationConfig{ID: "mine", SoleSender: true})
+	d := mustRegister(t, e, senders.Config{ID: "mine", SoleSender: true})
 	m := mustJoin(t, e, MemberConfig{ID: "m", KeepFor: messages.Forever})
 	until(t, "the group is known", func() bool { return len(d.Stats()) == 1 })
 	if err := m.Leave(ctx); err != nil {
@@ -88,10 +93,10 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 }
 
 // takeSole puts another sender in d's place.
-func takeSole(t *testing.T, e *Engine, s endsSpace, d *Destination) {
+func takeSole(t *testing.T, e *Engine, s endsSpace, d *senders.Destination) {
 	t.Helper()
 	_, err := s.client(t).Txn(endsWithin(t)).Then(
-		clientv3.OpPut(e.node.Keys.Sole("orders"), "of another"), clientv3.OpPut(e.node.Keys.Sender("orders", d.id), "of another"),
+		clientv3.OpPut(e.node.Keys.Sole("orders"), "of another"), clientv3.OpPut(e.node.Keys.Sender("orders", d.ID()), "of another"),
 	).Commit()
 	if err != nil {
 		t.Fatal(err)

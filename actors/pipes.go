@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/discovery/pipegroup"
@@ -19,19 +22,19 @@ import (
 // Pipes are the senders and members of a runtime. They outlive the incarnations
 // of the engine's actor. Safe for concurrent use.
 type Pipes struct {
-	node    *Node
-	senders *Senders
+	node    *node.Node
+	senders *senders.Senders
 	members *Members
 }
 
 // NewPipes makes the pipes of a node, of which there are none yet. Destinations
 // that name no URL of their own listen at listen.
-func NewPipes(n *Node, listen string) *Pipes {
-	return &Pipes{node: n, senders: NewSenders(n, listen), members: NewMembers(n)}
+func NewPipes(n *node.Node, listen string) *Pipes {
+	return &Pipes{node: n, senders: senders.New(n, listen), members: NewMembers(n)}
 }
 
 // Register makes this process a sender: see Senders.Register.
-func (p *Pipes) Register(ctx context.Context, cfg DestinationConfig) (*Destination, error) {
+func (p *Pipes) Register(ctx context.Context, cfg senders.Config) (*senders.Destination, error) {
 	return p.senders.Register(ctx, cfg)
 }
 
@@ -45,7 +48,7 @@ func (p *Pipes) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 // ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
 func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
 	fail := func(err error) error { return fmt.Errorf("delete group %q of %q: %w", group, dest, err) }
-	switch err := errors.Join(ContextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
+	switch err := errors.Join(node.ContextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
 	case err != nil:
 		return fail(err)
 	case p.node.Stopping():
@@ -73,7 +76,7 @@ func (p *Pipes) Held(ctx context.Context) (*HeldPipes, error) {
 
 // HeldPipes are destinations and members on their way to the end.
 type HeldPipes struct {
-	dests   Held
+	dests   senders.Held
 	members HeldMembers
 }
 
@@ -112,7 +115,7 @@ func (p *Pipes) GaveUp() []error { return p.senders.GaveUp() }
 
 // pipesBranch is the part of the engine's actor that keeps senders and members.
 type pipesBranch struct {
-	senders *sendersBranch
+	senders *senders.Branch
 	members *membersBranch
 }
 
@@ -143,7 +146,7 @@ func (b *pipesBranch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
 }
 
 // KeyLost ends what has lost its key.
-func (b *pipesBranch) KeyLost(ctx actor.Context, k keys.Key, loss KeyLoss) {
+func (b *pipesBranch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	b.senders.KeyLost(ctx, k, loss)
 	b.members.KeyLost(ctx, k, loss)
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -23,14 +26,14 @@ func listenersEnd(t *testing.T, s endsSpace) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	register := func(name string) *Destination {
-		d, err := e.Register(ctx, DestinationConfig{Name: name, Listen: "tcp://" + addr})
+	register := func(name string) *senders.Destination {
+		d, err := e.Register(ctx, senders.Config{Name: name, Listen: "tcp://" + addr})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
-	unregister := func(d *Destination) {
+	unregister := func(d *senders.Destination) {
 		if err := d.Unregister(ctx); err != nil {
 			t.Error(err)
 		}
@@ -57,9 +60,9 @@ func listenersEnd(t *testing.T, s endsSpace) {
 	// fails.
 	d := register("a")
 	before := d.PID()
-	e.node.Send(e.node.Root, Crash{errors.New("for this test")})
+	e.node.Send(e.node.Root, node.Crash{Err: errors.New("for this test")})
 	until(t, "the destination has come up again", func() bool { return d.PID() != before })
-	if _, err := e.Register(ctx, DestinationConfig{Name: "a", Listen: "tcp://" + addr}); !errors.Is(err, messages.ErrExists) {
+	if _, err := e.Register(ctx, senders.Config{Name: "a", Listen: "tcp://" + addr}); !errors.Is(err, messages.ErrExists) {
 		t.Errorf("twice: %v", err)
 	}
 	unregister(d)
@@ -67,39 +70,13 @@ func listenersEnd(t *testing.T, s endsSpace) {
 		t.Error("the port is taken after a restart and Unregister")
 	}
 	for i := range 5 {
-		d, err := e.Register(ctx, DestinationConfig{Name: "o", Listen: fmt.Sprintf("tcp://127.0.0.1:0?advertise=h%d.example", i)})
+		d, err := e.Register(ctx, senders.Config{Name: "o", Listen: fmt.Sprintf("tcp://127.0.0.1:0?advertise=h%d.example", i)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		unregister(d)
 	}
-	until(t, "no listener is left", func() bool { return len(e.pipes.senders.bound()) == 0 })
-}
-
-// openingGivenUp: who has not waited for a handle is no user of the topic, and with
-// the last Close it ends.
-func openingGivenUp(t *testing.T, s endsSpace) {
-	ctx := endsWithin(t)
-	e := s.begin(t)
-	topic, err := e.CreateTopic(ctx, "orders", messages.TopicConfig{}, ProducerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	cfg := ProducerConfig{}
-	cfg.EnsureDefaults()
-	for range 20 {
-		if h, err := e.topics.open(gone, topic.Info(), cfg); err == nil { // the answer was there at once
-			if err := h.Close(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := topic.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the topic has ended", func() bool { return topic.path.ended() != nil })
+	until(t, "no listener is left", func() bool { return len(actorsOf(e, "listener")) == 0 })
 }
 
 // idsOnce: an id of this runtime is refused, also while its first holder leaves.
@@ -115,7 +92,7 @@ func idsOnce(t *testing.T, s endsSpace) {
 	}
 	again("a second member")
 	before := m.PID()
-	e.node.Send(e.node.Root, Crash{errors.New("for this test")})
+	e.node.Send(e.node.Root, node.Crash{Err: errors.New("for this test")})
 	until(t, "the member has come up again", func() bool { return m.PID() != before })
 	again("after a restart")
 	if err := m.Leave(ctx); err != nil {
@@ -130,7 +107,7 @@ func idsOnce(t *testing.T, s endsSpace) {
 // endsBlameWhoIsSlow: a Leave that a handler of the user's holds up says so.
 func endsBlameWhoIsSlow(t *testing.T, s endsSpace) {
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	m := mustJoin(t, e, MemberConfig{ID: "slow"})
 	in, goOn := make(chan struct{}), make(chan struct{})
 	consumes(t, m, func(context.Context, messages.Delivery) error {
@@ -157,7 +134,7 @@ func keysThatStay(t *testing.T, s endsSpace) {
 	s, etcd := s.behind(t, "closes by hand")
 	defer etcd.open()
 	e := s.begin(t)
-	d := mustRegister(t, e, DestinationConfig{})
+	d := mustRegister(t, e, senders.Config{})
 	m := mustJoin(t, e, MemberConfig{})
 	etcd.request([]byte("closes by hand"))
 	closedInTime(t, "the gate", etcd.closed)
@@ -184,11 +161,11 @@ func keysThatStay(t *testing.T, s endsSpace) {
 
 // A caller that ran out of time while our own actor was away is not told of etcd.
 func TestARestartIsNotBlamedOnEtcd(t *testing.T) {
-	n := &Node{}
+	n := &node.Node{}
 	n.SetRestarting(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := n.Unanswered(ctx, context.Cause(ctx), &KeyWait{}, false, "")
+	err := n.Unanswered(ctx, context.Cause(ctx), &node.KeyWait{}, false, "")
 	if !errors.Is(err, messages.ErrRestarted) || !errors.Is(err, context.Canceled) || errors.Is(err, messages.ErrUnavailable) {
 		t.Error(err)
 	}

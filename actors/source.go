@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/messages"
@@ -31,7 +33,7 @@ import (
 // Any other end of the connection is a failure: the member restarts the source
 // with a growing delay, and it dials again.
 type source struct {
-	node   *Node
+	node   *node.Node
 	in     *inlet
 	listed *listing
 	sender *pb.Sender // whom this incarnation dials
@@ -88,7 +90,7 @@ type (
 	sweep         struct{}
 )
 
-func newSource(n *Node, in *inlet, listed *listing) actor.Producer {
+func newSource(n *node.Node, in *inlet, listed *listing) actor.Producer {
 	return func() actor.Actor { return &source{node: n, in: in, listed: listed} }
 }
 
@@ -112,7 +114,7 @@ func (s *source) Receive(ctx actor.Context) {
 		s.sweep(ctx)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
-	case Crash:
+	case node.Crash:
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		s.stopping(ctx)
@@ -174,7 +176,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 // violated reports a sender that breaks the protocol. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
 	if errors.Is(err, frame.ErrProtocol) {
-		s.node.Events.emit(messages.ProtocolViolated{
+		s.node.Events.Emit(messages.ProtocolViolated{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,
 		})
@@ -183,7 +185,7 @@ func (s *source) violated(conn *socket.Conn, err error) {
 
 func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	s.intake = m.intake
-	s.node.Events.emit(messages.SenderLinked{
+	s.node.Events.Emit(messages.SenderLinked{
 		Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(),
 	})
@@ -255,7 +257,7 @@ func (s *source) sweep(ctx actor.Context) {
 	}
 	for _, seq := range late {
 		if s.intake.expire(seq) {
-			s.node.Events.emit(messages.AckWaitExpired{
+			s.node.Events.Emit(messages.AckWaitExpired{
 				Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 				Seq: seq, Wait: s.in.cfg.AckWait,
 			})
@@ -324,7 +326,7 @@ func (s *source) stopping(ctx actor.Context) {
 		cause = nil
 	}
 	if intake != nil {
-		s.node.Events.emit(messages.SenderUnlinked{
+		s.node.Events.Emit(messages.SenderUnlinked{
 			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
 			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: cause, Discarded: discarded,
 		})

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -91,11 +93,11 @@ func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*crashPatience)
 	defer cancel()
 	putter, reader := s.begin(t), s.begin(t)
-	out, err := putter.CreateTopic(ctx, "audit", messages.TopicConfig{Partitions: partitions}, ProducerConfig{})
+	out, err := putter.CreateTopic(ctx, "audit", messages.TopicConfig{Partitions: partitions}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := reader.Topic(ctx, "audit", ProducerConfig{})
+	in, err := reader.Topic(ctx, "audit", topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +107,8 @@ func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
 	reading, stop := context.WithCancel(ctx)
 	defer running.Wait()
 	defer stop()
-	subscribe := func(group string) *Subscription {
-		sub, err := in.Subscribe(ctx, SubscriptionConfig{Group: group, Concurrency: workers, CommitEvery: 20 * time.Millisecond})
+	subscribe := func(group string) *groups.Subscription {
+		sub, err := in.Subscribe(ctx, groups.Config{Group: group, Concurrency: workers, CommitEvery: 20 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +223,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 	const records, handled = 20, 7
 	ctx := endsWithin(t)
 	e := s.begin(t)
-	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, ProducerConfig{})
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +232,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 			t.Fatal(r.Err)
 		}
 	}
-	sub, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing", CommitEvery: time.Hour})
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", CommitEvery: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +255,11 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 	})
 	<-inside
 	left := aside(func() error { return sub.Unsubscribe(ctx) })
-	for !isLeaving(sub.buffer) {
+	for leaving := false; !leaving; {
+		_, err := sub.Poll(ctx, 1)
+		if leaving = errors.Is(err, messages.ErrClosed); leaving {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			t.Fatal("it does not begin to leave")
@@ -281,7 +287,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 		t.Errorf("members are left: %+v", g.Members)
 	}
 	// Who comes next goes on there.
-	next, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing"})
+	next, err := topic.Subscribe(ctx, groups.Config{Group: "billing"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +303,7 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 	srv := beginEtcd(t)
 	ctx := endsWithin(t)
 	e := endsSpace{srv.Config(), "/drainloss"}.begin(t)
-	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, ProducerConfig{})
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +312,7 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 			t.Fatal(r.Err)
 		}
 	}
-	cfg := SubscriptionConfig{Group: "billing", RevokeTimeout: 200 * time.Millisecond}
+	cfg := groups.Config{Group: "billing", RevokeTimeout: 200 * time.Millisecond}
 	first, err := topic.Subscribe(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -351,21 +357,13 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 	}
 }
 
-func isLeaving(b *prefetch.Buffer) bool {
-	err := b.Begin()
-	if err == nil {
-		b.Finish()
-	}
-	return errors.Is(err, messages.ErrClosed)
-}
-
 // A Commit and a Seek that are under way are answered, whichever actor fails,
 // and can be made again.
 func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
 	ctx := endsWithin(t)
 	behind, gate := s.behind(t, "shut the gate")
 	e := behind.begin(t)
-	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{Compression: messages.CompressNone}, ProducerConfig{})
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{Compression: messages.CompressNone}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +372,7 @@ func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
 			t.Fatal(r.Err)
 		}
 	}
-	sub, err := topic.Subscribe(ctx, SubscriptionConfig{Group: "billing", ManualCommit: true, CommitEvery: time.Hour})
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", ManualCommit: true, CommitEvery: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

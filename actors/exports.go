@@ -1,0 +1,53 @@
+package actors
+
+// Names of the packages below that callers of this package use.
+
+import (
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// What a caller holds, and its settings: see the packages that declare them.
+type (
+	Destination        = senders.Destination
+	DestinationConfig  = senders.Config
+	Topic              = topics.Topic
+	ProducerConfig     = topics.ProducerConfig
+	ResetConfig        = topics.ResetConfig
+	Partitioner        = topics.Partitioner
+	Subscription       = groups.Subscription
+	SubscriptionConfig = groups.Config
+)
+
+// Defaults and limits: see the packages that declare them.
+const (
+	DefaultMaxMessageSize = senders.DefaultMaxMessageSize
+	LargestMessageSize    = senders.LargestMessageSize
+	DefaultMaxAttempts    = senders.DefaultMaxAttempts
+	LargestMaxAttempts    = senders.LargestMaxAttempts
+	DefaultMaxBuffer      = topics.DefaultMaxBuffer
+	MaxCallbacksWaiting   = topics.MaxCallbacksWaiting
+	DefaultMaxFetched     = groups.DefaultMaxFetched
+	DefaultCommitEvery    = groups.DefaultCommitEvery
+	DefaultRevokeTimeout  = groups.DefaultRevokeTimeout
+	MaxCommitsWaiting     = groups.MaxCommitsWaiting
+)
+
+// ByKey is topics.ByKey.
+func ByKey() Partitioner { return topics.ByKey() }
+
+// Sticky is topics.Sticky.
+func Sticky() Partitioner { return topics.Sticky() }
+
+// RoundRobin is topics.RoundRobin.
+func RoundRobin() Partitioner { return topics.RoundRobin() }
+
+// Random is topics.Random.
+func Random() Partitioner { return topics.Random() }
+
+// Manual is topics.Manual.
+func Manual(choose func(m *messages.Message, partitions int) int) Partitioner {
+	return topics.Manual(choose)
+}

@@ -1,0 +1,189 @@
+package node
+
+// What an engine gives to the halves of its tree: its system, its clients, its
+// lease, and the names of its actors.
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/events"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
+	"github.com/penstock-io/penstock/discovery/registry"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Node is one runtime's place in the world. It knows of no pipe and no topic.
+// Its exported fields are set before the first actor begins and do not change
+// then, but for the atomic ones. It is safe for concurrent use.
+type Node struct {
+	System   *actor.ActorSystem
+	Root     *actor.PID // the engine's actor: its branches are asked there
+	Etcd     *discovery.Clients
+	Keys     keys.Space
+	Registry *registry.Registry
+	Groups   *pipegroup.Groups // of pipes: their leases are the session's to renew
+	Events   *events.Bus
+	Runs     *usercode.Runs
+	Host     string // this host's name, as it stands in keys
+	// Callbacks is the actor that calls callbacks. It ends after Root.
+	Callbacks *actor.PID
+
+	Lease   atomic.Int64 // in etcd, or 0 before the first: the session alone writes it
+	Trusted atomic.Int64 // the lease while it can be trusted, else 0
+
+	delay      atomic.Pointer[error] // why etcd was last waited for
+	failed     atomic.Pointer[error] // why the engine's actor was given up
+	spawned    atomic.Uint64         // makes actor names unique
+	stopping   atomic.Bool
+	restarting atomic.Bool
+}
+
+// Name makes the name of an actor: what it is, whose, and which incarnation.
+func (n *Node) Name(kind, id string) string {
+	if id != "" {
+		kind += "/" + id
+	}
+	return fmt.Sprintf("%s#%d", kind, n.spawned.Add(1))
+}
+
+// Spawn begins a child of ctx's actor. It fails that actor when the system
+// refuses.
+func (n *Node) Spawn(ctx actor.Context, kind, id string, p actor.Producer, opts ...supervisor.Option) *actor.PID {
+	pid, err := ctx.SpawnNamed(supervisor.Props(p, opts...), n.Name(kind, id))
+	if err != nil {
+		supervisor.Fail(ctx, err) // the number in it makes the name unique
+	}
+	return pid
+}
+
+// Send sends a message that has no sender.
+func (n *Node) Send(to *actor.PID, msg any) { n.System.Root.Send(to, msg) }
+
+// BeginStop notes that Stop was called. It reports whether this is the first call.
+func (n *Node) BeginStop() bool { return n.stopping.CompareAndSwap(false, true) }
+
+// Stopping reports whether Stop was called: nothing new may begin.
+func (n *Node) Stopping() bool { return n.stopping.Load() }
+
+// SetRestarting notes whether the engine's actor failed and has not come up again.
+func (n *Node) SetRestarting(away bool) { n.restarting.Store(away) }
+
+// Fail notes why the engine's actor was given up.
+func (n *Node) Fail(err error) { n.failed.Store(&err) }
+
+// Failure is why the engine ends by itself, or nil.
+func (n *Node) Failure() error {
+	if why := n.failed.Load(); why != nil {
+		return fmt.Errorf("the runtime failed: %w", *why)
+	}
+	return nil
+}
+
+// SetDelay notes why etcd is waited for; nil says that it has done what it was
+// asked.
+func (n *Node) SetDelay(why error) {
+	if why == nil {
+		n.delay.Store(nil)
+		return
+	}
+	n.delay.Store(&why)
+}
+
+// Delay is why etcd was last waited for, or nil when it has done since what it
+// was asked.
+func (n *Node) Delay() error {
+	if why := n.delay.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// Trouble is what keeps etcd from us: why there is no connection, else what it
+// said last. It is nil when nothing is known to be wrong.
+func (n *Node) Trouble() error {
+	if why := discovery.Trouble(n.Etcd.Control); why != nil {
+		return why
+	}
+	return n.Delay()
+}
+
+// Silent is the error of a caller that waited for etcd until its context ended;
+// says names the place. Whatever the time was, it says what went wrong last.
+func (n *Node) Silent(says string, cause error) error {
+	says = fmt.Sprintf(says, discovery.Where(n.Etcd.Control))
+	if why := n.Trouble(); why != nil {
+		return fmt.Errorf("%s: %w: %w (%w)", says, messages.ErrUnavailable, cause, why)
+	}
+	return fmt.Errorf("%s: %w: %w", says, messages.ErrUnavailable, cause)
+}
+
+// Explain says where etcd was looked for when it did not answer in time, and
+// what is in the way.
+func (n *Node) Explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, messages.ErrUnavailable) {
+		return n.Silent("no answer from etcd at %s", context.Cause(ctx))
+	}
+	return err
+}
+
+// Unanswered names what a missing answer of an actor means to a caller. waits is
+// for what, once the keys are written; held is what the keys wait for, or nil.
+func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written bool, waits string) error {
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return messages.ErrClosed
+	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):
+		return err
+	case written:
+		return fmt.Errorf("%s: %w", waits, context.Cause(ctx))
+	}
+	if n.restarting.Load() {
+		return fmt.Errorf("the runtime's own actor is being restarted, try again: %w: %w", messages.ErrRestarted, context.Cause(ctx))
+	}
+	if why := held.over(context.Cause(ctx)); why != nil {
+		return why
+	}
+	return n.Silent("etcd at %s has not answered", context.Cause(ctx))
+}
+
+// Call has the callbacks of a queue called, on a goroutine of their own.
+func (n *Node) Call(queue usercode.Callbacks) { n.Send(n.Callbacks, &usercode.Due{Of: queue}) }
+
+// LastGrace is how long an end goes on when its caller's context is over.
+const LastGrace = time.Second
+
+// StopGrace bounds an actor's removal of its keys.
+const StopGrace = 5 * time.Second
+
+// NewSystem makes an actor system that says nothing: what is worth saying is
+// an event. Its dead-letter throttle would keep a goroutine for its interval.
+func NewSystem() *actor.ActorSystem {
+	return actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
+	)
+}
+
+// RandomID returns 16 hexadecimal digits.
+func RandomID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Crash makes an actor of ours fail, as a bug would: for tests of recovery.
+type Crash struct{ Err error }

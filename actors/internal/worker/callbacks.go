@@ -1,0 +1,178 @@
+package worker
+
+// Who calls callbacks: one actor for each runtime, beside its engine, because what
+// has to be told at the engine's end is told too.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// callers hosts a goroutine for each handle that has callbacks to call.
+//
+//	calling ──▶ (stopped)
+type callers struct {
+	inside *usercode.Runs
+	work   *callersWork
+	host   supervisor.Host
+	state  callersState
+}
+
+// callersWork outlives the incarnations of callers: who is due is called by the
+// next one.
+type callersWork struct {
+	// due are those whose goroutine runs, by its name, with how often that was
+	// asked for: more than once when one has come to its end meanwhile.
+	due    map[usercode.Callbacks]int
+	under  map[string]usercode.Callbacks
+	begun  uint64
+	asking []*actor.PID // who waits until nobody is under way
+}
+
+type callersState string
+
+const callersCalling callersState = "calling"
+
+var callersMoves = supervisor.Moves[callersState]{"": {callersCalling}}
+
+// What callers hear.
+type (
+	// awaitCalls is answered with *callsOver once everything due was called.
+	awaitCalls struct{}
+	callsOver  struct{}
+	// listCalls is answered with *callsLeft: what awaitCalls waits for.
+	listCalls struct{}
+	callsLeft struct{ err error }
+)
+
+func NewCallbacks(i *usercode.Runs) actor.Producer {
+	work := &callersWork{due: make(map[usercode.Callbacks]int)}
+	return func() actor.Actor { return &callers{inside: i, work: work} }
+}
+
+func (a *callers) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.host.Begin(ctx)
+		a.state = callersMoves.To(ctx, a.state, callersCalling)
+		a.resume(ctx)
+	case *usercode.Due:
+		if a.work.due[m.Of]++; a.work.due[m.Of] == 1 {
+			a.begin(m.Of)
+		}
+	case *supervisor.Ended:
+		a.ended(ctx, m)
+	case *awaitCalls:
+		a.work.asking = append(a.work.asking, ctx.Sender())
+		a.answer(ctx)
+	case *listCalls:
+		ctx.Respond(&callsLeft{a.left()})
+	case node.Crash:
+		panic(m.Err)
+	case *actor.Stopping, *actor.Restarting:
+		a.host.End() // it waits for the callback that is being called
+	}
+}
+
+// resume begins what an earlier incarnation had begun, and has awaited.
+func (a *callers) resume(ctx actor.Context) {
+	a.work.under = make(map[string]usercode.Callbacks)
+	for c := range a.work.due {
+		a.work.due[c] = 1
+		a.begin(c)
+	}
+	a.answer(ctx)
+}
+
+func (a *callers) begin(c usercode.Callbacks) {
+	a.work.begun++
+	name := fmt.Sprintf("callbacks %d", a.work.begun)
+	a.work.under[name] = c
+	inside := a.inside
+	a.host.Run(name, func(ctx context.Context) error {
+		defer inside.Enter(c.Run())()
+		c.Call(ctx)
+		return nil
+	})
+}
+
+// ended: a queue is empty, or a callback ended its goroutine.
+func (a *callers) ended(ctx actor.Context, m *supervisor.Ended) {
+	c := a.work.under[m.Name]
+	delete(a.work.under, m.Name)
+	switch {
+	case m.Err != nil:
+		a.begin(c)
+	case a.work.due[c] > 1:
+		a.work.due[c] = 1
+		a.begin(c)
+	default:
+		delete(a.work.due, c)
+	}
+	a.answer(ctx)
+}
+
+func (a *callers) answer(ctx actor.Context) {
+	if len(a.work.due) > 0 {
+		return
+	}
+	for _, pid := range a.work.asking {
+		ctx.Send(pid, &callsOver{})
+	}
+	a.work.asking = nil
+}
+
+func (a *callers) left() error {
+	var errs []error
+	for c := range a.work.due {
+		errs = append(errs, c.Waiting())
+	}
+	return errors.Join(errs...)
+}
+
+// callbackGrace is how long the end of a runtime or subscription waits for
+// callbacks that do not return, however long its context lasts: the end may have
+// been called by one of them.
+const callbackGrace = 5 * time.Second
+
+// WithinGrace is a context for waiting for callbacks.
+func WithinGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, callbackGrace, fmt.Errorf("not within %s: %w", callbackGrace, messages.ErrBusy))
+}
+
+// EndCallbacks waits for callbacks to return, and answers which did not. What they
+// hold stays behind.
+func EndCallbacks(ctx context.Context, n *node.Node) error {
+	waiting, cancel := WithinGrace(ctx)
+	defer cancel()
+	_, err := supervisor.Ask[*callsOver](waiting, n.System, n.Callbacks, &awaitCalls{})
+	if err == nil {
+		return supervisor.Stop(ctx, n.System, n.Callbacks)
+	}
+	if errors.Is(err, supervisor.ErrNoActor) {
+		return nil
+	}
+	cause := context.Cause(waiting)
+	look, done := context.WithTimeout(context.WithoutCancel(ctx), node.LastGrace)
+	defer done()
+	left, err := supervisor.Ask[*callsLeft](look, n.System, n.Callbacks, &listCalls{})
+	n.System.Root.Stop(n.Callbacks)
+	if err != nil {
+		return fmt.Errorf("wait for callbacks: %w", errors.Join(err, cause))
+	}
+	return fmt.Errorf("wait for callbacks: %w", errors.Join(left.err, cause))
+}

@@ -1,0 +1,210 @@
+package senders
+
+// The branch of the engine's actor that keeps an actor for each destination.
+
+import (
+	"fmt"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// sendersBranch is a part of the engine's actor, and runs on its goroutine. The
+// listeners are in branch_listeners.go.
+type Branch struct {
+	*Senders
+	host *supervisor.Host
+
+	binding map[string][]*node.Placement[*Destination] // by the URL asked for
+	accepts map[string]*actor.PID                      // the listeners' actors, by the URL asked for
+	freeing map[string]*freeing                        // listeners on their way to be closed
+}
+
+// Questions to the branch, and their answers.
+type (
+	register   struct{ dest *Destination }
+	registered struct{}
+	// withdrawDest is answered with *Withdrawn when the name is free again.
+	withdraw struct{ dest *Destination }
+	listHeld struct{}
+	heldList struct{ all Held }
+)
+
+// Branch makes the part of an incarnation of the engine's actor, whose host h is.
+func (s *Senders) Branch(h *supervisor.Host) *Branch {
+	return &Branch{
+		Senders: s, host: h, binding: make(map[string][]*node.Placement[*Destination]),
+		accepts: make(map[string]*actor.PID), freeing: make(map[string]*freeing),
+	}
+}
+
+// Begin begins what an earlier incarnation had. What was leaving is begun again
+// too: its keys have to be taken away.
+func (b *Branch) Begin(ctx actor.Context) {
+	for asked, l := range b.bound() {
+		b.accepts[asked] = b.node.Spawn(ctx, "listener", "", newListener(l))
+	}
+	for _, p := range b.dests {
+		p.PID = nil
+		b.bind(ctx, p)
+	}
+	for asked := range b.bound() {
+		b.free(ctx, asked)
+	}
+}
+
+// Receive handles what is for this branch, and reports whether msg was.
+func (b *Branch) Receive(ctx actor.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *register:
+		b.register(ctx, m.dest)
+	case bound:
+		b.whenBound(ctx, m)
+	case freed:
+		b.freed(ctx, m.asked)
+	case *withdraw:
+		b.withdraw(ctx, m.dest)
+	case *listHeld:
+		b.list(ctx)
+	case *linkOffered:
+		b.offer(ctx, m)
+	case *addressChanged:
+		b.moved(ctx, m.listener)
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *Branch) register(ctx actor.Context, d *Destination) {
+	if b.node.Refuse(ctx) {
+		return
+	}
+	if _, ok := b.dests[d.cfg.Name]; ok {
+		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
+		return
+	}
+	p := &node.Placement[*Destination]{Handle: d, Asker: ctx.Sender()}
+	b.dests[d.cfg.Name] = p
+	b.bind(ctx, p)
+}
+
+// place begins a destination's actor.
+func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls []string) {
+	d := p.Handle
+	if d.token == nil {
+		d.token, d.since = newToken(), time.Now()
+	}
+	d.urls.Store(&urls)
+	b.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
+	b.addQueue(d.out)
+	p.PID = b.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.node, d, p.Asker))
+	d.pid.Store(p.PID)
+	if len(p.Leavers) > 0 {
+		ctx.Send(p.PID, &retire{})
+	}
+}
+
+// withdraw ends what a caller no longer waits for, or has drained.
+func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
+	p := b.dests[d.cfg.Name]
+	switch {
+	case p == nil || p.Handle != d:
+		node.Release(ctx, ctx.Sender())
+	case p.PID == nil:
+		delete(b.dests, d.cfg.Name) // its listener is still binding
+		node.Dismiss(ctx, p.Asker, &d.announced)
+		node.Release(ctx, ctx.Sender())
+	default:
+		p.Leavers = append(p.Leavers, ctx.Sender())
+		ctx.Send(p.PID, &retire{})
+	}
+}
+
+func (b *Branch) list(ctx actor.Context) {
+	held := &heldList{}
+	for _, p := range b.dests {
+		held.all = append(held.all, p.Handle)
+	}
+	ctx.Respond(held)
+}
+
+func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
+	if p := b.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil {
+		ctx.Send(p.PID, m)
+		return
+	}
+	m.conn.Refuse(codeGone, "the destination is not here any more")
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of this
+// branch.
+func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for name, p := range b.dests {
+		if !who.Equal(p.PID) {
+			continue
+		}
+		delete(b.dests, name)
+		b.secrets.remove(name)
+		b.removeQueue(p.Handle.out)
+		p.Handle.out.Close(nil)
+		if len(p.Leavers) == 0 {
+			b.lose(p.Handle.out)
+		}
+		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
+		if !b.free(ctx, p.Handle.cfg.Listen, p.Leavers...) {
+			node.Release(ctx, p.Leavers...)
+		}
+		return true
+	}
+	return false
+}
+
+// Failed hears of a child that was given up, and reports whether it was of this
+// branch.
+func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
+	for _, p := range b.dests {
+		if m.Who.Equal(p.PID) {
+			p.Handle.out.Refuse(m.Err) // its end follows, when its links are gone
+			return true
+		}
+	}
+	return false
+}
+
+// KeyLost ends a destination whose key somebody else holds.
+func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+	if p := b.dests[k.Dest]; p != nil && p.PID != nil && k.ID == p.Handle.id {
+		p.Handle.out.Refuse(loss.As(messages.ErrDestinationTaken))
+		ctx.Send(p.PID, &oust{}) // its other keys are still kept
+	}
+}
+
+// LeaseTrusted is nothing to a sender.
+func (b *Branch) LeaseTrusted() {}
+
+// End answers those who wait for a port, when what frees ports has ended: this
+// incarnation hears of it no more. Who wants a URL again is in dests.
+func (b *Branch) End(ctx actor.Context) {
+	for _, f := range b.freeing {
+		node.Release(ctx, f.leavers...)
+	}
+	clear(b.freeing)
+}
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *Branch) Close(ctx actor.Context) {
+	for _, p := range b.dests {
+		p.Handle.out.Close(b.node.Failure())
+		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
+		node.Release(ctx, p.Leavers...)
+	}
+}

@@ -1,0 +1,95 @@
+package senders
+
+// The settings of a sender. Validate names every fault at once.
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/penstock-io/penstock/actors/internal/sendq"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/frame"
+)
+
+// Defaults and limits of a sender.
+const (
+	DefaultMaxMessageSize = 4 << 20
+	LargestMessageSize    = frame.LargestMessage // 64 MiB
+	DefaultMaxAttempts    = 16
+	LargestMaxAttempts    = 1<<16 - 2
+)
+
+// DestinationConfig describes a sender. Its fields are the options of
+// penstock.Runtime.Register.
+type Config struct {
+	// Name of the destination. Required.
+	Name string
+	// ID is penstock.SenderID. Default: a random one.
+	ID string
+	// Listen is penstock.ListenOn. Default: Config.Listen.
+	Listen string
+	// SoleSender is penstock.SoleSender.
+	SoleSender bool
+	// MaxMessageSize is penstock.MaxMessageSize, in bytes as messages.PayloadSize
+	// counts them: 1 to LargestMessageSize. Default DefaultMaxMessageSize.
+	MaxMessageSize int
+	// Queue is penstock.MaxQueue.
+	Queue messages.QueueLimits
+	// DropWithoutGroup is penstock.DropWithoutGroup.
+	DropWithoutGroup bool
+	// MaxAttempts is penstock.MaxAttempts: up to LargestMaxAttempts, or -1 for no
+	// limit. Default DefaultMaxAttempts.
+	MaxAttempts int
+	// Retry is penstock.RetryDelay, with a factor of the caller's.
+	Retry messages.Retry
+	// DeadLetter is penstock.DeadLetters.
+	DeadLetter func(context.Context, messages.DeadLetter) error
+}
+
+// EnsureDefaults fills what is zero.
+func (c *Config) EnsureDefaults() {
+	c.MaxMessageSize = cmp.Or(c.MaxMessageSize, DefaultMaxMessageSize)
+	c.Queue.Messages = cmp.Or(c.Queue.Messages, 65536)
+	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, sendq.Memory(frame.LargestRecord(c.MaxMessageSize))))
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
+	c.Retry.EnsureDefaults()
+}
+
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *Config) Validate() error {
+	var faults node.Faults
+	faults.Join(keys.ValidateName("destination", c.Name))
+	if c.ID != "" {
+		faults.Join(keys.ValidateName("sender", c.ID))
+	}
+	if c.Listen != "" {
+		_, err := address.Parse(c.Listen)
+		faults.Join(err)
+	}
+	if c.MaxMessageSize < 1 || c.MaxMessageSize > LargestMessageSize {
+		faults.Add("maximum message size %d: it must be between 1 and %d bytes", c.MaxMessageSize, LargestMessageSize)
+	}
+	if c.Queue.Messages < 1 {
+		faults.Add("queue of %d messages: it must hold at least 1", c.Queue.Messages)
+	}
+	if least := sendq.Memory(frame.LargestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
+		faults.Add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
+	}
+	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
+		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
+	}
+	faults.Join(c.Retry.Validate())
+	return faults.Err()
+}
+
+// queue is what the data path needs of it.
+func (c *Config) queue() sendq.Config {
+	return sendq.Config{
+		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, DropWithoutGroup: c.DropWithoutGroup,
+		MaxAttempts: c.MaxAttempts, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
+	}
+}

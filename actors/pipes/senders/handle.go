@@ -1,0 +1,117 @@
+package senders
+
+// What a caller holds of a destination. The handle outlives the actors behind it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/sendq"
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Destination is a registered sender. It is safe for concurrent use.
+type Destination struct {
+	node        *node.Node
+	cfg         Config
+	out         *sendq.Queue
+	pid         atomic.Pointer[actor.PID]
+	id          string
+	incarnation string
+	urls        atomic.Pointer[[]string]
+	listed      atomic.Pointer[[]string] // of them, what etcd has; nil while that is not known
+	since       time.Time                // of the registration
+	token       []byte
+	written     atomic.Bool // the keys are the registry's to keep
+	announced   atomic.Bool // who registered was told
+	removal     node.Removal
+	wait        node.KeyWait
+}
+
+// Name returns the destination's name.
+func (d *Destination) Name() string { return d.cfg.Name }
+
+// ID returns the sender's id in the destination.
+func (d *Destination) ID() string { return d.id }
+
+// URL is penstock.Destination.URL: the first of URLs.
+func (d *Destination) URL() string { return d.URLs()[0] }
+
+// URLs returns where members find this sender, in the order in which they try them.
+// They change with this machine's addresses.
+func (d *Destination) URLs() []string { return slices.Clone(*d.urls.Load()) }
+
+// PID returns the destination's actor.
+func (d *Destination) PID() *actor.PID { return d.pid.Load() }
+
+// Send is penstock.Destination.Send.
+func (d *Destination) Send(ctx context.Context, m messages.Message) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
+	}
+	if len(m.Headers) > 0 || !m.Time.IsZero() {
+		if err := m.Check(); err != nil {
+			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
+		}
+	}
+	return d.out.Send(ctx, &m)
+}
+
+// Flush is penstock.Destination.Flush.
+func (d *Destination) Flush(ctx context.Context) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("flush %q: %w", d.cfg.Name, err)
+	}
+	return d.out.Flush(ctx)
+}
+
+// Parked is penstock.Destination.Parked.
+func (d *Destination) Parked() []messages.Parked { return d.out.Parked() }
+
+// Unregister is penstock.Destination.Unregister.
+func (d *Destination) Unregister(ctx context.Context) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("unregister %q: %w", d.cfg.Name, err)
+	}
+	if err := d.node.Runs.Refuse(ctx, fmt.Sprintf("unregister %q", d.cfg.Name), func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
+		return err
+	}
+	end, cancel := supervisor.Grace(ctx, node.LastGrace)
+	defer cancel()
+	err := d.deliver(ctx)
+	werr := d.node.Withdraw(end, &withdraw{d}, &d.removal)
+	if werr == nil || d.removal.Left() != nil {
+		d.node.Events.Emit(messages.DestinationUnregistered{Destination: d.cfg.Name, Sender: d.id})
+	}
+	if werr != nil {
+		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.cfg.Name, werr))
+	}
+	return err
+}
+
+// deliver refuses new messages and waits for the acks of the others, or gives
+// them up when ctx ends. *AbandonedError says what was given up, then or before.
+func (d *Destination) deliver(ctx context.Context) error {
+	began := time.Now()
+	d.out.Drain()
+	err := d.out.Settled(ctx, 0)
+	d.out.End(nil, err)
+	if lost := d.out.Abandoned(); lost != nil {
+		return lost
+	}
+	d.node.Events.Emit(messages.Drained{Destination: d.cfg.Name, Took: time.Since(began)})
+	return nil
+}
+
+// Stats is penstock.Destination.Stats.
+func (d *Destination) Stats() []messages.PipeStats { return d.out.Stats() }

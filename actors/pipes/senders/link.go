@@ -1,0 +1,269 @@
+package senders
+
+// One sender's link to one member of a group.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/sendq"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/frame"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// link carries batches to one member and takes its acks.
+//
+//	welcoming ──welcomed──▶ open ──loop ended, or stopped──▶ (stopped: the rest is queued again)
+//
+// It is never restarted: a link without its connection is nothing, and the
+// member dials again.
+type link struct {
+	*linkParts
+	place *sendq.Link
+	host  supervisor.Host
+	state linkState
+	cause error // why it ended; nil when asked to
+}
+
+// linkParts is what a link is made of. It is emptied at the end, because the
+// actor's props outlive it in the parent's memory.
+type linkParts struct {
+	out  *sendq.Queue
+	pipe *sendq.Backlog
+	conn *socket.Conn
+	from string // our sender id
+}
+
+type linkState string
+
+const welcoming, linkOpen linkState = "welcoming", "open"
+
+var linkMoves = supervisor.Moves[linkState]{
+	"":        {welcoming},
+	welcoming: {linkOpen},
+}
+
+type (
+	welcomed struct{}
+	// overdueDue: it is time to look for what is out for too long.
+	overdueDue struct{}
+	// nackSeen tells the pipe that a message was handed back and when it is due.
+	nackSeen struct{ sendq.Outcome }
+)
+
+var (
+	errDrained  = errors.New("the member left")
+	errReplaced = errors.New("the member linked again")
+)
+
+func newLink(out *sendq.Queue, pipe *sendq.Backlog, conn *socket.Conn, from string) actor.Producer {
+	parts := &linkParts{out, pipe, conn, from}
+	return func() actor.Actor { return &link{linkParts: parts} }
+}
+
+func (l *link) Receive(ctx actor.Context) {
+	msg, mine := l.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		l.started(ctx)
+	case welcomed:
+		l.welcomed(ctx)
+	case *nackSeen:
+		ctx.Send(ctx.Parent(), m)
+	case overdueDue:
+		l.takeBack()
+	case *supervisor.Ended:
+		l.ended(ctx, m)
+	case node.Crash:
+		panic(m.Err)
+	case *actor.Stopping, *actor.Restarting:
+		l.stopping(ctx)
+	case *actor.Stopped:
+		*l.linkParts = linkParts{}
+	}
+}
+
+func (l *link) started(ctx actor.Context) {
+	l.host.Begin(ctx)
+	l.state = linkMoves.To(ctx, l.state, welcoming)
+	hello := l.conn.Hello()
+	window := uint64(messages.LargestWindow)
+	if hello.Window > 0 {
+		window = min(uint64(hello.Window), messages.LargestWindow)
+	}
+	l.place = sendq.NewLink(hello.Member, int(min(hello.Concurrency, messages.LargestConcurrency)), window)
+	place, tell := l.place, l.host.Teller()
+	l.host.Run("read", func(context.Context) error { return l.read(place, tell) })
+}
+
+func (l *link) welcomed(ctx actor.Context) {
+	l.state = linkMoves.To(ctx, l.state, linkOpen)
+	l.out.Emit(messages.MemberLinked{
+		Destination: l.out.Name(), Group: l.pipe.Group, Member: l.place.Member,
+		Sender: l.from, Addr: l.conn.RemoteAddr(),
+	})
+	if l.out.Settings(l.pipe).Mode != messages.AtMostOnce {
+		l.host.Every(sendq.OverdueEvery, overdueDue{})
+	}
+	place := l.place
+	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, place) })
+}
+
+// takeBack gives to others what the member has kept for longer than its AckWait.
+func (l *link) takeBack() {
+	if n := l.out.TakeBack(l.pipe, l.place, time.Now()); n > 0 {
+		l.out.Emit(messages.Redelivered{
+			Destination: l.out.Name(), Group: l.pipe.Group, Count: n,
+			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.place.Member),
+		})
+	}
+}
+
+func (l *link) ended(ctx actor.Context, m *supervisor.Ended) {
+	if l.cause == nil {
+		l.cause = m.Err
+	}
+	ctx.Stop(ctx.Self())
+}
+
+// stopping closes the connection first, which ends both loops, and only then
+// queues again what was out: no write may still be reading the bytes.
+func (l *link) stopping(ctx actor.Context) {
+	if l.cause == nil && l.state == linkOpen {
+		l.conn.Leave(pb.Code_SHUTTING_DOWN, "the sender stops")
+	}
+	l.conn.Close()
+	l.host.End()
+	if l.place == nil {
+		return
+	}
+	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
+	requeued := l.out.Detach(l.pipe, l.place, !orderly)
+	cause := l.cause
+	if orderly {
+		cause = nil
+	}
+	if requeued > 0 {
+		l.out.Emit(messages.Redelivered{Destination: l.out.Name(), Group: l.pipe.Group, Count: requeued, Cause: cause})
+	}
+	if l.state == linkOpen {
+		l.out.Emit(messages.MemberUnlinked{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: l.place.Member, Sender: l.from,
+			Addr: l.conn.RemoteAddr(), Cause: cause, Requeued: requeued,
+		})
+	}
+	ctx.Send(ctx.Parent(), &linkGone{l.place.Member, ctx.Self()})
+}
+
+// read welcomes the member and takes its frames until the connection ends. It
+// runs hosted.
+func (l *link) read(place *sendq.Link, tell func(any)) error {
+	if err := l.conn.Welcome(l.from, uint64(frame.LargestRecord(l.out.Config().MaxMessageSize))); err != nil {
+		return err
+	}
+	l.out.Attach(l.pipe, place)
+	tell(welcomed{})
+	var f frame.Frame
+	for {
+		if err := l.conn.Recv(&f); err != nil {
+			if errors.Is(err, frame.ErrProtocol) {
+				l.out.Emit(messages.ProtocolViolated{
+					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
+					Addr: l.conn.RemoteAddr(), Err: err,
+				})
+			}
+			return err
+		}
+		if err := l.take(&f, place, tell); err != nil {
+			if errors.Is(err, frame.ErrProtocol) {
+				l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
+				l.out.Emit(messages.ProtocolViolated{
+					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
+					Addr: l.conn.RemoteAddr(), Err: err,
+				})
+			}
+			return err
+		}
+	}
+}
+
+// take performs one frame of the member.
+func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
+	switch f.Kind {
+	case frame.KindAck:
+		return l.out.Ack(l.pipe, place, &f.Ack)
+	case frame.KindNack:
+		back, err := l.out.Nack(l.pipe, place, &f.Nack, time.Now())
+		switch {
+		case err != nil:
+			return err
+		case !back.Failed && !back.Due.IsZero():
+			tell(&nackSeen{back})
+			return nil
+		case !back.Failed:
+			return nil
+		}
+		l.out.Emit(messages.MessageNacked{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Seq: f.Nack.Seq,
+			Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
+		})
+		if back.Exhausted && !l.out.Config().DeadLetters {
+			l.out.Emit(messages.AttemptsExhausted{
+				Destination: l.out.Name(), Group: l.pipe.Group, Seq: f.Nack.Seq,
+				Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
+			})
+		}
+		tell(&nackSeen{back})
+		return nil
+	case frame.KindDrain:
+		place.Drained(l.out.Hold(l.pipe, place))
+		return nil
+	case frame.KindBye:
+		if f.Bye.Code == pb.Code_DRAINED {
+			return errDrained
+		}
+		return errors.New("the member said: " + f.Bye.Reason)
+	}
+	return frame.Unexpected(f.Kind)
+}
+
+// write sends batches, and what read has to say, until the connection ends. It
+// runs hosted.
+func (l *link) write(ctx context.Context, place *sendq.Link) error {
+	attempts := make([]uint32, 0, 1)
+	for {
+		b, ok := l.out.Next(l.pipe, place)
+		if !ok {
+			select {
+			case <-place.Bell():
+			case last := <-place.Drains():
+				if err := l.conn.SendDrain(frame.Drain{Last: last, Reply: true}); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		attempts = attempts[:0]
+		if b.Attempt > 1 {
+			for range b.Count {
+				attempts = append(attempts, uint32(b.Attempt))
+			}
+		}
+		if err := l.conn.SendData(b.First, attempts, b.Redelivered, b.Records); err != nil {
+			return err
+		}
+	}
+}

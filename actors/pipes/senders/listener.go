@@ -1,0 +1,145 @@
+package senders
+
+// Where members find this engine's senders.
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/frame"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// secrets is what a connection's handshake asks for: which destinations are
+// here, and their tokens. Handshakes run on the transport's goroutines.
+type secrets struct {
+	mu     sync.Mutex
+	byName map[string]placedSecret
+}
+
+// placedSecret is a destination's secret and the listener that serves it, by what
+// was asked for. The other listeners of the process do not know it: a stranger who
+// asks them all learns nothing.
+type placedSecret struct {
+	socket.Secret
+	listen string
+}
+
+// at is what the listener for that URL looks secrets up with.
+func (s *secrets) at(listen string) func(dest string) (socket.Secret, bool) {
+	return func(dest string) (socket.Secret, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		secret, ok := s.byName[dest]
+		if !ok || secret.listen != listen {
+			return socket.Secret{}, false
+		}
+		return secret.Secret, true
+	}
+}
+
+func (s *secrets) put(dest, listen string, secret socket.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byName[dest] = placedSecret{secret, listen}
+}
+
+func (s *secrets) remove(dest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byName, dest)
+}
+
+// listener accepts connections and hands the authenticated ones to the engine.
+// The socket is the engine's and outlives the actor.
+//
+//	accepting ──▶ (stopped)
+type listener struct {
+	socket *socket.Listener
+	host   supervisor.Host
+}
+
+// lookEvery is how often a listener looks whether this machine still has the
+// addresses that it advertises.
+const lookEvery = 5 * time.Second
+
+type (
+	lookAround      struct{}
+	addressesLooked struct{ changed bool }
+	// addressChanged tells the engine that a listener's URLs may be others.
+	addressChanged struct{ listener *socket.Listener }
+)
+
+// look asks the system, which may take its time.
+func (l *listener) look() {
+	s := l.socket
+	supervisor.Call(&l.host, "look", func(context.Context) addressesLooked { return addressesLooked{s.Look()} })
+}
+
+func newListener(s *socket.Listener) actor.Producer {
+	return func() actor.Actor { return &listener{socket: s} }
+}
+
+func (l *listener) Receive(ctx actor.Context) {
+	msg, mine := l.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		l.host.Begin(ctx)
+		l.host.Every(lookEvery, &lookAround{})
+		ctx.Send(ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
+		tell := l.host.Teller()
+		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
+	case *linkOffered:
+		ctx.Send(ctx.Parent(), m)
+	case *lookAround:
+		l.look()
+	case addressesLooked:
+		if m.changed {
+			ctx.Send(ctx.Parent(), &addressChanged{l.socket})
+		}
+	case *supervisor.Ended:
+		if m.Err != nil {
+			supervisor.Fail(ctx, m.Err)
+		}
+	case *actor.Restarting, *actor.Stopping:
+		l.host.End()
+	}
+}
+
+func (l *listener) accept(ctx context.Context, tell func(any)) error {
+	for {
+		conn, err := l.socket.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		tell(&linkOffered{conn})
+	}
+}
+
+// bindListener binds a listener for the engine's destinations.
+func (s *Senders) bindListener(ctx context.Context, url string) (*socket.Listener, error) {
+	u, err := address.Parse(url)
+	if err != nil {
+		return nil, err
+	}
+	return socket.Listen(ctx, socket.ListenerConfig{
+		URL:      u,
+		MaxFrame: frame.Largest,
+		Lookup:   s.secrets.at(url),
+		Refused: func(r socket.Refusal) {
+			s.node.Events.Emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
+		},
+	})
+}

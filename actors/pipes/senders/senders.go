@@ -1,0 +1,188 @@
+package senders
+
+// What a runtime sends: its destinations and the listeners where members find
+// them.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/penstock-io/penstock/actors/internal/sendq"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/socket"
+)
+
+// Senders are the destinations of a runtime. They outlive the incarnations of the
+// engine's actor. Safe for concurrent use.
+type Senders struct {
+	node    *node.Node
+	listen  string // the URL of destinations that ask for none
+	secrets secrets
+
+	// dests and lost are used by the branch alone, and when that is over.
+	dests map[string]*node.Placement[*Destination]
+	lost  map[string]*messages.AbandonedError // what destinations that ended by themselves gave up
+
+	mu        sync.Mutex                  // guards what follows: hosted calls, and a Stop that ran out of time use it too
+	listeners map[string]*socket.Listener // by the URL asked for, while a destination uses it
+	queues    map[string]*sendq.Queue     // that live, by destination
+}
+
+// NewSenders makes the destinations of a node, of which there are none yet.
+// Destinations that name no URL of their own listen at listen.
+func New(n *node.Node, listen string) *Senders {
+	return &Senders{
+		node: n, listen: listen, secrets: secrets{byName: make(map[string]placedSecret)},
+		dests: make(map[string]*node.Placement[*Destination]), lost: make(map[string]*messages.AbandonedError),
+		listeners: make(map[string]*socket.Listener), queues: make(map[string]*sendq.Queue),
+	}
+}
+
+// Register makes this process a sender of a destination. It blocks until the
+// keys are in etcd and the groups of that moment are known, or ctx ends.
+// Errors: messages.ErrInvalid, ErrExists, ErrDestinationTaken, ErrTaken,
+// ErrAddrInUse, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
+func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error) {
+	fail := func(err error) (*Destination, error) {
+		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)
+	}
+	if err := node.ContextGiven(ctx); err != nil {
+		return fail(err)
+	}
+	cfg.EnsureDefaults()
+	cfg.Listen = cmp.Or(cfg.Listen, s.listen)
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(context.Cause(ctx))
+	}
+	n := s.node
+	d := &Destination{
+		node: n, cfg: cfg, out: sendq.New(cfg.Name, cfg.queue(), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
+		incarnation: socket.NewSecret().Incarnation,
+	}
+	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {
+		err = n.Unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
+		n.Send(n.Root, &withdraw{d})
+		return fail(err)
+	}
+	return d, nil
+}
+
+// Stats is a row for each destination and group, in no order.
+func (s *Senders) Stats() (rows []messages.PipeStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.queues {
+		rows = append(rows, o.Stats()...)
+	}
+	return rows
+}
+
+// Held are the destinations that Stop ends.
+func (s *Senders) Held(ctx context.Context) (Held, error) {
+	held, err := supervisor.Ask[*heldList](ctx, s.node.System, s.node.Root, &listHeld{})
+	if err != nil {
+		return nil, err
+	}
+	return held.all, nil
+}
+
+// Held are destinations on their way to the end.
+type Held []*Destination
+
+// Refuse takes no more messages.
+func (h Held) Refuse() {
+	for _, d := range h {
+		d.out.Drain()
+	}
+}
+
+// Deliver waits until what was accepted is acked, or gives it up when ctx ends:
+// *messages.AbandonedError.
+func (h Held) Deliver(ctx context.Context) (errs []error) {
+	for _, d := range h {
+		errs = append(errs, d.deliver(ctx))
+	}
+	return errs
+}
+
+// Announce tells that the destinations have ended.
+func (h Held) Announce() {
+	for _, d := range h {
+		d.node.Events.Emit(messages.DestinationUnregistered{Destination: d.cfg.Name, Sender: d.id})
+	}
+}
+
+// GaveUp is what destinations gave up without anybody having been told. The
+// engine's actor must be over.
+func (s *Senders) GaveUp() (errs []error) {
+	for _, p := range s.dests {
+		s.lose(p.Handle.out)
+	}
+	for _, lost := range s.lost {
+		errs = append(errs, lost)
+	}
+	return errs
+}
+
+// lose notes what a destination gave up whose end nobody had asked for: Stop tells.
+func (s *Senders) lose(o *sendq.Queue) {
+	lost := o.Unreported()
+	if lost == nil {
+		return
+	}
+	if before := s.lost[o.Name()]; before != nil {
+		lost.Messages += before.Messages
+	}
+	s.lost[o.Name()] = lost
+}
+
+// Close closes the listeners. The engine's actor is over, or has not ended in
+// time.
+func (s *Senders) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		l.Close()
+	}
+}
+
+// bound are the listeners, by the URL asked for.
+func (s *Senders) bound() map[string]*socket.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.listeners)
+}
+
+// keep notes a listener, or with nil that it is closed.
+func (s *Senders) keep(asked string, l *socket.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l == nil {
+		delete(s.listeners, asked)
+		return
+	}
+	s.listeners[asked] = l
+}
+
+func (s *Senders) addQueue(o *sendq.Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queues[o.Name()] = o
+}
+
+func (s *Senders) removeQueue(o *sendq.Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queues[o.Name()] == o {
+		delete(s.queues, o.Name())
+	}
+}

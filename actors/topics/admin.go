@@ -1,0 +1,183 @@
+package topics
+
+// Topics and groups as administrators see them: made, listed, changed, removed.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// admin performs a call after the checks that every one needs. What those find
+// is named here; what do answers names itself.
+func admin[T any](t *Topics, op, topic string, faults error, do func() (T, error)) (T, error) {
+	var none T
+	err := errors.Join(keys.ValidateTopic(topic), faults)
+	if err == nil && t.env.Stopping() {
+		err = messages.ErrClosed
+	}
+	if err != nil {
+		return none, fmt.Errorf("%s %q: %w", op, topic, err)
+	}
+	v, err := do()
+	if err != nil {
+		return none, err
+	}
+	return v, nil
+}
+
+// Create makes a topic and opens it. It blocks until etcd has it, or ctx
+// ends. Errors: messages.ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
+// ErrNoSpace, ErrClosed.
+func (t *Topics) Create(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
+	cfg.EnsureDefaults()
+	p.EnsureDefaults()
+	return admin(t, "create topic", name, errors.Join(cfg.Validate(), p.Validate()), func() (*Topic, error) {
+		info, err := t.env.Log.CreateTopic(ctx, name, cfg)
+		if err != nil {
+			return nil, err
+		}
+		t.env.Send(t.env.Root, &sweepTopics{})
+		t.env.Events.Emit(messages.TopicCreated{Topic: name, ID: info.ID, Partitions: info.Config.Partitions})
+		return t.open(ctx, info, p)
+	})
+}
+
+// Ensure opens a topic, and makes it first where there is none; one that
+// exists keeps its settings. Errors: as CreateTopic, without ErrTopicExists.
+func (t *Topics) Ensure(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
+	for {
+		h, err := t.Open(ctx, name, p)
+		if errors.Is(err, messages.ErrTopicDeleted) && ctx.Err() == nil {
+			continue
+		}
+		if !errors.Is(err, messages.ErrNoTopic) {
+			return h, err
+		}
+		h, err = t.Create(ctx, name, cfg, p)
+		if !errors.Is(err, messages.ErrTopicExists) || ctx.Err() != nil {
+			return h, err
+		}
+	}
+}
+
+// Open opens a topic that exists. Errors: messages.ErrNoTopic, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrClosed.
+func (t *Topics) Open(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
+	p.EnsureDefaults()
+	return admin(t, "open topic", name, p.Validate(), func() (*Topic, error) {
+		info, err := t.env.Log.Topic(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return t.open(ctx, info, p)
+	})
+}
+
+// List answers every topic, sorted by name. Errors: messages.ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (t *Topics) List(ctx context.Context) ([]messages.TopicInfo, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	if t.env.Stopping() {
+		return nil, fmt.Errorf("list topics: %w", messages.ErrClosed)
+	}
+	return t.env.Log.Topics(ctx)
+}
+
+// Describe answers a topic, its partitions and groups, as of one revision
+// of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
+// ErrClosed.
+func (t *Topics) Describe(ctx context.Context, name string) (messages.TopicDescription, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.TopicDescription{}, fmt.Errorf("describe topic %q: %w", name, err)
+	}
+	return admin(t, "describe topic", name, nil, func() (messages.TopicDescription, error) { return t.env.Log.Describe(ctx, name) })
+}
+
+// Update changes a topic. Errors: messages.ErrNoTopic, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (t *Topics) Update(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.TopicInfo{}, fmt.Errorf("update topic %q: %w", name, err)
+	}
+	return admin(t, "update topic", name, changeFaults(u), func() (messages.TopicInfo, error) { return t.env.Log.UpdateTopic(ctx, name, u) })
+}
+
+// Delete removes a topic with its records, groups and offsets, and blocks
+// until everything is swept or ctx ends. Errors: messages.ErrNoTopic,
+// ErrUnavailable, ErrDenied, ErrClosed.
+func (t *Topics) Delete(ctx context.Context, name string) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("delete topic %q: %w", name, err)
+	}
+	_, err := admin(t, "delete topic", name, nil, func() (messages.TopicInfo, error) { return t.env.Log.DeleteTopic(ctx, name) })
+	t.env.Send(t.env.Root, &sweepTopics{})
+	return err
+}
+
+// ListGroups answers the names of a topic's groups, sorted. Errors as
+// DescribeTopic.
+func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("list groups of %q: %w", topic, err)
+	}
+	return admin(t, "list groups of", topic, nil, func() ([]string, error) {
+		info, err := t.env.Log.Topic(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		return t.env.Log.Groups(ctx, info)
+	})
+}
+
+// DescribeGroup answers a group's members, offsets and lag as of one revision.
+// Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("describe group %s of %q: %w", group, topic, err)
+	}
+	return admin(t, "describe group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.GroupInfo, error) {
+		info, err := t.env.Log.Topic(ctx, topic)
+		if err != nil {
+			return messages.GroupInfo{}, err
+		}
+		return t.env.Log.DescribeGroup(ctx, info, group)
+	})
+}
+
+// ResetOffsets moves a group's committed offsets. Errors: messages.ErrNoTopic,
+// ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (t *Topics) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
+	}
+	return admin(t, "reset offsets of group "+group+" in", topic, errors.Join(keys.ValidateName("group", group), resetFaults(to, cfg)), func() ([]messages.OffsetChange, error) {
+		info, err := t.env.Log.Topic(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		changes, err := t.env.Log.ResetOffsets(ctx, info, group, to, cfg.Partitions, cfg.DryRun, cfg.Force)
+		if err == nil && !cfg.DryRun {
+			t.env.Events.Emit(messages.OffsetsReset{Topic: topic, Group: group, Partitions: len(changes), Forced: cfg.Force})
+		}
+		return changes, err
+	})
+}

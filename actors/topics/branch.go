@@ -1,0 +1,222 @@
+package topics
+
+// The branch of the engine's actor that keeps an actor for each topic in use, and
+// the subscriptions.
+
+import (
+	"context"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// topicsBranch is a part of the engine's actor, and runs on its goroutine.
+type Branch struct {
+	*Topics
+	host *supervisor.Host
+	subs *groups.Branch
+}
+
+// Questions to the branch, and their answers.
+type (
+	// openTopic asks for the path of a topic; topicOpened answers it, and who asked
+	// is a user.
+	openTopic struct {
+		info    messages.TopicInfo
+		counted *topiclog.Topic // the branch alone uses it
+	}
+	topicOpened struct{ path *topiclog.Topic }
+	// openingLeft: who asked has not waited for the answer.
+	openingLeft struct{ of *openTopic }
+	// listTopics is answered with *HeldTopics, without subscriptions.
+	listHeld struct{}
+	// sweepTopics asks for what interrupted deletions have left to be removed;
+	// swept is the end of it.
+	sweepTopics struct{}
+	swept       struct{}
+)
+
+// Branch makes the part of an incarnation of the engine's actor, whose host h is.
+func (t *Topics) Branch(h *supervisor.Host) *Branch {
+	b := &Branch{Topics: t, host: h}
+	b.subs = t.subs.Branch(b.forgetUnused)
+	return b
+}
+
+// Begin begins what an earlier incarnation had.
+func (b *Branch) Begin(ctx actor.Context) {
+	for name, p := range b.paths {
+		if p.Handle.Ended() != nil {
+			delete(b.paths, name)
+			b.removed(p.Handle)
+			continue
+		}
+		b.place(ctx, p)
+	}
+	b.subs.Begin(ctx)
+}
+
+// Receive handles what is for this branch, and reports whether msg was.
+func (b *Branch) Receive(ctx actor.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *openTopic:
+		b.openTopic(ctx, m)
+	case *openingLeft:
+		b.openingLeft(ctx, m.of)
+	case *topiclog.Used:
+		b.used(ctx, m)
+	case *topiclog.Changed:
+		b.changed(ctx, m)
+	case *listHeld:
+		b.list(ctx)
+	case *sweepTopics:
+		b.sweep()
+	case swept:
+	default:
+		return b.subs.Receive(ctx, msg)
+	}
+	return true
+}
+
+// openTopic answers the one path that this runtime has of a topic. A path of an
+// older topic of that name ends.
+func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
+	info := m.info
+	if b.env.Refuse(ctx) {
+		return
+	}
+	if p := b.paths[info.Name]; p != nil {
+		switch {
+		case p.Handle.Id == info.ID && p.Handle.Ended() == nil:
+			opened(ctx, m, p.Handle)
+			return
+		case p.Handle.Id != info.ID && p.Handle.Info().CreateRevision > info.CreateRevision:
+			ctx.Respond(messages.ErrTopicDeleted) // and made again, before who asks came to ask
+			return
+		}
+		p.Handle.Close(messages.ErrTopicDeleted)
+		b.removed(p.Handle)
+		b.subs.Tell(ctx, p.Handle)
+		ctx.Stop(p.PID)
+	}
+	p := &node.Placement[*topiclog.Topic]{Handle: topiclog.New(b.env, info)}
+	b.paths[info.Name] = p
+	b.added(p.Handle)
+	b.place(ctx, p)
+	opened(ctx, m, p.Handle)
+}
+
+// opened counts who asked.
+func opened(ctx actor.Context, m *openTopic, path *topiclog.Topic) {
+	path.Users++
+	m.counted = path
+	ctx.Respond(&topicOpened{path})
+}
+
+func (b *Branch) openingLeft(ctx actor.Context, m *openTopic) {
+	if m.counted != nil {
+		b.used(ctx, &topiclog.Used{Path: m.counted, By: -1})
+	}
+}
+
+func (b *Branch) used(ctx actor.Context, m *topiclog.Used) {
+	m.Path.Users += m.By
+	b.forgetUnused(ctx, m.Path)
+}
+
+// forgetUnused ends a topic that nobody here uses any more.
+func (b *Branch) forgetUnused(ctx actor.Context, path *topiclog.Topic) {
+	p := b.paths[path.Name]
+	if p == nil || p.Handle != path || path.Users > 0 || b.subs.Uses(path) {
+		return
+	}
+	path.Close(messages.ErrClosed)
+	b.removed(path)
+	delete(b.paths, path.Name)
+	ctx.Stop(p.PID)
+}
+
+// place begins a topic's actor.
+func (b *Branch) place(ctx actor.Context, p *node.Placement[*topiclog.Topic]) {
+	p.PID = b.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle), supervisor.WithPolicy(topiclog.Policy()))
+	p.Handle.Pid.Store(p.PID)
+}
+
+// sweep removes what others left behind. What it cannot remove now, the next
+// one will.
+func (b *Branch) sweep() {
+	log := b.env.Log
+	supervisor.Call(b.host, "sweep", func(ctx context.Context) swept {
+		_ = log.Sweep(ctx)
+		return swept{}
+	})
+}
+
+// changed tells the topic's subscriptions.
+func (b *Branch) changed(ctx actor.Context, m *topiclog.Changed) {
+	if p := b.paths[m.Path.Name]; p != nil && p.Handle == m.Path && m.Path.Ended() != nil {
+		delete(b.paths, m.Path.Name)
+		b.removed(m.Path)
+	}
+	b.subs.Tell(ctx, m.Path)
+}
+
+func (b *Branch) list(ctx actor.Context) {
+	held := &Held{}
+	for _, p := range b.paths {
+		held.topics = append(held.topics, p.Handle)
+	}
+	ctx.Respond(held)
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of this
+// branch.
+func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for name, p := range b.paths {
+		if who.Equal(p.PID) {
+			p.Handle.Close(messages.ErrClosed)
+			b.removed(p.Handle)
+			delete(b.paths, name)
+			return true
+		}
+	}
+	return b.subs.Terminated(ctx, who)
+}
+
+// Failed hears of a child that was given up, and reports whether it was of this
+// branch.
+func (b *Branch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
+	for _, p := range b.paths {
+		if m.Who.Equal(p.PID) {
+			p.Handle.Close(m.Err)
+			return true
+		}
+	}
+	return b.subs.Failed(ctx, m)
+}
+
+// KeyLost ends a subscription whose key is lost.
+func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+	b.subs.KeyLost(ctx, k, loss)
+}
+
+// LeaseTrusted lets subscriptions hand out what waited for the session.
+func (b *Branch) LeaseTrusted() { b.subs.LeaseTrusted() }
+
+// End is nothing to a topic.
+func (b *Branch) End(actor.Context) {}
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *Branch) Close(ctx actor.Context) {
+	for _, p := range b.paths {
+		p.Handle.Close(messages.ErrClosed)
+	}
+	b.subs.Close(ctx)
+}

@@ -1,0 +1,31 @@
+package topics
+
+// What is wrong with a call of an administrator, whatever the topic.
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// changeFaults are those of a change to a topic that are faults of every topic.
+func changeFaults(u messages.TopicUpdate) error {
+	cfg := messages.TopicConfig(u)
+	cfg.EnsureDefaults()
+	return cfg.Validate()
+}
+
+// resetFaults are those of a reset of offsets in every topic.
+func resetFaults(to messages.Start, cfg ResetConfig) error {
+	var errs []error
+	if o, ok := to.Offset(); ok && o < 0 {
+		errs = append(errs, fmt.Errorf("offset %d: %w: the first is 0", o, messages.ErrOffsetOutOfRange))
+	}
+	for _, p := range cfg.Partitions {
+		if p < 0 || p >= messages.MaxPartitions {
+			errs = append(errs, fmt.Errorf("partition %d: %w: they are counted from 0 to %d at most", p, messages.ErrNoPartition, messages.MaxPartitions-1))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,192 @@
+package groups
+
+// The branch of the engine's actor that keeps an actor for each subscription.
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// subsBranch is a part of the engine's actor, and runs on its goroutine.
+type Branch struct {
+	*Subscriptions
+	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
+}
+
+// Questions to the branch, and their answers.
+type (
+	// subscribe is answered with *subscribed or an error.
+	subscribe struct{ sub *Subscription }
+	// withdrawSub is answered with *Withdrawn when the id is free again.
+	withdraw struct{ sub *Subscription }
+	listHeld struct{}
+	heldList struct{ all Held }
+)
+
+// Branch makes the part of an incarnation of the engine's actor. unused is called
+// when a topic has one subscription less.
+func (s *Subscriptions) Branch(unused func(actor.Context, *topiclog.Topic)) *Branch {
+	return &Branch{s, unused}
+}
+
+// Begin begins what an earlier incarnation had.
+func (b *Branch) Begin(ctx actor.Context) {
+	for _, p := range b.all {
+		b.enter(ctx, p)
+		if len(p.Leavers) > 0 {
+			ctx.Send(p.PID, &retire{})
+		}
+	}
+}
+
+// Receive handles what is for this branch, and reports whether msg was.
+func (b *Branch) Receive(ctx actor.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *subscribe:
+		b.subscribe(ctx, m.sub)
+	case *withdraw:
+		b.withdraw(ctx, m.sub)
+	case *listHeld:
+		b.list(ctx)
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
+	if b.env.Refuse(ctx) {
+		return
+	}
+	if err := s.path.Ended(); err != nil { // by a Close, since who asks has looked
+		ctx.Respond(err)
+		return
+	}
+	for other := range b.all {
+		if other.path.Id == s.path.Id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
+			ctx.Respond(node.ErrOurs("member", s.cfg.ID))
+			return
+		}
+	}
+	p := &node.Placement[*Subscription]{Handle: s, Asker: ctx.Sender()}
+	b.all[s] = p
+	b.added(s)
+	b.enter(ctx, p)
+}
+
+// enter begins a subscription's actor.
+func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Subscription]) {
+	s := p.Handle
+	p.PID = b.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.env, s, p.Asker),
+		supervisor.WithPolicy(topiclog.Policy()))
+	s.pid.Store(p.PID)
+}
+
+// withdraw ends what a caller no longer waits for, or has drained.
+func (b *Branch) withdraw(ctx actor.Context, s *Subscription) {
+	p := b.all[s]
+	if p == nil {
+		node.Release(ctx, ctx.Sender())
+		return
+	}
+	p.Leavers = append(p.Leavers, ctx.Sender())
+	ctx.Send(p.PID, &retire{})
+}
+
+func (b *Branch) list(ctx actor.Context) {
+	held := &heldList{}
+	for s := range b.all {
+		held.all = append(held.all, s)
+	}
+	ctx.Respond(held)
+}
+
+// Uses reports whether a subscription reads this topic.
+func (b *Branch) Uses(path *topiclog.Topic) bool {
+	for s := range b.all {
+		if s.path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// Tell tells the topic's subscriptions that it has other settings, or has ended.
+func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
+	for s, p := range b.all {
+		if s.path == path {
+			ctx.Send(p.PID, &topiclog.Changed{Path: path})
+		}
+	}
+}
+
+// Terminated hears of a child that has ended, and reports whether it was of this
+// branch.
+func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for s, p := range b.all {
+		if who.Equal(p.PID) {
+			delete(b.all, s)
+			b.removed(s)
+			b.unused(ctx, s.path)
+			s.end()
+			node.Dismiss(ctx, p.Asker, &s.announced)
+			node.Release(ctx, p.Leavers...)
+			return true
+		}
+	}
+	return false
+}
+
+// Failed hears of a child that was given up, and reports whether it was of this
+// branch.
+func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
+	for s, p := range b.all {
+		if m.Who.Equal(p.PID) {
+			s.buffer.Leave(prefetch.Left, m.Err)
+			return true
+		}
+	}
+	return false
+}
+
+// KeyLost ends a subscription whose key somebody else holds, or whose topic is
+// gone.
+func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+	if k.Kind != keys.KindConsumerMember {
+		return
+	}
+	for s, p := range b.all {
+		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.Id != k.Topic {
+			continue
+		}
+		err := loss.As(messages.ErrTopicDeleted)
+		if loss.Guard {
+			err = messages.ErrTopicDeleted
+		}
+		s.buffer.Leave(prefetch.Left, err)
+		ctx.Send(p.PID, &retire{})
+	}
+}
+
+// LeaseTrusted lets subscriptions hand out what waited for the session.
+func (b *Branch) LeaseTrusted() {
+	for s := range b.all {
+		s.buffer.Renewed()
+	}
+}
+
+// Close tells whoever still holds a handle, or waits for one, that it is over.
+func (b *Branch) Close(ctx actor.Context) {
+	for s, p := range b.all {
+		s.end()
+		node.Dismiss(ctx, p.Asker, &s.announced)
+		node.Release(ctx, p.Leavers...)
+	}
+}

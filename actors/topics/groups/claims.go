@@ -1,0 +1,340 @@
+package groups
+
+// How a subscription performs what its group takes: settings put back,
+// assignments given out, claims made, lost, taken from others and given back.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics/internal/rebalance"
+	"github.com/penstock-io/penstock/discovery/registry"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// settingsWork says what a subscription does about those of its group.
+type settingsWork string
+
+const settingsLeft, settingsWriting settingsWork = "", "writing"
+
+// settingsWritten: the group has settings again; made tells whether by us.
+type settingsWritten struct {
+	made bool
+	err  error
+}
+
+// putSettingsBack writes what decided the group's mode, which somebody deleted:
+// the next to come would decide anew.
+func (a *subscription) putSettingsBack() {
+	a.settings = settingsWriting
+	sub, delayed := a.sub, a.delayed
+	supervisor.Call(&a.host, "put settings back", func(ctx context.Context) (m settingsWritten) {
+		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+			m.made, err = sub.ensureGroup(ctx)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
+	a.settings = settingsLeft
+	switch {
+	case m.err != nil:
+		a.trouble(ctx, m.err)
+		return
+	case m.made:
+		a.env.Events.Emit(messages.RegistrationRestored{
+			Key: a.env.Keys.ConsumerGroupMeta(a.sub.path.Id, a.sub.cfg.Group), Why: registry.Deleted.String(),
+		})
+	}
+	a.later() // they may be gone again
+}
+
+func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
+	a.giving = next
+	next.SinceUnixMs = time.Now().UnixMilli()
+	log, me, previous, delayed := a.env.Log, a.me(revision), a.view.PlanRevision(), a.delayed
+	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
+		return assigned{next, moved, topiclog.Insist(ctx, delayed, func() error {
+			_, err := log.Assign(ctx, me, previous, next)
+			return err
+		})}
+	})
+}
+
+// assigned: whether it was written or somebody else was first, the watch tells
+// what holds now.
+func (a *subscription) assigned(ctx actor.Context, m assigned) {
+	a.giving = nil
+	switch {
+	case m.err == nil:
+		a.env.Events.Emit(messages.GroupAssigned{
+			Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Generation: m.of.Generation,
+			Members: len(m.of.Shares), Partitions: int(m.of.Partitions), Moved: m.moved,
+		})
+	case errors.Is(m.err, commitlog.ErrRaced):
+	default:
+		a.trouble(ctx, m.err)
+	}
+	if a.view.Generation() >= m.of.Generation || errors.Is(m.err, commitlog.ErrRaced) {
+		a.later()
+	}
+}
+
+// later decides again in a moment: what etcd answered is ahead of the watch.
+// Until that is heard the moments grow.
+func (a *subscription) later() {
+	a.host.After(min(10*time.Millisecond<<a.raced, time.Second), decideAgain{})
+	a.raced = min(a.raced+1, 10)
+}
+
+// unusable: a partition is ours, and where to begin in it cannot be said. Who
+// waits to come in is told; else it is left alone for a while.
+func (a *subscription) unusable(ctx actor.Context, p int, err error) {
+	var damage *commitlog.CorruptError
+	if errors.As(err, &damage) {
+		a.damaged(p, damage)
+		return
+	}
+	if a.state == subEntering {
+		a.refuse(ctx, err)
+		return
+	}
+	a.busy[p] = struct{}{}
+	a.delayed(err)
+	a.host.After(unusablePause, usableAgain{p})
+}
+
+// damaged: where the log of a partition begins or ends cannot be read. The others
+// go on without it.
+func (a *subscription) damaged(p int, err *commitlog.CorruptError) {
+	if _, known := a.out[p]; !known {
+		a.out[p] = struct{}{}
+		a.env.Events.Emit(messages.BatchCorrupt{Topic: a.sub.path.Name, Partition: p, Offset: err.Base, Err: err})
+	}
+	a.busy[p] = struct{}{}
+	a.host.After(unusablePause, usableAgain{p})
+}
+
+func (a *subscription) usableAgain(ctx actor.Context, p int) {
+	delete(a.busy, p)
+	a.decide(ctx)
+}
+
+// mostTrouble is how often a reason that nobody has a name for may keep a member
+// from coming in.
+const mostTrouble = 10
+
+// trouble: etcd refuses something for a reason that another try at once cannot
+// mend. Who waits to come in is told, of a reason without a name after some tries;
+// else it is tried again.
+func (a *subscription) trouble(ctx actor.Context, err error) {
+	if a.state == subEntering && !errors.Is(err, commitlog.ErrRaced) && !errors.Is(err, messages.ErrUnavailable) {
+		a.troubled++
+		if a.troubled > mostTrouble || hopeless(err) {
+			a.refuse(ctx, err)
+			return
+		}
+	}
+	a.delayed(err)
+	a.host.After(claimPause, decideAgain{})
+}
+
+// hopeless tells that etcd will refuse the same again, until a person acts.
+func hopeless(err error) bool {
+	for _, class := range []error{messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *subscription) delayed(err error) {
+	a.env.Events.Emit(messages.CommitDelayed{Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Err: err})
+}
+
+// claim takes partitions, and finds out where to begin in each.
+func (a *subscription) claim(ps []int, revision int64) {
+	a.claiming++
+	for _, p := range ps {
+		a.busy[p] = struct{}{}
+	}
+	env, sub, me, plan, delayed := a.env, a.sub, a.me(revision), a.view.PlanRevision(), a.delayed
+	if a.sub.cfg.Partitions != nil {
+		plan = 0
+	} else {
+		me.Generation = a.view.Generation()
+	}
+	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
+		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
+		var got []commitlog.Claimed
+		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+			got, err = env.Log.Claim(ctx, me, plan, ps)
+			return err
+		})
+		if m.err == nil {
+			m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+				m.made, m.unwritten, err = sub.firstPositions(ctx, me, got)
+				return err
+			})
+		}
+		return m
+	})
+}
+
+func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
+	a.claiming--
+	defer a.emptied(ctx)
+	if a.state == subLeaving {
+		return // the removal of the key takes them along
+	}
+	for _, p := range m.asked {
+		delete(a.busy, p)
+	}
+	switch {
+	case errors.Is(m.err, commitlog.ErrRaced):
+		a.later()
+		return
+	case m.err != nil:
+		a.trouble(ctx, m.err)
+		return
+	}
+	for _, got := range m.made {
+		switch {
+		case got.Err != nil:
+			a.unusable(ctx, got.Partition, got.Err)
+		case got.Held != nil:
+			a.held[got.Partition] = got.Held.Revision
+		default:
+			delete(a.held, got.Partition)
+			delete(a.out, got.Partition)
+			a.took(ctx, got, m)
+		}
+	}
+	a.decide(ctx)
+}
+
+// took begins to consume a partition that is ours.
+func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) {
+	if h := a.holds[got.Partition]; h != nil {
+		if h.c.Fence == got.Fence {
+			return
+		}
+		a.lose(ctx, h.c, messages.ErrFenced)
+	}
+	c := &prefetch.Claim{Partition: got.Partition, Fence: got.Fence, Lease: m.lease, MemberRevision: m.me}
+	a.sub.buffer.Add(c, prefetch.Place{Offset: got.Offset, Base: got.Base, Written: !slices.Contains(m.unwritten, got.Partition), Known: got.Known})
+	a.env.Events.Emit(messages.PartitionClaimed{
+		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
+	})
+	a.hold(ctx, c)
+}
+
+func (a *subscription) hold(ctx actor.Context, c *prefetch.Claim) {
+	part, err := a.sub.path.Partition(c.Partition)
+	if err != nil {
+		return // the topic is over, and with it the subscription
+	}
+	pid, err := ctx.SpawnNamed(supervisor.Props(newConsumer(a.sub, c, part)), a.env.Name("consumer", strconv.Itoa(c.Partition)))
+	if err != nil {
+		supervisor.Fail(ctx, err)
+	}
+	a.holds[c.Partition] = &holding{c, pid}
+}
+
+// lose ends a claim that is no longer ours.
+func (a *subscription) lose(ctx actor.Context, c *prefetch.Claim, cause error) {
+	a.sub.buffer.Remove(c, cause)
+	a.sub.buffer.Count(func(n *messages.SubscriptionCounters) { n.Lost++ })
+	a.drop(ctx, c)
+	a.env.Events.Emit(messages.PartitionLost{
+		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: c.Partition, Fence: c.Fence, Err: cause,
+	})
+}
+
+func (a *subscription) drop(ctx actor.Context, c *prefetch.Claim) {
+	if h := a.holds[c.Partition]; h != nil && h.c == c {
+		ctx.Stop(h.pid)
+		delete(a.holds, c.Partition)
+	}
+	isC := func(x *prefetch.Claim) bool { return x == c }
+	a.idle, a.settling.waiting = slices.DeleteFunc(a.idle, isC), slices.DeleteFunc(a.settling.waiting, isC)
+}
+
+func (a *subscription) revoke(p int, r rebalance.Revocation, revision int64) {
+	a.busy[p] = struct{}{}
+	log, me, delayed := a.env.Log, a.me(revision), a.delayed
+	why := "its member is gone"
+	if r.Overdue {
+		why = "it was not released in time"
+	}
+	supervisor.Call(&a.host, "revoke", func(ctx context.Context) revoked {
+		m := revoked{p: p, h: r.Holder, why: why}
+		m.failed = topiclog.Insist(ctx, delayed, func() (err error) {
+			m.done, err = log.Revoke(ctx, me, p, r.Holder, r.Overdue)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) revoked(ctx actor.Context, m revoked) {
+	delete(a.busy, m.p)
+	switch {
+	case m.failed != nil:
+		a.trouble(ctx, m.failed)
+		return
+	case m.done:
+		a.env.Events.Emit(messages.ClaimRevoked{
+			Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: m.p, Member: m.h.Member, Why: m.why,
+		})
+		a.view.Unclaimed(m.p, m.h.Revision)
+	default:
+		a.later()
+		return
+	}
+	a.decide(ctx)
+}
+
+// forsake releases claims that are ours in etcd and that nobody here has: the
+// answer that told of them was lost, or came when they were no longer wanted.
+func (a *subscription) forsake(orphans []format.Position) {
+	for _, p := range orphans {
+		a.busy[p.Partition] = struct{}{}
+	}
+	log, me, delayed := a.env.Log, a.me(0), a.delayed
+	supervisor.Call(&a.host, "forsake", func(ctx context.Context) orphansReleased {
+		return orphansReleased{orphans, topiclog.Insist(ctx, delayed, func() error {
+			_, err := log.Release(ctx, me, orphans)
+			return err
+		})}
+	})
+}
+
+func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
+	for _, p := range m.positions {
+		delete(a.busy, p.Partition)
+		if m.err == nil {
+			a.view.Unclaimed(p.Partition, p.Fence)
+		}
+	}
+	if m.err != nil {
+		a.trouble(ctx, m.err)
+		return
+	}
+	a.decide(ctx)
+}

@@ -1,0 +1,101 @@
+package groups
+
+// The settings of a subscription. Validate names every fault at once.
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// Defaults of a subscription.
+const (
+	DefaultMaxFetched    = 8 << 20
+	DefaultCommitEvery   = time.Second
+	DefaultRevokeTimeout = 30 * time.Second
+)
+
+// SubscriptionConfig is a place in a topic's consumer group: the options of
+// penstock.Topic.Subscribe.
+type Config struct {
+	Topic, Group string
+	// ID is penstock.MemberID; random when empty.
+	ID string
+	// Partitions are those of penstock.Topic.SubscribePartitions; nil for an
+	// automatic group.
+	Partitions []int
+	// Start is penstock.StartAt.
+	Start messages.Start
+	// ManualCommit is penstock.ManualCommit.
+	ManualCommit bool
+	// BeforeRelease is penstock.BeforeRelease.
+	BeforeRelease func(ctx context.Context, partitions []int) error
+	// CommitEvery is penstock.CommitEvery, at least 10 ms. Default
+	// DefaultCommitEvery.
+	CommitEvery time.Duration
+	// Concurrency is penstock.PartitionsAtOnce: 1 to messages.LargestConcurrency. Default 1.
+	Concurrency int
+	// MaxFetched is penstock.MaxFetched, in bytes. Default DefaultMaxFetched.
+	MaxFetched int
+	// Retry is penstock.RecordRetry, with a factor of the caller's.
+	Retry messages.Retry
+	// MaxAttempts and DeadLetter are penstock.RecordDeadLetters; 0 and nil are none.
+	MaxAttempts int
+	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
+	// DefaultRevokeTimeout.
+	RevokeTimeout time.Duration
+}
+
+// EnsureDefaults fills what is zero.
+func (c *Config) EnsureDefaults() {
+	c.CommitEvery = cmp.Or(c.CommitEvery, DefaultCommitEvery)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.MaxFetched = cmp.Or(c.MaxFetched, DefaultMaxFetched)
+	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
+	c.Retry.EnsureDefaults()
+}
+
+// prefetch is what the data path needs to know.
+func (c *Config) prefetch() prefetch.Config {
+	return prefetch.Config{
+		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
+		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
+	}
+}
+
+// Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
+func (c *Config) Validate() error {
+	var faults node.Faults
+	faults.Join(keys.ValidateTopic(c.Topic))
+	faults.Join(keys.ValidateName("group", c.Group))
+	if c.ID != "" {
+		faults.Join(keys.ValidateName("member", c.ID))
+	}
+	if c.Partitions != nil && len(c.Partitions) == 0 {
+		faults.Add("no partitions named: name one or more, or subscribe to all")
+	}
+	if c.CommitEvery < 10*time.Millisecond {
+		faults.Add("commit every %s: it must be at least 10ms", c.CommitEvery)
+	}
+	if c.Concurrency < 1 || c.Concurrency > messages.LargestConcurrency {
+		faults.Add("%d partitions at once: it must be between 1 and %d", c.Concurrency, messages.LargestConcurrency)
+	}
+	if c.MaxFetched < 1 {
+		faults.Add("max fetched of %d bytes: it must be positive", c.MaxFetched)
+	}
+	if c.RevokeTimeout < 100*time.Millisecond {
+		faults.Add("revoke timeout %s: it must be at least 100ms", c.RevokeTimeout)
+	}
+	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil {
+		faults.Add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
+	}
+	faults.Join(c.Retry.Validate())
+	return faults.Err()
+}

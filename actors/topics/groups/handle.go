@@ -1,0 +1,251 @@
+package groups
+
+// What a caller holds of a place in a consumer group. The handle outlives the
+// actors behind it.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// Subscription is a place in a topic's consumer group. It is safe for concurrent
+// use; one loop, Poll or Consume reads at a time.
+type Subscription struct {
+	env         *topiclog.Env
+	path        *topiclog.Topic
+	cfg         Config
+	buffer      *prefetch.Buffer
+	incarnation string
+	since       time.Time
+	pid         atomic.Pointer[actor.PID]
+	written     atomic.Bool                      // the member's key is the registry's to keep
+	began       atomic.Pointer[format.Beginning] // where the group did; set before written
+	announced   atomic.Bool                      // who subscribed was told
+	gone        atomic.Bool                      // Unsubscribed was told
+	removal     node.Removal
+	wait        node.KeyWait
+
+	async asyncCommits
+
+	mu        sync.Mutex
+	consuming *prefetch.Consumption
+	leaving   leaveState
+	leavers   []*actor.PID // who wait for the drain
+}
+
+// leaveState says whether somebody has asked for the end.
+type leaveState uint8
+
+const (
+	staying leaveState = iota
+	askedToLeave
+)
+
+// left tells, once, that the subscription ended.
+func (s *Subscription) left() {
+	if s.gone.CompareAndSwap(false, true) {
+		s.env.Events.Emit(messages.Unsubscribed{Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID})
+	}
+}
+
+func (s *Subscription) addLeaver(pid *actor.PID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = askedToLeave
+	if pid != nil {
+		s.leavers = append(s.leavers, pid)
+	}
+}
+
+func (s *Subscription) takeLeavers() []*actor.PID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	leavers := s.leavers
+	s.leavers = nil
+	return leavers
+}
+
+func (s *Subscription) isLeaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving == askedToLeave
+}
+
+// ID returns the member's id in its group.
+func (s *Subscription) ID() string { return s.cfg.ID }
+
+// PID returns the subscription's actor.
+func (s *Subscription) PID() *actor.PID { return s.pid.Load() }
+
+// Partitions is penstock.Subscription.Partitions.
+func (s *Subscription) Partitions() []int { return s.buffer.Partitions() }
+
+// Records is penstock.Subscription.Records.
+func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, error] {
+	if err := node.ContextGiven(ctx); err != nil {
+		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
+	}
+	return s.buffer.Records(ctx)
+}
+
+// Poll is penstock.Subscription.Poll.
+func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("poll: %w", err)
+	}
+	recs, err := s.buffer.Poll(ctx, limit)
+	if err != nil {
+		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return recs, nil
+}
+
+// Consume is penstock.Subscription.Consume.
+func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandler) error {
+	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if err := s.buffer.Begin(); err != nil {
+		if errors.Is(err, messages.ErrClosed) {
+			return s.buffer.Cause()
+		}
+		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	defer s.buffer.Finish()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := prefetch.NewConsumption(ctx, s.buffer, handler)
+	s.setConsumption(c)
+	defer s.setConsumption(nil)
+	if s.buffer.IsOver() {
+		c.Finish() // it ended before it could know of c
+	}
+	s.env.Send(s.pid.Load(), &consumeRecords{c})
+	<-c.Over()
+	if err := s.buffer.Cause(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (s *Subscription) setConsumption(c *prefetch.Consumption) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.consuming = c
+}
+
+func (s *Subscription) consumption() *prefetch.Consumption {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.consuming
+}
+
+// end lets loops and Consume return: the actor behind them is gone.
+func (s *Subscription) end() {
+	s.buffer.Leave(prefetch.Left, nil)
+	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.buffer.Cause(), messages.ErrClosed)))
+	if c := s.consumption(); c != nil {
+		c.Finish()
+	}
+}
+
+// Seek is penstock.Subscription.Seek.
+func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("seek: %w", err)
+	}
+	_, err := supervisor.Ask[*sought](ctx, s.env.System, s.pid.Load(), &seekIn{partition, to})
+	if errors.Is(err, supervisor.ErrNoActor) {
+		err = cmp.Or(s.buffer.Cause(), messages.ErrClosed)
+	}
+	if err != nil {
+		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return nil
+}
+
+// Pause is penstock.Subscription.Pause.
+func (s *Subscription) Pause(partitions ...int) { s.buffer.Pause(partitions...) }
+
+// Resume is penstock.Subscription.Resume.
+func (s *Subscription) Resume(partitions ...int) { s.buffer.Resume(partitions...) }
+
+// Lag is penstock.Subscription.Lag.
+func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("lag: %w", err)
+	}
+	if err := s.path.Ended(); err != nil {
+		return messages.GroupInfo{}, fmt.Errorf("lag of group %q in %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return s.env.Log.DescribeGroup(ctx, s.path.Info(), s.cfg.Group)
+}
+
+// Unsubscribe is penstock.Subscription.Unsubscribe.
+func (s *Subscription) Unsubscribe(ctx context.Context) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("unsubscribe: %w", err)
+	}
+	if err := s.env.Runs.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *usercode.Run) bool { return c.Of == s.buffer }); err != nil {
+		s.buffer.Leave(prefetch.Leaving, nil) // the caller gets no other record
+		s.env.Send(s.pid.Load(), &leaveUnasked{})
+		return err
+	}
+	end, cancel := supervisor.Grace(ctx, node.LastGrace)
+	defer cancel()
+	err := s.drain(ctx)
+	if werr := s.env.Withdraw(end, &withdraw{s}, &s.removal); werr != nil {
+		return errors.Join(err, fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, werr))
+	}
+	waiting, done := worker.WithinGrace(end)
+	defer done()
+	err = errors.Join(err, s.async.over(waiting))
+	s.left()
+	return err
+}
+
+// drain finishes and releases everything, or gives up when ctx ends.
+func (s *Subscription) drain(ctx context.Context) error {
+	began := time.Now()
+	_, err := supervisor.Ask[*drained](ctx, s.env.System, s.pid.Load(), &drain{})
+	switch {
+	case errors.Is(err, supervisor.ErrNoActor):
+		return nil
+	case err != nil && ctx.Err() == nil:
+		return fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	case err != nil:
+		return fmt.Errorf("unsubscribe %q from %q: not everything was released after %s: %w",
+			s.cfg.Group, s.cfg.Topic, time.Since(began).Round(time.Millisecond), context.Cause(ctx))
+	}
+	return nil
+}
+
+// Stats is penstock.Subscription.Stats.
+func (s *Subscription) Stats() messages.SubscriptionStats {
+	n, partitions, bytes := s.buffer.Stats()
+	return messages.SubscriptionStats{
+		Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID,
+		SubscriptionCounters: n, Partitions: partitions, FetchedBytes: bytes,
+	}
+}

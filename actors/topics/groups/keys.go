@@ -1,0 +1,153 @@
+package groups
+
+// What a subscription has in etcd besides its claims: its group's settings and
+// its member's key, and where it begins where the group has never been.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/registry"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// writeKeys agrees on the group's mode and beginning, and keeps the member's key, for as
+// long as the topic lives.
+func (s *Subscription) writeKeys(ctx context.Context) error {
+	if s.written.Load() {
+		return nil
+	}
+	delayed := func(err error) {
+		s.env.Events.Emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: err})
+	}
+	if err := topiclog.Insist(ctx, delayed, func() error {
+		_, err := s.ensureGroup(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	return s.putMember(ctx, false)
+}
+
+// ensureGroup agrees on the group's mode and on where it began, and reports whether
+// anything of that was not there.
+func (s *Subscription) ensureGroup(ctx context.Context) (made bool, err error) {
+	began, made, err := s.env.Log.EnsureGroup(ctx, s.path.Info(), s.cfg.Group, commitlog.Joining{
+		Manual: s.cfg.Partitions != nil, Named: s.cfg.Partitions, Start: s.cfg.Start, Began: s.began.Load(),
+	})
+	if err == nil {
+		s.began.Store(&began)
+	}
+	return made, err
+}
+
+// putMember writes the member's key, for as long as the topic lives. One that is
+// leaving gets no partitions, and gives none out.
+func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
+	info := s.path.Info()
+	member := &pb.ConsumerMember{
+		Id: s.cfg.ID, Host: s.env.Host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
+	}
+	for _, p := range s.cfg.Partitions {
+		member.Partitions = append(member.Partitions, uint32(p))
+	}
+	err := s.env.PutWhenFree(ctx, &s.wait, registry.Entry{
+		Key: s.env.Keys.ConsumerMember(info.ID, s.cfg.Group, s.cfg.ID), Value: node.Marshal(member), Leased: true,
+		Guard: []discovery.Guard{discovery.SameKey(s.env.Keys.Topic(info.Name), info.CreateRevision)},
+	})
+	if errors.Is(err, discovery.ErrGuard) {
+		return messages.ErrTopicDeleted
+	}
+	return err
+}
+
+// removeKeys takes the member's key away, and then what claims it still
+// has: none can be made any more.
+func (s *Subscription) removeKeys(ctx context.Context, me commitlog.Me) error {
+	if err := s.env.Registry.Remove(ctx, s.env.Keys.ConsumerMember(s.path.Id, s.cfg.Group, s.cfg.ID)); err != nil || s.path.Ended() != nil {
+		return err
+	}
+	kvs, _, err := discovery.List(ctx, s.env.Etcd.Control, s.env.Keys.Claims(s.path.Id, s.cfg.Group))
+	if err != nil {
+		return err
+	}
+	var left []format.Position
+	for _, kv := range kvs {
+		k, ok := s.env.Keys.Parse(kv.Key)
+		if c, err := format.ParseClaim(kv.Key, kv.Value); ok && err == nil && c.Member == s.cfg.ID {
+			left = append(left, format.Position{Partition: k.Partition, Fence: kv.CreateRevision, Offset: -1, Base: -1})
+		}
+	}
+	if len(left) > 0 {
+		_, err = s.env.Log.Release(ctx, me, left)
+	}
+	return err
+}
+
+// firstPositions fills in where to begin in partitions that the group has never
+// committed anything in: where the group began, in those that there were then, and
+// at the earliest record of others. Unless that is the earliest record, it is
+// committed at once. It returns the partitions whose position was not. got is left
+// as it is, for another try.
+func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
+	made = slices.Clone(got)
+	var first []format.Position
+	for i := range made {
+		c := &made[i]
+		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
+			continue
+		}
+		part, err := s.path.Partition(c.Partition)
+		if err != nil {
+			return nil, nil, err
+		}
+		start, decided := s.began.Load().In(c.Partition)
+		if !decided {
+			start = s.cfg.Start
+		}
+		c.Offset, c.Base, err = part.Log.Resolve(ctx, start)
+		if decided && errors.Is(err, messages.ErrOffsetOutOfRange) { // a log that is not the one that was
+			start = messages.Earliest()
+			c.Offset, c.Base, err = part.Log.Resolve(ctx, start)
+		}
+		if errors.Is(err, messages.ErrCorrupt) {
+			c.Err = err
+			continue
+		}
+		if errors.Is(err, messages.ErrOffsetOutOfRange) {
+			c.Err = fmt.Errorf("begin at %s in partition %d: %w", start, c.Partition, err)
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if start == messages.Earliest() {
+			unwritten = append(unwritten, c.Partition)
+		} else {
+			first = append(first, format.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: c.Base})
+		}
+	}
+	if len(first) == 0 {
+		return made, unwritten, nil
+	}
+	errs, err := s.env.Log.Commit(ctx, me, first)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, ferr := range errs { // one that is fenced already is found out at its first commit
+		at := slices.IndexFunc(made, func(c commitlog.Claimed) bool { return c.Partition == first[i].Partition })
+		if made[at].Known = first[i].Known; ferr != nil {
+			unwritten = append(unwritten, first[i].Partition)
+		}
+	}
+	return made, unwritten, nil
+}

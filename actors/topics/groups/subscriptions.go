@@ -1,0 +1,136 @@
+package groups
+
+// What a runtime reads of topics: its places in their groups.
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Subscriptions are the subscriptions of a runtime. They outlive the incarnations
+// of the engine's actor. Safe for concurrent use.
+type Subscriptions struct {
+	env *topiclog.Env
+
+	all map[*Subscription]*node.Placement[*Subscription] // used by the branch alone
+
+	mu   sync.Mutex
+	live map[*Subscription]struct{}
+}
+
+// NewSubscriptions makes the subscriptions of an env, of which there are none yet.
+func New(env *topiclog.Env) *Subscriptions {
+	return &Subscriptions{
+		env: env, all: make(map[*Subscription]*node.Placement[*Subscription]), live: make(map[*Subscription]struct{}),
+	}
+}
+
+// Subscribe makes this process a member of a group of a topic. It blocks until
+// the member has its share of the partitions and has claimed what is free of it,
+// or ctx ends. Errors: messages.ErrInvalid, ErrGroupMode, ErrTaken,
+// ErrNoPartition, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace,
+// ErrClosed.
+func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, cfg Config) (*Subscription, error) {
+	cfg.Topic = path.Name
+	fail := func(err error) (*Subscription, error) {
+		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, cfg.Topic, err)
+	}
+	if err := node.ContextGiven(ctx); err != nil {
+		return fail(err)
+	}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if o, ok := cfg.Start.Offset(); ok && o < 0 {
+		return fail(fmt.Errorf("begin at offset %d: %w: the first is 0", o, messages.ErrOffsetOutOfRange))
+	}
+	if err := path.Ended(); err != nil {
+		return fail(err)
+	}
+	if ctx.Err() != nil {
+		return fail(context.Cause(ctx))
+	}
+	if cfg.Partitions != nil {
+		cfg.Partitions = slices.Compact(slices.Sorted(slices.Values(cfg.Partitions)))
+		for _, p := range cfg.Partitions {
+			if n := path.Partitions(); p < 0 || p >= n {
+				return fail(fmt.Errorf("partition %d of %d: %w", p, n, messages.ErrNoPartition))
+			}
+		}
+	}
+	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
+	env := s.env
+	sub := &Subscription{env: env, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now(), buffer: prefetch.New(cfg.prefetch(), env.Events.Emit, &env.Trusted, env.Runs)}
+	sub.async.emit, sub.async.host, sub.async.of, sub.async.sub = sub.panicked, env.Call, sub.committing, sub
+	if _, err := supervisor.Ask[*subscribed](ctx, env.System, env.Root, &subscribe{sub}); err != nil {
+		err = env.Unanswered(ctx, err, &sub.wait, sub.written.Load(), "the group has not given out its partitions yet")
+		env.Send(env.Root, &withdraw{sub})
+		return fail(err)
+	}
+	return sub, nil
+}
+
+// Stats is a row for each subscription, in no order.
+func (s *Subscriptions) Stats() (rows []messages.SubscriptionStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.live {
+		rows = append(rows, sub.Stats())
+	}
+	return rows
+}
+
+// Held are the subscriptions that Stop ends.
+func (s *Subscriptions) Held(ctx context.Context) (Held, error) {
+	held, err := supervisor.Ask[*heldList](ctx, s.env.System, s.env.Root, &listHeld{})
+	if err != nil {
+		return nil, err
+	}
+	return held.all, nil
+}
+
+// HeldSubs are subscriptions on their way to the end.
+type Held []*Subscription
+
+// Drain finishes and releases what all of them have, at once, or gives up when
+// ctx ends.
+func (h Held) Drain(ctx context.Context) (errs []error) {
+	for _, s := range h {
+		s.env.Send(s.pid.Load(), &drain{})
+	}
+	for _, s := range h {
+		errs = append(errs, s.drain(ctx))
+	}
+	return errs
+}
+
+// Announce tells that the subscriptions have ended.
+func (h Held) Announce() {
+	for _, s := range h {
+		s.left()
+	}
+}
+
+func (s *Subscriptions) added(sub *Subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live[sub] = struct{}{}
+}
+
+func (s *Subscriptions) removed(sub *Subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.live, sub)
+}

@@ -1,0 +1,275 @@
+package topics
+
+// What a caller holds of a topic, to put and read with. The handle outlives the
+// actors behind it.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/topics/internal/produce"
+	"github.com/penstock-io/penstock/actors/topics/internal/tail"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Topic is an open topic. It is safe for concurrent use.
+type Topic struct {
+	topics   *Topics
+	path     *topiclog.Topic
+	producer *produce.Producer
+	released atomic.Bool // the path is told that this handle does not use it
+}
+
+func newHandle(topics *Topics, path *topiclog.Topic, cfg ProducerConfig) (*Topic, error) {
+	if err := path.Ended(); err != nil {
+		return nil, err
+	}
+	tell := usercode.PanicTeller(path.Env.Events.Emit, fmt.Sprintf("PutAsync to %q", path.Name))
+	return &Topic{topics: topics, path: path, producer: produce.New(produce.Config{
+		Partitioner: cfg.Partitioner, MaxBuffer: cfg.MaxBuffer,
+		Partitions: path.Partitions, Info: path.Current.Load, At: path.Accumulator, Ending: path.Puts,
+		Host: path.Env.Call,
+		Panicked: func(value any, stack []byte) error {
+			tell(value, stack)
+			if value == nil {
+				return nil
+			}
+			return &supervisor.PanicError{Value: value, Stack: stack}
+		},
+	})}, nil
+}
+
+// Name returns the topic's name.
+func (t *Topic) Name() string { return t.path.Name }
+
+// Info is penstock.Topic.Info.
+func (t *Topic) Info() messages.TopicInfo { return t.path.Info() }
+
+// PID returns the topic's actor.
+func (t *Topic) PID() *actor.PID { return t.path.Pid.Load() }
+
+// Put is penstock.Topic.Put, with the error in the result.
+func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
+	}
+	return t.producer.Put(ctx, &m)
+}
+
+// PutTo is penstock.Topic.PutTo, with the error in the result.
+func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) messages.PutResult {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
+	}
+	return t.producer.PutTo(ctx, partition, &m)
+}
+
+// PutBatch is penstock.Topic.PutBatch.
+func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
+	}
+	return t.producer.PutBatch(ctx, msgs)
+}
+
+// PutAsync is penstock.Topic.PutAsync.
+func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(messages.PutResult)) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("put to %q: %w", t.Name(), err)
+	}
+	return t.producer.PutAsync(ctx, &m, done)
+}
+
+// Flush is penstock.Topic.Flush.
+func (t *Topic) Flush(ctx context.Context) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("flush topic %q: %w", t.Name(), err)
+	}
+	if err := t.refuse(ctx, "flush"); err != nil {
+		return err
+	}
+	return t.producer.Flush(ctx)
+}
+
+// refuse returns messages.ErrBusy to a callback of this handle that would wait for
+// itself.
+func (t *Topic) refuse(ctx context.Context, what string) error {
+	return t.path.Env.Runs.Refuse(ctx, fmt.Sprintf("%s topic %q", what, t.path.Name), t.producer.Calls)
+}
+
+// Close is penstock.Topic.Close.
+func (t *Topic) Close(ctx context.Context) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("close topic %q: %w", t.Name(), err)
+	}
+	t.producer.Close()
+	if t.released.Load() {
+		return nil
+	}
+	if err := t.refuse(ctx, "close"); err != nil {
+		return err
+	}
+	fail := func(err error) error { return fmt.Errorf("close topic %q: %w", t.path.Name, err) }
+	if err := t.producer.Decided(ctx); err != nil {
+		return fail(err)
+	}
+	waiting, done := worker.WithinGrace(ctx)
+	defer done()
+	err := t.producer.Called(waiting)
+	if err != nil && ctx.Err() != nil {
+		return fail(err)
+	}
+	if t.released.CompareAndSwap(false, true) {
+		t.path.Use(-1)
+	}
+	if err = errors.Join(err, t.producer.Heard()); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// ended answers why nothing new can be begun with the handle, or nil.
+func (t *Topic) ended() error { return cmp.Or(t.path.Ended(), t.producer.Closed()) }
+
+// Read is penstock.Topic.Read.
+func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.Record, error] {
+	if err := node.ContextGiven(ctx); err != nil {
+		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
+	}
+	return func(yield func(messages.Record, error) bool) {
+		if err := t.read(ctx, partition, from, yield); err != nil {
+			yield(messages.Record{}, fmt.Errorf("read %q, partition %d: %w", t.path.Name, partition, err))
+		}
+	}
+}
+
+// read yields until yield has enough, which is no error.
+func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.Record, error) bool) error {
+	if err := t.ended(); err != nil {
+		return err
+	}
+	part, err := t.path.Partition(p)
+	if err != nil {
+		return err
+	}
+	t.path.Use(1)
+	defer t.path.Use(-1)
+	delayed := func(err error) {
+		t.path.Env.Events.Emit(messages.ReadDelayed{Topic: t.path.Name, Partition: p, Err: err})
+	}
+	var offset, base int64
+	if err := topiclog.Insist(ctx, delayed, func() (err error) {
+		offset, base, err = part.Log.Resolve(ctx, from)
+		return err
+	}); err != nil {
+		return err
+	}
+	me := new(int) // who reads
+	part.Join()
+	defer part.Leave(me)
+	env := t.path.Env
+	history := 0
+	for end := int64(0); ; {
+		f := &topiclog.Fetch{Reader: me, Offset: offset, Base: base, History: history}
+		if offset < end {
+			f.Room = tail.FetchBytes
+		}
+		got, err := askFetch(ctx, env, part, f)
+		switch {
+		case err != nil:
+			return err
+		case got.Err != nil:
+			part.Unreadable(offset, got.End, got.Err)
+			return got.Err
+		case got.Trimmed > offset:
+			offset, base = got.Trimmed, got.Trimmed
+			continue
+		}
+		end, history = got.End, got.History
+		if len(got.Batches) == 0 && f.Room == 0 {
+			end = max(end, offset+1) // there is news
+		}
+		for _, b := range got.Batches {
+			at, rest := b.Base, b.Raw
+			for len(rest) > 0 {
+				rec := messages.Record{Topic: t.path.Name, Partition: p, Offset: at, Attempt: 1}
+				n, err := messages.ConsumeRecord(rest, &rec.Payload)
+				if err != nil {
+					part.Unreadable(at, end, err)
+					return fmt.Errorf("offset %d: %w", at, err)
+				}
+				rest = rest[n:]
+				at++
+				if rec.Offset < offset {
+					continue
+				}
+				if rec.UnixNano == 0 {
+					rec.UnixNano = b.Time
+				}
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if !yield(rec, nil) {
+					return nil
+				}
+			}
+			offset, base = b.End(), b.End()
+		}
+	}
+}
+
+// askFetch waits for a partition's answer. A partition that is begun again is
+// asked again.
+func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, f *topiclog.Fetch) (*topiclog.Fetched, error) {
+	for attempt := 1; ; attempt++ {
+		pid := part.Pid.Load()
+		var req any = f
+		if pid == nil {
+			pid, req = part.Topic.Pid.Load(), &topiclog.PartitionMail{Part: part, Mail: f}
+		}
+		again := *f // its answers go elsewhere
+		got, err := supervisor.Ask[*topiclog.Fetched](ctx, env.System, pid, req)
+		switch {
+		case err == nil:
+			return got, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !errors.Is(err, supervisor.ErrNoActor):
+			return nil, err
+		case part.Topic.Ended() != nil:
+			return nil, part.Topic.Ended()
+		}
+		f = &again
+		t := time.NewTimer(topiclog.EtcdRetry.Delay(attempt, rand.Float64()))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
+// penstock.Topic.SubscribePartitions. cfg.Topic is set here.
+func (t *Topic) Subscribe(ctx context.Context, cfg groups.Config) (*groups.Subscription, error) {
+	if err := t.producer.Closed(); err != nil {
+		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, t.path.Name, err)
+	}
+	return t.topics.subs.Subscribe(ctx, t.path, cfg)
+}

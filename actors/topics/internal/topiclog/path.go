@@ -1,0 +1,242 @@
+package topiclog
+
+// A topic's data path in this process: what puts fill and appends empty, and
+// what readers read. It outlives the incarnations of the actors around it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/topics/internal/produce"
+	"github.com/penstock-io/penstock/actors/topics/internal/tail"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// topicPath is one topic, shared by every handle and subscription of it.
+type Topic struct {
+	Env  *Env
+	Name string
+	Id   string
+	Pid  atomic.Pointer[actor.PID]
+
+	Current atomic.Pointer[messages.TopicInfo]
+
+	ending *produce.Ending // of everything
+	Puts   *produce.Ending // of puts: no later
+
+	// users are the handles and loops of Read: the engine's actor alone counts.
+	Users int
+
+	mu    sync.Mutex
+	parts []*Partition // by number; nil until somebody uses it
+}
+
+// partitionPath is one partition.
+type Partition struct {
+	Topic *Topic
+	P     int
+	Log   *commitlog.Partition
+	acc   *produce.Accumulator
+	Pid   atomic.Pointer[actor.PID] // set before anybody gets the path
+	// reading is the reader's half: the partition's actor alone uses it.
+	reading tail.Reader[*actor.PID]
+	// readers counts who reads: without any, appended batches are not kept.
+	readers atomic.Int64
+}
+
+func New(env *Env, info messages.TopicInfo) *Topic {
+	t := &Topic{Env: env, Name: info.Name, Id: info.ID, ending: produce.NewEnding(), Puts: produce.NewEnding()}
+	t.Current.Store(&info)
+	return t
+}
+
+func (t *Topic) Info() messages.TopicInfo { return *t.Current.Load() }
+
+func (t *Topic) Partitions() int { return t.Current.Load().Config.Partitions }
+
+// partition answers a partition's path, made when it is asked for first.
+func (t *Topic) Partition(p int) (*Partition, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.Ended(); err != nil {
+		return nil, err
+	}
+	info := t.Info()
+	if p < 0 || p >= info.Config.Partitions {
+		return nil, fmt.Errorf("partition %d of %d: %w", p, info.Config.Partitions, messages.ErrNoPartition)
+	}
+	if p >= len(t.parts) {
+		grown := make([]*Partition, info.Config.Partitions)
+		copy(grown, t.parts)
+		t.parts = grown
+	}
+	if t.parts[p] == nil {
+		part := &Partition{
+			Topic: t, P: p, Log: t.Env.Log.Partition(info, p),
+			acc: produce.NewAccumulator(p, t.Info, t.Env.Events.Emit),
+		}
+		part.reading = tail.NewReader[*actor.PID]()
+		if cause := t.Puts.Why(); cause != nil {
+			part.acc.Refuse(cause) // it is there to be read
+		}
+		t.parts[p] = part
+		t.Env.Send(t.Pid.Load(), &partitionWanted{part})
+	}
+	return t.parts[p], nil
+}
+
+func (t *Topic) Accumulator(p int) (*produce.Accumulator, error) {
+	if err := t.Puts.Why(); err != nil {
+		return nil, err
+	}
+	part, err := t.Partition(p)
+	if err != nil {
+		return nil, err
+	}
+	return part.acc, nil
+}
+
+// used are the partitions that somebody has asked for.
+func (t *Topic) used() (parts []*Partition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, part := range t.parts {
+		if part != nil {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// ended answers why the topic is over, or nil.
+func (t *Topic) Ended() error { return t.ending.Why() }
+
+// refuse takes nothing more: what was taken before is all there will be.
+func (t *Topic) Refuse(cause error) {
+	t.mu.Lock() // no partition comes into use behind us
+	t.Puts.End(cause)
+	t.mu.Unlock()
+	for _, part := range t.used() {
+		part.acc.Refuse(cause)
+	}
+}
+
+// close ends the path: whoever waits is told, whoever comes is refused. Only
+// the first call counts.
+func (t *Topic) Close(cause error) {
+	t.mu.Lock()
+	first := t.ending.End(cause)
+	t.mu.Unlock()
+	if !first {
+		return
+	}
+	t.Refuse(cause)
+	t.giveUp(cause)
+}
+
+// giveUp ends puts with a cause, and answers how many records that were taken
+// were not known to be committed.
+func (t *Topic) giveUp(cause error) (given int) {
+	for _, part := range t.used() {
+		given += part.acc.Close(cause)
+	}
+	return given
+}
+
+// topicUsed counts users of a topic up or down.
+type Used struct {
+	Path *Topic
+	By   int
+}
+
+// use counts users: by is 1 or -1.
+func (t *Topic) Use(by int) { t.Env.Send(t.Env.Root, &Used{t, by}) }
+
+// fetchTo sends a request to a partition's actor, or answers it if there will be
+// none any more.
+func (p *Partition) FetchTo(f *Fetch) {
+	pid := p.Pid.Load()
+	if pid == nil {
+		// The topic's actor has yet to begin it; it hands on what comes first.
+		p.Topic.Env.Send(p.Topic.Pid.Load(), &PartitionMail{p, f})
+		return
+	}
+	p.Topic.Env.Send(pid, f)
+}
+
+// unreadable tells why reading stops at an offset.
+func (p *Partition) Unreadable(offset, end int64, err error) {
+	emit, topic := p.Topic.Env.Events.Emit, p.Topic.Name
+	switch {
+	case errors.Is(err, messages.ErrLogRolledBack):
+		emit(messages.LogRolledBack{Topic: topic, Partition: p.P, Position: offset, End: end})
+	case errors.Is(err, messages.ErrCorrupt):
+		var fault *commitlog.CorruptError
+		if errors.As(err, &fault) {
+			offset = max(offset, fault.Base)
+		}
+		emit(messages.BatchCorrupt{Topic: topic, Partition: p.P, Offset: offset, Err: err})
+	}
+}
+
+// delayed tells that etcd does not answer a read.
+func (p *Partition) delayed(err error) {
+	p.Topic.Env.Events.Emit(messages.ReadDelayed{Topic: p.Topic.Name, Partition: p.P, Err: err})
+}
+
+// join counts a reader, and has the index followed for the first of the topic.
+func (p *Partition) Join() {
+	p.readers.Add(1)
+	p.Topic.Env.Send(p.Topic.Pid.Load(), &readerCame{})
+}
+
+// leave ends what join began, and withdraws the reader's request.
+func (p *Partition) Leave(reader any) {
+	p.readers.Add(-1)
+	if pid := p.Pid.Load(); pid != nil {
+		p.Topic.Env.Send(pid, &readerLeft{reader})
+	}
+}
+
+// stats is what this process put into the topic.
+func (t *Topic) Stats() messages.TopicStats {
+	s := messages.TopicStats{Topic: t.Name}
+	for _, part := range t.used() {
+		n := part.acc.Counters()
+		s.Records += n.Records
+		s.Bytes += n.Bytes
+		s.Appends += n.Appends
+		s.Committed += n.Committed
+		s.Failed += n.Failed
+		s.QueuedBytes += n.Queued
+	}
+	return s
+}
+
+// settle waits for what was put, or gives it up when ctx ends. Nothing more is
+// taken.
+func (t *Topic) Settle(ctx context.Context) error {
+	t.Refuse(messages.ErrClosed)
+	var cause error
+	for _, part := range t.used() {
+		cause = errors.Join(cause, part.acc.Flushed(ctx, part.acc.Taken()))
+		if cause != nil {
+			break
+		}
+	}
+	if cause == nil {
+		return nil
+	}
+	left := t.giveUp(messages.ErrClosed)
+	if left == 0 {
+		return nil
+	}
+	t.Env.Events.Emit(messages.Abandoned{Destination: t.Name, Count: left, Cause: cause})
+	return &messages.AbandonedError{Messages: left, Where: "topic " + t.Name, Err: cause}
+}

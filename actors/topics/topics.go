@@ -1,0 +1,116 @@
+package topics
+
+// What a runtime has of topics: those in use here, and the subscriptions.
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+	"github.com/penstock-io/penstock/transport/commitlog"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Topics are the topics in use by a runtime. They outlive the incarnations of the
+// engine's actor. Safe for concurrent use.
+type Topics struct {
+	env  *topiclog.Env
+	subs *groups.Subscriptions
+
+	paths map[string]*node.Placement[*topiclog.Topic] // by name; used by the branch alone
+
+	mu   sync.Mutex
+	live map[*topiclog.Topic]struct{}
+}
+
+// New makes the topics of a node and of its log, of which none is in use yet.
+func New(n *node.Node, log *commitlog.Log) *Topics {
+	env := &topiclog.Env{Node: n, Log: log}
+	return &Topics{
+		env: env, subs: groups.New(env), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
+	}
+}
+
+// Stats reads the counters: a row for each topic and each subscription, in no
+// order.
+func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.SubscriptionStats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for path := range t.live {
+		topics = append(topics, path.Stats())
+	}
+	return topics, t.subs.Stats()
+}
+
+// Held are the topics and subscriptions that Stop ends.
+func (t *Topics) Held(ctx context.Context) (*Held, error) {
+	held, err := supervisor.Ask[*Held](ctx, t.env.System, t.env.Root, &listHeld{})
+	if err != nil {
+		return nil, err
+	}
+	held.subs, err = t.subs.Held(ctx)
+	return held, err
+}
+
+// HeldTopics are topics and subscriptions on their way to the end.
+type Held struct {
+	topics []*topiclog.Topic
+	subs   groups.Held
+}
+
+// Refuse takes no more records.
+func (h *Held) Refuse() {
+	for _, t := range h.topics {
+		t.Refuse(messages.ErrClosed)
+	}
+}
+
+// Settle waits for what was put, or gives it up when ctx ends:
+// *messages.AbandonedError.
+func (h *Held) Settle(ctx context.Context) (errs []error) {
+	for _, t := range h.topics {
+		errs = append(errs, t.Settle(ctx))
+	}
+	return errs
+}
+
+// Drain ends the subscriptions in order, or gives up when ctx ends.
+func (h *Held) Drain(ctx context.Context) []error { return h.subs.Drain(ctx) }
+
+// Announce tells that the subscriptions have ended.
+func (h *Held) Announce() { h.subs.Announce() }
+
+// openTopic makes a handle of a topic that is in etcd.
+func (t *Topics) open(ctx context.Context, info messages.TopicInfo, cfg ProducerConfig) (*Topic, error) {
+	env := t.env
+	fail := func(err error) (*Topic, error) { return nil, fmt.Errorf("open topic %q: %w", info.Name, err) }
+	asking := &openTopic{info: info}
+	opened, err := supervisor.Ask[*topicOpened](ctx, env.System, env.Root, asking)
+	if err != nil {
+		env.Send(env.Root, &openingLeft{asking}) // it comes behind the question
+		return fail(env.Unanswered(ctx, err, &node.KeyWait{}, false, ""))
+	}
+	handle, err := newHandle(t, opened.path, cfg)
+	if err != nil {
+		opened.path.Use(-1)
+		return fail(err)
+	}
+	return handle, nil
+}
+
+func (t *Topics) added(path *topiclog.Topic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live[path] = struct{}{}
+}
+
+func (t *Topics) removed(path *topiclog.Topic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, path)
+}

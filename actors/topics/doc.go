@@ -1,0 +1,15 @@
+// Package topics is what a runtime has of topics: durable, partitioned logs in
+// etcd.
+//
+// Topics makes, opens, lists, describes, changes and deletes them. Topic is the
+// handle to put and read with. Subscriptions to consumer groups are in package
+// groups.
+//
+//	engine
+//	├── topic/<name>             follows the topic's settings and its index
+//	│   └── partition/<p>        appends batches, and reads for all groups here
+//	└── subscription/<t>/<g>     a place in a consumer group
+//
+// A put is answered when etcd has committed it. An append whose answer was lost is
+// looked up and never repeated blindly.
+package topics

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"unicode"
 
-	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -114,7 +113,7 @@ func labelsOf(points []metricdata.DataPoint[int64]) string {
 	var labels []string
 	for _, p := range points {
 		for _, a := range p.Attributes.ToSlice() {
-			if name := string(attribute.Key(a.Key)); !slices.Contains(labels, name) {
+			if name := string(a.Key); !slices.Contains(labels, name) {
 				labels = append(labels, name)
 			}
 		}

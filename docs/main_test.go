@@ -81,3 +81,11 @@ func output(dir string, env []string, name string, args ...string) (string, erro
 	}
 	return out.String(), nil
 }
+
+// quick leaves a test out of `make check`: it builds and runs programs.
+func quick(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds and runs programs")
+	}
+}

@@ -69,6 +69,7 @@ var (
 // Promise: each command of penstock in a page is one that it has, with flags and
 // arguments that it takes.
 func TestCommandsParse(t *testing.T) {
+	quick(t)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +181,7 @@ func TestMakeTargets(t *testing.T) {
 			t.Errorf("%s: make %s: the Makefile has no such target", where, target)
 		}
 	}
-	for _, p := range pages(t) {
+	for _, p := range read(t, "*.md", "docs/*.md") {
 		for _, b := range p.blocks {
 			if b.lang() == "sh" {
 				for _, m := range callsMake.FindAllStringSubmatch(b.text, -1) {
@@ -204,6 +205,7 @@ func TestMakeTargets(t *testing.T) {
 // Promise: blocks that are marked run do what the page shows, one page after the
 // other in one shell, against an etcd.
 func TestCommandsRun(t *testing.T) {
+	quick(t)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

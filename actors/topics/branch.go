@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// topicsBranch is a part of the engine's actor, and runs on its goroutine.
+// Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
 	*Topics
 	host *supervisor.Host
@@ -35,7 +35,7 @@ type (
 	topicOpened struct{ path *topiclog.Topic }
 	// openingLeft: who asked has not waited for the answer.
 	openingLeft struct{ of *openTopic }
-	// listTopics is answered with *HeldTopics, without subscriptions.
+	// listHeld is answered with *HeldTopics, without subscriptions.
 	listHeld struct{}
 	// sweepTopics asks for what interrupted deletions have left to be removed;
 	// swept is the end of it.
@@ -94,10 +94,10 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	}
 	if p := b.paths[info.Name]; p != nil {
 		switch {
-		case p.Handle.Id == info.ID && p.Handle.Ended() == nil:
+		case p.Handle.ID == info.ID && p.Handle.Ended() == nil:
 			opened(ctx, m, p.Handle)
 			return
-		case p.Handle.Id != info.ID && p.Handle.Info().CreateRevision > info.CreateRevision:
+		case p.Handle.ID != info.ID && p.Handle.Info().CreateRevision > info.CreateRevision:
 			ctx.Respond(messages.ErrTopicDeleted) // and made again, before who asks came to ask
 			return
 		}
@@ -146,7 +146,7 @@ func (b *Branch) forgetUnused(ctx actor.Context, path *topiclog.Topic) {
 // place begins a topic's actor.
 func (b *Branch) place(ctx actor.Context, p *node.Placement[*topiclog.Topic]) {
 	p.PID = b.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle), supervisor.WithPolicy(topiclog.Policy()))
-	p.Handle.Pid.Store(p.PID)
+	p.Handle.PID.Store(p.PID)
 }
 
 // sweep removes what others left behind. What it cannot remove now, the next

@@ -61,7 +61,7 @@ func (t *Topic) Name() string { return t.path.Name }
 func (t *Topic) Info() messages.TopicInfo { return t.path.Info() }
 
 // PID returns the topic's actor.
-func (t *Topic) PID() *actor.PID { return t.path.Pid.Load() }
+func (t *Topic) PID() *actor.PID { return t.path.PID.Load() }
 
 // Put is penstock.Topic.Put, with the error in the result.
 func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult {
@@ -237,10 +237,10 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 // asked again.
 func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, f *topiclog.Fetch) (*topiclog.Fetched, error) {
 	for attempt := 1; ; attempt++ {
-		pid := part.Pid.Load()
+		pid := part.PID.Load()
 		var req any = f
 		if pid == nil {
-			pid, req = part.Topic.Pid.Load(), &topiclog.PartitionMail{Part: part, Mail: f}
+			pid, req = part.Topic.PID.Load(), &topiclog.PartitionMail{Part: part, Mail: f}
 		}
 		again := *f // its answers go elsewhere
 		got, err := supervisor.Ask[*topiclog.Fetched](ctx, env.System, pid, req)

@@ -57,7 +57,7 @@ func (t *Topics) Held(ctx context.Context) (*Held, error) {
 	return held, err
 }
 
-// HeldTopics are topics and subscriptions on their way to the end.
+// Held are topics and subscriptions on their way to the end.
 type Held struct {
 	topics []*topiclog.Topic
 	subs   groups.Held

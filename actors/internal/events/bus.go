@@ -18,13 +18,13 @@ const (
 	// sumBuffer is how many of those may wait when a sum is told: the rest is for
 	// events that are told once.
 	sumBuffer = eventBuffer / 2
-	// sumEvery is how often sums are told while there are any.
+	// SumEvery is how often sums are told while there are any.
 	SumEvery = 250 * time.Millisecond
 	// sumsOpen bounds how many kinds of sums are told apart.
 	sumsOpen = 256
 )
 
-// hub hands every event to every subscriber. What can happen for each message is
+// Bus hands every event to every subscriber. What can happen for each message is
 // handed out when it happens first, and after that as a sum of what came
 // meanwhile, each sumEvery, until nothing came.
 type Bus struct {
@@ -35,7 +35,7 @@ type Bus struct {
 
 	sums map[messages.SumKey]messages.Event // what came since the last telling; nil for nothing
 	due  []func()                           // are called at the next telling
-	// arm has tellSums called after sumEvery. It must not block: mu is held, and
+	// Arm has tellSums called after sumEvery. It must not block: mu is held, and
 	// so may be any lock of who emits.
 	Arm   func()
 	armed bool
@@ -54,7 +54,7 @@ func New() *Bus {
 	}
 }
 
-// emit counts e and offers it to every subscriber, or adds it to a sum. It never
+// Emit counts e and offers it to every subscriber, or adds it to a sum. It never
 // blocks and never calls anybody, so it may be used under any lock.
 func (h *Bus) Emit(e messages.Event) {
 	h.mu.Lock()
@@ -95,7 +95,7 @@ func (h *Bus) wind() {
 	}
 }
 
-// later has f called at the next telling of sums, or never when there will be
+// Later has f called at the next telling of sums, or never when there will be
 // none: nobody would hear of it. f may emit; whoever calls later may hold what f
 // locks.
 func (h *Bus) Later(f func()) {
@@ -108,7 +108,7 @@ func (h *Bus) Later(f func()) {
 	h.wind()
 }
 
-// tellSums hands out the sums. A sum of nothing is over.
+// TellSums hands out the sums. A sum of nothing is over.
 func (h *Bus) TellSums() {
 	h.mu.Lock()
 	due := h.due
@@ -138,7 +138,7 @@ func (h *Bus) handSums() {
 	}
 }
 
-// awaitsSums reports whether tellSums is to be called.
+// AwaitsSums reports whether tellSums is to be called.
 func (h *Bus) AwaitsSums() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -190,7 +190,7 @@ func (h *Bus) unsubscribe(s *subscriber) {
 	delete(h.subs, s)
 }
 
-// close tells what sums there are and ends every subscription after what is
+// Close tells what sums there are and ends every subscription after what is
 // buffered.
 func (h *Bus) Close() {
 	h.TellSums()
@@ -207,7 +207,7 @@ func (h *Bus) Close() {
 	}
 }
 
-// events yields what happens from this call on, until ctx ends or the hub closes.
+// Events yields what happens from this call on, until ctx ends or the hub closes.
 func (h *Bus) Events(ctx context.Context) iter.Seq[messages.Event] {
 	s := h.subscribe(ctx)
 	return func(yield func(messages.Event) bool) {
@@ -251,7 +251,7 @@ func (h *Bus) follow(ctx context.Context, s *subscriber, f func(messages.Event))
 	}
 }
 
-// count answers how often each event happened, by name.
+// Count answers how often each event happened, by name.
 func (h *Bus) Count() map[string]uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // loggerName names the logger in messages.CallbackPanicked.
 const loggerName = "logger"
 
-// eventLogger writes a line for each event. It outlives the goroutine that does so,
+// Logger writes a line for each event. It outlives the goroutine that does so,
 // which a logger may end.
 type Logger struct {
 	hub    *Bus
@@ -27,7 +27,7 @@ func NewLogger(ctx context.Context, h *Bus, logger *slog.Logger) *Logger {
 	return &Logger{hub: h, logger: logger, events: h.subscribe(ctx), tell: usercode.PanicTeller(h.Emit, loggerName)}
 }
 
-// follow writes until ctx ends, and then what had come by then.
+// Follow writes until ctx ends, and then what had come by then.
 func (l *Logger) Follow(ctx context.Context) error {
 	l.hub.follow(ctx, l.events, func(e messages.Event) { l.write(context.WithoutCancel(ctx), e) })
 	return nil

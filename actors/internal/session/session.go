@@ -54,7 +54,7 @@ var sessionMoves = supervisor.Moves[sessionState]{
 
 // What the session tells the engine's actor, besides discovery.Unlike.
 type (
-	// SessionAlive: there is a lease.
+	// Alive: there is a lease.
 	Alive struct{}
 	// EtcdFull: there can be none for now.
 	EtcdFull struct{}
@@ -74,7 +74,7 @@ type (
 // soon is how long the first lease may take before its delay is an event.
 const soon = time.Second
 
-// SessionWork is what the session's actor runs besides the node's registry and
+// Work is what the session's actor runs besides the node's registry and
 // groups.
 type Work struct {
 	Session *lease.Session
@@ -84,7 +84,7 @@ type Work struct {
 	GroupLeases *lease.Leases
 }
 
-// NewSession makes the actor of a node's session.
+// New makes the actor of a node's session.
 func New(n *node.Node, work Work) actor.Producer {
 	return func() actor.Actor { return &session{node: n, work: work} }
 }

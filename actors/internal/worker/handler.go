@@ -23,7 +23,7 @@ type handler struct {
 	cancel context.CancelFunc
 }
 
-// job is what handlers work on: a consumption of a group's messages or of a
+// Job is what handlers work on: a consumption of a group's messages or of a
 // topic's records.
 type Job interface {
 	// Context ends it from outside.

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
-// sendersBranch is a part of the engine's actor, and runs on its goroutine. The
+// Branch is a part of the engine's actor, and runs on its goroutine. The
 // listeners are in branch_listeners.go.
 type Branch struct {
 	*Senders
@@ -32,7 +32,7 @@ type Branch struct {
 type (
 	register   struct{ dest *Destination }
 	registered struct{}
-	// withdrawDest is answered with *Withdrawn when the name is free again.
+	// withdraw is answered with *Withdrawn when the name is free again.
 	withdraw struct{ dest *Destination }
 	listHeld struct{}
 	heldList struct{ all Held }

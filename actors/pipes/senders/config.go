@@ -23,7 +23,7 @@ const (
 	LargestMaxAttempts    = 1<<16 - 2
 )
 
-// DestinationConfig describes a sender. Its fields are the options of
+// Config describes a sender. Its fields are the options of
 // penstock.Runtime.Register.
 type Config struct {
 	// Name of the destination. Required.

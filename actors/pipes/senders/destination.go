@@ -79,7 +79,7 @@ type (
 	}
 	keysWritten struct{ err error }
 	keysGone    struct{ err error }
-	// retireDest asks a destination to remove its keys and stop.
+	// retire asks a destination to remove its keys and stop.
 	retire struct{}
 	// oust tells a destination that somebody else has its place; keysOut and
 	// strandedDue are what follows.

@@ -34,7 +34,7 @@ type Senders struct {
 	queues    map[string]*sendq.Queue     // that live, by destination
 }
 
-// NewSenders makes the destinations of a node, of which there are none yet.
+// New makes the destinations of a node, of which there are none yet.
 // Destinations that name no URL of their own listen at listen.
 func New(n *node.Node, listen string) *Senders {
 	return &Senders{

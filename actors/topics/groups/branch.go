@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// subsBranch is a part of the engine's actor, and runs on its goroutine.
+// Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
 	*Subscriptions
 	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
@@ -24,7 +24,7 @@ type Branch struct {
 type (
 	// subscribe is answered with *subscribed or an error.
 	subscribe struct{ sub *Subscription }
-	// withdrawSub is answered with *Withdrawn when the id is free again.
+	// withdraw is answered with *Withdrawn when the id is free again.
 	withdraw struct{ sub *Subscription }
 	listHeld struct{}
 	heldList struct{ all Held }
@@ -70,7 +70,7 @@ func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
 		return
 	}
 	for other := range b.all {
-		if other.path.Id == s.path.Id && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
+		if other.path.ID == s.path.ID && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
 			ctx.Respond(node.ErrOurs("member", s.cfg.ID))
 			return
 		}
@@ -163,7 +163,7 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 		return
 	}
 	for s, p := range b.all {
-		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.Id != k.Topic {
+		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.ID != k.Topic {
 			continue
 		}
 		err := loss.As(messages.ErrTopicDeleted)

@@ -57,7 +57,7 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 		return
 	case m.made:
 		a.env.Events.Emit(messages.RegistrationRestored{
-			Key: a.env.Keys.ConsumerGroupMeta(a.sub.path.Id, a.sub.cfg.Group), Why: registry.Deleted.String(),
+			Key: a.env.Keys.ConsumerGroupMeta(a.sub.path.ID, a.sub.cfg.Group), Why: registry.Deleted.String(),
 		})
 	}
 	a.later() // they may be gone again

@@ -158,7 +158,7 @@ func (q *asyncCommits) close(err error) {
 	}
 }
 
-// call calls what was decided, one after the other, until there is no more or
+// Call calls what was decided, one after the other, until there is no more or
 // ctx ends.
 func (q *asyncCommits) Call(ctx context.Context) {
 	for {

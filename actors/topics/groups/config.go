@@ -21,7 +21,7 @@ const (
 	DefaultRevokeTimeout = 30 * time.Second
 )
 
-// SubscriptionConfig is a place in a topic's consumer group: the options of
+// Config is a place in a topic's consumer group: the options of
 // penstock.Topic.Subscribe.
 type Config struct {
 	Topic, Group string

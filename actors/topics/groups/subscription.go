@@ -129,12 +129,12 @@ type (
 	leaveTold   struct{}
 	drainLate   struct{}
 	subKeyGone  struct{}
-	// drainSub asks for an orderly end; subDrained answers it.
+	// drain asks for an orderly end; subDrained answers it.
 	drain   struct{}
 	drained struct{}
-	// retireSub asks for the end: what is held is given up, and the actor stops.
+	// retire asks for the end: what is held is given up, and the actor stops.
 	retire struct{}
-	// leaveSub asks to drain and retire by itself: who wants it cannot wait for it.
+	// leaveUnasked asks to drain and retire by itself: who wants it cannot wait for it.
 	leaveUnasked struct{}
 	// consumeRecords asks for handlers around c.
 	consumeRecords struct{ c *prefetch.Consumption }
@@ -238,7 +238,7 @@ func (a *subscription) started(ctx actor.Context) {
 		return subscribeResult{write.Do(func(ctx context.Context) error { return sub.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(env.Etcd.Watch, env.Keys.ConsumerGroup(sub.path.Id, sub.cfg.Group), discovery.WatchConfig{})
+	watch := discovery.NewWatch(env.Etcd.Watch, env.Keys.ConsumerGroup(sub.path.ID, sub.cfg.Group), discovery.WatchConfig{})
 	a.host.Run("watch group", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})

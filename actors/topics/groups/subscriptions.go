@@ -29,7 +29,7 @@ type Subscriptions struct {
 	live map[*Subscription]struct{}
 }
 
-// NewSubscriptions makes the subscriptions of an env, of which there are none yet.
+// New makes the subscriptions of an env, of which there are none yet.
 func New(env *topiclog.Env) *Subscriptions {
 	return &Subscriptions{
 		env: env, all: make(map[*Subscription]*node.Placement[*Subscription]), live: make(map[*Subscription]struct{}),
@@ -101,7 +101,7 @@ func (s *Subscriptions) Held(ctx context.Context) (Held, error) {
 	return held.all, nil
 }
 
-// HeldSubs are subscriptions on their way to the end.
+// Held are subscriptions on their way to the end.
 type Held []*Subscription
 
 // Drain finishes and releases what all of them have, at once, or gives up when

@@ -51,7 +51,7 @@ var partitionMoves = supervisor.Moves[partitionState]{
 	partitionStale: {partitionIdle},
 }
 
-// etcdRetry spaces attempts at an etcd that does not answer.
+// EtcdRetry spaces attempts at an etcd that does not answer.
 var EtcdRetry = supervisor.Backoff{Min: 20 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5}
 
 // What readers ask a partition for, and what they get: the reply goes to an actor.
@@ -422,7 +422,7 @@ func (a *partition) dismiss(ctx actor.Context) {
 	}
 }
 
-// insist does something until etcd answers, or ctx ends, whose cause it then
+// Insist does something until etcd answers, or ctx ends, whose cause it then
 // answers.
 func Insist(ctx context.Context, delayed func(error), do func() error) error {
 	for attempt := 1; ; attempt++ {

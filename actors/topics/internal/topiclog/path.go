@@ -18,32 +18,32 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
-// topicPath is one topic, shared by every handle and subscription of it.
+// Topic is one topic, shared by every handle and subscription of it.
 type Topic struct {
 	Env  *Env
 	Name string
-	Id   string
-	Pid  atomic.Pointer[actor.PID]
+	ID   string
+	PID  atomic.Pointer[actor.PID]
 
 	Current atomic.Pointer[messages.TopicInfo]
 
 	ending *produce.Ending // of everything
 	Puts   *produce.Ending // of puts: no later
 
-	// users are the handles and loops of Read: the engine's actor alone counts.
+	// Users are the handles and loops of Read: the engine's actor alone counts.
 	Users int
 
 	mu    sync.Mutex
 	parts []*Partition // by number; nil until somebody uses it
 }
 
-// partitionPath is one partition.
+// Partition is one partition.
 type Partition struct {
 	Topic *Topic
 	P     int
 	Log   *commitlog.Partition
 	acc   *produce.Accumulator
-	Pid   atomic.Pointer[actor.PID] // set before anybody gets the path
+	PID   atomic.Pointer[actor.PID] // set before anybody gets the path
 	// reading is the reader's half: the partition's actor alone uses it.
 	reading tail.Reader[*actor.PID]
 	// readers counts who reads: without any, appended batches are not kept.
@@ -51,7 +51,7 @@ type Partition struct {
 }
 
 func New(env *Env, info messages.TopicInfo) *Topic {
-	t := &Topic{Env: env, Name: info.Name, Id: info.ID, ending: produce.NewEnding(), Puts: produce.NewEnding()}
+	t := &Topic{Env: env, Name: info.Name, ID: info.ID, ending: produce.NewEnding(), Puts: produce.NewEnding()}
 	t.Current.Store(&info)
 	return t
 }
@@ -60,7 +60,7 @@ func (t *Topic) Info() messages.TopicInfo { return *t.Current.Load() }
 
 func (t *Topic) Partitions() int { return t.Current.Load().Config.Partitions }
 
-// partition answers a partition's path, made when it is asked for first.
+// Partition answers a partition's path, made when it is asked for first.
 func (t *Topic) Partition(p int) (*Partition, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,7 +86,7 @@ func (t *Topic) Partition(p int) (*Partition, error) {
 			part.acc.Refuse(cause) // it is there to be read
 		}
 		t.parts[p] = part
-		t.Env.Send(t.Pid.Load(), &partitionWanted{part})
+		t.Env.Send(t.PID.Load(), &partitionWanted{part})
 	}
 	return t.parts[p], nil
 }
@@ -114,10 +114,10 @@ func (t *Topic) used() (parts []*Partition) {
 	return parts
 }
 
-// ended answers why the topic is over, or nil.
+// Ended answers why the topic is over, or nil.
 func (t *Topic) Ended() error { return t.ending.Why() }
 
-// refuse takes nothing more: what was taken before is all there will be.
+// Refuse takes nothing more: what was taken before is all there will be.
 func (t *Topic) Refuse(cause error) {
 	t.mu.Lock() // no partition comes into use behind us
 	t.Puts.End(cause)
@@ -127,7 +127,7 @@ func (t *Topic) Refuse(cause error) {
 	}
 }
 
-// close ends the path: whoever waits is told, whoever comes is refused. Only
+// Close ends the path: whoever waits is told, whoever comes is refused. Only
 // the first call counts.
 func (t *Topic) Close(cause error) {
 	t.mu.Lock()
@@ -149,28 +149,28 @@ func (t *Topic) giveUp(cause error) (given int) {
 	return given
 }
 
-// topicUsed counts users of a topic up or down.
+// Used counts users of a topic up or down.
 type Used struct {
 	Path *Topic
 	By   int
 }
 
-// use counts users: by is 1 or -1.
+// Use counts users: by is 1 or -1.
 func (t *Topic) Use(by int) { t.Env.Send(t.Env.Root, &Used{t, by}) }
 
-// fetchTo sends a request to a partition's actor, or answers it if there will be
+// FetchTo sends a request to a partition's actor, or answers it if there will be
 // none any more.
 func (p *Partition) FetchTo(f *Fetch) {
-	pid := p.Pid.Load()
+	pid := p.PID.Load()
 	if pid == nil {
 		// The topic's actor has yet to begin it; it hands on what comes first.
-		p.Topic.Env.Send(p.Topic.Pid.Load(), &PartitionMail{p, f})
+		p.Topic.Env.Send(p.Topic.PID.Load(), &PartitionMail{p, f})
 		return
 	}
 	p.Topic.Env.Send(pid, f)
 }
 
-// unreadable tells why reading stops at an offset.
+// Unreadable tells why reading stops at an offset.
 func (p *Partition) Unreadable(offset, end int64, err error) {
 	emit, topic := p.Topic.Env.Events.Emit, p.Topic.Name
 	switch {
@@ -190,21 +190,21 @@ func (p *Partition) delayed(err error) {
 	p.Topic.Env.Events.Emit(messages.ReadDelayed{Topic: p.Topic.Name, Partition: p.P, Err: err})
 }
 
-// join counts a reader, and has the index followed for the first of the topic.
+// Join counts a reader, and has the index followed for the first of the topic.
 func (p *Partition) Join() {
 	p.readers.Add(1)
-	p.Topic.Env.Send(p.Topic.Pid.Load(), &readerCame{})
+	p.Topic.Env.Send(p.Topic.PID.Load(), &readerCame{})
 }
 
-// leave ends what join began, and withdraws the reader's request.
+// Leave ends what join began, and withdraws the reader's request.
 func (p *Partition) Leave(reader any) {
 	p.readers.Add(-1)
-	if pid := p.Pid.Load(); pid != nil {
+	if pid := p.PID.Load(); pid != nil {
 		p.Topic.Env.Send(pid, &readerLeft{reader})
 	}
 }
 
-// stats is what this process put into the topic.
+// Stats is what this process put into the topic.
 func (t *Topic) Stats() messages.TopicStats {
 	s := messages.TopicStats{Topic: t.Name}
 	for _, part := range t.used() {
@@ -219,7 +219,7 @@ func (t *Topic) Stats() messages.TopicStats {
 	return s
 }
 
-// settle waits for what was put, or gives it up when ctx ends. Nothing more is
+// Settle waits for what was put, or gives it up when ctx ends. Nothing more is
 // taken.
 func (t *Topic) Settle(ctx context.Context) error {
 	t.Refuse(messages.ErrClosed)

@@ -51,12 +51,12 @@ const notFollowing, following followState = "not following", "following"
 type (
 	// partitionWanted: somebody uses a partition that nobody used before.
 	partitionWanted struct{ part *Partition }
-	// partitionMail is for a partition that has no actor yet.
+	// PartitionMail is for a partition that has no actor yet.
 	PartitionMail struct {
 		Part *Partition
 		Mail any
 	}
-	// topicChanged tells the parent of new settings, or of the topic's end.
+	// Changed tells the parent of new settings, or of the topic's end.
 	Changed struct{ Path *Topic }
 	// readerCame: somebody reads, so the index is to be followed.
 	readerCame struct{}
@@ -76,7 +76,7 @@ func NewActor(path *Topic) actor.Producer {
 	}
 }
 
-// topicPolicy: bugs get a small budget, and etcd's moods are waited for.
+// Policy: bugs get a small budget, and etcd's moods are waited for.
 func Policy() supervisor.Policy {
 	waiting := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
 	panicked := supervisor.ForType[*supervisor.PanicError]()
@@ -152,7 +152,7 @@ func (a *topic) partition(ctx actor.Context, part *Partition) *actor.PID {
 		supervisor.Fail(ctx, err)
 	}
 	a.children[part.P] = pid
-	part.Pid.Store(pid)
+	part.PID.Store(pid)
 	return pid
 }
 
@@ -162,7 +162,7 @@ func (a *topic) followIndex() {
 	}
 	a.follow = following
 	tell := a.host.Teller()
-	index := discovery.NewFollow(a.env.Etcd.Watch, a.env.Keys.Indexes(a.path.Id), discovery.WatchConfig{})
+	index := discovery.NewFollow(a.env.Etcd.Watch, a.env.Keys.Indexes(a.path.ID), discovery.WatchConfig{})
 	a.host.Run("follow index", func(ctx context.Context) error {
 		return index.Run(ctx, func(e discovery.FollowEvent) { tell(e) })
 	})
@@ -178,7 +178,7 @@ func (a *topic) tell(ctx actor.Context, m any) {
 func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 	news := make(map[int][]format.Entry)
 	for _, kv := range m.Puts {
-		p, e, ok := a.env.Log.ParseEntry(a.path.Id, kv.Key, kv.Value, kv.ModRevision)
+		p, e, ok := a.env.Log.ParseEntry(a.path.ID, kv.Key, kv.Value, kv.ModRevision)
 		if ok && a.children[p] != nil {
 			news[p] = append(news[p], e)
 		}
@@ -222,7 +222,7 @@ func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
 	switch {
 	case err != nil:
 		return // somebody else's bytes; the settings known go on
-	case info.ID != a.path.Id:
+	case info.ID != a.path.ID:
 		a.gone(ctx)
 	case newest && info.ModRevision != had.ModRevision:
 		a.path.Current.Store(&info)
@@ -238,7 +238,7 @@ func (a *topic) gone(ctx actor.Context) {
 	}
 	a.state = topicMoves.To(ctx, a.state, topicGone)
 	a.path.Close(messages.ErrTopicDeleted)
-	a.env.Events.Emit(messages.TopicDeleted{Topic: a.path.Name, ID: a.path.Id})
+	a.env.Events.Emit(messages.TopicDeleted{Topic: a.path.Name, ID: a.path.ID})
 	ctx.Send(ctx.Parent(), &Changed{a.path})
 	ctx.Stop(ctx.Self())
 }

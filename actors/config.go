@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/address"

@@ -19,11 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/pipes/senders"
-
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"

@@ -14,16 +14,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/events"
-	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/internal/session"
-	workers "github.com/penstock-io/penstock/actors/internal/worker"
-	"github.com/penstock-io/penstock/actors/topics"
-
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
 
+	"github.com/penstock-io/penstock/actors/internal/events"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/session"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/lease"
 	"github.com/penstock-io/penstock/discovery/pipegroup"

@@ -7,12 +7,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock/actors/internal/events"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/session"
-
-	"github.com/asynkron/protoactor-go/actor"
-
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"

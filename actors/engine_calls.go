@@ -7,7 +7,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
-
 	"github.com/penstock-io/penstock/messages"
 )
 

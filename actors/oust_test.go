@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/pipes/senders"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )

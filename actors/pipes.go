@@ -8,11 +8,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/pipes/senders"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"

@@ -11,7 +11,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
-
 	"github.com/penstock-io/penstock/messages"
 )
 

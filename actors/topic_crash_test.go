@@ -14,7 +14,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
-
 	"github.com/penstock-io/penstock/messages"
 )
 

@@ -6,12 +6,11 @@ package topics
 import (
 	"context"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
-	"github.com/asynkron/protoactor-go/actor"
-
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"

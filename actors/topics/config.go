@@ -6,7 +6,6 @@ import (
 	"cmp"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/actors/topics/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 )

@@ -10,10 +10,9 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-	"github.com/penstock-io/penstock/transport/commitlog"
-
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/commitlog"
 )
 
 // Topics are the topics in use by a runtime. They outlive the incarnations of the

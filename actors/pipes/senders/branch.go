@@ -4,13 +4,11 @@ package senders
 
 import (
 	"fmt"
-
-	"github.com/penstock-io/penstock/actors/internal/node"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"time"
-
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"

@@ -9,12 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
-
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"

@@ -7,7 +7,6 @@ import (
 	"errors"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages/pb"

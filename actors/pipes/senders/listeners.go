@@ -6,10 +6,9 @@ package senders
 import (
 	"context"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/socket"
 )

@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/discovery/pipegroup"

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"

@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 )

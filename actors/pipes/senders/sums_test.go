@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/events"
-
 	"github.com/penstock-io/penstock/actors/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"

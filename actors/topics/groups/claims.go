@@ -10,12 +10,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/rebalance"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"

@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/internal/worker"
-
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"

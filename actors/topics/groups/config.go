@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"

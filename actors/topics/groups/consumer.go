@@ -9,12 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )

@@ -9,10 +9,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"

@@ -13,14 +13,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/internal/worker"
-	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog/format"

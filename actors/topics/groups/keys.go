@@ -11,7 +11,6 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"

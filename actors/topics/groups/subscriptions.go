@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
-
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/transport/commitlog"
 )
 

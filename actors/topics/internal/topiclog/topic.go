@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"

@@ -36,7 +36,7 @@
 // backlog of each group, under one short lock; each link's hosted writer takes a batch under the same
 // lock when the dispatcher says so, and hands a slice of the chunk to the
 // socket. On the other side a link's reader pushes what comes into the
-// member's inlet, where a loop or the handlers take it. Queue and inlet
+// member's inlet, where a loop or the handlers take it. Both queues
 // outlive the actors around them, so a crash in mid-batch loses nothing.
 //
 // Who gets how much, what is settled and what waits are decided in packages of

@@ -174,10 +174,10 @@ func (a *engineActor) run(ctx actor.Context) {
 		return
 	}
 	a.state = engineMoves.To(ctx, a.state, engineRunning)
-	a.answer(ctx, &ready{})
+	a.reply(ctx, &ready{})
 }
 
-func (a *engineActor) answer(ctx actor.Context, msg any) {
+func (a *engineActor) reply(ctx actor.Context, msg any) {
 	for _, pid := range a.waiting {
 		ctx.Send(pid, msg)
 	}
@@ -195,7 +195,7 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	if a.state == engineStarting {
 		a.state = engineMoves.To(ctx, a.state, engineRefused)
 		a.refusal = m.Err
-		a.answer(ctx, m.Err)
+		a.reply(ctx, m.Err)
 		return
 	}
 	supervisor.Fail(ctx, m.Err)

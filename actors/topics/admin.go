@@ -13,7 +13,7 @@ import (
 )
 
 // admin performs a call after the checks that every one needs. What those find
-// is named here; what do answers names itself.
+// is named here; the error of do names itself.
 func admin[T any](t *Topics, op, topic string, faults error, do func() (T, error)) (T, error) {
 	var none T
 	err := errors.Join(keys.ValidateTopic(topic), faults)
@@ -87,7 +87,7 @@ func (t *Topics) Open(ctx context.Context, name string, p ProducerConfig) (*Topi
 	})
 }
 
-// List answers every topic, sorted by name. Errors: messages.ErrUnavailable,
+// List returns every topic, sorted by name. Errors: messages.ErrUnavailable,
 // ErrDenied, ErrClosed.
 func (t *Topics) List(ctx context.Context) ([]messages.TopicInfo, error) {
 	if err := node.ContextGiven(ctx); err != nil {
@@ -99,7 +99,7 @@ func (t *Topics) List(ctx context.Context) ([]messages.TopicInfo, error) {
 	return t.env.Log.Topics(ctx)
 }
 
-// Describe answers a topic, its partitions and groups, as of one revision
+// Describe returns a topic, its partitions and groups, as of one revision
 // of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
 // ErrClosed.
 func (t *Topics) Describe(ctx context.Context, name string) (messages.TopicDescription, error) {
@@ -130,7 +130,7 @@ func (t *Topics) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// ListGroups answers the names of a topic's groups, sorted. Errors as
+// ListGroups returns the names of a topic's groups, sorted. Errors as
 // DescribeTopic.
 func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error) {
 	if err := node.ContextGiven(ctx); err != nil {
@@ -145,7 +145,7 @@ func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error)
 	})
 }
 
-// DescribeGroup answers a group's members, offsets and lag as of one revision.
+// DescribeGroup returns a group's members, offsets and lag as of one revision.
 // Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
 // ErrDenied, ErrClosed.
 func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {

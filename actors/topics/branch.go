@@ -23,16 +23,16 @@ type Branch struct {
 	subs *groups.Branch
 }
 
-// Questions to the branch, and their answers.
+// Questions to the branch, and the replies.
 type (
-	// openTopic asks for the path of a topic; topicOpened answers it, and who asked
+	// openTopic asks for the path of a topic; topicOpened is the reply, and who asked
 	// is a user.
 	openTopic struct {
 		info    messages.TopicInfo
 		counted *topiclog.Topic // the branch alone uses it
 	}
 	topicOpened struct{ path *topiclog.Topic }
-	// openingLeft: who asked has not waited for the answer.
+	// openingLeft: who asked has not waited for the reply.
 	openingLeft struct{ of *openTopic }
 	// listHeld is answered with *HeldTopics, without subscriptions.
 	listHeld struct{}
@@ -84,7 +84,7 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	return true
 }
 
-// openTopic answers the one path that this runtime has of a topic. A path of an
+// openTopic replies with the one path that this runtime has of a topic. A path of an
 // older topic of that name ends.
 func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	info := m.info

@@ -10,6 +10,6 @@
 //	│   └── partition/<p>        appends batches, and reads for all groups here
 //	└── subscription/<t>/<g>     a place in a consumer group
 //
-// A put is answered when etcd has committed it. An append whose answer was lost is
+// A put returns when etcd has committed it. An append whose response was lost is
 // looked up and never repeated blindly.
 package topics

@@ -142,7 +142,7 @@ func (t *Topic) Close(ctx context.Context) error {
 	return nil
 }
 
-// ended answers why nothing new can be begun with the handle, or nil.
+// ended returns why nothing new can be begun with the handle, or nil.
 func (t *Topic) ended() error { return cmp.Or(t.path.Ended(), t.producer.Closed()) }
 
 // Read is penstock.Topic.Read.
@@ -172,7 +172,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 		t.path.Env.Events.Emit(messages.ReadDelayed{Topic: t.path.Name, Partition: p, Err: err})
 	}
 	var offset, base int64
-	if err := topiclog.Insist(ctx, delayed, func() (err error) {
+	if err := topiclog.Retry(ctx, delayed, func() (err error) {
 		offset, base, err = part.Log.Resolve(ctx, from)
 		return err
 	}); err != nil {
@@ -232,7 +232,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 	}
 }
 
-// askFetch waits for a partition's answer. A partition that is begun again is
+// askFetch waits for a partition's reply. A partition that is begun again is
 // asked again.
 func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, f *topiclog.Fetch) (*topiclog.Fetched, error) {
 	for attempt := 1; ; attempt++ {
@@ -241,7 +241,7 @@ func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, 
 		if pid == nil {
 			pid, req = part.Topic.PID.Load(), &topiclog.PartitionMail{Part: part, Mail: f}
 		}
-		again := *f // its answers go elsewhere
+		again := *f // its replies go elsewhere
 		got, err := supervisor.Ask[*topiclog.Fetched](ctx, env.System, pid, req)
 		switch {
 		case err == nil:

@@ -26,7 +26,7 @@ const (
 
 // Bus hands every event to every subscriber. What can happen for each message is
 // handed out when it happens first, and after that as a sum of what came
-// meanwhile, each sumEvery, until nothing came.
+// meanwhile, each SumEvery, until nothing came.
 type Bus struct {
 	mu     sync.Mutex
 	subs   map[*subscriber]struct{}
@@ -35,7 +35,7 @@ type Bus struct {
 
 	sums map[messages.SumKey]messages.Event // what came since the last telling; nil for nothing
 	due  []func()                           // are called at the next telling
-	// Arm has tellSums called after sumEvery. It must not block: mu is held, and
+	// Arm has TellSums called after SumEvery. It must not block: mu is held, and
 	// so may be any lock of who emits.
 	Arm   func()
 	armed bool
@@ -47,6 +47,7 @@ type subscriber struct {
 	lost   int
 }
 
+// New makes a bus without subscribers.
 func New() *Bus {
 	return &Bus{
 		subs: make(map[*subscriber]struct{}), counts: make(map[string]uint64), sums: make(map[messages.SumKey]messages.Event),
@@ -56,101 +57,101 @@ func New() *Bus {
 
 // Emit counts e and offers it to every subscriber, or adds it to a sum. It never
 // blocks and never calls anybody, so it may be used under any lock.
-func (h *Bus) Emit(e messages.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.counts[messages.EventName(e)]++
-	if len(h.subs) == 0 {
+func (b *Bus) Emit(e messages.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counts[messages.EventName(e)]++
+	if len(b.subs) == 0 {
 		return
 	}
 	if key, ok := messages.SumKeyOf(e); !ok {
-		h.hand(e, eventBuffer)
-	} else if !h.gather(key, e) {
-		h.hand(e, sumBuffer)
+		b.hand(e, eventBuffer)
+	} else if !b.gather(key, e) {
+		b.hand(e, sumBuffer)
 	}
 }
 
 // gather adds e to its sum. It is false when there is none: e is the first for a
 // while and is told at once. mu is held.
-func (h *Bus) gather(key messages.SumKey, e messages.Event) bool {
-	before, open := h.sums[key]
-	if !open && len(h.sums) >= sumsOpen {
+func (b *Bus) gather(key messages.SumKey, e messages.Event) bool {
+	before, open := b.sums[key]
+	if !open && len(b.sums) >= sumsOpen {
 		key = messages.SumKey{Name: key.Name}
-		before, open = h.sums[key]
+		before, open = b.sums[key]
 	}
 	if !open {
-		h.sums[key] = nil
-		h.wind()
+		b.sums[key] = nil
+		b.wind()
 		return false
 	}
-	h.sums[key] = messages.Sum(before, e)
+	b.sums[key] = messages.Sum(before, e)
 	return true
 }
 
 // wind makes sure that sums are told in a while. mu is held.
-func (h *Bus) wind() {
-	if !h.armed && !h.closed {
-		h.armed = true
-		h.Arm()
+func (b *Bus) wind() {
+	if !b.armed && !b.closed {
+		b.armed = true
+		b.Arm()
 	}
 }
 
 // Later has f called at the next telling of sums, or never when there will be
 // none: nobody would hear of it. f may emit; whoever calls later may hold what f
 // locks.
-func (h *Bus) Later(f func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
+func (b *Bus) Later(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return
 	}
-	h.due = append(h.due, f)
-	h.wind()
+	b.due = append(b.due, f)
+	b.wind()
 }
 
 // TellSums hands out the sums. A sum of nothing is over.
-func (h *Bus) TellSums() {
-	h.mu.Lock()
-	due := h.due
-	h.due = nil
-	h.mu.Unlock()
+func (b *Bus) TellSums() {
+	b.mu.Lock()
+	due := b.due
+	b.due = nil
+	b.mu.Unlock()
 	for _, f := range due {
 		f()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.handSums()
-	h.armed = false
-	if len(h.sums) > 0 || len(h.due) > 0 {
-		h.wind()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.handSums()
+	b.armed = false
+	if len(b.sums) > 0 || len(b.due) > 0 {
+		b.wind()
 	}
 }
 
-// handSums is tellSums with mu held.
-func (h *Bus) handSums() {
-	for key, e := range h.sums {
+// handSums is TellSums with mu held.
+func (b *Bus) handSums() {
+	for key, e := range b.sums {
 		if e == nil {
-			delete(h.sums, key)
+			delete(b.sums, key)
 			continue
 		}
-		h.sums[key] = nil
-		h.hand(e, sumBuffer)
+		b.sums[key] = nil
+		b.hand(e, sumBuffer)
 	}
 }
 
-// AwaitsSums reports whether tellSums is to be called.
-func (h *Bus) AwaitsSums() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.armed
+// AwaitsSums reports whether TellSums is to be called.
+func (b *Bus) AwaitsSums() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.armed
 }
 
 // hand offers e to every subscriber that has fewer than limit events waiting. mu
 // is held.
-func (h *Bus) hand(e messages.Event, limit int) {
-	for s := range h.subs {
+func (b *Bus) hand(e messages.Event, limit int) {
+	for s := range b.subs {
 		if s.ctx.Err() != nil {
-			delete(h.subs, s)
+			delete(b.subs, s)
 			continue
 		}
 		if len(s.events) >= limit {
@@ -172,46 +173,46 @@ func (h *Bus) hand(e messages.Event, limit int) {
 	}
 }
 
-func (h *Bus) subscribe(ctx context.Context) *subscriber {
+func (b *Bus) subscribe(ctx context.Context) *subscriber {
 	s := &subscriber{ctx: ctx, events: make(chan messages.Event, eventBuffer)}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		close(s.events)
 		return s
 	}
-	h.subs[s] = struct{}{}
+	b.subs[s] = struct{}{}
 	return s
 }
 
-func (h *Bus) unsubscribe(s *subscriber) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.subs, s)
+func (b *Bus) unsubscribe(s *subscriber) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.subs, s)
 }
 
 // Close tells what sums there are and ends every subscription after what is
 // buffered.
-func (h *Bus) Close() {
-	h.TellSums()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
+func (b *Bus) Close() {
+	b.TellSums()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return
 	}
-	h.handSums()
-	h.closed = true
-	for s := range h.subs {
+	b.handSums()
+	b.closed = true
+	for s := range b.subs {
 		close(s.events)
-		delete(h.subs, s)
+		delete(b.subs, s)
 	}
 }
 
-// Events yields what happens from this call on, until ctx ends or the hub closes.
-func (h *Bus) Events(ctx context.Context) iter.Seq[messages.Event] {
-	s := h.subscribe(ctx)
+// Events yields what happens from this call on, until ctx ends or the bus closes.
+func (b *Bus) Events(ctx context.Context) iter.Seq[messages.Event] {
+	s := b.subscribe(ctx)
 	return func(yield func(messages.Event) bool) {
-		defer h.unsubscribe(s)
+		defer b.unsubscribe(s)
 		for {
 			select {
 			case e, ok := <-s.events:
@@ -226,7 +227,7 @@ func (h *Bus) Events(ctx context.Context) iter.Seq[messages.Event] {
 }
 
 // follow hands what comes to s to f until ctx ends, and then what had come by then.
-func (h *Bus) follow(ctx context.Context, s *subscriber, f func(messages.Event)) {
+func (b *Bus) follow(ctx context.Context, s *subscriber, f func(messages.Event)) {
 	for {
 		select {
 		case e, ok := <-s.events:
@@ -251,12 +252,12 @@ func (h *Bus) follow(ctx context.Context, s *subscriber, f func(messages.Event))
 	}
 }
 
-// Count answers how often each event happened, by name.
-func (h *Bus) Count() map[string]uint64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out := make(map[string]uint64, len(h.counts))
-	for name, n := range h.counts {
+// Count returns how often each event happened, by name.
+func (b *Bus) Count() map[string]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make(map[string]uint64, len(b.counts))
+	for name, n := range b.counts {
 		out[name] = n
 	}
 	return out

@@ -42,7 +42,7 @@ func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
 		t.Errorf("counted %v", h.Count())
 	}
 	for e := range h.Events(t.Context()) {
-		t.Errorf("event %+v of a closed hub", e)
+		t.Errorf("event %+v of a closed bus", e)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestASlowSubscriberIsToldWhatItMissed(t *testing.T) {
 
 func TestEventsEnd(t *testing.T) {
 	for name, end := range map[string]func(h *Bus, cancel func()){
-		"with the hub":     func(h *Bus, _ func()) { h.Close() },
+		"with the bus":     func(h *Bus, _ func()) { h.Close() },
 		"with the context": func(_ *Bus, cancel func()) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,19 +17,19 @@ const loggerName = "logger"
 // Logger writes a line for each event. It outlives the goroutine that does so,
 // which a logger may end.
 type Logger struct {
-	hub    *Bus
+	bus    *Bus
 	logger *slog.Logger
 	events *subscriber
 	tell   func(value any, stack []byte)
 }
 
 func NewLogger(ctx context.Context, h *Bus, logger *slog.Logger) *Logger {
-	return &Logger{hub: h, logger: logger, events: h.subscribe(ctx), tell: usercode.PanicTeller(h.Emit, loggerName)}
+	return &Logger{bus: h, logger: logger, events: h.subscribe(ctx), tell: usercode.PanicTeller(h.Emit, loggerName)}
 }
 
 // Follow writes until ctx ends, and then what had come by then.
 func (l *Logger) Follow(ctx context.Context) error {
-	l.hub.follow(ctx, l.events, func(e messages.Event) { l.write(context.WithoutCancel(ctx), e) })
+	l.bus.follow(ctx, l.events, func(e messages.Event) { l.write(context.WithoutCancel(ctx), e) })
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (r *Removal) Left() error {
 	return fmt.Errorf("it has ended here, but its keys may stay in etcd until the lease ends: %w", *r.why.Load())
 }
 
-// Withdrawn is the answer to a question that withdraws something: it has ended,
+// Withdrawn is the reply to a question that withdraws something: it has ended,
 // and its name is free again.
 type Withdrawn struct{}
 

@@ -130,7 +130,7 @@ func (n *Node) Silent(says string, cause error) error {
 	return fmt.Errorf("%s: %w: %w", says, messages.ErrUnavailable, cause)
 }
 
-// Explain says where etcd was looked for when it did not answer in time, and
+// Explain says where etcd was looked for when it did not respond in time, and
 // what is in the way.
 func (n *Node) Explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !errors.Is(err, messages.ErrUnavailable) {
@@ -139,7 +139,7 @@ func (n *Node) Explain(ctx context.Context, err error) error {
 	return err
 }
 
-// Unanswered names what a missing answer of an actor means to a caller. waits is
+// Unanswered names what a missing reply of an actor means to a caller. waits is
 // for what, once the keys are written; held is what the keys wait for, or nil.
 func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written bool, waits string) error {
 	switch {
@@ -162,7 +162,7 @@ func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written
 // Call has the callbacks of a queue called, on a goroutine of their own.
 func (n *Node) Call(queue usercode.Callbacks) { n.Send(n.Callbacks, &usercode.Due{Of: queue}) }
 
-// LastGrace is how long an end goes on when its caller's context is over.
+// LastGrace is how long an end continues when its caller's context is over.
 const LastGrace = time.Second
 
 // StopGrace bounds an actor's removal of its keys.

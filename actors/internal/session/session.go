@@ -21,7 +21,7 @@ import (
 
 // session keeps the lease alive and the registry's keys in place. A lost
 // session is a fact, not a failure: the registry gets the new lease and puts
-// everything back, while links and members go on.
+// everything back, while links and members continue.
 //
 //	opening ──Alive──▶ alive ──Doubt──▶ suspended ──Alive──▶ alive
 //	                     └─────Lost──▶ lost ◀──Lost─┘ ──Alive──▶ alive
@@ -176,7 +176,7 @@ func (s *session) say(err error) {
 	s.node.Events.Emit(messages.SessionSuspended{Err: err})
 }
 
-// delayed: etcd does not answer and is tried again. Before the first lease
+// delayed: etcd does not respond and is tried again. Before the first lease
 // nobody else would say so. A full etcd gives no lease until somebody has made
 // room, which can be done from here: topics are deleted without one.
 func (s *session) delayed(ctx actor.Context, err error) {

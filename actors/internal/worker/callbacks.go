@@ -77,7 +77,7 @@ func (a *callers) Receive(ctx actor.Context) {
 		a.ended(ctx, m)
 	case *awaitCalls:
 		a.work.asking = append(a.work.asking, ctx.Sender())
-		a.answer(ctx)
+		a.reply(ctx)
 	case *listCalls:
 		ctx.Respond(&callsLeft{a.left()})
 	case node.Crash:
@@ -94,7 +94,7 @@ func (a *callers) resume(ctx actor.Context) {
 		a.work.due[c] = 1
 		a.begin(c)
 	}
-	a.answer(ctx)
+	a.reply(ctx)
 }
 
 func (a *callers) begin(c usercode.Callbacks) {
@@ -122,10 +122,10 @@ func (a *callers) ended(ctx actor.Context, m *supervisor.Ended) {
 	default:
 		delete(a.work.due, c)
 	}
-	a.answer(ctx)
+	a.reply(ctx)
 }
 
-func (a *callers) answer(ctx actor.Context) {
+func (a *callers) reply(ctx actor.Context) {
 	if len(a.work.due) > 0 {
 		return
 	}
@@ -153,7 +153,7 @@ func WithinGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, callbackGrace, fmt.Errorf("not within %s: %w", callbackGrace, messages.ErrBusy))
 }
 
-// EndCallbacks waits for callbacks to return, and answers which did not. What they
+// EndCallbacks waits for callbacks to return, and says which did not. What they
 // hold stays behind.
 func EndCallbacks(ctx context.Context, n *node.Node) error {
 	waiting, cancel := WithinGrace(ctx)

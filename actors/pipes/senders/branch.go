@@ -16,7 +16,7 @@ import (
 )
 
 // Branch is a part of the engine's actor, and runs on its goroutine. The
-// listeners are in branch_listeners.go.
+// listeners are in listeners.go.
 type Branch struct {
 	*Senders
 	host *supervisor.Host
@@ -26,7 +26,7 @@ type Branch struct {
 	freeing map[string]*freeing                        // listeners on their way to be closed
 }
 
-// Questions to the branch, and their answers.
+// Questions to the branch, and the replies.
 type (
 	register   struct{ dest *Destination }
 	registered struct{}
@@ -189,7 +189,7 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 // LeaseTrusted is nothing to a sender.
 func (b *Branch) LeaseTrusted() {}
 
-// End answers those who wait for a port, when what frees ports has ended: this
+// End replies to those who wait for a port, when what frees ports has ended: this
 // incarnation hears of it no more. Who wants a URL again is in dests.
 func (b *Branch) End(ctx actor.Context) {
 	for _, f := range b.freeing {

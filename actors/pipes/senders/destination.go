@@ -236,7 +236,7 @@ func (a *destination) watchEnded(ctx actor.Context, err error) {
 	}
 }
 
-// serve answers who registered once the keys are written and the groups known.
+// serve replies to who registered, once the keys are written and the groups known.
 func (a *destination) serve(ctx actor.Context) {
 	if a.state != registering || !a.listed || !a.d.written.Load() {
 		return
@@ -291,7 +291,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 	}
 }
 
-// see takes one key into the view and answers its group.
+// see takes one key into the view and returns its group.
 func (a *destination) see(kv discovery.KV) string {
 	k, ok := a.node.Keys.Parse(kv.Key)
 	if !ok || k.Kind == keys.KindDeserted {
@@ -432,7 +432,7 @@ func (a *destination) oust(ctx actor.Context) {
 		write.Cut()
 		ctx, cancel := context.WithTimeout(ctx, node.StopGrace)
 		defer cancel()
-		_ = d.removeKeys(ctx) // the registry goes on trying
+		_ = d.removeKeys(ctx) // the registry keeps trying
 		return keysOut{}
 	})
 }

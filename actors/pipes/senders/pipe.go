@@ -66,7 +66,7 @@ type (
 	}
 	// linkOffered hands over an authenticated connection.
 	linkOffered struct{ conn *socket.Conn }
-	// offerTaken answers it: a pipe that ends does not, and leaves the connection
+	// offerTaken is the reply: a pipe that ends sends none, and leaves the connection
 	// to the next one of its group.
 	offerTaken struct{ conn *socket.Conn }
 )

@@ -35,7 +35,7 @@ type groupWatch struct {
 	alive   bool                    // somebody was in until the pipe was deserted
 	until   time.Time               // the pipe does not end before
 	looks   uint64                  // number of the look that counts
-	tries   int                     // looks in a row that etcd did not answer
+	tries   int                     // looks in a row that etcd did not respond to
 	forget  func()                  // stops the timer of the next look
 	next    *messages.GroupSettings // they count once the links of the old ones are gone
 	doubted []*socket.Conn          // of other settings than ours, which etcd is asked for
@@ -228,7 +228,7 @@ func groupState(meta discovery.KV, members bool, err error) (pipegroup.State, er
 	return pipegroup.Kept, err
 }
 
-// looked goes on from what etcd says.
+// looked continues from what etcd says.
 func (p *pipe) looked(ctx actor.Context, m groupLooked) {
 	if m.number != p.group.looks || p.state == ended {
 		return

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-io/penstock/messages/recordtest"
 )
 
-// sumHub is a hub whose sums are told by a timer.
-func sumHub() *events.Bus {
+// sumBus is a bus whose sums are told by a timer.
+func sumBus() *events.Bus {
 	h := events.New()
 	h.Arm = func() { time.AfterFunc(events.SumEvery, h.TellSums) }
 	return h
@@ -48,7 +48,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := sumHub()
+				h := sumBus()
 				all := h.Events(t.Context())
 				cfg := Config{Name: "orders", DropWithoutGroup: true}
 				cfg.EnsureDefaults()

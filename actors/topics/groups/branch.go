@@ -19,7 +19,7 @@ type Branch struct {
 	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
 }
 
-// Questions to the branch, and their answers.
+// Questions to the branch, and the replies.
 type (
 	// subscribe is answered with *subscribed or an error.
 	subscribe struct{ sub *Subscription }

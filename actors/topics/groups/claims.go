@@ -28,19 +28,19 @@ type settingsWork string
 
 const settingsLeft, settingsWriting settingsWork = "", "writing"
 
-// settingsWritten: the group has settings again; made tells whether by us.
+// settingsWritten: the group has settings again; made reports whether by us.
 type settingsWritten struct {
 	made bool
 	err  error
 }
 
 // putSettingsBack writes what decided the group's mode, which somebody deleted:
-// the next to come would decide anew.
+// the next to come would decide again.
 func (a *subscription) putSettingsBack() {
 	a.settings = settingsWriting
 	sub, delayed := a.sub, a.delayed
 	supervisor.Call(&a.host, "put settings back", func(ctx context.Context) (m settingsWritten) {
-		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+		m.err = topiclog.Retry(ctx, delayed, func() (err error) {
 			m.made, err = sub.ensureGroup(ctx)
 			return err
 		})
@@ -63,11 +63,11 @@ func (a *subscription) settingsWritten(ctx actor.Context, m settingsWritten) {
 }
 
 func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
-	a.giving = next
+	a.assigning = next
 	next.SinceUnixMs = time.Now().UnixMilli()
 	log, me, previous, delayed := a.env.Log, a.me(revision), a.view.PlanRevision(), a.delayed
 	supervisor.Call(&a.host, "assign", func(ctx context.Context) assigned {
-		return assigned{next, moved, topiclog.Insist(ctx, delayed, func() error {
+		return assigned{next, moved, topiclog.Retry(ctx, delayed, func() error {
 			_, err := log.Assign(ctx, me, previous, next)
 			return err
 		})}
@@ -77,7 +77,7 @@ func (a *subscription) assign(next *pb.Assignment, moved int, revision int64) {
 // assigned: whether it was written or somebody else was first, the watch tells
 // what holds now.
 func (a *subscription) assigned(ctx actor.Context, m assigned) {
-	a.giving = nil
+	a.assigning = nil
 	switch {
 	case m.err == nil:
 		a.env.Events.Emit(messages.GroupAssigned{
@@ -118,7 +118,7 @@ func (a *subscription) unusable(ctx actor.Context, p int, err error) {
 }
 
 // damaged: where the log of a partition begins or ends cannot be read. The others
-// go on without it.
+// continue without it.
 func (a *subscription) damaged(p int, err *commitlog.CorruptError) {
 	if _, known := a.out[p]; !known {
 		a.out[p] = struct{}{}
@@ -181,12 +181,12 @@ func (a *subscription) claim(ps []int, revision int64) {
 	supervisor.Call(&a.host, "claim", func(ctx context.Context) claimsMade {
 		m := claimsMade{asked: ps, lease: int64(me.Lease), me: revision}
 		var got []commitlog.Claimed
-		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+		m.err = topiclog.Retry(ctx, delayed, func() (err error) {
 			got, err = env.Log.Claim(ctx, me, plan, ps)
 			return err
 		})
 		if m.err == nil {
-			m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+			m.err = topiclog.Retry(ctx, delayed, func() (err error) {
 				m.made, m.unwritten, err = sub.firstPositions(ctx, me, got)
 				return err
 			})
@@ -283,7 +283,7 @@ func (a *subscription) revoke(p int, r rebalance.Revocation, revision int64) {
 	}
 	supervisor.Call(&a.host, "revoke", func(ctx context.Context) revoked {
 		m := revoked{p: p, h: r.Holder, why: why}
-		m.failed = topiclog.Insist(ctx, delayed, func() (err error) {
+		m.failed = topiclog.Retry(ctx, delayed, func() (err error) {
 			m.done, err = log.Revoke(ctx, me, p, r.Holder, r.Overdue)
 			return err
 		})
@@ -309,22 +309,22 @@ func (a *subscription) revoked(ctx actor.Context, m revoked) {
 	a.decide(ctx)
 }
 
-// forsake releases claims that are ours in etcd and that nobody here has: the
-// answer that told of them was lost, or came when they were no longer wanted.
-func (a *subscription) forsake(orphans []format.Position) {
+// releaseOrphans releases claims that are ours in etcd and that nobody here has:
+// the response about them was lost, or came when they were no longer wanted.
+func (a *subscription) releaseOrphans(orphans []format.Position) {
 	for _, p := range orphans {
 		a.busy[p.Partition] = struct{}{}
 	}
 	log, me, delayed := a.env.Log, a.me(0), a.delayed
-	supervisor.Call(&a.host, "forsake", func(ctx context.Context) orphansReleased {
-		return orphansReleased{orphans, topiclog.Insist(ctx, delayed, func() error {
+	supervisor.Call(&a.host, "release orphans", func(ctx context.Context) orphansReleased {
+		return orphansReleased{orphans, topiclog.Retry(ctx, delayed, func() error {
 			_, err := log.Release(ctx, me, orphans)
 			return err
 		})}
 	})
 }
 
-func (a *subscription) forsaken(ctx actor.Context, m orphansReleased) {
+func (a *subscription) releasedOrphans(ctx actor.Context, m orphansReleased) {
 	for _, p := range m.positions {
 		delete(a.busy, p.Partition)
 		if m.err == nil {

@@ -63,7 +63,7 @@ func (a *subscription) commit(ctx actor.Context) {
 	log, me, delayed := a.env.Log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "commit", func(ctx context.Context) commitDone {
 		m := commitDone{positions: due}
-		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+		m.err = topiclog.Retry(ctx, delayed, func() (err error) {
 			m.errs, err = log.Commit(ctx, me, due)
 			return err
 		})
@@ -98,7 +98,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 		a.delayed(m.err)
 	}
 	for _, w := range a.commits.under {
-		a.answer(ctx, w, a.fate(w.targets, m.err, failed))
+		a.reply(ctx, w, a.fate(w.targets, m.err, failed))
 	}
 	for _, c := range a.commits.async {
 		c.fate(errors.Join(c.err, a.fate(c.targets, m.err, failed)), a.sub.committing())
@@ -131,10 +131,10 @@ func (a *subscription) fate(targets []prefetch.Target, all error, failed map[int
 // errRestarted: the actor failed while a commit was under way.
 var errRestarted = fmt.Errorf("whether the offset was written is not known: %w", messages.ErrRestarted)
 
-// dismiss answers whoever waits for a commit when the actor ends.
+// dismiss replies to whoever waits for a commit when the actor ends.
 func (a *subscription) dismiss(ctx actor.Context, why error) {
 	for _, w := range append(a.commits.under, a.commits.next...) {
-		a.answer(ctx, w, why)
+		a.reply(ctx, w, why)
 	}
 	for _, c := range a.commits.async {
 		c.fate(why, a.sub.committing())
@@ -143,7 +143,7 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 	a.commits = commits{}
 }
 
-func (a *subscription) answer(ctx actor.Context, w *commitNow, err error) {
+func (a *subscription) reply(ctx actor.Context, w *commitNow, err error) {
 	if err != nil {
 		ctx.Send(w.asker, fmt.Errorf("%s: %w", a.sub.committing(), err))
 		return

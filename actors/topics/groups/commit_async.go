@@ -69,14 +69,14 @@ func (c *asyncCommit) weight() int { return max(1, len(c.targets)) }
 // commitWanted asks for a commit of everything that is due.
 type commitWanted struct{}
 
-// full tells whether no more calls are taken now.
+// full reports whether no more calls are taken now.
 func (q *asyncCommits) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.held >= MaxCommitsWaiting
 }
 
-// add takes a call in; done may be nil. It answers whether the actor is to be
+// add takes a call in; done may be nil. It reports whether the actor is to be
 // told. When nothing is committed any more done is called at once, or behind those
 // that have yet to be called.
 func (q *asyncCommits) add(c *asyncCommit) (tell bool) {
@@ -104,7 +104,7 @@ func (q *asyncCommits) add(c *asyncCommit) (tell bool) {
 	return tell
 }
 
-// take answers who waits for the commit that begins now.
+// take returns who waits for the commit that begins now.
 func (q *asyncCommits) take() []*asyncCommit {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -239,7 +239,7 @@ func (c *asyncCommit) fate(err error, where string) {
 	}
 }
 
-// panicked tells of a callback that did.
+// panicked emits that a callback panicked.
 func (s *Subscription) panicked(with string, stack []byte) {
 	s.env.Events.Emit(messages.HandlerPanicked{Destination: s.cfg.Topic, Group: s.cfg.Group, Value: with, Stack: string(stack)})
 }

@@ -48,7 +48,7 @@ var consumerMoves = supervisor.Moves[consumerState]{
 }
 
 // stillWaiting is how often a consumer repeats a request that was not answered:
-// an answer can be lost with the actor that owed it.
+// a reply can be lost with the actor that owed it.
 const stillWaiting = 15 * time.Second
 
 // refusedPause is how long a consumer waits that etcd refused.
@@ -56,9 +56,9 @@ const refusedPause = time.Second
 
 type (
 	rested struct{}
-	// askAgain repeats a request without an answer.
+	// askAgain repeats a request without a reply.
 	askAgain struct{}
-	// seekTo asks a consumer to go on elsewhere; it answers *sought.
+	// seekTo asks a consumer to continue elsewhere; it replies with *sought.
 	seekTo struct{ to messages.Start }
 	sought struct{}
 	// resolved is where a Start is.
@@ -138,7 +138,7 @@ func (a *consumer) ask(ctx actor.Context) {
 	}
 }
 
-// asks tells whether a request for batches was sent, or waits for room.
+// asks reports whether a request for batches was sent, or waits for room.
 func (a *consumer) asks(ctx actor.Context) bool {
 	if a.state != consumerReading {
 		return false
@@ -203,7 +203,7 @@ func (a *consumer) fetched(ctx actor.Context, m *topiclog.Fetched) {
 	a.ask(ctx)
 }
 
-// stall stops reading where nothing readable is; Seek goes on elsewhere.
+// stall stops reading where nothing readable is; Seek continues elsewhere.
 func (a *consumer) stall(ctx actor.Context, offset, end int64, err error) {
 	if a.state == consumerStalled {
 		return
@@ -212,13 +212,13 @@ func (a *consumer) stall(ctx actor.Context, offset, end int64, err error) {
 	a.part.Unreadable(offset, end, err)
 }
 
-// seek finds out where to go on.
+// seek finds out where to continue.
 func (a *consumer) seek(ctx actor.Context, to messages.Start) {
 	log, delayed, asker := a.part.Log, a.delayed, ctx.Sender()
 	a.seeking = append(a.seeking, asker)
 	supervisor.Call(&a.host, "seek", func(ctx context.Context) resolved {
 		r := resolved{asker: asker}
-		r.err = topiclog.Insist(ctx, delayed, func() (err error) {
+		r.err = topiclog.Retry(ctx, delayed, func() (err error) {
 			r.offset, r.base, err = log.Resolve(ctx, to)
 			return err
 		})

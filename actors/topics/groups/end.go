@@ -59,15 +59,15 @@ func (a *subscription) drainLate(ctx actor.Context) {
 	a.retire(ctx)
 }
 
-// tellLeave lets the group go on while the last records are being handled: the
+// tellLeave lets the group continue while the last records are being handled: the
 // next oldest gives out our partitions, and takes over from us if we did that.
 func (a *subscription) tellLeave() {
-	if !a.sub.written.Load() || len(a.holds) == 0 || a.farewell != nil {
+	if !a.sub.written.Load() || len(a.holds) == 0 || a.leaving != nil {
 		return
 	}
 	sub := a.sub
-	a.farewell = node.BeginWrite(a.host.Context())
-	write := a.farewell
+	a.leaving = node.BeginWrite(a.host.Context())
+	write := a.leaving
 	supervisor.Call(&a.host, "tell of leaving", func(context.Context) leaveTold {
 		_ = write.Do(func(ctx context.Context) error { return sub.putMember(ctx, true) }) // without it the others wait until we are gone
 		return leaveTold{}
@@ -91,7 +91,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
 	a.emptied(ctx)
-	env, sub, write, farewell := a.env, a.sub, a.write, a.farewell
+	env, sub, write, leaving := a.env, a.sub, a.write, a.leaving
 	me := a.me(0)
 	var left []format.Position
 	for _, h := range a.holds {
@@ -100,8 +100,8 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.Cut()
-		if farewell != nil {
-			farewell.Cut()
+		if leaving != nil {
+			leaving.Cut()
 		}
 		ctx, cancel := context.WithTimeout(ctx, node.StopGrace)
 		defer cancel()

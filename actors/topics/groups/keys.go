@@ -28,7 +28,7 @@ func (s *Subscription) writeKeys(ctx context.Context) error {
 	delayed := func(err error) {
 		s.env.Events.Emit(messages.CommitDelayed{Topic: s.cfg.Topic, Group: s.cfg.Group, Err: err})
 	}
-	if err := topiclog.Insist(ctx, delayed, func() error {
+	if err := topiclog.Retry(ctx, delayed, func() error {
 		_, err := s.ensureGroup(ctx)
 		return err
 	}); err != nil {

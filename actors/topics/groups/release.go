@@ -49,10 +49,10 @@ func (a *subscription) release(ctx actor.Context, c *prefetch.Claim) {
 	a.beginSettling()
 }
 
-// settleCall names the call, which may end its goroutine and answer nothing.
+// settleCall names the call, which may end its goroutine and return nothing.
 const settleCall = "before release"
 
-// beginSettling has the user finish with claims, while the others go on.
+// beginSettling has the user finish with claims, while the others continue.
 func (a *subscription) beginSettling() {
 	s := &a.settling
 	if len(s.under) > 0 || len(s.waiting) == 0 {
@@ -121,7 +121,7 @@ func (a *subscription) releaseIdle() {
 	log, me, delayed := a.env.Log, a.me(0), a.delayed
 	supervisor.Call(&a.host, "release", func(ctx context.Context) claimsReleased {
 		m := claimsReleased{positions: positions}
-		m.err = topiclog.Insist(ctx, delayed, func() (err error) {
+		m.err = topiclog.Retry(ctx, delayed, func() (err error) {
 			m.errs, err = log.Release(ctx, me, positions)
 			return err
 		})

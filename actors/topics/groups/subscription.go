@@ -37,22 +37,22 @@ type subscription struct {
 	sub   *Subscription
 	asker *actor.PID // waits for the first share
 
-	host     supervisor.Host
-	state    subscriptionState
-	write    *node.KeyWrite
-	begun    *prefetch.Consumption // whose handlers this incarnation began
-	farewell *node.KeyWrite        // that this member leaves, or nil
-	view     *rebalance.View
-	holds    map[int]*holding
-	busy     map[int]struct{} // partitions that a claim or revocation is under way for
-	claiming int              // claims under way
-	troubled int              // times that etcd kept it from coming in
-	raced    int              // times in a row that etcd was ahead of the watch
-	held     map[int]int64    // see rebalance.Member.Others
-	out      map[int]struct{} // partitions of ours whose log is damaged
-	giving   *pb.Assignment   // being written, or nil
-	settings settingsWork     // put back, when somebody deletes them
-	alarm    func()           // stops the timer of what time alone changes
+	host      supervisor.Host
+	state     subscriptionState
+	write     *node.KeyWrite
+	begun     *prefetch.Consumption // whose handlers this incarnation began
+	leaving   *node.KeyWrite        // that this member leaves, or nil
+	view      *rebalance.View
+	holds     map[int]*holding
+	busy      map[int]struct{} // partitions that a claim or revocation is under way for
+	claiming  int              // claims under way
+	troubled  int              // times that etcd kept it from coming in
+	raced     int              // times in a row that etcd was ahead of the watch
+	held      map[int]int64    // see rebalance.Member.Others
+	out       map[int]struct{} // partitions of ours whose log is damaged
+	assigning *pb.Assignment   // being written, or nil
+	settings  settingsWork     // put back, when somebody deletes them
+	alarm     func()           // stops the timer of what time alone changes
 
 	settling  settling
 	idle      []*prefetch.Claim // to be released
@@ -90,7 +90,7 @@ const claimPause = 200 * time.Millisecond
 // sense: somebody has to mend that.
 const unusablePause = 5 * time.Second
 
-// Questions, answers and facts of a subscription.
+// Questions, replies and facts of a subscription.
 type (
 	subscribed      struct{}
 	subscribeResult struct{ err error }
@@ -116,7 +116,7 @@ type (
 		done   bool
 		failed error
 	}
-	// orphansReleased is the end of a forsake.
+	// orphansReleased is the end of releaseOrphans.
 	orphansReleased struct {
 		positions []format.Position
 		err       error
@@ -128,7 +128,7 @@ type (
 	leaveTold   struct{}
 	drainLate   struct{}
 	subKeyGone  struct{}
-	// drain asks for an orderly end; subDrained answers it.
+	// drain asks for an orderly end; drained is the reply.
 	drain   struct{}
 	drained struct{}
 	// retire asks for the end: what is held is given up, and the actor stops.
@@ -177,7 +177,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case revoked:
 		a.revoked(ctx, m)
 	case orphansReleased:
-		a.forsaken(ctx, m)
+		a.releasedOrphans(ctx, m)
 	case *idle:
 		a.release(ctx, m.c)
 	case settled:
@@ -384,7 +384,7 @@ func (a *subscription) decide(ctx actor.Context) {
 	if s.RestoreSettings && a.settings == settingsLeft {
 		a.putSettingsBack()
 	}
-	if s.Assign != nil && a.giving == nil {
+	if s.Assign != nil && a.assigning == nil {
 		a.assign(s.Assign, s.Moved, me.Revision)
 	}
 	if len(s.Claim) > 0 {
@@ -394,7 +394,7 @@ func (a *subscription) decide(ctx actor.Context) {
 		a.revoke(p, r, me.Revision)
 	}
 	if len(s.Orphans) > 0 {
-		a.forsake(s.Orphans)
+		a.releaseOrphans(s.Orphans)
 	}
 	if a.alarm != nil {
 		a.alarm()
@@ -406,7 +406,7 @@ func (a *subscription) decide(ctx actor.Context) {
 	a.settle(ctx, me)
 }
 
-// settle answers who subscribed, once the group has thought of this member and
+// settle replies to who subscribed, once the group has thought of this member and
 // each partition of its share is claimed, or known to be another's.
 func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 	if a.state != subEntering || me.Revision == 0 {

@@ -30,18 +30,18 @@ func (a *topic) look() {
 }
 
 func (a *topic) lookDone(ctx actor.Context, m lookDone) {
-	for _, l := range m.answers {
+	for _, l := range m.replies {
 		ctx.Send(l.of.pid, l)
 	}
 	a.looking = nil
 	a.look()
 }
 
-// look answers all that is wanted. What is wrong with one partition is an error
+// look returns all that is wanted. What is wrong with one partition is an error
 // of that one alone.
 func (t *Topic) look(ctx context.Context, wanted []*lookWanted) []*looked {
 	var sights []tail.Finding
-	err := Insist(ctx, func(err error) {
+	err := Retry(ctx, func(err error) {
 		for _, w := range wanted {
 			w.part.delayed(err)
 		}

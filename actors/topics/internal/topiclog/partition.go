@@ -24,7 +24,7 @@ import (
 // partition hosts the append loop of its accumulator and at most one read of
 // etcd at a time; where the log ends, its topic looks.
 //
-//	idle ──fetch that memory cannot answer──▶ reading ──────────read done─────────▶ idle
+//	idle ──fetch that memory cannot serve──▶ reading ──────────read done─────────▶ idle
 //	                                             └─batches unheard of─▶ stale ──────▲
 type partition struct {
 	path  *Partition
@@ -50,7 +50,7 @@ var partitionMoves = supervisor.Moves[partitionState]{
 	partitionStale: {partitionIdle},
 }
 
-// EtcdRetry spaces attempts at an etcd that does not answer.
+// EtcdRetry spaces attempts at an etcd that does not respond.
 var EtcdRetry = supervisor.Backoff{Min: 20 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5}
 
 // What readers ask a partition for, and what they get: the reply goes to an actor.
@@ -74,7 +74,7 @@ type (
 		entry format.Entry
 		batch *format.Batch
 	}
-	// looked answers lookWanted.
+	// looked is the reply to lookWanted.
 	looked struct {
 		of *lookWanted
 		tail.Finding
@@ -175,7 +175,7 @@ func (a *partition) ended(ctx actor.Context, m *supervisor.Ended) {
 	}
 }
 
-// serve answers every request that can be, and begins what the first of the
+// serve replies to every request that it can, and begins what the first of the
 // others needs.
 func (a *partition) serve(ctx actor.Context) {
 	r := &a.path.reading
@@ -183,13 +183,13 @@ func (a *partition) serve(ctx actor.Context) {
 		f := r.Waiting()[i]
 		switch n := r.Needs(f); {
 		case n == tail.NeedsWarning:
-			a.answer(ctx, f, Fetched{Of: f, Err: messages.ErrLogRolledBack})
+			a.reply(ctx, f, Fetched{Of: f, Err: messages.ErrLogRolledBack})
 			continue
 		case n == tail.NeedsNothing:
-			a.answer(ctx, f, Fetched{Of: f, Batches: r.FromMemory(f)})
+			a.reply(ctx, f, Fetched{Of: f, Batches: r.FromMemory(f)})
 			continue // it is out of the list
 		case n == tail.NeedsNews && f.Room > 0, n == tail.NeedsBodies && f.Room == 0:
-			a.answer(ctx, f, Fetched{Of: f}) // it learns where the end is
+			a.reply(ctx, f, Fetched{Of: f}) // it learns where the end is
 			continue
 		case n == tail.NeedsNews, a.state != partitionIdle:
 		case n == tail.NeedsLook:
@@ -203,7 +203,7 @@ func (a *partition) serve(ctx actor.Context) {
 	a.trim()
 }
 
-func (a *partition) answer(ctx actor.Context, f *Fetch, with Fetched) {
+func (a *partition) reply(ctx actor.Context, f *Fetch, with Fetched) {
 	if a.path.reading.Settle(f) {
 		with.End, with.History = max(a.path.reading.End(), 0), a.path.reading.LogNumber()
 		ctx.Send(f.To, &with)
@@ -288,7 +288,7 @@ func (a *partition) looked(ctx actor.Context, m *looked) {
 	r.Looked(m.of.from, m.Finding)
 	for _, f := range m.of.from.Asked {
 		if f.Offset > r.End() { // a linearizable read says so
-			a.answer(ctx, f, Fetched{Of: f, Err: messages.ErrLogRolledBack})
+			a.reply(ctx, f, Fetched{Of: f, Err: messages.ErrLogRolledBack})
 		}
 	}
 }
@@ -300,7 +300,7 @@ func (a *partition) read(f *Fetch) {
 	supervisor.Call(&a.host, "read", func(ctx context.Context) readDone {
 		done := readDone{of: f}
 		done.read.Of = f
-		done.read.Err = Insist(ctx, delayed, func() (err error) {
+		done.read.Err = Retry(ctx, delayed, func() (err error) {
 			if len(ahead) == 0 {
 				if ahead, err = indexFrom(ctx, log, &ask); err != nil {
 					return err
@@ -352,7 +352,7 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *Fetch) ([]for
 	if err != nil {
 		return nil, err
 	}
-	if len(entries) > 0 { // a hint far behind: go on from there
+	if len(entries) > 0 { // a hint far behind: continue from there
 		ask.Base = entries[len(entries)-1].End()
 		return indexFrom(ctx, log, ask)
 	}
@@ -389,7 +389,7 @@ func (a *partition) readDone(ctx actor.Context, m readDone) {
 		a.refuse(ctx, m.read.Err)
 		return
 	}
-	a.answer(ctx, m.of, m.read)
+	a.reply(ctx, m.of, m.read)
 	if len(m.read.Batches) > 0 {
 		a.share(ctx, m.read.Batches)
 	}
@@ -400,17 +400,17 @@ func (a *partition) share(ctx actor.Context, batches []*format.Batch) {
 	for _, f := range slices.Clone(a.path.reading.Waiting()) {
 		for i, b := range batches {
 			if b.Base <= f.Offset && f.Offset < b.End() && f.Room > 0 {
-				a.answer(ctx, f, Fetched{Of: f, Batches: batches[i : i+1 : i+1]})
+				a.reply(ctx, f, Fetched{Of: f, Batches: batches[i : i+1 : i+1]})
 				break
 			}
 		}
 	}
 }
 
-// refuse answers everybody with an error that no reading can mend.
+// refuse replies to everybody with an error that no reading can mend.
 func (a *partition) refuse(ctx actor.Context, err error) {
 	for _, f := range slices.Clone(a.path.reading.Waiting()) {
-		a.answer(ctx, f, Fetched{Of: f, Err: err})
+		a.reply(ctx, f, Fetched{Of: f, Err: err})
 	}
 }
 
@@ -421,9 +421,9 @@ func (a *partition) dismiss(ctx actor.Context) {
 	}
 }
 
-// Insist does something until etcd answers, or ctx ends, whose cause it then
-// answers.
-func Insist(ctx context.Context, delayed func(error), do func() error) error {
+// Retry does something until etcd responds, or ctx ends, whose cause it then
+// returns.
+func Retry(ctx context.Context, delayed func(error), do func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := do()
 		if err == nil || !errors.Is(err, messages.ErrUnavailable) {

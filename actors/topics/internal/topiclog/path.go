@@ -60,7 +60,7 @@ func (t *Topic) Info() messages.TopicInfo { return *t.Current.Load() }
 
 func (t *Topic) Partitions() int { return t.Current.Load().Config.Partitions }
 
-// Partition answers a partition's path, made when it is asked for first.
+// Partition returns a partition's path, made when it is asked for first.
 func (t *Topic) Partition(p int) (*Partition, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +114,7 @@ func (t *Topic) used() (parts []*Partition) {
 	return parts
 }
 
-// Ended answers why the topic is over, or nil.
+// Ended returns why the topic is over, or nil.
 func (t *Topic) Ended() error { return t.ending.Why() }
 
 // Refuse takes nothing more: what was taken before is all there will be.
@@ -140,7 +140,7 @@ func (t *Topic) Close(cause error) {
 	t.giveUp(cause)
 }
 
-// giveUp ends puts with a cause, and answers how many records that were taken
+// giveUp ends puts with a cause, and returns how many records that were taken
 // were not known to be committed.
 func (t *Topic) giveUp(cause error) (given int) {
 	for _, part := range t.used() {
@@ -158,7 +158,7 @@ type Used struct {
 // Use counts users: by is 1 or -1.
 func (t *Topic) Use(by int) { t.Env.Send(t.Env.Root, &Used{t, by}) }
 
-// FetchTo sends a request to a partition's actor, or answers it if there will be
+// FetchTo sends a request to a partition's actor, or replies itself if there will be
 // none any more.
 func (p *Partition) FetchTo(f *Fetch) {
 	pid := p.PID.Load()
@@ -185,7 +185,7 @@ func (p *Partition) Unreadable(offset, end int64, err error) {
 	}
 }
 
-// delayed tells that etcd does not answer a read.
+// delayed emits that etcd does not respond to a read.
 func (p *Partition) delayed(err error) {
 	p.Topic.Env.Events.Emit(messages.ReadDelayed{Topic: p.Topic.Name, Partition: p.P, Err: err})
 }

@@ -65,8 +65,8 @@ type (
 		pid  *actor.PID // gets *looked
 		from snapshot
 	}
-	// lookDone is the end of a look, with an answer for each that wanted it.
-	lookDone struct{ answers []*looked }
+	// lookDone is the end of a look, with a reply for each that wanted it.
+	lookDone struct{ replies []*looked }
 )
 
 func NewActor(path *Topic) actor.Producer {
@@ -141,7 +141,7 @@ func (a *topic) started(ctx actor.Context) {
 	}
 }
 
-// partition answers a partition's actor, begun when it is wanted first.
+// partition returns a partition's actor, begun when it is wanted first.
 func (a *topic) partition(ctx actor.Context, part *Partition) *actor.PID {
 	if pid := a.children[part.P]; pid != nil {
 		return pid
@@ -220,7 +220,7 @@ func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
 	had := a.path.Info()
 	switch {
 	case err != nil:
-		return // somebody else's bytes; the settings known go on
+		return // somebody else's bytes; the settings known hold
 	case info.ID != a.path.ID:
 		a.gone(ctx)
 	case newest && info.ModRevision != had.ModRevision:

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -55,7 +56,7 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that welcomes it.
-func dial(ctx context.Context, n *node.Node, cfg MemberConfig, sender *pb.Sender, frames *buffers) (*socket.Conn, error) {
+func dial(ctx context.Context, n *node.Node, cfg *MemberConfig, sender *pb.Sender, frames *recvq.Buffers) (*socket.Conn, error) {
 	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func dial(ctx context.Context, n *node.Node, cfg MemberConfig, sender *pb.Sender
 	var errs []error
 	var memory func(int) []byte
 	if cfg.ReuseBuffers {
-		memory = frames.get
+		memory = frames.Get
 	}
 	for _, url := range sender.Urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{

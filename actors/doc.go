@@ -33,11 +33,11 @@
 //
 // Records do not pass through mailboxes. Send encodes a message once into a
 // chunk of its destination's queue (internal/sendq) and puts a reference into the
-// backlog of each group, under one short lock; each link's hosted writer takes a batch under the same
-// lock when the dispatcher says so, and hands a slice of the chunk to the
-// socket. On the other side a link's reader pushes what comes into the
-// member's inlet, where a loop or the handlers take it. Both queues
-// outlive the actors around them, so a crash in mid-batch loses nothing.
+// backlog of each group, under one short lock; each link's hosted writer takes a
+// batch under the same lock when the dispatcher says so, and hands a slice of the
+// chunk to the socket. On the other side a link's reader puts what comes into the
+// member's queue (internal/recvq), where a loop or the handlers take it. Both
+// queues outlive the actors around them, so a crash in mid-batch loses nothing.
 //
 // Who gets how much, what is settled and what waits are decided in packages of
 // their own, which know no actors and no connections.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	workers "github.com/penstock-io/penstock/actors/internal/worker"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -36,8 +37,8 @@ type member struct {
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
-	drained *actor.PID   // waits for the sources to be gone
-	begun   *consumption // whose handlers this incarnation began
+	drained *actor.PID         // waits for the sources to be gone
+	begun   *recvq.Consumption // whose handlers this incarnation began
 }
 
 // peer is one sender and the source that links to it.
@@ -75,7 +76,7 @@ type (
 	readerGone    struct{ reads uint64 }
 	lingered      struct{ reads uint64 }
 	// consume asks for handlers around c; consumed answers when all ended.
-	consume struct{ c *consumption }
+	consume struct{ c *recvq.Consumption }
 )
 
 func newMember(n *node.Node, m *Member, asker *actor.PID) actor.Producer {
@@ -134,7 +135,7 @@ func (a *member) Receive(ctx actor.Context) {
 	case *leaveMember:
 		a.drain(ctx, ctx.Self())
 	case *memberDrained:
-		a.m.in.leave(inletLeft, nil)
+		a.m.in.Leave(recvq.Left, nil)
 		a.m.left()
 		a.retire(ctx) // nobody else asked
 	case *retireMember:
@@ -153,7 +154,7 @@ func (a *member) Receive(ctx actor.Context) {
 func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = memberMoves.To(ctx, a.state, entering)
-	n, m, cfg := a.node, a.m, a.m.in.cfg
+	n, m, cfg := a.node, a.m, a.m.cfg
 	a.write = node.BeginWrite(a.host.Context())
 	write := a.write
 	supervisor.Call(&a.host, "join", func(context.Context) joinWritten {
@@ -164,7 +165,7 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Run("watch senders", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
-	if c := m.in.consumption(); c != nil {
+	if c := m.in.Consumption(); c != nil {
 		a.consume(ctx, c) // an earlier incarnation's handlers ended with it
 	}
 }
@@ -196,7 +197,7 @@ func (a *member) ended(ctx actor.Context, err error) {
 // refuse ends a membership that cannot be, and tells who asked for it.
 func (a *member) refuse(ctx actor.Context, err error) {
 	ctx.Send(a.asker, err)
-	a.m.in.leave(inletLeft, err)
+	a.m.in.Leave(recvq.Left, err)
 	a.retire(ctx)
 }
 
@@ -297,7 +298,7 @@ func (a *member) see(ctx actor.Context, sender *pb.Sender) {
 }
 
 func (a *member) link(ctx actor.Context, id string, p *peer) {
-	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.node, a.m.in, &p.listed)), a.node.Name("link", id))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.node, a.m.in, &a.m.cfg, &p.listed)), a.node.Name("link", id))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}
@@ -353,16 +354,16 @@ func (a *member) readerGone(ctx actor.Context, reads uint64) {
 // lingered sends back what nobody came to read: the senders deliver it to others.
 // What is in hand stays there.
 func (a *member) lingered(reads uint64) {
-	if a.m.in.unreadSince(reads) {
-		a.m.in.yield("nobody reads")
+	if a.m.in.UnreadSince(reads) {
+		a.m.in.Yield("nobody reads")
 	}
 }
 
 // endUnread lets the links end as far as nobody reads: what waits goes back, what
 // is in hand may still be settled.
 func (a *member) endUnread(ctx actor.Context) {
-	if !a.m.in.busy() {
-		a.m.in.yield("the member leaves")
+	if !a.m.in.Busy() {
+		a.m.in.Yield("the member leaves")
 	}
 	for _, p := range a.sources {
 		ctx.Send(p.pid, &drainSource{})
@@ -377,7 +378,7 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 	if a.state != leaving {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
-	a.m.in.leave(inletLeaving, nil)
+	a.m.in.Leave(recvq.Leaving, nil)
 	a.endUnread(ctx)
 	if len(a.sources) == 0 {
 		a.finish(ctx)
@@ -392,7 +393,7 @@ func (a *member) finish(ctx actor.Context) {
 }
 
 // consume begins the handlers of a Consume.
-func (a *member) consume(ctx actor.Context, c *consumption) {
+func (a *member) consume(ctx actor.Context, c *recvq.Consumption) {
 	if a.begun == c {
 		return // begun by this incarnation already, as an earlier one's
 	}
@@ -400,15 +401,15 @@ func (a *member) consume(ctx actor.Context, c *consumption) {
 	in := a.m.in
 	a.host.Run("await the end of consuming", func(ctx context.Context) error {
 		select {
-		case <-c.ctx.Done():
-			in.over(c)
-		case <-c.over:
+		case <-c.Context().Done():
+			in.Over(c)
+		case <-c.Over():
 		case <-ctx.Done():
 		}
 		return nil
 	})
-	c.running.Store(int64(a.m.in.cfg.Concurrency))
-	for range a.m.in.cfg.Concurrency {
+	c.Expect(a.m.cfg.Concurrency)
+	for range a.m.cfg.Concurrency {
 		name := a.node.Name("handler", "")
 		if _, err := ctx.SpawnNamed(supervisor.Props(workers.New(c)), name); err != nil {
 			supervisor.Fail(ctx, err)

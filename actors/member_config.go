@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -56,6 +57,14 @@ func (c *MemberConfig) EnsureDefaults() {
 	c.WindowBytes = cmp.Or(c.WindowBytes, DefaultWindowBytes)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	c.AckWait = cmp.Or(c.AckWait, DefaultAckWait)
+}
+
+// queue is what the data path needs of it.
+func (c *MemberConfig) queue() recvq.Config {
+	return recvq.Config{
+		Destination: c.Destination, Group: c.Group, ID: c.ID, Mode: c.Mode,
+		Window: c.Window, WindowBytes: c.WindowBytes, AckWait: c.AckWait,
+	}
 }
 
 // sweepEvery is how often a link looks for deliveries that outlived AckWait.

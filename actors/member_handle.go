@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -24,7 +25,8 @@ import (
 // Consume reads at a time.
 type Member struct {
 	node        *node.Node
-	in          *inlet
+	cfg         MemberConfig
+	in          *recvq.Queue
 	pid         atomic.Pointer[actor.PID]
 	incarnation string
 	written     atomic.Bool
@@ -37,21 +39,21 @@ type Member struct {
 // left tells, once, that the membership ended.
 func (m *Member) left() {
 	if m.gone.CompareAndSwap(false, true) {
-		cfg := m.in.cfg
+		cfg := m.cfg
 		m.node.Events.Emit(messages.LeftGroup{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
 	}
 }
 
 // end lets loops and Consume return: the actor behind them is gone.
 func (m *Member) end() {
-	m.in.leave(inletLeft, nil)
-	if c := m.in.consumption(); c != nil {
-		c.finish()
+	m.in.Leave(recvq.Left, nil)
+	if c := m.in.Consumption(); c != nil {
+		c.Finish()
 	}
 }
 
 // ID returns the member's id in its group.
-func (m *Member) ID() string { return m.in.cfg.ID }
+func (m *Member) ID() string { return m.cfg.ID }
 
 // PID returns the member's actor.
 func (m *Member) PID() *actor.PID { return m.pid.Load() }
@@ -61,7 +63,7 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
 	}
-	return m.in.messages(ctx, manual)
+	return m.in.Messages(ctx, manual)
 }
 
 // Consume is penstock.Member.Consume.
@@ -70,28 +72,20 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 		return fmt.Errorf("consume: %w", err)
 	}
 	if handler == nil {
-		return fmt.Errorf("consume %q of %q: no handler: %w", m.in.cfg.Group, m.in.cfg.Destination, messages.ErrInvalid)
+		return fmt.Errorf("consume %q of %q: no handler: %w", m.cfg.Group, m.cfg.Destination, messages.ErrInvalid)
 	}
-	end, err := m.in.begin()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c, err := m.in.Consume(ctx, handler)
 	if err != nil {
 		return err
 	}
-	defer end()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	c := newConsumption(ctx, m.in, handler)
-	m.in.watch(c)
-	defer m.in.watch(nil)
-	if m.in.left() {
-		c.finish() // its actor is gone, and so is whoever would say so
-	}
 	m.node.Send(m.pid.Load(), &consume{c})
-	<-c.over
-	c.end()
+	c.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return m.in.causeOf()
+	return m.in.Cause()
 }
 
 // Leave is penstock.Member.Leave.
@@ -99,7 +93,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
-	cfg := m.in.cfg
+	cfg := m.cfg
 	if err := m.node.Runs.Refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *usercode.Run) bool { return c.Of == m.in }); err != nil {
 		m.node.Send(m.pid.Load(), &leaveMember{})
 		return err
@@ -117,15 +111,15 @@ func (m *Member) Leave(ctx context.Context) error {
 // drain has what has come handled by whoever reads, and ends the stream.
 func (m *Member) drain(ctx context.Context) error {
 	began := time.Now()
-	cfg := m.in.cfg
+	cfg := m.cfg
 	_, err := supervisor.Ask[*memberDrained](ctx, m.node.System, m.pid.Load(), &drainMember{})
-	m.in.leave(inletLeft, nil)
-	if n := m.in.unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
+	m.in.Leave(recvq.Left, nil)
+	if n := m.in.Unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
 		m.node.Events.Emit(messages.MessagesDropped{
 			Destination: cfg.Destination, Group: cfg.Group, Count: n, Why: "the member left before they were handed out",
 		})
 	}
-	switch n := m.in.givenUp(); {
+	switch n := m.in.GivenUp(); {
 	case err == nil && n > 0:
 		return fmt.Errorf("%d messages were not settled within an AckWait of %s, or waited behind those: they go to others: %w", n, cfg.AckWait, messages.ErrBusy)
 	case err == nil:
@@ -138,4 +132,4 @@ func (m *Member) drain(ctx context.Context) error {
 }
 
 // Stats is penstock.Member.Stats.
-func (m *Member) Stats() messages.MemberStats { return m.in.stats() }
+func (m *Member) Stats() messages.MemberStats { return m.in.Stats() }

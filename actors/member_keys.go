@@ -22,7 +22,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 	if m.written.Load() {
 		return nil
 	}
-	cfg := m.in.cfg
+	cfg := m.cfg
 	group := pipegroup.At(m.node.Keys, cfg.Destination, cfg.Group)
 	agree := func(meta *pb.GroupMeta) error {
 		have, err := messages.GroupSettingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
@@ -52,7 +52,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 // removeKeys takes the member's key away. The group stays, for its other
 // members and for as long as its KeepFor says.
 func (m *Member) removeKeys(ctx context.Context) error {
-	cfg := m.in.cfg
+	cfg := m.cfg
 	group := pipegroup.At(m.node.Keys, cfg.Destination, cfg.Group)
 	err := errors.Join(
 		m.node.Groups.Release(ctx, group, cfg.ID),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -22,12 +23,12 @@ type Members struct {
 	all map[*Member]*node.Placement[*Member] // used by the branch alone
 
 	mu     sync.Mutex
-	queues map[*inlet]struct{} // that live
+	queues map[*recvq.Queue]struct{} // that live
 }
 
 // NewMembers makes the memberships of a node, of which there are none yet.
 func NewMembers(n *node.Node) *Members {
-	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*inlet]struct{})}
+	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*recvq.Queue]struct{})}
 }
 
 // Join makes this process a member of a group. It blocks until each sender of
@@ -50,9 +51,9 @@ func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	}
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	n := s.node
-	m := &Member{node: n, in: newInlet(cfg, n.Events.Emit), incarnation: node.RandomID()}
-	m.in.inside = n.Runs
-	m.in.readerGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
+	m := &Member{node: n, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
+	m.in.Runs = n.Runs
+	m.in.ReaderGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
 	if _, err := supervisor.Ask[*joined](ctx, n.System, n.Root, &join{m}); err != nil {
 		err = n.Unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered")
 		n.Send(n.Root, &withdrawMember{m})
@@ -66,7 +67,7 @@ func (s *Members) Stats() (rows []messages.MemberStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for in := range s.queues {
-		rows = append(rows, in.stats())
+		rows = append(rows, in.Stats())
 	}
 	return rows
 }
@@ -91,7 +92,7 @@ func (h HeldMembers) Drain(ctx context.Context) (errs []error) {
 	}
 	for _, m := range h {
 		if err := m.drain(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("leave %q of %q: %w", m.in.cfg.Group, m.in.cfg.Destination, err))
+			errs = append(errs, fmt.Errorf("leave %q of %q: %w", m.cfg.Group, m.cfg.Destination, err))
 		}
 	}
 	return errs
@@ -104,13 +105,13 @@ func (h HeldMembers) Announce() {
 	}
 }
 
-func (s *Members) addQueue(in *inlet) {
+func (s *Members) addQueue(in *recvq.Queue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queues[in] = struct{}{}
 }
 
-func (s *Members) removeQueue(in *inlet) {
+func (s *Members) removeQueue(in *recvq.Queue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.queues, in)

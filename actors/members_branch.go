@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -65,7 +66,7 @@ func (b *membersBranch) join(ctx actor.Context, m *Member) {
 		return
 	}
 	for other := range b.all {
-		o, c := other.in.cfg, m.in.cfg
+		o, c := other.cfg, m.cfg
 		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
 			ctx.Respond(node.ErrOurs("member", c.ID))
 			return
@@ -79,7 +80,7 @@ func (b *membersBranch) join(ctx actor.Context, m *Member) {
 
 // enter begins a member's actor.
 func (b *membersBranch) enter(ctx actor.Context, p *node.Placement[*Member]) {
-	cfg := p.Handle.in.cfg
+	cfg := p.Handle.cfg
 	p.PID = b.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.node, p.Handle, p.Asker),
 		supervisor.WithPolicy(memberPolicy()))
 	p.Handle.pid.Store(p.PID)
@@ -112,9 +113,9 @@ func (b *membersBranch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 		return // of a newer version
 	}
 	for h, p := range b.all {
-		cfg := h.in.cfg
+		cfg := h.cfg
 		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.node.Keys, cfg.Destination, cfg.Group) == m.Group {
-			h.in.leave(inletLeft, fmt.Errorf("the group was made again meanwhile: %w", err))
+			h.in.Leave(recvq.Left, fmt.Errorf("the group was made again meanwhile: %w", err))
 			ctx.Send(p.PID, &retireMember{})
 		}
 	}
@@ -141,7 +142,7 @@ func (b *membersBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
 func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 	for h, p := range b.all {
 		if m.Who.Equal(p.PID) {
-			h.in.leave(inletLeft, m.Err)
+			h.in.Leave(recvq.Left, m.Err)
 			return true
 		}
 	}
@@ -151,8 +152,8 @@ func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 // KeyLost ends a member whose key somebody else holds.
 func (b *membersBranch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	for h, p := range b.all {
-		if h.in.cfg.ID == k.ID && h.in.cfg.Destination == k.Dest && h.in.cfg.Group == k.Group {
-			h.in.leave(inletLeft, loss.As(messages.ErrDestinationTaken))
+		if h.cfg.ID == k.ID && h.cfg.Destination == k.Dest && h.cfg.Group == k.Group {
+			h.in.Leave(recvq.Left, loss.As(messages.ErrDestinationTaken))
 			ctx.Send(p.PID, &retireMember{}) // the key is still kept
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -34,14 +35,15 @@ import (
 // with a growing delay, and it dials again.
 type source struct {
 	node   *node.Node
-	in     *inlet
+	in     *recvq.Queue
+	cfg    *MemberConfig // not written to
 	listed *listing
 	sender *pb.Sender // whom this incarnation dials
 
 	host    supervisor.Host
 	state   sourceState
 	slot    *connSlot
-	intake  *intake
+	link    *recvq.Link
 	cause   error
 	settled bool // the member has heard of the first dial's outcome
 	// quietSince is since when a draining link has nothing to settle.
@@ -79,8 +81,8 @@ type (
 // What a source tells itself and its member.
 type (
 	sourceLinked struct {
-		conn   *socket.Conn
-		intake *intake
+		conn *socket.Conn
+		link *recvq.Link
 	}
 	sourceTried struct {
 		id  string
@@ -90,8 +92,8 @@ type (
 	sweep         struct{}
 )
 
-func newSource(n *node.Node, in *inlet, listed *listing) actor.Producer {
-	return func() actor.Actor { return &source{node: n, in: in, listed: listed} }
+func newSource(n *node.Node, in *recvq.Queue, cfg *MemberConfig, listed *listing) actor.Producer {
+	return func() actor.Actor { return &source{node: n, in: in, cfg: cfg, listed: listed} }
 }
 
 func (s *source) Receive(ctx actor.Context) {
@@ -135,18 +137,18 @@ func (s *source) started(ctx actor.Context) {
 
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
-	var frames buffers
-	conn, err := dial(ctx, s.node, s.in.cfg, s.sender, &frames)
+	var frames recvq.Buffers
+	conn, err := dial(ctx, s.node, s.cfg, s.sender, &frames)
 	if err != nil {
 		return err
 	}
 	if !slot.put(conn) {
 		return nil
 	}
-	intake := s.in.open(s.sender.Id)
-	intake.largest = uint64(frame.LargestRecord(int(min(conn.Peer().MaxMessage, frame.LargestMessage))))
-	defer s.in.shut(intake)
-	tell(sourceLinked{conn, intake})
+	largest := frame.LargestRecord(int(min(conn.Peer().MaxMessage, frame.LargestMessage)))
+	link := s.in.Open(s.sender.Id, uint64(largest))
+	defer s.in.Shut(link)
+	tell(sourceLinked{conn, link})
 	var f frame.Frame
 	for {
 		if err := conn.Recv(&f); err != nil {
@@ -155,13 +157,13 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		}
 		switch f.Kind {
 		case frame.KindData:
-			if err := intake.arrive(&f.Data, frames.take()); err != nil {
+			if err := link.Arrive(&f.Data, frames.Take()); err != nil {
 				conn.Abort(pb.Code_PROTOCOL_ERROR, err)
 				s.violated(conn, err)
 				return err
 			}
 		case frame.KindDrain:
-			intake.drainUpTo(f.Drain.Last)
+			link.DrainUpTo(f.Drain.Last)
 		case frame.KindBye:
 			if f.Bye.Code == pb.Code_SHUTTING_DOWN {
 				return errSenderLeft
@@ -177,21 +179,21 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 func (s *source) violated(conn *socket.Conn, err error) {
 	if errors.Is(err, frame.ErrProtocol) {
 		s.node.Events.Emit(messages.ProtocolViolated{
-			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+			Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
 			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,
 		})
 	}
 }
 
 func (s *source) linked(ctx actor.Context, m sourceLinked) {
-	s.intake = m.intake
+	s.link = m.link
 	s.node.Events.Emit(messages.SenderLinked{
-		Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+		Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
 		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(),
 	})
 	tell := s.host.Teller()
-	s.host.Run("report", func(ctx context.Context) error { return reportTo(ctx, m.conn, m.intake, tell) })
-	s.host.Every(s.in.cfg.sweepEvery(), sweep{})
+	s.host.Run("report", func(ctx context.Context) error { return m.link.Report(ctx, m.conn, func() { tell(sourceDrained{}) }) })
+	s.host.Every(s.cfg.sweepEvery(), sweep{})
 	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)
 }
@@ -222,11 +224,11 @@ func (s *source) changed(ctx actor.Context) {
 // that nobody needs ends at once.
 func (s *source) drain(ctx actor.Context) {
 	switch {
-	case s.state == dialling, !s.in.awaits(s.intake):
+	case s.state == dialling, !s.in.Awaits(s.link):
 		ctx.Stop(ctx.Self())
 	case s.state != sourceDraining:
 		s.state = sourceMoves.To(ctx, s.state, sourceDraining)
-		s.intake.drain <- struct{}{} // holds one, and this state is entered once
+		s.link.AskDrain() // this state is entered once
 	}
 }
 
@@ -240,32 +242,32 @@ const drainPatience = 5 * time.Second
 // sweep gives up deliveries that outlived AckWait, and with a reader that is
 // stuck also what waits behind them.
 func (s *source) sweep(ctx actor.Context) {
-	if s.intake == nil {
+	if s.link == nil {
 		return
 	}
 	now := time.Now()
-	late := s.intake.overdue(now)
-	stalled := s.intake.stalled(now)
-	if s.in.cfg.Mode == messages.AtMostOnce {
+	late := s.link.Overdue(now)
+	stalled := s.link.Stalled(now)
+	if s.cfg.Mode == messages.AtMostOnce {
 		// Nothing can go back. A member that leaves waits for no stuck reader.
 		if s.state == sourceDraining && (stalled || len(late) > 0) {
-			s.in.force(len(late))
+			s.in.Force(len(late))
 			ctx.Stop(ctx.Self())
 			return
 		}
 		late = nil
 	}
 	for _, seq := range late {
-		if s.intake.expire(seq) {
+		if s.link.Expire(seq) {
 			s.node.Events.Emit(messages.AckWaitExpired{
-				Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
-				Seq: seq, Wait: s.in.cfg.AckWait,
+				Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
+				Seq: seq, Wait: s.cfg.AckWait,
 			})
-			s.in.expire(s.intake, seq)
+			s.in.CancelHandler(s.link, seq)
 		}
 	}
 	if stalled {
-		s.in.stall(s.intake)
+		s.in.Stall(s.link)
 	}
 	if s.state == sourceDraining {
 		s.waitOn(ctx, now)
@@ -276,9 +278,9 @@ func (s *source) sweep(ctx actor.Context) {
 // read, or the sender does not answer.
 func (s *source) waitOn(ctx actor.Context, now time.Time) {
 	switch {
-	case !s.in.awaits(s.intake):
+	case !s.in.Awaits(s.link):
 		ctx.Stop(ctx.Self())
-	case !s.intake.quiet():
+	case !s.link.Quiet():
 		s.quietSince = time.Time{}
 	case s.quietSince.IsZero():
 		s.quietSince = now
@@ -306,18 +308,18 @@ func (s *source) ended(ctx actor.Context, err error) {
 // stopping ends the link. A source that is stopped while it waits for its
 // restart comes here twice.
 func (s *source) stopping(ctx actor.Context) {
-	slot, intake := s.slot, s.intake
-	s.slot, s.intake = nil, nil
+	slot, link := s.slot, s.link
+	s.slot, s.link = nil, nil
 	if slot == nil {
 		return
 	}
 	conn := slot.get()
 	discarded := 0
-	if intake != nil {
+	if link != nil {
 		if s.cause == nil {
-			intake.takeLeave()
+			link.TakeLeave()
 		}
-		discarded = s.in.shut(intake)
+		discarded = s.in.Shut(link)
 	}
 	slot.close()
 	s.host.End()
@@ -325,9 +327,9 @@ func (s *source) stopping(ctx actor.Context) {
 	if errors.Is(cause, errSenderLeft) {
 		cause = nil
 	}
-	if intake != nil {
+	if link != nil {
 		s.node.Events.Emit(messages.SenderUnlinked{
-			Destination: s.in.cfg.Destination, Group: s.in.cfg.Group, Member: s.in.cfg.ID,
+			Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
 			Sender: s.sender.Id, Addr: conn.RemoteAddr(), Cause: cause, Discarded: discarded,
 		})
 	}

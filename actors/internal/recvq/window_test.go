@@ -1,4 +1,4 @@
-package actors
+package recvq
 
 import (
 	"testing"
@@ -9,8 +9,8 @@ import (
 // that is busy keeps what it had.
 func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
 	const most = 200
-	in, _ := testInlet(func(c *MemberConfig) { c.Window = most })
-	k := in.open("s")
+	in, _ := testQueue(func(c *Config) { c.Window = most })
+	k := in.Open("s", 0)
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
 	if got := credit(); got != firstWindow {
 		t.Fatalf("%d granted to begin with, want %d", got, firstWindow)
 	}
-	c := &cursor{in: in, manual: true}
+	c := &cursor{q: in, manual: true}
 	take := func(n int) {
 		t.Helper()
 		comes(t, k, n)
@@ -58,14 +58,14 @@ func TestWindowGrowsWithTheReadersHunger(t *testing.T) {
 // A long AckWait costs little memory.
 func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
 	const wait = 10 * time.Hour
-	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
-	k := in.open("s")
+	in, _ := testQueue(func(c *Config) { c.AckWait = wait })
+	k := in.Open("s", 0)
 	k.received = 1 << 40
 	now := time.Now()
 	for seq := uint64(1); seq < uint64(2*wait/time.Second); seq++ {
 		now = now.Add(time.Second)
 		k.handed, k.acks.Cumulative = seq, seq
-		k.overdue(now)
+		k.Overdue(now)
 		if len(k.marks) > 2*marksKept {
 			t.Fatalf("after %d s there are %d marks", seq, len(k.marks))
 		}

@@ -1,4 +1,4 @@
-package actors
+package recvq
 
 // Limits that a sender does not keep.
 
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -25,10 +24,10 @@ func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
 		"not by more than a message": {10, 1, 20, []int{3}, false},
 		"all at once":                {10, 10000, 100, []int{11}, false},
 	} {
-		in, _ := testInlet(func(c2 *MemberConfig) { c2.Window, c2.WindowBytes = c.window, c.bytes })
-		k := in.open("s")
+		in, _ := testQueue(func(c2 *Config) { c2.Window, c2.WindowBytes = c.window, c.bytes })
+		k := in.Open("s", 0)
 		k.largest = c.largest
-		if err := k.arrive(&frame.Data{First: 1, Count: 1, Records: recordtest.Records(1)}, nil); !errors.Is(err, frame.ErrProtocol) {
+		if err := k.Arrive(&frame.Data{First: 1, Count: 1, Records: recordtest.Records(1)}, nil); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: before any credit: %v", name, err)
 		}
 		if _, err := in.begin(); err != nil {
@@ -39,7 +38,7 @@ func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
 		for _, n := range c.frames {
 			if err == nil {
 				ids := make([]uint64, n)
-				err = k.arrive(&frame.Data{First: k.received + 1, Count: n, Records: recordtest.Records(ids...)}, nil)
+				err = k.Arrive(&frame.Data{First: k.received + 1, Count: n, Records: recordtest.Records(ids...)}, nil)
 			}
 		}
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, frame.ErrProtocol) {
@@ -50,8 +49,8 @@ func TestCreditIsKeptByWhoGrantedIt(t *testing.T) {
 
 // Whatever is settled, the reports hold all of it, few ranges at a time.
 func TestReportsOfManyRanges(t *testing.T) {
-	in, _ := testInlet(func(c *MemberConfig) { c.Window, c.WindowBytes = 1<<20, 1<<30 })
-	k := in.open("s")
+	in, _ := testQueue(func(c *Config) { c.Window, c.WindowBytes = 1<<20, 1<<30 })
+	k := in.Open("s", 0)
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,7 @@ func TestReportsOfManyRanges(t *testing.T) {
 	for seq := uint64(2); seq <= 2*n; seq += 2 {
 		k.Ack(seq)
 	}
-	var known recvq.AckSet
+	var known AckSet
 	reports := 0
 	for {
 		r, ok := told(k)

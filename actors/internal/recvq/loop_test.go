@@ -1,4 +1,4 @@
-package actors
+package recvq
 
 // Loops and handlers over a member's deliveries.
 
@@ -19,11 +19,11 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// fed is an inlet with one link, on which n messages have come.
-func fed(t *testing.T, n int, change func(*MemberConfig)) (*inlet, *intake, chan messages.Event) {
+// fed is an queue with one link, on which n messages have come.
+func fed(t *testing.T, n int, change func(*Config)) (*Queue, *Link, chan messages.Event) {
 	t.Helper()
-	in, events := testInlet(change)
-	k := in.open("s")
+	in, events := testQueue(change)
+	k := in.Open("s", 0)
 	if n > 0 {
 		comes(t, k, n)
 	}
@@ -31,7 +31,7 @@ func fed(t *testing.T, n int, change func(*MemberConfig)) (*inlet, *intake, chan
 }
 
 // settledOf is what k would tell its sender is settled, without telling it.
-func settledOf(k *intake) (acked uint64, failures []failure) {
+func settledOf(k *Link) (acked uint64, failures []failure) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.acks.Cumulative, slices.Clone(k.failures)
@@ -40,7 +40,7 @@ func settledOf(k *intake) (acked uint64, failures []failure) {
 func TestTakingTheNextAcksTheOneBefore(t *testing.T) {
 	in, k, _ := fed(t, 3, nil)
 	want := uint64(0)
-	for d, err := range in.messages(t.Context(), false) {
+	for d, err := range in.Messages(t.Context(), false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestABrokenLoopHandsItsMessageBack(t *testing.T) {
 						t.Errorf("panicked: %v", p)
 					}
 				}()
-				for d := range in.messages(t.Context(), false) {
+				for d := range in.Messages(t.Context(), false) {
 					if d.Seq < 2 {
 						continue
 					}
@@ -90,12 +90,12 @@ func TestABrokenLoopHandsItsMessageBack(t *testing.T) {
 			if acked != 2 || !slices.Equal(failures, []failure{{seq: 2, kind: frame.NackReturned}}) {
 				t.Errorf("settled up to %d, failures %v; want the second handed back", acked, failures)
 			}
-			if in.busy() {
+			if in.Busy() {
 				t.Fatal("the member is still being read")
 			}
 			// The rest waits for the next loop, in order.
 			var rest []uint64
-			for d, err := range in.messages(t.Context(), false) {
+			for d, err := range in.Messages(t.Context(), false) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +112,7 @@ func TestABrokenLoopHandsItsMessageBack(t *testing.T) {
 
 func TestANackInALoopDecides(t *testing.T) {
 	in, k, _ := fed(t, 3, nil)
-	for d := range in.messages(t.Context(), false) {
+	for d := range in.Messages(t.Context(), false) {
 		if d.Seq == 1 {
 			d.Nack(errors.New("not today"))
 		}
@@ -133,7 +133,7 @@ func TestANackInALoopDecides(t *testing.T) {
 func TestManualAck(t *testing.T) {
 	in, k, _ := fed(t, 4, nil)
 	var got []messages.Delivery
-	for d := range in.messages(t.Context(), true) {
+	for d := range in.Messages(t.Context(), true) {
 		if got = append(got, d); len(got) == 3 {
 			break
 		}
@@ -150,8 +150,8 @@ func TestManualAck(t *testing.T) {
 }
 
 func TestAtMostOnceHandsNothingBack(t *testing.T) {
-	in, k, events := fed(t, 3, func(c *MemberConfig) { c.Mode = messages.AtMostOnce })
-	for d := range in.messages(t.Context(), false) {
+	in, k, events := fed(t, 3, func(c *Config) { c.Mode = messages.AtMostOnce })
+	for d := range in.Messages(t.Context(), false) {
 		if d.Seq == 1 {
 			d.Nack(errors.New("too late"))
 		}
@@ -168,15 +168,15 @@ func TestALoopEnds(t *testing.T) {
 	cause := errors.New("removed by an operator")
 	enough := errors.New("enough")
 	tests := map[string]struct {
-		end  func(in *inlet, k *intake, cancel context.CancelCauseFunc)
+		end  func(in *Queue, k *Link, cancel context.CancelCauseFunc)
 		want error
 	}{
-		"when the member leaves": {func(in *inlet, k *intake, _ context.CancelCauseFunc) {
-			in.leave(inletLeaving, nil)
-			in.shut(k)
+		"when the member leaves": {func(in *Queue, k *Link, _ context.CancelCauseFunc) {
+			in.Leave(Leaving, nil)
+			in.Shut(k)
 		}, nil},
-		"when it left for a reason": {func(in *inlet, _ *intake, _ context.CancelCauseFunc) { in.leave(inletLeft, cause) }, cause},
-		"when its context ends":     {func(_ *inlet, _ *intake, cancel context.CancelCauseFunc) { cancel(enough) }, enough},
+		"when it left for a reason": {func(in *Queue, _ *Link, _ context.CancelCauseFunc) { in.Leave(Left, cause) }, cause},
+		"when its context ends":     {func(_ *Queue, _ *Link, cancel context.CancelCauseFunc) { cancel(enough) }, enough},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestALoopEnds(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					for d, err := range in.messages(ctx, false) {
+					for d, err := range in.Messages(ctx, false) {
 						if err != nil {
 							errs = append(errs, err)
 							continue
@@ -209,7 +209,7 @@ func TestALoopEnds(t *testing.T) {
 				if tt.want == nil && len(errs) > 0 || tt.want != nil && (len(errs) != 1 || !errors.Is(errs[0], tt.want)) {
 					t.Errorf("ended with %v, want %v, once", errs, tt.want)
 				}
-				if in.busy() {
+				if in.Busy() {
 					t.Error("the member is still being read")
 				}
 			})
@@ -224,7 +224,7 @@ func TestAContextEndsALoopBetweenTwoMessages(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n := 0
-	for _, err := range in.messages(ctx, false) {
+	for _, err := range in.Messages(ctx, false) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
@@ -236,7 +236,7 @@ func TestAContextEndsALoopBetweenTwoMessages(t *testing.T) {
 	if acked, failures := settledOf(k); n != 1 || acked != 1 || len(failures) > 0 {
 		t.Errorf("%d handed out, %d acked, failures %v", n, acked, failures)
 	}
-	for d := range in.messages(t.Context(), false) {
+	for d := range in.Messages(t.Context(), false) {
 		if d.Seq != 2 {
 			t.Errorf("the next loop began with %d", d.Seq)
 		}
@@ -246,15 +246,15 @@ func TestAContextEndsALoopBetweenTwoMessages(t *testing.T) {
 
 func TestLeavingHandsOutWhatHasCome(t *testing.T) {
 	in, k, _ := fed(t, 3, nil)
-	in.leave(inletLeaving, nil)
+	in.Leave(Leaving, nil)
 	n := 0
-	for d, err := range in.messages(t.Context(), false) {
+	for d, err := range in.Messages(t.Context(), false) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n++; d.Seq == 3 {
 			d.Ack()
-			in.shut(k) // as the link does once everything is told
+			in.Shut(k) // as the link does once everything is told
 		}
 	}
 	if n != 3 {
@@ -264,9 +264,9 @@ func TestLeavingHandsOutWhatHasCome(t *testing.T) {
 
 func TestOneReaderAtATime(t *testing.T) {
 	in, _, _ := fed(t, 1, nil)
-	for range in.messages(t.Context(), false) {
+	for range in.Messages(t.Context(), false) {
 		n := 0
-		for _, err := range in.messages(t.Context(), false) {
+		for _, err := range in.Messages(t.Context(), false) {
 			if n++; !errors.Is(err, messages.ErrBusy) {
 				t.Errorf("a second loop: %v", err)
 			}
@@ -283,10 +283,10 @@ func TestOneReaderAtATime(t *testing.T) {
 
 func TestADeadLinkIsNotReadOn(t *testing.T) {
 	in, k, events := fed(t, 3, nil)
-	other := in.open("other")
+	other := in.Open("other", 0)
 	comes(t, other, 1)
 	var got []string
-	for d, err := range in.messages(t.Context(), false) {
+	for d, err := range in.Messages(t.Context(), false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestADeadLinkIsNotReadOn(t *testing.T) {
 			d.Ack()
 			break
 		}
-		if n := in.shut(k); n != 2 {
+		if n := in.Shut(k); n != 2 {
 			t.Errorf("discarded %d", n)
 		}
 	}
@@ -317,9 +317,9 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 	if err != nil || n != 3 {
 		t.Fatalf("the frame has %d records, %v", n, err)
 	}
-	read := map[string]func(in *inlet, got func(messages.Delivery) bool){
-		"a loop": func(in *inlet, got func(messages.Delivery) bool) {
-			for d, err := range in.messages(t.Context(), false) {
+	read := map[string]func(in *Queue, got func(messages.Delivery) bool){
+		"a loop": func(in *Queue, got func(messages.Delivery) bool) {
+			for d, err := range in.Messages(t.Context(), false) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -329,7 +329,7 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 				}
 			}
 		},
-		"a handler": func(in *inlet, got func(messages.Delivery) bool) {
+		"a handler": func(in *Queue, got func(messages.Delivery) bool) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			c := newConsumption(ctx, in, func(_ context.Context, d messages.Delivery) error {
@@ -345,8 +345,8 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 	}
 	for name, read := range read {
 		t.Run(name, func(t *testing.T) {
-			in, _ := testInlet(nil)
-			k := in.open("s")
+			in, _ := testQueue(nil)
+			k := in.Open("s", 0)
 			if err := arriveAt(k, 1, 3, records, nil, false); err != nil {
 				t.Fatal(err)
 			}
@@ -368,23 +368,23 @@ func TestACorruptRecordFailsTheRestOfItsFrame(t *testing.T) {
 }
 
 // runHandlers runs n workers around handler until ctx ends.
-func runHandlers(ctx context.Context, in *inlet, n int, handler messages.Handler) (c *consumption, wait func() []error) {
-	end, err := in.begin()
+func runHandlers(ctx context.Context, in *Queue, n int, handler messages.Handler) (c *Consumption, wait func() []error) {
+	c, err := in.Consume(ctx, handler)
 	if err != nil {
 		panic(err)
 	}
-	c = newConsumption(ctx, in, handler)
-	in.watch(c)
+	c.Expect(n)
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { errs[i] = c.Work(ctx) })
+		all.Go(func() {
+			defer c.Ended() // a handler may end its goroutine
+			errs[i] = c.Work(ctx)
+		})
 	}
 	return c, func() []error {
+		c.Wait()
 		all.Wait()
-		in.watch(nil)
-		c.end()
-		end()
 		return errs
 	}
 }
@@ -420,7 +420,7 @@ func TestHandlersOutcomes(t *testing.T) {
 			t.Errorf("settled up to %d, failures %v, want %v", acked, failures, want)
 		}
 		e, ok := (<-events).(messages.HandlerPanicked)
-		if !ok || e.Value != "out of paper" || !strings.Contains(e.Stack, "reader_test.go") || e.Group != "billing" {
+		if !ok || e.Value != "out of paper" || !strings.Contains(e.Stack, "loop_test.go") || e.Group != "billing" {
 			t.Errorf("event %+v", e)
 		}
 		cancel()
@@ -446,7 +446,7 @@ func TestAHandlerThatEndsItsGoroutineNacks(t *testing.T) {
 // that.
 func TestAckWaitCancelsTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, k, events := fed(t, 3, func(c *MemberConfig) { c.AckWait = time.Second })
+		in, k, events := fed(t, 3, func(c *Config) { c.AckWait = time.Second })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var causes []error
@@ -469,9 +469,9 @@ func TestAckWaitCancelsTheHandler(t *testing.T) {
 		go func() {
 			for sweeping.Err() == nil {
 				time.Sleep(100 * time.Millisecond)
-				for _, seq := range k.overdue(time.Now()) {
-					if k.expire(seq) {
-						in.expire(k, seq)
+				for _, seq := range k.Overdue(time.Now()) {
+					if k.Expire(seq) {
+						in.CancelHandler(k, seq)
 					}
 				}
 			}
@@ -515,11 +515,11 @@ func TestAckWaitCancelsNobodyElse(t *testing.T) {
 	})
 	<-begun
 	<-begun
-	if !k.expire(2) {
+	if !k.Expire(2) {
 		t.Fatal("the second is not out")
 	}
-	in.expire(k, 2)
-	in.expire(k, 7) // nobody has it
+	in.CancelHandler(k, 2)
+	in.CancelHandler(k, 7) // nobody has it
 	if cause := <-causes; !errors.Is(cause, errAckWait) {
 		t.Errorf("the overdue one was cancelled with %v", cause)
 	}
@@ -602,7 +602,7 @@ func TestConsumeEndsWithItsContext(t *testing.T) {
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for d := range in.messages(ctx, false) {
+		for d := range in.Messages(ctx, false) {
 			if d.Seq != 4 {
 				t.Errorf("the next reader begins with %d", d.Seq)
 			}
@@ -620,7 +620,7 @@ func TestConsumeEndsWhenTheMemberLeft(t *testing.T) {
 		return nil
 	})
 	<-handled
-	in.leave(inletLeft, cause)
+	in.Leave(Left, cause)
 	for _, err := range wait() {
 		if !errors.Is(err, cause) {
 			t.Errorf("ended with %v", err)
@@ -632,8 +632,8 @@ func TestALoopAllocatesNothing(t *testing.T) {
 	const frames, each = 16, 256
 	var ids [each]uint64
 	records := recordtest.Records(ids[:]...)
-	in, _ := testInlet(nil)
-	k := in.open("s")
+	in, _ := testQueue(nil)
+	k := in.Open("s", 0)
 	var r report
 	per := testing.AllocsPerRun(20, func() {
 		for range frames {
@@ -642,7 +642,7 @@ func TestALoopAllocatesNothing(t *testing.T) {
 			}
 		}
 		n := 0
-		for d, err := range in.messages(context.Background(), false) {
+		for d, err := range in.Messages(context.Background(), false) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -651,7 +651,7 @@ func TestALoopAllocatesNothing(t *testing.T) {
 				break
 			}
 		}
-		if ok, _ := k.report(&r, time.Now()); !ok || r.cumulative != k.received {
+		if ok, _ := k.collect(&r, time.Now()); !ok || r.cumulative != k.received {
 			t.Fatalf("told %+v of %d", r, k.received)
 		}
 	}) / (frames * each)

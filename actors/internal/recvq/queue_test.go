@@ -1,4 +1,4 @@
-package actors
+package recvq
 
 // A member's end of its links: what comes is handed out once, settled once, and
 // told to the sender as it is.
@@ -16,31 +16,32 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// testInlet is a member's inlet, and what it emits.
-func testInlet(change func(*MemberConfig)) (*inlet, chan messages.Event) {
-	cfg := MemberConfig{Destination: "orders", Group: "billing", ID: "me"}
+// testQueue is a member's queue, and what it emits.
+func testQueue(change func(*Config)) (*Queue, chan messages.Event) {
+	cfg := Config{
+		Destination: "orders", Group: "billing", ID: "me", Mode: messages.AtLeastOnce,
+		Window: 4096, WindowBytes: 8 << 20, AckWait: 30 * time.Second,
+	}
 	if change != nil {
 		change(&cfg)
 	}
-	cfg.EnsureDefaults()
 	events := make(chan messages.Event, 1000)
-	return newInlet(cfg, func(e messages.Event) { events <- e }), events
+	return New(cfg, func(e messages.Event) { events <- e }), events
 }
 
 // arriveAt lets one frame arrive.
-func arriveAt(k *intake, first uint64, count int, records []byte, attempts []uint32, again bool) error {
+func arriveAt(k *Link, first uint64, count int, records []byte, attempts []uint32, again bool) error {
 	k.granted = [2]uint64{math.MaxUint64, math.MaxUint64} // credit has tests of its own
-	return k.arrive(&frame.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
+	return k.Arrive(&frame.Data{First: first, Count: count, Records: records, Attempts: attempts, Redelivered: again}, nil)
 }
 
 // comes lets a frame arrive, numbered by its link sequences.
-func comes(t recordtest.T, k *intake, n int) {
+func comes(t recordtest.T, k *Link, n int) {
 	t.Helper()
 	first := k.received + 1
 	var ids []uint64
@@ -52,19 +53,19 @@ func comes(t recordtest.T, k *intake, n int) {
 	}
 }
 
-// told is what k tells its sender, at the latest.
-func told(k *intake) (report, bool) {
+// told is what l tells its sender, at the latest.
+func told(k *Link) (report, bool) {
 	var r report
-	ok, _ := k.report(&r, time.Now().Add(time.Hour))
+	ok, _ := k.collect(&r, time.Now().Add(time.Hour))
 	return r, ok
 }
 
-// fakeLink is the model of one intake.
+// fakeLink is the model of one link.
 type fakeLink struct {
-	k        *intake
+	k        *Link
 	received uint64
 	handed   uint64
-	settled  recvq.AckSet
+	settled  AckSet
 	frames   []fakeFrame
 	failures []failure
 	expired  map[uint64]bool
@@ -98,10 +99,10 @@ type expected struct {
 	again   bool
 }
 
-// fakeReader drives an inlet and the model side by side.
+// fakeReader drives an queue and the model side by side.
 type fakeReader struct {
 	t      *rapid.T
-	in     *inlet
+	in     *Queue
 	events chan messages.Event
 	cursor *cursor
 	stop   func()
@@ -117,7 +118,7 @@ func (r *fakeReader) open() {
 		return
 	}
 	r.ids++
-	r.links = append(r.links, &fakeLink{k: r.in.open(fmt.Sprint(r.ids)), expired: map[uint64]bool{}})
+	r.links = append(r.links, &fakeLink{k: r.in.Open(fmt.Sprint(r.ids), 0), expired: map[uint64]bool{}})
 }
 
 func (r *fakeReader) link() *fakeLink {
@@ -164,7 +165,7 @@ func (r *fakeReader) take() {
 	if err != nil || d == nil {
 		r.t.Fatalf("no delivery where %+v was due: %v", want, err)
 	}
-	if id := recordtest.Numbers(r.t, frameOf(d)); id[0] != want.id || d.Seq != want.seq || d.Sender != want.l.k.sender ||
+	if id := recordtest.Numbers(r.t, frameOf(d)); id[0] != want.id || d.Seq != want.seq || d.Sender != want.l.k.Sender ||
 		d.Attempt != want.attempt || d.Redelivered != want.again || d.Destination != "orders" || d.Group != "billing" {
 		r.t.Fatalf("took %+v with %d, want %+v", d, id, want)
 	}
@@ -234,7 +235,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		l.k.giveBack(d.Seq)
 		fail(failure{seq: d.Seq, kind: frame.NackReturned})
 	case 3:
-		if got := l.k.expire(d.Seq); got != fresh || dead {
+		if got := l.k.Expire(d.Seq); got != fresh || dead {
 			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
 		}
 		if fresh {
@@ -282,7 +283,7 @@ func (r *fakeReader) reportOf(l *fakeLink) {
 	}
 }
 
-// restart ends the loop in the middle of a load; another goes on there.
+// restart ends the loop in the middle of a frame; another goes on there.
 func (r *fakeReader) restart() {
 	r.cursor.out = false // manual: what is in hand stays there
 	r.cursor.end()
@@ -291,7 +292,7 @@ func (r *fakeReader) restart() {
 	if r.stop, err = r.in.begin(); err != nil {
 		r.t.Fatalf("another loop: %v", err)
 	}
-	r.cursor = &cursor{in: r.in, manual: true}
+	r.cursor = &cursor{q: r.in, manual: true}
 }
 
 // yield ends the reading: what was not handed out goes back, and what still comes
@@ -303,7 +304,7 @@ func (r *fakeReader) yield() {
 	r.cursor.out = false
 	r.cursor.end()
 	r.stop()
-	r.in.yield("nobody reads")
+	r.in.Yield("nobody reads")
 	for _, l := range r.links {
 		if r.in.cfg.Mode == messages.AtMostOnce {
 			break
@@ -332,7 +333,7 @@ func (r *fakeReader) yield() {
 	if r.stop, err = r.in.begin(); err != nil {
 		r.t.Fatalf("another loop: %v", err)
 	}
-	r.cursor = &cursor{in: r.in, manual: true}
+	r.cursor = &cursor{q: r.in, manual: true}
 }
 
 func (r *fakeReader) end() {
@@ -346,7 +347,7 @@ func (r *fakeReader) end() {
 	} else {
 		r.queue = slices.DeleteFunc(r.queue, func(e expected) bool { return e.l == l })
 	}
-	if got := r.in.shut(l.k); got != want {
+	if got := r.in.Shut(l.k); got != want {
 		r.t.Fatalf("discarded %d, want %d", got, want)
 	}
 	r.inHand = slices.DeleteFunc(r.inHand, func(d messages.Delivery) bool {
@@ -357,7 +358,7 @@ func (r *fakeReader) end() {
 
 func TestIntakeAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		in, events := testInlet(func(c *MemberConfig) {
+		in, events := testQueue(func(c *Config) {
 			c.Window = rapid.IntRange(1, 100).Draw(t, "window")
 			c.WindowBytes = rapid.IntRange(1, 1000).Draw(t, "bytes")
 			c.Mode = rapid.SampledFrom([]messages.Mode{messages.AtLeastOnce, messages.AtLeastOnce, messages.AtMostOnce}).Draw(t, "mode")
@@ -366,7 +367,7 @@ func TestIntakeAgainstAModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &fakeReader{t: t, in: in, events: events, stop: stop, cursor: &cursor{in: in, manual: true}}
+		r := &fakeReader{t: t, in: in, events: events, stop: stop, cursor: &cursor{q: in, manual: true}}
 		moves := []func(){r.open, r.arrive, r.arrive, r.take, r.take, r.take, r.take, r.settle, r.settle, r.settle, r.report, r.restart, r.yield, r.end}
 		for range rapid.IntRange(0, 200).Draw(t, "moves") {
 			moves[rapid.IntRange(0, len(moves)-1).Draw(t, "move")]()
@@ -385,8 +386,8 @@ func TestIntakeAgainstAModel(t *testing.T) {
 			for _, f := range l.frames {
 				arrived += f.size
 			}
-			if l.k.freed != arrived || len(l.k.loads) != 0 {
-				t.Fatalf("%d bytes freed of %d, %d frames kept", l.k.freed, arrived, len(l.k.loads))
+			if l.k.freed != arrived || len(l.k.frames) != 0 {
+				t.Fatalf("%d bytes freed of %d, %d frames kept", l.k.freed, arrived, len(l.k.frames))
 			}
 			if l.k.acks.Cumulative != l.received || len(l.k.acks.Ranges) != 0 {
 				t.Fatalf("settled up to %d and %v of %d", l.k.acks.Cumulative, l.k.acks.Ranges, l.received)
@@ -405,22 +406,22 @@ func TestIntakeAgainstAModel(t *testing.T) {
 }
 
 func TestCreditComesWithAReader(t *testing.T) {
-	in, _ := testInlet(func(c *MemberConfig) { c.Window, c.WindowBytes = 10, 1000 })
-	k := in.open("s")
+	in, _ := testQueue(func(c *Config) { c.Window, c.WindowBytes = 10, 1000 })
+	k := in.Open("s", 0)
 	if r, ok := told(k); ok {
 		t.Fatalf("told %+v, and nobody reads", r)
 	}
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
-	for name, k := range map[string]*intake{"an old link": k, "a new link": in.open("s2")} {
+	for name, k := range map[string]*Link{"an old link": k, "a new link": in.Open("s2", 0)} {
 		select {
 		case <-k.bell:
 		default:
 			t.Errorf("%s: its writer sleeps on", name)
 		}
 		var r report
-		if ok, _ := k.report(&r, time.Now()); !ok || r.credit != 10 || r.creditBytes != 1000 {
+		if ok, _ := k.collect(&r, time.Now()); !ok || r.credit != 10 || r.creditBytes != 1000 {
 			t.Errorf("%s: told %+v, %t", name, r, ok)
 		}
 		if r, ok := told(k); ok {
@@ -433,13 +434,13 @@ func TestCreditComesWithAReader(t *testing.T) {
 // the first.
 func TestWhenAReportGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, _ := testInlet(func(c *MemberConfig) { c.Window = 16 })
+		in, _ := testQueue(func(c *Config) { c.Window = 16 })
 		if _, err := in.begin(); err != nil {
 			t.Fatal(err)
 		}
-		k := in.open("s")
+		k := in.Open("s", 0)
 		comes(t, k, 100)
-		c := &cursor{in: in, manual: true}
+		c := &cursor{q: in, manual: true}
 		ack := func() {
 			d, err := c.next(t.Context())
 			if err != nil {
@@ -458,7 +459,7 @@ func TestWhenAReportGoes(t *testing.T) {
 		}
 		rungBell()
 		var r report
-		report := func() (bool, time.Duration) { return k.report(&r, time.Now()) }
+		report := func() (bool, time.Duration) { return k.collect(&r, time.Now()) }
 		if ok, wait := report(); ok || wait != 0 {
 			t.Fatalf("told at once, or in %s", wait)
 		}
@@ -506,19 +507,19 @@ func TestWhenAReportGoes(t *testing.T) {
 // What is settled between a report and the question is not known to the sender:
 // a link that ended there would have it delivered again.
 func TestDrainedOnlyOnceTold(t *testing.T) {
-	in, _ := testInlet(nil)
+	in, _ := testQueue(nil)
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
-	k := in.open("s")
+	k := in.Open("s", 0)
 	comes(t, k, 2)
-	c := &cursor{in: in, manual: true}
+	c := &cursor{q: in, manual: true}
 	first, _ := c.next(t.Context())
 	first.Ack()
 	if k.drained() {
 		t.Fatal("drained, and the sender said nothing")
 	}
-	k.drainUpTo(2)
+	k.DrainUpTo(2)
 	second, _ := c.next(t.Context())
 	if r, ok := told(k); !ok || r.cumulative != 1 || k.drained() {
 		t.Fatalf("told %+v, drained %t", r, k.drained())
@@ -534,9 +535,9 @@ func TestDrainedOnlyOnceTold(t *testing.T) {
 
 // The sender's answer may come when all is settled and told.
 func TestDrainOfALinkWithNothingOut(t *testing.T) {
-	in, _ := testInlet(nil)
-	k := in.open("s")
-	k.drainUpTo(0)
+	in, _ := testQueue(nil)
+	k := in.Open("s", 0)
+	k.DrainUpTo(0)
 	select {
 	case <-k.bell:
 	default:
@@ -549,32 +550,32 @@ func TestDrainOfALinkWithNothingOut(t *testing.T) {
 
 func TestLateAcks(t *testing.T) {
 	tests := map[string]struct {
-		settle func(in *inlet, k *intake, d *messages.Delivery)
+		settle func(in *Queue, k *Link, d *messages.Delivery)
 		late   bool
 	}{
-		"in time":                     {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
-		"after AckWait":               {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Ack() }, true},
-		"a nack after AckWait":        {func(in *inlet, k *intake, d *messages.Delivery) { k.expire(d.Seq); d.Nack(nil) }, false},
-		"after its link":              {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Ack() }, true},
-		"a nack after its link":       {func(in *inlet, k *intake, d *messages.Delivery) { in.shut(k); d.Nack(nil) }, false},
-		"in time, and after its link": {func(in *inlet, k *intake, d *messages.Delivery) { d.Ack(); in.shut(k); d.Ack() }, false},
-		"a nack, and after its link":  {func(in *inlet, k *intake, d *messages.Delivery) { d.Nack(nil); in.shut(k); d.Ack() }, false},
-		"progress does not settle":    {func(in *inlet, k *intake, d *messages.Delivery) { d.InProgress(); in.shut(k); d.Ack() }, true},
-		"nothing is late at most once": {func(in *inlet, k *intake, d *messages.Delivery) {
+		"in time":                     {func(in *Queue, k *Link, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
+		"after AckWait":               {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq); d.Ack() }, true},
+		"a nack after AckWait":        {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq); d.Nack(nil) }, false},
+		"after its link":              {func(in *Queue, k *Link, d *messages.Delivery) { in.Shut(k); d.Ack() }, true},
+		"a nack after its link":       {func(in *Queue, k *Link, d *messages.Delivery) { in.Shut(k); d.Nack(nil) }, false},
+		"in time, and after its link": {func(in *Queue, k *Link, d *messages.Delivery) { d.Ack(); in.Shut(k); d.Ack() }, false},
+		"a nack, and after its link":  {func(in *Queue, k *Link, d *messages.Delivery) { d.Nack(nil); in.Shut(k); d.Ack() }, false},
+		"progress does not settle":    {func(in *Queue, k *Link, d *messages.Delivery) { d.InProgress(); in.Shut(k); d.Ack() }, true},
+		"nothing is late at most once": {func(in *Queue, k *Link, d *messages.Delivery) {
 			in.cfg.Mode = messages.AtMostOnce
-			in.shut(k)
+			in.Shut(k)
 			d.Ack()
 		}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			in, events := testInlet(nil)
+			in, events := testQueue(nil)
 			if _, err := in.begin(); err != nil {
 				t.Fatal(err)
 			}
-			k := in.open("s")
+			k := in.Open("s", 0)
 			comes(t, k, 1)
-			d, err := (&cursor{in: in, manual: true}).next(t.Context())
+			d, err := (&cursor{q: in, manual: true}).next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -593,15 +594,15 @@ func TestLateAcks(t *testing.T) {
 }
 
 func TestPutBackGoesFirst(t *testing.T) {
-	in, _ := testInlet(nil)
+	in, _ := testQueue(nil)
 	if _, err := in.begin(); err != nil {
 		t.Fatal(err)
 	}
-	k, other := in.open("s"), in.open("o")
+	k, other := in.Open("s", 0), in.Open("o", 0)
 	comes(t, k, 2)
 	comes(t, other, 1)
 	first, err := in.take(t.Context())
-	if err != nil || first.from != k {
+	if err != nil || first.link != k {
 		t.Fatalf("took %+v, %v", first, err)
 	}
 	in.putBack(first)
@@ -609,9 +610,9 @@ func TestPutBackGoesFirst(t *testing.T) {
 	if again, _ := in.take(t.Context()); again != first {
 		t.Errorf("what was put back is not first")
 	}
-	in.shut(k)
+	in.Shut(k)
 	in.putBack(first)
-	if next, _ := in.take(t.Context()); next == nil || next.from != other {
+	if next, _ := in.take(t.Context()); next == nil || next.link != other {
 		t.Errorf("took %+v: a dead link's load was put back", next)
 	}
 }
@@ -619,26 +620,26 @@ func TestPutBackGoesFirst(t *testing.T) {
 func TestLeaveEndsTake(t *testing.T) {
 	broken := errors.New("removed")
 	tests := map[string]struct {
-		end   func(in *inlet, k *intake)
+		end   func(in *Queue, k *Link)
 		cause error
 	}{
-		"left":                      {func(in *inlet, k *intake) { in.leave(inletLeft, nil) }, nil},
-		"left with a cause":         {func(in *inlet, k *intake) { in.leave(inletLeft, broken) }, broken},
-		"leaving, and drained":      {func(in *inlet, k *intake) { in.leave(inletLeaving, nil); in.shut(k) }, nil},
-		"drained, then leaving":     {func(in *inlet, k *intake) { in.shut(k); in.leave(inletLeaving, nil) }, nil},
-		"left stays left":           {func(in *inlet, k *intake) { in.leave(inletLeft, nil); in.leave(inletLeaving, broken) }, nil},
-		"leaving, and then at once": {func(in *inlet, k *intake) { in.leave(inletLeaving, nil); in.leave(inletLeft, nil) }, nil},
+		"left":                      {func(in *Queue, k *Link) { in.Leave(Left, nil) }, nil},
+		"left with a cause":         {func(in *Queue, k *Link) { in.Leave(Left, broken) }, broken},
+		"leaving, and drained":      {func(in *Queue, k *Link) { in.Leave(Leaving, nil); in.Shut(k) }, nil},
+		"drained, then leaving":     {func(in *Queue, k *Link) { in.Shut(k); in.Leave(Leaving, nil) }, nil},
+		"left stays left":           {func(in *Queue, k *Link) { in.Leave(Left, nil); in.Leave(Leaving, broken) }, nil},
+		"leaving, and then at once": {func(in *Queue, k *Link) { in.Leave(Leaving, nil); in.Leave(Left, nil) }, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				in, _ := testInlet(nil)
+				in, _ := testQueue(nil)
 				if _, err := in.begin(); err != nil {
 					t.Fatal(err)
 				}
-				k := in.open("s")
+				k := in.Open("s", 0)
 				type answer struct {
-					l   *load
+					l   *Frame
 					err error
 				}
 				taken := make(chan answer, 1)
@@ -662,7 +663,7 @@ func TestLeaveEndsTake(t *testing.T) {
 }
 
 func TestTakeEndsWithItsContext(t *testing.T) {
-	in, _ := testInlet(nil)
+	in, _ := testQueue(nil)
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)
@@ -671,10 +672,10 @@ func TestTakeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// An inlet that is never empty must not remember all that went through it.
+// An queue that is never empty must not remember all that went through it.
 func TestInletKeepsNoDeadPrefix(t *testing.T) {
-	in, _ := testInlet(nil)
-	k := in.open("s")
+	in, _ := testQueue(nil)
+	k := in.Open("s", 0)
 	comes(t, k, 1)
 	for range 20_000 {
 		comes(t, k, 1)
@@ -682,8 +683,8 @@ func TestInletKeepsNoDeadPrefix(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(in.loads)-in.head != 1 || len(in.loads) > 1000 {
-		t.Errorf("%d loads in a slice of %d", len(in.loads)-in.head, len(in.loads))
+	if len(in.frames)-in.head != 1 || len(in.frames) > 1000 {
+		t.Errorf("%d loads in a slice of %d", len(in.frames)-in.head, len(in.frames))
 	}
 }
 
@@ -696,13 +697,13 @@ func TestOverdue(t *testing.T) {
 	const wait, sweep = time.Second, 100 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(undated{t}, func(t *rapid.T) {
-			in, _ := testInlet(func(c *MemberConfig) { c.AckWait = wait })
+			in, _ := testQueue(func(c *Config) { c.AckWait = wait })
 			if _, err := in.begin(); err != nil {
 				t.Fatal(err)
 			}
-			k := in.open("s")
+			k := in.Open("s", 0)
 			comes(t, k, 60)
-			c := &cursor{in: in, manual: true}
+			c := &cursor{q: in, manual: true}
 			since := map[uint64]time.Time{}
 			given := map[uint64]bool{}
 			hand := func() {
@@ -744,7 +745,7 @@ func TestOverdue(t *testing.T) {
 				}
 				time.Sleep(sweep)
 				now := time.Now()
-				late := k.overdue(now)
+				late := k.Overdue(now)
 				if len(slices.Compact(slices.Sorted(slices.Values(late)))) != len(late) {
 					t.Fatalf("overdue twice: %v", late)
 				}
@@ -753,7 +754,7 @@ func TestOverdue(t *testing.T) {
 					if !out || now.Sub(at) < wait {
 						t.Fatalf("%d is overdue %s after it was handed out (still out: %t)", seq, now.Sub(at), out)
 					}
-					if !k.expire(seq) || k.expire(seq) {
+					if !k.Expire(seq) || k.Expire(seq) {
 						t.Fatalf("%d was not given up once", seq)
 					}
 					delete(since, seq)
@@ -771,13 +772,13 @@ func TestOverdue(t *testing.T) {
 }
 
 func TestNothingIsOverdueForEver(t *testing.T) {
-	in, _ := testInlet(func(c *MemberConfig) { c.AckWait = -1 })
-	k := in.open("s")
+	in, _ := testQueue(func(c *Config) { c.AckWait = -1 })
+	k := in.Open("s", 0)
 	comes(t, k, 1)
-	if _, err := (&cursor{in: in, manual: true}).next(t.Context()); err != nil {
+	if _, err := (&cursor{q: in, manual: true}).next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if late := k.overdue(time.Now().Add(1000 * time.Hour)); len(late) > 0 {
+	if late := k.Overdue(time.Now().Add(1000 * time.Hour)); len(late) > 0 {
 		t.Errorf("overdue %v", late)
 	}
 }
@@ -787,21 +788,21 @@ func TestNothingIsOverdueForEver(t *testing.T) {
 func TestReusedFramesAreNotInUse(t *testing.T) {
 	for _, mode := range []messages.Mode{messages.AtLeastOnce, messages.AtMostOnce} {
 		t.Run(string(mode), func(t *testing.T) {
-			in, _ := testInlet(func(c *MemberConfig) { c.Mode, c.ReuseBuffers = mode, true })
-			k := in.open("s")
+			in, _ := testQueue(func(c *Config) { c.Mode = mode })
+			k := in.Open("s", 0)
 			k.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
-			var mine buffers
+			var mine Buffers
 			size := messages.RecordSize(recordtest.Numbered(1, 20<<10))
-			b := mine.get(size)
+			b := mine.Get(size)
 			messages.AppendRecord(b[:0], recordtest.Numbered(1, 20<<10))
-			if err := k.arrive(&frame.Data{First: 1, Count: 1, Records: b}, mine.take()); err != nil {
+			if err := k.Arrive(&frame.Data{First: 1, Count: 1, Records: b}, mine.Take()); err != nil {
 				t.Fatal(err)
 			}
-			for d, err := range in.messages(t.Context(), false) {
+			for d, err := range in.Messages(t.Context(), false) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if next := mine.get(size); &next[0] == &b[0] {
+				if next := mine.Get(size); &next[0] == &b[0] {
 					t.Error("the next frame overwrites a delivery in hand")
 				}
 				if id := recordtest.Numbers(t, frameOf(&d)); id[0] != 1 {

@@ -1,0 +1,85 @@
+package recvq
+
+// What came in one frame, from its arrival until all of it is settled.
+
+import (
+	"sync"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Frame is what came in one frame.
+type Frame struct {
+	link  *Link
+	first uint64
+	count int
+	left  int // not settled
+	size  int
+	// What is not handed out yet: records, and the sequence of the first.
+	records  []byte
+	seq      uint64
+	attempts []uint32 // parallel to the frame's records; none means 1
+	again    bool
+	buffer   *Buffer // to be used again once all is settled, or nil
+}
+
+// address fills what all deliveries of the frame have in common.
+func (f *Frame) address(d *messages.Delivery) {
+	cfg := &f.link.queue.cfg
+	d.Destination, d.Group = cfg.Destination, cfg.Group
+	d.Sender, d.Settler, d.Redelivered = f.link.Sender, f.link, f.again
+}
+
+// next decodes the frame's next record, or returns false at its end.
+func (f *Frame) next(d *messages.Delivery) (bool, error) {
+	if len(f.records) == 0 {
+		return false, nil
+	}
+	n, err := messages.ConsumeRecord(f.records, &d.Payload)
+	if err != nil {
+		return false, err
+	}
+	f.records = f.records[n:]
+	d.Seq = f.seq
+	d.Attempt = 1
+	if i := int(f.seq - f.first); i < len(f.attempts) {
+		d.Attempt = int(f.attempts[i])
+	}
+	f.seq++
+	return true, nil
+}
+
+// spoil fails what is left of a frame whose bytes do not decode.
+func (f *Frame) spoil(err error) {
+	for ; f.seq < f.first+uint64(f.count); f.seq++ {
+		f.link.fail(failure{seq: f.seq, reason: err.Error()})
+	}
+	f.records = nil
+}
+
+// Buffer is a frame's memory that is used again once all of the frame is settled.
+type Buffer [64 << 10]byte
+
+var frameBuffers = sync.Pool{New: func() any { return new(Buffer) }}
+
+// Buffers hands out frames' memory that is used again, on one link. It is for one
+// goroutine.
+type Buffers struct{ last *Buffer }
+
+// Get returns n bytes. Small frames have memory of their own, so that a window
+// of them does not hold a buffer each.
+func (b *Buffers) Get(n int) []byte {
+	b.last = nil
+	if n < len(Buffer{})/4 || n > len(Buffer{}) {
+		return make([]byte, n)
+	}
+	b.last = frameBuffers.Get().(*Buffer)
+	return b.last[:n]
+}
+
+// Take returns the buffer behind the last frame, or nil.
+func (b *Buffers) Take() *Buffer {
+	last := b.last
+	b.last = nil
+	return last
+}

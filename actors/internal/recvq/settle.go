@@ -1,0 +1,110 @@
+package recvq
+
+// How deliveries are settled: acked, nacked or given back.
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
+)
+
+// ackDelay is how long the first settled delivery waits for company.
+const ackDelay = 2 * time.Millisecond
+
+// Ack settles a delivery that was handled. When it is no longer this member's
+// to settle, somebody else gets or got it too, and an event says so.
+func (l *Link) Ack(seq uint64) {
+	l.mu.Lock()
+	_, late := l.expired[seq]
+	late = late || l.closed && !l.acks.Has(seq)
+	if !late && !l.closed {
+		l.settle(seq)
+	}
+	l.mu.Unlock()
+	if late {
+		l.queue.late(seq)
+	}
+}
+
+// Nack settles a delivery that was not handled; the sender tries again.
+func (l *Link) Nack(seq uint64, cause error) {
+	l.fail(failure{seq: seq, reason: reasonOf(cause)})
+}
+
+// reasonOf is what a user's error says. One that panics when it is asked is a
+// failure like any other.
+func reasonOf(cause error) (reason string) {
+	defer func() {
+		if p := recover(); p != nil {
+			reason = fmt.Sprintf("an error of type %T, whose Error method panicked: %v", cause, p)
+		}
+	}()
+	if cause == nil {
+		return "nacked"
+	}
+	return cause.Error()
+}
+
+// giveBack returns a delivery that nobody tried to handle.
+func (l *Link) giveBack(seq uint64) { l.fail(failure{seq: seq, kind: frame.NackReturned}) }
+
+func (l *Link) fail(f failure) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failing(f)
+}
+
+// failing is fail under mu.
+func (l *Link) failing(f failure) bool {
+	if l.closed || !l.settle(f.seq) {
+		return false
+	}
+	if l.queue.cfg.Mode != messages.AtMostOnce {
+		l.failures = append(l.failures, f)
+	}
+	l.hurry()
+	return true
+}
+
+// settle notes seq as settled and reports whether that was new. mu is held.
+func (l *Link) settle(seq uint64) bool {
+	if seq > l.received || !l.acks.Add(seq) {
+		return false
+	}
+	if l.extended != nil {
+		delete(l.extended, seq)
+	}
+	l.account(seq)
+	switch pending := l.acks.Count - l.reported; {
+	case pending >= uint64(max(1, l.window/4)):
+		l.hurry()
+	case l.due.IsZero():
+		l.due = time.Now().Add(ackDelay)
+		l.ring()
+	}
+	return true
+}
+
+// account frees a frame's bytes once all of it is settled.
+func (l *Link) account(seq uint64) {
+	at := 0
+	if f := l.frames[0]; seq >= f.first+uint64(f.count) {
+		at, _ = slices.BinarySearchFunc(l.frames, seq, func(f *Frame, seq uint64) int {
+			if f.first+uint64(f.count) <= seq {
+				return -1
+			}
+			return 1
+		})
+	}
+	f := l.frames[at]
+	if f.left--; f.left == 0 {
+		l.freed += uint64(f.size)
+		l.frames = slices.Delete(l.frames, at, at+1)
+		if f.buffer != nil {
+			frameBuffers.Put(f.buffer)
+		}
+	}
+}

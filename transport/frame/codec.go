@@ -12,9 +12,10 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Tags are single bytes, every field number being below 16.

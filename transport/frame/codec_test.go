@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/pb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // What the hand-written codec writes, the generated one reads, and the other

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
-	"google.golang.org/protobuf/proto"
 )
 
 // AppendControl appends any frame by the generated code. The error wraps

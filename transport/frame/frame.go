@@ -94,7 +94,7 @@ type Data struct {
 	// Attempts is parallel to the records, or empty when all are first
 	// attempts. The next Decode into the frame reuses it.
 	Attempts []uint32
-	// Redelivered tells that somebody may have seen these records before.
+	// Redelivered says that somebody may have seen these records before.
 	Redelivered bool
 	// Records is the run as messages.ConsumeRecord reads it; its outer bounds
 	// have been checked. It is fresh memory that belongs to the caller.

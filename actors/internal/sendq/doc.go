@@ -8,8 +8,8 @@
 // A [Queue] belongs to one destination. [Queue.Send] encodes a message once, into a
 // chunk, and queues a reference to it in the [Backlog] of each group. A group's
 // [Link] carries the records to one member: its writer asks [Queue.Next] for batches,
-// as long as there are some, and waits for [Link.Bell] when there are none. A batch is a slice of
-// a chunk, so nothing is copied on the way to the socket. [Queue.Ack] and
+// as long as there are some, and waits for [Link.Bell] when there are none. A batch is a
+// slice of a chunk, so nothing is copied on the way to the socket. [Queue.Ack] and
 // [Queue.Nack] take what the member says.
 //
 // # What holds

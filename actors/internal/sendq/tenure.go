@@ -92,7 +92,7 @@ func (t *tenure) hears(a *frame.Ack) {
 }
 
 // overdue returns the sequences up to sent that are out for too long, unless they
-// are settled already, ascending and apart. empty tells that nothing is out.
+// are settled already, ascending and apart. empty says that nothing is out.
 func (t *tenure) overdue(now time.Time, sent uint64, empty bool) []frame.Range {
 	limit := t.limit()
 	t.excuse(now)

@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"actors/internal/sendq":            {"transport/frame", "messages/..."},
 	"actors/internal/node":             {"actors/internal/events", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "messages/..."},
 	"actors/internal/session":          {"actors/internal/node", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "messages/..."},
+	"actors/internal/enginetest":       {"actors", "actors/internal/node", "discovery", "discovery/embedded", "supervisor", "messages/..."},
 	"actors/internal/worker":           {"actors/internal/node", "actors/internal/usercode", "supervisor", "messages/..."},
 	"actors/internal/events":           {"actors/internal/usercode", "messages/..."},
 	"actors/internal/usercode":         {"messages/..."},
@@ -134,6 +135,7 @@ var mayBegin = map[string]string{
 	"benchmarks":                  "programs",
 	"penstocktest":                "helpers of tests",
 	"discovery/internal/etcdtest": "helpers of tests",
+	"actors/internal/enginetest":  "helpers of tests",
 }
 
 // source is one parsed Go file.

@@ -1,0 +1,23 @@
+package senders
+
+// What tests from outside may do to a destination.
+
+import "github.com/penstock-io/penstock/actors/internal/sendq"
+
+// Readdressed is the message which says that members find a sender at other URLs.
+func Readdressed(urls []string) any { return &readdressed{urls} }
+
+// SetURLs notes other URLs and tells nobody, as the engine's actor may that finds
+// the listener there.
+func (d *Destination) SetURLs(urls []string) { d.urls.Store(&urls) }
+
+// Listed returns the URLs that etcd has, nil while that is not known.
+func (d *Destination) Listed() []string {
+	if urls := d.listed.Load(); urls != nil {
+		return *urls
+	}
+	return nil
+}
+
+// Queue returns what the destination has accepted.
+func (d *Destination) Queue() *sendq.Queue { return d.out }

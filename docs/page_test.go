@@ -243,6 +243,9 @@ var quotation = regexp.MustCompile(`"[^"]*"`)
 func TestWords(t *testing.T) {
 	for _, p := range read(t, "*.md", "docs/*.md") {
 		for i, line := range p.prose {
+			if strings.HasPrefix(p.path, "docs/") && strings.Count(line, "`")%2 != 0 {
+				t.Errorf("%s:%d: a span of code goes over the end of the line, where no test reads it", p.path, i+1)
+			}
 			line = quotation.ReplaceAllString(line, "")
 			for word, plain := range riddles {
 				if regexp.MustCompile(`(?i)\b` + word + `\b`).MatchString(line) {

@@ -99,6 +99,16 @@ func TestEndpointsThatTurnRequestsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, p := etcdtest.Context(t), etcdtest.Space(t)
 			c := connect(t, clientv3.Config{Endpoints: []string{voter, other}})
+			// While the client has reached none but the other, there is no elsewhere.
+			for {
+				_, err := c.Get(ctx, p)
+				if err == nil {
+					break
+				}
+				if !elsewhere(err) || ctx.Err() != nil {
+					t.Fatalf("the first read: %v", err)
+				}
+			}
 			for i := range 20 {
 				key := fmt.Sprintf("%s%d", p, i)
 				if _, err := c.Txn(ctx).Then(clientv3.OpPut(key, "v")).Commit(); err != nil {

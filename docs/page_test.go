@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -225,6 +226,36 @@ func TestPromisesHaveTests(t *testing.T) {
 		for _, row := range rows {
 			if !strings.Contains(string(doc), "\n//\t"+row+"\n") {
 				t.Errorf("penstocktest/faults/%s/doc.go has no tests of %q", half, row)
+			}
+		}
+	}
+}
+
+var goFile = regexp.MustCompile("`([a-z0-9_/]+\\.(?:go|proto))`")
+
+// Promise: each file that a page names exists. A page may leave out the folders
+// that its sentence is about.
+func TestFilesExist(t *testing.T) {
+	var files []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != root && strings.HasPrefix(d.Name(), ".") {
+			return filepath.SkipDir
+		}
+		files = append(files, "/"+filepath.ToSlash(path))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range read(t, "*.md", "docs/*.md") {
+		if p.path == "CHANGELOG.md" {
+			continue // of the past
+		}
+		for i, line := range p.prose {
+			for _, m := range goFile.FindAllStringSubmatch(line, -1) {
+				if !slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, "/"+m[1]) }) {
+					t.Errorf("%s:%d: there is no file %s", p.path, i+1, m[1])
+				}
 			}
 		}
 	}

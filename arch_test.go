@@ -201,10 +201,10 @@ func sources(t *testing.T) (all []source) {
 	return all
 }
 
-// under tells whether dir is root, or below it.
+// under reports whether dir is root, or below it.
 func under(dir, root string) bool { return dir == root || strings.HasPrefix(dir, root+"/") }
 
-// isWithin tells whether dir is one of places or below one; the root has nothing
+// isWithin reports whether dir is one of places or below one; the root has nothing
 // below it.
 func isWithin(dir string, places []string) bool {
 	return slices.ContainsFunc(places, func(p string) bool { return dir == p || p != "." && under(dir, p) })
@@ -378,7 +378,7 @@ func oddTimes(s source) (faults []string) {
 
 var otherUnit = regexp.MustCompile(`_(ns|us|s|secs?|seconds|mins?|minutes|nanos|unix)$`)
 
-// mentions tells whether pkg.name is n or part of it.
+// mentions reports whether pkg.name is n or part of it.
 func mentions(n ast.Node, pkg, name string) (found bool) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == name {

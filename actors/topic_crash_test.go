@@ -247,7 +247,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 			once.Do(func() { close(inside) })
 			select {
 			case <-goOn:
-			case <-hctx.Done(): // the subscription's other incarnation does not wait for ever
+			case <-hctx.Done(): // the subscription's other incarnation does not wait without end
 			}
 			return hctx.Err()
 		})

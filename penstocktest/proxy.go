@@ -173,7 +173,7 @@ func (p *Proxy) drop(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// pass waits while the link hangs, and tells whether it carries bytes.
+// pass waits while the link hangs, and reports whether it carries bytes.
 func (p *Proxy) pass() bool {
 	for {
 		p.mu.Lock()

@@ -33,7 +33,7 @@ const (
 	topicEnd
 )
 
-// latency tells whether less is better.
+// latency reports whether less is better.
 func (k kind) latency() bool { return k == pipeLone || k == topicLone || k == topicEnd }
 
 // peer is what a comparison needs besides ourselves.

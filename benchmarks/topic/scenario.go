@@ -199,7 +199,7 @@ func (s *stage) openConsumers(ctx context.Context) error {
 
 func groupName(g int) string { return "g" + strconv.Itoa(g) }
 
-// shared tells whether every member has its fair share.
+// shared reports whether every member has its fair share.
 func (s *stage) shared() bool {
 	for _, members := range s.groups {
 		owned := 0

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What other releases wrote must mean the same for ever: the numbers are
+// What other releases wrote must mean the same without end: the numbers are
 // spelled out here, so that changing one fails a test and not a cluster.
 func TestFieldNumbersAreFixed(t *testing.T) {
 	want := map[string]string{

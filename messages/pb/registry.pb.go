@@ -180,7 +180,7 @@ type GroupMeta struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Mode   Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=penstock.Mode" json:"mode,omitempty"`
 	Policy QueuePolicy            `protobuf:"varint,2,opt,name=policy,proto3,enum=penstock.QueuePolicy" json:"policy,omitempty"`
-	// keep_for_ms is how long the group outlives its last member; -1 for ever.
+	// keep_for_ms is how long the group outlives its last member; -1 without end.
 	KeepForMs     int64 `protobuf:"varint,3,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
 	CreatedUnixMs int64 `protobuf:"varint,5,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -342,7 +342,7 @@ type Hello struct {
 	// url is the URL dialled, so that a proof cannot be passed on elsewhere.
 	Url    string      `protobuf:"bytes,10,opt,name=url,proto3" json:"url,omitempty"`
 	Policy QueuePolicy `protobuf:"varint,11,opt,name=policy,proto3,enum=penstock.QueuePolicy" json:"policy,omitempty"`
-	// keep_for_ms is how long the group outlives its last member; -1 for ever.
+	// keep_for_ms is how long the group outlives its last member; -1 without end.
 	KeepForMs     int64 `protobuf:"varint,12,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

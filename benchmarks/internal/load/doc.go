@@ -1,5 +1,5 @@
 // Package load is what the comparisons need that is not of Penstock: bodies
-// that tell whether they came whole and in order, processor time, and logs,
+// that show whether they came whole and in order, processor time, and logs,
 // which are put into and consumed from in turns, in this process or in another
 // that links what Penstock's module must not.
 //

@@ -276,7 +276,7 @@ func set(ps ...int) map[int]struct{} {
 	return out
 }
 
-// The time that an assignment has been known does not begin anew when the group
+// The time that an assignment has been known does not begin again when the group
 // is listed again, or somebody writes the same once more.
 func TestViewRemembersWhenTheAssignmentCame(t *testing.T) {
 	e := newPaperEtcd()

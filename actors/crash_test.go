@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
@@ -104,7 +105,7 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 	defer readers.Wait()
 	defer stopReading()
 	for _, consuming := range []bool{false, true} {
-		m, err := receiver.Join(ctx, MemberConfig{Destination: "orders", Group: "billing", Window: window, Concurrency: 2})
+		m, err := receiver.Join(ctx, members.Config{Destination: "orders", Group: "billing", Window: window, Concurrency: 2})
 		if err != nil {
 			t.Fatal(err)
 		}

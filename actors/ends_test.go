@@ -22,6 +22,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -275,7 +276,7 @@ func mustRegister(t *testing.T, e *Engine, cfg senders.Config) *senders.Destinat
 	return d
 }
 
-func mustJoin(t *testing.T, e *Engine, cfg MemberConfig) *Member {
+func mustJoin(t *testing.T, e *Engine, cfg members.Config) *members.Member {
 	t.Helper()
 	cfg.Destination, cfg.Group = "orders", "billing"
 	m, err := e.Join(endsWithin(t), cfg)
@@ -295,7 +296,7 @@ func mustAccept(t *testing.T, d *senders.Destination, n int) {
 }
 
 // consumes runs handlers until the member leaves or the test ends.
-func consumes(t *testing.T, m *Member, h messages.Handler) {
+func consumes(t *testing.T, m *members.Member, h messages.Handler) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	over := aside(func() error { return m.Consume(ctx, h) })
@@ -311,7 +312,7 @@ func consumes(t *testing.T, m *Member, h messages.Handler) {
 func stopTwice(t *testing.T, s endsSpace) {
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{})
-	m := mustJoin(t, e, MemberConfig{})
+	m := mustJoin(t, e, members.Config{})
 	mustAccept(t, d, 1) // holds Stop up until somebody reads
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -349,7 +350,7 @@ func stopTwice(t *testing.T, s endsSpace) {
 func stopWithoutTime(t *testing.T, s endsSpace) {
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{})
-	mustJoin(t, e, MemberConfig{})
+	mustJoin(t, e, members.Config{})
 	mustAccept(t, d, 3)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -375,7 +376,7 @@ func callsAfterStop(t *testing.T, s endsSpace) {
 	if _, err := e.Register(endsWithin(t), senders.Config{Name: "orders"}); !errors.Is(err, messages.ErrClosed) {
 		t.Errorf("register: %v", err)
 	}
-	if _, err := e.Join(endsWithin(t), MemberConfig{Destination: "orders", Group: "billing"}); !errors.Is(err, messages.ErrClosed) {
+	if _, err := e.Join(endsWithin(t), members.Config{Destination: "orders", Group: "billing"}); !errors.Is(err, messages.ErrClosed) {
 		t.Errorf("join: %v", err)
 	}
 }
@@ -391,7 +392,7 @@ func joinWhileItStops(t *testing.T, s endsSpace) {
 	mustRegister(t, s.begin(t), senders.Config{Listen: "tcp://127.0.0.1:0?advertise=" + silent.Addr().String()})
 	e := s.begin(t)
 	joined := aside(func() error {
-		_, err := e.Join(context.Background(), MemberConfig{Destination: "orders", Group: "billing"})
+		_, err := e.Join(context.Background(), members.Config{Destination: "orders", Group: "billing"})
 		return err
 	})
 	dialled, err := silent.Accept() // and is never answered
@@ -442,8 +443,8 @@ func registerGivenUp(t *testing.T, s endsSpace) {
 
 // Promise: so does a Join: no member that does not exist keeps its group.
 func joinGivenUp(t *testing.T, s endsSpace) {
-	givenUp(t, s, "member", string(entering), func(ctx context.Context, e *Engine) error {
-		_, err := e.Join(ctx, MemberConfig{Destination: "orders", Group: "billing", ID: "late"})
+	givenUp(t, s, "member", "entering", func(ctx context.Context, e *Engine) error {
+		_, err := e.Join(ctx, members.Config{Destination: "orders", Group: "billing", ID: "late"})
 		return err
 	})
 }
@@ -455,7 +456,7 @@ func givenUp(t *testing.T, s endsSpace, kind, early string, call func(context.Co
 	s, etcd := s.behind(t, "late")
 	defer etcd.open()
 	e := s.begin(t)
-	mustJoin(t, e, MemberConfig{ID: "first"}) // the group is known, so one write does
+	mustJoin(t, e, members.Config{ID: "first"}) // the group is known, so one write does
 	before := len(actorsOf(e, kind))
 	ctx, giveUp := context.WithCancel(t.Context())
 	defer giveUp()
@@ -481,8 +482,8 @@ func takenByOthers(t *testing.T, s endsSpace) {
 	e := s.begin(t)
 	look := s.client(t)
 	d := mustRegister(t, e, senders.Config{ID: "mine"})
-	m := mustJoin(t, e, MemberConfig{ID: "mine"})
-	mustJoin(t, e, MemberConfig{ID: "other"}) // shows when the registry has looked
+	m := mustJoin(t, e, members.Config{ID: "mine"})
+	mustJoin(t, e, members.Config{ID: "other"}) // shows when the registry has looked
 	sender, member := e.node.Keys.Sender("orders", "mine"), e.node.Keys.Member("orders", "billing", "mine")
 	other := e.node.Keys.Member("orders", "billing", "other")
 	if _, err := look.Txn(ctx).Then(clientv3.OpPut(sender, "of another"), clientv3.OpPut(member, "of another")).Commit(); err != nil {
@@ -551,7 +552,7 @@ func deadLetterHandlerPanics(t *testing.T, s endsSpace) {
 			return nil
 		},
 	})
-	consumes(t, mustJoin(t, e, MemberConfig{}), func(context.Context, messages.Delivery) error { return errors.New("no") })
+	consumes(t, mustJoin(t, e, members.Config{}), func(context.Context, messages.Delivery) error { return errors.New("no") })
 	mustAccept(t, d, 3)
 	if err := d.Flush(endsWithin(t)); err != nil {
 		t.Errorf("after %d calls: %v", calls.Load(), err)
@@ -568,7 +569,7 @@ func handlerEndsItsGoroutine(t *testing.T, s endsSpace) {
 	const failures = 12 // more than any budget of restarts
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{MaxAttempts: -1, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond}})
-	consumes(t, mustJoin(t, e, MemberConfig{}), func(_ context.Context, d messages.Delivery) error {
+	consumes(t, mustJoin(t, e, members.Config{}), func(_ context.Context, d messages.Delivery) error {
 		if d.Attempt <= failures {
 			runtime.Goexit()
 		}
@@ -611,7 +612,7 @@ func sourceStoppedInItsBackoff(t *testing.T, s endsSpace) {
 			}
 		}
 	}()
-	m := mustJoin(t, e, MemberConfig{})
+	m := mustJoin(t, e, members.Config{})
 	handled := make(chan struct{}, 100)
 	consumes(t, m, func(context.Context, messages.Delivery) error {
 		handled <- struct{}{}
@@ -649,7 +650,7 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{})
-	m := mustJoin(t, e, MemberConfig{Mode: messages.AtMostOnce})
+	m := mustJoin(t, e, members.Config{Mode: messages.AtMostOnce})
 	mustAccept(t, d, sent)
 	got := 0
 	for _, err := range m.Messages(ctx, false) {
@@ -661,7 +662,7 @@ func atMostOnceBetweenLoops(t *testing.T, s endsSpace) {
 		break
 	}
 	// Nothing is to happen now, so there is nothing to wait for but the time.
-	<-time.After(2 * readerLinger)
+	<-time.After(2 * time.Second)
 	for _, err := range m.Messages(ctx, false) {
 		if err != nil {
 			t.Fatalf("%d of %d: %v", got, sent, err)

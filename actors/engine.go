@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/session"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/pipes"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/lease"
@@ -38,7 +39,7 @@ import (
 type Engine struct {
 	cfg     Config
 	node    *node.Node
-	pipes   *Pipes
+	pipes   *pipes.Pipes
 	topics  *topics.Topics
 	ownSys  bool
 	work    session.Work
@@ -105,7 +106,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	e.work.Session = lease.NewSession(e.work.Leases, lease.Config{TTL: cfg.LeaseTTL})
 	n.Groups = pipegroup.New(clients.Control, e.work.GroupLeases, cfg.LeaseTTL)
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
-	e.pipes = NewPipes(n, cfg.Listen)
+	e.pipes = pipes.New(n, cfg.Listen)
 	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}))
 	supervisor.Prepare(sys)
 	e.watchActors()

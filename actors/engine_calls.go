@@ -5,6 +5,7 @@ package actors
 import (
 	"context"
 
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/messages"
@@ -16,7 +17,7 @@ func (e *Engine) Register(ctx context.Context, cfg senders.Config) (*senders.Des
 }
 
 // Join makes this process a member of a group: see members.Members.
-func (e *Engine) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+func (e *Engine) Join(ctx context.Context, cfg members.Config) (*members.Member, error) {
 	return e.pipes.Join(ctx, cfg)
 }
 

@@ -3,6 +3,7 @@ package actors
 // Names of the packages below that callers of this package use.
 
 import (
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
@@ -12,6 +13,8 @@ import (
 // What a caller holds, and its settings: see the packages that declare them.
 type (
 	Destination        = senders.Destination
+	Member             = members.Member
+	MemberConfig       = members.Config
 	DestinationConfig  = senders.Config
 	Topic              = topics.Topic
 	ProducerConfig     = topics.ProducerConfig
@@ -27,6 +30,9 @@ const (
 	LargestMessageSize    = senders.LargestMessageSize
 	DefaultMaxAttempts    = senders.DefaultMaxAttempts
 	LargestMaxAttempts    = senders.LargestMaxAttempts
+	DefaultWindow         = members.DefaultWindow
+	DefaultWindowBytes    = members.DefaultWindowBytes
+	DefaultAckWait        = members.DefaultAckWait
 	DefaultMaxBuffer      = topics.DefaultMaxBuffer
 	MaxCallbacksWaiting   = topics.MaxCallbacksWaiting
 	DefaultMaxFetched     = groups.DefaultMaxFetched

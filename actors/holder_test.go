@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -119,7 +120,7 @@ func idsAreWaitedFor(t *testing.T, s endsSpace) {
 		}
 		return err == nil
 	})
-	mustJoin(t, e, MemberConfig{ID: "mine"})
+	mustJoin(t, e, members.Config{ID: "mine"})
 	for event := range events {
 		if _, ok := event.(messages.RegistrationAwaited); ok {
 			return

@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -19,7 +20,7 @@ func oustedDelivers(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{ID: "mine", SoleSender: true})
-	m := mustJoin(t, e, MemberConfig{ID: "m", Concurrency: 1})
+	m := mustJoin(t, e, members.Config{ID: "m", Concurrency: 1})
 	started := make(chan struct{}, 1)
 	goOn := make(chan struct{})
 	consumes(t, m, func(context.Context, messages.Delivery) error {
@@ -55,7 +56,7 @@ func oustedGivesUp(t *testing.T, s endsSpace) {
 	}
 	events := e.Events(ctx)
 	d := mustRegister(t, e, senders.Config{ID: "mine", SoleSender: true})
-	m := mustJoin(t, e, MemberConfig{ID: "m", KeepFor: messages.Forever})
+	m := mustJoin(t, e, members.Config{ID: "m", KeepFor: messages.Forever})
 	until(t, "the group is known", func() bool { return len(d.Stats()) == 1 })
 	if err := m.Leave(ctx); err != nil {
 		t.Fatal(err)
@@ -107,7 +108,7 @@ func takeSole(t *testing.T, e *Engine, s endsSpace, d *senders.Destination) {
 func TestRefusedJoinProlongsNoGroup(t *testing.T) {
 	t.Parallel()
 	ctx, e := beginAlone(t, Config{})
-	cfg := MemberConfig{Destination: "orders", Group: "billing", KeepFor: time.Hour}
+	cfg := members.Config{Destination: "orders", Group: "billing", KeepFor: time.Hour}
 	m, err := e.Join(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -82,9 +83,9 @@ func listenersEnd(t *testing.T, s endsSpace) {
 func idsOnce(t *testing.T, s endsSpace) {
 	ctx := endsWithin(t)
 	e := s.begin(t)
-	m := mustJoin(t, e, MemberConfig{ID: "m"})
+	m := mustJoin(t, e, members.Config{ID: "m"})
 	again := func(when string) {
-		_, err := e.Join(ctx, MemberConfig{Destination: "orders", Group: "billing", ID: "m"})
+		_, err := e.Join(ctx, members.Config{Destination: "orders", Group: "billing", ID: "m"})
 		if !errors.Is(err, messages.ErrExists) || !errors.Is(err, messages.ErrTaken) {
 			t.Errorf("%s: %v", when, err)
 		}
@@ -97,7 +98,7 @@ func idsOnce(t *testing.T, s endsSpace) {
 	if err := m.Leave(ctx); err != nil {
 		t.Error(err)
 	}
-	m2 := mustJoin(t, e, MemberConfig{ID: "m"})
+	m2 := mustJoin(t, e, members.Config{ID: "m"})
 	if err := m2.Leave(ctx); err != nil {
 		t.Error(err)
 	}
@@ -107,7 +108,7 @@ func idsOnce(t *testing.T, s endsSpace) {
 func endsBlameWhoIsSlow(t *testing.T, s endsSpace) {
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{})
-	m := mustJoin(t, e, MemberConfig{ID: "slow"})
+	m := mustJoin(t, e, members.Config{ID: "slow"})
 	in, goOn := make(chan struct{}), make(chan struct{})
 	consumes(t, m, func(context.Context, messages.Delivery) error {
 		close(in)
@@ -134,7 +135,7 @@ func keysThatStay(t *testing.T, s endsSpace) {
 	defer etcd.open()
 	e := s.begin(t)
 	d := mustRegister(t, e, senders.Config{})
-	m := mustJoin(t, e, MemberConfig{})
+	m := mustJoin(t, e, members.Config{})
 	etcd.request([]byte("closes by hand"))
 	closedInTime(t, "the gate", etcd.closed)
 	ctx := endsWithin(t)

@@ -2,7 +2,7 @@ package senders
 
 // What tests from outside may do to a destination.
 
-import "github.com/penstock-io/penstock/actors/internal/sendq"
+import "github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 
 // Readdressed is the message which says that members find a sender at other URLs.
 func Readdressed(urls []string) any { return &readdressed{urls} }

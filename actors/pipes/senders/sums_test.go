@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/events"
-	"github.com/penstock-io/penstock/actors/internal/sendq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 )

@@ -1,4 +1,4 @@
-package actors
+package members
 
 // One process's place in a group: its key, a link to every sender, and the
 // handlers of Consume.
@@ -8,13 +8,12 @@ import (
 	"errors"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/internal/recvq"
-	workers "github.com/penstock-io/penstock/actors/internal/worker"
-
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -62,20 +61,20 @@ var memberMoves = supervisor.Moves[memberState]{
 // before they go back to their senders.
 const readerLinger = time.Second
 
-// Questions, answers and facts of a member.
+// Questions, replies and facts of a member.
 type (
 	joinWritten    struct{ err error }
 	memberKeysGone struct{}
-	// drainMember asks for an orderly end; memberDrained answers it.
-	drainMember struct{}
-	// retireMember asks for the end: the key is removed, and the actor stops.
-	retireMember struct{}
-	// leaveMember asks to drain and retire by itself: who wants it cannot wait for it.
-	leaveMember   struct{}
-	memberDrained struct{}
-	readerGone    struct{ reads uint64 }
-	lingered      struct{ reads uint64 }
-	// consume asks for handlers around c; consumed answers when all ended.
+	// drain asks for an orderly end; drained is the reply.
+	drain struct{}
+	// retire asks for the end: the key is removed, and the actor stops.
+	retire struct{}
+	// leaveUnasked asks to drain and retire by itself: who wants it cannot wait for it.
+	leaveUnasked struct{}
+	drained      struct{}
+	readerGone   struct{ reads uint64 }
+	lingered     struct{ reads uint64 }
+	// consume asks for handlers around c; consumed is the reply when all have ended.
 	consume struct{ c *recvq.Consumption }
 )
 
@@ -88,7 +87,7 @@ func newMember(n *node.Node, m *Member, asker *actor.PID) actor.Producer {
 	}
 }
 
-// memberPolicy: a sender that cannot be reached is dialled again, for ever; a
+// memberPolicy: a sender that cannot be reached is dialled again without end; a
 // group of another mode cannot be joined; bugs get a small budget.
 func memberPolicy() supervisor.Policy {
 	dialling := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
@@ -130,15 +129,15 @@ func (a *member) Receive(ctx actor.Context) {
 		a.lingered(m.reads)
 	case *consume:
 		a.consume(ctx, m.c)
-	case *drainMember:
+	case *drain:
 		a.drain(ctx, ctx.Sender())
-	case *leaveMember:
+	case *leaveUnasked:
 		a.drain(ctx, ctx.Self())
-	case *memberDrained:
+	case *drained:
 		a.m.in.Leave(recvq.Left, nil)
 		a.m.left()
 		a.retire(ctx) // nobody else asked
-	case *retireMember:
+	case *retire:
 		a.retire(ctx)
 	case memberKeysGone:
 		ctx.Stop(ctx.Self())
@@ -216,7 +215,7 @@ func (a *member) retire(ctx actor.Context) {
 	})
 }
 
-// settle answers who joined once the key is written and each sender of the
+// settle replies to who joined, once the key is written and each sender of the
 // first snapshot was tried.
 func (a *member) settle(ctx actor.Context) {
 	if a.state != entering || !a.listed || !a.m.written.Load() || len(a.untried) > 0 {
@@ -387,7 +386,7 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 
 func (a *member) finish(ctx actor.Context) {
 	if a.drained != nil {
-		ctx.Send(a.drained, &memberDrained{})
+		ctx.Send(a.drained, &drained{})
 		a.drained = nil
 	}
 }

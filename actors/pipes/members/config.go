@@ -1,4 +1,4 @@
-package actors
+package members
 
 // The settings of a member. Validate names every fault at once.
 
@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -21,9 +20,9 @@ const (
 	DefaultAckWait     = frame.DefaultAckWait // 30 s
 )
 
-// MemberConfig describes a member of a group. Its fields are the options of
+// Config describes a member of a group. Its fields are the options of
 // penstock.Runtime.Join.
-type MemberConfig struct {
+type Config struct {
 	// Destination and Group to join. Required.
 	Destination, Group string
 	// ID is penstock.MemberID. Default: a random one.
@@ -49,7 +48,7 @@ type MemberConfig struct {
 }
 
 // EnsureDefaults fills what is zero.
-func (c *MemberConfig) EnsureDefaults() {
+func (c *Config) EnsureDefaults() {
 	c.Mode = cmp.Or(c.Mode, messages.AtLeastOnce)
 	c.Policy = cmp.Or(c.Policy, messages.QueueBlock)
 	c.KeepFor = cmp.Or(c.KeepFor, messages.DefaultKeepFor)
@@ -60,7 +59,7 @@ func (c *MemberConfig) EnsureDefaults() {
 }
 
 // queue is what the data path needs of it.
-func (c *MemberConfig) queue() recvq.Config {
+func (c *Config) queue() recvq.Config {
 	return recvq.Config{
 		Destination: c.Destination, Group: c.Group, ID: c.ID, Mode: c.Mode,
 		Window: c.Window, WindowBytes: c.WindowBytes, AckWait: c.AckWait,
@@ -68,7 +67,7 @@ func (c *MemberConfig) queue() recvq.Config {
 }
 
 // sweepEvery is how often a link looks for deliveries that outlived AckWait.
-func (c *MemberConfig) sweepEvery() time.Duration {
+func (c *Config) sweepEvery() time.Duration {
 	if c.AckWait > 0 {
 		return min(time.Second, c.AckWait/4)
 	}
@@ -76,7 +75,7 @@ func (c *MemberConfig) sweepEvery() time.Duration {
 }
 
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
-func (c *MemberConfig) Validate() error {
+func (c *Config) Validate() error {
 	var faults node.Faults
 	faults.Join(keys.ValidateName("destination", c.Destination))
 	faults.Join(keys.ValidateName("group", c.Group))
@@ -107,6 +106,6 @@ func (c *MemberConfig) Validate() error {
 	return faults.Err()
 }
 
-func (c *MemberConfig) group() messages.GroupSettings {
+func (c *Config) group() messages.GroupSettings {
 	return messages.GroupSettings{Mode: c.Mode, Policy: c.Policy, KeepFor: c.KeepFor}
 }

@@ -1,4 +1,4 @@
-package actors
+package members
 
 // How a member reaches a sender: its secret, its addresses, and the place where
 // the connection is kept while somebody may have to close it.
@@ -9,11 +9,10 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"google.golang.org/protobuf/proto"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -56,7 +55,7 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that welcomes it.
-func dial(ctx context.Context, n *node.Node, cfg *MemberConfig, sender *pb.Sender, frames *recvq.Buffers) (*socket.Conn, error) {
+func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, frames *recvq.Buffers) (*socket.Conn, error) {
 	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err

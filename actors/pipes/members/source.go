@@ -1,4 +1,4 @@
-package actors
+package members
 
 // A member's link to one sender.
 
@@ -9,11 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -36,7 +35,7 @@ import (
 type source struct {
 	node   *node.Node
 	in     *recvq.Queue
-	cfg    *MemberConfig // not written to
+	cfg    *Config // not written to
 	listed *listing
 	sender *pb.Sender // whom this incarnation dials
 
@@ -92,7 +91,7 @@ type (
 	sweep         struct{}
 )
 
-func newSource(n *node.Node, in *recvq.Queue, cfg *MemberConfig, listed *listing) actor.Producer {
+func newSource(n *node.Node, in *recvq.Queue, cfg *Config, listed *listing) actor.Producer {
 	return func() actor.Actor { return &source{node: n, in: in, cfg: cfg, listed: listed} }
 }
 
@@ -275,7 +274,7 @@ func (s *source) sweep(ctx actor.Context) {
 }
 
 // waitOn ends a draining link that has nothing to wait for any more: nobody will
-// read, or the sender does not answer.
+// read, or the sender does not respond.
 func (s *source) waitOn(ctx actor.Context, now time.Time) {
 	switch {
 	case !s.in.Awaits(s.link):

@@ -1,57 +1,56 @@
-package actors
+package members
 
 // The branch of the engine's actor that keeps an actor for each member.
 
 import (
 	"fmt"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// membersBranch is a part of the engine's actor, and runs on its goroutine.
-type membersBranch struct {
+// Branch is a part of the engine's actor, and runs on its goroutine.
+type Branch struct {
 	*Members
 }
 
-// Questions to the branch, and their answers.
+// Questions to the branch, and the replies.
 type (
 	join   struct{ member *Member }
 	joined struct{}
-	// withdrawMember is answered with *Withdrawn when the id is free again.
-	withdrawMember struct{ member *Member }
-	listMembers    struct{}
-	heldMembers    struct{ all HeldMembers }
+	// withdraw is answered with *Withdrawn when the id is free again.
+	withdraw struct{ member *Member }
+	listHeld struct{}
+	heldList struct{ all Held }
 )
 
 // Branch makes the part of an incarnation of the engine's actor.
-func (s *Members) Branch() *membersBranch { return &membersBranch{s} }
+func (s *Members) Branch() *Branch { return &Branch{s} }
 
 // Begin begins what an earlier incarnation had.
-func (b *membersBranch) Begin(ctx actor.Context) {
+func (b *Branch) Begin(ctx actor.Context) {
 	for _, p := range b.all {
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
-			ctx.Send(p.PID, &retireMember{})
+			ctx.Send(p.PID, &retire{})
 		}
 	}
 }
 
 // Receive handles what is for this branch, and reports whether msg was.
-func (b *membersBranch) Receive(ctx actor.Context, msg any) bool {
+func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *join:
 		b.join(ctx, m.member)
-	case *withdrawMember:
+	case *withdraw:
 		b.withdraw(ctx, m.member)
-	case *listMembers:
+	case *listHeld:
 		b.list(ctx)
 	case pipegroup.Unlike:
 		b.unlike(ctx, m)
@@ -61,7 +60,7 @@ func (b *membersBranch) Receive(ctx actor.Context, msg any) bool {
 	return true
 }
 
-func (b *membersBranch) join(ctx actor.Context, m *Member) {
+func (b *Branch) join(ctx actor.Context, m *Member) {
 	if b.node.Refuse(ctx) {
 		return
 	}
@@ -79,7 +78,7 @@ func (b *membersBranch) join(ctx actor.Context, m *Member) {
 }
 
 // enter begins a member's actor.
-func (b *membersBranch) enter(ctx actor.Context, p *node.Placement[*Member]) {
+func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Member]) {
 	cfg := p.Handle.cfg
 	p.PID = b.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.node, p.Handle, p.Asker),
 		supervisor.WithPolicy(memberPolicy()))
@@ -87,18 +86,18 @@ func (b *membersBranch) enter(ctx actor.Context, p *node.Placement[*Member]) {
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.
-func (b *membersBranch) withdraw(ctx actor.Context, m *Member) {
+func (b *Branch) withdraw(ctx actor.Context, m *Member) {
 	p := b.all[m]
 	if p == nil {
 		node.Release(ctx, ctx.Sender())
 		return
 	}
 	p.Leavers = append(p.Leavers, ctx.Sender())
-	ctx.Send(p.PID, &retireMember{})
+	ctx.Send(p.PID, &retire{})
 }
 
-func (b *membersBranch) list(ctx actor.Context) {
-	held := &heldMembers{}
+func (b *Branch) list(ctx actor.Context) {
+	held := &heldList{}
 	for m := range b.all {
 		held.all = append(held.all, m)
 	}
@@ -107,7 +106,7 @@ func (b *membersBranch) list(ctx actor.Context) {
 
 // unlike ends the members of a group that was removed and made again with other
 // settings, while this process could not keep it.
-func (b *membersBranch) unlike(ctx actor.Context, m pipegroup.Unlike) {
+func (b *Branch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 	have, err := messages.GroupSettingsOf(m.Meta.Mode, m.Meta.Policy, m.Meta.KeepForMs)
 	if err != nil {
 		return // of a newer version
@@ -116,14 +115,14 @@ func (b *membersBranch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 		cfg := h.cfg
 		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.node.Keys, cfg.Destination, cfg.Group) == m.Group {
 			h.in.Leave(recvq.Left, fmt.Errorf("the group was made again meanwhile: %w", err))
-			ctx.Send(p.PID, &retireMember{})
+			ctx.Send(p.PID, &retire{})
 		}
 	}
 }
 
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
-func (b *membersBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
+func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	for m, p := range b.all {
 		if who.Equal(p.PID) {
 			delete(b.all, m)
@@ -139,7 +138,7 @@ func (b *membersBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
 
 // Failed hears of a child that was given up, and reports whether it was of this
 // branch.
-func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
+func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 	for h, p := range b.all {
 		if m.Who.Equal(p.PID) {
 			h.in.Leave(recvq.Left, m.Err)
@@ -150,23 +149,23 @@ func (b *membersBranch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 }
 
 // KeyLost ends a member whose key somebody else holds.
-func (b *membersBranch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	for h, p := range b.all {
 		if h.cfg.ID == k.ID && h.cfg.Destination == k.Dest && h.cfg.Group == k.Group {
 			h.in.Leave(recvq.Left, loss.As(messages.ErrDestinationTaken))
-			ctx.Send(p.PID, &retireMember{}) // the key is still kept
+			ctx.Send(p.PID, &retire{}) // the key is still kept
 		}
 	}
 }
 
 // LeaseTrusted is nothing to a member.
-func (b *membersBranch) LeaseTrusted() {}
+func (b *Branch) LeaseTrusted() {}
 
 // End is nothing to a member.
-func (b *membersBranch) End(actor.Context) {}
+func (b *Branch) End(actor.Context) {}
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
-func (b *membersBranch) Close(ctx actor.Context) {
+func (b *Branch) Close(ctx actor.Context) {
 	for m, p := range b.all {
 		m.end()
 		node.Dismiss(ctx, p.Asker, &m.announced)

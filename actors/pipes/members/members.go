@@ -1,4 +1,4 @@
-package actors
+package members
 
 // What a runtime reads: its places in the groups of destinations.
 
@@ -9,8 +9,7 @@ import (
 	"sync"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -26,8 +25,8 @@ type Members struct {
 	queues map[*recvq.Queue]struct{} // that live
 }
 
-// NewMembers makes the memberships of a node, of which there are none yet.
-func NewMembers(n *node.Node) *Members {
+// New makes the memberships of a node, of which there are none yet.
+func New(n *node.Node) *Members {
 	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*recvq.Queue]struct{})}
 }
 
@@ -35,7 +34,7 @@ func NewMembers(n *node.Node) *Members {
 // that moment has welcomed it or failed once; with no sender it returns at
 // once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
 // ErrTaken, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
-func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	fail := func(err error) (*Member, error) {
 		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)
 	}
@@ -56,7 +55,7 @@ func (s *Members) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
 	m.in.ReaderGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
 	if _, err := supervisor.Ask[*joined](ctx, n.System, n.Root, &join{m}); err != nil {
 		err = n.Unanswered(ctx, err, &m.wait, m.written.Load(), "not all senders have answered")
-		n.Send(n.Root, &withdrawMember{m})
+		n.Send(n.Root, &withdraw{m})
 		return fail(err)
 	}
 	return m, nil
@@ -73,22 +72,22 @@ func (s *Members) Stats() (rows []messages.MemberStats) {
 }
 
 // Held are the members that Stop ends.
-func (s *Members) Held(ctx context.Context) (HeldMembers, error) {
-	held, err := supervisor.Ask[*heldMembers](ctx, s.node.System, s.node.Root, &listMembers{})
+func (s *Members) Held(ctx context.Context) (Held, error) {
+	held, err := supervisor.Ask[*heldList](ctx, s.node.System, s.node.Root, &listHeld{})
 	if err != nil {
 		return nil, err
 	}
 	return held.all, nil
 }
 
-// HeldMembers are members on their way to the end.
-type HeldMembers []*Member
+// Held are members on their way to the end.
+type Held []*Member
 
 // Drain has what has come handled by whoever reads, of all members at once, or
 // gives it back when ctx ends.
-func (h HeldMembers) Drain(ctx context.Context) (errs []error) {
+func (h Held) Drain(ctx context.Context) (errs []error) {
 	for _, m := range h {
-		m.node.Send(m.pid.Load(), &drainMember{})
+		m.node.Send(m.pid.Load(), &drain{})
 	}
 	for _, m := range h {
 		if err := m.drain(ctx); err != nil {
@@ -99,7 +98,7 @@ func (h HeldMembers) Drain(ctx context.Context) (errs []error) {
 }
 
 // Announce tells that the memberships have ended.
-func (h HeldMembers) Announce() {
+func (h Held) Announce() {
 	for _, m := range h {
 		m.left()
 	}

@@ -1,4 +1,4 @@
-package actors
+package members
 
 // A member's key in etcd and its group's settings, and the secrets of senders.
 
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/discovery/registry"

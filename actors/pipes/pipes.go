@@ -1,4 +1,4 @@
-package actors
+package pipes
 
 // What a runtime has of pipes: its destinations, and its places in groups of
 // others.
@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
@@ -23,13 +24,13 @@ import (
 type Pipes struct {
 	node    *node.Node
 	senders *senders.Senders
-	members *Members
+	members *members.Members
 }
 
-// NewPipes makes the pipes of a node, of which there are none yet. Destinations
+// New makes the pipes of a node, of which there are none yet. Destinations
 // that name no URL of their own listen at listen.
-func NewPipes(n *node.Node, listen string) *Pipes {
-	return &Pipes{node: n, senders: senders.New(n, listen), members: NewMembers(n)}
+func New(n *node.Node, listen string) *Pipes {
+	return &Pipes{node: n, senders: senders.New(n, listen), members: members.New(n)}
 }
 
 // Register makes this process a sender: see Senders.Register.
@@ -38,7 +39,7 @@ func (p *Pipes) Register(ctx context.Context, cfg senders.Config) (*senders.Dest
 }
 
 // Join makes this process a member of a group: see Members.Join.
-func (p *Pipes) Join(ctx context.Context, cfg MemberConfig) (*Member, error) {
+func (p *Pipes) Join(ctx context.Context, cfg members.Config) (*members.Member, error) {
 	return p.members.Join(ctx, cfg)
 }
 
@@ -67,29 +68,29 @@ func (p *Pipes) Stats() ([]messages.PipeStats, []messages.MemberStats) {
 }
 
 // Held are the destinations and members that Stop ends.
-func (p *Pipes) Held(ctx context.Context) (*HeldPipes, error) {
+func (p *Pipes) Held(ctx context.Context) (*Held, error) {
 	dests, err := p.senders.Held(ctx)
 	members, merr := p.members.Held(ctx)
-	return &HeldPipes{dests, members}, errors.Join(err, merr)
+	return &Held{dests, members}, errors.Join(err, merr)
 }
 
-// HeldPipes are destinations and members on their way to the end.
-type HeldPipes struct {
+// Held are destinations and members on their way to the end.
+type Held struct {
 	dests   senders.Held
-	members HeldMembers
+	members members.Held
 }
 
 // Refuse takes no more messages.
-func (h *HeldPipes) Refuse() { h.dests.Refuse() }
+func (h *Held) Refuse() { h.dests.Refuse() }
 
 // Deliver waits until what was accepted is acked, or gives it up when ctx ends.
-func (h *HeldPipes) Deliver(ctx context.Context) []error { return h.dests.Deliver(ctx) }
+func (h *Held) Deliver(ctx context.Context) []error { return h.dests.Deliver(ctx) }
 
 // Drain has the members finish with what has come, or gives it back when ctx ends.
-func (h *HeldPipes) Drain(ctx context.Context) []error { return h.members.Drain(ctx) }
+func (h *Held) Drain(ctx context.Context) []error { return h.members.Drain(ctx) }
 
 // Announce tells that all of them have ended.
-func (h *HeldPipes) Announce() {
+func (h *Held) Announce() {
 	h.dests.Announce()
 	h.members.Announce()
 }
@@ -112,52 +113,52 @@ func (p *Pipes) DropOrphans(ctx context.Context, revoked error) error {
 // engine's actor must be over.
 func (p *Pipes) GaveUp() []error { return p.senders.GaveUp() }
 
-// pipesBranch is the part of the engine's actor that keeps senders and members.
-type pipesBranch struct {
+// Branch is the part of the engine's actor that keeps senders and members.
+type Branch struct {
 	senders *senders.Branch
-	members *membersBranch
+	members *members.Branch
 }
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
-func (p *Pipes) Branch(h *supervisor.Host) *pipesBranch {
-	return &pipesBranch{p.senders.Branch(h), p.members.Branch()}
+func (p *Pipes) Branch(h *supervisor.Host) *Branch {
+	return &Branch{p.senders.Branch(h), p.members.Branch()}
 }
 
 // Begin begins what an earlier incarnation had.
-func (b *pipesBranch) Begin(ctx actor.Context) {
+func (b *Branch) Begin(ctx actor.Context) {
 	b.senders.Begin(ctx)
 	b.members.Begin(ctx)
 }
 
 // Receive handles what is for pipes, and reports whether msg was.
-func (b *pipesBranch) Receive(ctx actor.Context, msg any) bool {
+func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	return b.senders.Receive(ctx, msg) || b.members.Receive(ctx, msg)
 }
 
 // Terminated hears of a child that has ended, and reports whether it was of pipes.
-func (b *pipesBranch) Terminated(ctx actor.Context, who *actor.PID) bool {
+func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	return b.senders.Terminated(ctx, who) || b.members.Terminated(ctx, who)
 }
 
 // Failed hears of a child that was given up, and reports whether it was of pipes.
-func (b *pipesBranch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
+func (b *Branch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
 	return b.senders.Failed(ctx, m) || b.members.Failed(ctx, m)
 }
 
 // KeyLost ends what has lost its key.
-func (b *pipesBranch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	b.senders.KeyLost(ctx, k, loss)
 	b.members.KeyLost(ctx, k, loss)
 }
 
 // LeaseTrusted is nothing to pipes.
-func (b *pipesBranch) LeaseTrusted() {}
+func (b *Branch) LeaseTrusted() {}
 
 // End ends what the incarnation has begun.
-func (b *pipesBranch) End(ctx actor.Context) { b.senders.End(ctx) }
+func (b *Branch) End(ctx actor.Context) { b.senders.End(ctx) }
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
-func (b *pipesBranch) Close(ctx actor.Context) {
+func (b *Branch) Close(ctx actor.Context) {
 	b.senders.Close(ctx)
 	b.members.Close(ctx)
 }

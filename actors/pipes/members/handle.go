@@ -1,4 +1,4 @@
-package actors
+package members
 
 // What a caller holds of a place in a group. The handle outlives the actors
 // behind it.
@@ -11,12 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
-
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/penstock-io/penstock/actors/internal/recvq"
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -25,7 +24,7 @@ import (
 // Consume reads at a time.
 type Member struct {
 	node        *node.Node
-	cfg         MemberConfig
+	cfg         Config
 	in          *recvq.Queue
 	pid         atomic.Pointer[actor.PID]
 	incarnation string
@@ -95,12 +94,12 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	cfg := m.cfg
 	if err := m.node.Runs.Refuse(ctx, fmt.Sprintf("leave %q of %q", cfg.Group, cfg.Destination), func(c *usercode.Run) bool { return c.Of == m.in }); err != nil {
-		m.node.Send(m.pid.Load(), &leaveMember{})
+		m.node.Send(m.pid.Load(), &leaveUnasked{})
 		return err
 	}
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
-	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdrawMember{m}, &m.removal))
+	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdraw{m}, &m.removal))
 	m.left()
 	if err != nil {
 		return fmt.Errorf("leave %q of %q: %w", cfg.Group, cfg.Destination, err)
@@ -112,7 +111,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) drain(ctx context.Context) error {
 	began := time.Now()
 	cfg := m.cfg
-	_, err := supervisor.Ask[*memberDrained](ctx, m.node.System, m.pid.Load(), &drainMember{})
+	_, err := supervisor.Ask[*drained](ctx, m.node.System, m.pid.Load(), &drain{})
 	m.in.Leave(recvq.Left, nil)
 	if n := m.in.Unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
 		m.node.Events.Emit(messages.MessagesDropped{

@@ -1,0 +1,15 @@
+// Package pipes is what a runtime has of pipes: messages that go straight from
+// their senders to the members of groups.
+//
+// Pipes joins the two ends, which do not know each other: package senders
+// registers destinations and sends, package members joins groups and reads. Etcd
+// says who is where, and a link connects one of each.
+//
+//	engine
+//	├── listener                accepts members
+//	├── dest/<name>             a sender
+//	│   └── pipe/<group>
+//	│       └── link/<member>
+//	└── member/<dest>/<group>   a place in a group
+//	    └── link/<sender>
+package pipes

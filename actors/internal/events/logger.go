@@ -23,6 +23,7 @@ type Logger struct {
 	tell   func(value any, stack []byte)
 }
 
+// NewLogger makes a logger of what happens from now on, until ctx ends.
 func NewLogger(ctx context.Context, h *Bus, logger *slog.Logger) *Logger {
 	return &Logger{bus: h, logger: logger, events: h.subscribe(ctx), tell: usercode.PanicTeller(h.Emit, loggerName)}
 }

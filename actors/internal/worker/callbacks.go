@@ -54,6 +54,7 @@ type (
 	callsLeft struct{ err error }
 )
 
+// NewCallbacks makes the actor that calls callbacks. Where they run is noted in i.
 func NewCallbacks(i *usercode.Runs) actor.Producer {
 	work := &callersWork{due: make(map[usercode.Callbacks]int)}
 	return func() actor.Actor { return &callers{inside: i, work: work} }

@@ -36,6 +36,7 @@ type Job interface {
 	Patience() time.Duration
 }
 
+// New makes the actor of one handler of c.
 func New(c Job) actor.Producer {
 	return func() actor.Actor { return &handler{c: c} }
 }

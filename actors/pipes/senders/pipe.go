@@ -283,5 +283,3 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 	p.deadTaken(deadTaken{err: m.Err})
 }
 
-// crash makes an actor of ours fail, as a bug would: for tests of recovery.
-type crash struct{ err error }

@@ -30,6 +30,7 @@ type Config struct {
 // Phase is where a member stands.
 type Phase string
 
+// The phases of a member.
 const (
 	Joined  Phase = "joined"
 	Leaving Phase = "leaving" // hands out what has come, and ends

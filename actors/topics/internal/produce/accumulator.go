@@ -70,6 +70,8 @@ type CommitFunc = func(ctx context.Context, s *format.Sealed, more bool) (base i
 // and once at most. It does not keep s.
 type CommittedFunc = func(base int64, s *format.Sealed)
 
+// NewAccumulator makes the accumulator of a partition. info is the topic as it is
+// known now; emit must not block.
 func NewAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *Accumulator {
 	return &Accumulator{
 		partition: partition, info: info, emit: emit, id: rand.Uint64(), bell: make(chan struct{}, 1),

@@ -16,6 +16,7 @@ type Ending struct {
 	over  chan struct{} // closed with it
 }
 
+// NewEnding makes an Ending of what has not ended.
 func NewEnding() *Ending { return &Ending{over: make(chan struct{})} }
 
 // End says why. The first one counts, and only of it End returns true.

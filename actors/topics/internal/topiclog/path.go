@@ -50,14 +50,17 @@ type Partition struct {
 	readers atomic.Int64
 }
 
+// New makes the data path of a topic; its actor has yet to begin.
 func New(env *Env, info messages.TopicInfo) *Topic {
 	t := &Topic{Env: env, Name: info.Name, ID: info.ID, ending: produce.NewEnding(), Puts: produce.NewEnding()}
 	t.Current.Store(&info)
 	return t
 }
 
+// Info is the topic as this process knows it now.
 func (t *Topic) Info() messages.TopicInfo { return *t.Current.Load() }
 
+// Partitions is how many partitions the topic has now.
 func (t *Topic) Partitions() int { return t.Current.Load().Config.Partitions }
 
 // Partition returns a partition's path, made when it is asked for first.
@@ -91,6 +94,8 @@ func (t *Topic) Partition(p int) (*Partition, error) {
 	return t.parts[p], nil
 }
 
+// Accumulator returns what collects the records of a partition, or why nothing can
+// be put into it.
 func (t *Topic) Accumulator(p int) (*produce.Accumulator, error) {
 	if err := t.Puts.Why(); err != nil {
 		return nil, err

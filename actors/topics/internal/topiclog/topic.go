@@ -69,6 +69,7 @@ type (
 	lookDone struct{ replies []*looked }
 )
 
+// NewActor makes the actor of a topic.
 func NewActor(path *Topic) actor.Producer {
 	return func() actor.Actor {
 		return &topic{env: path.Env, path: path, children: make(map[int]*actor.PID), follow: notFollowing}

@@ -9,6 +9,7 @@ const pumpBuffer = 64 << 10
 // End says why a pump ended when nothing failed.
 type End string
 
+// The reasons.
 const (
 	EndCounted End = "count reached"
 	EndIdle    End = "idle"   // nothing came for long enough

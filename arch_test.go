@@ -95,6 +95,7 @@ var pure = []string{
 	"actors/pipes/internal/sendq",
 	"actors/internal/usercode",
 	"actors/topics/internal/tail",
+	"transport/address",
 	"transport/commitlog/format",
 	"transport/frame",
 }
@@ -114,6 +115,7 @@ var owners = []struct {
 	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "benchmarks"}, bound},
 	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors"}, free},
 	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
+	{"go.opentelemetry.io", []string{".", "actors"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded"}, free},
 	{"google.golang.org/grpc", []string{"discovery", "penstocktest", "cmd"}, free},
 	{"golang.org/x/sync/errgroup", nil, bound},
@@ -312,6 +314,36 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
+// etcdNames are what actors may use of etcd's client: a lease's id, and the
+// settings of who starts an engine. Transactions are in discovery and commitlog.
+var etcdNames = []string{"LeaseID", "Config"}
+
+// etcdUses lists what a file uses of etcd's client besides etcdNames.
+func etcdUses(s source) (faults []string) {
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "clientv3" && !slices.Contains(etcdNames, sel.Sel.Name) {
+				faults = append(faults, fmt.Sprintf("%s: clientv3.%s: actors ask discovery or commitlog", s.at(sel), sel.Sel.Name))
+			}
+			if name := sel.Sel.Name; name == "Txn" || name == "TimeToLive" {
+				faults = append(faults, fmt.Sprintf("%s: %s: actors ask discovery or commitlog", s.at(sel), name))
+			}
+		}
+		return true
+	})
+	return faults
+}
+
+func TestActorsHaveNoTransactions(t *testing.T) {
+	for _, s := range sources(t) {
+		if under(s.dir(), "actors") && !s.test {
+			for _, fault := range etcdUses(s) {
+				t.Error(fault)
+			}
+		}
+	}
+}
+
 func TestGoroutinesBeginInHostsOnly(t *testing.T) {
 	used := make(map[string]bool)
 	for _, s := range sources(t) {
@@ -427,6 +459,11 @@ func TestArchitectureRules(t *testing.T) {
 		"mangos outside its room":     {"actors/a.go", imports("go.nanomsg.org/mangos/v3/protocol/push"), 1},
 		"mangos in tests elsewhere":   {"actors/a_test.go", imports("go.nanomsg.org/mangos/v3"), 1},
 		"proto.actor in messages":     {"messages/a.go", imports("github.com/asynkron/protoactor-go/actor"), 1},
+		"pipes over topics":           {"actors/pipes/a.go", imports(modulePath + "/actors/topics"), 1},
+		"senders over members":        {"actors/pipes/senders/a.go", imports(modulePath + "/actors/pipes/members"), 1},
+		"topics over pipes' halves":   {"actors/topics/groups/a.go", imports(modulePath + "/actors/pipes/senders"), 1},
+		"the engine over both":        {"actors/a.go", "package p\nimport (\n_ \"" + modulePath + "/actors/pipes\"\n_ \"" + modulePath + "/actors/topics\"\n)\n", 0},
+		"traces in the supervisor":    {"supervisor/a.go", imports("go.opentelemetry.io/otel/metric"), 1},
 		"the old math/rand":           {"actors/a.go", imports("math/rand"), 1},
 		"the new math/rand":           {"actors/a.go", imports("math/rand/v2"), 0},
 	} {
@@ -451,6 +488,13 @@ func f() {
 }`)
 	if got := len(begins(s)); got != 5 {
 		t.Errorf("%d beginnings found, want 5", got)
+	}
+	s = parse(t, "actors/a.go", `package p
+func f(l clientv3.LeaseID, c clientv3.Config) {
+	c.Client.Txn(ctx).Then(clientv3.OpPut("k", "v"))
+}`)
+	if got := etcdUses(s); len(got) != 2 {
+		t.Errorf("uses of etcd %q, want 2", got)
 	}
 	s = parse(t, "cmd/penstock/a.go", "package p"+`
 type a struct {

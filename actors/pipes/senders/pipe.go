@@ -282,4 +282,3 @@ func (p *pipe) callPanicked(m *supervisor.Ended) {
 	p.node.Events.Emit(e)
 	p.deadTaken(deadTaken{err: m.Err})
 }
-

@@ -1,4 +1,4 @@
-package actors
+package actors_test
 
 // Promise: a bug in an actor of ours loses nothing. Each kind of actor is made
 // to fail while messages flow, on both sides, and everything accepted is
@@ -7,21 +7,17 @@ package actors
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 )
-
-const crashPatience = 60 * time.Second
 
 // handled counts how often each message was.
 type handled struct {
@@ -43,7 +39,7 @@ func (h *handled) enter(id int) {
 // await waits until enough is true of how many were handled.
 func (h *handled) await(t *testing.T, what string, enough func(distinct, total int) bool) {
 	t.Helper()
-	late := time.After(crashPatience)
+	late := time.After(enginetest.Patience)
 	for {
 		h.mu.Lock()
 		distinct, total, changed := len(h.counts), h.total, h.changed
@@ -54,39 +50,25 @@ func (h *handled) await(t *testing.T, what string, enough func(distinct, total i
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("%s: not within %s; %d handled, %d distinct", what, crashPatience, total, distinct)
+			t.Fatalf("%s: not within %s; %d handled, %d distinct", what, enginetest.Patience, total, distinct)
 		}
 	}
 }
 
 func TestCrashOfEachActorUnderLoad(t *testing.T) {
-	srv := beginEtcd(t)
 	// The kinds by Go type. A link ends with its connection; every other is
 	// begun again.
-	for _, kind := range []string{"session", "destination", "pipe", "link", "member", "source", "engineActor"} {
-		t.Run(kind, func(t *testing.T) { crashUnderLoad(t, srv, kind) })
+	for _, kind := range []string{"session", "destination", "pipe", "link", "member", "source", enginetest.Root} {
+		t.Run(kind, func(t *testing.T) { crashUnderLoad(t, kind) })
 	}
 }
 
-func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
+func crashUnderLoad(t *testing.T, kind string) {
 	const window, rounds = 64, 2
-	ctx, cancel := context.WithTimeout(t.Context(), 2*crashPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*enginetest.Patience)
 	defer cancel()
-	begin := func() *Engine {
-		e, err := Start(ctx, nil, Config{Etcd: srv.Config(), Prefix: "/crash/" + kind, Listen: "tcp://127.0.0.1:0"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), crashPatience)
-			defer cancel()
-			if err := e.Stop(ctx); err != nil {
-				t.Errorf("stop: %v", err)
-			}
-		})
-		return e
-	}
-	sender, receiver := begin(), begin()
+	space := enginetest.NewSpace(t)
+	sender, receiver := space.Begin(t), space.Begin(t)
 	dest, err := sender.Register(ctx, senders.Config{Name: "orders", Retry: messages.Retry{Min: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
@@ -147,8 +129,8 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 		before := got.total
 		got.mu.Unlock()
 		got.await(t, "the load flows", func(_, total int) bool { return total > before+100 })
-		for _, e := range []*Engine{sender, receiver} {
-			crashed += crashAll(t, e, kind)
+		for _, e := range []*actors.Engine{sender, receiver} {
+			crashed += enginetest.CrashAll(t, e, kind)
 		}
 	}
 	if crashed == 0 {
@@ -168,7 +150,7 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 	switch kind {
 	case "session":
 		spare = 0
-	case "engineActor":
+	case enginetest.Root:
 		spare *= 2 // each side's in turn
 	}
 	got.mu.Lock()
@@ -176,46 +158,4 @@ func crashUnderLoad(t *testing.T, srv *embedded.Server, kind string) {
 	if again := got.total - len(got.counts); again > spare {
 		t.Errorf("%d messages were handled again, at most %d may be", again, spare)
 	}
-}
-
-// crashAll fails every actor of a kind in e, waits until each has begun again
-// or ended, and answers how many there were.
-func crashAll(t *testing.T, e *Engine, kind string) (n int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
-	defer cancel()
-	events := e.Events(ctx)
-	waiting := make(map[string]bool)
-	for _, info := range e.Tree() {
-		if !strings.HasSuffix(info.Type, "."+kind) {
-			continue
-		}
-		waiting[info.ID] = true
-		pid := e.node.System.NewLocalPID(info.ID)
-		e.node.Send(pid, node.Crash{Err: fmt.Errorf("a bug in %s", kind)})
-		n++
-	}
-	if n == 0 {
-		return 0
-	}
-	for event := range events {
-		switch m := event.(type) {
-		case messages.ActorRestarted:
-			delete(waiting, m.Actor)
-		case messages.ActorStopped:
-			if kind == "link" {
-				delete(waiting, m.Actor) // it is not restarted: its member dials again
-				continue
-			}
-			if waiting[m.Actor] {
-				t.Errorf("%s was given up: %v", m.Actor, m.Err)
-				delete(waiting, m.Actor)
-			}
-		}
-		if len(waiting) == 0 {
-			return n
-		}
-	}
-	t.Fatalf("these were not heard of: %v", waiting)
-	return n
 }

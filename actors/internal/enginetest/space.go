@@ -131,7 +131,7 @@ func (s Space) Hold(t *testing.T, c *clientv3.Client, seconds int64, keys ...str
 // With returns the keys of the namespace that have word in them.
 func (s Space) With(t *testing.T, c *clientv3.Client, word string) (out []string) {
 	t.Helper()
-	resp, err := c.Get(Within(t), string(s.Keys), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	resp, err := c.Get(Within(t), string(s.Keys)+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,7 @@ import (
 // Promise: with nobody reading, Leave waits for nothing, also when the reader
 // ends after the drain began: what it left goes back to the sender.
 func TestLeaveWhileReaderEnds(t *testing.T) {
-	s := enginetest.NewSpace(t)
-	e := s.Begin(t)
+	e := enginetest.NewSpace(t).Begin(t)
 	d := enginetest.Register(t, e, senders.Config{})
 	m := enginetest.Join(t, e, actors.MemberConfig{})
 	const sent = 20
@@ -57,8 +56,7 @@ func TestLeaveWhileReaderEnds(t *testing.T) {
 // Promise: a nack that was taken is tried again, also when its link ends before
 // it could tell the group.
 func TestNackWhileItsLinkStops(t *testing.T) {
-	s := enginetest.NewSpace(t)
-	e := s.Begin(t)
+	e := enginetest.NewSpace(t).Begin(t)
 	d := enginetest.Register(t, e, senders.Config{Retry: messages.Retry{Min: 10 * time.Millisecond}})
 	emit := d.Queue().Emit
 	var stops sync.Once

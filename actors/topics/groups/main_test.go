@@ -1,9 +1,9 @@
-package groups
+package groups_test
 
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { enginetest.Main(m) }

@@ -1,4 +1,4 @@
-package actors
+package groups_test
 
 // Promise: a bug in an actor of a topic loses nothing, puts nothing twice, keeps
 // every partition's order, and leaves nobody waiting who asked for something.
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/messages"
@@ -20,12 +22,10 @@ import (
 var topicActors = []string{"topic", "partition", "subscription", "consumer"}
 
 func TestTopicCrashes(t *testing.T) {
-	srv := beginEtcd(t)
 	for _, kind := range topicActors {
-		space := func(what string) endsSpace { return endsSpace{srv.Config(), "/topiccrash/" + what + "/" + kind} }
-		t.Run("under load/"+kind, func(t *testing.T) { topicCrashUnderLoad(t, space("load"), kind) })
-		t.Run("draining/"+kind, func(t *testing.T) { topicCrashDraining(t, space("drain"), kind) })
-		t.Run("asked/"+kind, func(t *testing.T) { topicCrashAsked(t, space("asked"), kind) })
+		t.Run("under load/"+kind, func(t *testing.T) { topicCrashUnderLoad(t, kind) })
+		t.Run("draining/"+kind, func(t *testing.T) { topicCrashDraining(t, kind) })
+		t.Run("asked/"+kind, func(t *testing.T) { topicCrashAsked(t, kind) })
 	}
 }
 
@@ -62,7 +62,7 @@ func (o *inOrder) enter(r messages.Record) {
 // await waits until so many values were handled.
 func (o *inOrder) await(t *testing.T, what string, n int) {
 	t.Helper()
-	late := time.After(crashPatience)
+	late := time.After(enginetest.Patience)
 	for {
 		o.mu.Lock()
 		have, changed, faults := len(o.values), o.changed, o.faults
@@ -76,7 +76,7 @@ func (o *inOrder) await(t *testing.T, what string, n int) {
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("%s: not within %s: %d of %d handled", what, crashPatience, have, n)
+			t.Fatalf("%s: not within %s: %d of %d handled", what, enginetest.Patience, have, n)
 		}
 	}
 }
@@ -87,11 +87,12 @@ func (o *inOrder) count() int {
 	return len(o.values)
 }
 
-func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
+func topicCrashUnderLoad(t *testing.T, kind string) {
 	const rounds, partitions, workers = 2, 4, 2
-	ctx, cancel := context.WithTimeout(t.Context(), 2*crashPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*enginetest.Patience)
 	defer cancel()
-	putter, reader := s.begin(t), s.begin(t)
+	s := enginetest.NewSpace(t)
+	putter, reader := s.Begin(t), s.Begin(t)
 	out, err := putter.CreateTopic(ctx, "audit", messages.TopicConfig{Partitions: partitions}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -174,8 +175,8 @@ func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
 	crashed := 0
 	for range rounds {
 		flows("the load flows")
-		for _, e := range []*Engine{putter, reader} {
-			crashed += crashAll(t, e, kind)
+		for _, e := range []*actors.Engine{putter, reader} {
+			crashed += enginetest.CrashAll(t, e, kind)
 		}
 	}
 	if crashed == 0 {
@@ -218,10 +219,10 @@ func topicCrashUnderLoad(t *testing.T, s endsSpace, kind string) {
 
 // A subscription that is being left ends in time though an actor of it fails,
 // with every claim released and what was handled committed.
-func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
+func topicCrashDraining(t *testing.T, kind string) {
 	const records, handled = 20, 7
-	ctx := endsWithin(t)
-	e := s.begin(t)
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
 	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +240,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 	var once sync.Once
 	release := sync.OnceFunc(func() { close(goOn) })
 	defer release()
-	consumed := aside(func() error {
+	consumed := enginetest.Aside(func() error {
 		return sub.Consume(context.Background(), func(hctx context.Context, r messages.Record) error {
 			if r.Offset < handled {
 				return nil
@@ -253,7 +254,7 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 		})
 	})
 	<-inside
-	left := aside(func() error { return sub.Unsubscribe(ctx) })
+	left := enginetest.Aside(func() error { return sub.Unsubscribe(ctx) })
 	for leaving := false; !leaving; {
 		_, err := sub.Poll(ctx, 1)
 		if leaving = errors.Is(err, messages.ErrClosed); leaving {
@@ -265,14 +266,14 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	if crashAll(t, e, kind) == 0 {
+	if enginetest.CrashAll(t, e, kind) == 0 {
 		t.Fatalf("there is no %s to crash", kind)
 	}
 	release()
-	if err := outcomeOf(t, "Unsubscribe", left); err != nil {
+	if err := enginetest.Outcome(t, "Unsubscribe", left); err != nil {
 		t.Fatalf("unsubscribe: %v", err)
 	}
-	if err := outcomeOf(t, "Consume", consumed); err != nil {
+	if err := enginetest.Outcome(t, "Consume", consumed); err != nil {
 		t.Errorf("consume: %v", err)
 	}
 	g, err := e.DescribeGroup(ctx, "audit", "billing")
@@ -299,9 +300,8 @@ func topicCrashDraining(t *testing.T, s endsSpace, kind string) {
 // Who leaves and takes too long loses what the group gave to others, and its
 // handler is told.
 func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
-	srv := beginEtcd(t)
-	ctx := endsWithin(t)
-	e := endsSpace{srv.Config(), "/drainloss"}.begin(t)
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
 	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +317,7 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	inside, told := make(chan struct{}), make(chan error, 1)
-	consumed := aside(func() error {
+	consumed := enginetest.Aside(func() error {
 		return first.Consume(context.Background(), func(hctx context.Context, r messages.Record) error {
 			if r.Offset == 0 {
 				return nil
@@ -329,7 +329,7 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 			select {
 			case <-hctx.Done():
 				told <- context.Cause(hctx)
-			case <-time.After(endsPatience / 2):
+			case <-time.After(enginetest.Patience / 2):
 				told <- errors.New("nobody told the handler")
 			}
 			return hctx.Err()
@@ -340,28 +340,28 @@ func TestDrainingMemberIsToldOfItsLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := aside(func() error { return first.Unsubscribe(ctx) })
+	left := enginetest.Aside(func() error { return first.Unsubscribe(ctx) })
 	recs, err := second.Poll(ctx, 1)
 	if err != nil || len(recs) != 1 {
 		t.Fatalf("the second member got %d records, %v", len(recs), err)
 	}
-	if err := outcomeOf(t, "the first one's handler", told); !errors.Is(err, messages.ErrFenced) {
+	if err := enginetest.Outcome(t, "the first one's handler", told); !errors.Is(err, messages.ErrFenced) {
 		t.Errorf("the first one's handler: %v", err)
 	}
-	if err := outcomeOf(t, "Unsubscribe", left); err != nil {
+	if err := enginetest.Outcome(t, "Unsubscribe", left); err != nil {
 		t.Errorf("unsubscribe: %v", err)
 	}
-	if err := outcomeOf(t, "Consume", consumed); err != nil {
+	if err := enginetest.Outcome(t, "Consume", consumed); err != nil {
 		t.Errorf("consume: %v", err)
 	}
 }
 
 // A Commit and a Seek that are under way are answered, whichever actor fails,
 // and can be made again.
-func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
-	ctx := endsWithin(t)
-	behind, gate := s.behind(t, "shut the gate")
-	e := behind.begin(t)
+func topicCrashAsked(t *testing.T, kind string) {
+	ctx := enginetest.Within(t)
+	behind, gate := enginetest.NewSpace(t).Behind(t, "shut the gate")
+	e := behind.Begin(t)
 	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{Compression: messages.CompressNone}, topics.ProducerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -384,17 +384,17 @@ func topicCrashAsked(t *testing.T, s endsSpace, kind string) {
 	if err := topic.PutAsync(ctx, messages.Message{Value: []byte("shut the gate")}, func(r messages.PutResult) { put <- r }); err != nil {
 		t.Fatal(err)
 	}
-	<-gate.closed
-	commit := aside(func() error { return sub.Commit(ctx, recs[0]) })
-	seek := aside(func() error { return sub.Seek(ctx, 0, messages.Latest()) })
-	if crashAll(t, e, kind) == 0 {
+	<-gate.Closed()
+	commit := enginetest.Aside(func() error { return sub.Commit(ctx, recs[0]) })
+	seek := enginetest.Aside(func() error { return sub.Seek(ctx, 0, messages.Latest()) })
+	if enginetest.CrashAll(t, e, kind) == 0 {
 		t.Fatalf("there is no %s to crash", kind)
 	}
-	gate.open()
-	if err := outcomeOf(t, "Commit", commit); err != nil && !errors.Is(err, messages.ErrRestarted) {
+	gate.Open()
+	if err := enginetest.Outcome(t, "Commit", commit); err != nil && !errors.Is(err, messages.ErrRestarted) {
 		t.Errorf("commit: %v", err)
 	}
-	if err := outcomeOf(t, "Seek", seek); err != nil && !errors.Is(err, messages.ErrUnavailable) && !errors.Is(err, messages.ErrFenced) {
+	if err := enginetest.Outcome(t, "Seek", seek); err != nil && !errors.Is(err, messages.ErrUnavailable) && !errors.Is(err, messages.ErrFenced) {
 		t.Errorf("seek: %v", err)
 	}
 	if err := sub.Commit(ctx, recs[0]); err != nil {

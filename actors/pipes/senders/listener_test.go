@@ -1,0 +1,78 @@
+package senders_test
+
+// What a listener lives for.
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Promise: a listener ends with the last registration of its URL, and its
+// port is free when Unregister returns.
+func TestListenerEndsWithLastRegistration(t *testing.T) {
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	register := func(name string) *senders.Destination {
+		d, err := e.Register(ctx, senders.Config{Name: name, Listen: "tcp://" + addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	unregister := func(d *senders.Destination) {
+		if err := d.Unregister(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	free := func() bool {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	}
+	for range 3 { // the URL can be used again
+		a, b := register("a"), register("b")
+		unregister(a)
+		if free() {
+			t.Error("the port is free though a destination uses it")
+		}
+		unregister(b)
+		if !free() {
+			t.Error("the port is taken after the last Unregister")
+		}
+	}
+	// So it is after a restart of the engine's actor, and with a registration that
+	// fails.
+	d := register("a")
+	before := d.PID()
+	enginetest.Crash(e, enginetest.Root)
+	enginetest.Until(t, "the destination has come up again", func() bool { return d.PID() != before })
+	if _, err := e.Register(ctx, senders.Config{Name: "a", Listen: "tcp://" + addr}); !errors.Is(err, messages.ErrExists) {
+		t.Errorf("twice: %v", err)
+	}
+	unregister(d)
+	if !free() {
+		t.Error("the port is taken after a restart and Unregister")
+	}
+	for i := range 5 {
+		d, err := e.Register(ctx, senders.Config{Name: "o", Listen: fmt.Sprintf("tcp://127.0.0.1:0?advertise=h%d.example", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unregister(d)
+	}
+	enginetest.Until(t, "no listener is left", func() bool { return len(enginetest.ActorsOf(e, "listener")) == 0 })
+}

@@ -116,9 +116,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 // System is the actor system that the engine lives in.
 func (e *Engine) System() *actor.ActorSystem { return e.node.System }
 
-// Events yields what happens from now on, until ctx ends or the engine stops.
-// A subscriber that is slow by more than 1,024 events misses some and is told
-// so by messages.EventsLost.
+// Events is penstock.Runtime.Events.
 func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] {
 	if ctx == nil {
 		return func(func(messages.Event) bool) {}
@@ -132,8 +130,7 @@ func (e *Engine) Lease() int64 { return e.node.Lease.Load() }
 // Tree describes every guarded actor of the system.
 func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.node.System) }
 
-// Stats returns a snapshot of the counters. It takes each data path's lock for a
-// moment.
+// Stats is penstock.Runtime.Stats.
 func (e *Engine) Stats() messages.Stats {
 	s := messages.Stats{Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
 	s.Pipes, s.Members = e.pipes.Stats()
@@ -161,13 +158,7 @@ func (e *Engine) Stopped() bool {
 	}
 }
 
-// Stop drains everything, senders first, and ends the engine: what was accepted
-// is delivered, what was received is handled, keys are removed, the lease is
-// revoked. When ctx ends first, what is left is given up and *AbandonedError
-// says how much. The engine is over when Stop returns.
-//
-// Stop called by a function that it would wait for (a loop's body, a handler, a
-// callback of this engine) returns messages.ErrBusy at once and stops nothing.
+// Stop is penstock.Runtime.Stop.
 func (e *Engine) Stop(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("stop: %w", err)

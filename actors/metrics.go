@@ -77,9 +77,7 @@ var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.links", "{link}", "Members linked.", true, func(s messages.PipeStats) int64 { return int64(s.Links) }},
 }
 
-// Instrument registers the engine's counters with a meter provider, under the
-// meter Scope. They are read when the provider collects. Unregister ends that;
-// it is the caller's to call. Errors are the provider's.
+// Instrument is penstock.Runtime.Metrics. The meter is Scope.
 func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration, error) {
 	if provider == nil {
 		return nil, fmt.Errorf("instrument: the meter provider is nil: %w", messages.ErrInvalid)

@@ -33,19 +33,17 @@ func New(n *node.Node, listen string) *Pipes {
 	return &Pipes{node: n, senders: senders.New(n, listen), members: members.New(n)}
 }
 
-// Register makes this process a sender: see Senders.Register.
+// Register is penstock.Runtime.Register.
 func (p *Pipes) Register(ctx context.Context, cfg senders.Config) (*senders.Destination, error) {
 	return p.senders.Register(ctx, cfg)
 }
 
-// Join makes this process a member of a group: see Members.Join.
+// Join is penstock.Runtime.Join.
 func (p *Pipes) Join(ctx context.Context, cfg members.Config) (*members.Member, error) {
 	return p.members.Join(ctx, cfg)
 }
 
-// DeleteGroup removes a group of a destination that has no members, in
-// particular one that is kept forever. Errors: messages.ErrNoGroup, ErrGroupLive,
-// ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
+// DeleteGroup is penstock.Runtime.DeleteGroup.
 func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
 	fail := func(err error) error { return fmt.Errorf("delete group %q of %q: %w", group, dest, err) }
 	switch err := errors.Join(node.ContextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {

@@ -30,9 +30,7 @@ func admin[T any](t *Topics, op, topic string, faults error, do func() (T, error
 	return v, nil
 }
 
-// Create makes a topic and opens it. It blocks until etcd has it, or ctx
-// ends. Errors: messages.ErrInvalid, ErrTopicExists, ErrUnavailable, ErrDenied,
-// ErrNoSpace, ErrClosed.
+// Create is penstock.Runtime.CreateTopic.
 func (t *Topics) Create(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("create topic %q: %w", name, err)
@@ -50,8 +48,7 @@ func (t *Topics) Create(ctx context.Context, name string, cfg messages.TopicConf
 	})
 }
 
-// Ensure opens a topic, and makes it first where there is none; one that
-// exists keeps its settings. Errors: as CreateTopic, without ErrTopicExists.
+// Ensure is penstock.Runtime.EnsureTopic.
 func (t *Topics) Ensure(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("create topic %q: %w", name, err)
@@ -71,8 +68,7 @@ func (t *Topics) Ensure(ctx context.Context, name string, cfg messages.TopicConf
 	}
 }
 
-// Open opens a topic that exists. Errors: messages.ErrNoTopic, ErrInvalid,
-// ErrUnavailable, ErrDenied, ErrClosed.
+// Open is penstock.Runtime.Topic.
 func (t *Topics) Open(ctx context.Context, name string, p ProducerConfig) (*Topic, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("open topic %q: %w", name, err)
@@ -87,8 +83,7 @@ func (t *Topics) Open(ctx context.Context, name string, p ProducerConfig) (*Topi
 	})
 }
 
-// List returns every topic, sorted by name. Errors: messages.ErrUnavailable,
-// ErrDenied, ErrClosed.
+// List is penstock.Runtime.ListTopics.
 func (t *Topics) List(ctx context.Context) ([]messages.TopicInfo, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
@@ -99,9 +94,7 @@ func (t *Topics) List(ctx context.Context) ([]messages.TopicInfo, error) {
 	return t.env.Log.Topics(ctx)
 }
 
-// Describe returns a topic, its partitions and groups, as of one revision
-// of etcd. Errors: messages.ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied,
-// ErrClosed.
+// Describe is penstock.Runtime.DescribeTopic.
 func (t *Topics) Describe(ctx context.Context, name string) (messages.TopicDescription, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.TopicDescription{}, fmt.Errorf("describe topic %q: %w", name, err)
@@ -109,8 +102,7 @@ func (t *Topics) Describe(ctx context.Context, name string) (messages.TopicDescr
 	return admin(t, "describe topic", name, nil, func() (messages.TopicDescription, error) { return t.env.Log.Describe(ctx, name) })
 }
 
-// Update changes a topic. Errors: messages.ErrNoTopic, ErrInvalid,
-// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+// Update is penstock.Runtime.UpdateTopic.
 func (t *Topics) Update(ctx context.Context, name string, u messages.TopicUpdate) (messages.TopicInfo, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.TopicInfo{}, fmt.Errorf("update topic %q: %w", name, err)
@@ -118,9 +110,7 @@ func (t *Topics) Update(ctx context.Context, name string, u messages.TopicUpdate
 	return admin(t, "update topic", name, changeFaults(u), func() (messages.TopicInfo, error) { return t.env.Log.UpdateTopic(ctx, name, u) })
 }
 
-// Delete removes a topic with its records, groups and offsets, and blocks
-// until everything is swept or ctx ends. Errors: messages.ErrNoTopic,
-// ErrUnavailable, ErrDenied, ErrClosed.
+// Delete is penstock.Runtime.DeleteTopic.
 func (t *Topics) Delete(ctx context.Context, name string) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("delete topic %q: %w", name, err)
@@ -130,8 +120,7 @@ func (t *Topics) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// ListGroups returns the names of a topic's groups, sorted. Errors as
-// DescribeTopic.
+// ListGroups is penstock.Runtime.ListGroups.
 func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("list groups of %q: %w", topic, err)
@@ -145,9 +134,7 @@ func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error)
 	})
 }
 
-// DescribeGroup returns a group's members, offsets and lag as of one revision.
-// Errors: messages.ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable,
-// ErrDenied, ErrClosed.
+// DescribeGroup is penstock.Runtime.DescribeGroup.
 func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.GroupInfo{}, fmt.Errorf("describe group %s of %q: %w", group, topic, err)
@@ -161,9 +148,7 @@ func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messag
 	})
 }
 
-// ResetOffsets moves a group's committed offsets. Errors: messages.ErrNoTopic,
-// ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
-// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+// ResetOffsets is penstock.Runtime.ResetOffsets.
 func (t *Topics) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)

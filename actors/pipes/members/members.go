@@ -30,10 +30,7 @@ func New(n *node.Node) *Members {
 	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*recvq.Queue]struct{})}
 }
 
-// Join makes this process a member of a group. It blocks until each sender of
-// that moment has welcomed it or failed once; with no sender it returns at
-// once, and also when ctx ends. Errors: messages.ErrInvalid, ErrGroupMode,
-// ErrTaken, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
+// Join is penstock.Runtime.Join.
 func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	fail := func(err error) (*Member, error) {
 		return nil, fmt.Errorf("join %q of %q: %w", cfg.Group, cfg.Destination, err)

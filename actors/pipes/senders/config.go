@@ -29,7 +29,7 @@ type Config struct {
 	Name string
 	// ID is penstock.SenderID. Default: a random one.
 	ID string
-	// Listen is penstock.ListenOn. Default: Config.Listen.
+	// Listen is penstock.ListenOn. Default: that of the engine.
 	Listen string
 	// SoleSender is penstock.SoleSender.
 	SoleSender bool

@@ -43,10 +43,7 @@ func New(n *node.Node, listen string) *Senders {
 	}
 }
 
-// Register makes this process a sender of a destination. It blocks until the
-// keys are in etcd and the groups of that moment are known, or ctx ends.
-// Errors: messages.ErrInvalid, ErrExists, ErrDestinationTaken, ErrTaken,
-// ErrAddrInUse, ErrUnavailable, ErrDenied, ErrRestarted, ErrClosed.
+// Register is penstock.Runtime.Register.
 func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error) {
 	fail := func(err error) (*Destination, error) {
 		return nil, fmt.Errorf("register %q: %w", cfg.Name, err)

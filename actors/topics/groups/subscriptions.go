@@ -35,11 +35,8 @@ func New(env *topiclog.Env) *Subscriptions {
 	}
 }
 
-// Subscribe makes this process a member of a group of a topic. It blocks until
-// the member has its share of the partitions and has claimed what is free of it,
-// or ctx ends. Errors: messages.ErrInvalid, ErrGroupMode, ErrTaken,
-// ErrNoPartition, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace,
-// ErrClosed.
+// Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
+// penstock.Topic.SubscribePartitions.
 func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, cfg Config) (*Subscription, error) {
 	cfg.Topic = path.Name
 	fail := func(err error) (*Subscription, error) {

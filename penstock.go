@@ -136,8 +136,8 @@ func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
 // received is handled, keys are removed, the lease is revoked. When ctx ends first,
 // the rest is abandoned and *AbandonedError says how much. The runtime is over when
 // Stop returns; a second Stop does nothing. Handlers, loops and callbacks that do
-// not return are waited for no longer than AckWait or RevokeTimeout and two seconds:
-// then the error wraps ErrBusy.
+// not return are waited for no longer than AckWait or RevokeTimeout and a few
+// seconds: then the error wraps ErrBusy.
 //
 // Stop in a function of the user's that it would wait for (a loop's body, a handler,
 // a callback, the logger) returns ErrBusy at once and stops nothing. Let that

@@ -101,7 +101,7 @@ govulncheck: ## look for known vulnerabilities in what is linked; needs a networ
 	$(GO) run $(GOVULN) ./...
 
 .PHONY: generate
-generate: ## write the protobuf code anew
+generate: ## write the protobuf code again
 	cd messages/pb/gen && $(GO) run .
 
 .PHONY: check-generated

@@ -72,7 +72,7 @@ func Start(ctx context.Context, dir string, opts ...Option) (*Server, error) {
 	}
 	path, temporary, err := makeDir(dir)
 	if err != nil {
-		return fail(fmt.Errorf("make data directory: %w", err))
+		return fail(fmt.Errorf("create data directory: %w", err))
 	}
 	s, err := o.start(ctx, path)
 	switch {

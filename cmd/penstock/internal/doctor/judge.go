@@ -258,7 +258,7 @@ func judgeTopics(prefix string, inv *inventory.Inventory, unfinished int, err er
 	}
 	switch {
 	case errors.Is(err, penstock.ErrDenied):
-		c.Status, c.Found = verdictWarn, "denied: this user can use no topics"
+		c.Status, c.Found = verdictWarn, "denied: this user cannot use topics"
 		c.Do = fmt.Sprintf("\"etcdctl role grant-permission ROLE readwrite --prefix=true %s/\" if it is to", prefix)
 	case err != nil:
 		c.Status, c.Found, c.Do = verdictFail, err.Error(), "see the checks above"
@@ -266,8 +266,8 @@ func judgeTopics(prefix string, inv *inventory.Inventory, unfinished int, err er
 		c.Status, c.Found = verdictFail, cli.Clean(strings.Join(inv.Unreadable, ", "))+" does not decode"
 		c.Do = "see who writes there, and delete it: the topic cannot be used"
 	case unfinished > 0:
-		c.Status, c.Found = verdictWarn, fmt.Sprintf("%s; the keys of %d more, deleted or half made, are still there", c.Found, unfinished)
-		c.Do = "make or delete any topic: that goes on removing them"
+		c.Status, c.Found = verdictWarn, fmt.Sprintf("%s; the keys of %d more, deleted or half created, still exist", c.Found, unfinished)
+		c.Do = "create or delete any topic: that removes the rest"
 	}
 	return c
 }

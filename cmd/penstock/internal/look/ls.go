@@ -23,15 +23,15 @@ func Ls(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List destinations, senders, groups, members and topics",
-		Long: `Ls reads etcd and nothing else: it shows who registered and whose lease has not
-run out. A process that died is shown until then. Topics are listed after the
+		Long: `Ls reads etcd and nothing else: it shows every process that has
+registered and whose lease has not ended. A process that died is shown until then. Topics are listed after the
 destinations; "penstock topic describe" shows what is in one.
 
-Where etcd's roles do not let it read everything, it shows what they do and says
-what is left out; without any right it ends with code 5.
+Where etcd's roles do not let it read everything, it shows the rest and says what
+is left out; without any right it ends with code 5.
 
 With --json times are in RFC 3339 and UTC; keep_for_ms is -1 for a group that is
-kept for ever.`,
+kept forever.`,
 		Example: `  penstock ls
   penstock ls --json | jq -r '.destinations[].name'`,
 		Args: cli.Between(0, 0),

@@ -36,16 +36,16 @@ func Recv(a *cli.App) *cobra.Command {
 		Short: "Join a group and print each message on a line",
 		Long: `Recv joins the group GROUP of the destination DEST as a member and prints the
 value of each message with a newline after it. A message is acked once it is
-written; what could not be written, as to a closed pipe, goes back to the group,
-and the exit code is 1. Where standard output is closed nothing is taken. The group gets each message once, however many members
-it has; another group gets each of them too.
+written. A message that could not be written, as to a closed pipe, goes back to the
+group, and the exit code is 1. When standard output is closed nothing is taken.
+Every group gets every message, and one member of the group gets it.
 
-Without --count and --idle it goes on until a signal, which is code 0: what has
-come by then is printed first. A value with newlines in it takes several lines:
---json keeps it on one. With --json a key, value or header that is no UTF-8 is
-given as key_base64 or value_base64.
+Without --count and --idle it runs until a signal, and ends with code 0: it prints
+first what has arrived. A value with newlines in it takes several lines; --json
+keeps it on one. With --json a key, value or header that is not UTF-8 is printed as
+key_base64 or value_base64.
 
-In the mode at-most-once, messages that had come and were not printed are lost.`,
+In the mode at-most-once, messages that arrived and were not printed are lost.`,
 		Example: `  penstock recv orders billing
   penstock recv orders billing --count 10 --json | jq -r .value
   penstock recv orders audit --idle 5s > orders.txt
@@ -60,7 +60,7 @@ In the mode at-most-once, messages that had come and were not printed are lost.`
 	f.DurationVar(&c.idle, "idle", 0, "end after so long without a message")
 	f.StringVar(&c.mode, "mode", string(penstock.AtLeastOnce), "what the group promises: at-least-once or at-most-once; the first member decides")
 	f.StringVar(&c.onFull, "on-full", string(penstock.QueueBlock), "what a full group does to senders: block, drop-oldest or error; the first member decides")
-	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many messages each sender may have out to this member")
+	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many unsettled messages each sender may have on its way to this member")
 	f.StringVar(&c.keepFor, "keep-for", actors.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
 	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)

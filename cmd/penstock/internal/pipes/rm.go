@@ -25,10 +25,10 @@ func Rm(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm DEST GROUP",
 		Short: "Remove a group of a destination",
-		Long: `Rm removes the group GROUP of the destination DEST, which has no members: one that
-is kept forever, or before the time it is kept for is over. It does not ask.
-Running senders give up what is queued for the group, and log how much; what it
-held up is sent. A group with members is refused, with code 1.`,
+		Long: `Rm removes the group GROUP of the destination DEST, without asking: one that is kept
+forever, or whose time to be kept is not over. A group with members is refused, with
+code 1. Running senders give up what is queued for the group, and log how much;
+senders that waited for room in it continue.`,
 		Example:           "  penstock rm orders billing",
 		Args:              cli.Between(2, 2),
 		ValidArgsFunction: completeDestination(a, completeGroupOf(a)),

@@ -40,8 +40,8 @@ a group that was removed or with this sender, the line also has "dropped N"
 and "given up N", and the code is 1.
 
 While no group has joined, send waits. What is accepted waits in this process
-for its acks, and is lost with it: code 4 tells that some were not acked in time.
-A signal stops the reading and waits up to 10 s for what was accepted.`,
+for its acks, and is lost with it: code 4 means that some were not acked in time.
+A signal stops the reading, and send waits up to 10 s for the acks.`,
 		Example: `  seq 1000 | penstock send orders
   penstock send orders lines.txt --timeout 30s
   tail -f app.log | penstock send logs --listen tcp://:7000`,

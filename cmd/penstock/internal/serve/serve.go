@@ -34,15 +34,15 @@ etcd client can use it. It prints "ready http://HOST:PORT" on standard output
 once it answers. It has no TLS and no users: keep it on a loopback address or a
 trusted network, or run an etcd of your own.
 
-An etcd that dies of itself, as on a full disk, ends the command with code 1 and
-says why. What it answered before is on the disk.`,
+When etcd fails, as on a full disk, the command says why and ends with code 1.
+What etcd had answered before is on the disk.`,
 		Example: `  penstock serve
   penstock serve --dir /var/lib/penstock --listen 10.0.0.5:2379
   penstock serve --dir "" --listen 127.0.0.1:0     # a temporary one, on any free port`,
 		Args: cli.Between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
-	cmd.Flags().StringVar(&c.dir, "dir", "penstock.etcd", "`directory` of the data, made if it is not there; empty: a temporary one, removed at the end")
+	cmd.Flags().StringVar(&c.dir, "dir", "penstock.etcd", "`directory` of the data, created if it does not exist; empty: a temporary one, removed at the end")
 	cmd.Flags().StringVar(&c.listen, "listen", cli.DefaultEtcd, "`host:port` to listen on; port 0 is any free one")
 	return cmd
 }

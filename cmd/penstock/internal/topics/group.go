@@ -135,12 +135,12 @@ func groupResetCommand(a *cli.App) *cobra.Command {
 		Use:   "reset TOPIC GROUP --to START",
 		Short: "Move a consumer group's offsets",
 		Long: `Reset moves the committed offsets of the group GROUP of the topic TOPIC, in all
-partitions or those of --partitions, and prints for each where it was and where
-it is now. A time is where the first batch begins with a record of it or later.
-A group that was not there is made, and that is said.
+partitions or those of --partitions, and prints the old and the new offset of each.
+A time stands for the start of the first batch with a record of that time or later.
+A group that does not exist is created, and reset says so.
 
-A group with members is refused, with code 1, for its offsets are theirs to
-move. --force takes their partitions away: they begin anew at the new offsets.`,
+A group with members is refused, with code 1, because its members move its
+offsets. --force takes their partitions away: they start again at the new offsets.`,
 		Example: `  penstock group reset audit billing --to earliest --dry-run
   penstock group reset audit billing --to 2026-11-22T03:00:00Z
   penstock group reset audit billing --to 30m --partitions 0,1 --force`,
@@ -153,8 +153,8 @@ move. --force takes their partitions away: they begin anew at the new offsets.`,
 	f.StringVar(&c.to, "to", "", "`start` to move to: "+startHelp)
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to move (default all)")
 	cli.CompleteFlag(cmd, "to", "earliest", "latest")
-	f.BoolVar(&c.dryRun, "dry-run", false, "only tell what would be done")
-	f.BoolVar(&c.force, "force", false, "also while the group has members")
+	f.BoolVar(&c.dryRun, "dry-run", false, "print what would be done and do nothing")
+	f.BoolVar(&c.force, "force", false, "reset the group although it has members")
 	f.BoolVar(&c.json, "json", false, "print one object")
 	return cmd
 }

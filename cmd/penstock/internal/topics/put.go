@@ -45,9 +45,9 @@ With --key-sep a line is cut at the first separator into key and value; a line
 without one has no key. Records of one key go to one partition, and keep their
 order there.
 
-The first record that cannot be put ends the reading. Put tells how many were
-not put, and apart from them how many may have been: etcd did not answer in
-time. A signal stops the reading and waits up to 10 s for what was read.`,
+The first record that cannot be put ends the reading. Put prints how many records
+were not put, and how many may have been put because etcd did not answer in time.
+A signal stops the reading, and put waits up to 10 s for what was read.`,
 		Example: `  seq 1000 | penstock put audit --create
   penstock put audit lines.txt --timeout 30s
   printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell`,
@@ -60,8 +60,8 @@ time. A signal stops the reading and waits up to 10 s for what was read.`,
 	f.StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
 	f.StringArrayVar(&c.headers, "header", nil, "`name=value` for each record; can be given again")
 	f.IntVar(&c.partition, "partition", anyPartition, "`number` of the partition; -1 chooses it by the key")
-	f.BoolVar(&c.create, "create", false, "make the topic, with one partition, where there is none")
-	f.DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits for ever")
+	f.BoolVar(&c.create, "create", false, "create the topic, with one partition, if it does not exist")
+	f.DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	return cmd
 }
@@ -176,7 +176,7 @@ func (f lineFormat) message(line []byte) penstock.Message {
 func hinted(err error) error {
 	switch {
 	case errors.Is(err, penstock.ErrNoTopic):
-		return fmt.Errorf("%w: make it with \"penstock topic create\"", err)
+		return fmt.Errorf("%w: create it with \"penstock topic create\"", err)
 	case errors.Is(err, penstock.ErrGroupMode):
 		return fmt.Errorf("%w: the members of a group all use --partitions, or none does", err)
 	}

@@ -36,20 +36,21 @@ func Sub(a *cli.App) *cobra.Command {
 		Use:   "sub TOPIC GROUP",
 		Short: "Join a consumer group of a topic and print its records",
 		Long: `Sub joins the group GROUP of the topic TOPIC and prints the records of the
-partitions that fall to it, those of one partition in their order. A record is
-committed once it is written; what could not be written, as to a closed pipe, is
-handled by another member, or the next time, and the exit code is 1.
+partitions that it is assigned, those of one partition in their order. A record is
+committed once it is written. A record that could not be written, as to a closed
+pipe, is handled by another member or by a later run, and the exit code is 1.
 
-The group continues where it has committed. --from says where a new group begins, in
-the partitions that there are then; one that is added later is read from its first
-record. To go back use "penstock group reset".
+The group continues at its committed offsets. --from says where a new group starts,
+in the partitions that exist then; a partition that is added later is read from its
+first record. To move the offsets of a group use "penstock group reset".
 
-Without --count and --idle it goes on until a signal, which is code 0: what it
-has in hand is printed, committed, and its partitions go to the others.
+Without --count and --idle it runs until a signal, and ends with code 0: it prints
+and commits what it has in hand, and its partitions go to other members.
 
---format knows %p partition, %o offset, %k key, %v value, %t time, %% and the
-backslash escapes of Go; a newline is printed only where it says so. With --json
-a key, value or header that is no UTF-8 is given as key_base64 or value_base64.`,
+--format takes %p partition, %o offset, %k key, %v value, %t time, %% and the
+backslash escapes of Go; a newline is printed only where the format has one. With
+--json a key, value or header that is not UTF-8 is printed as key_base64 or
+value_base64.`,
 		Example: `  penstock sub audit billing
   penstock sub audit billing --count 10 --from 2h
   penstock sub audit export --idle 5s --format '%p:%o %k=%v\n'
@@ -62,7 +63,7 @@ a key, value or header that is no UTF-8 is given as key_base64 or value_base64.`
 	f := cmd.Flags()
 	f.IntVar(&c.count, "count", 0, "end after `N` records")
 	f.DurationVar(&c.idle, "idle", 0, "end after so long without a record")
-	f.StringVar(&c.from, "from", "earliest", "`start` of a group that is new: "+startHelp)
+	f.StringVar(&c.from, "from", "earliest", "`start` of a new group: "+startHelp)
 	f.StringVar(&c.format, "format", "", "how to print a record (default "+defaultFormat+")")
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to take, in a group of members that name theirs")
 	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time, fence, attempt")

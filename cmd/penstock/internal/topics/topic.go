@@ -19,7 +19,7 @@ import (
 func Topic(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic",
-		Short: "Make, list, change and delete topics",
+		Short: "Create, list, change and delete topics",
 		Long: `Topics are durable, partitioned logs kept in etcd. "penstock put" appends to one,
 "penstock sub" reads it as a member of a consumer group.`,
 		Example: `  penstock topic create audit --partitions 4
@@ -61,12 +61,12 @@ func topicCreateCommand(a *cli.App) *cobra.Command {
 	c := topicCreate{App: a}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make a topic",
-		Long: `Create makes the topic NAME, of three characters or more, and prints it. A topic
+		Short: "Create a topic",
+		Long: `Create creates the topic NAME, of three characters or more, and prints it. A topic
 that exists is an error; with --if-absent it is left and printed as it is.
 
-How many partitions there are decides how many members of a group can share the
-work. There can be more later, and never less.`,
+The number of partitions limits how many members of a group can share the work.
+It can be raised later and never lowered.`,
 		Example: `  penstock topic create audit
   penstock topic create audit --partitions 8 --compression zstd
   penstock topic create audit --if-absent --json | jq .partitions`,
@@ -190,8 +190,8 @@ func topicDeleteCommand(a *cli.App) *cobra.Command {
 		Short: "Delete a topic with its records, groups and offsets",
 		Long: `Delete removes the topic NAME and everything in it, without asking. From the
 first moment on nothing can be put into it or committed; then its keys are
-removed, which takes a while for a large one. Ended before that, any later
-create or delete of a topic goes on with it.`,
+removed, which takes a while for a large one. When the command ends before that,
+the next create or delete of any topic removes the rest.`,
 		Example:           "  penstock topic delete audit",
 		Args:              cli.Between(1, 1),
 		ValidArgsFunction: completeTopic(a, cli.NoCompletion),

@@ -181,11 +181,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 	defer close(e.stopped)
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
-	var errs []error
-	pipes, err := e.pipes.Held(end)
-	errs = append(errs, unlessOver(err))
-	topics, err := e.topics.Held(end)
-	errs = append(errs, unlessOver(err))
+	pipes, topics, err := e.held(end)
+	errs := []error{err}
 	pipes.Refuse()
 	topics.Refuse()
 	errs = append(errs, topics.Settle(ctx)...)
@@ -203,13 +200,16 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// unlessOver is err, but for that of an engine whose actor has ended: it has
-// nothing more to end.
-func unlessOver(err error) error {
-	if errors.Is(err, supervisor.ErrNoActor) {
-		return nil
+// held asks for what Stop ends. An actor that does not reply is not asked again;
+// one that has ended holds nothing.
+func (e *Engine) held(ctx context.Context) (p pipes.Held, t topics.Held, err error) {
+	if p, err = e.pipes.Held(ctx); err == nil {
+		t, err = e.topics.Held(ctx)
 	}
-	return err
+	if errors.Is(err, supervisor.ErrNoActor) {
+		err = nil
+	}
+	return p, t, err
 }
 
 // end stops the actors, gives up the lease, which takes every key of ours along,

@@ -6,10 +6,12 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 
+	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
@@ -75,6 +77,55 @@ func TestStopWithoutTime(t *testing.T) {
 	}
 	if left := s.With(t, s.Client(t), "/"+d.ID()); len(left) > 0 {
 		t.Errorf("these keys are left: %v", left)
+	}
+}
+
+// Promise: an engine whose actor has ended by itself can be stopped, and Stop then
+// has nothing to wait for.
+func TestStopAfterTheActorEnded(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	enginetest.Register(t, e, senders.Config{})
+	enginetest.Join(t, e, members.Config{})
+	enginetest.StopActor(e, enginetest.ActorsOf(e, enginetest.Root)[0])
+	enginetest.Until(t, "the engine's actor ends", func() bool { return len(enginetest.ActorsOf(e, enginetest.Root)) == 0 })
+	if err := e.Stop(enginetest.Within(t)); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// stuck is a logger that returns when it is released.
+type stuck struct{ begun, release chan struct{} }
+
+func (stuck) Enabled(context.Context, slog.Level) bool { return true }
+func (s stuck) WithAttrs([]slog.Attr) slog.Handler     { return s }
+func (s stuck) WithGroup(string) slog.Handler          { return s }
+func (s stuck) Handle(context.Context, slog.Record) error {
+	select {
+	case s.begun <- struct{}{}:
+	default:
+	}
+	<-s.release
+	return nil
+}
+
+// Promise: an engine whose actor does not reply in time is ended all the same, and
+// Stop says once that it did not.
+func TestStopOfAnActorThatDoesNotReply(t *testing.T) {
+	logger := stuck{begun: make(chan struct{}, 1), release: make(chan struct{})}
+	e := enginetest.NewSpace(t).Start(t, func(c *actors.Config) { c.Logger = slog.New(logger) })
+	enginetest.Register(t, e, senders.Config{})
+	enginetest.Crash(e, "session") // what is logged
+	enginetest.Await(t, "the logger's line", logger.begun)
+	root := enginetest.Crash(e, enginetest.Root)[0] // which waits for the logger now
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := e.Stop(over)
+	close(logger.release)
+	if err == nil {
+		t.Fatal("stop: nothing is said")
+	}
+	if n := strings.Count(err.Error(), "ask "+root.ID+":"); n != 1 {
+		t.Errorf("stop says it %d times: %v", n, err)
 	}
 }
 

@@ -66,29 +66,30 @@ func (p *Pipes) Stats() ([]messages.PipeStats, []messages.MemberStats) {
 }
 
 // Held are the destinations and members that Stop ends.
-func (p *Pipes) Held(ctx context.Context) (*Held, error) {
-	dests, err := p.senders.Held(ctx)
-	members, merr := p.members.Held(ctx)
-	return &Held{dests, members}, errors.Join(err, merr)
+func (p *Pipes) Held(ctx context.Context) (held Held, err error) {
+	if held.dests, err = p.senders.Held(ctx); err == nil {
+		held.members, err = p.members.Held(ctx)
+	}
+	return held, err
 }
 
-// Held are destinations and members on their way to the end.
+// Held are destinations and members on their way to the end. The zero Held is none.
 type Held struct {
 	dests   senders.Held
 	members members.Held
 }
 
 // Refuse takes no more messages.
-func (h *Held) Refuse() { h.dests.Refuse() }
+func (h Held) Refuse() { h.dests.Refuse() }
 
 // Deliver waits until what was accepted is acked, or gives it up when ctx ends.
-func (h *Held) Deliver(ctx context.Context) []error { return h.dests.Deliver(ctx) }
+func (h Held) Deliver(ctx context.Context) []error { return h.dests.Deliver(ctx) }
 
 // Drain has the members finish with what has come, or gives it back when ctx ends.
-func (h *Held) Drain(ctx context.Context) []error { return h.members.Drain(ctx) }
+func (h Held) Drain(ctx context.Context) []error { return h.members.Drain(ctx) }
 
 // Announce tells that all of them have ended.
-func (h *Held) Announce() {
+func (h Held) Announce() {
 	h.dests.Announce()
 	h.members.Announce()
 }

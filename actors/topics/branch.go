@@ -34,8 +34,9 @@ type (
 	topicOpened struct{ path *topiclog.Topic }
 	// openingLeft: who asked has not waited for the reply.
 	openingLeft struct{ of *openTopic }
-	// listHeld is answered with *HeldTopics, without subscriptions.
+	// listHeld is answered with *heldList.
 	listHeld struct{}
+	heldList struct{ all []*topiclog.Topic }
 	// sweepTopics asks for what interrupted deletions have left to be removed;
 	// swept is the end of it.
 	sweepTopics struct{}
@@ -168,9 +169,9 @@ func (b *Branch) changed(ctx actor.Context, m *topiclog.Changed) {
 }
 
 func (b *Branch) list(ctx actor.Context) {
-	held := &Held{}
+	held := &heldList{}
 	for _, p := range b.paths {
-		held.topics = append(held.topics, p.Handle)
+		held.all = append(held.all, p.Handle)
 	}
 	ctx.Respond(held)
 }

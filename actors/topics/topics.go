@@ -47,23 +47,24 @@ func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.Subscrip
 }
 
 // Held are the topics and subscriptions that Stop ends.
-func (t *Topics) Held(ctx context.Context) (*Held, error) {
-	held, err := supervisor.Ask[*Held](ctx, t.env.System, t.env.Root, &listHeld{})
+func (t *Topics) Held(ctx context.Context) (held Held, err error) {
+	topics, err := supervisor.Ask[*heldList](ctx, t.env.System, t.env.Root, &listHeld{})
 	if err != nil {
-		return nil, err
+		return held, err
 	}
+	held.topics = topics.all
 	held.subs, err = t.subs.Held(ctx)
 	return held, err
 }
 
-// Held are topics and subscriptions on their way to the end.
+// Held are topics and subscriptions on their way to the end. The zero Held is none.
 type Held struct {
 	topics []*topiclog.Topic
 	subs   groups.Held
 }
 
 // Refuse takes no more records.
-func (h *Held) Refuse() {
+func (h Held) Refuse() {
 	for _, t := range h.topics {
 		t.Refuse(messages.ErrClosed)
 	}
@@ -71,7 +72,7 @@ func (h *Held) Refuse() {
 
 // Settle waits for what was put, or gives it up when ctx ends:
 // *messages.AbandonedError.
-func (h *Held) Settle(ctx context.Context) (errs []error) {
+func (h Held) Settle(ctx context.Context) (errs []error) {
 	for _, t := range h.topics {
 		errs = append(errs, t.Settle(ctx))
 	}
@@ -79,10 +80,10 @@ func (h *Held) Settle(ctx context.Context) (errs []error) {
 }
 
 // Drain ends the subscriptions in order, or gives up when ctx ends.
-func (h *Held) Drain(ctx context.Context) []error { return h.subs.Drain(ctx) }
+func (h Held) Drain(ctx context.Context) []error { return h.subs.Drain(ctx) }
 
 // Announce tells that the subscriptions have ended.
-func (h *Held) Announce() { h.subs.Announce() }
+func (h Held) Announce() { h.subs.Announce() }
 
 // openTopic makes a handle of a topic that is in etcd.
 func (t *Topics) open(ctx context.Context, info messages.TopicInfo, cfg ProducerConfig) (*Topic, error) {

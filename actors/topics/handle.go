@@ -267,8 +267,5 @@ func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, 
 // Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
 // penstock.Topic.SubscribePartitions. cfg.Topic is set here.
 func (t *Topic) Subscribe(ctx context.Context, cfg groups.Config) (*groups.Subscription, error) {
-	if err := t.producer.Closed(); err != nil {
-		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, t.path.Name, err)
-	}
-	return t.topics.subs.Subscribe(ctx, t.path, cfg)
+	return t.topics.subs.Subscribe(ctx, t.path, t.ended(), cfg)
 }

@@ -36,8 +36,9 @@ func New(env *topiclog.Env) *Subscriptions {
 }
 
 // Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
-// penstock.Topic.SubscribePartitions.
-func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, cfg Config) (*Subscription, error) {
+// penstock.Topic.SubscribePartitions. ended is why the handle of the topic takes no
+// subscription any more, or nil.
+func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, ended error, cfg Config) (*Subscription, error) {
 	cfg.Topic = path.Name
 	fail := func(err error) (*Subscription, error) {
 		return nil, fmt.Errorf("subscribe %q to %q: %w", cfg.Group, cfg.Topic, err)
@@ -52,8 +53,8 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, cfg
 	if o, ok := cfg.Start.Offset(); ok && o < 0 {
 		return fail(fmt.Errorf("begin at offset %d: %w: the first is 0", o, messages.ErrOffsetOutOfRange))
 	}
-	if err := path.Ended(); err != nil {
-		return fail(err)
+	if ended != nil {
+		return fail(ended)
 	}
 	if ctx.Err() != nil {
 		return fail(context.Cause(ctx))

@@ -70,6 +70,7 @@ var (
 // arguments that it takes.
 func TestCommandsParse(t *testing.T) {
 	quick(t)
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -206,6 +207,7 @@ func TestMakeTargets(t *testing.T) {
 // other in one shell, against an etcd.
 func TestCommandsRun(t *testing.T) {
 	quick(t)
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

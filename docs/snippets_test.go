@@ -177,6 +177,7 @@ var (
 // Promise: programs and tests that are marked run do what the page says.
 func TestProgramsRun(t *testing.T) {
 	quick(t)
+	t.Parallel()
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	dir, err := filepath.Abs(filepath.Join(root, "docs", "programs"))
 	if err != nil {

@@ -135,7 +135,7 @@ func TestTopicMetrics(t *testing.T) {
 		value  int64
 		labels attribute.Set
 	}{
-		"penstock.topic.taken": {10, topic}, "penstock.topic.committed": {10, topic}, "penstock.topic.failed": {0, topic},
+		"penstock.topic.accepted": {10, topic}, "penstock.topic.committed": {10, topic}, "penstock.topic.failed": {0, topic},
 		"penstock.topic.appends": {10, topic}, "penstock.topic.queued_bytes": {0, topic},
 		"penstock.subscription.finished": {9, group}, "penstock.subscription.failed": {0, group},
 		"penstock.subscription.dead_lettered": {0, group}, "penstock.subscription.lost": {0, group},

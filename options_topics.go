@@ -67,7 +67,7 @@ func Random() Partitioner { return actors.Random() }
 // is no partition of the topic fails the message with ErrNoPartition.
 func Manual(choose func(m *Message, partitions int) int) Partitioner { return actors.Manual(choose) }
 
-// MaxBuffer limits what the handle has taken and etcd has not committed, in encoded
+// MaxBuffer limits what the handle has accepted and etcd has not committed, in encoded
 // bytes and 48 more for each record that somebody waits for: 32 MiB when not given, at
 // least 1 MiB. Puts wait while it is full. Besides it a handle takes about 3 MiB, and 16
 // KiB for each partition that is busy.

@@ -31,7 +31,7 @@ type PipeStats = messages.PipeStats
 // PipeCounters counts the messages of one group since its pipe began.
 //
 //	type PipeCounters struct {
-//		Accepted     uint64 // taken by Send
+//		Accepted     uint64 // messages that Send accepted
 //		Sent         uint64 // written to a link, each time
 //		Acked        uint64
 //		Nacked       uint64 // failed handlings
@@ -56,12 +56,12 @@ type MemberStats = messages.MemberStats
 //
 //	type TopicStats struct {
 //		Topic       string
-//		Records     uint64 // taken
+//		Records     uint64 // that puts accepted
 //		Bytes       uint64 // of these, encoded
 //		Appends     uint64 // batches committed
 //		Committed   uint64 // records that are in etcd
 //		Failed      uint64 // records whose put returned an error
-//		QueuedBytes int64  // taken, and neither committed nor failed
+//		QueuedBytes int64  // accepted, and neither committed nor failed
 //	}
 type TopicStats = messages.TopicStats
 

@@ -137,7 +137,7 @@ func (t *Topic) Info() TopicInfo { return t.t.Info() }
 // Put appends a message, waits until etcd has committed it, and returns where the
 // record is. m's bytes are copied before Put returns.
 //
-// When ctx ends before the message was taken, the error is ctx's cause and the message
+// When ctx ends before the message was accepted, the error is ctx's cause and the message
 // is not put. When it ends after that, the error is ErrUnknownOutcome with ctx's
 // cause: the record may be in the topic or may yet come. With any other error it is
 // not and will not.
@@ -181,7 +181,7 @@ func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) e
 	return t.t.PutAsync(ctx, m, done)
 }
 
-// Flush waits until everything taken before the call is committed or has failed, and
+// Flush waits until everything accepted before the call is committed or has failed, and
 // its callbacks have returned. It returns what happened to messages of PutAsync
 // without done since the last Flush.
 //

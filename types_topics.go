@@ -187,5 +187,5 @@ type OffsetChange = messages.OffsetChange
 const MaxCommitsWaiting = actors.MaxCommitsWaiting
 
 // MaxCallbacksWaiting is how many callbacks of PutAsync can wait in a handle for
-// the one before them to return, while more is taken.
+// the one before them to return, while more is accepted.
 const MaxCallbacksWaiting = actors.MaxCallbacksWaiting

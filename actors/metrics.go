@@ -24,8 +24,8 @@ type instrument[Row any] struct {
 }
 
 var topicInstruments = []instrument[messages.TopicStats]{
-	{"penstock.topic.taken", "{record}", "Records that puts took.", false, func(s messages.TopicStats) int64 { return int64(s.Records) }},
-	{"penstock.topic.taken_bytes", "By", "Encoded bytes that puts took.", false, func(s messages.TopicStats) int64 { return int64(s.Bytes) }},
+	{"penstock.topic.accepted", "{record}", "Records that puts accepted.", false, func(s messages.TopicStats) int64 { return int64(s.Records) }},
+	{"penstock.topic.accepted_bytes", "By", "Encoded bytes that puts accepted.", false, func(s messages.TopicStats) int64 { return int64(s.Bytes) }},
 	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s messages.TopicStats) int64 { return int64(s.Committed) }},
 	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s messages.TopicStats) int64 { return int64(s.Failed) }},
 	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s messages.TopicStats) int64 { return int64(s.Appends) }},

@@ -27,7 +27,7 @@ type PipeStats struct {
 // PipeCounters counts what became of one group's messages, since the pipe
 // began.
 type PipeCounters struct {
-	Accepted     uint64 // taken by Send
+	Accepted     uint64 // messages that Send accepted
 	Sent         uint64 // handed to a link, again or for the first time
 	Acked        uint64
 	Nacked       uint64
@@ -48,12 +48,12 @@ type MemberStats struct {
 // TopicStats is what this process put into one topic.
 type TopicStats struct {
 	Topic   string
-	Records uint64 // taken
+	Records uint64 // that puts accepted
 	Bytes   uint64 // of these, encoded
 	Appends uint64 // batches committed
 	// Committed records are in etcd; Failed ones returned an error.
 	Committed, Failed uint64
-	QueuedBytes       int64 // taken and neither committed nor failed
+	QueuedBytes       int64 // accepted and neither committed nor failed
 }
 
 // SubscriptionStats is what one subscription did.

@@ -1,46 +1,59 @@
 package actors
 
-// Names of package messages that callers of this package use.
+// Names of the packages below that callers of this package use.
 
-import "github.com/penstock-io/penstock/messages"
+import (
+	"github.com/penstock-io/penstock/actors/pipes/members"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/messages"
+)
 
-// Values of a pipe's group and of handlers: see package messages.
+// What a caller holds, and its settings: see the packages that declare them.
 type (
-	Mode           = messages.Mode
-	QueuePolicy    = messages.QueuePolicy
-	QueueLimits    = messages.QueueLimits
-	Retry          = messages.Retry
-	Handler        = messages.Handler
-	RecordHandler  = messages.RecordHandler
-	DeadLetter     = messages.DeadLetter
-	Parked         = messages.Parked
-	AbandonedError = messages.AbandonedError
+	Destination        = senders.Destination
+	Member             = members.Member
+	MemberConfig       = members.Config
+	DestinationConfig  = senders.Config
+	Topic              = topics.Topic
+	ProducerConfig     = topics.ProducerConfig
+	ResetConfig        = topics.ResetConfig
+	Partitioner        = topics.Partitioner
+	Subscription       = groups.Subscription
+	SubscriptionConfig = groups.Config
 )
 
-// Rows of the counters: see package messages.
-type (
-	Stats                = messages.Stats
-	PipeStats            = messages.PipeStats
-	PipeCounters         = messages.PipeCounters
-	MemberStats          = messages.MemberStats
-	TopicStats           = messages.TopicStats
-	SubscriptionStats    = messages.SubscriptionStats
-	SubscriptionCounters = messages.SubscriptionCounters
-)
-
-// Modes and queue policies of a group: see package messages.
+// Defaults and limits: see the packages that declare them.
 const (
-	AtLeastOnce     = messages.AtLeastOnce
-	AtMostOnce      = messages.AtMostOnce
-	QueueBlock      = messages.QueueBlock
-	QueueDropOldest = messages.QueueDropOldest
-	QueueError      = messages.QueueError
-	Forever         = messages.Forever
+	DefaultMaxMessageSize = senders.DefaultMaxMessageSize
+	LargestMessageSize    = senders.LargestMessageSize
+	DefaultMaxAttempts    = senders.DefaultMaxAttempts
+	LargestMaxAttempts    = senders.LargestMaxAttempts
+	DefaultWindow         = members.DefaultWindow
+	DefaultWindowBytes    = members.DefaultWindowBytes
+	DefaultAckWait        = members.DefaultAckWait
+	DefaultMaxBuffer      = topics.DefaultMaxBuffer
+	MaxCallbacksWaiting   = topics.MaxCallbacksWaiting
+	DefaultMaxFetched     = groups.DefaultMaxFetched
+	DefaultCommitEvery    = groups.DefaultCommitEvery
+	DefaultRevokeTimeout  = groups.DefaultRevokeTimeout
+	MaxCommitsWaiting     = groups.MaxCommitsWaiting
 )
 
-// Defaults and limits of a group: see package messages.
-const (
-	DefaultKeepFor     = messages.DefaultKeepFor
-	LargestWindow      = messages.LargestWindow
-	LargestConcurrency = messages.LargestConcurrency
-)
+// ByKey is topics.ByKey.
+func ByKey() Partitioner { return topics.ByKey() }
+
+// Sticky is topics.Sticky.
+func Sticky() Partitioner { return topics.Sticky() }
+
+// RoundRobin is topics.RoundRobin.
+func RoundRobin() Partitioner { return topics.RoundRobin() }
+
+// Random is topics.Random.
+func Random() Partitioner { return topics.Random() }
+
+// Manual is topics.Manual.
+func Manual(choose func(m *messages.Message, partitions int) int) Partitioner {
+	return topics.Manual(choose)
+}

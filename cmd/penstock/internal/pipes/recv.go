@@ -61,7 +61,7 @@ In the mode at-most-once, messages that arrived and were not printed are lost.`,
 	f.StringVar(&c.mode, "mode", string(penstock.AtLeastOnce), "what the group promises: at-least-once or at-most-once; the first member decides")
 	f.StringVar(&c.onFull, "on-full", string(penstock.QueueBlock), "what a full group does to senders: block, drop-oldest or error; the first member decides")
 	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many unsettled messages each sender may have on its way to this member")
-	f.StringVar(&c.keepFor, "keep-for", actors.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
+	f.StringVar(&c.keepFor, "keep-for", messages.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
 	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	cli.CompleteFlag(cmd, "mode", string(penstock.AtLeastOnce), string(penstock.AtMostOnce))

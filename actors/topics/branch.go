@@ -18,9 +18,9 @@ import (
 
 // Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
-	*Topics
-	host *supervisor.Host
-	subs *groups.Branch
+	topics *Topics
+	host   *supervisor.Host
+	subs   *groups.Branch
 }
 
 // Questions to the branch, and the replies.
@@ -45,17 +45,17 @@ type (
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (t *Topics) Branch(h *supervisor.Host) *Branch {
-	b := &Branch{Topics: t, host: h}
+	b := &Branch{topics: t, host: h}
 	b.subs = t.subs.Branch(b.forgetUnused)
 	return b
 }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
-	for name, p := range b.paths {
+	for name, p := range b.topics.paths {
 		if p.Handle.Ended() != nil {
-			delete(b.paths, name)
-			b.removed(p.Handle)
+			delete(b.topics.paths, name)
+			b.topics.removed(p.Handle)
 			continue
 		}
 		b.place(ctx, p)
@@ -89,10 +89,10 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 // older topic of that name ends.
 func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	info := m.info
-	if b.env.Refuse(ctx) {
+	if b.topics.env.Refuse(ctx) {
 		return
 	}
-	if p := b.paths[info.Name]; p != nil {
+	if p := b.topics.paths[info.Name]; p != nil {
 		switch {
 		case p.Handle.ID == info.ID && p.Handle.Ended() == nil:
 			opened(ctx, m, p.Handle)
@@ -102,13 +102,13 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 			return
 		}
 		p.Handle.Close(messages.ErrTopicDeleted)
-		b.removed(p.Handle)
+		b.topics.removed(p.Handle)
 		b.subs.Tell(ctx, p.Handle)
 		ctx.Stop(p.PID)
 	}
-	p := &node.Placement[*topiclog.Topic]{Handle: topiclog.New(b.env, info)}
-	b.paths[info.Name] = p
-	b.added(p.Handle)
+	p := &node.Placement[*topiclog.Topic]{Handle: topiclog.New(b.topics.env, info)}
+	b.topics.paths[info.Name] = p
+	b.topics.added(p.Handle)
 	b.place(ctx, p)
 	opened(ctx, m, p.Handle)
 }
@@ -133,26 +133,26 @@ func (b *Branch) used(ctx actor.Context, m *topiclog.Used) {
 
 // forgetUnused ends a topic that nobody here uses any more.
 func (b *Branch) forgetUnused(ctx actor.Context, path *topiclog.Topic) {
-	p := b.paths[path.Name]
+	p := b.topics.paths[path.Name]
 	if p == nil || p.Handle != path || path.Users > 0 || b.subs.Uses(path) {
 		return
 	}
 	path.Close(messages.ErrClosed)
-	b.removed(path)
-	delete(b.paths, path.Name)
+	b.topics.removed(path)
+	delete(b.topics.paths, path.Name)
 	ctx.Stop(p.PID)
 }
 
 // place begins a topic's actor.
 func (b *Branch) place(ctx actor.Context, p *node.Placement[*topiclog.Topic]) {
-	p.PID = b.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle), supervisor.WithPolicy(topiclog.Policy()))
+	p.PID = b.topics.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle), supervisor.WithPolicy(topiclog.Policy()))
 	p.Handle.PID.Store(p.PID)
 }
 
 // sweep removes what others left behind. What it cannot remove now, the next
 // one will.
 func (b *Branch) sweep() {
-	log := b.env.Log
+	log := b.topics.env.Log
 	supervisor.Call(b.host, "sweep", func(ctx context.Context) swept {
 		_ = log.Sweep(ctx)
 		return swept{}
@@ -161,16 +161,16 @@ func (b *Branch) sweep() {
 
 // changed tells the topic's subscriptions.
 func (b *Branch) changed(ctx actor.Context, m *topiclog.Changed) {
-	if p := b.paths[m.Path.Name]; p != nil && p.Handle == m.Path && m.Path.Ended() != nil {
-		delete(b.paths, m.Path.Name)
-		b.removed(m.Path)
+	if p := b.topics.paths[m.Path.Name]; p != nil && p.Handle == m.Path && m.Path.Ended() != nil {
+		delete(b.topics.paths, m.Path.Name)
+		b.topics.removed(m.Path)
 	}
 	b.subs.Tell(ctx, m.Path)
 }
 
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
-	for _, p := range b.paths {
+	for _, p := range b.topics.paths {
 		held.all = append(held.all, p.Handle)
 	}
 	ctx.Respond(held)
@@ -179,11 +179,11 @@ func (b *Branch) list(ctx actor.Context) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
-	for name, p := range b.paths {
+	for name, p := range b.topics.paths {
 		if who.Equal(p.PID) {
 			p.Handle.Close(messages.ErrClosed)
-			b.removed(p.Handle)
-			delete(b.paths, name)
+			b.topics.removed(p.Handle)
+			delete(b.topics.paths, name)
 			return true
 		}
 	}
@@ -193,7 +193,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 // Failed hears of a child that was given up, and reports whether it was of this
 // branch.
 func (b *Branch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
-	for _, p := range b.paths {
+	for _, p := range b.topics.paths {
 		if m.Who.Equal(p.PID) {
 			p.Handle.Close(m.Err)
 			return true
@@ -215,7 +215,7 @@ func (b *Branch) End(actor.Context) {}
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
-	for _, p := range b.paths {
+	for _, p := range b.topics.paths {
 		p.Handle.Close(messages.ErrClosed)
 	}
 	b.subs.Close(ctx)

@@ -17,7 +17,7 @@ import (
 
 // Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
-	*Members
+	members *Members
 }
 
 // Questions to the branch, and the replies.
@@ -35,7 +35,7 @@ func (s *Members) Branch() *Branch { return &Branch{s} }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
-	for _, p := range b.all {
+	for _, p := range b.members.all {
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
 			ctx.Send(p.PID, &retire{})
@@ -61,10 +61,10 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 }
 
 func (b *Branch) join(ctx actor.Context, m *Member) {
-	if b.node.Refuse(ctx) {
+	if b.members.node.Refuse(ctx) {
 		return
 	}
-	for other := range b.all {
+	for other := range b.members.all {
 		o, c := other.cfg, m.cfg
 		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
 			ctx.Respond(node.ErrOurs("member", c.ID))
@@ -72,22 +72,22 @@ func (b *Branch) join(ctx actor.Context, m *Member) {
 		}
 	}
 	p := &node.Placement[*Member]{Handle: m, Asker: ctx.Sender()}
-	b.all[m] = p
-	b.addQueue(m.in)
+	b.members.all[m] = p
+	b.members.addQueue(m.in)
 	b.enter(ctx, p)
 }
 
 // enter begins a member's actor.
 func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Member]) {
 	cfg := p.Handle.cfg
-	p.PID = b.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.node, p.Handle, p.Asker),
+	p.PID = b.members.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.members.node, p.Handle, p.Asker),
 		supervisor.WithPolicy(memberPolicy()))
 	p.Handle.pid.Store(p.PID)
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.
 func (b *Branch) withdraw(ctx actor.Context, m *Member) {
-	p := b.all[m]
+	p := b.members.all[m]
 	if p == nil {
 		node.Release(ctx, ctx.Sender())
 		return
@@ -98,7 +98,7 @@ func (b *Branch) withdraw(ctx actor.Context, m *Member) {
 
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
-	for m := range b.all {
+	for m := range b.members.all {
 		held.all = append(held.all, m)
 	}
 	ctx.Respond(held)
@@ -111,9 +111,9 @@ func (b *Branch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 	if err != nil {
 		return // of a newer version
 	}
-	for h, p := range b.all {
+	for h, p := range b.members.all {
 		cfg := h.cfg
-		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.node.Keys, cfg.Destination, cfg.Group) == m.Group {
+		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.members.node.Keys, cfg.Destination, cfg.Group) == m.Group {
 			h.in.Leave(recvq.Left, fmt.Errorf("the group was made again meanwhile: %w", err))
 			ctx.Send(p.PID, &retire{})
 		}
@@ -123,10 +123,10 @@ func (b *Branch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
-	for m, p := range b.all {
+	for m, p := range b.members.all {
 		if who.Equal(p.PID) {
-			delete(b.all, m)
-			b.removeQueue(m.in)
+			delete(b.members.all, m)
+			b.members.removeQueue(m.in)
 			m.end()
 			node.Dismiss(ctx, p.Asker, &m.announced)
 			node.Release(ctx, p.Leavers...)
@@ -139,7 +139,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 // Failed hears of a child that was given up, and reports whether it was of this
 // branch.
 func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
-	for h, p := range b.all {
+	for h, p := range b.members.all {
 		if m.Who.Equal(p.PID) {
 			h.in.Leave(recvq.Left, m.Err)
 			return true
@@ -150,7 +150,7 @@ func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 
 // KeyLost ends a member whose key somebody else holds.
 func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
-	for h, p := range b.all {
+	for h, p := range b.members.all {
 		if h.cfg.ID == k.ID && h.cfg.Destination == k.Dest && h.cfg.Group == k.Group {
 			h.in.Leave(recvq.Left, loss.As(messages.ErrDestinationTaken))
 			ctx.Send(p.PID, &retire{}) // the key is still kept
@@ -158,15 +158,9 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	}
 }
 
-// LeaseTrusted is nothing to a member.
-func (b *Branch) LeaseTrusted() {}
-
-// End is nothing to a member.
-func (b *Branch) End(actor.Context) {}
-
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
-	for m, p := range b.all {
+	for m, p := range b.members.all {
 		m.end()
 		node.Dismiss(ctx, p.Asker, &m.announced)
 		node.Release(ctx, p.Leavers...)

@@ -18,8 +18,8 @@ import (
 // Branch is a part of the engine's actor, and runs on its goroutine. The
 // listeners are in listeners.go.
 type Branch struct {
-	*Senders
-	host *supervisor.Host
+	senders *Senders
+	host    *supervisor.Host
 
 	binding map[string][]*node.Placement[*Destination] // by the URL asked for
 	accepts map[string]*actor.PID                      // the listeners' actors, by the URL asked for
@@ -39,7 +39,7 @@ type (
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (s *Senders) Branch(h *supervisor.Host) *Branch {
 	return &Branch{
-		Senders: s, host: h, binding: make(map[string][]*node.Placement[*Destination]),
+		senders: s, host: h, binding: make(map[string][]*node.Placement[*Destination]),
 		accepts: make(map[string]*actor.PID), freeing: make(map[string]*freeing),
 	}
 }
@@ -47,14 +47,14 @@ func (s *Senders) Branch(h *supervisor.Host) *Branch {
 // Begin begins what an earlier incarnation had. What was leaving is begun again
 // too: its keys have to be taken away.
 func (b *Branch) Begin(ctx actor.Context) {
-	for asked, l := range b.bound() {
-		b.accepts[asked] = b.node.Spawn(ctx, "listener", "", newListener(l))
+	for asked, l := range b.senders.bound() {
+		b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(l))
 	}
-	for _, p := range b.dests {
+	for _, p := range b.senders.dests {
 		p.PID = nil
 		b.bind(ctx, p)
 	}
-	for asked := range b.bound() {
+	for asked := range b.senders.bound() {
 		b.free(ctx, asked)
 	}
 }
@@ -83,15 +83,15 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 }
 
 func (b *Branch) register(ctx actor.Context, d *Destination) {
-	if b.node.Refuse(ctx) {
+	if b.senders.node.Refuse(ctx) {
 		return
 	}
-	if _, ok := b.dests[d.cfg.Name]; ok {
+	if _, ok := b.senders.dests[d.cfg.Name]; ok {
 		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
 		return
 	}
 	p := &node.Placement[*Destination]{Handle: d, Asker: ctx.Sender()}
-	b.dests[d.cfg.Name] = p
+	b.senders.dests[d.cfg.Name] = p
 	b.bind(ctx, p)
 }
 
@@ -102,9 +102,9 @@ func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls 
 		d.token, d.since = newToken(), time.Now()
 	}
 	d.urls.Store(&urls)
-	b.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
-	b.addQueue(d.out)
-	p.PID = b.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.node, d, p.Asker))
+	b.senders.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
+	b.senders.addQueue(d.out)
+	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker))
 	d.pid.Store(p.PID)
 	if len(p.Leavers) > 0 {
 		ctx.Send(p.PID, &retire{})
@@ -113,12 +113,12 @@ func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls 
 
 // withdraw ends what a caller no longer waits for, or has drained.
 func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
-	p := b.dests[d.cfg.Name]
+	p := b.senders.dests[d.cfg.Name]
 	switch {
 	case p == nil || p.Handle != d:
 		node.Release(ctx, ctx.Sender())
 	case p.PID == nil:
-		delete(b.dests, d.cfg.Name) // its listener is still binding
+		delete(b.senders.dests, d.cfg.Name) // its listener is still binding
 		node.Dismiss(ctx, p.Asker, &d.announced)
 		node.Release(ctx, ctx.Sender())
 	default:
@@ -129,14 +129,14 @@ func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
 
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
-	for _, p := range b.dests {
+	for _, p := range b.senders.dests {
 		held.all = append(held.all, p.Handle)
 	}
 	ctx.Respond(held)
 }
 
 func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
-	if p := b.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil {
+	if p := b.senders.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil {
 		ctx.Send(p.PID, m)
 		return
 	}
@@ -146,16 +146,16 @@ func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
-	for name, p := range b.dests {
+	for name, p := range b.senders.dests {
 		if !who.Equal(p.PID) {
 			continue
 		}
-		delete(b.dests, name)
-		b.secrets.remove(name)
-		b.removeQueue(p.Handle.out)
+		delete(b.senders.dests, name)
+		b.senders.secrets.remove(name)
+		b.senders.removeQueue(p.Handle.out)
 		p.Handle.out.Close(nil)
 		if len(p.Leavers) == 0 {
-			b.lose(p.Handle.out)
+			b.senders.lose(p.Handle.out)
 		}
 		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
 		if !b.free(ctx, p.Handle.cfg.Listen, p.Leavers...) {
@@ -169,7 +169,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 // Failed hears of a child that was given up, and reports whether it was of this
 // branch.
 func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
-	for _, p := range b.dests {
+	for _, p := range b.senders.dests {
 		if m.Who.Equal(p.PID) {
 			p.Handle.out.Refuse(m.Err) // its end follows, when its links are gone
 			return true
@@ -180,14 +180,11 @@ func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 
 // KeyLost ends a destination whose key somebody else holds.
 func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
-	if p := b.dests[k.Dest]; p != nil && p.PID != nil && k.ID == p.Handle.id {
+	if p := b.senders.dests[k.Dest]; p != nil && p.PID != nil && k.ID == p.Handle.id {
 		p.Handle.out.Refuse(loss.As(messages.ErrDestinationTaken))
 		ctx.Send(p.PID, &oust{}) // its other keys are still kept
 	}
 }
-
-// LeaseTrusted is nothing to a sender.
-func (b *Branch) LeaseTrusted() {}
 
 // End replies to those who wait for a port, when what frees ports has ended: this
 // incarnation hears of it no more. Who wants a URL again is in dests.
@@ -200,8 +197,8 @@ func (b *Branch) End(ctx actor.Context) {
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
-	for _, p := range b.dests {
-		p.Handle.out.Close(b.node.Failure())
+	for _, p := range b.senders.dests {
+		p.Handle.out.Close(b.senders.node.Failure())
 		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
 		node.Release(ctx, p.Leavers...)
 	}

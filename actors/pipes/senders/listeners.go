@@ -37,7 +37,7 @@ func (b *Branch) bind(ctx actor.Context, p *node.Placement[*Destination]) {
 		f.waiting = append(f.waiting, p)
 		return
 	}
-	if l := b.bound()[asked]; l != nil {
+	if l := b.senders.bound()[asked]; l != nil {
 		b.place(ctx, p, l.URLs())
 		return
 	}
@@ -46,7 +46,7 @@ func (b *Branch) bind(ctx actor.Context, p *node.Placement[*Destination]) {
 	if len(waiting) > 0 {
 		return
 	}
-	s := b.Senders
+	s := b.senders
 	supervisor.Call(b.host, "listen", func(ctx context.Context) bound {
 		l, err := s.bindListener(ctx, asked)
 		if err == nil {
@@ -61,14 +61,14 @@ func (b *Branch) whenBound(ctx actor.Context, m bound) {
 	waiting := b.binding[m.asked]
 	delete(b.binding, m.asked)
 	if m.err == nil {
-		b.accepts[m.asked] = b.node.Spawn(ctx, "listener", "", newListener(m.listener))
+		b.accepts[m.asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(m.listener))
 		defer b.free(ctx, m.asked) // who asked may have gone meanwhile
 	}
 	for _, p := range waiting {
 		switch {
-		case b.dests[p.Handle.cfg.Name] != p: // withdrawn
+		case b.senders.dests[p.Handle.cfg.Name] != p: // withdrawn
 		case m.err != nil:
-			delete(b.dests, p.Handle.cfg.Name)
+			delete(b.senders.dests, p.Handle.cfg.Name)
 			p.Handle.out.Close(m.err)
 			ctx.Send(p.Asker, m.err)
 		default:
@@ -84,11 +84,11 @@ func (b *Branch) free(ctx actor.Context, asked string, leavers ...*actor.PID) bo
 		f.leavers = append(f.leavers, leavers...)
 		return true
 	}
-	l := b.bound()[asked]
+	l := b.senders.bound()[asked]
 	if l == nil || len(b.binding[asked]) > 0 {
 		return false
 	}
-	for _, p := range b.dests {
+	for _, p := range b.senders.dests {
 		if p.Handle.cfg.Listen == asked {
 			return false
 		}
@@ -98,7 +98,7 @@ func (b *Branch) free(ctx actor.Context, asked string, leavers ...*actor.PID) bo
 		delete(b.accepts, asked)
 		ctx.Stop(pid)
 	}
-	s := b.Senders
+	s := b.senders
 	supervisor.Call(b.host, "close listener", func(context.Context) freed {
 		_ = l.Close() // what fails leaves nothing to do
 		s.keep(asked, nil)
@@ -112,7 +112,7 @@ func (b *Branch) freed(ctx actor.Context, asked string) {
 	delete(b.freeing, asked)
 	node.Release(ctx, f.leavers...)
 	for _, p := range f.waiting {
-		if b.dests[p.Handle.cfg.Name] == p {
+		if b.senders.dests[p.Handle.cfg.Name] == p {
 			b.bind(ctx, p)
 		}
 	}
@@ -120,8 +120,8 @@ func (b *Branch) freed(ctx actor.Context, asked string) {
 
 // moved tells the senders of a listener that members find it elsewhere now.
 func (b *Branch) moved(ctx actor.Context, l *socket.Listener) {
-	for _, p := range b.dests {
-		if p.PID != nil && b.bound()[p.Handle.cfg.Listen] == l {
+	for _, p := range b.senders.dests {
+		if p.PID != nil && b.senders.bound()[p.Handle.cfg.Listen] == l {
 			ctx.Send(p.PID, &readdressed{l.URLs()})
 		}
 	}

@@ -144,9 +144,7 @@ func (s *Senders) lose(o *sendq.Queue) {
 // Close closes the listeners. The engine's actor is over, or has not ended in
 // time.
 func (s *Senders) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range s.listeners {
+	for _, l := range s.bound() {
 		l.Close()
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
-	*Subscriptions
+	subs   *Subscriptions
 	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
 }
 
@@ -37,7 +37,7 @@ func (s *Subscriptions) Branch(unused func(actor.Context, *topiclog.Topic)) *Bra
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
-	for _, p := range b.all {
+	for _, p := range b.subs.all {
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
 			ctx.Send(p.PID, &retire{})
@@ -61,36 +61,36 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 }
 
 func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
-	if b.env.Refuse(ctx) {
+	if b.subs.env.Refuse(ctx) {
 		return
 	}
 	if err := s.path.Ended(); err != nil { // by a Close, since who asks has looked
 		ctx.Respond(err)
 		return
 	}
-	for other := range b.all {
+	for other := range b.subs.all {
 		if other.path.ID == s.path.ID && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
 			ctx.Respond(node.ErrOurs("member", s.cfg.ID))
 			return
 		}
 	}
 	p := &node.Placement[*Subscription]{Handle: s, Asker: ctx.Sender()}
-	b.all[s] = p
-	b.added(s)
+	b.subs.all[s] = p
+	b.subs.added(s)
 	b.enter(ctx, p)
 }
 
 // enter begins a subscription's actor.
 func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Subscription]) {
 	s := p.Handle
-	p.PID = b.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.env, s, p.Asker),
+	p.PID = b.subs.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.subs.env, s, p.Asker),
 		supervisor.WithPolicy(topiclog.Policy()))
 	s.pid.Store(p.PID)
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.
 func (b *Branch) withdraw(ctx actor.Context, s *Subscription) {
-	p := b.all[s]
+	p := b.subs.all[s]
 	if p == nil {
 		node.Release(ctx, ctx.Sender())
 		return
@@ -101,7 +101,7 @@ func (b *Branch) withdraw(ctx actor.Context, s *Subscription) {
 
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
-	for s := range b.all {
+	for s := range b.subs.all {
 		held.all = append(held.all, s)
 	}
 	ctx.Respond(held)
@@ -109,7 +109,7 @@ func (b *Branch) list(ctx actor.Context) {
 
 // Uses reports whether a subscription reads this topic.
 func (b *Branch) Uses(path *topiclog.Topic) bool {
-	for s := range b.all {
+	for s := range b.subs.all {
 		if s.path == path {
 			return true
 		}
@@ -119,7 +119,7 @@ func (b *Branch) Uses(path *topiclog.Topic) bool {
 
 // Tell tells the topic's subscriptions that it has other settings, or has ended.
 func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
-	for s, p := range b.all {
+	for s, p := range b.subs.all {
 		if s.path == path {
 			ctx.Send(p.PID, &topiclog.Changed{Path: path})
 		}
@@ -129,10 +129,10 @@ func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
-	for s, p := range b.all {
+	for s, p := range b.subs.all {
 		if who.Equal(p.PID) {
-			delete(b.all, s)
-			b.removed(s)
+			delete(b.subs.all, s)
+			b.subs.removed(s)
 			b.unused(ctx, s.path)
 			s.end()
 			node.Dismiss(ctx, p.Asker, &s.announced)
@@ -146,7 +146,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 // Failed hears of a child that was given up, and reports whether it was of this
 // branch.
 func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
-	for s, p := range b.all {
+	for s, p := range b.subs.all {
 		if m.Who.Equal(p.PID) {
 			s.buffer.Leave(prefetch.Left, m.Err)
 			return true
@@ -161,12 +161,12 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	if k.Kind != keys.KindConsumerMember {
 		return
 	}
-	for s, p := range b.all {
+	for s, p := range b.subs.all {
 		if s.cfg.ID != k.ID || s.cfg.Group != k.Group || s.path.ID != k.Topic {
 			continue
 		}
 		err := loss.As(messages.ErrTopicDeleted)
-		if loss.Guard {
+		if loss.Guard { // the error of everything that ends with its topic
 			err = messages.ErrTopicDeleted
 		}
 		s.buffer.Leave(prefetch.Left, err)
@@ -176,14 +176,14 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 
 // LeaseTrusted lets subscriptions hand out what waited for the session.
 func (b *Branch) LeaseTrusted() {
-	for s := range b.all {
+	for s := range b.subs.all {
 		s.buffer.Renewed()
 	}
 }
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
-	for s, p := range b.all {
+	for s, p := range b.subs.all {
 		s.end()
 		node.Dismiss(ctx, p.Asker, &s.announced)
 		node.Release(ctx, p.Leavers...)

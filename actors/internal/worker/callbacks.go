@@ -174,5 +174,8 @@ func EndCallbacks(ctx context.Context, n *node.Node) error {
 	if err != nil {
 		return fmt.Errorf("wait for callbacks: %w", errors.Join(err, cause))
 	}
-	return fmt.Errorf("wait for callbacks: %w", errors.Join(left.err, cause))
+	if left.err == nil { // they have returned meanwhile
+		return fmt.Errorf("wait for callbacks: %w", cause)
+	}
+	return fmt.Errorf("wait for callbacks: %w: %w", left.err, cause)
 }

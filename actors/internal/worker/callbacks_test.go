@@ -165,7 +165,7 @@ func TestCallbackThatDoesNotReturn(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				err := EndCallbacks(ctx, n)
-				if !errors.Is(err, tt.cause) || !strings.Contains(err.Error(), "5 callbacks of orders") {
+				if !errors.Is(err, tt.cause) || !strings.Contains(err.Error(), "wait for callbacks: 5 callbacks of orders: ") {
 					t.Errorf("it says %v", err)
 				}
 				if took := time.Since(began); took != tt.took {

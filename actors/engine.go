@@ -21,7 +21,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/session"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
-	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
@@ -71,7 +71,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e := newEngine(sys, cfg, clients)
 	n := e.node
 	id := n.Root.Id
-	n.Callbacks, err = n.System.Root.SpawnNamed(supervisor.Props(workers.NewCallbacks(n.Runs)), id+"-callbacks")
+	n.Callbacks, err = n.System.Root.SpawnNamed(supervisor.Props(worker.NewCallbacks(n.Runs)), id+"-callbacks")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
@@ -217,7 +217,7 @@ func (e *Engine) held(ctx context.Context) (p pipes.Held, t topics.Held, err err
 // clients. With etcd away the leases run out by themselves.
 func (e *Engine) end(ctx context.Context) error {
 	n := e.node
-	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), workers.EndCallbacks(ctx, n))
+	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), worker.EndCallbacks(ctx, n))
 	e.pipes.Close()
 	if rerr := e.pipes.DropOrphans(ctx, e.work.Session.Revoke(ctx)); rerr != nil {
 		n.Events.Emit(messages.SessionSuspended{Lease: n.Lease.Load(), Err: rerr})

@@ -97,8 +97,9 @@ func (h Held) Announce() {
 // Close closes the listeners, once the engine's actor is over or late.
 func (p *Pipes) Close() { p.senders.Close() }
 
-// DropOrphans has the KeepFor counted of the groups that nobody is in now. The
-// lease must be revoked.
+// DropOrphans has the KeepFor counted of the groups that nobody is in now. revoked
+// is what became of the session's lease: with an error etcd has members still, and
+// nothing is counted.
 func (p *Pipes) DropOrphans(ctx context.Context, revoked error) error {
 	for _, g := range p.node.Groups.ReleaseAll() {
 		if revoked == nil {

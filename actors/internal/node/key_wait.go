@@ -138,19 +138,3 @@ func HolderOf(k keys.Key, value []byte) string {
 	}
 	return fmt.Sprintf("a process on host %q", host)
 }
-
-// KeyLoss says that a key of ours cannot be put back.
-type KeyLoss struct {
-	Key string
-	// Guard: what the key is put back for is not as it was. Else somebody else is
-	// in its place.
-	Guard bool
-}
-
-// As is the loss as an error: messages.ErrTaken, or guard when its guard failed.
-func (l KeyLoss) As(guard error) error {
-	if l.Guard {
-		return fmt.Errorf("%s: %w", l.Key, guard)
-	}
-	return fmt.Errorf("%s: %w", l.Key, messages.ErrTaken)
-}

@@ -1,7 +1,7 @@
 package node
 
-// The keys of an actor in etcd: writing them, which may be cut short, and taking
-// them away.
+// The keys of an actor in etcd: writing them, which may be cut short, taking them
+// away, and losing them.
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
@@ -86,10 +85,6 @@ func (r *Removal) Left() error {
 	return fmt.Errorf("it has ended here, but its keys may stay in etcd until the lease ends: %w", *r.why.Load())
 }
 
-// Withdrawn is the reply to a question that withdraws something: it has ended,
-// and its name is free again.
-type Withdrawn struct{}
-
 // Withdraw asks the engine's actor to end a handle and waits until its name is
 // free. Its errors say whether the keys are gone and what is waited for:
 // messages.ErrBusy for code of the user's, ErrRestarted for an actor of ours that
@@ -112,47 +107,6 @@ func (n *Node) Withdraw(ctx context.Context, question any, r *Removal) error {
 	}
 }
 
-// Placement is a handle, its actor, and who waits for either. The actor that
-// keeps it alone uses it.
-type Placement[H any] struct {
-	Handle  H
-	PID     *actor.PID // nil while the actor has not begun
-	Asker   *actor.PID
-	Leavers []*actor.PID // wait for its end
-}
-
-// Release tells those who wait for an end.
-func Release(ctx actor.Context, leavers ...*actor.PID) {
-	for _, leaver := range leavers {
-		if leaver != nil { // a Send, not a request
-			ctx.Send(leaver, &Withdrawn{})
-		}
-	}
-}
-
-// Dismiss tells a caller that was not answered yet that the runtime is over. One
-// that was told of an error hears this too late, and does not.
-func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool) {
-	if announced.CompareAndSwap(false, true) {
-		ctx.Send(asker, messages.ErrClosed)
-	}
-}
-
-// Refuse reports whether Stop was called, and tells who asks then: what is there
-// ends.
-func (n *Node) Refuse(ctx actor.Context) bool {
-	if n.Stopping() {
-		ctx.Respond(messages.ErrClosed)
-		return true
-	}
-	return false
-}
-
-// ErrOurs says that this runtime has that id itself, or has not quite left yet.
-func ErrOurs(what, id string) error {
-	return fmt.Errorf("%s %q %w, so the %w", what, id, messages.ErrExists, messages.ErrTaken)
-}
-
 // Marshal encodes what is written into a key. Every string in m was validated.
 func Marshal(m proto.Message) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
@@ -160,4 +114,20 @@ func Marshal(m proto.Message) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// KeyLoss says that a key of ours cannot be put back.
+type KeyLoss struct {
+	Key string
+	// Guard: what the key is put back for is not as it was. Else somebody else is
+	// in its place.
+	Guard bool
+}
+
+// As is the loss as an error: messages.ErrTaken, or guard when its guard failed.
+func (l KeyLoss) As(guard error) error {
+	if l.Guard {
+		return fmt.Errorf("%s: %w", l.Key, guard)
+	}
+	return fmt.Errorf("%s: %w", l.Key, messages.ErrTaken)
 }

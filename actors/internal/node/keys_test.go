@@ -128,3 +128,17 @@ func TestWithdrawReturns(t *testing.T) {
 		t.Errorf("of a runtime that is over: %v", err)
 	}
 }
+
+func TestKeyLossAsAnError(t *testing.T) {
+	for _, tt := range []struct {
+		loss KeyLoss
+		want error
+	}{
+		{KeyLoss{Key: "/a"}, messages.ErrTaken},
+		{KeyLoss{Key: "/a", Guard: true}, messages.ErrTopicDeleted},
+	} {
+		if err := tt.loss.As(messages.ErrTopicDeleted); !errors.Is(err, tt.want) || !strings.HasPrefix(err.Error(), "/a: ") {
+			t.Errorf("%+v: %v, want %v", tt.loss, err, tt.want)
+		}
+	}
+}

@@ -70,9 +70,6 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	if handler == nil {
-		return fmt.Errorf("consume %q of %q: no handler: %w", m.cfg.Group, m.cfg.Destination, messages.ErrInvalid)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c, err := m.in.Consume(ctx, handler)

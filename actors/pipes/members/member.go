@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-	workers "github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -410,7 +410,7 @@ func (a *member) consume(ctx actor.Context, c *recvq.Consumption) {
 	c.Expect(a.m.cfg.Concurrency)
 	for range a.m.cfg.Concurrency {
 		name := a.node.Name("handler", "")
-		if _, err := ctx.SpawnNamed(supervisor.Props(workers.New(c)), name); err != nil {
+		if _, err := ctx.SpawnNamed(supervisor.Props(worker.New(c)), name); err != nil {
 			supervisor.Fail(ctx, err)
 		}
 	}

@@ -1,0 +1,58 @@
+package node
+
+// Handles and their actors, as the branches of the engine's actor keep them, and
+// what those reply to who asks for one.
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Placement is a handle, its actor, and who waits for either. The actor that
+// keeps it alone uses it.
+type Placement[H any] struct {
+	Handle  H
+	PID     *actor.PID // nil while the actor has not begun
+	Asker   *actor.PID
+	Leavers []*actor.PID // wait for its end
+}
+
+// Withdrawn is the reply to a question that withdraws something: it has ended,
+// and its name is free again.
+type Withdrawn struct{}
+
+// Release tells those who wait for an end.
+func Release(ctx actor.Context, leavers ...*actor.PID) {
+	for _, leaver := range leavers {
+		if leaver != nil { // a Send, not a request
+			ctx.Send(leaver, &Withdrawn{})
+		}
+	}
+}
+
+// Dismiss tells a caller that was not answered yet that the runtime is over. One
+// that was told of an error hears this too late, and does not.
+func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool) {
+	if announced.CompareAndSwap(false, true) {
+		ctx.Send(asker, messages.ErrClosed)
+	}
+}
+
+// Refuse reports whether Stop was called, and tells who asks then: what is there
+// ends.
+func (n *Node) Refuse(ctx actor.Context) bool {
+	if n.Stopping() {
+		ctx.Respond(messages.ErrClosed)
+		return true
+	}
+	return false
+}
+
+// ErrOurs says that this runtime has that id itself, or has not quite left yet.
+func ErrOurs(what, id string) error {
+	return fmt.Errorf("%s %q %w, so the %w", what, id, messages.ErrExists, messages.ErrTaken)
+}

@@ -12,4 +12,6 @@
 //	│       └── link/<member>
 //	└── member/<dest>/<group>   a place in a group
 //	    └── link/<sender>
+//
+// Pipes, Branch and Held are for the engine, which alone can make them.
 package pipes

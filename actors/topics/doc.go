@@ -12,4 +12,6 @@
 //
 // A put returns when etcd has committed it. An append whose response was lost is
 // looked up and never repeated blindly.
+//
+// Topics, Branch and Held are for the engine, which alone can make them.
 package topics

@@ -26,7 +26,7 @@ import (
 )
 
 // Node is one runtime's place in the world. It knows of no pipe and no topic.
-// Its exported fields are set before the first actor begins and do not change
+// Its exported fields are set before the engine's actor begins and do not change
 // then, but for the atomic ones. It is safe for concurrent use.
 type Node struct {
 	System   *actor.ActorSystem

@@ -12,4 +12,6 @@
 // Messages do not pass through mailboxes: a link's reader pushes what comes into
 // the member's queue (package recvq), where a loop or the handlers take it. The
 // queue outlives the actors around it.
+//
+// Members, Branch and Held are for the engine, which alone can make them.
 package members

@@ -16,4 +16,6 @@
 // of the destination's queue (package sendq); the hosted writer of each link takes
 // batches from there. The queue outlives the actors around it, so a crash loses
 // nothing.
+//
+// Senders, Branch and Held are for the engine, which alone can make them.
 package senders

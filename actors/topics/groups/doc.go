@@ -12,4 +12,6 @@
 //
 // What the group should do is decided by package rebalance; what is handed out, in
 // which order and how far, by package prefetch. This package performs it.
+//
+// Subscriptions, Branch and Held are for the engine, which alone can make them.
 package groups

@@ -24,12 +24,16 @@ func PrintJSON[T any](w io.Writer, v T) error {
 // Table aligns what is written to w in columns.
 func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
-// Clean returns text of others as it may be shown on a terminal: without control
-// characters.
+// Clean returns text of others as it may be shown on a terminal: on one line, with
+// plain spaces, and without control characters. Errors of protobuf contain spaces
+// that are not plain.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		switch {
+		case unicode.IsPrint(r):
 			return r
+		case unicode.Is(unicode.Zs, r):
+			return ' '
 		}
 		return unicode.ReplacementChar
 	}, s)

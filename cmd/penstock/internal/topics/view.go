@@ -141,7 +141,9 @@ func (g GroupView) print(w io.Writer) error {
 		return err
 	}
 	if g.Error != "" {
-		fmt.Fprintf(w, "  %s\n", cli.Clean(g.Error))
+		for line := range strings.SplitSeq(g.Error, "\n") { // one for each key that was passed over
+			fmt.Fprintf(w, "  %s\n", cli.Clean(line))
+		}
 	}
 	fmt.Fprintln(tw, "  partition\tstart\tend\tcommitted\tlag\towner")
 	for _, o := range g.Offsets {

@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestDescriptionPrints(t *testing.T) {
 			Partitions: []messages.GroupPartition{
 				{Partition: 0, Start: 5, End: 105, Committed: 45, Lag: 60, Owner: "m", Fence: 9}, {Partition: 1, Committed: -1}, {Partition: 2, Committed: -1, Lag: -1, Err: penstock.ErrCorrupt},
 			},
-			Err: penstock.ErrCorrupt,
+			Err: errors.Join(penstock.ErrCorrupt, penstock.ErrInvalid),
 		}},
 	}
 	var out strings.Builder
@@ -37,6 +38,7 @@ group billing of audit  automatic  generation 3  lag 60
   member m�  box  since 2026-11-22T03:00:00Z  partitions 0,1
   member n   box  since 2026-11-22T03:00:00Z  partitions -
   corrupt
+  invalid argument
   partition  start  end  committed  lag  owner
   0          5      105  45         60   m
   1          0      0    -          0    -

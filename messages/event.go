@@ -329,7 +329,8 @@ type CallbackPanicked struct {
 
 // Actors, and events themselves.
 
-// ActorRestarted: an actor failed and is to be started again.
+// ActorRestarted: an actor failed and is to be started again. A member's link fails
+// when its connection breaks or cannot be made.
 type ActorRestarted struct {
 	// Actor is its path.
 	Actor string

@@ -23,9 +23,9 @@ func TestPanicTellerSums(t *testing.T) {
 		for range 4 {
 			tell("more", []byte("there"))
 		}
-		time.Sleep(panicPause - 1)
+		time.Sleep(panicPause - time.Nanosecond)
 		tell("within the pause", nil)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		tell(7, []byte("at last"))
 		tell("the next pause", nil)
 		time.Sleep(panicPause)

@@ -24,12 +24,18 @@ func (e *ReplyError) Error() string {
 }
 
 // Ask sends msg to an actor and waits for its reply, or until ctx ends, whose
-// cause is then returned. A message that nobody got, or that was still queued
-// when a guarded actor stopped, is ErrNoActor. A reply that is an error is
-// returned as the error; one that is neither an error nor an R is a
-// *ReplyError.
+// cause is then returned. A reply that is an error is returned as the error; one
+// that is neither an error nor an R is a *ReplyError.
 //
-// Waiting does not bind the actor: what it answers after ctx ended is dropped.
+// Who cannot reply any more says so at once. ErrNoActor: nobody got the message,
+// or the actor stopped before it replied. ErrFailed, with the cause: the actor is
+// guarded, and failed while it handled this message, whatever is done about that
+// failure. A message that waits in the mailbox while the actor restarts is handled
+// by the next incarnation. An actor that keeps the question beyond its handler,
+// and restarts, has to reply in Restarting, or from the next incarnation. One that
+// forwards the question and stops before the other replies is ErrNoActor, too.
+//
+// Waiting does not bind the actor: what it replies after ctx ended is dropped.
 // Do not Ask from within Receive: it blocks.
 func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg any) (R, error) {
 	var none R
@@ -38,12 +44,19 @@ func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg 
 	}
 	answers, me, done := listen(sys, "ask")
 	defer done()
+	// The end of the actor comes through the same channel, after its last reply.
+	if process, ok := sys.ProcessRegistry.Get(to); ok {
+		process.SendSystemMessage(to, &actor.Watch{Watcher: me})
+		defer process.SendSystemMessage(to, &actor.Unwatch{Watcher: me})
+	}
 	sys.Root.RequestWithCustomSender(to, msg, me)
 	select {
 	case answer := <-answers:
 		switch a := answer.(type) {
-		case *actor.DeadLetterResponse:
+		case *actor.DeadLetterResponse, *actor.Terminated:
 			return none, fmt.Errorf("ask %s: %w", to.Id, ErrNoActor)
+		case *unanswered:
+			return none, fmt.Errorf("ask %s: %w: %w", to.Id, ErrFailed, a.err)
 		case error:
 			return none, a
 		case R:
@@ -52,6 +65,22 @@ func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg 
 		return none, &ReplyError{From: to.Id, Want: reflect.TypeFor[R]().String(), Got: fmt.Sprintf("%T", answer)}
 	case <-ctx.Done():
 		return none, fmt.Errorf("ask %s: %w", to.Id, context.Cause(ctx))
+	}
+}
+
+// unanswered is what Ask gets in place of a reply when the handler failed.
+type unanswered struct{ err error }
+
+// excuse tells who asked by Ask that the handler of the message failed. Whoever
+// sent it in another way is not told: a reply it does not know would be noise.
+func excuse(sys *actor.ActorSystem, message any, err error) {
+	sender := actor.UnwrapEnvelopeSender(message)
+	if sender == nil {
+		return
+	}
+	process, _ := sys.ProcessRegistry.Get(sender)
+	if l, ok := process.(listener); ok {
+		l.take(&unanswered{err})
 	}
 }
 

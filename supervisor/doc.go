@@ -46,7 +46,8 @@
 //
 // # From outside
 //
-// Ask, Stop and Await obey a context. Inbox is a bounded queue whose senders wait and
+// Ask, Stop and Await obey a context, and Ask is told at once when the actor stops
+// or fails over the question. Inbox is a bounded queue whose senders wait and
 // obey a context too, and whose content outlives a crash of its reader. Tree
 // lists the guarded actors of a system.
 //

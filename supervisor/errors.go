@@ -13,6 +13,8 @@ import (
 var (
 	// ErrNoActor: nobody lives at the PID, or it stopped before it answered.
 	ErrNoActor = errors.New("no such actor")
+	// ErrFailed: the actor failed while it handled the question.
+	ErrFailed = errors.New("the actor failed while it handled the question")
 	// ErrGoexit: a handler, or hosted work, called runtime.Goexit, which
 	// testing.T.FailNow does.
 	ErrGoexit = errors.New("runtime.Goexit called")

@@ -251,6 +251,7 @@ func (g *guard) tell(message any) {
 // fail ends the present incarnation with err and leaves the rest to whoever
 // supervises the actor.
 func (g *guard) fail(err error, message any) {
+	excuse(g.system(), message, err)
 	switch g.is() {
 	case failed, halting, halted, stopping, stopped:
 		g.endedBadly(err)

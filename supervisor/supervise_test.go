@@ -827,34 +827,3 @@ func TestStopObeysItsContext(t *testing.T) {
 		}
 	})
 }
-
-func TestAsk(t *testing.T) {
-	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
-		pid := sys.Root.Spawn(Props(does(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(actor.SystemMessage); !ok {
-				ctx.Respond(ctx.Message())
-			}
-		})))
-		ctx := t.Context()
-		if got, err := Ask[int](ctx, sys, pid, 7); got != 7 || err != nil {
-			t.Errorf("%d, %v", got, err)
-		}
-		if got, err := Ask[any](ctx, sys, pid, 7); got != 7 || err != nil {
-			t.Errorf("%v, %v", got, err)
-		}
-		if _, err := Ask[int](ctx, sys, pid, errBoom); err != errBoom {
-			t.Errorf("an error came as %v", err)
-		}
-		var wrong *ReplyError
-		if _, err := Ask[int](ctx, sys, pid, "seven"); !errors.As(err, &wrong) || wrong.Want != "int" || wrong.Got != "string" || wrong.From != pid.Id {
-			t.Errorf("another type came as %v", err)
-		}
-		if _, err := Ask[int](ctx, sys, nil, 7); !errors.Is(err, ErrNoActor) {
-			t.Error(err)
-		}
-		mustStop(t, sys, pid)
-		if _, err := Ask[int](ctx, sys, pid, 7); !errors.Is(err, ErrNoActor) {
-			t.Error(err)
-		}
-	})
-}

@@ -78,7 +78,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id); err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
 	}
-	if _, err := supervisor.Ask[*ready](ctx, n.System, n.Root, &awaitReady{}); err != nil {
+	if _, err := node.Insist[*ready](ctx, n, &awaitReady{}); err != nil {
 		end, cancel := supervisor.Grace(ctx, node.LastGrace)
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("start: %w", n.Explain(ctx, err)), e.end(end))

@@ -123,6 +123,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		panic(m.Err)
 	case *actor.Restarting:
 		a.node.SetRestarting(true)
+		a.reply(ctx, node.ErrAskAgain)
 		a.end(ctx)
 	case *actor.Stopping:
 		a.end(ctx)

@@ -248,7 +248,7 @@ func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, 
 			return got, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case !errors.Is(err, supervisor.ErrNoActor):
+		case !errors.Is(err, supervisor.ErrNoActor) && !errors.Is(err, supervisor.ErrFailed):
 			return nil, err
 		case part.Topic.Ended() != nil:
 			return nil, part.Topic.Ended()

@@ -48,7 +48,7 @@ func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.Subscrip
 
 // Held are the topics and subscriptions that Stop ends.
 func (t *Topics) Held(ctx context.Context) (held Held, err error) {
-	topics, err := supervisor.Ask[*heldList](ctx, t.env.System, t.env.Root, &listHeld{})
+	topics, err := node.Insist[*heldList](ctx, t.env.Node, &listHeld{})
 	if err != nil {
 		return held, err
 	}

@@ -90,7 +90,7 @@ func (r *Removal) Left() error {
 // messages.ErrBusy for code of the user's, ErrRestarted for an actor of ours that
 // has not come up again, ErrUnavailable for etcd.
 func (n *Node) Withdraw(ctx context.Context, question any, r *Removal) error {
-	_, err := supervisor.Ask[*Withdrawn](ctx, n.System, n.Root, question)
+	_, err := Insist[*Withdrawn](ctx, n, question)
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil // everything is over

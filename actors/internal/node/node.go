@@ -139,12 +139,33 @@ func (n *Node) Explain(ctx context.Context, err error) error {
 	return err
 }
 
+// Insist asks the engine's actor, and asks again when it failed over the question
+// or restarted before it replied: its next incarnation gets the question.
+func Insist[R any](ctx context.Context, n *Node, question any) (R, error) {
+	return InsistOn[R](ctx, n, n.Root, question)
+}
+
+// InsistOn is Insist for another actor of the engine's.
+func InsistOn[R any](ctx context.Context, n *Node, pid *actor.PID, question any) (R, error) {
+	for {
+		r, err := supervisor.Ask[R](ctx, n.System, pid, question)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, supervisor.ErrFailed) && !errors.Is(err, ErrAskAgain) {
+			return r, err
+		}
+	}
+}
+
+// ErrAskAgain is the reply of an actor that restarts and has forgotten who asked.
+var ErrAskAgain = errors.New("ask again")
+
 // Unanswered names what a missing reply of an actor means to a caller. waits is
 // for what, once the keys are written; held is what the keys wait for, or nil.
 func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written bool, waits string) error {
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return messages.ErrClosed
+	case errors.Is(err, supervisor.ErrFailed):
+		return Restarted(err)
 	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):
 		return err
 	case written:
@@ -157,6 +178,15 @@ func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written
 		return why
 	}
 	return n.Silent("etcd at %s has not answered", context.Cause(ctx))
+}
+
+// Restarted is messages.ErrRestarted with the cause, when an actor failed over a
+// question, else err.
+func Restarted(err error) error {
+	if errors.Is(err, supervisor.ErrFailed) {
+		return fmt.Errorf("%w: %w", messages.ErrRestarted, err)
+	}
+	return err
 }
 
 // Call has the callbacks of a queue called, on a goroutine of their own.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -30,6 +32,7 @@ func TestUnanswered(t *testing.T) {
 		not        error
 	}{
 		"the runtime is over":      {ctx: over, err: supervisor.ErrNoActor, want: []error{messages.ErrClosed}, not: gone},
+		"our actor failed over it": {ctx: t.Context(), err: fmt.Errorf("ask: %w: %w", supervisor.ErrFailed, other), want: []error{messages.ErrRestarted, other}, not: messages.ErrUnavailable},
 		"refused in time":          {ctx: t.Context(), err: other, want: []error{other}, not: messages.ErrUnavailable},
 		"refused too late":         {ctx: over, err: other, want: []error{other}, not: messages.ErrUnavailable},
 		"written":                  {ctx: over, err: gone, written: true, restarting: true, want: []error{gone}, not: messages.ErrRestarted},
@@ -103,5 +106,36 @@ func TestNamesAreUnique(t *testing.T) {
 	n := &Node{}
 	if a, b, c := n.Name("member", "m"), n.Name("member", "m"), n.Name("session", ""); a != "member/m#1" || b != "member/m#2" || c != "session#3" {
 		t.Error(a, b, c)
+	}
+}
+
+// Promise: a question that the engine's actor fails over, or forgets because it
+// restarts, gets to its next incarnation, and no further than the caller's time.
+func TestInsist(t *testing.T) {
+	tries := 0
+	n := withdrawing(t, nil)
+	pid := n.System.Root.Spawn(supervisor.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(string); !ok {
+				return
+			}
+			switch tries++; tries {
+			case 1:
+				panic("a bug")
+			case 2:
+				ctx.Respond(ErrAskAgain)
+			case 3:
+				ctx.Respond(&Withdrawn{})
+			}
+		})
+	}))
+	defer supervisor.Stop(t.Context(), n.System, pid)
+	if _, err := InsistOn[*Withdrawn](t.Context(), n, pid, "end"); err != nil || tries != 3 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := InsistOn[*Withdrawn](ctx, n, pid, "end"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without time: %v", err)
 	}
 }

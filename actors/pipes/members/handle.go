@@ -108,7 +108,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) drain(ctx context.Context) error {
 	began := time.Now()
 	cfg := m.cfg
-	_, err := supervisor.Ask[*drained](ctx, m.node.System, m.pid.Load(), &drain{})
+	_, err := node.InsistOn[*drained](ctx, m.node, m.pid.Load(), &drain{})
 	m.in.Leave(recvq.Left, nil)
 	if n := m.in.Unread(); n > 0 && cfg.Mode == messages.AtMostOnce {
 		m.node.Events.Emit(messages.MessagesDropped{

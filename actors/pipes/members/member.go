@@ -145,7 +145,10 @@ func (a *member) Receive(ctx actor.Context) {
 		a.ended(ctx, m.Err)
 	case node.Crash:
 		panic(m.Err)
-	case *actor.Stopping, *actor.Restarting:
+	case *actor.Restarting:
+		a.host.End()
+		a.drainAgain(ctx)
+	case *actor.Stopping:
 		a.host.End()
 	}
 }
@@ -381,6 +384,17 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 	a.endUnread(ctx)
 	if len(a.sources) == 0 {
 		a.finish(ctx)
+	}
+}
+
+// drainAgain leaves a drain to the next incarnation.
+func (a *member) drainAgain(ctx actor.Context) {
+	switch {
+	case a.drained == nil:
+	case a.drained.Equal(ctx.Self()):
+		ctx.Send(ctx.Self(), &leaveUnasked{})
+	default:
+		ctx.Send(a.drained, node.ErrAskAgain)
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Members) Stats() (rows []messages.MemberStats) {
 
 // Held are the members that Stop ends.
 func (s *Members) Held(ctx context.Context) (Held, error) {
-	held, err := supervisor.Ask[*heldList](ctx, s.node.System, s.node.Root, &listHeld{})
+	held, err := node.Insist[*heldList](ctx, s.node, &listHeld{})
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func (s *Senders) Stats() (rows []messages.PipeStats) {
 
 // Held are the destinations that Stop ends.
 func (s *Senders) Held(ctx context.Context) (Held, error) {
-	held, err := supervisor.Ask[*heldList](ctx, s.node.System, s.node.Root, &listHeld{})
+	held, err := node.Insist[*heldList](ctx, s.node, &listHeld{})
 	if err != nil {
 		return nil, err
 	}

@@ -185,6 +185,8 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) erro
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return fail(cmp.Or(s.buffer.Cause(), messages.ErrClosed))
+	case errors.Is(err, supervisor.ErrFailed):
+		return fail(fmt.Errorf("%w: %w", errRestarted, err))
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return fail(fmt.Errorf("etcd has not confirmed it: %w: %w", messages.ErrUnavailable, context.Cause(ctx)))
 	case fenced != nil:

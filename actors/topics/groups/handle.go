@@ -178,7 +178,7 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 	if errors.Is(err, supervisor.ErrNoActor) {
 		err = cmp.Or(s.buffer.Cause(), messages.ErrClosed)
 	}
-	if err != nil {
+	if err = node.Restarted(err); err != nil {
 		return fmt.Errorf("seek in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
 	return nil
@@ -227,7 +227,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 // drain finishes and releases everything, or gives up when ctx ends.
 func (s *Subscription) drain(ctx context.Context) error {
 	began := time.Now()
-	_, err := supervisor.Ask[*drained](ctx, s.env.System, s.pid.Load(), &drain{})
+	_, err := node.InsistOn[*drained](ctx, s.env.Node, s.pid.Load(), &drain{})
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil

@@ -91,7 +91,7 @@ func (s *Subscriptions) Stats() (rows []messages.SubscriptionStats) {
 
 // Held are the subscriptions that Stop ends.
 func (s *Subscriptions) Held(ctx context.Context) (Held, error) {
-	held, err := supervisor.Ask[*heldList](ctx, s.env.System, s.env.Root, &listHeld{})
+	held, err := node.Insist[*heldList](ctx, s.env.Node, &listHeld{})
 	if err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func RetryDelay(min, max time.Duration) RegisterOption {
 // DeadLetters gives the messages that failed MaxAttempts times to take, one at a time
 // for each group; take may block, and its ctx ends with the destination or the group.
 // With a nil error the message is settled; with an error it is tried again after the
-// longest delay. When it is not given, such messages are tried further at the longest
+// longest delay. When it is not given, such messages are tried again at the longest
 // delay, and Parked shows copies.
 func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })

@@ -69,7 +69,7 @@ func Manual(choose func(m *Message, partitions int) int) Partitioner { return ac
 
 // MaxBuffer limits what the handle has accepted and etcd has not committed, in encoded
 // bytes and 48 more for each record that somebody waits for: 32 MiB when not given, at
-// least 1 MiB. Puts wait while it is full. Besides it a handle takes about 3 MiB, and 16
+// least 1 MiB. Puts wait while it is full. In addition a handle takes about 3 MiB, and 16
 // KiB for each partition that is busy.
 func MaxBuffer(bytes int) ProducerOption {
 	return producerOption(func(c *actors.ProducerConfig) { c.MaxBuffer = bytes })

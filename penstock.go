@@ -82,7 +82,7 @@ func (r *Runtime) Register(ctx context.Context, destination string, opts ...Regi
 // Join makes this process a member of a group of a destination. The group's first
 // join decides its mode and queue policy. Join blocks until each sender of that
 // moment has accepted the member or has failed once; with no sender it returns at
-// once. Links to senders that come later, or come back, are made by themselves.
+// once. Links to senders that come later, or come back, are made automatically.
 //
 // Errors: ErrInvalid, ErrGroupMode, ErrTaken, ErrUnavailable, ErrDenied,
 // ErrRestarted, ErrClosed, and ctx's cause.

@@ -110,8 +110,8 @@ func (m *Member) Stats() MemberStats { return m.m.Stats() }
 
 // Leave drains and ends the membership. What was received is handled by the loop or
 // the handlers that run, what is in hand is waited for, and the rest goes back to
-// its senders. With nobody reading and nothing in hand, and with no sender, Leave
-// returns at once. The group lives on with its other members, or as KeepFor says.
+// its senders. When no loop or handler runs and nothing is in hand, and when there is
+// no sender, Leave returns at once. The group lives on with its other members, or as KeepFor says.
 //
 // Errors: ctx's cause when it ends first: the rest went back unhandled. ErrBusy when
 // something was not settled within AckWait: it went back with all that waited behind

@@ -11,7 +11,7 @@ import "github.com/penstock-io/penstock/messages"
 //		Members       []MemberStats       // a row for each membership
 //		Topics        []TopicStats        // a row for each topic in use
 //		Subscriptions []SubscriptionStats // a row for each subscription
-//		Registry      RegistryStats       // how its keys in etcd fare
+//		Registry      RegistryStats       // the state of its keys in etcd
 //		Events        map[string]uint64   // how often each event happened, by messages.EventName
 //	}
 type Stats = messages.Stats
@@ -86,7 +86,7 @@ type SubscriptionStats = messages.SubscriptionStats
 //	}
 type SubscriptionCounters = messages.SubscriptionCounters
 
-// RegistryStats says how the keys of a runtime in etcd fare.
+// RegistryStats counts the keys of a runtime in etcd, and what etcd refuses.
 //
 //	type RegistryStats struct {
 //		Keys     int    // that it keeps

@@ -139,10 +139,10 @@ func (t *Topic) Info() TopicInfo { return t.t.Info() }
 //
 // When ctx ends before the message was accepted, the error is ctx's cause and the message
 // is not put. When it ends after that, the error is ErrUnknownOutcome with ctx's
-// cause: the record may be in the topic or may yet come. With any other error it is
-// not and will not.
+// cause: the record may be in the topic or arrive there later. With any other error it
+// is not and will not.
 //
-// Errors besides: ErrInvalid, ErrTooLarge (as a *LimitError when etcd takes no request
+// Other errors: ErrInvalid, ErrTooLarge (as a *LimitError when etcd takes no request
 // that large), ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log
 // does not decode), ErrClosed.
 func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64, err error) {
@@ -152,7 +152,7 @@ func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64
 
 // PutTo is Put into a partition that the caller names.
 //
-// Errors besides those of Put: ErrNoPartition.
+// Errors: those of Put, and ErrNoPartition.
 func (t *Topic) PutTo(ctx context.Context, partition int, m Message) (offset int64, err error) {
 	r := t.t.PutTo(ctx, partition, m)
 	return r.Offset, r.Err
@@ -185,7 +185,7 @@ func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) e
 // its callbacks have returned. It returns what happened to messages of PutAsync
 // without done since the last Flush.
 //
-// Errors besides: ctx's cause; ErrBusy in a callback of this handle.
+// Other errors: ctx's cause; ErrBusy in a callback of this handle.
 func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
 
 // Close takes nothing more (ErrClosed), waits for what was put and its callbacks,
@@ -224,7 +224,7 @@ func (t *Topic) Subscribe(ctx context.Context, group string, opts ...SubscribeOp
 // wait for a partition that another member has claimed: the subscription claims it once
 // that is released.
 //
-// Errors besides those of Subscribe: ErrNoPartition.
+// Errors: those of Subscribe, and ErrNoPartition.
 func (t *Topic) SubscribePartitions(ctx context.Context, group string, partitions []int, opts ...SubscribeOption) (*Subscription, error) {
 	if partitions == nil {
 		partitions = []int{}
@@ -312,8 +312,8 @@ func (s *Subscription) CommitAsync(done func(error), recs ...Record) {
 	s.s.CommitAsync(done, recs...)
 }
 
-// Seek moves the reading of an owned partition to another place. What was handed out
-// before is no longer finished by itself.
+// Seek moves the reading of an owned partition to another place. Taking the next record
+// does not finish what was handed out before.
 //
 // Errors: ErrFenced when the partition is not owned, ErrNoPartition,
 // ErrOffsetOutOfRange, ErrUnavailable, ErrClosed, and ctx's cause.
@@ -352,8 +352,8 @@ func (s *Subscription) Stats() SubscriptionStats { return s.s.Stats() }
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
 // StartAt says where to begin reading. Read, Seek and ResetOffsets take one, and
-// Subscribe takes one as an option, for a group that has not begun yet; there the
-// default is FromEarliest. Where a group begins is decided once, by its first
+// Subscribe takes one as an option, for a new group; there the default is
+// FromEarliest. Where a group begins is decided once, by its first
 // subscription or by ResetOffsets of all partitions, for the partitions of that moment:
 // one that is added later is read from its first record.
 type StartAt struct{ at messages.Start }

@@ -75,7 +75,7 @@ func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
 //	func (d Delivery) Clone() Delivery  // the same with bytes of its own; it settles the same message
 //
 // Ack, Nack and InProgress do not block and can be called from any goroutine. The
-// first Ack or Nack counts; later ones do nothing. The cause of a Nack stands in
+// first Ack or Nack counts; later ones do nothing. The cause of a Nack is in
 // MessageNacked and in the dead letter. Settler is set by the runtime; where it is
 // nil, as in a test of a handler, the three do nothing.
 //
@@ -117,7 +117,7 @@ type Handler func(ctx context.Context, d Delivery) error
 type DeadLetter = messages.DeadLetter
 
 // Parked is a copy of a message that failed as often as MaxAttempts allows where no
-// DeadLetters were given. The message itself is tried further.
+// DeadLetters were given. The message itself is tried again.
 //
 //	type Parked struct {
 //		Message  Message

@@ -43,7 +43,7 @@ type RecordHandler func(ctx context.Context, r Record) error
 //		Err       error
 //	}
 //
-// With ErrUnknownOutcome as Err the record may be in the topic, or may yet come;
+// With ErrUnknownOutcome as Err the record may be in the topic, or arrive there later;
 // with any other error it is not and will not.
 type PutResult = messages.PutResult
 
@@ -52,7 +52,7 @@ type PutResult = messages.PutResult
 // number of topics: what it remembers is kept for each handle.
 type Partitioner = actors.Partitioner
 
-// TopicConfig is decided when a topic is made. The zero value is good.
+// TopicConfig has the settings of a topic that is created. The zero value is good.
 //
 //	type TopicConfig struct {
 //		Partitions     int         // 1 to 1,024; 1 when zero
@@ -94,7 +94,7 @@ const (
 //
 //	type TopicInfo struct {
 //		Name           string
-//		ID             string      // a topic that is deleted and made again has another
+//		ID             string      // a topic that is deleted and created again has another
 //		Config         TopicConfig
 //		Created        time.Time
 //		CreateRevision int64       // of its key in etcd

@@ -234,7 +234,7 @@ type LateAck struct {
 }
 
 // AttemptsExhausted: a message failed as often as the group allows and there
-// is no dead-letter handler. A copy is parked for inspection, and it is tried further.
+// is no dead-letter handler. A copy is parked for inspection, and it is tried again.
 type AttemptsExhausted struct {
 	Destination, Group string
 	Seq                uint64

@@ -65,7 +65,7 @@ type DeadLetter struct {
 }
 
 // Parked is a copy of a message that used up its attempts where no dead-letter
-// handler was given. The message itself is tried further.
+// handler was given. The message itself is tried again.
 type Parked struct {
 	Message  Message
 	Group    string

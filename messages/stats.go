@@ -73,7 +73,7 @@ type SubscriptionCounters struct {
 	Lost         uint64 // partitions that were fenced away
 }
 
-// RegistryStats says how a Registry fares.
+// RegistryStats counts the keys of a runtime in etcd, and what etcd refuses.
 type RegistryStats struct {
 	Keys     int    // that it keeps
 	Troubled int    // of those, what etcd refuses to have put right

@@ -52,12 +52,13 @@ func Until(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// Await waits for a signal.
-func Await[T any](t *testing.T, what string, c <-chan T) {
+// Await waits for a signal, or for a value, which it returns.
+func Await[T any](t *testing.T, what string, c <-chan T) (got T) {
 	t.Helper()
 	select {
-	case <-c:
+	case got = <-c:
 	case <-time.After(Patience):
 		t.Fatalf("not within %s: %s", Patience, what)
 	}
+	return got
 }

@@ -177,7 +177,8 @@ func TestNamesExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	errorName := regexp.MustCompile(`\bErr[A-Z][A-Za-z]+\b`)
+	errorName := regexp.MustCompile(`(?:\b([a-z]+)\.)?\b(Err[A-Z][A-Za-z]+)\b`)
+	folders := map[string]string{"supervisor": "/supervisor", "embedded": "/discovery/embedded"}
 	qualified := regexp.MustCompile(`\bpenstock\.([A-Z][A-Za-z]+)\b`)
 	of := regexp.MustCompile(`\b(Runtime|Destination|Member|Topic|Subscription|Delivery)\.([A-Z][A-Za-z]+)\b`)
 	called := regexp.MustCompile(`(?:^|\s)([A-Z][A-Za-z]+)\(`)
@@ -206,9 +207,13 @@ func TestNamesExist(t *testing.T) {
 						t.Errorf("%s:%d: the root package has no %s", p.path, i+1, m[1])
 					}
 				}
-				for _, name := range errorName.FindAllString(strings.ReplaceAll(c[1], "embedded.ErrLocked", ""), -1) {
-					if pkg.Scope().Lookup(name) == nil {
-						t.Errorf("%s:%d: the root package has no %s", p.path, i+1, name)
+				for _, m := range errorName.FindAllStringSubmatch(c[1], -1) {
+					in, err := from.Import(modulePath + folders[m[1]])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if in.Scope().Lookup(m[2]) == nil {
+						t.Errorf("%s:%d: package %s has no %s", p.path, i+1, in.Name(), m[2])
 					}
 				}
 				for _, m := range called.FindAllStringSubmatch(c[1], -1) {

@@ -32,7 +32,8 @@ const command = "cmd/penstock/internal/"
 // Test files are free, but for the leaves.
 var arrows = map[string][]string{
 	".":                                {"actors", "messages", "supervisor"},
-	"actors":                           {"actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/commitlog", "messages/..."},
+	"actors":                           {"actors/props", "actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/commitlog", "messages/..."},
+	"actors/props":                     {"actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/usercode", "supervisor", "messages/..."},
 	"actors/pipes":                     {"actors/pipes/senders", "actors/pipes/members", "actors/internal/node", "discovery/pipegroup", "supervisor", "messages/..."},
 	"actors/pipes/members":             {"actors/pipes/internal/recvq", "actors/internal/node", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/frame", "transport/socket", "messages/..."},
 	"actors/pipes/senders":             {"actors/pipes/internal/sendq", "actors/internal/node", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/frame", "transport/socket", "messages/..."},

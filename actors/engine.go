@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes"
+	"github.com/penstock-io/penstock/actors/props"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/lease"
@@ -41,6 +42,7 @@ type Engine struct {
 	node    *node.Node
 	pipes   *pipes.Pipes
 	topics  *topics.Topics
+	face    *props.Face
 	ownSys  bool
 	work    session.Work
 	stopped chan struct{} // closed when Stop is through
@@ -108,6 +110,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
 	e.pipes = pipes.New(n, cfg.Listen)
 	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}))
+	e.face = props.New(faceEngine{e})
 	supervisor.Prepare(sys)
 	e.watchActors()
 	return e

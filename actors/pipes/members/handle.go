@@ -129,3 +129,25 @@ func (m *Member) drain(ctx context.Context) error {
 
 // Stats is penstock.Member.Stats.
 func (m *Member) Stats() messages.MemberStats { return m.in.Stats() }
+
+// Done is closed when the membership has ended, by Leave, Stop or a failure.
+func (m *Member) Done() <-chan struct{} { return m.in.Ended() }
+
+// Err is why the membership ended, when nobody asked for that.
+func (m *Member) Err() error { return m.in.Cause() }
+
+// Deliver hands deliveries to a receiver that settles them later: at most batch at a
+// time, and never more than window that it has not settled. It blocks until ctx ends,
+// whose cause it returns, or the member leaves: nil, or why it did. hand must not
+// block; each slice is its own. One loop, Consume or Deliver reads at a time: else
+// messages.ErrBusy.
+func (m *Member) Deliver(ctx context.Context, window, batch int, hand func([]messages.Delivery)) error {
+	return m.in.Deliver(ctx, window, batch, hand)
+}
+
+// TakeBack gives back to the senders what the receiver of Deliver has not settled,
+// without an attempt counted, and returns how much that was. Nobody may be in Deliver.
+func (m *Member) TakeBack() int { return m.in.TakeBack() }
+
+// Window is how many deliveries a receiver of Deliver has in hand at most.
+func (m *Member) Window() int { return m.cfg.Window }

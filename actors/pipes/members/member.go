@@ -36,7 +36,7 @@ type member struct {
 	listed  bool                // the first snapshot of senders has come
 	untried map[string]struct{} // senders of that snapshot not heard of yet
 	sources map[string]*peer
-	drained *actor.PID         // waits for the sources to be gone
+	leavers []*actor.PID       // wait for the sources to be gone
 	begun   *recvq.Consumption // whose handlers this incarnation began
 }
 
@@ -376,7 +376,9 @@ func (a *member) endUnread(ctx actor.Context) {
 // first, and what is in hand is waited for, until AckWait; without both there is
 // nothing to wait for.
 func (a *member) drain(ctx actor.Context, asker *actor.PID) {
-	a.drained = asker
+	if asker != nil {
+		a.leavers = append(a.leavers, asker)
+	}
 	if a.state != leaving {
 		a.state = memberMoves.To(ctx, a.state, leaving)
 	}
@@ -399,10 +401,10 @@ func (a *member) drainAgain(ctx actor.Context) {
 }
 
 func (a *member) finish(ctx actor.Context) {
-	if a.drained != nil {
-		ctx.Send(a.drained, &drained{})
-		a.drained = nil
+	for _, leaver := range a.leavers {
+		ctx.Send(leaver, &drained{})
 	}
+	a.leavers = nil
 }
 
 // consume begins the handlers of a Consume.

@@ -114,3 +114,9 @@ func (d *Destination) deliver(ctx context.Context) error {
 
 // Stats is penstock.Destination.Stats.
 func (d *Destination) Stats() []messages.PipeStats { return d.out.Stats() }
+
+// Done is closed when the destination has ended, by Unregister, Stop or a failure.
+func (d *Destination) Done() <-chan struct{} { return d.out.Ended() }
+
+// Err is why the destination ended or takes no more, when nobody asked for that.
+func (d *Destination) Err() error { return d.out.Cause() }

@@ -67,6 +67,8 @@ type Link struct {
 	expired   map[uint64]struct{}  // given to another member after AckWait
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
 	drainSeen bool
+	user      AckSet // what the receiver of Deliver has settled, of this epoch
+	epoch     uint64 // of the queue's grip
 }
 
 // Arrive takes a frame's records, and the buffer that they lie in when it is to be used

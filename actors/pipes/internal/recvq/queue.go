@@ -6,6 +6,7 @@ package recvq
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
@@ -55,18 +56,20 @@ type Queue struct {
 	frames    []*Frame
 	head      int
 	links     []*Link
-	reader    readerState   // the loop or Consume
-	wanted    chan struct{} // closed when a reader should look again; nil when none waits
-	reads     uint64        // readers so far
-	gone      uint64        // deliveries handed out on links that ended
-	forced    int           // deliveries that a leaving member gave up after AckWait
-	consuming *Consumption  // whose handlers' contexts AckWait cancels
+	reader    readerState          // the loop or Consume
+	wanted    chan struct{}        // closed when a reader should look again; nil when none waits
+	reads     uint64               // readers so far
+	gone      uint64               // deliveries handed out on links that ended
+	forced    int                  // deliveries that a leaving member gave up after AckWait
+	consuming *Consumption         // whose handlers' contexts AckWait cancels
+	inHand    atomic.Pointer[grip] // nil before the first Deliver
+	over      chan struct{}        // closed once the member has left
 }
 
 // New makes the queue of a member. emit is told what happens, partly under a lock: it
 // must not block or call the queue.
 func New(cfg Config, emit func(messages.Event)) *Queue {
-	return &Queue{cfg: cfg, emit: emit, phase: Joined, reader: readerNone}
+	return &Queue{cfg: cfg, emit: emit, phase: Joined, reader: readerNone, over: make(chan struct{})}
 }
 
 // Open begins the session of a new link to that sender, whose records have largest
@@ -78,6 +81,9 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if g := q.inHand.Load(); g != nil {
+		l.epoch = g.epoch.Load()
+	}
 	q.links = append(q.links, l)
 	if q.reader == readerTakes {
 		l.allowed, l.urgent = creditGranted, true
@@ -159,8 +165,14 @@ func (q *Queue) Leave(phase Phase, cause error) {
 	if cause != nil {
 		q.cause = cause
 	}
+	if phase == Left {
+		close(q.over)
+	}
 	q.signal()
 }
+
+// Ended is closed once the member has left.
+func (q *Queue) Ended() <-chan struct{} { return q.over }
 
 // Left reports whether the membership is over.
 func (q *Queue) Left() bool {

@@ -18,6 +18,7 @@ const ackDelay = 2 * time.Millisecond
 // to settle, somebody else gets or got it too, and an event says so.
 func (l *Link) Ack(seq uint64) {
 	l.mu.Lock()
+	l.userSettled(seq)
 	_, late := l.expired[seq]
 	late = late || l.closed && !l.acks.Has(seq)
 	if !late && !l.closed {
@@ -31,7 +32,11 @@ func (l *Link) Ack(seq uint64) {
 
 // Nack settles a delivery that was not handled; the sender tries again.
 func (l *Link) Nack(seq uint64, cause error) {
-	l.fail(failure{seq: seq, reason: reasonOf(cause)})
+	f := failure{seq: seq, reason: reasonOf(cause)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.userSettled(seq)
+	l.failing(f)
 }
 
 // reasonOf is what a user's error says. One that panics when it is asked is a

@@ -124,6 +124,7 @@ func (q *Queue) End(cause, why error) (abandoned int) {
 		return 0
 	}
 	q.phase = queueClosed
+	close(q.over)
 	if q.cause == nil {
 		q.cause = cause
 	}

@@ -66,15 +66,26 @@ type Queue struct {
 	losses   losses
 
 	later     func(func())
-	telling   bool   // tellDrops is to be called
-	nobody    drops  // what was dropped while no group was there
-	unclaimed uint64 // how many those are in all
+	telling   bool          // tellDrops is to be called
+	nobody    drops         // what was dropped while no group was there
+	unclaimed uint64        // how many those are in all
+	over      chan struct{} // closed once phase is queueClosed
 }
 
 // New makes the queue of the destination of that name. later has a function called
 // in a while; neither it nor emit may block.
 func New(name string, cfg Config, emit func(messages.Event), later func(func())) *Queue {
-	return &Queue{name: name, cfg: cfg, Emit: emit, later: later, phase: queueOpen}
+	return &Queue{name: name, cfg: cfg, Emit: emit, later: later, phase: queueOpen, over: make(chan struct{})}
+}
+
+// Ended is closed once the queue is: by Close or End.
+func (q *Queue) Ended() <-chan struct{} { return q.over }
+
+// Cause is why the queue takes no more, when nobody asked for that.
+func (q *Queue) Cause() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cause
 }
 
 // Name is the destination's name.

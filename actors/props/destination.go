@@ -1,0 +1,300 @@
+package props
+
+// A destination as a child of a user's actor.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// destination registers a sender and accepts what is published.
+//
+//	registering ──registered──▶ open ──Unregister──▶ draining ──drained──▶ (stopped)
+//	     │                       │ the sender ended
+//	     └──refused──▶ (stopped) ◀┘
+type destination struct {
+	face *Face
+	cfg  senders.Config
+
+	host  supervisor.Host
+	state destState
+	*destPart
+}
+
+// destPart outlives the incarnations of the actor.
+type destPart struct {
+	handle *senders.Destination // nil before it is registered
+	queue  *publishes
+	under  []*publish // marks: what they ask for is under way
+}
+
+type destState string
+
+const destRegistering, destOpen, destDraining destState = "registering", "open", "draining"
+
+var destMoves = supervisor.Moves[destState]{
+	"":              {destRegistering},
+	destRegistering: {destOpen, destDraining},
+	destOpen:        {destDraining},
+}
+
+// What the actor tells itself.
+type (
+	registered struct {
+		handle *senders.Destination
+		err    error
+	}
+	// marked: everything before a mark is accepted.
+	marked  struct{ p *publish }
+	flushed struct {
+		p   *publish
+		err error
+	}
+	unregistered struct {
+		p   *publish
+		err error
+	}
+)
+
+// The names of hosted work.
+const (
+	publishing = "publish"
+	watching   = "watch"
+)
+
+// Destination describes an actor that registers a sender of a destination when it
+// starts. It takes *messages.Publish, *messages.Flush and *messages.Unregister, and
+// tells its parent *messages.Registered.
+func (f *Face) Destination(cfg senders.Config) *actor.Props {
+	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: cfg} }, supervisor.WithPolicy(policy()))
+}
+
+func (a *destination) Receive(ctx actor.Context) {
+	msg, mine := a.host.Open(ctx.Message())
+	if !mine {
+		return
+	}
+	switch m := msg.(type) {
+	case *actor.Started:
+		a.started(ctx)
+	case registered:
+		a.registered(ctx, m)
+	case *messages.Publish:
+		a.publish(ctx, m)
+	case *messages.Flush:
+		a.mark(ctx, m)
+	case *messages.Unregister:
+		a.mark(ctx, m)
+	case marked:
+		a.marked(ctx, m.p)
+	case flushed:
+		a.through(m.p)
+		reply(ctx, m.p.asker, &messages.Flushed{Err: m.err})
+	case unregistered:
+		a.unregistered(ctx, m)
+	case *supervisor.Ended:
+		a.ended(ctx, m)
+	case *actor.Restarting:
+		a.host.End()
+	case *actor.Stopping:
+		a.host.End()
+		a.stopping(ctx)
+	}
+}
+
+func (a *destination) started(ctx actor.Context) {
+	a.host.Begin(ctx)
+	a.destPart = part(a.face, ctx.Self(), func() *destPart { return &destPart{queue: newPublishes()} })
+	a.state = destMoves.To(ctx, a.state, destRegistering)
+	if a.handle != nil {
+		a.open(ctx) // an earlier incarnation registered it
+		for _, p := range a.under {
+			a.perform(ctx, p)
+		}
+		return
+	}
+	face, cfg := a.face, a.cfg
+	supervisor.Call(&a.host, "register", func(ctx context.Context) registered {
+		if err := face.settled(ctx, place(cfg.Name)); err != nil {
+			return registered{nil, err}
+		}
+		handle, err := face.engine.Register(ctx, cfg)
+		return registered{handle, err}
+	})
+}
+
+// place names a destination among the ends that are under way.
+func place(dest string) string { return fmt.Sprintf("destination %q", dest) }
+
+func (a *destination) registered(ctx actor.Context, m registered) {
+	if m.err != nil {
+		giveUp(ctx, m.err)
+		return
+	}
+	a.handle = m.handle
+	tellParent(ctx, &messages.Registered{Destination: m.handle.Name(), URL: m.handle.URL()})
+	a.open(ctx)
+}
+
+// open begins to accept what waits.
+func (a *destination) open(ctx actor.Context) {
+	a.state = destMoves.To(ctx, a.state, destOpen)
+	handle, queue, tell := a.handle, a.queue, a.host.Teller()
+	system := ctx.ActorSystem()
+	a.host.Run(publishing, func(ctx context.Context) error {
+		accept(ctx, system, handle, queue, tell)
+		return nil
+	})
+	a.host.Run(watching, func(ctx context.Context) error {
+		select {
+		case <-handle.Done():
+			return errors.Join(handle.Err(), messages.ErrClosed)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+}
+
+// accept passes what is published to the destination, until ctx ends. It runs hosted.
+func accept(ctx context.Context, system *actor.ActorSystem, d *senders.Destination, q *publishes, tell func(any)) {
+	for {
+		p := q.first(ctx)
+		if p == nil {
+			return
+		}
+		var err error
+		for p.next < len(p.msgs) && err == nil {
+			if err = d.Send(ctx, p.msgs[p.next]); err == nil {
+				p.next++
+			}
+		}
+		if ctx.Err() != nil {
+			return // the next incarnation continues with it
+		}
+		if p.mark != nil {
+			tell(marked{p})
+			if !q.passed(ctx, p) {
+				return // the next incarnation tells it again
+			}
+			continue
+		}
+		q.done(p)
+		if p.asker != nil {
+			system.Root.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
+		}
+	}
+}
+
+func (a *destination) publish(ctx actor.Context, m *messages.Publish) {
+	if err := a.queue.add(&publish{asker: ctx.Sender(), msgs: m.Messages}); err != nil {
+		a.refuse(ctx, ctx.Sender(), len(m.Messages), 0, err)
+	}
+}
+
+// refuse replies to who published, or tells an event when nobody hears a reply.
+func (a *destination) refuse(ctx actor.Context, asker *actor.PID, count, accepted int, err error) {
+	if asker == nil {
+		a.face.engine.Emit(messages.MessagesDropped{Destination: a.cfg.Name, Count: count - accepted, Why: err.Error()})
+		return
+	}
+	ctx.Send(asker, &messages.Published{Accepted: accepted, Err: err})
+}
+
+// mark asks for something once everything published before is accepted.
+func (a *destination) mark(ctx actor.Context, m any) {
+	if err := a.queue.add(&publish{asker: ctx.Sender(), mark: m}); err != nil {
+		a.denied(ctx, &publish{asker: ctx.Sender(), mark: m}, err)
+	}
+}
+
+func (a *destination) marked(ctx actor.Context, p *publish) {
+	a.queue.done(p)
+	a.under = append(a.under, p)
+	a.perform(ctx, p)
+}
+
+// perform begins what a mark asks for.
+func (a *destination) perform(ctx actor.Context, p *publish) {
+	handle := a.handle
+	switch p.mark.(type) {
+	case *messages.Flush:
+		supervisor.Call(&a.host, "flush", func(ctx context.Context) flushed { return flushed{p, handle.Flush(ctx)} })
+	case *messages.Unregister:
+		a.state = destMoves.To(ctx, a.state, destDraining)
+		a.deny(ctx, messages.ErrClosed)
+		supervisor.Call(&a.host, "unregister", func(ctx context.Context) unregistered { return unregistered{p, handle.Unregister(ctx)} })
+	}
+}
+
+// through notes that what a mark asked for is done.
+func (a *destination) through(p *publish) {
+	a.under = slices.DeleteFunc(a.under, func(x *publish) bool { return x == p })
+}
+
+func (a *destination) unregistered(ctx actor.Context, m unregistered) {
+	a.through(m.p)
+	reply(ctx, m.p.asker, &messages.Unregistered{Err: m.err})
+	a.handle = nil // it has ended
+	ctx.Stop(ctx.Self())
+}
+
+// ended: the sender has ended though nobody here asked for it, or hosted work has a
+// bug.
+func (a *destination) ended(ctx actor.Context, m *supervisor.Ended) {
+	switch {
+	case m.Name != watching && m.Err != nil:
+		supervisor.Fail(ctx, m.Err)
+	case m.Name == watching && m.Err != nil && a.state == destOpen:
+		a.handle = nil
+		giveUp(ctx, m.Err)
+	}
+}
+
+// stopping gives the destination up, which the engine ends behind this actor.
+func (a *destination) stopping(ctx actor.Context) {
+	if a.destPart == nil {
+		return
+	}
+	a.face.forget(ctx.Self())
+	why := fmt.Errorf("the actor of %s was stopped: %w", place(a.cfg.Name), messages.ErrClosed)
+	a.deny(ctx, why)
+	for _, p := range a.under {
+		a.denied(ctx, p, why)
+	}
+	if a.handle != nil {
+		a.face.end(place(a.cfg.Name), a.handle.Unregister)
+	}
+}
+
+// deny takes nothing more, and replies to what waits.
+func (a *destination) deny(ctx actor.Context, why error) {
+	for _, p := range a.queue.close(why) {
+		a.denied(ctx, p, why)
+	}
+}
+
+func (a *destination) denied(ctx actor.Context, p *publish, why error) {
+	switch p.mark.(type) {
+	case nil:
+		a.refuse(ctx, p.asker, len(p.msgs), p.next, why)
+	case *messages.Flush:
+		reply(ctx, p.asker, &messages.Flushed{Err: why})
+	case *messages.Unregister:
+		reply(ctx, p.asker, &messages.Unregistered{Err: why})
+	}
+}
+
+// reply tells who asked, if anybody hears it.
+func reply(ctx actor.Context, asker *actor.PID, msg any) {
+	if asker != nil {
+		ctx.Send(asker, msg)
+	}
+}

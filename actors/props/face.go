@@ -1,0 +1,143 @@
+package props
+
+// What the actors of one engine share: the engine, what outlives an incarnation, and
+// the ends that are under way.
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/pipes/members"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// drainGrace is how long the end of an actor's destination or membership may take
+// when the actor is not there any more.
+const drainGrace = 5 * time.Second
+
+// Engine is what the actors need of theirs.
+type Engine interface {
+	Register(context.Context, senders.Config) (*senders.Destination, error)
+	Join(context.Context, members.Config) (*members.Member, error)
+	// Call has a queue called on a goroutine of the engine's, for which Stop waits.
+	Call(usercode.Callbacks)
+	// Emit tells an event.
+	Emit(messages.Event)
+}
+
+// Face makes the props of one engine. It is safe for concurrent use.
+type Face struct {
+	engine Engine
+
+	mu    sync.Mutex
+	parts map[string]any           // of actors that live, by PID; each kind of actor knows its own
+	ends  map[string]chan struct{} // by place; closed when the end is through
+}
+
+// New makes the face of an engine.
+func New(e Engine) *Face {
+	return &Face{engine: e, parts: make(map[string]any), ends: make(map[string]chan struct{})}
+}
+
+// part returns what the actor keeps from one incarnation to the next, made by fresh
+// for the first one.
+func part[P any](f *Face, self *actor.PID, fresh func() *P) *P {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p, ok := f.parts[self.Id].(*P); ok {
+		return p
+	}
+	p := fresh()
+	f.parts[self.Id] = p
+	return p
+}
+
+// forget drops what the actor kept.
+func (f *Face) forget(self *actor.PID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.parts, self.Id)
+}
+
+// end has a place given up by somebody that is not there any more, on a goroutine of
+// the engine's. settled awaits it.
+func (f *Face) end(place string, end func(context.Context) error) {
+	over := make(chan struct{})
+	f.mu.Lock()
+	f.ends[place] = over
+	f.mu.Unlock()
+	f.engine.Call(&ending{place: place, end: end, over: func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.ends[place] == over {
+			delete(f.ends, place)
+		}
+		close(over)
+	}})
+}
+
+// settled waits until no end of the place is under way, or ctx ends.
+func (f *Face) settled(ctx context.Context, place string) error {
+	f.mu.Lock()
+	over := f.ends[place]
+	f.mu.Unlock()
+	if over == nil {
+		return nil
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of %s: %w", place, context.Cause(ctx))
+	}
+}
+
+// ending is the end of one place.
+type ending struct {
+	place string
+	end   func(context.Context) error
+	once  sync.Once
+	over  func()
+}
+
+// Call performs the end. What fails of it is told by events.
+func (e *ending) Call(ctx context.Context) {
+	e.once.Do(func() {
+		defer e.over()
+		ctx, cancel := context.WithTimeout(ctx, drainGrace)
+		defer cancel()
+		_ = e.end(ctx)
+	})
+}
+
+// Waiting says what is left to do.
+func (e *ending) Waiting() error { return fmt.Errorf("the end of %s is under way", e.place) }
+
+// Run describes the end: it is no code of the user's.
+func (e *ending) Run() *usercode.Run { return &usercode.Run{What: "the end of " + e.place} }
+
+// policy restarts an actor of this package, within the budget, when it has a bug.
+// What a parent of the user's decides goes before.
+func policy() supervisor.Policy { return supervisor.DefaultPolicy() }
+
+// giveUp tells the parent why the actor ends for good, and ends it.
+func giveUp(ctx actor.Context, err error) {
+	if parent := ctx.Parent(); parent != nil {
+		ctx.Send(parent, &supervisor.Failed{Who: ctx.Self(), Err: err})
+	}
+	ctx.Stop(ctx.Self())
+}
+
+// tellParent tells the parent a fact.
+func tellParent(ctx actor.Context, fact any) {
+	if parent := ctx.Parent(); parent != nil {
+		ctx.Send(parent, fact)
+	}
+}

@@ -1,0 +1,133 @@
+package props
+
+// What waits to be accepted by a destination, in order and within bounds.
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Bounds of what waits in a destination's actor for room in its queue. One Publish
+// may exceed them when nothing else waits.
+const (
+	MaxWaiting      = 16_384
+	MaxWaitingBytes = 16 << 20
+)
+
+// publishes outlives the incarnations of the actor. It is safe for concurrent use.
+type publishes struct {
+	mu       sync.Mutex
+	waiting  []*publish
+	messages int // in waiting, and not accepted yet
+	bytes    int
+	closed   error         // why nothing is taken any more
+	bell     chan struct{} // holds one ring
+}
+
+// publish is one entry: messages to accept, or a mark that says what is asked for once
+// everything before it is accepted.
+type publish struct {
+	asker *actor.PID // may be nil
+	msgs  []messages.Message
+	bytes int
+	next  int // of msgs: the first that is not accepted
+	mark  any // *messages.Flush or *messages.Unregister; nil for messages
+}
+
+func newPublishes() *publishes { return &publishes{bell: make(chan struct{}, 1)} }
+
+// add queues an entry. It does not block: what exceeds the bounds is
+// messages.ErrGroupFull.
+func (q *publishes) add(p *publish) error {
+	for i := range p.msgs {
+		p.bytes += messages.PayloadSize(&p.msgs[i])
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed != nil:
+		return q.closed
+	case p.mark == nil && q.messages > 0 && (q.messages+len(p.msgs) > MaxWaiting || q.bytes+p.bytes > MaxWaitingBytes):
+		return fmt.Errorf("%d messages of %d bytes wait to be accepted: %w", q.messages, q.bytes, messages.ErrGroupFull)
+	}
+	q.waiting = append(q.waiting, p)
+	q.messages += len(p.msgs)
+	q.bytes += p.bytes
+	q.ring()
+	return nil
+}
+
+// first waits for an entry, which stays the first until done, or until ctx ends: nil.
+func (q *publishes) first(ctx context.Context) *publish {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) > 0 {
+			p := q.waiting[0]
+			q.mu.Unlock()
+			return p
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.bell:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// passed waits until the first entry is another one than p, or until ctx ends: false.
+func (q *publishes) passed(ctx context.Context, p *publish) bool {
+	for {
+		q.mu.Lock()
+		passed := len(q.waiting) == 0 || q.waiting[0] != p
+		q.mu.Unlock()
+		if passed {
+			return true
+		}
+		select {
+		case <-q.bell:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// done removes the first entry.
+func (q *publishes) done(p *publish) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 || q.waiting[0] != p {
+		return // closed meanwhile
+	}
+	q.waiting[0] = nil
+	q.waiting = q.waiting[1:]
+	q.messages -= len(p.msgs)
+	q.bytes -= p.bytes
+	q.ring()
+}
+
+// ring wakes who waits. mu is held.
+func (q *publishes) ring() {
+	select {
+	case q.bell <- struct{}{}:
+	default:
+	}
+}
+
+// close takes nothing more, and returns what waited.
+func (q *publishes) close(why error) []*publish {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := q.waiting
+	if q.closed == nil {
+		q.closed = why
+	}
+	q.waiting, q.messages, q.bytes = nil, 0, 0
+	q.ring()
+	return left
+}

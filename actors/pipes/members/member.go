@@ -391,12 +391,12 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 
 // drainAgain leaves a drain to the next incarnation.
 func (a *member) drainAgain(ctx actor.Context) {
-	switch {
-	case a.drained == nil:
-	case a.drained.Equal(ctx.Self()):
-		ctx.Send(ctx.Self(), &leaveUnasked{})
-	default:
-		ctx.Send(a.drained, node.ErrAskAgain)
+	for _, leaver := range a.leavers {
+		if leaver.Equal(ctx.Self()) {
+			ctx.Send(leaver, &leaveUnasked{})
+			continue
+		}
+		ctx.Send(leaver, node.ErrAskAgain)
 	}
 }
 

@@ -49,8 +49,12 @@ type guard struct {
 	delay clockwork.Timer          // its backoff
 	owed  *Restarted               // what to publish when that has passed
 
-	phase atomic.Uint32 // written by the mailbox's goroutine only
-	about about
+	unsampled int  // how many user messages are still to be measured
+	resample  bool // the next one begins a new sample
+
+	phase   atomic.Uint32 // written by the mailbox's goroutine only
+	about   about
+	looking looking
 }
 
 // beginning says what the end of a halt leads to.
@@ -122,6 +126,10 @@ func (g *guard) system() *actor.ActorSystem { return g.ctx.ActorSystem() }
 // InvokeUserMessage hands a message to the actor, if it is in a state to handle
 // one. A mailbox is suspended in every state but running, stopping and stopped.
 func (g *guard) InvokeUserMessage(message any) {
+	if p, ok := message.(*probe); ok {
+		g.reach(p)
+		return
+	}
 	if g.is() != running {
 		g.deadLetter(message)
 		return
@@ -132,7 +140,11 @@ func (g *guard) InvokeUserMessage(message any) {
 			g.caught(recover(), message)
 		}
 	}()
-	g.raw.InvokeUserMessage(message)
+	if g.unsampled > 0 {
+		g.measure(message)
+	} else {
+		g.raw.InvokeUserMessage(message)
+	}
 	returned = true
 }
 
@@ -172,6 +184,8 @@ func (g *guard) handle(message any) {
 		g.childLate(m)
 	case *progress:
 		g.childProgress(m.child, m.state)
+	case *inquiry:
+		g.answer(m)
 	case *actor.Watch, *actor.Unwatch:
 		g.raw.InvokeSystemMessage(m)
 	default:

@@ -28,7 +28,7 @@ type settings struct {
 	guardian    Policy
 	clock       Clock
 	stopTimeout time.Duration
-	mailbox     actor.MailboxProducer
+	mailbox     actor.MailboxProducer // nil for the unbounded one
 	props       []actor.PropsOption
 }
 
@@ -55,7 +55,8 @@ func WithStopTimeout(d time.Duration) Option {
 	return option(func(s *settings) { s.stopTimeout = d })
 }
 
-// WithMailbox replaces the unbounded mailbox. An actor.WithMailbox inside
+// WithMailbox replaces the unbounded mailbox; Tree does not show how long messages
+// wait in another one, as it may be bounded. An actor.WithMailbox inside
 // WithProps has no effect, because the guard has to wrap the mailbox.
 func WithMailbox(m actor.MailboxProducer) Option { return option(func(s *settings) { s.mailbox = m }) }
 
@@ -79,7 +80,6 @@ func Props(p actor.Producer, opts ...Option) *actor.Props {
 		guardian:    DefaultPolicy(),
 		clock:       clockwork.NewRealClock(),
 		stopTimeout: 10 * time.Second,
-		mailbox:     actor.Unbounded(),
 	}
 	for _, o := range opts {
 		o.apply(s)
@@ -87,9 +87,16 @@ func Props(p actor.Producer, opts ...Option) *actor.Props {
 	props := actor.PropsFromProducer(func() actor.Actor { return &guard{settings: s} }, s.props...)
 	return props.Configure(
 		actor.WithGuardian(nil),
-		actor.WithMailbox(func() actor.Mailbox { return &mailbox{inner: s.mailbox()} }),
+		actor.WithMailbox(func() actor.Mailbox { return &mailbox{inner: s.newMailbox()} }),
 		actor.WithSpawnMiddleware(adopting),
 	)
+}
+
+func (s *settings) newMailbox() actor.Mailbox {
+	if s.mailbox == nil {
+		return actor.Unbounded()()
+	}
+	return s.mailbox()
 }
 
 // ClockOf is the clock of the guarded actor that ctx belongs to, the real one

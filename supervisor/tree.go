@@ -5,6 +5,7 @@ package supervisor
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -30,6 +31,22 @@ type Info struct {
 	Restarts int
 	// Queue is the number of user messages waiting in the mailbox.
 	Queue int
+	// Mailbox is how long a message that this look put behind the queue waited, and so
+	// far when it is still queued. It is 0 for an actor WithMailbox.
+	Mailbox time.Duration
+	// Processing is the mean time that Receive took for a user message, Longest the
+	// longest, of Sampled messages: the first 64 that the actor handled after a look,
+	// this one or the last one after which it handled any. Nothing is measured before
+	// the first look.
+	Processing, Longest time.Duration
+	Sampled             int
+	// Silent is how long the actor has not replied to a look, this or an earlier one:
+	// it is stuck in Receive. It is 0 when the actor has replied, and when it cannot
+	// because it does not run.
+	Silent time.Duration
+	// Attributes are what the actor reports of itself, see Inspector. There are none
+	// when it does not reply.
+	Attributes []Attribute
 	// Since is when the present incarnation began.
 	Since time.Time
 	// LastError is the last failure, empty when there was none.
@@ -37,11 +54,25 @@ type Info struct {
 }
 
 // Tree lists the guarded actors of sys by ID. The entries are read one after
-// the other, so they need not be of one moment. It does not block.
+// the other, so they need not be of one moment.
+//
+// Each running actor is asked for its attributes. Tree waits for all replies together
+// at most a second, and not at all for an actor that owes a reply to an earlier look
+// for longer: it shows them without. Called from an actor's Receive it waits for that
+// actor in vain.
 func Tree(sys *actor.ActorSystem) []Info {
-	var all []Info
+	var looks []look
 	for _, g := range guards(sys) {
-		all = append(all, g.info())
+		looks = append(looks, lookAt(g))
+	}
+	timeout, cancel := context.WithTimeout(context.Background(), lookPatience)
+	defer cancel()
+	var all []Info
+	for _, l := range looks {
+		l.wait(timeout.Done())
+	}
+	for _, l := range looks {
+		all = append(all, l.info())
 	}
 	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
 	return all
@@ -65,11 +96,13 @@ func Name(name string) string {
 
 var incarnations atomic.Uint64
 
-func (g *guard) info() Info {
+func (l look) info() Info {
+	g := l.guard
 	i := Info{ID: g.ctx.Self().Id, Queue: g.mb.UserMessageCount(), State: g.is().String()}
 	if p := g.ctx.Parent(); p != nil {
 		i.Parent = p.Id
 	}
+	l.report(&i)
 	a := &g.about
 	a.mu.Lock()
 	defer a.mu.Unlock()

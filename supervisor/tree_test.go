@@ -83,10 +83,11 @@ func TestTree(t *testing.T) {
 		sys.Root.Send(w, idle)
 		sys.Root.Send(w, done)
 		want("busy", 0, 2, start, "")
+		failed := time.Now() // the look waited for the actor
 		close(gate)
 		want("restarting", 0, 0, start, `no move from "idle" to "done"`)
 		time.Sleep(time.Second)
-		want("idle", 1, 0, start.Add(time.Second), "no move")
+		want("idle", 1, 0, failed.Add(time.Second), "no move")
 		mustStop(t, sys, top)
 		if got := Tree(sys); len(got) != 0 {
 			t.Error(got)

@@ -32,7 +32,8 @@ import (
 // addresses of peers and the text of errors. Nothing can be changed there, and no
 // message or secret is shown.
 //
-//	GET /actors   every actor: state, restarts, queue length, last error
+//	GET /actors   every actor: state, restarts, queue length, mailbox and
+//	              processing time, attributes, last error; see supervisor.Tree
 //	GET /stats    every pipe, member, topic and subscription with its counters,
 //	              and event counts
 //
@@ -221,6 +222,17 @@ type (
 		Queue     int       `json:"queue"`
 		Since     time.Time `json:"since"`
 		LastError string    `json:"last_error,omitempty"`
+		// In milliseconds, which may be fractions.
+		Mailbox    float64           `json:"mailbox_ms"`
+		Processing float64           `json:"processing_ms,omitempty"`
+		Longest    float64           `json:"longest_ms,omitempty"`
+		Sampled    int               `json:"sampled"`
+		Silent     float64           `json:"silent_ms,omitempty"`
+		Attributes []attributeAnswer `json:"attributes,omitempty"`
+	}
+	attributeAnswer struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
 	}
 	statsAnswer struct {
 		Pipes         []pipeAnswer         `json:"pipes"`
@@ -284,13 +296,22 @@ type (
 func answerOfTree(tree []supervisor.Info) actorsAnswer {
 	a := actorsAnswer{Actors: make([]actorAnswer, 0, len(tree))}
 	for _, i := range tree {
-		a.Actors = append(a.Actors, actorAnswer{
+		row := actorAnswer{
 			ID: i.ID, Parent: i.Parent, Type: i.Type, State: i.State,
 			Restarts: i.Restarts, Queue: i.Queue, Since: i.Since.UTC(), LastError: i.LastError,
-		})
+			Mailbox: inMs(i.Mailbox), Processing: inMs(i.Processing), Longest: inMs(i.Longest),
+			Sampled: i.Sampled, Silent: inMs(i.Silent),
+		}
+		for _, at := range i.Attributes {
+			row.Attributes = append(row.Attributes, attributeAnswer{at.Name, at.Value})
+		}
+		a.Actors = append(a.Actors, row)
 	}
 	return a
 }
+
+// inMs is d in milliseconds, to the microsecond.
+func inMs(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func answerOfStats(s Stats) statsAnswer {
 	a := statsAnswer{

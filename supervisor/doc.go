@@ -48,8 +48,16 @@
 //
 // Ask, Stop and Await obey a context, and Ask is told at once when the actor stops
 // or fails over the question. Inbox is a bounded queue whose senders wait and
-// obey a context too, and whose content outlives a crash of its reader. Tree
-// lists the guarded actors of a system.
+// obey a context too, and whose content outlives a crash of its reader.
+//
+// # A look
+//
+// Tree lists the guarded actors of a system: their states, restarts and queues, what
+// each one that is an Inspector reports of itself, and how long messages wait and
+// take. A look measures: it puts one message of its own behind each queue, and takes
+// the time of the next 64 messages that each actor handles. While nobody looks nothing
+// is measured, and it costs nothing. An actor that is stuck holds up one look by a
+// second, and is shown as silent by the next ones at once.
 //
 // # Events
 //

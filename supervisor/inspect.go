@@ -11,15 +11,17 @@ import (
 	"time"
 )
 
-// lookPatience is how long a look waits for actors that do not reply.
-const lookPatience = time.Second
-
 // A look is two messages, and nothing is measured for anybody else. The first
-// overtakes what is queued: it has the actor report its attributes, and measures the
-// next user messages, at most lookSamples. The second queues behind the others and
-// measures the mailbox. A guard has at most one of each on the way, so that looks at a
-// stuck actor do not pile up.
-const lookSamples = 64
+// overtakes what is queued: it has the actor report its attributes, and has the next
+// user messages measured. The second queues behind the others and measures the
+// mailbox. A guard has at most one of each on the way, so that looks at a stuck actor
+// do not pile up.
+const (
+	// lookSamples is how many messages are measured after a look.
+	lookSamples = 64
+	// lookPatience is how long a look waits for actors that do not reply.
+	lookPatience = time.Second
+)
 
 // Inspector is implemented by an actor that has something to report of itself to
 // whoever looks at Tree. It is the actor that the producer of Props returned; nothing

@@ -31,6 +31,7 @@ var masks = []struct {
 	{regexp.MustCompile(`"warn",(\s+"found": ".*in TOOK"),\s+"do": ".*"`), `"ok",$1`},
 	{regexp.MustCompile(`[\d.]+ MiB`), "N MiB"},
 	{regexp.MustCompile(`#\d+`), "#N"},
+	{regexp.MustCompile(`(\d+ {2,}\d+ {2,})[\d.]+[mµ]?s {2,}\S+( {2,}TIME)`), "${1}TOOK  MEAN$2"}, // of an actor
 	{regexp.MustCompile(`/run\d+`), ""},
 	{regexp.MustCompile(`(?m)^(\d+( +\d+){2} +[1-9]\d*) +\d+$`), "$1  BYTES"}, // of a partition: how it was batched decides
 	{regexp.MustCompile(`(\S) {2,}`), "$1  "},                                 // columns follow the width of what was masked

@@ -1,5 +1,5 @@
-// Package pipes is what a runtime has of pipes: messages that go straight from
-// their senders to the members of groups.
+// Package pipes has the senders and the members of a runtime: a pipe carries
+// messages from a sender directly to the members of groups.
 //
 // Pipes joins the two ends, which do not know each other: package senders
 // registers destinations and sends, package members joins groups and reads. Etcd

@@ -1,7 +1,7 @@
-// Package topics is what a runtime has of topics: durable, partitioned logs in
-// etcd.
+// Package topics has the open topics of a runtime, which are durable, partitioned
+// logs in etcd.
 //
-// Topics makes, opens, lists, describes, changes and deletes them. Topic is the
+// Topics creates, opens, lists, describes, changes and deletes them. Topic is the
 // handle to put and read with. Subscriptions to consumer groups are in package
 // groups.
 //

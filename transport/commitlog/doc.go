@@ -1,16 +1,16 @@
 // Package commitlog keeps topics in etcd: append-only partitions, the groups that
-// read them, and where each group is. It is transactions and nothing else: no
-// actor, no watch, no cache. Everything that must hold, holds in etcd, guarded
-// by what the writer compared, so any number of processes may do any of it at
-// once and each may be wrong about what it knows.
+// read them, and their offsets. It consists of transactions and has no actor, no
+// watch and no cache. Whatever must hold is compared by the transaction that writes,
+// so any number of processes may write at once, and each may be wrong about what
+// it knows.
 //
 // What it promises:
 //
-//   - Offsets of a partition are contiguous from 0, and a batch is there whole or
+//   - Offsets of a partition are contiguous from 0, and a batch exists whole or
 //     not at all. An append that returned a base was written once; see Appender
 //     for what an unknown outcome is and how it is resolved.
-//   - A topic's name is in one key. All else hangs on an id that is never used
-//     again, and every write that makes something compares the topic's key: what
+//   - A topic's name is in one key. All other keys contain an id that is never used
+//     again, and every write that creates a key compares the topic's key: what
 //     is deleted stays deleted, and a topic of the same name is another.
 //   - A partition has one claim in a group. Its CreateRevision is the fence; a
 //     commit that carries another is refused, alone, whatever else was in the

@@ -1,4 +1,5 @@
-// Package groups is a runtime's places in the consumer groups of topics.
+// Package groups has the subscriptions of a runtime: its memberships in the
+// consumer groups of topics.
 //
 // The members of a group share out the partitions: each has one owner at a time,
 // which a claim in etcd proves. A claim is a fence: an owner that lost a partition

@@ -1,4 +1,4 @@
-// Package discovery reaches etcd and says who is where: clients that know why they
+// Package discovery reaches etcd and finds senders and groups: clients that know why they
 // could not, reads of keys and prefixes, and watches that miss nothing.
 //
 //   - Dial and NewClient make clients. Classify says what an error of etcd means.

@@ -3,7 +3,7 @@
 //
 // Pipes joins the two ends, which do not know each other: package senders
 // registers destinations and sends, package members joins groups and reads. Etcd
-// says who is where, and a link connects one of each.
+// has their addresses, and a link connects one of each.
 //
 //	engine
 //	├── listener                accepts members

@@ -29,12 +29,12 @@ func root(a *cli.App) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "penstock",
 		Short: "Send and receive messages, keep topics, and look around",
-		Long: `Penstock carries messages straight from senders to the members of groups, where
-etcd only keeps who is where (send, recv, ls, rm), and keeps topics, which are
-durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
+		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
+members of groups, and etcd holds only their addresses (send, recv, ls, rm). Topics
+are durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
 Results go to standard output, everything else to standard error. SIGINT and
-SIGTERM end a command in order; one that comes a second or more after the
-first ends it at once.`,
+SIGTERM end a command in order; a second signal, a second or more after the first,
+ends it at once.`,
 		Example: `  penstock demo
   penstock serve &
   penstock recv orders billing &

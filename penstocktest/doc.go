@@ -3,7 +3,8 @@
 // meets sooner or later, on command.
 //
 //   - Etcd starts an etcd that can be stopped, restarted, wiped, compacted and set
-//     back to a backup, on one port.
+//     back to a backup, on one port. PENSTOCKTEST_ETCD in the environment names an
+//     etcd program to run in place of the embedded one.
 //   - Runtime starts a runtime in a namespace of its own.
 //   - ExpireLease ends a runtime's session in etcd, as a long pause would.
 //   - Freeze stops a process with SIGSTOP, as a debugger, a swapping machine or

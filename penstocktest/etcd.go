@@ -11,8 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest/internal/server"
 )
 
 // An etcd that can fail the way etcds fail.
@@ -20,17 +20,20 @@ import (
 // patience is how long a step of these helpers may take on a busy machine.
 const patience = 30 * time.Second
 
-// Server is an etcd in the process of the test, on one port for as long as the
-// test runs. Get one from Etcd.
+// Server is an etcd in the process of the test, or a process of its own, on one
+// port for as long as the test runs. Get one from Etcd.
 type Server struct {
 	t        testing.TB
 	dir      string
 	endpoint string
-	running  *embedded.Server // nil while stopped
+	running  server.Server // nil while stopped
 }
 
 // Etcd starts an etcd for t, on a port of the loopback, in a directory that is
-// removed with the test. It takes some tenths of a second.
+// removed with the test. It takes some tenths of a second. Where the environment
+// has PENSTOCKTEST_ETCD, the path of an etcd program, it runs that one, so that
+// tests meet the version that production has; otherwise the one that Penstock
+// embeds.
 func Etcd(t testing.TB) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "penstocktest-etcd-")
@@ -60,7 +63,7 @@ func Etcd(t testing.TB) *Server {
 func (s *Server) start(endpoint string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	running, err := embedded.Start(ctx, s.data(), embedded.Listen(endpoint), embedded.UnsafeNoFsync())
+	running, err := server.Start(ctx, s.data(), endpoint)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestRights(t *testing.T) {
 		{[]string{"topic", "create", "audit"}, cli.ExitDenied, "permission denied"},
 		{[]string{"doctor"}, cli.ExitFailed, "etcdctl role grant-permission"},
 		{[]string{"doctor", "--etcd-user", "reader:guesswork"}, cli.ExitFailed, "check --etcd-user"},
-		{[]string{"doctor", "--etcd-user", "root:rootword"}, cli.ExitDone, "put, get and delete"},
+		{[]string{"doctor", "--etcd-user", "root:rootword"}, cli.ExitDone, "put, get, transaction and delete"},
 	} {
 		var out bytes.Buffer
 		code := run(t.Context(), c.args, io.LimitReader(nil, 0), &out, &out, func(k string) string { return env[k] })

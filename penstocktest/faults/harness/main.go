@@ -11,18 +11,18 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/penstocktest/internal/server"
 )
 
 // Etcd is the etcd that the tests of a package share. Main starts it; it is nil
 // in a child.
-var Etcd *embedded.Server
+var Etcd server.Server
 
 // Main is a package's TestMain: it starts Etcd, runs the tests, fails when they
 // passed and left a goroutine, and ends the process.
 func Main(m *testing.M) {
 	var err error
-	if Etcd, err = embedded.Start(context.Background(), "", embedded.UnsafeNoFsync()); err != nil {
+	if Etcd, err = server.Start(context.Background(), "", ""); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
@@ -19,13 +18,7 @@ import (
 func TestRightsAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx := harness.Context(t)
-	// Hashing passwords is slow on purpose, and much slower under -race.
-	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := penstocktest.Etcd(t)
 	root, err := clientv3.New(srv.Config())
 	if err != nil {
 		t.Fatal(err)

@@ -10,10 +10,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/penstock-io/penstock"
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
@@ -27,7 +25,7 @@ func (r right) String() string { return r.kind + " " + r.key }
 
 // guarded is an etcd with users.
 type guarded struct {
-	srv   *embedded.Server
+	srv   *penstocktest.Server
 	root  *clientv3.Client
 	users int
 }
@@ -35,12 +33,7 @@ type guarded struct {
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
 	ctx := harness.Context(t)
-	// Hashing passwords is slow on purpose, and much slower under -race.
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
+	srv := penstocktest.Etcd(t)
 	plain, err := clientv3.New(srv.Config())
 	if err != nil {
 		t.Fatal(err)

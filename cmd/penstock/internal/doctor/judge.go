@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,8 +13,6 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
 )
-
-const oldestEtcd = "3.7.1"
 
 func judgeTransport(endpoints []string, secure bool) check {
 	c := check{Name: "encryption", Status: verdictOK, Found: "TLS to etcd"}
@@ -64,54 +61,6 @@ func judgeAnswer(name string, took time.Duration) check {
 		c.Status, c.Do = verdictWarn, "look at the network and at etcd's load"
 	}
 	return c
-}
-
-func judgeVersion(name, version string) check {
-	c := check{Name: name + " version", Status: verdictOK, Found: version}
-	switch older, err := olderThan(version, oldestEtcd); {
-	case err != nil:
-		c.Status, c.Found, c.Do = verdictWarn, fmt.Sprintf("%q is not understood", version), "it should be "+oldestEtcd+" or newer"
-	case older:
-		c.Status, c.Do = verdictFail, "upgrade to "+oldestEtcd+" or newer: with older ones a right to watch one key shows others"
-	}
-	return c
-}
-
-// olderThan compares versions of three numbers; what follows a dash or plus
-// does not count.
-func olderThan(version, than string) (bool, error) {
-	a, err := numbers(version)
-	if err != nil {
-		return false, err
-	}
-	b, err := numbers(than)
-	if err != nil {
-		return false, err
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i], nil
-		}
-	}
-	return false, nil
-}
-
-func numbers(version string) (n [3]int, err error) {
-	if i := strings.IndexAny(version, "-+"); i >= 0 {
-		version = version[:i]
-	}
-	parts := strings.Split(version, ".")
-	if len(parts) != len(n) {
-		return n, fmt.Errorf("version %q has not three numbers", version)
-	}
-	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 10, 16)
-		if err != nil {
-			return n, fmt.Errorf("version %q: %w", version, err)
-		}
-		n[i] = int(v)
-	}
-	return n, nil
 }
 
 func judgeLeader(name string, leader uint64, learner bool) check {
@@ -187,7 +136,7 @@ func judgeClock(name string, skew time.Duration, err error) check {
 }
 
 func judgeRights(prefix, step string, err error, took time.Duration) check {
-	c := check{Name: "rights under " + prefix, Status: verdictOK, Found: fmt.Sprintf("lease, put, get and delete in %s", took.Round(100*time.Microsecond))}
+	c := check{Name: "rights under " + prefix, Status: verdictOK, Found: fmt.Sprintf("lease, put, get, transaction and delete in %s", took.Round(100*time.Microsecond))}
 	switch {
 	case errors.Is(err, penstock.ErrDenied):
 		c.Status, c.Found = verdictFail, step+": "+err.Error()

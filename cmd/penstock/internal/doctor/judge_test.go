@@ -18,9 +18,13 @@ func TestJudgements(t *testing.T) {
 		says string
 	}{
 		"version":           {judgeVersion("e", "3.7.1"), verdictOK, "3.7.1"},
-		"newer":             {judgeVersion("e", "4.0.0-rc.1"), verdictOK, ""},
-		"older":             {judgeVersion("e", "3.6.12"), verdictFail, "upgrade"},
-		"older by a digit":  {judgeVersion("e", "3.7.0"), verdictFail, "upgrade"},
+		"newer":             {judgeVersion("e", "3.8.0-alpha.0"), verdictWarn, "3.5, 3.6 and 3.7"},
+		"next":              {judgeVersion("e", "4.7.3"), verdictWarn, "not tried"},
+		"older":             {judgeVersion("e", "3.4.40"), verdictWarn, "not tried"},
+		"leaks in 3.5":      {judgeVersion("e", "3.5.21"), verdictWarn, "upgrade to 3.5.33"},
+		"leaks in 3.6":      {judgeVersion("e", "3.6.13"), verdictWarn, "upgrade to 3.6.14"},
+		"leaks in 3.7":      {judgeVersion("e", "3.7.0"), verdictWarn, "upgrade to 3.7.1"},
+		"first of 3.5":      {judgeVersion("e", "3.5.33"), verdictOK, "3.5.33"},
 		"no version":        {judgeVersion("e", "new"), verdictWarn, "not understood"},
 		"leader":            {judgeLeader("e", 1, false), verdictOK, ""},
 		"no leader":         {judgeLeader("e", 0, false), verdictFail, "majority"},

@@ -119,10 +119,32 @@ func probe(ctx context.Context, client *clientv3.Client, key string) (step strin
 	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "probe" {
 		return "get", fmt.Errorf("%s does not hold what was put there", key)
 	}
+	if err := transact(ctx, client, key); err != nil {
+		return "transaction", discovery.Classify("transaction on "+key, err)
+	}
 	if _, err := client.Delete(ctx, key); err != nil {
 		return "delete", discovery.Classify("delete "+key, err)
 	}
 	return "", nil
+}
+
+// transact uses what runtimes need of transactions, and what an old etcd, or
+// something else that speaks its protocol, may lack: a guard over a prefix, and a
+// transaction within another.
+func transact(ctx context.Context, client *clientv3.Client, key string) error {
+	resp, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(key+"/"), "=", 0).WithPrefix()).
+		Then(clientv3.OpTxn(
+			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), ">", 0)},
+			[]clientv3.Op{clientv3.OpGet(key)}, nil)).
+		Commit()
+	if err != nil {
+		return err
+	}
+	if !resp.Succeeded || len(resp.Responses) != 1 || !resp.Responses[0].GetResponseTxn().GetSucceeded() {
+		return errors.New("this etcd does not know guards over a prefix, or transactions within others")
+	}
+	return nil
 }
 
 // senders connects to each registered sender, as a member would.

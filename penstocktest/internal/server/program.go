@@ -93,23 +93,33 @@ func (p *program) run(path, dir string) error {
 	return nil
 }
 
+// errEnded is why a server that did not run long did not.
+var errEnded = errors.New("etcd ended at its start")
+
 // ready waits until the server replies to requests.
 func (p *program) ready(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // another that has the port may not reply at all
+		select {
+		case <-p.ended:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
 	for {
-		if healthy(ctx, client, "http://"+p.endpoint+"/health") {
-			select {
-			case <-p.ended: // what is healthy there is another
-			default:
-				return nil
-			}
+		ok := healthy(ctx, client, "http://"+p.endpoint+"/health")
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if ok {
+			return nil
 		}
 		select {
 		case <-look.C:
-		case <-p.ended:
-			return errors.New("etcd ended at its start")
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

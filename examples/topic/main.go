@@ -39,7 +39,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("created %s with %d partitions\n", fruits.Name(), fruits.Info().Config.Partitions)
-	// EnsureTopic would open the one that is there.
+	// EnsureTopic would open the one that exists.
 	if _, err := rt.CreateTopic(ctx, "fruits", penstock.TopicConfig{}); !errors.Is(err, penstock.ErrTopicExists) {
 		return fmt.Errorf("created the topic a second time: %w", err)
 	}

@@ -77,7 +77,7 @@ func (p *pipe) Close() error {
 	case e := <-p.read:
 		err = errors.Join(err, e)
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("the receiving loop goes on: %w", ctx.Err()))
+		err = errors.Join(err, fmt.Errorf("the receiving loop continues: %w", ctx.Err()))
 	}
 	return errors.Join(err, p.etcd.Close())
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
 )
 
-// One stream over tcp on loopback, made anew for each put.
+// One stream over tcp on loopback, created again for each put.
 
 const (
 	pending = 4096             // publishes without an acknowledgement: from 1,000 on more is not faster

@@ -78,7 +78,7 @@ func (s *topicsRun) raiseGoal() error {
 	s.goal = goal
 	for _, p := range s.producers.members {
 		if err := sayGoal(p.stdin, goal); err != nil {
-			return fmt.Errorf("tell %s to go on: %w", p.name(), err)
+			return fmt.Errorf("tell %s to continue: %w", p.name(), err)
 		}
 	}
 	return nil

@@ -115,7 +115,7 @@ func (s Space) Client(t *testing.T) *clientv3.Client {
 
 // Hold writes keys under a lease of seconds that nobody renews, as a process
 // leaves them that was killed.
-func (s Space) Hold(t *testing.T, c *clientv3.Client, seconds int64, keys ...string) {
+func Hold(t *testing.T, c *clientv3.Client, seconds int64, keys ...string) {
 	t.Helper()
 	lease, err := c.Grant(Within(t), seconds)
 	if err != nil {

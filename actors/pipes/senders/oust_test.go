@@ -115,11 +115,11 @@ func TestSoleSenderIsWaitedFor(t *testing.T) {
 	c := s.Client(t)
 	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
-	s.Hold(t, c, 2, s.Keys.Sole("orders"), s.Keys.Sender("orders", "killed"))
+	enginetest.Hold(t, c, 2, s.Keys.Sole("orders"), s.Keys.Sender("orders", "killed"))
 	if _, err := e.Register(short, senders.Config{Name: "orders", SoleSender: true}); !errors.Is(err, messages.ErrDestinationTaken) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without time: %v", err)
 	}
-	s.Hold(t, c, 2, s.Keys.Sender("shared", "killed"))
+	enginetest.Hold(t, c, 2, s.Keys.Sender("shared", "killed"))
 	enginetest.Until(t, "the name is free again", func() bool {
 		_, err := e.Register(ctx, senders.Config{Name: "orders", SoleSender: true})
 		if err != nil && !errors.Is(err, messages.ErrExists) {

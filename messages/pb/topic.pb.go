@@ -74,7 +74,7 @@ func (Compression) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_topic_proto_rawDescGZIP(), []int{0}
 }
 
-// State is what goes on with the keys.
+// State is what is being done with the keys.
 type Deleting_State int32
 
 const (

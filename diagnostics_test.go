@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
+
+var actorNumber = regexp.MustCompile(`#\d+`)
 
 // ask gets one page of a diagnostics listener; addr is host:port or a unix URL.
 func ask(t *testing.T, addr, path, host string) (int, []byte) {
@@ -97,7 +100,10 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 
 			code, body := ask(t, addr, "/actors", "")
 			var tree struct {
-				Actors []struct{ ID, State string }
+				Actors []struct {
+					ID, State  string
+					Attributes []struct{ Name, Value string }
+				}
 			}
 			if err := json.Unmarshal(body, &tree); err != nil || code != http.StatusOK {
 				t.Fatalf("/actors: %d, %v: %s", code, err, body)
@@ -107,9 +113,27 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 					t.Errorf("/actors lacks %q: %s", part, body)
 				}
 			}
+			reported := make(map[string]string) // of the last actor of a name
 			for _, a := range tree.Actors {
 				if a.ID == "" || a.State == "" {
 					t.Errorf("an actor without id or state: %+v", a)
+				}
+				for _, at := range a.Attributes {
+					reported[actorNumber.ReplaceAllString(a.ID[strings.Index(a.ID, "/")+1:], "")+" "+at.Name] = at.Value
+				}
+			}
+			for what, want := range map[string]string{
+				"session lease": "", "dest/orders groups": "1", "dest/orders members": "1", "dest/orders pending": "0",
+				"dest/orders/pipe/billing links": "1", "dest/orders/pipe/billing queued": "0",
+				"dest/orders/pipe/billing/link/b1 in_flight": "0", "dest/orders/pipe/billing/link/b1 sent": "1",
+				"member/orders/billing senders": "1", "member/orders/billing links": "1", "member/orders/billing waiting": "0",
+				"topic/audit queued_bytes": "0", "topic/audit/partition/0 last_append": "", "topic/audit/partition/0 end": "3",
+				"topic/audit/partition/0 readers": "1", "subscription/audit/export owned": "1",
+				"subscription/audit/export generation": "1", "subscription/audit/export/consumer/0 finished": "",
+				"subscription/audit/export/consumer/0 committed": "1", "subscription/audit/export/consumer/0 lag": "2",
+			} {
+				if got, ok := reported[what]; !ok || want != "" && got != want {
+					t.Errorf("/actors reports %q as %q, want %q", what, got, want)
 				}
 			}
 

@@ -125,6 +125,22 @@ func (s *session) Receive(ctx actor.Context) {
 	}
 }
 
+// Inspect reports the lease, as etcdctl writes it, the keys under it, and why
+// etcd is waited for.
+func (s *session) Inspect(in *supervisor.Inspection) {
+	if s.lease != 0 {
+		in.Text("lease", fmt.Sprintf("%016x", s.lease))
+	}
+	keys := s.node.Registry.Stats()
+	in.Int("keys", keys.Keys)
+	if keys.Troubled > 0 {
+		in.Int("troubled", keys.Troubled)
+	}
+	if err := s.node.Delay(); err != nil {
+		in.Text("delay", err.Error())
+	}
+}
+
 func (s *session) started(ctx actor.Context) {
 	s.host.Begin(ctx)
 	s.state = sessionMoves.To(ctx, s.state, sessionOpening)

@@ -127,3 +127,19 @@ func (c *Claim) drop() {
 	c.buffer.bytes -= c.bytes
 	c.queue, c.bytes = nil, 0
 }
+
+// ClaimLook is a claim, as of one moment.
+type ClaimLook struct {
+	Finished  int64 // the first offset that is not finished
+	Committed int64 // what etcd has; -1 for nothing
+	Bytes     int   // read ahead
+	Failures  int   // of the record at Finished
+	Paused    bool
+}
+
+// Look returns how a claim stands.
+func (b *Buffer) Look(c *Claim) ClaimLook {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return ClaimLook{Finished: c.at(), Committed: c.committed, Bytes: c.bytes, Failures: c.failures, Paused: b.isPaused(c.Partition)}
+}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -61,6 +62,8 @@ type Stats struct {
 	Committed      uint64 // records in them
 	Failed         uint64 // records whose callers were told an error
 	Queued         int64  // bytes taken and neither committed nor failed
+	// Appended is when the last batch was committed, zero before the first.
+	Appended time.Time
 }
 
 // CommitFunc commits a batch and returns its base. See commitlog.Appender.

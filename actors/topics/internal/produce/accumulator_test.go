@@ -51,7 +51,7 @@ func TestWhatComesMeanwhileIsTheNextBatch(t *testing.T) {
 		if more := f.logs[0].more; more[0] || more[1] {
 			t.Errorf("told of more to come: %v", more)
 		}
-		if n := f.accs[0].Counters(); n.Appends != 2 || n.Committed != 100 || n.Records != 100 || n.Queued != 0 || n.Failed != 0 {
+		if n := f.accs[0].Counters(); n.Appends != 2 || n.Committed != 100 || n.Records != 100 || n.Queued != 0 || n.Failed != 0 || n.Appended.IsZero() {
 			t.Errorf("counted %+v", n)
 		}
 		if !f.accs[0].idle() || p.buffered() != 0 {

@@ -166,6 +166,7 @@ func (a *Accumulator) succeed(s *shipment) {
 	a.decided = append(a.decided, s)
 	a.stats.Appends++
 	a.stats.Committed += uint64(s.count)
+	a.stats.Appended = time.Now()
 }
 
 // give tells everybody that s was given up.

@@ -159,6 +159,9 @@ func (v *View) PlanRevision() int64 { return v.plan.modRevision }
 // Generation is that of the assignment, or of the last one that could be read.
 func (v *View) Generation() int64 { return v.plan.generation }
 
+// Members is how many members the group has.
+func (v *View) Members() int { return len(v.members) }
+
 // Named reports whether the assignment knows a member, with or without partitions
 // for it.
 func (v *View) Named(id string) bool {

@@ -1,0 +1,67 @@
+package senders
+
+// What the actors of a sender report of themselves to whoever looks at the tree.
+
+import (
+	"strings"
+
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+var (
+	_ supervisor.Inspector = (*destination)(nil)
+	_ supervisor.Inspector = (*pipe)(nil)
+	_ supervisor.Inspector = (*link)(nil)
+	_ supervisor.Inspector = (*listener)(nil)
+)
+
+// Inspect reports the groups that it has a pipe for, the members that etcd shows of
+// them, and what is accepted and not settled, over all groups.
+func (a *destination) Inspect(in *supervisor.Inspection) {
+	in.Int("groups", len(a.pipes))
+	members := 0
+	for _, g := range a.groups {
+		members += len(g.members)
+	}
+	in.Int("members", members)
+	in.Int("pending", a.d.out.Pending())
+	if len(a.offers) > 0 {
+		in.Int("offered_links", len(a.offers))
+	}
+}
+
+// Inspect reports what the group has to send, and when a failed message is due.
+func (p *pipe) Inspect(in *supervisor.Inspection) {
+	l := p.out.Look(p.queue)
+	in.Int("links", l.Links)
+	in.Int("queued", l.Queued)
+	in.Int("in_flight", l.InFlight)
+	in.Int("bytes", l.Bytes)
+	if l.Failed > 0 {
+		in.Int("failed", l.Failed)
+		in.Time("due", l.Due)
+	}
+	if l.Exhausted > 0 {
+		in.Int("exhausted", l.Exhausted)
+	}
+}
+
+// Inspect reports what is out on the link, and how much more the member takes.
+func (l *link) Inspect(in *supervisor.Inspection) {
+	in.Text("addr", l.conn.RemoteAddr())
+	if l.place == nil {
+		return
+	}
+	look := l.out.LookAt(l.place)
+	in.Int("in_flight", look.InFlight)
+	in.Int("credit", look.Credit)
+	in.Int64("sent", int64(look.Sent))
+	if look.Hung {
+		in.Text("member", "keeps messages for longer than AckWait")
+	}
+}
+
+// Inspect reports where members reach it.
+func (l *listener) Inspect(in *supervisor.Inspection) {
+	in.Text("urls", strings.Join(l.socket.URLs(), ","))
+}

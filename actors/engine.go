@@ -130,7 +130,9 @@ func (e *Engine) Events(ctx context.Context) iter.Seq[messages.Event] {
 // Lease is the session's lease in etcd, or 0 before the first.
 func (e *Engine) Lease() int64 { return e.node.Lease.Load() }
 
-// Tree describes every guarded actor of the system.
+// Tree describes every guarded actor of the system, a user's own ones included, with
+// what each reports of itself. It waits for those that do not reply a second at most;
+// see supervisor.Tree.
 func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.node.System) }
 
 // Stats is penstock.Runtime.Stats.

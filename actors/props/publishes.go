@@ -62,6 +62,13 @@ func (q *publishes) add(p *publish) error {
 	return nil
 }
 
+// size is how many messages wait to be accepted, and their bytes.
+func (q *publishes) size() (messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.messages, q.bytes
+}
+
 // first waits for an entry, which stays the first until done, or until ctx ends: nil.
 func (q *publishes) first(ctx context.Context) *publish {
 	for {

@@ -1,0 +1,110 @@
+package penstock
+
+// What a user's actors and those of DestinationProps and MemberProps say to each other.
+// Each message is sent as a pointer. An alias stands for a type of another package, so
+// its comment shows the fields; a test compares them.
+
+import (
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// Receiver is who gets the deliveries of MemberProps.
+//
+//	type Receiver struct {
+//		To    *actor.PID // an actor of the user's; nil is ErrInvalid
+//		Batch int        // how many deliveries come at most as one *Deliveries; with 0 each is a *Delivery
+//	}
+//
+// To is watched. When it terminates, what it has in hand goes back to the senders,
+// without an attempt counted, and the member ends. When it restarts, that goes back, too,
+// and the next deliveries follow: restarts are seen by *supervisor.Restarted and
+// *actor.SupervisorEvent on the system's EventStream.
+type Receiver = actors.Receiver
+
+// Publish asks a destination's actor to accept messages for every group, in order, as
+// Destination.Send does one by one.
+//
+//	type Publish struct{ Messages []Message }
+//
+// The reply is *Published, once all are accepted or the first is refused. The reply is
+// the permission to publish more: a publisher that waits for it never has more than one
+// Publish waiting. When more than 16,384 messages or 16 MiB wait in the actor, the reply
+// is ErrGroupFull at once. The bytes of the messages belong to the actor until the reply.
+type Publish = messages.Publish
+
+// Published is the reply to Publish.
+//
+//	type Published struct {
+//		Accepted int   // how many messages were accepted, from the first
+//		Err      error // why the next one was not; nil when all were
+//	}
+//
+// Err is that of Destination.Send; ErrGroupFull also when too much waits in the actor,
+// and ErrClosed when it ended. What is not accepted of a Publish without a sender, which
+// gets no reply, is the event MessagesDropped.
+type Published = messages.Published
+
+// Flush asks a destination's actor to wait until everything that was published before is
+// acked by every group, as Destination.Flush does.
+//
+//	type Flush struct{}
+//
+// The reply is *Flushed.
+type Flush = messages.Flush
+
+// Flushed is the reply to Flush.
+//
+//	type Flushed struct{ Err error }
+//
+// Err is that of Destination.Flush.
+type Flushed = messages.Flushed
+
+// Unregister asks a destination's actor to end in order, as Destination.Unregister does:
+// what was published before is accepted and acked, then the keys are removed and the
+// actor stops.
+//
+//	type Unregister struct{}
+//
+// The reply is *Unregistered. A Publish that comes later is answered with ErrClosed.
+type Unregister = messages.Unregister
+
+// Unregistered is the reply to Unregister. The actor stops behind it.
+//
+//	type Unregistered struct{ Err error }
+//
+// Err is that of Destination.Unregister.
+type Unregistered = messages.Unregistered
+
+// Leave asks a member's actor to end in order, as Member.Leave does: what the receiver
+// has in hand is waited for, and the rest goes to other members.
+//
+//	type Leave struct{}
+//
+// The reply is *Left.
+type Leave = messages.Leave
+
+// Left is the reply to Leave. The actor stops behind it.
+//
+//	type Left struct{ Err error }
+//
+// Err is that of Member.Leave; ErrBusy when another Leave is under way.
+type Left = messages.Left
+
+// Deliveries is what a receiver with a Batch gets in place of *Delivery.
+//
+//	type Deliveries struct{ Deliveries []Delivery }
+//
+// Each is acked or nacked by itself.
+type Deliveries = messages.Deliveries
+
+// Registered is told to the parent of a destination's actor when the sender's keys are
+// in etcd and the groups of that moment are known. What is published before waits.
+//
+//	type Registered struct{ Destination, URL string }
+type Registered = messages.Registered
+
+// Joined is told to the parent of a member's actor when the member is in its group.
+//
+//	type Joined struct{ Destination, Group, Member string }
+type Joined = messages.Joined

@@ -14,8 +14,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+	"github.com/penstock-io/penstock/supervisor"
 )
 
 var actorNumber = regexp.MustCompile(`#\d+`)
@@ -163,6 +166,65 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 				t.Errorf("/stats: %s in %s", got, body)
 			}
 		})
+	}
+}
+
+// waiter is a user's actor, which is stuck while it waits.
+type waiter struct{ waits int }
+
+func (w *waiter) Receive(ctx actor.Context) {
+	if gate, ok := ctx.Message().(chan struct{}); ok {
+		w.waits++
+		<-gate
+	}
+}
+
+func (w *waiter) Inspect(in *supervisor.Inspection) { in.Int("waits", w.waits) }
+
+// Promise: diagnostics show a user's actors, too, and one that is stuck holds up
+// nobody who looks: it is shown as silent, and the others are shown as ever.
+func TestDiagnosticsOfAStuckActor(t *testing.T) {
+	rt := harness.OrderlyRuntime(t, penstock.Diagnostics("127.0.0.1:0"))
+	sys := rt.Engine().System()
+	pid, err := sys.Root.SpawnNamed(supervisor.Props(func() actor.Actor { return &waiter{} }), "waiter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		ID         string
+		Attributes []struct{ Name, Value string }
+		Silent     float64 `json:"silent_ms"`
+	}
+	look := func() (waiter row, silent int) {
+		_, body := ask(t, rt.DiagnosticsAddr(), "/actors", "")
+		var tree struct{ Actors []row }
+		if err := json.Unmarshal(body, &tree); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range tree.Actors {
+			if a.ID == pid.Id {
+				waiter = a
+			}
+			if a.Silent > 0 {
+				silent++
+			}
+		}
+		return waiter, silent
+	}
+	gate := make(chan struct{})
+	sys.Root.Send(pid, gate)
+	if w, silent := look(); w.Silent < 1000 || len(w.Attributes) != 0 || silent != 1 {
+		t.Errorf("stuck: %+v, %d are silent", w, silent)
+	}
+	if w, _ := look(); w.Silent < 1000 {
+		t.Errorf("stuck, and seen again: %+v", w)
+	}
+	close(gate)
+	if w, _ := look(); w.Silent != 0 || len(w.Attributes) != 1 || w.Attributes[0].Value != "1" {
+		t.Errorf("after it went on: %+v", w)
+	}
+	if err := supervisor.Stop(t.Context(), sys, pid); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -60,6 +60,9 @@ func NewCallbacks(i *usercode.Runs) actor.Producer {
 	return func() actor.Actor { return &callers{inside: i, work: work} }
 }
 
+// Inspect reports how many handles have callbacks to call.
+func (a *callers) Inspect(in *supervisor.Inspection) { in.Int("handles", len(a.work.due)) }
+
 func (a *callers) Receive(ctx actor.Context) {
 	msg, mine := a.host.Open(ctx.Message())
 	if !mine {

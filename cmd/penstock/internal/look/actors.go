@@ -107,7 +107,11 @@ func (a ActorInfo) attributes() string {
 	}
 	var cells []string
 	for _, at := range a.Attributes {
-		cells = append(cells, cli.Clean(at.Name)+"="+cli.Clean(at.Value))
+		value := cli.Clean(at.Value)
+		if strings.ContainsAny(value, " =") {
+			value = `"` + value + `"`
+		}
+		cells = append(cells, cli.Clean(at.Name)+"="+value)
 	}
 	if len(cells) == 0 {
 		return "-"

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -386,6 +386,27 @@ func TestStream(t *testing.T) {
 				t.Fatalf("%q: %v", last, err)
 			}
 			if put < 300 || handled != put || strange != 0 || lag != 0 {
+				t.Error(last)
+			}
+		})
+	}
+}
+
+// Billing crashes at every 100th delivery and is stopped once: no order is lost.
+func TestActors(t *testing.T) {
+	for name, args := range map[string][]string{
+		"an etcd of its own": nil,
+		"an etcd elsewhere":  {"-etcd", etcd(t), "-orders", "3000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, "actors", args...)
+			p.succeeds()
+			var published, charged, crashes, dismissals int
+			last := p.out.awaitText(t, "published ")
+			if _, err := fmt.Sscanf(last, "published %d, charged %d, crashed %d, dismissed %d", &published, &charged, &crashes, &dismissals); err != nil {
+				t.Fatalf("%q: %v", last, err)
+			}
+			if published < 1000 || charged != published || crashes < published/100 || dismissals != 1 {
 				t.Error(last)
 			}
 		})

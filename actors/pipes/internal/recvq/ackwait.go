@@ -40,6 +40,7 @@ func (l *Link) InProgress(seq uint64) {
 func (l *Link) Expire(seq uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.keep(seq)
 	if !l.failing(failure{seq: seq, kind: frame.NackExpired, reason: errAckWait.Error()}) {
 		return false
 	}

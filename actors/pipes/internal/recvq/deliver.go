@@ -6,28 +6,54 @@ package recvq
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// grip is what a receiver has in hand. A delivery is in hand from when it is handed
+// grip counts what a receiver has in hand. A delivery is in hand from when it is handed
 // out until the receiver settles it, whether or not the settling still counts: what
 // outlived AckWait, or came on a link that died, is still in the mailbox.
 type grip struct {
-	held   atomic.Int64
-	epoch  atomic.Uint64 // raised when all that was in hand is taken back
-	hungry atomic.Bool   // Deliver waits for room
+	state  atomic.Uint64 // epoch in the upper half, how many are in hand in the lower
+	wakeAt atomic.Int64  // Deliver waits for room, and wakes at so many in hand; else -1
 	room   chan struct{} // holds one
+
+	patience *time.Timer // Deliver's
 }
+
+// heldBits is how wide the count of a grip is. Its epoch begins with 1: a link of epoch
+// 0 has handed nothing to a receiver.
+const heldBits = 32
+
+func newGrip() *grip {
+	g := &grip{room: make(chan struct{}, 1)}
+	g.state.Store(1 << heldBits)
+	g.wakeAt.Store(-1)
+	return g
+}
+
+func (g *grip) epoch() uint64 { return g.state.Load() >> heldBits }
+func (g *grip) held() int     { return int(g.state.Load() & (1<<heldBits - 1)) }
+func (g *grip) take(n int)    { g.state.Add(uint64(n)) }
+
+// drop begins an epoch with nothing in hand.
+func (g *grip) drop() { g.state.Store((g.epoch() + 1) << heldBits) }
 
 // settled notes that the receiver has settled a delivery of that epoch.
 func (g *grip) settled(epoch uint64) {
-	if g.epoch.Load() != epoch {
-		return
+	held := int64(0)
+	for {
+		s := g.state.Load()
+		if held = int64(s & (1<<heldBits - 1)); s>>heldBits != epoch || held == 0 {
+			return // taken back
+		}
+		if g.state.CompareAndSwap(s, s-1) {
+			break
+		}
 	}
-	g.held.Add(-1)
-	if g.hungry.Load() {
+	if held-1 <= g.wakeAt.Load() {
 		select {
 		case g.room <- struct{}{}:
 		default:
@@ -48,22 +74,28 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 		return err
 	}
 	g := q.gripped()
+	g.patience = time.NewTimer(company)
+	defer g.patience.Stop()
 	var f *Frame
 	defer end()
 	defer func() { q.putBack(f) }()
 	var d messages.Delivery
+	epoch, enough := g.epoch(), max(1, min(batch, window/4))
 	for {
-		room, err := g.await(ctx, window)
+		room, err := g.await(ctx, q.over, window, enough)
 		if err != nil {
 			return err
 		}
-		if f == nil {
+		if room == 0 {
+			return q.Cause()
+		}
+		if f == nil || len(f.records) == 0 {
 			if f, err = q.take(ctx); f == nil {
 				return err
 			}
 			f.address(&d)
 		}
-		out := make([]messages.Delivery, 0, min(room, batch, len(f.records)))
+		out := make([]messages.Delivery, 0, min(room, batch, f.count-int(f.seq-f.first)))
 		for f != nil && len(out) < min(room, batch) {
 			ok, err := f.next(&d)
 			switch {
@@ -74,14 +106,14 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 				if f = q.takeNow(); f != nil {
 					f.address(&d)
 				}
-			case !f.link.hand(d.Seq, 0):
+			case !f.link.handTo(epoch, d.Seq):
 				f = nil // the link died: the sender delivers the rest again
 			default:
 				out = append(out, d)
 			}
 		}
 		if len(out) > 0 {
-			g.held.Add(int64(len(out)))
+			g.take(len(out))
 			hand(out)
 		}
 	}
@@ -89,7 +121,9 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 
 // gripped is what counts deliveries in hand, from the first Deliver on.
 func (q *Queue) gripped() *grip {
-	q.inHand.CompareAndSwap(nil, &grip{room: make(chan struct{}, 1)})
+	if q.inHand.Load() == nil {
+		q.inHand.CompareAndSwap(nil, newGrip())
+	}
 	return q.inHand.Load()
 }
 
@@ -110,27 +144,27 @@ func (q *Queue) takeNow() *Frame {
 // attempt counted, and returns how much that was. What it settles of that later counts
 // no more. Nobody may be in Deliver. At most once nothing goes back.
 func (q *Queue) TakeBack() (n int) {
+	q.gripped().drop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	g := q.gripped()
-	epoch := g.epoch.Add(1)
-	g.held.Store(0)
 	for _, l := range q.links {
-		n += l.takeBack(epoch)
+		n += l.takeBack()
 	}
 	return n
 }
 
 // takeBack gives back what was handed out on the link and is not settled.
-func (l *Link) takeBack(epoch uint64) (n int) {
+func (l *Link) takeBack() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epoch, l.user = epoch, AckSet{Cumulative: l.handed, Count: l.handed}
 	if l.closed || l.queue.cfg.Mode == messages.AtMostOnce {
 		return 0
 	}
 	var seqs []uint64
 	l.acks.Gaps(l.handed, func(seq uint64) { seqs = append(seqs, seq) })
+	for _, f := range l.frames {
+		f.buffer = nil // the receiver may still look into it
+	}
 	for _, seq := range seqs {
 		if l.failing(failure{seq: seq, kind: frame.NackReturned}) {
 			n++
@@ -139,30 +173,56 @@ func (l *Link) takeBack(epoch uint64) (n int) {
 	return n
 }
 
+// handTo is hand for the receiver of Deliver.
+func (l *Link) handTo(epoch, seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed && l.queue.cfg.Mode != messages.AtMostOnce || seq <= l.handed {
+		return false
+	}
+	if l.epoch != epoch {
+		l.epoch, l.user = epoch, AckSet{Cumulative: seq - 1, Count: seq - 1}
+	}
+	l.handed = seq
+	return true
+}
+
 // userSettled notes that the receiver has settled a delivery, whether or not that
 // still counts. mu is held.
 func (l *Link) userSettled(seq uint64) {
-	if g := l.queue.inHand.Load(); g != nil && l.user.Add(seq) {
-		g.settled(l.epoch)
+	if l.epoch > 0 && seq <= l.handed && l.user.Add(seq) {
+		l.queue.gripped().settled(l.epoch)
 	}
 }
 
-// await waits until there is room, and returns how much.
-func (g *grip) await(ctx context.Context, window int) (room int, err error) {
+// company is how long the first room waits for more, so that a receiver which settles
+// one by one does not wake Deliver for each.
+const company = time.Millisecond
+
+// await waits until there is room, and returns how much; 0 once over is closed. It
+// waits a moment for room for enough.
+func (g *grip) await(ctx context.Context, over <-chan struct{}, window, enough int) (room int, err error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	if room = window - int(g.held.Load()); room > 0 {
+	if room = window - g.held(); room > 0 {
 		return room, nil
 	}
-	g.hungry.Store(true)
-	defer g.hungry.Store(false)
+	g.wakeAt.Store(int64(window - enough))
+	defer g.wakeAt.Store(-1)
+	g.patience.Reset(company)
+	defer g.patience.Stop()
 	for {
-		if room = window - int(g.held.Load()); room > 0 {
+		if room = window - g.held(); room >= enough {
 			return room, nil
 		}
 		select {
 		case <-g.room:
+		case <-g.patience.C:
+			enough = 1
+			g.wakeAt.Store(int64(window - 1))
+		case <-over:
+			return 0, nil
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}

@@ -68,7 +68,7 @@ type Link struct {
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
 	drainSeen bool
 	user      AckSet // what the receiver of Deliver has settled, of this epoch
-	epoch     uint64 // of the queue's grip
+	epoch     uint64 // of the queue's grip, when the last was handed to that receiver
 }
 
 // Arrive takes a frame's records, and the buffer that they lie in when it is to be used
@@ -126,6 +126,9 @@ func (l *Link) hand(seq, done uint64) bool {
 		return false
 	}
 	l.handed = seq
+	if l.epoch > 0 {
+		l.user.Add(seq) // nothing that a receiver of Deliver has in hand
+	}
 	late := false
 	if done > 0 && !l.closed {
 		if _, late = l.expired[done]; !late {
@@ -165,6 +168,9 @@ func (l *Link) giveBackUnread() (n int) {
 		}
 	}
 	for seq := l.handed + 1; seq <= l.received; seq++ {
+		if l.epoch > 0 {
+			l.user.Add(seq)
+		}
 		if l.failing(failure{seq: seq, kind: frame.NackReturned}) {
 			n++
 		}

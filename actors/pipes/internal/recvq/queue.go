@@ -81,9 +81,6 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if g := q.inHand.Load(); g != nil {
-		l.epoch = g.epoch.Load()
-	}
 	q.links = append(q.links, l)
 	if q.reader == readerTakes {
 		l.allowed, l.urgent = creditGranted, true

@@ -95,15 +95,7 @@ func (l *Link) settle(seq uint64) bool {
 
 // account frees a frame's bytes once all of it is settled.
 func (l *Link) account(seq uint64) {
-	at := 0
-	if f := l.frames[0]; seq >= f.first+uint64(f.count) {
-		at, _ = slices.BinarySearchFunc(l.frames, seq, func(f *Frame, seq uint64) int {
-			if f.first+uint64(f.count) <= seq {
-				return -1
-			}
-			return 1
-		})
-	}
+	at := l.frameOf(seq)
 	f := l.frames[at]
 	if f.left--; f.left == 0 {
 		l.freed += uint64(f.size)
@@ -112,4 +104,24 @@ func (l *Link) account(seq uint64) {
 			frameBuffers.Put(f.buffer)
 		}
 	}
+}
+
+// keep leaves the memory of a delivery to whoever has it in hand.
+func (l *Link) keep(seq uint64) {
+	if !l.closed && seq <= l.received && !l.acks.Has(seq) {
+		l.frames[l.frameOf(seq)].buffer = nil
+	}
+}
+
+// frameOf is the index of the frame in which an unsettled delivery came.
+func (l *Link) frameOf(seq uint64) (at int) {
+	if f := l.frames[0]; seq >= f.first+uint64(f.count) {
+		at, _ = slices.BinarySearchFunc(l.frames, seq, func(f *Frame, seq uint64) int {
+			if f.first+uint64(f.count) <= seq {
+				return -1
+			}
+			return 1
+		})
+	}
+	return at
 }

@@ -18,6 +18,11 @@ LDFLAGS  := $(if $(VERSION),-X main.stamp=$(VERSION))
 PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64
 # What decides without sockets and etcd, so that it can be tested as 32 bits.
 NARROW   := ./messages/...
+# Where test-etcds keeps the servers that it builds, and what it leaves to `test`:
+# what takes long, and what starts servers of its own or needs none.
+ETCDS    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock-etcds
+ETCDMODS := 3.5.mod 3.6.mod go.mod
+OWNETCD  := Cluster|EtcdWithoutRoom|RequestLimit|OverTheLimit|FewOperations|TakenNames|LeaversHoldNothing|HandlerPanics|Logger|Fuzz
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; tests run without it where there is none.
@@ -70,6 +75,17 @@ test-nested: ## test the nested modules: the protobuf generator and the benchmar
 	cd messages/pb/gen && $(GO) vet ./... && $(GO) test ./...
 	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
 
+.PHONY: test-etcds
+test-etcds: ## test against etcd 3.5, 3.6 and 3.7, built from their modules, in two minutes and a half at most
+	@mkdir -p "$(ETCDS)"
+	@for m in $(ETCDMODS); do \
+		v=$$(cd penstocktest/etcds && $(GO) list -m -modfile=$$m -f '{{.Version}}' go.etcd.io/etcd/server/v3) || exit 1; \
+		(cd penstocktest/etcds && $(GO) vet -modfile=$$m . && $(GO) build -modfile=$$m -trimpath -o "$(ETCDS)/etcd-$$v" .) || exit 1; \
+		echo "etcd $$v"; \
+		PENSTOCKTEST_ETCD="$(ETCDS)/etcd-$$v" PENSTOCKTEST_ETCD_VERSION=$$v \
+			$(GO) test -count=1 -short -timeout 5m -skip '$(OWNETCD)' $(TESTARGS) ./penstocktest/internal/server ./penstocktest/faults/... || exit 1; \
+	done
+
 .PHONY: bench-quick
 bench-quick: ## compare with plain mangos, NATS JetStream and etcd, in a minute and a half at most
 	$(GO) run ./benchmarks/quick $(ARGS)
@@ -111,6 +127,7 @@ check-generated: ## fail when the protobuf code is not current
 .PHONY: tidy-check
 tidy-check: ## fail when go.mod or go.sum is not tidy
 	$(GO) mod tidy -diff
+	cd penstocktest/etcds && for m in $(ETCDMODS); do $(GO) mod tidy -diff -modfile=$$m || exit 1; done
 	cd messages/pb/gen && $(GO) mod tidy -diff
 
 .PHONY: clean

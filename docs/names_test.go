@@ -284,3 +284,33 @@ func TestLevelsListed(t *testing.T) {
 		}
 	}
 }
+
+// The pages that say which versions of etcd are tested name those of the modules
+// that the tests build.
+func TestEtcdVersionsListed(t *testing.T) {
+	mods, err := filepath.Glob("../penstocktest/etcds/*.mod")
+	if err != nil || len(mods) == 0 {
+		t.Fatalf("no modules of etcd: %v", err)
+	}
+	server := regexp.MustCompile(`require go\.etcd\.io/etcd/server/v3 v(\S+)`)
+	for _, mod := range mods {
+		text, err := os.ReadFile(mod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := server.FindSubmatch(text)
+		if found == nil {
+			t.Errorf("%s requires no server", mod)
+			continue
+		}
+		for _, page := range []string{"../README.md", "deploying.md"} {
+			text, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if version := string(found[1]); !strings.Contains(string(text), version) {
+				t.Errorf("%s does not say that etcd %s is tested, as %s has it", page, version, mod)
+			}
+		}
+	}
+}

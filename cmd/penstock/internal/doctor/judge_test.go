@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +90,32 @@ func TestJudgeTopics(t *testing.T) {
 	} {
 		if c.got.Status != c.want || !strings.Contains(c.got.Found+" "+c.got.Do, c.says) {
 			t.Errorf("%s: %+v", name, c.got)
+		}
+	}
+}
+
+// Each line that is called supported is tested, and what is tested is supported.
+func TestSupportedVersionsAreTested(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "..", "penstocktest", "etcds")
+	mods, err := filepath.Glob(filepath.Join(dir, "*.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(mods) != len(supported) {
+		t.Errorf("%d lines are supported, %d are tested", len(supported), len(mods))
+	}
+	server := regexp.MustCompile(`require go\.etcd\.io/etcd/server/v3 v(\S+)`)
+	for _, mod := range mods {
+		text, err := os.ReadFile(mod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := server.FindSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s requires no server", mod)
+		}
+		if c := judgeVersion("e", string(found[1])); c.Status != verdictOK {
+			t.Errorf("%s: %+v", mod, c)
 		}
 	}
 }

@@ -18,11 +18,12 @@ LDFLAGS  := $(if $(VERSION),-X main.stamp=$(VERSION))
 PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64
 # What decides without sockets and etcd, so that it can be tested as 32 bits.
 NARROW   := ./messages/...
-# Where test-etcds keeps the servers that it builds, and what it leaves to `test`:
-# what takes long, and what starts servers of its own or needs none.
+# Where test-etcds keeps the servers that it builds, of these modules.
 ETCDS    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock-etcds
 ETCDMODS := 3.5.mod 3.6.mod go.mod
-OWNETCD  := Cluster|EtcdWithoutRoom|RequestLimit|OverTheLimit|FewOperations|TakenNames|LeaversHoldNothing|HandlerPanics|Logger|Fuzz
+# What it runs against each: delivery, groups and their leases, topics and their
+# fences, roles, and an etcd that restarts, compacts, or is away.
+ETCDTESTS := ^Test(Server|PortInUse|MemberKilled|AtMostOnce|SenderRestarted|SeveralSenders|FlushWaits|GroupDeserted|GroupKeptForever|GroupOutlives|NoKeyOfAGroup|EtcdStopped|EtcdWiped|EtcdRestarted|EtcdCompacted|LeaseRevoked|KeysDeleted|LinkCutWhile|RestoredRegistrations|CancelledJoin|BadInputDeletedTopic|BadInputLargeBatch|BeforeReleaseCommits|CommitIsNotUndone|LateCommitDoesNot|GroupBegins|GroupKeys|SubscriptionsLeave|ProducerKilled|ConsumersKilled|SessionsLost|PartitionsAdded|LogSurvives|LeasesNot|NeverTwoOwners|UnsubscribeLeaves|FailedPut|Roles|RightsAre)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; tests run without it where there is none.
@@ -83,7 +84,7 @@ test-etcds: ## test against etcd 3.5, 3.6 and 3.7, built from their modules, in 
 		(cd penstocktest/etcds && $(GO) vet -modfile=$$m . && $(GO) build -modfile=$$m -trimpath -o "$(ETCDS)/etcd-$$v" .) || exit 1; \
 		echo "etcd $$v"; \
 		PENSTOCKTEST_ETCD="$(ETCDS)/etcd-$$v" PENSTOCKTEST_ETCD_VERSION=$$v \
-			$(GO) test -count=1 -short -timeout 5m -skip '$(OWNETCD)' $(TESTARGS) ./penstocktest/internal/server ./penstocktest/faults/... || exit 1; \
+			$(GO) test -count=1 -short -parallel 8 -timeout 5m -run '$(ETCDTESTS)' $(TESTARGS) ./penstocktest/internal/server ./penstocktest/faults/... || exit 1; \
 	done
 
 .PHONY: bench-quick

@@ -101,11 +101,22 @@ func (r *Runtime) Join(ctx context.Context, destination, group string, opts ...J
 	return &Member{m}, nil
 }
 
-// Events yields what happens from the call on, until ctx ends or the runtime stops.
+// Events yields what happens from the call on, until ctx ends or the runtime is over:
+// the last event is messages.RuntimeStopped.
 // A reader that is 1,024 events behind misses events, and messages.EventsLost says
 // how many. What can happen for each message comes as sums, with a Count. With a nil
 // ctx it yields nothing.
 func (r *Runtime) Events(ctx context.Context) iter.Seq[Event] { return r.engine.Events(ctx) }
+
+// Done is closed when the runtime is over, for whatever reason: after a Stop, or when
+// it ended by itself. Call Stop then all the same: it ends Diagnostics, and returns at
+// once. The runtime ends by itself when a bug has used up the restarts of its actor,
+// or when somebody stops that actor in the actor system that was given to Start.
+func (r *Runtime) Done() <-chan struct{} { return r.engine.Done() }
+
+// Err is why the runtime is over: what Stop returned, so nil after an orderly Stop, or
+// why it ended by itself. It is nil until Done is closed.
+func (r *Runtime) Err() error { return r.engine.Err() }
 
 // Metrics registers the runtime's counters with an OpenTelemetry meter provider,
 // which reads them when it collects. The caller ends it with the Unregister of what

@@ -160,7 +160,7 @@ const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
 // It has the methods CreateTopic, DeleteGroup, DeleteTopic, DescribeGroup,
-// DescribeTopic, Destination, EnsureTopic, Events, Instrument, Join, Lease,
+// DescribeTopic, Destination, Done, EnsureTopic, Err, Events, Instrument, Join, Lease,
 // ListGroups, ListTopics, Member, Register, ResetOffsets, Stats, Stop, Stopped,
 // System, Topic, Tree and UpdateTopic.
 type Engine = actors.Engine

@@ -38,14 +38,17 @@ import (
 // Engine is a running tree of actors with one etcd session. It is safe for
 // concurrent use.
 type Engine struct {
-	cfg     Config
-	node    *node.Node
-	pipes   *pipes.Pipes
-	topics  *topics.Topics
-	face    *props.Face
-	ownSys  bool
-	work    session.Work
-	stopped chan struct{} // closed when Stop is through
+	cfg    Config
+	node   *node.Node
+	pipes  *pipes.Pipes
+	topics *topics.Topics
+	face   *props.Face
+	ownSys bool
+	work   session.Work
+	// callbacks describes the actor that calls them, each time around the same work.
+	callbacks *actor.Props
+	stopped   chan struct{} // closed when the engine is over
+	err       error         // why, once stopped is closed
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -57,6 +60,9 @@ type Engine struct {
 func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
+	}
+	if sys != nil && sys.IsStopped() {
+		return nil, fmt.Errorf("start: the actor system was shut down: %w", messages.ErrInvalid)
 	}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -73,17 +79,32 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	e := newEngine(sys, cfg, clients)
 	n := e.node
 	id := n.Root.Id
-	n.Callbacks, err = n.System.Root.SpawnNamed(supervisor.Props(worker.NewCallbacks(n.Runs)), id+"-callbacks")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
-	}
-	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id); err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), e.end(ctx))
-	}
-	if _, err := node.Insist[*ready](ctx, n, &awaitReady{}); err != nil {
+	fail := func(err error) (*Engine, error) {
 		end, cancel := supervisor.Grace(ctx, node.LastGrace)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start: %w", n.Explain(ctx, err)), e.end(end))
+		err = fmt.Errorf("start: %w", err)
+		if !n.BeginStop() {
+			<-e.stopped // the keeper was first, whose time is bounded
+			return nil, err
+		}
+		err = errors.Join(err, e.end(end))
+		e.over(err)
+		return nil, err
+	}
+	if err = e.beginCallbacks(); err != nil {
+		return fail(err)
+	}
+	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id); err != nil {
+		return fail(err)
+	}
+	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newKeeper(e)), id+keeperName); err != nil {
+		return fail(err)
+	}
+	if _, err := node.Insist[*ready](ctx, n, &awaitReady{}); err != nil {
+		if errors.Is(err, supervisor.ErrNoActor) {
+			err = n.Closed()
+		}
+		return fail(n.Explain(ctx, err))
 	}
 	return e, nil
 }
@@ -103,6 +124,8 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 			Ours:        registers(space),
 		}),
 	}
+	n.Callbacks = actor.NewPID(sys.Address(), n.Root.Id+"-callbacks")
+	e.callbacks = supervisor.Props(worker.NewCallbacks(n.Runs))
 	e.node = n
 	e.work = session.Work{Leases: lease.NewLeases(clients.Control), GroupLeases: lease.NewLeases(clients.Control)}
 	e.work.Session = lease.NewSession(e.work.Leases, lease.Config{TTL: cfg.LeaseTTL})
@@ -114,6 +137,12 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	supervisor.Prepare(sys)
 	e.watchActors()
 	return e
+}
+
+// beginCallbacks begins the actor that calls callbacks.
+func (e *Engine) beginCallbacks() error {
+	_, err := e.node.System.Root.SpawnNamed(e.callbacks, e.node.Callbacks.Id)
+	return err
 }
 
 // System is the actor system that the engine lives in.
@@ -153,7 +182,18 @@ func (e *Engine) Stats() messages.Stats {
 	return s
 }
 
-// Stopped reports whether a Stop is through.
+// Done is penstock.Runtime.Done.
+func (e *Engine) Done() <-chan struct{} { return e.stopped }
+
+// Err is penstock.Runtime.Err.
+func (e *Engine) Err() error {
+	if !e.Stopped() {
+		return nil
+	}
+	return e.err
+}
+
+// Stopped reports whether the engine is over.
 func (e *Engine) Stopped() bool {
 	select {
 	case <-e.stopped:
@@ -183,7 +223,13 @@ func (e *Engine) Stop(ctx context.Context) error {
 		}
 		return nil
 	}
-	defer close(e.stopped)
+	err := e.stop(ctx)
+	e.over(cmp.Or(err, e.node.Failure()))
+	return err
+}
+
+// stop is the first Stop.
+func (e *Engine) stop(ctx context.Context) error {
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	pipes, topics, err := e.held(end)
@@ -201,8 +247,23 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	pipes.Announce()
 	topics.Announce()
-	e.node.Events.Close()
 	return errors.Join(errs...)
+}
+
+// endUnasked ends an engine whose root actor has ended, unless a Stop does.
+func (e *Engine) endUnasked(ctx context.Context) {
+	if !e.node.BeginStop() {
+		return
+	}
+	err := e.end(ctx)
+	e.over(errors.Join(append(e.pipes.GaveUp(), e.node.Failure(), err)...))
+}
+
+// over says, once, that the engine is over, and why: nil after an orderly Stop.
+func (e *Engine) over(err error) {
+	e.err = err
+	e.node.Events.Close(messages.RuntimeStopped{Err: err})
+	close(e.stopped)
 }
 
 // held asks for what Stop ends. An actor that does not reply is not asked again;
@@ -222,6 +283,7 @@ func (e *Engine) held(ctx context.Context) (p pipes.Held, t topics.Held, err err
 // clients. With etcd away the leases run out by themselves.
 func (e *Engine) end(ctx context.Context) error {
 	n := e.node
+	n.System.Root.Stop(n.System.NewLocalPID(n.Root.Id + keeperName)) // who may be the caller, and then ends when this is through
 	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), worker.EndCallbacks(ctx, n))
 	e.pipes.Close()
 	if rerr := e.pipes.DropOrphans(ctx, e.work.Session.Revoke(ctx)); rerr != nil {

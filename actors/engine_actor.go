@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/session"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -30,6 +31,7 @@ type engineActor struct {
 	refusal  error
 	waiting  []*actor.PID // who asked to be told when it runs
 	branches []branch
+	session  *actor.PID     // nil once it was given up
 	log      *events.Logger // nil without a logger
 }
 
@@ -126,6 +128,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.reply(ctx, node.ErrAskAgain)
 		a.end(ctx)
 	case *actor.Stopping:
+		a.node.Ends()
 		a.end(ctx)
 		a.close(ctx)
 	default:
@@ -137,7 +140,8 @@ func (a *engineActor) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.node.SetRestarting(false)
 	a.state = engineMoves.To(ctx, a.state, engineStarting)
-	a.node.Spawn(ctx, "session", "", session.New(a.node, a.eng.work))
+	a.beginSession(ctx)
+	ctx.Watch(a.node.Callbacks)
 	if a.node.Events.AwaitsSums() {
 		a.host.After(events.SumEvery, sumsDue{}) // an earlier incarnation's timer ended with it
 	}
@@ -148,6 +152,10 @@ func (a *engineActor) started(ctx actor.Context) {
 	for _, b := range a.branches {
 		b.Begin(ctx)
 	}
+}
+
+func (a *engineActor) beginSession(ctx actor.Context) {
+	a.session = a.node.Spawn(ctx, "session", "", session.New(a.node, a.eng.work))
 }
 
 // branch hands a message to the branch that it is for.
@@ -193,6 +201,9 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 			return
 		}
 	}
+	if m.Who.Equal(a.session) {
+		a.session = nil
+	}
 	if a.state == engineStarting {
 		a.state = engineMoves.To(ctx, a.state, engineRefused)
 		a.refusal = m.Err
@@ -202,7 +213,22 @@ func (a *engineActor) failed(ctx actor.Context, m *supervisor.Failed) {
 	supervisor.Fail(ctx, m.Err)
 }
 
+// terminated hears of an end. The session and the callbacks' actor belong to no
+// branch; whoever stopped them from outside gets another one, around the same work.
 func (a *engineActor) terminated(ctx actor.Context, who *actor.PID) {
+	switch {
+	case who.Equal(a.session):
+		a.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+		a.beginSession(ctx)
+		return
+	case who.Equal(a.node.Callbacks):
+		a.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+		if err := a.eng.beginCallbacks(); err != nil {
+			supervisor.Fail(ctx, err)
+		}
+		ctx.Watch(a.node.Callbacks)
+		return
+	}
 	for _, b := range a.branches {
 		if b.Terminated(ctx, who) {
 			return

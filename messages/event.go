@@ -348,6 +348,13 @@ type ActorStopped struct {
 	Err error
 }
 
+// RuntimeStopped: the runtime is over. It is the last event.
+type RuntimeStopped struct {
+	// Err is nil after an orderly Stop. It is what Stop returned when something was
+	// given up, and why the runtime ended when nobody had called Stop.
+	Err error
+}
+
 // EventsLost: a subscriber was too slow and missed events, just before this one.
 type EventsLost struct {
 	Count int

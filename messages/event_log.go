@@ -381,6 +381,12 @@ func (e ActorStopped) attrs() []slog.Attr {
 	)
 }
 
+func (RuntimeStopped) name() string        { return "runtime_stopped" }
+func (e RuntimeStopped) level() slog.Level { return levelOf(e.Err, slog.LevelError) }
+func (e RuntimeStopped) attrs() []slog.Attr {
+	return present(errAttr("err", e.Err))
+}
+
 func (EventsLost) name() string      { return "events_lost" }
 func (EventsLost) level() slog.Level { return slog.LevelWarn }
 func (e EventsLost) attrs() []slog.Attr {

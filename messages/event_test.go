@@ -57,6 +57,7 @@ func everyEvent() []Event {
 		CallbackPanicked{Callback: "logger", Count: 2, Value: "v", Stack: "st"},
 		ActorRestarted{Actor: "dest/d", Err: boom, Attempt: 1, Delay: time.Second},
 		ActorStopped{Actor: "dest/d", Err: boom},
+		RuntimeStopped{Err: boom},
 		EventsLost{Count: 4},
 
 		TopicCreated{Topic: "t", ID: "i", Partitions: 4},
@@ -155,6 +156,8 @@ func TestEventWithoutOptionalFields(t *testing.T) {
 		{SenderUnlinked{}, slog.LevelInfo, "destination group member sender addr discarded"},
 		{ActorStopped{}, slog.LevelInfo, "actor"},
 		{ActorStopped{Err: errors.New("x")}, slog.LevelError, "actor err"},
+		{RuntimeStopped{}, slog.LevelInfo, ""},
+		{RuntimeStopped{Err: errors.New("x")}, slog.LevelError, "err"},
 		{SendBlocked{}, slog.LevelWarn, "destination since why count"},
 		{Drained{}, slog.LevelInfo, "destination took_ms"},
 		{GroupRemoved{}, slog.LevelInfo, "destination group unsent bytes"},

@@ -121,7 +121,7 @@ type Branch struct {
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (p *Pipes) Branch(h *supervisor.Host) *Branch {
-	return &Branch{p.senders.Branch(h), p.members.Branch()}
+	return &Branch{p.senders.Branch(h), p.members.Branch(h)}
 }
 
 // Begin begins what an earlier incarnation had.

@@ -46,7 +46,7 @@ type (
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (t *Topics) Branch(h *supervisor.Host) *Branch {
 	b := &Branch{topics: t, host: h}
-	b.subs = t.subs.Branch(b.forgetUnused)
+	b.subs = t.subs.Branch(h, b.forgetUnused)
 	return b
 }
 
@@ -181,9 +181,13 @@ func (b *Branch) list(ctx actor.Context) {
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	for name, p := range b.topics.paths {
 		if who.Equal(p.PID) {
-			p.Handle.Close(messages.ErrClosed)
+			if p.Handle.Ended() == nil {
+				b.topics.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+			}
+			p.Handle.Close(node.ErrOutside)
 			b.topics.removed(p.Handle)
 			delete(b.topics.paths, name)
+			b.subs.Tell(ctx, p.Handle)
 			return true
 		}
 	}
@@ -216,7 +220,7 @@ func (b *Branch) End(actor.Context) {}
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
 	for _, p := range b.topics.paths {
-		p.Handle.Close(messages.ErrClosed)
+		p.Handle.Close(b.topics.env.Closed())
 	}
 	b.subs.Close(ctx)
 }

@@ -174,7 +174,8 @@ func (b *Bus) hand(e messages.Event, limit int) {
 }
 
 func (b *Bus) subscribe(ctx context.Context) *subscriber {
-	s := &subscriber{ctx: ctx, events: make(chan messages.Event, eventBuffer)}
+	// Two are for EventsLost and the last event.
+	s := &subscriber{ctx: ctx, events: make(chan messages.Event, eventBuffer+2)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -191,9 +192,9 @@ func (b *Bus) unsubscribe(s *subscriber) {
 	delete(b.subs, s)
 }
 
-// Close tells what sums there are and ends every subscription after what is
-// buffered.
-func (b *Bus) Close() {
+// Close tells what sums there are, and ends every subscription after what is
+// buffered with one last event, which none misses.
+func (b *Bus) Close(last messages.Event) {
 	b.TellSums()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,7 +203,12 @@ func (b *Bus) Close() {
 	}
 	b.handSums()
 	b.closed = true
+	b.counts[messages.EventName(last)]++
 	for s := range b.subs {
+		if s.lost > 0 {
+			s.events <- messages.EventsLost{Count: s.lost}
+		}
+		s.events <- last
 		close(s.events)
 		delete(b.subs, s)
 	}

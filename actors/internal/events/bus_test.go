@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -16,11 +17,16 @@ func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
 	h := New()
 	const subscribers, n = 3, 100
 	var all sync.WaitGroup
+	var ended atomic.Int32
 	for range subscribers {
 		events := h.Events(t.Context())
 		all.Go(func() {
 			i := 0
 			for e := range events {
+				if e == (messages.RuntimeStopped{}) {
+					ended.Add(1)
+					continue
+				}
 				if e != (messages.MemberLinked{Member: fmt.Sprint(i)}) {
 					t.Errorf("event %d is %+v", i, e)
 				}
@@ -34,9 +40,12 @@ func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
 	for i := range n {
 		h.Emit(messages.MemberLinked{Member: fmt.Sprint(i)})
 	}
-	h.Close()
-	h.Close()
+	h.Close(messages.RuntimeStopped{})
+	h.Close(messages.RuntimeStopped{})
 	all.Wait()
+	if n := ended.Load(); n != subscribers {
+		t.Errorf("%d of %d subscribers got the last event once", n, subscribers)
+	}
 	h.Emit(messages.MemberLinked{})
 	if got := h.Count()[messages.EventName(messages.MemberLinked{})]; got != n+1 {
 		t.Errorf("counted %v", h.Count())
@@ -46,9 +55,28 @@ func TestHubHandsEveryEventToEverySubscriber(t *testing.T) {
 	}
 }
 
+// Promise: no subscriber is too slow for the last event, nor for how many it missed
+// before.
+func TestTheLastEventIsNeverLost(t *testing.T) {
+	h := New()
+	events := h.Events(t.Context())
+	for range 2 * eventBuffer {
+		h.Emit(messages.SessionLost{})
+	}
+	last := messages.RuntimeStopped{Err: errors.New("why")}
+	h.Close(last)
+	var got []messages.Event
+	for e := range events {
+		got = append(got, e)
+	}
+	if n := len(got); n != eventBuffer+2 || got[n-2] != (messages.EventsLost{Count: eventBuffer}) || got[n-1] != last {
+		t.Errorf("%d events, which end in %v", n, got[max(0, n-2):])
+	}
+}
+
 func TestASlowSubscriberIsToldWhatItMissed(t *testing.T) {
 	h := New()
-	defer h.Close()
+	defer h.Close(messages.RuntimeStopped{})
 	events := h.Events(t.Context())
 	const missed = 7
 	for range eventBuffer + missed {
@@ -79,7 +107,7 @@ func TestASlowSubscriberIsToldWhatItMissed(t *testing.T) {
 
 func TestEventsEnd(t *testing.T) {
 	for name, end := range map[string]func(h *Bus, cancel func()){
-		"with the bus":     func(h *Bus, _ func()) { h.Close() },
+		"with the bus":     func(h *Bus, _ func()) { h.Close(messages.Unsubscribed{}) },
 		"with the context": func(_ *Bus, cancel func()) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +130,11 @@ func TestEventsEnd(t *testing.T) {
 				synctest.Wait()
 				end(h, func() { cancel(errors.New("enough")) })
 				<-done
-				if want := []string{messages.EventName(messages.Drained{}), messages.EventName(messages.DestinationUnregistered{})}; !slices.Equal(got, want) {
+				want := []string{messages.EventName(messages.Drained{}), messages.EventName(messages.DestinationUnregistered{})}
+				if name == "with the bus" {
+					want = append(want, messages.EventName(messages.Unsubscribed{}))
+				}
+				if !slices.Equal(got, want) {
 					t.Errorf("events %v, want %v", got, want)
 				}
 				if len(h.subs) != 0 {
@@ -115,7 +147,7 @@ func TestEventsEnd(t *testing.T) {
 
 func TestABrokenEventLoopUnsubscribes(t *testing.T) {
 	h := New()
-	defer h.Close()
+	defer h.Close(messages.RuntimeStopped{})
 	events := h.Events(t.Context())
 	h.Emit(messages.Drained{})
 	for range events {
@@ -129,7 +161,7 @@ func TestABrokenEventLoopUnsubscribes(t *testing.T) {
 // Events asked for and never looped over do not stay.
 func TestEventsNeverLoopedOver(t *testing.T) {
 	h := New()
-	defer h.Close()
+	defer h.Close(messages.RuntimeStopped{})
 	ctx, cancel := context.WithCancel(t.Context())
 	_ = h.Events(ctx)
 	cancel()

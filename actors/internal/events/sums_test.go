@@ -16,7 +16,7 @@ func TestSumsLeaveRoom(t *testing.T) {
 		h.TellSums()
 	}
 	h.Emit(messages.SessionLost{})
-	h.Close()
+	h.Close(messages.RuntimeStopped{})
 	seen := false
 	for e := range events {
 		_, ok := e.(messages.SessionLost)

@@ -49,6 +49,7 @@ type Removal struct {
 	mu    sync.Mutex // one removal at a time
 	stage atomic.Int32
 	why   atomic.Pointer[error] // of removalFailed
+	over  atomic.Bool           // the actor has done what it can
 }
 
 const (
@@ -75,6 +76,24 @@ func (r *Removal) Of(f func() error) error {
 		r.stage.Store(removalFailed)
 	}
 	return err
+}
+
+// Settle notes that the actor has done about its keys what it can.
+func (r *Removal) Settle() { r.over.Store(true) }
+
+// Settled reports whether the actor has done what it can, or somebody in its place.
+func (r *Removal) Settled() bool { return r.over.Load() }
+
+// TakeAway removes the keys of an actor that has ended without having done so: it
+// was stopped from outside, or given up. h is the host of who keeps its placement,
+// and gets done.
+func TakeAway[T any](h *supervisor.Host, r *Removal, remove func(context.Context) error, done T) {
+	supervisor.Call(h, "take keys away", func(ctx context.Context) T {
+		ctx, cancel := context.WithTimeout(ctx, StopGrace)
+		defer cancel()
+		_ = r.Of(func() error { return remove(ctx) }) // the registry keeps trying, and the lease ends
+		return done
+	})
 }
 
 // Left says that keys may stand in etcd though their owner has ended, or is nil.

@@ -4,6 +4,7 @@ package node
 // lease, and the names of its actors.
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -92,6 +93,27 @@ func (n *Node) Failure() error {
 	return nil
 }
 
+// Ends notes that the engine's actor ends. When nobody called Stop, and it was not
+// given up, somebody has stopped it as an actor.
+func (n *Node) Ends() {
+	if !n.Stopping() && n.failed.Load() == nil {
+		n.Fail(ErrOutside)
+	}
+}
+
+// ErrOutside ends what somebody has stopped as an actor, and not by its handle.
+var ErrOutside = fmt.Errorf("its actor was stopped from outside: %w", messages.ErrClosed)
+
+// Closed is the error of a call that comes after the end: messages.ErrClosed, and
+// why when nobody had called Stop.
+func (n *Node) Closed() error {
+	why := n.Failure()
+	if why == nil || errors.Is(why, messages.ErrClosed) {
+		return cmp.Or(why, messages.ErrClosed)
+	}
+	return fmt.Errorf("%w: %w", messages.ErrClosed, why)
+}
+
 // SetDelay notes why etcd is waited for; nil says that it has done what it was
 // asked.
 func (n *Node) SetDelay(why error) {
@@ -163,7 +185,7 @@ var ErrAskAgain = errors.New("ask again")
 func (n *Node) Unanswered(ctx context.Context, err error, held *KeyWait, written bool, waits string) error {
 	switch {
 	case errors.Is(err, supervisor.ErrNoActor):
-		return messages.ErrClosed
+		return n.Closed()
 	case errors.Is(err, supervisor.ErrFailed):
 		return Restarted(err)
 	case ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)):

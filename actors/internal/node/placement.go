@@ -4,6 +4,7 @@ package node
 // what those reply to who asks for one.
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 
@@ -19,6 +20,8 @@ type Placement[H any] struct {
 	PID     *actor.PID // nil while the actor has not begun
 	Asker   *actor.PID
 	Leavers []*actor.PID // wait for its end
+	// Ended: the actor is gone, and its keys are being taken away in its place.
+	Ended bool
 }
 
 // Withdrawn is the reply to a question that withdraws something: it has ended,
@@ -34,11 +37,11 @@ func Release(ctx actor.Context, leavers ...*actor.PID) {
 	}
 }
 
-// Dismiss tells a caller that was not answered yet that the runtime is over. One
-// that was told of an error hears this too late, and does not.
-func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool) {
+// Dismiss tells a caller that was not answered yet that it is over: why, or
+// messages.ErrClosed. One that was told of an error hears this too late, and does not.
+func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool, why error) {
 	if announced.CompareAndSwap(false, true) {
-		ctx.Send(asker, messages.ErrClosed)
+		ctx.Send(asker, cmp.Or(why, messages.ErrClosed))
 	}
 }
 

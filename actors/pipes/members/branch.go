@@ -18,6 +18,7 @@ import (
 // Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
 	members *Members
+	host    *supervisor.Host
 }
 
 // Questions to the branch, and the replies.
@@ -28,14 +29,20 @@ type (
 	withdraw struct{ member *Member }
 	listHeld struct{}
 	heldList struct{ all Held }
+	// keysTaken: the key of a member is gone whose actor had ended without that.
+	keysTaken struct{ member *Member }
 )
 
-// Branch makes the part of an incarnation of the engine's actor.
-func (s *Members) Branch() *Branch { return &Branch{s} }
+// Branch makes the part of an incarnation of the engine's actor, whose host h is.
+func (s *Members) Branch(h *supervisor.Host) *Branch { return &Branch{s, h} }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
 	for _, p := range b.members.all {
+		if p.Ended {
+			b.takeKeys(p.Handle)
+			continue
+		}
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
 			ctx.Send(p.PID, &retire{})
@@ -52,6 +59,8 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 		b.withdraw(ctx, m.member)
 	case *listHeld:
 		b.list(ctx)
+	case keysTaken:
+		b.forget(ctx, m.member)
 	case pipegroup.Unlike:
 		b.unlike(ctx, m)
 	default:
@@ -124,16 +133,36 @@ func (b *Branch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	for m, p := range b.members.all {
-		if who.Equal(p.PID) {
-			delete(b.members.all, m)
-			b.members.removeQueue(m.in)
-			m.end()
-			node.Dismiss(ctx, p.Asker, &m.announced)
-			node.Release(ctx, p.Leavers...)
+		if !who.Equal(p.PID) {
+			continue
+		}
+		if m.removal.Settled() {
+			b.forget(ctx, m)
 			return true
 		}
+		p.Ended = true
+		m.end(node.ErrOutside)
+		b.members.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: m.in.Cause()})
+		b.takeKeys(m)
+		return true
 	}
 	return false
+}
+
+// takeKeys does what the actor has not: who is gone holds up no sender.
+func (b *Branch) takeKeys(m *Member) {
+	node.TakeAway(b.host, &m.removal, m.removeKeys, keysTaken{m})
+}
+
+// forget ends a membership whose actor and key are gone.
+func (b *Branch) forget(ctx actor.Context, m *Member) {
+	p := b.members.all[m]
+	delete(b.members.all, m)
+	b.members.removeQueue(m.in)
+	m.end(nil)
+	m.left()
+	node.Dismiss(ctx, p.Asker, &m.announced, m.in.Cause())
+	node.Release(ctx, p.Leavers...)
 }
 
 // Failed hears of a child that was given up, and reports whether it was of this
@@ -161,8 +190,8 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
 	for m, p := range b.members.all {
-		m.end()
-		node.Dismiss(ctx, p.Asker, &m.announced)
+		m.end(b.members.node.Failure())
+		node.Dismiss(ctx, p.Asker, &m.announced, m.in.Cause())
 		node.Release(ctx, p.Leavers...)
 	}
 }

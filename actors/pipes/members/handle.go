@@ -4,6 +4,7 @@ package members
 // behind it.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,9 +44,10 @@ func (m *Member) left() {
 	}
 }
 
-// end lets loops and Consume return: the actor behind them is gone.
-func (m *Member) end() {
-	m.in.Leave(recvq.Left, nil)
+// end lets loops and Consume return: the actor behind them is gone. cause is why
+// when nobody had asked for it.
+func (m *Member) end(cause error) {
+	m.in.Leave(recvq.Left, cause)
 	if c := m.in.Consumption(); c != nil {
 		c.Finish()
 	}
@@ -73,6 +75,9 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c, err := m.in.Consume(ctx, handler)
+	if errors.Is(err, messages.ErrClosed) {
+		return cmp.Or(m.in.Cause(), err)
+	}
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,7 @@ func (a *member) Receive(ctx actor.Context) {
 	case *retire:
 		a.retire(ctx)
 	case memberKeysGone:
+		a.m.removal.Settle()
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		a.ended(ctx, m.Err)

@@ -34,6 +34,8 @@ type (
 	withdraw struct{ dest *Destination }
 	listHeld struct{}
 	heldList struct{ all Held }
+	// keysTaken: the keys of a sender are gone whose actor had ended without that.
+	keysTaken struct{ dest *Destination }
 )
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
@@ -51,6 +53,10 @@ func (b *Branch) Begin(ctx actor.Context) {
 		b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(l))
 	}
 	for _, p := range b.senders.dests {
+		if p.Ended {
+			b.takeKeys(p.Handle)
+			continue
+		}
 		p.PID = nil
 		b.bind(ctx, p)
 	}
@@ -70,6 +76,8 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 		b.freed(ctx, m.asked)
 	case *withdraw:
 		b.withdraw(ctx, m.dest)
+	case keysTaken:
+		b.forget(ctx, m.dest)
 	case *listHeld:
 		b.list(ctx)
 	case *linkOffered:
@@ -119,7 +127,7 @@ func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
 		node.Release(ctx, ctx.Sender())
 	case p.PID == nil:
 		delete(b.senders.dests, d.cfg.Name) // its listener is still binding
-		node.Dismiss(ctx, p.Asker, &d.announced)
+		node.Dismiss(ctx, p.Asker, &d.announced, nil)
 		node.Release(ctx, ctx.Sender())
 	default:
 		p.Leavers = append(p.Leavers, ctx.Sender())
@@ -136,7 +144,7 @@ func (b *Branch) list(ctx actor.Context) {
 }
 
 func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
-	if p := b.senders.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil {
+	if p := b.senders.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil && !p.Ended {
 		ctx.Send(p.PID, m)
 		return
 	}
@@ -150,20 +158,39 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 		if !who.Equal(p.PID) {
 			continue
 		}
-		delete(b.senders.dests, name)
+		d := p.Handle
 		b.senders.secrets.remove(name)
-		b.senders.removeQueue(p.Handle.out)
-		p.Handle.out.Close(nil)
-		if len(p.Leavers) == 0 {
-			b.senders.lose(p.Handle.out)
+		if d.removal.Settled() {
+			b.forget(ctx, d)
+			return true
 		}
-		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
-		if !b.free(ctx, p.Handle.cfg.Listen, p.Leavers...) {
-			node.Release(ctx, p.Leavers...)
-		}
+		p.Ended = true
+		d.out.Close(node.ErrOutside)
+		b.senders.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: d.out.Cause()})
+		b.takeKeys(d)
 		return true
 	}
 	return false
+}
+
+// takeKeys does what the actor has not: who is gone draws no member.
+func (b *Branch) takeKeys(d *Destination) {
+	node.TakeAway(b.host, &d.removal, d.removeKeys, keysTaken{d})
+}
+
+// forget ends a destination whose actor and keys are gone.
+func (b *Branch) forget(ctx actor.Context, d *Destination) {
+	p := b.senders.dests[d.cfg.Name]
+	delete(b.senders.dests, d.cfg.Name)
+	b.senders.removeQueue(d.out)
+	d.out.Close(nil)
+	if len(p.Leavers) == 0 {
+		b.senders.lose(d.out)
+	}
+	node.Dismiss(ctx, p.Asker, &d.announced, d.out.Cause())
+	if !b.free(ctx, d.cfg.Listen, p.Leavers...) {
+		node.Release(ctx, p.Leavers...)
+	}
 }
 
 // Failed hears of a child that was given up, and reports whether it was of this
@@ -199,7 +226,7 @@ func (b *Branch) End(ctx actor.Context) {
 func (b *Branch) Close(ctx actor.Context) {
 	for _, p := range b.senders.dests {
 		p.Handle.out.Close(b.senders.node.Failure())
-		node.Dismiss(ctx, p.Asker, &p.Handle.announced)
+		node.Dismiss(ctx, p.Asker, &p.Handle.announced, p.Handle.out.Cause())
 		node.Release(ctx, p.Leavers...)
 	}
 }

@@ -139,6 +139,7 @@ func (a *destination) Receive(ctx actor.Context) {
 	case *retire:
 		a.retire(ctx)
 	case keysGone:
+		a.d.removal.Settle()
 		ctx.Stop(ctx.Self())
 	case *supervisor.Ended:
 		a.watchEnded(ctx, m.Err)
@@ -181,6 +182,7 @@ func (a *destination) written(ctx actor.Context, err error) {
 		// Nobody is told by a restart: the caller gets the error itself.
 		ctx.Send(a.asker, err)
 		a.d.out.Close(err)
+		a.d.removal.Settle() // there is none
 		ctx.Stop(ctx.Self())
 		return
 	}

@@ -63,7 +63,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 				h.Emit(messages.SessionLost{})
 				time.Sleep(time.Second)
 				o.Close(nil)
-				h.Close()
+				h.Close(messages.RuntimeStopped{})
 				total, told, lost := 0, 0, false
 				for e := range all {
 					if n, ok := flood.count(e); ok {
@@ -87,7 +87,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 func TestDropsAfterTheEnd(t *testing.T) {
 	h := events.New()
 	h.Arm = func() {}
-	h.Close()
+	h.Close(messages.RuntimeStopped{})
 	cfg := Config{Name: "orders", DropWithoutGroup: true}
 	cfg.EnsureDefaults()
 	o := sendq.New(cfg.Name, cfg.queue(), h.Emit, h.Later)

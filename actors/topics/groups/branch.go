@@ -3,6 +3,8 @@ package groups
 // The branch of the engine's actor that keeps an actor for each subscription.
 
 import (
+	"context"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
@@ -16,6 +18,7 @@ import (
 // Branch is a part of the engine's actor, and runs on its goroutine.
 type Branch struct {
 	subs   *Subscriptions
+	host   *supervisor.Host
 	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
 }
 
@@ -27,17 +30,24 @@ type (
 	withdraw struct{ sub *Subscription }
 	listHeld struct{}
 	heldList struct{ all Held }
+	// keysTaken: the key and the claims of a subscription are gone whose actor had
+	// ended without that.
+	keysTaken struct{ sub *Subscription }
 )
 
-// Branch makes the part of an incarnation of the engine's actor. unused is called
-// when a topic has one subscription less.
-func (s *Subscriptions) Branch(unused func(actor.Context, *topiclog.Topic)) *Branch {
-	return &Branch{s, unused}
+// Branch makes the part of an incarnation of the engine's actor, whose host h is.
+// unused is called when a topic has one subscription less.
+func (s *Subscriptions) Branch(h *supervisor.Host, unused func(actor.Context, *topiclog.Topic)) *Branch {
+	return &Branch{s, h, unused}
 }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
 	for _, p := range b.subs.all {
+		if p.Ended {
+			b.takeKeys(p.Handle)
+			continue
+		}
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
 			ctx.Send(p.PID, &retire{})
@@ -52,6 +62,8 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 		b.subscribe(ctx, m.sub)
 	case *withdraw:
 		b.withdraw(ctx, m.sub)
+	case keysTaken:
+		b.forget(ctx, m.sub)
 	case *listHeld:
 		b.list(ctx)
 	default:
@@ -130,17 +142,37 @@ func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	for s, p := range b.subs.all {
-		if who.Equal(p.PID) {
-			delete(b.subs.all, s)
-			b.subs.removed(s)
-			b.unused(ctx, s.path)
-			s.end()
-			node.Dismiss(ctx, p.Asker, &s.announced)
-			node.Release(ctx, p.Leavers...)
+		if !who.Equal(p.PID) {
+			continue
+		}
+		if s.removal.Settled() {
+			b.forget(ctx, s)
 			return true
 		}
+		p.Ended = true
+		s.end(node.ErrOutside)
+		b.subs.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: s.buffer.Cause()})
+		b.takeKeys(s)
+		return true
 	}
 	return false
+}
+
+// takeKeys does what the actor has not: who is gone keeps no partition.
+func (b *Branch) takeKeys(s *Subscription) {
+	remove := func(ctx context.Context) error { return s.removeKeys(ctx, s.me(0)) }
+	node.TakeAway(b.host, &s.removal, remove, keysTaken{s})
+}
+
+// forget ends a subscription whose actor and keys are gone.
+func (b *Branch) forget(ctx actor.Context, s *Subscription) {
+	p := b.subs.all[s]
+	delete(b.subs.all, s)
+	b.subs.removed(s)
+	b.unused(ctx, s.path)
+	s.end(nil)
+	node.Dismiss(ctx, p.Asker, &s.announced, s.buffer.Cause())
+	node.Release(ctx, p.Leavers...)
 }
 
 // Failed hears of a child that was given up, and reports whether it was of this
@@ -184,8 +216,8 @@ func (b *Branch) LeaseTrusted() {
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {
 	for s, p := range b.subs.all {
-		s.end()
-		node.Dismiss(ctx, p.Asker, &s.announced)
+		s.end(b.subs.env.Failure())
+		node.Dismiss(ctx, p.Asker, &s.announced, s.buffer.Cause())
 		node.Release(ctx, p.Leavers...)
 	}
 }

@@ -4,6 +4,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,7 +106,7 @@ func (a *subscription) retire(ctx actor.Context) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, node.StopGrace)
 		defer cancel()
-		if len(left) > 0 && sub.path.Ended() == nil {
+		if len(left) > 0 && !errors.Is(sub.path.Ended(), messages.ErrTopicDeleted) {
 			_, _ = env.Log.Release(ctx, me, left) // else they end with the lease, or are taken away
 		}
 		_ = sub.removal.Of(func() error { return sub.removeKeys(ctx, me) }) // what is left ends with the lease

@@ -160,9 +160,10 @@ func (s *Subscription) consumption() *prefetch.Consumption {
 	return s.consuming
 }
 
-// end lets loops and Consume return: the actor behind them is gone.
-func (s *Subscription) end() {
-	s.buffer.Leave(prefetch.Left, nil)
+// end lets loops and Consume return: the actor behind them is gone. cause is why
+// when nobody had asked for it.
+func (s *Subscription) end(cause error) {
+	s.buffer.Leave(prefetch.Left, cause)
 	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.buffer.Cause(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.Finish()

@@ -72,7 +72,7 @@ func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
 // removeKeys takes the member's key away, and then what claims it still
 // has: none can be made any more.
 func (s *Subscription) removeKeys(ctx context.Context, me commitlog.Me) error {
-	if err := s.env.Registry.Remove(ctx, s.env.Keys.ConsumerMember(s.path.ID, s.cfg.Group, s.cfg.ID)); err != nil || s.path.Ended() != nil {
+	if err := s.env.Registry.Remove(ctx, s.env.Keys.ConsumerMember(s.path.ID, s.cfg.Group, s.cfg.ID)); err != nil || errors.Is(s.path.Ended(), messages.ErrTopicDeleted) {
 		return err
 	}
 	kvs, _, err := discovery.List(ctx, s.env.Etcd.Control, s.env.Keys.Claims(s.path.ID, s.cfg.Group))

@@ -208,6 +208,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *retire:
 		a.retire(ctx)
 	case subKeyGone:
+		a.sub.removal.Settle()
 		ctx.Stop(ctx.Self())
 	case *supervisor.Failed:
 		a.env.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
@@ -428,10 +429,12 @@ func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 }
 
 // me is this member as transactions compare it.
-func (a *subscription) me(revision int64) commitlog.Me {
+func (a *subscription) me(revision int64) commitlog.Me { return a.sub.me(revision) }
+
+func (s *Subscription) me(revision int64) commitlog.Me {
 	return commitlog.Me{
-		Topic: a.sub.path.Info(), Group: a.sub.cfg.Group, Member: a.sub.cfg.ID,
-		MemberRevision: revision, Lease: clientv3.LeaseID(a.env.Lease.Load()),
+		Topic: s.path.Info(), Group: s.cfg.Group, Member: s.cfg.ID,
+		MemberRevision: revision, Lease: clientv3.LeaseID(s.env.Lease.Load()),
 	}
 }
 

@@ -235,11 +235,12 @@ func TestUnreadable(t *testing.T) {
 	part.Unreadable(5, 9, corrupt)
 	part.Unreadable(80, 90, corrupt)
 	part.Unreadable(5, 9, messages.ErrTopicDeleted) // is told by others
-	path.Env.Events.Close()
+	path.Env.Events.Close(messages.RuntimeStopped{})
 	want := []messages.Event{
 		messages.LogRolledBack{Topic: "orders", Position: 5, End: 9},
 		messages.BatchCorrupt{Topic: "orders", Offset: 70, Err: corrupt},
 		messages.BatchCorrupt{Topic: "orders", Offset: 80, Err: corrupt},
+		messages.RuntimeStopped{},
 	}
 	if got := slices.Collect(told); !slices.Equal(got, want) {
 		t.Errorf("there were %v, want %v", got, want)

@@ -48,6 +48,11 @@
 //		TestKeysDeletedUnderLoad
 //		TestRestoredRegistrations
 //
+// # Both faces
+//
+//	what handles promise, the actors of props promise
+//		TestBothFaces
+//
 // # What a member holds
 //
 //	after AckWait it goes to another member

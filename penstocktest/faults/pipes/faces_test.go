@@ -1,0 +1,228 @@
+package pipes_test
+
+// The two faces of pipes: handles, and actors of the user's own system. What is
+// promised of one is promised of the other, and the tests of both_faces_test.go run over
+// each.
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// face is a way to use pipes.
+type face interface {
+	register(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.RegisterOption) (sender, error)
+	join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error)
+}
+
+// sender is a registered destination, through either face.
+type sender interface {
+	// send publishes the messages, and returns how many were accepted.
+	send(ctx context.Context, msgs ...penstock.Message) (accepted int, err error)
+	flush(ctx context.Context) error
+	unregister(ctx context.Context) error
+}
+
+// receiver is a member of a group, through either face.
+type receiver interface {
+	leave(ctx context.Context) error
+}
+
+// body decides what becomes of a delivery.
+type body func(d penstock.Delivery) verdict
+
+type verdict int
+
+const (
+	ack  verdict = iota
+	nack         // with errNack
+	hold         // until the test ends
+	quit         // the receiver ends with the delivery in hand
+)
+
+var errNack = errors.New("not today")
+
+// faces are all of them.
+var faces = map[string]face{
+	"handles":           handles{},
+	"actors":            ofActors{},
+	"actors in batches": ofActors{batch: 8},
+}
+
+// handles is the face of plain Go.
+type handles struct{}
+
+type handleSender struct{ *penstock.Destination }
+
+func (handles) register(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.RegisterOption) (sender, error) {
+	d, err := rt.Register(harness.Context(t), name, opts...)
+	return handleSender{d}, err
+}
+
+func (s handleSender) send(ctx context.Context, msgs ...penstock.Message) (accepted int, err error) {
+	for _, m := range msgs {
+		if err := s.Send(ctx, m); err != nil {
+			return accepted, err
+		}
+		accepted++
+	}
+	return accepted, nil
+}
+
+func (s handleSender) flush(ctx context.Context) error      { return s.Flush(ctx) }
+func (s handleSender) unregister(ctx context.Context) error { return s.Unregister(ctx) }
+
+type handleReceiver struct{ *penstock.Member }
+
+func (r handleReceiver) leave(ctx context.Context) error { return r.Leave(ctx) }
+
+func (handles) join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error) {
+	m, err := rt.Join(harness.Context(t), dest, group, opts...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for d, err := range m.Messages(ctx) {
+			if err != nil {
+				return
+			}
+			switch body(d) {
+			case ack:
+				d.Ack()
+			case nack:
+				d.Nack(errNack)
+			case hold:
+				<-ctx.Done()
+				return
+			case quit:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return handleReceiver{m}, nil
+}
+
+// ofActors is the face of actors, whose receivers take batches or not.
+type ofActors struct{ batch int }
+
+// actorOf is a child that is asked.
+type actorOf struct {
+	system *actor.ActorSystem
+	pid    *actor.PID
+}
+
+func (ofActors) register(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.RegisterOption) (sender, error) {
+	child, err := adopt[*penstock.Registered](t, rt, penstock.DestinationProps(rt, name, opts...))
+	return child, err
+}
+
+func (a actorOf) send(ctx context.Context, msgs ...penstock.Message) (accepted int, err error) {
+	done, err := supervisor.Ask[*penstock.Published](ctx, a.system, a.pid, &penstock.Publish{Messages: msgs})
+	if err != nil {
+		return 0, err
+	}
+	return done.Accepted, done.Err
+}
+
+func (a actorOf) flush(ctx context.Context) error {
+	done, err := supervisor.Ask[*penstock.Flushed](ctx, a.system, a.pid, &penstock.Flush{})
+	if err != nil {
+		return err
+	}
+	return done.Err
+}
+
+func (a actorOf) unregister(ctx context.Context) error {
+	done, err := supervisor.Ask[*penstock.Unregistered](ctx, a.system, a.pid, &penstock.Unregister{})
+	if err != nil {
+		return err
+	}
+	return done.Err
+}
+
+func (a actorOf) leave(ctx context.Context) error {
+	done, err := supervisor.Ask[*penstock.Left](ctx, a.system, a.pid, &penstock.Leave{})
+	if err != nil {
+		return err
+	}
+	return done.Err
+}
+
+func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error) {
+	take := func(ctx actor.Context, d *penstock.Delivery) (more bool) {
+		switch body(*d) {
+		case ack:
+			d.Ack()
+		case nack:
+			d.Nack(errNack)
+		case hold:
+		case quit:
+			ctx.Stop(ctx.Self())
+			return false
+		}
+		return true
+	}
+	system := rt.Engine().System()
+	to := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *penstock.Delivery:
+			take(ctx, m)
+		case *penstock.Deliveries:
+			for i := range m.Deliveries {
+				if !take(ctx, &m.Deliveries[i]) {
+					return
+				}
+			}
+		}
+	}))
+	t.Cleanup(func() { stop(t, system, to) })
+	return adopt[*penstock.Joined](t, rt, penstock.MemberProps(rt, dest, group, penstock.Receiver{To: to, Batch: f.batch}, opts...))
+}
+
+// adopt spawns a child under a parent that ends with the test, and waits until the
+// parent is told R, or why the child failed.
+func adopt[R any](t *testing.T, rt *penstock.Runtime, props *actor.Props) (actorOf, error) {
+	t.Helper()
+	system := rt.Engine().System()
+	children, told := make(chan *actor.PID, 1), make(chan any, 16)
+	parent := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *actor.Started:
+			children <- ctx.Spawn(props)
+		case R, *supervisor.Failed:
+			select {
+			case told <- m:
+			default: // nobody waits for more
+			}
+		}
+	}))
+	t.Cleanup(func() { stop(t, system, parent) })
+	child := actorOf{system, harness.Await(t, "the child", children)}
+	if f, ok := harness.Await(t, "what the parent is told", told).(*supervisor.Failed); ok {
+		return child, f.Err
+	}
+	return child, nil
+}
+
+// stop ends an actor that may have ended.
+func stop(t *testing.T, system *actor.ActorSystem, pid *actor.PID) {
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	defer cancel()
+	if err := supervisor.Stop(ctx, system, pid); err != nil && !errors.Is(err, supervisor.ErrNoActor) {
+		t.Error("stop an actor:", err)
+	}
+}

@@ -9,17 +9,26 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Receiver is who gets the deliveries of MemberProps.
+// Receiver is who gets the deliveries of MemberProps: To or Handler. One of them must be
+// set, else the member ends with ErrInvalid.
 //
 //	type Receiver struct {
-//		To    *actor.PID // an actor of the user's; nil is ErrInvalid
-//		Batch int        // how many deliveries come at most as one *Deliveries; with 0 each is a *Delivery
+//		To      *actor.PID   // an actor of the user's
+//		Handler *actor.Props // workers, which the member spawns and supervises
+//		Batch   int          // how many deliveries come at most as one *Deliveries to To; with 0 each is a *Delivery
 //	}
 //
 // To is watched. When it terminates, what it has in hand goes back to the senders,
-// without an attempt counted, and the member ends. When it restarts, that goes back, too,
-// and the next deliveries follow: restarts are seen by *supervisor.Restarted and
-// *actor.SupervisorEvent on the system's EventStream.
+// without an attempt counted, and the member ends. When it restarts, what is in its
+// mailbox stays there; what it has taken out and not settled goes back, and the next
+// deliveries follow. Restarts are seen by *supervisor.Restarted and *actor.SupervisorEvent
+// on the system's EventStream. After one it gets a message of an unexported type, which it
+// must not fail over.
+//
+// Of Handler there are as many workers as Concurrency says. Each gets one *Delivery at a
+// time, the next when its Receive has returned. A panic nacks the delivery at once; the
+// worker restarts after a backoff while the others continue. A worker that stops ends the
+// member.
 type Receiver = actors.Receiver
 
 // Publish asks a destination's actor to accept messages for every group, in order, as

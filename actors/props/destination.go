@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -31,9 +32,12 @@ type destination struct {
 
 // destPart outlives the incarnations of the actor.
 type destPart struct {
-	handle *senders.Destination // nil before it is registered
+	came   atomic.Pointer[senders.Destination] // what Register returned and nobody took
+	handle *senders.Destination                // nil before it is registered, and once it has ended
+	told   bool                                // the parent knows
 	queue  *publishes
 	under  []*publish // marks: what they ask for is under way
+	why    error      // why it gave up
 }
 
 type destState string
@@ -48,10 +52,7 @@ var destMoves = supervisor.Moves[destState]{
 
 // What the actor tells itself.
 type (
-	registered struct {
-		handle *senders.Destination
-		err    error
-	}
+	registered struct{ err error }
 	// marked: everything before a mark is accepted.
 	marked  struct{ p *publish }
 	flushed struct {
@@ -74,7 +75,7 @@ const (
 // starts. It takes *messages.Publish, *messages.Flush and *messages.Unregister, and
 // tells its parent *messages.Registered.
 func (f *Face) Destination(cfg senders.Config) *actor.Props {
-	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: cfg} }, supervisor.WithPolicy(policy()))
+	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: cfg} })
 }
 
 func (a *destination) Receive(ctx actor.Context) {
@@ -114,21 +115,29 @@ func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.destPart = part(a.face, ctx.Self(), func() *destPart { return &destPart{queue: newPublishes()} })
 	a.state = destMoves.To(ctx, a.state, destRegistering)
-	if a.handle != nil {
+	if a.take(); a.handle != nil {
 		a.open(ctx) // an earlier incarnation registered it
 		for _, p := range a.under {
 			a.perform(ctx, p)
 		}
 		return
 	}
-	face, cfg := a.face, a.cfg
+	face, cfg, part := a.face, a.cfg, a.destPart
 	supervisor.Call(&a.host, "register", func(ctx context.Context) registered {
-		if err := face.settled(ctx, place(cfg.Name)); err != nil {
-			return registered{nil, err}
-		}
+		face.settled(ctx, place(cfg.Name))
 		handle, err := face.engine.Register(ctx, cfg)
-		return registered{handle, err}
+		if err == nil {
+			part.came.Store(handle)
+		}
+		return registered{err}
 	})
+}
+
+// take takes what Register returned, which may be when nobody hears of it any more.
+func (p *destPart) take() {
+	if handle := p.came.Swap(nil); handle != nil {
+		p.handle = handle
+	}
 }
 
 // place names a destination among the ends that are under way.
@@ -136,21 +145,30 @@ func place(dest string) string { return fmt.Sprintf("destination %q", dest) }
 
 func (a *destination) registered(ctx actor.Context, m registered) {
 	if m.err != nil {
-		giveUp(ctx, m.err)
+		a.fails(ctx, m.err)
 		return
 	}
-	a.handle = m.handle
-	tellParent(ctx, &messages.Registered{Destination: m.handle.Name(), URL: m.handle.URL()})
+	a.take()
 	a.open(ctx)
+}
+
+// fails ends the actor for good.
+func (a *destination) fails(ctx actor.Context, why error) {
+	a.why = why
+	giveUp(ctx, why)
 }
 
 // open begins to accept what waits.
 func (a *destination) open(ctx actor.Context) {
 	a.state = destMoves.To(ctx, a.state, destOpen)
 	handle, queue, tell := a.handle, a.queue, a.host.Teller()
-	system := ctx.ActorSystem()
+	if !a.told {
+		a.told = true
+		tellParent(ctx, &messages.Registered{Destination: handle.Name(), URL: handle.URL()})
+	}
+	system, face := ctx.ActorSystem(), a.face
 	a.host.Run(publishing, func(ctx context.Context) error {
-		accept(ctx, system, handle, queue, tell)
+		face.accept(ctx, system, handle, queue, tell)
 		return nil
 	})
 	a.host.Run(watching, func(ctx context.Context) error {
@@ -164,7 +182,7 @@ func (a *destination) open(ctx actor.Context) {
 }
 
 // accept passes what is published to the destination, until ctx ends. It runs hosted.
-func accept(ctx context.Context, system *actor.ActorSystem, d *senders.Destination, q *publishes, tell func(any)) {
+func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders.Destination, q *publishes, tell func(any)) {
 	for {
 		p := q.first(ctx)
 		if p == nil {
@@ -187,8 +205,11 @@ func accept(ctx context.Context, system *actor.ActorSystem, d *senders.Destinati
 			continue
 		}
 		q.done(p)
-		if p.asker != nil {
+		switch {
+		case p.asker != nil:
 			system.Root.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
+		case err != nil:
+			f.dropped(d.Name(), len(p.msgs)-p.next, err)
 		}
 	}
 }
@@ -202,10 +223,17 @@ func (a *destination) publish(ctx actor.Context, m *messages.Publish) {
 // refuse replies to who published, or tells an event when nobody hears a reply.
 func (a *destination) refuse(ctx actor.Context, asker *actor.PID, count, accepted int, err error) {
 	if asker == nil {
-		a.face.engine.Emit(messages.MessagesDropped{Destination: a.cfg.Name, Count: count - accepted, Why: err.Error()})
+		a.face.dropped(a.cfg.Name, count-accepted, err)
 		return
 	}
 	ctx.Send(asker, &messages.Published{Accepted: accepted, Err: err})
+}
+
+// dropped tells of messages of which nobody gets a reply.
+func (f *Face) dropped(dest string, count int, why error) {
+	if count > 0 {
+		f.engine.Emit(messages.MessagesDropped{Destination: dest, Count: count, Why: why.Error()})
+	}
 }
 
 // mark asks for something once everything published before is accepted.
@@ -216,7 +244,11 @@ func (a *destination) mark(ctx actor.Context, m any) {
 }
 
 func (a *destination) marked(ctx actor.Context, p *publish) {
-	a.queue.done(p)
+	if _, last := p.mark.(*messages.Unregister); last {
+		a.deny(ctx, p, messages.ErrClosed) // while nothing behind it can be accepted
+	} else {
+		a.queue.done(p)
+	}
 	a.under = append(a.under, p)
 	a.perform(ctx, p)
 }
@@ -229,7 +261,6 @@ func (a *destination) perform(ctx actor.Context, p *publish) {
 		supervisor.Call(&a.host, "flush", func(ctx context.Context) flushed { return flushed{p, handle.Flush(ctx)} })
 	case *messages.Unregister:
 		a.state = destMoves.To(ctx, a.state, destDraining)
-		a.deny(ctx, messages.ErrClosed)
 		supervisor.Call(&a.host, "unregister", func(ctx context.Context) unregistered { return unregistered{p, handle.Unregister(ctx)} })
 	}
 }
@@ -254,7 +285,7 @@ func (a *destination) ended(ctx actor.Context, m *supervisor.Ended) {
 		supervisor.Fail(ctx, m.Err)
 	case m.Name == watching && m.Err != nil && a.state == destOpen:
 		a.handle = nil
-		giveUp(ctx, m.Err)
+		a.fails(ctx, m.Err)
 	}
 }
 
@@ -264,20 +295,25 @@ func (a *destination) stopping(ctx actor.Context) {
 		return
 	}
 	a.face.forget(ctx.Self())
-	why := fmt.Errorf("the actor of %s was stopped: %w", place(a.cfg.Name), messages.ErrClosed)
-	a.deny(ctx, why)
+	why := a.why
+	if why == nil {
+		why = fmt.Errorf("the actor of %s was stopped: %w", place(a.cfg.Name), messages.ErrClosed)
+	}
+	a.deny(ctx, nil, why)
 	for _, p := range a.under {
 		a.denied(ctx, p, why)
 	}
-	if a.handle != nil {
+	if a.take(); a.handle != nil {
 		a.face.end(place(a.cfg.Name), a.handle.Unregister)
 	}
 }
 
-// deny takes nothing more, and replies to what waits.
-func (a *destination) deny(ctx actor.Context, why error) {
+// deny takes nothing more, and replies to what waits but for one.
+func (a *destination) deny(ctx actor.Context, but *publish, why error) {
 	for _, p := range a.queue.close(why) {
-		a.denied(ctx, p, why)
+		if p != but {
+			a.denied(ctx, p, why)
+		}
 	}
 }
 

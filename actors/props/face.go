@@ -83,19 +83,20 @@ func (f *Face) end(place string, end func(context.Context) error) {
 	}})
 }
 
-// settled waits until no end of the place is under way, or ctx ends.
-func (f *Face) settled(ctx context.Context, place string) error {
+// settled waits until no end of the place is under way, as long as an end may take.
+func (f *Face) settled(ctx context.Context, place string) {
 	f.mu.Lock()
 	over := f.ends[place]
 	f.mu.Unlock()
 	if over == nil {
-		return nil
+		return
 	}
+	late := time.NewTimer(2 * drainGrace) // an engine that has ended ends nothing
+	defer late.Stop()
 	select {
 	case <-over:
-		return nil
+	case <-late.C:
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the end of %s: %w", place, context.Cause(ctx))
 	}
 }
 
@@ -123,9 +124,10 @@ func (e *ending) Waiting() error { return fmt.Errorf("the end of %s is under way
 // Run describes the end: it is no code of the user's.
 func (e *ending) Run() *usercode.Run { return &usercode.Run{What: "the end of " + e.place} }
 
-// policy restarts an actor of this package, within the budget, when it has a bug.
-// What a parent of the user's decides goes before.
-func policy() supervisor.Policy { return supervisor.DefaultPolicy() }
+// policy restarts a member's workers, without end: what each fails over is nacked.
+func policy() supervisor.Policy {
+	return supervisor.Policy{Default: supervisor.Restart, Backoff: supervisor.DefaultBackoff()}
+}
 
 // giveUp tells the parent why the actor ends for good, and ends it.
 func giveUp(ctx actor.Context, err error) {

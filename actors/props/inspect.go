@@ -31,6 +31,9 @@ func (a *member) Inspect(in *supervisor.Inspection) {
 	if a.to.To != nil {
 		in.Text("receiver", a.to.To.Id)
 	}
+	if a.crew != nil {
+		in.Int("workers", len(a.crew.workers))
+	}
 	if a.memberPart != nil && a.handle != nil {
 		in.Int("window", a.handle.Window())
 	}

@@ -1,12 +1,13 @@
 package props
 
-// A member of a group as a child of a user's actor, with another actor of the user's
-// to receive.
+// A member of a group as a child of a user's actor, with another actor of the user's to
+// receive, or workers of its own.
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
@@ -16,24 +17,45 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// Receiver is who gets a member's deliveries.
+// Receiver is who gets a member's deliveries: To or Handler, and one of them must be
+// set.
 type Receiver struct {
 	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
-	// goes back to the senders and the member ends; when it restarts, that goes back and
-	// the next deliveries follow. Its restarts are seen by *supervisor.Restarted and
-	// *actor.SupervisorEvent on the system's EventStream.
+	// goes back to the senders and the member ends. When it restarts, or resumes after a
+	// failure, the member waits until what is in its mailbox has passed; what is not
+	// settled then goes back, and the next deliveries follow. Its restarts are seen by
+	// *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After
+	// one it gets a message of an unexported type, which it must not fail over.
 	To *actor.PID
-	// Batch is how many deliveries come at most as one *messages.Deliveries. With 0
-	// each comes by itself, as a *messages.Delivery.
+	// Handler describes workers, as many as the member's Concurrency, which the member
+	// spawns and supervises. Each gets one *messages.Delivery at a time: the next when its
+	// Receive has returned, and no more than the member's Window that are not settled. A
+	// panic nacks the delivery at once; the worker restarts after a backoff while the
+	// others continue. A worker that stops ends the member.
+	Handler *actor.Props
+	// Batch is how many deliveries come at most as one *messages.Deliveries to To. With 0
+	// each comes by itself, as a *messages.Delivery. Handler takes no batches.
 	Batch int
+}
+
+// validate returns what is wrong with it.
+func (r *Receiver) validate() error {
+	switch {
+	case (r.To == nil) == (r.Handler == nil):
+		return fmt.Errorf("a member needs a receiver: either To or Handler: %w", messages.ErrInvalid)
+	case r.Batch < 0, r.Batch > 0 && r.Handler != nil:
+		return fmt.Errorf("a receiver with batches of %d: %w", r.Batch, messages.ErrInvalid)
+	}
+	return nil
 }
 
 // member joins a group and hands out what comes.
 //
-//	joining ──joined──▶ delivering ──receiver restarted──▶ taking back ──▶ delivering
-//	   │                   │  │ Leave                         │ receiver terminated
-//	   │                   │  └──▶ leaving ──left──▶ (stopped)│
-//	   └──refused──▶ (stopped) ◀──the membership ended────────┘
+//	joining ──joined──▶ delivering ──Leave──▶ leaving ──left──▶ (stopped)
+//	   │                  │     ▲              │   ▲
+//	   │  receiver failed ▼     │ passed       ▼   │
+//	   │               taking back ──Leave──▶ leaving, taking back
+//	   └──refused──▶ (stopped) ◀── the receiver terminated, or the membership ended
 type member struct {
 	face *Face
 	cfg  members.Config
@@ -43,41 +65,58 @@ type member struct {
 	state    memberState
 	stop     context.CancelFunc // ends the delivering
 	restarts *eventstream.Subscription
-	why      error // why the member ends once all is taken back; nil continues
+	crew     *crew // of Handler
+	round    int   // of taking back
 	*memberPart
 }
 
 // memberPart outlives the incarnations of the actor.
 type memberPart struct {
-	handle *members.Member // nil before it has joined
-	leaver *actor.PID      // who asked to leave
+	came   atomic.Pointer[members.Member] // what Join returned and nobody took
+	handle *members.Member                // nil before it has joined, and once the membership is over
+	told   bool                           // the parent knows
+	leave  *leaving                       // nil before Leave
+	gone   error                          // why the receiver gets nothing more
 }
+
+// leaving is a Leave.
+type leaving struct{ asker *actor.PID }
 
 type memberState string
 
 const (
-	memberJoining    memberState = "joining"
-	memberDelivering memberState = "delivering"
-	memberTakingBack memberState = "taking back"
-	memberLeaving    memberState = "leaving"
+	memberJoining     memberState = "joining"
+	memberDelivering  memberState = "delivering"
+	memberTakingBack  memberState = "taking back"
+	memberLeaving     memberState = "leaving"
+	memberLeavingBack memberState = "leaving, taking back"
 )
 
 var memberMoves = supervisor.Moves[memberState]{
-	"":               {memberJoining},
-	memberJoining:    {memberDelivering, memberLeaving},
-	memberDelivering: {memberTakingBack, memberLeaving},
-	memberTakingBack: {memberDelivering, memberLeaving},
+	"":                {memberJoining},
+	memberJoining:     {memberDelivering},
+	memberDelivering:  {memberTakingBack, memberLeaving},
+	memberTakingBack:  {memberDelivering, memberLeavingBack},
+	memberLeaving:     {memberLeavingBack},
+	memberLeavingBack: {memberLeaving},
 }
 
 // What the actor tells itself.
 type (
-	joined struct {
-		handle *members.Member
-		err    error
-	}
-	left              struct{ err error }
-	receiverRestarted struct{}
+	joined         struct{ err error }
+	left           struct{ err error }
+	receiverFailed struct{}
 )
+
+// passing goes through the receiver's mailbox and comes back: what was handed out before
+// is not there any more.
+type passing struct{ round int }
+
+// GetAutoResponse is called by proto.actor once the receiver has seen the message.
+func (p *passing) GetAutoResponse(actor.Context) any { return p }
+
+// NotInfluenceReceiveTimeout keeps the receiver's timeout as it is.
+func (*passing) NotInfluenceReceiveTimeout() {}
 
 // delivering names the hosted work.
 const delivering = "deliver"
@@ -99,12 +138,14 @@ func (a *member) Receive(ctx actor.Context) {
 		a.started(ctx)
 	case joined:
 		a.joined(ctx, m)
-	case receiverRestarted:
-		a.takeBack(ctx, nil)
+	case receiverFailed:
+		a.receiverFailed(ctx)
+	case *passing:
+		a.passed(ctx, m.round)
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *messages.Leave:
-		a.leave(ctx, ctx.Sender())
+		a.asksToLeave(ctx)
 	case left:
 		a.left(ctx, m.err)
 	case *supervisor.Ended:
@@ -113,7 +154,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopping:
 		a.end(ctx)
-		a.stopping(ctx)
+	case *actor.Stopped:
+		a.stopped(ctx) // the workers have ended
 	}
 }
 
@@ -121,22 +163,30 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.memberPart = part(a.face, ctx.Self(), func() *memberPart { return &memberPart{} })
 	a.state = memberMoves.To(ctx, a.state, memberJoining)
-	switch {
-	case a.to.To == nil:
-		giveUp(ctx, fmt.Errorf("a member without a receiver: %w", messages.ErrInvalid))
+	if err := a.to.validate(); err != nil {
+		giveUp(ctx, err)
 		return
-	case a.handle != nil:
+	}
+	if a.take(); a.handle != nil {
 		a.attend(ctx) // an earlier incarnation joined
 		return
 	}
-	face, cfg := a.face, a.cfg
+	face, cfg, part := a.face, a.cfg, a.memberPart
 	supervisor.Call(&a.host, "join", func(ctx context.Context) joined {
-		if err := face.settled(ctx, seat(cfg)); err != nil {
-			return joined{nil, err}
-		}
+		face.settled(ctx, seat(cfg))
 		handle, err := face.engine.Join(ctx, cfg)
-		return joined{handle, err}
+		if err == nil {
+			part.came.Store(handle)
+		}
+		return joined{err}
 	})
+}
+
+// take takes what Join returned, which may be when nobody hears of it any more.
+func (p *memberPart) take() {
+	if handle := p.came.Swap(nil); handle != nil {
+		p.handle = handle
+	}
 }
 
 // seat names a member among the ends that are under way.
@@ -149,23 +199,16 @@ func (a *member) joined(ctx actor.Context, m joined) {
 		giveUp(ctx, m.err)
 		return
 	}
-	a.handle = m.handle
-	tellParent(ctx, &messages.Joined{Destination: a.cfg.Destination, Group: a.cfg.Group, Member: m.handle.ID()})
+	a.take()
 	a.attend(ctx)
 }
 
 // attend watches the receiver and the membership, and delivers.
 func (a *member) attend(ctx actor.Context) {
-	ctx.Watch(a.to.To)
-	to, tell := a.to.To, a.host.Teller()
-	a.restarts = ctx.ActorSystem().EventStream.Subscribe(func(event any) {
-		if e, ok := event.(*supervisor.Restarted); ok && e.Who.Equal(to) {
-			tell(receiverRestarted{})
-		}
-		if e, ok := event.(*actor.SupervisorEvent); ok && e.Directive == actor.RestartDirective && e.Child.Equal(to) {
-			tell(receiverRestarted{})
-		}
-	})
+	if !a.told {
+		a.told = true
+		tellParent(ctx, &messages.Joined{Destination: a.cfg.Destination, Group: a.cfg.Group, Member: a.handle.ID()})
+	}
 	handle := a.handle
 	a.host.Run(watching, func(ctx context.Context) error {
 		select {
@@ -175,45 +218,134 @@ func (a *member) attend(ctx actor.Context) {
 			return nil
 		}
 	})
+	if a.to.Handler != nil {
+		a.handle.TakeBack() // from workers of an earlier incarnation
+		a.crew = newCrew(a.face, a.cfg)
+		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
+			giveUp(ctx, err)
+			return
+		}
+	} else {
+		a.watchReceiver(ctx)
+	}
+	a.state = memberMoves.To(ctx, a.state, memberDelivering)
 	a.deliver(ctx)
-	if a.leaver != nil {
-		a.leave(ctx, a.leaver)
+	if a.leave != nil {
+		a.leaves(ctx)
 	}
 }
 
+// watchReceiver hears of the receiver's end and of its failures.
+func (a *member) watchReceiver(ctx actor.Context) {
+	ctx.Watch(a.to.To)
+	to, tell := a.to.To, a.host.Teller()
+	a.restarts = ctx.ActorSystem().EventStream.Subscribe(func(event any) {
+		switch e := event.(type) {
+		case *supervisor.Restarted:
+			if e.Who.Equal(to) {
+				tell(receiverFailed{})
+			}
+		case *actor.SupervisorEvent:
+			if e.Child.Equal(to) && (e.Directive == actor.RestartDirective || e.Directive == actor.ResumeDirective) {
+				tell(receiverFailed{})
+			}
+		}
+	})
+}
+
+// inBulk is how many deliveries a receiver without batches is sent at once.
+const inBulk = 64
+
 // deliver hands out what comes until it is stopped.
 func (a *member) deliver(ctx actor.Context) {
-	a.state = memberMoves.To(ctx, a.state, memberDelivering)
 	handle, to, system := a.handle, a.to, ctx.ActorSystem()
 	work, stop := context.WithCancel(a.host.Context())
 	a.stop = stop
+	window := handle.Window()
+	if crew := a.crew; crew != nil {
+		a.host.Run(delivering, func(context.Context) error { return crew.deliver(work, system, handle) })
+		return
+	}
 	hand, batch := func(ds []messages.Delivery) {
 		for i := range ds {
 			system.Root.Send(to.To, &ds[i])
 		}
-	}, 64
+	}, inBulk
 	if to.Batch > 0 {
 		hand, batch = func(ds []messages.Delivery) { system.Root.Send(to.To, &messages.Deliveries{Deliveries: ds}) }, to.Batch
 	}
-	window := a.handle.Window()
 	a.host.Run(delivering, func(context.Context) error { return handle.Deliver(work, window, batch, hand) })
 }
 
-// takeBack ends the delivering, to give back what the receiver has in hand: with a
-// cause the member ends then, without one it continues.
-func (a *member) takeBack(ctx actor.Context, why error) {
-	a.why = errors.Join(a.why, why)
-	if a.state != memberDelivering {
+// takeBack ends the delivering, to give back what the receiver has in hand.
+func (a *member) takeBack(ctx actor.Context) {
+	switch a.state {
+	case memberDelivering:
+		a.state = memberMoves.To(ctx, a.state, memberTakingBack)
+	case memberLeaving:
+		a.state = memberMoves.To(ctx, a.state, memberLeavingBack)
+	default:
 		return
 	}
-	a.state = memberMoves.To(ctx, a.state, memberTakingBack)
+	a.round++
 	a.stop()
 }
 
-func (a *member) terminated(ctx actor.Context, who *actor.PID) {
-	if who.Equal(a.to.To) && a.state != memberLeaving {
-		a.takeBack(ctx, fmt.Errorf("the receiver %s has terminated: %w", who.Id, messages.ErrClosed))
+// takesBack reports whether it does.
+func (a *member) takesBack() bool {
+	return a.state == memberTakingBack || a.state == memberLeavingBack
+}
+
+// receiverFailed: the receiver has begun again, or continues without what it failed
+// over.
+func (a *member) receiverFailed(ctx actor.Context) {
+	if a.takesBack() {
+		a.pass(ctx) // it may have been over the last one
+		return
 	}
+	a.takeBack(ctx)
+}
+
+// pass has the receiver's mailbox passed.
+func (a *member) pass(ctx actor.Context) { ctx.Request(a.to.To, &passing{a.round}) }
+
+// passed: what is not settled now is lost to the receiver.
+func (a *member) passed(ctx actor.Context, round int) {
+	if !a.takesBack() || round != a.round || a.gone != nil {
+		return
+	}
+	a.handle.TakeBack()
+	if a.state == memberTakingBack {
+		a.state = memberMoves.To(ctx, a.state, memberDelivering)
+	} else {
+		a.state = memberMoves.To(ctx, a.state, memberLeaving)
+	}
+	a.deliver(ctx)
+}
+
+// terminated: the receiver is no more, or one of the workers.
+func (a *member) terminated(ctx actor.Context, who *actor.PID) {
+	mine := a.to.To != nil && who.Equal(a.to.To) || a.crew != nil && a.crew.has(who)
+	if !mine || a.gone != nil || a.handle == nil {
+		return
+	}
+	a.gone = fmt.Errorf("the receiver %s has terminated: %w", who.Id, messages.ErrClosed)
+	if a.takesBack() {
+		a.stop()
+		a.lost(ctx)
+		return
+	}
+	a.takeBack(ctx)
+}
+
+// lost gives back what the receiver that is gone had in hand. A Leave that is under way
+// ends the member by itself.
+func (a *member) lost(ctx actor.Context) {
+	if a.state == memberLeavingBack {
+		a.handle.TakeBack()
+		return
+	}
+	giveUp(ctx, a.gone)
 }
 
 // ended: the delivering is over, or the membership.
@@ -222,39 +354,42 @@ func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
 	switch {
 	case errors.As(m.Err, &bug):
 		supervisor.Fail(ctx, m.Err)
-	case m.Name == watching && m.Err != nil && a.state != memberLeaving:
+	case m.Name == watching && m.Err != nil && a.leave == nil:
 		a.handle = nil
 		giveUp(ctx, m.Err)
-	case m.Name == delivering && a.state == memberTakingBack:
-		a.handle.TakeBack()
-		if a.why != nil {
-			giveUp(ctx, a.why)
-			return
-		}
-		a.deliver(ctx)
+	case m.Name == delivering && a.takesBack() && a.gone != nil:
+		a.lost(ctx)
+	case m.Name == delivering && a.takesBack():
+		a.pass(ctx)
 	}
 }
 
-// leave ends the membership in order: the receiver finishes what it has in hand.
-func (a *member) leave(ctx actor.Context, asker *actor.PID) {
-	if a.state == memberLeaving {
-		reply(ctx, asker, &messages.Left{Err: messages.ErrBusy})
+// asksToLeave begins the end of the membership, or has it begun once there is one.
+func (a *member) asksToLeave(ctx actor.Context) {
+	if a.leave != nil {
+		reply(ctx, ctx.Sender(), &messages.Left{Err: messages.ErrBusy})
 		return
 	}
-	a.state = memberMoves.To(ctx, a.state, memberLeaving)
-	a.leaver = asker
+	a.leave = &leaving{ctx.Sender()}
+	if a.state != memberJoining {
+		a.leaves(ctx)
+	}
+}
+
+// leaves ends the membership in order: the receiver finishes what it has in hand.
+func (a *member) leaves(ctx actor.Context) {
+	if a.takesBack() {
+		a.state = memberMoves.To(ctx, a.state, memberLeavingBack)
+	} else {
+		a.state = memberMoves.To(ctx, a.state, memberLeaving)
+	}
 	handle := a.handle
-	supervisor.Call(&a.host, "leave", func(ctx context.Context) left {
-		if handle == nil {
-			return left{messages.ErrClosed}
-		}
-		return left{handle.Leave(ctx)}
-	})
+	supervisor.Call(&a.host, "leave", func(ctx context.Context) left { return left{handle.Leave(ctx)} })
 }
 
 func (a *member) left(ctx actor.Context, err error) {
-	reply(ctx, a.leaver, &messages.Left{Err: err})
-	a.handle, a.leaver = nil, nil
+	reply(ctx, a.leave.asker, &messages.Left{Err: err})
+	a.handle, a.leave = nil, nil
 	ctx.Stop(ctx.Self())
 }
 
@@ -267,15 +402,17 @@ func (a *member) end(ctx actor.Context) {
 	a.host.End()
 }
 
-// stopping gives the membership up, which the engine ends behind this actor. What the
+// stopped gives the membership up, which the engine ends behind this actor. What the
 // receiver has in hand goes back.
-func (a *member) stopping(ctx actor.Context) {
+func (a *member) stopped(ctx actor.Context) {
 	if a.memberPart == nil {
 		return
 	}
 	a.face.forget(ctx.Self())
-	reply(ctx, a.leaver, &messages.Left{Err: messages.ErrClosed})
-	if a.handle != nil {
+	if a.leave != nil {
+		reply(ctx, a.leave.asker, &messages.Left{Err: messages.ErrClosed})
+	}
+	if a.take(); a.handle != nil {
 		a.handle.TakeBack()
 		a.face.end(seat(a.cfg), a.handle.Leave)
 	}

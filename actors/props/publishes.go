@@ -23,7 +23,7 @@ const (
 type publishes struct {
 	mu       sync.Mutex
 	waiting  []*publish
-	messages int // in waiting, and not accepted yet
+	messages int // what waits costs of MaxWaiting: an entry without messages is one, too
 	bytes    int
 	closed   error         // why nothing is taken any more
 	bell     chan struct{} // holds one ring
@@ -35,6 +35,7 @@ type publish struct {
 	asker *actor.PID // may be nil
 	msgs  []messages.Message
 	bytes int
+	cost  int // of MaxWaiting
 	next  int // of msgs: the first that is not accepted
 	mark  any // *messages.Flush or *messages.Unregister; nil for messages
 }
@@ -47,16 +48,18 @@ func (q *publishes) add(p *publish) error {
 	for i := range p.msgs {
 		p.bytes += messages.PayloadSize(&p.msgs[i])
 	}
+	p.cost = max(1, len(p.msgs))
+	_, last := p.mark.(*messages.Unregister)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed != nil:
 		return q.closed
-	case p.mark == nil && q.messages > 0 && (q.messages+len(p.msgs) > MaxWaiting || q.bytes+p.bytes > MaxWaitingBytes):
+	case !last && q.messages > 0 && (q.messages+p.cost > MaxWaiting || q.bytes+p.bytes > MaxWaitingBytes):
 		return fmt.Errorf("%d messages of %d bytes wait to be accepted: %w", q.messages, q.bytes, messages.ErrGroupFull)
 	}
 	q.waiting = append(q.waiting, p)
-	q.messages += len(p.msgs)
+	q.messages += p.cost
 	q.bytes += p.bytes
 	q.ring()
 	return nil
@@ -113,7 +116,7 @@ func (q *publishes) done(p *publish) {
 	}
 	q.waiting[0] = nil
 	q.waiting = q.waiting[1:]
-	q.messages -= len(p.msgs)
+	q.messages -= p.cost
 	q.bytes -= p.bytes
 	q.ring()
 }

@@ -322,8 +322,25 @@ func (a *partition) read(f *Fetch) {
 	})
 }
 
+// index is what indexFrom needs of a commitlog.Partition.
+type index interface {
+	Entries(ctx context.Context, base int64, limit int) ([]format.Entry, error)
+	Locate(ctx context.Context, offset int64) (base int64, err error)
+	Bounds(ctx context.Context) (start, end int64, err error)
+}
+
+// entriesFrom returns the entries from the one on that holds offset, or none.
+func entriesFrom(entries []format.Entry, offset int64) []format.Entry {
+	for i, e := range entries {
+		if offset < e.End() {
+			return entries[i:]
+		}
+	}
+	return nil
+}
+
 // indexFrom reads the index from the batch on that holds the offset asked for.
-func indexFrom(ctx context.Context, log *commitlog.Partition, ask *Fetch) ([]format.Entry, error) {
+func indexFrom(ctx context.Context, log index, ask *Fetch) ([]format.Entry, error) {
 	// The batch that holds it begins no more than its largest size before.
 	if ask.Base < 0 || ask.Base > ask.Offset || ask.Offset-ask.Base >= messages.MaxBatchRecords {
 		base, err := log.Locate(ctx, ask.Offset)
@@ -333,10 +350,8 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *Fetch) ([]for
 		ask.Base = base
 	}
 	entries, err := log.Entries(ctx, ask.Base, tail.IndexPage)
-	for i, e := range entries { // with an error, those before the fault are good
-		if ask.Offset < e.End() {
-			return entries[i:], nil
-		}
+	if from := entriesFrom(entries, ask.Offset); len(from) > 0 { // with an error, those before the fault are good
+		return from, nil
 	}
 	if errors.Is(err, messages.ErrCorrupt) { // unless the base was no base
 		if base, lerr := log.Locate(ctx, ask.Offset); lerr == nil && base != ask.Base {
@@ -372,6 +387,15 @@ func indexFrom(ctx context.Context, log *commitlog.Partition, ask *Fetch) ([]for
 	if at != ask.Base {
 		ask.Base = at // the base was no base
 		return nil, messages.ErrUnavailable
+	}
+	// It may have been put since the first look: the end that is known here can be
+	// that of the log before etcd was set back.
+	entries, err = log.Entries(ctx, ask.Base, tail.IndexPage)
+	if from := entriesFrom(entries, ask.Offset); len(from) > 0 {
+		return from, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	return nil, &commitlog.CorruptError{Topic: "", Base: ask.Offset, Why: "the index has no entry for it"}
 }

@@ -216,6 +216,28 @@ func TestLookAtActorsThatDoNotRun(t *testing.T) {
 	})
 }
 
+// A probe that is queued behind the message that failed the actor is not waited for by
+// those who look then.
+func TestLookAtAnActorThatHasJustFailed(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		pid := sys.Root.Spawn(Props(newTill, WithGuardian(Policy{Backoff: Backoff{Min: time.Hour, Max: time.Hour}})))
+		gate := make(chan struct{})
+		sys.Root.Send(pid, gate)
+		sys.Root.Send(pid, errBoom)
+		var first sync.WaitGroup
+		first.Go(func() { Tree(sys) })
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		start := time.Now()
+		if i := one(t, sys); i.State != "restarting" || i.Silent != 0 || i.Queue != 0 || !time.Now().Equal(start) {
+			t.Errorf("%+v, after %v", i, time.Since(start))
+		}
+		first.Wait()
+		mustStop(t, sys, pid)
+	})
+}
+
 func TestInspectThatPanics(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		pid := sys.Root.Spawn(Props(newTill))

@@ -9,26 +9,25 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Receiver is who gets the deliveries of MemberProps: To or Handler. One of them must be
-// set, else the member ends with ErrInvalid.
+// Receiver is who gets the deliveries of MemberProps: To or Handler, and one of them must
+// be set; else it is ErrInvalid.
 //
 //	type Receiver struct {
 //		To      *actor.PID   // an actor of the user's
-//		Handler *actor.Props // workers, which the member spawns and supervises
+//		Handler *actor.Props // workers that the member spawns, as many as Concurrency says
 //		Batch   int          // how many deliveries come at most as one *Deliveries to To; with 0 each is a *Delivery
 //	}
 //
 // To is watched. When it terminates, what it has in hand goes back to the senders,
-// without an attempt counted, and the member ends. When it restarts, what is in its
-// mailbox stays there; what it has taken out and not settled goes back, and the next
-// deliveries follow. Restarts are seen by *supervisor.Restarted and *actor.SupervisorEvent
-// on the system's EventStream. After one it gets a message of an unexported type, which it
-// must not fail over.
+// without an attempt counted, and the member ends. When it restarts, or resumes after a
+// failure, the member waits until what is in its mailbox has passed; what is not settled
+// then goes back, and the next deliveries follow. Failures are seen by
+// *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
+// To gets a message of an unexported type, to be ignored like any that it does not know.
 //
-// Of Handler there are as many workers as Concurrency says. Each gets one *Delivery at a
-// time, the next when its Receive has returned. A panic nacks the delivery at once; the
-// worker restarts after a backoff while the others continue. A worker that stops ends the
-// member.
+// A worker of Handler gets one *Delivery at a time, the next when its Receive has
+// returned. A panic nacks the delivery at once, and the worker restarts after a backoff
+// while the others continue. A worker that stops ends the member.
 type Receiver = actors.Receiver
 
 // Publish asks a destination's actor to accept messages for every group, in order, as

@@ -54,6 +54,7 @@ var faces = map[string]face{
 	"handles":           handles{},
 	"actors":            ofActors{},
 	"actors in batches": ofActors{batch: 8},
+	"workers":           ofActors{workers: true},
 }
 
 // handles is the face of plain Go.
@@ -116,8 +117,12 @@ func (handles) join(t *testing.T, rt *penstock.Runtime, dest, group string, body
 	return handleReceiver{m}, nil
 }
 
-// ofActors is the face of actors, whose receivers take batches or not.
-type ofActors struct{ batch int }
+// ofActors is the face of actors, whose receivers take batches or not, or are workers of
+// the member.
+type ofActors struct {
+	batch   int
+	workers bool
+}
 
 // actorOf is a child that is asked.
 type actorOf struct {
@@ -176,8 +181,7 @@ func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, b
 		}
 		return true
 	}
-	system := rt.Engine().System()
-	to := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+	props := actor.PropsFromFunc(func(ctx actor.Context) {
 		switch m := ctx.Message().(type) {
 		case *penstock.Delivery:
 			take(ctx, m)
@@ -188,9 +192,14 @@ func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, b
 				}
 			}
 		}
-	}))
-	t.Cleanup(func() { stop(t, system, to) })
-	return adopt[*penstock.Joined](t, rt, penstock.MemberProps(rt, dest, group, penstock.Receiver{To: to, Batch: f.batch}, opts...))
+	})
+	to := penstock.Receiver{Handler: props}
+	if !f.workers {
+		system := rt.Engine().System()
+		to = penstock.Receiver{To: system.Root.Spawn(props), Batch: f.batch}
+		t.Cleanup(func() { stop(t, system, to.To) })
+	}
+	return adopt[*penstock.Joined](t, rt, penstock.MemberProps(rt, dest, group, to, opts...))
 }
 
 // adopt spawns a child under a parent that ends with the test, and waits until the

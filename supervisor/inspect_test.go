@@ -224,6 +224,7 @@ func TestLookAtAnActorThatHasJustFailed(t *testing.T) {
 		gate := make(chan struct{})
 		sys.Root.Send(pid, gate)
 		sys.Root.Send(pid, errBoom)
+		synctest.Wait()
 		var first sync.WaitGroup
 		first.Go(func() { Tree(sys) })
 		synctest.Wait()

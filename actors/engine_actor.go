@@ -129,6 +129,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopping:
 		a.node.Ends()
+		ctx.Unwatch(a.node.Callbacks)
 		a.end(ctx)
 		a.close(ctx)
 	default:

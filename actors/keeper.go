@@ -56,7 +56,10 @@ func (k *keeper) Receive(ctx actor.Context) {
 		k.rootEnded(ctx)
 	case ended, *supervisor.Ended:
 		ctx.Stop(ctx.Self())
-	case *actor.Stopping, *actor.Restarting:
+	case *actor.Restarting:
+		k.host.End()
+	case *actor.Stopping:
+		ctx.Unwatch(k.eng.node.Root)
 		k.host.End()
 	}
 }

@@ -30,6 +30,9 @@ import (
 //	    │                 orphaned ──connection ends──▶ (stopped)
 //	    └──sender gone, or drain──▶ (stopped)
 //
+//	linked ──sender said that it stops──▶ parted ──sender gone, or drain──▶ (stopped)
+//
+// A parted source whose sender is listed all the same after a moment dials again.
 // Any other end of the connection is a failure: the member restarts the source
 // with a growing delay, and it dials again.
 type source struct {
@@ -56,14 +59,16 @@ const (
 	linked         sourceState = "linked"
 	orphaned       sourceState = "orphaned"
 	sourceDraining sourceState = "draining"
+	parted         sourceState = "parted"
 )
 
 var sourceMoves = supervisor.Moves[sourceState]{
 	"":             {dialling},
 	dialling:       {linked},
-	linked:         {orphaned, sourceDraining},
+	linked:         {orphaned, sourceDraining, parted},
 	orphaned:       {linked, sourceDraining},
 	sourceDraining: {},
+	parted:         {},
 }
 
 // listing is what etcd shows of a sender now: nil when its key is gone. The
@@ -89,7 +94,12 @@ type (
 	}
 	sourceDrained struct{}
 	sweep         struct{}
+	// partedLong: the sender has stopped, and its key is there.
+	partedLong struct{}
 )
+
+// partedFor is how long a sender's key may outlive its word that it stops.
+const partedFor = 250 * time.Millisecond
 
 func newSource(n *node.Node, in *recvq.Queue, cfg *Config, listed *listing) actor.Producer {
 	return func() actor.Actor { return &source{node: n, in: in, cfg: cfg, listed: listed} }
@@ -113,6 +123,8 @@ func (s *source) Receive(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 	case sweep:
 		s.sweep(ctx)
+	case partedLong:
+		supervisor.Fail(ctx, errSenderLeft)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
 	case node.Crash:
@@ -210,7 +222,7 @@ func (s *source) tried(ctx actor.Context, err error) {
 func (s *source) changed(ctx actor.Context) {
 	gone := s.listed.Load() == nil
 	switch {
-	case s.state == dialling && gone:
+	case (s.state == dialling || s.state == parted) && gone:
 		ctx.Stop(ctx.Self())
 	case s.state == linked && gone:
 		s.state = sourceMoves.To(ctx, s.state, orphaned)
@@ -223,7 +235,7 @@ func (s *source) changed(ctx actor.Context) {
 // that nobody needs ends at once.
 func (s *source) drain(ctx actor.Context) {
 	switch {
-	case s.state == dialling, !s.in.Awaits(s.link):
+	case s.state == dialling, s.state == parted, !s.in.Awaits(s.link):
 		ctx.Stop(ctx.Self())
 	case s.state != sourceDraining:
 		s.state = sourceMoves.To(ctx, s.state, sourceDraining)
@@ -289,6 +301,9 @@ func (s *source) waitOn(ctx actor.Context, now time.Time) {
 }
 
 func (s *source) ended(ctx actor.Context, err error) {
+	if s.state == parted {
+		return // the rest of the link's work
+	}
 	if s.cause == nil {
 		s.cause = err
 	}
@@ -297,6 +312,9 @@ func (s *source) ended(ctx actor.Context, err error) {
 	switch {
 	case s.state == orphaned, s.state == sourceDraining, err == nil:
 		ctx.Stop(ctx.Self())
+	case errors.Is(err, errSenderLeft):
+		s.state = sourceMoves.To(ctx, s.state, parted)
+		s.host.After(partedFor, partedLong{})
 	case errors.As(err, &refused) && refused.Code == pb.Code_MODE_MISMATCH:
 		supervisor.Fail(ctx, fmt.Errorf("%s: %w", refused.Reason, messages.ErrGroupMode))
 	default:

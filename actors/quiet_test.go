@@ -1,0 +1,100 @@
+package actors_test
+
+// What a user's own logger and event stream hear of an engine in his actor system.
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/pipes/members"
+	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// lines collects what a logger writes.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// Promise: an orderly life and end is no warning in the logger of the user's system.
+func TestOrderlyEndsAreQuiet(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	warnings := &lines{}
+	sys := userSystem(t, slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	ctx := enginetest.Within(t)
+	one, two := startIn(t, sys, s), startIn(t, sys, s)
+	d := enginetest.Register(t, one, senders.Config{})
+	other := enginetest.Register(t, one, senders.Config{Name: "other"})
+	reads := func(m *members.Member) <-chan error {
+		return enginetest.Aside(func() error {
+			return m.Consume(context.Background(), func(context.Context, messages.Delivery) error { return nil })
+		})
+	}
+	leaves := enginetest.Join(t, two, members.Config{})
+	stays := enginetest.Join(t, two, members.Config{Destination: "other"})
+	looped := []<-chan error{reads(leaves), reads(stays)}
+	enginetest.Send(t, d, 10)
+	enginetest.Send(t, other, 10)
+	topic, err := one.CreateTopic(ctx, "topic", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := topic.Put(ctx, messages.Message{}); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := make(chan struct{}, 1)
+	looped = append(looped, enginetest.Aside(func() error {
+		return sub.Consume(context.Background(), func(context.Context, messages.Record) error {
+			handled <- struct{}{}
+			return nil
+		})
+	}))
+	enginetest.Await(t, "a record", handled)
+	for what, end := range map[string]func() error{
+		"unsubscribe": func() error { return sub.Unsubscribe(ctx) },
+		"close":       func() error { return topic.Close(ctx) },
+		"leave":       func() error { return leaves.Leave(ctx) },
+		"unregister":  func() error { return d.Unregister(ctx) },
+	} {
+		if err := end(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := one.Stop(ctx); err != nil {
+		t.Errorf("stop of the sender: %v", err)
+	}
+	if err := two.Stop(ctx); err != nil {
+		t.Errorf("stop of the member: %v", err)
+	}
+	for _, loop := range looped {
+		if err := enginetest.Outcome(t, "consume", loop); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	}
+	if got := warnings.String(); got != "" {
+		t.Errorf("the system's logger has\n%s", got)
+	}
+}

@@ -166,6 +166,7 @@ func (a *engineActor) branch(ctx actor.Context, msg any) {
 			return
 		}
 	}
+	supervisor.Unhandled(ctx)
 }
 
 func (a *engineActor) awaitReady(ctx actor.Context) {

@@ -61,6 +61,8 @@ func (k *keeper) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		ctx.Unwatch(k.eng.node.Root)
 		k.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

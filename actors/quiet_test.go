@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
@@ -96,5 +98,52 @@ func TestOrderlyEndsAreQuiet(t *testing.T) {
 	}
 	if got := warnings.String(); got != "" {
 		t.Errorf("the system's logger has\n%s", got)
+	}
+}
+
+// stray is a message that no actor of ours knows.
+type stray struct{}
+
+// Promise: a user's message to an actor of ours that does not know it is a dead letter
+// with its sender, whatever the actor.
+func TestStrayMessagesAreDeadLetters(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	sys := userSystem(t, nil)
+	ctx := enginetest.Within(t)
+	e := startIn(t, sys, s)
+	enginetest.Register(t, e, senders.Config{})
+	m := enginetest.Join(t, e, members.Config{})
+	enginetest.Consume(t, m, func(context.Context, messages.Delivery) error { return nil })
+	topic, err := e.CreateTopic(ctx, "topic", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{"engineActor", "session", "callers", "keeper", "listener", "destination", "pipe", "link", "member", "source", "handler", "topic", "partition", "subscription", "consumer"}
+	for _, kind := range kinds {
+		enginetest.Until(t, "there is a "+kind, func() bool { return len(enginetest.ActorsOf(e, kind)) > 0 })
+		to := sys.NewLocalPID(enginetest.ActorsOf(e, kind)[0].ID)
+		from := sys.NewLocalPID("a user's")
+		letters := make(chan *actor.DeadLetterEvent, 1)
+		sub := sys.EventStream.Subscribe(func(event any) {
+			if d, ok := event.(*actor.DeadLetterEvent); ok && d.Message == (stray{}) {
+				letters <- d
+			}
+		})
+		sys.Root.RequestWithCustomSender(to, stray{}, from)
+		select {
+		case d := <-letters:
+			if !d.PID.Equal(to) || !from.Equal(d.Sender) {
+				t.Errorf("%s: a dead letter to %s from %v", kind, d.PID.Id, d.Sender)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%s says nothing", kind)
+		}
+		sys.EventStream.Unsubscribe(sub)
+	}
+	if err := e.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
 	}
 }

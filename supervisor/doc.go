@@ -59,6 +59,9 @@
 // is measured, and it costs nothing. An actor that is stuck holds up one look by a
 // second, and is shown as silent by the next ones at once.
 //
+// A message that an actor does not know shall be a dead letter: Unhandled, in the
+// default of Receive, makes it one.
+//
 // # Events
 //
 // *Restarted, *Stopped, *Escalated, *Overdue and *LifecyclePanic are published

@@ -367,6 +367,23 @@ func (g *guard) deadLetter(message any) {
 	g.system().DeadLetter.SendUserMessage(g.ctx.Self(), message)
 }
 
+// Unhandled is for the default of Receive: a message that the actor does not know
+// becomes a dead letter, as if nobody lived there. So it is on the EventStream, with
+// its sender, who is told too, and an Ask returns ErrNoActor at once. Messages of
+// proto.actor and of this package are no dead letters: an actor need not know them
+// all.
+func Unhandled(ctx actor.Context) {
+	message := ctx.Message()
+	switch message.(type) {
+	case actor.SystemMessage, actor.AutoReceiveMessage, *actor.ReceiveTimeout, *actor.DeadLetterResponse, *hosted, *Ended, *Failed:
+		return
+	}
+	if sender := ctx.Sender(); sender != nil {
+		message = &actor.MessageEnvelope{Message: message, Sender: sender}
+	}
+	ctx.ActorSystem().DeadLetter.SendUserMessage(ctx.Self(), message)
+}
+
 // publish puts an event on the event stream. A subscriber that panics must not
 // fail the actor it is told about.
 func publish(ctx actor.Context, event any) {

@@ -156,6 +156,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopped:
 		a.stopped(ctx) // the workers have ended
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

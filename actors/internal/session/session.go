@@ -122,6 +122,8 @@ func (s *session) Receive(ctx actor.Context) {
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		s.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -88,6 +88,8 @@ func (a *callers) Receive(ctx actor.Context) {
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End() // it waits for the callback that is being called
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -58,6 +58,8 @@ func (h *handler) Receive(ctx actor.Context) {
 			h.cancel()
 		}
 		h.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

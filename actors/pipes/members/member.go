@@ -151,6 +151,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.drainAgain(ctx)
 	case *actor.Stopping:
 		a.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

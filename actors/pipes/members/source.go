@@ -131,6 +131,8 @@ func (s *source) Receive(ctx actor.Context) {
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		s.stopping(ctx)
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

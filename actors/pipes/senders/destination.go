@@ -150,6 +150,8 @@ func (a *destination) Receive(ctx actor.Context) {
 		for conn := range a.offers {
 			conn.Close()
 		}
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -91,6 +91,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.stopping(ctx)
 	case *actor.Stopped:
 		*l.linkParts = linkParts{}
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

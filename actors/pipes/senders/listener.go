@@ -112,6 +112,8 @@ func (l *listener) Receive(ctx actor.Context) {
 		}
 	case *actor.Restarting, *actor.Stopping:
 		l.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

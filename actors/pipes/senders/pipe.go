@@ -147,6 +147,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 		if p.state == ended {
 			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.Group})
 		}
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -106,6 +106,8 @@ func (a *consumer) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
 		a.stopped(ctx)
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -225,6 +225,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		for _, leaver := range a.sub.takeLeavers() {
 			ctx.Send(leaver, &drained{})
 		}
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

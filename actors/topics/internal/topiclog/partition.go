@@ -124,6 +124,8 @@ func (a *partition) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		a.host.End()
 		a.dismiss(ctx)
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -123,6 +123,8 @@ func (a *topic) Receive(ctx actor.Context) {
 		panic(m.Err)
 	case *actor.Stopping, *actor.Restarting:
 		a.host.End()
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -19,6 +19,12 @@ type Handler func(ctx context.Context, d Delivery) error
 // lets it be tried again. ctx ends when the partition is lost or consuming ends.
 type RecordHandler func(ctx context.Context, r Record) error
 
+// RecordsHandler handles records of one partition, in their order. A nil error
+// finishes them all. With an error the first handled of them are finished, the next
+// one failed and is tried again, and those behind it come with it. ctx ends as for a
+// RecordHandler. The slice belongs to the handler.
+type RecordsHandler func(ctx context.Context, rs []Record) (handled int, err error)
+
 // Retry spaces the attempts of one message: the first waits Min, each later
 // one Factor times the one before, at most Max.
 type Retry struct {

@@ -212,6 +212,7 @@ func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
 		a.trouble(ctx, m.err)
 		return
 	}
+	var took []int
 	for _, got := range m.made {
 		switch {
 		case got.Err != nil:
@@ -221,17 +222,22 @@ func (a *subscription) claimed(ctx actor.Context, m claimsMade) {
 		default:
 			delete(a.held, got.Partition)
 			delete(a.out, got.Partition)
-			a.took(ctx, got, m)
+			if a.took(ctx, got, m) {
+				took = append(took, got.Partition)
+			}
 		}
+	}
+	if len(took) > 0 && a.sub.cfg.Claimed != nil {
+		a.sub.cfg.Claimed(took)
 	}
 	a.decide(ctx)
 }
 
-// took begins to consume a partition that is ours.
-func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) {
+// took begins to consume a partition that is ours, and reports whether that is news.
+func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMade) bool {
 	if h := a.holds[got.Partition]; h != nil {
 		if h.c.Fence == got.Fence {
-			return
+			return false
 		}
 		a.lose(ctx, h.c, messages.ErrFenced)
 	}
@@ -241,6 +247,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
 	})
 	a.hold(ctx, c)
+	return true
 }
 
 func (a *subscription) hold(ctx actor.Context, c *prefetch.Claim) {
@@ -263,6 +270,9 @@ func (a *subscription) lose(ctx actor.Context, c *prefetch.Claim, cause error) {
 	a.env.Events.Emit(messages.PartitionLost{
 		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: c.Partition, Fence: c.Fence, Err: cause,
 	})
+	if a.sub.cfg.Lost != nil {
+		a.sub.cfg.Lost([]int{c.Partition})
+	}
 }
 
 func (a *subscription) drop(ctx actor.Context, c *prefetch.Claim) {

@@ -50,6 +50,10 @@ type Config struct {
 	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
 	// DefaultRevokeTimeout.
 	RevokeTimeout time.Duration
+	// Claimed and Lost are told of partitions that the subscription owns from now on,
+	// or was fenced from. They run in its actor: they must not block and must not call
+	// the subscription. nil is nobody.
+	Claimed, Lost func(partitions []int)
 }
 
 // EnsureDefaults fills what is zero.

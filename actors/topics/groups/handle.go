@@ -122,6 +122,27 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
+	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
+		return prefetch.NewConsumption(ctx, s.buffer, handler)
+	})
+}
+
+// ConsumeBatches is Consume with up to most records of a partition at once, of those
+// that one append brought to the log.
+func (s *Subscription) ConsumeBatches(ctx context.Context, most int, handler messages.RecordsHandler) error {
+	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if most < 1 {
+		return fmt.Errorf("consume %d records at once: %w", most, messages.ErrInvalid)
+	}
+	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
+		return prefetch.NewBatches(ctx, s.buffer, most, handler)
+	})
+}
+
+// consume has a consumption run to its end.
+func (s *Subscription) consume(ctx context.Context, begin func(context.Context) *prefetch.Consumption) error {
 	if err := s.buffer.Begin(); err != nil {
 		if errors.Is(err, messages.ErrClosed) {
 			return s.buffer.Cause()
@@ -131,7 +152,7 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	defer s.buffer.Finish()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := prefetch.NewConsumption(ctx, s.buffer, handler)
+	c := begin(ctx)
 	s.setConsumption(c)
 	defer s.setConsumption(nil)
 	if s.buffer.IsOver() {

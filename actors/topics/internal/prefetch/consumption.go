@@ -19,7 +19,9 @@ import (
 type Consumption struct {
 	ctx     context.Context
 	buffer  *Buffer
+	most    int // records of one call; 0 calls handler
 	handler messages.RecordHandler
+	batches messages.RecordsHandler
 	running atomic.Int64
 	over    chan struct{}
 	once    sync.Once
@@ -29,6 +31,12 @@ type Consumption struct {
 // NewConsumption is a consumption that ends with ctx or with the buffer.
 func NewConsumption(ctx context.Context, b *Buffer, h messages.RecordHandler) *Consumption {
 	return &Consumption{ctx: ctx, buffer: b, handler: h, over: make(chan struct{})}
+}
+
+// NewBatches is a consumption that handles up to most records of a partition at
+// once.
+func NewBatches(ctx context.Context, b *Buffer, most int, h messages.RecordsHandler) *Consumption {
+	return &Consumption{ctx: ctx, buffer: b, most: most, batches: h, over: make(chan struct{})}
 }
 
 // Context ends it from outside.
@@ -100,11 +108,11 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor) {
 			cur.out = -1
 			b.put(cur)
 		default:
-			if err = c.call(handling, rec); err == nil {
+			if rec, err = c.attempt(handling, cur, rec); err == nil {
 				continue
 			}
 			if handling.Err() != nil {
-				cur.out = -1 // cut short or lost, not failed
+				cur.out = -1 // what was cut short or lost has not failed
 				b.put(cur)
 			} else {
 				c.fail(ctx, cur, rec, err)
@@ -113,6 +121,30 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor) {
 		returned = true
 		return
 	}
+}
+
+// attempt has a record handled, or a batch that begins with it. With an error it
+// returns the record that was not handled; those before it are finished.
+func (c *Consumption) attempt(ctx context.Context, cur *cursor, rec messages.Record) (messages.Record, error) {
+	if c.most == 0 {
+		return rec, c.call(ctx, rec)
+	}
+	batch := cur.more([]messages.Record{rec}, c.most)
+	handled := 0
+	err := c.protect(rec, func() (err error) {
+		handled, err = c.batches(ctx, batch)
+		return err
+	})
+	if err == nil {
+		return rec, nil
+	}
+	if handled = min(max(handled, 0), len(batch)-1); handled > 0 {
+		cur.out = batch[handled-1].Offset
+		cur.finish()
+	}
+	rec = batch[handled]
+	cur.out = rec.Offset
+	return rec, err
 }
 
 // fail decides about a record that was not handled.

@@ -245,3 +245,50 @@ func TestConsumeKeepsOrderInEachPartition(t *testing.T) {
 		t.Errorf("%d at once", m)
 	}
 }
+
+// Promise: a handler of batches gets records of one partition in order, never more than
+// it asked for. Of a batch that fails those before the failed record are finished, and
+// that one and the others come again.
+func TestConsumeBatches(t *testing.T) {
+	const batches, most = 20, 3
+	s, _ := newTestBuffer(Config{Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1}})
+	newPaperDesk(t, s, 1, batches)
+	end := smallLog.End(0, batches)
+	done := make(chan struct{})
+	var next int64
+	var largest, failures int
+	stop := consumePaperWith(t, 1, func(ctx context.Context) *Consumption {
+		return NewBatches(ctx, s, most, func(_ context.Context, rs []messages.Record) (int, error) {
+			largest = max(largest, len(rs))
+			for i, r := range rs {
+				if r.Offset != next {
+					t.Errorf("offset %d, want %d", r.Offset, next)
+				}
+				if i > 0 && r.Attempt != 1 {
+					t.Errorf("attempt %d of offset %d, behind another", r.Attempt, r.Offset)
+				}
+				if r.Offset%5 == 4 && r.Attempt < 3 {
+					failures++
+					return i, errors.New("once more")
+				}
+				next++
+			}
+			if next == end {
+				close(done)
+			}
+			return len(rs), nil
+		})
+	})
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("not all were handled")
+	}
+	stop()
+	if largest != most {
+		t.Errorf("at most %d at once, want %d", largest, most)
+	}
+	if want := int(end/5) * 2; failures != want {
+		t.Errorf("%d failures, want %d", failures, want)
+	}
+}

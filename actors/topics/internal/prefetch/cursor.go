@@ -52,6 +52,22 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 	return true, nil
 }
 
+// more decodes records behind those of batch until there are limit, and finishes
+// none. What ends it is for next to return.
+func (cur *cursor) more(batch []messages.Record, limit int) []messages.Record {
+	for len(batch) < limit {
+		var rec messages.Record
+		last := cur.out
+		cur.out = -1
+		if ok, err := cur.next(&rec); !ok || err != nil {
+			cur.out = last
+			break
+		}
+		batch = append(batch, rec)
+	}
+	return batch
+}
+
 // finish counts the record handed out last, and those before it, as handled,
 // unless somebody has moved the claim meanwhile.
 func (cur *cursor) finish() {

@@ -328,8 +328,13 @@ func (d *paperDesk) run(ctx context.Context) {
 // consumePaper runs workers around a handler, as Consume's actors do: one whose
 // goroutine the handler ended gets another. It returns how to end them.
 func consumePaper(t *testing.T, s *Buffer, workers int, h messages.RecordHandler) (stop func()) {
+	return consumePaperWith(t, workers, func(ctx context.Context) *Consumption { return NewConsumption(ctx, s, h) })
+}
+
+// consumePaperWith runs the workers of a consumption.
+func consumePaperWith(t *testing.T, workers int, begin func(context.Context) *Consumption) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	c := NewConsumption(ctx, s, h)
+	c := begin(ctx)
 	var running sync.WaitGroup
 	var work func()
 	work = func() {

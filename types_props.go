@@ -16,6 +16,8 @@ import (
 //		To      *actor.PID   // an actor of the user's
 //		Handler *actor.Props // workers that the member spawns, as many as Concurrency says
 //		Batch   int          // how many deliveries come at most as one *Deliveries to To; with 0 each is a *Delivery
+//
+//		AwaitReleased bool // of a subscription alone: its parent replies *messages.Released to *messages.Revoking
 //	}
 //
 // To is watched. When it terminates, what it has in hand goes back to the senders,

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Receiver is who gets a member's deliveries: see props.Receiver.
+// Receiver is who gets what a member or subscription hands out: see props.Receiver.
 type Receiver = props.Receiver
 
 // Destination describes an actor that registers a sender when it starts: see
@@ -20,6 +20,19 @@ func (e *Engine) Destination(cfg DestinationConfig) *actor.Props { return e.face
 // Member describes an actor that joins a group when it starts and hands what comes to
 // a receiver: see props.Face.Member. It is to be spawned in the engine's system.
 func (e *Engine) Member(cfg MemberConfig, to Receiver) *actor.Props { return e.face.Member(cfg, to) }
+
+// Producer describes an actor that opens a topic when it starts, to put into it: see
+// props.Face.Producer. It is to be spawned in the engine's system.
+func (e *Engine) Producer(topic string, ensure *messages.TopicConfig, cfg ProducerConfig) *actor.Props {
+	return e.face.Producer(topic, ensure, cfg)
+}
+
+// Subscription describes an actor that joins a consumer group when it starts and hands
+// records to a receiver: see props.Face.Subscription. It is to be spawned in the engine's
+// system.
+func (e *Engine) Subscription(topic string, cfg SubscriptionConfig, to Receiver) *actor.Props {
+	return e.face.Subscription(topic, cfg, to)
+}
 
 // faceEngine is the engine as the face needs it.
 type faceEngine struct{ *Engine }

@@ -3,6 +3,12 @@ package messages
 // What a user's actors and the actors of Penstock among them say to each other. Each
 // is sent as a pointer.
 
+import (
+	"cmp"
+	"context"
+	"errors"
+)
+
 // What a destination's actor is asked, and its replies.
 type (
 	// Publish asks a destination to accept messages for all of its groups, in order.
@@ -31,13 +37,46 @@ type (
 	Unregistered struct{ Err error }
 )
 
-// What a member's actor is asked, and its reply.
+// What a member's or a subscription's actor is asked, and its reply.
 type (
-	// Leave asks a member to end in order: what its receiver has in hand is waited for,
-	// what is not handed out goes to others. The reply is *Left.
+	// Leave asks a member or subscription to end in order: what its receiver has in
+	// hand is waited for, what is not handed out goes to others, and finished records
+	// are committed. The reply is *Left.
 	Leave struct{}
-	// Left is the reply to Leave, with the errors of penstock.Member.Leave.
+	// Left is the reply to Leave, with the errors of penstock.Member.Leave or
+	// penstock.Subscription.Unsubscribe.
 	Left struct{ Err error }
+)
+
+// What a producer's actor is asked, and its replies.
+type (
+	// Put asks a producer to put messages into its topic, those of a partition in
+	// order. The reply is *PutDone once each is committed or has failed; who asks more
+	// than once gets the replies in the order of the questions, but for what is refused
+	// at once: a Put is permission to have no more than the bounds of its producer
+	// waiting, and of what exceeds them nothing is put, with ErrGroupFull. Without a
+	// sender, what failed is told by the next PutsFlushed. The messages and their bytes
+	// belong to the producer until the reply.
+	Put struct{ Messages []Message }
+	// PutDone is the reply to Put. Results has one for each message, in order, with the
+	// errors of penstock.Topic.Put; it is nil when the whole Put was refused. Err is nil
+	// when each message is committed, ErrGroupFull when too many wait, ErrClosed when
+	// the producer has ended, or else the different errors of Results, joined.
+	PutDone struct {
+		Results []PutResult
+		Err     error
+	}
+	// FlushPuts asks a producer to wait until everything put before is committed or has
+	// failed. The reply is *PutsFlushed, behind the *PutDone of those.
+	FlushPuts struct{}
+	// PutsFlushed is the reply to FlushPuts, with the errors of penstock.Topic.Flush.
+	PutsFlushed struct{ Err error }
+	// CloseProducer asks a producer to put what came before, wait for it, and stop. The
+	// reply is *ProducerClosed.
+	CloseProducer struct{}
+	// ProducerClosed is the reply to CloseProducer, with the errors of
+	// penstock.Topic.Close. The actor has ended, or ends now.
+	ProducerClosed struct{ Err error }
 )
 
 // Deliveries is what a receiver gets in place of *Delivery when it takes batches.
@@ -50,3 +89,115 @@ type (
 	// Joined says that a member is in its group.
 	Joined struct{ Destination, Group, Member string }
 )
+
+// What a subscription's actor tells its parent. It tells *Subscribed as well, once it is
+// in its group.
+type (
+	// Opened says that a producer has opened its topic.
+	Opened struct{ Topic string }
+	// Assigned says that a subscription owns these partitions from now on, too.
+	Assigned struct {
+		Topic, Group string
+		Partitions   []int
+	}
+	// Revoking says that a subscription is to give these partitions up: another member
+	// is to have them, or this one leaves. Its receiver has no record of them in hand,
+	// and gets none. Where the receiver's settings say AwaitReleased, it is a question
+	// that the parent replies to with *Released, when it has written out what it
+	// gathered of their records; else nobody waits for a reply.
+	Revoking struct {
+		Topic, Group string
+		Partitions   []int
+	}
+	// Released is the parent's reply to Revoking. With a nil Err everything finished in
+	// the partitions is committed as they are released, and the next owner begins behind
+	// it. With an Err nothing more is committed, and neither without a reply within
+	// RevokeTimeout.
+	Released struct{ Err error }
+	// Lost says that a subscription was fenced from these partitions. What of them is
+	// not committed is handled again by their next owner; what the receiver has of them
+	// in hand has no effect any more.
+	Lost struct {
+		Topic, Group string
+		Partitions   []int
+	}
+)
+
+// RecordDelivery is what a subscription's receiver gets: a record, to be settled by Done
+// or Fail. The partition's next one comes after that. The record's bytes may be kept.
+type RecordDelivery struct {
+	Record
+	handling context.Context
+	settled  chan<- error
+}
+
+// NewRecordDelivery makes a delivery, and returns what receives how it is settled: nil
+// or the cause of a Fail. It is for Penstock, and for tests of receivers. handling is
+// Context's.
+func NewRecordDelivery(handling context.Context, r Record) (*RecordDelivery, <-chan error) {
+	settled := make(chan error, 1)
+	return &RecordDelivery{r, handling, settled}, settled
+}
+
+// Context ends once the record is not the receiver's any more: it is settled, its
+// partition is lost, or the subscription ends. To settle it has no effect then.
+func (d *RecordDelivery) Context() context.Context { return d.handling }
+
+// Done finishes the record. It does not block, and may be called on any goroutine. The
+// first call of Done or Fail counts.
+func (d *RecordDelivery) Done() { settle(d.settled, nil) }
+
+// Fail says that the record could not be handled, and why. It comes again after a delay,
+// see penstock.RecordRetry, and its partition waits. As for Done otherwise.
+func (d *RecordDelivery) Fail(cause error) { settle(d.settled, failure(cause)) }
+
+// Records is what a receiver gets in place of *RecordDelivery when it takes batches:
+// records of one partition, in order, at least one. It is to be settled by Done or Fail.
+// The slice belongs to the receiver, and the records' bytes may be kept.
+type Records struct {
+	Records  []Record
+	count    int // of them, whatever the receiver does to the slice
+	handling context.Context
+	settled  chan<- RecordsSettled
+}
+
+// RecordsSettled is how Records were settled: the first Handled of them are finished,
+// and when Err is not nil the next one failed.
+type RecordsSettled struct {
+	Handled int
+	Err     error
+}
+
+// NewRecords makes Records, and returns what receives how they are settled. As for
+// NewRecordDelivery otherwise.
+func NewRecords(handling context.Context, rs []Record) (*Records, <-chan RecordsSettled) {
+	settled := make(chan RecordsSettled, 1)
+	return &Records{rs, len(rs), handling, settled}, settled
+}
+
+// Context is that of RecordDelivery.
+func (r *Records) Context() context.Context { return r.handling }
+
+// Done finishes all of them. It does not block, and may be called on any goroutine. The
+// first call of Done or Fail counts.
+func (r *Records) Done() { settle(r.settled, RecordsSettled{Handled: r.count}) }
+
+// Fail says that the first handled of them are finished, and why the next one could not
+// be handled: that one comes again after a delay, and those behind it with it. A number
+// outside of the batch is taken as the nearest within. As for Done otherwise.
+func (r *Records) Fail(handled int, cause error) {
+	settle(r.settled, RecordsSettled{min(max(handled, 0), r.count-1), failure(cause)})
+}
+
+// errUnnamed is a failure that nobody gave a cause for.
+var errUnnamed = errors.New("the receiver failed it")
+
+func failure(cause error) error { return cmp.Or(cause, errUnnamed) }
+
+// settle lets the first value through; nobody awaits another.
+func settle[T any](settled chan<- T, value T) {
+	select {
+	case settled <- value:
+	default:
+	}
+}

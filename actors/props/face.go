@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -26,6 +27,8 @@ const drainGrace = 5 * time.Second
 type Engine interface {
 	Register(context.Context, senders.Config) (*senders.Destination, error)
 	Join(context.Context, members.Config) (*members.Member, error)
+	Topic(context.Context, string, topics.ProducerConfig) (*topics.Topic, error)
+	EnsureTopic(context.Context, string, messages.TopicConfig, topics.ProducerConfig) (*topics.Topic, error)
 	// Call has a queue called on a goroutine of the engine's, for which Stop waits.
 	Call(usercode.Callbacks)
 	// Emit tells an event.

@@ -7,6 +7,8 @@ import "github.com/penstock-io/penstock/supervisor"
 var (
 	_ supervisor.Inspector = (*destination)(nil)
 	_ supervisor.Inspector = (*member)(nil)
+	_ supervisor.Inspector = (*producer)(nil)
+	_ supervisor.Inspector = (*subscription)(nil)
 )
 
 // Inspect reports what waits to be accepted, and what is asked for and under way.
@@ -36,5 +38,33 @@ func (a *member) Inspect(in *supervisor.Inspection) {
 	}
 	if a.memberPart != nil && a.handle != nil {
 		in.Int("window", a.handle.Window())
+	}
+}
+
+// Inspect reports what waits for room in the topic's buffer, and what is asked for and
+// under way.
+func (a *producer) Inspect(in *supervisor.Inspection) {
+	in.Text("topic", a.topic)
+	if a.producerPart == nil {
+		return
+	}
+	messages, bytes := a.queue.size()
+	in.Int("waiting", messages)
+	in.Int("waiting_bytes", bytes)
+	if len(a.under) > 0 {
+		in.Int("under_way", len(a.under))
+	}
+}
+
+// Inspect reports what it is subscribed to, whom it hands records to, and how many
+// partitions it owns.
+func (a *subscription) Inspect(in *supervisor.Inspection) {
+	in.Text("topic", a.cfg.Topic)
+	in.Text("group", a.cfg.Group)
+	if a.to.To != nil {
+		in.Text("receiver", a.to.To.Id)
+	}
+	if a.subscriptionPart != nil && a.handle != nil {
+		in.Int("partitions", len(a.handle.Partitions()))
 	}
 }

@@ -17,25 +17,30 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// Receiver is who gets a member's deliveries: To or Handler, and one of them must be
-// set.
+// Receiver is who gets what a member or a subscription hands out: To or Handler, and one
+// of them must be set. What is said of deliveries is said of records, too.
 type Receiver struct {
 	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
 	// goes back to the senders and the member ends. When it restarts, or resumes after a
 	// failure, the member waits until what is in its mailbox has passed; what is not
-	// settled then goes back, and the next deliveries follow. Its restarts are seen by
-	// *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After
-	// one it gets a message of an unexported type, which it must not fail over.
+	// settled then goes back, and the next deliveries follow. A record that goes back is
+	// handed out again, at once. The receiver's restarts are seen by *supervisor.Restarted
+	// and *actor.SupervisorEvent on the system's EventStream. After one it gets a message
+	// of an unexported type, which it must not fail over.
 	To *actor.PID
 	// Handler describes workers, as many as the member's Concurrency, which the member
 	// spawns and supervises. Each gets one *messages.Delivery at a time: the next when its
 	// Receive has returned, and no more than the member's Window that are not settled. A
 	// panic nacks the delivery at once; the worker restarts after a backoff while the
-	// others continue. A worker that stops ends the member.
+	// others continue. A worker that stops ends the member. A subscription takes none.
 	Handler *actor.Props
-	// Batch is how many deliveries come at most as one *messages.Deliveries to To. With 0
-	// each comes by itself, as a *messages.Delivery. Handler takes no batches.
+	// Batch is how many deliveries come at most as one *messages.Deliveries to To, or
+	// records as one *messages.Records. With 0 each comes by itself, as a
+	// *messages.Delivery or a *messages.RecordDelivery. Handler takes no batches.
 	Batch int
+	// AwaitReleased lets a subscription's parent decide when partitions are released: it
+	// replies *messages.Released to each *messages.Revoking. See penstock.BeforeRelease.
+	AwaitReleased bool
 }
 
 // validate returns what is wrong with it.

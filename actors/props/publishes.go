@@ -1,6 +1,6 @@
 package props
 
-// What waits to be accepted by a destination, in order and within bounds.
+// What waits to be accepted by a destination or producer, in order and within bounds.
 
 import (
 	"context"
@@ -12,8 +12,9 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Bounds of what waits in a destination's actor for room in its queue. One Publish
-// may exceed them when nothing else waits.
+// Bounds of what waits in a destination's actor for room in its queue, and in a
+// producer's for room in its buffer. One Publish or Put may exceed them when nothing
+// else waits.
 const (
 	MaxWaiting      = 16_384
 	MaxWaitingBytes = 16 << 20
@@ -35,9 +36,10 @@ type publish struct {
 	asker *actor.PID // may be nil
 	msgs  []messages.Message
 	bytes int
-	cost  int // of MaxWaiting
-	next  int // of msgs: the first that is not accepted
-	mark  any // *messages.Flush or *messages.Unregister; nil for messages
+	cost  int  // of MaxWaiting
+	next  int  // of msgs: the first that is not accepted
+	mark  any  // *messages.Flush, for one; nil for messages
+	put   *put // for a producer's messages: what becomes of them
 }
 
 func newPublishes() *publishes { return &publishes{bell: make(chan struct{}, 1)} }
@@ -49,7 +51,11 @@ func (q *publishes) add(p *publish) error {
 		p.bytes += messages.PayloadSize(&p.msgs[i])
 	}
 	p.cost = max(1, len(p.msgs))
-	_, last := p.mark.(*messages.Unregister)
+	last := false // to refuse it would help nobody
+	switch p.mark.(type) {
+	case *messages.Unregister, *messages.CloseProducer:
+		last = true
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {

@@ -142,6 +142,13 @@ func (t *Topic) Close(ctx context.Context) error {
 	return nil
 }
 
+// Done is closed once no handle of the topic can put any more: the topic was deleted,
+// or the engine stops. Err says why.
+func (t *Topic) Done() <-chan struct{} { return t.path.Puts.Over() }
+
+// Err returns why no handle of the topic can put any more, nil before Done.
+func (t *Topic) Err() error { return t.path.Puts.Why() }
+
 // ended returns why nothing new can be begun with the handle, or nil.
 func (t *Topic) ended() error { return cmp.Or(t.path.Ended(), t.producer.Closed()) }
 

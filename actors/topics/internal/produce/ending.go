@@ -28,6 +28,9 @@ func (e *Ending) End(err error) bool {
 	return first
 }
 
+// Over is closed by the end.
+func (e *Ending) Over() <-chan struct{} { return e.over }
+
 // Why returns the cause of the end, nil before it.
 func (e *Ending) Why() error {
 	if c := e.cause.Load(); c != nil {

@@ -1,0 +1,462 @@
+package props_test
+
+// Topics among a user's own actors.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/props"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// Records that are put through a child reach a receiver in the order of their
+// partitions, never more than were settled by it before, and what it has settled is
+// committed when the subscription leaves.
+func TestRecordsReachAReceiver(t *testing.T) {
+	const n, partitions, atOnce = 5000, 4, 2
+	for name, batch := range map[string]int{"one by one": 0, "in batches": 16} {
+		t.Run(name, func(t *testing.T) {
+			e := enginetest.NewSpace(t).Begin(t)
+			l, d := newLedger(t), &mailDepth{}
+			to := receiver(t, e, func(r messages.Record) error {
+				l.note(r)
+				d.settled(1)
+				return nil
+			}, supervisor.WithMailbox(actor.Unbounded(d)))
+			h := &household{children: map[string]*actor.Props{
+				"audit": e.Producer("audit", &messages.TopicConfig{Partitions: partitions}, actors.ProducerConfig{}),
+			}}
+			_, pids := settle(t, e, h)
+			if got := expect[*messages.Opened](t, h); got.Topic != "audit" {
+				t.Errorf("opened %q", got.Topic)
+			}
+			in := &household{children: map[string]*actor.Props{
+				"report": e.Subscription("audit", actors.SubscriptionConfig{Group: "report", ID: "r", Concurrency: atOnce}, actors.Receiver{To: to, Batch: batch}),
+			}}
+			_, reports := settle(t, e, in)
+			for left := partitions; left > 0; {
+				got := expect[*messages.Assigned](t, in)
+				if left -= len(got.Partitions); got.Topic != "audit" || got.Group != "report" {
+					t.Errorf("%+v", got)
+				}
+			}
+			if got := expect[*messages.Subscribed](t, in); got.Member != "r" {
+				t.Errorf("%+v", got)
+			}
+			for i := 0; i < n; i += 50 {
+				put(t, e, pids["audit"], i, i+50)
+			}
+			if got := ask[*messages.PutsFlushed](t, e, pids["audit"], &messages.FlushPuts{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			l.await(n)
+			if got := ask[*messages.Left](t, e, reports["report"], &messages.Leave{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			for left := partitions; left > 0; {
+				left -= len(expect[*messages.Revoking](t, in).Partitions)
+			}
+			group, err := e.DescribeGroup(enginetest.Within(t), "audit", "report")
+			if err != nil || group.Lag != 0 || len(group.Members) != 0 {
+				t.Errorf("%+v, %v", group, err)
+			}
+			if got := ask[*messages.ProducerClosed](t, e, pids["audit"], &messages.CloseProducer{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			if most := d.most.Load(); most > int64(atOnce*max(batch, 1)) {
+				t.Errorf("%d records were in hand", most)
+			}
+			for v, times := range l.vals {
+				if times != 1 {
+					t.Errorf("record %s came %d times", v, times)
+				}
+			}
+		})
+	}
+}
+
+// A receiver that crashes at every 100th record gets that one again, and loses none.
+func TestAReceiverThatCrashesLosesNoRecord(t *testing.T) {
+	const n = 1000
+	for name, batch := range map[string]int{"one by one": 0, "in batches": 16} {
+		t.Run(name, func(t *testing.T) {
+			e := enginetest.NewSpace(t).Begin(t)
+			topic(t, e, "audit", 2)
+			l := newLedger(t)
+			crashed := make(map[string]bool) // of the receiver's goroutine
+			count := 0
+			to := receiver(t, e, func(r messages.Record) error {
+				if count++; count%100 == 0 && !crashed[string(r.Value)] {
+					crashed[string(r.Value)] = true
+					panic("at every 100th")
+				}
+				if r.Attempt != 1 {
+					t.Errorf("attempt %d of a record that nobody failed", r.Attempt)
+				}
+				l.note(r)
+				return nil
+			})
+			_, child := report(t, e, &household{}, actors.SubscriptionConfig{Concurrency: 2}, actors.Receiver{To: to, Batch: batch})
+			_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+			for i := 0; i < n; i += 50 {
+				put(t, e, producer, i, i+50)
+			}
+			l.await(n)
+			if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			if len(crashed) == 0 {
+				t.Error("it did not crash")
+			}
+		})
+	}
+}
+
+// When a receiver terminates, its subscription ends with the cause, and what it had in
+// hand is handled by the next.
+func TestAReceiverTerminates(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 1)
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+	put(t, e, producer, 0, 20)
+	got := make(chan *messages.RecordDelivery, 100)
+	to := e.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		if d, ok := ctx.Message().(*messages.RecordDelivery); ok {
+			got <- d
+		}
+	}))
+	h := &household{}
+	_, child := report(t, e, h, actors.SubscriptionConfig{ID: "r"}, actors.Receiver{To: to})
+	first := enginetest.Await(t, "a record", got)
+	first.Done()
+	second := enginetest.Await(t, "a record", got)
+	stop(t, e, to)
+	failed := enginetest.Await(t, "what became of the subscription", func() <-chan *supervisor.Failed {
+		c := make(chan *supervisor.Failed, 1)
+		for {
+			if f, ok := enginetest.Await(t, "the failure", h.told).(*supervisor.Failed); ok {
+				c <- f
+				return c
+			}
+		}
+	}())
+	if !errors.Is(failed.Err, messages.ErrClosed) || !failed.Who.Equal(child) {
+		t.Errorf("%s failed for %v", failed.Who, failed.Err)
+	}
+	enginetest.Await(t, "the end of the second record", second.Context().Done())
+	second.Done() // it is not this receiver's any more
+	var offsets []int64
+	l := newLedger(t)
+	l.seen[0] = 0
+	next := receiver(t, e, func(r messages.Record) error {
+		if len(offsets) == 0 {
+			offsets = append(offsets, r.Offset)
+		}
+		l.note(r)
+		return nil
+	})
+	_, child = report(t, e, &household{}, actors.SubscriptionConfig{ID: "r"}, actors.Receiver{To: next})
+	l.await(19)
+	if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+		t.Error(got.Err)
+	}
+	if !slices.Equal(offsets, []int64{1}) {
+		t.Errorf("the next began at %d", offsets)
+	}
+}
+
+// A record that a receiver fails comes again, behind nothing of its partition, until
+// the dead-letter handler has it.
+func TestARecordThatFailsComesAgain(t *testing.T) {
+	for name, batch := range map[string]int{"one by one": 0, "in batches": 16} {
+		t.Run(name, func(t *testing.T) {
+			e := enginetest.NewSpace(t).Begin(t)
+			topic(t, e, "audit", 1)
+			_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+			put(t, e, producer, 0, 20)
+			no := errors.New("no")
+			var attempts []int
+			l := newLedger(t)
+			to := receiver(t, e, func(r messages.Record) error {
+				if string(r.Value) == "7" {
+					attempts = append(attempts, r.Attempt)
+					return no
+				}
+				l.note(r)
+				return nil
+			})
+			l.seen[0] = -1
+			dead := make(chan error, 1)
+			_, child := report(t, e, &household{}, actors.SubscriptionConfig{
+				Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1}, MaxAttempts: 3,
+				DeadLetter: func(_ context.Context, r messages.Record, cause error) error {
+					l.note(r)
+					dead <- cause
+					return nil
+				},
+			}, actors.Receiver{To: to, Batch: batch})
+			if err := enginetest.Await(t, "the dead letter", dead); !errors.Is(err, no) {
+				t.Error(err)
+			}
+			l.await(20)
+			if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			if !slices.Equal(attempts, []int{1, 2, 3}) {
+				t.Errorf("attempts %d", attempts)
+			}
+		})
+	}
+}
+
+// A parent that awaits Released decides when a partition is released, and its error
+// keeps what is finished from being committed.
+func TestAParentReleases(t *testing.T) {
+	for name, err := range map[string]error{"done": nil, "failed": errors.New("disk full")} {
+		t.Run(name, func(t *testing.T) {
+			e := enginetest.NewSpace(t).Begin(t)
+			topic(t, e, "audit", 1)
+			_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+			put(t, e, producer, 0, 20)
+			l := newLedger(t)
+			to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+			h := &household{release: func(*messages.Revoking) *messages.Released { return &messages.Released{Err: err} }}
+			_, child := report(t, e, h, actors.SubscriptionConfig{ManualCommit: true}, actors.Receiver{To: to, AwaitReleased: true})
+			l.await(20)
+			if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+				t.Error(got.Err)
+			}
+			if got := expect[*messages.Revoking](t, h); !slices.Equal(got.Partitions, []int{0}) || got.Topic != "audit" || got.Group != "report" {
+				t.Errorf("%+v", got)
+			}
+			group, derr := e.DescribeGroup(enginetest.Within(t), "audit", "report")
+			want := int64(0)
+			if err != nil {
+				want = 20
+			}
+			if derr != nil || group.Lag != want {
+				t.Errorf("lag %d, want %d; %v", group.Lag, want, derr)
+			}
+		})
+	}
+}
+
+// A parent that restarts begins its children again, in the same place.
+func TestAParentOfTopicsRestarts(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 2)
+	l := newLedger(t)
+	to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+	h := &household{children: map[string]*actor.Props{
+		"audit":  e.Producer("audit", nil, actors.ProducerConfig{}),
+		"report": e.Subscription("audit", actors.SubscriptionConfig{Group: "report", ID: "r"}, actors.Receiver{To: to}),
+	}}
+	parent, pids := settle(t, e, h)
+	for i := range 3 {
+		for range 2 { // in either order
+			switch m := awaitUp(t, h).(type) {
+			case *supervisor.Failed:
+				t.Fatal(m.Err)
+			}
+		}
+		put(t, e, pids["audit"], i*100, i*100+100)
+		l.await(i*100 + 100)
+		e.System().Root.Send(parent, errors.New("a bug"))
+		pids = enginetest.Await(t, "the children", h.pids)
+	}
+}
+
+// Children that are stopped leave nothing in etcd; what a producer has taken is put and
+// replied to.
+func TestChildrenOfTopicsAreStopped(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	e := s.Begin(t)
+	topic(t, e, "audit", 2)
+	l := newLedger(t)
+	to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+	_, child := report(t, e, &household{}, actors.SubscriptionConfig{ID: "r"}, actors.Receiver{To: to})
+	done := make(chan *messages.PutDone, 100)
+	asker := e.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *messages.PutDone:
+			done <- m
+		case []messages.Message:
+			ctx.Request(producer, &messages.Put{Messages: m})
+			if string(m[0].Value) == "90" {
+				ctx.Poison(producer)
+			}
+		}
+	}))
+	defer stop(t, e, asker)
+	for i := 0; i < 100; i += 10 {
+		e.System().Root.Send(asker, numbered(i, i+10))
+	}
+	stored := 0
+	for i := 0; i < 100; i += 10 {
+		m := enginetest.Await(t, "a reply", done)
+		if len(m.Results) != 10 {
+			t.Fatalf("%d results, %v", len(m.Results), m.Err)
+		}
+		for _, r := range m.Results {
+			if r.Err == nil {
+				stored++
+			} else if !errors.Is(r.Err, messages.ErrClosed) {
+				t.Error(r.Err)
+			}
+		}
+	}
+	l.await(stored)
+	c := s.Client(t)
+	if got := s.With(t, c, "/members/"); len(got) == 0 {
+		t.Errorf("the member's key is not found: %q", s.With(t, c, ""))
+	}
+	stop(t, e, child)
+	enginetest.Until(t, "the member's key is gone", func() bool { return len(s.With(t, c, "/members/")) == 0 })
+}
+
+// When the engine stops, or the topic is deleted, the children end, and their parents
+// are told why.
+func TestChildrenOfTopicsOutliveNothing(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end func(ctx context.Context, e *actors.Engine) error
+		why error
+	}{
+		"the engine stops":     {func(ctx context.Context, e *actors.Engine) error { return e.Stop(ctx) }, messages.ErrClosed},
+		"the topic is deleted": {func(ctx context.Context, e *actors.Engine) error { return e.DeleteTopic(ctx, "audit") }, messages.ErrTopicDeleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := enginetest.NewSpace(t)
+			sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterThrottleInterval(time.Millisecond))
+			defer sys.Shutdown()
+			e, err := actors.Start(enginetest.Within(t), sys, actors.Config{Etcd: s.Etcd, Prefix: string(s.Keys), Listen: "tcp://127.0.0.1:0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := e.Stop(enginetest.Within(t)); err != nil {
+					t.Error(err)
+				}
+			}()
+			topic(t, e, "audit", 2)
+			l := newLedger(t)
+			to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+			puts, reports := &household{}, &household{}
+			_, producer := audit(t, e, puts, actors.ProducerConfig{})
+			report(t, e, reports, actors.SubscriptionConfig{}, actors.Receiver{To: to})
+			put(t, e, producer, 0, 100)
+			l.await(100)
+			if err := tc.end(enginetest.Within(t), e); err != nil {
+				t.Error(err)
+			}
+			for _, h := range []*household{puts, reports} {
+				for {
+					if f, ok := enginetest.Await(t, "the failure", h.told).(*supervisor.Failed); ok {
+						if !errors.Is(f.Err, tc.why) {
+							t.Errorf("%s failed for %v", f.Who.Id, f.Err)
+						}
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
+// What waits for room in a producer's buffer is bounded; replies come in the order of
+// the puts, and a partitioner that panics fails its message alone.
+func TestPutsAreBoundedAndInOrder(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 1)
+	held := make(chan struct{})
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{Partitioner: actors.Manual(func(m *messages.Message, _ int) int {
+		<-held
+		if string(m.Value) == "2" {
+			panic("at 2")
+		}
+		return 0
+	})})
+	done := make(chan *messages.PutDone, 10)
+	puts := [][]messages.Message{numbered(0, 1), numbered(1, props.MaxWaiting-1), nil, numbered(0, 2)}
+	asker := e.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *actor.Started:
+			for _, ms := range puts {
+				ctx.Request(producer, &messages.Put{Messages: ms})
+			}
+		case *messages.PutDone:
+			done <- m
+		}
+	}))
+	defer stop(t, e, asker)
+	if m := enginetest.Await(t, "the refusal", done); !errors.Is(m.Err, messages.ErrGroupFull) || m.Results != nil {
+		t.Errorf("the refusal is %v, with %d results", m.Err, len(m.Results))
+	}
+	close(held)
+	for i, ms := range puts[:3] {
+		m := enginetest.Await(t, "a reply", done)
+		if len(m.Results) != len(ms) {
+			t.Fatalf("reply %d has %d results, want %d", i, len(m.Results), len(ms))
+		}
+		var bug *supervisor.PanicError
+		for j, r := range m.Results {
+			if spoiled := i == 1 && j == 1; (r.Err != nil) != spoiled || spoiled && !errors.As(r.Err, &bug) {
+				t.Errorf("reply %d, result %d: %v", i, j, r.Err)
+			}
+		}
+	}
+}
+
+// A crash of the actor itself changes nothing for those who use it.
+func TestActorsOfTopicsRestart(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 2)
+	l := newLedger(t)
+	to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+	_, child := report(t, e, &household{}, actors.SubscriptionConfig{}, actors.Receiver{To: to})
+	for i := 0; i < 500; i += 50 {
+		put(t, e, producer, i, i+50)
+		for _, pid := range []*actor.PID{producer, child} {
+			e.System().Root.Send(pid, &actor.Restart{})
+		}
+	}
+	l.await(500)
+	if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+		t.Error(got.Err)
+	}
+	if got := ask[*messages.ProducerClosed](t, e, producer, &messages.CloseProducer{}); got.Err != nil {
+		t.Error(got.Err)
+	}
+}
+
+// What cannot begin tells its parent why.
+func TestChildrenOfTopicsAreRefused(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	to := receiver(t, e, func(messages.Record) error { return nil })
+	for name, tc := range map[string]struct {
+		child *actor.Props
+		why   error
+	}{
+		"a producer of no topic":          {e.Producer("audit", nil, actors.ProducerConfig{}), messages.ErrNoTopic},
+		"a subscription to no topic":      {e.Subscription("audit", actors.SubscriptionConfig{Group: "report"}, actors.Receiver{To: to}), messages.ErrNoTopic},
+		"a subscription with no receiver": {e.Subscription("audit", actors.SubscriptionConfig{Group: "report"}, actors.Receiver{}), messages.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &household{children: map[string]*actor.Props{"child": tc.child}}
+			settle(t, e, h)
+			if f, ok := enginetest.Await(t, "the failure", h.told).(*supervisor.Failed); !ok || !errors.Is(f.Err, tc.why) {
+				t.Errorf("%v", f)
+			}
+		})
+	}
+}

@@ -242,6 +242,67 @@ func TestSessionStoppedFromOutside(t *testing.T) {
 	})
 }
 
+// Promise: what has no handle of its own is begun again when it was stopped, and the
+// messages and records flow on, none lost.
+func TestInnerActorsStoppedFromOutside(t *testing.T) {
+	for _, kind := range []string{"listener", "pipe", "link", "source", "partition", "consumer"} {
+		t.Run(kind, func(t *testing.T) {
+			s := enginetest.NewSpace(t)
+			e := s.Begin(t)
+			ctx := enginetest.Within(t)
+			d := enginetest.Register(t, e, senders.Config{})
+			topic, err := e.CreateTopic(ctx, "orders", messages.TopicConfig{}, topics.ProducerConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			records := make(chan struct{}, 8)
+			consumed := enginetest.Aside(func() error {
+				return sub.Consume(context.Background(), func(context.Context, messages.Record) error {
+					records <- struct{}{}
+					return nil
+				})
+			})
+			if got := topic.Put(ctx, messages.Message{}); got.Err != nil {
+				t.Fatal(got.Err)
+			}
+			enginetest.Await(t, "a record", records)
+			m := enginetest.Join(t, e, members.Config{})
+			enginetest.Send(t, d, 3) // nobody reads yet
+			for _, info := range enginetest.ActorsOf(e, kind) {
+				old := info.ID
+				enginetest.StopActor(e, info)
+				enginetest.Until(t, "another "+kind, func() bool {
+					now := enginetest.ActorsOf(e, kind)
+					return len(now) == 1 && now[0].ID != old
+				})
+			}
+			enginetest.Consume(t, m, func(context.Context, messages.Delivery) error { return nil })
+			enginetest.Send(t, d, 3)
+			if err := d.Flush(ctx); err != nil {
+				t.Errorf("flush: %v", err)
+			}
+			another := enginetest.Join(t, e, members.Config{ID: "another"}) // through the listener
+			if n := another.Stats().Links; n != 1 {
+				t.Errorf("the next member has %d links", n)
+			}
+			if got := topic.Put(ctx, messages.Message{}); got.Err != nil {
+				t.Errorf("put: %v", got.Err)
+			}
+			enginetest.Await(t, "the next record", records)
+			if err := sub.Unsubscribe(ctx); err != nil {
+				t.Errorf("unsubscribe: %v", err)
+			}
+			if err := enginetest.Outcome(t, "consume", consumed); err != nil {
+				t.Errorf("consume: %v", err)
+			}
+		})
+	}
+}
+
 // userSystem is an actor system as a user has it.
 func userSystem(t *testing.T, logger *slog.Logger) *actor.ActorSystem {
 	t.Helper()

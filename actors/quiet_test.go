@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
@@ -94,6 +95,11 @@ func TestOrderlyEndsAreQuiet(t *testing.T) {
 	for _, loop := range looped {
 		if err := enginetest.Outcome(t, "consume", loop); err != nil {
 			t.Errorf("consume: %v", err)
+		}
+	}
+	for _, e := range []*actors.Engine{one, two} {
+		if n := e.Stats().Events["actor_stopped"]; n > 0 {
+			t.Errorf("%d actors ended that were not to", n)
 		}
 	}
 	if got := warnings.String(); got != "" {

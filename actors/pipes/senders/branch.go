@@ -154,6 +154,13 @@ func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	for asked, pid := range b.accepts {
+		if l := b.senders.bound()[asked]; who.Equal(pid) && l != nil { // stopped from outside
+			b.senders.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+			b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(l))
+			return true
+		}
+	}
 	for name, p := range b.senders.dests {
 		if !who.Equal(p.PID) {
 			continue

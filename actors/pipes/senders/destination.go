@@ -81,7 +81,9 @@ type (
 	retire struct{}
 	// oust tells a destination that somebody else has its place; keysOut and
 	// strandedDue are what follows.
-	oust        struct{}
+	oust struct{}
+	// pipeGone: the actor of a pipe has ended, and has said so before if it was to.
+	pipeGone    struct{ pid *actor.PID }
 	keysOut     struct{}
 	strandedDue struct{}
 )
@@ -123,6 +125,10 @@ func (a *destination) Receive(ctx actor.Context) {
 		}
 	case *pipeEnded:
 		a.ended(ctx, m.group)
+	case *actor.Terminated:
+		ctx.Send(ctx.Self(), &pipeGone{m.Who}) // it comes behind pipeEnded, which this may have overtaken
+	case *pipeGone:
+		a.gone(ctx, m.pid)
 	case *oust:
 		a.oust(ctx)
 	case keysOut:
@@ -421,6 +427,23 @@ func (a *destination) ended(ctx actor.Context, group string) {
 			delete(a.offers, conn)
 			a.offer(ctx, &linkOffered{conn})
 		}
+	}
+}
+
+// gone begins a pipe again that somebody has stopped from outside: its group waits.
+func (a *destination) gone(ctx actor.Context, pid *actor.PID) {
+	for group, of := range a.pipes {
+		if !of.Equal(pid) {
+			continue
+		}
+		a.node.Events.Emit(messages.ActorStopped{Actor: pid.Id, Err: node.ErrOutside})
+		delete(a.pipes, group)
+		for _, b := range a.d.out.Backlogs() {
+			if b.Group == group {
+				a.pipe(ctx, b)
+			}
+		}
+		a.tell(ctx, group, false)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/rebalance"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
@@ -260,6 +261,17 @@ func (a *subscription) hold(ctx actor.Context, c *prefetch.Claim) {
 		supervisor.Fail(ctx, err)
 	}
 	a.holds[c.Partition] = &holding{c, pid}
+}
+
+// terminated begins a consumer again that somebody has stopped from outside: its claim
+// is still held.
+func (a *subscription) terminated(ctx actor.Context, who *actor.PID) {
+	for _, h := range a.holds {
+		if h.pid.Equal(who) && a.state != subLeaving {
+			a.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+			a.hold(ctx, h.c)
+		}
+	}
 }
 
 // lose ends a claim that is no longer ours.

@@ -212,6 +212,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 	case *supervisor.Failed:
 		a.env.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
+	case *actor.Terminated:
+		a.terminated(ctx, m.Who)
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case node.Crash:

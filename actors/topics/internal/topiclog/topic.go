@@ -117,6 +117,8 @@ func (a *topic) Receive(ctx actor.Context) {
 		a.tell(ctx, &lookAgain{})
 	case discovery.Heard:
 		a.heard(ctx, m)
+	case *actor.Terminated:
+		a.terminated(ctx, m.Who)
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case node.Crash:
@@ -156,6 +158,23 @@ func (a *topic) partition(ctx actor.Context, part *Partition) *actor.PID {
 	a.children[part.P] = pid
 	part.PID.Store(pid)
 	return pid
+}
+
+// terminated begins a partition again that somebody has stopped from outside: what
+// was put waits in its path.
+func (a *topic) terminated(ctx actor.Context, who *actor.PID) {
+	for p, pid := range a.children {
+		if !pid.Equal(who) || a.state != topicOpen {
+			continue
+		}
+		a.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+		delete(a.children, p)
+		for _, part := range a.path.used() {
+			if part.P == p {
+				a.partition(ctx, part)
+			}
+		}
+	}
 }
 
 func (a *topic) followIndex() {

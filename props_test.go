@@ -22,10 +22,14 @@ func TestPropsWithFaultsAreRefusedToTheParent(t *testing.T) {
 	system := actor.NewActorSystem()
 	defer system.Shutdown()
 	for name, props := range map[string]*actor.Props{
-		"a destination without a runtime": penstock.DestinationProps(nil, "orders"),
-		"a destination's nil option":      penstock.DestinationProps(&penstock.Runtime{}, "orders", nil),
-		"a member without a runtime":      penstock.MemberProps(nil, "orders", "billing", penstock.Receiver{}),
-		"a member's nil option":           penstock.MemberProps(&penstock.Runtime{}, "orders", "billing", penstock.Receiver{}, nil),
+		"a destination without a runtime":  penstock.DestinationProps(nil, "orders"),
+		"a destination's nil option":       penstock.DestinationProps(&penstock.Runtime{}, "orders", nil),
+		"a member without a runtime":       penstock.MemberProps(nil, "orders", "billing", penstock.Receiver{}),
+		"a member's nil option":            penstock.MemberProps(&penstock.Runtime{}, "orders", "billing", penstock.Receiver{}, nil),
+		"a producer without a runtime":     penstock.ProducerProps(nil, "audit"),
+		"a producer's nil option":          penstock.EnsureProducerProps(&penstock.Runtime{}, "audit", penstock.TopicConfig{}, nil),
+		"a subscription without a runtime": penstock.SubscriptionProps(nil, "audit", "export", penstock.Receiver{}),
+		"a subscription's nil option":      penstock.SubscriptionPartitionsProps(&penstock.Runtime{}, "audit", "export", nil, penstock.Receiver{}, nil),
 	} {
 		failed, stopped := make(chan error, 1), make(chan *actor.PID, 1)
 		parent := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {

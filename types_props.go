@@ -9,21 +9,21 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Receiver is who gets the deliveries of MemberProps: To or Handler, and one of them must
-// be set; else it is ErrInvalid.
+// Receiver is who gets the deliveries of MemberProps, or the records of
+// SubscriptionProps: To or Handler, and one of them must be set; else it is ErrInvalid. A
+// subscription takes no Handler.
 //
 //	type Receiver struct {
-//		To      *actor.PID   // an actor of the user's
-//		Handler *actor.Props // workers that the member spawns, as many as Concurrency says
-//		Batch   int          // how many deliveries come at most as one *Deliveries to To; with 0 each is a *Delivery
-//
-//		AwaitReleased bool // of a subscription alone: its parent replies *messages.Released to *messages.Revoking
+//		To            *actor.PID   // an actor of the user's
+//		Handler       *actor.Props // workers that the member spawns, as many as Concurrency says
+//		Batch         int          // how many come at most as one *Deliveries or *Records to To; 0 for each by itself
+//		AwaitReleased bool         // of a subscription: its parent replies with *Released to each *Revoking
 //	}
 //
-// To is watched. When it terminates, what it has in hand goes back to the senders,
-// without an attempt counted, and the member ends. When it restarts, or resumes after a
+// To is watched. When it terminates, what it has in hand goes back, without an attempt
+// counted, and the member or subscription ends. When it restarts, or resumes after a
 // failure, the member waits until what is in its mailbox has passed; what is not settled
-// then goes back, and the next deliveries follow. Failures are seen by
+// then goes back, or is handed out again, and the next follow. Failures are seen by
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
 // To gets a message of an unexported type, to be ignored like any that it does not know.
 //

@@ -51,6 +51,11 @@
 //		TestEtcdRestartedUnderLoad
 //		TestEtcdWiped
 //
+// # Both faces
+//
+//	what handles promise, the actors of props promise
+//		TestBothFaces
+//
 // # Putting
 //
 //	each put gets one result, whatever its callback does

@@ -1,0 +1,201 @@
+package topics_test
+
+// The two faces of topics: handles, and actors of the user's own system. What is
+// promised of one is promised of the other, and the tests of both_faces_test.go run over
+// each.
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+	"github.com/penstock-io/penstock/supervisor"
+)
+
+// face is a way to use topics.
+type face interface {
+	open(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.ProducerOption) (producer, error)
+	subscribe(t *testing.T, rt *penstock.Runtime, topic, group string, body body, opts ...penstock.SubscribeOption) (consumer, error)
+}
+
+// producer is an open topic, through either face.
+type producer interface {
+	put(ctx context.Context, msgs ...penstock.Message) ([]penstock.PutResult, error)
+	close(ctx context.Context) error
+}
+
+// consumer is a member of a consumer group, through either face.
+type consumer interface {
+	leave(ctx context.Context) error
+}
+
+// body handles a record: an error fails it. With errQuit the receiver ends, with the
+// record in hand.
+type body func(r penstock.Record) error
+
+var errQuit = errors.New("the receiver ends")
+
+// faces are all of them.
+var faces = map[string]face{
+	"handles":           handles{},
+	"actors":            ofActors{},
+	"actors in batches": ofActors{batch: 8},
+}
+
+// handles is the face of plain Go.
+type handles struct{}
+
+type handleProducer struct{ *penstock.Topic }
+
+func (handles) open(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.ProducerOption) (producer, error) {
+	topic, err := rt.Topic(harness.Context(t), name, opts...)
+	return handleProducer{topic}, err
+}
+
+func (p handleProducer) put(ctx context.Context, msgs ...penstock.Message) ([]penstock.PutResult, error) {
+	return p.PutBatch(ctx, msgs)
+}
+
+func (p handleProducer) close(ctx context.Context) error { return p.Close(ctx) }
+
+type handleConsumer struct{ *penstock.Subscription }
+
+func (c handleConsumer) leave(ctx context.Context) error { return c.Unsubscribe(ctx) }
+
+func (handles) subscribe(t *testing.T, rt *penstock.Runtime, name, group string, body body, opts ...penstock.SubscribeOption) (consumer, error) {
+	topic, err := rt.Topic(harness.Context(t), name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := topic.Subscribe(harness.Context(t), group, opts...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Consume(ctx, func(ctx context.Context, r penstock.Record) error { // it ends with ctx or s
+			err := body(r)
+			if errors.Is(err, errQuit) {
+				cancel()
+				return context.Cause(ctx)
+			}
+			return err
+		})
+		if ctx.Err() != nil {
+			_ = s.Unsubscribe(context.WithoutCancel(ctx)) // as a receiver that ends has its subscription ended
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return handleConsumer{s}, nil
+}
+
+// ofActors is the face of actors, whose receivers take batches or not.
+type ofActors struct{ batch int }
+
+// actorOf is a child that is asked.
+type actorOf struct {
+	system *actor.ActorSystem
+	pid    *actor.PID
+}
+
+func (ofActors) open(t *testing.T, rt *penstock.Runtime, name string, opts ...penstock.ProducerOption) (producer, error) {
+	return adopt[*penstock.Opened](t, rt, penstock.ProducerProps(rt, name, opts...))
+}
+
+func (a actorOf) put(ctx context.Context, msgs ...penstock.Message) ([]penstock.PutResult, error) {
+	done, err := supervisor.Ask[*penstock.PutDone](ctx, a.system, a.pid, &penstock.Put{Messages: msgs})
+	if err != nil {
+		return nil, err
+	}
+	return done.Results, done.Err
+}
+
+func (a actorOf) close(ctx context.Context) error {
+	done, err := supervisor.Ask[*penstock.ProducerClosed](ctx, a.system, a.pid, &penstock.CloseProducer{})
+	if err != nil {
+		return err
+	}
+	return done.Err
+}
+
+func (a actorOf) leave(ctx context.Context) error {
+	done, err := supervisor.Ask[*penstock.Left](ctx, a.system, a.pid, &penstock.Leave{})
+	if err != nil {
+		return err
+	}
+	return done.Err
+}
+
+func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group string, body body, opts ...penstock.SubscribeOption) (consumer, error) {
+	system := rt.Engine().System()
+	to := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *penstock.RecordDelivery:
+			switch err := body(m.Record); {
+			case errors.Is(err, errQuit):
+				ctx.Stop(ctx.Self())
+			case err != nil:
+				m.Fail(err)
+			default:
+				m.Done()
+			}
+		case *penstock.Records:
+			for i, r := range m.Records {
+				switch err := body(r); {
+				case errors.Is(err, errQuit):
+					ctx.Stop(ctx.Self())
+					return
+				case err != nil:
+					m.Fail(i, err)
+					return
+				}
+			}
+			m.Done()
+		}
+	}))
+	t.Cleanup(func() { stopActor(t, system, to) })
+	return adopt[*penstock.Subscribed](t, rt, penstock.SubscriptionProps(rt, topic, group, penstock.Receiver{To: to, Batch: f.batch}, opts...))
+}
+
+// adopt spawns a child under a parent that ends with the test, and waits until the
+// parent is told R, or why the child failed.
+func adopt[R any](t *testing.T, rt *penstock.Runtime, props *actor.Props) (actorOf, error) {
+	t.Helper()
+	system := rt.Engine().System()
+	children, told := make(chan *actor.PID, 1), make(chan any, 16)
+	parent := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *actor.Started:
+			children <- ctx.Spawn(props)
+		case R, *supervisor.Failed:
+			select {
+			case told <- m:
+			default: // nobody waits for more
+			}
+		}
+	}))
+	t.Cleanup(func() { stopActor(t, system, parent) })
+	child := actorOf{system, harness.Await(t, "the child", children)}
+	if f, ok := harness.Await(t, "what the parent is told", told).(*supervisor.Failed); ok {
+		return child, f.Err
+	}
+	return child, nil
+}
+
+// stopActor ends an actor that may have ended.
+func stopActor(t *testing.T, system *actor.ActorSystem, pid *actor.PID) {
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	defer cancel()
+	if err := supervisor.Stop(ctx, system, pid); err != nil && !errors.Is(err, supervisor.ErrNoActor) {
+		t.Error("stop an actor:", err)
+	}
+}

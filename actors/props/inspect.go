@@ -64,6 +64,9 @@ func (a *subscription) Inspect(in *supervisor.Inspection) {
 	if a.to.To != nil {
 		in.Text("receiver", a.to.To.Id)
 	}
+	if a.crew != nil {
+		in.Int("workers", len(a.crew.workers))
+	}
 	if a.subscriptionPart != nil && a.handle != nil {
 		in.Int("partitions", len(a.handle.Partitions()))
 	}

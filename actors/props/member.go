@@ -29,10 +29,10 @@ type Receiver struct {
 	// of an unexported type, which it must not fail over.
 	To *actor.PID
 	// Handler describes workers, as many as the member's Concurrency, which the member
-	// spawns and supervises. Each gets one *messages.Delivery at a time: the next when its
+	// spawns and supervises. Each gets one message at a time: the next when its
 	// Receive has returned, and no more than the member's Window that are not settled. A
 	// panic nacks the delivery at once; the worker restarts after a backoff while the
-	// others continue. A worker that stops ends the member. A subscription takes none.
+	// others continue. A worker that stops ends the member.
 	Handler *actor.Props
 	// Batch is how many deliveries come at most as one *messages.Deliveries to To, or
 	// records as one *messages.Records. With 0 each comes by itself, as a
@@ -227,7 +227,7 @@ func (a *member) attend(ctx actor.Context) {
 	})
 	if a.to.Handler != nil {
 		a.handle.TakeBack() // from workers of an earlier incarnation
-		a.crew = newCrew(a.face, a.cfg)
+		a.crew = newCrew(a.face, a.cfg.Destination, a.cfg.Group)
 		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
 			giveUp(ctx, err)
 			return

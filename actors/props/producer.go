@@ -108,6 +108,8 @@ func (a *producer) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		a.host.End()
 		a.stopping(ctx)
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 

@@ -35,6 +35,7 @@ type subscription struct {
 	state    subscriptionState
 	stop     context.CancelFunc // ends the consuming
 	restarts *eventstream.Subscription
+	crew     *crew // of Handler
 	*subscriptionPart
 }
 
@@ -74,7 +75,8 @@ const consuming = "consume"
 // records to a receiver, with the settings of cfg, whose Topic is not used. One
 // partition's records, or batches, come one after the other: the next when the one
 // before is settled. Of as many partitions as cfg.Concurrency says the receiver has one
-// in hand at once, and never more in its mailbox. What fails is retried as Consume does.
+// in hand at once, and never more in its mailbox; of workers there are as many. What
+// fails is retried as Consume does, and so is what a worker panics over.
 //
 // The actor takes *messages.Leave. It tells its parent *messages.Subscribed,
 // *messages.Assigned, *messages.Revoking and *messages.Lost. Revoking is left out where
@@ -82,7 +84,7 @@ const consuming = "consume"
 // is given.
 func (f *Face) Subscription(topic string, cfg groups.Config, to Receiver) *actor.Props {
 	cfg.Topic = topic
-	return supervisor.Props(func() actor.Actor { return &subscription{face: f, cfg: cfg, to: to} })
+	return supervisor.Props(func() actor.Actor { return &subscription{face: f, cfg: cfg, to: to} }, supervisor.WithPolicy(policy()))
 }
 
 func (a *subscription) Receive(ctx actor.Context) {
@@ -112,6 +114,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		a.end(ctx)
 		a.stopping(ctx)
+	default:
+		supervisor.Unhandled(ctx)
 	}
 }
 
@@ -145,10 +149,7 @@ func (a *subscription) started(ctx actor.Context) {
 
 // validate returns what is wrong with the receiver.
 func (a *subscription) validate(ctx actor.Context) error {
-	switch {
-	case a.to.Handler != nil:
-		return fmt.Errorf("a subscription takes no handler, but a PID: %w", messages.ErrInvalid)
-	case a.to.AwaitReleased && ctx.Parent() == nil:
+	if a.to.AwaitReleased && ctx.Parent() == nil {
 		return fmt.Errorf("a subscription without a parent awaits its reply: %w", messages.ErrInvalid)
 	}
 	return a.to.validate()
@@ -225,8 +226,16 @@ func (a *subscription) attend(ctx actor.Context) {
 		a.told = true
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})
 	}
-	ctx.Watch(a.to.To)
-	a.restarts = receiverFailures(ctx, a.to.To, a.host.Teller())
+	if a.to.Handler != nil {
+		a.crew = newCrew(a.face, a.cfg.Topic, a.cfg.Group)
+		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
+			a.fails(ctx, err)
+			return
+		}
+	} else {
+		ctx.Watch(a.to.To)
+		a.restarts = receiverFailures(ctx, a.to.To, a.host.Teller())
+	}
 	a.state = subscriptionMoves.To(ctx, a.state, subConsuming)
 	a.consume(ctx)
 	if a.leave != nil {
@@ -236,7 +245,7 @@ func (a *subscription) attend(ctx actor.Context) {
 
 // consume hands out what comes until it is stopped.
 func (a *subscription) consume(ctx actor.Context) {
-	handle, to, hand, system := a.handle, a.to, &a.hand, ctx.ActorSystem()
+	handle, to, hand, crew, system := a.handle, a.to, &a.hand, a.crew, ctx.ActorSystem()
 	work, stop := context.WithCancel(a.host.Context())
 	a.stop = stop
 	a.host.Run(consuming, func(context.Context) error {
@@ -249,6 +258,9 @@ func (a *subscription) consume(ctx actor.Context) {
 			})
 		}
 		return handle.Consume(work, func(ctx context.Context, r messages.Record) error {
+			if crew != nil {
+				return crew.handle(ctx, system, r)
+			}
 			failed, err := settle(ctx, system, hand, to.To, func(ctx context.Context) (any, <-chan error) {
 				return messages.NewRecordDelivery(ctx, r)
 			})
@@ -259,7 +271,8 @@ func (a *subscription) consume(ctx actor.Context) {
 
 // terminated: the receiver is no more. What it had in hand is handed out again.
 func (a *subscription) terminated(ctx actor.Context, who *actor.PID) {
-	if !who.Equal(a.to.To) || a.gone != nil || a.handle == nil {
+	mine := a.to.To != nil && who.Equal(a.to.To) || a.crew != nil && a.crew.has(who)
+	if !mine || a.gone != nil || a.handle == nil {
 		return
 	}
 	a.gone = fmt.Errorf("the receiver %s has terminated: %w", who.Id, messages.ErrClosed)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +119,37 @@ func TestAReceiverThatCrashesLosesNoRecord(t *testing.T) {
 				t.Error("it did not crash")
 			}
 		})
+	}
+}
+
+// Workers of a subscription share its partitions. One that panics fails its record,
+// which comes again.
+func TestWorkersOfASubscription(t *testing.T) {
+	const n = 1000
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 4)
+	l := newLedger(t)
+	var count, crashes atomic.Int64
+	_, child := report(t, e, &household{}, actors.SubscriptionConfig{
+		Concurrency: 3, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1},
+	}, actors.Receiver{Handler: actor.PropsFromFunc(func(ctx actor.Context) {
+		if d, ok := ctx.Message().(*messages.RecordDelivery); ok {
+			if count.Add(1)%300 == 0 {
+				crashes.Add(1)
+				panic("at every 300th")
+			}
+			l.note(d.Record)
+			d.Done()
+		}
+	})})
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+	put(t, e, producer, 0, n)
+	l.await(n)
+	if got := ask[*messages.Left](t, e, child, &messages.Leave{}); got.Err != nil {
+		t.Error(got.Err)
+	}
+	if crashes.Load() == 0 || count.Load() != n+crashes.Load() {
+		t.Errorf("%d records, %d crashes", count.Load(), crashes.Load())
 	}
 }
 

@@ -1,6 +1,7 @@
 package props
 
-// The workers of a member: actors of the user's that the member spawns and supervises.
+// The workers of a member or subscription: actors of the user's that it spawns and
+// supervises.
 
 import (
 	"context"
@@ -15,12 +16,12 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// crew is the workers of one incarnation of a member. What happens to them is told by a
+// crew is the workers of one incarnation of a member or subscription. What happens to them is told by a
 // middleware around their Receive.
 type crew struct {
-	face    *Face
-	cfg     members.Config
-	workers []*actor.PID // of the member's goroutine
+	face        *Face
+	from, group string       // destination or topic
+	workers     []*actor.PID // of the actor's goroutine
 
 	mu    sync.Mutex
 	ready []*actor.PID            // up, and with nothing to do
@@ -30,12 +31,13 @@ type crew struct {
 
 // workerState is where a worker stands.
 type workerState struct {
-	up   bool // Started, and not failed since
-	busy bool // a delivery was sent to it and has not come out of Receive
+	up   bool          // Started, and not failed since
+	busy bool          // a delivery was sent to it and has not come out of Receive
+	lost chan struct{} // closed when it fails
 }
 
-func newCrew(f *Face, cfg members.Config) *crew {
-	return &crew{face: f, cfg: cfg, of: make(map[string]*workerState), more: make(chan struct{}, 1)}
+func newCrew(f *Face, from, group string) *crew {
+	return &crew{face: f, from: from, group: group, of: make(map[string]*workerState), more: make(chan struct{}, 1)}
 }
 
 // spawn begins n workers, or one.
@@ -72,6 +74,43 @@ func (c *crew) deliver(ctx context.Context, system *actor.ActorSystem, m *member
 	})
 }
 
+// handle hands a record to a worker that has nothing to do, and waits until it is
+// settled.
+func (c *crew) handle(ctx context.Context, system *actor.ActorSystem, r messages.Record) error {
+	for {
+		pid := c.next(ctx)
+		if pid == nil {
+			return context.Cause(ctx)
+		}
+		lost := c.lost(pid)
+		handling, end := context.WithCancel(ctx)
+		record, settled := messages.NewRecordDelivery(handling, r)
+		system.Root.Send(pid, record)
+		select {
+		case err := <-settled:
+			end()
+			return err
+		case <-lost:
+			end()
+			select {
+			case err := <-settled: // it is what the worker failed over
+				return err
+			default: // the worker failed over something else, and has forgotten it
+			}
+		case <-ctx.Done():
+			end()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lost is closed when the worker fails.
+func (c *crew) lost(who *actor.PID) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state(who).lost
+}
+
 // await waits until a worker is ready, or ctx ends: false.
 func (c *crew) await(ctx context.Context) bool {
 	for {
@@ -98,6 +137,9 @@ func (c *crew) next(ctx context.Context) *actor.PID {
 			pid := c.ready[0]
 			c.ready = slices.Delete(c.ready, 0, 1)
 			c.of[pid.Id].busy = true
+			if len(c.ready) > 0 {
+				c.signal() // others may wait for one, too
+			}
 			c.mu.Unlock()
 			return pid
 		}
@@ -106,19 +148,30 @@ func (c *crew) next(ctx context.Context) *actor.PID {
 	return nil
 }
 
+// nackOf is how what a worker is handed fails; nil for any other message.
+func nackOf(m any) func(error) {
+	switch m := m.(type) {
+	case *messages.Delivery:
+		return m.Nack
+	case *messages.RecordDelivery:
+		return m.Fail
+	}
+	return nil
+}
+
 // attend is the middleware around a worker's Receive.
 func (c *crew) attend(next actor.ReceiverFunc) actor.ReceiverFunc {
 	return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-		d, _ := envelope.Message.(*messages.Delivery)
+		nack := nackOf(envelope.Message)
 		_, begins := envelope.Message.(*actor.Started)
 		returned := false
 		defer func() {
 			if returned {
-				c.returned(ctx.Self(), d != nil, begins)
+				c.returned(ctx.Self(), nack != nil, begins)
 				return
 			}
 			cause := recover()
-			c.failed(ctx.Self(), d, cause)
+			c.failed(ctx.Self(), nack, cause)
 			if cause != nil {
 				panic(cause) // supervision decides
 			}
@@ -142,6 +195,11 @@ func (c *crew) returned(who *actor.PID, delivery, begins bool) {
 		return
 	}
 	c.ready = append(c.ready, who)
+	c.signal()
+}
+
+// signal wakes one that waits for a worker. mu is held.
+func (c *crew) signal() {
 	select {
 	case c.more <- struct{}{}:
 	default:
@@ -149,18 +207,19 @@ func (c *crew) returned(who *actor.PID, delivery, begins bool) {
 }
 
 // failed nacks what a worker failed over; it gets nothing until it has begun again.
-func (c *crew) failed(who *actor.PID, d *messages.Delivery, cause any) {
-	if d != nil {
-		d.Nack(fmt.Errorf("the handler panicked: %v", cause))
+func (c *crew) failed(who *actor.PID, nack func(error), cause any) {
+	if nack != nil {
+		nack(fmt.Errorf("the handler panicked: %v", cause))
 		c.face.engine.Emit(messages.HandlerPanicked{
-			Destination: c.cfg.Destination, Group: c.cfg.Group, Value: fmt.Sprint(cause), Stack: string(debug.Stack()),
+			Destination: c.from, Group: c.group, Value: fmt.Sprint(cause), Stack: string(debug.Stack()),
 		})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.state(who)
-	w.up = false
-	w.busy = w.busy && d == nil
+	close(w.lost)
+	w.up, w.lost = false, make(chan struct{})
+	w.busy = w.busy && nack == nil
 	c.ready = slices.DeleteFunc(c.ready, func(pid *actor.PID) bool { return pid.Equal(who) })
 }
 
@@ -168,7 +227,7 @@ func (c *crew) failed(who *actor.PID, d *messages.Delivery, cause any) {
 func (c *crew) state(who *actor.PID) *workerState {
 	w := c.of[who.Id]
 	if w == nil {
-		w = &workerState{}
+		w = &workerState{lost: make(chan struct{})}
 		c.of[who.Id] = w
 	}
 	return w

@@ -126,12 +126,13 @@ func (a *destination) started(ctx actor.Context) {
 	}
 	face, cfg, part := a.face, a.cfg, a.destPart
 	supervisor.Call(&a.host, "register", func(ctx context.Context) registered {
-		face.settled(ctx, place(cfg.Name))
-		handle, err := face.engine.Register(ctx, cfg)
-		if err == nil {
-			part.came.Store(handle)
-		}
-		return registered{err}
+		return registered{face.enter(ctx, place(cfg.Name), func() error {
+			handle, err := face.engine.Register(ctx, cfg)
+			if err == nil {
+				part.came.Store(handle)
+			}
+			return err
+		})}
 	})
 }
 

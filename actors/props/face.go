@@ -5,6 +5,7 @@ package props
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -42,11 +43,12 @@ type Face struct {
 	mu    sync.Mutex
 	parts map[string]any           // of actors that live, by PID; each kind of actor knows its own
 	ends  map[string]chan struct{} // by place; closed when the end is through
+	begun chan struct{}            // closed when the next end begins
 }
 
 // New makes the face of an engine.
 func New(e Engine) *Face {
-	return &Face{engine: e, parts: make(map[string]any), ends: make(map[string]chan struct{})}
+	return &Face{engine: e, parts: make(map[string]any), ends: make(map[string]chan struct{}), begun: make(chan struct{})}
 }
 
 // part returns what the actor keeps from one incarnation to the next, made by fresh
@@ -75,6 +77,8 @@ func (f *Face) end(place string, end func(context.Context) error) {
 	over := make(chan struct{})
 	f.mu.Lock()
 	f.ends[place] = over
+	close(f.begun)
+	f.begun = make(chan struct{})
 	f.mu.Unlock()
 	f.engine.Call(&ending{place: place, end: end, over: func() {
 		f.mu.Lock()
@@ -101,6 +105,39 @@ func (f *Face) settled(ctx context.Context, place string) {
 	case <-late.C:
 	case <-ctx.Done():
 	}
+}
+
+// handoverGrace is how long a place that is taken may take to be given up: by an actor
+// that was stopped a moment ago and has not heard of it.
+const handoverGrace = 250 * time.Millisecond
+
+// enter has a place taken, after whoever is giving it up.
+func (f *Face) enter(ctx context.Context, place string, take func() error) error {
+	f.settled(ctx, place)
+	err := take()
+	if !errors.Is(err, messages.ErrExists) {
+		return err
+	}
+	late := time.NewTimer(handoverGrace)
+	defer late.Stop()
+	for waits := true; waits; {
+		f.mu.Lock()
+		_, ends := f.ends[place]
+		begun := f.begun
+		f.mu.Unlock()
+		if ends {
+			break
+		}
+		select {
+		case <-begun:
+		case <-late.C:
+			waits = false
+		case <-ctx.Done():
+			return err
+		}
+	}
+	f.settled(ctx, place)
+	return take()
 }
 
 // ending is the end of one place.

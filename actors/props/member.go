@@ -180,12 +180,13 @@ func (a *member) started(ctx actor.Context) {
 	}
 	face, cfg, part := a.face, a.cfg, a.memberPart
 	supervisor.Call(&a.host, "join", func(ctx context.Context) joined {
-		face.settled(ctx, seat(cfg))
-		handle, err := face.engine.Join(ctx, cfg)
-		if err == nil {
-			part.came.Store(handle)
-		}
-		return joined{err}
+		return joined{face.enter(ctx, seat(cfg), func() error {
+			handle, err := face.engine.Join(ctx, cfg)
+			if err == nil {
+				part.came.Store(handle)
+			}
+			return err
+		})}
 	})
 }
 

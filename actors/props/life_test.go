@@ -55,8 +55,8 @@ func parentsOf(producer actor.Producer) map[string]*actor.Props {
 	}
 }
 
-// quiet is the logger of a system that says nothing.
-func quiet(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
+// silent is the logger of a system that says nothing.
+func silent(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newParent is a parent that is not spawned.
 func newParent(children map[string]*actor.Props) *parent {
@@ -221,7 +221,7 @@ func TestAPlaceIsTakenOnce(t *testing.T) {
 func TestTheEngineStopsFirst(t *testing.T) {
 	s := enginetest.NewSpace(t)
 	c := s.Client(t)
-	sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet))
+	sys := actor.NewActorSystem(actor.WithLoggerFactory(silent))
 	defer sys.Shutdown()
 	e, err := actors.Start(enginetest.Within(t), sys, actors.Config{Etcd: s.Etcd, Prefix: string(s.Keys), Listen: "tcp://127.0.0.1:0"})
 	if err != nil {

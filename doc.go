@@ -59,6 +59,13 @@
 // ends; in a function that they would wait for they return ErrBusy. Every call that
 // blocks takes a context and returns soon after it ends.
 //
+// # Actors
+//
+// Services made of actors of proto.actor can have a runtime in their own system, see
+// ActorSystem, and what it has as children of their own actors: DestinationProps,
+// MemberProps, ProducerProps and SubscriptionProps take the options of the calls and keep
+// the same promises.
+//
 // # Bytes
 //
 // Send and the puts copy a message's bytes. The bytes of a Delivery or a Record stay

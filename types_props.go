@@ -10,12 +10,11 @@ import (
 )
 
 // Receiver is who gets the deliveries of MemberProps, or the records of
-// SubscriptionProps: To or Handler, and one of them must be set; else it is ErrInvalid. A
-// subscription takes no Handler.
+// SubscriptionProps: To or Handler, and one of them must be set; else it is ErrInvalid.
 //
 //	type Receiver struct {
 //		To            *actor.PID   // an actor of the user's
-//		Handler       *actor.Props // workers that the member spawns, as many as Concurrency says
+//		Handler       *actor.Props // workers that are spawned, as many as Concurrency or PartitionsAtOnce says
 //		Batch         int          // how many come at most as one *Deliveries or *Records to To; 0 for each by itself
 //		AwaitReleased bool         // of a subscription: its parent replies with *Released to each *Revoking
 //	}
@@ -27,9 +26,10 @@ import (
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
 // To gets a message of an unexported type, to be ignored like any that it does not know.
 //
-// A worker of Handler gets one *Delivery at a time, the next when its Receive has
-// returned. A panic nacks the delivery at once, and the worker restarts after a backoff
-// while the others continue. A worker that stops ends the member.
+// A worker of Handler gets one *Delivery or *RecordDelivery at a time, the next when its
+// Receive has returned. A panic nacks the delivery, or fails the record, at once, and the
+// worker restarts after a backoff while the others continue. A worker that stops ends the
+// member or subscription.
 type Receiver = actors.Receiver
 
 // Publish asks a destination's actor to accept messages for every group, in order, as

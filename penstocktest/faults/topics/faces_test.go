@@ -44,6 +44,7 @@ var faces = map[string]face{
 	"handles":           handles{},
 	"actors":            ofActors{},
 	"actors in batches": ofActors{batch: 8},
+	"workers":           ofActors{workers: true},
 }
 
 // handles is the face of plain Go.
@@ -98,8 +99,12 @@ func (handles) subscribe(t *testing.T, rt *penstock.Runtime, name, group string,
 	return handleConsumer{s}, nil
 }
 
-// ofActors is the face of actors, whose receivers take batches or not.
-type ofActors struct{ batch int }
+// ofActors is the face of actors, whose receivers take batches or not, or are workers of
+// the subscription.
+type ofActors struct {
+	batch   int
+	workers bool
+}
 
 // actorOf is a child that is asked.
 type actorOf struct {
@@ -136,8 +141,7 @@ func (a actorOf) leave(ctx context.Context) error {
 }
 
 func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group string, body body, opts ...penstock.SubscribeOption) (consumer, error) {
-	system := rt.Engine().System()
-	to := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+	props := actor.PropsFromFunc(func(ctx actor.Context) {
 		switch m := ctx.Message().(type) {
 		case *penstock.RecordDelivery:
 			switch err := body(m.Record); {
@@ -161,9 +165,14 @@ func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group str
 			}
 			m.Done()
 		}
-	}))
-	t.Cleanup(func() { stopActor(t, system, to) })
-	return adopt[*penstock.Subscribed](t, rt, penstock.SubscriptionProps(rt, topic, group, penstock.Receiver{To: to, Batch: f.batch}, opts...))
+	})
+	to := penstock.Receiver{Handler: props}
+	if !f.workers {
+		system := rt.Engine().System()
+		to = penstock.Receiver{To: system.Root.Spawn(props), Batch: f.batch}
+		t.Cleanup(func() { stopActor(t, system, to.To) })
+	}
+	return adopt[*penstock.Subscribed](t, rt, penstock.SubscriptionProps(rt, topic, group, to, opts...))
 }
 
 // adopt spawns a child under a parent that ends with the test, and waits until the

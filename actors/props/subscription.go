@@ -133,17 +133,18 @@ func (a *subscription) started(ctx actor.Context) {
 	}
 	face, cfg, part := a.face, a.report(ctx), a.subscriptionPart
 	supervisor.Call(&a.host, "subscribe", func(ctx context.Context) subscribed {
-		face.settled(ctx, stool(cfg))
 		topic, err := face.engine.Topic(ctx, cfg.Topic, topics.ProducerConfig{})
 		if err != nil {
 			return subscribed{err}
 		}
 		defer func() { _ = topic.Close(context.WithoutCancel(ctx)) }() // the subscription keeps the topic open
-		handle, err := topic.Subscribe(ctx, cfg)
-		if err == nil {
-			part.came.Store(handle)
-		}
-		return subscribed{err}
+		return subscribed{face.enter(ctx, stool(cfg), func() error {
+			handle, err := topic.Subscribe(ctx, cfg)
+			if err == nil {
+				part.came.Store(handle)
+			}
+			return err
+		})}
 	})
 }
 

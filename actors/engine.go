@@ -84,7 +84,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		defer cancel()
 		err = fmt.Errorf("start: %w", err)
 		if !n.BeginStop() {
-			<-e.stopped // the keeper was first, whose time is bounded
+			<-e.stopped // the guardian was first, whose time is bounded
 			return nil, err
 		}
 		err = errors.Join(err, e.end(end))
@@ -97,7 +97,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newEngineActor(e), supervisor.WithPolicy(enginePolicy())), id); err != nil {
 		return fail(err)
 	}
-	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newKeeper(e)), id+keeperName); err != nil {
+	if _, err = n.System.Root.SpawnNamed(supervisor.Props(newGuardian(e)), id+guardianName); err != nil {
 		return fail(err)
 	}
 	if _, err := node.Insist[*ready](ctx, n, &awaitReady{}); err != nil {
@@ -283,7 +283,7 @@ func (e *Engine) held(ctx context.Context) (p pipes.Held, t topics.Held, err err
 // clients. With etcd away the leases run out by themselves.
 func (e *Engine) end(ctx context.Context) error {
 	n := e.node
-	n.System.Root.Stop(n.System.NewLocalPID(n.Root.Id + keeperName)) // who may be the caller, and then ends when this is through
+	n.System.Root.Stop(n.System.NewLocalPID(n.Root.Id + guardianName)) // who may be the caller, and then ends when this is through
 	err := errors.Join(supervisor.Stop(ctx, n.System, n.Root), worker.EndCallbacks(ctx, n))
 	e.pipes.Close()
 	if rerr := e.pipes.DropOrphans(ctx, e.work.Session.Revoke(ctx)); rerr != nil {

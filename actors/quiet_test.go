@@ -127,7 +127,7 @@ func TestStrayMessagesAreDeadLetters(t *testing.T) {
 	if _, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()}); err != nil {
 		t.Fatal(err)
 	}
-	kinds := []string{"engineActor", "session", "callers", "keeper", "listener", "destination", "pipe", "link", "member", "source", "handler", "topic", "partition", "subscription", "consumer"}
+	kinds := []string{"engineActor", "session", "callers", "guardian", "listener", "destination", "pipe", "link", "member", "source", "handler", "topic", "partition", "subscription", "consumer"}
 	for _, kind := range kinds {
 		enginetest.Until(t, "there is a "+kind, func() bool { return len(enginetest.ActorsOf(e, kind)) > 0 })
 		to := sys.NewLocalPID(enginetest.ActorsOf(e, kind)[0].ID)

@@ -317,9 +317,13 @@ func windowHolds(s scene) {
 	}, penstock.Window(window))
 	s.send(d, 0, n)
 	l.Await(s.T, "the other group", func(now harness.Tally) bool { return now.Distinct == n })
-	harness.Await(s.T, "a delivery", held)
-	if len(held) > window-1 {
-		s.Errorf("%d are in hand, the window is %d", len(held)+1, window)
+	full := window
+	if s.face == face(handles{}) {
+		full = 1 // a loop holds one
+	}
+	harness.Eventually(s.T, "a full window", func() bool { return len(held) >= full })
+	if len(held) > full {
+		s.Errorf("%d are in hand, %d may be", len(held), full)
 	}
 }
 

@@ -55,11 +55,12 @@ func settled() memory {
 }
 
 // start begins a runtime of this test's namespace.
-func start(t testing.TB) *penstock.Runtime {
+func start(t testing.TB, opts ...penstock.StartOption) *penstock.Runtime {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	rt, err := penstock.Start(ctx, penstock.EtcdConfig(etcd), penstock.Prefix("/"+t.Name()), penstock.Listen("tcp://127.0.0.1:0"))
+	opts = append(opts, penstock.EtcdConfig(etcd), penstock.Prefix("/"+t.Name()), penstock.Listen("tcp://127.0.0.1:0"))
+	rt, err := penstock.Start(ctx, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,126 @@
+package benchmarks
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock"
+)
+
+// BenchmarkProps is what a message of 64 bytes costs among a user's own actors in one
+// process: from an actor that publishes when it may, through a destination and a member,
+// to an actor that acks it. A name says how many are published, and delivered, at once.
+func BenchmarkProps(b *testing.B) {
+	for _, published := range []int{1, 256} {
+		for _, delivered := range []int{0, 256} {
+			b.Run(fmt.Sprintf("%d-to-%d", published, max(1, delivered)), func(b *testing.B) {
+				benchmarkProps(b, published, delivered)
+			})
+		}
+	}
+}
+
+func benchmarkProps(b *testing.B, published, delivered int) {
+	sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterThrottleInterval(time.Millisecond))
+	b.Cleanup(sys.Shutdown)
+	rt := start(b, penstock.ActorSystem(sys))
+	var up, through sync.WaitGroup
+	up.Add(2)
+	through.Add(1)
+	receiver := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return &benchReceiver{left: b.N, over: &through} }))
+	publisher := &benchPublisher{up: &up, children: []*actor.Props{
+		penstock.DestinationProps(rt, "d"),
+		penstock.MemberProps(rt, "d", "g", penstock.Receiver{To: receiver, Batch: delivered}),
+	}}
+	pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return publisher }))
+	up.Wait()
+	b.ReportAllocs()
+	b.ResetTimer()
+	sys.Root.Send(pid, &begin{messages: b.N, batch: published})
+	through.Wait()
+	b.StopTimer()
+	for _, pid := range []*actor.PID{pid, receiver} {
+		if err := sys.Root.StopFuture(pid).Wait(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// begin has a publisher publish so many messages, so many at a time.
+type begin struct{ messages, batch int }
+
+func quiet(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// benchPublisher has 4096 messages waiting at most.
+type benchPublisher struct {
+	up       *sync.WaitGroup
+	children []*actor.Props
+	dest     *actor.PID
+	left     int
+	batch    []penstock.Message
+}
+
+func (p *benchPublisher) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		for i, props := range p.children {
+			pid := ctx.Spawn(props)
+			if i == 0 {
+				p.dest = pid
+			}
+		}
+	case *penstock.Registered, *penstock.Joined:
+		p.up.Done()
+	case *begin:
+		p.left = m.messages
+		body := make([]byte, 64)
+		for range m.batch {
+			p.batch = append(p.batch, penstock.Message{Value: body})
+		}
+		for range 4096 / m.batch {
+			p.publish(ctx)
+		}
+	case *penstock.Published:
+		if m.Err != nil {
+			panic(m.Err)
+		}
+		p.publish(ctx)
+	}
+}
+
+func (p *benchPublisher) publish(ctx actor.Context) {
+	if n := min(p.left, len(p.batch)); n > 0 {
+		p.left -= n
+		ctx.Request(p.dest, &penstock.Publish{Messages: p.batch[:n]})
+	}
+}
+
+// benchReceiver acks.
+type benchReceiver struct {
+	left int
+	over *sync.WaitGroup
+}
+
+func (r *benchReceiver) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *penstock.Delivery:
+		m.Ack()
+		r.acked(1)
+	case *penstock.Deliveries:
+		for i := range m.Deliveries {
+			m.Deliveries[i].Ack()
+		}
+		r.acked(len(m.Deliveries))
+	}
+}
+
+func (r *benchReceiver) acked(n int) {
+	if r.left -= n; r.left == 0 {
+		r.over.Done()
+	}
+}

@@ -66,7 +66,7 @@ type ProducerClosed = messages.ProducerClosed
 //
 //	func (d *RecordDelivery) Done()                    // it was handled
 //	func (d *RecordDelivery) Fail(cause error)         // it comes again after a delay, see RecordRetry, and its partition waits
-//	func (d *RecordDelivery) Context() context.Context // ends when the record is not the receiver's any more
+//	func (d *RecordDelivery) Context() context.Context // ends when its partition is lost, or the subscription ends
 //
 // Done and Fail do not block and may be called on any goroutine; the first call counts.
 type RecordDelivery = messages.RecordDelivery

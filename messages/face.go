@@ -139,8 +139,8 @@ func NewRecordDelivery(handling context.Context, r Record) (*RecordDelivery, <-c
 	return &RecordDelivery{r, handling, settled}, settled
 }
 
-// Context ends once the record is not the receiver's any more: it is settled, its
-// partition is lost, or the subscription ends. To settle it has no effect then.
+// Context ends when the record's partition is lost, or the subscription ends: to settle
+// the record has no effect then.
 func (d *RecordDelivery) Context() context.Context { return d.handling }
 
 // Done finishes the record. It does not block, and may be called on any goroutine. The

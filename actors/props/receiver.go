@@ -29,80 +29,62 @@ func receiverFailures(ctx actor.Context, to *actor.PID, tell func(any)) *eventst
 	})
 }
 
-// hand is what a receiver was handed and has not settled. After a failure of its a
-// message passes through its mailbox: what was handed before it, and is not settled
-// when it has passed, is lost to the receiver and handed again. It is safe for
-// concurrent use.
+// hand is what a receiver was handed, in rounds. After a failure of the receiver's a
+// message passes through its mailbox: what was handed before it, and is not settled when
+// it has passed, is lost to the receiver and handed again. It is safe for concurrent use.
 type hand struct {
 	mu    sync.Mutex
-	round int // messages that were sent to pass
-	out   map[*handed]struct{}
+	round int             // messages that were sent to pass
+	lost  []chan struct{} // of each round that has not passed: closed when it has
 }
 
-// handed is one message in hand.
-type handed struct {
-	round int
-	lost  chan struct{} // closed when it is to be handed again
-}
-
-// give sends a message to the receiver.
-func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) *handed {
+// give sends a message to the receiver, and returns what is closed when it is to be
+// handed again.
+func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.out == nil {
-		h.out = make(map[*handed]struct{})
+	if len(h.lost) == 0 {
+		h.lost = append(h.lost, make(chan struct{}))
 	}
-	out := &handed{round: h.round, lost: make(chan struct{})}
-	h.out[out] = struct{}{}
 	system.Root.Send(to, m)
-	return out
+	return h.lost[len(h.lost)-1]
 }
 
-// settled forgets a message.
-func (h *hand) settled(out *handed) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.out, out)
-}
-
-// pass sends a message that passes.
+// pass sends a message that passes, and begins a round.
 func (h *hand) pass(ctx actor.Context, to *actor.PID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.round++
+	h.lost = append(h.lost, make(chan struct{}))
 	ctx.Request(to, &passing{h.round})
 }
 
-// passed has everything handed again that is lost.
+// passed has what was handed before a round handed again.
 func (h *hand) passed(round int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for out := range h.out {
-		if out.round < round {
-			close(out.lost)
-			delete(h.out, out)
-		}
+	for behind := h.round - round; len(h.lost) > behind+1; h.lost = h.lost[1:] {
+		close(h.lost[0])
 	}
 }
 
 // settle hands a message to the receiver, as often as it is lost, until it is settled or
 // ctx ends. What was lost cannot be settled any more.
-func settle[S any](ctx context.Context, system *actor.ActorSystem, h *hand, to *actor.PID, message func(context.Context) (any, <-chan S)) (s S, err error) {
+func settle[S any](ctx context.Context, system *actor.ActorSystem, h *hand, to *actor.PID, message func() (any, <-chan S)) (s S, err error) {
 	for {
-		handling, end := context.WithCancel(ctx)
-		m, settled := message(handling)
-		out := h.give(system, to, m)
+		m, settled := message()
+		lost := h.give(system, to, m)
 		select {
 		case s = <-settled:
-			h.settled(out)
-			end()
 			return s, nil
+		case <-lost:
+			select {
+			case s = <-settled:
+				return s, nil
+			default:
+			}
 		case <-ctx.Done():
-			h.settled(out)
-			end()
 			return s, context.Cause(ctx)
-		case <-out.lost:
-			end()
 		}
 	}
 }

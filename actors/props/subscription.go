@@ -252,7 +252,7 @@ func (a *subscription) consume(ctx actor.Context) {
 	a.host.Run(consuming, func(context.Context) error {
 		if to.Batch > 0 {
 			return handle.ConsumeBatches(work, to.Batch, func(ctx context.Context, rs []messages.Record) (int, error) {
-				s, err := settle(ctx, system, hand, to.To, func(ctx context.Context) (any, <-chan messages.RecordsSettled) {
+				s, err := settle(ctx, system, hand, to.To, func() (any, <-chan messages.RecordsSettled) {
 					return messages.NewRecords(ctx, slices.Clone(rs))
 				})
 				return s.Handled, cmp.Or(err, s.Err)
@@ -262,7 +262,7 @@ func (a *subscription) consume(ctx actor.Context) {
 			if crew != nil {
 				return crew.handle(ctx, system, r)
 			}
-			failed, err := settle(ctx, system, hand, to.To, func(ctx context.Context) (any, <-chan error) {
+			failed, err := settle(ctx, system, hand, to.To, func() (any, <-chan error) {
 				return messages.NewRecordDelivery(ctx, r)
 			})
 			return cmp.Or(err, failed)

@@ -83,22 +83,18 @@ func (c *crew) handle(ctx context.Context, system *actor.ActorSystem, r messages
 			return context.Cause(ctx)
 		}
 		lost := c.lost(pid)
-		handling, end := context.WithCancel(ctx)
-		record, settled := messages.NewRecordDelivery(handling, r)
+		record, settled := messages.NewRecordDelivery(ctx, r)
 		system.Root.Send(pid, record)
 		select {
 		case err := <-settled:
-			end()
 			return err
 		case <-lost:
-			end()
 			select {
 			case err := <-settled: // it is what the worker failed over
 				return err
 			default: // the worker failed over something else, and has forgotten it
 			}
 		case <-ctx.Done():
-			end()
 			return context.Cause(ctx)
 		}
 	}

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -122,5 +123,73 @@ func (r *benchReceiver) Receive(ctx actor.Context) {
 func (r *benchReceiver) acked(n int) {
 	if r.left -= n; r.left == 0 {
 		r.over.Done()
+	}
+}
+
+// household spawns children and hears of their beginning.
+type household struct {
+	children []*actor.Props
+	up       *sync.WaitGroup
+}
+
+func (h *household) Receive(ctx actor.Context) {
+	switch ctx.Message().(type) {
+	case *actor.Started:
+		for _, props := range h.children {
+			ctx.Spawn(props)
+		}
+	case *penstock.Registered, *penstock.Joined:
+		h.up.Done()
+	}
+}
+
+// An idle destination or member that is a user's child, over one that is a handle.
+func TestIdleChildren(t *testing.T) {
+	skipUnlessMeasurable(t)
+	const n, limit = 1000, 5 << 10
+	sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterThrottleInterval(time.Millisecond))
+	t.Cleanup(sys.Shutdown)
+	rt := start(t, penstock.ActorSystem(sys))
+	receiver := sys.Root.Spawn(actor.PropsFromFunc(func(actor.Context) {}))
+	t.Cleanup(func() { _ = sys.Root.StopFuture(receiver).Wait() })
+	for what, k := range map[string]struct {
+		handle func(context.Context, string) error
+		child  func(string) *actor.Props
+	}{
+		"destination": {
+			func(ctx context.Context, name string) error { _, err := rt.Register(ctx, name); return err },
+			func(name string) *actor.Props { return penstock.DestinationProps(rt, name) },
+		},
+		"member": {
+			func(ctx context.Context, name string) error { _, err := rt.Join(ctx, name, "g"); return err },
+			func(name string) *actor.Props {
+				return penstock.MemberProps(rt, name, "g", penstock.Receiver{To: receiver})
+			},
+		},
+	} {
+		children := func(from, n int) {
+			var up sync.WaitGroup
+			up.Add(n)
+			h := &household{up: &up}
+			for i := range n {
+				h.children = append(h.children, k.child(fmt.Sprintf("%s-child-%d", what, from+i)))
+			}
+			pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return h }))
+			t.Cleanup(func() { _ = sys.Root.StopFuture(pid).Wait() })
+			up.Wait()
+			h.children = nil
+		}
+		each(t, 16, func(ctx context.Context, i int) error { return k.handle(ctx, fmt.Sprintf("%s-first-%d", what, i)) })
+		children(n, 16)
+		before := settled()
+		each(t, n, func(ctx context.Context, i int) error { return k.handle(ctx, fmt.Sprintf("%s-%d", what, i)) })
+		handles := settled()
+		children(0, n)
+		got := settled().minus(handles).per(n)
+		over := handles.minus(before).per(n)
+		t.Logf("an idle %s: %v as a handle, %v as a child", what, over, got)
+		if got.heap > over.heap+limit {
+			t.Errorf("an idle %s takes %v as a child and %v as a handle: more than %d KiB of heap over it", what, got, over, limit>>10)
+		}
 	}
 }

@@ -171,20 +171,17 @@ func (a *destination) open(ctx actor.Context) {
 	}
 	system, face := ctx.ActorSystem(), a.face
 	a.host.Run(publishing, func(ctx context.Context) error {
+		queue.over = handle.Done()
 		face.accept(ctx, system, handle, queue, tell)
-		return nil
-	})
-	a.host.Run(watching, func(ctx context.Context) error {
-		select {
-		case <-handle.Done():
-			return errors.Join(handle.Err(), messages.ErrClosed)
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return nil
 		}
+		return errors.Join(handle.Err(), messages.ErrClosed)
 	})
 }
 
-// accept passes what is published to the destination, until ctx ends. It runs hosted.
+// accept passes what is published to the destination, until that or ctx ends. It runs
+// hosted.
 func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders.Destination, q *publishes, tell func(any)) {
 	for {
 		p := q.first(ctx)
@@ -283,10 +280,11 @@ func (a *destination) unregistered(ctx actor.Context, m unregistered) {
 // ended: the sender has ended though nobody here asked for it, or hosted work has a
 // bug.
 func (a *destination) ended(ctx actor.Context, m *supervisor.Ended) {
+	var bug *supervisor.PanicError
 	switch {
-	case m.Name != watching && m.Err != nil:
+	case errors.As(m.Err, &bug):
 		supervisor.Fail(ctx, m.Err)
-	case m.Name == watching && m.Err != nil && a.state == destOpen:
+	case m.Name == publishing && m.Err != nil && a.state == destOpen:
 		a.handle = nil
 		a.fails(ctx, m.Err)
 	}

@@ -211,21 +211,12 @@ func (a *member) joined(ctx actor.Context, m joined) {
 	a.attend(ctx)
 }
 
-// attend watches the receiver and the membership, and delivers.
+// attend watches the receiver, and delivers.
 func (a *member) attend(ctx actor.Context) {
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Joined{Destination: a.cfg.Destination, Group: a.cfg.Group, Member: a.handle.ID()})
 	}
-	handle := a.handle
-	a.host.Run(watching, func(ctx context.Context) error {
-		select {
-		case <-handle.Done():
-			return errors.Join(handle.Err(), messages.ErrClosed)
-		case <-ctx.Done():
-			return nil
-		}
-	})
 	if a.to.Handler != nil {
 		a.handle.TakeBack() // from workers of an earlier incarnation
 		a.crew = newCrew(a.face, a.cfg.Destination, a.cfg.Group)
@@ -233,6 +224,7 @@ func (a *member) attend(ctx actor.Context) {
 			giveUp(ctx, err)
 			return
 		}
+		a.watch() // the workers may all be busy
 	} else {
 		a.watchReceiver(ctx)
 	}
@@ -362,13 +354,41 @@ func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
 	switch {
 	case errors.As(m.Err, &bug):
 		supervisor.Fail(ctx, m.Err)
-	case m.Name == watching && m.Err != nil && a.leave == nil:
+	case a.leave == nil && a.over():
+		err := errors.Join(a.handle.Err(), messages.ErrClosed)
 		a.handle = nil
-		giveUp(ctx, m.Err)
+		giveUp(ctx, err)
 	case m.Name == delivering && a.takesBack() && a.gone != nil:
 		a.lost(ctx)
 	case m.Name == delivering && a.takesBack():
 		a.pass(ctx)
+	case m.Name == delivering && a.state == memberDelivering:
+		a.watch() // nothing more comes: the membership is about to be over
+	}
+}
+
+// watch has the actor told once the membership is over.
+func (a *member) watch() {
+	handle := a.handle
+	a.host.Run(watching, func(ctx context.Context) error {
+		select {
+		case <-handle.Done():
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+// over reports whether the membership is.
+func (a *member) over() bool {
+	if a.handle == nil {
+		return false // and the parent knows
+	}
+	select {
+	case <-a.handle.Done():
+		return true
+	default:
+		return false
 	}
 }
 

@@ -28,6 +28,9 @@ type publishes struct {
 	bytes    int
 	closed   error         // why nothing is taken any more
 	bell     chan struct{} // holds one ring
+
+	// over, of who accepts, ends the waiting for more; nil does not.
+	over <-chan struct{}
 }
 
 // publish is one entry: messages to accept, or a mark that says what is asked for once
@@ -78,7 +81,7 @@ func (q *publishes) size() (messages, bytes int) {
 	return q.messages, q.bytes
 }
 
-// first waits for an entry, which stays the first until done, or until ctx ends: nil.
+// first waits for an entry, which stays the first until done, or until over or ctx ends: nil.
 func (q *publishes) first(ctx context.Context) *publish {
 	for {
 		q.mu.Lock()
@@ -90,13 +93,15 @@ func (q *publishes) first(ctx context.Context) *publish {
 		q.mu.Unlock()
 		select {
 		case <-q.bell:
+		case <-q.over:
+			return nil
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// passed waits until the first entry is another one than p, or until ctx ends: false.
+// passed waits until the first entry is another one than p, or until over or ctx ends: false.
 func (q *publishes) passed(ctx context.Context, p *publish) bool {
 	for {
 		q.mu.Lock()
@@ -107,6 +112,8 @@ func (q *publishes) passed(ctx context.Context, p *publish) bool {
 		}
 		select {
 		case <-q.bell:
+		case <-q.over:
+			return false
 		case <-ctx.Done():
 			return false
 		}

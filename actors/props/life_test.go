@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -221,7 +222,7 @@ func TestAPlaceIsTakenOnce(t *testing.T) {
 func TestTheEngineStopsFirst(t *testing.T) {
 	s := enginetest.NewSpace(t)
 	c := s.Client(t)
-	sys := actor.NewActorSystem(actor.WithLoggerFactory(silent))
+	sys := actor.NewActorSystem(actor.WithLoggerFactory(silent), actor.WithDeadLetterThrottleInterval(time.Millisecond))
 	defer sys.Shutdown()
 	e, err := actors.Start(enginetest.Within(t), sys, actors.Config{Etcd: s.Etcd, Prefix: string(s.Keys), Listen: "tcp://127.0.0.1:0"})
 	if err != nil {

@@ -26,7 +26,8 @@ func TestPublishesAreInOrderAndBounded(t *testing.T) {
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0, 1, 2, 3, 4:
 				p := &publish{}
-				n, size, unregisters := 0, 0, false
+				var n, size int
+				var unregisters bool
 				switch rapid.IntRange(0, 4).Draw(t, "what") {
 				case 0:
 					p.mark = &messages.Flush{}

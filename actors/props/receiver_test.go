@@ -111,7 +111,6 @@ type worker struct {
 	most    *atomic.Int64
 	handled *atomic.Int64
 	done    chan<- messages.Delivery
-	mine    int // deliveries in this worker's Receive
 }
 
 func (w *worker) Receive(ctx actor.Context) {

@@ -43,7 +43,7 @@ func (g *grip) drop() { g.state.Store((g.epoch() + 1) << heldBits) }
 
 // settled notes that the receiver has settled a delivery of that epoch.
 func (g *grip) settled(epoch uint64) {
-	held := int64(0)
+	var held int64
 	for {
 		s := g.state.Load()
 		if held = int64(s & (1<<heldBits - 1)); s>>heldBits != epoch || held == 0 {

@@ -41,14 +41,14 @@ type Face struct {
 	engine Engine
 
 	mu    sync.Mutex
-	parts map[string]any           // of actors that live, by PID; each kind of actor knows its own
+	parts map[*actor.PID]any       // of actors that live; by pointer: another actor may get the name of one that ends
 	ends  map[string]chan struct{} // by place; closed when the end is through
 	begun chan struct{}            // closed when the next end begins
 }
 
 // New makes the face of an engine.
 func New(e Engine) *Face {
-	return &Face{engine: e, parts: make(map[string]any), ends: make(map[string]chan struct{}), begun: make(chan struct{})}
+	return &Face{engine: e, parts: make(map[*actor.PID]any), ends: make(map[string]chan struct{}), begun: make(chan struct{})}
 }
 
 // part returns what the actor keeps from one incarnation to the next, made by fresh
@@ -56,11 +56,11 @@ func New(e Engine) *Face {
 func part[P any](f *Face, self *actor.PID, fresh func() *P) *P {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p, ok := f.parts[self.Id].(*P); ok {
+	if p, ok := f.parts[self].(*P); ok {
 		return p
 	}
 	p := fresh()
-	f.parts[self.Id] = p
+	f.parts[self] = p
 	return p
 }
 
@@ -68,7 +68,7 @@ func part[P any](f *Face, self *actor.PID, fresh func() *P) *P {
 func (f *Face) forget(self *actor.PID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.parts, self.Id)
+	delete(f.parts, self)
 }
 
 // end has a place given up by somebody that is not there any more, on a goroutine of

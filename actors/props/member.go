@@ -61,6 +61,8 @@ func (r *Receiver) validate() error {
 //	   │  receiver failed ▼     │ passed       ▼   │
 //	   │               taking back ──Leave──▶ leaving, taking back
 //	   └──refused──▶ (stopped) ◀── the receiver terminated, or the membership ended
+//
+// After a restart of its own it begins with taking back.
 type member struct {
 	face *Face
 	cfg  members.Config
@@ -71,7 +73,6 @@ type member struct {
 	stop     context.CancelFunc // ends the delivering
 	restarts *eventstream.Subscription
 	crew     *crew // of Handler
-	round    int   // of taking back
 	*memberPart
 }
 
@@ -82,6 +83,7 @@ type memberPart struct {
 	told   bool                           // the parent knows
 	leave  *leaving                       // nil before Leave
 	gone   error                          // why the receiver gets nothing more
+	round  int                            // of taking back: a message may return to the next incarnation
 }
 
 // leaving is a Leave.
@@ -99,7 +101,7 @@ const (
 
 var memberMoves = supervisor.Moves[memberState]{
 	"":                {memberJoining},
-	memberJoining:     {memberDelivering},
+	memberJoining:     {memberDelivering, memberTakingBack},
 	memberDelivering:  {memberTakingBack, memberLeaving},
 	memberTakingBack:  {memberDelivering, memberLeavingBack},
 	memberLeaving:     {memberLeavingBack},
@@ -211,8 +213,11 @@ func (a *member) joined(ctx actor.Context, m joined) {
 	a.attend(ctx)
 }
 
-// attend watches the receiver, and delivers.
+// attend watches the receiver, and delivers. After a restart of this actor it takes back
+// first: nobody has heard of what happened to the receiver meanwhile.
 func (a *member) attend(ctx actor.Context) {
+	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
+	again := a.told
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Joined{Destination: a.cfg.Destination, Group: a.cfg.Group, Member: a.handle.ID()})
@@ -228,8 +233,14 @@ func (a *member) attend(ctx actor.Context) {
 	} else {
 		a.watchReceiver(ctx)
 	}
-	a.state = memberMoves.To(ctx, a.state, memberDelivering)
-	a.deliver(ctx)
+	if again && a.to.To != nil {
+		a.state = memberMoves.To(ctx, a.state, memberTakingBack)
+		a.round++
+		a.pass(ctx)
+	} else {
+		a.state = memberMoves.To(ctx, a.state, memberDelivering)
+		a.deliver(ctx)
+	}
 	if a.leave != nil {
 		a.leaves(ctx)
 	}

@@ -223,6 +223,7 @@ func (a *subscription) subscribed(ctx actor.Context, m subscribed) {
 
 // attend watches the receiver, and consumes.
 func (a *subscription) attend(ctx actor.Context) {
+	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})

@@ -70,7 +70,7 @@ type member struct {
 
 	host     supervisor.Host
 	state    memberState
-	stop     context.CancelFunc // ends the delivering
+	stop     context.CancelFunc // ends the delivering; nil when there is none
 	restarts *eventstream.Subscription
 	crew     *crew // of Handler
 	*memberPart
@@ -216,7 +216,7 @@ func (a *member) joined(ctx actor.Context, m joined) {
 // attend watches the receiver, and delivers. After a restart of this actor it takes back
 // first: nobody has heard of what happened to the receiver meanwhile.
 func (a *member) attend(ctx actor.Context) {
-	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
+	a.gone = nil // one that is gone says so to each who watches it
 	again := a.told
 	if !a.told {
 		a.told = true
@@ -299,7 +299,20 @@ func (a *member) takeBack(ctx actor.Context) {
 		return
 	}
 	a.round++
+	if a.stop == nil {
+		a.ceased(ctx)
+		return
+	}
 	a.stop()
+}
+
+// ceased: nothing is handed out while the actor takes back.
+func (a *member) ceased(ctx actor.Context) {
+	if a.gone != nil {
+		a.lost(ctx)
+		return
+	}
+	a.pass(ctx)
 }
 
 // takesBack reports whether it does.
@@ -311,7 +324,9 @@ func (a *member) takesBack() bool {
 // over.
 func (a *member) receiverFailed(ctx actor.Context) {
 	if a.takesBack() {
-		a.pass(ctx) // it may have been over the last one
+		if a.stop == nil {
+			a.pass(ctx) // it may have been over the last one
+		}
 		return
 	}
 	a.takeBack(ctx)
@@ -342,8 +357,9 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 	}
 	a.gone = fmt.Errorf("the receiver %s has terminated: %w", who.Id, messages.ErrClosed)
 	if a.takesBack() {
-		a.stop()
-		a.lost(ctx)
+		if a.stop == nil {
+			a.lost(ctx)
+		}
 		return
 	}
 	a.takeBack(ctx)
@@ -361,6 +377,10 @@ func (a *member) lost(ctx actor.Context) {
 
 // ended: the delivering is over, or the membership.
 func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
+	if m.Name == delivering {
+		a.stop()
+		a.stop = nil
+	}
 	var bug *supervisor.PanicError
 	switch {
 	case errors.As(m.Err, &bug):
@@ -369,10 +389,8 @@ func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
 		err := errors.Join(a.handle.Err(), messages.ErrClosed)
 		a.handle = nil
 		giveUp(ctx, err)
-	case m.Name == delivering && a.takesBack() && a.gone != nil:
-		a.lost(ctx)
 	case m.Name == delivering && a.takesBack():
-		a.pass(ctx)
+		a.ceased(ctx)
 	case m.Name == delivering && a.state == memberDelivering:
 		a.watch() // nothing more comes: the membership is about to be over
 	}

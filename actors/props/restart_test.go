@@ -139,3 +139,43 @@ func TestAMemberFollowsANamesake(t *testing.T) {
 	}
 	close(gate)
 }
+
+// A receiver that fails twice while deliveries are still being handed out gets the next
+// ones all the same.
+func TestAReceiverFailsTwiceInARow(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	e := s.Begin(t)
+	sys := e.System()
+	box := &gatedBox{posted: make(chan struct{}, 100), gate: make(chan struct{})}
+	to := sys.Root.Spawn(supervisor.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case *messages.Delivery:
+				m.Ack()
+			case string:
+				ctx.Respond(m)
+			}
+		})
+	}, supervisor.WithMailbox(actor.Unbounded(box))))
+	t.Cleanup(func() { stop(t, e, to) })
+	p, _, pids := family(t, e, map[string]*actor.Props{
+		"orders":  e.Destination(actors.DestinationConfig{Name: "orders"}),
+		"billing": e.Member(actors.MemberConfig{Destination: "orders", Group: "billing"}, actors.Receiver{To: to}),
+	})
+	hears[*messages.Registered](t, p)
+	hears[*messages.Joined](t, p)
+	publish(t, e, pids["orders"], 1)
+	enginetest.Await(t, "a delivery on its way", box.posted)
+	for range 2 {
+		sys.EventStream.Publish(&supervisor.Restarted{Who: to})
+	}
+	// What the member has sent its receiver by now has come back once each has replied.
+	for _, pid := range []*actor.PID{pids["billing"], to, pids["billing"]} {
+		_, _ = supervisor.Ask[string](enginetest.Within(t), sys, pid, "are you there")
+	}
+	close(box.gate)
+	publish(t, e, pids["orders"], 10)
+	if flush, err := supervisor.Ask[*messages.Flushed](enginetest.Within(t), sys, pids["orders"], &messages.Flush{}); err != nil || flush.Err != nil {
+		t.Error(flush, err)
+	}
+}

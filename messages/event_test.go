@@ -175,7 +175,7 @@ func TestEventWithoutOptionalFields(t *testing.T) {
 	}
 }
 
-var rewrite = flag.Bool("rewrite", false, "write testdata/events.txt anew")
+var rewrite = flag.Bool("rewrite", false, "write testdata/events.txt again")
 
 // The log lines of all events, for people to review.
 func TestEventTranscript(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -36,8 +35,8 @@ type destPart struct {
 	handle *senders.Destination                // nil before it is registered, and once it has ended
 	told   bool                                // the parent knows
 	queue  *publishes
-	under  []*publish // marks: what they ask for is under way
-	why    error      // why it gave up
+	marks
+	why error // why it gave up
 }
 
 type destState string
@@ -263,11 +262,6 @@ func (a *destination) perform(ctx actor.Context, p *publish) {
 		a.state = destMoves.To(ctx, a.state, destDraining)
 		supervisor.Call(&a.host, "unregister", func(ctx context.Context) unregistered { return unregistered{p, handle.Unregister(ctx)} })
 	}
-}
-
-// through notes that what a mark asked for is done.
-func (a *destination) through(p *publish) {
-	a.under = slices.DeleteFunc(a.under, func(x *publish) bool { return x == p })
 }
 
 func (a *destination) unregistered(ctx actor.Context, m unregistered) {

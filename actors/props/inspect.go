@@ -17,12 +17,7 @@ func (a *destination) Inspect(in *supervisor.Inspection) {
 	if a.destPart == nil {
 		return
 	}
-	messages, bytes := a.queue.size()
-	in.Int("waiting", messages)
-	in.Int("waiting_bytes", bytes)
-	if len(a.under) > 0 {
-		in.Int("under_way", len(a.under))
-	}
+	inspectQueue(in, a.queue, a.under)
 }
 
 // Inspect reports what it is a member of, whom it hands messages to, and how many may
@@ -30,12 +25,7 @@ func (a *destination) Inspect(in *supervisor.Inspection) {
 func (a *member) Inspect(in *supervisor.Inspection) {
 	in.Text("destination", a.cfg.Destination)
 	in.Text("group", a.cfg.Group)
-	if a.to.To != nil {
-		in.Text("receiver", a.to.To.Id)
-	}
-	if a.crew != nil {
-		in.Int("workers", len(a.crew.workers))
-	}
+	inspectReceiver(in, a.to, a.crew)
 	if a.memberPart != nil && a.handle != nil {
 		in.Int("window", a.handle.Window())
 	}
@@ -48,12 +38,7 @@ func (a *producer) Inspect(in *supervisor.Inspection) {
 	if a.producerPart == nil {
 		return
 	}
-	messages, bytes := a.queue.size()
-	in.Int("waiting", messages)
-	in.Int("waiting_bytes", bytes)
-	if len(a.under) > 0 {
-		in.Int("under_way", len(a.under))
-	}
+	inspectQueue(in, a.queue, a.under)
 }
 
 // Inspect reports what it is subscribed to, whom it hands records to, and how many
@@ -61,13 +46,28 @@ func (a *producer) Inspect(in *supervisor.Inspection) {
 func (a *subscription) Inspect(in *supervisor.Inspection) {
 	in.Text("topic", a.cfg.Topic)
 	in.Text("group", a.cfg.Group)
-	if a.to.To != nil {
-		in.Text("receiver", a.to.To.Id)
-	}
-	if a.crew != nil {
-		in.Int("workers", len(a.crew.workers))
-	}
+	inspectReceiver(in, a.to, a.crew)
 	if a.subscriptionPart != nil && a.handle != nil {
 		in.Int("partitions", len(a.handle.Partitions()))
+	}
+}
+
+// inspectQueue reports what waits, and what marks have asked for.
+func inspectQueue(in *supervisor.Inspection, q *publishes, under []*publish) {
+	messages, bytes := q.size()
+	in.Int("waiting", messages)
+	in.Int("waiting_bytes", bytes)
+	if len(under) > 0 {
+		in.Int("under_way", len(under))
+	}
+}
+
+// inspectReceiver reports who is handed what comes.
+func inspectReceiver(in *supervisor.Inspection, to Receiver, c *crew) {
+	if to.To != nil {
+		in.Text("receiver", to.To.Id)
+	}
+	if c != nil {
+		in.Int("workers", len(c.workers))
 	}
 }

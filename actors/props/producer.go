@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -41,8 +40,8 @@ type producerPart struct {
 	told   bool                         // the parent knows
 	queue  *publishes                   // what the handle has not taken
 	puts   *puts                        // what was asked and is not decided
-	under  []*publish                   // marks: what they ask for is under way
-	why    error                        // why it gave up
+	marks
+	why error // why it gave up
 }
 
 type producerState string
@@ -273,11 +272,6 @@ func (a *producer) perform(ctx actor.Context, p *publish) {
 		a.state = producerMoves.To(ctx, a.state, producerClosing)
 		supervisor.Call(&a.host, "close topic", func(ctx context.Context) producerClosed { return producerClosed{p, handle.Close(ctx)} })
 	}
-}
-
-// through notes that what a mark asked for is done.
-func (a *producer) through(p *publish) {
-	a.under = slices.DeleteFunc(a.under, func(x *publish) bool { return x == p })
 }
 
 func (a *producer) flushed(ctx actor.Context, m putsFlushed) {

@@ -5,6 +5,7 @@ package props
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -153,4 +154,13 @@ func (q *publishes) close(why error) []*publish {
 	q.waiting, q.messages, q.bytes = nil, 0, 0
 	q.ring()
 	return left
+}
+
+// marks are those whose work is under way. They outlive the incarnations of the actor,
+// which alone uses them.
+type marks struct{ under []*publish }
+
+// through notes that what a mark asked for is done.
+func (m *marks) through(p *publish) {
+	m.under = slices.DeleteFunc(m.under, func(x *publish) bool { return x == p })
 }

@@ -37,6 +37,6 @@ func TestRegistryRemovesWhatCameBack(t *testing.T) {
 	etcdtest.Put(t, c, again, "1", clientv3.WithLease(lease))
 	etcdtest.Eventually(t, "it was looked again", func() bool { return etcdtest.Value(t, c, again) == "" })
 	if etcdtest.Value(t, c, gone) != "2" {
-		t.Error("what was put anew was removed")
+		t.Error("what was put again was removed")
 	}
 }

@@ -410,7 +410,7 @@ func TestDeletedTopicUnderAppend(t *testing.T) {
 	}
 	info := create(t, p.log, "topic", 1)
 	if _, err := a.Append(ctx, sealedWith("c"), false); !errors.Is(err, messages.ErrTopicDeleted) {
-		t.Errorf("deleted and made anew: %v", err)
+		t.Errorf("deleted and made again: %v", err)
 	}
 	if found := under(t, p.log, p.topic.ID); len(found) > 0 {
 		t.Errorf("left behind: %q", found)

@@ -497,7 +497,7 @@ func TestHearing(t *testing.T) {
 		"appended twice":           {[]*clientv3.Event{appended(11, 60), appended(15, 70)}, false, first, 70},
 		"appended, and left":       {[]*clientv3.Event{appended(11, 60), gone(12)}, false, first, 60},
 		"left":                     {[]*clientv3.Event{gone(11)}, true, waiting, 50},
-		"queued anew":              {[]*clientv3.Event{queued(11)}, true, waiting, 50},
+		"queued again":             {[]*clientv3.Event{queued(11)}, true, waiting, 50},
 		"what does not decode":     {[]*clientv3.Event{rubbish}, true, waiting, 50},
 		"left after what is known": {[]*clientv3.Event{appended(10, 60), gone(11)}, true, waiting, 50},
 	} {

@@ -5,6 +5,7 @@
 //     left. RunAsChild is the life of a process that a test starts.
 //   - Runtime and OrderlyRuntime start a runtime on that etcd; Register, Join
 //     and Send are its calls that must succeed.
+//   - Adopt has a child of a user's actor spawned, StopActor ends an actor.
 //   - Load sends numbered messages at a steady pace. Ledger is who handled which
 //     of them, and how often.
 //   - Context, Await, Eventually and Within wait, and none of them without end.

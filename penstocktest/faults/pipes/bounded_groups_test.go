@@ -75,7 +75,7 @@ func TestGroupKeptForever(t *testing.T) {
 	l.Complete(t, 100, 0)
 	for _, e := range events.Events() {
 		if e, ok := e.(messages.GroupRemoved); ok && e.Group == "kept" {
-			t.Error("a group to be kept for ever was removed")
+			t.Error("a group to be kept forever was removed")
 		}
 	}
 }

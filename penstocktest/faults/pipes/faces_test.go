@@ -197,41 +197,14 @@ func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, b
 	if !f.workers {
 		system := rt.Engine().System()
 		to = penstock.Receiver{To: system.Root.Spawn(props), Batch: f.batch}
-		t.Cleanup(func() { stop(t, system, to.To) })
+		t.Cleanup(func() { harness.StopActor(t, system, to.To) })
 	}
 	return adopt[*penstock.Joined](t, rt, penstock.MemberProps(rt, dest, group, to, opts...))
 }
 
-// adopt spawns a child under a parent that ends with the test, and waits until the
-// parent is told R, or why the child failed.
+// adopt spawns a child, and waits until it is up or has failed.
 func adopt[R any](t *testing.T, rt *penstock.Runtime, props *actor.Props) (actorOf, error) {
 	t.Helper()
-	system := rt.Engine().System()
-	children, told := make(chan *actor.PID, 1), make(chan any, 16)
-	parent := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		switch m := ctx.Message().(type) {
-		case *actor.Started:
-			children <- ctx.Spawn(props)
-		case R, *supervisor.Failed:
-			select {
-			case told <- m:
-			default: // nobody waits for more
-			}
-		}
-	}))
-	t.Cleanup(func() { stop(t, system, parent) })
-	child := actorOf{system, harness.Await(t, "the child", children)}
-	if f, ok := harness.Await(t, "what the parent is told", told).(*supervisor.Failed); ok {
-		return child, f.Err
-	}
-	return child, nil
-}
-
-// stop ends an actor that may have ended.
-func stop(t *testing.T, system *actor.ActorSystem, pid *actor.PID) {
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
-	defer cancel()
-	if err := supervisor.Stop(ctx, system, pid); err != nil && !errors.Is(err, supervisor.ErrNoActor) {
-		t.Error("stop an actor:", err)
-	}
+	pid, err := harness.Adopt[R](t, rt, props)
+	return actorOf{rt.Engine().System(), pid}, err
 }

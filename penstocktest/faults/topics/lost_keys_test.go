@@ -298,11 +298,11 @@ func TestEtcdWiped(t *testing.T) {
 		t.Errorf("put: %v, want ErrTopicDeleted", err)
 	}
 	fresh := makeTopic(t, rt, theTopic, 2)
-	anew := newAccount()
-	anew.put(t, fresh, 0, 50)
+	second := newAccount()
+	second.put(t, fresh, 0, 50)
 	again := subscribe(t, fresh, theGroup)
-	anew.consume(t, "again", again)
-	anew.settle(t, rt, theTopic)
+	second.consume(t, "again", again)
+	second.settle(t, rt, theTopic)
 	unsubscribe(t, again)
 }
 

@@ -101,7 +101,7 @@ func TestLeasesNotHeartbeats(t *testing.T) {
 	}
 	before := groupOf(t, first, theTopic, theGroup)
 	penstocktest.ExpireLease(t, s, second)
-	until("what the lost session held is claimed anew", func(g penstock.GroupInfo) bool {
+	until("what the lost session held is claimed again", func(g penstock.GroupInfo) bool {
 		for i, was := range before.Partitions {
 			if now := g.Partitions[i]; now.Owner == "" || was.Owner == subs[1].ID() && now.Fence <= was.Fence {
 				return false

@@ -614,7 +614,7 @@ func (w *fakeWorld) finish() {
 	for _, g := range w.groups {
 		for i, f := range g.fates {
 			if f.at != isDone && f.at != isDropped {
-				w.t.Fatalf("group %q: message %d, accepted as %d, is %s for ever", g.b.Group, f.id, i+1, f.at)
+				w.t.Fatalf("group %q: message %d, accepted as %d, stays %s", g.b.Group, f.id, i+1, f.at)
 			}
 		}
 		for _, m := range slices.Clone(g.members) {

@@ -185,7 +185,7 @@ func TestBufferRetries(t *testing.T) {
 	a.attach(s)
 	settleAll(s, a)
 	if cur, _, _ = s.tryTake(); cur == nil {
-		t.Fatal("the claim rests for ever")
+		t.Fatal("the claim rests without end")
 	}
 	s.put(cur)
 }

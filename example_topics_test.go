@@ -101,6 +101,24 @@ func ExampleTopic_PutAsync() {
 	// Output: the last has offset 999
 }
 
+// What has no room is refused at once, for the caller to shed.
+func ExampleTopic_TryPut() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-try")
+
+	audit, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{}, penstock.MaxBuffer(1<<20))
+	check(err)
+	large := penstock.Message{Value: make([]byte, 1000<<10)}
+	check(audit.TryPut(large, nil))
+	err = audit.TryPut(large, nil) // before the first one is committed
+	fmt.Println("full:", errors.Is(err, penstock.ErrGroupFull))
+	check(audit.Flush(ctx))
+	check(audit.TryPut(large, nil)) // there is room again
+	check(rt.Stop(ctx))
+	// Output: full: true
+}
+
 // A partition can be read in order without a group.
 func ExampleTopic_Read() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -181,6 +181,14 @@ func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) e
 	return t.t.PutAsync(ctx, m, done)
 }
 
+// TryPut is PutAsync that never waits, neither for room nor for etcd: without room in the
+// handle's buffer, see MaxBuffer, or while other puts wait for some, the message is not
+// put and the error is ErrGroupFull. done, which may be nil, is called as that of PutAsync.
+//
+// Errors: ErrGroupFull; ErrBusy while MaxCallbacksWaiting callbacks wait; ErrInvalid,
+// ErrTooLarge, ErrNoPartition, ErrTopicDeleted, ErrClosed.
+func (t *Topic) TryPut(m Message, done func(PutResult)) error { return t.t.TryPut(m, done) }
+
 // Flush waits until everything accepted before the call is committed or has failed, and
 // its callbacks have returned. It returns what happened to messages of PutAsync
 // without done since the last Flush.

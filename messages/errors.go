@@ -24,8 +24,8 @@ var (
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
 	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = errors.New("message too large")
-	// ErrGroupFull: a group with the policy QueueError has no room. No group gets
-	// the message.
+	// ErrGroupFull: a group with the policy QueueError has no room, and no group gets
+	// the message; or what a topic's handle puts is more than its buffer holds.
 	ErrGroupFull = errors.New("group is full")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.

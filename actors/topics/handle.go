@@ -94,6 +94,11 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 	return t.producer.PutAsync(ctx, &m, done)
 }
 
+// TryPut is penstock.Topic.TryPut.
+func (t *Topic) TryPut(m messages.Message, done func(messages.PutResult)) error {
+	return t.producer.TryPut(&m, done)
+}
+
 // Flush is penstock.Topic.Flush.
 func (t *Topic) Flush(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {

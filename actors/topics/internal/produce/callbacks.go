@@ -189,6 +189,14 @@ func (c *putCalls) room(ctx context.Context) error {
 	return c.until(ctx, stuckCallback, func() bool { return c.left.Load() < MaxCallbacksWaiting })
 }
 
+// tryRoom is room that does not wait: it returns messages.ErrBusy.
+func (c *putCalls) tryRoom() error {
+	if n := c.left.Load(); n >= MaxCallbacksWaiting {
+		return fmt.Errorf("%d callbacks wait for one to return: %w", n, messages.ErrBusy)
+	}
+	return nil
+}
+
 // flushed waits until all that is queued now has returned, or ctx ends.
 func (c *putCalls) flushed(ctx context.Context) error {
 	c.mu.Lock()

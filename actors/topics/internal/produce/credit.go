@@ -4,6 +4,7 @@ package produce
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,15 @@ func (c *credit) take(ctx context.Context, n int64) error {
 	}
 	c.grant() // it may have held up smaller ones
 	return err
+}
+
+// try is take that does not wait, nor pass by those who do: it returns
+// messages.ErrGroupFull.
+func (c *credit) try(n int64) error {
+	if c.waiting.Load() > 0 || !c.tryTake(n) {
+		return fmt.Errorf("no room for %d bytes, %d of %d are taken: %w", n, c.used(), c.size, messages.ErrGroupFull)
+	}
+	return nil
 }
 
 func (c *credit) tryTake(n int64) bool {

@@ -159,6 +159,30 @@ func (p *Producer) PutAsync(ctx context.Context, m *messages.Message, done func(
 	return p.take(ctx, part, m, &s)
 }
 
+// TryPut is PutAsync that never waits: without room it returns messages.ErrGroupFull,
+// and messages.ErrBusy when too many callbacks wait.
+func (p *Producer) TryPut(m *messages.Message, done func(messages.PutResult)) error {
+	part, err := p.choose(m)
+	if err != nil {
+		return err
+	}
+	s := slot{from: p}
+	if done != nil {
+		if err := p.calls.tryRoom(); err != nil {
+			return p.wrap(part, err)
+		}
+		s.to = callback(done)
+	}
+	a, size, err := p.admit(part, m)
+	if err != nil {
+		return err
+	}
+	if err := p.credit.try(s.room(size)); err != nil {
+		return p.wrap(part, cmp.Or(p.ending.Why(), p.closed.Why(), err))
+	}
+	return p.add(a, part, m, size, &s)
+}
+
 // choose asks the partitioner.
 func (p *Producer) choose(m *messages.Message) (int, error) {
 	n := p.partitions()
@@ -184,25 +208,41 @@ func (p *Producer) noPartition(part, n int) error {
 
 // take hands m to its partition once there is room for it.
 func (p *Producer) take(ctx context.Context, part int, m *messages.Message, s *slot) error {
-	if err := m.Check(); err != nil {
-		return p.wrap(part, err)
-	}
-	size := messages.RecordSize(m)
-	if limit := p.info().Config.MaxRecordBytes; size > limit {
-		return p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))
+	a, size, err := p.admit(part, m)
+	if err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
 		return p.wrap(part, context.Cause(ctx))
 	}
-	a, err := p.open(part)
-	if err != nil {
-		return p.wrap(part, err)
-	}
 	if err := p.credit.take(ctx, s.room(size)); err != nil {
-		err = cmp.Or(cmp.Or(p.ending.Why(), p.closed.Why()), err)
+		err = cmp.Or(p.ending.Why(), p.closed.Why(), err)
 		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
 	}
-	if err = p.ending.Why(); err == nil {
+	return p.add(a, part, m, size, s)
+}
+
+// admit returns what collects the records of m's partition, and the size of m's, or
+// why m cannot be put at all.
+func (p *Producer) admit(part int, m *messages.Message) (*Accumulator, int, error) {
+	if err := m.Check(); err != nil {
+		return nil, 0, p.wrap(part, err)
+	}
+	size := messages.RecordSize(m)
+	if limit := p.info().Config.MaxRecordBytes; size > limit {
+		return nil, 0, p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))
+	}
+	a, err := p.open(part)
+	if err != nil {
+		return nil, 0, p.wrap(part, err)
+	}
+	return a, size, nil
+}
+
+// add gives m to an accumulator; there is room for it.
+func (p *Producer) add(a *Accumulator, part int, m *messages.Message, size int, s *slot) error {
+	err := p.ending.Why()
+	if err == nil {
 		err = a.add(m, size, s)
 	}
 	if err != nil {

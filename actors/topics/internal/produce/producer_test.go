@@ -69,6 +69,9 @@ func TestPutsThatAreRefused(t *testing.T) {
 				t.Errorf("offset %d of what was not put", r.Offset)
 			}
 			check(p.PutAsync(ctx, tc.m, func(messages.PutResult) { t.Error("told of what was refused") }))
+			if ctx.Err() == nil {
+				check(p.TryPut(tc.m, func(messages.PutResult) { t.Error("told of what was refused") }))
+			}
 			_, err := p.PutBatch(ctx, []messages.Message{*tc.m})
 			check(err)
 			if err := p.Flush(within(t)); err != nil {
@@ -90,6 +93,57 @@ func TestPutsThatAreRefused(t *testing.T) {
 	if r := p.Put(t.Context(), text("a")); !errors.Is(r.Err, messages.ErrTopicDeleted) {
 		t.Errorf("put to a topic that is gone: %v", r.Err)
 	}
+}
+
+// TryPut takes what there is room for, and returns at once what there is none for: also
+// when it would fit, and others wait.
+func TestTryPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTopic(1)
+		gate := gated(f.logs[0])
+		f.run(t)
+		p := f.producer(bounded(1000))
+		var got results
+		if err := p.TryPut(blob(600), got.add); err != nil {
+			t.Fatalf("with room for it: %v", err)
+		}
+		if err := p.TryPut(blob(600), got.add); !errors.Is(err, messages.ErrGroupFull) {
+			t.Errorf("without room: %v", err)
+		}
+		waiting := make(chan error, 1)
+		go func() { waiting <- p.PutAsync(t.Context(), blob(700), nil) }()
+		synctest.Wait()
+		if err := p.TryPut(blob(200), nil); !errors.Is(err, messages.ErrGroupFull) {
+			t.Errorf("past one that waits for room: %v", err)
+		}
+		gate <- struct{}{}
+		if err := <-waiting; err != nil {
+			t.Fatal(err)
+		}
+		if err := p.TryPut(blob(200), got.add); err != nil {
+			t.Errorf("behind it: %v", err)
+		}
+		close(gate)
+		p.told(t)
+		synctest.Wait()
+		if all := got.list(); len(all) != 2 || all[0].Offset != 0 || all[1].Offset != 2 {
+			t.Errorf("callbacks got %+v", all)
+		}
+		if p.buffered() != 0 {
+			t.Errorf("%d bytes are left", p.buffered())
+		}
+		p.calls.left.Add(MaxCallbacksWaiting)
+		if err := p.TryPut(blob(200), got.add); !errors.Is(err, messages.ErrBusy) {
+			t.Errorf("while callbacks wait: %v", err)
+		}
+		p.calls.left.Add(-MaxCallbacksWaiting)
+		p.Close()
+		for _, size := range []int{200, 2000} {
+			if err := p.TryPut(blob(size), nil); !errors.Is(err, messages.ErrClosed) || errors.Is(err, messages.ErrGroupFull) {
+				t.Errorf("%d bytes after Close: %v", size, err)
+			}
+		}
+	})
 }
 
 // A context that ends reports whether the record was taken.

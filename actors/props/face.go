@@ -109,7 +109,7 @@ func (f *Face) settled(ctx context.Context, place string) {
 
 // handoverGrace is how long a place that is taken may take to be given up: by an actor
 // that was stopped a moment ago and has not heard of it.
-const handoverGrace = 250 * time.Millisecond
+const handoverGrace = time.Second
 
 // enter has a place taken, after whoever is giving it up.
 func (f *Face) enter(ctx context.Context, place string, take func() error) error {

@@ -192,7 +192,9 @@ func (r *Registry) hold(k *kept) {
 // Remove stops keeping keys and deletes those that are ours. It blocks until
 // etcd confirms, for no longer than ctx and the Timeout. Whatever it answers,
 // the keys are kept no more, and Run keeps trying to delete the leased ones.
-// Keys that are not kept are left alone. At most MaxBatch keys.
+// Keys that are not kept are left alone, unless a Put of theirs failed whose outcome
+// is not known: they are deleted as far as they are there, and Run deletes them when
+// they come later. At most MaxBatch keys.
 func (r *Registry) Remove(ctx context.Context, keys ...string) error {
 	if len(keys) > MaxBatch {
 		return fmt.Errorf("unregister: %w: %d keys, over the limit of %d in one transaction", messages.ErrInvalid, len(keys), MaxBatch)
@@ -207,8 +209,9 @@ func (r *Registry) Remove(ctx context.Context, keys ...string) error {
 func (r *Registry) remove(ctx context.Context, keys []string) error {
 	// Before the turn: while somebody else has it, nothing may be put back that
 	// its owner has given up.
+	unsure := r.unsure(keys)
 	dropped := r.drop(keys, strayed)
-	err := r.erase(ctx, dropped)
+	err := r.erase(ctx, append(unsure, dropped...))
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -221,6 +224,28 @@ func (r *Registry) remove(ctx context.Context, keys []string) error {
 		r.nudge()
 	}
 	return err
+}
+
+// unsure are those keys of which nobody knows whether they were written. They stay
+// strays when they are not found: what was sent may still be on its way.
+func (r *Registry) unsure(keys []string) (out []*kept) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		if _, there := r.stray[key]; there && r.kept[key] == nil {
+			out = append(out, &kept{Entry: Entry{Key: key, Leased: true}})
+		}
+	}
+	return out
+}
+
+// Astray reports whether a key is not kept and is deleted when it is found: a Put of
+// it failed whose outcome is not known, or a delete did.
+func (r *Registry) Astray(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, there := r.stray[key]
+	return there && r.kept[key] == nil
 }
 
 // erase deletes what was kept until now.

@@ -199,14 +199,18 @@ func (r *Registry) trouble(key string, err error, events *[]Event) {
 	}
 }
 
-// retryTroubled has the keys looked at again that etcd refused.
-func (r *Registry) retryTroubled() {
+// lookAgain has the keys looked at again that etcd refused, and those that may still
+// come.
+func (r *Registry) lookAgain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, k := range r.kept {
 		if k.troubled {
 			r.todo.add(key)
 		}
+	}
+	for key := range r.stray {
+		r.todo.add(key)
 	}
 }
 

@@ -342,6 +342,37 @@ func TestRegistryStrayIsRemoved(t *testing.T) {
 	}
 }
 
+// A write that nobody waited for any more is undone by who removes its keys, not some
+// time later: the next one for the place would find them.
+func TestRegistryRemovesWhatMayHaveBeenWritten(t *testing.T) {
+	c, p, ctx := connect(t, shared.Config()), etcdtest.Space(t), etcdtest.Context(t)
+	short, cancel := context.WithCancel(ctx)
+	applied := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		err := invoke(ctx, method, req, reply, cc, opts...)
+		if strings.HasSuffix(method, "/Txn") && short.Err() == nil {
+			cancel()
+			return context.Canceled // nobody hears of it
+		}
+		return err
+	}
+	r := New(connect(t, around(shared.Config(), applied)), Config{}) // it does not run
+	r.SetLease(etcdtest.Grant(t, c))
+	if err := r.Put(short, leased(p+"a", "1")); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if etcdtest.Value(t, c, p+"a") != "1" || !r.Astray(p+"a") {
+		t.Fatal("it is not astray")
+	}
+	etcdtest.Put(t, c, p+"b", "1") // somebody else's
+	etcdtest.Must(t, r.Remove(ctx, p+"a", p+"b"))
+	if etcdtest.Value(t, c, p+"a") != "" || etcdtest.Value(t, c, p+"b") != "1" {
+		t.Error("removed the wrong ones")
+	}
+	if !r.Astray(p+"a") || r.Astray(p+"b") {
+		t.Error("what may still come is not looked for")
+	}
+}
+
 // A removal that failed is made good.
 func TestRegistryRemoveWhileAway(t *testing.T) {
 	c, p, ctx := connect(t, shared.Config()), etcdtest.Space(t), etcdtest.Context(t)

@@ -81,7 +81,7 @@ func (p *watches) stand(ctx context.Context, emit func(Event)) (stream.Health, e
 		case 2:
 			return state, nil
 		case 3:
-			r.retryTroubled()
+			r.lookAgain()
 			if p.stream != nil {
 				if err := p.stream.Beat(); err != nil {
 					return state, p.ended(err)

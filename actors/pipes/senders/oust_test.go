@@ -131,3 +131,50 @@ func TestSoleSenderIsWaitedFor(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Promise: a registration that was given up keeps no sole sender of this process out,
+// though etcd applies it late.
+func TestASoleSenderFollowsOneThatWasGivenUp(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	c := s.Client(t)
+	behind, gate := s.Behind(t, s.Keys.Sole("orders"))
+	e := behind.Begin(t)
+	short, cancel := context.WithCancel(enginetest.Within(t))
+	first := enginetest.Aside(func() error {
+		_, err := e.Register(short, senders.Config{Name: "orders", ID: "first", SoleSender: true})
+		return err
+	})
+	enginetest.Await(t, "the write", gate.Closed())
+	key := s.Keys.Sender("orders", "first")
+	enginetest.Until(t, "it is applied", func() bool { return len(s.With(t, c, key)) == 1 })
+	applied, err := c.Get(enginetest.Within(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := enginetest.Outcome(t, "the first", first); !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	gate.Open()
+	enginetest.Until(t, "it is undone", func() bool { return len(s.With(t, c, key)) == 0 })
+	for _, late := range []bool{false, true} {
+		if late {
+			kv := applied.Kvs[0]
+			if _, err := c.Put(enginetest.Within(t), key, string(kv.Value), clientv3.WithLease(clientv3.LeaseID(kv.Lease))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var d *senders.Destination
+		enginetest.Until(t, "the name is free", func() bool {
+			var err error
+			d, err = e.Register(enginetest.Within(t), senders.Config{Name: "orders", SoleSender: true})
+			if err != nil && !errors.Is(err, messages.ErrExists) {
+				t.Fatalf("late: %t: %v", late, err)
+			}
+			return err == nil
+		})
+		if err := d.Unregister(enginetest.Within(t)); err != nil {
+			t.Error(err)
+		}
+	}
+}

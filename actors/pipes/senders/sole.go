@@ -42,6 +42,10 @@ func (d *Destination) awaitSole(ctx context.Context, watch soleWatch) error {
 
 func (d *Destination) judgeSole(ctx context.Context, watch soleWatch, kv discovery.KV) error {
 	lease := kv.Lease
+	if lease != 0 && d.node.Registry.Astray(kv.Key) {
+		// Of a registration of this process that was given up.
+		return d.node.Registry.Remove(ctx, kv.Key)
+	}
 	if lease == 0 || int64(lease) == d.node.Lease.Load() {
 		return fmt.Errorf("%s: %w", kv.Key, messages.ErrDestinationTaken)
 	}

@@ -50,11 +50,11 @@ func handle(value []byte) error            { return nil }
 
 // imports are those of fragments that import nothing themselves.
 var imports = []string{
-	"context", "errors", "fmt", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "testing", "time",
+	"context", "errors", "fmt", "log", "log/slog", "net/http", "os", "os/signal", "slices", "syscall", "testing", "time",
 	modulePath, modulePath + "/discovery", modulePath + "/discovery/embedded", modulePath + "/messages",
 	modulePath + "/penstocktest", modulePath + "/supervisor",
 	"github.com/asynkron/protoactor-go/actor", "go.etcd.io/etcd/client/v3", "go.opentelemetry.io/otel/metric",
-	"go.opentelemetry.io/otel/sdk/metric",
+	"go.opentelemetry.io/otel/sdk/metric", "golang.org/x/time/rate",
 }
 
 // names of imports that are not the last part of their path.

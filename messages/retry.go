@@ -19,6 +19,10 @@ type Handler func(ctx context.Context, d Delivery) error
 // lets it be tried again. ctx ends when the partition is lost or consuming ends.
 type RecordHandler func(ctx context.Context, r Record) error
 
+// Send accepts one message: for the groups of a destination, or into a topic. It is what
+// middleware of senders and producers surrounds.
+type Send func(ctx context.Context, m Message) error
+
 // RecordsHandler handles records of one partition, in their order. A nil error
 // finishes them all. With an error the first handled of them are finished, the next
 // one failed and is tried again, and those behind it come with it. ctx ends as for a

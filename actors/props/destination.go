@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -189,7 +190,7 @@ func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders
 		}
 		var err error
 		for p.next < len(p.msgs) && err == nil {
-			if err = d.Send(ctx, p.msgs[p.next]); err == nil {
+			if err = sendOne(ctx, d, p.msgs[p.next]); err == nil {
 				p.next++
 			}
 		}
@@ -211,6 +212,16 @@ func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders
 			f.dropped(d.Name(), len(p.msgs)-p.next, err)
 		}
 	}
+}
+
+// sendOne has a handle accept a message. Middleware that panics fails its message.
+func sendOne(ctx context.Context, d *senders.Destination, m messages.Message) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("send to %q: %w", d.Name(), &supervisor.PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	return d.Send(ctx, m)
 }
 
 func (a *destination) publish(ctx actor.Context, m *messages.Publish) {

@@ -172,7 +172,7 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.memberPart = part(a.face, ctx.Self(), func() *memberPart { return &memberPart{} })
 	a.state = memberMoves.To(ctx, a.state, memberJoining)
-	if err := a.to.validate(); err != nil {
+	if err := a.validate(); err != nil {
 		giveUp(ctx, err)
 		return
 	}
@@ -190,6 +190,15 @@ func (a *member) started(ctx actor.Context) {
 			return err
 		})}
 	})
+}
+
+// validate returns what is wrong with the receiver.
+func (a *member) validate() error {
+	if len(a.cfg.Use) > 0 {
+		return fmt.Errorf("join %q of %q: a receiver that is an actor has no middleware of handlers; give its props actor.WithReceiverMiddleware: %w",
+			a.cfg.Group, a.cfg.Destination, messages.ErrInvalid)
+	}
+	return a.to.validate()
 }
 
 // take takes what Join returned, which may be when nobody hears of it any more.

@@ -223,7 +223,8 @@ func putAll(ctx context.Context, system *actor.ActorSystem, t *topics.Topic, q *
 	}
 }
 
-// putOne has a handle take a message. A partitioner that panics fails its message.
+// putOne has a handle take a message. A partitioner or middleware that panics fails its
+// message.
 func putOne(ctx context.Context, t *topics.Topic, m messages.Message, done func(messages.PutResult)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

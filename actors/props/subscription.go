@@ -153,6 +153,10 @@ func (a *subscription) validate(ctx actor.Context) error {
 	if a.to.AwaitReleased && ctx.Parent() == nil {
 		return fmt.Errorf("a subscription without a parent awaits its reply: %w", messages.ErrInvalid)
 	}
+	if len(a.cfg.Use) > 0 && a.to.Batch > 0 {
+		return fmt.Errorf("subscribe %q to %q: middleware of records surrounds one record, and the receiver takes batches; leave out one of the two: %w",
+			a.cfg.Group, a.cfg.Topic, messages.ErrInvalid)
+	}
 	return a.to.validate()
 }
 

@@ -5,6 +5,7 @@ package topics
 import (
 	"cmp"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/produce"
 	"github.com/penstock-io/penstock/messages"
@@ -21,6 +22,8 @@ type ProducerConfig struct {
 	// MaxBuffer is penstock.MaxBuffer, at least messages.MaxRecordBytes. Default
 	// DefaultMaxBuffer.
 	MaxBuffer int
+	// Use is penstock.UseSend.
+	Use []func(next messages.Send) messages.Send
 }
 
 // EnsureDefaults fills what is zero.
@@ -40,6 +43,7 @@ func (c *ProducerConfig) Validate() error {
 	if c.MaxBuffer < messages.MaxRecordBytes {
 		faults.Add("max buffer of %d bytes: it must hold the largest record, %d bytes", c.MaxBuffer, messages.MaxRecordBytes)
 	}
+	faults.Join(chain.Check(c.Use))
 	return faults.Err()
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
@@ -31,15 +32,20 @@ type Topic struct {
 	topics   *Topics
 	path     *topiclog.Topic
 	producer *produce.Producer
-	released atomic.Bool // the path is told that this handle does not use it
+	use      *chain.Sends // middleware; nil for none
+	released atomic.Bool  // the path is told that this handle does not use it
 }
 
 func newHandle(topics *Topics, path *topiclog.Topic, cfg ProducerConfig) (*Topic, error) {
 	if err := path.Ended(); err != nil {
 		return nil, err
 	}
+	use, err := chain.NewSends(cfg.Use)
+	if err != nil {
+		return nil, err
+	}
 	tell := usercode.PanicTeller(path.Env.Events.Emit, fmt.Sprintf("PutAsync to %q", path.Name))
-	return &Topic{topics: topics, path: path, producer: produce.New(produce.Config{
+	return &Topic{topics: topics, path: path, use: use, producer: produce.New(produce.Config{
 		Partitioner: cfg.Partitioner, MaxBuffer: cfg.MaxBuffer,
 		Partitions: path.Partitions, Info: path.Current.Load, At: path.Accumulator, Ending: path.Puts,
 		Host: path.Env.Call,
@@ -67,6 +73,9 @@ func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult 
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
 	}
+	if t.use != nil {
+		return t.use.Put(ctx, m, func(ctx context.Context, m messages.Message) messages.PutResult { return t.producer.Put(ctx, &m) })
+	}
 	return t.producer.Put(ctx, &m)
 }
 
@@ -74,6 +83,11 @@ func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult 
 func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) messages.PutResult {
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
+	}
+	if t.use != nil {
+		return t.use.Put(ctx, m, func(ctx context.Context, m messages.Message) messages.PutResult {
+			return t.producer.PutTo(ctx, partition, &m)
+		})
 	}
 	return t.producer.PutTo(ctx, partition, &m)
 }
@@ -83,6 +97,9 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messag
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
 	}
+	if t.use != nil {
+		return t.producer.PutEach(ctx, msgs, t.use.Do)
+	}
 	return t.producer.PutBatch(ctx, msgs)
 }
 
@@ -91,12 +108,43 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("put to %q: %w", t.Name(), err)
 	}
+	if t.use != nil {
+		return t.takeThrough(ctx, m, done, func(ctx context.Context, m *messages.Message) error {
+			return t.producer.PutAsync(ctx, m, done)
+		})
+	}
 	return t.producer.PutAsync(ctx, &m, done)
 }
 
 // TryPut is penstock.Topic.TryPut.
 func (t *Topic) TryPut(m messages.Message, done func(messages.PutResult)) error {
+	if t.use != nil {
+		return t.takeThrough(context.Background(), m, done, func(_ context.Context, m *messages.Message) error {
+			return t.producer.TryPut(m, done)
+		})
+	}
 	return t.producer.TryPut(&m, done)
+}
+
+// takeThrough is PutAsync or TryPut with middleware around the taking of the message.
+// What was taken has the record's result, whatever the middleware returns.
+func (t *Topic) takeThrough(ctx context.Context, m messages.Message, done func(messages.PutResult), take func(context.Context, *messages.Message) error) error {
+	taken := false
+	err := t.use.Do(ctx, m, func(ctx context.Context, m messages.Message) error {
+		if taken {
+			return fmt.Errorf("put to %q: a middleware called next again for a message that is taken: %w", t.Name(), messages.ErrInvalid)
+		}
+		err := take(ctx, &m)
+		taken = err == nil
+		return err
+	})
+	if taken {
+		return nil
+	}
+	if err == nil && done != nil { // kept back
+		done(messages.PutResult{Partition: -1, Offset: -1})
+	}
+	return err
 }
 
 // Flush is penstock.Topic.Flush.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
@@ -45,6 +46,8 @@ type Config struct {
 	// AckWait is penstock.AckWait: at least 100 ms, or -1 for no limit. Default
 	// DefaultAckWait.
 	AckWait time.Duration
+	// Use is penstock.Use.
+	Use []func(next messages.Handler) messages.Handler
 }
 
 // EnsureDefaults fills what is zero.
@@ -103,6 +106,7 @@ func (c *Config) Validate() error {
 	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
 		faults.Add("ack wait %s: it must be at least 100ms, or -1 for no limit", c.AckWait)
 	}
+	faults.Join(chain.Check(c.Use))
 	return faults.Err()
 }
 

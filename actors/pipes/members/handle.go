@@ -14,6 +14,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
@@ -34,14 +35,6 @@ type Member struct {
 	gone        atomic.Bool // LeftGroup was told
 	removal     node.Removal
 	wait        node.KeyWait
-	role        node.Role
-}
-
-// begin says that the runtime is to be a member.
-func (m *Member) begin() {
-	m.role.Kind, m.role.Of, m.role.Group, m.role.ID = node.RoleMember, m.cfg.Destination, m.cfg.Group, m.cfg.ID
-	m.role.Has = func() int { return m.in.Stats().Links }
-	m.node.Roles.Begin(&m.role)
 }
 
 // left tells, once, that the membership ended.
@@ -80,6 +73,10 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
+	handler, err := chain.Wrap(handler, m.cfg.Use)
+	if err != nil {
+		return fmt.Errorf("consume %q of %q: %w", m.cfg.Group, m.cfg.Destination, err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c, err := m.in.Consume(ctx, handler)
@@ -107,7 +104,6 @@ func (m *Member) Leave(ctx context.Context) error {
 		m.node.Send(m.pid.Load(), &leaveUnasked{})
 		return err
 	}
-	defer m.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdraw{m}, &m.removal))

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
@@ -47,6 +48,8 @@ type Config struct {
 	Retry messages.Retry
 	// DeadLetter is penstock.DeadLetters.
 	DeadLetter func(context.Context, messages.DeadLetter) error
+	// Use is penstock.UseSend.
+	Use []func(next messages.Send) messages.Send
 }
 
 // EnsureDefaults fills what is zero.
@@ -82,6 +85,7 @@ func (c *Config) Validate() error {
 		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
 	faults.Join(c.Retry.Validate())
+	faults.Join(chain.Check(c.Use))
 	return faults.Err()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
@@ -24,6 +25,7 @@ type Destination struct {
 	node        *node.Node
 	cfg         Config
 	out         *sendq.Queue
+	use         *chain.Sends // middleware; nil for none
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
@@ -35,13 +37,6 @@ type Destination struct {
 	announced   atomic.Bool // who registered was told
 	removal     node.Removal
 	wait        node.KeyWait
-	role        node.Role
-}
-
-// begin says that the runtime is to be a sender.
-func (d *Destination) begin() {
-	d.role.Kind, d.role.Of, d.role.ID, d.role.Has = node.RoleDestination, d.cfg.Name, d.id, d.out.Links
-	d.node.Roles.Begin(&d.role)
 }
 
 // Name returns the destination's name.
@@ -65,6 +60,14 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 	}
+	if d.use != nil {
+		return d.use.Do(ctx, m, d.send)
+	}
+	return d.send(ctx, m)
+}
+
+// send is Send without the middleware.
+func (d *Destination) send(ctx context.Context, m messages.Message) error {
 	if len(m.Headers) > 0 || !m.Time.IsZero() {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
@@ -92,7 +95,6 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	if err := d.node.Runs.Refuse(ctx, fmt.Sprintf("unregister %q", d.cfg.Name), func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
 		return err
 	}
-	defer d.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := d.deliver(ctx)

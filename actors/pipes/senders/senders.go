@@ -10,6 +10,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
@@ -59,9 +60,13 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
+	use, err := chain.NewSends(cfg.Use)
+	if err != nil {
+		return fail(err)
+	}
 	n := s.node
 	d := &Destination{
-		node: n, cfg: cfg, out: sendq.New(cfg.Name, cfg.queue(), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
+		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
 		incarnation: socket.NewSecret().Incarnation,
 	}
 	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {

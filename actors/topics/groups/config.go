@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
@@ -54,6 +55,8 @@ type Config struct {
 	// or was fenced from. They run in its actor: they must not block and must not call
 	// the subscription. nil is nobody.
 	Claimed, Lost func(partitions []int)
+	// Use is penstock.UseRecords.
+	Use []func(next messages.RecordHandler) messages.RecordHandler
 }
 
 // EnsureDefaults fills what is zero.
@@ -100,5 +103,6 @@ func (c *Config) Validate() error {
 		faults.Add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
 	faults.Join(c.Retry.Validate())
+	faults.Join(chain.Check(c.Use))
 	return faults.Err()
 }

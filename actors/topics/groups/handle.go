@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
@@ -41,7 +42,6 @@ type Subscription struct {
 	gone        atomic.Bool                      // Unsubscribed was told
 	removal     node.Removal
 	wait        node.KeyWait
-	role        node.Role
 
 	async asyncCommits
 
@@ -58,13 +58,6 @@ const (
 	staying leaveState = iota
 	askedToLeave
 )
-
-// begin says that the runtime is to be a member.
-func (s *Subscription) begin() {
-	s.role.Kind, s.role.Of, s.role.Group, s.role.ID = node.RoleSubscription, s.cfg.Topic, s.cfg.Group, s.cfg.ID
-	s.role.Has = func() int { _, owned, _ := s.buffer.Stats(); return owned }
-	s.env.Roles.Begin(&s.role)
-}
 
 // left tells, once, that the subscription ended.
 func (s *Subscription) left() {
@@ -129,6 +122,10 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
+	}
+	handler, err := chain.Wrap(handler, s.cfg.Use)
+	if err != nil {
+		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
 	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
 		return prefetch.NewConsumption(ctx, s.buffer, handler)
@@ -241,7 +238,6 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 		s.env.Send(s.pid.Load(), &leaveUnasked{})
 		return err
 	}
-	defer s.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := s.drain(ctx)

@@ -115,21 +115,29 @@ func (p *Producer) putAt(ctx context.Context, part int, m *messages.Message) mes
 	}
 }
 
-// PutBatch puts all of msgs, in order for each partition, and returns a result
+// PutBatch is PutEach without anything in between.
+func (p *Producer) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+	return p.PutEach(ctx, msgs, nil)
+}
+
+// PutEach puts all of msgs, in order for each partition, and returns a result
 // for each. The error is nil when every result's is, else all that are
 // different, joined. When ctx ends, what was not taken is not put.
-func (p *Producer) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
+//
+// through, which may be nil, is given each message and the function that takes it. Its
+// error is the result of a message that was not taken; what it keeps back without an
+// error has no place.
+func (p *Producer) PutEach(ctx context.Context, msgs []messages.Message, through func(context.Context, messages.Message, messages.Send) error) ([]messages.PutResult, error) {
 	if len(msgs) == 0 {
 		return nil, nil
 	}
 	t := &tally{results: make([]messages.PutResult, len(msgs)), left: len(msgs), done: make(chan struct{})}
 	for i := range msgs {
-		part, err := p.choose(&msgs[i])
-		if err == nil {
-			t.results[i] = refused(part, errUndecided)
-			err = p.take(ctx, part, &msgs[i], &slot{from: p, to: t, index: int32(i)})
+		if through != nil {
+			p.takeThrough(ctx, t, i, msgs[i], through)
+			continue
 		}
-		if err != nil {
+		if part, err := p.takeInto(ctx, t, i, &msgs[i]); err != nil {
 			t.result(i, refused(part, err))
 		}
 	}
@@ -139,6 +147,35 @@ func (p *Producer) PutBatch(ctx context.Context, msgs []messages.Message) ([]mes
 		t.abandon(func(part int) error { return p.unknown(ctx, part) })
 	}
 	return t.results, distinct(t.results)
+}
+
+// takeInto takes message i of a batch, whose result goes to t.
+func (p *Producer) takeInto(ctx context.Context, t *tally, i int, m *messages.Message) (part int, err error) {
+	if part, err = p.choose(m); err != nil {
+		return part, err
+	}
+	t.results[i] = refused(part, errUndecided)
+	return part, p.take(ctx, part, m, &slot{from: p, to: t, index: int32(i)})
+}
+
+// takeThrough is takeInto by way of through.
+func (p *Producer) takeThrough(ctx context.Context, t *tally, i int, m messages.Message, through func(context.Context, messages.Message, messages.Send) error) {
+	part, taken := -1, false
+	err := through(ctx, m, func(ctx context.Context, m messages.Message) (err error) {
+		if taken {
+			return p.wrap(part, fmt.Errorf("a middleware called next again for a message that is taken: %w", messages.ErrInvalid))
+		}
+		part, err = p.takeInto(ctx, t, i, &m)
+		taken = err == nil
+		return err
+	})
+	switch {
+	case taken:
+	case err == nil:
+		t.result(i, refused(-1, nil))
+	default:
+		t.result(i, refused(part, err))
+	}
 }
 
 // PutAsync takes m, waiting for room until ctx ends, and returns. done is called

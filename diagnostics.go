@@ -36,8 +36,10 @@ import (
 //	              processing time, attributes, last error; see supervisor.Tree
 //	GET /stats    every pipe, member, topic and subscription with its counters,
 //	              and event counts
+//	GET /livez    whether the runtime is live, and GET /readyz whether it is
+//	              ready; see HealthHandler
 //
-// Both return JSON. The listener works from Start until Stop has drained; an
+// The first two return JSON. The listener works from Start until Stop has drained; an
 // address that cannot be bound fails Start with ErrAddrInUse or the system's
 // error. A socket file is readable and writable by its owner only; one that a
 // dead process has left is replaced.
@@ -350,11 +352,12 @@ func answerOfStats(s Stats) statsAnswer {
 func diagnosticsHandler(engine *actors.Engine) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /actors", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, answerOfTree(engine.Tree()))
+		answerJSON(w, http.StatusOK, answerOfTree(engine.Tree()))
 	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, answerOfStats(engine.Stats()))
+		answerJSON(w, http.StatusOK, answerOfStats(engine.Stats()))
 	})
+	handleHealth(mux, engine)
 	return localOnly(mux)
 }
 
@@ -375,8 +378,9 @@ func localOnly(next http.Handler) http.Handler {
 	})
 }
 
-func answerJSON[T actorsAnswer | statsAnswer](w http.ResponseWriter, answer T) {
+func answerJSON[T actorsAnswer | statsAnswer | healthAnswer](w http.ResponseWriter, status int, answer T) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(answer) // the reader went away: nobody is left to tell

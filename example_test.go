@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/penstock-io/penstock"
@@ -185,4 +188,33 @@ func ExampleRuntime_Events() {
 	// registered orders
 	// found billing
 	// linked
+}
+
+// What a runtime says to a probe, and to its own code.
+func ExampleRuntime_Health() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example/health")
+	probes := httptest.NewServer(rt.HealthHandler()) // in a service: http.ListenAndServe(":8080", rt.HealthHandler())
+	defer probes.Close()
+	_, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+
+	resp, err := http.Get(probes.URL + "/readyz")
+	check(err)
+	body, err := io.ReadAll(resp.Body)
+	check(errors.Join(err, resp.Body.Close()))
+	fmt.Printf("%d\n%s", resp.StatusCode, body)
+
+	check(rt.Stop(ctx))
+	h := rt.Health(ctx)
+	fmt.Println(h.Live, h.Ready, h.Reasons[0])
+	// Output:
+	// 200
+	// [+]actors ok
+	// [+]stop ok
+	// [+]session ok
+	// [+]member/orders/billing ok
+	// readyz check passed
+	// false false actors: the runtime was stopped
 }

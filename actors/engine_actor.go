@@ -113,6 +113,8 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.failed(ctx, m)
 	case *awaitReady:
 		a.awaitReady(ctx)
+	case *askAlive:
+		ctx.Respond(&alive{})
 	case *sumsOpened:
 		a.host.After(events.SumEvery, sumsDue{})
 	case sumsDue:

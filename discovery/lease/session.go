@@ -152,6 +152,15 @@ func (s *Session) Fresh() (clientv3.LeaseID, bool) {
 	return t.id, t.sure(time.Now(), s.cfg.Margin)
 }
 
+// Confirmed is when the last request about the lease was sent that etcd has
+// confirmed; zero without a lease. It is safe for concurrent use.
+func (s *Session) Confirmed() time.Time {
+	if t := s.lease.Load(); t != nil {
+		return t.since
+	}
+	return time.Time{}
+}
+
 // Run gets a lease and keeps it, and gets another one when it is lost. It
 // blocks until ctx ends and returns ctx's cause; the lease stays, see Revoke.
 // While etcd is away it keeps trying. It ends early with an error that wraps

@@ -41,11 +41,13 @@ type Node struct {
 	Host     string // this host's name, as it stands in keys
 	// Callbacks is the actor that calls callbacks. It ends after Root.
 	Callbacks *actor.PID
+	Roles     Roles // what it was asked to be
 
 	Lease   atomic.Int64 // in etcd, or 0 before the first: the session alone writes it
 	Trusted atomic.Int64 // the lease while it can be trusted, else 0
 
-	delay      atomic.Pointer[error] // why etcd was last waited for
+	session    atomic.Pointer[messages.SessionHealth]
+	delay      atomic.Pointer[delay] // why etcd was last waited for
 	failed     atomic.Pointer[error] // why the engine's actor was given up
 	spawned    atomic.Uint64         // makes actor names unique
 	stopping   atomic.Bool
@@ -121,14 +123,50 @@ func (n *Node) SetDelay(why error) {
 		n.delay.Store(nil)
 		return
 	}
-	n.delay.Store(&why)
+	n.delay.Store(&delay{why, time.Now()})
+}
+
+type delay struct {
+	why error
+	at  time.Time
+}
+
+// SetSession notes how the session is, which the session alone does.
+func (n *Node) SetSession(s messages.SessionState) {
+	if was := n.session.Load(); was == nil || was.State != s {
+		n.session.Store(&messages.SessionHealth{State: s, Since: time.Now()})
+	}
+}
+
+// Session is how the session is. It knows of doubts a little late.
+func (n *Node) Session() messages.SessionHealth {
+	s := messages.SessionHealth{State: messages.SessionStateOpening}
+	if known := n.session.Load(); known != nil {
+		s = *known
+	}
+	s.Lease = n.Lease.Load()
+	return s
+}
+
+// EtcdHealth is what is known of etcd, when the last request about the lease that
+// it has confirmed was sent at that time. Nothing is asked for it.
+func (n *Node) EtcdHealth(confirmed time.Time) messages.EtcdHealth {
+	h := messages.EtcdHealth{Endpoints: discovery.Where(n.Etcd.Control), Confirmed: confirmed}
+	if d := n.delay.Load(); d != nil && !confirmed.After(d.at) {
+		h.Err = d.why
+	}
+	if why := discovery.Trouble(n.Etcd.Control); why != nil {
+		h.Err = why
+	}
+	h.Reachable = h.Err == nil
+	return h
 }
 
 // Delay is why etcd was last waited for, or nil when it has done since what it
 // was asked.
 func (n *Node) Delay() error {
-	if why := n.delay.Load(); why != nil {
-		return *why
+	if d := n.delay.Load(); d != nil {
+		return d.why
 	}
 	return nil
 }

@@ -100,11 +100,11 @@ func (s *session) Receive(ctx actor.Context) {
 		s.alive(ctx, m)
 	case lease.Doubt:
 		s.node.Trusted.Store(0)
-		s.state = sessionMoves.To(ctx, s.state, sessionSuspended)
+		s.becomes(ctx, sessionSuspended)
 		s.node.Events.Emit(messages.SessionSuspended{Lease: s.lease, Err: s.node.Delay()})
 	case lease.Lost:
 		s.node.Trusted.Store(0)
-		s.state = sessionMoves.To(ctx, s.state, sessionLost)
+		s.becomes(ctx, sessionLost)
 		s.node.Events.Emit(messages.SessionLost{Lease: int64(m.Lease)})
 	case lease.Delayed:
 		s.delayed(ctx, m.Err)
@@ -127,6 +127,21 @@ func (s *session) Receive(ctx actor.Context) {
 	}
 }
 
+// becomes moves to a state, and notes it for whoever asks for the health.
+func (s *session) becomes(ctx actor.Context, next sessionState) {
+	s.state = sessionMoves.To(ctx, s.state, next)
+	switch next {
+	case sessionOpening:
+		s.node.SetSession(messages.SessionStateOpening)
+	case sessionHeld:
+		s.node.SetSession(messages.SessionStateAlive)
+	case sessionSuspended:
+		s.node.SetSession(messages.SessionStateDoubted)
+	case sessionLost:
+		s.node.SetSession(messages.SessionStateLost)
+	}
+}
+
 // Inspect reports the lease, as etcdctl writes it, the keys under it, and why
 // etcd is waited for.
 func (s *session) Inspect(in *supervisor.Inspection) {
@@ -145,7 +160,7 @@ func (s *session) Inspect(in *supervisor.Inspection) {
 
 func (s *session) started(ctx actor.Context) {
 	s.host.Begin(ctx)
-	s.state = sessionMoves.To(ctx, s.state, sessionOpening)
+	s.becomes(ctx, sessionOpening)
 	s.host.After(soon, &overdue{})
 	n, work, tell := s.node, s.work, s.host.Teller()
 	s.host.Run("renewals", work.Leases.Run)
@@ -237,7 +252,7 @@ func (s *session) alive(ctx actor.Context, m lease.Alive) {
 	if previous != 0 && (m.New || s.state != sessionHeld) {
 		s.node.Events.Emit(messages.SessionRenewed{Lease: s.lease, Previous: previous})
 	}
-	s.state = sessionMoves.To(ctx, s.state, sessionHeld)
+	s.becomes(ctx, sessionHeld)
 	ctx.Send(ctx.Parent(), &Alive{})
 	if s.node.Trusted.Swap(s.lease) != s.lease {
 		ctx.Send(ctx.Parent(), &LeaseTrusted{})

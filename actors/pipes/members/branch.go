@@ -83,6 +83,7 @@ func (b *Branch) join(ctx actor.Context, m *Member) {
 	p := &node.Placement[*Member]{Handle: m, Asker: ctx.Sender()}
 	b.members.all[m] = p
 	b.members.addQueue(m.in)
+	m.begin()
 	b.enter(ctx, p)
 }
 
@@ -161,6 +162,7 @@ func (b *Branch) forget(ctx actor.Context, m *Member) {
 	b.members.removeQueue(m.in)
 	m.end(nil)
 	m.left()
+	m.role.Over(m.in.Cause())
 	node.Dismiss(ctx, p.Asker, &m.announced, m.in.Cause())
 	node.Release(ctx, p.Leavers...)
 }

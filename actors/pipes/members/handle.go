@@ -35,6 +35,14 @@ type Member struct {
 	gone        atomic.Bool // LeftGroup was told
 	removal     node.Removal
 	wait        node.KeyWait
+	role        node.Role
+}
+
+// begin says that the runtime is to be a member.
+func (m *Member) begin() {
+	m.role.Kind, m.role.Of, m.role.Group, m.role.ID = node.RoleMember, m.cfg.Destination, m.cfg.Group, m.cfg.ID
+	m.role.Has = func() int { return m.in.Stats().Links }
+	m.node.Roles.Begin(&m.role)
 }
 
 // left tells, once, that the membership ended.
@@ -104,6 +112,7 @@ func (m *Member) Leave(ctx context.Context) error {
 		m.node.Send(m.pid.Load(), &leaveUnasked{})
 		return err
 	}
+	defer m.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := errors.Join(m.drain(ctx), m.node.Withdraw(end, &withdraw{m}, &m.removal))

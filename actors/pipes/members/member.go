@@ -156,9 +156,22 @@ func (a *member) Receive(ctx actor.Context) {
 	}
 }
 
+// becomes moves to a state, and notes it for whoever asks for the health.
+func (a *member) becomes(ctx actor.Context, next memberState) {
+	a.state = memberMoves.To(ctx, a.state, next)
+	switch next {
+	case entering:
+		a.m.role.Is(messages.RoleStarting)
+	case inside:
+		a.m.role.Is(messages.RoleEstablished)
+	case leaving:
+		a.m.role.Ends(a.m.in.Cause())
+	}
+}
+
 func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
-	a.state = memberMoves.To(ctx, a.state, entering)
+	a.becomes(ctx, entering)
 	n, m, cfg := a.node, a.m, a.m.cfg
 	a.write = node.BeginWrite(a.host.Context())
 	write := a.write
@@ -209,7 +222,7 @@ func (a *member) refuse(ctx actor.Context, err error) {
 // retire takes the member's key away, which nobody else would, and stops.
 func (a *member) retire(ctx actor.Context) {
 	if a.state != leaving {
-		a.state = memberMoves.To(ctx, a.state, leaving)
+		a.becomes(ctx, leaving)
 	}
 	m, write := a.m, a.write
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) memberKeysGone {
@@ -227,7 +240,7 @@ func (a *member) settle(ctx actor.Context) {
 	if a.state != entering || !a.listed || !a.m.written.Load() || len(a.untried) > 0 {
 		return
 	}
-	a.state = memberMoves.To(ctx, a.state, inside)
+	a.becomes(ctx, inside)
 	if a.m.announced.CompareAndSwap(false, true) {
 		ctx.Send(a.asker, &joined{})
 	}
@@ -250,7 +263,19 @@ func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
 		}
 	}
 	a.listed = true
+	a.count()
 	a.settle(ctx)
+}
+
+// count notes how many senders there are to link.
+func (a *member) count() {
+	senders := 0
+	for _, p := range a.sources {
+		if p.listed.Load() != nil {
+			senders++
+		}
+	}
+	a.m.role.Wants.Store(int64(senders))
 }
 
 // delta applies deletes first: a key that was deleted and came back is in both.
@@ -265,6 +290,7 @@ func (a *member) delta(ctx actor.Context, d discovery.Delta) {
 			a.see(ctx, sender)
 		}
 	}
+	a.count()
 }
 
 func (a *member) unlist(ctx actor.Context, p *peer) {
@@ -383,7 +409,7 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 		a.leavers = append(a.leavers, asker)
 	}
 	if a.state != leaving {
-		a.state = memberMoves.To(ctx, a.state, leaving)
+		a.becomes(ctx, leaving)
 	}
 	a.m.in.Leave(recvq.Leaving, nil)
 	a.endUnread(ctx)

@@ -100,6 +100,7 @@ func (b *Branch) register(ctx actor.Context, d *Destination) {
 	}
 	p := &node.Placement[*Destination]{Handle: d, Asker: ctx.Sender()}
 	b.senders.dests[d.cfg.Name] = p
+	d.begin()
 	b.bind(ctx, p)
 }
 
@@ -127,6 +128,7 @@ func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
 		node.Release(ctx, ctx.Sender())
 	case p.PID == nil:
 		delete(b.senders.dests, d.cfg.Name) // its listener is still binding
+		d.role.Forget()
 		node.Dismiss(ctx, p.Asker, &d.announced, nil)
 		node.Release(ctx, ctx.Sender())
 	default:
@@ -194,6 +196,7 @@ func (b *Branch) forget(ctx actor.Context, d *Destination) {
 	if len(p.Leavers) == 0 {
 		b.senders.lose(d.out)
 	}
+	d.role.Over(d.out.Cause())
 	node.Dismiss(ctx, p.Asker, &d.announced, d.out.Cause())
 	if !b.free(ctx, d.cfg.Listen, p.Leavers...) {
 		node.Release(ctx, p.Leavers...)

@@ -165,7 +165,7 @@ func (a *destination) Receive(ctx actor.Context) {
 // keys are the registry's, the queues outlive it.
 func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
-	a.state = destMoves.To(ctx, a.state, registering)
+	a.becomes(ctx, registering)
 	for _, b := range a.d.out.Backlogs() {
 		a.pipe(ctx, b)
 	}
@@ -251,7 +251,7 @@ func (a *destination) serve(ctx actor.Context) {
 	if a.state != registering || !a.listed || !a.d.written.Load() {
 		return
 	}
-	a.state = destMoves.To(ctx, a.state, serving)
+	a.becomes(ctx, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
 		a.node.Events.Emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
 		ctx.Send(a.asker, &registered{})
@@ -273,6 +273,7 @@ func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {
 		a.tell(ctx, name, s.Reset)
 	}
 	a.listed = true
+	a.count()
 	a.serve(ctx)
 }
 
@@ -299,6 +300,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 	for name := range touched {
 		a.tell(ctx, name, false)
 	}
+	a.count()
 }
 
 // see takes one key into the view and returns its group.
@@ -453,7 +455,7 @@ func (a *destination) oust(ctx actor.Context) {
 	if a.state == retiring || a.state == ousted {
 		return
 	}
-	a.state = destMoves.To(ctx, a.state, ousted)
+	a.becomes(ctx, ousted)
 	d, write := a.d, a.write
 	supervisor.Call(&a.host, "withdraw", func(ctx context.Context) keysOut {
 		write.Cut()
@@ -468,7 +470,7 @@ func (a *destination) retire(ctx actor.Context) {
 	if a.state == retiring {
 		return
 	}
-	a.state = destMoves.To(ctx, a.state, retiring)
+	a.becomes(ctx, retiring)
 	d, write := a.d, a.write
 	supervisor.Call(&a.host, "unregister", func(ctx context.Context) keysGone {
 		write.Cut()

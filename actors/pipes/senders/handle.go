@@ -37,6 +37,13 @@ type Destination struct {
 	announced   atomic.Bool // who registered was told
 	removal     node.Removal
 	wait        node.KeyWait
+	role        node.Role
+}
+
+// begin says that the runtime is to be a sender.
+func (d *Destination) begin() {
+	d.role.Kind, d.role.Of, d.role.ID, d.role.Has = node.RoleDestination, d.cfg.Name, d.id, d.out.Links
+	d.node.Roles.Begin(&d.role)
 }
 
 // Name returns the destination's name.
@@ -95,6 +102,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	if err := d.node.Runs.Refuse(ctx, fmt.Sprintf("unregister %q", d.cfg.Name), func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
 		return err
 	}
+	defer d.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := d.deliver(ctx)

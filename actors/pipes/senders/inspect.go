@@ -19,11 +19,7 @@ var (
 // them, and what is accepted and not settled, over all groups.
 func (a *destination) Inspect(in *supervisor.Inspection) {
 	in.Int("groups", len(a.pipes))
-	members := 0
-	for _, g := range a.groups {
-		members += len(g.members)
-	}
-	in.Int("members", members)
+	in.Int64("members", a.d.role.Wants.Load())
 	in.Int("pending", a.d.out.Pending())
 	if len(a.offers) > 0 {
 		in.Int("offered_links", len(a.offers))

@@ -89,6 +89,7 @@ func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
 	p := &node.Placement[*Subscription]{Handle: s, Asker: ctx.Sender()}
 	b.subs.all[s] = p
 	b.subs.added(s)
+	s.begin()
 	b.enter(ctx, p)
 }
 
@@ -171,6 +172,7 @@ func (b *Branch) forget(ctx actor.Context, s *Subscription) {
 	b.subs.removed(s)
 	b.unused(ctx, s.path)
 	s.end(nil)
+	s.role.Over(s.buffer.Cause())
 	node.Dismiss(ctx, p.Asker, &s.announced, s.buffer.Cause())
 	node.Release(ctx, p.Leavers...)
 }

@@ -25,7 +25,7 @@ import (
 func (a *subscription) drain(ctx actor.Context, leaver *actor.PID) {
 	a.sub.addLeaver(leaver)
 	if a.state == subEntering || a.state == subInside {
-		a.state = subscriptionMoves.To(ctx, a.state, subDraining)
+		a.becomes(ctx, subDraining)
 	}
 	buffer := a.sub.buffer
 	buffer.Leave(prefetch.Leaving, nil)
@@ -90,7 +90,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	if a.state == subLeaving {
 		return
 	}
-	a.state = subscriptionMoves.To(ctx, a.state, subLeaving)
+	a.becomes(ctx, subLeaving)
 	a.emptied(ctx)
 	env, sub, write, leaving := a.env, a.sub, a.write, a.leaving
 	me := a.me(0)

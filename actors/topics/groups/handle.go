@@ -42,6 +42,7 @@ type Subscription struct {
 	gone        atomic.Bool                      // Unsubscribed was told
 	removal     node.Removal
 	wait        node.KeyWait
+	role        node.Role
 
 	async asyncCommits
 
@@ -58,6 +59,13 @@ const (
 	staying leaveState = iota
 	askedToLeave
 )
+
+// begin says that the runtime is to be a member.
+func (s *Subscription) begin() {
+	s.role.Kind, s.role.Of, s.role.Group, s.role.ID = node.RoleSubscription, s.cfg.Topic, s.cfg.Group, s.cfg.ID
+	s.role.Has = func() int { _, owned, _ := s.buffer.Stats(); return owned }
+	s.env.Roles.Begin(&s.role)
+}
 
 // left tells, once, that the subscription ended.
 func (s *Subscription) left() {
@@ -238,6 +246,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 		s.env.Send(s.pid.Load(), &leaveUnasked{})
 		return err
 	}
+	defer s.role.Forget()
 	end, cancel := supervisor.Grace(ctx, node.LastGrace)
 	defer cancel()
 	err := s.drain(ctx)

@@ -232,9 +232,22 @@ func (a *subscription) Receive(ctx actor.Context) {
 	}
 }
 
+// becomes moves to a state, and notes it for whoever asks for the health.
+func (a *subscription) becomes(ctx actor.Context, next subscriptionState) {
+	a.state = subscriptionMoves.To(ctx, a.state, next)
+	switch next {
+	case subEntering:
+		a.sub.role.Is(messages.RoleStarting)
+	case subInside:
+		a.sub.role.Is(messages.RoleEstablished)
+	case subDraining, subLeaving:
+		a.sub.role.Ends(a.sub.buffer.Cause())
+	}
+}
+
 func (a *subscription) started(ctx actor.Context) {
 	a.host.Begin(ctx)
-	a.state = subscriptionMoves.To(ctx, a.state, subEntering)
+	a.becomes(ctx, subEntering)
 	env, sub := a.env, a.sub
 	a.write = node.BeginWrite(a.host.Context())
 	write := a.write
@@ -375,6 +388,7 @@ func (a *subscription) decide(ctx actor.Context) {
 		return
 	}
 	me := a.member()
+	a.sub.role.Wants.Store(int64(len(a.view.Wanted(me))))
 	s := a.view.Decide(me, time.Now())
 	for _, p := range s.Lost {
 		a.lose(ctx, a.holds[p].c, messages.ErrFenced)
@@ -425,7 +439,7 @@ func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 			return
 		}
 	}
-	a.state = subscriptionMoves.To(ctx, a.state, subInside)
+	a.becomes(ctx, subInside)
 	if a.sub.announced.CompareAndSwap(false, true) {
 		a.env.Events.Emit(messages.Subscribed{Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Member: a.sub.cfg.ID})
 		ctx.Send(a.asker, &subscribed{})

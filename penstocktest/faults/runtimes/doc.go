@@ -20,6 +20,13 @@
 //		TestTopicUnsubscribeWithAStuckReader
 //		TestLoggerBlocks
 //
+// # Health
+//
+//	without etcd a runtime is live, and not ready once its lease is in doubt
+//		TestHealthWithoutEtcd
+//	what ended unasked keeps a runtime from being ready
+//		TestHealthOfWhatEndedUnasked
+//
 // # Users' functions
 //
 //	a logger or callback that fails costs its own call

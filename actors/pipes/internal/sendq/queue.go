@@ -308,6 +308,16 @@ func (q *Queue) Backlogs() []*Backlog {
 	return slices.Clone(q.backlogs)
 }
 
+// Links is how many members are linked, over all groups.
+func (q *Queue) Links() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.backlogs {
+		n += len(b.links)
+	}
+	return n
+}
+
 // Parked returns copies of the exhausted messages that nobody takes, group by group:
 // the newest parkedLimit of each.
 func (q *Queue) Parked() (out []messages.Parked) {

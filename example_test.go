@@ -131,6 +131,37 @@ func ExampleDeadLetters() {
 	// gold after 2 attempts by billing: no credit
 }
 
+// A sender that requires groups may start before them, and no message is missed.
+func ExampleRequireGroups() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-require")
+
+	orders, err := rt.Register(ctx, "orders", penstock.RequireGroups("billing", "audit"))
+	check(err)
+	sent := make(chan error)
+	go func() { sent <- orders.Send(ctx, penstock.Message{Value: []byte("tea")}) }() // it waits
+
+	_, err = rt.Join(ctx, "orders", "billing")
+	check(err)
+	check(rt.DeclareGroup(ctx, "orders", "audit", penstock.KeepFor(penstock.Forever))) // nobody is in yet
+	check(<-sent)
+
+	audit, err := rt.Join(ctx, "orders", "audit")
+	check(err)
+	for msg, err := range audit.Messages(ctx) {
+		check(err)
+		fmt.Printf("audit: %s\n", msg.Value)
+		break
+	}
+	stopping, end := context.WithTimeout(ctx, 0) // billing has not handled it
+	defer end()
+	fmt.Println(rt.Stop(stopping) != nil)
+	// Output:
+	// audit: tea
+	// true
+}
+
 // A group may rather refuse messages than make its senders wait.
 func ExampleOnFull() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

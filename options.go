@@ -153,6 +153,17 @@ func DropWithoutGroup() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DropWithoutGroup = true })
 }
 
+// RequireGroups has Send wait until each of these groups has been declared
+// (Runtime.DeclareGroup) or joined, so that none of them misses a message, whichever
+// process starts first. Register itself waits for none. A group that is removed, by
+// DeleteGroup or when its KeepFor is over, is waited for again: what was queued for it is
+// dropped, as messages.GroupRemoved says. After a second of waiting the event
+// messages.SendBlocked names those that are missing. Register returns ErrInvalid when
+// DropWithoutGroup is given as well.
+func RequireGroups(groups ...string) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Require = append(c.Require, groups...) })
+}
+
 // MaxAttempts is after how many failed handlings a message is a dead letter; 16 when
 // not given, at most 65,534, -1 for no limit.
 func MaxAttempts(n int) RegisterOption {
@@ -172,27 +183,6 @@ func RetryDelay(min, max time.Duration) RegisterOption {
 // delay, and Parked shows copies.
 func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })
-}
-
-// InMode sets the mode of the group; AtLeastOnce when not given. Join returns
-// ErrGroupMode when the group has another.
-func InMode(m Mode) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Mode = messages.Mode(m) })
-}
-
-// OnFull sets what Send does while the group's queue is full; QueueBlock when not
-// given. Join returns ErrGroupMode when the group has another policy.
-func OnFull(p QueuePolicy) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Policy = messages.QueuePolicy(p) })
-}
-
-// KeepFor is how long the group outlives its last member, with what is queued for it:
-// 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole seconds,
-// rounded up, and not less than its shortest lease, usually 2 s. A group whose members
-// died may live longer, by half of KeepFor or by the LeaseTTL. The first join decides
-// it.
-func KeepFor(d time.Duration) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.KeepFor = d })
 }
 
 // MemberID sets the member's id in its group, of a destination or a topic; random when

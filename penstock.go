@@ -131,18 +131,6 @@ func (r *Runtime) Stats() Stats { return r.engine.Stats() }
 // Engine returns the same runtime for code that works with actors.
 func (r *Runtime) Engine() *Engine { return r.engine }
 
-// DeleteGroup removes a group of a destination that has no members: one that is
-// kept Forever, or whose KeepFor is not over. Running senders drop what is queued
-// for it and say how much in messages.GroupRemoved; a Send that waits for it
-// continues. A sender with a link to a member whose key is gone, because that member
-// cannot reach etcd, keeps the queue until the link ends.
-//
-// Errors: ErrGroupLive (it has members), ErrNoGroup, ErrInvalid, ErrUnavailable,
-// ErrDenied, ErrClosed.
-func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
-	return r.engine.DeleteGroup(ctx, dest, group)
-}
-
 // Stop drains everything, senders first: what was accepted is delivered, what was
 // received is handled, keys are removed, the lease is revoked. When ctx ends first,
 // the rest is abandoned and *AbandonedError says how much. The runtime is over when

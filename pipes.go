@@ -30,7 +30,8 @@ func (d *Destination) URL() string { return d.d.URL() }
 // an error no group gets m.
 //
 // Send waits while a group with the policy QueueBlock is full, and while there is no
-// group unless DropWithoutGroup was given, until ctx ends. m's bytes are copied
+// group unless DropWithoutGroup was given, or one of RequireGroups is missing, until ctx
+// ends. m's bytes are copied
 // before Send returns.
 //
 // Errors: ErrTooLarge, ErrGroupFull (QueueError), ErrInvalid (a header's name is not

@@ -159,7 +159,7 @@ const (
 const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
-// It has the methods CreateTopic, DeleteGroup, DeleteTopic, DescribeGroup,
+// It has the methods CreateTopic, DeclareGroup, DeleteGroup, DeleteTopic, DescribeGroup,
 // DescribeTopic, Destination, Done, EnsureTopic, Err, Events, Health, Instrument, Join, Lease,
 // ListGroups, ListTopics, Member, Producer, Register, ResetOffsets, Stats, Stop,
 // Stopped, Subscription, System, Topic, Tree and UpdateTopic.

@@ -21,6 +21,11 @@ func (e *Engine) Join(ctx context.Context, cfg members.Config) (*members.Member,
 	return e.pipes.Join(ctx, cfg)
 }
 
+// DeclareGroup is penstock.Runtime.DeclareGroup. What is zero in s is as Join has it.
+func (e *Engine) DeclareGroup(ctx context.Context, dest, group string, s messages.GroupSettings) error {
+	return e.pipes.DeclareGroup(ctx, dest, group, s)
+}
+
 // DeleteGroup is penstock.Runtime.DeleteGroup.
 func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 	return e.pipes.DeleteGroup(ctx, dest, group)

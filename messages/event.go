@@ -127,6 +127,15 @@ type GroupFound struct {
 	Destination, Group string
 }
 
+// GroupBegan: a group is new for a sender that has accepted messages already. It follows
+// GroupFound.
+type GroupBegan struct {
+	Destination, Group string
+	// Missed is how many messages this sender accepted before, which the group does not
+	// get. Those that an earlier group of its name got are among them.
+	Missed uint64
+}
+
 // GroupRemoved: the pipe of a group ended, with what was queued in it.
 type GroupRemoved struct {
 	Destination, Group string
@@ -284,10 +293,12 @@ type Drained struct {
 	Took               time.Duration
 }
 
-// SendBlocked: a Send has waited for room for more than a second.
+// SendBlocked: a Send has waited for room, or for a group, for more than a second.
 type SendBlocked struct {
-	// Group is the full one; empty when no group has joined.
+	// Group is the full one; empty when a group is missing.
 	Destination, Group string
+	// Missing are the required groups that are neither declared nor joined.
+	Missing []string
 	// Since is when the wait began.
 	Since time.Time
 	Why   string

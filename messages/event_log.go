@@ -97,6 +97,16 @@ func (e GroupFound) attrs() []slog.Attr {
 	}
 }
 
+func (GroupBegan) name() string      { return "group_began" }
+func (GroupBegan) level() slog.Level { return slog.LevelWarn }
+func (e GroupBegan) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.Uint64("missed", e.Missed),
+	}
+}
+
 func (GroupRemoved) name() string { return "group_removed" }
 
 // Level implements Event: a warning when messages were lost.
@@ -320,6 +330,7 @@ func (e SendBlocked) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		optional("group", e.Group),
+		names("missing", e.Missing),
 		slog.Time("since", e.Since),
 		slog.String("why", e.Why),
 		slog.Int("count", times(e.Count)),
@@ -411,6 +422,14 @@ func errAttr(key string, err error) slog.Attr {
 // ms is a duration as every handler spells it: slog's own would print
 // nanoseconds as JSON.
 func ms(key string, d time.Duration) slog.Attr { return slog.Int64(key+"_ms", d.Milliseconds()) }
+
+// names is no attribute when there are none.
+func names(key string, all []string) slog.Attr {
+	if len(all) == 0 {
+		return slog.Attr{}
+	}
+	return slog.Any(key, all)
+}
 
 func optional(key, value string) slog.Attr {
 	if value == "" {

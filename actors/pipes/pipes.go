@@ -43,21 +43,39 @@ func (p *Pipes) Join(ctx context.Context, cfg members.Config) (*members.Member, 
 	return p.members.Join(ctx, cfg)
 }
 
-// DeleteGroup is penstock.Runtime.DeleteGroup.
-func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
-	fail := func(err error) error { return fmt.Errorf("delete group %q of %q: %w", group, dest, err) }
-	switch err := errors.Join(node.ContextGiven(ctx), keys.ValidateName("destination", dest), keys.ValidateName("group", group)); {
-	case err != nil:
-		return fail(err)
-	case p.node.Stopping():
-		return fail(messages.ErrClosed)
-	case ctx.Err() != nil:
-		return fail(context.Cause(ctx))
+// DeclareGroup is penstock.Runtime.DeclareGroup.
+func (p *Pipes) DeclareGroup(ctx context.Context, dest, group string, s messages.GroupSettings) error {
+	err := p.refuse(ctx, nil)
+	if err == nil {
+		err = p.members.Declare(ctx, dest, group, s)
 	}
-	if err := p.node.Groups.Delete(ctx, pipegroup.At(p.node.Keys, dest, group)); err != nil {
-		return fail(err)
+	if err != nil {
+		return fmt.Errorf("declare group %q of %q: %w", group, dest, err)
 	}
 	return nil
+}
+
+// DeleteGroup is penstock.Runtime.DeleteGroup.
+func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
+	err := p.refuse(ctx, errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)))
+	if err == nil {
+		err = p.node.Groups.Delete(ctx, pipegroup.At(p.node.Keys, dest, group))
+	}
+	if err != nil {
+		return fmt.Errorf("delete group %q of %q: %w", group, dest, err)
+	}
+	return nil
+}
+
+// refuse is why a call of etcd is not made: faults of what it was given, or an end.
+func (p *Pipes) refuse(ctx context.Context, faults error) error {
+	switch err := errors.Join(node.ContextGiven(ctx), faults); {
+	case err != nil:
+		return err
+	case p.node.Stopping():
+		return messages.ErrClosed
+	}
+	return context.Cause(ctx)
 }
 
 // Stats reads the counters: a row for each pipe and each member, in no order.

@@ -4,7 +4,8 @@
 //
 // # The life of a pipe group's settings
 //
-//	          join                nobody is in
+//	   ┌───────────────────declare─────────────────────┐
+//	   │      join                nobody is in         ▼
 //	absent ─────────▶ attended ─────────────────▶ deserted
 //	   ▲                │   ▲────────join────────────┘ │
 //	   │ nobody renewed │                              │ KeepFor
@@ -17,7 +18,8 @@
 // without a word lives for KeepFor and at most the slack longer. Whoever finds a
 // group without members moves the settings, and a mark beside them, to a lease
 // of KeepFor that nobody renews. Whoever joins moves them back in one
-// transaction, which takes the mark away.
+// transaction, which takes the mark away. A group that is declared before its first
+// member is deserted from the start.
 //
 // # Running it
 //

@@ -294,22 +294,58 @@ func (g *Groups) See(ctx context.Context, k Keys) (meta discovery.KV, members bo
 // Restore puts settings back that an etcd which was wiped or restored has lost,
 // of a group that has no member to do so. Settings that are there stay.
 func (g *Groups) Restore(ctx context.Context, k Keys, value []byte) error {
-	op := "put back " + k.Meta + " at " + g.where
 	for {
 		seen, err := g.see(ctx, k)
-		if err != nil || seen.meta.ModRevision != 0 {
-			return discovery.Classify(op, err)
-		}
-		var done bool
-		if keep := keepOf(value); keep < 0 {
-			done, err = g.store.swap(ctx, k, seen, groupWrite{meta: value})
-		} else {
-			done, err = g.hang(ctx, k, seen, groupWrite{meta: value, mark: sinceNow()}, keep)
+		done := seen.meta.ModRevision != 0
+		if err == nil && !done {
+			done, err = g.found(ctx, k, seen, value)
 		}
 		if err != nil || done {
-			return discovery.Classify(op, err)
+			return discovery.Classify("put back "+k.Meta+" at "+g.where, err)
 		}
 	}
+}
+
+// Declare makes a group that has no member yet, with the settings mine; etcd counts its
+// KeepFor from then. Of a group that is there agree judges the settings: its error ends
+// the call, and nothing is changed. A count that has begun begins again.
+func (g *Groups) Declare(ctx context.Context, k Keys, mine []byte, agree func(*pb.GroupMeta) error) error {
+	for {
+		seen, err := g.see(ctx, k)
+		done := false
+		switch {
+		case err != nil:
+		case seen.meta.ModRevision == 0:
+			done, err = g.found(ctx, k, seen, mine)
+		default:
+			meta := &pb.GroupMeta{}
+			if err := proto.Unmarshal(seen.meta.Value, meta); err != nil {
+				return fmt.Errorf("%s: %w: %w", k.Meta, messages.ErrCorrupt, err)
+			}
+			if err := agree(meta); err != nil {
+				return err
+			}
+			done = true
+			if seen.counting() {
+				_, err = g.store.KeepAliveOnce(ctx, seen.meta.Lease)
+			}
+			if errors.Is(err, rpctypes.ErrLeaseNotFound) { // it goes at this moment
+				done, err = false, nil
+			}
+		}
+		if err != nil || done {
+			return discovery.Classify("declare "+k.Meta+" at "+g.where, err)
+		}
+	}
+}
+
+// found writes the settings of a group that has none, as of one without members. Who is
+// in puts that right, and keeps them.
+func (g *Groups) found(ctx context.Context, k Keys, seen groupSeen, value []byte) (bool, error) {
+	if keep := keepOf(value); keep >= 0 {
+		return g.hang(ctx, k, seen, groupWrite{meta: value, mark: sinceNow()}, keep)
+	}
+	return g.store.swap(ctx, k, seen, groupWrite{meta: value})
 }
 
 // Delete removes a group that has no members. Errors: messages.ErrNoGroup,

@@ -23,14 +23,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 	}
 	cfg := m.cfg
 	group := pipegroup.At(m.node.Keys, cfg.Destination, cfg.Group)
-	agree := func(meta *pb.GroupMeta) error {
-		have, err := messages.GroupSettingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
-		if err != nil {
-			return err
-		}
-		return have.Differ(cfg.group())
-	}
-	meta, err := m.node.Groups.Attend(ctx, group, node.Marshal(cfg.group().Meta()), agree)
+	meta, err := m.node.Groups.Attend(ctx, group, node.Marshal(cfg.group().Meta()), cfg.agree)
 	if err != nil {
 		return err
 	}
@@ -44,8 +37,17 @@ func (m *Member) writeKeys(ctx context.Context) error {
 		return err
 	}
 	m.node.Groups.Hold(group, cfg.ID, meta)
-	_, err = m.node.Groups.Attend(ctx, group, meta, agree)
+	_, err = m.node.Groups.Attend(ctx, group, meta, cfg.agree)
 	return err
+}
+
+// agree judges the settings of a group that is there.
+func (c *Config) agree(meta *pb.GroupMeta) error {
+	have, err := messages.GroupSettingsOf(meta.Mode, meta.Policy, meta.KeepForMs)
+	if err != nil {
+		return err
+	}
+	return have.Differ(c.group())
 }
 
 // removeKeys takes the member's key away. The group stays, for its other

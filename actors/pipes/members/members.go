@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -66,6 +67,16 @@ func (s *Members) Stats() (rows []messages.MemberStats) {
 		rows = append(rows, in.Stats())
 	}
 	return rows
+}
+
+// Declare is penstock.Runtime.DeclareGroup.
+func (s *Members) Declare(ctx context.Context, dest, group string, settings messages.GroupSettings) error {
+	cfg := Config{Destination: dest, Group: group, Mode: settings.Mode, Policy: settings.Policy, KeepFor: settings.KeepFor}
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	return s.node.Groups.Declare(ctx, pipegroup.At(s.node.Keys, dest, group), node.Marshal(cfg.group().Meta()), cfg.agree)
 }
 
 // Held are the members that Stop ends.

@@ -5,6 +5,7 @@ package senders
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
@@ -41,6 +42,8 @@ type Config struct {
 	Queue messages.QueueLimits
 	// DropWithoutGroup is penstock.DropWithoutGroup.
 	DropWithoutGroup bool
+	// Require is penstock.RequireGroups. Not with DropWithoutGroup.
+	Require []string
 	// MaxAttempts is penstock.MaxAttempts: up to LargestMaxAttempts, or -1 for no
 	// limit. Default DefaultMaxAttempts.
 	MaxAttempts int
@@ -84,6 +87,12 @@ func (c *Config) Validate() error {
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
+	for _, group := range c.Require {
+		faults.Join(keys.ValidateName("group", group))
+	}
+	if c.DropWithoutGroup && len(c.Require) > 0 {
+		faults.Add("required groups and messages that are dropped without a group: choose one of both")
+	}
 	faults.Join(c.Retry.Validate())
 	faults.Join(chain.Check(c.Use))
 	return faults.Err()
@@ -93,6 +102,7 @@ func (c *Config) Validate() error {
 func (c *Config) queue() sendq.Config {
 	return sendq.Config{
 		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, DropWithoutGroup: c.DropWithoutGroup,
+		Require:     slices.Compact(slices.Sorted(slices.Values(c.Require))),
 		MaxAttempts: c.MaxAttempts, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
 	}
 }

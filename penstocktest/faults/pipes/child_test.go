@@ -30,6 +30,7 @@ type childSpec struct {
 	Mode                       penstock.Mode
 	Window                     int
 	LeaseTTL                   time.Duration
+	Require                    []string // by a sender
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -70,7 +71,7 @@ func (s childSpec) run() error {
 			}
 		}()
 	case roleSender:
-		if dest, err = rt.Register(ctx, s.Destination, penstock.SenderID("the-sender")); err != nil {
+		if dest, err = rt.Register(ctx, s.Destination, penstock.SenderID("the-sender"), penstock.RequireGroups(s.Require...)); err != nil {
 			return err
 		}
 	}

@@ -85,6 +85,12 @@
 //	forever, where that is asked for
 //		TestGroupKeptForever
 //		TestGroupKeptForeverIsDeleted
+//	a required group misses nothing, whoever starts first and however often it dies
+//		TestRequiredGroups
+//		TestRequiredGroupInACrashLoop
+//		TestRequiredGroupIsWaitedForAgain
+//	declared, as long as its KeepFor
+//		TestDeclaredGroup
 //	its settings are those in etcd
 //		TestGroupMadeAgainWithAnotherMode
 //		TestPipeOfAHelloAlone

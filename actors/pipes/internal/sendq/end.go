@@ -70,6 +70,7 @@ func (q *Queue) Remove(b *Backlog) (n, bytes int) {
 	defer q.mu.Unlock()
 	q.emitDrops()
 	q.backlogs = slices.DeleteFunc(q.backlogs, func(x *Backlog) bool { return x == b })
+	q.lookForRequired()
 	n, bytes = b.clear()
 	b.counters.Dropped += uint64(n)
 	q.losses.groups += n

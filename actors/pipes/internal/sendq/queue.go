@@ -22,6 +22,8 @@ type Config struct {
 	Queue messages.QueueLimits
 	// DropWithoutGroup drops, and counts, what is sent while there is no group.
 	DropWithoutGroup bool
+	// Require names groups that a Send waits for, each once.
+	Require []string
 	// MaxAttempts is how many failed handlings exhaust a message; no limit when it is
 	// not positive.
 	MaxAttempts int
@@ -58,6 +60,8 @@ type Queue struct {
 	cause    error // why it closed
 	open     *chunk
 	backlogs []*Backlog
+	missing  []string      // of Config.Require, those that are no group now
+	accepted uint64        // messages so far, for whichever groups
 	room     chan struct{} // closed when a waiting Send should look again
 	waiting  int           // Sends that wait on room
 	moved    chan struct{} // closed when a waiting Flush should look again
@@ -75,7 +79,10 @@ type Queue struct {
 // New makes the queue of the destination of that name. later has a function called
 // in a while; neither it nor emit may block.
 func New(name string, cfg Config, emit func(messages.Event), later func(func())) *Queue {
-	return &Queue{name: name, cfg: cfg, Emit: emit, later: later, phase: queueOpen, over: make(chan struct{})}
+	return &Queue{
+		name: name, cfg: cfg, Emit: emit, later: later, phase: queueOpen,
+		missing: slices.Clone(cfg.Require), over: make(chan struct{}),
+	}
 }
 
 // Ended is closed once the queue is: by Close or End.
@@ -127,13 +134,15 @@ func (q *Queue) Send(ctx context.Context, m *messages.Message) error {
 
 // obstacle names what holds a Send up.
 type obstacle struct {
-	group string
-	why   string
+	group   string // empty when it is not one group's queue
+	missing []string
+	why     string
 }
 
 var (
-	noGroup   = &obstacle{why: "no group has joined"}
-	groupFull = "its queue is full"
+	noGroup      = &obstacle{why: "no group has joined"}
+	groupFull    = "its queue is full"
+	groupMissing = "required groups are neither declared nor joined"
 )
 
 // admit reports whether a message of size bytes can be accepted now, by
@@ -141,6 +150,9 @@ var (
 func (q *Queue) admit(size int) (*obstacle, error) {
 	if q.phase != queueOpen {
 		return nil, q.refused()
+	}
+	if len(q.missing) > 0 {
+		return &obstacle{missing: q.missing, why: groupMissing}, nil
 	}
 	if len(q.backlogs) == 0 && !q.cfg.DropWithoutGroup {
 		return noGroup, nil
@@ -151,7 +163,7 @@ func (q *Queue) admit(size int) (*obstacle, error) {
 		}
 		switch b.settings.Policy {
 		case messages.QueueBlock:
-			return &obstacle{b.Group, groupFull}, nil
+			return &obstacle{group: b.Group, why: groupFull}, nil
 		case messages.QueueError:
 			return nil, fmt.Errorf("send to %q: group %q has %d messages and %d bytes waiting: %w",
 				q.name, b.Group, b.count, b.size, messages.ErrGroupFull)
@@ -169,6 +181,7 @@ func (q *Queue) refused() error {
 
 // accept encodes m once and queues it for every group.
 func (q *Queue) accept(m *messages.Message, size int) {
+	q.accepted++
 	if len(q.backlogs) == 0 {
 		q.unclaimed++
 		q.drop(&q.nobody, 1, size)
@@ -223,7 +236,7 @@ func (q *Queue) await(ctx context.Context, m *messages.Message, size int, held *
 		select {
 		case <-room:
 		case <-slow.C:
-			q.Emit(messages.SendBlocked{Destination: q.name, Group: held.group, Since: since, Why: held.why})
+			q.Emit(messages.SendBlocked{Destination: q.name, Group: held.group, Missing: held.missing, Since: since, Why: held.why})
 		case <-ctx.Done():
 			err = fmt.Errorf("send to %q: waited %s%s: %w", q.name,
 				time.Since(since).Round(time.Millisecond), held.describe(), context.Cause(ctx))
@@ -247,7 +260,10 @@ func (q *Queue) await(ctx context.Context, m *messages.Message, size int, held *
 }
 
 func (h *obstacle) describe() string {
-	if h.group == "" {
+	switch {
+	case len(h.missing) > 0:
+		return fmt.Sprintf(", %s: %q", h.why, h.missing)
+	case h.group == "":
 		return ", " + h.why
 	}
 	return fmt.Sprintf(" for group %q, %s", h.group, h.why)
@@ -270,7 +286,8 @@ func (q *Queue) progress() {
 	}
 }
 
-// Backlog returns what is kept for the group, made when the group is new.
+// Backlog returns what is kept for the group, made when the group is new. It tells when
+// messages were accepted before, which that group has not seen.
 func (q *Queue) Backlog(group string, s messages.GroupSettings) *Backlog {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -281,8 +298,23 @@ func (q *Queue) Backlog(group string, s messages.GroupSettings) *Backlog {
 	}
 	b := &Backlog{Group: group, settings: s}
 	q.backlogs = append(q.backlogs, b)
+	if q.accepted > 0 {
+		q.Emit(messages.GroupBegan{Destination: q.name, Group: group, Missed: q.accepted})
+	}
+	q.lookForRequired()
 	q.progress()
 	return b
+}
+
+// lookForRequired notes which required groups are missing, when a group came or went.
+// mu is held; the slice is a new one, because waiting Sends have the one before.
+func (q *Queue) lookForRequired() {
+	q.missing = nil
+	for _, name := range q.cfg.Require {
+		if !slices.ContainsFunc(q.backlogs, func(b *Backlog) bool { return b.Group == name }) {
+			q.missing = append(q.missing, name)
+		}
+	}
 }
 
 // Resettle changes a group's settings. One of another mode or policy must have no

@@ -1009,6 +1009,11 @@ func TestSendWaitsForRoom(t *testing.T) {
 				default:
 				}
 				time.Sleep(1500 * time.Millisecond)
+				for range tt.groups - 1 {
+					if e, ok := (<-events).(messages.GroupBegan); !ok || e.Missed != 1 {
+						t.Errorf("event %+v", e)
+					}
+				}
 				select {
 				case e := <-events:
 					if w, ok := e.(messages.SendBlocked); !ok || w.Group != "billing" || !w.Since.Equal(began) || w.Why == "" {

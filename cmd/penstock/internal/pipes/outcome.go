@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/penstock-io/penstock"
@@ -88,7 +89,10 @@ func (l *losses) hear(e penstock.Event) {
 }
 
 func waitingFor(e messages.SendBlocked) string {
-	if e.Group == "" {
+	switch {
+	case len(e.Missing) > 0:
+		return fmt.Sprintf("groups of %s that it requires are missing: %s", e.Destination, strings.Join(e.Missing, ", "))
+	case e.Group == "":
 		return fmt.Sprintf("no group of %s has joined yet", e.Destination)
 	}
 	return fmt.Sprintf("group %s of %s is full", e.Group, e.Destination)

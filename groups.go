@@ -1,0 +1,86 @@
+package penstock
+
+// Groups of destinations: what is agreed on in each, and how they are made and removed
+// without being joined.
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/actors"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// GroupOption is an option of Runtime.DeclareGroup, and one of Runtime.Join.
+type GroupOption interface {
+	JoinOption
+	applyGroup(*messages.GroupSettings)
+}
+
+type groupOption func(*messages.GroupSettings)
+
+func (o groupOption) applyGroup(s *messages.GroupSettings) { o(s) }
+
+func (o groupOption) applyJoin(c *actors.MemberConfig) {
+	s := messages.GroupSettings{Mode: c.Mode, Policy: c.Policy, KeepFor: c.KeepFor}
+	o(&s)
+	c.Mode, c.Policy, c.KeepFor = s.Mode, s.Policy, s.KeepFor
+}
+
+// InMode sets the mode of the group; AtLeastOnce when not given. Join and
+// DeclareGroup return ErrGroupMode when the group has another.
+func InMode(m Mode) GroupOption {
+	return groupOption(func(s *messages.GroupSettings) { s.Mode = messages.Mode(m) })
+}
+
+// OnFull sets what Send does while the group's queue is full; QueueBlock when not
+// given. Join and DeclareGroup return ErrGroupMode when the group has another policy.
+func OnFull(p QueuePolicy) GroupOption {
+	return groupOption(func(s *messages.GroupSettings) { s.Policy = messages.QueuePolicy(p) })
+}
+
+// KeepFor is how long the group outlives its last member, with what is queued for it:
+// 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole seconds,
+// rounded up, and not less than its shortest lease, usually 2 s. A group whose members
+// died may live longer, by half of KeepFor or by the LeaseTTL. The first join or
+// declaration decides it.
+func KeepFor(d time.Duration) GroupOption {
+	return groupOption(func(s *messages.GroupSettings) { s.KeepFor = d })
+}
+
+// DeclareGroup makes a group of a destination before its first member: senders keep for
+// it what they accept from then on. Neither senders nor members need to be there. Without
+// members it lives for its KeepFor, from the declaration, and etcd removes it after that;
+// declaring it again before begins the count again. A member that joins keeps it, with the
+// same mode and policy, or gets ErrGroupMode. Of a group that is there nothing else is
+// changed, whatever KeepFor is given.
+//
+// A sender that runs hears of the group within moments; when it has accepted messages
+// before, messages.GroupBegan says how many. RequireGroups has a sender wait for the
+// group.
+//
+// Errors: ErrGroupMode (the group has another mode or policy), ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
+func (r *Runtime) DeclareGroup(ctx context.Context, dest, group string, opts ...GroupOption) error {
+	if err := optionsGiven(opts); err != nil {
+		return fmt.Errorf("declare group %q of %q: %w", group, dest, err)
+	}
+	var s messages.GroupSettings
+	for _, o := range opts {
+		o.applyGroup(&s)
+	}
+	return r.engine.DeclareGroup(ctx, dest, group, s)
+}
+
+// DeleteGroup removes a group of a destination that has no members: one that is
+// kept Forever, or whose KeepFor is not over. Running senders drop what is queued
+// for it and say how much in messages.GroupRemoved; a Send that waits for it
+// continues. A sender with a link to a member whose key is gone, because that member
+// cannot reach etcd, keeps the queue until the link ends.
+//
+// Errors: ErrGroupLive (it has members), ErrNoGroup, ErrInvalid, ErrUnavailable,
+// ErrDenied, ErrClosed.
+func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
+	return r.engine.DeleteGroup(ctx, dest, group)
+}

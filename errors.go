@@ -3,7 +3,11 @@ package penstock
 // What goes wrong. The errors are those of package messages, so that errors.Is and
 // errors.As find them whichever package they are compared with.
 
-import "github.com/penstock-io/penstock/messages"
+import (
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
 
 // Each error is wrapped with what was being done and to what: compare with
 // errors.Is.
@@ -49,6 +53,9 @@ var (
 	ErrRestarted = messages.ErrRestarted
 	// ErrCorrupt: bytes from the network or from etcd do not decode.
 	ErrCorrupt = messages.ErrCorrupt
+	// ErrReject: for a handler to return, wrapped or not. What it got will never be
+	// handled: it becomes a dead letter at once, and is not tried again.
+	ErrReject = messages.ErrReject
 
 	// Topics.
 
@@ -83,6 +90,12 @@ var (
 	// records there: etcd was restored from a backup, or replaced.
 	ErrLogRolledBack = messages.ErrLogRolledBack
 )
+
+// RetryAfter is an error for a handler to return: what it got is tried again after d,
+// instead of a delay that grows with each attempt. It counts as an attempt. d is at most
+// 24 h; a negative one is zero, which is at once. err, which may be nil, is what it wraps,
+// and its text.
+func RetryAfter(d time.Duration, err error) error { return messages.RetryAfter(d, err) }
 
 // AbandonedError says what a drain gave up: Flush, Unregister and Stop return it.
 //

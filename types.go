@@ -69,15 +69,20 @@ func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
 //		Settler            Settler
 //	}
 //
-//	func (d Delivery) Ack()             // it was handled
-//	func (d Delivery) Nack(cause error) // it failed, and is delivered again after a delay; cause may be nil
-//	func (d Delivery) InProgress()      // begins the AckWait again
-//	func (d Delivery) Clone() Delivery  // the same with bytes of its own; it settles the same message
+//	func (d Delivery) Ack()                                         // it was handled
+//	func (d Delivery) Nack(cause error)                             // it failed: an attempt; it comes again after a delay that grows
+//	func (d Delivery) NackAfter(after time.Duration, cause error)   // the same after a delay of its own
+//	func (d Delivery) Release()                                     // nobody tried: no attempt; it comes again at once
+//	func (d Delivery) Reject(cause error)                           // nobody ever will: a dead letter at once
+//	func (d Delivery) InProgress()                                  // begins the AckWait again
+//	func (d Delivery) Clone() Delivery                              // the same with bytes of its own; it settles the same message
 //
-// Ack, Nack and InProgress do not block and can be called from any goroutine. The
-// first Ack or Nack counts; later ones do nothing. The cause of a Nack is in
-// MessageNacked and in the dead letter. Settler is set by the runtime; where it is
-// nil, as in a test of a handler, the three do nothing.
+// None of them blocks, and all can be called from any goroutine. The first that
+// settles the message counts; later ones do nothing. A cause, which may be nil, is in
+// events and in the dead letter; to Nack it can be what a handler may return, see
+// ErrReject and RetryAfter. NackAfter waits at most 24 h; a negative delay is none.
+// Settler is set by the runtime; where it is nil, as in a test of a handler, they do
+// nothing.
 //
 // A Delivery is a value: copies settle the same message. Its bytes stay valid
 // without end and keep the frame in memory in which they came, but see
@@ -90,10 +95,40 @@ type Delivery = messages.Delivery
 //
 //	type Settler interface {
 //		Ack(seq uint64)
-//		Nack(seq uint64, cause error)
+//		GiveBack(seq uint64, how GiveBack)
 //		InProgress(seq uint64)
 //	}
 type Settler = messages.Settler
+
+// GiveBack says how a delivery is given back that was not handled.
+//
+//	type GiveBack struct {
+//		Verb  Verb          // VerbNack, VerbRelease or VerbReject
+//		After time.Duration // of what is VerbNack: the delay asked for, 1 ns to 24 h; 0 is the delay that grows
+//		Cause error         // or nil
+//	}
+type GiveBack = messages.GiveBack
+
+// GiveBackOf returns what the error of a handler means: VerbReject where it wraps
+// ErrReject, VerbNack with a delay where it wraps what RetryAfter made, else VerbNack. It is
+// for tests of handlers, and for middleware.
+func GiveBackOf(err error) GiveBack { return messages.GiveBackOf(err) }
+
+// Verb is how a delivery is given back: VerbNack, VerbRelease or VerbReject.
+//
+//	func (v Verb) String() string // "nacked", "released", "rejected"
+type Verb = messages.Verb
+
+// The verbs of a GiveBack.
+const (
+	// VerbNack: its handling failed. That counts as an attempt, and it is tried again
+	// after a delay.
+	VerbNack = messages.VerbNack
+	// VerbRelease: nobody tried to handle it. It comes again at once, and nothing counts.
+	VerbRelease = messages.VerbRelease
+	// VerbReject: it will never be handled. It becomes a dead letter at once.
+	VerbReject = messages.VerbReject
+)
 
 // Event is one of the structs of package messages that say what happened, such as
 // messages.MemberLinked, messages.Redelivered or messages.SessionLost. Switch on its
@@ -101,7 +136,7 @@ type Settler = messages.Settler
 type Event = messages.Event
 
 // Handler handles one message for Member.Consume. A nil error acks it; an error or
-// a panic nacks it, to be tried again. ctx ends when the message has been given to
+// a panic nacks it, to be tried again, but see ErrReject and RetryAfter. ctx ends when the message has been given to
 // another member (AckWait) or when Consume ends.
 type Handler func(ctx context.Context, d Delivery) error
 

@@ -51,6 +51,9 @@ var (
 	ErrRestarted = errors.New("restarted meanwhile, try again")
 	// ErrCorrupt: bytes from the network or from etcd do not decode.
 	ErrCorrupt = errors.New("corrupt")
+	// ErrReject: for a handler to return, wrapped or not. What it got will never be
+	// handled: it becomes a dead letter at once, and is not tried again.
+	ErrReject = errors.New("rejected")
 
 	// Topics.
 

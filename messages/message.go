@@ -71,8 +71,8 @@ func PayloadSize(m *Message) int {
 type Settler interface {
 	// Ack settles the delivery: it was handled.
 	Ack(seq uint64)
-	// Nack hands the delivery back, to be tried again later. cause may be nil.
-	Nack(seq uint64, cause error)
+	// GiveBack hands the delivery back, which was not handled.
+	GiveBack(seq uint64, how GiveBack)
 	// InProgress restarts the delivery's AckWait.
 	InProgress(seq uint64)
 }
@@ -95,8 +95,8 @@ type Delivery struct {
 	// Redelivered reports whether an earlier delivery of this message may have been
 	// seen by somebody: it failed there, or the link died before its ack.
 	Redelivered bool
-	// Settler takes Ack and Nack. It is set by Penstock; a nil Settler makes
-	// them no-ops, which is handy in tests of handlers.
+	// Settler hears what becomes of it. It is set by Penstock; a nil Settler makes
+	// the methods no-ops, which is handy in tests of handlers.
 	Settler Settler
 }
 
@@ -107,12 +107,37 @@ func (d Delivery) Ack() {
 	}
 }
 
-// Nack hands the message back: it is delivered again after a delay that grows
-// with each attempt. cause, which may be nil, appears in events and with the
-// dead letter. It does not block.
+// Nack hands the message back, whose handling failed: it is delivered again after a
+// delay that grows with each attempt. cause, which may be nil, appears in events and
+// with the dead letter. One that wraps ErrReject, or that RetryAfter made, does what it
+// does as the error of a handler, see GiveBackOf. It does not block.
 func (d Delivery) Nack(cause error) {
 	if d.Settler != nil {
-		d.Settler.Nack(d.Seq, cause)
+		d.Settler.GiveBack(d.Seq, GiveBackOf(cause))
+	}
+}
+
+// NackAfter is Nack with a delay of its own: it counts as an attempt as well. after is
+// at most MaxRetryAfter; a negative one is zero, which is at once. It does not block.
+func (d Delivery) NackAfter(after time.Duration, cause error) {
+	if d.Settler != nil {
+		d.Settler.GiveBack(d.Seq, GiveBack{Verb: VerbNack, After: boundRetry(after), Cause: cause})
+	}
+}
+
+// Release hands the message back that nobody tried to handle: it is delivered again at
+// once, and no attempt counts. It does not block.
+func (d Delivery) Release() {
+	if d.Settler != nil {
+		d.Settler.GiveBack(d.Seq, GiveBack{Verb: VerbRelease})
+	}
+}
+
+// Reject hands the message back that will never be handled: it becomes a dead letter at
+// once. cause, which may be nil, appears with it. It does not block.
+func (d Delivery) Reject(cause error) {
+	if d.Settler != nil {
+		d.Settler.GiveBack(d.Seq, GiveBack{Verb: VerbReject, Cause: cause})
 	}
 }
 

@@ -202,7 +202,7 @@ func (c *Consumption) Work(ctx context.Context) error {
 		case ctx.Err() != nil:
 			l.giveBack(d.Seq)
 		default:
-			l.Nack(d.Seq, err)
+			l.GiveBack(d.Seq, messages.GiveBackOf(err))
 		}
 	}
 }

@@ -30,9 +30,14 @@ func (l *Link) Ack(seq uint64) {
 	}
 }
 
-// Nack settles a delivery that was not handled; the sender tries again.
-func (l *Link) Nack(seq uint64, cause error) {
-	f := failure{seq: seq, reason: reasonOf(cause)}
+// GiveBack settles a delivery that was not handled; the sender tries again.
+func (l *Link) GiveBack(seq uint64, how messages.GiveBack) {
+	f := failure{seq: seq}
+	if how.Verb == messages.VerbRelease {
+		f.kind = frame.NackReturned
+	} else {
+		f.reason = reasonOf(how.Cause)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.userSettled(seq)

@@ -316,6 +316,21 @@ type HandlerPanicked struct {
 	Count int
 }
 
+// HandlerStuck: a handler of Consume has worked at one message for AckWait, without
+// InProgress. It is told again each time that has doubled.
+type HandlerStuck struct {
+	Destination, Group, Member string
+	// Seq is the message's, on the link on which it came.
+	Seq uint64
+	// Running is how long it has worked at least.
+	Running time.Duration
+	// Stack is where its goroutine stands, and behind it the goroutines that it began: 16 KiB
+	// at most. It is empty when many handlers are stuck at once.
+	Stack string
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
+}
+
 // UnreadReturned: messages that had come to a member and were not handed out went
 // back to their senders, because nobody reads there.
 type UnreadReturned struct {

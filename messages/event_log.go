@@ -349,6 +349,20 @@ func (e HandlerPanicked) attrs() []slog.Attr {
 	}
 }
 
+func (HandlerStuck) name() string      { return "handler_stuck" }
+func (HandlerStuck) level() slog.Level { return slog.LevelWarn }
+func (e HandlerStuck) attrs() []slog.Attr {
+	return present(
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.Uint64("seq", e.Seq),
+		ms("running", e.Running),
+		optional("stack", e.Stack),
+		slog.Int("count", times(e.Count)),
+	)
+}
+
 func (UnreadReturned) name() string      { return "unread_returned" }
 func (UnreadReturned) level() slog.Level { return slog.LevelInfo }
 func (e UnreadReturned) attrs() []slog.Attr {

@@ -117,6 +117,19 @@ func (e HandlerPanicked) plus(older Event) Event {
 	return e
 }
 
+func (e HandlerStuck) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+// plus keeps a stack: not each event has one.
+func (e HandlerStuck) plus(older Event) Event {
+	o := older.(HandlerStuck)
+	e.Count = add(o.Count, e.Count)
+	if e.Stack == "" {
+		o.Count = e.Count
+		return o
+	}
+	return e
+}
+
 func (e ConnectionRefused) sum() SumKey { return SumKey{Why: e.Reason} }
 
 func (e ConnectionRefused) plus(older Event) Event {
@@ -128,6 +141,19 @@ func (e RecordFailed) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Grou
 
 func (e RecordFailed) plus(older Event) Event {
 	e.Count = add(older.(RecordFailed).Count, e.Count)
+	return e
+}
+
+func (e RecordHandlerStuck) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Group} }
+
+// plus keeps a stack: not each event has one.
+func (e RecordHandlerStuck) plus(older Event) Event {
+	o := older.(RecordHandlerStuck)
+	e.Count = add(o.Count, e.Count)
+	if e.Stack == "" {
+		o.Count = e.Count
+		return o
+	}
 	return e
 }
 

@@ -112,6 +112,19 @@ type LogRolledBack struct {
 	Position, End int64
 }
 
+// RecordHandlerStuck: a handler of Consume or ConsumeBatches has worked at one call for
+// RevokeTimeout. It is told again each time that has doubled.
+type RecordHandlerStuck struct {
+	Topic, Group, Member string
+	Partition            int
+	// Offset is the first one of the call.
+	Offset int64
+	// Running, Stack and Count are as for HandlerStuck.
+	Running time.Duration
+	Stack   string
+	Count   int
+}
+
 // RecordFailed: a handler failed; the record is handed out again after Delay.
 type RecordFailed struct {
 	Topic, Group string

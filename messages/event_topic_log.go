@@ -175,6 +175,21 @@ func (e LogRolledBack) attrs() []slog.Attr {
 	)
 }
 
+func (RecordHandlerStuck) name() string      { return "record_handler_stuck" }
+func (RecordHandlerStuck) level() slog.Level { return slog.LevelWarn }
+func (e RecordHandlerStuck) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.Int("partition", e.Partition),
+		slog.Int64("offset", e.Offset),
+		ms("running", e.Running),
+		optional("stack", e.Stack),
+		slog.Int("count", times(e.Count)),
+	)
+}
+
 func (RecordFailed) name() string      { return "record_failed" }
 func (RecordFailed) level() slog.Level { return slog.LevelWarn }
 func (e RecordFailed) attrs() []slog.Attr {

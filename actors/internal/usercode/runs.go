@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -19,6 +20,9 @@ import (
 type Runs struct {
 	mu sync.Mutex
 	on map[uint64][]*Run // by goroutine, the outermost first
+
+	labels atomic.Uint64 // given out
+	stacks stacks
 }
 
 // Run is a run of a user's function, or of a loop.

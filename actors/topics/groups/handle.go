@@ -172,7 +172,7 @@ func (s *Subscription) consume(ctx context.Context, begin func(context.Context) 
 		c.Finish() // it ended before it could know of c
 	}
 	s.env.Send(s.pid.Load(), &consumeRecords{c})
-	<-c.Over()
+	c.Wait(s.cfg.RevokeTimeout, s.cfg.ID)
 	if err := s.buffer.Cause(); err != nil {
 		return err
 	}

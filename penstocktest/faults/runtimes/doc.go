@@ -33,6 +33,8 @@
 //		TestLoggerFails
 //		TestLoggerAlwaysFails
 //		TestTopicCallbackFails
+//	a handler that stands still is told with its stack
+//		TestStuckHandlerIsTold
 //	nil is ErrInvalid
 //		TestNilIsInvalidEverywhere
 //

@@ -41,6 +41,7 @@ type worker struct {
 	cancel context.CancelCauseFunc
 	from   *Link // of the message in hand, or nil
 	seq    uint64
+	label  string // of its goroutine
 }
 
 func (w *worker) renew(ctx context.Context) {
@@ -116,9 +117,10 @@ func (c *Consumption) Ended() {
 // Finish lets Wait return: nobody will say any more that the handlers have ended.
 func (c *Consumption) Finish() { c.once.Do(func() { close(c.over) }) }
 
-// Wait waits for the end of the handlers, and ends the reading.
+// Wait waits for the end of the handlers, and ends the reading. Meanwhile it looks for
+// handlers that stand still.
 func (c *Consumption) Wait() {
-	<-c.over
+	c.await()
 	c.handBack()
 	c.q.watch(nil)
 	c.end()
@@ -168,7 +170,9 @@ func (c *Consumption) Work(ctx context.Context) error {
 		return w.from
 	})
 	defer c.q.Runs.Enter(code)()
-	inner := code.Mark(ctx)
+	inner, label, restore := c.q.Runs.Label(code.Mark(ctx), c.q.cfg.Destination+"/"+c.q.cfg.Group)
+	defer restore()
+	w.label = label
 	w.renew(inner)
 	c.workersMu.Lock()
 	c.workers[w] = struct{}{}

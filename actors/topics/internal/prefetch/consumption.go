@@ -63,7 +63,8 @@ func (c *Consumption) Finish() { c.once.Do(func() { close(c.over) }) }
 func (c *Consumption) Work(ctx context.Context) error {
 	code := c.buffer.Run("a handler")
 	defer c.buffer.inside.Enter(code)()
-	ctx = code.Mark(ctx)
+	ctx, label, restore := c.buffer.inside.Label(code.Mark(ctx), c.buffer.cfg.Topic+"/"+c.buffer.cfg.Group)
+	defer restore()
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -76,17 +77,18 @@ func (c *Consumption) Work(ctx context.Context) error {
 			c.buffer.stall(cur, err)
 			continue
 		}
-		c.handle(ctx, cur)
+		c.handle(ctx, cur, label)
 	}
 }
 
-// handle handles the records of one batch in order, as far as they succeed.
-func (c *Consumption) handle(ctx context.Context, cur *cursor) {
+// handle handles the records of one batch in order, as far as they succeed. label is that
+// of the goroutine.
+func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 	handling, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	b := c.buffer
 	b.mu.Lock()
-	cur.cancel = cancel
+	cur.cancel, cur.label = cancel, label
 	if cur.c.phase == claimOver {
 		cancel(messages.ErrFenced)
 	}

@@ -15,6 +15,7 @@ import (
 type cursor struct {
 	c       *Claim
 	cancel  context.CancelCauseFunc // of the handler; nil for loops
+	label   string                  // of the handler's goroutine
 	batch   *format.Batch
 	rest    []byte
 	offset  int64 // of the next record

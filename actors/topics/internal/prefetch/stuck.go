@@ -1,0 +1,51 @@
+package prefetch
+
+// Handlers that are at one call for too long.
+
+import (
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// call is one call of a handler, which begins with the record at offset.
+type call struct {
+	cur    *cursor
+	offset int64
+}
+
+// Wait waits for the end of the consumption. Meanwhile it emits an event for each
+// handler that has been at one call for limit, and again at each doubling. member is who
+// it is told of.
+func (c *Consumption) Wait(limit time.Duration, member string) {
+	b := c.buffer
+	var watch usercode.StuckWatch[call]
+	usercode.AwaitLooking(c.over, limit, func(now time.Time) {
+		for _, stuck := range watch.Look(now, limit, b.calls()) {
+			cur := stuck.Key.cur
+			b.emit(messages.RecordHandlerStuck{
+				Topic: b.cfg.Topic, Group: b.cfg.Group, Member: member, Partition: cur.c.Partition, Offset: stuck.Key.offset,
+				Running: stuck.Running, Stack: b.inside.Stack(cur.label),
+			})
+		}
+	})
+}
+
+// calls are the handlers that have a claim in hand. A call begins with the first offset
+// that is not finished.
+func (b *Buffer) calls() map[call]time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	busy := make(map[call]time.Time)
+	for _, c := range b.claims {
+		if cur := c.cursor; cur != nil && cur.cancel != nil {
+			offset := c.finished.Load()
+			if offset == moved {
+				offset = c.handed.Load() - 1
+			}
+			busy[call{cur, offset}] = time.Time{}
+		}
+	}
+	return busy
+}

@@ -60,6 +60,8 @@ type Published = messages.Published
 //
 //	type Flush struct{}
 //
+// At most 256 are under way at once: one more gets ErrBusy.
+//
 // The reply is *Flushed.
 type Flush = messages.Flush
 

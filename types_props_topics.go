@@ -34,7 +34,8 @@ type PutDone = messages.PutDone
 //
 //	type FlushPuts struct{}
 //
-// The reply is *PutsFlushed, behind the *PutDone of what was put before.
+// The reply is *PutsFlushed, behind the *PutDone of what was put before. At most 256 are
+// under way at once: one more gets ErrBusy.
 type FlushPuts = messages.FlushPuts
 
 // PutsFlushed is the reply to FlushPuts.

@@ -25,7 +25,7 @@ type (
 		Err      error
 	}
 	// Flush asks a destination to wait until everything published before is acked.
-	// The reply is *Flushed.
+	// The reply is *Flushed. At most 256 are under way at once: one more gets ErrBusy.
 	Flush struct{}
 	// Flushed is the reply to Flush, with the errors of penstock.Destination.Flush.
 	Flushed struct{ Err error }
@@ -67,7 +67,8 @@ type (
 		Err     error
 	}
 	// FlushPuts asks a producer to wait until everything put before is committed or has
-	// failed. The reply is *PutsFlushed, behind the *PutDone of those.
+	// failed. The reply is *PutsFlushed, behind the *PutDone of those. At most 256 are
+	// under way at once: one more gets ErrBusy.
 	FlushPuts struct{}
 	// PutsFlushed is the reply to FlushPuts, with the errors of penstock.Topic.Flush.
 	PutsFlushed struct{ Err error }

@@ -117,6 +117,10 @@ func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.destPart = part(a.face, ctx.Self(), func() *destPart { return &destPart{queue: newPublishes()} })
 	a.state = destMoves.To(ctx, a.state, destRegistering)
+	if err := a.face.home(ctx); err != nil {
+		a.fails(ctx, err)
+		return
+	}
 	if a.take(); a.handle != nil {
 		a.open(ctx) // an earlier incarnation registered it
 		for _, p := range a.under {
@@ -258,6 +262,10 @@ func (a *destination) marked(ctx actor.Context, p *publish) {
 		a.deny(ctx, p, messages.ErrClosed) // while nothing behind it can be accepted
 	} else {
 		a.queue.done(p)
+		if err := a.full(); err != nil {
+			a.denied(ctx, p, err)
+			return
+		}
 	}
 	a.under = append(a.under, p)
 	a.perform(ctx, p)

@@ -34,6 +34,10 @@ type Engine interface {
 	Call(usercode.Callbacks)
 	// Emit tells an event.
 	Emit(messages.Event)
+	// System is where the engine lives, and its children.
+	System() *actor.ActorSystem
+	// Done is closed when the engine has ended: nothing is called any more.
+	Done() <-chan struct{}
 }
 
 // Face makes the props of one engine. It is safe for concurrent use.
@@ -90,6 +94,15 @@ func (f *Face) end(place string, end func(context.Context) error) {
 	}})
 }
 
+// home returns messages.ErrInvalid for an actor in another system than the engine's:
+// who is sent something there could not reply.
+func (f *Face) home(ctx actor.Context) error {
+	if ctx.ActorSystem() == f.engine.System() {
+		return nil
+	}
+	return fmt.Errorf("%s: its actor system is not that of the runtime; spawn it there: %w", ctx.Self().Id, messages.ErrInvalid)
+}
+
 // settled waits until no end of the place is under way, as long as an end may take.
 func (f *Face) settled(ctx context.Context, place string) {
 	f.mu.Lock()
@@ -98,11 +111,12 @@ func (f *Face) settled(ctx context.Context, place string) {
 	if over == nil {
 		return
 	}
-	late := time.NewTimer(2 * drainGrace) // an engine that has ended ends nothing
+	late := time.NewTimer(2 * drainGrace)
 	defer late.Stop()
 	select {
 	case <-over:
 	case <-late.C:
+	case <-f.engine.Done(): // it ends nothing any more
 	case <-ctx.Done():
 	}
 }
@@ -131,6 +145,8 @@ func (f *Face) enter(ctx context.Context, place string, take func() error) error
 		select {
 		case <-begun:
 		case <-late.C:
+			waits = false
+		case <-f.engine.Done():
 			waits = false
 		case <-ctx.Done():
 			return err

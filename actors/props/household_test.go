@@ -47,7 +47,7 @@ func (h *household) Receive(ctx actor.Context) {
 		if h.release != nil {
 			ctx.Respond(h.release(m))
 		}
-	case *supervisor.Failed, *messages.Opened, *messages.Subscribed, *messages.Assigned, *messages.Lost:
+	case *supervisor.Failed, *messages.Opened, *messages.Subscribed, *messages.Assigned, *messages.Lost, *messages.Joined:
 		h.told <- m
 	}
 }

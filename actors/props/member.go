@@ -17,43 +17,6 @@ import (
 	"github.com/penstock-io/penstock/supervisor"
 )
 
-// Receiver is who gets what a member or a subscription hands out: To or Handler, and one
-// of them must be set. What is said of deliveries is said of records, too.
-type Receiver struct {
-	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
-	// goes back to the senders and the member ends. When it restarts, or resumes after a
-	// failure, the member waits until what is in its mailbox has passed; what is not
-	// settled then goes back, and the next deliveries follow. A record that goes back is
-	// handed out again, at once. The receiver's restarts are seen by *supervisor.Restarted
-	// and *actor.SupervisorEvent on the system's EventStream. After one it gets a message
-	// of an unexported type, which it must not fail over.
-	To *actor.PID
-	// Handler describes workers, as many as the member's Concurrency, which the member
-	// spawns and supervises. Each gets one message at a time: the next when its
-	// Receive has returned, and no more than the member's Window that are not settled. A
-	// panic nacks the delivery at once; the worker restarts after a backoff while the
-	// others continue. A worker that stops ends the member.
-	Handler *actor.Props
-	// Batch is how many deliveries come at most as one *messages.Deliveries to To, or
-	// records as one *messages.Records. With 0 each comes by itself, as a
-	// *messages.Delivery or a *messages.RecordDelivery. Handler takes no batches.
-	Batch int
-	// AwaitReleased lets a subscription's parent decide when partitions are released: it
-	// replies *messages.Released to each *messages.Revoking. See penstock.BeforeRelease.
-	AwaitReleased bool
-}
-
-// validate returns what is wrong with it.
-func (r *Receiver) validate() error {
-	switch {
-	case (r.To == nil) == (r.Handler == nil):
-		return fmt.Errorf("a member needs a receiver: either To or Handler: %w", messages.ErrInvalid)
-	case r.Batch < 0, r.Batch > 0 && r.Handler != nil:
-		return fmt.Errorf("a receiver with batches of %d: %w", r.Batch, messages.ErrInvalid)
-	}
-	return nil
-}
-
 // member joins a group and hands out what comes.
 //
 //	joining ──joined──▶ delivering ──Leave──▶ leaving ──left──▶ (stopped)
@@ -73,6 +36,7 @@ type member struct {
 	stop     context.CancelFunc // ends the delivering; nil when there is none
 	restarts *eventstream.Subscription
 	crew     *crew // of Handler
+	watches  bool  // for the end of the membership
 	*memberPart
 }
 
@@ -113,6 +77,7 @@ type (
 	joined         struct{ err error }
 	left           struct{ err error }
 	receiverFailed struct{}
+	lookDue        struct{} // after what workers were sent
 )
 
 // passing goes through the receiver's mailbox and comes back: what was handed out before
@@ -149,6 +114,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.receiverFailed(ctx)
 	case *passing:
 		a.passed(ctx, m.round)
+	case lookDue:
+		a.crew.look()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *messages.Leave:
@@ -172,7 +139,7 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.memberPart = part(a.face, ctx.Self(), func() *memberPart { return &memberPart{} })
 	a.state = memberMoves.To(ctx, a.state, memberJoining)
-	if err := a.validate(); err != nil {
+	if err := errors.Join(a.face.home(ctx), a.validate()); err != nil {
 		giveUp(ctx, err)
 		return
 	}
@@ -182,13 +149,17 @@ func (a *member) started(ctx actor.Context) {
 	}
 	face, cfg, part := a.face, a.cfg, a.memberPart
 	supervisor.Call(&a.host, "join", func(ctx context.Context) joined {
-		return joined{face.enter(ctx, seat(cfg), func() error {
+		join := func() error {
 			handle, err := face.engine.Join(ctx, cfg)
 			if err == nil {
 				part.came.Store(handle)
 			}
 			return err
-		})}
+		}
+		if cfg.ID == "" {
+			return joined{join()} // it gets a place of its own
+		}
+		return joined{face.enter(ctx, seat(cfg, cfg.ID), join)}
 	})
 }
 
@@ -209,8 +180,8 @@ func (p *memberPart) take() {
 }
 
 // seat names a member among the ends that are under way.
-func seat(cfg members.Config) string {
-	return fmt.Sprintf("member %q of group %q of %q", cfg.ID, cfg.Group, cfg.Destination)
+func seat(cfg members.Config, id string) string {
+	return fmt.Sprintf("member %q of group %q of %q", id, cfg.Group, cfg.Destination)
 }
 
 func (a *member) joined(ctx actor.Context, m joined) {
@@ -233,19 +204,20 @@ func (a *member) attend(ctx actor.Context) {
 	}
 	if a.to.Handler != nil {
 		a.handle.TakeBack() // from workers of an earlier incarnation
-		a.crew = newCrew(a.face, a.cfg.Destination, a.cfg.Group)
+		a.crew = newCrew(a.face, ctx.ActorSystem(), a.cfg.Destination, a.cfg.Group)
 		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
 			giveUp(ctx, err)
 			return
 		}
 		a.watch() // the workers may all be busy
+		a.host.Every(lookEvery, lookDue{})
 	} else {
 		a.watchReceiver(ctx)
 	}
 	if again && a.to.To != nil {
 		a.state = memberMoves.To(ctx, a.state, memberTakingBack)
 		a.round++
-		a.pass(ctx)
+		a.ceased(ctx)
 	} else {
 		a.state = memberMoves.To(ctx, a.state, memberDelivering)
 		a.deliver(ctx)
@@ -283,7 +255,7 @@ func (a *member) deliver(ctx actor.Context) {
 	a.stop = stop
 	window := handle.Window()
 	if crew := a.crew; crew != nil {
-		a.host.Run(delivering, func(context.Context) error { return crew.deliver(work, system, handle) })
+		a.host.Run(delivering, func(context.Context) error { return crew.deliver(work, handle) })
 		return
 	}
 	hand, batch := func(ds []messages.Delivery) {
@@ -321,6 +293,7 @@ func (a *member) ceased(ctx actor.Context) {
 		a.lost(ctx)
 		return
 	}
+	a.watch() // the receiver may be stuck
 	a.pass(ctx)
 }
 
@@ -407,6 +380,10 @@ func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
 
 // watch has the actor told once the membership is over.
 func (a *member) watch() {
+	if a.watches {
+		return
+	}
+	a.watches = true
 	handle := a.handle
 	a.host.Run(watching, func(ctx context.Context) error {
 		select {
@@ -480,6 +457,6 @@ func (a *member) stopped(ctx actor.Context) {
 	}
 	if a.take(); a.handle != nil {
 		a.handle.TakeBack()
-		a.face.end(seat(a.cfg), a.handle.Leave)
+		a.face.end(seat(a.cfg, a.handle.ID()), a.handle.Leave)
 	}
 }

@@ -118,6 +118,10 @@ func (a *producer) started(ctx actor.Context) {
 		return &producerPart{queue: newPublishes(), puts: newPuts()}
 	})
 	a.state = producerMoves.To(ctx, a.state, producerOpening)
+	if err := a.face.home(ctx); err != nil {
+		a.fails(ctx, err)
+		return
+	}
 	if a.take(); a.handle != nil {
 		a.open(ctx) // an earlier incarnation opened it
 		for _, p := range a.under {
@@ -258,6 +262,10 @@ func (a *producer) marked(ctx actor.Context, p *publish) {
 		a.deny(ctx, p, messages.ErrClosed) // while nothing behind it can be put
 	} else {
 		a.queue.done(p)
+		if err := a.full(); err != nil {
+			a.denied(ctx, p, err)
+			return
+		}
 	}
 	a.under = append(a.under, p)
 	a.perform(ctx, p)

@@ -160,6 +160,17 @@ func (q *publishes) close(why error) []*publish {
 // which alone uses them.
 type marks struct{ under []*publish }
 
+// MaxFlushes is how many Flush or FlushPuts of one actor are under way at once.
+const MaxFlushes = 256
+
+// full returns messages.ErrBusy when there is no room for another one.
+func (m *marks) full() error {
+	if len(m.under) < MaxFlushes {
+		return nil
+	}
+	return fmt.Errorf("%d flushes are under way; wait for their replies: %w", len(m.under), messages.ErrBusy)
+}
+
 // through notes that what a mark asked for is done.
 func (m *marks) through(p *publish) {
 	m.under = slices.DeleteFunc(m.under, func(x *publish) bool { return x == p })

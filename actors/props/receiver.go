@@ -1,16 +1,57 @@
 package props
 
-// What a subscription's receiver has in hand, and how its failures are seen.
+// Who receives, what a subscription's receiver has in hand, and how its failures are seen.
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
+
+// Receiver is who gets what a member or a subscription hands out: To or Handler, and one
+// of them must be set. What is said of deliveries is said of records, too.
+type Receiver struct {
+	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
+	// goes back to the senders and the member ends. When it restarts, or resumes after a
+	// failure, the member waits until what is in its mailbox has passed; what is not
+	// settled then goes back, and the next deliveries follow. A record that goes back is
+	// handed out again, at once. The receiver's restarts are seen by *supervisor.Restarted
+	// and *actor.SupervisorEvent on the system's EventStream. After one it gets a message
+	// of an unexported type, which it must not fail over.
+	To *actor.PID
+	// Handler describes workers, as many as the member's Concurrency, which the member
+	// spawns and supervises. Each gets one message at a time: the next when its
+	// Receive has returned, and no more than the member's Window that are not settled. A
+	// panic nacks the delivery at once, and what else the worker has not settled goes
+	// back; the worker restarts after a backoff while the others continue. A delivery that
+	// a middleware of Handler panics over or does not pass on is nacked, too, after a
+	// second or two. A worker that stops ends the member.
+	Handler *actor.Props
+	// Batch is how many deliveries come at most as one *messages.Deliveries to To, or
+	// records as one *messages.Records. With 0 each comes by itself, as a
+	// *messages.Delivery or a *messages.RecordDelivery. Handler takes no batches.
+	Batch int
+	// AwaitReleased lets a subscription's parent decide when partitions are released: it
+	// replies *messages.Released to each *messages.Revoking. See penstock.BeforeRelease.
+	AwaitReleased bool
+}
+
+// validate returns what is wrong with it.
+func (r *Receiver) validate() error {
+	switch {
+	case (r.To == nil) == (r.Handler == nil):
+		return fmt.Errorf("a member needs a receiver: either To or Handler: %w", messages.ErrInvalid)
+	case r.Batch < 0, r.Batch > 0 && r.Handler != nil:
+		return fmt.Errorf("a receiver with batches of %d: %w", r.Batch, messages.ErrInvalid)
+	}
+	return nil
+}
 
 // receiverFailures has the actor told receiverFailed when its receiver has begun again,
 // or continues without what it failed over, until the subscription is ended.

@@ -101,6 +101,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.hand.pass(ctx, a.to.To)
 	case *passing:
 		a.hand.passed(m.round)
+	case lookDue:
+		a.crew.look()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *messages.Leave:
@@ -138,13 +140,17 @@ func (a *subscription) started(ctx actor.Context) {
 			return subscribed{err}
 		}
 		defer func() { _ = topic.Close(context.WithoutCancel(ctx)) }() // the subscription keeps the topic open
-		return subscribed{face.enter(ctx, stool(cfg), func() error {
+		join := func() error {
 			handle, err := topic.Subscribe(ctx, cfg)
 			if err == nil {
 				part.came.Store(handle)
 			}
 			return err
-		})}
+		}
+		if cfg.ID == "" {
+			return subscribed{join()} // it gets a place of its own
+		}
+		return subscribed{face.enter(ctx, stool(cfg, cfg.ID), join)}
 	})
 }
 
@@ -157,7 +163,7 @@ func (a *subscription) validate(ctx actor.Context) error {
 		return fmt.Errorf("subscribe %q to %q: middleware of records surrounds one record, and the receiver takes batches; leave out one of the two: %w",
 			a.cfg.Group, a.cfg.Topic, messages.ErrInvalid)
 	}
-	return a.to.validate()
+	return errors.Join(a.face.home(ctx), a.to.validate())
 }
 
 // take takes what Subscribe returned, which may be when nobody hears of it any more.
@@ -212,8 +218,8 @@ func (a *subscription) report(ctx actor.Context) groups.Config {
 }
 
 // stool names a member of a topic's group among the ends that are under way.
-func stool(cfg groups.Config) string {
-	return fmt.Sprintf("member %q of group %q of topic %q", cfg.ID, cfg.Group, cfg.Topic)
+func stool(cfg groups.Config, id string) string {
+	return fmt.Sprintf("member %q of group %q of topic %q", id, cfg.Group, cfg.Topic)
 }
 
 func (a *subscription) subscribed(ctx actor.Context, m subscribed) {
@@ -233,11 +239,12 @@ func (a *subscription) attend(ctx actor.Context) {
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})
 	}
 	if a.to.Handler != nil {
-		a.crew = newCrew(a.face, a.cfg.Topic, a.cfg.Group)
+		a.crew = newCrew(a.face, ctx.ActorSystem(), a.cfg.Topic, a.cfg.Group)
 		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
 			a.fails(ctx, err)
 			return
 		}
+		a.host.Every(lookEvery, lookDue{})
 	} else {
 		ctx.Watch(a.to.To)
 		a.restarts = receiverFailures(ctx, a.to.To, a.host.Teller())
@@ -265,7 +272,7 @@ func (a *subscription) consume(ctx actor.Context) {
 		}
 		return handle.Consume(work, func(ctx context.Context, r messages.Record) error {
 			if crew != nil {
-				return crew.handle(ctx, system, r)
+				return crew.handle(ctx, r)
 			}
 			failed, err := settle(ctx, system, hand, to.To, func() (any, <-chan error) {
 				return messages.NewRecordDelivery(ctx, r)
@@ -361,7 +368,7 @@ func (a *subscription) stopping(ctx actor.Context) {
 func (a *subscription) surrender() {
 	a.over.Store(true)
 	if a.take(); a.handle != nil {
-		a.face.end(stool(a.cfg), a.handle.Unsubscribe)
+		a.face.end(stool(a.cfg, a.handle.ID()), a.handle.Unsubscribe)
 		a.handle = nil
 	}
 }

@@ -5,10 +5,13 @@ package props
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -16,10 +19,13 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// crew is the workers of one incarnation of a member or subscription. What happens to them is told by a
-// middleware around their Receive.
+// crew is the workers of one incarnation of a member or subscription. What happens to
+// them is told by a middleware around their Receive. It is the innermost one: what a
+// middleware of the user's fails over, or does not pass on, is found by a message sent
+// behind it.
 type crew struct {
 	face        *Face
+	system      *actor.ActorSystem
 	from, group string       // destination or topic
 	workers     []*actor.PID // of the actor's goroutine
 
@@ -31,13 +37,31 @@ type crew struct {
 
 // workerState is where a worker stands.
 type workerState struct {
-	up   bool          // Started, and not failed since
-	busy bool          // a delivery was sent to it and has not come out of Receive
-	lost chan struct{} // closed when it fails
+	up     bool          // Started, and not failed since
+	busy   bool          // a delivery was sent to it and has not come out of Receive
+	inside bool          // that has come to Receive
+	sent   uint64        // deliveries
+	posted atomic.Uint64 // of them are in the mailbox, or were
+	looked uint64        // sent, when it was last looked at
+	fail   func(error)   // of the last one
+	lost   chan struct{} // closed when it fails
+	kept   handedOut     // came out of Receive and is not settled
 }
 
-func newCrew(f *Face, from, group string) *crew {
-	return &crew{face: f, from: from, group: group, of: make(map[string]*workerState), more: make(chan struct{}, 1)}
+// behind follows a delivery through a worker's mailbox and middleware.
+type behind struct{ sent uint64 }
+
+// NotInfluenceReceiveTimeout keeps the worker's timeout as it is.
+func (*behind) NotInfluenceReceiveTimeout() {}
+
+// lookEvery is how often a delivery is looked after that has not come to Receive.
+const lookEvery = time.Second
+
+// errNotPassed is what becomes of a delivery that does not.
+var errNotPassed = errors.New("a middleware of the handler's failed over it or did not pass it on")
+
+func newCrew(f *Face, system *actor.ActorSystem, from, group string) *crew {
+	return &crew{face: f, system: system, from: from, group: group, of: make(map[string]*workerState), more: make(chan struct{}, 1)}
 }
 
 // spawn begins n workers, or one.
@@ -60,14 +84,14 @@ func (c *crew) has(who *actor.PID) bool {
 
 // deliver hands each delivery to a worker that has nothing to do, until ctx ends. It runs
 // hosted, and waits for a worker where nothing is in its hands.
-func (c *crew) deliver(ctx context.Context, system *actor.ActorSystem, m *members.Member) error {
+func (c *crew) deliver(ctx context.Context, m *members.Member) error {
 	if !c.await(ctx) {
 		return context.Cause(ctx)
 	}
 	return m.Deliver(ctx, m.Window(), 1, func(ds []messages.Delivery) {
 		for i := range ds {
 			if pid := c.next(ctx); pid != nil {
-				system.Root.Send(pid, &ds[i])
+				c.send(pid, &ds[i])
 			}
 		}
 		c.await(ctx)
@@ -76,7 +100,7 @@ func (c *crew) deliver(ctx context.Context, system *actor.ActorSystem, m *member
 
 // handle hands a record to a worker that has nothing to do, and waits until it is
 // settled.
-func (c *crew) handle(ctx context.Context, system *actor.ActorSystem, r messages.Record) error {
+func (c *crew) handle(ctx context.Context, r messages.Record) error {
 	for {
 		pid := c.next(ctx)
 		if pid == nil {
@@ -84,20 +108,32 @@ func (c *crew) handle(ctx context.Context, system *actor.ActorSystem, r messages
 		}
 		lost := c.lost(pid)
 		record, settled := messages.NewRecordDelivery(ctx, r)
-		system.Root.Send(pid, record)
-		select {
-		case err := <-settled:
-			return err
-		case <-lost:
+		nth := c.send(pid, record)
+		for has := true; has; {
+			select {
+			case err := <-settled:
+				return err
+			case <-lost:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			has, lost = c.stillHas(pid, nth)
 			select {
 			case err := <-settled: // it is what the worker failed over
 				return err
-			default: // the worker failed over something else, and has forgotten it
+			default: // the worker failed over something else, and has forgotten it if it had it
 			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
+}
+
+// stillHas reports whether a delivery that was sent to a worker is still to be handled
+// there, and returns what is closed when the worker fails again.
+func (c *crew) stillHas(who *actor.PID, nth uint64) (has bool, lost <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.state(who)
+	return w.busy && w.sent == nth, w.lost
 }
 
 // lost is closed when the worker fails.
@@ -132,7 +168,8 @@ func (c *crew) next(ctx context.Context) *actor.PID {
 		if len(c.ready) > 0 {
 			pid := c.ready[0]
 			c.ready = slices.Delete(c.ready, 0, 1)
-			c.of[pid.Id].busy = true
+			w := c.of[pid.Id]
+			w.busy, w.inside, w.fail = true, false, nil
 			if len(c.ready) > 0 {
 				c.signal() // others may wait for one, too
 			}
@@ -155,21 +192,78 @@ func nackOf(m any) func(error) {
 	return nil
 }
 
+// send hands a delivery to a worker that next has returned. It is the worker's nth.
+func (c *crew) send(pid *actor.PID, delivery any) (nth uint64) {
+	c.mu.Lock()
+	w := c.state(pid)
+	w.sent++
+	w.fail = nackOf(delivery)
+	nth = w.sent
+	c.mu.Unlock()
+	c.system.Root.Send(pid, delivery)
+	w.posted.Store(nth)
+	return nth
+}
+
+// look follows each delivery that has not come to Receive since the last look.
+func (c *crew) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pid := range c.workers {
+		w := c.state(pid)
+		if w.looked == w.sent {
+			c.follow(pid, w)
+		}
+		w.looked = w.sent
+	}
+}
+
+// follow finds out what has become of the delivery that was sent last, if it has not come
+// to Receive. mu is held.
+func (c *crew) follow(pid *actor.PID, w *workerState) {
+	if w.up && w.busy && !w.inside && w.posted.Load() == w.sent {
+		c.system.Root.Send(pid, &behind{w.sent})
+	}
+}
+
+// passed: the delivery that was sent before has come to Receive by now, or never will.
+func (c *crew) passed(who *actor.PID, sent uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.state(who)
+	if w.busy && !w.inside && w.sent == sent {
+		w.fail(errNotPassed) // before anybody sees that the worker has it no more
+		w.busy = false
+	}
+	c.offer(who, w)
+}
+
 // attend is the middleware around a worker's Receive.
 func (c *crew) attend(next actor.ReceiverFunc) actor.ReceiverFunc {
 	return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-		nack := nackOf(envelope.Message)
-		_, begins := envelope.Message.(*actor.Started)
+		if m, ok := envelope.Message.(*behind); ok {
+			c.passed(ctx.Self(), m.sent)
+			return
+		}
+		delivery := envelope.Message
+		nack := nackOf(delivery)
+		if nack != nil {
+			c.enters(ctx.Self())
+		}
+		_, begins := delivery.(*actor.Started)
 		returned := false
 		defer func() {
-			if returned {
-				c.returned(ctx.Self(), nack != nil, begins)
-				return
-			}
-			cause := recover()
-			c.failed(ctx.Self(), nack, cause)
-			if cause != nil {
-				panic(cause) // supervision decides
+			switch {
+			case !returned:
+				cause := recover()
+				c.failed(ctx.Self(), nack, cause)
+				if cause != nil {
+					panic(cause) // supervision decides
+				}
+			case nack != nil:
+				c.returned(ctx.Self(), delivery)
+			case begins:
+				c.begins(ctx.Self())
 			}
 		}()
 		next(ctx, envelope)
@@ -177,16 +271,47 @@ func (c *crew) attend(next actor.ReceiverFunc) actor.ReceiverFunc {
 	}
 }
 
-// returned notes that a worker has handled something.
-func (c *crew) returned(who *actor.PID, delivery, begins bool) {
-	if !delivery && !begins {
-		return
-	}
+// enters notes that what a worker was sent has come to Receive.
+func (c *crew) enters(who *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state(who).inside = true
+}
+
+// returned notes that a worker has handled a delivery, or keeps it.
+func (c *crew) returned(who *actor.PID, delivery any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.state(who)
-	w.up = w.up || begins
-	w.busy = w.busy && !delivery
+	w.busy = false
+	w.kept.add(delivery)
+	c.offer(who, w)
+}
+
+// begins notes that a worker has Started. One that had not failed as far as is known has
+// failed outside of Receive, or was restarted by somebody.
+func (c *crew) begins(who *actor.PID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.state(who)
+	if w.up {
+		w.loses()
+		c.follow(who, w)
+	}
+	w.up = true
+	c.offer(who, w)
+}
+
+// loses has what the worker had in hand go to others. What waits in its mailbox stays
+// there. mu is held.
+func (w *workerState) loses() {
+	w.kept.giveBack()
+	close(w.lost)
+	w.lost = make(chan struct{})
+}
+
+// offer notes that a worker has nothing to do, if it is up and so. mu is held.
+func (c *crew) offer(who *actor.PID, w *workerState) {
 	if !w.up || w.busy || slices.ContainsFunc(c.ready, func(pid *actor.PID) bool { return pid.Equal(who) }) {
 		return
 	}
@@ -202,7 +327,8 @@ func (c *crew) signal() {
 	}
 }
 
-// failed nacks what a worker failed over; it gets nothing until it has begun again.
+// failed nacks what a worker failed over, and gives back what it kept; it gets nothing
+// until it has begun again.
 func (c *crew) failed(who *actor.PID, nack func(error), cause any) {
 	if nack != nil {
 		nack(fmt.Errorf("the handler panicked: %v", cause))
@@ -213,9 +339,9 @@ func (c *crew) failed(who *actor.PID, nack func(error), cause any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.state(who)
-	close(w.lost)
-	w.up, w.lost = false, make(chan struct{})
+	w.up = false
 	w.busy = w.busy && nack == nil
+	w.loses()
 	c.ready = slices.DeleteFunc(c.ready, func(pid *actor.PID) bool { return pid.Equal(who) })
 }
 
@@ -227,4 +353,49 @@ func (c *crew) state(who *actor.PID) *workerState {
 		c.of[who.Id] = w
 	}
 	return w
+}
+
+// handedOut is what a worker keeps to settle it later. Most of it is settled when more
+// comes: it is looked through when it has grown to twice what was left.
+type handedOut struct {
+	all  []messages.Delivery
+	most int
+}
+
+// inHand is what knows whether a delivery is settled.
+type inHand interface {
+	InHand(seq uint64) bool
+	// Return gives it back without an attempt counted.
+	Return(seq uint64)
+}
+
+// kept is what knows of a delivery that is not settled, else nil.
+func kept(d *messages.Delivery) inHand {
+	if in, ok := d.Settler.(inHand); ok && in.InHand(d.Seq) {
+		return in
+	}
+	return nil
+}
+
+// add notes a message, if it is a delivery that is not settled.
+func (h *handedOut) add(m any) {
+	d, ok := m.(*messages.Delivery)
+	if !ok || kept(d) == nil {
+		return
+	}
+	if len(h.all) >= max(16, h.most) {
+		h.all = slices.DeleteFunc(h.all, func(d messages.Delivery) bool { return kept(&d) == nil })
+		h.most = 2 * len(h.all)
+	}
+	h.all = append(h.all, *d)
+}
+
+// giveBack gives back what is not settled.
+func (h *handedOut) giveBack() {
+	for i := range h.all {
+		if in := kept(&h.all[i]); in != nil {
+			in.Return(h.all[i].Seq)
+		}
+	}
+	h.all = nil
 }

@@ -195,6 +195,21 @@ func (l *Link) userSettled(seq uint64) {
 	}
 }
 
+// InHand reports whether the receiver of Deliver has a delivery that it has not settled.
+func (l *Link) InHand(seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch > 0 && l.epoch == l.queue.gripped().epoch() && seq <= l.handed && !l.user.Has(seq)
+}
+
+// Return is TakeBack of one delivery.
+func (l *Link) Return(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.userSettled(seq)
+	l.failing(failure{seq: seq, kind: frame.NackReturned})
+}
+
 // company is how long the first room waits for more, so that a receiver which settles
 // one by one does not wake Deliver for each.
 const company = time.Millisecond

@@ -99,6 +99,35 @@ func ExampleMember_Consume() {
 	// consumed: <nil>
 }
 
+// Several messages at a time: the next Poll acks those of the one before.
+func ExampleMember_Poll() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-poll")
+
+	orders, err := rt.Register(ctx, "orders")
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+	for _, item := range []string{"tea", "milk", "sugar"} {
+		check(orders.Send(ctx, penstock.Message{Value: []byte(item)}))
+	}
+	for billed := 0; billed < 3; {
+		msgs, err := billing.Poll(ctx, 2)
+		check(err)
+		for _, msg := range msgs {
+			fmt.Printf("billed %s\n", msg.Value)
+			msg.Ack() // or by the next Poll
+		}
+		billed += len(msgs)
+	}
+	check(rt.Stop(ctx))
+	// Output:
+	// billed tea
+	// billed milk
+	// billed sugar
+}
+
 // What fails too often goes to a handler of the sender's.
 func ExampleDeadLetters() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -98,6 +98,35 @@ func (m *Member) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[Del
 	return m.m.Messages(ctx, s.manual)
 }
 
+// Poll waits for messages and returns between one and max of them. The next Poll, loop or
+// Consume acks those that were neither acked nor nacked before, also when its ctx has
+// ended; with ManualAck only Ack and Nack settle. What was received and not handed out
+// waits a second for another Poll, then goes back to its sender. Leave waits for what the
+// last Poll returned as for all that is in hand: call Poll once more, or settle it.
+//
+// Errors: ctx's cause, ErrInvalid (max below 1), ErrBusy while another reads, ErrClosed
+// after Leave, or why the member ended.
+func (m *Member) Poll(ctx context.Context, max int, opts ...ReadOption) ([]Delivery, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("poll: %w", err)
+	}
+	s := readSettings{}
+	for _, o := range opts {
+		o.applyRead(&s)
+	}
+	return m.m.Poll(ctx, max, s.manual)
+}
+
+// Pause hands out nothing more to this member's loop, Poll or handlers until Resume; they
+// wait. What they have in hand is settled as ever. The links stay up. What was received
+// and not handed out goes back to its senders after a second, for other members, without
+// an attempt, and they send nothing more; at most once it waits for Resume. A second
+// Pause does nothing.
+func (m *Member) Pause() { m.m.Pause() }
+
+// Resume ends Pause.
+func (m *Member) Resume() { m.m.Resume() }
+
 // Consume calls handler for each message, as many at once as Concurrency says, until
 // ctx ends or the member leaves. A nil error from handler acks; an error or a panic
 // nacks, and the message is tried again after a delay. Consume returns ctx's cause,

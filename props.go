@@ -38,9 +38,9 @@ func DestinationProps(rt *Runtime, destination string, opts ...RegisterOption) *
 // and nacks each delivery, from any goroutine; while it has Window unsettled messages in
 // hand, it gets no more. It is to be spawned in the system that rt lives in.
 //
-// The actor takes *Leave and tells its parent *Joined. When it cannot join, or the
-// membership or the receiver ended, it tells its parent *supervisor.Failed and stops.
-// The Err is that of Join, or ErrClosed with the cause.
+// The actor takes *Leave, *Pause and *Resume, and tells its parent *Joined. When it
+// cannot join, or the membership or the receiver ended, it tells its parent
+// *supervisor.Failed and stops. The Err is that of Join, or ErrClosed with the cause.
 func MemberProps(rt *Runtime, destination, group string, to Receiver, opts ...JoinOption) *actor.Props {
 	cfg := actors.MemberConfig{Destination: destination, Group: group}
 	if err := propsGiven(rt, opts); err != nil {

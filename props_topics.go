@@ -41,7 +41,7 @@ func EnsureProducerProps(rt *Runtime, topic string, cfg TopicConfig, opts ...Pro
 // partition in hand, of as many partitions at once as PartitionsAtOnce says. It is to be
 // spawned in the system that rt lives in.
 //
-// The actor takes *Leave, and tells its parent *Subscribed, *Assigned, *Revoking and
+// The actor takes *Leave, *Pause and *Resume, and tells its parent *Subscribed, *Assigned, *Revoking and
 // *Lost. When it cannot subscribe, or the subscription or the receiver ended, it tells
 // its parent *supervisor.Failed and stops. The Err is that of Runtime.Topic and
 // Topic.Subscribe, or ErrClosed with the cause.

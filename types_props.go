@@ -96,6 +96,38 @@ type Unregistered = messages.Unregistered
 // The reply is *Left.
 type Leave = messages.Leave
 
+// Pause asks a member's or a subscription's actor to hand out nothing more, as
+// Member.Pause and Subscription.Pause do, until Resume.
+//
+//	type Pause struct {
+//		Partitions []int // of a subscription; none is all
+//	}
+//
+// The reply is *Paused. What the receiver has in hand or in its mailbox stays there.
+type Pause = messages.Pause
+
+// Paused is the reply to Pause.
+//
+//	type Paused struct{}
+//
+// What is in the receiver's mailbox then is the last until Resume, but for what is handed
+// out at that moment.
+type Paused = messages.Paused
+
+// Resume ends Pause, as Member.Resume and Subscription.Resume do.
+//
+//	type Resume struct {
+//		Partitions []int // of a subscription; none is all
+//	}
+//
+// The reply is *Resumed.
+type Resume = messages.Resume
+
+// Resumed is the reply to Resume.
+//
+//	type Resumed struct{}
+type Resumed = messages.Resumed
+
 // Left is the reply to Leave. The actor stops behind it.
 //
 //	type Left struct{ Err error }

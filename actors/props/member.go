@@ -48,6 +48,7 @@ type memberPart struct {
 	leave  *leaving                       // nil before Leave
 	gone   error                          // why the receiver gets nothing more
 	round  int                            // of taking back: a message may return to the next incarnation
+	paused bool
 }
 
 // leaving is a Leave.
@@ -95,7 +96,8 @@ const delivering = "deliver"
 
 // Member describes an actor that joins a group when it starts and hands what comes to
 // a receiver, never more than cfg.Window that the receiver has not settled. It takes
-// *messages.Leave, and tells its parent *messages.Joined.
+// *messages.Leave, *messages.Pause and *messages.Resume, and tells its parent
+// *messages.Joined.
 func (f *Face) Member(cfg members.Config, to Receiver) *actor.Props {
 	return supervisor.Props(func() actor.Actor { return &member{face: f, cfg: cfg, to: to} }, supervisor.WithPolicy(policy()))
 }
@@ -118,6 +120,10 @@ func (a *member) Receive(ctx actor.Context) {
 		a.crew.look()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
+	case *messages.Pause:
+		a.pause(ctx)
+	case *messages.Resume:
+		a.resume(ctx)
 	case *messages.Leave:
 		a.asksToLeave(ctx)
 	case left:
@@ -197,6 +203,9 @@ func (a *member) joined(ctx actor.Context, m joined) {
 // first: nobody has heard of what happened to the receiver meanwhile.
 func (a *member) attend(ctx actor.Context) {
 	a.gone = nil // one that is gone says so to each who watches it
+	if a.paused {
+		a.handle.Pause()
+	}
 	again := a.told
 	if !a.told {
 		a.told = true

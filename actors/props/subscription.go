@@ -47,6 +47,7 @@ type subscriptionPart struct {
 	leave  *leaving                            // nil before Leave
 	gone   error                               // why the receiver gets nothing more
 	hand   hand
+	asked  []func(*groups.Subscription) // before there was a handle
 	over   atomic.Bool // the subscription is given up: the parent is told nothing more
 }
 
@@ -78,7 +79,7 @@ const consuming = "consume"
 // in hand at once, and never more in its mailbox; of workers there are as many. What
 // fails is retried as Consume does, and so is what a worker panics over.
 //
-// The actor takes *messages.Leave. It tells its parent *messages.Subscribed,
+// The actor takes *messages.Leave, *messages.Pause and *messages.Resume. It tells its parent *messages.Subscribed,
 // *messages.Assigned, *messages.Revoking and *messages.Lost. Revoking is left out where
 // cfg.ManualCommit asks to commit nothing and neither BeforeRelease nor AwaitReleased
 // is given.
@@ -105,6 +106,10 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.crew.look()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
+	case *messages.Pause:
+		a.pause(ctx, m.Partitions)
+	case *messages.Resume:
+		a.resume(ctx, m.Partitions)
 	case *messages.Leave:
 		a.asksToLeave(ctx)
 	case left:
@@ -234,6 +239,7 @@ func (a *subscription) subscribed(ctx actor.Context, m subscribed) {
 // attend watches the receiver, and consumes.
 func (a *subscription) attend(ctx actor.Context) {
 	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
+	a.steered()
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})

@@ -76,6 +76,20 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 	return m.in.Messages(ctx, manual)
 }
 
+// Poll is penstock.Member.Poll; manual is its option ManualAck.
+func (m *Member) Poll(ctx context.Context, limit int, manual bool) ([]messages.Delivery, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return nil, fmt.Errorf("poll: %w", err)
+	}
+	return m.in.Poll(ctx, limit, manual)
+}
+
+// Pause is penstock.Member.Pause.
+func (m *Member) Pause() { m.in.Pause() }
+
+// Resume is penstock.Member.Resume.
+func (m *Member) Resume() { m.in.Resume() }
+
 // Consume is penstock.Member.Consume.
 func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {

@@ -20,7 +20,10 @@ func (a *member) Inspect(in *supervisor.Inspection) {
 	in.Int("senders", len(a.sources))
 	in.Int("links", s.Links)
 	in.Int("waiting", s.Waiting)
-	if !a.m.in.Busy() {
+	switch {
+	case a.m.in.Paused():
+		in.Text("reader", "paused")
+	case !a.m.in.Busy():
 		in.Text("reader", "none")
 	}
 }

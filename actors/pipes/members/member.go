@@ -385,9 +385,14 @@ func (a *member) readerGone(ctx actor.Context, reads uint64) {
 // lingered sends back what nobody came to read: the senders deliver it to others.
 // What is in hand stays there.
 func (a *member) lingered(reads uint64) {
-	if a.m.in.UnreadSince(reads) {
-		a.m.in.Yield("nobody reads")
+	if !a.m.in.UnreadSince(reads) {
+		return
 	}
+	why := "nobody reads"
+	if a.m.in.Paused() {
+		why = "the member is paused"
+	}
+	a.m.in.Yield(why)
 }
 
 // endUnread lets the links end as far as nobody reads: what waits goes back, what

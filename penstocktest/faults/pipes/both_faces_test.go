@@ -78,6 +78,7 @@ func TestBothFaces(t *testing.T) {
 		"flush waits for the acks":                     flushWaits,
 		"unregister drains, and nothing follows":       unregisterDrains,
 		"leave waits for what is in hand":              leaveFinishes,
+		"a paused member leaves it to the others":      pausedMember,
 		"a message over the limit is refused":          tooLarge,
 		"a taken name is refused":                      nameTaken,
 	} {
@@ -396,6 +397,48 @@ func leaveFinishes(s scene) {
 	s.join("billing", entering(l, "two"))
 	s.flush(d)
 	l.Complete(s.T, n, 0)
+}
+
+// pausedMember: what a member was sent and does not hand out is handled by the other, and
+// no attempt is counted.
+func pausedMember(s scene) {
+	const n = 300
+	d := s.register()
+	l := harness.NewLedger()
+	var tried atomic.Int64
+	member := func(who string) receiver {
+		return s.join("billing", func(d penstock.Delivery) verdict {
+			tried.Store(max(tried.Load(), int64(d.Attempt)))
+			l.Enter(who, harness.Number(d))
+			return ack
+		})
+	}
+	one := member("one")
+	s.send(d, 0, n)
+	s.flush(d)
+	two := member("two")
+	ctx := harness.Context(s.T)
+	if err := one.pause(ctx); err != nil {
+		s.Fatal(err)
+	}
+	before := l.Tally().By["one"]
+	s.send(d, n, 2*n)
+	s.flush(d)
+	if got := l.Tally().By["one"] - before; got > 0 {
+		s.Errorf("the paused member handled %d", got)
+	}
+	if err := errors.Join(two.pause(ctx), one.resume(ctx)); err != nil {
+		s.Fatal(err)
+	}
+	s.send(d, 2*n, 3*n)
+	s.flush(d)
+	if tried.Load() != 1 {
+		s.Errorf("there was an attempt %d", tried.Load())
+	}
+	l.Complete(s.T, 3*n, 0)
+	if err := two.leave(ctx); err != nil {
+		s.Errorf("the paused member leaves: %v", err)
+	}
 }
 
 func tooLarge(s scene) {

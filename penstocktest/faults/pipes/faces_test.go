@@ -33,6 +33,8 @@ type sender interface {
 // receiver is a member of a group, through either face.
 type receiver interface {
 	leave(ctx context.Context) error
+	pause(ctx context.Context) error
+	resume(ctx context.Context) error
 }
 
 // body decides what becomes of a delivery.
@@ -83,6 +85,16 @@ func (s handleSender) unregister(ctx context.Context) error { return s.Unregiste
 type handleReceiver struct{ *penstock.Member }
 
 func (r handleReceiver) leave(ctx context.Context) error { return r.Leave(ctx) }
+
+func (r handleReceiver) pause(context.Context) error {
+	r.Pause()
+	return nil
+}
+
+func (r handleReceiver) resume(context.Context) error {
+	r.Resume()
+	return nil
+}
 
 func (handles) join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error) {
 	m, err := rt.Join(harness.Context(t), dest, group, opts...)
@@ -165,6 +177,16 @@ func (a actorOf) leave(ctx context.Context) error {
 		return err
 	}
 	return done.Err
+}
+
+func (a actorOf) pause(ctx context.Context) error {
+	_, err := supervisor.Ask[*penstock.Paused](ctx, a.system, a.pid, &penstock.Pause{})
+	return err
+}
+
+func (a actorOf) resume(ctx context.Context) error {
+	_, err := supervisor.Ask[*penstock.Resumed](ctx, a.system, a.pid, &penstock.Resume{})
+	return err
 }
 
 func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error) {

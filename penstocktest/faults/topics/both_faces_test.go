@@ -34,6 +34,7 @@ func TestBothFaces(t *testing.T) {
 		"at the limit it is a dead letter":        recordAttemptsEnd,
 		"a receiver that ends loses nothing":      receiverEnds,
 		"what is handled is committed":            leaveCommits,
+		"a paused partition waits":                pausedPartition,
 		"a message over the limit is refused":     recordTooLarge,
 		"close commits what was put":              closeCommits,
 		"what is not there, or is other, is said": refusals,
@@ -256,6 +257,36 @@ func leaveCommits(s stage) {
 	s.put(p, n, 2*n)
 	j.await(s.T, 2*n)
 	j.l.Complete(s.T, 2*n, 0)
+}
+
+// pausedPartition: the others are handed out, and it stays the subscription's.
+func pausedPartition(s stage) {
+	const n = 140
+	p := s.opened(penstock.TopicConfig{Partitions: 3})
+	j := newJournal()
+	c := s.subscribe("export", j.enter)
+	ctx := harness.Context(s.T)
+	if err := c.pause(ctx, 0); err != nil {
+		s.Fatal(err)
+	}
+	of := map[int]int{}
+	for _, r := range s.put(p, 0, n) {
+		of[r.Partition]++
+	}
+	if of[0] == 0 || of[0] == n {
+		s.Fatalf("the partitions have %v records", of)
+	}
+	j.await(s.T, n-of[0])
+	j.mu.Lock()
+	if got := len(j.offsets[0]); got > 0 {
+		s.Errorf("%d records of the paused partition came", got)
+	}
+	j.mu.Unlock()
+	if err := c.resume(ctx, 0); err != nil {
+		s.Fatal(err)
+	}
+	j.await(s.T, n)
+	j.inOrder(s.T)
 }
 
 func recordTooLarge(s stage) {

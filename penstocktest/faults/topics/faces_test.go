@@ -31,6 +31,8 @@ type producer interface {
 // consumer is a member of a consumer group, through either face.
 type consumer interface {
 	leave(ctx context.Context) error
+	pause(ctx context.Context, partitions ...int) error
+	resume(ctx context.Context, partitions ...int) error
 }
 
 // body handles a record: an error fails it. With errQuit the receiver ends, with the
@@ -66,6 +68,16 @@ func (p handleProducer) close(ctx context.Context) error { return p.Close(ctx) }
 type handleConsumer struct{ *penstock.Subscription }
 
 func (c handleConsumer) leave(ctx context.Context) error { return c.Unsubscribe(ctx) }
+
+func (c handleConsumer) pause(_ context.Context, partitions ...int) error {
+	c.Pause(partitions...)
+	return nil
+}
+
+func (c handleConsumer) resume(_ context.Context, partitions ...int) error {
+	c.Resume(partitions...)
+	return nil
+}
 
 func (handles) subscribe(t *testing.T, rt *penstock.Runtime, name, group string, body body, opts ...penstock.SubscribeOption) (consumer, error) {
 	topic, err := rt.Topic(harness.Context(t), name)
@@ -138,6 +150,16 @@ func (a actorOf) leave(ctx context.Context) error {
 		return err
 	}
 	return done.Err
+}
+
+func (a actorOf) pause(ctx context.Context, partitions ...int) error {
+	_, err := supervisor.Ask[*penstock.Paused](ctx, a.system, a.pid, &penstock.Pause{Partitions: partitions})
+	return err
+}
+
+func (a actorOf) resume(ctx context.Context, partitions ...int) error {
+	_, err := supervisor.Ask[*penstock.Resumed](ctx, a.system, a.pid, &penstock.Resume{Partitions: partitions})
+	return err
 }
 
 func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group string, body body, opts ...penstock.SubscribeOption) (consumer, error) {

@@ -135,6 +135,10 @@ func (c *Consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 	}
 	defer func() { <-c.turn }()
 	for {
+		if c.q.paused.Load() {
+			c.q.putBack(c.frame)
+			c.frame = nil
+		}
 		if c.frame == nil {
 			f, err := c.q.take(ctx)
 			if f == nil {

@@ -97,6 +97,11 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 		}
 		out := make([]messages.Delivery, 0, min(room, batch, f.count-int(f.seq-f.first)))
 		for f != nil && len(out) < min(room, batch) {
+			if q.paused.Load() {
+				q.putBack(f)
+				f = nil
+				break
+			}
 			ok, err := f.next(&d)
 			switch {
 			case err != nil:
@@ -131,7 +136,7 @@ func (q *Queue) gripped() *grip {
 func (q *Queue) takeNow() *Frame {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.phase == Left || q.head == len(q.frames) {
+	if q.phase == Left || q.head == len(q.frames) || q.paused.Load() {
 		return nil
 	}
 	f := q.frames[q.head]

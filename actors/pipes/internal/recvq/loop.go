@@ -66,6 +66,11 @@ func (c *cursor) from() *Link {
 // settles by itself: then a Nack or Ack that came before decides.
 func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 	for {
+		if c.frame != nil && c.q.paused.Load() {
+			c.finish()
+			c.q.putBack(c.frame)
+			c.frame, c.out = nil, false
+		}
 		if c.frame == nil {
 			f, err := c.q.take(ctx)
 			if f == nil {

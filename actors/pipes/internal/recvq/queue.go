@@ -64,6 +64,8 @@ type Queue struct {
 	consuming *Consumption         // whose handlers' contexts AckWait cancels
 	inHand    atomic.Pointer[grip] // nil before the first Deliver
 	over      chan struct{}        // closed once the member has left
+	paused    atomic.Bool          // nothing is handed out; changed under mu
+	polled    []polled             // what the last Poll returned, for the next reader to ack
 }
 
 // New makes the queue of a member. emit is told what happens, partly under a lock: it
@@ -82,7 +84,7 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.links = append(q.links, l)
-	if q.reader == readerTakes {
+	if q.reader == readerTakes && !q.paused.Load() {
 		l.allowed, l.urgent = creditGranted, true
 		l.ring()
 	}

@@ -21,8 +21,11 @@ const (
 	readerEnds  readerState = "ends"  // its context is over: it takes nothing more, and its handlers still run
 )
 
-// begin makes the caller the member's reader, until end is called.
+// begin makes the caller the member's reader, until end is called. What the last Poll
+// returned is acked.
 func (q *Queue) begin() (end func(), err error) {
+	var was []polled
+	defer func() { q.ackPolled(was) }()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.phase == Left {
@@ -31,17 +34,59 @@ func (q *Queue) begin() (end func(), err error) {
 	if q.reader != readerNone {
 		return nil, fmt.Errorf("read %q of %q: another loop or Consume reads already: %w", q.cfg.Group, q.cfg.Destination, messages.ErrBusy)
 	}
+	was, q.polled = q.polled, nil
 	q.reader = readerTakes
-	q.reads++
-	for _, l := range q.links {
-		l.grant()
+	if !q.paused.Load() { // else it takes nothing, and what waits for a reader may wait too long
+		q.reads++
 	}
+	q.grant()
 	return func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.ends(readerNone)
 	}, nil
 }
+
+// grant lets the senders send, unless the member is paused. mu is held.
+func (q *Queue) grant() {
+	if q.paused.Load() {
+		return
+	}
+	for _, l := range q.links {
+		l.grant()
+	}
+}
+
+// Pause hands out nothing more until Resume. What has come and what comes waits for that
+// as it does for a reader. Whoever waits for a delivery keeps waiting.
+func (q *Queue) Pause() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.paused.Swap(true) {
+		return
+	}
+	if q.ReaderGone != nil && q.reader != readerNone {
+		q.ReaderGone(q.reads)
+	}
+}
+
+// Resume ends Pause.
+func (q *Queue) Resume() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.paused.Swap(false) {
+		return
+	}
+	if q.reader == readerTakes || q.reader == readerStuck {
+		q.reader = readerTakes
+		q.reads++ // who waits for the one before to be gone has another one
+		q.grant()
+	}
+	q.signal()
+}
+
+// Paused reports whether the member is.
+func (q *Queue) Paused() bool { return q.paused.Load() }
 
 // ends notes that the reader takes nothing more, or is gone. mu is held.
 func (q *Queue) ends(state readerState) {
@@ -56,7 +101,7 @@ func (q *Queue) ends(state readerState) {
 func (q *Queue) Over(c *Consumption) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.consuming == c && q.takes() {
+	if q.consuming == c && (q.reader == readerTakes || q.reader == readerStuck) {
 		q.ends(readerEnds)
 	}
 }
@@ -76,7 +121,9 @@ func (q *Queue) Busy() bool {
 }
 
 // takes reports whether there is a reader that may take more. mu is held.
-func (q *Queue) takes() bool { return q.reader == readerTakes || q.reader == readerStuck }
+func (q *Queue) takes() bool {
+	return (q.reader == readerTakes || q.reader == readerStuck) && !q.paused.Load()
+}
 
 // take returns the next frame, waiting for it until ctx ends. It returns nil
 // without an error when the member has left.
@@ -84,9 +131,7 @@ func (q *Queue) take(ctx context.Context) (*Frame, error) {
 	q.mu.Lock()
 	if q.reader == readerStuck {
 		q.reader = readerTakes
-		for _, l := range q.links {
-			l.grant()
-		}
+		q.grant()
 	}
 	for {
 		if q.phase == Left {
@@ -94,7 +139,8 @@ func (q *Queue) take(ctx context.Context) (*Frame, error) {
 			q.mu.Unlock()
 			return nil, err
 		}
-		if q.head < len(q.frames) {
+		paused := q.paused.Load()
+		if q.head < len(q.frames) && !paused {
 			f := q.frames[q.head]
 			q.frames[q.head] = nil
 			q.head++
@@ -106,8 +152,10 @@ func (q *Queue) take(ctx context.Context) (*Frame, error) {
 			q.mu.Unlock()
 			return nil, err
 		}
-		for _, l := range q.links {
-			l.starved()
+		if !paused {
+			for _, l := range q.links {
+				l.starved()
+			}
 		}
 		if q.wanted == nil {
 			q.wanted = make(chan struct{})

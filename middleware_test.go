@@ -269,7 +269,7 @@ func TestMiddlewareOfActors(t *testing.T) {
 		if r, ok := ctx.Message().(*penstock.RecordDelivery); ok {
 			n.add("receiver")
 			records <- headers(r.Payload)
-			r.Done()
+			r.Ack()
 		}
 	}))
 	around := func(next penstock.RecordHandler) penstock.RecordHandler {

@@ -125,8 +125,11 @@ func RecordRetry(min, max time.Duration) SubscribeOption {
 }
 
 // RecordDeadLetters gives a record that failed attempts times to take, with the last
-// error. With a nil error the record is finished; with an error it is tried again. When it
-// is not given, a record is tried without end, and its partition waits.
+// error, and one that a handler rejected at once; with 0 attempts only those. With a nil
+// error the record is finished; with an error it is tried again, and that counts as a
+// failure. When the option is not given, a record is tried without end, and its partition
+// waits; a rejected one is finished all the same, with the event RecordRejected and
+// SubscriptionCounters.Rejected, and stays in the log at its offset.
 func RecordDeadLetters(attempts int, take func(ctx context.Context, r Record, cause error) error) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadLetter = attempts, take })
 }

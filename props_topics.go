@@ -37,13 +37,13 @@ func EnsureProducerProps(rt *Runtime, topic string, cfg TopicConfig, opts ...Pro
 // SubscriptionProps describes an actor that joins a consumer group of a topic when it
 // starts, as Topic.Subscribe does with the same options, and leaves when it stops. It
 // hands records to a receiver, another actor, as *RecordDelivery or in batches as
-// *Records. The receiver settles each with Done or Fail, on any goroutine; it has one of a
+// *Records. The receiver settles each with Ack or another verb, on any goroutine; it has one of a
 // partition in hand, of as many partitions at once as PartitionsAtOnce says. It is to be
 // spawned in the system that rt lives in.
 //
-// The actor takes *Leave, *Pause and *Resume, and tells its parent *Subscribed, *Assigned, *Revoking and
-// *Lost. When it cannot subscribe, or the subscription or the receiver ended, it tells
-// its parent *supervisor.Failed and stops. The Err is that of Runtime.Topic and
+// The actor takes *Leave, *Pause and *Resume, and tells its parent *Subscribed, *Assigned,
+// *Revoking and *Lost. When it cannot subscribe, or the subscription or the receiver ended,
+// it tells its parent *supervisor.Failed and stops. The Err is that of Runtime.Topic and
 // Topic.Subscribe, or ErrClosed with the cause.
 func SubscriptionProps(rt *Runtime, topic, group string, to Receiver, opts ...SubscribeOption) *actor.Props {
 	return subscriptionProps(rt, topic, group, nil, to, opts)

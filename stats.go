@@ -81,6 +81,7 @@ type SubscriptionStats = messages.SubscriptionStats
 //		Finished     uint64 // records handled, or skipped by Seek or Commit
 //		Failed       uint64 // failed handlings
 //		DeadLettered uint64 // taken by the RecordDeadLetters function
+//		Rejected     uint64 // passed over, for want of RecordDeadLetters
 //		Commits      uint64 // offsets written, one for each partition
 //		Lost         uint64 // partitions that another member took away
 //	}

@@ -290,8 +290,10 @@ func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 // Consume calls handler for each record, one after the other within a partition and as
 // many partitions at once as PartitionsAtOnce says, until ctx ends or the subscription
 // does. A nil error finishes the record. After an error or a panic it is handled again
-// after a delay, see RecordRetry, and its partition waits. Consume returns ctx's cause,
-// nil after Unsubscribe or Stop, or why the subscription ended.
+// after a delay, see RecordRetry or RetryAfter, and its partition waits. An error that
+// wraps ErrReject gives it to RecordDeadLetters at once. An error after the handler's ctx
+// has ended is no failure: the record was not handled, and is handed out again. Consume
+// returns ctx's cause, nil after Unsubscribe or Stop, or why the subscription ended.
 func (s *Subscription) Consume(ctx context.Context, handler RecordHandler) error {
 	return s.s.Consume(ctx, messages.RecordHandler(handler))
 }

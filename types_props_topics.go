@@ -65,11 +65,16 @@ type ProducerClosed = messages.ProducerClosed
 //
 //	type RecordDelivery struct{ Record }
 //
-//	func (d *RecordDelivery) Done()                    // it was handled
-//	func (d *RecordDelivery) Fail(cause error)         // it comes again after a delay, see RecordRetry, and its partition waits
-//	func (d *RecordDelivery) Context() context.Context // ends when its partition is lost, or the subscription ends
+//	func (d *RecordDelivery) Ack()                                     // it was handled
+//	func (d *RecordDelivery) Nack(cause error)                         // it failed: it comes again after a delay, see RecordRetry, and its partition waits
+//	func (d *RecordDelivery) NackAfter(delay time.Duration, cause error) // the same after this delay
+//	func (d *RecordDelivery) Release()                                 // it was not tried: it comes again, and no attempt is counted
+//	func (d *RecordDelivery) Reject(cause error)                       // it can never be handled: to RecordDeadLetters at once
+//	func (d *RecordDelivery) Context() context.Context                 // ends when its partition is lost, or the subscription ends
 //
-// Done and Fail do not block and may be called on any goroutine; the first call counts.
+// The verbs do not block and may be called on any goroutine; the first call counts. Nack
+// reads cause as Subscription.Consume does the error of a handler: ErrReject and
+// RetryAfter mean the same here.
 type RecordDelivery = messages.RecordDelivery
 
 // Records is what the receiver of a subscription with a Batch gets in place of
@@ -77,11 +82,15 @@ type RecordDelivery = messages.RecordDelivery
 //
 //	type Records struct{ Records []Record }
 //
-//	func (r *Records) Done()                         // all were handled
-//	func (r *Records) Fail(handled int, cause error) // the first handled of them were, and the next one failed
-//	func (r *Records) Context() context.Context      // as of RecordDelivery
+//	func (r *Records) Ack()                                                       // all were handled
+//	func (r *Records) Nack(handled int, cause error)                              // the first handled of them were, and the next one failed
+//	func (r *Records) NackAfter(handled int, delay time.Duration, cause error)    // the same after this delay
+//	func (r *Records) Release(handled int)                                        // the first handled of them were, and the next one was not tried
+//	func (r *Records) Reject(handled int, cause error)                            // the first handled of them were, and the next one can never be
+//	func (r *Records) Context() context.Context                                   // as of RecordDelivery
 //
-// What failed comes again after a delay, with what is behind it.
+// The verbs are those of RecordDelivery. What was not handled comes again with what is
+// behind it; behind a rejected one, the others come again.
 type Records = messages.Records
 
 // Opened is told to the parent of a producer's actor when its topic is open.

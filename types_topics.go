@@ -31,8 +31,8 @@ import (
 type Record = messages.Record
 
 // RecordHandler handles one record for Subscription.Consume. A nil error finishes
-// it; an error or a panic makes it be handled again. ctx ends when the partition is
-// lost or Consume ends.
+// it; an error or a panic makes it be handled again, or what ErrReject and RetryAfter
+// say. ctx ends when the partition is lost or Consume ends.
 type RecordHandler func(ctx context.Context, r Record) error
 
 // PutResult says what became of one message that was put.

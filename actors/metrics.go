@@ -36,6 +36,7 @@ var subscriptionInstruments = []instrument[messages.SubscriptionStats]{
 	{"penstock.subscription.finished", "{record}", "Records handled.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Finished) }},
 	{"penstock.subscription.failed", "{record}", "Failed handlings.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Failed) }},
 	{"penstock.subscription.dead_lettered", "{record}", "Records that the dead-letter handler took.", false, func(s messages.SubscriptionStats) int64 { return int64(s.DeadLettered) }},
+	{"penstock.subscription.rejected", "{record}", "Rejected records that were passed over for want of a dead-letter handler.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Rejected) }},
 	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Commits) }},
 	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Lost) }},
 	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s messages.SubscriptionStats) int64 { return int64(s.Partitions) }},
@@ -179,6 +180,7 @@ func byConsumerGroup(s messages.Stats) (sums []messages.SubscriptionStats) {
 		sum.Finished += row.Finished
 		sum.Failed += row.Failed
 		sum.DeadLettered += row.DeadLettered
+		sum.Rejected += row.Rejected
 		sum.Commits += row.Commits
 		sum.Lost += row.Lost
 		sum.Partitions += row.Partitions

@@ -164,6 +164,13 @@ func (e RecordDeadLettered) plus(older Event) Event {
 	return e
 }
 
+func (e RecordRejected) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Group} }
+
+func (e RecordRejected) plus(older Event) Event {
+	e.Count = add(older.(RecordRejected).Count, e.Count)
+	return e
+}
+
 func (e AppendFailed) sum() SumKey { return SumKey{Where: e.Topic} }
 
 func (e AppendFailed) plus(older Event) Event {

@@ -81,6 +81,7 @@ func everyEvent() []Event {
 		RecordHandlerStuck{Topic: "t", Group: "g", Member: "m", Partition: 3, Offset: 40, Running: time.Minute, Stack: "st", Count: 5},
 		RecordFailed{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempt: 2, Delay: time.Second, Err: boom, Count: 5},
 		RecordDeadLettered{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 16, Err: boom, Count: 5},
+		RecordRejected{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 1, Err: boom, Count: 5},
 		OffsetsReset{Topic: "t", Group: "g", Partitions: 4, Forced: true},
 	}
 }

@@ -137,8 +137,21 @@ type RecordFailed struct {
 	Count int
 }
 
-// RecordDeadLettered: a record used up its attempts and the dead-letter handler took it.
+// RecordDeadLettered: a record used up its attempts, or was rejected, and the dead-letter
+// handler took it.
 type RecordDeadLettered struct {
+	Topic, Group string
+	Partition    int
+	Offset       int64
+	Attempts     int
+	Err          error
+	// Count is how many the event stands for; the other fields are the newest one's.
+	Count int
+}
+
+// RecordRejected: a handler rejected a record, and there is no dead-letter handler: it
+// counts as handled, and stays in the log at its offset.
+type RecordRejected struct {
 	Topic, Group string
 	Partition    int
 	Offset       int64

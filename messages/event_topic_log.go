@@ -219,6 +219,20 @@ func (e RecordDeadLettered) attrs() []slog.Attr {
 	)
 }
 
+func (RecordRejected) name() string      { return "record_rejected" }
+func (RecordRejected) level() slog.Level { return slog.LevelError }
+func (e RecordRejected) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.Int("partition", e.Partition),
+		slog.Int64("offset", e.Offset),
+		slog.Int("attempts", e.Attempts),
+		errAttr("err", e.Err),
+		slog.Int("count", times(e.Count)),
+	)
+}
+
 func (OffsetsReset) name() string      { return "offsets_reset" }
 func (OffsetsReset) level() slog.Level { return slog.LevelWarn }
 func (e OffsetsReset) attrs() []slog.Attr {

@@ -3,12 +3,6 @@ package messages
 // What a user's actors and the actors of Penstock among them say to each other. Each
 // is sent as a pointer.
 
-import (
-	"cmp"
-	"context"
-	"errors"
-)
-
 // What a destination's actor is asked, and its replies.
 type (
 	// Publish asks a destination to accept messages for all of its groups, in order.
@@ -123,82 +117,3 @@ type (
 		Partitions   []int
 	}
 )
-
-// RecordDelivery is what a subscription's receiver gets: a record, to be settled by Done
-// or Fail. The partition's next one comes after that. The record's bytes may be kept.
-type RecordDelivery struct {
-	Record
-	handling context.Context
-	settled  chan<- error
-}
-
-// NewRecordDelivery makes a delivery, and returns what receives how it is settled: nil
-// or the cause of a Fail. It is for Penstock, and for tests of receivers. handling is
-// Context's.
-func NewRecordDelivery(handling context.Context, r Record) (*RecordDelivery, <-chan error) {
-	settled := make(chan error, 1)
-	return &RecordDelivery{r, handling, settled}, settled
-}
-
-// Context ends when the record's partition is lost, or the subscription ends: to settle
-// the record has no effect then.
-func (d *RecordDelivery) Context() context.Context { return d.handling }
-
-// Done finishes the record. It does not block, and may be called on any goroutine. The
-// first call of Done or Fail counts.
-func (d *RecordDelivery) Done() { settle(d.settled, nil) }
-
-// Fail says that the record could not be handled, and why. It comes again after a delay,
-// see penstock.RecordRetry, and its partition waits. As for Done otherwise.
-func (d *RecordDelivery) Fail(cause error) { settle(d.settled, failure(cause)) }
-
-// Records is what a receiver gets in place of *RecordDelivery when it takes batches:
-// records of one partition, in order, at least one. It is to be settled by Done or Fail.
-// The slice belongs to the receiver, and the records' bytes may be kept.
-type Records struct {
-	Records  []Record
-	count    int // of them, whatever the receiver does to the slice
-	handling context.Context
-	settled  chan<- RecordsSettled
-}
-
-// RecordsSettled is how Records were settled: the first Handled of them are finished,
-// and when Err is not nil the next one failed.
-type RecordsSettled struct {
-	Handled int
-	Err     error
-}
-
-// NewRecords makes Records, and returns what receives how they are settled. As for
-// NewRecordDelivery otherwise.
-func NewRecords(handling context.Context, rs []Record) (*Records, <-chan RecordsSettled) {
-	settled := make(chan RecordsSettled, 1)
-	return &Records{rs, len(rs), handling, settled}, settled
-}
-
-// Context is that of RecordDelivery.
-func (r *Records) Context() context.Context { return r.handling }
-
-// Done finishes all of them. It does not block, and may be called on any goroutine. The
-// first call of Done or Fail counts.
-func (r *Records) Done() { settle(r.settled, RecordsSettled{Handled: r.count}) }
-
-// Fail says that the first handled of them are finished, and why the next one could not
-// be handled: that one comes again after a delay, and those behind it with it. A number
-// outside of the batch is taken as the nearest within. As for Done otherwise.
-func (r *Records) Fail(handled int, cause error) {
-	settle(r.settled, RecordsSettled{min(max(handled, 0), r.count-1), failure(cause)})
-}
-
-// errUnnamed is a failure that nobody gave a cause for.
-var errUnnamed = errors.New("the receiver failed it")
-
-func failure(cause error) error { return cmp.Or(cause, errUnnamed) }
-
-// settle lets the first value through; nobody awaits another.
-func settle[T any](settled chan<- T, value T) {
-	select {
-	case settled <- value:
-	default:
-	}
-}

@@ -69,6 +69,7 @@ type SubscriptionCounters struct {
 	Finished     uint64 // records handled, or skipped by the user's own doing
 	Failed       uint64 // failed handlings
 	DeadLettered uint64
+	Rejected     uint64 // records passed over, for want of a dead-letter handler
 	Commits      uint64 // offsets written, one for each partition
 	Lost         uint64 // partitions that were fenced away
 }

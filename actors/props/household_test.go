@@ -188,18 +188,18 @@ func receiver(t *testing.T, e *actors.Engine, handle func(messages.Record) error
 			switch m := ctx.Message().(type) {
 			case *messages.RecordDelivery:
 				if err := handle(m.Record); err != nil {
-					m.Fail(err)
+					m.Nack(err)
 				} else {
-					m.Done()
+					m.Ack()
 				}
 			case *messages.Records:
 				for i, r := range m.Records {
 					if err := handle(r); err != nil {
-						m.Fail(i, err)
+						m.Nack(i, err)
 						return
 					}
 				}
-				m.Done()
+				m.Ack()
 			}
 		})
 	}, append(opts, supervisor.WithGuardian(quick))...))

@@ -48,7 +48,7 @@ type subscriptionPart struct {
 	gone   error                               // why the receiver gets nothing more
 	hand   hand
 	asked  []func(*groups.Subscription) // before there was a handle
-	over   atomic.Bool // the subscription is given up: the parent is told nothing more
+	over   atomic.Bool                  // the subscription is given up: the parent is told nothing more
 }
 
 type subscriptionState string

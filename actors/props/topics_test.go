@@ -5,6 +5,7 @@ package props_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -139,7 +140,7 @@ func TestWorkersOfASubscription(t *testing.T) {
 				panic("at every 300th")
 			}
 			l.note(d.Record)
-			d.Done()
+			d.Ack()
 		}
 	})})
 	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
@@ -152,6 +153,89 @@ func TestWorkersOfASubscription(t *testing.T) {
 		t.Errorf("%d records, %d crashes", count.Load(), crashes.Load())
 	}
 }
+
+// A receiver has the verbs of a delivery for a record, and for the next one of a batch.
+func TestVerbsOfRecords(t *testing.T) {
+	errNo := errors.New("no")
+	type verbs interface {
+		Ack()
+		Nack(error)
+		NackAfter(time.Duration, error)
+		Release()
+		Reject(error)
+	}
+	for _, batch := range []int{0, 4} {
+		t.Run(fmt.Sprint("batches of ", batch), func(t *testing.T) {
+			e := enginetest.NewSpace(t).Begin(t)
+			topic(t, e, "audit", 1)
+			letters, over := make(chan messages.Record, 10), make(chan struct{})
+			var tries []int
+			var said []int
+			to := e.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+				var r messages.Record
+				var v verbs
+				switch m := ctx.Message().(type) {
+				case *messages.RecordDelivery:
+					r, v = m.Record, m
+				case *messages.Records:
+					r, v = m.Records[0], firstOf{m}
+				default:
+					return
+				}
+				tries, said = append(tries, r.Attempt), append(said, int(r.Offset))
+				switch len(tries) {
+				case 1, 2:
+					v.Release()
+				case 3:
+					v.NackAfter(time.Millisecond, errNo)
+				case 4:
+					v.Nack(messages.RetryAfter(time.Millisecond, errNo))
+				case 5:
+					v.Reject(errNo)
+				case 6:
+					v.Nack(fmt.Errorf("%w: as an error", messages.ErrReject))
+				case 7:
+					v.Reject(nil)
+					v.Ack() // the first one counts
+				case 8:
+					v.Ack()
+					close(over)
+				}
+			}))
+			t.Cleanup(func() { stop(t, e, to) })
+			report(t, e, &household{}, actors.SubscriptionConfig{
+				Retry: messages.Retry{Min: 20 * time.Millisecond, Max: time.Hour, Factor: 1e6}, MaxAttempts: 10,
+				DeadLetter: func(_ context.Context, r messages.Record, cause error) error {
+					if !errors.Is(cause, messages.ErrReject) {
+						t.Errorf("the cause is %v", cause)
+					}
+					letters <- r
+					return nil
+				},
+			}, actors.Receiver{To: to, Batch: batch})
+			_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+			put(t, e, producer, 0, 4)
+			enginetest.Await(t, "the last verb", over)
+			if want := []int{1, 1, 1, 2, 3, 1, 1, 1}; !slices.Equal(tries, want) {
+				t.Errorf("the attempts are %v, want %v", tries, want)
+			}
+			if want := []int{0, 0, 0, 0, 0, 1, 2, 3}; !slices.Equal(said, want) {
+				t.Errorf("the offsets are %v, want %v", said, want)
+			}
+			if len(letters) != 3 {
+				t.Errorf("%d dead letters", len(letters))
+			}
+		})
+	}
+}
+
+// firstOf says something of a batch's first record.
+type firstOf struct{ *messages.Records }
+
+func (f firstOf) Nack(err error)                       { f.Records.Nack(0, err) }
+func (f firstOf) NackAfter(d time.Duration, err error) { f.Records.NackAfter(0, d, err) }
+func (f firstOf) Release()                             { f.Records.Release(0) }
+func (f firstOf) Reject(err error)                     { f.Records.Reject(0, err) }
 
 // When a receiver terminates, its subscription ends with the cause, and what it had in
 // hand is handled by the next.
@@ -169,7 +253,7 @@ func TestAReceiverTerminates(t *testing.T) {
 	h := &household{}
 	_, child := report(t, e, h, actors.SubscriptionConfig{ID: "r"}, actors.Receiver{To: to})
 	first := enginetest.Await(t, "a record", got)
-	first.Done()
+	first.Ack()
 	second := enginetest.Await(t, "a record", got)
 	stop(t, e, to)
 	failed := enginetest.Await(t, "what became of the subscription", func() <-chan *supervisor.Failed {
@@ -185,7 +269,7 @@ func TestAReceiverTerminates(t *testing.T) {
 		t.Errorf("%s failed for %v", failed.Who, failed.Err)
 	}
 	enginetest.Await(t, "the end of the second record", second.Context().Done())
-	second.Done() // it is not this receiver's any more
+	second.Ack() // it is not this receiver's any more
 	var offsets []int64
 	l := newLedger(t)
 	l.seen[0] = 0

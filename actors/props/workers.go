@@ -187,7 +187,7 @@ func nackOf(m any) func(error) {
 	case *messages.Delivery:
 		return m.Nack
 	case *messages.RecordDelivery:
-		return m.Fail
+		return m.Nack
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func TestAMiddlewareLosesARecord(t *testing.T) {
 			handler := actor.PropsFromFunc(func(ctx actor.Context) {
 				if d, ok := ctx.Message().(*messages.RecordDelivery); ok {
 					got.note(d.Record)
-					d.Done()
+					d.Ack()
 				}
 			}, losing(t, "3", lose, &losses))
 			r := &household{}

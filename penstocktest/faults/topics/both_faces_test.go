@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/supervisor"
@@ -32,6 +33,9 @@ func TestBothFaces(t *testing.T) {
 		"each group gets each record":             eachGroup,
 		"a record that fails is handled again":    failedComesAgain,
 		"at the limit it is a dead letter":        recordAttemptsEnd,
+		"what is rejected is a dead letter":       rejectedAtOnce,
+		"what is rejected holds nothing up":       rejectedIsPassed,
+		"a handler names its delay":               retriedAfter,
 		"a receiver that ends loses nothing":      receiverEnds,
 		"what is handled is committed":            leaveCommits,
 		"a paused partition waits":                pausedPartition,
@@ -216,6 +220,75 @@ func recordAttemptsEnd(s stage) {
 		s.Errorf("its cause is %v", cause)
 	}
 	j.await(s.T, n-1)
+}
+
+// rejectedAtOnce: the dead-letter handler gets it before its attempts are used up.
+func rejectedAtOnce(s stage) {
+	const n, bad = 30, 10
+	p := s.opened(penstock.TopicConfig{})
+	j := newJournal()
+	letters := make(chan penstock.Record, n)
+	s.subscribe("export", func(r penstock.Record) error {
+		if recordNumber(r) == bad {
+			return fmt.Errorf("number %d: %w", bad, penstock.ErrReject)
+		}
+		return j.enter(r)
+	}, penstock.RecordRetry(time.Hour, time.Hour), penstock.RecordDeadLetters(5, func(_ context.Context, r penstock.Record, cause error) error {
+		if !errors.Is(cause, penstock.ErrReject) {
+			s.Errorf("its cause is %v", cause)
+		}
+		letters <- r
+		return nil
+	}))
+	s.put(p, 0, n)
+	if r := harness.Await(s.T, "the dead letter", letters); recordNumber(r) != bad || r.Attempt != 1 {
+		s.Errorf("the dead letter is record %d, attempt %d", recordNumber(r), r.Attempt)
+	}
+	j.await(s.T, n-1)
+}
+
+// rejectedIsPassed: without dead letters an event names it, and the others come.
+func rejectedIsPassed(s stage) {
+	const n, bad = 30, 10
+	p := s.opened(penstock.TopicConfig{})
+	events := penstocktest.Record(s.T, s.rt)
+	j := newJournal()
+	c := s.subscribe("export", func(r penstock.Record) error {
+		if recordNumber(r) == bad {
+			return penstock.ErrReject
+		}
+		return j.enter(r)
+	}, penstock.RecordRetry(time.Hour, time.Hour))
+	s.put(p, 0, n)
+	j.await(s.T, n-1)
+	e := penstocktest.WaitEvent(s.T, events, harness.Patience, func(messages.RecordRejected) bool { return true })
+	if e.Offset != bad || e.Group != "export" || e.Attempts != 1 {
+		s.Errorf("%+v", e)
+	}
+	if rows := s.rt.Stats().Subscriptions; len(rows) != 1 || rows[0].Rejected != 1 {
+		s.Errorf("counted: %+v", rows)
+	}
+	if err := c.leave(harness.Context(s.T)); err != nil {
+		s.Fatal(err)
+	}
+	if g, err := s.rt.DescribeGroup(harness.Context(s.T), facesTopic, "export"); err != nil || g.Lag != 0 {
+		s.Errorf("the group is %+v: %v", g, err)
+	}
+}
+
+func retriedAfter(s stage) {
+	const n, bad = 30, 10
+	p := s.opened(penstock.TopicConfig{})
+	j := newJournal()
+	s.subscribe("export", func(r penstock.Record) error {
+		if recordNumber(r) == bad && r.Attempt < 3 {
+			return penstock.RetryAfter(5*time.Millisecond, errors.New("not yet"))
+		}
+		return j.enter(r)
+	}, penstock.RecordRetry(time.Hour, time.Hour))
+	s.put(p, 0, n)
+	j.await(s.T, n)
+	j.inOrder(s.T)
 }
 
 // receiverEnds: the first receiver ends with a record in hand, and a second one comes.

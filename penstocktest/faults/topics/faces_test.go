@@ -170,9 +170,9 @@ func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group str
 			case errors.Is(err, errQuit):
 				ctx.Stop(ctx.Self())
 			case err != nil:
-				m.Fail(err)
+				m.Nack(err)
 			default:
-				m.Done()
+				m.Ack()
 			}
 		case *penstock.Records:
 			for i, r := range m.Records {
@@ -181,11 +181,11 @@ func (f ofActors) subscribe(t *testing.T, rt *penstock.Runtime, topic, group str
 					ctx.Stop(ctx.Self())
 					return
 				case err != nil:
-					m.Fail(i, err)
+					m.Nack(i, err)
 					return
 				}
 			}
-			m.Done()
+			m.Ack()
 		}
 	})
 	to := penstock.Receiver{Handler: props}

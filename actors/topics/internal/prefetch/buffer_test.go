@@ -161,7 +161,7 @@ func TestBufferRetries(t *testing.T) {
 		if rec.Offset != 0 || rec.Attempt != attempt {
 			t.Fatalf("offset %d, attempt %d; want 0 and %d", rec.Offset, rec.Attempt, attempt)
 		}
-		s.failed(cur)
+		s.failed(cur, 0)
 		settleAll(s, a)
 		if cur, _, _ := s.tryTake(); cur != nil || !a.rests {
 			t.Fatal("a failed record does not rest")
@@ -178,7 +178,7 @@ func TestBufferRetries(t *testing.T) {
 	if ok, _ := cur.next(&next); ok && (next.Offset != 1 || next.Attempt != 1) {
 		t.Fatalf("after success: offset %d, attempt %d", next.Offset, next.Attempt)
 	}
-	s.failed(cur)
+	s.failed(cur, 0)
 	settleAll(s, a)
 	// The consumer of a resting claim is begun again: its timer is gone.
 	a.withdraw(s)

@@ -3,12 +3,14 @@ package prefetch
 // How records reach a handler: workers that share the claims.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
@@ -97,8 +99,8 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 	var rec messages.Record
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
-			c.told(rec, usercode.ErrGoexit)
-			b.failed(cur)
+			c.told(rec, 0, usercode.ErrGoexit)
+			b.failed(cur, 0)
 		}
 	}()
 	for {
@@ -151,31 +153,50 @@ func (c *Consumption) attempt(ctx context.Context, cur *cursor, rec messages.Rec
 
 // fail decides about a record that was not handled.
 func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record, err error) {
-	b := c.buffer
-	cfg := b.cfg
-	if cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts {
+	if messages.IsRelease(err) {
+		c.buffer.released(cur)
+		return
+	}
+	cfg, back := c.buffer.cfg, messages.GiveBackOf(err)
+	rejected := back.Verb == messages.VerbReject
+	switch {
+	case rejected && cfg.DeadLetter == nil:
+		c.buffer.Count(func(n *messages.SubscriptionCounters) { n.Rejected++ })
+		c.buffer.emit(messages.RecordRejected{
+			Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
+		})
+		cur.finish()
+		c.buffer.put(cur)
+		return
+	case rejected, cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts:
 		dlqErr := c.deadLetter(ctx, rec, err)
 		if dlqErr == nil {
-			b.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
-			b.emit(messages.RecordDeadLettered{
+			c.buffer.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
+			c.buffer.emit(messages.RecordDeadLettered{
 				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
 			})
 			cur.finish()
-			b.put(cur)
+			c.buffer.put(cur)
+			return
+		}
+		if ctx.Err() != nil { // it was cut short, as a handler is
+			cur.out = -1
+			c.buffer.put(cur)
 			return
 		}
 		err = errors.Join(err, fmt.Errorf("its dead-letter handler: %w", dlqErr))
 	}
-	c.told(rec, err)
-	b.failed(cur)
+	c.told(rec, back.After, err)
+	c.buffer.failed(cur, back.After)
 }
 
-// told emits that a record was not handled and comes again.
-func (c *Consumption) told(rec messages.Record, err error) {
+// told emits that a record was not handled and comes again, after a delay that the
+// handler named or, with 0, did not.
+func (c *Consumption) told(rec messages.Record, after time.Duration, err error) {
 	cfg := c.buffer.cfg
 	c.buffer.emit(messages.RecordFailed{
 		Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset,
-		Attempt: rec.Attempt, Delay: cfg.Retry.Delay(rec.Attempt), Err: err,
+		Attempt: rec.Attempt, Delay: cmp.Or(after, cfg.Retry.Delay(rec.Attempt)), Err: err,
 	})
 }
 

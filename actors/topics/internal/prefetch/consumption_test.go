@@ -8,6 +8,7 @@ package prefetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -102,6 +103,51 @@ func TestConsumeHandlers(t *testing.T) {
 					t.Errorf("%d panics and %d dead letters were told", p, d)
 				}
 			}},
+		"rejected": {
+			cfg:      Config{MaxAttempts: 3, DeadLetter: func(context.Context, messages.Record, error) error { return nil }},
+			at2:      func(int) error { return fmt.Errorf("%w: %w", messages.ErrReject, errNo) },
+			attempts: 1, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
+				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 0 || n.DeadLettered != 1 || n.Failed != 0 || n.Rejected != 0 {
+					t.Errorf("%d dead letters and %d failures were told, counted %+v", d, f, n)
+				}
+			}},
+		"rejected, and refused as a dead letter at first": {
+			cfg: Config{DeadLetter: func(_ context.Context, r messages.Record, _ error) error {
+				if r.Attempt < 3 {
+					return errNo
+				}
+				return nil
+			}},
+			at2:      func(int) error { return messages.ErrReject },
+			attempts: 3, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
+				if d, f := countEvents[messages.RecordDeadLettered](events), countEvents[messages.RecordFailed](events); d != 1 || f != 2 || n.DeadLettered != 1 || n.Failed != 2 {
+					t.Errorf("%d dead letters and %d failures were told, counted %+v", d, f, n)
+				}
+			}},
+		"rejected without dead letters": {
+			at2:      func(int) error { return messages.ErrReject },
+			attempts: 1, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
+				if r, f := countEvents[messages.RecordRejected](events), countEvents[messages.RecordFailed](events); r != 1 || f != 0 || n.Rejected != 1 || n.Failed != 0 {
+					t.Errorf("%d rejections and %d failures were told, counted %+v", r, f, n)
+				}
+			}},
+		"a delay of the handler's": {at2: func(attempt int) error {
+			if attempt < 3 {
+				return messages.RetryAfter(time.Hour, errNo)
+			}
+			return nil
+		}, attempts: 3, check: func(t *testing.T, events *eventLog, n messages.SubscriptionCounters) {
+			events.mu.Lock()
+			defer events.mu.Unlock()
+			for _, e := range events.all {
+				if e := e.(messages.RecordFailed); e.Delay != time.Hour || !errors.Is(e.Err, errNo) {
+					t.Errorf("told %+v", e)
+				}
+			}
+			if n.Failed != 2 || len(events.all) != 2 {
+				t.Errorf("%d were told, counted %+v", len(events.all), n)
+			}
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newTestBuffer(tc.cfg)
@@ -151,6 +197,48 @@ func TestConsumeHandlers(t *testing.T) {
 			n := s.counters
 			s.mu.Unlock()
 			tc.check(t, events, n)
+		})
+	}
+}
+
+// What a handler's error says about the delay is how long the claim rests. What it
+// releases comes again as it was, after the shortest one.
+func TestRests(t *testing.T) {
+	retry := messages.Retry{Min: time.Second, Max: time.Minute}
+	d, settled := messages.NewRecordDelivery(t.Context(), messages.Record{})
+	d.Release()
+	released := <-settled
+	for name, tc := range map[string]struct {
+		err     error
+		rests   time.Duration
+		attempt int
+	}{
+		"failed":               {errors.New("no"), time.Second, 2},
+		"with a longer delay":  {messages.RetryAfter(time.Hour, errors.New("no")), time.Hour, 2},
+		"with a shorter delay": {messages.RetryAfter(time.Millisecond, errors.New("no")), time.Millisecond, 2},
+		"released":             {released, time.Second, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newTestBuffer(Config{Retry: retry})
+			a := holdPaper(s, smallLog, 0, 3, 0)
+			var told []time.Duration
+			s.Attach(a.c, func(m Notice) {
+				if m, ok := m.(Rests); ok {
+					told = append(told, m.Delay)
+				}
+			})
+			cur, rec := inHand(t, s)
+			c := NewConsumption(t.Context(), s, nil)
+			c.fail(t.Context(), cur, rec, tc.err)
+			if !slices.Equal(told, []time.Duration{tc.rests}) {
+				t.Errorf("it rests %v, want %s", told, tc.rests)
+			}
+			s.Attach(a.c, func(m Notice) { a.inbox = append(a.inbox, m) })
+			s.Wake(a.c)
+			settleAll(s, a)
+			if _, rec = inHand(t, s); rec.Offset != 0 || rec.Attempt != tc.attempt {
+				t.Errorf("then came offset %d, attempt %d; want attempt %d", rec.Offset, rec.Attempt, tc.attempt)
+			}
 		})
 	}
 }

@@ -1,8 +1,12 @@
 package prefetch
 
-import "context"
-
 // Who has something to hand out, and what becomes of what is in hand.
+
+import (
+	"cmp"
+	"context"
+	"time"
+)
 
 // offer puts a claim into the line if it has something to hand out.
 func (b *Buffer) offer(c *Claim) {
@@ -80,17 +84,31 @@ func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
 // handed out again.
 func (b *Buffer) put(cur *cursor) { b.back(cur, nil) }
 
-// failed ends a cursor whose record was not handled. The claim rests until Wake.
-func (b *Buffer) failed(cur *cursor) {
+// failed ends a cursor whose record was not handled. The claim rests until Wake, for the
+// delay that the handler named or, with 0, for the next one of its retries.
+func (b *Buffer) failed(cur *cursor, after time.Duration) {
 	cur.out = -1
 	b.back(cur, func(c *Claim) {
+		b.counters.Failed++
 		c.failures++
-		c.rests = true
-		c.tell(Rests{b.cfg.Retry.Delay(c.failures)})
+		c.rest(cmp.Or(after, b.cfg.Retry.Delay(c.failures)))
 	})
 }
 
-func (b *Buffer) back(cur *cursor, failed func(*Claim)) {
+// released ends a cursor whose record comes again though it has not failed. The claim
+// rests, so that who releases everything does not do so without a pause.
+func (b *Buffer) released(cur *cursor) {
+	cur.out = -1
+	b.back(cur, func(c *Claim) { c.rest(b.cfg.Retry.Min) })
+}
+
+// rest hands out nothing of a claim until Wake.
+func (c *Claim) rest(d time.Duration) {
+	c.rests = true
+	c.tell(Rests{d})
+}
+
+func (b *Buffer) back(cur *cursor, then func(*Claim)) {
 	if cur == nil {
 		return
 	}
@@ -109,9 +127,8 @@ func (b *Buffer) back(cur *cursor, failed func(*Claim)) {
 			c.failures = 0
 			b.counters.Finished += uint64(at - cur.from)
 		}
-		if failed != nil {
-			b.counters.Failed++
-			failed(c)
+		if then != nil {
+			then(c)
 		}
 	}
 	if len(c.queue) > 0 && c.queue[0] == cur.batch && at >= cur.batch.End() {

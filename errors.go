@@ -32,6 +32,8 @@ var (
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = messages.ErrNoMember
+	// ErrNoDestination: neither sender, group nor member stands under that name.
+	ErrNoDestination = messages.ErrNoDestination
 	// ErrGroupMode: the group exists with another mode or queue policy.
 	ErrGroupMode = messages.ErrGroupMode
 	// ErrDestinationTaken: the destination is, or was asked to be, for one sender

@@ -31,13 +31,13 @@ func (o groupOption) applyJoin(c *actors.MemberConfig) {
 // InMode sets the mode of the group; AtLeastOnce when not given. Join and
 // DeclareGroup return ErrGroupMode when the group has another.
 func InMode(m Mode) GroupOption {
-	return groupOption(func(s *messages.GroupSettings) { s.Mode = messages.Mode(m) })
+	return groupOption(func(s *messages.GroupSettings) { s.Mode = m })
 }
 
 // OnFull sets what Send does while the group's queue is full; QueueBlock when not
 // given. Join and DeclareGroup return ErrGroupMode when the group has another policy.
 func OnFull(p QueuePolicy) GroupOption {
-	return groupOption(func(s *messages.GroupSettings) { s.Policy = messages.QueuePolicy(p) })
+	return groupOption(func(s *messages.GroupSettings) { s.Policy = p })
 }
 
 // KeepFor is how long the group outlives its last member, with what is queued for it:
@@ -83,4 +83,69 @@ func (r *Runtime) DeclareGroup(ctx context.Context, dest, group string, opts ...
 // ErrDenied, ErrClosed.
 func (r *Runtime) DeleteGroup(ctx context.Context, dest, group string) error {
 	return r.engine.DeleteGroup(ctx, dest, group)
+}
+
+// DestinationInfo is a destination with its senders and groups, as of one revision of
+// etcd. There is one for each name that a sender, a group or a member stands under.
+//
+//	type DestinationInfo struct {
+//		Name     string
+//		Sole     string // the id of the only sender allowed; empty when others are
+//		Senders  []SenderInfo
+//		Groups   []PipeGroupInfo
+//		Revision int64 // of etcd, at which all of it was read
+//		Err      error // nil, or which keys were passed over: ErrCorrupt
+//	}
+type DestinationInfo = messages.DestinationInfo
+
+// SenderInfo is a process that is registered for a destination.
+//
+//	type SenderInfo struct {
+//		ID      string
+//		URLs    []string  // where members find it
+//		Host    string
+//		Since   time.Time // by its own clock
+//		Version string    // the release of Penstock that it runs; empty when it was not built from one
+//	}
+type SenderInfo = messages.SenderInfo
+
+// PipeGroupInfo is a group of a destination. Mode and Policy are empty where only members
+// or a mark of desertion are left.
+//
+//	type PipeGroupInfo struct {
+//		Name      string
+//		Mode      Mode
+//		Policy    QueuePolicy
+//		KeepFor   time.Duration // or Forever
+//		Members   []PipeMemberInfo
+//		Deserted  time.Time // since when there is no member, by a host's clock; zero with members, or when kept Forever
+//		KeptUntil time.Time // when etcd removes it if nobody joins; zero as Deserted is, and in a list
+//	}
+type PipeGroupInfo = messages.PipeGroupInfo
+
+// PipeMemberInfo is a live member of a destination's group.
+//
+//	type PipeMemberInfo struct {
+//		ID, Host string
+//		Since    time.Time // by its own clock
+//		Window   int
+//	}
+type PipeMemberInfo = messages.PipeMemberInfo
+
+// ListDestinations returns every destination that a sender, a group or a member stands
+// under, sorted by name, as of one revision of etcd. Processes that died stand there until
+// their lease ends. KeptUntil of groups is not asked for.
+//
+// Errors: ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
+func (r *Runtime) ListDestinations(ctx context.Context) ([]DestinationInfo, error) {
+	return r.engine.ListDestinations(ctx)
+}
+
+// DescribeDestination returns one destination as ListDestinations does, and asks etcd
+// until when it keeps the groups that have no members.
+//
+// Errors: ErrNoDestination, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed, and ctx's
+// cause.
+func (r *Runtime) DescribeDestination(ctx context.Context, name string) (DestinationInfo, error) {
+	return r.engine.DescribeDestination(ctx, name)
 }

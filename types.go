@@ -162,40 +162,42 @@ type DeadLetter = messages.DeadLetter
 //	}
 type Parked = messages.Parked
 
-// Mode says what a group of a destination promises. The first join decides it.
-type Mode string
+// Mode says what a group of a destination promises: AtLeastOnce or AtMostOnce. The first
+// join or declaration decides it.
+type Mode = messages.Mode
 
 // The modes of a group.
 const (
 	// AtLeastOnce: a message is settled when a member acks it. What a member has not
 	// acked when it fails goes to another, so duplicates happen and losses do not.
-	AtLeastOnce Mode = Mode(messages.AtLeastOnce)
+	AtLeastOnce = messages.AtLeastOnce
 	// AtMostOnce: a message is settled when it is written to a link. What a failing
 	// member had is lost, and nothing comes twice.
-	AtMostOnce Mode = Mode(messages.AtMostOnce)
+	AtMostOnce = messages.AtMostOnce
 )
 
-// QueuePolicy says what Send does while a group's queue is full, see MaxQueue. The
-// first join decides it.
-type QueuePolicy string
+// QueuePolicy says what Send does while a group's queue is full, see MaxQueue:
+// QueueBlock, QueueDropOldest or QueueError. The first join or declaration decides it.
+type QueuePolicy = messages.QueuePolicy
 
 // The queue policies of a group.
 const (
 	// QueueBlock: Send waits for room until its context ends.
-	QueueBlock QueuePolicy = QueuePolicy(messages.QueueBlock)
+	QueueBlock = messages.QueueBlock
 	// QueueDropOldest: Send does not wait. The oldest message that is not on a link
 	// is dropped; when all are, the new one is.
-	QueueDropOldest QueuePolicy = QueuePolicy(messages.QueueDropOldest)
+	QueueDropOldest = messages.QueueDropOldest
 	// QueueError: Send returns ErrGroupFull, and no group gets the message.
-	QueueError QueuePolicy = QueuePolicy(messages.QueueError)
+	QueueError = messages.QueueError
 )
 
 // Forever as KeepFor keeps a group without members until DeleteGroup removes it.
 const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
-// It has the methods CreateTopic, DeclareGroup, DeleteGroup, DeleteTopic, DescribeGroup,
-// DescribeTopic, Destination, Done, EnsureTopic, Err, Events, Health, Instrument, Join, Lease,
-// ListGroups, ListTopics, Member, Producer, Register, ResetOffsets, Stats, Stop,
-// Stopped, Subscription, System, Topic, Tree and UpdateTopic.
+// It has the methods CreateTopic, DeclareGroup, DeleteGroup, DeleteTopic,
+// DescribeDestination, DescribeGroup, DescribeTopic, Destination, Done, EnsureTopic, Err,
+// Events, Health, Instrument, Join, Lease, ListDestinations, ListGroups, ListTopics, Member,
+// Producer, Register, ResetOffsets, Stats, Stop, Stopped, Subscription, System, Topic, Tree
+// and UpdateTopic.
 type Engine = actors.Engine

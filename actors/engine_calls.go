@@ -26,6 +26,16 @@ func (e *Engine) DeclareGroup(ctx context.Context, dest, group string, s message
 	return e.pipes.DeclareGroup(ctx, dest, group, s)
 }
 
+// ListDestinations is penstock.Runtime.ListDestinations.
+func (e *Engine) ListDestinations(ctx context.Context) ([]messages.DestinationInfo, error) {
+	return e.pipes.ListDestinations(ctx)
+}
+
+// DescribeDestination is penstock.Runtime.DescribeDestination.
+func (e *Engine) DescribeDestination(ctx context.Context, name string) (messages.DestinationInfo, error) {
+	return e.pipes.DescribeDestination(ctx, name)
+}
+
 // DeleteGroup is penstock.Runtime.DeleteGroup.
 func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 	return e.pipes.DeleteGroup(ctx, dest, group)

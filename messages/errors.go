@@ -30,6 +30,8 @@ var (
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = errors.New("no member is linked")
+	// ErrNoDestination: neither sender, group nor member stands under that name.
+	ErrNoDestination = errors.New("no such destination")
 	// ErrGroupMode: the group exists with another mode or queue policy.
 	ErrGroupMode = errors.New("group exists with other settings")
 	// ErrDestinationTaken: the destination is, or was asked to be, for one sender

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
+	"github.com/penstock-io/penstock/discovery/destinations"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -65,6 +66,32 @@ func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
 		return fmt.Errorf("delete group %q of %q: %w", group, dest, err)
 	}
 	return nil
+}
+
+// ListDestinations is penstock.Runtime.ListDestinations.
+func (p *Pipes) ListDestinations(ctx context.Context) ([]messages.DestinationInfo, error) {
+	err := p.refuse(ctx, nil)
+	var all []messages.DestinationInfo
+	if err == nil {
+		all, err = destinations.List(ctx, p.node.Etcd.Control, p.node.Keys)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list destinations: %w", err)
+	}
+	return all, nil
+}
+
+// DescribeDestination is penstock.Runtime.DescribeDestination.
+func (p *Pipes) DescribeDestination(ctx context.Context, name string) (messages.DestinationInfo, error) {
+	err := p.refuse(ctx, keys.ValidateName("destination", name))
+	var d messages.DestinationInfo
+	if err == nil {
+		d, err = destinations.Describe(ctx, p.node.Etcd.Control, p.node.Keys, name)
+	}
+	if err != nil {
+		return messages.DestinationInfo{}, fmt.Errorf("describe destination %q: %w", name, err)
+	}
+	return d, nil
 }
 
 // refuse is why a call of etcd is not made: faults of what it was given, or an end.

@@ -30,7 +30,7 @@ func root(a *cli.App) *cobra.Command {
 		Use:   "penstock",
 		Short: "Send and receive messages, keep topics, and look around",
 		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
-members of groups, and etcd holds only their addresses (send, recv, ls, rm). Topics
+members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm). Topics
 are durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order; a second signal, a second or more after the first,
@@ -47,7 +47,7 @@ ends it at once.`,
 	}
 	root.AddCommand(
 		serve.Command(a),
-		pipes.Send(a), pipes.Recv(a), pipes.Rm(a),
+		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
 		topics.Topic(a), topics.Put(a), topics.Sub(a), topics.Group(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),

@@ -40,6 +40,7 @@ func TestCompletion(t *testing.T) {
 		{"orders", []string{"recv", "o"}},
 		{"billing", []string{"recv", "orders", ""}},
 		{"orders", []string{"rm", ""}},
+		{"orders", []string{"describe", ""}},
 		{"billing", []string{"rm", "orders", "b"}},
 		{"audit", []string{"put", ""}},
 		{"audit", []string{"sub", ""}},

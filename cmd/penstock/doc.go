@@ -8,7 +8,9 @@
 //	penstock sub audit billing   its records, as a member of a consumer group
 //	penstock group reset ...     move the offsets of a consumer group
 //	penstock ls                  who sends what, and who takes it; topics
+//	penstock describe orders     one destination, and until when its groups are kept
 //	penstock rm orders billing   remove a group that nobody is in
+//	penstock rm orders           remove all groups of a destination that nobody is in
 //	penstock actors ADDR         what a running process is doing
 //	penstock doctor              what is wrong with etcd or the network
 //	penstock demo                two groups, a member killed, nothing lost
@@ -30,7 +32,7 @@
 // The commands are in packages below internal, each a struct of its flags with a
 // method run:
 //
-//	pipes      send, recv, rm            topics    topic, put, sub, group
+//	pipes      send, recv, describe, rm  topics    topic, put, sub, group
 //	look       ls, actors                doctor    doctor
 //	demo       demo and its parts        serve     serve
 //	version    version

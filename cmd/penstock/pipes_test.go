@@ -273,5 +273,50 @@ func TestRm(t *testing.T) {
 	if _, errs := perform(t, cli.ExitFailed, "", "rm", "orders", "old", "--json"); !strings.Contains(errs, "no such group") {
 		t.Errorf("rm says %q", errs)
 	}
-	perform(t, cli.ExitUsage, "", "rm", "orders")
+	perform(t, cli.ExitUsage, "", "rm")
+}
+
+// What remains of a destination is removed once nobody is in, and described until then.
+func TestRmOfADestination(t *testing.T) {
+	t.Parallel()
+	perform(t, cli.ExitFailed, "", "describe", "orders")
+	perform(t, cli.ExitFailed, "", "rm", "orders")
+	for _, group := range []string{"old", "older"} {
+		perform(t, cli.ExitDone, "", "recv", "orders", group, "--keep-for", "forever", "--idle", "50ms")
+	}
+	perform(t, cli.ExitDone, "", "recv", "orders", "brief", "--keep-for", "1h", "--idle", "50ms")
+	member := begin(t, nil, nil, "recv", "orders", "billing")
+	member.says(noSender)
+	out, _ := perform(t, cli.ExitDone, "", "describe", "orders")
+	for _, part := range []string{"orders\n", "    member ", "group old ", "keep forever", "no members since", "until 20"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("describe prints %q without %q", out, part)
+		}
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "describe", "orders", "--json"); !strings.Contains(out, `"kept_until": "20`) {
+		t.Errorf("describe --json prints %q", out)
+	}
+	if _, errs := perform(t, cli.ExitFailed, "", "rm", "orders"); !strings.Contains(errs, " of billing at ") || strings.Contains(errs, "removed") {
+		t.Errorf("with a member, rm says %q", errs)
+	}
+	member.signal(syscall.SIGTERM)
+	member.ends(cli.ExitDone)
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	sender := begin(t, r, nil, "send", "orders", "--listen", "tcp://127.0.0.1:0", "-v")
+	r.Close()
+	sender.says("destination_registered")
+	if _, errs := perform(t, cli.ExitFailed, "", "rm", "orders"); !strings.Contains(errs, "has a sender") {
+		t.Errorf("with a sender, rm says %q", errs)
+	}
+	w.Close()
+	sender.ends(cli.ExitDone)
+	if out, errs := perform(t, cli.ExitDone, "", "rm", "orders", "--json"); !strings.Contains(out, `"billing"`) || !strings.Contains(out, `"older"`) {
+		t.Errorf("rm prints %q and says %q", out, errs)
+	}
+	perform(t, cli.ExitFailed, "", "describe", "orders")
 }

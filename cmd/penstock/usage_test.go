@@ -181,6 +181,8 @@ func TestUsageIsJudgedBeforeEtcdIsWaitedFor(t *testing.T) {
 		{"group", "reset", "audit", "b", "--to", "latest", "--partitions", "5000"},
 		{"rm", "a/b", "c"},
 		{"rm", "a", "c d"},
+		{"rm", "a/b"},
+		{"describe", "a/b"},
 		{"ls", "--prefix", "x"},
 		{"ls", "--etcd", "http://[fe80::1%25eth0]:2379"},
 		{"ls", "--etcd", "[fe80::1%eth0]:2379"},

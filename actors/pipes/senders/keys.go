@@ -56,7 +56,7 @@ func (d *Destination) entry(urls []string) registry.Entry {
 	return registry.Entry{
 		Key: d.node.Keys.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: node.Marshal(&pb.Sender{
-			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(),
+			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(),
 		}),
 	}
 }

@@ -91,6 +91,8 @@
 //		TestRequiredGroupIsWaitedForAgain
 //	declared, as long as its KeepFor
 //		TestDeclaredGroup
+//	what stands in etcd is described
+//		TestDestinationsAreDescribed
 //	its settings are those in etcd
 //		TestGroupMadeAgainWithAnotherMode
 //		TestPipeOfAHelloAlone

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/destinations"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
-	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // Inventory is everything under a prefix, for people and programs.
@@ -64,7 +64,8 @@ type Sender struct {
 	URLs  []string  `json:"urls"`
 	Host  string    `json:"host"`
 	Since time.Time `json:"since"`
-	Plain bool      `json:"plain,omitempty"`
+	// Version is the release of Penstock that it runs.
+	Version string `json:"version,omitempty"`
 }
 
 // Group is a group of a destination. Its settings are empty where only members or
@@ -78,7 +79,9 @@ type Group struct {
 	// Deserted is since when nobody is in, by the clock of the host that found it
 	// so. etcd counts KeepFor from there.
 	Deserted *time.Time `json:"deserted,omitempty"`
-	Members  []Member   `json:"members"`
+	// KeptUntil is when etcd removes it, where that was asked for.
+	KeptUntil *time.Time `json:"kept_until,omitempty"`
+	Members   []Member   `json:"members"`
 }
 
 // Member is a member of a group.
@@ -86,81 +89,54 @@ type Member struct {
 	ID     string    `json:"id"`
 	Host   string    `json:"host"`
 	Since  time.Time `json:"since"`
-	Window uint32    `json:"window"`
+	Window int       `json:"window"`
 }
 
 // Of reads a listing, which is sorted by key.
 func Of(space keys.Space, kvs []discovery.KV) *Inventory {
-	inv := &Inventory{Destinations: []*Destination{}, Topics: []Topic{}}
-	for _, kv := range kvs {
-		k, ok := space.Parse(kv.Key)
-		if !ok {
-			continue
-		}
-		if !inv.take(k, kv.Value) {
-			inv.Unreadable = append(inv.Unreadable, kv.Key)
+	all, unreadable := destinations.Of(space, kvs)
+	inv := &Inventory{Destinations: []*Destination{}, Topics: []Topic{}, Unreadable: unreadable}
+	for _, d := range all {
+		if v := DestinationOf(d); len(v.Senders)+len(v.Groups) > 0 || v.Sole != "" {
+			inv.Destinations = append(inv.Destinations, v)
 		}
 	}
 	return inv
 }
 
-// take adds one key and reports whether its value decodes.
-func (inv *Inventory) take(k keys.Key, value []byte) bool {
-	switch k.Kind {
-	case keys.KindSole:
-		inv.Destination(k.Dest).Sole = string(value)
-	case keys.KindSender:
-		var p pb.Sender
-		if proto.Unmarshal(value, &p) != nil {
-			return false
-		}
-		d := inv.Destination(k.Dest)
-		d.Senders = append(d.Senders, Sender{ID: k.ID, URLs: p.Urls, Host: p.Host, Since: since(p.SinceUnixMs), Plain: p.Plain})
-	case keys.KindGroupMeta:
-		var p pb.GroupMeta
-		if proto.Unmarshal(value, &p) != nil {
-			return false
-		}
-		g := inv.Destination(k.Dest).group(k.Group)
-		g.Mode, g.OnFull, g.KeepFor = dashed(p.Mode.String()), dashed(p.Policy.String()), p.KeepForMs
-	case keys.KindDeserted:
-		at, err := time.Parse(time.RFC3339Nano, string(value))
-		if err != nil {
-			return false
-		}
-		at = at.UTC()
-		inv.Destination(k.Dest).group(k.Group).Deserted = &at
-	case keys.KindMember:
-		var p pb.Member
-		if proto.Unmarshal(value, &p) != nil {
-			return false
-		}
-		g := inv.Destination(k.Dest).group(k.Group)
-		g.Members = append(g.Members, Member{ID: k.ID, Host: p.Host, Since: since(p.SinceUnixMs), Window: p.Window})
+// DestinationOf returns a destination as people and programs see it.
+func DestinationOf(d penstock.DestinationInfo) *Destination {
+	v := &Destination{Name: d.Name, Sole: d.Sole, Senders: []Sender{}, Groups: []*Group{}}
+	for _, s := range d.Senders {
+		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Host: s.Host, Since: s.Since, Version: s.Version})
 	}
-	return true
+	for _, g := range d.Groups {
+		group := &Group{
+			Name: g.Name, Mode: string(g.Mode), OnFull: string(g.Policy), KeepFor: messages.KeepForMs(g.KeepFor),
+			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), Members: []Member{},
+		}
+		for _, m := range g.Members {
+			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window})
+		}
+		v.Groups = append(v.Groups, group)
+	}
+	return v
 }
 
-// Destination returns the destination of that name, which it adds where there is
-// none.
+func given(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// Destination returns the destination of that name; empty where there is none.
 func (inv *Inventory) Destination(name string) *Destination {
 	for _, d := range inv.Destinations {
 		if d.Name == name {
 			return d
 		}
 	}
-	d := &Destination{Name: name, Senders: []Sender{}, Groups: []*Group{}}
-	inv.Destinations = append(inv.Destinations, d)
-	return d
-}
-
-func (d *Destination) group(name string) *Group {
-	for _, g := range d.Groups {
-		if g.Name == name {
-			return g
-		}
-	}
-	g := &Group{Name: name, Members: []Member{}}
-	d.Groups = append(d.Groups, g)
-	return g
+	return &Destination{Name: name, Senders: []Sender{}, Groups: []*Group{}}
 }

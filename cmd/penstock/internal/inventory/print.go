@@ -17,30 +17,7 @@ import (
 func (inv *Inventory) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range inv.Destinations {
-		fmt.Fprintf(tw, "%s\n", d.Name)
-		for _, s := range d.Senders {
-			note := ""
-			if d.Sole == s.ID {
-				note = "\tsole"
-			}
-			if s.Plain {
-				note += "\tplain"
-			}
-			fmt.Fprintf(tw, "  sender %s\t%s\t%s\tsince %s%s\n", s.ID, cli.Clean(strings.Join(s.URLs, ",")), cli.Clean(s.Host), s.Since.Format(time.RFC3339), note)
-		}
-		for _, g := range d.Groups {
-			settings := "settings gone"
-			if g.Mode != "" {
-				settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, keepFor(g.KeepFor))
-			}
-			if g.Deserted != nil && len(g.Members) == 0 {
-				settings += "\tno members since " + g.Deserted.Format(time.RFC3339)
-			}
-			fmt.Fprintf(tw, "  group %s\t%s\n", g.Name, settings)
-			for _, m := range g.Members {
-				fmt.Fprintf(tw, "    member %s\twindow %d\t%s\tsince %s\n", m.ID, m.Window, cli.Clean(m.Host), m.Since.Format(time.RFC3339))
-			}
-		}
+		d.rows(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -51,10 +28,42 @@ func (inv *Inventory) Print(w io.Writer) error {
 	return tw.Flush()
 }
 
-// dashed is a name of the wire's as options spell it.
-func dashed(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+// Print writes the destination as indented lines, one thing a line.
+func (d *Destination) Print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	d.rows(tw)
+	return tw.Flush()
+}
 
-func since(unixMs int64) time.Time { return pb.Time(unixMs).UTC() }
+func (d *Destination) rows(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", d.Name)
+	for _, s := range d.Senders {
+		note := ""
+		if d.Sole == s.ID {
+			note = "\tsole"
+		}
+		if s.Version != "" {
+			note += "\t" + cli.Clean(s.Version)
+		}
+		fmt.Fprintf(w, "  sender %s\t%s\t%s\tsince %s%s\n", s.ID, cli.Clean(strings.Join(s.URLs, ",")), cli.Clean(s.Host), s.Since.Format(time.RFC3339), note)
+	}
+	for _, g := range d.Groups {
+		settings := "settings gone"
+		if g.Mode != "" {
+			settings = fmt.Sprintf("%s\ton full %s\tkeep %s", g.Mode, g.OnFull, keepFor(g.KeepFor))
+		}
+		if g.Deserted != nil {
+			settings += "\tno members since " + g.Deserted.Format(time.RFC3339)
+		}
+		if g.KeptUntil != nil {
+			settings += "\tuntil " + g.KeptUntil.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "  group %s\t%s\n", g.Name, settings)
+		for _, m := range g.Members {
+			fmt.Fprintf(w, "    member %s\twindow %d\t%s\tsince %s\n", m.ID, m.Window, cli.Clean(m.Host), m.Since.Format(time.RFC3339))
+		}
+	}
+}
 
 func keepFor(ms int64) string {
 	if ms < 0 {

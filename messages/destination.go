@@ -1,0 +1,60 @@
+package messages
+
+// What etcd shows of a destination.
+
+import "time"
+
+// DestinationInfo is a destination with its senders and groups, as of one revision of
+// etcd. There is one for each name that a sender, a group or a member stands under.
+type DestinationInfo struct {
+	Name string
+	// Sole is the id of the only sender allowed; empty when others are.
+	Sole string
+	// Senders and Groups are sorted by ID and Name.
+	Senders []SenderInfo
+	Groups  []PipeGroupInfo
+	// Revision is that of etcd, at which all of it was read.
+	Revision int64
+	// Err is nil, or says which keys do not make sense and are passed over; it wraps
+	// ErrCorrupt.
+	Err error
+}
+
+// SenderInfo is a process that is registered for a destination.
+type SenderInfo struct {
+	ID string
+	// URLs are where members find it, in the order in which they try them.
+	URLs []string
+	Host string
+	// Since is when it registered, by its own clock.
+	Since time.Time
+	// Version is the release of Penstock that it runs; empty when it was not built from
+	// one.
+	Version string
+}
+
+// PipeGroupInfo is a group of a destination.
+type PipeGroupInfo struct {
+	Name string
+	// Mode and Policy are empty where only members or a mark of desertion are left. Those
+	// of a later version are named as there.
+	Mode    Mode
+	Policy  QueuePolicy
+	KeepFor time.Duration // or Forever
+	// Members are sorted by ID.
+	Members []PipeMemberInfo
+	// Deserted is since when there is no member, by the clock of the host that found it
+	// so; zero with members, and for a group that is kept Forever.
+	Deserted time.Time
+	// KeptUntil is when etcd removes the group if nobody joins, to the second; zero with
+	// members, for a group that is kept Forever, and in a list.
+	KeptUntil time.Time
+}
+
+// PipeMemberInfo is a live member of a destination's group.
+type PipeMemberInfo struct {
+	ID, Host string
+	// Since is when it joined, by its own clock.
+	Since  time.Time
+	Window int
+}

@@ -164,6 +164,8 @@ type Parked = messages.Parked
 
 // Mode says what a group of a destination promises: AtLeastOnce or AtMostOnce. The first
 // join or declaration decides it.
+//
+//	func (m Mode) Known() bool // reports whether it is one of both
 type Mode = messages.Mode
 
 // The modes of a group.
@@ -178,6 +180,8 @@ const (
 
 // QueuePolicy says what Send does while a group's queue is full, see MaxQueue:
 // QueueBlock, QueueDropOldest or QueueError. The first join or declaration decides it.
+//
+//	func (p QueuePolicy) Known() bool // reports whether it is one of the three
 type QueuePolicy = messages.QueuePolicy
 
 // The queue policies of a group.

@@ -1,6 +1,8 @@
 package penstock_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -37,7 +39,7 @@ func TestMetrics(t *testing.T) {
 		"penstock.pipe.accepted": 100, "penstock.pipe.sent": 100, "penstock.pipe.acked": 100,
 		"penstock.pipe.nacked": 0, "penstock.pipe.redelivered": 0, "penstock.pipe.dropped": 0,
 		"penstock.pipe.dead_lettered": 0, "penstock.pipe.pending": 0, "penstock.pipe.pending_bytes": 0,
-		"penstock.pipe.links": 1, "penstock.member.delivered": 100, "penstock.member.waiting": 0,
+		"penstock.pipe.links": 1, "penstock.member.links": 1, "penstock.member.delivered": 100, "penstock.member.waiting": 0,
 	} {
 		points := got[name]
 		if len(points) != 1 || points[0].Value != want {
@@ -58,6 +60,9 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("events: %v, want one member_linked", got["penstock.events"])
 	}
 
+	if alive := got["penstock.session.alive"]; len(alive) != 1 || alive[0].Value != 1 || alive[0].Attributes.Len() != 0 {
+		t.Errorf("session: %v", alive)
+	}
 	if err := registration.Unregister(); err != nil {
 		t.Fatal(err)
 	}
@@ -152,4 +157,84 @@ func TestTopicMetrics(t *testing.T) {
 	if s := sub.Stats(); s.Finished != 9 || s.Partitions != 2 || s.Member != sub.ID() {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Promise: each call of a handler, and each put that is committed, is in a histogram, as
+// long as there is a meter.
+func TestTimeMetrics(t *testing.T) {
+	ctx := harness.Context(t)
+	rt := harness.Runtime(t, penstocktest.Space(t))
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer provider.Shutdown(t.Context())
+	registration, err := rt.Metrics(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orders, billing := harness.Register(t, rt, "orders"), harness.Join(t, rt, "orders", "billing")
+	audit, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	export, err := audit.Subscribe(ctx, "export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := penstock.Message{Value: []byte("v")}
+	_, _, one := audit.Put(ctx, m)
+	_, two := audit.PutTo(ctx, 0, m)
+	_, batch := audit.PutBatch(ctx, []penstock.Message{m, m})
+	called := make(chan struct{})
+	async := audit.PutAsync(ctx, m, func(penstock.PutResult) { close(called) })
+	none := audit.PutAsync(ctx, m, nil)
+	if err := errors.Join(one, two, batch, async, none, audit.Flush(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	<-called
+	_, refused := audit.PutTo(ctx, 7, m)
+	if refused == nil {
+		t.Fatal("a put into a partition that does not exist")
+	}
+	handled := make(chan struct{}, 100)
+	go billing.Consume(ctx, func(context.Context, penstock.Delivery) error { handled <- struct{}{}; return nil })
+	go export.Consume(ctx, func(context.Context, penstock.Record) error { handled <- struct{}{}; return nil })
+	harness.Send(t, orders, 0, 10)
+	for range 10 + 6 {
+		<-handled
+	}
+	if err := errors.Join(billing.Leave(ctx), export.Unsubscribe(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]uint64{"penstock.member.handler_time": 10, "penstock.subscription.handler_time": 6, "penstock.topic.put_time": 4} {
+		if points := times(t, reader)[name]; len(points) != 1 || points[0].Count != want || points[0].Sum < 0 || points[0].Sum > 60 {
+			t.Errorf("%s: %+v, want %d", name, points, want)
+		}
+	}
+	if err := registration.Unregister(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := audit.Put(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	if points := times(t, reader)["penstock.topic.put_time"]; points[0].Count != 4 {
+		t.Errorf("after Unregister: %+v", points)
+	}
+}
+
+// times reads every histogram by its name.
+func times(t *testing.T, reader metric.Reader) map[string][]metricdata.HistogramDataPoint[float64] {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string][]metricdata.HistogramDataPoint[float64])
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if data, ok := m.Data.(metricdata.Histogram[float64]); ok {
+				out[m.Name] = data.DataPoints
+			}
+		}
+	}
+	return out
 }

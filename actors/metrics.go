@@ -99,17 +99,32 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	waiting, err := meter.Int64ObservableGauge("penstock.member.waiting", metric.WithUnit("{message}"),
 		metric.WithDescription("Messages that came and were not handed out yet."))
 	note(waiting, err)
+	linked, err := meter.Int64ObservableGauge("penstock.member.links", metric.WithUnit("{link}"),
+		metric.WithDescription("Senders linked."))
+	note(linked, err)
+	session, err := meter.Int64ObservableGauge("penstock.session.alive", metric.WithUnit("{session}"),
+		metric.WithDescription("1 while the session with etcd is certain to live, else 0."))
+	note(session, err)
 	topics := instruments(meter, topicInstruments, note)
 	subs := instruments(meter, subscriptionInstruments, note)
 	registry := instruments(meter, registryInstruments, note)
 	events, err := meter.Int64ObservableCounter("penstock.events", metric.WithUnit("{event}"),
 		metric.WithDescription("Events, by name."))
 	note(events, err)
+	times, err := newTimings(meter)
+	if err != nil && failed == nil {
+		failed = fmt.Errorf("instrument: %w", err)
+	}
 	if failed != nil {
 		return nil, failed
 	}
-	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	observed, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := e.Stats()
+		alive := int64(0)
+		if _, fresh := e.work.Session.Fresh(); fresh {
+			alive = 1
+		}
+		o.ObserveInt64(session, alive)
 		for i, p := range registryInstruments {
 			o.ObserveInt64(registry[i], p.value(s.Registry))
 		}
@@ -123,6 +138,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 			where := groupLabels(at.dest, at.group)
 			o.ObserveInt64(delivered, int64(row.Delivered), where)
 			o.ObserveInt64(waiting, int64(row.Waiting), where)
+			o.ObserveInt64(linked, int64(row.Links), where)
 		}
 		for _, row := range s.Topics {
 			for i, t := range topicInstruments {
@@ -139,6 +155,10 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 		}
 		return nil
 	}, all...)
+	if err != nil {
+		return nil, fmt.Errorf("instrument: %w", err)
+	}
+	return &registration{observed, e.node.Runs.Measure(times)}, nil
 }
 
 func groupLabels(dest, group string) metric.MeasurementOption {
@@ -163,6 +183,7 @@ func byGroup(s messages.Stats) map[groupAt]messages.MemberStats {
 		sum := sums[at]
 		sum.Delivered += m.Delivered
 		sum.Waiting += m.Waiting
+		sum.Links += m.Links
 		sums[at] = sum
 	}
 	return sums

@@ -1,6 +1,8 @@
 package docs_test
 
 import (
+	"context"
+	"errors"
 	"go/token"
 	"go/types"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"unicode"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -61,16 +64,24 @@ func TestMetricsListed(t *testing.T) {
 	defer provider.Shutdown(ctx)
 	_, err = rt.Metrics(provider)
 	check(err)
-	_, err = rt.Register(ctx, "orders")
+	orders, err := rt.Register(ctx, "orders")
 	check(err)
-	_, err = rt.Join(ctx, "orders", "billing")
+	billing, err := rt.Join(ctx, "orders", "billing")
 	check(err)
 	topic, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{})
 	check(err)
 	_, _, err = topic.Put(ctx, penstock.Message{Value: []byte("x")})
 	check(err)
-	_, err = topic.Subscribe(ctx, "export")
+	export, err := topic.Subscribe(ctx, "export")
 	check(err)
+	check(orders.Send(ctx, penstock.Message{Value: []byte("x")}))
+	handled := errors.New("handled")
+	check(until(handled, func(ctx context.Context, stop context.CancelCauseFunc) error {
+		return billing.Consume(ctx, func(context.Context, penstock.Delivery) error { stop(handled); return nil })
+	}))
+	check(until(handled, func(ctx context.Context, stop context.CancelCauseFunc) error {
+		return export.Consume(ctx, func(context.Context, penstock.Record) error { stop(handled); return nil })
+	}))
 	var collected metricdata.ResourceMetrics
 	check(reader.Collect(ctx, &collected))
 	check(rt.Stop(ctx))
@@ -85,6 +96,13 @@ func TestMetricsListed(t *testing.T) {
 				labels = labelsOf(data.DataPoints)
 			case metricdata.Gauge[int64]:
 				kind, labels = "gauge", labelsOf(data.DataPoints)
+			case metricdata.Gauge[float64]:
+				kind, labels = "gauge", labelsOf(data.DataPoints)
+			case metricdata.Histogram[float64]:
+				kind = "histogram"
+				for _, p := range data.DataPoints {
+					labels = namesOf(p.Attributes.ToSlice())
+				}
 			default:
 				t.Errorf("%s is a %T", m.Name, m.Data)
 			}
@@ -109,17 +127,31 @@ func TestMetricsListed(t *testing.T) {
 	}
 }
 
-func labelsOf(points []metricdata.DataPoint[int64]) string {
-	var labels []string
-	for _, p := range points {
-		for _, a := range p.Attributes.ToSlice() {
-			if name := string(a.Key); !slices.Contains(labels, name) {
-				labels = append(labels, name)
-			}
-		}
+// until consumes with a context that the handler ends.
+func until(over error, consume func(context.Context, context.CancelCauseFunc) error) error {
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	if err := consume(ctx, stop); !errors.Is(err, over) {
+		return err
 	}
-	slices.Sort(labels)
-	return strings.Join(labels, ", ")
+	return nil
+}
+
+func labelsOf[N int64 | float64](points []metricdata.DataPoint[N]) string {
+	var labels []attribute.KeyValue
+	for _, p := range points {
+		labels = append(labels, p.Attributes.ToSlice()...)
+	}
+	return namesOf(labels)
+}
+
+func namesOf(labels []attribute.KeyValue) string {
+	var names []string
+	for _, a := range labels {
+		names = append(names, string(a.Key))
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // Promise: the page of metrics lists each event, by its type in Go and its name

@@ -74,9 +74,9 @@ func (t *Topic) Put(ctx context.Context, m messages.Message) messages.PutResult 
 		return messages.PutResult{Partition: -1, Offset: -1, Err: fmt.Errorf("put to %q: %w", t.Name(), err)}
 	}
 	if t.use != nil {
-		return t.use.Put(ctx, m, func(ctx context.Context, m messages.Message) messages.PutResult { return t.producer.Put(ctx, &m) })
+		return t.use.Put(ctx, m, func(ctx context.Context, m messages.Message) messages.PutResult { return t.put(ctx, &m) })
 	}
-	return t.producer.Put(ctx, &m)
+	return t.put(ctx, &m)
 }
 
 // PutTo is penstock.Topic.PutTo, with the error in the result.
@@ -86,10 +86,10 @@ func (t *Topic) PutTo(ctx context.Context, partition int, m messages.Message) me
 	}
 	if t.use != nil {
 		return t.use.Put(ctx, m, func(ctx context.Context, m messages.Message) messages.PutResult {
-			return t.producer.PutTo(ctx, partition, &m)
+			return t.putTo(ctx, partition, &m)
 		})
 	}
-	return t.producer.PutTo(ctx, partition, &m)
+	return t.putTo(ctx, partition, &m)
 }
 
 // PutBatch is penstock.Topic.PutBatch.
@@ -98,9 +98,9 @@ func (t *Topic) PutBatch(ctx context.Context, msgs []messages.Message) ([]messag
 		return nil, fmt.Errorf("put to %q: %w", t.Name(), err)
 	}
 	if t.use != nil {
-		return t.producer.PutEach(ctx, msgs, t.use.Do)
+		return t.putEach(ctx, msgs, t.use.Do)
 	}
-	return t.producer.PutBatch(ctx, msgs)
+	return t.putEach(ctx, msgs, nil)
 }
 
 // PutAsync is penstock.Topic.PutAsync.
@@ -110,20 +110,20 @@ func (t *Topic) PutAsync(ctx context.Context, m messages.Message, done func(mess
 	}
 	if t.use != nil {
 		return t.takeThrough(ctx, m, done, func(ctx context.Context, m *messages.Message) error {
-			return t.producer.PutAsync(ctx, m, done)
+			return t.producer.PutAsync(ctx, m, t.timed(done))
 		})
 	}
-	return t.producer.PutAsync(ctx, &m, done)
+	return t.producer.PutAsync(ctx, &m, t.timed(done))
 }
 
 // TryPut is penstock.Topic.TryPut.
 func (t *Topic) TryPut(m messages.Message, done func(messages.PutResult)) error {
 	if t.use != nil {
 		return t.takeThrough(context.Background(), m, done, func(_ context.Context, m *messages.Message) error {
-			return t.producer.TryPut(m, done)
+			return t.producer.TryPut(m, t.timed(done))
 		})
 	}
-	return t.producer.TryPut(&m, done)
+	return t.producer.TryPut(&m, t.timed(done))
 }
 
 // takeThrough is PutAsync or TryPut with middleware around the taking of the message.

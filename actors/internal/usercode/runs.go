@@ -21,8 +21,9 @@ type Runs struct {
 	mu sync.Mutex
 	on map[uint64][]*Run // by goroutine, the outermost first
 
-	labels atomic.Uint64 // given out
-	stacks stacks
+	labels    atomic.Uint64 // given out
+	stacks    stacks
+	measuring measuring
 }
 
 // Run is a run of a user's function, or of a loop.

@@ -200,7 +200,9 @@ func (c *Consumption) Work(ctx context.Context) error {
 		c.workersMu.Lock()
 		w.from, w.seq = l, d.Seq
 		c.workersMu.Unlock()
+		began := c.q.Runs.Begins()
 		err = c.call(w.ctx, d)
+		c.q.Runs.Took(began, usercode.TimedDelivery, c.q.cfg.Destination, c.q.cfg.Group)
 		c.workersMu.Lock()
 		w.from = nil
 		c.workersMu.Unlock()

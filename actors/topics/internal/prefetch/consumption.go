@@ -112,7 +112,10 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 			cur.out = -1
 			b.put(cur)
 		default:
-			if rec, err = c.attempt(handling, cur, rec); err == nil {
+			began := b.inside.Begins()
+			rec, err = c.attempt(handling, cur, rec)
+			b.inside.Took(began, usercode.TimedRecords, b.cfg.Topic, b.cfg.Group)
+			if err == nil {
 				continue
 			}
 			if handling.Err() != nil {

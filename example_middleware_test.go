@@ -9,6 +9,10 @@ import (
 	"slices"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/penstock-io/penstock"
 )
 
@@ -77,4 +81,50 @@ func ExampleUseSend() {
 	// Output:
 	// a record of audit has a key
 	// alice logged in, schema 2
+}
+
+// A trace of OpenTelemetry goes along with a message, from the request that sends it to
+// the handler. The provider is a service's own, with its exporter.
+func ExampleTracing() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	spans := tracetest.NewSpanRecorder() // in place of an exporter
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+	rt, err := penstock.Start(ctx,
+		penstock.EtcdConfig(etcd()),
+		penstock.Prefix("/example-tracing"),
+		penstock.Listen("tcp://127.0.0.1:0"),
+		penstock.Tracing(provider))
+	check(err)
+
+	orders, err := rt.Register(ctx, "orders")
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+	go func() {
+		_ = billing.Consume(ctx, func(ctx context.Context, d penstock.Delivery) error {
+			_, span := provider.Tracer("billing").Start(ctx, "bill")
+			defer span.End()
+			return nil
+		})
+	}()
+	request, span := provider.Tracer("api").Start(ctx, "POST /orders")
+	check(orders.Send(request, penstock.Message{Value: []byte("tea")}))
+	span.End()
+	check(orders.Flush(ctx))
+	check(rt.Stop(ctx))
+
+	names := map[trace.SpanID]string{}
+	for _, s := range spans.Ended() {
+		names[s.SpanContext().SpanID()] = s.Name()
+	}
+	for _, s := range spans.Ended() {
+		if parent, ok := names[s.Parent().SpanID()]; ok {
+			fmt.Printf("%s: %s\n", parent, s.Name())
+		}
+	}
+	// Unordered output:
+	// POST /orders: send orders
+	// send orders: process orders
+	// process orders: bill
 }

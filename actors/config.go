@@ -9,6 +9,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/discovery"
@@ -35,6 +36,8 @@ type Config struct {
 	LeaseTTL time.Duration
 	// Logger is penstock.Logger; nil logs nothing.
 	Logger *slog.Logger
+	// Tracing is penstock.Tracing; nil for none.
+	Tracing trace.TracerProvider
 }
 
 // EnsureDefaults fills what is zero.

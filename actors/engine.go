@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/events"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/session"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes"
@@ -119,6 +120,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	n := &node.Node{
 		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+node.RandomID()),
 		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()),
+		Tracing: tracing.New(cfg.Tracing),
 		Registry: registry.New(clients.Control, registry.Config{
 			Collections: []string{space.Dests(), space.AllSecrets(), space.AllConsumerGroups()},
 			Ours:        registers(space),

@@ -53,8 +53,8 @@ var imports = []string{
 	"context", "errors", "fmt", "log", "log/slog", "net/http", "os", "os/signal", "slices", "syscall", "testing", "time",
 	modulePath, modulePath + "/discovery", modulePath + "/discovery/embedded", modulePath + "/messages",
 	modulePath + "/penstocktest", modulePath + "/supervisor",
-	"github.com/asynkron/protoactor-go/actor", "go.etcd.io/etcd/client/v3", "go.opentelemetry.io/otel/metric",
-	"go.opentelemetry.io/otel/sdk/metric", "golang.org/x/time/rate",
+	"github.com/asynkron/protoactor-go/actor", "go.etcd.io/etcd/client/v3", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric",
+	"go.opentelemetry.io/otel/sdk/metric", "go.opentelemetry.io/otel/sdk/trace", "golang.org/x/time/rate",
 }
 
 // names of imports that are not the last part of their path.
@@ -62,6 +62,7 @@ var importNames = map[string]string{
 	"github.com/asynkron/protoactor-go/actor": "actor",
 	"go.etcd.io/etcd/client/v3":               "clientv3",
 	"go.opentelemetry.io/otel/sdk/metric":     "sdkmetric",
+	"go.opentelemetry.io/otel/sdk/trace":      "sdktrace",
 }
 
 // program makes a file of a block: it is one, or declarations, or statements.

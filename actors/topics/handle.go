@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/topics/groups"
@@ -32,20 +33,21 @@ type Topic struct {
 	topics   *Topics
 	path     *topiclog.Topic
 	producer *produce.Producer
-	use      *chain.Sends // middleware; nil for none
-	released atomic.Bool  // the path is told that this handle does not use it
+	use      *chain.Sends      // middleware; nil for none
+	receives *tracing.Receives // of Read; nil while tracing is off
+	released atomic.Bool       // the path is told that this handle does not use it
 }
 
 func newHandle(topics *Topics, path *topiclog.Topic, cfg ProducerConfig) (*Topic, error) {
 	if err := path.Ended(); err != nil {
 		return nil, err
 	}
-	use, err := chain.NewSends(cfg.Use)
+	use, err := chain.NewSends(path.Env.Tracing.Sends(tracing.Put, path.Name, cfg.Use))
 	if err != nil {
 		return nil, err
 	}
 	tell := usercode.PanicTeller(path.Env.Events.Emit, fmt.Sprintf("PutAsync to %q", path.Name))
-	return &Topic{topics: topics, path: path, use: use, producer: produce.New(produce.Config{
+	return &Topic{topics: topics, path: path, use: use, receives: path.Env.Tracing.NewReceives(path.Name, ""), producer: produce.New(produce.Config{
 		Partitioner: cfg.Partitioner, MaxBuffer: cfg.MaxBuffer,
 		Partitions: path.Partitions, Info: path.Current.Load, At: path.Accumulator, Ending: path.Puts,
 		Host: path.Env.Call,
@@ -210,11 +212,11 @@ func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) it
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
-	return func(yield func(messages.Record, error) bool) {
+	return t.receives.Records(ctx, func(yield func(messages.Record, error) bool) {
 		if err := t.read(ctx, partition, from, yield); err != nil {
 			yield(messages.Record{}, fmt.Errorf("read %q, partition %d: %w", t.path.Name, partition, err))
 		}
-	}
+	})
 }
 
 // read yields until yield has enough, which is no error.

@@ -29,7 +29,8 @@ func NewSends(use []func(next messages.Send) messages.Send) (*Sends, error) {
 // call carries what the innermost send does through the middleware.
 type call struct {
 	context.Context
-	do messages.Send
+	do  messages.Send
+	put *messages.PutResult // of a put, once it is done; else nil
 }
 
 type callKey struct{}
@@ -53,17 +54,28 @@ var innermost messages.Send = func(ctx context.Context, m messages.Message) erro
 
 // Do sends m through the middleware, the innermost of which is do.
 func (s *Sends) Do(ctx context.Context, m messages.Message, do messages.Send) error {
-	return s.outer(&call{ctx, do}, m)
+	return s.outer(&call{Context: ctx, do: do}, m)
 }
 
 // Put is Do for a put that returns where the record is. A message that a middleware
 // keeps back without an error has no place.
 func (s *Sends) Put(ctx context.Context, m messages.Message, put func(context.Context, messages.Message) messages.PutResult) messages.PutResult {
 	r := messages.PutResult{Partition: -1, Offset: -1}
-	err := s.Do(ctx, m, func(ctx context.Context, m messages.Message) error {
+	c := &call{Context: ctx, put: &r}
+	c.do = func(ctx context.Context, m messages.Message) error {
 		r = put(ctx, m)
 		return r.Err
-	})
+	}
+	err := s.outer(c, m)
 	r.Err = err
 	return r
+}
+
+// PlaceIn returns where a put's result will be when next has returned, or nil when ctx is
+// of another call. It is for the outermost middleware.
+func PlaceIn(ctx context.Context) *messages.PutResult {
+	if c, ok := ctx.(*call); ok {
+		return c.put
+	}
+	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/events"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
@@ -38,7 +39,8 @@ type Node struct {
 	Groups   *pipegroup.Groups // of pipes: their leases are the session's to renew
 	Events   *events.Bus
 	Runs     *usercode.Runs
-	Host     string // this host's name, as it stands in keys
+	Host     string          // this host's name, as it stands in keys
+	Tracing  *tracing.Tracer // nil while that is off
 	// Callbacks is the actor that calls callbacks. It ends after Root.
 	Callbacks *actor.PID
 	Roles     Roles // what it was asked to be

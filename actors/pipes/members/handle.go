@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
@@ -28,6 +29,7 @@ type Member struct {
 	node        *node.Node
 	cfg         Config
 	in          *recvq.Queue
+	receives    *tracing.Receives // nil while tracing is off
 	pid         atomic.Pointer[actor.PID]
 	incarnation string
 	written     atomic.Bool
@@ -73,7 +75,7 @@ func (m *Member) Messages(ctx context.Context, manual bool) iter.Seq2[messages.D
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Delivery, error) bool) { yield(messages.Delivery{}, err) }
 	}
-	return m.in.Messages(ctx, manual)
+	return m.receives.Deliveries(ctx, m.in.Messages(ctx, manual))
 }
 
 // Poll is penstock.Member.Poll; manual is its option ManualAck.
@@ -95,7 +97,7 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	handler, err := chain.Wrap(handler, m.cfg.Use)
+	handler, err := chain.Wrap(handler, m.node.Tracing.Handlers(m.cfg.Destination, m.cfg.Group, m.cfg.Use))
 	if err != nil {
 		return fmt.Errorf("consume %q of %q: %w", m.cfg.Group, m.cfg.Destination, err)
 	}
@@ -175,7 +177,7 @@ func (m *Member) Err() error { return m.in.Cause() }
 // block; each slice is its own. One loop, Consume or Deliver reads at a time: else
 // messages.ErrBusy.
 func (m *Member) Deliver(ctx context.Context, window, batch int, hand func([]messages.Delivery)) error {
-	return m.in.Deliver(ctx, window, batch, hand)
+	return m.in.Deliver(ctx, window, batch, m.receives.Handing(ctx, hand))
 }
 
 // TakeBack gives back to the senders what the receiver of Deliver has not settled,

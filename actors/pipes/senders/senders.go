@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -60,7 +61,7 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}
-	use, err := chain.NewSends(cfg.Use)
+	use, err := chain.NewSends(s.node.Tracing.Sends(tracing.Send, cfg.Name, cfg.Use))
 	if err != nil {
 		return fail(err)
 	}

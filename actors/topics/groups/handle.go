@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
@@ -33,6 +34,7 @@ type Subscription struct {
 	path        *topiclog.Topic
 	cfg         Config
 	buffer      *prefetch.Buffer
+	receives    *tracing.Receives // nil while tracing is off
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
@@ -111,7 +113,7 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, e
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
-	return s.buffer.Records(ctx)
+	return s.receives.Records(ctx, s.buffer.Records(ctx))
 }
 
 // Poll is penstock.Subscription.Poll.
@@ -119,10 +121,12 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}
+	began := time.Now()
 	recs, err := s.buffer.Poll(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
+	s.receives.Polled(ctx, began, recs)
 	return recs, nil
 }
 
@@ -131,7 +135,7 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	handler, err := chain.Wrap(handler, s.cfg.Use)
+	handler, err := chain.Wrap(handler, s.env.Tracing.Records(s.cfg.Topic, s.cfg.Group, s.cfg.Use))
 	if err != nil {
 		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
@@ -150,7 +154,7 @@ func (s *Subscription) ConsumeBatches(ctx context.Context, most int, handler mes
 		return fmt.Errorf("consume %d records at once: %w", most, messages.ErrInvalid)
 	}
 	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
-		return prefetch.NewBatches(ctx, s.buffer, most, handler)
+		return prefetch.NewBatches(ctx, s.buffer, most, s.env.Tracing.Batches(s.cfg.Topic, s.cfg.Group, handler))
 	})
 }
 

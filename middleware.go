@@ -27,7 +27,7 @@ type Send func(ctx context.Context, m Message) error
 //
 // Middleware runs where the handler does: its error or panic nacks the message, and it
 // must be safe for concurrent use where Concurrency is more than 1. A loop over Messages
-// has none, as there is no function to surround. MemberProps refuses it with ErrInvalid:
+// and Poll have none, as there is no function to surround. MemberProps refuses it with ErrInvalid:
 // an actor that receives has the middleware of proto.actor.
 //
 // A nil function is ErrInvalid when the member joins, and one that returns nil when it

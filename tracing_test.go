@@ -131,7 +131,7 @@ func TestATraceGoesThroughActors(t *testing.T) {
 			m.Ack()
 		case *penstock.RecordDelivery:
 			found <- trace.SpanContextFromContext(m.Context())
-			m.Done()
+			m.Ack()
 		}
 	}))
 	pids := make(chan *actor.PID, 2)

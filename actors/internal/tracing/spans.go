@@ -178,9 +178,16 @@ func (r *Receives) Handing(ctx context.Context, hand func([]messages.Delivery)) 
 	}
 }
 
-// Polled has a span of a poll that began at some time, with links to the spans that put
-// what it returned.
-func (r *Receives) Polled(ctx context.Context, began time.Time, got []messages.Record) {
+// Polled has a span of a poll of messages that began at some time, with links to the spans
+// that sent what it returned.
+func (r *Receives) Polled(ctx context.Context, began time.Time, got []messages.Delivery) {
+	if r != nil && len(got) > 0 {
+		r.batch(ctx, began, len(got), links(got, ofDelivery))
+	}
+}
+
+// PolledRecords is Polled for records.
+func (r *Receives) PolledRecords(ctx context.Context, began time.Time, got []messages.Record) {
 	if r != nil && len(got) > 0 {
 		r.batch(ctx, began, len(got), links(got, ofRecord))
 	}

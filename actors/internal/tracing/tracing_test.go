@@ -142,8 +142,9 @@ func TestBatchesHaveLinks(t *testing.T) {
 	if handed != 3 {
 		t.Errorf("%d were handed on", handed)
 	}
-	tr.NewReceives("audit", "export").Polled(t.Context(), time.Now(), rs)
-	tr.NewReceives("audit", "export").Polled(t.Context(), time.Now(), nil)
+	tr.NewReceives("audit", "export").PolledRecords(t.Context(), time.Now(), rs)
+	tr.NewReceives("audit", "export").PolledRecords(t.Context(), time.Now(), nil)
+	tr.NewReceives("orders", "billing").Polled(t.Context(), time.Now(), ds)
 	n, err := tr.Batches("audit", "export", func(_ context.Context, rs []messages.Record) (int, error) { return len(rs), nil })(t.Context(), rs)
 	if n != 4 || err != nil {
 		t.Error(n, err)
@@ -151,6 +152,7 @@ func TestBatchesHaveLinks(t *testing.T) {
 	got := expect(t, spans,
 		"receive orders client links=3 batch.message_count=3 consumer.group.name=billing destination.name=orders operation.name=receive operation.type=receive system=penstock Unset",
 		"receive audit client links=3 batch.message_count=4 consumer.group.name=export destination.name=audit operation.name=receive operation.type=receive system=penstock Unset",
+		"receive orders client links=3 batch.message_count=3 consumer.group.name=billing destination.name=orders operation.name=receive operation.type=receive system=penstock Unset",
 		"process audit consumer links=3 batch.message_count=4 consumer.group.name=export destination.name=audit operation.name=process operation.type=process system=penstock Unset")
 	for _, span := range got {
 		for i, link := range span.Links() {
@@ -252,7 +254,8 @@ func TestOffIsNothing(t *testing.T) {
 	if r != nil {
 		t.Error("it makes spans")
 	}
-	r.Polled(t.Context(), time.Now(), []messages.Record{{}})
+	r.PolledRecords(t.Context(), time.Now(), []messages.Record{{}})
+	r.Polled(t.Context(), time.Now(), []messages.Delivery{{}})
 	if allocs := testing.AllocsPerRun(10, func() { r.Deliveries(t.Context(), nil); r.Records(t.Context(), nil); r.Handing(t.Context(), nil) }); allocs != 0 {
 		t.Errorf("it allocates %v", allocs)
 	}

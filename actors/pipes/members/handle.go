@@ -83,7 +83,10 @@ func (m *Member) Poll(ctx context.Context, limit int, manual bool) ([]messages.D
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}
-	return m.in.Poll(ctx, limit, manual)
+	began := time.Now()
+	ds, err := m.in.Poll(ctx, limit, manual)
+	m.receives.Polled(ctx, began, ds)
+	return ds, err
 }
 
 // Pause is penstock.Member.Pause.

@@ -126,7 +126,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
-	s.receives.Polled(ctx, began, recs)
+	s.receives.PolledRecords(ctx, began, recs)
 	return recs, nil
 }
 

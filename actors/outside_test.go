@@ -396,3 +396,73 @@ func TestSystemGetsAnAddress(t *testing.T) {
 	}
 	enginetest.Until(t, "no actor is left", func() bool { return len(supervisor.Tree(sys)) == 0 })
 }
+
+// Promise: handlers of a Consume that are stopped are followed by others.
+func TestHandlersStoppedFromOutside(t *testing.T) {
+	eachWay(t, func(t *testing.T, end func(*actor.ActorSystem, *actor.PID)) {
+		s := enginetest.NewSpace(t)
+		ctx := enginetest.Within(t)
+		e := s.Begin(t)
+		stopAll := func() {
+			t.Helper()
+			var before []supervisor.Info
+			enginetest.Until(t, "the handlers are there", func() bool {
+				before = enginetest.ActorsOf(e, "handler")
+				return len(before) == 2
+			})
+			for _, info := range before {
+				pid := e.System().NewLocalPID(info.ID)
+				end(e.System(), pid)
+				if err := supervisor.Await(ctx, e.System(), pid); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		d := enginetest.Register(t, e, senders.Config{})
+		m := enginetest.Join(t, e, members.Config{Concurrency: 2})
+		consumed := enginetest.Aside(func() error {
+			return m.Consume(ctx, func(context.Context, messages.Delivery) error { return nil })
+		})
+		stopAll()
+		enginetest.Send(t, d, 10)
+		if err := d.Flush(ctx); err != nil {
+			t.Errorf("flush: %v", err)
+		}
+		if err := m.Leave(ctx); err != nil {
+			t.Errorf("leave: %v", err)
+		}
+		if err := enginetest.Outcome(t, "consume", consumed); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+
+		topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Concurrency: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan struct{}, 10)
+		consumed = enginetest.Aside(func() error {
+			return sub.Consume(ctx, func(context.Context, messages.Record) error {
+				got <- struct{}{}
+				return nil
+			})
+		})
+		stopAll()
+		if r := topic.Put(ctx, messages.Message{}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		enginetest.Await(t, "the record", got)
+		if err := sub.Unsubscribe(ctx); err != nil {
+			t.Errorf("unsubscribe: %v", err)
+		}
+		if err := enginetest.Outcome(t, "consume", consumed); err != nil {
+			t.Errorf("consume of the topic: %v", err)
+		}
+		if err := topic.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -18,6 +19,7 @@ import (
 //	handling ──stream over──▶ (stopped)
 type handler struct {
 	c      Job
+	over   *atomic.Bool // set when its part is
 	host   supervisor.Host
 	ctx    context.Context // ends with the consumption, or with this incarnation
 	cancel context.CancelFunc
@@ -36,9 +38,9 @@ type Job interface {
 	Patience() time.Duration
 }
 
-// New makes the actor of one handler of c.
-func New(c Job) actor.Producer {
-	return func() actor.Actor { return &handler{c: c} }
+// newHandler makes the actor of one handler of c.
+func newHandler(c Job, over *atomic.Bool) actor.Producer {
+	return func() actor.Actor { return &handler{c: c, over: over} }
 }
 
 func (h *handler) Receive(ctx actor.Context) {
@@ -78,6 +80,7 @@ func (h *handler) ended(ctx actor.Context, err error) {
 	case errors.As(err, &bug):
 		supervisor.Fail(ctx, err)
 	default:
+		h.over.Store(true)
 		h.c.Ended()
 		ctx.Stop(ctx.Self())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +68,7 @@ func untilEnded(ctx context.Context) error {
 }
 
 func begin(n *node.Node, j *job) *actor.PID {
-	return n.System.Root.Spawn(supervisor.Props(New(j)))
+	return n.System.Root.Spawn(supervisor.Props(newHandler(j, &atomic.Bool{})))
 }
 
 // Promise: what a user's function does wrong takes another goroutine and no

@@ -30,14 +30,15 @@ type member struct {
 	m     *Member
 	asker *actor.PID // waits for the first join
 
-	host    supervisor.Host
-	state   memberState
-	write   *node.KeyWrite
-	listed  bool                // the first snapshot of senders has come
-	untried map[string]struct{} // senders of that snapshot not heard of yet
-	sources map[string]*peer
-	leavers []*actor.PID       // wait for the sources to be gone
-	begun   *recvq.Consumption // whose handlers this incarnation began
+	host     supervisor.Host
+	state    memberState
+	write    *node.KeyWrite
+	listed   bool                // the first snapshot of senders has come
+	untried  map[string]struct{} // senders of that snapshot not heard of yet
+	sources  map[string]*peer
+	leavers  []*actor.PID       // wait for the sources to be gone
+	begun    *recvq.Consumption // whose handlers this incarnation began
+	handlers *worker.Handlers
 }
 
 // peer is one sender and the source that links to it.
@@ -357,6 +358,9 @@ func (a *member) failed(ctx actor.Context, m *supervisor.Failed) {
 }
 
 func (a *member) terminated(ctx actor.Context, who *actor.PID) {
+	if a.handlers.Terminated(ctx, who) {
+		return
+	}
 	for id, p := range a.sources {
 		switch {
 		case !p.pid.Equal(who):
@@ -458,10 +462,5 @@ func (a *member) consume(ctx actor.Context, c *recvq.Consumption) {
 		return nil
 	})
 	c.Expect(a.m.cfg.Concurrency)
-	for range a.m.cfg.Concurrency {
-		name := a.node.Name("handler", "")
-		if _, err := ctx.SpawnNamed(supervisor.Props(worker.New(c)), name); err != nil {
-			supervisor.Fail(ctx, err)
-		}
-	}
+	a.handlers = worker.BeginHandlers(ctx, a.node, c, a.m.cfg.Concurrency)
 }

@@ -41,7 +41,8 @@ type subscription struct {
 	state     subscriptionState
 	write     *node.KeyWrite
 	begun     *prefetch.Consumption // whose handlers this incarnation began
-	leaving   *node.KeyWrite        // that this member leaves, or nil
+	handlers  *worker.Handlers
+	leaving   *node.KeyWrite // that this member leaves, or nil
 	view      *rebalance.View
 	holds     map[int]*holding
 	busy      map[int]struct{} // partitions that a claim or revocation is under way for
@@ -213,7 +214,9 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *supervisor.Failed:
 		a.env.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 	case *actor.Terminated:
-		a.terminated(ctx, m.Who)
+		if !a.handlers.Terminated(ctx, m.Who) {
+			a.terminated(ctx, m.Who)
+		}
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case node.Crash:
@@ -463,9 +466,5 @@ func (a *subscription) consume(ctx actor.Context, c *prefetch.Consumption) {
 	}
 	a.begun = c
 	c.SetWorkers(a.sub.cfg.Concurrency)
-	for range a.sub.cfg.Concurrency {
-		if _, err := ctx.SpawnNamed(supervisor.Props(worker.New(c)), a.env.Name("handler", "")); err != nil {
-			supervisor.Fail(ctx, err)
-		}
-	}
+	a.handlers = worker.BeginHandlers(ctx, a.env.Node, c, a.sub.cfg.Concurrency)
 }

@@ -17,7 +17,8 @@ type Failed struct {
 
 // Restarted is published when an actor is given its next incarnation, after its
 // delay. With RestForOne and AllForOne there is one for each actor restarted,
-// all with the cause of the one that failed.
+// all with the cause of the one that failed. It is also published when a supervisor that
+// is not guarded restarts a guarded actor that has not failed.
 type Restarted struct {
 	Who *actor.PID
 	Err error

@@ -4,6 +4,7 @@ package supervisor
 // has the diagram.
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -58,10 +59,16 @@ func (g *guard) incarnate() {
 	g.about.is(fmt.Sprintf("%T", inner))
 }
 
+// errTakenAlong is why an actor restarts that has not failed.
+var errTakenAlong = errors.New("its supervisor restarts it together with another one")
+
 // restart does what an unguarded supervisor asks for.
 func (g *guard) restart() {
 	switch g.is() {
-	case running, failed:
+	case running: // a strategy takes it along with another one, and tells nobody
+		g.owed = &Restarted{Who: g.ctx.Self(), Err: errTakenAlong, Attempt: 1}
+		g.halt(report{})
+	case failed:
 		g.halt(report{})
 	}
 	g.begin(report{})

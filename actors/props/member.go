@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/eventstream"
 
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/messages"
@@ -31,12 +30,12 @@ type member struct {
 	cfg  members.Config
 	to   Receiver
 
-	host     supervisor.Host
-	state    memberState
-	stop     context.CancelFunc // ends the delivering; nil when there is none
-	restarts *eventstream.Subscription
-	crew     *crew // of Handler
-	watches  bool  // for the end of the membership
+	host    supervisor.Host
+	state   memberState
+	stop    context.CancelFunc // ends the delivering; nil when there is none
+	sight   sight              // of To
+	crew    *crew              // of Handler
+	watches bool               // for the end of the membership
 	*memberPart
 }
 
@@ -75,10 +74,9 @@ var memberMoves = supervisor.Moves[memberState]{
 
 // What the actor tells itself.
 type (
-	joined         struct{ err error }
-	left           struct{ err error }
-	receiverFailed struct{}
-	lookDue        struct{} // after what workers were sent
+	joined  struct{ err error }
+	left    struct{ err error }
+	lookDue struct{} // after what workers were sent
 )
 
 // passing goes through the receiver's mailbox and comes back: what was handed out before
@@ -114,6 +112,14 @@ func (a *member) Receive(ctx actor.Context) {
 		a.joined(ctx, m)
 	case receiverFailed:
 		a.receiverFailed(ctx)
+	case siblingFailed:
+		a.sight.suspect(&a.host)
+	case sightDue:
+		a.sight.due(ctx, &a.host, m)
+	case *glanced:
+		if a.sight.sees(m) {
+			a.receiverFailed(ctx)
+		}
 	case *passing:
 		a.passed(ctx, m.round)
 	case lookDue:
@@ -221,7 +227,7 @@ func (a *member) attend(ctx actor.Context) {
 		a.watch() // the workers may all be busy
 		a.host.Every(lookEvery, lookDue{})
 	} else {
-		a.watchReceiver(ctx)
+		a.sight.begin(ctx, &a.host, a.to.To)
 	}
 	if again && a.to.To != nil {
 		a.state = memberMoves.To(ctx, a.state, memberTakingBack)
@@ -234,24 +240,6 @@ func (a *member) attend(ctx actor.Context) {
 	if a.leave != nil {
 		a.leaves(ctx)
 	}
-}
-
-// watchReceiver hears of the receiver's end and of its failures.
-func (a *member) watchReceiver(ctx actor.Context) {
-	ctx.Watch(a.to.To)
-	to, tell := a.to.To, a.host.Teller()
-	a.restarts = ctx.ActorSystem().EventStream.Subscribe(func(event any) {
-		switch e := event.(type) {
-		case *supervisor.Restarted:
-			if e.Who.Equal(to) {
-				tell(receiverFailed{})
-			}
-		case *actor.SupervisorEvent:
-			if e.Child.Equal(to) && (e.Directive == actor.RestartDirective || e.Directive == actor.ResumeDirective) {
-				tell(receiverFailed{})
-			}
-		}
-	})
 }
 
 // inBulk is how many deliveries a receiver without batches is sent at once.
@@ -447,10 +435,7 @@ func (a *member) left(ctx actor.Context, err error) {
 
 // end ends the incarnation.
 func (a *member) end(ctx actor.Context) {
-	if a.restarts != nil {
-		ctx.ActorSystem().EventStream.Unsubscribe(a.restarts)
-		a.restarts = nil
-	}
+	a.sight.end(ctx)
 	a.host.End()
 }
 

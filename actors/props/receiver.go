@@ -8,10 +8,8 @@ import (
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/eventstream"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/supervisor"
 )
 
 // Receiver is who gets what a member or a subscription hands out: To or Handler, and one
@@ -22,8 +20,10 @@ type Receiver struct {
 	// failure, the member waits until what is in its mailbox has passed; what is not
 	// settled then goes back, and the next deliveries follow. A record that goes back is
 	// handed out again, at once. The receiver's restarts are seen by *supervisor.Restarted
-	// and *actor.SupervisorEvent on the system's EventStream. After one it gets a message
-	// of an unexported type, which it must not fail over.
+	// and *actor.SupervisorEvent on the system's EventStream. Where a strategy restarts it
+	// because of another child of its parent's, that is seen if its producer makes a new
+	// pointer for each incarnation. After one of these, and when the member begins, the
+	// receiver gets a message of an unexported type, which it must not fail over.
 	To *actor.PID
 	// Handler describes workers, as many as the member's Concurrency, which the member
 	// spawns and supervises. Each gets one message at a time: the next when its
@@ -51,23 +51,6 @@ func (r *Receiver) validate() error {
 		return fmt.Errorf("a receiver with batches of %d: %w", r.Batch, messages.ErrInvalid)
 	}
 	return nil
-}
-
-// receiverFailures has the actor told receiverFailed when its receiver has begun again,
-// or continues without what it failed over, until the subscription is ended.
-func receiverFailures(ctx actor.Context, to *actor.PID, tell func(any)) *eventstream.Subscription {
-	return ctx.ActorSystem().EventStream.Subscribe(func(event any) {
-		switch e := event.(type) {
-		case *supervisor.Restarted:
-			if e.Who.Equal(to) {
-				tell(receiverFailed{})
-			}
-		case *actor.SupervisorEvent:
-			if e.Child.Equal(to) && (e.Directive == actor.RestartDirective || e.Directive == actor.ResumeDirective) {
-				tell(receiverFailed{})
-			}
-		}
-	})
 }
 
 // hand is what a receiver was handed, in rounds. After a failure of the receiver's a

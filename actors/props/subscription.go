@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/eventstream"
 
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
@@ -31,11 +30,11 @@ type subscription struct {
 	cfg  groups.Config // with the topic's name
 	to   Receiver
 
-	host     supervisor.Host
-	state    subscriptionState
-	stop     context.CancelFunc // ends the consuming
-	restarts *eventstream.Subscription
-	crew     *crew // of Handler
+	host  supervisor.Host
+	state subscriptionState
+	stop  context.CancelFunc // ends the consuming
+	sight sight              // of To
+	crew  *crew              // of Handler
 	*subscriptionPart
 }
 
@@ -100,6 +99,14 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.subscribed(ctx, m)
 	case receiverFailed:
 		a.hand.pass(ctx, a.to.To)
+	case siblingFailed:
+		a.sight.suspect(&a.host)
+	case sightDue:
+		a.sight.due(ctx, &a.host, m)
+	case *glanced:
+		if a.sight.sees(m) {
+			a.hand.pass(ctx, a.to.To)
+		}
 	case *passing:
 		a.hand.passed(m.round)
 	case lookDue:
@@ -252,8 +259,7 @@ func (a *subscription) attend(ctx actor.Context) {
 		}
 		a.host.Every(lookEvery, lookDue{})
 	} else {
-		ctx.Watch(a.to.To)
-		a.restarts = receiverFailures(ctx, a.to.To, a.host.Teller())
+		a.sight.begin(ctx, &a.host, a.to.To)
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subConsuming)
 	a.consume(ctx)
@@ -350,10 +356,7 @@ func (a *subscription) left(ctx actor.Context, err error) {
 
 // end ends the incarnation.
 func (a *subscription) end(ctx actor.Context) {
-	if a.restarts != nil {
-		ctx.ActorSystem().EventStream.Unsubscribe(a.restarts)
-		a.restarts = nil
-	}
+	a.sight.end(ctx)
 	a.host.End()
 }
 

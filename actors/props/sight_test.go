@@ -33,7 +33,7 @@ func (f *forgetful) Receive(ctx actor.Context) {
 	case *messages.RecordDelivery:
 		value = string(m.Record.Value)
 		if !f.first {
-			m.Done()
+			m.Ack()
 		}
 	default:
 		return

@@ -362,29 +362,20 @@ type handedOut struct {
 	most int
 }
 
-// inHand is what knows whether a delivery is settled.
-type inHand interface {
-	InHand(seq uint64) bool
-	// Return gives it back without an attempt counted.
-	Return(seq uint64)
-}
-
-// kept is what knows of a delivery that is not settled, else nil.
-func kept(d *messages.Delivery) inHand {
-	if in, ok := d.Settler.(inHand); ok && in.InHand(d.Seq) {
-		return in
-	}
-	return nil
+// isKept reports whether a delivery is not settled.
+func isKept(d *messages.Delivery) bool {
+	in, ok := d.Settler.(interface{ InHand(seq uint64) bool })
+	return ok && in.InHand(d.Seq)
 }
 
 // add notes a message, if it is a delivery that is not settled.
 func (h *handedOut) add(m any) {
 	d, ok := m.(*messages.Delivery)
-	if !ok || kept(d) == nil {
+	if !ok || !isKept(d) {
 		return
 	}
 	if len(h.all) >= max(16, h.most) {
-		h.all = slices.DeleteFunc(h.all, func(d messages.Delivery) bool { return kept(&d) == nil })
+		h.all = slices.DeleteFunc(h.all, func(d messages.Delivery) bool { return !isKept(&d) })
 		h.most = 2 * len(h.all)
 	}
 	h.all = append(h.all, *d)
@@ -393,8 +384,8 @@ func (h *handedOut) add(m any) {
 // giveBack gives back what is not settled.
 func (h *handedOut) giveBack() {
 	for i := range h.all {
-		if in := kept(&h.all[i]); in != nil {
-			in.Return(h.all[i].Seq)
+		if isKept(&h.all[i]) {
+			h.all[i].Release()
 		}
 	}
 	h.all = nil

@@ -207,14 +207,6 @@ func (l *Link) InHand(seq uint64) bool {
 	return l.epoch > 0 && l.epoch == l.queue.gripped().epoch() && seq <= l.handed && !l.user.Has(seq)
 }
 
-// Return is TakeBack of one delivery.
-func (l *Link) Return(seq uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.userSettled(seq)
-	l.failing(failure{seq: seq, kind: frame.NackReturned})
-}
-
 // company is how long the first room waits for more, so that a receiver which settles
 // one by one does not wake Deliver for each.
 const company = time.Millisecond

@@ -94,6 +94,16 @@ func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (Group
 	return r.engine.DescribeGroup(ctx, topic, group)
 }
 
+// DeleteConsumerGroup removes a group of a topic that has no members, with its offsets, in
+// one transaction. A subscription of that name afterwards makes another group, which
+// begins where its StartAt says.
+//
+// Errors: ErrGroupLive (it has members), ErrNoTopic, ErrNoGroup, ErrTopicDeleted,
+// ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
+func (r *Runtime) DeleteConsumerGroup(ctx context.Context, topic, group string) error {
+	return r.engine.DeleteConsumerGroup(ctx, topic, group)
+}
+
 // ResetOffsets moves a group's committed offsets to where to says, in all partitions
 // or in those of OnlyPartitions, and returns what changed. While a member has a claim
 // it is refused with ErrGroupLive, unless Force is given: then the claims are revoked

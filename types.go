@@ -199,9 +199,9 @@ const (
 const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
-// It has the methods CreateTopic, DeclareGroup, DeleteGroup, DeleteTopic,
-// DescribeDestination, DescribeGroup, DescribeTopic, Destination, Done, EnsureTopic, Err,
-// Events, Health, Instrument, Join, Lease, ListDestinations, ListGroups, ListTopics, Member,
-// Producer, Register, ResetOffsets, Stats, Stop, Stopped, Subscription, System, Topic, Tree
-// and UpdateTopic.
+// It has the methods CreateTopic, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
+// DeleteTopic, DescribeDestination, DescribeGroup, DescribeTopic, Destination, Done,
+// EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
+// ListGroups, ListTopics, Member, Producer, Register, ResetOffsets, Stats, Stop, Stopped,
+// Subscription, System, Topic, Tree and UpdateTopic.
 type Engine = actors.Engine

@@ -86,6 +86,11 @@ func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messag
 	return e.topics.DescribeGroup(ctx, topic, group)
 }
 
+// DeleteConsumerGroup is penstock.Runtime.DeleteConsumerGroup.
+func (e *Engine) DeleteConsumerGroup(ctx context.Context, topic, group string) error {
+	return e.topics.DeleteGroup(ctx, topic, group)
+}
+
 // ResetOffsets is penstock.Runtime.ResetOffsets.
 func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg topics.ResetConfig) ([]messages.OffsetChange, error) {
 	return e.topics.ResetOffsets(ctx, topic, group, to, cfg)

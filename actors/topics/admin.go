@@ -148,6 +148,21 @@ func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messag
 	})
 }
 
+// DeleteGroup is penstock.Runtime.DeleteConsumerGroup.
+func (t *Topics) DeleteGroup(ctx context.Context, topic, group string) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("delete group %s of %q: %w", group, topic, err)
+	}
+	_, err := admin(t, "delete group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.TopicInfo, error) {
+		info, err := t.env.Log.Topic(ctx, topic)
+		if err == nil {
+			err = t.env.Log.DeleteGroup(ctx, info, group)
+		}
+		return info, err
+	})
+	return err
+}
+
 // ResetOffsets is penstock.Runtime.ResetOffsets.
 func (t *Topics) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg ResetConfig) ([]messages.OffsetChange, error) {
 	if err := node.ContextGiven(ctx); err != nil {

@@ -46,6 +46,7 @@ func TestCompletion(t *testing.T) {
 		{"audit", []string{"sub", ""}},
 		{"export", []string{"sub", "audit", ""}},
 		{"export", []string{"group", "reset", "audit", "e"}},
+		{"export", []string{"group", "delete", "audit", ""}},
 		{"at-least-once at-most-once", []string{"recv", "orders", "billing", "--mode", ""}},
 		{"block drop-oldest error", []string{"recv", "orders", "billing", "--on-full", ""}},
 		{"earliest latest", []string{"sub", "audit", "export", "--from", ""}},

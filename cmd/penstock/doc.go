@@ -7,6 +7,7 @@
 //	penstock put audit < file    one record for each line
 //	penstock sub audit billing   its records, as a member of a consumer group
 //	penstock group reset ...     move the offsets of a consumer group
+//	penstock group delete ...    forget a consumer group that nobody is in
 //	penstock ls                  who sends what, and who takes it; topics
 //	penstock describe orders     one destination, and until when its groups are kept
 //	penstock rm orders billing   remove a group that nobody is in

@@ -333,14 +333,18 @@ func TestGroupReset(t *testing.T) {
 	if _, errs := perform(t, cli.ExitFailed, "", "sub", "audit", "billing", "--partitions", "0"); !strings.Contains(errs, "--partitions") {
 		t.Errorf("the other mode: %q", errs)
 	}
-	for _, c := range []struct {
-		group string
-		isNew bool
-	}{{"billign", true}, {"billign", false}, {"billing", false}} {
-		_, errs := perform(t, cli.ExitDone, "", "group", "reset", "audit", c.group, "--to", "earliest")
-		if strings.Contains(errs, "there was no group") != c.isNew {
-			t.Errorf("a reset of %s says %q", c.group, errs)
+	for _, more := range [][]string{nil, {"--dry-run"}, {"--force"}} {
+		_, errs := perform(t, cli.ExitFailed, "", append([]string{"group", "reset", "audit", "billign", "--to", "earliest"}, more...)...)
+		if !strings.Contains(errs, "no such group") {
+			t.Errorf("a reset of no group says %q", errs)
 		}
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "group", "ls", "audit"); out != "billing\n" {
+		t.Errorf("the groups are %q", out)
+	}
+	perform(t, cli.ExitDone, "", "group", "reset", "audit", "planned", "--to", "latest", "--create")
+	if out, _ := perform(t, cli.ExitDone, "", "group", "ls", "audit"); out != "billing\nplanned\n" {
+		t.Errorf("the groups are %q", out)
 	}
 	if _, errs := perform(t, cli.ExitUsage, "", "group", "reset", "audit", "billing", "--to", "0", "--partitions", "7"); !strings.Contains(errs, "7") {
 		t.Errorf("an unknown partition: %q", errs)
@@ -362,6 +366,29 @@ func compact(t *testing.T, s string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestGroupDelete(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 2)
+	putLines(t, 3)
+	live := begin(t, nil, nil, "sub", "audit", "billing", "-v")
+	live.says(subscribed)
+	lagless(t)
+	if _, errs := perform(t, cli.ExitFailed, "", "group", "delete", "audit", "billing"); !strings.Contains(errs, "has members: stop them first") {
+		t.Errorf("with a member it says %q", errs)
+	}
+	live.signal(syscall.SIGTERM)
+	live.ends(cli.ExitDone)
+	if _, errs := perform(t, cli.ExitDone, "", "group", "delete", "audit", "billing"); !strings.Contains(errs, "deleted group billing of audit") {
+		t.Errorf("says %q", errs)
+	}
+	if _, errs := perform(t, cli.ExitFailed, "", "group", "delete", "audit", "billing", "--json"); !strings.Contains(errs, "no such group") {
+		t.Errorf("a second time it says %q", errs)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "sub", "audit", "billing", "--count", "3"); out != numbersTo(3) {
+		t.Errorf("the next group of its name gets %q", out)
+	}
 }
 
 func TestSignalDrainsPut(t *testing.T) {
@@ -394,6 +421,9 @@ func TestPutRefuses(t *testing.T) {
 	_, errs = perform(t, cli.ExitUsage, "a\n", "put", "audit", "--partition", "1")
 	if !strings.Contains(errs, "--partition 1: audit has 1") {
 		t.Errorf("an unknown partition: %q", errs)
+	}
+	if _, errs = perform(t, cli.ExitUsage, "a\n", "put", "other", "--create", "--partition", "7"); !strings.Contains(errs, "one partition") {
+		t.Errorf("a partition that it would not make: %q", errs)
 	}
 	_, errs = perform(t, cli.ExitFailed, "a\n", "put", "other")
 	if !strings.Contains(errs, "penstock topic create") {

@@ -178,6 +178,7 @@ func TestUsageIsJudgedBeforeEtcdIsWaitedFor(t *testing.T) {
 		{"group", "ls", "?"},
 		{"group", "describe", "audit", "a/b"},
 		{"group", "reset", "audit", "a/b", "--to", "latest"},
+		{"group", "delete", "audit", "a/b"},
 		{"group", "reset", "audit", "b", "--to", "latest", "--partitions", "5000"},
 		{"rm", "a/b", "c"},
 		{"rm", "a", "c d"},

@@ -6,6 +6,7 @@ package commitlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -63,6 +65,39 @@ func (l *Log) deleteUnmarked(ctx context.Context, op string, t messages.TopicInf
 	}
 	_, err := l.do(ctx, op, alive, []clientv3.Op{clientv3.OpDelete(l.space.Topic(t.Name))}, nil)
 	return err
+}
+
+// DeleteGroup removes a group of a topic that has no members: its settings, assignment,
+// beginning and offsets, in one transaction. Errors: messages.ErrNoGroup, ErrGroupLive
+// (it has a member, or a claim that has yet to end), ErrTopicDeleted, ErrInvalid,
+// ErrUnavailable, ErrDenied.
+func (l *Log) DeleteGroup(ctx context.Context, t messages.TopicInfo, group string) error {
+	op := "delete group " + group + " of topic " + t.Name
+	fail := func(err error) error { return fmt.Errorf("%s: %w", op, err) }
+	if err := keys.ValidateName("group", group); err != nil {
+		return fail(err)
+	}
+	empty := func(prefix string) clientv3.Cmp {
+		return clientv3.Compare(clientv3.CreateRevision(prefix).WithPrefix(), "=", 0)
+	}
+	resp, err := l.do(ctx, op,
+		[]clientv3.Cmp{l.lives(t), empty(l.space.ConsumerMembers(t.ID, group)), empty(l.space.Claims(t.ID, group))},
+		[]clientv3.Op{
+			clientv3.OpDelete(l.space.ConsumerGroup(t.ID, group), clientv3.WithPrefix()),
+			clientv3.OpDelete(l.space.GroupOffsets(t.ID, group), clientv3.WithPrefix()),
+		},
+		[]clientv3.Op{exists(l.space.Topic(t.Name))})
+	switch {
+	case err != nil:
+		return err
+	case !resp.Succeeded && createRevision(ranged(resp, 0)) != t.CreateRevision:
+		return fail(messages.ErrTopicDeleted)
+	case !resp.Succeeded:
+		return fail(messages.ErrGroupLive)
+	case resp.Responses[0].GetResponseDeleteRange().Deleted+resp.Responses[1].GetResponseDeleteRange().Deleted == 0:
+		return fail(messages.ErrNoGroup)
+	}
+	return nil
 }
 
 // Sweep removes what is left of topics that were deleted, or whose making began

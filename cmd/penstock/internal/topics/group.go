@@ -19,16 +19,17 @@ import (
 func Group(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "group",
-		Short: "List, show and reset the consumer groups of topics",
+		Short: "List, show, reset and delete the consumer groups of topics",
 		Long: `A consumer group shares out the partitions of a topic among its members, and
 remembers in etcd how far it is. It outlives its members.`,
 		Example: `  penstock group ls audit
   penstock group describe audit billing
-  penstock group reset audit billing --to earliest`,
+  penstock group reset audit billing --to earliest
+  penstock group delete audit billing`,
 		Args: cli.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(groupLsCommand(a), groupDescribeCommand(a), groupResetCommand(a))
+	cmd.AddCommand(groupLsCommand(a), groupDescribeCommand(a), groupResetCommand(a), groupDeleteCommand(a))
 	return cmd
 }
 
@@ -126,6 +127,7 @@ type groupReset struct {
 	*cli.App
 	to                  string
 	partitions          []int
+	create              bool
 	dryRun, force, json bool
 }
 
@@ -137,7 +139,8 @@ func groupResetCommand(a *cli.App) *cobra.Command {
 		Long: `Reset moves the committed offsets of the group GROUP of the topic TOPIC, in all
 partitions or those of --partitions, and prints the old and the new offset of each.
 A time stands for the start of the first batch with a record of that time or later.
-A group that does not exist is created, and reset says so.
+A group that does not exist is refused, with code 1: --create makes one whose first
+member begins there.
 
 A group with members is refused, with code 1, because its members move its
 offsets. --force takes their partitions away: they start again at the new offsets.`,
@@ -153,6 +156,7 @@ offsets. --force takes their partitions away: they start again at the new offset
 	f.StringVar(&c.to, "to", "", "`start` to move to: "+startHelp)
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to move (default all)")
 	cli.CompleteFlag(cmd, "to", "earliest", "latest")
+	f.BoolVar(&c.create, "create", false, "make the group if it does not exist")
 	f.BoolVar(&c.dryRun, "dry-run", false, "print what would be done and do nothing")
 	f.BoolVar(&c.force, "force", false, "reset the group although it has members")
 	f.BoolVar(&c.json, "json", false, "print one object")
@@ -181,9 +185,14 @@ func (c *groupReset) run(ctx context.Context, topic, group string) error {
 		opts = append(opts, penstock.Force())
 	}
 	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
-		before, err := rt.ListGroups(ctx, topic)
-		if err != nil {
-			return err
+		if !c.create {
+			groups, err := rt.ListGroups(ctx, topic)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(groups, group) {
+				return fmt.Errorf("reset group %s of topic %s: %w: --create makes it", group, topic, penstock.ErrNoGroup)
+			}
 		}
 		changes, err := rt.ResetOffsets(ctx, topic, group, to, opts...)
 		if errors.Is(err, penstock.ErrGroupLive) {
@@ -192,10 +201,53 @@ func (c *groupReset) run(ctx context.Context, topic, group string) error {
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(before, group) {
-			c.Say("there was no group %s of %s", group, topic)
-		}
 		return c.show(topic, group, changes)
+	})
+}
+
+type groupDelete struct {
+	*cli.App
+	json bool
+}
+
+func groupDeleteCommand(a *cli.App) *cobra.Command {
+	c := groupDelete{App: a}
+	cmd := &cobra.Command{
+		Use:   "delete TOPIC GROUP",
+		Short: "Delete a consumer group with its offsets",
+		Long: `Delete removes the group GROUP of the topic TOPIC, without asking: its settings, and
+how far it is. The topic's records stay. A group with members is refused, with code 1,
+because they would make it again and begin from the start: stop them first.`,
+		Example:           "  penstock group delete audit billing",
+		Args:              cli.Between(2, 2),
+		ValidArgsFunction: completeTopic(a, completeGroup(a)),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
+	}
+	a.Etcd.Add(cmd.Flags())
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one object")
+	return cmd
+}
+
+func (c *groupDelete) run(ctx context.Context, topic, group string) error {
+	if err := topicNamed(topic, group); err != nil {
+		return err
+	}
+	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+		err := rt.DeleteConsumerGroup(ctx, topic, group)
+		if errors.Is(err, penstock.ErrGroupLive) {
+			return fmt.Errorf("%w: stop them first", err)
+		}
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return cli.PrintJSON(c.Out, struct {
+				Topic   string `json:"topic"`
+				Deleted string `json:"deleted"`
+			}{topic, group})
+		}
+		c.Say("deleted group %s of %s", group, topic)
+		return nil
 	})
 }
 

@@ -119,6 +119,14 @@ func (c *put) topic(ctx context.Context, rt *penstock.Runtime, name string) (t *
 	if c.partition != anyPartition {
 		opts = append(opts, penstock.PartitionBy(penstock.Manual(func(*penstock.Message, int) int { return c.partition })))
 	}
+	if c.create && c.partition > 0 {
+		// A topic that is made here has no such partition.
+		if _, err := rt.DescribeTopic(ctx, name); errors.Is(err, penstock.ErrNoTopic) {
+			return nil, cli.Usagef("--partition %d: --create makes a topic with one partition, 0: create it with \"penstock topic create\"", c.partition)
+		} else if err != nil {
+			return nil, err
+		}
+	}
 	if c.create {
 		t, err = rt.EnsureTopic(ctx, name, penstock.TopicConfig{}, opts...)
 	} else {

@@ -178,6 +178,14 @@ func (r *Receives) Handing(ctx context.Context, hand func([]messages.Delivery)) 
 	}
 }
 
+// Now is the time, or none while tracing is off.
+func (r *Receives) Now() (now time.Time) {
+	if r != nil {
+		now = time.Now()
+	}
+	return now
+}
+
 // Polled has a span of a poll of messages that began at some time, with links to the spans
 // that sent what it returned.
 func (r *Receives) Polled(ctx context.Context, began time.Time, got []messages.Delivery) {

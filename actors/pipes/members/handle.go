@@ -83,7 +83,7 @@ func (m *Member) Poll(ctx context.Context, limit int, manual bool) ([]messages.D
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}
-	began := time.Now()
+	began := m.receives.Now()
 	ds, err := m.in.Poll(ctx, limit, manual)
 	m.receives.Polled(ctx, began, ds)
 	return ds, err

@@ -25,7 +25,8 @@ type Destination struct {
 	node        *node.Node
 	cfg         Config
 	out         *sendq.Queue
-	use         *chain.Sends // middleware; nil for none
+	use         *chain.Sends  // middleware; nil for none
+	sends       messages.Send // send, for the middleware
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
@@ -68,19 +69,19 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 	}
 	if d.use != nil {
-		return d.use.Do(ctx, m, d.send)
+		return d.use.Do(ctx, m, d.sends)
 	}
-	return d.send(ctx, m)
+	return d.send(ctx, &m)
 }
 
 // send is Send without the middleware.
-func (d *Destination) send(ctx context.Context, m messages.Message) error {
+func (d *Destination) send(ctx context.Context, m *messages.Message) error {
 	if len(m.Headers) > 0 || !m.Time.IsZero() {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}
 	}
-	return d.out.Send(ctx, &m)
+	return d.out.Send(ctx, m)
 }
 
 // Flush is penstock.Destination.Flush.

@@ -70,6 +70,7 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
 		incarnation: socket.NewSecret().Incarnation,
 	}
+	d.sends = func(ctx context.Context, m messages.Message) error { return d.send(ctx, &m) }
 	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {
 		err = n.Unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
 		n.Send(n.Root, &withdraw{d})

@@ -121,7 +121,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("poll: %w", err)
 	}
-	began := time.Now()
+	began := s.receives.Now()
 	recs, err := s.buffer.Poll(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)

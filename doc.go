@@ -59,6 +59,12 @@
 // ends; in a function that they would wait for they return ErrBusy. Every call that
 // blocks takes a context and returns soon after it ends.
 //
+// # Middleware
+//
+// Functions can be put around handlers, see Use and UseRecords, and around sends and puts,
+// see UseSend. Recover, Timeout and Throttle are there. Tracing makes spans of
+// OpenTelemetry and carries them along with messages.
+//
 // # Actors
 //
 // Services made of actors of proto.actor can have a runtime in their own system, see

@@ -175,9 +175,9 @@ func timing[F ~func(context.Context, M) error, M any](d time.Duration) func(next
 // called. A limiter may be shared by members and subscriptions. While a message waits its
 // AckWait begins again and again, so that it stays with its member.
 //
-// Waiting costs no attempt: when ctx ends meanwhile, because the member or Consume ends,
-// the message goes back as one that nobody tried. Give Throttle before Timeout, which
-// then does not count the waiting.
+// Waiting costs no attempt: when ctx ends meanwhile, because the member or Consume ends or
+// a Timeout before it is over, the message goes back as one that nobody tried. Give
+// Throttle before Timeout, which then does not count the waiting.
 //
 // A limiter that is nil is ErrInvalid when the member joins or subscribes. One with a
 // burst of 0 lets nothing pass, and each message fails.
@@ -200,7 +200,7 @@ func throttling[F ~func(context.Context, M) error, M any](limiter *rate.Limiter,
 	return func(next F) F {
 		return func(ctx context.Context, m M) error {
 			if err := pass(ctx, limiter, func() { inProgress(m) }); err != nil {
-				return fmt.Errorf("throttle: %w", err)
+				return err
 			}
 			return next(ctx, m)
 		}
@@ -211,7 +211,7 @@ func throttling[F ~func(context.Context, M) error, M any](limiter *rate.Limiter,
 func pass(ctx context.Context, limiter *rate.Limiter, waiting func()) error {
 	r := limiter.Reserve()
 	if !r.OK() {
-		return fmt.Errorf("a limiter with a burst of %d lets nothing pass: %w", limiter.Burst(), ErrInvalid)
+		return fmt.Errorf("throttle: a limiter with a burst of %d lets nothing pass: %w", limiter.Burst(), ErrInvalid)
 	}
 	left := r.Delay()
 	if left <= 0 {
@@ -225,7 +225,7 @@ func pass(ctx context.Context, limiter *rate.Limiter, waiting func()) error {
 		case <-t.C:
 		case <-ctx.Done():
 			r.Cancel()
-			return context.Cause(ctx)
+			return messages.Untried(fmt.Errorf("throttle: %w", context.Cause(ctx)))
 		}
 		waiting()
 		if left = time.Until(until); left <= 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -75,7 +76,7 @@ func headers(p penstock.Payload) (names []string) {
 // Promise: middleware surrounds the handler of Consume, in the order of all options. Its
 // panic is an attempt that failed.
 func TestUse(t *testing.T) {
-	rt := harness.OrderlyRuntime(t)
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)))
 	ctx := harness.Context(t)
 	var n notes
 	use := func(name string) func(penstock.Handler) penstock.Handler {
@@ -115,7 +116,7 @@ func TestUse(t *testing.T) {
 // Promise: a message that waits for a limiter when its member leaves goes to another one
 // as one that nobody tried.
 func TestThrottledMessagesGoBackUntried(t *testing.T) {
-	rt := harness.OrderlyRuntime(t)
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)))
 	ctx := harness.Context(t)
 	orders := harness.Register(t, rt, "orders")
 	limiter := rate.NewLimiter(rate.Every(time.Hour), 1)
@@ -154,9 +155,52 @@ func TestThrottledMessagesGoBackUntried(t *testing.T) {
 	}
 }
 
+// Promise: what a Timeout cuts short while it waits for a limiter was not tried.
+func TestWaitingForALimiterIsNoAttempt(t *testing.T) {
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)))
+	ctx, cancel := context.WithCancel(harness.Context(t))
+	defer cancel()
+	busy := func() *rate.Limiter {
+		limiter := rate.NewLimiter(rate.Every(100*time.Millisecond), 1)
+		limiter.Allow()
+		return limiter
+	}
+	attempts := make(chan int, 2)
+	orders := harness.Register(t, rt, "orders")
+	billing := harness.Join(t, rt, "orders", "billing", penstock.Timeout(5*time.Millisecond), penstock.Throttle(busy()))
+	go func() {
+		_ = billing.Consume(ctx, func(_ context.Context, d penstock.Delivery) error { attempts <- d.Attempt; return nil })
+	}()
+	audit, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	export, err := audit.Subscribe(ctx, "export", penstock.Timeout(5*time.Millisecond), penstock.Throttle(busy()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = export.Consume(ctx, func(_ context.Context, r penstock.Record) error { attempts <- r.Attempt; return nil })
+	}()
+	if _, _, err := audit.Put(ctx, penstock.Message{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := orders.Send(ctx, penstock.Message{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := harness.Await(t, "a handler", attempts); got != 1 {
+			t.Errorf("attempt %d", got)
+		}
+	}
+	if err := orders.Flush(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // Promise: middleware that cannot be is refused where it is given.
 func TestMiddlewareWithFaultsIsRefused(t *testing.T) {
-	rt := harness.OrderlyRuntime(t)
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)))
 	ctx := harness.Context(t)
 	for name, opt := range map[string]penstock.JoinOption{
 		"a nil function": penstock.Use(nil), "no time": penstock.Timeout(0), "a nil limiter": penstock.Throttle(nil),
@@ -177,7 +221,7 @@ func TestMiddlewareWithFaultsIsRefused(t *testing.T) {
 // Promise: middleware surrounds each message that is sent or put, also those of batches
 // and of PutAsync, and its error is the message's.
 func TestUseSend(t *testing.T) {
-	rt := harness.OrderlyRuntime(t)
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)))
 	ctx := harness.Context(t)
 	var n notes
 	orders := harness.Register(t, rt, "orders", penstock.UseSend(n.stamp("a"), n.stamp("b")))
@@ -257,7 +301,7 @@ func TestUseSend(t *testing.T) {
 func TestMiddlewareOfActors(t *testing.T) {
 	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond))
 	t.Cleanup(system.Shutdown)
-	rt := harness.OrderlyRuntime(t, penstock.ActorSystem(system))
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)), penstock.ActorSystem(system))
 	ctx := harness.Context(t)
 	if _, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{Partitions: 1}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/supervisor"
 )
@@ -64,7 +65,7 @@ func parented(t *testing.T, spans ...sdktrace.ReadOnlySpan) {
 // to who reads that.
 func TestATraceGoesThroughPipesAndTopics(t *testing.T) {
 	s := newTraces()
-	rt := harness.OrderlyRuntime(t, penstock.Tracing(s.provider))
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)), penstock.Tracing(s.provider))
 	ctx := harness.Context(t)
 	audit, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{Partitions: 1})
 	if err != nil {
@@ -118,7 +119,7 @@ func TestATraceGoesThroughActors(t *testing.T) {
 	s := newTraces()
 	system := actor.NewActorSystem(actor.WithDeadLetterThrottleInterval(time.Millisecond))
 	t.Cleanup(system.Shutdown)
-	rt := harness.OrderlyRuntime(t, penstock.ActorSystem(system), penstock.Tracing(s.provider))
+	rt := harness.OrderlyRuntime(t, penstock.Prefix(penstocktest.Space(t)), penstock.ActorSystem(system), penstock.Tracing(s.provider))
 	ctx := harness.Context(t)
 	if _, err := rt.EnsureTopic(ctx, "audit", penstock.TopicConfig{Partitions: 1}); err != nil {
 		t.Fatal(err)

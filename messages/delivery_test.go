@@ -86,6 +86,8 @@ func TestGiveBackOf(t *testing.T) {
 		"too long":            {RetryAfter(48*time.Hour, plain), VerbNack, MaxRetryAfter, "plain"},
 		"wrapped later":       {fmt.Errorf("db: %w", RetryAfter(time.Second, plain)), VerbNack, time.Second, "db: plain"},
 		"reject within later": {RetryAfter(time.Second, ErrReject), VerbReject, 0, "rejected"},
+		"untried":             {Untried(plain), VerbRelease, 0, "it was released: plain"},
+		"wrapped untried":     {fmt.Errorf("late: %w", Untried(plain)), VerbRelease, 0, "late: it was released: plain"},
 		"wicked":              {wicked{}, VerbNack, 0, "wicked"},
 	} {
 		t.Run(name, func(t *testing.T) {

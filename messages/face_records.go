@@ -110,10 +110,14 @@ var (
 	// errUnnamed is a failure that nobody gave a cause for.
 	errUnnamed = errors.New("the receiver failed it")
 	// errReleased is how a Release comes back.
-	errReleased = errors.New("the receiver released it")
+	errReleased = errors.New("it was released")
 )
 
-// IsRelease reports whether err is how a receiver's Release comes back.
+// Untried is an error for what middleware did not let a handler try, and why: no attempt
+// counts, and it comes again at once. IsRelease reports it.
+func Untried(cause error) error { return fmt.Errorf("%w: %w", errReleased, cause) }
+
+// IsRelease reports whether err is how a receiver's Release comes back, or Untried.
 func IsRelease(err error) bool { return errors.Is(err, errReleased) }
 
 func nacked(cause error) error { return cmp.Or(cause, errUnnamed) }

@@ -75,7 +75,8 @@ func (e *retryAfter) Unwrap() error { return e.err }
 func boundRetry(d time.Duration) time.Duration { return min(max(d, 1), MaxRetryAfter) }
 
 // GiveBackOf reads the error of a handler: one that wraps ErrReject rejects, one that
-// wraps what RetryAfter made is nacked with that delay, any other, also nil, is nacked.
+// wraps what RetryAfter made is nacked with that delay, one of Untried is released, any
+// other, also nil, is nacked.
 func GiveBackOf(err error) (g GiveBack) {
 	g.Cause = err
 	if err == nil {
@@ -86,8 +87,12 @@ func GiveBackOf(err error) (g GiveBack) {
 			g = GiveBack{Cause: err}
 		}
 	}()
-	if errors.Is(err, ErrReject) {
+	switch {
+	case errors.Is(err, ErrReject):
 		g.Verb = VerbReject
+		return g
+	case IsRelease(err):
+		g.Verb = VerbRelease
 		return g
 	}
 	if later, ok := errors.AsType[*retryAfter](err); ok {

@@ -259,7 +259,6 @@ type AttemptsExhausted struct {
 // dead-letter handler took it.
 type DeadLettered struct {
 	Destination, Group string
-	Seq                uint64
 	Attempt            int
 	Err                error
 	// Count is how many the event stands for; the other fields are the newest one's.

@@ -283,7 +283,6 @@ func (e DeadLettered) attrs() []slog.Attr {
 	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
-		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
 		errAttr("err", e.Err),
 		slog.Int("count", times(e.Count)),

@@ -48,7 +48,7 @@ func everyEvent() []Event {
 		AckWaitExpired{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Wait: time.Second, Count: 5},
 		LateAck{Destination: "d", Group: "g", Member: "m", Seq: 9, Count: 5},
 		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Err: boom, Delay: time.Minute, Count: 5},
-		DeadLettered{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Err: boom, Count: 5},
+		DeadLettered{Destination: "d", Group: "g", Attempt: 16, Err: boom, Count: 5},
 		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},

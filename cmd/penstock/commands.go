@@ -31,7 +31,8 @@ func root(a *cli.App) *cobra.Command {
 		Short: "Send and receive messages, keep topics, and look around",
 		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
 members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm). Topics
-are durable, partitioned logs in etcd with consumer groups (topic, put, sub, group).
+are durable, partitioned logs in etcd with consumer groups (topic, put, sub, read,
+group).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order; a second signal, a second or more after the first,
 ends it at once.`,
@@ -48,7 +49,7 @@ ends it at once.`,
 	root.AddCommand(
 		serve.Command(a),
 		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
-		topics.Topic(a), topics.Put(a), topics.Sub(a), topics.Group(a),
+		topics.Topic(a), topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),
 		version.Command(a, stamp),

@@ -44,6 +44,8 @@ func TestCompletion(t *testing.T) {
 		{"billing", []string{"rm", "orders", "b"}},
 		{"audit", []string{"put", ""}},
 		{"audit", []string{"sub", ""}},
+		{"audit", []string{"read", ""}},
+		{"earliest latest", []string{"read", "audit", "--from", ""}},
 		{"export", []string{"sub", "audit", ""}},
 		{"export", []string{"group", "reset", "audit", "e"}},
 		{"export", []string{"group", "delete", "audit", ""}},

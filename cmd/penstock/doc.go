@@ -6,6 +6,7 @@
 //	penstock topic create audit  a durable, partitioned log in etcd
 //	penstock put audit < file    one record for each line
 //	penstock sub audit billing   its records, as a member of a consumer group
+//	penstock read audit          its records, without a group
 //	penstock group reset ...     move the offsets of a consumer group
 //	penstock group delete ...    forget a consumer group that nobody is in
 //	penstock ls                  who sends what, and who takes it; topics
@@ -33,7 +34,7 @@
 // The commands are in packages below internal, each a struct of its flags with a
 // method run:
 //
-//	pipes      send, recv, describe, rm  topics    topic, put, sub, group
+//	pipes      send, recv, describe, rm  topics    topic, put, sub, read, group
 //	look       ls, actors                doctor    doctor
 //	demo       demo and its parts        serve     serve
 //	version    version

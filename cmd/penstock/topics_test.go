@@ -298,6 +298,91 @@ func TestSubFrom(t *testing.T) {
 	}
 }
 
+func TestRead(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 2)
+	if out, _ := perform(t, cli.ExitDone, "", "read", "audit"); out != "" {
+		t.Errorf("of nothing it prints %q", out)
+	}
+	perform(t, cli.ExitDone, numbersTo(5), "put", "audit", "--partition", "0")
+	perform(t, cli.ExitDone, "a:6\nb:7\n", "put", "audit", "--partition", "1", "--key-sep", ":")
+	hour := time.Now().Add(time.Hour).Format(time.RFC3339)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--partition", "0"}, numbersTo(5)},
+		{[]string{"--partition", "0", "--from", "3"}, "4\n5\n"},
+		{[]string{"--partition", "0", "--from", "5"}, ""},
+		{[]string{"--partition", "0", "--from", "1", "--count", "2"}, "2\n3\n"},
+		{[]string{"--partition", "1", "--from", "1h", "--format", `%p:%o %k=%v\n`}, "1:0 a=6\n1:1 b=7\n"},
+		{[]string{"--from", "latest"}, ""},
+		{[]string{"--from", hour}, ""},
+		{[]string{"--partition", "0", "--count", "9"}, numbersTo(5)},
+	} {
+		if out, _ := perform(t, cli.ExitDone, "", append([]string{"read", "audit"}, c.args...)...); out != c.want {
+			t.Errorf("%v prints %q, want %q", c.args, out, c.want)
+		}
+	}
+	out, _ := perform(t, cli.ExitDone, "", "read", "audit")
+	exactly(t, 7, out)
+	out, _ = perform(t, cli.ExitDone, "", "read", "audit", "--partition", "1", "--count", "1", "--json")
+	var l topics.ReadLine
+	if err := json.Unmarshal([]byte(out), &l); err != nil || *l.Key != "a" || *l.Value != "6" || l.Partition != 1 || l.Offset != 0 || time.Since(l.Time).Abs() > time.Hour {
+		t.Errorf("printed %s: %v", out, err)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "group", "ls", "audit"); out != "" {
+		t.Errorf("reading made the groups %q", out)
+	}
+	if _, errs := perform(t, cli.ExitFailed, "", "read", "audit", "--from", "4"); !strings.Contains(errs, "out of range") {
+		t.Errorf("an offset that one has not: %q", errs)
+	}
+	if _, errs := perform(t, cli.ExitUsage, "", "read", "audit", "--partition", "2"); !strings.Contains(errs, "audit has 2") {
+		t.Errorf("a partition that is none: %q", errs)
+	}
+	if _, errs := perform(t, cli.ExitFailed, "", "read", "other"); !strings.Contains(errs, "penstock topic create") {
+		t.Errorf("no topic: %q", errs)
+	}
+}
+
+func TestReadFollows(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 2)
+	putLines(t, 5)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	all := begin(t, nil, w, "read", "audit", "--follow")
+	w.Close()
+	in := bufio.NewReader(r)
+	line := func() string {
+		t.Helper()
+		text, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	var got strings.Builder
+	for range 5 {
+		got.WriteString(line())
+	}
+	exactly(t, 5, got.String())
+	perform(t, cli.ExitDone, "6\n", "put", "audit")
+	if text := line(); text != "6\n" {
+		t.Errorf("then comes %q", text)
+	}
+	all.signal(syscall.SIGTERM)
+	all.ends(cli.ExitDone)
+
+	counted := begin(t, nil, nil, "read", "audit", "--follow", "--count", "7")
+	perform(t, cli.ExitDone, "7\n", "put", "audit")
+	out, _ := counted.ends(cli.ExitDone)
+	exactly(t, 7, out)
+}
+
 func TestGroupReset(t *testing.T) {
 	t.Parallel()
 	createTopic(t, 2)

@@ -33,6 +33,8 @@ type RecordPump struct {
 	Count int
 	// Idle ends the run after so long without a record; 0 does not.
 	Idle time.Duration
+	// Left says what becomes of records that could not be written.
+	Left string
 
 	wrote atomic.Int64
 	buf   []byte
@@ -126,7 +128,7 @@ func (p *RecordPump) write(recs []penstock.Record) error {
 			continue
 		}
 		if _, err := p.Out.Write(p.buf); err != nil {
-			return fmt.Errorf("write: %w; %d records go back to the group", err, len(recs))
+			return fmt.Errorf("write: %w; %d records %s", err, len(recs), p.Left)
 		}
 		p.buf = p.buf[:0]
 	}

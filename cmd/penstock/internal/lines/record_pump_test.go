@@ -126,7 +126,7 @@ func TestRecordPumpDoesNotFinishWhatItDidNotWrite(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	p := RecordPump{From: from, Out: out, Encode: encodeValue}
+	p := RecordPump{From: from, Out: out, Encode: encodeValue, Left: "go back"}
 	_, err := p.Run(t.Context())
 	if !errors.Is(err, io.ErrClosedPipe) || !strings.Contains(err.Error(), "3 records go back") {
 		t.Errorf("ends with %v", err)

@@ -112,7 +112,7 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	if len(s.Partitions()) == 0 {
 		c.Say("waiting: no partition of %s is free for this member", topic)
 	}
-	p := lines.RecordPump{From: s, Out: c.Out, Encode: encode, Count: c.count, Idle: c.idle}
+	p := lines.RecordPump{From: s, Out: c.Out, Encode: encode, Count: c.count, Idle: c.idle, Left: "go back to the group"}
 	end, err := p.Run(ctx)
 	if err == nil && c.count > 0 && end != lines.EndCounted {
 		err = cli.Incompletef("got %d of %d records (%s)", p.Written(), c.count, end)

@@ -287,11 +287,14 @@ type (
 		Member       string `json:"member"`
 		Partitions   int    `json:"partitions"`
 		FetchedBytes int    `json:"fetched_bytes"`
-		Finished     uint64 `json:"finished"`
-		Failed       uint64 `json:"failed"`
-		DeadLettered uint64 `json:"dead_lettered"`
-		Commits      uint64 `json:"commits"`
-		Lost         uint64 `json:"lost"`
+		// In records, and the age of the oldest in milliseconds.
+		Lag          int64   `json:"lag"`
+		LagAge       float64 `json:"lag_age_ms"`
+		Finished     uint64  `json:"finished"`
+		Failed       uint64  `json:"failed"`
+		DeadLettered uint64  `json:"dead_lettered"`
+		Commits      uint64  `json:"commits"`
+		Lost         uint64  `json:"lost"`
 	}
 )
 
@@ -342,7 +345,7 @@ func answerOfStats(s Stats) statsAnswer {
 	}
 	for _, u := range s.Subscriptions {
 		a.Subscriptions = append(a.Subscriptions, subscriptionAnswer{
-			Topic: u.Topic, Group: u.Group, Member: u.Member, Partitions: u.Partitions, FetchedBytes: u.FetchedBytes,
+			Topic: u.Topic, Group: u.Group, Member: u.Member, Partitions: u.Partitions, FetchedBytes: u.FetchedBytes, Lag: u.Lag, LagAge: inMs(u.LagAge),
 			Finished: u.Finished, Failed: u.Failed, DeadLettered: u.DeadLettered, Commits: u.Commits, Lost: u.Lost,
 		})
 	}

@@ -238,3 +238,109 @@ func times(t *testing.T, reader metric.Reader) map[string][]metricdata.Histogram
 	}
 	return out
 }
+
+// gauge reads the one point of a gauge, and whether there is one.
+func gauge(t *testing.T, reader metric.Reader, name string) (float64, bool) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Gauge[int64]:
+				if m.Name == name && len(data.DataPoints) == 1 {
+					return float64(data.DataPoints[0].Value), true
+				}
+			case metricdata.Gauge[float64]:
+				if m.Name == name && len(data.DataPoints) == 1 {
+					return data.DataPoints[0].Value, true
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+// Promise: what is not acked ages, at the sender and at the member, until it is. What is
+// not committed is the lag, with the age of its oldest record; a pause does not hide it.
+func TestAgeMetrics(t *testing.T) {
+	ctx := harness.Context(t)
+	rt := harness.Runtime(t, penstocktest.Space(t))
+	reader := metric.NewManualReader()
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	defer provider.Shutdown(t.Context())
+	if _, err := rt.Metrics(provider); err != nil {
+		t.Fatal(err)
+	}
+	value := func(name string) float64 {
+		v, ok := gauge(t, reader, name)
+		if !ok {
+			t.Fatalf("there is no %s", name)
+		}
+		return v
+	}
+	until := func(name string, is func(float64) bool) {
+		harness.Eventually(t, name, func() bool { return is(value(name)) })
+	}
+	none, some := func(v float64) bool { return v == 0 }, func(v float64) bool { return v > 0 && v < 60 }
+
+	orders, billing := harness.Register(t, rt, "orders"), harness.Join(t, rt, "orders", "billing")
+	until("penstock.pipe.oldest", none)
+	release := make(chan struct{})
+	consumed := make(chan error, 1)
+	go func() {
+		consumed <- billing.Consume(ctx, func(context.Context, penstock.Delivery) error { <-release; return nil })
+	}()
+	harness.Send(t, orders, 0, 1)
+	until("penstock.pipe.oldest", some)
+	until("penstock.member.oldest", some)
+	close(release)
+	until("penstock.pipe.oldest", none)
+	until("penstock.member.oldest", none)
+
+	audit, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int) {
+		for i := range n {
+			if _, err := audit.PutTo(ctx, i%2, penstock.Message{Value: []byte("v")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	export, err := audit.Subscribe(ctx, "export", penstock.ManualCommit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(10)
+	until("penstock.subscription.lag", func(v float64) bool { return v == 10 })
+	until("penstock.subscription.lag_age", some)
+	for got := 0; got < 10; {
+		recs, err := export.Poll(ctx, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += len(recs)
+		if err := export.Commit(ctx, recs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until("penstock.subscription.lag", none)
+	until("penstock.subscription.lag_age", none)
+	export.Pause()
+	put(4)
+	until("penstock.subscription.lag", func(v float64) bool { return v == 4 })
+	until("penstock.subscription.lag_age", some)
+	if s := export.Stats(); s.Lag != 4 || s.LagAge <= 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := billing.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-consumed; err != nil {
+		t.Error(err)
+	}
+}

@@ -72,6 +72,8 @@ type TopicStats = messages.TopicStats
 //		SubscriptionCounters
 //		Partitions           int // owned
 //		FetchedBytes         int // read ahead
+//		Lag                  int64         // records of its partitions that are not committed
+//		LagAge               time.Duration // of the oldest of them: since its batch was written
 //	}
 type SubscriptionStats = messages.SubscriptionStats
 

@@ -33,6 +33,7 @@ type engineActor struct {
 	branches []branch
 	session  *actor.PID     // nil once it was given up
 	log      *events.Logger // nil without a logger
+	ages     func()         // stops the notes of ages; nil without
 }
 
 type engineState string
@@ -71,6 +72,9 @@ type (
 	// sumsOpened: there are events to be told in sums; sumsDue: it is time to.
 	sumsOpened struct{}
 	sumsDue    struct{}
+	// agesWanted: somebody measures; agesDue: it is time to note how far the pipes are.
+	agesWanted struct{}
+	agesDue    struct{}
 )
 
 func newEngineActor(e *Engine) actor.Producer {
@@ -119,6 +123,10 @@ func (a *engineActor) Receive(ctx actor.Context) {
 		a.host.After(events.SumEvery, sumsDue{})
 	case sumsDue:
 		a.node.Events.TellSums()
+	case *agesWanted:
+		a.noteAges()
+	case agesDue:
+		a.agesDue()
 	case *actor.Terminated:
 		a.terminated(ctx, m.Who)
 	case *supervisor.Ended:
@@ -155,6 +163,27 @@ func (a *engineActor) started(ctx actor.Context) {
 	for _, b := range a.branches {
 		b.Begin(ctx)
 	}
+	a.noteAges()
+}
+
+// noteEvery is how exact ages of messages are.
+const noteEvery = time.Second
+
+// noteAges has noted how far the pipes are, while somebody measures.
+func (a *engineActor) noteAges() {
+	if a.ages == nil && a.node.Runs.Measured() {
+		a.eng.pipes.Note(time.Now())
+		a.ages = a.host.Every(noteEvery, agesDue{})
+	}
+}
+
+func (a *engineActor) agesDue() {
+	if !a.node.Runs.Measured() {
+		a.ages()
+		a.ages = nil
+		return
+	}
+	a.eng.pipes.Note(time.Now())
 }
 
 func (a *engineActor) beginSession(ctx actor.Context) {

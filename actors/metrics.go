@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -40,6 +41,7 @@ var subscriptionInstruments = []instrument[messages.SubscriptionStats]{
 	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Commits) }},
 	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Lost) }},
 	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s messages.SubscriptionStats) int64 { return int64(s.Partitions) }},
+	{"penstock.subscription.lag", "{record}", "Records of the partitions owned that are not committed.", true, func(s messages.SubscriptionStats) int64 { return s.Lag }},
 	{"penstock.subscription.fetched_bytes", "By", "Bytes read ahead.", true, func(s messages.SubscriptionStats) int64 { return int64(s.FetchedBytes) }},
 }
 
@@ -108,6 +110,16 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	topics := instruments(meter, topicInstruments, note)
 	subs := instruments(meter, subscriptionInstruments, note)
 	registry := instruments(meter, registryInstruments, note)
+	ages := make(map[string]metric.Float64Observable)
+	for _, g := range [][2]string{
+		{"penstock.pipe.oldest", "Age of the oldest message that is accepted and not acked."},
+		{"penstock.member.oldest", "How long the oldest message is here that is not settled."},
+		{"penstock.subscription.lag_age", "Age of the oldest record that is not committed."},
+	} {
+		o, err := meter.Float64ObservableGauge(g[0], metric.WithUnit("s"), metric.WithDescription(g[1]))
+		note(o, err)
+		ages[g[0]] = o
+	}
 	events, err := meter.Int64ObservableCounter("penstock.events", metric.WithUnit("{event}"),
 		metric.WithDescription("Events, by name."))
 	note(events, err)
@@ -150,6 +162,16 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 				o.ObserveInt64(subs[i], t.value(row), consumerLabels(row.Topic, row.Group))
 			}
 		}
+		for _, row := range byConsumerGroup(s) {
+			o.ObserveFloat64(ages["penstock.subscription.lag_age"], row.LagAge.Seconds(), consumerLabels(row.Topic, row.Group))
+		}
+		atPipes, atMembers := e.pipes.Ages(time.Now())
+		for at, d := range oldest(atPipes) {
+			o.ObserveFloat64(ages["penstock.pipe.oldest"], d.Seconds(), groupLabels(at.dest, at.group))
+		}
+		for at, d := range oldest(atMembers) {
+			o.ObserveFloat64(ages["penstock.member.oldest"], d.Seconds(), groupLabels(at.dest, at.group))
+		}
 		for name, n := range s.Events {
 			o.ObserveInt64(events, int64(n), metric.WithAttributes(attribute.String("event", name)))
 		}
@@ -158,7 +180,9 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	if err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)
 	}
-	return &registration{observed, e.node.Runs.Measure(times)}, nil
+	stop := e.node.Runs.Measure(times)
+	e.node.Send(e.node.Root, &agesWanted{})
+	return &registration{observed, stop}, nil
 }
 
 func groupLabels(dest, group string) metric.MeasurementOption {
@@ -174,6 +198,16 @@ func consumerLabels(topic, group string) metric.MeasurementOption {
 }
 
 type groupAt struct{ dest, group string }
+
+// oldest is the oldest message of each group.
+func oldest(rows []messages.OldestMessage) map[groupAt]time.Duration {
+	out := make(map[groupAt]time.Duration)
+	for _, row := range rows {
+		at := groupAt{row.Destination, row.Group}
+		out[at] = max(out[at], row.Age)
+	}
+	return out
+}
 
 // byGroup adds up the members of each group.
 func byGroup(s messages.Stats) map[groupAt]messages.MemberStats {
@@ -206,6 +240,8 @@ func byConsumerGroup(s messages.Stats) (sums []messages.SubscriptionStats) {
 		sum.Lost += row.Lost
 		sum.Partitions += row.Partitions
 		sum.FetchedBytes += row.FetchedBytes
+		sum.Lag += row.Lag
+		sum.LagAge = max(sum.LagAge, row.LagAge)
 	}
 	return sums
 }

@@ -2,6 +2,8 @@ package messages
 
 // The rows of a runtime's counters.
 
+import "time"
+
 // Stats is a snapshot of an engine's counters.
 type Stats struct {
 	Pipes   []PipeStats
@@ -37,6 +39,13 @@ type PipeCounters struct {
 	DeadLettered uint64
 }
 
+// OldestMessage is how old the oldest message of a group is that is not settled: since
+// a sender has accepted it, or a member has got it.
+type OldestMessage struct {
+	Destination, Group string
+	Age                time.Duration
+}
+
 // MemberStats is what one member did.
 type MemberStats struct {
 	Destination, Group, Member string
@@ -62,6 +71,10 @@ type SubscriptionStats struct {
 	SubscriptionCounters
 	Partitions   int // owned
 	FetchedBytes int // read ahead
+	// Lag counts the records of its partitions that it has not committed, as far as this
+	// runtime knows the ends; LagAge is the age of the oldest of them.
+	Lag    int64
+	LagAge time.Duration
 }
 
 // SubscriptionCounters count since the subscription began.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -108,6 +109,18 @@ func (p *Pipes) refuse(ctx context.Context, faults error) error {
 // Stats reads the counters: a row for each pipe and each member, in no order.
 func (p *Pipes) Stats() ([]messages.PipeStats, []messages.MemberStats) {
 	return p.senders.Stats(), p.members.Stats()
+}
+
+// Note notes how far the pipes are, for Ages. It is called about once a second, as long
+// as somebody wants to know ages.
+func (p *Pipes) Note(now time.Time) {
+	p.senders.Note(now)
+	p.members.Note(now)
+}
+
+// Ages are of the oldest unsettled messages: of each pipe, and of each member.
+func (p *Pipes) Ages(now time.Time) (pipes, members []messages.OldestMessage) {
+	return p.senders.Ages(now), p.members.Ages(now)
 }
 
 // Held are the destinations and members that Stop ends.

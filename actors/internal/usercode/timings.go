@@ -58,6 +58,9 @@ func (rs *Runs) Measure(t Timings) (stop func()) {
 	}
 }
 
+// Measured reports whether anybody wants to know times.
+func (rs *Runs) Measured() bool { return rs.measuring.all.Load() != nil }
+
 // Begins is when what is to be timed begins; zero while nobody wants to know, so that
 // no clock is read.
 func (rs *Runs) Begins() time.Time {

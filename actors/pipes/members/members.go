@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
@@ -78,6 +79,25 @@ func (s *Members) Declare(ctx context.Context, dest, group string, settings mess
 		return err
 	}
 	return s.node.Groups.Declare(ctx, pipegroup.At(s.node.Keys, dest, group), node.Marshal(cfg.group().Meta()), cfg.agree)
+}
+
+// Note notes how far the members are, for Ages.
+func (s *Members) Note(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for in := range s.queues {
+		in.Note(now)
+	}
+}
+
+// Ages are of each member's oldest unsettled message.
+func (s *Members) Ages(now time.Time) (rows []messages.OldestMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for in := range s.queues {
+		rows = append(rows, in.Oldest(now))
+	}
+	return rows
 }
 
 // Held are the members that Stop ends.

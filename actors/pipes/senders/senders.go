@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
@@ -85,6 +86,25 @@ func (s *Senders) Stats() (rows []messages.PipeStats) {
 	defer s.mu.Unlock()
 	for _, o := range s.queues {
 		rows = append(rows, o.Stats()...)
+	}
+	return rows
+}
+
+// Note notes how far the groups are, for Ages.
+func (s *Senders) Note(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.queues {
+		o.Note(now)
+	}
+}
+
+// Ages are of each group's oldest unsettled message.
+func (s *Senders) Ages(now time.Time) (rows []messages.OldestMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.queues {
+		rows = append(rows, o.Ages(now)...)
 	}
 	return rows
 }

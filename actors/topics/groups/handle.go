@@ -283,8 +283,9 @@ func (s *Subscription) drain(ctx context.Context) error {
 // Stats is penstock.Subscription.Stats.
 func (s *Subscription) Stats() messages.SubscriptionStats {
 	n, partitions, bytes := s.buffer.Stats()
+	lag, age := s.buffer.Lag(time.Now(), s.path.End)
 	return messages.SubscriptionStats{
 		Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID,
-		SubscriptionCounters: n, Partitions: partitions, FetchedBytes: bytes,
+		SubscriptionCounters: n, Partitions: partitions, FetchedBytes: bytes, Lag: lag, LagAge: age,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/age"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -57,6 +58,7 @@ type Link struct {
 	due       time.Time // when the next report must go; zero when nothing is new
 	urgent    bool      // it should go now
 	marks     []mark
+	arrived   age.Marks            // of received
 	moved     time.Time            // when a delivery was last seen to be handed out, or renewed
 	looked    uint64               // handed, as it was then
 	aged      uint64               // everything up to here was handed out AckWait ago

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/internal/age"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -34,7 +35,8 @@ type Backlog struct {
 	count    int // accepted and not settled
 	size     int
 	counters messages.PipeCounters
-	untold   drops // by policy
+	untold   drops     // by policy
+	marks    age.Marks // of accepted
 }
 
 // parkedLimit bounds the copies kept for inspection, for each group.

@@ -105,7 +105,7 @@ func (b *Buffer) Add(c *Claim, at Place) {
 	}
 	c.tell = func(Notice) {}
 	c.finished.Store(at.Offset)
-	c.lowest = at.Offset
+	c.lowest, c.began = at.Offset, at.Offset
 	if f, had := b.fences[c.Partition]; had {
 		b.fences[c.Partition] = [2]int64{min(f[0], c.Fence), max(f[1], c.Fence)}
 	} else {

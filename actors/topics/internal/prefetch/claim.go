@@ -49,6 +49,9 @@ type Claim struct {
 	known     int64           // its ModRevision, 0 for nothing
 	elsewhere bool            // a Seek moved it since etcd was written to last
 	seeks     uint64          // how often it was moved
+	began     int64           // where it did, or where a Seek moved it
+	written   []written       // of batches that are not committed
+	behind    time.Time       // since when there is something to commit, as Lag saw it
 	wantedOut time.Time       // when it was asked back
 
 	// tell reaches the consumer's actor. It does not block.

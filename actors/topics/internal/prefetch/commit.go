@@ -59,6 +59,7 @@ func (b *Buffer) Wrote(p format.Position) {
 	if c := b.claims[p.Partition]; c != nil && c.Fence == p.Fence {
 		c.committed, c.known = p.Offset, p.Known
 		c.elsewhere = c.elsewhere && !p.Sought
+		c.forget()
 	}
 }
 

@@ -77,6 +77,7 @@ func (b *Buffer) Fill(c *Claim, batches []*format.Batch, promised int) {
 		}
 		taken += len(batch.Raw)
 		c.queue = append(c.queue, batch)
+		c.remember(batch)
 		c.bytes += len(batch.Raw)
 		b.bytes += len(batch.Raw)
 	}

@@ -38,6 +38,7 @@ func (b *Buffer) Seek(c *Claim, offset, base int64) {
 	} else {
 		c.finished.Store(offset)
 	}
+	c.began, c.written = offset, nil
 	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
 	c.elsewhere = true
 	c.seeks++

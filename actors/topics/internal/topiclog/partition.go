@@ -127,6 +127,7 @@ func (a *partition) Receive(ctx actor.Context) {
 	default:
 		supervisor.Unhandled(ctx)
 	}
+	a.path.end.Store(a.path.reading.End())
 }
 
 func (a *partition) started(ctx actor.Context) {

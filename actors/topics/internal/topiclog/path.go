@@ -48,6 +48,8 @@ type Partition struct {
 	reading tail.Reader[*actor.PID]
 	// readers counts who reads: without any, appended batches are not kept.
 	readers atomic.Int64
+	// end is where reading knows the log to end, for anybody; negative while that is not known.
+	end atomic.Int64
 }
 
 // New makes the data path of a topic; its actor has yet to begin.
@@ -85,6 +87,7 @@ func (t *Topic) Partition(p int) (*Partition, error) {
 			acc: produce.NewAccumulator(p, t.Info, t.Env.Events.Emit),
 		}
 		part.reading = tail.NewReader[*actor.PID]()
+		part.end.Store(tail.UnknownEnd)
 		if cause := t.Puts.Why(); cause != nil {
 			part.acc.Refuse(cause) // it is there to be read
 		}
@@ -92,6 +95,17 @@ func (t *Topic) Partition(p int) (*Partition, error) {
 		t.Env.Send(t.PID.Load(), &partitionWanted{part})
 	}
 	return t.parts[p], nil
+}
+
+// End is where a partition ends that is read here, as far as that is known.
+func (t *Topic) End(p int) (int64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p >= len(t.parts) || t.parts[p] == nil {
+		return 0, false
+	}
+	end := t.parts[p].end.Load()
+	return end, end >= 0
 }
 
 // Accumulator returns what collects the records of a partition, or why nothing can

@@ -139,6 +139,7 @@ const bound, free testFiles = false, true
 var mayBegin = map[string]string{
 	"supervisor":                  "the Host",
 	"transport/socket":            "mangos calls us on its goroutines, connections need their own",
+	"actors/internal/events":      "the last lines are logged when no actor is left",
 	"discovery/embedded":          "an etcd that failed may never end, and is left behind",
 	"cmd":                         "programs",
 	"examples":                    "programs",

@@ -48,8 +48,9 @@ type Engine struct {
 	work   session.Work
 	// callbacks describes the actor that calls them, each time around the same work.
 	callbacks *actor.Props
-	stopped   chan struct{} // closed when the engine is over
-	err       error         // why, once stopped is closed
+	log       *events.Logger // writes to the user's logger; nil without one
+	stopped   chan struct{}  // closed when the engine is over
+	err       error          // why, once stopped is closed
 	// actorEvents is the subscription to what supervision does.
 	actorEvents *eventstream.Subscription
 }
@@ -125,6 +126,9 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 			Collections: []string{space.Dests(), space.AllSecrets(), space.AllConsumerGroups()},
 			Ours:        registers(space),
 		}),
+	}
+	if cfg.Logger != nil {
+		e.log = events.NewLogger(n.Events, cfg.Logger)
 	}
 	n.Callbacks = actor.NewPID(sys.Address(), n.Root.Id+"-callbacks")
 	e.callbacks = supervisor.Props(worker.NewCallbacks(n.Runs))
@@ -265,6 +269,9 @@ func (e *Engine) endUnasked(ctx context.Context) {
 func (e *Engine) over(err error) {
 	e.err = err
 	e.node.Events.Close(messages.RuntimeStopped{Err: err})
+	if e.log != nil {
+		e.log.Rest(e.node.Runs, usercode.Grace)
+	}
 	close(e.stopped)
 }
 

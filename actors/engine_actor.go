@@ -31,9 +31,8 @@ type engineActor struct {
 	refusal  error
 	waiting  []*actor.PID // who asked to be told when it runs
 	branches []branch
-	session  *actor.PID     // nil once it was given up
-	log      *events.Logger // nil without a logger
-	ages     func()         // stops the notes of ages; nil without
+	session  *actor.PID // nil once it was given up
+	ages     func()     // stops the notes of ages; nil without
 }
 
 type engineState string
@@ -156,8 +155,7 @@ func (a *engineActor) started(ctx actor.Context) {
 	if a.node.Events.AwaitsSums() {
 		a.host.After(events.SumEvery, sumsDue{}) // an earlier incarnation's timer ended with it
 	}
-	if a.eng.cfg.Logger != nil {
-		a.log = events.NewLogger(a.host.Context(), a.node.Events, a.eng.cfg.Logger)
+	if a.eng.log != nil {
 		a.beginLog()
 	}
 	for _, b := range a.branches {
@@ -287,7 +285,7 @@ func (a *engineActor) keyLost(ctx actor.Context, loss node.KeyLoss) {
 const callLog = "log"
 
 func (a *engineActor) beginLog() {
-	log, runs := a.log, a.node.Runs
+	log, runs := a.eng.log, a.node.Runs
 	a.host.RunUser(callLog, usercode.Patience, func(ctx context.Context) error {
 		defer runs.Enter(&usercode.Run{What: "the logger"})()
 		return log.Follow(ctx)

@@ -81,10 +81,13 @@ type (
 
 // passing goes through the receiver's mailbox and comes back: what was handed out before
 // is not there any more.
-type passing struct{ round int }
+type (
+	passing struct{ round int }
+	passed  struct{ round int } // is no passing: proto.actor would reply to it, too, to nobody
+)
 
 // GetAutoResponse is called by proto.actor once the receiver has seen the message.
-func (p *passing) GetAutoResponse(actor.Context) any { return p }
+func (p *passing) GetAutoResponse(actor.Context) any { return passed(*p) }
 
 // NotInfluenceReceiveTimeout keeps the receiver's timeout as it is.
 func (*passing) NotInfluenceReceiveTimeout() {}
@@ -120,7 +123,7 @@ func (a *member) Receive(ctx actor.Context) {
 		if a.sight.sees(m) {
 			a.receiverFailed(ctx)
 		}
-	case *passing:
+	case passed:
 		a.passed(ctx, m.round)
 	case lookDue:
 		a.crew.look()

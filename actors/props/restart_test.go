@@ -158,6 +158,12 @@ func TestAReceiverFailsTwiceInARow(t *testing.T) {
 		})
 	}, supervisor.WithMailbox(actor.Unbounded(box))))
 	t.Cleanup(func() { stop(t, e, to) })
+	letters := sys.EventStream.Subscribe(func(event any) {
+		if letter, ok := event.(*actor.DeadLetterEvent); ok && letter.PID == nil {
+			t.Errorf("%T was sent to nobody", letter.Message)
+		}
+	})
+	t.Cleanup(func() { sys.EventStream.Unsubscribe(letters) })
 	p, _, pids := family(t, e, map[string]*actor.Props{
 		"orders":  e.Destination(actors.DestinationConfig{Name: "orders"}),
 		"billing": e.Member(actors.MemberConfig{Destination: "orders", Group: "billing"}, actors.Receiver{To: to}),

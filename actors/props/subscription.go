@@ -107,7 +107,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		if a.sight.sees(m) {
 			a.hand.pass(ctx, a.to.To)
 		}
-	case *passing:
+	case passed:
 		a.hand.passed(m.round)
 	case lookDue:
 		a.crew.look()

@@ -26,9 +26,15 @@ var (
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
 	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = messages.ErrTooLarge
-	// ErrGroupFull: a group with the policy QueueError has no room, and no group gets
-	// the message; or what a topic's handle puts is more than its buffer holds.
+	// ErrGroupFull: a group has no room, and its policy is QueueError or the call does
+	// not wait: no group gets the message. Or what a topic's handle puts is more than its buffer holds.
 	ErrGroupFull = messages.ErrGroupFull
+	// ErrDropped: of a message of SendAsync: a full group with the policy
+	// QueueDropOldest gave it up, or there was no group (DropWithoutGroup).
+	ErrDropped = messages.ErrDropped
+	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
+	// was given to the DeadLetters function.
+	ErrDeadLettered = messages.ErrDeadLettered
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = messages.ErrNoMember
@@ -83,7 +89,8 @@ var (
 	// ErrGroupLive: the group has members, so a topic's group keeps its offsets, and
 	// a destination's is not deleted.
 	ErrGroupLive = messages.ErrGroupLive
-	// ErrNoGroup: the topic or destination has no group of that name.
+	// ErrNoGroup: the topic or destination has no group of that name, or TrySend found
+	// none to send to.
 	ErrNoGroup = messages.ErrNoGroup
 	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the partition
 	// or, in a commit, of no record that was handed out.

@@ -36,9 +36,18 @@ func InMode(m Mode) GroupOption {
 
 // OnFull sets what Send does while the group's queue is full; QueueBlock when not
 // given. Join and DeclareGroup return ErrGroupMode when the group has another policy.
-func OnFull(p QueuePolicy) GroupOption {
-	return groupOption(func(s *messages.GroupSettings) { s.Policy = p })
-}
+//
+// Given to Register, it is the policy of this sender's queues, for each group and in place
+// of the group's own: so no member decides whether a sender waits. PipeStats show the
+// policy in force.
+func OnFull(p QueuePolicy) FullOption { return FullOption{p} }
+
+// FullOption is an option of Runtime.Register, Join and DeclareGroup.
+type FullOption struct{ policy messages.QueuePolicy }
+
+func (o FullOption) applyGroup(s *messages.GroupSettings)      { s.Policy = o.policy }
+func (o FullOption) applyJoin(c *actors.MemberConfig)          { c.Policy = o.policy }
+func (o FullOption) applyRegister(c *actors.DestinationConfig) { c.Policy = o.policy }
 
 // KeepFor is how long the group outlives its last member, with what is queued for it:
 // 1 min when not given, at least 1 s, or Forever. etcd counts it, in whole seconds,

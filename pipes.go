@@ -38,8 +38,49 @@ func (d *Destination) URL() string { return d.d.URL() }
 // UTF-8, or m.Time is outside 1677 to 2262), ErrClosed, and ctx's cause.
 func (d *Destination) Send(ctx context.Context, m Message) error { return d.d.Send(ctx, m) }
 
+// TrySend is Send that never waits: where Send would, it returns an error, and no group
+// gets m. Groups with QueueDropOldest drop as they do for Send, and without any group
+// DropWithoutGroup drops m. ctx is for middleware (UseSend), which may wait itself, and must
+// not have ended.
+//
+// Errors: ErrGroupFull (a group has no room, and its policy is QueueBlock or QueueError),
+// ErrNoGroup (there is none, or one of RequireGroups is missing), and those of Send.
+func (d *Destination) TrySend(ctx context.Context, m Message) error { return d.d.TrySend(ctx, m) }
+
+// SendBatch sends msgs in order, as that many calls of Send do, and faster when they are
+// small. It stops at the first that is refused, which is msgs[accepted], and returns why:
+// with the errors of Send. Those before it are accepted; with a nil error all are. While
+// it waits for room what it has accepted is delivered.
+func (d *Destination) SendBatch(ctx context.Context, msgs []Message) (accepted int, err error) {
+	return d.d.SendBatch(ctx, msgs)
+}
+
+// SendAsync is Send, and reports what became of the message. It waits for room as Send
+// does, and not for the groups. When it returns nil, done is called once: with nil when
+// every group that the message was accepted for has acked it, else with the causes, joined,
+// once all have acked it or given it up. When it returns an error, no group gets the
+// message and done is not called. A nil done makes it Send.
+//
+// Causes: ErrDropped (QueueDropOldest, or DropWithoutGroup without a group),
+// ErrDeadLettered (the DeadLetters function took it; without one the message is tried on),
+// and *AbandonedError when a group was removed or the destination ended with it, by
+// Unregister, Stop or a failure; then it is ErrClosed as well. A group that is
+// AtMostOnce has settled a message when a link takes it.
+//
+// The calls of one destination are made one after the other, in the order in which the
+// messages were settled, on a goroutine of their own: one that blocks holds up the
+// later ones of its destination and nothing else. A panic in done is the event
+// messages.CallbackPanicked. done may send the next message; Flush, Unregister and Stop in
+// it, which would wait for it, return ErrBusy. Each of them, called elsewhere, waits for
+// the calls: Unregister and Stop for 5 s at most.
+//
+// Errors: those of Send; ErrBusy when 65,536 calls wait and none has returned for a second.
+func (d *Destination) SendAsync(ctx context.Context, m Message, done func(error)) error {
+	return d.d.SendAsync(ctx, m, done)
+}
+
 // Flush waits until everything accepted before the call is acked by every group that
-// it was accepted for.
+// it was accepted for, and what SendAsync was given for it has been called.
 //
 // Errors: ctx's cause; ErrNoMember when for 10 s only groups are left that no member
 // is linked to (their messages stay queued, and Flush can be called again);

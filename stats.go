@@ -25,6 +25,7 @@ type Stats = messages.Stats
 //		Pending            int // accepted and not acked
 //		PendingBytes       int // of these, encoded
 //		Links              int // members linked
+//		Policy             QueuePolicy // what the full group does to Send; empty without a group
 //	}
 type PipeStats = messages.PipeStats
 

@@ -35,7 +35,10 @@ type Receiver = actors.Receiver
 // Publish asks a destination's actor to accept messages for every group, in order, as
 // Destination.Send does one by one.
 //
-//	type Publish struct{ Messages []Message }
+//	type Publish struct {
+//		Messages  []Message
+//		AwaitAcks bool // the reply *Settled follows when all groups have settled what was accepted
+//	}
 //
 // The reply is *Published, once all are accepted or the first is refused. The reply is
 // the permission to publish more: a publisher that waits for it never has more than one
@@ -54,6 +57,17 @@ type Publish = messages.Publish
 // and ErrClosed when it ended. What is not accepted of a Publish without a sender, which
 // gets no reply, is the event MessagesDropped.
 type Published = messages.Published
+
+// Settled is the second reply to a Publish with AwaitAcks: what became of the messages
+// that were accepted. It comes once, behind *Published, when every group has acked each of
+// them or given it up, and at once when none was accepted. It is what the function given to
+// Destination.SendAsync is told.
+//
+//	type Settled struct {
+//		Acked int   // how many were acked by every group that they were accepted for
+//		Err   error // the different causes of the others, joined, at most 8; nil when there are none
+//	}
+type Settled = messages.Settled
 
 // Flush asks a destination's actor to wait until everything that was published before is
 // acked by every group, as Destination.Flush does.

@@ -24,9 +24,15 @@ var (
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
 	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = errors.New("message too large")
-	// ErrGroupFull: a group with the policy QueueError has no room, and no group gets
-	// the message; or what a topic's handle puts is more than its buffer holds.
+	// ErrGroupFull: a group has no room, and its policy is QueueError or the call does
+	// not wait: no group gets the message. Or what a topic's handle puts is more than its buffer holds.
 	ErrGroupFull = errors.New("group is full")
+	// ErrDropped: of a message of SendAsync: a full group with the policy
+	// QueueDropOldest gave it up, or there was no group (DropWithoutGroup).
+	ErrDropped = errors.New("dropped")
+	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
+	// was given to the DeadLetters function.
+	ErrDeadLettered = errors.New("dead letter")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = errors.New("no member is linked")
@@ -81,7 +87,8 @@ var (
 	// ErrGroupLive: the group has members, so a topic's group keeps its offsets, and
 	// a destination's is not deleted.
 	ErrGroupLive = errors.New("group has members")
-	// ErrNoGroup: the topic or destination has no group of that name.
+	// ErrNoGroup: the topic or destination has no group of that name, or TrySend found
+	// none to send to.
 	ErrNoGroup = errors.New("no such group")
 	// ErrOffsetOutOfRange: the offset is negative or beyond the end of the partition
 	// or, in a commit, of no record that was handed out.

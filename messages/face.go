@@ -9,14 +9,26 @@ type (
 	// The reply is *Published once all are accepted, or the first is refused. A
 	// Publish is permission to have no more than the bounds of its destination
 	// waiting: what exceeds them is refused at once with ErrGroupFull. The bytes of
-	// the messages belong to the destination until the reply.
-	Publish struct{ Messages []Message }
+	// the messages belong to the destination until the reply. With AwaitAcks a second
+	// reply is *Settled.
+	Publish struct {
+		Messages  []Message
+		AwaitAcks bool
+	}
 	// Published is the reply to Publish. Accepted counts the messages that were
 	// accepted, from the first; Err says why the next one was not: the errors of
 	// penstock.Destination.Send, and ErrGroupFull when too many wait.
 	Published struct {
 		Accepted int
 		Err      error
+	}
+	// Settled is the second reply to a Publish with AwaitAcks, behind *Published: each
+	// message that was accepted is acked or given up by every group. Acked counts those
+	// that every group has acked; Err has the different causes of the others, joined:
+	// those of penstock.Destination.SendAsync.
+	Settled struct {
+		Acked int
+		Err   error
 	}
 	// Flush asks a destination to wait until everything published before is acked.
 	// The reply is *Flushed. At most 256 are under way at once: one more gets ErrBusy.

@@ -24,6 +24,7 @@ type PipeStats struct {
 	Pending      int // accepted and not acked
 	PendingBytes int
 	Links        int
+	Policy       QueuePolicy // what the full group does to Send; empty without a group
 }
 
 // PipeCounters counts what became of one group's messages, since the pipe

@@ -192,12 +192,7 @@ func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders
 		if p == nil {
 			return
 		}
-		var err error
-		for p.next < len(p.msgs) && err == nil {
-			if err = sendOne(ctx, d, p.msgs[p.next]); err == nil {
-				p.next++
-			}
-		}
+		err := send(ctx, d, p, system)
 		if ctx.Err() != nil {
 			return // the next incarnation continues with it
 		}
@@ -212,35 +207,51 @@ func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders
 		switch {
 		case p.asker != nil:
 			system.Root.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
+			p.settling.accepted(system, p.asker, p.next)
 		case err != nil:
 			f.dropped(d.Name(), len(p.msgs)-p.next, err)
 		}
 	}
 }
 
-// sendOne has a handle accept a message. Middleware that panics fails its message.
-func sendOne(ctx context.Context, d *senders.Destination, m messages.Message) (err error) {
+// send has a handle accept the messages of p, from the next one on. Middleware that
+// panics fails its message.
+func send(ctx context.Context, d *senders.Destination, p *publish, system *actor.ActorSystem) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("send to %q: %w", d.Name(), &supervisor.PanicError{Value: v, Stack: debug.Stack()})
 		}
 	}()
-	return d.Send(ctx, m)
+	if p.settling == nil {
+		return d.SendAll(ctx, p.msgs[p.next:], &p.next)
+	}
+	for p.next < len(p.msgs) {
+		if err := d.SendAsync(ctx, p.msgs[p.next], func(cause error) { p.settling.settled(system, p.asker, cause) }); err != nil {
+			return err
+		}
+		p.next++
+	}
+	return nil
 }
 
 func (a *destination) publish(ctx actor.Context, m *messages.Publish) {
-	if err := a.queue.add(&publish{asker: ctx.Sender(), msgs: m.Messages}); err != nil {
-		a.refuse(ctx, ctx.Sender(), len(m.Messages), 0, err)
+	p := &publish{asker: ctx.Sender(), msgs: m.Messages}
+	if m.AwaitAcks && p.asker != nil {
+		p.settling = &settling{}
+	}
+	if err := a.queue.add(p); err != nil {
+		a.refuse(ctx, p, err)
 	}
 }
 
 // refuse replies to who published, or tells an event when nobody hears a reply.
-func (a *destination) refuse(ctx actor.Context, asker *actor.PID, count, accepted int, err error) {
-	if asker == nil {
-		a.face.dropped(a.cfg.Name, count-accepted, err)
+func (a *destination) refuse(ctx actor.Context, p *publish, err error) {
+	if p.asker == nil {
+		a.face.dropped(a.cfg.Name, len(p.msgs)-p.next, err)
 		return
 	}
-	ctx.Send(asker, &messages.Published{Accepted: accepted, Err: err})
+	ctx.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
+	p.settling.accepted(ctx.ActorSystem(), p.asker, p.next)
 }
 
 // dropped tells of messages of which nobody gets a reply.
@@ -334,7 +345,7 @@ func (a *destination) deny(ctx actor.Context, but *publish, why error) {
 func (a *destination) denied(ctx actor.Context, p *publish, why error) {
 	switch p.mark.(type) {
 	case nil:
-		a.refuse(ctx, p.asker, len(p.msgs), p.next, why)
+		a.refuse(ctx, p, why)
 	case *messages.Flush:
 		reply(ctx, p.asker, &messages.Flushed{Err: why})
 	case *messages.Unregister:

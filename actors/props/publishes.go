@@ -44,6 +44,8 @@ type publish struct {
 	next  int  // of msgs: the first that is not accepted
 	mark  any  // *messages.Flush, for one; nil for messages
 	put   *put // for a producer's messages: what becomes of them
+	// settling is what becomes of messages that somebody wants to hear of; nil for none.
+	settling *settling
 }
 
 func newPublishes() *publishes { return &publishes{bell: make(chan struct{}, 1)} }

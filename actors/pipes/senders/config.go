@@ -40,6 +40,8 @@ type Config struct {
 	MaxMessageSize int
 	// Queue is penstock.MaxQueue.
 	Queue messages.QueueLimits
+	// Policy is penstock.OnFull. Default: that of each group.
+	Policy messages.QueuePolicy
 	// DropWithoutGroup is penstock.DropWithoutGroup.
 	DropWithoutGroup bool
 	// Require is penstock.RequireGroups. Not with DropWithoutGroup.
@@ -84,6 +86,9 @@ func (c *Config) Validate() error {
 	if least := sendq.Memory(frame.LargestRecord(c.MaxMessageSize)); c.MaxMessageSize > 0 && c.Queue.Bytes < least {
 		faults.Add("queue of %d bytes: to hold one message of the maximum size, %d, it takes %d", c.Queue.Bytes, c.MaxMessageSize, least)
 	}
+	if c.Policy != "" && !c.Policy.Known() {
+		faults.Add("queue policy %q: there are %q, %q and %q", c.Policy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)
+	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
@@ -101,7 +106,7 @@ func (c *Config) Validate() error {
 // queue is what the data path needs of it.
 func (c *Config) queue() sendq.Config {
 	return sendq.Config{
-		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, DropWithoutGroup: c.DropWithoutGroup,
+		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, Policy: c.Policy, DropWithoutGroup: c.DropWithoutGroup,
 		Require:     slices.Compact(slices.Sorted(slices.Values(c.Require))),
 		MaxAttempts: c.MaxAttempts, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -25,8 +26,9 @@ type Destination struct {
 	node        *node.Node
 	cfg         Config
 	out         *sendq.Queue
-	use         *chain.Sends  // middleware; nil for none
-	sends       messages.Send // send, for the middleware
+	use         *chain.Sends    // middleware; nil for none
+	sends       messages.Send   // send, for the middleware
+	calls       *usercode.Calls // the functions given to SendAsync
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
@@ -76,12 +78,121 @@ func (d *Destination) Send(ctx context.Context, m messages.Message) error {
 
 // send is Send without the middleware.
 func (d *Destination) send(ctx context.Context, m *messages.Message) error {
+	if err := d.check(m); err != nil {
+		return err
+	}
+	return d.out.Send(ctx, m)
+}
+
+// check returns why the encoding cannot carry m.
+func (d *Destination) check(m *messages.Message) error {
 	if len(m.Headers) > 0 || !m.Time.IsZero() {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}
 	}
-	return d.out.Send(ctx, m)
+	return nil
+}
+
+// TrySend is penstock.Destination.TrySend.
+func (d *Destination) TrySend(ctx context.Context, m messages.Message) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
+	}
+	if d.use != nil {
+		return d.use.Do(ctx, m, func(ctx context.Context, m messages.Message) error { return d.trySend(ctx, &m) })
+	}
+	return d.trySend(ctx, &m)
+}
+
+// trySend is TrySend without the middleware.
+func (d *Destination) trySend(ctx context.Context, m *messages.Message) error {
+	if err := d.check(m); err != nil {
+		return err
+	}
+	return d.out.TrySend(ctx, m)
+}
+
+// SendBatch is penstock.Destination.SendBatch.
+func (d *Destination) SendBatch(ctx context.Context, msgs []messages.Message) (accepted int, err error) {
+	err = d.SendAll(ctx, msgs, &accepted)
+	return accepted, err
+}
+
+// SendAll is SendBatch that adds to accepted as it goes, for who recovers from panics of
+// middleware.
+func (d *Destination) SendAll(ctx context.Context, msgs []messages.Message, accepted *int) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
+	}
+	if d.use != nil {
+		for _, m := range msgs {
+			if err := d.use.Do(ctx, m, d.sends); err != nil {
+				return err
+			}
+			*accepted++
+		}
+		return nil
+	}
+	good := len(msgs)
+	var refused error
+	for i := range msgs {
+		if refused = d.check(&msgs[i]); refused != nil {
+			good = i
+			break
+		}
+	}
+	if err := d.out.SendBatch(ctx, msgs[:good], accepted); err != nil {
+		return err
+	}
+	return refused
+}
+
+// SendAsync is penstock.Destination.SendAsync.
+func (d *Destination) SendAsync(ctx context.Context, m messages.Message, done func(error)) error {
+	if done == nil {
+		return d.Send(ctx, m)
+	}
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
+	}
+	if err := d.calls.Room(ctx); err != nil {
+		return err
+	}
+	settled := func(err error) { d.calls.Add(func() { done(err) }) }
+	if d.use == nil {
+		return d.sendAsync(ctx, &m, settled)
+	}
+	taken := false
+	err := d.use.Do(ctx, m, func(ctx context.Context, m messages.Message) error {
+		if taken {
+			return fmt.Errorf("send to %q: a middleware called next again for a message that is accepted; call it once: %w", d.cfg.Name, messages.ErrInvalid)
+		}
+		err := d.sendAsync(ctx, &m, settled)
+		taken = err == nil
+		return err
+	})
+	if taken {
+		return nil // done is called
+	}
+	if err == nil { // kept back
+		settled(nil)
+	}
+	return err
+}
+
+// sendAsync is SendAsync without the middleware. settled is called under a lock.
+func (d *Destination) sendAsync(ctx context.Context, m *messages.Message, settled func(error)) error {
+	if err := d.check(m); err != nil {
+		return err
+	}
+	return d.out.SendAsync(ctx, m, settled)
+}
+
+// refuse returns messages.ErrBusy to a function given to SendAsync that would wait for
+// itself.
+func (d *Destination) refuse(ctx context.Context, end string, waits func(*usercode.Run) bool) error {
+	return d.node.Runs.Refuse(ctx, fmt.Sprintf("%s %q", end, d.cfg.Name), func(c *usercode.Run) bool { return c.Of == d.calls || waits(c) })
 }
 
 // Flush is penstock.Destination.Flush.
@@ -89,7 +200,16 @@ func (d *Destination) Flush(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("flush %q: %w", d.cfg.Name, err)
 	}
-	return d.out.Flush(ctx)
+	if !d.calls.Idle() {
+		if err := d.refuse(ctx, "flush", func(*usercode.Run) bool { return false }); err != nil {
+			return err
+		}
+	}
+	err := d.out.Flush(ctx)
+	if cerr := d.calls.Flushed(ctx); cerr != nil && err == nil {
+		err = fmt.Errorf("flush %q: %w", d.cfg.Name, cerr)
+	}
+	return err
 }
 
 // Parked is penstock.Destination.Parked.
@@ -100,7 +220,7 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("unregister %q: %w", d.cfg.Name, err)
 	}
-	if err := d.node.Runs.Refuse(ctx, fmt.Sprintf("unregister %q", d.cfg.Name), func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
+	if err := d.refuse(ctx, "unregister", func(c *usercode.Run) bool { return c.HasInHand(d.cfg.Name, d.id) }); err != nil {
 		return err
 	}
 	defer d.role.Forget()
@@ -112,9 +232,23 @@ func (d *Destination) Unregister(ctx context.Context) error {
 		d.node.Events.Emit(messages.DestinationUnregistered{Destination: d.cfg.Name, Sender: d.id})
 	}
 	if werr != nil {
-		return errors.Join(err, fmt.Errorf("unregister %q: %w", d.cfg.Name, werr))
+		err = errors.Join(err, fmt.Errorf("unregister %q: %w", d.cfg.Name, werr))
+	}
+	if cerr := d.called(ctx); cerr != nil {
+		err = errors.Join(err, cerr)
 	}
 	return err
+}
+
+// called waits until what SendAsync was given has been called and has returned, which is
+// all of it once the destination has ended.
+func (d *Destination) called(ctx context.Context) error {
+	if d.calls.Idle() {
+		return nil
+	}
+	ctx, cancel := worker.WithinGrace(context.WithoutCancel(ctx))
+	defer cancel()
+	return d.calls.Flushed(ctx)
 }
 
 // deliver refuses new messages and waits for the acks of the others, or gives

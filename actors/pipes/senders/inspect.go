@@ -33,6 +33,7 @@ func (p *pipe) Inspect(in *supervisor.Inspection) {
 	in.Int("queued", l.Queued)
 	in.Int("in_flight", l.InFlight)
 	in.Int("bytes", l.Bytes)
+	in.Text("on_full", string(l.Policy))
 	if l.Failed > 0 {
 		in.Int("failed", l.Failed)
 		in.Time("due", l.Due)

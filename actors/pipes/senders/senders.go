@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/tracing"
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -72,6 +73,8 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 		incarnation: socket.NewSecret().Incarnation,
 	}
 	d.sends = func(ctx context.Context, m messages.Message) error { return d.send(ctx, &m) }
+	done := fmt.Sprintf("SendAsync to %q", cfg.Name)
+	d.calls = usercode.NewCalls("the callbacks of "+done, n.Call, usercode.PanicTeller(n.Events.Emit, done))
 	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {
 		err = n.Unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
 		n.Send(n.Root, &withdraw{d})

@@ -75,6 +75,9 @@ func TestBothFaces(t *testing.T) {
 		"a full group blocks":                          fullGroupBlocks,
 		"a full group refuses":                         fullGroupRefuses,
 		"in hand is no more than the window":           windowHolds,
+		"the policy of the sender wins":                policyOfTheSender,
+		"what a message came to is told":               settlingIsTold,
+		"what the end gave up is told":                 settlingAtTheEnd,
 		"flush waits for the acks":                     flushWaits,
 		"unregister drains, and nothing follows":       unregisterDrains,
 		"leave waits for what is in hand":              leaveFinishes,
@@ -302,6 +305,85 @@ func fullGroupRefuses(s scene) {
 	close(open)
 	s.flush(d)
 	l.Complete(s.T, accepted, 0)
+}
+
+// policyOfTheSender: the group's members would have Send wait, the sender does not.
+func policyOfTheSender(s scene) {
+	const n, queue = 100, 10
+	d := s.register(penstock.MaxQueue(queue, 64<<20), penstock.OnFull(penstock.QueueError))
+	open := make(chan struct{})
+	l := harness.NewLedger()
+	s.join("billing", func(d penstock.Delivery) verdict {
+		<-open
+		l.Enter("one", harness.Number(d))
+		return ack
+	}, penstock.OnFull(penstock.QueueBlock))
+	accepted, err := d.send(harness.Context(s.T), numbered(0, n)...)
+	if accepted != queue || !errors.Is(err, penstock.ErrGroupFull) {
+		s.Errorf("%d of %d accepted by a queue of %d: %v", accepted, n, queue, err)
+	}
+	if rows := s.rt.Stats().Pipes; len(rows) != 1 || rows[0].Policy != "error" {
+		s.Errorf("shown is %+v", rows)
+	}
+	close(open)
+	s.flush(d)
+	l.Complete(s.T, accepted, 0)
+}
+
+// settlingIsTold: of two groups one never handles a message.
+func settlingIsTold(s scene) {
+	const n, poison = 200, 40
+	d := s.register(quick, penstock.MaxAttempts(2), penstock.DeadLetters(func(context.Context, penstock.DeadLetter) error { return nil }))
+	l := harness.NewLedger()
+	s.join("billing", entering(l, "one"))
+	s.join("audit", func(d penstock.Delivery) verdict {
+		if harness.Number(d) == poison {
+			return nack
+		}
+		return ack
+	})
+	acked, err := d.settle(harness.Context(s.T), numbered(0, n)...)
+	if acked != n-1 || !errors.Is(err, penstock.ErrDeadLettered) || errors.Is(err, penstock.ErrClosed) {
+		s.Errorf("%d of %d are said to be acked, and of the others %v", acked, n, err)
+	}
+	l.Complete(s.T, n, 0)
+	if acked, err := d.settle(harness.Context(s.T), numbered(n, n+10)...); acked != 10 || err != nil {
+		s.Errorf("%d of 10 are said to be acked: %v", acked, err)
+	}
+}
+
+// settlingAtTheEnd: a receiver acks some of what it got, and the sender gives the rest up.
+func settlingAtTheEnd(s scene) {
+	const n, some = 50, 20
+	d := s.register()
+	held := make(chan struct{}, n)
+	handled := 0
+	s.join("billing", func(d penstock.Delivery) verdict {
+		if handled++; handled > some {
+			held <- struct{}{}
+			return hold
+		}
+		return ack
+	}, penstock.Window(some+1))
+	type told struct {
+		acked int
+		err   error
+	}
+	settled := make(chan told, 1)
+	go func() {
+		acked, err := d.settle(harness.Context(s.T), numbered(0, n)...)
+		settled <- told{acked, err}
+	}()
+	harness.Await(s.T, "a message that is held", held)
+	harness.Eventually(s.T, "the acks", func() bool { return s.rt.Stats().Pipes[0].Acked == some })
+	if err := d.giveUp(harness.Context(s.T)); err != nil {
+		s.Error(err)
+	}
+	var abandoned *penstock.AbandonedError
+	got := harness.Await(s.T, "word of the messages", settled)
+	if got.acked != some || !errors.Is(got.err, penstock.ErrClosed) || !errors.As(got.err, &abandoned) {
+		s.Errorf("%d are said to be acked, and of the others %v", got.acked, got.err)
+	}
 }
 
 // windowHolds: a receiver that settles nothing gets no more than its window, though

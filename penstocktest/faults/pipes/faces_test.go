@@ -7,7 +7,9 @@ package pipes_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -26,8 +28,13 @@ type face interface {
 type sender interface {
 	// send publishes the messages, and returns how many were accepted.
 	send(ctx context.Context, msgs ...penstock.Message) (accepted int, err error)
+	// settle publishes the messages, waits until every group has settled what was
+	// accepted, and returns how many all have acked and the causes of the others.
+	settle(ctx context.Context, msgs ...penstock.Message) (acked int, err error)
 	flush(ctx context.Context) error
 	unregister(ctx context.Context) error
+	// giveUp ends the sender without waiting for all acks.
+	giveUp(ctx context.Context) error
 }
 
 // receiver is a member of a group, through either face.
@@ -79,8 +86,40 @@ func (s handleSender) send(ctx context.Context, msgs ...penstock.Message) (accep
 	return accepted, nil
 }
 
+func (s handleSender) settle(ctx context.Context, msgs ...penstock.Message) (acked int, err error) {
+	told := make(chan error, len(msgs))
+	accepted := 0
+	for _, m := range msgs {
+		if err = s.SendAsync(ctx, m, func(err error) { told <- err }); err != nil {
+			break
+		}
+		accepted++
+	}
+	for range accepted {
+		select {
+		case cause := <-told:
+			if cause == nil {
+				acked++
+			}
+			err = errors.Join(err, cause)
+		case <-ctx.Done():
+			return acked, ctx.Err()
+		}
+	}
+	return acked, err
+}
+
 func (s handleSender) flush(ctx context.Context) error      { return s.Flush(ctx) }
 func (s handleSender) unregister(ctx context.Context) error { return s.Unregister(ctx) }
+
+func (s handleSender) giveUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	if err := s.Unregister(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("unregister without time: %w", err)
+	}
+	return nil
+}
 
 type handleReceiver struct{ *penstock.Member }
 
@@ -155,6 +194,29 @@ func (a actorOf) send(ctx context.Context, msgs ...penstock.Message) (accepted i
 	return done.Accepted, done.Err
 }
 
+// settle asks as an actor of its own, which gets two replies.
+func (a actorOf) settle(ctx context.Context, msgs ...penstock.Message) (acked int, err error) {
+	told := make(chan *penstock.Settled, 1)
+	var refused error // before told
+	asker := a.system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Request(a.pid, &penstock.Publish{Messages: msgs, AwaitAcks: true})
+		case *penstock.Published:
+			refused = m.Err
+		case *penstock.Settled:
+			told <- m
+		}
+	}))
+	defer func() { err = errors.Join(err, supervisor.Stop(ctx, a.system, asker)) }()
+	select {
+	case m := <-told:
+		return m.Acked, errors.Join(refused, m.Err)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
 func (a actorOf) flush(ctx context.Context) error {
 	done, err := supervisor.Ask[*penstock.Flushed](ctx, a.system, a.pid, &penstock.Flush{})
 	if err != nil {
@@ -170,6 +232,9 @@ func (a actorOf) unregister(ctx context.Context) error {
 	}
 	return done.Err
 }
+
+// giveUp stops the actor, behind which the engine ends the sender.
+func (a actorOf) giveUp(ctx context.Context) error { return supervisor.Stop(ctx, a.system, a.pid) }
 
 func (a actorOf) leave(ctx context.Context) error {
 	done, err := supervisor.Ask[*penstock.Left](ctx, a.system, a.pid, &penstock.Leave{})

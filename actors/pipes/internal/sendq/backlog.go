@@ -117,8 +117,16 @@ func (b *Backlog) source() *spans {
 	return nil
 }
 
-// settle forgets s: it was handled, or given up.
-func (b *Backlog) settle(s span) {
+// settle forgets s, which was handled.
+func (b *Backlog) settle(s span) { b.finish(s, nil) }
+
+// finish forgets s, which was handled, or given up for a cause.
+func (b *Backlog) finish(s span, cause error) {
+	for _, w := range s.watches() {
+		if w != nil {
+			w.settle(cause)
+		}
+	}
 	b.count -= s.len()
 	b.size -= s.size()
 	b.settled += uint64(s.len())
@@ -155,8 +163,8 @@ func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 
 // dropOldest makes room for one message of size bytes by giving up the oldest
 // that no link has, and returns what it gave up and whether there is room now.
-// It gives nothing up in vain.
-func (b *Backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes int, ok bool) {
+// It gives nothing up in vain. why is the cause for those who watch.
+func (b *Backlog) dropOldest(size int, limits messages.QueueLimits, why func(*Backlog) error) (n, bytes int, ok bool) {
 	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
 	if held >= limits.Messages || Memory(heldBytes+size) > limits.Bytes {
 		return 0, 0, false
@@ -165,7 +173,11 @@ func (b *Backlog) dropOldest(size int, limits messages.QueueLimits) (n, bytes in
 		s := b.source().take(1)
 		n++
 		bytes += s.size()
-		b.settle(s)
+		var cause error
+		if len(s.watches()) > 0 {
+			cause = why(b)
+		}
+		b.finish(s, cause)
 	}
 	return n, bytes, true
 }
@@ -212,12 +224,12 @@ func (b *Backlog) done(seq uint64) bool {
 	return true
 }
 
-// clear gives up everything that no link holds and returns what that was.
-func (b *Backlog) clear() (n, bytes int) {
+// clear gives up everything that no link holds, for cause, and returns what that was.
+func (b *Backlog) clear(cause error) (n, bytes int) {
 	drop := func(s span) {
 		n += s.len()
 		bytes += s.size()
-		b.settle(s)
+		b.finish(s, cause)
 	}
 	for _, q := range []*spans{&b.again, &b.fresh} {
 		for !q.empty() {
@@ -234,13 +246,14 @@ func (b *Backlog) clear() (n, bytes int) {
 	return n, bytes
 }
 
-// abandon gives up everything, what links hold too, and returns what that was.
-func (b *Backlog) abandon() (n, bytes int) {
+// abandon gives up everything, what links hold too, for cause, and returns what that
+// was.
+func (b *Backlog) abandon(cause error) (n, bytes int) {
 	n, bytes = b.count, b.size
-	b.clear()
+	b.clear(cause)
 	for _, l := range b.links {
 		for _, f := range l.out.takeAll() {
-			b.settle(f.span) // the writer has pinned what it writes
+			b.finish(f.span, cause) // the writer has pinned what it writes
 		}
 	}
 	return n, bytes

@@ -96,7 +96,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			if !b.room(size, limits) {
 				before := held(b)
 				queued := b.fresh.count
-				n, bytes, ok := b.dropOldest(size, limits)
+				n, bytes, ok := b.dropOldest(size, limits, nil)
 				if ok != b.room(size, limits) {
 					t.Fatalf("room %t, but it says %t", b.room(size, limits), ok)
 				}
@@ -170,7 +170,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			}
 			before, onLink := b.count, len(sentRecords(link.out.items[link.out.head:]))
 			bytes := b.size
-			n, dropped := b.clear()
+			n, dropped := b.clear(nil)
 			if n != before-onLink || dropped != bytes-b.size || b.count != onLink {
 				t.Fatalf("gave up %d messages of %d bytes, of %d with %d out", n, dropped, before, onLink)
 			}
@@ -202,7 +202,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 		}
 
 		link.out.remove(0, sent, settled)
-		b.clear()
+		b.clear(nil)
 		if c != nil {
 			c.release(1)
 		}
@@ -227,7 +227,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	back := b.fresh.take(1)
 	back.again = true
 	b.again.insert(back)
-	n, _, ok := b.dropOldest(back.size(), messages.QueueLimits{Messages: 3, Bytes: 1000})
+	n, _, ok := b.dropOldest(back.size(), messages.QueueLimits{Messages: 3, Bytes: 1000}, nil)
 	if got := held(b); n != 1 || !ok || !slices.Equal(got, []uint64{2, 3}) {
 		t.Errorf("dropped %d, room %t, left are %v; want the oldest, 1, to go", n, ok, got)
 	}
@@ -235,7 +235,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	for !b.fresh.empty() {
 		b.again.insert(b.fresh.take(1))
 	}
-	n, _, ok = b.dropOldest(back.size(), messages.QueueLimits{Messages: 2, Bytes: 1000})
+	n, _, ok = b.dropOldest(back.size(), messages.QueueLimits{Messages: 2, Bytes: 1000}, nil)
 	if got := held(b); n != 1 || !ok || !slices.Equal(got, []uint64{3}) {
 		t.Errorf("dropped %d, room %t, left are %v; want 2 to go although it was sent before", n, ok, got)
 	}
@@ -251,7 +251,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	link := NewLink("m", 1, 1<<20)
 	b.links = append(b.links, link)
 	link.out.add(1, b.fresh.take(1))
-	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150})
+	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150}, nil)
 	if n != 0 || bytes != 0 || ok {
 		t.Errorf("gave up %d messages of %d bytes (room: %t) for one that has no room beside what the link holds", n, bytes, ok)
 	}

@@ -28,6 +28,9 @@ type chunk struct {
 	// live counts what still needs the bytes: one for each record and pipe that
 	// is not settled, one for each frame being written, one while it is open.
 	live int
+	// watches has, for the records up to the last one that is watched, who is told when
+	// it is settled.
+	watches []*watch
 }
 
 // Fresh memory costs more than what is written to it, so chunks are used again:
@@ -121,6 +124,10 @@ func (c *chunk) release(n int) {
 	default:
 		used := c.buf
 		c.buf, c.ends = c.buf[:0], c.ends[:0]
+		if len(c.watches) > 0 {
+			clear(c.watches)
+			c.watches = c.watches[:0]
+		}
 		if cap(used) == chunkSize {
 			smallChunks.put(c)
 		} else if i := slices.Index(largeClasses[:], cap(used)); i >= 0 {
@@ -199,6 +206,7 @@ func (s span) detach() span {
 	for i := range c.ends {
 		c.ends[i] = s.c.ends[int(s.from)+i] - start
 	}
+	c.watches = append(c.watches, s.watches()...)
 	d := s
 	d.c, d.from, d.to = c, 0, uint32(len(c.ends))
 	return d

@@ -6,6 +6,7 @@ package sendq
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/penstock-io/penstock/messages"
@@ -71,7 +72,7 @@ func (q *Queue) Remove(b *Backlog) (n, bytes int) {
 	q.emitDrops()
 	q.backlogs = slices.DeleteFunc(q.backlogs, func(x *Backlog) bool { return x == b })
 	q.lookForRequired()
-	n, bytes = b.clear()
+	n, bytes = b.clear(fmt.Errorf("send to %q: %w", q.name, &messages.AbandonedError{Messages: 1, Where: fmt.Sprintf("group %q, which was removed", b.Group)}))
 	b.counters.Dropped += uint64(n)
 	q.losses.groups += n
 	if q.phase == queueDraining && n > 0 {
@@ -134,7 +135,8 @@ func (q *Queue) End(cause, why error) (abandoned int) {
 	}
 	q.emitDrops()
 	for _, b := range q.backlogs {
-		n, bytes := b.abandon()
+		n, bytes := b.abandon(fmt.Errorf("send to %q: %w: %w", q.name, messages.ErrClosed,
+			&messages.AbandonedError{Messages: 1, Where: fmt.Sprintf("group %q", b.Group), Err: why}))
 		if n == 0 {
 			continue
 		}

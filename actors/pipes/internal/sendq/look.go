@@ -2,7 +2,11 @@ package sendq
 
 // What a queue shows to whoever looks.
 
-import "time"
+import (
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+)
 
 // BacklogLook is what one group has to send, as of one moment. Queued, InFlight,
 // Failed and Exhausted add up to what was accepted and is not settled.
@@ -15,13 +19,15 @@ type BacklogLook struct {
 	Bytes     int // of all these
 	// Due is when the next failed message is to be tried, zero when there is none.
 	Due time.Time
+	// Policy is what the full group does to Send.
+	Policy messages.QueuePolicy
 }
 
 // Look returns what b has to send.
 func (q *Queue) Look(b *Backlog) BacklogLook {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size}
+	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size, Policy: q.policy(b)}
 	for _, d := range b.delayed {
 		l.Failed += d.len()
 	}

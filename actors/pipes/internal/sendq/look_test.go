@@ -17,7 +17,7 @@ func TestLookAddsUp(t *testing.T) {
 	want := func(l BacklogLook) {
 		t.Helper()
 		got := o.Look(b)
-		if l.Bytes = b.size; got != l {
+		if l.Bytes, l.Policy = b.size, messages.QueueBlock; got != l {
 			t.Errorf("a look shows %+v, want %+v", got, l)
 		}
 		if sum := got.Queued + got.InFlight + got.Failed + got.Exhausted; sum != o.Pending() {

@@ -137,7 +137,7 @@ func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 		return
 	}
 	b.counters.DeadLettered++
-	b.settle(d.span)
+	b.finish(d.span, fmt.Errorf("send to %q: group %q handled it %d times, the last time: %s: %w", q.name, b.Group, d.nacks, d.reason, messages.ErrDeadLettered))
 	q.progress()
 }
 

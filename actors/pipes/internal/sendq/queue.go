@@ -4,6 +4,7 @@ package sendq
 // for that.
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,6 +21,8 @@ type Config struct {
 	MaxMessageSize int
 	// Queue bounds what is accepted and not settled, for each group.
 	Queue messages.QueueLimits
+	// Policy, when set, is that of each group, in place of the one that its members chose.
+	Policy messages.QueuePolicy
 	// DropWithoutGroup drops, and counts, what is sent while there is no group.
 	DropWithoutGroup bool
 	// Require names groups that a Send waits for, each once.
@@ -106,22 +109,19 @@ func (q *Queue) Config() Config { return q.cfg }
 //
 // Errors: messages.ErrTooLarge, messages.ErrGroupFull of a group whose policy is
 // QueueError, messages.ErrClosed once the queue takes no more, and the cause of ctx.
-func (q *Queue) Send(ctx context.Context, m *messages.Message) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("send to %q: %w", q.name, context.Cause(ctx))
+func (q *Queue) Send(ctx context.Context, m *messages.Message) error { return q.send(ctx, m, nil) }
+
+// send is Send of a message whose settling w notes, unless that is nil.
+func (q *Queue) send(ctx context.Context, m *messages.Message, w *watch) error {
+	size, err := q.measure(ctx, m)
+	if err != nil {
+		return err
 	}
-	if n := messages.PayloadSize(m); n > q.cfg.MaxMessageSize {
-		return fmt.Errorf("send to %q: %d bytes of key, value and headers, the limit is %d: %w",
-			q.name, n, q.cfg.MaxMessageSize, messages.ErrTooLarge)
-	}
-	if n := len(m.Headers); n > messages.MaxHeaders {
-		return fmt.Errorf("send to %q: %d headers, the limit is %d: %w", q.name, n, messages.MaxHeaders, messages.ErrTooLarge)
-	}
-	size := messages.RecordSize(m)
 	q.mu.Lock()
 	full, err := q.admit(size)
 	if full == nil && err == nil {
-		q.accept(m, size)
+		q.accept(m, size, w)
+		q.wakeAll()
 		q.mu.Unlock()
 		return nil
 	}
@@ -129,7 +129,22 @@ func (q *Queue) Send(ctx context.Context, m *messages.Message) error {
 		q.mu.Unlock()
 		return err
 	}
-	return q.await(ctx, m, size, full)
+	return q.await(ctx, m, size, w, full)
+}
+
+// measure returns how many bytes m takes encoded, or why it can be sent to nobody.
+func (q *Queue) measure(ctx context.Context, m *messages.Message) (size int, err error) {
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("send to %q: %w", q.name, context.Cause(ctx))
+	}
+	if n := messages.PayloadSize(m); n > q.cfg.MaxMessageSize {
+		return 0, fmt.Errorf("send to %q: %d bytes of key, value and headers, the limit is %d: %w",
+			q.name, n, q.cfg.MaxMessageSize, messages.ErrTooLarge)
+	}
+	if n := len(m.Headers); n > messages.MaxHeaders {
+		return 0, fmt.Errorf("send to %q: %d headers, the limit is %d: %w", q.name, n, messages.MaxHeaders, messages.ErrTooLarge)
+	}
+	return messages.RecordSize(m), nil
 }
 
 // obstacle names what holds a Send up.
@@ -161,7 +176,7 @@ func (q *Queue) admit(size int) (*obstacle, error) {
 		if b.room(size, q.cfg.Queue) {
 			continue
 		}
-		switch b.settings.Policy {
+		switch q.policy(b) {
 		case messages.QueueBlock:
 			return &obstacle{group: b.Group, why: groupFull}, nil
 		case messages.QueueError:
@@ -172,6 +187,11 @@ func (q *Queue) admit(size int) (*obstacle, error) {
 	return nil, nil
 }
 
+// policy is what a full group does to Send.
+func (q *Queue) policy(b *Backlog) messages.QueuePolicy {
+	return cmp.Or(q.cfg.Policy, b.settings.Policy)
+}
+
 func (q *Queue) refused() error {
 	if q.cause != nil {
 		return fmt.Errorf("send to %q: %w: %w", q.name, messages.ErrClosed, q.cause)
@@ -179,12 +199,16 @@ func (q *Queue) refused() error {
 	return fmt.Errorf("send to %q: %w", q.name, messages.ErrClosed)
 }
 
-// accept encodes m once and queues it for every group.
-func (q *Queue) accept(m *messages.Message, size int) {
+// accept encodes m once and queues it for every group. Nobody is woken.
+func (q *Queue) accept(m *messages.Message, size int, w *watch) {
 	q.accepted++
 	if len(q.backlogs) == 0 {
 		q.unclaimed++
 		q.drop(&q.nobody, 1, size)
+		if w != nil {
+			w.begin(1)
+			w.settle(q.dropped(noGroup.why))
+		}
 		return
 	}
 	if q.open == nil || !q.open.fits(size) {
@@ -196,20 +220,33 @@ func (q *Queue) accept(m *messages.Message, size int) {
 	c := q.open
 	i := c.add(m)
 	c.live++ // making room must not take it away
+	if w != nil {
+		w.begin(len(q.backlogs))
+		c.watch(i, w)
+	}
 	for _, b := range q.backlogs {
 		if !b.room(size, q.cfg.Queue) && !q.makeRoom(b, size) {
+			if w != nil {
+				w.settle(q.full(b))
+			}
 			continue
 		}
 		b.append(c, i, size)
-		q.wake(b)
 	}
 	c.live--
+}
+
+// wakeAll calls the links that should carry what was accepted.
+func (q *Queue) wakeAll() {
+	for _, b := range q.backlogs {
+		q.wake(b)
+	}
 }
 
 // makeRoom drops the oldest of a QueueDropOldest group. When links hold
 // everything, the new message is the one that goes.
 func (q *Queue) makeRoom(b *Backlog, size int) bool {
-	n, bytes, ok := b.dropOldest(size, q.cfg.Queue)
+	n, bytes, ok := b.dropOldest(size, q.cfg.Queue, q.full)
 	if !ok {
 		n, bytes = n+1, bytes+size
 	}
@@ -221,7 +258,7 @@ func (q *Queue) makeRoom(b *Backlog, size int) bool {
 
 // await holds a Send until its obstacle is gone. It is called with mu held and
 // releases it.
-func (q *Queue) await(ctx context.Context, m *messages.Message, size int, held *obstacle) error {
+func (q *Queue) await(ctx context.Context, m *messages.Message, size int, w *watch, held *obstacle) error {
 	since := time.Now()
 	slow := time.NewTimer(time.Second)
 	defer slow.Stop()
@@ -250,7 +287,8 @@ func (q *Queue) await(ctx context.Context, m *messages.Message, size int, held *
 		full, err := q.admit(size)
 		if full == nil || err != nil {
 			if err == nil {
-				q.accept(m, size)
+				q.accept(m, size, w)
+				q.wakeAll()
 			}
 			q.mu.Unlock()
 			return err
@@ -372,7 +410,7 @@ func (q *Queue) Stats() (out []messages.PipeStats) {
 	for _, b := range q.backlogs {
 		out = append(out, messages.PipeStats{
 			Destination: q.name, Group: b.Group, PipeCounters: b.counters,
-			Pending: b.count, PendingBytes: b.size, Links: len(b.links),
+			Pending: b.count, PendingBytes: b.size, Links: len(b.links), Policy: q.policy(b),
 		})
 	}
 	return out

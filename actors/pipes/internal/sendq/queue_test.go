@@ -41,6 +41,8 @@ type fate struct {
 	nacks, deaths int
 	seen          bool // sent once, so somebody may know it
 	handled       int  // acks of it
+	lettered      bool // the dead-letter handler took it
+	removed       bool // with its group
 	due           time.Time
 }
 
@@ -74,6 +76,49 @@ type fakeWorld struct {
 	ids    uint64
 	seen   map[*chunk]bool
 	drops  map[string]int // as the events count them
+	asked  []*asked
+}
+
+// asked is a message of SendAsync: what became of it in each group, and what was told.
+type asked struct {
+	id     uint64
+	fates  []*fate
+	causes []error
+}
+
+// check compares what was told with what became of the message.
+func (a *asked) check(t *rapid.T) {
+	var wrong []error
+	for _, f := range a.fates {
+		switch {
+		case f.removed:
+			wrong = append(wrong, &messages.AbandonedError{})
+		case f.at == isDropped:
+			wrong = append(wrong, messages.ErrDropped)
+		case f.lettered:
+			wrong = append(wrong, messages.ErrDeadLettered)
+		case f.at != isDone:
+			if len(a.causes) > 0 {
+				t.Fatalf("message %d is %s, and was told to be settled with %v", a.id, f.at, a.causes)
+			}
+			return
+		}
+	}
+	if len(a.causes) != 1 {
+		t.Fatalf("message %d is settled, and that was told %d times", a.id, len(a.causes))
+	}
+	if len(wrong) == 0 && a.causes[0] != nil {
+		t.Fatalf("message %d was handled, told was %v", a.id, a.causes[0])
+	}
+	for _, want := range wrong {
+		var abandoned *messages.AbandonedError
+		if errors.As(want, &abandoned) && errors.As(a.causes[0], &abandoned) {
+			continue
+		}
+		if !errors.Is(a.causes[0], want) {
+			t.Fatalf("of message %d was told %v, not %v", a.id, a.causes[0], want)
+		}
+	}
 }
 
 func (w *fakeWorld) emit(e messages.Event) {
@@ -156,6 +201,13 @@ func (w *fakeWorld) send() {
 		if err != nil || held == nil || full != nil && held.group != full.b.Group {
 			w.t.Fatalf("Send is held by %+v, %v", held, err)
 		}
+		want := messages.ErrNoGroup
+		if full != nil {
+			want = messages.ErrGroupFull
+		}
+		if err := w.o.TrySend(context.Background(), m); !errors.Is(err, want) {
+			w.t.Fatalf("TrySend returns %v, want %v", err, want)
+		}
 		return
 	}
 	before := make([][]uint64, len(w.groups))
@@ -163,7 +215,7 @@ func (w *fakeWorld) send() {
 		before[i] = held(g.b)
 	}
 	maps.DeleteFunc(w.drops, func(string, int) bool { return true })
-	err := w.o.Send(context.Background(), m)
+	err := w.sendOne(m)
 	clear(m.Value) // the caller's bytes are its own again
 	if full != nil {
 		if !errors.Is(err, messages.ErrGroupFull) {
@@ -184,6 +236,38 @@ func (w *fakeWorld) send() {
 	}
 }
 
+// sendOne sends m in one of the ways that there are, where none of them has to wait.
+func (w *fakeWorld) sendOne(m *messages.Message) error {
+	switch rapid.SampledFrom([]string{"send", "try", "batch", "async"}).Draw(w.t, "way") {
+	case "try":
+		return w.o.TrySend(context.Background(), m)
+	case "batch":
+		n := 0
+		err := w.o.SendBatch(context.Background(), []messages.Message{*m}, &n)
+		if (n == 1) != (err == nil) {
+			w.t.Fatalf("%d accepted, with %v", n, err)
+		}
+		return err
+	case "async":
+		a := &asked{id: w.ids}
+		err := w.o.SendAsync(context.Background(), m, func(cause error) { a.causes = append(a.causes, cause) })
+		if err == nil {
+			w.asked = append(w.asked, a)
+		} else if len(a.causes) > 0 {
+			w.t.Fatalf("a message that was refused is told of: %v", a.causes)
+		}
+		return err
+	}
+	return w.o.Send(context.Background(), m)
+}
+
+// asking notes what becomes in one group of the newest message, if somebody is to be told.
+func (w *fakeWorld) asking(f *fate) {
+	if n := len(w.asked); n > 0 && w.asked[n-1].id == w.ids {
+		w.asked[n-1].fates = append(w.asked[n-1].fates, f)
+	}
+}
+
 // accepted takes a message that Send accepted into g's model.
 func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	now := held(g.b)
@@ -201,9 +285,12 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	}
 	switch {
 	case g.b.accepted == uint64(len(g.fates))+1:
-		g.fates = append(g.fates, &fate{id: w.ids, at: isWaiting})
+		f := &fate{id: w.ids, at: isWaiting}
+		g.fates = append(g.fates, f)
+		w.asking(f)
 	case g.b.settings.Policy == messages.QueueDropOldest:
 		dropped++
+		w.asking(&fate{id: w.ids, at: isDropped})
 	default:
 		w.t.Fatalf("group %q did not take a message that Send accepted", g.b.Group)
 	}
@@ -404,7 +491,7 @@ func (w *fakeWorld) deadLetter() {
 		err = errors.New("no room at the morgue")
 	}
 	w.o.DeadLettered(g.b, err, w.now)
-	f.at = isDone
+	f.at, f.lettered = isDone, err == nil
 	if err != nil {
 		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Max)
 	}
@@ -481,6 +568,9 @@ func (w *fakeWorld) remove() {
 		for _, m := range slices.Clone(g.members) {
 			w.unlink(m, false)
 		}
+		for _, f := range g.fates {
+			f.removed = f.at != isDone && f.at != isDropped
+		}
 		left, bytes := g.b.count, g.b.size
 		n, size := w.o.Remove(g.b)
 		if n != left || size != bytes || g.b.count != 0 || g.b.size != 0 {
@@ -545,6 +635,9 @@ func (w *fakeWorld) check() {
 				t.Fatalf("%d out on %s, want %d", len(sentRecords(m.l.out.items[m.l.out.head:])), m.l.Member, len(m.out))
 			}
 		}
+	}
+	for _, a := range w.asked {
+		a.check(t)
 	}
 	if got := w.o.Pending(); got != pending {
 		t.Fatalf("%d pending, want %d", got, pending)
@@ -622,6 +715,7 @@ func (w *fakeWorld) finish() {
 		}
 	}
 	w.check()
+	w.end()
 	if w.o.open != nil {
 		w.t.Fatalf("an idle destination keeps a buffer")
 	}
@@ -629,6 +723,31 @@ func (w *fakeWorld) finish() {
 		if c.live != 0 {
 			w.t.Fatalf("a chunk has %d reasons to live at the end", c.live)
 		}
+	}
+}
+
+// end sends some more and closes the queue with that.
+func (w *fakeWorld) end() {
+	w.attach()
+	for range rapid.IntRange(0, 5).Draw(w.t, "at the end") {
+		w.send()
+		w.report()
+		w.write()
+	}
+	w.check()
+	w.o.Close(nil)
+	for _, g := range w.groups {
+		for _, m := range g.members {
+			w.o.Detach(g.b, m.l, false)
+		}
+	}
+	for _, g := range w.groups {
+		for _, f := range g.fates {
+			f.removed = f.removed || f.at != isDone && f.at != isDropped
+		}
+	}
+	for _, a := range w.asked {
+		a.check(w.t)
 	}
 }
 

@@ -34,6 +34,7 @@ type destination struct {
 type destPart struct {
 	came   atomic.Pointer[senders.Destination] // what Register returned and nobody took
 	handle *senders.Destination                // nil before it is registered, and once it has ended
+	drain  *ending                             // of Unregister
 	told   bool                                // the parent knows
 	queue  *publishes
 	marks
@@ -290,7 +291,11 @@ func (a *destination) perform(ctx actor.Context, p *publish) {
 		supervisor.Call(&a.host, "flush", func(ctx context.Context) flushed { return flushed{p, handle.Flush(ctx)} })
 	case *messages.Unregister:
 		a.state = destMoves.To(ctx, a.state, destDraining)
-		supervisor.Call(&a.host, "unregister", func(ctx context.Context) unregistered { return unregistered{p, handle.Unregister(ctx)} })
+		if a.drain == nil { // else an earlier incarnation began it
+			a.drain = a.face.beginEnd(place(a.cfg.Name), handle.Unregister)
+		}
+		drain := a.drain
+		supervisor.Call(&a.host, "unregister", func(ctx context.Context) unregistered { return unregistered{p, drain.wait(ctx)} })
 	}
 }
 
@@ -328,7 +333,11 @@ func (a *destination) stopping(ctx actor.Context) {
 	for _, p := range a.under {
 		a.denied(ctx, p, why)
 	}
-	if a.take(); a.handle != nil {
+	a.take()
+	switch {
+	case a.drain != nil:
+		a.drain.hurry() // what is under way continues
+	case a.handle != nil:
 		a.face.end(place(a.cfg.Name), a.handle.Unregister)
 	}
 }

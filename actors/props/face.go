@@ -77,21 +77,27 @@ func (f *Face) forget(self *actor.PID) {
 
 // end has a place given up by somebody that is not there any more, on a goroutine of
 // the engine's. settled awaits it.
-func (f *Face) end(place string, end func(context.Context) error) {
+func (f *Face) end(place string, end func(context.Context) error) { f.beginEnd(place, end).hurry() }
+
+// beginEnd is end for somebody that is there and waits: it has its time, until hurry.
+func (f *Face) beginEnd(place string, end func(context.Context) error) *ending {
 	over := make(chan struct{})
 	f.mu.Lock()
 	f.ends[place] = over
 	close(f.begun)
 	f.begun = make(chan struct{})
 	f.mu.Unlock()
-	f.engine.Call(&ending{place: place, end: end, over: func() {
+	e := &ending{place: place, end: end, gone: f.engine.Done(), done: over, over: func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.ends[place] == over {
 			delete(f.ends, place)
 		}
 		close(over)
-	}})
+	}}
+	e.asked, e.hurry = context.WithCancel(context.Background())
+	f.engine.Call(e)
+	return e
 }
 
 // home returns messages.ErrInvalid for an actor in another system than the engine's:
@@ -162,16 +168,41 @@ type ending struct {
 	end   func(context.Context) error
 	once  sync.Once
 	over  func()
+	done  <-chan struct{} // closed by over
+	err   error           // once it is
+	gone  <-chan struct{} // closed when the engine has ended, and performs nothing any more
+
+	asked context.Context // ends when nobody waits any more
+	hurry func()          // ends it: the end may take drainGrace from then on
 }
 
 // Call performs the end. What fails of it is told by events.
 func (e *ending) Call(ctx context.Context) {
 	e.once.Do(func() {
 		defer e.over()
-		ctx, cancel := context.WithTimeout(ctx, drainGrace)
+		defer e.hurry()
+		mine, cancel := supervisor.Grace(e.asked, drainGrace)
 		defer cancel()
-		_ = e.end(ctx)
+		defer context.AfterFunc(ctx, cancel)()
+		e.err = e.end(mine)
 	})
+}
+
+// wait waits for the end, and returns what came of it.
+func (e *ending) wait(ctx context.Context) error {
+	select {
+	case <-e.done:
+		return e.err
+	case <-e.gone:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-e.done:
+		return e.err
+	default:
+		return messages.ErrClosed
+	}
 }
 
 // Waiting says what is left to do.

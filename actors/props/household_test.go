@@ -26,6 +26,7 @@ type household struct {
 	pids     chan map[string]*actor.PID
 	told     chan any
 	release  func(*messages.Revoking) *messages.Released // nil does not reply
+	passed   []any                                       // told, and passed over by expect
 }
 
 func (h *household) Receive(ctx actor.Context) {
@@ -71,6 +72,7 @@ func expect[T any](t *testing.T, h *household) T {
 		if f, ok := m.(*supervisor.Failed); ok {
 			t.Fatalf("failed: %v", f.Err)
 		}
+		h.passed = append(h.passed, m)
 	}
 }
 

@@ -128,6 +128,7 @@ type SenderInfo = messages.SenderInfo
 //		KeepFor   time.Duration // or Forever
 //		Members   []PipeMemberInfo
 //		Deserted  time.Time // since when there is no member, by a host's clock; zero with members, or when kept Forever
+//		PausedUntil time.Time // when PauseGroup's pause ends; zero for none
 //		KeptUntil time.Time // when etcd removes it if nobody joins; zero as Deserted is, and in a list
 //	}
 type PipeGroupInfo = messages.PipeGroupInfo

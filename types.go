@@ -202,6 +202,7 @@ const Forever time.Duration = messages.Forever
 // It has the methods CreateTopic, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
 // DeleteTopic, DescribeDestination, DescribeGroup, DescribeTopic, Destination, Done,
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
-// ListGroups, ListTopics, Member, Producer, Register, ResetOffsets, Stats, Stop, Stopped,
-// Subscription, System, Topic, Tree and UpdateTopic.
+// ListGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
+// ResetOffsets, ResumeConsumerGroup, ResumeGroup, Stats, Stop, Stopped, Subscription,
+// System, Topic, Tree and UpdateTopic.
 type Engine = actors.Engine

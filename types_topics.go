@@ -132,6 +132,7 @@ type PartitionInfo = messages.PartitionInfo
 //		Members      []GroupMember
 //		Partitions   []GroupPartition
 //		Lag          int64 // records, over all partitions whose end is known
+//		PausedUntil  time.Time // when PauseConsumerGroup's pause ends; zero for none
 //		Err          error // nil, or which keys of the group were passed over: ErrCorrupt
 //	}
 type GroupInfo = messages.GroupInfo

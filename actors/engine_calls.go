@@ -4,6 +4,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
@@ -39,6 +40,26 @@ func (e *Engine) DescribeDestination(ctx context.Context, name string) (messages
 // DeleteGroup is penstock.Runtime.DeleteGroup.
 func (e *Engine) DeleteGroup(ctx context.Context, dest, group string) error {
 	return e.pipes.DeleteGroup(ctx, dest, group)
+}
+
+// PauseGroup is penstock.Runtime.PauseGroup.
+func (e *Engine) PauseGroup(ctx context.Context, dest, group string, until time.Time) error {
+	return e.pipes.PauseGroup(ctx, dest, group, until)
+}
+
+// ResumeGroup is penstock.Runtime.ResumeGroup.
+func (e *Engine) ResumeGroup(ctx context.Context, dest, group string) error {
+	return e.pipes.ResumeGroup(ctx, dest, group)
+}
+
+// PauseConsumerGroup is penstock.Runtime.PauseConsumerGroup.
+func (e *Engine) PauseConsumerGroup(ctx context.Context, topic, group string, until time.Time) error {
+	return e.topics.PauseGroup(ctx, topic, group, until)
+}
+
+// ResumeConsumerGroup is penstock.Runtime.ResumeConsumerGroup.
+func (e *Engine) ResumeConsumerGroup(ctx context.Context, topic, group string) error {
+	return e.topics.ResumeGroup(ctx, topic, group)
 }
 
 // CreateTopic is penstock.Runtime.CreateTopic.

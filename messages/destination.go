@@ -49,6 +49,9 @@ type PipeGroupInfo struct {
 	// KeptUntil is when etcd removes the group if nobody joins, to the second; zero with
 	// members, for a group that is kept Forever, and in a list.
 	KeptUntil time.Time
+	// PausedUntil is when the group's pause ends, by the clock of who paused it; zero for
+	// none.
+	PausedUntil time.Time
 }
 
 // PipeMemberInfo is a live member of a destination's group.

@@ -161,6 +161,21 @@ type RecordRejected struct {
 	Count int
 }
 
+// GroupPaused: a member of this runtime hands out nothing more, because its group is
+// paused, of a destination or a topic.
+type GroupPaused struct {
+	Destination, Topic string // one of them
+	Group, Member      string
+	Until              time.Time // by the clock of who paused it; etcd counts
+}
+
+// GroupResumed: the pause of the group is over, and a member of this runtime hands out
+// again.
+type GroupResumed struct {
+	Destination, Topic string // one of them
+	Group, Member      string
+}
+
 // OffsetsReset: this runtime moved a group's offsets.
 type OffsetsReset struct {
 	Topic, Group string

@@ -233,6 +233,29 @@ func (e RecordRejected) attrs() []slog.Attr {
 	)
 }
 
+func (GroupPaused) name() string      { return "group_paused" }
+func (GroupPaused) level() slog.Level { return slog.LevelWarn }
+func (e GroupPaused) attrs() []slog.Attr {
+	return present(
+		optional("destination", e.Destination),
+		optional("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.Time("until", e.Until),
+	)
+}
+
+func (GroupResumed) name() string      { return "group_resumed" }
+func (GroupResumed) level() slog.Level { return slog.LevelInfo }
+func (e GroupResumed) attrs() []slog.Attr {
+	return present(
+		optional("destination", e.Destination),
+		optional("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+	)
+}
+
 func (OffsetsReset) name() string      { return "offsets_reset" }
 func (OffsetsReset) level() slog.Level { return slog.LevelWarn }
 func (e OffsetsReset) attrs() []slog.Attr {

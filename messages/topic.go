@@ -173,6 +173,8 @@ type GroupInfo struct {
 	Partitions []GroupPartition
 	// Lag is the sum over all partitions whose end is known, in records.
 	Lag int64
+	// PausedUntil is when the group's pause ends, zero for none.
+	PausedUntil time.Time
 	// Err is nil, or says which keys of the group do not make sense and are
 	// passed over; it wraps ErrCorrupt.
 	Err error

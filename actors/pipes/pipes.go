@@ -95,6 +95,30 @@ func (p *Pipes) DescribeDestination(ctx context.Context, name string) (messages.
 	return d, nil
 }
 
+// PauseGroup is penstock.Runtime.PauseGroup.
+func (p *Pipes) PauseGroup(ctx context.Context, dest, group string, until time.Time) error {
+	err := p.refuse(ctx, errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)))
+	if err == nil {
+		err = pipegroup.Pause(ctx, p.node.Etcd.Control, pipegroup.At(p.node.Keys, dest, group), until)
+	}
+	if err != nil {
+		return fmt.Errorf("pause group %q of %q: %w", group, dest, err)
+	}
+	return nil
+}
+
+// ResumeGroup is penstock.Runtime.ResumeGroup.
+func (p *Pipes) ResumeGroup(ctx context.Context, dest, group string) error {
+	err := p.refuse(ctx, errors.Join(keys.ValidateName("destination", dest), keys.ValidateName("group", group)))
+	if err == nil {
+		err = pipegroup.Resume(ctx, p.node.Etcd.Control, pipegroup.At(p.node.Keys, dest, group))
+	}
+	if err != nil {
+		return fmt.Errorf("resume group %q of %q: %w", group, dest, err)
+	}
+	return nil
+}
+
 // refuse is why a call of etcd is not made: faults of what it was given, or an end.
 func (p *Pipes) refuse(ctx context.Context, faults error) error {
 	switch err := errors.Join(node.ContextGiven(ctx), faults); {

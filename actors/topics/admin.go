@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/messages"
@@ -150,15 +151,36 @@ func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messag
 
 // DeleteGroup is penstock.Runtime.DeleteConsumerGroup.
 func (t *Topics) DeleteGroup(ctx context.Context, topic, group string) error {
+	return t.changeGroup(ctx, "delete", topic, group, func(info messages.TopicInfo) error {
+		return t.env.Log.DeleteGroup(ctx, info, group)
+	})
+}
+
+// PauseGroup is penstock.Runtime.PauseConsumerGroup.
+func (t *Topics) PauseGroup(ctx context.Context, topic, group string, until time.Time) error {
+	return t.changeGroup(ctx, "pause", topic, group, func(info messages.TopicInfo) error {
+		return t.env.Log.PauseGroup(ctx, info, group, until)
+	})
+}
+
+// ResumeGroup is penstock.Runtime.ResumeConsumerGroup.
+func (t *Topics) ResumeGroup(ctx context.Context, topic, group string) error {
+	return t.changeGroup(ctx, "resume", topic, group, func(info messages.TopicInfo) error {
+		return t.env.Log.ResumeGroup(ctx, info, group)
+	})
+}
+
+// changeGroup does something to a group of a topic.
+func (t *Topics) changeGroup(ctx context.Context, what, topic, group string, do func(messages.TopicInfo) error) error {
 	if err := node.ContextGiven(ctx); err != nil {
-		return fmt.Errorf("delete group %s of %q: %w", group, topic, err)
+		return fmt.Errorf("%s group %s of %q: %w", what, group, topic, err)
 	}
-	_, err := admin(t, "delete group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.TopicInfo, error) {
+	_, err := admin(t, what+" group "+group+" of", topic, keys.ValidateName("group", group), func() (messages.TopicInfo, error) {
 		info, err := t.env.Log.Topic(ctx, topic)
-		if err == nil {
-			err = t.env.Log.DeleteGroup(ctx, info, group)
+		if err != nil {
+			return info, err
 		}
-		return info, err
+		return info, do(info)
 	})
 	return err
 }

@@ -8,6 +8,7 @@
 //	penstock sub audit billing   its records, as a member of a consumer group
 //	penstock read audit          its records, without a group
 //	penstock group reset ...     move the offsets of a consumer group
+//	penstock group pause ...     have a group hand out nothing until a time; resume ends that
 //	penstock group delete ...    forget a consumer group that nobody is in
 //	penstock ls                  who sends what, and who takes it; topics
 //	penstock describe orders     one destination, and until when its groups are kept

@@ -540,3 +540,45 @@ func TestTopicDeletedUnderPut(t *testing.T) {
 		t.Errorf("says %q", errs)
 	}
 }
+
+func TestGroupPause(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 1)
+	putLines(t, 10)
+	perform(t, cli.ExitDone, "", "sub", "audit", "billing", "--count", "5")
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	_, errs := perform(t, cli.ExitDone, "", "group", "pause", "audit", "billing", "--until", until.Format(time.RFC3339))
+	if !strings.Contains(errs, "group billing of audit is paused until ") {
+		t.Errorf("pause says %q", errs)
+	}
+	out, _ := perform(t, cli.ExitDone, "", "group", "describe", "audit", "billing")
+	if !strings.Contains(out, "paused until "+until.Format(time.RFC3339)) {
+		t.Errorf("describe prints %q", out)
+	}
+	var g topics.GroupView
+	out, _ = perform(t, cli.ExitDone, "", "group", "describe", "audit", "billing", "--json")
+	if err := json.Unmarshal([]byte(out), &g); err != nil || g.PausedUntil == nil || !g.PausedUntil.Equal(until) {
+		t.Errorf("describe --json prints %q: %v", out, err)
+	}
+	out, _ = perform(t, cli.ExitDone, "", "sub", "audit", "billing", "--idle", "500ms")
+	if out != "" {
+		t.Errorf("a paused group printed %q", out)
+	}
+	out, _ = perform(t, cli.ExitDone, "", "group", "resume", "audit", "billing", "--json")
+	if !strings.Contains(out, `"paused_until":null`) && !strings.Contains(out, `"paused_until": null`) {
+		t.Errorf("resume prints %q", out)
+	}
+	perform(t, cli.ExitDone, "", "sub", "audit", "billing", "--count", "5")
+
+	recv := begin(t, nil, nil, "recv", "orders", "billing")
+	recv.says(noSender)
+	perform(t, cli.ExitDone, "", "group", "pause", "orders", "billing", "--destination", "--for", "1h")
+	out, _ = perform(t, cli.ExitDone, "", "ls")
+	if !strings.Contains(out, "paused until ") {
+		t.Errorf("ls prints %q", out)
+	}
+	perform(t, cli.ExitDone, "", "group", "resume", "orders", "billing", "--destination")
+	if _, errs := perform(t, cli.ExitFailed, "", "group", "pause", "orders", "nobody", "--destination", "--for", "1h"); !strings.Contains(errs, "no such group") {
+		t.Errorf("pause of no group says %q", errs)
+	}
+}

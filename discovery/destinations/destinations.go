@@ -134,6 +134,8 @@ func (b *building) take(k keys.Key, value []byte) bool {
 		}
 		g := b.group(k.Group)
 		g.Mode, g.Policy, g.KeepFor = s.Mode, s.Policy, s.KeepFor
+	case keys.KindPaused:
+		b.group(k.Group).PausedUntil = messages.PauseUntil(value)
 	case keys.KindDeserted:
 		at, err := time.Parse(time.RFC3339Nano, string(value))
 		if err != nil {

@@ -28,6 +28,8 @@ type Keys struct {
 	// Deserted is the mark that there is no member. Its value, the time of a
 	// host, is for people: nothing is counted from it.
 	Deserted string
+	// Paused is there while the group is paused, see messages.PauseValue.
+	Paused string
 	// Members is the prefix of the members' keys.
 	Members string
 }
@@ -35,7 +37,8 @@ type Keys struct {
 // At returns the keys of a group of a destination.
 func At(space keys.Space, dest, group string) Keys {
 	return Keys{
-		Meta: space.GroupMeta(dest, group), Deserted: space.Deserted(dest, group), Members: space.Members(dest, group),
+		Meta: space.GroupMeta(dest, group), Deserted: space.Deserted(dest, group),
+		Paused: space.Paused(dest, group), Members: space.Members(dest, group),
 	}
 }
 

@@ -36,7 +36,7 @@ func groupMeta(t interface{ Fatal(...any) }, mode pb.Mode, keep time.Duration) [
 var anyMeta = func(*pb.GroupMeta) error { return nil }
 
 func groupAt(prefix string) Keys {
-	return Keys{Meta: prefix + "meta", Deserted: prefix + "deserted", Members: prefix + "members/"}
+	return Keys{Meta: prefix + "meta", Deserted: prefix + "deserted", Paused: prefix + "paused", Members: prefix + "members/"}
 }
 
 // paperEtcd is an etcd on paper: keys of one group, and leases by the clock of

@@ -73,7 +73,9 @@ func (e etcdGroups) swap(ctx context.Context, k Keys, seen groupSeen, to groupWr
 		return clientv3.OpPut(key, string(value), clientv3.WithLease(to.lease))
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(k.Meta), clientv3.OpDelete(k.Deserted)}
-	if !to.gone {
+	if to.gone {
+		ops = append(ops, clientv3.OpDelete(k.Paused))
+	} else {
 		ops[0] = put(k.Meta, to.meta)
 	}
 	if to.mark != nil {

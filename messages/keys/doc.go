@@ -9,6 +9,7 @@
 //	<ns>/secret/<dest>/<id>                        leased: that sender's token
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
 //	<ns>/dest/<dest>/groups/<group>/deserted       the mark that there is no member
+//	<ns>/dest/<dest>/groups/<group>/paused         leased for the time of the pause: the group is paused
 //	<ns>/dest/<dest>/groups/<group>/members/<id>   leased: one member
 //
 // Tokens lie under a branch of their own, so that the right to list who is
@@ -22,6 +23,7 @@
 //	<ns>/log/<id>/body/<p>/<base>                  the batch
 //	<ns>/log/<id>/queue/<p>/<producer>             leased: a place in the queue for the next append
 //	<ns>/groups/<id>/<group>/meta                  mode of a consumer group
+//	<ns>/groups/<id>/<group>/paused                leased for the time of the pause: the group is paused
 //	<ns>/groups/<id>/<group>/assignment            who is to own which partition
 //	<ns>/groups/<id>/<group>/members/<m>           leased: one subscription
 //	<ns>/groups/<id>/<group>/claims/<p>            leased: who owns a partition

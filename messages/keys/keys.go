@@ -40,6 +40,9 @@ func (s Space) GroupMeta(dest, group string) string { return s.Group(dest, group
 // Deserted is the key of the mark that a group has no member.
 func (s Space) Deserted(dest, group string) string { return s.Group(dest, group) + "deserted" }
 
+// Paused is the key of a group's pause.
+func (s Space) Paused(dest, group string) string { return s.Group(dest, group) + "paused" }
+
 // Members is the prefix of a group's members.
 func (s Space) Members(dest, group string) string { return s.Group(dest, group) + "members/" }
 

@@ -31,6 +31,7 @@ func TestLayout(t *testing.T) {
 		{sp.Group("o", "g"), "/penstock/dest/o/groups/g/"},
 		{sp.GroupMeta("o", "g"), "/penstock/dest/o/groups/g/meta"},
 		{sp.Deserted("o", "g"), "/penstock/dest/o/groups/g/deserted"},
+		{sp.Paused("o", "g"), "/penstock/dest/o/groups/g/paused"},
 		{sp.Members("o", "g"), "/penstock/dest/o/groups/g/members/"},
 		{sp.Member("o", "g", "m"), "/penstock/dest/o/groups/g/members/m"},
 
@@ -54,6 +55,7 @@ func TestLayout(t *testing.T) {
 		{sp.ConsumerGroups("id"), "/penstock/groups/id/"},
 		{sp.ConsumerGroup("id", "g"), "/penstock/groups/id/g/"},
 		{sp.ConsumerGroupMeta("id", "g"), "/penstock/groups/id/g/meta"},
+		{sp.ConsumerGroupPaused("id", "g"), "/penstock/groups/id/g/paused"},
 		{sp.Assignment("id", "g"), "/penstock/groups/id/g/assignment"},
 		{sp.ConsumerMembers("id", "g"), "/penstock/groups/id/g/members/"},
 		{sp.ConsumerMember("id", "g", "m"), "/penstock/groups/id/g/members/m"},
@@ -160,12 +162,13 @@ var fields = map[Kind]string{
 	KindIndexEntry: "topic partition base", KindBody: "topic partition base", KindTicket: "topic partition id",
 	KindConsumerGroupMeta: "topic group", KindAssignment: "topic group", KindConsumerMember: "topic group id",
 	KindClaim: "topic group partition", KindCommitted: "topic group partition", KindBeginning: "topic group",
+	KindPaused: "dest group", KindConsumerGroupPaused: "topic group",
 }
 
 func TestBuildThenParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		space := Space("/" + name.Draw(t, "space"))
-		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindBeginning)).Draw(t, "kind"))}
+		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindConsumerGroupPaused)).Draw(t, "kind"))}
 		for field := range strings.FieldsSeq(fields[k.Kind]) {
 			switch field {
 			case "dest":
@@ -266,7 +269,7 @@ func FuzzParse(f *testing.F) {
 
 func TestKindString(t *testing.T) {
 	seen := map[string]Kind{}
-	for k := None; k <= KindBeginning; k++ {
+	for k := None; k <= KindConsumerGroupPaused; k++ {
 		if other, dup := seen[k.String()]; dup {
 			t.Errorf("%d and %d are both %q", k, other, k)
 		}

@@ -33,6 +33,8 @@ const (
 	KindClaim
 	KindCommitted
 	KindBeginning
+	KindPaused
+	KindConsumerGroupPaused
 )
 
 // String names the kind as errors and logs do.
@@ -44,26 +46,28 @@ func (k Kind) String() string {
 }
 
 var kindNames = [...]string{
-	None:                  "none",
-	KindSole:              "sole sender",
-	KindSender:            "sender",
-	KindSecret:            "secret",
-	KindGroupMeta:         "group settings",
-	KindDeserted:          "group without members",
-	KindMember:            "member",
-	KindTopic:             "topic",
-	KindDeleting:          "deleted topic",
-	KindLogStart:          "start of a partition",
-	KindHint:              "hint",
-	KindIndexEntry:        "index entry",
-	KindBody:              "batch",
-	KindTicket:            "append ticket",
-	KindConsumerGroupMeta: "consumer group settings",
-	KindAssignment:        "assignment",
-	KindConsumerMember:    "consumer",
-	KindClaim:             "claim",
-	KindCommitted:         "committed offset",
-	KindBeginning:         "beginning of a group",
+	None:                    "none",
+	KindSole:                "sole sender",
+	KindSender:              "sender",
+	KindSecret:              "secret",
+	KindGroupMeta:           "group settings",
+	KindDeserted:            "group without members",
+	KindMember:              "member",
+	KindTopic:               "topic",
+	KindDeleting:            "deleted topic",
+	KindLogStart:            "start of a partition",
+	KindHint:                "hint",
+	KindIndexEntry:          "index entry",
+	KindBody:                "batch",
+	KindTicket:              "append ticket",
+	KindConsumerGroupMeta:   "consumer group settings",
+	KindAssignment:          "assignment",
+	KindConsumerMember:      "consumer",
+	KindClaim:               "claim",
+	KindCommitted:           "committed offset",
+	KindBeginning:           "beginning of a group",
+	KindPaused:              "pause of a group",
+	KindConsumerGroupPaused: "pause of a consumer group",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -124,6 +128,10 @@ func (k Key) In(s Space) string {
 		return s.Committed(k.Topic, k.Group, k.Partition)
 	case KindBeginning:
 		return s.Beginning(k.Topic, k.Group)
+	case KindPaused:
+		return s.Paused(k.Dest, k.Group)
+	case KindConsumerGroupPaused:
+		return s.ConsumerGroupPaused(k.Topic, k.Group)
 	default:
 		return ""
 	}
@@ -171,6 +179,8 @@ func pipeParts(p []string) (Key, bool) {
 		return Key{Kind: KindGroupMeta, Dest: p[1], Group: p[3]}, true
 	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "deserted":
 		return Key{Kind: KindDeserted, Dest: p[1], Group: p[3]}, true
+	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "paused":
+		return Key{Kind: KindPaused, Dest: p[1], Group: p[3]}, true
 	case len(p) == 6 && p[0] == "dest" && p[2] == "groups" && p[4] == "members":
 		return Key{Kind: KindMember, Dest: p[1], Group: p[3], ID: p[5]}, true
 	default:
@@ -223,6 +233,8 @@ func groupParts(p []string) (Key, bool) {
 	switch {
 	case len(p) == 4 && p[0] == "groups" && p[3] == "meta":
 		return Key{Kind: KindConsumerGroupMeta, Topic: p[1], Group: p[2]}, true
+	case len(p) == 4 && p[0] == "groups" && p[3] == "paused":
+		return Key{Kind: KindConsumerGroupPaused, Topic: p[1], Group: p[2]}, true
 	case len(p) == 4 && p[0] == "groups" && p[3] == "assignment":
 		return Key{Kind: KindAssignment, Topic: p[1], Group: p[2]}, true
 	case len(p) == 5 && p[0] == "groups" && p[3] == "members":
@@ -255,7 +267,7 @@ func (k Key) named() bool {
 		return good(k.Dest)
 	case KindSender, KindSecret:
 		return good(k.Dest, k.ID)
-	case KindGroupMeta, KindDeserted:
+	case KindGroupMeta, KindDeserted, KindPaused:
 		return good(k.Dest, k.Group)
 	case KindMember:
 		return good(k.Dest, k.Group, k.ID)
@@ -265,7 +277,7 @@ func (k Key) named() bool {
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)
-	case KindConsumerGroupMeta, KindAssignment, KindClaim, KindCommitted, KindBeginning:
+	case KindConsumerGroupMeta, KindConsumerGroupPaused, KindAssignment, KindClaim, KindCommitted, KindBeginning:
 		return good(k.Topic, k.Group)
 	case KindConsumerMember:
 		return good(k.Topic, k.Group, k.ID)

@@ -88,6 +88,11 @@ func (s Space) ConsumerGroup(id, group string) string { return s.ConsumerGroups(
 // ConsumerGroupMeta is the key of a group's mode.
 func (s Space) ConsumerGroupMeta(id, group string) string { return s.ConsumerGroup(id, group) + "meta" }
 
+// ConsumerGroupPaused is the key of a group's pause.
+func (s Space) ConsumerGroupPaused(id, group string) string {
+	return s.ConsumerGroup(id, group) + "paused"
+}
+
 // Assignment is the key of who is to own which partition.
 func (s Space) Assignment(id, group string) string { return s.ConsumerGroup(id, group) + "assignment" }
 

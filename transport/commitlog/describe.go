@@ -242,6 +242,8 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 		g.Members = append(g.Members, messages.GroupMember{
 			ID: k.ID, Host: m.Host, Since: pb.Time(m.SinceUnixMs), Partitions: numbers(m),
 		})
+	case keys.KindConsumerGroupPaused:
+		g.PausedUntil = messages.PauseUntil(kv.Value)
 	case keys.KindClaim:
 		c, err := format.ParseClaim(key, kv.Value)
 		if err != nil {

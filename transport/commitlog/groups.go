@@ -1,6 +1,7 @@
 package commitlog
 
-// Joining a group, and the assignment of its partitions.
+// Joining a group, the assignment of its partitions, and its pause: a key under a lease of
+// the length of that, so that etcd ends it.
 
 import (
 	"context"
@@ -285,4 +286,73 @@ func (s *searching) at(start messages.Start) (int64, error) {
 		return 0, fmt.Errorf("%w: the partition goes from %d to %d", messages.ErrOffsetOutOfRange, s.start, s.Offset)
 	}
 	return max(offset, s.start), nil
+}
+
+// PauseGroup writes the key of a pause until then, over one that is there. etcd counts
+// from now, in whole seconds, rounded up. Errors: messages.ErrInvalid (until is not in
+// the future), ErrTopicDeleted, ErrNoGroup, ErrUnavailable, ErrDenied, ErrNoSpace.
+func (l *Log) PauseGroup(ctx context.Context, t messages.TopicInfo, group string, until time.Time) error {
+	op := "pause group " + group + " of topic " + t.Name
+	ttl, err := messages.PauseSeconds(until, time.Now())
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	granting, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	lease, err := l.client.Grant(granting, ttl)
+	if err != nil {
+		return l.classify(op, err)
+	}
+	key := l.space.ConsumerGroupPaused(t.ID, group)
+	resp, err := l.changeGroup(ctx, op, t, group, clientv3.OpPut(key, messages.PauseValue(until), clientv3.WithLease(lease.ID), clientv3.WithPrevKV()))
+	if err != nil {
+		if resp != nil {
+			l.revoke(ctx, int64(lease.ID)) // nothing was written
+		}
+		return err
+	}
+	if was := resp.Responses[0].GetResponsePut().PrevKv; was != nil {
+		l.revoke(ctx, was.Lease)
+	}
+	return nil
+}
+
+// ResumeGroup deletes the key of a pause. Of a group that is not paused it changes
+// nothing. Errors: those of PauseGroup.
+func (l *Log) ResumeGroup(ctx context.Context, t messages.TopicInfo, group string) error {
+	key := l.space.ConsumerGroupPaused(t.ID, group)
+	resp, err := l.changeGroup(ctx, "resume group "+group+" of topic "+t.Name, t, group, clientv3.OpDelete(key, clientv3.WithPrevKV()))
+	if err != nil {
+		return err
+	}
+	for _, was := range resp.Responses[0].GetResponseDeleteRange().PrevKvs {
+		l.revoke(ctx, was.Lease)
+	}
+	return nil
+}
+
+// changeGroup does something if the topic and its group are there. With an error, it
+// returns what etcd said if that was that they are not.
+func (l *Log) changeGroup(ctx context.Context, op string, t messages.TopicInfo, group string, then clientv3.Op) (*clientv3.TxnResponse, error) {
+	there := clientv3.Compare(clientv3.CreateRevision(l.space.ConsumerGroupMeta(t.ID, group)), ">", 0)
+	resp, err := l.do(ctx, op, []clientv3.Cmp{l.lives(t), there}, []clientv3.Op{then}, []clientv3.Op{exists(l.space.Topic(t.Name))})
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.Succeeded:
+		return resp, nil
+	case createRevision(ranged(resp, 0)) != t.CreateRevision:
+		return resp, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+	}
+	return resp, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
+}
+
+// revoke gives up a lease that nothing is under any more. It ends by itself, later.
+func (l *Log) revoke(ctx context.Context, lease int64) {
+	if lease == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, _ = l.client.Revoke(ctx, clientv3.LeaseID(lease))
 }

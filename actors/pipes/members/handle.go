@@ -90,10 +90,10 @@ func (m *Member) Poll(ctx context.Context, limit int, manual bool) ([]messages.D
 }
 
 // Pause is penstock.Member.Pause.
-func (m *Member) Pause() { m.in.Pause() }
+func (m *Member) Pause() { m.in.Pause(recvq.ByMember) }
 
 // Resume is penstock.Member.Resume.
-func (m *Member) Resume() { m.in.Resume() }
+func (m *Member) Resume() { m.in.Resume(recvq.ByMember) }
 
 // Consume is penstock.Member.Consume.
 func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {

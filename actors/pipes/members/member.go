@@ -34,6 +34,7 @@ type member struct {
 	state    memberState
 	write    *node.KeyWrite
 	listed   bool                // the first snapshot of senders has come
+	told     bool                // whether the group is paused is known
 	untried  map[string]struct{} // senders of that snapshot not heard of yet
 	sources  map[string]*peer
 	leavers  []*actor.PID       // wait for the sources to be gone
@@ -73,8 +74,10 @@ type (
 	// leaveUnasked asks to drain and retire by itself: who wants it cannot wait for it.
 	leaveUnasked struct{}
 	drained      struct{}
-	readerGone   struct{ reads uint64 }
-	lingered     struct{ reads uint64 }
+	// pauseSeen is what etcd shows of the group's pause.
+	pauseSeen  struct{ e discovery.WatchEvent }
+	readerGone struct{ reads uint64 }
+	lingered   struct{ reads uint64 }
 	// consume asks for handlers around c; consumed is the reply when all have ended.
 	consume struct{ c *recvq.Consumption }
 )
@@ -118,6 +121,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.snapshot(ctx, m)
 	case discovery.Delta:
 		a.delta(ctx, m)
+	case pauseSeen:
+		a.pauseSeen(ctx, m.e)
 	case *sourceTried:
 		a.tried(ctx, m.id, m.err)
 	case *supervisor.Failed:
@@ -184,6 +189,10 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Run("watch senders", func(ctx context.Context) error {
 		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
 	})
+	pause := discovery.NewWatch(n.Etcd.Watch, n.Keys.Paused(cfg.Destination, cfg.Group), discovery.WatchConfig{})
+	a.host.Run("watch the pause", func(ctx context.Context) error {
+		return pause.Run(ctx, func(e discovery.WatchEvent) { tell(pauseSeen{e}) })
+	})
 	if c := m.in.Consumption(); c != nil {
 		a.consume(ctx, c) // an earlier incarnation's handlers ended with it
 	}
@@ -238,7 +247,7 @@ func (a *member) retire(ctx actor.Context) {
 // settle replies to who joined, once the key is written and each sender of the
 // first snapshot was tried.
 func (a *member) settle(ctx actor.Context) {
-	if a.state != entering || !a.listed || !a.m.written.Load() || len(a.untried) > 0 {
+	if a.state != entering || !a.listed || !a.told || !a.m.written.Load() || len(a.untried) > 0 {
 		return
 	}
 	a.becomes(ctx, inside)
@@ -277,6 +286,27 @@ func (a *member) count() {
 		}
 	}
 	a.m.role.Wants.Store(int64(senders))
+}
+
+// pauseSeen obeys the pause of the group.
+func (a *member) pauseSeen(ctx actor.Context, e discovery.WatchEvent) {
+	cfg, in := a.m.cfg, a.m.in
+	var there []discovery.KV
+	switch m := e.(type) {
+	case discovery.Snapshot:
+		there, a.told = m.KVs, true
+	case discovery.Delta: // a key that was deleted and came back is in both
+		there = m.Puts
+	}
+	switch {
+	case len(there) > 0 && in.Pause(recvq.ByGroup):
+		a.node.Events.Emit(messages.GroupPaused{
+			Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID, Until: messages.PauseUntil(there[0].Value),
+		})
+	case len(there) == 0 && in.Resume(recvq.ByGroup):
+		a.node.Events.Emit(messages.GroupResumed{Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID})
+	}
+	a.settle(ctx)
 }
 
 // delta applies deletes first: a key that was deleted and came back is in both.

@@ -306,7 +306,7 @@ func (a *destination) delta(ctx actor.Context, d discovery.Delta) {
 // see takes one key into the view and returns its group.
 func (a *destination) see(kv discovery.KV) string {
 	k, ok := a.node.Keys.Parse(kv.Key)
-	if !ok || k.Kind == keys.KindDeserted {
+	if !ok || k.Kind == keys.KindDeserted || k.Kind == keys.KindPaused {
 		return ""
 	}
 	view := a.groups[k.Group]

@@ -325,7 +325,21 @@ func (a *subscription) seen(ctx actor.Context, e discovery.WatchEvent) {
 	case discovery.Delta:
 		a.view.Change(m.Revision, groupGone(a.env.Keys, m.Deletes), groupFacts(a.env.Keys, m.Puts), now)
 	}
+	a.obeyPause()
 	a.decide(ctx)
+}
+
+// obeyPause hands out nothing while the group is paused.
+func (a *subscription) obeyPause() {
+	cfg := a.sub.cfg
+	value, paused := a.view.Paused()
+	switch {
+	case !a.sub.buffer.PauseGroup(paused):
+	case paused:
+		a.env.Events.Emit(messages.GroupPaused{Topic: cfg.Topic, Group: cfg.Group, Member: cfg.ID, Until: messages.PauseUntil(value)})
+	default:
+		a.env.Events.Emit(messages.GroupResumed{Topic: cfg.Topic, Group: cfg.Group, Member: cfg.ID})
+	}
 }
 
 // groupFacts are keys and values as the group's view takes them. A key of another

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/supervisor"
@@ -82,6 +83,7 @@ func TestBothFaces(t *testing.T) {
 		"unregister drains, and nothing follows":       unregisterDrains,
 		"leave waits for what is in hand":              leaveFinishes,
 		"a paused member leaves it to the others":      pausedMember,
+		"a paused group hands out nothing":             pausedGroup,
 		"a message over the limit is refused":          tooLarge,
 		"a taken name is refused":                      nameTaken,
 	} {
@@ -520,6 +522,50 @@ func pausedMember(s scene) {
 	l.Complete(s.T, 3*n, 0)
 	if err := two.leave(ctx); err != nil {
 		s.Errorf("the paused member leaves: %v", err)
+	}
+}
+
+// pausedGroup: of both members, and of one that joins meanwhile; and etcd ends it.
+func pausedGroup(s scene) {
+	const n = 100
+	ctx := harness.Context(s.T)
+	if err := s.rt.PauseGroup(ctx, "orders", "billing", time.Now().Add(time.Hour)); !errors.Is(err, penstock.ErrNoGroup) {
+		s.Errorf("paused a group that is not there: %v", err)
+	}
+	events := penstocktest.Record(s.T, s.rt)
+	d := s.register()
+	l := harness.NewLedger()
+	for _, who := range []string{"one", "two"} {
+		s.join("billing", entering(l, who), penstock.MemberID(who))
+	}
+	pause := func(until time.Time, members ...string) {
+		if err := s.rt.PauseGroup(ctx, "orders", "billing", until); err != nil {
+			s.Fatal(err)
+		}
+		for _, id := range members {
+			penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupPaused) bool {
+				return e.Member == id && e.Destination == "orders" && e.Group == "billing" && e.Until.Equal(until)
+			})
+		}
+	}
+	pause(time.Now().Add(time.Hour), "one", "two")
+	s.join("billing", entering(l, "three"), penstock.MemberID("three"))
+	penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupPaused) bool { return e.Member == "three" })
+	s.send(d, 0, n)
+	if now := l.Tally(); now.Total > 0 {
+		s.Errorf("%d messages were handed out", now.Total)
+	}
+	if err := s.rt.ResumeGroup(ctx, "orders", "billing"); err != nil {
+		s.Fatal(err)
+	}
+	s.flush(d)
+	l.Complete(s.T, n, 0)
+	pause(time.Now().Add(time.Second), "one", "two", "three")
+	s.send(d, n, 2*n)
+	s.flush(d) // etcd ends the pause
+	l.Complete(s.T, 2*n, 0)
+	for _, id := range []string{"one", "two", "three"} {
+		penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupResumed) bool { return e.Member == id })
 	}
 }
 

@@ -93,6 +93,8 @@
 //		TestDeclaredGroup
 //	what stands in etcd is described
 //		TestDestinationsAreDescribed
+//	paused, until its time or its end, whoever runs
+//		TestPausedGroup
 //	its settings are those in etcd
 //		TestGroupMadeAgainWithAnotherMode
 //		TestPipeOfAHelloAlone

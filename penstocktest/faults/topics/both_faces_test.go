@@ -39,6 +39,7 @@ func TestBothFaces(t *testing.T) {
 		"a receiver that ends loses nothing":      receiverEnds,
 		"what is handled is committed":            leaveCommits,
 		"a paused partition waits":                pausedPartition,
+		"a paused group hands out nothing":        pausedGroup,
 		"a message over the limit is refused":     recordTooLarge,
 		"close commits what was put":              closeCommits,
 		"what is not there, or is other, is said": refusals,
@@ -360,6 +361,56 @@ func pausedPartition(s stage) {
 	}
 	j.await(s.T, n)
 	j.inOrder(s.T)
+}
+
+// pausedGroup: of both members, and of one that joins meanwhile; and etcd ends it.
+func pausedGroup(s stage) {
+	const n = 100
+	ctx := harness.Context(s.T)
+	events := penstocktest.Record(s.T, s.rt)
+	p := s.opened(penstock.TopicConfig{Partitions: 4})
+	if err := s.rt.PauseConsumerGroup(ctx, facesTopic, "export", time.Now().Add(time.Hour)); !errors.Is(err, penstock.ErrNoGroup) {
+		s.Errorf("paused a group that is not there: %v", err)
+	}
+	j := newJournal()
+	for _, id := range []string{"one", "two"} {
+		s.subscribe("export", j.enter, penstock.MemberID(id))
+	}
+	pause := func(until time.Time, members ...string) {
+		if err := s.rt.PauseConsumerGroup(ctx, facesTopic, "export", until); err != nil {
+			s.Fatal(err)
+		}
+		for _, id := range members {
+			penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupPaused) bool {
+				return e.Member == id && e.Topic == facesTopic && e.Group == "export" && e.Until.Equal(until)
+			})
+		}
+	}
+	until := time.Now().Add(time.Hour)
+	pause(until, "one", "two")
+	s.subscribe("export", j.enter, penstock.MemberID("three"))
+	penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupPaused) bool { return e.Member == "three" })
+	s.put(p, 0, n)
+	if now := j.l.Tally(); now.Total > 0 {
+		s.Errorf("%d records were handed out", now.Total)
+	}
+	if g, err := s.rt.DescribeGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.Equal(until) || len(g.Members) != 3 {
+		s.Errorf("the group is %+v: %v", g, err)
+	}
+	if err := s.rt.ResumeConsumerGroup(ctx, facesTopic, "export"); err != nil {
+		s.Fatal(err)
+	}
+	j.await(s.T, n)
+	pause(time.Now().Add(time.Second), "one", "two", "three")
+	s.put(p, n, 2*n)
+	j.await(s.T, 2*n) // etcd ends the pause
+	j.inOrder(s.T)
+	for _, id := range []string{"one", "two", "three"} {
+		penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupResumed) bool { return e.Member == id })
+	}
+	if g, err := s.rt.DescribeGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.IsZero() {
+		s.Errorf("the group is %+v: %v", g, err)
+	}
 }
 
 func recordTooLarge(s stage) {

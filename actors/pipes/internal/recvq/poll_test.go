@@ -139,7 +139,7 @@ func TestPauseHandsOutNothing(t *testing.T) {
 					defer close(over)
 					read(ctx, in, func(d messages.Delivery) {
 						if got = append(got, d.Seq); d.Seq == 2 || d.Seq == 4 {
-							in.Pause()
+							in.Pause(ByMember)
 						}
 					})
 				}()
@@ -154,7 +154,7 @@ func TestPauseHandsOutNothing(t *testing.T) {
 					if want == 2 {
 						comes(t, k, 1)
 					}
-					in.Resume()
+					in.Resume(ByMember)
 				}
 				if !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6}) {
 					t.Errorf("handed out: %v", got)
@@ -181,7 +181,7 @@ func TestPauseGivesBack(t *testing.T) {
 					break
 				}
 				if got <- d.Seq; d.Seq == 1 {
-					in.Pause()
+					in.Pause(ByMember)
 				}
 			}
 			close(got)
@@ -201,7 +201,7 @@ func TestPauseGivesBack(t *testing.T) {
 		if l := in.Open("another", 0); l.allowed != creditNone {
 			t.Error("another sender may send")
 		}
-		in.Resume()
+		in.Resume(ByMember)
 		if in.UnreadSince(gone[0]) || !in.Busy() {
 			t.Error("it is not read after Resume")
 		}
@@ -224,7 +224,7 @@ func TestPauseGivesBack(t *testing.T) {
 func TestPausedMembersLeave(t *testing.T) {
 	in, k, _ := fed(t, 2, nil)
 	ds := pollOf(t, in, 1, true)
-	in.Pause()
+	in.Pause(ByMember)
 	in.Leave(Leaving, nil)
 	in.Yield("the member leaves")
 	if !in.Awaits(k) {
@@ -233,5 +233,27 @@ func TestPausedMembersLeave(t *testing.T) {
 	ds[0].Ack()
 	if in.Awaits(k) {
 		t.Error("it waits for a reader")
+	}
+}
+
+// Who paused a member for different reasons resumes it for both.
+func TestPausersAreApart(t *testing.T) {
+	in, _, _ := fed(t, 1, nil)
+	for _, step := range []struct {
+		do     func(Pauser) bool
+		by     Pauser
+		isNew  bool
+		paused bool
+	}{
+		{in.Resume, ByGroup, false, false},
+		{in.Pause, ByGroup, true, true},
+		{in.Pause, ByGroup, false, true},
+		{in.Pause, ByMember, true, true},
+		{in.Resume, ByGroup, true, true},
+		{in.Resume, ByMember, true, false},
+	} {
+		if isNew := step.do(step.by); isNew != step.isNew || in.Paused() != step.paused {
+			t.Errorf("%+v: new %v, paused %v", step, isNew, in.Paused())
+		}
 	}
 }

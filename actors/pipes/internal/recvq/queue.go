@@ -65,6 +65,7 @@ type Queue struct {
 	inHand    atomic.Pointer[grip] // nil before the first Deliver
 	over      chan struct{}        // closed once the member has left
 	paused    atomic.Bool          // nothing is handed out; changed under mu
+	pausers   Pauser               // why
 	polled    []polled             // what the last Poll returned, for the next reader to ack
 }
 

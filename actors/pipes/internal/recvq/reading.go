@@ -57,32 +57,49 @@ func (q *Queue) grant() {
 	}
 }
 
-// Pause hands out nothing more until Resume. What has come and what comes waits for that
-// as it does for a reader. Whoever waits for a delivery keeps waiting.
-func (q *Queue) Pause() {
+// Pauser is who paused a member.
+type Pauser uint8
+
+// Who can: each by itself.
+const (
+	ByMember Pauser = 1 << iota
+	ByGroup
+)
+
+// Pause hands out nothing more until Resume of the same. What has come and what comes
+// waits for that as it does for a reader. Whoever waits for a delivery keeps waiting. It
+// reports whether that is new.
+func (q *Queue) Pause(by Pauser) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.paused.Swap(true) {
-		return
+	was := q.pausers
+	q.pausers |= by
+	if was == 0 {
+		q.paused.Store(true)
+		if q.ReaderGone != nil && q.reader != readerNone {
+			q.ReaderGone(q.reads)
+		}
 	}
-	if q.ReaderGone != nil && q.reader != readerNone {
-		q.ReaderGone(q.reads)
-	}
+	return q.pausers != was
 }
 
-// Resume ends Pause.
-func (q *Queue) Resume() {
+// Resume ends Pause. It reports whether that is new.
+func (q *Queue) Resume(by Pauser) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.paused.Swap(false) {
-		return
+	was := q.pausers
+	q.pausers &^= by
+	if q.pausers > 0 || was == 0 {
+		return q.pausers != was
 	}
+	q.paused.Store(false)
 	if q.reader == readerTakes || q.reader == readerStuck {
 		q.reader = readerTakes
 		q.reads++ // who waits for the one before to be gone has another one
 		q.grant()
 	}
 	q.signal()
+	return true
 }
 
 // Paused reports whether the member is.

@@ -50,6 +50,7 @@ type Buffer struct {
 	room     int              // promised to fetches under way
 	paused   map[int]struct{}
 	all      bool // every partition is paused but for those resumed since
+	group    bool // the group is paused
 	reading  bool // a loop, Poll or Consume is active
 	counters messages.SubscriptionCounters
 	wanted   chan struct{} // closed when a reader should look again; nil when none waits

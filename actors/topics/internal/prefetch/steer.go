@@ -48,7 +48,7 @@ func (b *Buffer) Seek(c *Claim, offset, base int64) {
 
 func (b *Buffer) isPaused(p int) bool {
 	_, named := b.paused[p]
-	return named != b.all // when all are paused, those named are not
+	return b.group || named != b.all // when all are paused, those named are not
 }
 
 // Pause hands out nothing of these partitions, or of all, until Resume.
@@ -71,6 +71,24 @@ func (b *Buffer) setPaused(paused bool, partitions []int) {
 			delete(b.paused, p)
 		}
 	}
+	b.steered()
+}
+
+// PauseGroup hands out nothing while the group is paused, whatever Pause and Resume say.
+// It reports whether that is new.
+func (b *Buffer) PauseGroup(paused bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.group == paused {
+		return false
+	}
+	b.group = paused
+	b.steered()
+	return true
+}
+
+// steered looks at every claim, because others are paused. mu is held.
+func (b *Buffer) steered() {
 	for _, c := range b.claims {
 		if !b.isPaused(c.Partition) {
 			c.tell(RoomMade{})

@@ -31,6 +31,7 @@ type View struct {
 	leaving  map[string]struct{} // of these, who wants nothing more
 	claims   map[int]format.Holder
 	plan     plan
+	pause    *[]byte // what the key of the group's pause holds; nil for none
 }
 
 // plan is the assignment: who is to own what.
@@ -56,7 +57,7 @@ func (v *View) Begin(revision int64, facts []Fact, now time.Time) {
 	clear(v.leaving)
 	clear(v.claims)
 	had := v.plan
-	v.plan, v.settings = plan{}, 0
+	v.plan, v.settings, v.pause = plan{}, 0, nil
 	v.revision = revision
 	for _, f := range facts {
 		v.put(f, now)
@@ -89,6 +90,8 @@ func (v *View) remove(k keys.Key) {
 		v.plan = plan{}
 	case keys.KindConsumerGroupMeta:
 		v.settings = 0
+	case keys.KindConsumerGroupPaused:
+		v.pause = nil
 	}
 }
 
@@ -106,7 +109,17 @@ func (v *View) put(f Fact, now time.Time) {
 		v.putPlan(f, now)
 	case keys.KindConsumerGroupMeta:
 		v.settings = f.CreateRevision
+	case keys.KindConsumerGroupPaused:
+		v.pause = &f.Value
 	}
+}
+
+// Paused reports whether the group is paused, and what the key of that holds.
+func (v *View) Paused() (value []byte, paused bool) {
+	if v.pause == nil {
+		return nil, false
+	}
+	return *v.pause, true
 }
 
 // putMember takes a member's key. One that does not decode is nobody's place in

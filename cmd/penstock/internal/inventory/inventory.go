@@ -81,7 +81,9 @@ type Group struct {
 	Deserted *time.Time `json:"deserted,omitempty"`
 	// KeptUntil is when etcd removes it, where that was asked for.
 	KeptUntil *time.Time `json:"kept_until,omitempty"`
-	Members   []Member   `json:"members"`
+	// PausedUntil is when its pause ends.
+	PausedUntil *time.Time `json:"paused_until,omitempty"`
+	Members     []Member   `json:"members"`
 }
 
 // Member is a member of a group.
@@ -113,7 +115,7 @@ func DestinationOf(d penstock.DestinationInfo) *Destination {
 	for _, g := range d.Groups {
 		group := &Group{
 			Name: g.Name, Mode: string(g.Mode), OnFull: string(g.Policy), KeepFor: messages.KeepForMs(g.KeepFor),
-			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), Members: []Member{},
+			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), PausedUntil: given(g.PausedUntil), Members: []Member{},
 		}
 		for _, m := range g.Members {
 			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window})

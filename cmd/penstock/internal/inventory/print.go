@@ -55,6 +55,9 @@ func (d *Destination) rows(w io.Writer) {
 		if g.Deserted != nil {
 			settings += "\tno members since " + g.Deserted.Format(time.RFC3339)
 		}
+		if g.PausedUntil != nil {
+			settings += "\tpaused until " + g.PausedUntil.Format(time.RFC3339)
+		}
 		if g.KeptUntil != nil {
 			settings += "\tuntil " + g.KeptUntil.Format(time.RFC3339)
 		}

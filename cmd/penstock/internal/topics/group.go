@@ -19,17 +19,20 @@ import (
 func Group(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "group",
-		Short: "List, show, reset and delete the consumer groups of topics",
+		Short: "List, show, reset, pause and delete the consumer groups of topics",
 		Long: `A consumer group shares out the partitions of a topic among its members, and
-remembers in etcd how far it is. It outlives its members.`,
+remembers in etcd how far it is. It outlives its members. Groups of destinations can be
+paused here, too.`,
 		Example: `  penstock group ls audit
   penstock group describe audit billing
   penstock group reset audit billing --to earliest
+  penstock group pause audit billing --for 10m
   penstock group delete audit billing`,
 		Args: cli.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(groupLsCommand(a), groupDescribeCommand(a), groupResetCommand(a), groupDeleteCommand(a))
+	cmd.AddCommand(groupLsCommand(a), groupDescribeCommand(a), groupResetCommand(a),
+		groupPauseCommand(a), groupResumeCommand(a), groupDeleteCommand(a))
 	return cmd
 }
 

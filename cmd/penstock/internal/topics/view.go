@@ -74,14 +74,16 @@ func (v Detail) print(w io.Writer) error {
 
 // GroupView is a consumer group.
 type GroupView struct {
-	Topic      string            `json:"topic"`
-	Group      string            `json:"group"`
-	Mode       string            `json:"mode"`
-	Generation int64             `json:"generation"`
-	Lag        int64             `json:"lag"`
-	Members    []ConsumerView    `json:"members"`
-	Offsets    []GroupOffsetView `json:"offsets"`
-	Error      string            `json:"error,omitempty"`
+	Topic      string `json:"topic"`
+	Group      string `json:"group"`
+	Mode       string `json:"mode"`
+	Generation int64  `json:"generation"`
+	Lag        int64  `json:"lag"`
+	// PausedUntil is when the group's pause ends.
+	PausedUntil *time.Time        `json:"paused_until,omitempty"`
+	Members     []ConsumerView    `json:"members"`
+	Offsets     []GroupOffsetView `json:"offsets"`
+	Error       string            `json:"error,omitempty"`
 }
 
 // ConsumerView is one member of a group.
@@ -111,6 +113,9 @@ func viewGroup(g penstock.GroupInfo) GroupView {
 		Topic: g.Topic, Group: g.Group, Mode: string(g.Mode), Generation: g.Generation, Lag: g.Lag,
 		Members: []ConsumerView{}, Offsets: []GroupOffsetView{}, Error: reason(g.Err),
 	}
+	if !g.PausedUntil.IsZero() {
+		v.PausedUntil = &g.PausedUntil
+	}
 	for _, m := range g.Members {
 		if m.Partitions == nil {
 			m.Partitions = []int{}
@@ -133,7 +138,11 @@ func viewGroupOffset(p messages.GroupPartition) GroupOffsetView {
 
 func (g GroupView) print(w io.Writer) error {
 	tw := cli.Table(w)
-	fmt.Fprintf(tw, "group %s of %s  %s  generation %d  lag %d\n", cli.Clean(g.Group), g.Topic, dash(cli.Clean(g.Mode)), g.Generation, g.Lag)
+	paused := ""
+	if g.PausedUntil != nil {
+		paused = "  paused until " + g.PausedUntil.Format(time.RFC3339)
+	}
+	fmt.Fprintf(tw, "group %s of %s  %s  generation %d  lag %d%s\n", cli.Clean(g.Group), g.Topic, dash(cli.Clean(g.Mode)), g.Generation, g.Lag, paused)
 	for _, m := range g.Members {
 		fmt.Fprintf(tw, "  member %s\t%s\tsince %s\tpartitions %s\n", cli.Clean(m.ID), cli.Clean(m.Host), m.Since.Format(time.RFC3339), dash(numberList(m.Partitions)))
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
@@ -31,6 +33,7 @@ type childSpec struct {
 	Window                     int
 	LeaseTTL                   time.Duration
 	Require                    []string // by a sender
+	Actors                     bool     // it uses the face of actors
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -51,9 +54,19 @@ func (s childSpec) run() error {
 	if err != nil {
 		return err
 	}
-	var dest *penstock.Destination
-	switch s.Role {
-	case roleMember:
+	var send func(context.Context, penstock.Message) error
+	system := rt.Engine().System()
+	switch {
+	case s.Role == roleMember && s.Actors:
+		take := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+			if d, ok := ctx.Message().(*penstock.Delivery); ok {
+				say("got", harness.Number(*d))
+				d.Ack()
+			}
+		}))
+		system.Root.Spawn(penstock.MemberProps(rt, s.Destination, s.Group, penstock.Receiver{To: take},
+			penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window)))
+	case s.Role == roleMember:
 		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window))
 		if err != nil {
 			return err
@@ -70,10 +83,15 @@ func (s childSpec) run() error {
 				say("got", harness.Number(msg))
 			}
 		}()
-	case roleSender:
-		if dest, err = rt.Register(ctx, s.Destination, penstock.SenderID("the-sender"), penstock.RequireGroups(s.Require...)); err != nil {
+	case s.Role == roleSender && s.Actors:
+		dest := system.Root.Spawn(penstock.DestinationProps(rt, s.Destination, penstock.SenderID("the-sender"), penstock.RequireGroups(s.Require...)))
+		send = actorOf{system, dest}.publish
+	case s.Role == roleSender:
+		dest, err := rt.Register(ctx, s.Destination, penstock.SenderID("the-sender"), penstock.RequireGroups(s.Require...))
+		if err != nil {
 			return err
 		}
+		send = dest.Send
 	}
 	say("ready", 0)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -89,7 +107,7 @@ func (s childSpec) run() error {
 			return err
 		}
 		for id := from; id < to; id++ {
-			if err := dest.Send(ctx, harness.Numbered(id)); err != nil {
+			if err := send(ctx, harness.Numbered(id)); err != nil {
 				return err
 			}
 			say("accepted", id)

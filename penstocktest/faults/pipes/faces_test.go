@@ -217,6 +217,11 @@ func (a actorOf) settle(ctx context.Context, msgs ...penstock.Message) (acked in
 	}
 }
 
+func (a actorOf) publish(ctx context.Context, m penstock.Message) error {
+	_, err := a.send(ctx, m)
+	return err
+}
+
 func (a actorOf) flush(ctx context.Context) error {
 	done, err := supervisor.Ask[*penstock.Flushed](ctx, a.system, a.pid, &penstock.Flush{})
 	if err != nil {

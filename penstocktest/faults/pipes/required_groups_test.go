@@ -76,10 +76,18 @@ func TestRequiredGroups(t *testing.T) {
 // Promise: a required group misses nothing of what was sent, though its members die one
 // after the other, and the sender is another process in between.
 func TestRequiredGroupInACrashLoop(t *testing.T) {
-	t.Parallel()
+	for name, actors := range map[string]bool{"handles": false, "actors": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crashLoop(t, actors)
+		})
+	}
+}
+
+func crashLoop(t *testing.T, actors bool) {
 	const n, lives = 2000, 4
 	ns := penstocktest.Space(t)
-	spec := childSpec{Endpoint: harness.Etcd.Endpoint(), Space: ns, Destination: "orders", Window: 16, LeaseTTL: 2 * time.Second}
+	spec := childSpec{Endpoint: harness.Etcd.Endpoint(), Space: ns, Destination: "orders", Window: 16, LeaseTTL: 2 * time.Second, Actors: actors}
 	sender := spec
 	sender.Role, sender.Require = roleSender, required
 	member := func(group, name string, l *harness.Ledger) *child {

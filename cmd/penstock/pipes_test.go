@@ -38,6 +38,29 @@ func TestEveryGroupGetsEveryLine(t *testing.T) {
 	}
 }
 
+// A sender that requires groups waits for them, and says for which.
+func TestSendRequiresGroups(t *testing.T) {
+	t.Parallel()
+	billing := begin(t, nil, nil, "recv", "orders", "billing", "--count", "10")
+	billing.says(noSender)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := begin(t, r, nil, "send", "orders", "--listen", "tcp://127.0.0.1:0", "--require", "billing,audit")
+	r.Close()
+	io.WriteString(w, numbersTo(10))
+	w.Close()
+	send.says("groups of orders that it requires are missing: audit")
+	audit := begin(t, nil, nil, "recv", "orders", "audit", "--count", "10")
+	for _, p := range []*process{billing, audit} {
+		if out, _ := p.ends(cli.ExitDone); out != numbersTo(10) {
+			t.Errorf("%v printed %q", p.cmd.Args, out)
+		}
+	}
+	send.ends(cli.ExitDone)
+}
+
 func TestMembersShareAGroup(t *testing.T) {
 	t.Parallel()
 	a := begin(t, nil, nil, "recv", "orders", "billing")

@@ -196,6 +196,7 @@ func TestUsageIsJudgedBeforeEtcdIsWaitedFor(t *testing.T) {
 		{"rm", "a/b", "c"},
 		{"rm", "a", "c d"},
 		{"rm", "a/b"},
+		{"send", "a", "--require", "b,c/d"},
 		{"describe", "a/b"},
 		{"ls", "--prefix", "x"},
 		{"ls", "--etcd", "http://[fe80::1%25eth0]:2379"},

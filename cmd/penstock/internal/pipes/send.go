@@ -22,6 +22,7 @@ type send struct {
 	timeout     time.Duration
 	sole        bool
 	maxLine     int
+	require     []string
 	diagnostics string
 }
 
@@ -39,11 +40,12 @@ group acked. Where a full group dropped messages, or messages were given up with
 a group that was removed or with this sender, the line also has "dropped N"
 and "given up N", and the code is 1.
 
-While no group has joined, send waits. What is accepted waits in this process
+While no group has joined, send waits, and with --require until each of those groups
+has. What is accepted waits in this process
 for its acks, and is lost with it: code 4 means that some were not acked in time.
 A signal stops the reading, and send waits up to 10 s for the acks.`,
 		Example: `  seq 1000 | penstock send orders
-  penstock send orders lines.txt --timeout 30s
+  penstock send orders lines.txt --timeout 30s --require billing,audit
   tail -f app.log | penstock send logs --listen tcp://:7000`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
@@ -56,6 +58,7 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
 	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
+	cmd.Flags().StringSliceVar(&c.require, "require", nil, "`groups` that get every line: send waits until each has joined")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	return cmd
 }
@@ -72,7 +75,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if c.maxLine < 1 {
 		return cli.Usagef("--max-line %d: want at least 1", c.maxLine)
 	}
-	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine}
+	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine, Require: c.require}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -85,7 +88,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	}
 	defer c.stop(ctx, rt)
 	losses := watchLosses(c.App, rt, dest)
-	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine)}
+	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine), penstock.RequireGroups(c.require...)}
 	if c.sole {
 		register = append(register, penstock.SoleSender())
 	}

@@ -98,7 +98,8 @@ func LeaseTTL(d time.Duration) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.LeaseTTL = d })
 }
 
-// Logger gets a line for each event. Nothing is logged when it is not given.
+// Logger gets a line for each event, runtime_stopped last, before Stop returns. Nothing
+// is logged when it is not given.
 func Logger(l *slog.Logger) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Logger = l })
 }

@@ -36,7 +36,8 @@ func DestinationProps(rt *Runtime, destination string, opts ...RegisterOption) *
 // Join does with the same options, and leaves when it stops. It hands what comes to a
 // receiver, another actor, as *Delivery or in batches as *Deliveries. The receiver acks
 // and nacks each delivery, from any goroutine; while it has Window unsettled messages in
-// hand, it gets no more. It is to be spawned in the system that rt lives in.
+// hand, it gets no more. To settle is to ask for the next, so it settles at-most-once
+// deliveries, too. It is to be spawned in the system that rt lives in.
 //
 // The actor takes *Leave, *Pause and *Resume, and tells its parent *Joined. When it
 // cannot join, or the membership or the receiver ended, it tells its parent

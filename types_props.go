@@ -26,6 +26,9 @@ import (
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
 // To gets a message of an unexported type, to be ignored like any that it does not know.
 //
+// Each delivery is to be settled, those of an at-most-once group, too: to settle is to
+// ask for the next.
+//
 // A worker of Handler gets one *Delivery or *RecordDelivery at a time, the next when its
 // Receive has returned. A panic nacks the delivery, or fails the record, at once, and the
 // worker restarts after a backoff while the others continue. A worker that stops ends the

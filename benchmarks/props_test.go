@@ -146,7 +146,7 @@ func (h *household) Receive(ctx actor.Context) {
 // An idle destination or member that is a user's child, over one that is a handle.
 func TestIdleChildren(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const n, limit = 1000, 9 << 10
+	const n, limit = 1000, 7 << 10
 	sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterThrottleInterval(time.Millisecond))
 	t.Cleanup(sys.Shutdown)
 	rt := start(t, penstock.ActorSystem(sys))

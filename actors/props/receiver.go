@@ -13,7 +13,9 @@ import (
 )
 
 // Receiver is who gets what a member or a subscription hands out: To or Handler, and one
-// of them must be set. What is said of deliveries is said of records, too.
+// of them must be set. What is said of deliveries is said of records, too. The receiver
+// settles each delivery, those of an at-most-once group, too: to settle is to ask for the
+// next.
 type Receiver struct {
 	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
 	// goes back to the senders and the member ends. When it restarts, or resumes after a

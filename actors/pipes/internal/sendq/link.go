@@ -1,6 +1,12 @@
 package sendq
 
-// The sending half of one link: credit, what is out, and the writer's bell.
+// The sending half of one link: credit, what is out, the writer's bell and its batches.
+
+import (
+	"slices"
+
+	"github.com/penstock-io/penstock/messages"
+)
 
 // Link is one member's place in its group's queue. The queue's lock guards it, but
 // for its channels.
@@ -75,4 +81,165 @@ func (l *Link) ring() {
 	case l.bell <- struct{}{}:
 	default:
 	}
+}
+
+// Batch is one frame's worth of records.
+type Batch struct {
+	First       uint64 // link sequence of the first record
+	Count       int
+	Attempt     int    // of all its records
+	Redelivered bool   // somebody may have seen them
+	Records     []byte // stays as it is until the link asks for the next batch
+}
+
+// Attach gives a new link its place in its group.
+func (q *Queue) Attach(b *Backlog, l *Link) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.links = append(b.links, l)
+	q.progress() // a Flush may have waited for it
+}
+
+// Next returns the link's next batch, or false when its writer has to wait for the
+// bell. It ends the use of the batch before.
+func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unpin(l)
+	if l.phase == linkClosed {
+		return Batch{}, false
+	}
+	l.phase = linkWaiting
+	offer, src := l.offer(), b.source()
+	if src == nil || !offer.can() {
+		return Batch{}, false
+	}
+	others := 0
+	if len(b.links) > 1 {
+		best := b.links[q.freest(b, l)]
+		if best != l {
+			q.call(best)
+			return Batch{}, false
+		}
+		for i, x := range q.offers {
+			if b.links[i] != l && x.can() && x.phase != linkWriting {
+				others++
+			}
+		}
+	}
+	s := src.take(share(*src.front(), b.queued(), others, offer))
+	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Redelivered: s.again, Records: s.bytes()}
+	b.batches++
+	l.served = b.batches
+	l.sent += uint64(s.len())
+	l.sentBytes += uint64(s.size())
+	l.phase, l.writing = linkWriting, s.c
+	s.c.live++
+	b.counters.Sent += uint64(s.len())
+	if b.settings.Mode == messages.AtMostOnce {
+		b.settle(s)
+		q.progress()
+	} else {
+		l.out.add(out.First, s)
+	}
+	if others > 0 {
+		q.wake(b)
+	}
+	return out, true
+}
+
+// unpin gives up the bytes of the batch whose write is over. mu is held.
+func (q *Queue) unpin(l *Link) {
+	if l.writing != nil {
+		l.writing.release(1)
+		l.writing = nil
+	}
+}
+
+// freest is the index of the link that the next batch goes to, or -1.
+func (q *Queue) freest(b *Backlog, asking *Link) int {
+	q.offers = q.offers[:0]
+	at := -1
+	for i, l := range b.links {
+		q.offers = append(q.offers, l.offer())
+		if l == asking {
+			at = i
+		}
+	}
+	return freest(q.offers, at)
+}
+
+// wake calls the link that should carry what is queued, if it sleeps. mu is
+// held.
+func (q *Queue) wake(b *Backlog) {
+	switch len(b.links) {
+	case 0:
+		return
+	case 1:
+		if l := b.links[0]; l.phase == linkWaiting && b.source() != nil && l.offer().can() {
+			q.call(l)
+		}
+		return
+	}
+	if b.source() == nil || !slices.ContainsFunc(b.links, func(l *Link) bool { return l.phase == linkWaiting }) {
+		return
+	}
+	if best := q.freest(b, nil); best >= 0 {
+		q.call(b.links[best])
+	}
+}
+
+func (q *Queue) call(l *Link) {
+	if l.phase == linkWaiting {
+		l.phase = linkRung
+		l.ring()
+	}
+}
+
+// Hold stops new batches on l and returns the last sequence it carried: its
+// member leaves.
+func (q *Queue) Hold(b *Backlog, l *Link) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l.draining = true
+	q.wake(b)
+	return l.sent
+}
+
+// Held is how many links of b carry no more because their members leave.
+func (q *Queue) Held(b *Backlog) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range b.links {
+		if l.draining {
+			n++
+		}
+	}
+	return n
+}
+
+// Detach ends a link's place and queues again what it had out. Both of its
+// goroutines must be gone: no write may still be reading the bytes. died says
+// whether what its member was handling counts a death.
+func (q *Queue) Detach(b *Backlog, l *Link, died bool) (requeued int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.phase == linkClosed {
+		return 0
+	}
+	q.unpin(l)
+	l.phase = linkClosed
+	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
+	suspects := 0
+	if died {
+		suspects = l.concurrency
+	}
+	for _, f := range l.out.takeAll() {
+		requeued += f.len()
+		b.repeat(f.span, &suspects)
+	}
+	b.counters.Redelivered += uint64(requeued)
+	q.progress()
+	q.wake(b)
+	return requeued
 }

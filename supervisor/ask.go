@@ -156,7 +156,12 @@ func (l listener) take(message any) {
 // an end has to do even when there was no time for more. Its cause is ctx's.
 // The function it returns must be called; it ends the context at once.
 func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	return GraceWithin(context.WithoutCancel(ctx), ctx, d)
+}
+
+// GraceWithin is Grace with the values of within, with which it ends, too.
+func GraceWithin(within, ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancelCause(within)
 	var mu sync.Mutex
 	var last *time.Timer
 	over := false

@@ -53,3 +53,21 @@ func TestGraceIsOverWhenCancelled(t *testing.T) {
 		})
 	}
 }
+
+func TestGraceWithinEndsWithBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		within, end := context.WithCancel(t.Context())
+		ctx, over := context.WithCancel(t.Context())
+		out, cancel := supervisor.GraceWithin(within, ctx, time.Second)
+		defer cancel()
+		over()
+		time.Sleep(time.Second / 2)
+		if out.Err() != nil {
+			t.Error("it has no grace")
+		}
+		end()
+		if out.Err() == nil {
+			t.Error("it outlives the other one")
+		}
+	})
+}

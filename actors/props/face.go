@@ -181,10 +181,9 @@ func (e *ending) Call(ctx context.Context) {
 	e.once.Do(func() {
 		defer e.over()
 		defer e.hurry()
-		mine, cancel := supervisor.Grace(e.asked, drainGrace)
+		ctx, cancel := supervisor.GraceWithin(ctx, e.asked, drainGrace)
 		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		e.err = e.end(mine)
+		e.err = e.end(ctx)
 	})
 }
 

@@ -197,21 +197,15 @@ func TestAMemberEndsWhileItsReceiverIsStuck(t *testing.T) {
 	}))
 	defer func() { _ = supervisor.Stop(enginetest.Within(t), sys, to) }()
 	defer close(release)
-	p, _, _ := family(t, e, map[string]*actor.Props{
+	p, _, pids := family(t, e, map[string]*actor.Props{
 		"billing": e.Member(actors.MemberConfig{Destination: "orders", Group: "billing"}, actors.Receiver{To: to}),
 	})
 	hears[*messages.Joined](t, p)
+	awaitState(t, e, pids["billing"], "delivering")
 	sys.Root.Send(to, "be stuck")
 	enginetest.Await(t, "the receiver", stuck)
 	sys.EventStream.Publish(&supervisor.Restarted{Who: to})
-	enginetest.Until(t, "the member takes back", func() bool {
-		for _, info := range supervisor.Tree(sys) {
-			if info.State == "taking back" {
-				return true
-			}
-		}
-		return false
-	})
+	awaitState(t, e, pids["billing"], "taking back")
 	ended := enginetest.Aside(func() error { return e.Stop(enginetest.Within(t)) })
 	fails(t, p, messages.ErrClosed)
 	if err := enginetest.Outcome(t, "stop", ended); err != nil {

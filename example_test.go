@@ -128,6 +128,33 @@ func ExampleMember_Poll() {
 	// billed sugar
 }
 
+// A whole group stands still until it is resumed, or etcd ends the pause.
+func ExampleRuntime_PauseGroup() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-pause")
+
+	orders, err := rt.Register(ctx, "orders")
+	check(err)
+	billing, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+	check(rt.PauseGroup(ctx, "orders", "billing", time.Now().Add(10*time.Minute)))
+	check(orders.Send(ctx, penstock.Message{Value: []byte("tea")})) // it waits
+	dest, err := rt.DescribeDestination(ctx, "orders")
+	check(err)
+	fmt.Println("paused:", !dest.Groups[0].PausedUntil.IsZero())
+
+	check(rt.ResumeGroup(ctx, "orders", "billing"))
+	msgs, err := billing.Poll(ctx, 1)
+	check(err)
+	fmt.Printf("billed %s\n", msgs[0].Value)
+	msgs[0].Ack()
+	check(rt.Stop(ctx))
+	// Output:
+	// paused: true
+	// billed tea
+}
+
 // What fails too often goes to a handler of the sender's.
 func ExampleDeadLetters() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -261,6 +261,9 @@ type (
 		Acked        uint64 `json:"acked"`
 		Nacked       uint64 `json:"nacked"`
 		Redelivered  uint64 `json:"redelivered"`
+		Released     uint64 `json:"released"`
+		Died         uint64 `json:"died"`
+		Rejected     uint64 `json:"rejected"`
 		Dropped      uint64 `json:"dropped"`
 		DeadLettered uint64 `json:"dead_lettered"`
 	}
@@ -328,7 +331,7 @@ func answerOfStats(s Stats) statsAnswer {
 		a.Pipes = append(a.Pipes, pipeAnswer{
 			Destination: p.Destination, Group: p.Group, Links: p.Links, Pending: p.Pending, PendingBytes: p.PendingBytes,
 			Accepted: p.Accepted, Sent: p.Sent, Acked: p.Acked, Nacked: p.Nacked,
-			Redelivered: p.Redelivered, Dropped: p.Dropped, DeadLettered: p.DeadLettered,
+			Redelivered: p.Redelivered, Released: p.Released, Died: p.Died, Rejected: p.Rejected, Dropped: p.Dropped, DeadLettered: p.DeadLettered,
 		})
 	}
 	for _, m := range s.Members {

@@ -33,7 +33,7 @@ var (
 	// QueueDropOldest gave it up, or there was no group (DropWithoutGroup).
 	ErrDropped = messages.ErrDropped
 	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
-	// was given to the DeadLetters function.
+	// was given to the DeadLetters function, or rejected where there is none.
 	ErrDeadLettered = messages.ErrDeadLettered
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.

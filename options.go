@@ -171,17 +171,29 @@ func MaxAttempts(n int) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.MaxAttempts = n })
 }
 
+// MaxDeaths is after how many deaths a message is a dead letter; 16 when not given, at
+// most 65,534, -1 for no limit. So a message that kills each process which handles it ends
+// as a dead letter. When the link to a member dies, or AckWait expires, each of the first
+// Concurrency messages which that member had not settled counts a death. A member that
+// leaves, drains or stops counts none.
+func MaxDeaths(n int) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.MaxDeaths = n })
+}
+
 // RetryDelay spaces the attempts of a failed message: the second waits min, each later
-// one twice as long as the one before, at most max. 100 ms and 1 min when not given.
+// one twice as long as the one before, at most max. 100 ms and 1 min when not given. A
+// handler can ask for another delay, see RetryAfter.
 func RetryDelay(min, max time.Duration) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.Retry.Min, c.Retry.Max = min, max })
 }
 
-// DeadLetters gives the messages that failed MaxAttempts times to take, one at a time
-// for each group; take may block, and its ctx ends with the destination or the group.
-// With a nil error the message is settled; with an error it is tried again after the
-// longest delay. When it is not given, such messages are tried again at the longest
-// delay, and Parked shows copies.
+// DeadLetters gives the messages that failed MaxAttempts times, that members died over
+// MaxDeaths times, or that a member rejected, to take, one at a time for each group; take
+// may block, and its ctx ends with the destination or the group. With a nil error the
+// message is settled. With an error it is tried again after the longest delay; one that
+// was rejected goes to take again then, and to no member. When DeadLetters is not given,
+// such messages are tried again at the longest delay, those that were rejected are
+// settled, and Parked shows copies of all.
 func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })
 }

@@ -62,7 +62,8 @@ func (d *Destination) SendBatch(ctx context.Context, msgs []Message) (accepted i
 // message and done is not called. A nil done makes it Send.
 //
 // Causes: ErrDropped (QueueDropOldest, or DropWithoutGroup without a group),
-// ErrDeadLettered (the DeadLetters function took it; without one the message is tried on),
+// ErrDeadLettered (the DeadLetters function took it; without one a message that was
+// rejected is settled, any other is tried on),
 // and *AbandonedError when a group was removed or the destination ended with it, by
 // Unregister, Stop or a failure; then it is ErrClosed as well. A group that is
 // AtMostOnce has settled a message when a link takes it.
@@ -92,8 +93,8 @@ func (d *Destination) Flush(ctx context.Context) error { return d.d.Flush(ctx) }
 // Group when messages were dropped because there was none.
 func (d *Destination) Stats() []PipeStats { return d.d.Stats() }
 
-// Parked returns copies of the messages that failed as often as MaxAttempts allows
-// where no DeadLetters were given: the newest 64 of each group.
+// Parked returns copies of the messages that would be dead letters where no DeadLetters
+// were given: the newest 64 of each group.
 func (d *Destination) Parked() []Parked { return d.d.Parked() }
 
 // Unregister refuses new messages, waits until all that was accepted is acked, also

@@ -37,7 +37,9 @@ type PipeStats = messages.PipeStats
 //		Acked        uint64
 //		Nacked       uint64 // failed handlings
 //		Redelivered  uint64 // queued again after a nack or a dead link
-//		Returned     uint64 // of these, given back by a member that did not try, or not in time
+//		Released     uint64 // of these, given back by a member that did not try
+//		Died         uint64 // of these, in hand when a link died or AckWait expired
+//		Rejected     uint64 // will never be handled, as a member said
 //		Dropped      uint64 // by the queue policy, or with the pipe
 //		DeadLettered uint64 // taken by the DeadLetters function
 //	}

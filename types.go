@@ -65,6 +65,7 @@ func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
 //		Sender             string // the id of the registered sender
 //		Seq                uint64 // counts deliveries on the link from that sender, from 1
 //		Attempt            int    // 1 for the first handling; a failed one raises it
+//		Deaths             int    // how often its link died, or its AckWait expired, while it was in hand
 //		Redelivered        bool   // somebody may have seen it before: a handling failed or a link died before the ack
 //		Settler            Settler
 //	}
@@ -140,25 +141,30 @@ type Event = messages.Event
 // another member (AckWait) or when Consume ends.
 type Handler func(ctx context.Context, d Delivery) error
 
-// DeadLetter is a message that failed as often as MaxAttempts allows, for the
-// function given to DeadLetters. Its bytes are its own.
+// DeadLetter is a message that failed as often as MaxAttempts allows, that members died
+// over as often as MaxDeaths allows, or that a member rejected, for the function given to
+// DeadLetters. Its bytes are its own.
 //
 //	type DeadLetter struct {
 //		Message            Message
 //		Destination, Group string
-//		Attempts           int    // how often it was handled
-//		Cause              string // the error of the last handling
+//		Attempts           int    // handlings that failed; a rejection is none
+//		Deaths             int    // how often a member may have died over it
+//		Rejected           bool   // a member rejected it
+//		Cause              string // the error of the last handling, or what the last death was
 //	}
 type DeadLetter = messages.DeadLetter
 
-// Parked is a copy of a message that failed as often as MaxAttempts allows where no
-// DeadLetters were given. The message itself is tried again.
+// Parked is a copy of what would be a DeadLetter where no DeadLetters were given. The
+// message itself is settled when it was rejected; else it is tried again.
 //
 //	type Parked struct {
 //		Message  Message
 //		Group    string
-//		Attempts int    // how often it was handled by then
-//		Cause    string // the error of the last handling
+//		Attempts int    // handlings that failed by then
+//		Deaths   int    // how often a member may have died over it by then
+//		Rejected bool   // a member rejected it
+//		Cause    string // the error of the last handling, or what the last death was
 //	}
 type Parked = messages.Parked
 

@@ -30,6 +30,8 @@ const (
 	LargestMessageSize    = senders.LargestMessageSize
 	DefaultMaxAttempts    = senders.DefaultMaxAttempts
 	LargestMaxAttempts    = senders.LargestMaxAttempts
+	DefaultMaxDeaths      = senders.DefaultMaxDeaths
+	LargestMaxDeaths      = senders.LargestMaxDeaths
 	DefaultWindow         = members.DefaultWindow
 	DefaultWindowBytes    = members.DefaultWindowBytes
 	DefaultAckWait        = members.DefaultAckWait

@@ -31,7 +31,7 @@ var (
 	// QueueDropOldest gave it up, or there was no group (DropWithoutGroup).
 	ErrDropped = errors.New("dropped")
 	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
-	// was given to the DeadLetters function.
+	// was given to the DeadLetters function, or rejected where there is none.
 	ErrDeadLettered = errors.New("dead letter")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.

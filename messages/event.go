@@ -242,12 +242,14 @@ type LateAck struct {
 	Count int
 }
 
-// AttemptsExhausted: a message failed as often as the group allows and there
-// is no dead-letter handler. A copy is parked for inspection, and it is tried again.
+// AttemptsExhausted: a message failed, or members died over it, as often as the sender
+// allows, and there is no dead-letter handler. A copy is parked for inspection, and it is
+// tried again.
 type AttemptsExhausted struct {
 	Destination, Group string
-	Seq                uint64
+	Seq                uint64 // 0 where a link died
 	Attempt            int
+	Deaths             int
 	Err                error
 	// Delay is how long it waits before the next attempt.
 	Delay time.Duration
@@ -255,11 +257,13 @@ type AttemptsExhausted struct {
 	Count int
 }
 
-// DeadLettered: a message failed as often as the group allows, and the
-// dead-letter handler took it.
+// DeadLettered: a message failed or members died over it as often as the sender allows,
+// or it was rejected, and the dead-letter handler took it.
 type DeadLettered struct {
 	Destination, Group string
 	Attempt            int
+	Deaths             int
+	Rejected           bool
 	Err                error
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int

@@ -271,6 +271,7 @@ func (e AttemptsExhausted) attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.Uint64("seq", e.Seq),
 		slog.Int("attempt", e.Attempt),
+		slog.Int("deaths", e.Deaths),
 		errAttr("err", e.Err),
 		ms("delay", e.Delay),
 		slog.Int("count", times(e.Count)),
@@ -284,6 +285,8 @@ func (e DeadLettered) attrs() []slog.Attr {
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
 		slog.Int("attempt", e.Attempt),
+		slog.Int("deaths", e.Deaths),
+		slog.Bool("rejected", e.Rejected),
 		errAttr("err", e.Err),
 		slog.Int("count", times(e.Count)),
 	)

@@ -44,11 +44,13 @@ func everyEvent() []Event {
 		ConnectionRefused{Remote: "r", Reason: "bad proof", Count: 5},
 		ProtocolViolated{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Err: boom},
 		Redelivered{Destination: "d", Group: "g", Count: 2, Cause: boom},
+		MessageRejected{Destination: "d", Group: "g", Member: "m", Seq: 9, Err: boom, Parked: true, Count: 5},
+		DeathCounted{Destination: "d", Group: "g", Member: "m", Deaths: 2, Cause: boom, Count: 5},
 		MessageNacked{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Err: boom, Delay: time.Second, Count: 5},
 		AckWaitExpired{Destination: "d", Group: "g", Member: "m", Seq: 9, Attempt: 2, Wait: time.Second, Count: 5},
 		LateAck{Destination: "d", Group: "g", Member: "m", Seq: 9, Count: 5},
-		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Err: boom, Delay: time.Minute, Count: 5},
-		DeadLettered{Destination: "d", Group: "g", Attempt: 16, Err: boom, Count: 5},
+		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Deaths: 2, Err: boom, Delay: time.Minute, Count: 5},
+		DeadLettered{Destination: "d", Group: "g", Attempt: 16, Deaths: 2, Rejected: true, Err: boom, Count: 5},
 		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},
@@ -90,7 +92,7 @@ func everyEvent() []Event {
 
 func TestEveryEventIsListedAndSpelled(t *testing.T) {
 	var declared []string
-	for _, name := range []string{"event.go", "event_topic.go"} {
+	for _, name := range []string{"event.go", "event_giveback.go", "event_topic.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -92,6 +92,9 @@ type Delivery struct {
 	Seq uint64
 	// Attempt is 1 for the first handling; failed handlings raise it.
 	Attempt int
+	// Deaths is how often a member may have died over the message: its link died, or
+	// its AckWait expired, while the message was in hand.
+	Deaths int
 	// Redelivered reports whether an earlier delivery of this message may have been
 	// seen by somebody: it failed there, or the link died before its ack.
 	Redelivered bool

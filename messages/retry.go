@@ -66,19 +66,25 @@ func (r Retry) Delay(failures int) time.Duration {
 	return time.Duration(d)
 }
 
-// DeadLetter is a message that used up its attempts, with bytes of its own.
+// DeadLetter is a message that used up its attempts or deaths, or was rejected, with
+// bytes of its own.
 type DeadLetter struct {
 	Message            Message
 	Destination, Group string
-	Attempts           int
-	Cause              string // the error of the last handling
+	Attempts           int    // handlings that failed
+	Deaths             int    // how often a member may have died over it
+	Rejected           bool   // a member rejected it
+	Cause              string // the error of the last handling, or what the last death was
 }
 
-// Parked is a copy of a message that used up its attempts where no dead-letter
-// handler was given. The message itself is tried again.
+// Parked is a copy of a message that used up its attempts or deaths, or was rejected,
+// where no dead-letter handler was given. One that was rejected is settled; any other is
+// tried again.
 type Parked struct {
 	Message  Message
 	Group    string
-	Attempts int
-	Cause    string // the error of the last handling
+	Attempts int    // handlings that failed
+	Deaths   int    // how often a member may have died over it
+	Rejected bool   // a member rejected it
+	Cause    string // the error of the last handling, or what the last death was
 }

@@ -35,7 +35,9 @@ type PipeCounters struct {
 	Acked        uint64
 	Nacked       uint64
 	Redelivered  uint64 // put back after a nack or a dead link
-	Returned     uint64 // of them, given back by a member that did not try, or not in time
+	Released     uint64 // of them, given back by a member that did not try
+	Died         uint64 // of them, in hand when a link died or AckWait expired
+	Rejected     uint64 // will never be handled, as a member said
 	Dropped      uint64 // by policy, or with the pipe
 	DeadLettered uint64
 }

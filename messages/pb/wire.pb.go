@@ -644,7 +644,10 @@ type Data struct {
 	Attempts []uint32 `protobuf:"varint,3,rep,packed,name=attempts,proto3" json:"attempts,omitempty"`
 	// redelivered tells that an earlier delivery of these records may have been
 	// seen by somebody.
-	Redelivered   bool `protobuf:"varint,4,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	Redelivered bool `protobuf:"varint,4,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	// deaths is how often a member may have died over each of these records; 0 is
+	// never.
+	Deaths        uint32 `protobuf:"varint,5,opt,name=deaths,proto3" json:"deaths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +708,13 @@ func (x *Data) GetRedelivered() bool {
 		return x.Redelivered
 	}
 	return false
+}
+
+func (x *Data) GetDeaths() uint32 {
+	if x != nil {
+		return x.Deaths
+	}
+	return 0
 }
 
 // Ack settles what was handled, and grants room for more.
@@ -865,14 +875,18 @@ func (x *Range) GetTo() uint64 {
 	return 0
 }
 
-// Nack settles one sequence as failed: it is to be delivered again.
+// Nack settles one sequence that was not handled.
 type Nack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// reason is for events and dead letters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// kind is the member's class of the failure; 0 is an ordinary one.
-	Kind          uint32 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// kind is the member's class of the failure; 0 is an ordinary one, and so is one
+	// that the sender does not know.
+	Kind uint32 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// after_ms is the delay before an ordinary one is tried again; 0 leaves it to the
+	// sender.
+	AfterMs       int64 `protobuf:"varint,4,opt,name=after_ms,json=afterMs,proto3" json:"after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -924,6 +938,13 @@ func (x *Nack) GetReason() string {
 func (x *Nack) GetKind() uint32 {
 	if x != nil {
 		return x.Kind
+	}
+	return 0
+}
+
+func (x *Nack) GetAfterMs() int64 {
+	if x != nil {
+		return x.AfterMs
 	}
 	return 0
 }
@@ -1116,12 +1137,13 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03mac\x18\x01 \x01(\fR\x03mac\x12\x16\n" +
 	"\x06sender\x18\x02 \x01(\tR\x06sender\x12\x1f\n" +
 	"\vmax_message\x18\x03 \x01(\x04R\n" +
-	"maxMessage\"\x8a\x01\n" +
+	"maxMessage\"\xa2\x01\n" +
 	"\x04Data\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12*\n" +
 	"\arecords\x18\x02 \x03(\v2\x10.penstock.RecordR\arecords\x12\x1e\n" +
 	"\battempts\x18\x03 \x03(\rB\x02\x10\x01R\battempts\x12 \n" +
-	"\vredelivered\x18\x04 \x01(\bR\vredelivered\"\x81\x02\n" +
+	"\vredelivered\x18\x04 \x01(\bR\vredelivered\x12\x16\n" +
+	"\x06deaths\x18\x05 \x01(\rR\x06deaths\"\x81\x02\n" +
 	"\x03Ack\x12\x1e\n" +
 	"\n" +
 	"cumulative\x18\x01 \x01(\x04R\n" +
@@ -1134,11 +1156,12 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\vack_wait_ms\x18\a \x01(\x03R\tackWaitMs\"+\n" +
 	"\x05Range\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\x04R\x02to\"D\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"_\n" +
 	"\x04Nack\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04kind\x18\x03 \x01(\rR\x04kind\"\x06\n" +
+	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x19\n" +
+	"\bafter_ms\x18\x04 \x01(\x03R\aafterMs\"\x06\n" +
 	"\x04Ping\"1\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x14\n" +

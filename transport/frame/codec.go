@@ -6,7 +6,7 @@ package frame
 // A Data frame is laid out with the records last, so that they go out by
 // reference and come in as one slice of the frame:
 //
-//	tag(data) length | first, attempts, redelivered | records …
+//	tag(data) length | first, attempts, redelivered, deaths | records …
 
 import (
 	"fmt"
@@ -28,6 +28,7 @@ const (
 	tagAttempts    = 3<<3 | byte(protowire.BytesType)
 	tagAttempt     = 3<<3 | byte(protowire.VarintType)
 	tagRedelivered = 4<<3 | byte(protowire.VarintType)
+	tagDeaths      = 5<<3 | byte(protowire.VarintType)
 
 	tagCumulative     = 1<<3 | byte(protowire.VarintType)
 	tagRanges         = 2<<3 | byte(protowire.BytesType)
@@ -47,8 +48,8 @@ func AppendPing(b []byte) []byte {
 
 // AppendDataHeader appends all of a Data frame except the records themselves,
 // which take records bytes and which the caller lets follow. attempts is parallel
-// to them, or empty when all are first attempts.
-func AppendDataHeader(b []byte, first uint64, attempts []uint32, redelivered bool, records int) []byte {
+// to them, or empty when all are first attempts; deaths is that of each of them.
+func AppendDataHeader(b []byte, first uint64, attempts []uint32, redelivered bool, deaths uint32, records int) []byte {
 	packed := 0
 	for _, a := range attempts {
 		packed += protowire.SizeVarint(uint64(a))
@@ -63,6 +64,7 @@ func AppendDataHeader(b []byte, first uint64, attempts []uint32, redelivered boo
 	if redelivered {
 		size += 2
 	}
+	size += sizeUint(uint64(deaths))
 	b = append(b, tagData)
 	b = protowire.AppendVarint(b, uint64(size))
 	if first != 0 {
@@ -79,7 +81,7 @@ func AppendDataHeader(b []byte, first uint64, attempts []uint32, redelivered boo
 	if redelivered {
 		b = append(b, tagRedelivered, 1)
 	}
-	return b
+	return appendUint(b, tagDeaths, uint64(deaths))
 }
 
 // AppendAck appends a whole Ack frame. Check says whether it may be sent.
@@ -188,7 +190,7 @@ func (f *Frame) Decode(kind Kind, b []byte) (gathered bool, err error) {
 		if err := decodeControl(kind, b, &m); err != nil {
 			return false, err
 		}
-		f.Nack = Nack{Seq: m.GetSeq(), Kind: m.GetKind(), Reason: m.GetReason()}
+		f.Nack = Nack{Seq: m.GetSeq(), Kind: m.GetKind(), After: after(m.GetAfterMs()), Reason: m.GetReason()}
 	case KindDrain:
 		var m pb.Drain
 		if err := decodeControl(kind, b, &m); err != nil {
@@ -212,7 +214,7 @@ func (f *Frame) Decode(kind Kind, b []byte) (gathered bool, err error) {
 // decodeData reads a Data message. It allocates only for a foreign encoder
 // that puts other fields between the records.
 func decodeData(b []byte, d *Data) (gathered bool, err error) {
-	d.First, d.Count, d.Redelivered, d.Records = 0, 0, false, nil
+	d.First, d.Count, d.Redelivered, d.Deaths, d.Records = 0, 0, false, 0, nil
 	d.Attempts = d.Attempts[:0]
 	for len(b) > 0 {
 		switch b[0] {
@@ -247,6 +249,13 @@ func decodeData(b []byte, d *Data) (gathered bool, err error) {
 				return false, corrupt("data: bad flag")
 			}
 			d.Redelivered = v != 0
+			b = b[1+n:]
+		case tagDeaths:
+			v, n := protowire.ConsumeVarint(b[1:])
+			if n < 0 {
+				return false, corrupt("data: bad count of deaths")
+			}
+			d.Deaths = uint32(v)
 			b = b[1+n:]
 		case tagAttempts:
 			packed, n := protowire.ConsumeBytes(b[1:])

@@ -41,7 +41,7 @@ func decodeFrame(b []byte, f *Frame) error {
 }
 
 func sameData(t interface{ Fatalf(string, ...any) }, got *Data, want *pb.Data) {
-	if got.First != want.GetFirst() || got.Redelivered != want.GetRedelivered() || !slices.Equal(got.Attempts, want.GetAttempts()) {
+	if got.First != want.GetFirst() || got.Redelivered != want.GetRedelivered() || got.Deaths != want.GetDeaths() || !slices.Equal(got.Attempts, want.GetAttempts()) {
 		t.Fatalf("%d %v %v, want %d %v %v", got.First, got.Attempts, got.Redelivered, want.GetFirst(), want.GetAttempts(), want.GetRedelivered())
 	}
 	if got.Count != len(want.GetRecords()) {
@@ -72,7 +72,8 @@ func TestDataRoundTrips(t *testing.T) {
 		if rapid.Bool().Draw(t, "with attempts") {
 			attempts = rapid.SliceOfN(rapid.Uint32(), n, n).Draw(t, "attempts")
 		}
-		b := AppendDataHeader(nil, first, attempts, again, len(records))
+		deaths := rapid.SampledFrom([]uint32{0, 1, 127, 128, math.MaxUint32}).Draw(t, "deaths")
+		b := AppendDataHeader(nil, first, attempts, again, deaths, len(records))
 		b = append(b, records...)
 
 		var theirs pb.Frame
@@ -203,11 +204,11 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 
 func FuzzDecodeFrame(f *testing.F) {
 	record := messages.AppendRecord(nil, &messages.Message{Key: []byte("k"), Value: []byte("v")})
-	f.Add(append(AppendDataHeader(nil, 7, []uint32{1, 2}, true, 2*len(record)), append(bytes.Clone(record), record...)...))
+	f.Add(append(AppendDataHeader(nil, 7, []uint32{1, 2}, true, 3, 2*len(record)), append(bytes.Clone(record), record...)...))
 	f.Add(AppendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30,
 		Withdraw: true, Renewed: []Range{{7, 7}}, AckWait: -1}))
 	f.Add(AppendPing(nil))
-	for _, m := range []*pb.Frame{Bye{pb.Code_REMOVED, "x"}.Wire(), Nack{Seq: 1, Kind: NackExpired, Reason: "r"}.Wire()} {
+	for _, m := range []*pb.Frame{Bye{pb.Code_REMOVED, "x"}.Wire(), Nack{Seq: 1, Kind: NackExpired, Reason: "r"}.Wire(), Nack{Seq: 1, After: time.Hour}.Wire()} {
 		b, err := proto.Marshal(m)
 		if err != nil {
 			f.Fatal(err)

@@ -97,8 +97,13 @@ func (n Nack) Wire() *pb.Frame {
 	return &pb.Frame{Kind: &pb.Frame_Nack{Nack: &pb.Nack{
 		Seq:    n.Seq,
 		Reason: strings.ToValidUTF8(Clip(n.Reason), "?"),
-		Kind:   n.Kind,
+		Kind:   n.Kind, AfterMs: Millis(n.After),
 	}}}
+}
+
+// after is the delay that a peer asks for.
+func after(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), messages.MaxRetryAfter.Milliseconds())) * time.Millisecond
 }
 
 // Wire is the Drain frame.

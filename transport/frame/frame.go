@@ -96,6 +96,8 @@ type Data struct {
 	Attempts []uint32
 	// Redelivered says that somebody may have seen these records before.
 	Redelivered bool
+	// Deaths is how often a member may have died over each of these records.
+	Deaths uint32
 	// Records is the run as messages.ConsumeRecord reads it; its outer bounds
 	// have been checked. It is fresh memory that belongs to the caller.
 	Records []byte
@@ -131,19 +133,24 @@ type Range struct{ From, To uint64 }
 type Nack struct {
 	// Seq is its link sequence.
 	Seq uint64
-	// Kind is why: NackFailed, NackReturned or NackExpired. What is not known counts
-	// as NackFailed.
+	// Kind is why: one of the kinds below. What is not known counts as NackFailed.
 	Kind uint32
+	// After, of NackFailed, is the delay before the next try, in milliseconds on the
+	// wire and at least one; 0 leaves it to the sender. Once received it is at most
+	// messages.MaxRetryAfter.
+	After time.Duration
 	// Reason is for events and dead letters; Wire cuts it at 1 KiB.
 	Reason string
 }
 
-// The kinds of nack. Only a failed handling counts towards MaxAttempts and waits.
-// The others go out again at once, until that was often.
+// The kinds of nack. Only a failed handling counts towards MaxAttempts and waits, and
+// only an expired one counts a death. Returned and expired ones go out again at once,
+// until that was often.
 const (
 	NackFailed   uint32 = iota
 	NackReturned        // nobody tried
 	NackExpired         // it was in hand for AckWait: as when its member had died
+	NackRejected        // it will never be handled
 )
 
 // Drain asks for the end of the link in order, or replies to that.

@@ -49,13 +49,13 @@ func TestAllocations(t *testing.T) {
 		turn++
 		switch turn % 3 {
 		case 0:
-			return c.SendData(7, nil, false, small)
+			return c.SendData(7, nil, false, 0, small)
 		case 1:
-			return c.SendData(7, attempts, true, three)
+			return c.SendData(7, attempts, true, 0, three)
 		}
-		return c.SendData(7, nil, false, large)
+		return c.SendData(7, nil, false, 0, large)
 	})
-	body := pass(fresh, fm, func(c *socket.Conn) error { return c.SendData(7, nil, false, small) })
+	body := pass(fresh, fm, func(c *socket.Conn) error { return c.SendData(7, nil, false, 0, small) })
 	acks := pass(mc, sc, func(c *socket.Conn) error { return c.SendAck(&ack) })
 
 	for name, c := range map[string]struct {

@@ -100,7 +100,7 @@ func BenchmarkThroughput(b *testing.B) {
 			}()
 			b.ResetTimer()
 			for i := range n {
-				if err := sc.SendData(uint64(i+1), nil, false, records); err != nil {
+				if err := sc.SendData(uint64(i+1), nil, false, 0, records); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -148,7 +148,7 @@ func BenchmarkLatency(b *testing.B) {
 		sc, mc := benchLink(b, nil)
 		records := benchRecords(100)
 		var f frame.Frame
-		latencies(b, func() error { return sc.SendData(1, nil, false, records) }, func() error { return mc.Recv(&f) })
+		latencies(b, func() error { return sc.SendData(1, nil, false, 0, records) }, func() error { return mc.Recv(&f) })
 		_ = mc.Close()
 	})
 	b.Run("mangos/100B", func(b *testing.B) {

@@ -279,13 +279,14 @@ func (c *Conn) Recv(f *frame.Frame) error {
 
 // SendData sends records, as messages.AppendRecord makes them, of which the
 // first has the link sequence first. attempts is parallel to them, or nil when
-// all are first attempts. The slices are not touched after it returns.
+// all are first attempts; deaths is that of each of them. The slices are not
+// touched after it returns.
 //
 // It returns when the kernel has the bytes, and blocks while the peer does not
 // read; the end of the connection ends it. It fails with messages.ErrTooLarge
 // over MaxFrame, and messages.ErrInvalid without records or with the sequence
 // 0: nothing is sent then and the connection lives on.
-func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, records []byte) error {
+func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, deaths uint32, records []byte) error {
 	if len(records) == 0 || first == 0 {
 		return c.failed("send data", fmt.Errorf("%d bytes of records from sequence %d: %w", len(records), first, messages.ErrInvalid))
 	}
@@ -294,7 +295,7 @@ func (c *Conn) SendData(first uint64, attempts []uint32, redelivered bool, recor
 	if err := c.maySend(frame.KindData); err != nil {
 		return c.failed("send data", err)
 	}
-	c.header = frame.AppendDataHeader(c.header[:0], first, attempts, redelivered, len(records))
+	c.header = frame.AppendDataHeader(c.header[:0], first, attempts, redelivered, deaths, len(records))
 	if size := len(c.header) + len(records); size > c.cfg.maxFrame {
 		return c.failed("send data", fmt.Errorf("frame of %d bytes, the limit is %d: %w", size, c.cfg.maxFrame, messages.ErrTooLarge))
 	}

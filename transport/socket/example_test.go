@@ -42,7 +42,7 @@ func Example() {
 			return
 		}
 		records := messages.AppendRecord(nil, &messages.Message{Value: []byte("an order")})
-		if err := conn.SendData(1, nil, false, records); err != nil {
+		if err := conn.SendData(1, nil, false, 0, records); err != nil {
 			return
 		}
 		var f frame.Frame

@@ -96,7 +96,7 @@ func overTCP(t *testing.T) (*Conn, net.Conn) {
 func fill(c *Conn, frames int) error {
 	records := messages.AppendRecord(nil, &messages.Message{Value: make([]byte, 1<<20)})
 	for i := range frames {
-		if err := c.SendData(uint64(i+1), nil, false, records); err != nil {
+		if err := c.SendData(uint64(i+1), nil, false, 0, records); err != nil {
 			return err
 		}
 	}

@@ -212,7 +212,7 @@ func TestProgressInsideAFrameIsLife(t *testing.T) {
 		c, far := openOver(t)
 		go func() { _, _ = io.Copy(io.Discard, far) }()
 		records := messages.AppendRecord(nil, &messages.Message{Value: make([]byte, 100_000)})
-		data := append(frame.AppendDataHeader(nil, 1, nil, false, len(records)), records...)
+		data := append(frame.AppendDataHeader(nil, 1, nil, false, 0, len(records)), records...)
 		stream := append(binary.BigEndian.AppendUint64(nil, uint64(len(data))), data...)
 		go func() {
 			for _, piece := range split(stream, 10_000) {

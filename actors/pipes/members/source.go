@@ -270,8 +270,8 @@ func (s *source) sweep(ctx actor.Context) {
 		}
 		late = nil
 	}
-	for _, seq := range late {
-		if s.link.Expire(seq) {
+	for i, seq := range late {
+		if s.link.Expire(seq, i < s.cfg.Concurrency) { // only so many can be in a handler
 			s.node.Events.Emit(messages.AckWaitExpired{
 				Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
 				Seq: seq, Wait: s.cfg.AckWait,

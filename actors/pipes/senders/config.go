@@ -22,6 +22,8 @@ const (
 	LargestMessageSize    = frame.LargestMessage // 64 MiB
 	DefaultMaxAttempts    = 16
 	LargestMaxAttempts    = 1<<16 - 2
+	DefaultMaxDeaths      = 16
+	LargestMaxDeaths      = 1<<16 - 2
 )
 
 // Config describes a sender. Its fields are the options of
@@ -49,6 +51,9 @@ type Config struct {
 	// MaxAttempts is penstock.MaxAttempts: up to LargestMaxAttempts, or -1 for no
 	// limit. Default DefaultMaxAttempts.
 	MaxAttempts int
+	// MaxDeaths is penstock.MaxDeaths: up to LargestMaxDeaths, or -1 for no limit.
+	// Default DefaultMaxDeaths.
+	MaxDeaths int
 	// Retry is penstock.RetryDelay, with a factor of the caller's.
 	Retry messages.Retry
 	// DeadLetter is penstock.DeadLetters.
@@ -63,6 +68,7 @@ func (c *Config) EnsureDefaults() {
 	c.Queue.Messages = cmp.Or(c.Queue.Messages, 65536)
 	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, sendq.Memory(frame.LargestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
+	c.MaxDeaths = cmp.Or(c.MaxDeaths, DefaultMaxDeaths)
 	c.Retry.EnsureDefaults()
 }
 
@@ -92,6 +98,9 @@ func (c *Config) Validate() error {
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
+	if c.MaxDeaths < -1 || c.MaxDeaths > LargestMaxDeaths {
+		faults.Add("%d deaths: give a number up to %d, or -1 for no limit", c.MaxDeaths, LargestMaxDeaths)
+	}
 	for _, group := range c.Require {
 		faults.Join(keys.ValidateName("group", group))
 	}
@@ -108,6 +117,6 @@ func (c *Config) queue() sendq.Config {
 	return sendq.Config{
 		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, Policy: c.Policy, DropWithoutGroup: c.DropWithoutGroup,
 		Require:     slices.Compact(slices.Sorted(slices.Values(c.Require))),
-		MaxAttempts: c.MaxAttempts, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
+		MaxAttempts: c.MaxAttempts, MaxDeaths: c.MaxDeaths, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
 	}
 }

@@ -151,7 +151,7 @@ func (l *link) stopping(ctx actor.Context) {
 		return
 	}
 	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
-	requeued := l.out.Detach(l.pipe, l.place, !orderly)
+	requeued := l.out.Detach(l.pipe, l.place, !orderly, time.Now())
 	cause := l.cause
 	if orderly {
 		cause = nil
@@ -207,26 +207,13 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 		return l.out.Ack(l.pipe, place, &f.Ack)
 	case frame.KindNack:
 		back, err := l.out.Nack(l.pipe, place, &f.Nack, time.Now())
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case !back.Failed && !back.Due.IsZero():
+		}
+		l.tell(f, place, &back)
+		if back.Exhausted || back.Rejected || !back.Due.IsZero() {
 			tell(&nackSeen{back})
-			return nil
-		case !back.Failed:
-			return nil
 		}
-		l.out.Emit(messages.MessageNacked{
-			Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Seq: f.Nack.Seq,
-			Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
-		})
-		if back.Exhausted && !l.out.Config().DeadLetters {
-			l.out.Emit(messages.AttemptsExhausted{
-				Destination: l.out.Name(), Group: l.pipe.Group, Seq: f.Nack.Seq,
-				Attempt: back.Attempt, Err: errors.New(f.Nack.Reason), Delay: time.Until(back.Due),
-			})
-		}
-		tell(&nackSeen{back})
 		return nil
 	case frame.KindDrain:
 		place.Drained(l.out.Hold(l.pipe, place))
@@ -238,6 +225,28 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 		return errors.New("the member said: " + f.Bye.Reason)
 	}
 	return frame.Unexpected(f.Kind)
+}
+
+// tell has the user told what a nack led to.
+func (l *link) tell(f *frame.Frame, place *sendq.Link, back *sendq.Outcome) {
+	why, parks := errors.New(f.Nack.Reason), !l.out.Config().DeadLetters
+	if back.Failed {
+		l.out.Emit(messages.MessageNacked{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Seq: f.Nack.Seq,
+			Attempt: back.Attempt, Err: why, Delay: time.Until(back.Due),
+		})
+	}
+	if back.Rejected {
+		l.out.Emit(messages.MessageRejected{
+			Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Seq: f.Nack.Seq, Err: why, Parked: parks,
+		})
+	}
+	if back.Exhausted && parks {
+		l.out.Emit(messages.AttemptsExhausted{
+			Destination: l.out.Name(), Group: l.pipe.Group, Seq: f.Nack.Seq,
+			Attempt: back.Attempt, Deaths: back.Deaths, Err: why, Delay: time.Until(back.Due),
+		})
+	}
 }
 
 // write sends batches, and what read has to say, until the connection ends. It
@@ -264,7 +273,7 @@ func (l *link) write(ctx context.Context, place *sendq.Link) error {
 				attempts = append(attempts, uint32(b.Attempt))
 			}
 		}
-		if err := l.conn.SendData(b.First, attempts, b.Redelivered, b.Records); err != nil {
+		if err := l.conn.SendData(b.First, attempts, b.Redelivered, uint32(b.Deaths), b.Records); err != nil {
 			return err
 		}
 	}

@@ -127,6 +127,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.deadLetter()
 	case retryDue:
 		p.retry()
+		p.deadLetter() // a rejected one may be due
 	case deadTaken:
 		p.deadTaken(m)
 	case *supervisor.Ended:
@@ -262,7 +263,8 @@ func (p *pipe) deadTaken(m deadTaken) {
 	p.deadLettering = false
 	if m.err == nil {
 		p.node.Events.Emit(messages.DeadLettered{
-			Destination: p.out.Name(), Group: p.queue.Group, Attempt: m.letter.Attempts, Err: errors.New(m.letter.Cause),
+			Destination: p.out.Name(), Group: p.queue.Group, Attempt: m.letter.Attempts, Deaths: m.letter.Deaths,
+			Rejected: m.letter.Rejected, Err: errors.New(m.letter.Cause),
 		})
 	}
 	p.out.DeadLettered(p.queue, m.err, time.Now())

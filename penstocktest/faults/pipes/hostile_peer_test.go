@@ -98,7 +98,7 @@ func (s *script) speak(c *socket.Conn) bool {
 		for range s.byte() % 4 {
 			attempts = append(attempts, uint32(s.number()))
 		}
-		err = c.SendData(s.number(), attempts, s.byte()%2 == 0, records)
+		err = c.SendData(s.number(), attempts, s.byte()%2 == 0, uint32(s.number()), records)
 	case 7:
 		time.Sleep(time.Duration(s.byte()%4) * time.Millisecond) // what was said is read
 	}

@@ -44,7 +44,7 @@ var endTests = map[string]func(*testing.T, *suite){
 		began := time.Now()
 		must(t, sc.Close())
 		expectSoon(t, sent, began, socket.ErrConnClosed)
-		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, socket.ErrConnClosed) {
+		if err := sc.SendData(1, nil, false, 0, records(1, 1, 1)); !errors.Is(err, socket.ErrConnClosed) {
 			t.Errorf("sending after Close: %v", err)
 		}
 	},
@@ -56,7 +56,7 @@ var endTests = map[string]func(*testing.T, *suite){
 			t.Fatalf("receive returns %v, want ErrPeerClosed", err)
 		}
 		expectEnd(t, sc, socket.ErrPeerClosed)
-		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, socket.ErrPeerClosed) {
+		if err := sc.SendData(1, nil, false, 0, records(1, 1, 1)); !errors.Is(err, socket.ErrPeerClosed) {
 			t.Errorf("sending returns %v, want the first cause", err)
 		}
 		eventually(t, "the listener forgets the connection", func() bool { return snd.Stats().Open == 0 })
@@ -66,7 +66,7 @@ var endTests = map[string]func(*testing.T, *suite){
 		sc, mc := snd.link(t)
 		const frames = 100
 		for i := range frames {
-			must(t, sc.SendData(uint64(i+1), nil, false, records(1, 1000, 1)))
+			must(t, sc.SendData(uint64(i+1), nil, false, 0, records(1, 1000, 1)))
 		}
 		must(t, sc.Close())
 		var f frame.Frame

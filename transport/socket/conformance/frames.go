@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -23,26 +24,27 @@ var frameTests = map[string]func(*testing.T, *suite){
 			first    uint64
 			attempts []uint32
 			again    bool
+			deaths   uint32
 			records  []byte
 			count    int
 		}
 		frames := []sent{
-			{1, nil, false, records(1, 0, 1), 1},
-			{2, nil, true, records(3, 100, 2), 3},
-			{5, []uint32{1, 2, 300}, true, records(3, 10, 3), 3},
-			{1 << 60, nil, false, records(500, 100, 4), 500},
-			{7, nil, false, records(1, maxMessage-16, 5), 1},
-			{8, nil, false, records(1, 1, 6), 1},
+			{1, nil, false, 0, records(1, 0, 1), 1},
+			{2, nil, true, 1, records(3, 100, 2), 3},
+			{5, []uint32{1, 2, 300}, true, 700, records(3, 10, 3), 3},
+			{1 << 60, nil, false, 0, records(500, 100, 4), 500},
+			{7, nil, false, 0, records(1, maxMessage-16, 5), 1},
+			{8, nil, false, 0, records(1, 1, 6), 1},
 		}
 		// Every size around the places where the wire changes its ways.
 		for _, edge := range []int{128, 4 << 10, 8 << 10, 64 << 10} {
 			for size := edge - 40; size < edge+40; size += 3 {
-				frames = append(frames, sent{9, nil, false, records(1, size, byte(size)), 1})
+				frames = append(frames, sent{9, nil, false, 0, records(1, size, byte(size)), 1})
 			}
 		}
 		go func() {
 			for _, f := range frames {
-				if sc.SendData(f.first, f.attempts, f.again, f.records) != nil {
+				if sc.SendData(f.first, f.attempts, f.again, f.deaths, f.records) != nil {
 					return
 				}
 			}
@@ -52,8 +54,8 @@ var frameTests = map[string]func(*testing.T, *suite){
 		for i, f := range frames {
 			must(t, mc.Recv(&got))
 			if got.Kind != frame.KindData || got.Data.First != f.first || got.Data.Count != f.count ||
-				got.Data.Redelivered != f.again || !slices.Equal(got.Data.Attempts, f.attempts) {
-				t.Fatalf("frame %d is %s %d×%d %v %v", i, got.Kind, got.Data.First, got.Data.Count, got.Data.Attempts, got.Data.Redelivered)
+				got.Data.Redelivered != f.again || got.Data.Deaths != f.deaths || !slices.Equal(got.Data.Attempts, f.attempts) {
+				t.Fatalf("frame %d is %s %d×%d %v %v %d", i, got.Kind, got.Data.First, got.Data.Count, got.Data.Attempts, got.Data.Redelivered, got.Data.Deaths)
 			}
 			kept = append(kept, got.Data.Records)
 		}
@@ -70,7 +72,8 @@ var frameTests = map[string]func(*testing.T, *suite){
 		ack := frame.Ack{Cumulative: 7, Ranges: []frame.Range{{From: 9, To: 12}, {From: 14, To: 14}}, CreditMessages: 263, CreditBytes: 1 << 40}
 		must(t, mc.SendAck(&ack))
 		must(t, mc.SendAck(&frame.Ack{}))
-		must(t, mc.SendNack(frame.Nack{Seq: 13, Kind: 2, Reason: "no \xff way"}))
+		must(t, mc.SendNack(frame.Nack{Seq: 13, Kind: 2, After: time.Microsecond, Reason: "no \xff way"}))
+		must(t, mc.SendNack(frame.Nack{Seq: 14, After: 1000 * time.Hour}))
 		must(t, mc.SendDrain(frame.Drain{}))
 		must(t, mc.SendBye(pb.Code_DRAINED, "done"))
 		must(t, sc.SendDrain(frame.Drain{Last: 14, Reply: true}))
@@ -88,7 +91,10 @@ var frameTests = map[string]func(*testing.T, *suite){
 			return f.Ack.Cumulative == 7 && slices.Equal(f.Ack.Ranges, ack.Ranges) && f.Ack.CreditMessages == 263 && f.Ack.CreditBytes == 1<<40
 		})
 		expect(sc, frame.KindAck, func() bool { return f.Ack.Cumulative == 0 && len(f.Ack.Ranges) == 0 && f.Ack.CreditMessages == 0 })
-		expect(sc, frame.KindNack, func() bool { return f.Nack == frame.Nack{Seq: 13, Kind: 2, Reason: "no ? way"} })
+		expect(sc, frame.KindNack, func() bool {
+			return f.Nack == frame.Nack{Seq: 13, Kind: 2, After: time.Millisecond, Reason: "no ? way"}
+		})
+		expect(sc, frame.KindNack, func() bool { return f.Nack == frame.Nack{Seq: 14, After: messages.MaxRetryAfter} })
 		expect(sc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{} })
 		expect(sc, frame.KindBye, func() bool { return f.Bye == frame.Bye{Code: pb.Code_DRAINED, Reason: "done"} })
 		expect(mc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{Last: 14, Reply: true} })
@@ -109,7 +115,7 @@ var frameTests = map[string]func(*testing.T, *suite){
 		}()
 		sc, err := snd.Accept(ctx)
 		must(t, err)
-		if err := sc.SendData(1, nil, false, records(1, 1, 1)); !errors.Is(err, frame.ErrProtocol) {
+		if err := sc.SendData(1, nil, false, 0, records(1, 1, 1)); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("data before welcome: %v", err)
 		}
 		var f frame.Frame
@@ -122,19 +128,19 @@ var frameTests = map[string]func(*testing.T, *suite){
 		must(t, sc.Welcome(senderID, 1000))
 		mc := <-dialled
 		for what, attempt := range map[string]struct{ got, want error }{
-			"frame over MaxFrame": {sc.SendData(1, nil, false, records(1, 64<<10, 1)), messages.ErrTooLarge},
-			"no records":          {sc.SendData(1, nil, false, nil), messages.ErrInvalid},
-			"sequence 0":          {sc.SendData(0, nil, false, records(1, 1, 1)), messages.ErrInvalid},
+			"frame over MaxFrame": {sc.SendData(1, nil, false, 0, records(1, 64<<10, 1)), messages.ErrTooLarge},
+			"no records":          {sc.SendData(1, nil, false, 0, nil), messages.ErrInvalid},
+			"sequence 0":          {sc.SendData(0, nil, false, 0, records(1, 1, 1)), messages.ErrInvalid},
 			"ack by a sender":     {sc.SendAck(&frame.Ack{}), frame.ErrProtocol},
 			"nack by a sender":    {sc.SendNack(frame.Nack{}), frame.ErrProtocol},
-			"data by a member":    {mc.SendData(1, nil, false, records(1, 1, 1)), frame.ErrProtocol},
+			"data by a member":    {mc.SendData(1, nil, false, 0, records(1, 1, 1)), frame.ErrProtocol},
 			"ranges backwards":    {mc.SendAck(&frame.Ack{Ranges: []frame.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
 		} {
 			if !errors.Is(attempt.got, attempt.want) {
 				t.Errorf("%s: %v, want %v", what, attempt.got, attempt.want)
 			}
 		}
-		must(t, sc.SendData(1, nil, false, records(1, 1000, 1)))
+		must(t, sc.SendData(1, nil, false, 0, records(1, 1000, 1)))
 		must(t, mc.Recv(&f))
 	},
 	"ManySenders": func(t *testing.T, s *suite) {
@@ -146,7 +152,7 @@ var frameTests = map[string]func(*testing.T, *suite){
 			wg.Go(func() {
 				for i := range each {
 					size := []int{10, 5000, 70000}[i%3]
-					if err := sc.SendData(uint64(w*each+i+1), nil, false, records(1, size, byte(w))); err != nil {
+					if err := sc.SendData(uint64(w*each+i+1), nil, false, 0, records(1, size, byte(w))); err != nil {
 						t.Error(err)
 						return
 					}

@@ -64,7 +64,7 @@ var lifeTests = map[string]func(*testing.T, *suite){
 		sc, mc := snd.link(t)
 		go func() { _ = drop(sc) }()
 		<-time.After(5 * testBeat)
-		must(t, sc.SendData(1, nil, false, records(1, 10, 1)))
+		must(t, sc.SendData(1, nil, false, 0, records(1, 10, 1)))
 		var f frame.Frame
 		must(t, mc.Recv(&f))
 		if f.Kind != frame.KindData {
@@ -96,7 +96,7 @@ func fillUp(t *testing.T, c *socket.Conn) <-chan error {
 	go func() {
 		body := records(1, 256<<10, 1)
 		for {
-			if err := c.SendData(1, nil, false, body); err != nil {
+			if err := c.SendData(1, nil, false, 0, body); err != nil {
 				done <- err
 				return
 			}

@@ -36,12 +36,16 @@ func (l *Link) InProgress(seq uint64) {
 }
 
 // Expire gives a delivery up that outlived AckWait, and reports whether it was
-// still out.
-func (l *Link) Expire(seq uint64) bool {
+// still out. Where it may be what whoever handles it is stuck in, it counts a death.
+func (l *Link) Expire(seq uint64, death bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keep(seq)
-	if !l.failing(failure{seq: seq, kind: frame.NackExpired, reason: errAckWait.Error()}) {
+	f := failure{seq: seq, kind: frame.NackReturned, reason: errAckWait.Error()}
+	if death {
+		f.kind = frame.NackExpired
+	}
+	if !l.failing(f) {
 		return false
 	}
 	if l.expired == nil {

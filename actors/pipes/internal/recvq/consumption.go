@@ -210,7 +210,7 @@ func (c *Consumption) Work(ctx context.Context) error {
 		case err == nil:
 			l.Ack(d.Seq)
 		case ctx.Err() != nil:
-			l.giveBack(d.Seq)
+			l.giveBack(d.Seq) // whatever it says: its end was asked for
 		default:
 			l.GiveBack(d.Seq, messages.GiveBackOf(err))
 		}
@@ -226,7 +226,10 @@ func (c *Consumption) call(ctx context.Context, d messages.Delivery) (err error)
 		}
 		p := recover()
 		if p == nil {
-			err = usercode.ErrGoexit
+			if err = usercode.ErrGoexit; ctx.Err() != nil {
+				d.Release()
+				return
+			}
 			d.Nack(err)
 			return
 		}

@@ -131,7 +131,7 @@ func (m *mailbox) expire() {
 	defer m.mu.Unlock()
 	if len(m.got) > 0 {
 		d := m.got[rapid.IntRange(0, len(m.got)-1).Draw(m.t, "i")]
-		d.Settler.(*Link).Expire(d.Seq)
+		d.Settler.(*Link).Expire(d.Seq, true)
 	}
 }
 
@@ -366,7 +366,7 @@ func TestReceiversAndHandlersTakeTurns(t *testing.T) {
 func TestWhatIsTakenBackKeepsItsMemory(t *testing.T) {
 	for name, end := range map[string]func(*Queue, messages.Delivery){
 		"taken back": func(q *Queue, _ messages.Delivery) { q.TakeBack() },
-		"expired":    func(_ *Queue, d messages.Delivery) { d.Settler.(*Link).Expire(d.Seq) },
+		"expired":    func(_ *Queue, d messages.Delivery) { d.Settler.(*Link).Expire(d.Seq, true) },
 	} {
 		q, _ := testQueue(nil)
 		l := q.Open("s", 0)

@@ -20,6 +20,7 @@ type Frame struct {
 	seq      uint64
 	attempts []uint32 // parallel to the frame's records; none means 1
 	again    bool
+	deaths   uint32
 	buffer   *Buffer // to be used again once all is settled, or nil
 }
 
@@ -28,6 +29,7 @@ func (f *Frame) address(d *messages.Delivery) {
 	cfg := &f.link.queue.cfg
 	d.Destination, d.Group = cfg.Destination, cfg.Group
 	d.Sender, d.Settler, d.Redelivered = f.link.Sender, f.link, f.again
+	d.Deaths = int(f.deaths)
 }
 
 // next decodes the frame's next record, or returns false at its end.

@@ -89,7 +89,7 @@ func (l *Link) Arrive(d *frame.Data, buffer *Buffer) error {
 	l.brought += uint64(len(d.Records))
 	f := &Frame{
 		link: l, first: d.First, count: d.Count, left: d.Count, size: len(d.Records),
-		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, buffer: buffer,
+		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, deaths: d.Deaths, buffer: buffer,
 	}
 	l.frames = append(l.frames, f)
 	if l.allowed == creditWithdrawn && l.queue.cfg.Mode != messages.AtMostOnce {

@@ -470,7 +470,7 @@ func TestAckWaitCancelsTheHandler(t *testing.T) {
 			for sweeping.Err() == nil {
 				time.Sleep(100 * time.Millisecond)
 				for _, seq := range k.Overdue(time.Now()) {
-					if k.Expire(seq) {
+					if k.Expire(seq, true) {
 						in.CancelHandler(k, seq)
 					}
 				}
@@ -515,7 +515,7 @@ func TestAckWaitCancelsNobodyElse(t *testing.T) {
 	})
 	<-begun
 	<-begun
-	if !k.Expire(2) {
+	if !k.Expire(2, true) {
 		t.Fatal("the second is not out")
 	}
 	in.CancelHandler(k, 2)

@@ -235,7 +235,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		l.k.giveBack(d.Seq)
 		fail(failure{seq: d.Seq, kind: frame.NackReturned})
 	case 3:
-		if got := l.k.Expire(d.Seq); got != fresh || dead {
+		if got := l.k.Expire(d.Seq, true); got != fresh || dead {
 			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
 		}
 		if fresh {
@@ -554,8 +554,8 @@ func TestLateAcks(t *testing.T) {
 		late   bool
 	}{
 		"in time":                     {func(in *Queue, k *Link, d *messages.Delivery) { d.Ack(); d.Ack() }, false},
-		"after AckWait":               {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq); d.Ack() }, true},
-		"a nack after AckWait":        {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq); d.Nack(nil) }, false},
+		"after AckWait":               {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq, true); d.Ack() }, true},
+		"a nack after AckWait":        {func(in *Queue, k *Link, d *messages.Delivery) { k.Expire(d.Seq, true); d.Nack(nil) }, false},
 		"after its link":              {func(in *Queue, k *Link, d *messages.Delivery) { in.Shut(k); d.Ack() }, true},
 		"a nack after its link":       {func(in *Queue, k *Link, d *messages.Delivery) { in.Shut(k); d.Nack(nil) }, false},
 		"in time, and after its link": {func(in *Queue, k *Link, d *messages.Delivery) { d.Ack(); in.Shut(k); d.Ack() }, false},
@@ -754,7 +754,7 @@ func TestOverdue(t *testing.T) {
 					if !out || now.Sub(at) < wait {
 						t.Fatalf("%d is overdue %s after it was handed out (still out: %t)", seq, now.Sub(at), out)
 					}
-					if !k.Expire(seq) || k.Expire(seq) {
+					if !k.Expire(seq, true) || k.Expire(seq, true) {
 						t.Fatalf("%d was not given up once", seq)
 					}
 					delete(since, seq)

@@ -15,7 +15,8 @@ import (
 // failure is a nack on its way to the sender.
 type failure struct {
 	seq    uint64
-	kind   uint32 // why: frame.NackFailed, frame.NackReturned, frame.NackExpired
+	kind   uint32 // why: one of the kinds of frame.Nack
+	after  time.Duration
 	reason string
 }
 
@@ -167,9 +168,7 @@ func (r *report) send(conn Wire, ack *frame.Ack) error {
 
 // nack is how a failure goes over the wire.
 func (f failure) nack() frame.Nack {
-	n := frame.Nack{Seq: f.seq, Reason: f.reason}
-	n.Kind = f.kind
-	return n
+	return frame.Nack{Seq: f.seq, Kind: f.kind, After: f.after, Reason: f.reason}
 }
 
 func (r *report) ack(a *frame.Ack) {

@@ -30,13 +30,16 @@ func (l *Link) Ack(seq uint64) {
 	}
 }
 
-// GiveBack settles a delivery that was not handled; the sender tries again.
+// GiveBack settles a delivery that was not handled; the sender decides what then.
 func (l *Link) GiveBack(seq uint64, how messages.GiveBack) {
 	f := failure{seq: seq}
-	if how.Verb == messages.VerbRelease {
+	switch how.Verb {
+	case messages.VerbRelease:
 		f.kind = frame.NackReturned
-	} else {
-		f.reason = reasonOf(how.Cause)
+	case messages.VerbReject:
+		f.kind, f.reason = frame.NackRejected, reasonOf(how.Cause, "rejected")
+	default:
+		f.after, f.reason = how.After, reasonOf(how.Cause, "nacked")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,16 +47,16 @@ func (l *Link) GiveBack(seq uint64, how messages.GiveBack) {
 	l.failing(f)
 }
 
-// reasonOf is what a user's error says. One that panics when it is asked is a
+// reasonOf is what a user's error says, or what is said without one. One that panics when it is asked is a
 // failure like any other.
-func reasonOf(cause error) (reason string) {
+func reasonOf(cause error, without string) (reason string) {
 	defer func() {
 		if p := recover(); p != nil {
 			reason = fmt.Sprintf("an error of type %T, whose Error method panicked: %v", cause, p)
 		}
 	}()
 	if cause == nil {
-		return "nacked"
+		return without
 	}
 	return cause.Error()
 }

@@ -41,8 +41,7 @@ func TestAgesOfTheOldest(t *testing.T) {
 	take(1)
 	is("failed and waiting", 1, 4)
 	s := b.fresh.take(1)
-	none := 0
-	b.repeat(s, &none)
+	q.repeat(b, s, &suspicion{})
 	b.delayed = nil
 	is("the first is settled, the second queued again", 2, 3)
 	b.again = spans{}

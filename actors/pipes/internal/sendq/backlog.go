@@ -5,7 +5,6 @@ package sendq
 
 import (
 	"container/heap"
-	"math"
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/age"
@@ -25,8 +24,8 @@ type Backlog struct {
 	fresh     spans // never sent
 	again     spans // to be sent again, lowest sequence first
 	delayed   delayQueue
-	exhausted []exhausted       // at the limit of attempts, on their way to the handler
-	parked    []messages.Parked // at the limit of attempts, kept for inspection
+	exhausted []exhausted       // at a limit or rejected, on their way to the handler
+	parked    []messages.Parked // the same, kept for inspection
 	links     []*Link
 	batches   uint64 // handed to links so far
 
@@ -45,7 +44,8 @@ const parkedLimit = 64
 // exhausted is a message for the dead-letter handler.
 type exhausted struct {
 	span
-	reason string
+	reason   string
+	rejected bool // no member gets it again
 }
 
 func (s span) message() messages.Message {
@@ -60,6 +60,7 @@ func (s span) message() messages.Message {
 type delay struct {
 	due time.Time
 	span
+	rejected *exhausted // it is the handler that is tried again, and not a member
 }
 
 type delayQueue []delay
@@ -84,24 +85,6 @@ func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.size += size
 	b.counters.Accepted++
 	b.fresh.extend(c, i, b.accepted, size)
-}
-
-// repeat queues what somebody may have seen again. The first suspects of it count
-// a death: they may be why nobody acked.
-func (b *Backlog) repeat(s span, suspects *int) {
-	s.again = true
-	if n := min(*suspects, s.len()); n > 0 {
-		*suspects -= n
-		head, tail := s.cut(n)
-		if head.deaths < math.MaxUint16 {
-			head.deaths++
-		}
-		b.again.insert(head)
-		if s = tail; s.len() == 0 {
-			return
-		}
-	}
-	b.again.insert(s)
 }
 
 func (b *Backlog) queued() int { return b.fresh.count + b.again.count }
@@ -138,22 +121,28 @@ func (b *Backlog) postpone(s span, due time.Time) {
 	b.delay(s.own(), due)
 }
 
-func (b *Backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due, own}) }
+func (b *Backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due: due, span: own}) }
 
 // park keeps a copy of s to look at, in place of the oldest when there are many.
-func (b *Backlog) park(s span, cause string) {
+func (b *Backlog) park(s span, cause string, rejected bool) {
 	if len(b.parked) == parkedLimit {
 		b.parked = append(b.parked[:0], b.parked[1:]...)
 	}
-	b.parked = append(b.parked, messages.Parked{Message: s.message(), Group: b.Group, Attempts: int(s.nacks), Cause: cause})
+	b.parked = append(b.parked, messages.Parked{
+		Message: s.message(), Group: b.Group, Attempts: int(s.nacks), Deaths: int(s.deaths), Rejected: rejected, Cause: cause,
+	})
 }
 
 // requeueDue queues again what is due and returns when the next is, if any.
 func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 	for len(b.delayed) > 0 && !b.delayed[0].due.After(now) {
-		s := heap.Pop(&b.delayed).(delay).span
-		n += s.len()
-		b.again.insert(s)
+		d := heap.Pop(&b.delayed).(delay)
+		if d.rejected != nil {
+			b.exhausted = append(b.exhausted, *d.rejected)
+			continue
+		}
+		n += d.len()
+		b.again.insert(d.span)
 	}
 	if len(b.delayed) > 0 {
 		next = b.delayed[0].due

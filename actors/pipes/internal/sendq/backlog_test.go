@@ -267,7 +267,7 @@ func TestParkedAreBounded(t *testing.T) {
 	for i := range parkedLimit + 10 {
 		s := b.fresh.take(1)
 		s.nacks = uint16(i)
-		b.park(s, "no")
+		b.park(s, "no", false)
 	}
 	if len(b.parked) != parkedLimit {
 		t.Fatalf("%d parked copies, the limit is %d", len(b.parked), parkedLimit)

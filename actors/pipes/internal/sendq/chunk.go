@@ -7,6 +7,7 @@ package sendq
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 
@@ -142,9 +143,10 @@ type span struct {
 	from, to uint32 // records from..to-1 of c
 	seq      uint64 // pipe sequence of the first
 	nacks    uint16 // failed handlings
-	deaths   uint16 // links that died with it in hand
+	deaths   uint16 // links that died with it in hand, and AckWaits that expired
 	returns  uint16 // given back since the last failed handling
 	again    bool   // somebody may have seen it
+	parked   bool   // a copy was kept to be looked at
 }
 
 func (s span) len() int { return int(s.to - s.from) }
@@ -162,7 +164,14 @@ func (s span) size() int { return int(s.c.ends[s.to-1] - s.start()) }
 func (s span) bytes() []byte { return s.c.buf[s.start():s.c.ends[s.to-1]] }
 
 // attempt is what the next handling of these records is counted as.
-func (s span) attempt() int { return 1 + int(s.nacks) + int(s.deaths) }
+func (s span) attempt() int { return 1 + int(s.nacks) }
+
+// died counts a death.
+func (s *span) died() {
+	if s.deaths < math.MaxUint16 {
+		s.deaths++
+	}
+}
 
 // cut splits s after n records.
 func (s span) cut(n int) (head, tail span) {
@@ -194,7 +203,7 @@ func (s span) within(limit uint64) int {
 // follows reports whether next continues s without a seam.
 func (s span) follows(next span) bool {
 	return s.c == next.c && s.to == next.from && s.seq+uint64(s.len()) == next.seq &&
-		s.nacks == next.nacks && s.deaths == next.deaths && s.returns == next.returns && s.again == next.again
+		s.nacks == next.nacks && s.deaths == next.deaths && s.returns == next.returns && s.again == next.again && s.parked == next.parked
 }
 
 // detach copies a span's records into a chunk of their own, so that one

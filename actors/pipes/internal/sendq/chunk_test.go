@@ -107,7 +107,7 @@ func TestSpanWithinCutDetach(t *testing.T) {
 		if s.size() != total || len(s.bytes()) != total {
 			t.Fatalf("size %d, %d bytes, want the sum %d", s.size(), len(s.bytes()), total)
 		}
-		if s.attempt() != 6 {
+		if s.attempt() != 3 {
 			t.Fatalf("attempt %d after 2 nacks and 3 deaths", s.attempt())
 		}
 

@@ -4,6 +4,7 @@ package sendq
 
 import (
 	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -88,6 +89,7 @@ type Batch struct {
 	First       uint64 // link sequence of the first record
 	Count       int
 	Attempt     int    // of all its records
+	Deaths      int    // of each of them
 	Redelivered bool   // somebody may have seen them
 	Records     []byte // stays as it is until the link asks for the next batch
 }
@@ -128,7 +130,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		}
 	}
 	s := src.take(share(*src.front(), b.queued(), others, offer))
-	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Redelivered: s.again, Records: s.bytes()}
+	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
 	b.batches++
 	l.served = b.batches
 	l.sent += uint64(s.len())
@@ -220,8 +222,8 @@ func (q *Queue) Held(b *Backlog) (n int) {
 
 // Detach ends a link's place and queues again what it had out. Both of its
 // goroutines must be gone: no write may still be reading the bytes. died says
-// whether what its member was handling counts a death.
-func (q *Queue) Detach(b *Backlog, l *Link, died bool) (requeued int) {
+// whether what its member may have been handling counts a death.
+func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if l.phase == linkClosed {
@@ -230,13 +232,13 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool) (requeued int) {
 	q.unpin(l)
 	l.phase = linkClosed
 	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
-	suspects := 0
+	found := suspicion{member: l.Member, cause: errLinkDied, now: now}
 	if died {
-		suspects = l.concurrency
+		found.suspects = l.concurrency
 	}
 	for _, f := range l.out.takeAll() {
 		requeued += f.len()
-		b.repeat(f.span, &suspects)
+		q.repeat(b, f.span, &found)
 	}
 	b.counters.Redelivered += uint64(requeued)
 	q.progress()

@@ -3,6 +3,9 @@ package sendq
 // What a failed handling leads to.
 
 import (
+	"cmp"
+	"container/heap"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -15,10 +18,18 @@ import (
 // Outcome is what a nack led to.
 type Outcome struct {
 	Failed    bool // it was out, and counts as a failed handling
-	Exhausted bool // it used up its attempts
-	Attempt   int
-	Due       time.Time // when it is tried again, or zero when it is at once
+	Rejected  bool // it was out, and will never be handled
+	Exhausted bool // it used up its attempts or deaths
+	Attempt   int  // failed handlings
+	Deaths    int
+	Due       time.Time // when it is tried again, or zero when it is at once or never
 }
+
+// Why a message may be what its member died over.
+var (
+	errLinkDied = errors.New("the link to its member died while it was in hand")
+	errKept     = errors.New("its member kept it for longer than AckWait")
+)
 
 // Messages that are given back returnsAtOnce times without a handling that failed
 // wait for returnDelay, doubled each time up to returnLimit: a member that only
@@ -41,10 +52,11 @@ func returnAfter(times uint16) time.Duration {
 	}
 }
 
-// Nack takes a message back that its member could not handle. A returned one
-// was not tried and goes out again soon. One that failed too often goes to
-// the dead-letter handler; where there is none a copy is kept to be looked at,
-// and it is tried on at the longest delay.
+// Nack takes a message back that its member did not handle. A returned one was not
+// tried and goes out again soon. One that failed too often goes to the dead-letter
+// handler; where there is none a copy is kept to be looked at, and it is tried on at
+// the longest delay. So does one that members died over too often. A rejected one goes
+// to that handler, too; where there is none a copy is kept, and it is settled.
 func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,36 +68,133 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	l.tenure.high = max(l.tenure.high, seq)
 	l.out.remove(seq, seq, func(s span) {
 		s.again = true
-		b.counters.Redelivered++
-		if n.Kind == frame.NackReturned || n.Kind == frame.NackExpired {
-			if n.Kind == frame.NackExpired && s.deaths < math.MaxUint16 {
-				s.deaths++
-			}
+		switch n.Kind {
+		case frame.NackReturned:
+			b.counters.Released++
+			b.counters.Redelivered++
 			back.Due = q.takeReturned(b, s, n.Kind, now)
-			return
-		}
-		back.Failed, s.returns = true, 0
-		if s.nacks < math.MaxUint16 {
-			s.nacks++
-		}
-		b.counters.Nacked++
-		back.Attempt = int(s.nacks)
-		back.Due = now.Add(q.cfg.Retry.Delay(int(s.nacks)))
-		if limit := q.cfg.MaxAttempts; limit > 0 && back.Attempt >= limit {
-			back.Due = now.Add(q.cfg.Retry.Max)
-			back.Exhausted = true
-			if q.cfg.DeadLetters {
-				b.exhausted = append(b.exhausted, exhausted{s.own(), n.Reason})
-				return
+		case frame.NackExpired:
+			s.died()
+			q.countDeaths(b, s, &suspicion{member: l.Member, cause: errKept})
+			if b.counters.Redelivered++; q.deadly(s) {
+				back.Exhausted, back.Due = true, q.exhaust(b, s, errKept.Error(), now)
+			} else {
+				back.Due = q.takeReturned(b, s, n.Kind, now)
 			}
-			if back.Attempt == limit {
-				b.park(s, n.Reason)
-			}
+		case frame.NackRejected:
+			back.Rejected = true
+			q.reject(b, s, n.Reason)
+		default:
+			q.failed(b, s, n, &back, now)
 		}
-		b.postpone(s, back.Due)
+		back.Attempt, back.Deaths = max(back.Attempt, int(s.nacks)), int(s.deaths)
 	})
 	q.wake(b)
 	return back, nil
+}
+
+// failed counts a failed handling. mu is held.
+func (q *Queue) failed(b *Backlog, s span, n *frame.Nack, back *Outcome, now time.Time) {
+	back.Failed, s.returns = true, 0
+	if s.nacks < math.MaxUint16 {
+		s.nacks++
+	}
+	b.counters.Nacked++
+	b.counters.Redelivered++
+	back.Attempt = int(s.nacks)
+	if limit := q.cfg.MaxAttempts; limit > 0 && back.Attempt >= limit {
+		back.Exhausted, back.Due = true, q.exhaust(b, s, n.Reason, now)
+		return
+	}
+	back.Due = now.Add(cmp.Or(n.After, q.cfg.Retry.Delay(int(s.nacks))))
+	b.postpone(s, back.Due)
+}
+
+// exhaust gives s, one message at a limit, to the dead-letter handler. Where there is
+// none it is tried on at the longest delay, and a copy is kept when the limit is
+// reached. mu is held.
+func (q *Queue) exhaust(b *Backlog, s span, reason string, now time.Time) (due time.Time) {
+	due = now.Add(q.cfg.Retry.Max)
+	if q.cfg.DeadLetters {
+		b.exhausted = append(b.exhausted, exhausted{span: s.own(), reason: reason})
+		return due
+	}
+	if !s.parked {
+		b.park(s, reason, false)
+		s.parked = true
+	}
+	b.postpone(s, due)
+	return due
+}
+
+// reject gives s to the dead-letter handler. Where there is none, a copy is kept and
+// s is settled: it would be rejected whenever it is tried. mu is held.
+func (q *Queue) reject(b *Backlog, s span, reason string) {
+	b.counters.Rejected++
+	if q.cfg.DeadLetters {
+		b.exhausted = append(b.exhausted, exhausted{span: s.own(), reason: reason, rejected: true})
+		return
+	}
+	b.park(s, reason, true)
+	b.finish(s, q.buried(b, "rejected it", reason))
+	q.progress()
+}
+
+// suspicion is what a member may have died over.
+type suspicion struct {
+	member   string
+	cause    error
+	suspects int // how many messages, from the first, count a death
+	now      time.Time
+}
+
+// deadly reports whether s is at the limit of deaths.
+func (q *Queue) deadly(s span) bool {
+	return q.cfg.MaxDeaths > 0 && int(s.deaths) >= q.cfg.MaxDeaths
+}
+
+// countDeaths counts a death of each message of s, and tells. mu is held.
+func (q *Queue) countDeaths(b *Backlog, s span, found *suspicion) {
+	b.counters.Died += uint64(s.len())
+	q.Emit(messages.DeathCounted{
+		Destination: q.name, Group: b.Group, Member: found.member, Deaths: int(s.deaths), Cause: found.cause, Count: s.len(),
+	})
+}
+
+// repeat queues what somebody may have seen again. The first suspects of it count
+// a death: they may be why nobody acked. mu is held.
+func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
+	s.again = true
+	if n := min(found.suspects, s.len()); n > 0 {
+		found.suspects -= n
+		head, tail := s.cut(n)
+		head.died()
+		q.countDeaths(b, head, found)
+		if q.deadly(head) {
+			q.exhaustAll(b, head, found)
+		} else {
+			b.again.insert(head)
+		}
+		if s = tail; s.len() == 0 {
+			return
+		}
+	}
+	b.again.insert(s)
+}
+
+// exhaustAll exhausts the messages of s, one by one. mu is held.
+func (q *Queue) exhaustAll(b *Backlog, s span, found *suspicion) {
+	for s.len() > 0 {
+		one, rest := s.cut(1)
+		due := q.exhaust(b, one, found.cause.Error(), found.now)
+		if !q.cfg.DeadLetters {
+			q.Emit(messages.AttemptsExhausted{
+				Destination: q.name, Group: b.Group, Attempt: int(one.nacks), Deaths: int(one.deaths),
+				Err: found.cause, Delay: due.Sub(found.now),
+			})
+		}
+		s = rest
+	}
 }
 
 // takeReturned queues s again that was given back, and returns when it is due
@@ -94,7 +203,6 @@ func (q *Queue) takeReturned(b *Backlog, s span, kind uint32, now time.Time) (du
 	if s.returns < math.MaxUint16 {
 		s.returns++
 	}
-	b.counters.Returned++
 	wait := returnAfter(s.returns)
 	switch {
 	case wait > 0:
@@ -118,12 +226,12 @@ func (q *Queue) NextExhausted(b *Backlog) (messages.DeadLetter, bool) {
 	d := b.exhausted[0]
 	return messages.DeadLetter{
 		Message: d.message(), Destination: q.name, Group: b.Group,
-		Attempts: int(d.nacks), Cause: d.reason,
+		Attempts: int(d.nacks), Deaths: int(d.deaths), Rejected: d.rejected, Cause: d.reason,
 	}, true
 }
 
 // DeadLettered ends the oldest exhausted message: the handler took it, or failed and
-// it is tried again at the longest delay.
+// it is tried again at the longest delay. Of a rejected one only the handler is.
 func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,13 +240,26 @@ func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 	}
 	d := b.exhausted[0]
 	b.exhausted = slices.Delete(b.exhausted, 0, 1)
-	if err != nil {
-		b.delay(d.span, now.Add(q.cfg.Retry.Max))
+	if due := now.Add(q.cfg.Retry.Max); err != nil {
+		if d.rejected {
+			heap.Push(&b.delayed, delay{due: due, span: d.span, rejected: &d})
+			return
+		}
+		b.delay(d.span, due)
 		return
 	}
 	b.counters.DeadLettered++
-	b.finish(d.span, fmt.Errorf("send to %q: group %q handled it %d times, the last time: %s: %w", q.name, b.Group, d.nacks, d.reason, messages.ErrDeadLettered))
+	why := fmt.Sprintf("handled it %d times, and members died over it %d times, the last time", d.nacks, d.deaths)
+	if d.rejected {
+		why = "rejected it"
+	}
+	b.finish(d.span, q.buried(b, why, d.reason))
 	q.progress()
+}
+
+// buried is what is told of a message that ends as a dead letter.
+func (q *Queue) buried(b *Backlog, why, reason string) error {
+	return fmt.Errorf("send to %q: group %q %s: %s: %w", q.name, b.Group, why, reason, messages.ErrDeadLettered)
 }
 
 // RequeueDue queues what is due for another try and returns when to come again.

@@ -30,6 +30,9 @@ type Config struct {
 	// MaxAttempts is how many failed handlings exhaust a message; no limit when it is
 	// not positive.
 	MaxAttempts int
+	// MaxDeaths is how often a member may have died over a message before it is
+	// exhausted as well; no limit when it is not positive.
+	MaxDeaths int
 	// Retry spaces the attempts.
 	Retry messages.Retry
 	// DeadLetters says that somebody takes exhausted messages with NextExhausted.

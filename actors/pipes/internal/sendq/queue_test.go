@@ -39,6 +39,9 @@ type fate struct {
 	id            uint64
 	at            whereabouts
 	nacks, deaths int
+	returns       int  // given back since it failed
+	rejected      bool // no member gets it again
+	parked        bool // at a limit, where no handler is
 	seen          bool // sent once, so somebody may know it
 	handled       int  // acks of it
 	lettered      bool // the dead-letter handler took it
@@ -52,6 +55,8 @@ type fakeGroup struct {
 	fates     []*fate
 	members   []*fakeMember
 	exhausted []*fate
+	tally     messages.PipeCounters // of what comes back
+	parked    int
 }
 
 // fakeMember plays a member and the link's writer in front of it.
@@ -76,6 +81,7 @@ type fakeWorld struct {
 	ids    uint64
 	seen   map[*chunk]bool
 	drops  map[string]int // as the events count them
+	deaths map[string]uint64
 	asked  []*asked
 }
 
@@ -122,8 +128,11 @@ func (a *asked) check(t *rapid.T) {
 }
 
 func (w *fakeWorld) emit(e messages.Event) {
-	if d, ok := e.(messages.MessagesDropped); ok {
+	switch d := e.(type) {
+	case messages.MessagesDropped:
 		w.drops[d.Group] += d.Count
+	case messages.DeathCounted:
+		w.deaths[d.Group] += uint64(d.Count)
 	}
 }
 
@@ -345,7 +354,7 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 		if f.id != ids[i] || f.at != isWaiting {
 			w.t.Fatalf("record %d of a batch is %d, want %d, which is %s", i, ids[i], f.id, f.at)
 		}
-		if b.Attempt != 1+f.nacks+f.deaths || b.Redelivered != f.seen {
+		if b.Attempt != 1+f.nacks || b.Deaths != f.deaths || b.Redelivered != f.seen {
 			w.t.Fatalf("message %d goes out as attempt %d, again %t; it is %+v", f.id, b.Attempt, b.Redelivered, f)
 		}
 		seq := b.First + uint64(i)
@@ -426,9 +435,11 @@ func (w *fakeWorld) nack() {
 		return
 	}
 	n := &frame.Nack{Seq: seq, Reason: "no"}
-	returned := rapid.Bool().Draw(w.t, "returned")
-	if returned {
-		n.Kind = frame.NackReturned
+	n.Kind = rapid.SampledFrom([]uint32{
+		frame.NackFailed, frame.NackFailed, frame.NackReturned, frame.NackExpired, frame.NackRejected, 99,
+	}).Draw(w.t, "kind")
+	if n.Kind == frame.NackFailed && rapid.Bool().Draw(w.t, "named") {
+		n.After = 70 * time.Millisecond
 	}
 	m.settle(seq)
 	back, err := w.o.Nack(m.g.b, m.l, n, w.now)
@@ -436,35 +447,82 @@ func (w *fakeWorld) nack() {
 		w.t.Fatalf("nack: %v", err)
 	}
 	f := m.out[seq]
-	if back.Failed != (f != nil && !returned) {
-		w.t.Fatalf("a nack of %d counts as failed: %t, it was out: %t, returned: %t", seq, back.Failed, f != nil, returned)
+	failed := f != nil && (n.Kind == frame.NackFailed || n.Kind == 99)
+	if back.Failed != failed || back.Rejected != (f != nil && n.Kind == frame.NackRejected) {
+		w.t.Fatalf("a nack of kind %d of %d led to %+v, it was out: %t", n.Kind, seq, back, f != nil)
 	}
 	if f == nil {
 		return
 	}
 	delete(m.out, seq)
+	nacks, deaths, tally := f.nacks, f.deaths, &m.g.tally
 	switch {
-	case returned:
-		f.at = isWaiting
-		return
+	case failed:
+		tally.Nacked++
+		tally.Redelivered++
+		f.nacks, f.returns = f.nacks+1, 0
+		nacks++
+		f.at, f.due = isDelayed, w.now.Add(cmp.Or(n.After, w.o.cfg.Retry.Delay(f.nacks)))
+		if limit := w.o.cfg.MaxAttempts; limit > 0 && f.nacks >= limit {
+			w.exhausts(m.g, f)
+		}
+	case n.Kind == frame.NackRejected:
+		tally.Rejected++
+		if f.at, f.rejected = isExhausted, true; w.o.cfg.DeadLetters {
+			m.g.exhausted = append(m.g.exhausted, f)
+		} else {
+			f.at, f.lettered = isDone, true
+			m.g.parked++
+		}
+	case n.Kind == frame.NackReturned:
+		tally.Released++
+		tally.Redelivered++
+		w.returns(f)
 	default:
-		f.nacks++
-		f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Delay(f.nacks))
+		tally.Redelivered++
+		deaths++
+		if !w.dies(m.g, f) {
+			w.returns(f)
+		}
 	}
-	limit := w.o.cfg.MaxAttempts
-	exhausted := limit > 0 && f.nacks >= limit
-	if back.Attempt != f.nacks || back.Exhausted != exhausted {
-		w.t.Fatalf("nack %d led to %+v", f.nacks, back)
+	exhausted := f.at == isExhausted && !f.rejected || f.due.Equal(w.now.Add(w.o.cfg.Retry.Max)) && f.at == isDelayed
+	if back.Attempt != nacks || back.Deaths != deaths || back.Exhausted && !exhausted {
+		w.t.Fatalf("nack of kind %d led to %+v; it is %+v", n.Kind, back, f)
 	}
-	if !exhausted {
+}
+
+// returns puts a message back that was given back.
+func (w *fakeWorld) returns(f *fate) {
+	f.returns++
+	f.at = isWaiting
+	if wait := returnAfter(uint16(f.returns)); wait > 0 {
+		f.at, f.due = isDelayed, w.now.Add(wait)
+	}
+}
+
+// dies counts a death, and reports whether it was one too many.
+func (w *fakeWorld) dies(g *fakeGroup, f *fate) bool {
+	g.tally.Died++
+	f.deaths++
+	if limit := w.o.cfg.MaxDeaths; limit <= 0 || f.deaths < limit {
+		return false
+	}
+	w.exhausts(g, f)
+	return true
+}
+
+// exhausts is what becomes of a message at a limit.
+func (w *fakeWorld) exhausts(g *fakeGroup, f *fate) {
+	if w.o.cfg.DeadLetters {
+		f.at = isExhausted
+		g.exhausted = append(g.exhausted, f)
 		return
 	}
-	if !w.o.cfg.DeadLetters {
-		f.due = w.now.Add(w.o.cfg.Retry.Max)
-		return
+	f.at, f.due = isDelayed, w.now.Add(w.o.cfg.Retry.Max)
+	if !f.parked {
+		f.parked = true
+		g.parked++
 	}
-	f.at = isExhausted
-	m.g.exhausted = append(m.g.exhausted, f)
 }
 
 // deadLetter lets the dead-letter handler take, or refuse, the oldest.
@@ -480,10 +538,15 @@ func (w *fakeWorld) deadLetter() {
 	if !ok {
 		return
 	}
-	f := g.exhausted[0]
-	g.exhausted = g.exhausted[1:]
-	if got := recordtest.Numbers(w.t, messages.AppendRecord(nil, &letter.Message)); got[0] != f.id ||
-		letter.Attempts != f.nacks || letter.Group != g.b.Group || letter.Cause != "no" {
+	id := recordtest.Numbers(w.t, messages.AppendRecord(nil, &letter.Message))[0]
+	at := slices.IndexFunc(g.exhausted, func(f *fate) bool { return f.id == id })
+	if at < 0 || at > 0 && !g.exhausted[at].rejected { // rejected ones are due again in any order
+		w.t.Fatalf("dead letter %+v, want one of %+v", letter, g.exhausted[0])
+	}
+	f := g.exhausted[at]
+	g.exhausted = slices.Delete(g.exhausted, at, at+1)
+	if letter.Attempts != f.nacks || letter.Deaths != f.deaths || letter.Rejected != f.rejected || letter.Group != g.b.Group ||
+		!slices.Contains([]string{"no", errLinkDied.Error(), errKept.Error()}, letter.Cause) {
 		w.t.Fatalf("dead letter %+v of %+v", letter, f)
 	}
 	var err error
@@ -510,6 +573,9 @@ func (w *fakeWorld) requeueDue(g *fakeGroup) {
 	for _, f := range g.fates {
 		switch {
 		case f.at != isDelayed:
+		case !f.due.After(w.now) && f.rejected:
+			f.at = isExhausted
+			g.exhausted = append(g.exhausted, f)
 		case !f.due.After(w.now):
 			f.at = isWaiting
 		case next.IsZero() || f.due.Before(next):
@@ -536,7 +602,7 @@ func (w *fakeWorld) detach() {
 }
 
 func (w *fakeWorld) unlink(m *fakeMember, died bool) {
-	requeued := w.o.Detach(m.g.b, m.l, died)
+	requeued := w.o.Detach(m.g.b, m.l, died, w.now)
 	if requeued != len(m.out) {
 		w.t.Fatalf("%d requeued of %d", requeued, len(m.out))
 	}
@@ -545,16 +611,17 @@ func (w *fakeWorld) unlink(m *fakeMember, died bool) {
 		f := m.out[seq]
 		f.at = isWaiting
 		if died && suspects > 0 {
-			f.deaths++
 			suspects--
+			w.dies(m.g, f)
 		}
 	}
+	m.g.tally.Redelivered += uint64(requeued)
 	m.g.members = slices.DeleteFunc(m.g.members, func(x *fakeMember) bool { return x == m })
 	w.check()
 	if _, ok := w.o.Next(m.g.b, m.l); ok {
 		w.t.Fatalf("a closed link got a batch")
 	}
-	if n := w.o.Detach(m.g.b, m.l, died); n != 0 {
+	if n := w.o.Detach(m.g.b, m.l, died, w.now); n != 0 {
 		w.t.Fatalf("a second detach requeued %d", n)
 	}
 }
@@ -605,6 +672,16 @@ func (w *fakeWorld) check() {
 		}
 		if got := held(g.b); !slices.Equal(got, want) {
 			t.Fatalf("group %q holds %v, want %v", g.b.Group, got, want)
+		}
+		got := messages.PipeCounters{
+			Nacked: g.b.counters.Nacked, Redelivered: g.b.counters.Redelivered, Released: g.b.counters.Released,
+			Died: g.b.counters.Died, Rejected: g.b.counters.Rejected,
+		}
+		if n := len(g.b.parked); n != min(g.parked, parkedLimit) {
+			t.Fatalf("group %q keeps copies of %d, want %d", g.b.Group, n, g.parked)
+		}
+		if got != g.tally || w.deaths[g.b.Group] != g.tally.Died {
+			t.Fatalf("group %q counts %+v and tells of %d deaths, want %+v", g.b.Group, got, w.deaths[g.b.Group], g.tally)
 		}
 		low := g.b.accepted + 1
 		if len(want) > 0 {
@@ -738,7 +815,7 @@ func (w *fakeWorld) end() {
 	w.o.Close(nil)
 	for _, g := range w.groups {
 		for _, m := range g.members {
-			w.o.Detach(g.b, m.l, false)
+			w.o.Detach(g.b, m.l, false, w.now)
 		}
 	}
 	for _, g := range w.groups {
@@ -753,10 +830,11 @@ func (w *fakeWorld) end() {
 
 func TestQueueAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &fakeWorld{t: t, now: time.Unix(1000, 0), seen: map[*chunk]bool{}, drops: map[string]int{}}
+		w := &fakeWorld{t: t, now: time.Unix(1000, 0), seen: map[*chunk]bool{}, drops: map[string]int{}, deaths: map[string]uint64{}}
 		cfg := Config{
 			MaxMessageSize: 64 << 10,
 			MaxAttempts:    rapid.SampledFrom([]int{-1, 1, 2, 16}).Draw(t, "attempts"),
+			MaxDeaths:      rapid.SampledFrom([]int{-1, 1, 2, 16}).Draw(t, "deaths"),
 			Queue: messages.QueueLimits{
 				Messages: rapid.IntRange(1, 25).Draw(t, "messages"),
 				Bytes:    rapid.SampledFrom([]int{65 << 10, 200 << 10, 1 << 20}).Draw(t, "bytes"),
@@ -1094,7 +1172,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 			o.Ack(b, l, &frame.Ack{Cumulative: 1, CreditMessages: 10, CreditBytes: 1000})
 		}, nil},
 		"the group is removed": {2, func(t *testing.T, o *Queue, b *Backlog, l *Link) {
-			o.Detach(b, l, false)
+			o.Detach(b, l, false, time.Now())
 			o.Remove(b)
 		}, nil},
 		"the destination drains": {1, func(t *testing.T, o *Queue, b *Backlog, l *Link) { o.Drain() }, messages.ErrClosed},
@@ -1285,7 +1363,7 @@ func TestFlushOfAGroupWithoutMembers(t *testing.T) {
 			t.Fatalf("flush did not wait for the member that linked: %v", err)
 		default:
 		}
-		o.Detach(b, l, true)
+		o.Detach(b, l, true, time.Now())
 		time.Sleep(memberPatience / 2)
 		l = linkTo2(t, o, b, 100)
 		mustNext(t, o, b, l)

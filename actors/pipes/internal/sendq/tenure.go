@@ -191,11 +191,11 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 	if l.phase == linkClosed {
 		return 0
 	}
-	suspects := l.concurrency
+	found := suspicion{member: l.Member, cause: errKept, suspects: l.concurrency, now: now}
 	for _, r := range l.tenure.overdue(now, l.sent, l.out.empty()) {
 		l.out.remove(r.From, r.To, func(s span) {
 			n += s.len()
-			b.repeat(s, &suspects)
+			q.repeat(b, s, &found)
 		})
 	}
 	if n > 0 {

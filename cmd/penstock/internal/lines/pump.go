@@ -65,7 +65,7 @@ func (p *Pump) Run(ctx context.Context) (End, error) {
 	stopPulling()
 	perr := <-pulled
 	for d := range deliveries { // nobody writes them any more
-		d.Nack(err)
+		d.Release()
 	}
 	if err == nil {
 		err = perr
@@ -168,7 +168,7 @@ func (p *Pump) write(from <-chan penstock.Delivery, quiet chan<- struct{}) error
 func (p *Pump) flush(b *batch) error {
 	if _, err := p.Out.Write(b.bytes); err != nil {
 		for i := range b.held {
-			b.held[i].Nack(err)
+			b.held[i].Release() // it is not the message that failed
 		}
 		return fmt.Errorf("write: %w; %d messages go back to the group", err, len(b.held))
 	}

@@ -70,6 +70,10 @@ func TestBothFaces(t *testing.T) {
 		"a link keeps the order":                       orderOnALink,
 		"a nack is tried again, as another attempt":    nackIsTriedAgain,
 		"at the limit of attempts it is a dead letter": attemptsEnd,
+		"a nack can name its delay":                    nackAfterWaits,
+		"a release is no attempt":                      releaseIsNoAttempt,
+		"what is rejected is a dead letter at once":    rejectEnds,
+		"without a handler it is parked and settled":   rejectedIsParked,
 		"a receiver that ends loses nothing":           receiverEnds,
 		"after AckWait another member gets it":         ackWaitEnds,
 		"at most once never repeats":                   neverTwice,
@@ -172,6 +176,95 @@ func attemptsEnd(s scene) {
 		s.Errorf("the dead letter is %+v", l)
 	}
 	s.flush(d)
+}
+
+func nackAfterWaits(s scene) {
+	d := s.register(quick)
+	times := make(chan time.Time, 10)
+	s.join("billing", func(d penstock.Delivery) verdict {
+		times <- time.Now()
+		if d.Attempt == 1 {
+			return later
+		}
+		if d.Attempt != 2 {
+			s.Errorf("attempt %d", d.Attempt)
+		}
+		return ack
+	})
+	s.send(d, 0, 1)
+	first := harness.Await(s.T, "the first attempt", times)
+	if took := harness.Await(s.T, "the second", times).Sub(first); took < laterBy {
+		s.Errorf("it came again after %s, not %s", took, laterBy)
+	}
+	s.flush(d)
+}
+
+func releaseIsNoAttempt(s scene) {
+	const times = 5
+	d := s.register(quick, penstock.MaxAttempts(1), penstock.MaxDeaths(1))
+	var came atomic.Int64
+	s.join("billing", func(d penstock.Delivery) verdict {
+		n := came.Add(1)
+		if d.Attempt != 1 || d.Deaths != 0 || d.Redelivered != (n > 1) {
+			s.Errorf("delivery %d says attempt %d, %d deaths, redelivered %t", n, d.Attempt, d.Deaths, d.Redelivered)
+		}
+		if n <= times {
+			return release
+		}
+		return ack
+	})
+	s.send(d, 0, 1)
+	s.flush(d)
+	if n := came.Load(); n != times+1 {
+		s.Errorf("it came %d times", n)
+	}
+	if p := s.rt.Stats().Pipes[0]; p.Released != times || p.Nacked+p.Died+p.Rejected != 0 {
+		s.Errorf("counted are %+v", p.PipeCounters)
+	}
+}
+
+func rejectEnds(s scene) {
+	letters := make(chan penstock.DeadLetter, 10)
+	var refused atomic.Bool
+	d := s.register(quick, penstock.DeadLetters(func(_ context.Context, l penstock.DeadLetter) error {
+		if !refused.Swap(true) {
+			return errors.New("no room")
+		}
+		letters <- l
+		return nil
+	}))
+	var came atomic.Int64
+	s.join("billing", func(d penstock.Delivery) verdict {
+		if harness.Number(d) == 1 {
+			came.Add(1)
+			return reject
+		}
+		return ack
+	})
+	s.send(d, 0, 3)
+	l := harness.Await(s.T, "the dead letter", letters)
+	if string(l.Message.Value) != "1" || l.Attempts != 0 || l.Deaths != 0 || !l.Rejected || l.Cause != errNack.Error() {
+		s.Errorf("the dead letter is %+v", l)
+	}
+	s.flush(d)
+	if n := came.Load(); n != 1 { // though its handler refused it once
+		s.Errorf("a member got it %d times", n)
+	}
+}
+
+func rejectedIsParked(s scene) {
+	d := s.register(quick)
+	s.join("billing", func(d penstock.Delivery) verdict {
+		if harness.Number(d) == 1 {
+			return reject
+		}
+		return ack
+	})
+	s.send(d, 0, 3)
+	s.flush(d)
+	if p := s.rt.Stats().Pipes[0]; p.Rejected != 1 || p.Acked != 2 || p.Pending != 0 {
+		s.Errorf("counted are %+v, %d pending", p.PipeCounters, p.Pending)
+	}
 }
 
 // receiverEnds: the first receiver ends with a message in hand, and a second one comes.

@@ -50,13 +50,35 @@ type body func(d penstock.Delivery) verdict
 type verdict int
 
 const (
-	ack  verdict = iota
-	nack         // with errNack
-	hold         // until the test ends
-	quit         // the receiver ends with the delivery in hand
+	ack     verdict = iota
+	nack            // with errNack
+	later           // nacked after laterBy, with errNack
+	release         // nobody tried
+	reject          // with errNack
+	hold            // until the test ends
+	quit            // the receiver ends with the delivery in hand
 )
 
 var errNack = errors.New("not today")
+
+// laterBy is beyond what quick allows.
+const laterBy = 700 * time.Millisecond
+
+// settle does what the verdict says, unless it is hold or quit.
+func (v verdict) settle(d penstock.Delivery) {
+	switch v {
+	case ack:
+		d.Ack()
+	case nack:
+		d.Nack(errNack)
+	case later:
+		d.NackAfter(laterBy, errNack)
+	case release:
+		d.Release()
+	case reject:
+		d.Reject(errNack)
+	}
+}
 
 // faces are all of them.
 var faces = map[string]face{
@@ -148,16 +170,14 @@ func (handles) join(t *testing.T, rt *penstock.Runtime, dest, group string, body
 			if err != nil {
 				return
 			}
-			switch body(d) {
-			case ack:
-				d.Ack()
-			case nack:
-				d.Nack(errNack)
+			switch v := body(d); v {
 			case hold:
 				<-ctx.Done()
 				return
 			case quit:
 				return
+			default:
+				v.settle(d)
 			}
 		}
 	}()
@@ -261,15 +281,12 @@ func (a actorOf) resume(ctx context.Context) error {
 
 func (f ofActors) join(t *testing.T, rt *penstock.Runtime, dest, group string, body body, opts ...penstock.JoinOption) (receiver, error) {
 	take := func(ctx actor.Context, d *penstock.Delivery) (more bool) {
-		switch body(*d) {
-		case ack:
-			d.Ack()
-		case nack:
-			d.Nack(errNack)
-		case hold:
+		switch v := body(*d); v {
 		case quit:
 			ctx.Stop(ctx.Self())
 			return false
+		default:
+			v.settle(*d)
 		}
 		return true
 	}

@@ -198,6 +198,15 @@ func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.DeadLetter = take })
 }
 
+// OnExpired gives the messages that were not handed out before their ExpiresAt to take,
+// one at a time, once for each group: take may block, which holds up nothing but the next
+// ones, and what waits for it is kept in memory. Unregister and Stop wait for it for 5 s. Whether or not
+// it is given, PipeStats count the messages and the event messages.MessagesExpired
+// sums them.
+func OnExpired(take func(context.Context, ExpiredMessage)) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Expired = take })
+}
+
 // MemberID sets the member's id in its group, of a destination or a topic; random when
 // not given. An id that another live process has is ErrTaken, which shows when that
 // process renews its lease; one of this runtime is ErrExists and ErrTaken. The id of a

@@ -42,6 +42,7 @@ type PipeStats = messages.PipeStats
 //		Rejected     uint64 // will never be handled, as a member said
 //		Dropped      uint64 // by the queue policy, or with the pipe
 //		DeadLettered uint64 // taken by the DeadLetters function
+//		Expired      uint64 // not handed out before their ExpiresAt
 //	}
 type PipeCounters = messages.PipeCounters
 
@@ -51,6 +52,7 @@ type PipeCounters = messages.PipeCounters
 //		Destination, Group, Member string
 //		Delivered                  uint64 // handed out
 //		Waiting                    int    // received and not handed out
+//		Expired                    uint64 // received, and not handed out before their ExpiresAt
 //		Links                      int    // senders linked
 //	}
 type MemberStats = messages.MemberStats

@@ -14,13 +14,21 @@ import (
 // Message is what a caller sends: to the groups of a destination, or into a topic.
 //
 //	type Message struct {
-//		Key     []byte    // what the message is about; may be empty. ByKey chooses a topic's partition by it
-//		Value   []byte    // the content, opaque to Penstock
-//		Headers []Header  // in this order; names may repeat
-//		Time    time.Time // the sender's, in nanoseconds; the zero Time means none
+//		Key       []byte    // what the message is about; may be empty. ByKey chooses a topic's partition by it
+//		Value     []byte    // the content, opaque to Penstock
+//		Headers   []Header  // in this order; names may repeat
+//		Time      time.Time // the sender's, in nanoseconds; the zero Time means none
+//		ExpiresAt time.Time // when a pipe does not hand it out any more; the zero Time means never
 //	}
 //
-//	func (m *Message) Check() error // ErrInvalid: a header's name is not UTF-8, or Time is outside 1677 to 2262
+//	func (m *Message) Check() error // ErrInvalid: a header's name is not UTF-8, or a time is outside 1677 to 2262
+//
+// A message that expires is given up by its sender when it is about to be sent, for the
+// first time or again, and by a member when it is about to be handed out, each by the clock
+// of its own machine: one that is wrong by a second expires it a second early or late. A
+// handler that has it is not disturbed. PipeStats and MemberStats count it, and
+// OnExpired is told. A topic keeps ExpiresAt with the record, and hands the record out
+// all the same.
 //
 // Its bytes stay the caller's: Send and the puts copy them before they return.
 type Message = messages.Message
@@ -41,6 +49,8 @@ type Header = messages.Header
 //		UnixNano int64  // the sender's time, in nanoseconds since 1970 UTC; 0 is none
 //	}
 //
+//	func (p Payload) ExpiresAt() time.Time               // when it is not handed out any more, in UTC, or the zero Time
+//	func (p Payload) Expired() bool                      // whether that is over, by this machine's clock
 //	func (p Payload) Time() time.Time                    // UnixNano as a time in UTC, or the zero Time
 //	func (p Payload) Header(name string) ([]byte, bool)  // the first header of that name
 //	func (p Payload) Headers() iter.Seq2[string, []byte] // all of them, in the sender's order
@@ -154,6 +164,16 @@ type Handler func(ctx context.Context, d Delivery) error
 //		Cause              string // the error of the last handling, or what the last death was
 //	}
 type DeadLetter = messages.DeadLetter
+
+// ExpiredMessage is a message whose ExpiresAt passed before a member of the group got it,
+// for the function given to OnExpired. Its bytes are its own.
+//
+//	type ExpiredMessage struct {
+//		Message            Message
+//		Destination, Group string
+//		Attempts           int // how often a handling had failed
+//	}
+type ExpiredMessage = messages.ExpiredMessage
 
 // Parked is a copy of what would be a DeadLetter where no DeadLetters were given. The
 // message itself is settled when it was rejected; else it is tried again.

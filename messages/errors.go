@@ -33,6 +33,9 @@ var (
 	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
 	// was given to the DeadLetters function, or rejected where there is none.
 	ErrDeadLettered = errors.New("dead letter")
+	// ErrExpired: of a message of SendAsync: its ExpiresAt passed before a member of the
+	// group got it.
+	ErrExpired = errors.New("expired")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
 	// messages stay queued.
 	ErrNoMember = errors.New("no member is linked")

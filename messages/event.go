@@ -279,6 +279,14 @@ type MessagesDropped struct {
 	Why string
 }
 
+// MessagesExpired: messages were not handed out before their ExpiresAt, and will not be.
+// Sums come a few times a second.
+type MessagesExpired struct {
+	Destination, Group string
+	Count              int
+	Bytes              int64
+}
+
 // Abandoned: a destination ended with messages that were not acked, because a drain
 // ran out of time, another sender has its place, or it failed. They will not be
 // delivered.

@@ -304,6 +304,17 @@ func (e MessagesDropped) attrs() []slog.Attr {
 	}
 }
 
+func (MessagesExpired) name() string      { return "messages_expired" }
+func (MessagesExpired) level() slog.Level { return slog.LevelWarn }
+func (e MessagesExpired) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.Int("count", e.Count),
+		slog.Int64("bytes", e.Bytes),
+	}
+}
+
 func (Abandoned) name() string      { return "abandoned" }
 func (Abandoned) level() slog.Level { return slog.LevelWarn }
 func (e Abandoned) attrs() []slog.Attr {

@@ -96,6 +96,14 @@ func (e MessagesDropped) plus(older Event) Event {
 	return e
 }
 
+func (e MessagesExpired) sum() SumKey { return SumKey{Where: e.Destination, Group: e.Group} }
+
+func (e MessagesExpired) plus(older Event) Event {
+	o := older.(MessagesExpired)
+	e.Count, e.Bytes = add(o.Count, e.Count), o.Bytes+e.Bytes
+	return e
+}
+
 func (e SendBlocked) sum() SumKey {
 	return SumKey{Where: e.Destination, Group: e.Group, Why: e.Why}
 }

@@ -52,6 +52,7 @@ func everyEvent() []Event {
 		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Deaths: 2, Err: boom, Delay: time.Minute, Count: 5},
 		DeadLettered{Destination: "d", Group: "g", Attempt: 16, Deaths: 2, Rejected: true, Err: boom, Count: 5},
 		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
+		MessagesExpired{Destination: "d", Group: "g", Count: 2, Bytes: 20},
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},
 		SendBlocked{Destination: "d", Group: "g", Missing: []string{"a"}, Since: time.Unix(1700000000, 0).UTC(), Why: "full", Count: 5},

@@ -22,6 +22,9 @@ type Message struct {
 	Headers []Header
 	// Time is the sender's, with nanosecond precision; the zero Time means none.
 	Time time.Time
+	// ExpiresAt is when the message is not handed out any more, with nanosecond
+	// precision; the zero Time means never.
+	ExpiresAt time.Time
 }
 
 // Header is one name and value that travels with a message.
@@ -42,6 +45,9 @@ func (m *Message) Check() error {
 	}
 	if !m.Time.IsZero() && (m.Time.Before(firstTime) || m.Time.After(lastTime)) {
 		return fmt.Errorf("time %v is outside %v to %v: %w", m.Time, firstTime, lastTime, ErrInvalid)
+	}
+	if !m.ExpiresAt.IsZero() && (m.ExpiresAt.Before(firstTime) || m.ExpiresAt.After(lastTime)) {
+		return fmt.Errorf("expiry %v is outside %v to %v: %w", m.ExpiresAt, firstTime, lastTime, ErrInvalid)
 	}
 	return nil
 }

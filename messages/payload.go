@@ -22,12 +22,13 @@ type Payload struct {
 	// headers runs from the first header field to the end of the last one, as
 	// they stand on the wire. Other fields may lie between; all were checked.
 	headers []byte
+	expires int64 // when it is not to be handed out any more, as UnixNano; 0 is never
 }
 
 // PayloadOf is the payload that m would be decoded to. Key and Value alias m's;
 // the headers are copied.
 func PayloadOf(m *Message) Payload {
-	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time)}
+	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt)}
 	if len(m.Headers) > 0 {
 		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
 	}
@@ -35,11 +36,21 @@ func PayloadOf(m *Message) Payload {
 }
 
 // Time is the sender's time in UTC, or the zero Time when there is none.
-func (p Payload) Time() time.Time {
-	if p.UnixNano == 0 {
+func (p Payload) Time() time.Time { return timeOf(p.UnixNano) }
+
+// ExpiresAt is when the message is not handed out any more, in UTC, or the zero Time when
+// that is never.
+func (p Payload) ExpiresAt() time.Time { return timeOf(p.expires) }
+
+// Expired reports whether the message is not to be handed out any more. Without an
+// ExpiresAt it does not look at the clock.
+func (p Payload) Expired() bool { return p.expires != 0 && time.Now().UnixNano() >= p.expires }
+
+func timeOf(nano int64) time.Time {
+	if nano == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, p.UnixNano).UTC()
+	return time.Unix(0, nano).UTC()
 }
 
 // Header is the value of the first header of that name, aliasing the payload's
@@ -89,7 +100,7 @@ func (p Payload) HeaderCount() int {
 func (p Payload) Clone() Payload {
 	size := len(p.Key) + len(p.Value) + len(p.headers)
 	if size == 0 {
-		return Payload{UnixNano: p.UnixNano}
+		return Payload{UnixNano: p.UnixNano, expires: p.expires}
 	}
 	buf := make([]byte, 0, size)
 	own := func(b []byte) []byte {
@@ -100,13 +111,13 @@ func (p Payload) Clone() Payload {
 		buf = append(buf, b...)
 		return buf[from:len(buf):len(buf)]
 	}
-	return Payload{Key: own(p.Key), Value: own(p.Value), UnixNano: p.UnixNano, headers: own(p.headers)}
+	return Payload{Key: own(p.Key), Value: own(p.Value), UnixNano: p.UnixNano, headers: own(p.headers), expires: p.expires}
 }
 
 // Message is the payload as something to send again. Its bytes alias the
 // payload's; only the slice of headers is new.
 func (p Payload) Message() Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: p.Time()}
+	m := Message{Key: p.Key, Value: p.Value, Time: p.Time(), ExpiresAt: p.ExpiresAt()}
 	if n := p.HeaderCount(); n > 0 {
 		m.Headers = make([]Header, 0, n)
 		for name, value := range p.Headers() {

@@ -20,6 +20,7 @@ const (
 	tagValue       = 2<<3 | byte(protowire.BytesType)
 	tagHeader      = 3<<3 | byte(protowire.BytesType)
 	tagTime        = 4<<3 | byte(protowire.Fixed64Type)
+	tagExpires     = 5<<3 | byte(protowire.Fixed64Type)
 	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
 	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
 
@@ -32,7 +33,7 @@ const (
 // payload bytes, with MaxHeaders headers at most: RecordSize is no more than both
 // together.
 func RecordOverhead(payload int) int {
-	const record, header = 64, 18 // tags, lengths and the time; tags and lengths
+	const record, header = 64, 18 // tags, lengths and the times; tags and lengths
 	return record + header*min(payload, MaxHeaders)
 }
 
@@ -47,7 +48,7 @@ func RecordSize(m *Message) int {
 // bytes to spare. Empty keys, values and absent times take no bytes. It does
 // not judge m: see Message.Check.
 func AppendRecord(b []byte, m *Message) []byte {
-	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() {
 		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
 			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
 			return append(b, m.Value...)
@@ -62,6 +63,10 @@ func AppendRecord(b []byte, m *Message) []byte {
 	}
 	if nano := unixNano(m.Time); nano != 0 {
 		b = append(b, tagTime)
+		b = protowire.AppendFixed64(b, uint64(nano))
+	}
+	if nano := unixNano(m.ExpiresAt); nano != 0 {
+		b = append(b, tagExpires)
 		b = protowire.AppendFixed64(b, uint64(nano))
 	}
 	return b
@@ -145,6 +150,9 @@ func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 		case uint64(tagTime):
 			nano, _ := protowire.ConsumeFixed64(f.bytes)
 			r.UnixNano = int64(nano)
+		case uint64(tagExpires):
+			nano, _ := protowire.ConsumeFixed64(f.bytes)
+			r.expires = int64(nano)
 		case uint64(tagHeader):
 			if _, ok := parseHeader(f.bytes); !ok {
 				return at, false
@@ -240,6 +248,9 @@ func bodySize(m *Message) int {
 		size += headersSize(m.Headers)
 	}
 	if unixNano(m.Time) != 0 {
+		size += timeFieldSize
+	}
+	if unixNano(m.ExpiresAt) != 0 {
 		size += timeFieldSize
 	}
 	return size

@@ -266,6 +266,7 @@ func TestMessageCheck(t *testing.T) {
 		{name: "header name", m: Message{Headers: []Header{{Name: "ok"}, {Name: "\xff"}}}, bad: true},
 		{name: "too early", m: Message{Time: time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
 		{name: "too late", m: Message{Time: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
+		{name: "expires too late", m: Message{ExpiresAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
 		{name: "first", m: Message{Time: time.Unix(0, math.MinInt64)}},
 		{name: "last", m: Message{Time: time.Unix(0, math.MaxInt64)}},
 	}
@@ -507,6 +508,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 		})
 	}
 	want.Time = Payload{UnixNano: loose.Get(fields.ByNumber(4)).Int()}.Time()
+	want.ExpiresAt = timeOf(loose.Get(fields.ByNumber(5)).Int())
 	assertSameMessage(t, want, r.Message())
 
 	var strict pb.Record
@@ -517,7 +519,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 }
 
 func messageOf(p *pb.Record) Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time()}
+	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano)}
 	for _, h := range p.Headers {
 		m.Headers = append(m.Headers, Header{Name: h.Name, Value: h.Value})
 	}
@@ -532,12 +534,15 @@ func generatedRecord(m *Message) *pb.Record {
 	if !m.Time.IsZero() {
 		p.TimeUnixNano = m.Time.UnixNano()
 	}
+	if !m.ExpiresAt.IsZero() {
+		p.ExpiresUnixNano = m.ExpiresAt.UnixNano()
+	}
 	return p
 }
 
 func assertSameMessage(t fataler, want, got Message) {
 	t.Helper()
-	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) &&
+	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) &&
 		slices.EqualFunc(want.Headers, got.Headers, func(a, b Header) bool {
 			return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
 		})
@@ -574,6 +579,7 @@ func genMessage() *rapid.Generator[Message] {
 		}
 		if rapid.Bool().Draw(t, "has time") {
 			m.Time = Payload{UnixNano: rapid.Int64().Draw(t, "nano")}.Time()
+			m.ExpiresAt = timeOf(rapid.Int64().Draw(t, "expires"))
 		}
 		return m
 	})

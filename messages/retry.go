@@ -77,6 +77,14 @@ type DeadLetter struct {
 	Cause              string // the error of the last handling, or what the last death was
 }
 
+// ExpiredMessage is a message whose ExpiresAt passed before a member of the group got
+// it, with bytes of its own.
+type ExpiredMessage struct {
+	Message            Message
+	Destination, Group string
+	Attempts           int // how often a handling had failed
+}
+
 // Parked is a copy of a message that used up its attempts or deaths, or was rejected,
 // where no dead-letter handler was given. One that was rejected is settled; any other is
 // tried again.

@@ -40,6 +40,7 @@ type PipeCounters struct {
 	Rejected     uint64 // will never be handled, as a member said
 	Dropped      uint64 // by policy, or with the pipe
 	DeadLettered uint64
+	Expired      uint64 // not handed out before their ExpiresAt
 }
 
 // OldestMessage is how old the oldest message of a group is that is not settled: since
@@ -54,6 +55,7 @@ type MemberStats struct {
 	Destination, Group, Member string
 	Delivered                  uint64 // handed out
 	Waiting                    int    // came and not handed out
+	Expired                    uint64 // came, and were not handed out before their ExpiresAt
 	Links                      int
 }
 

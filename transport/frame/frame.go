@@ -151,6 +151,7 @@ const (
 	NackReturned        // nobody tried
 	NackExpired         // it was in hand for AckWait: as when its member had died
 	NackRejected        // it will never be handled
+	NackLapsed          // its time was over, by its own ExpiresAt: not to be sent again
 )
 
 // Drain asks for the end of the link in order, or replies to that.

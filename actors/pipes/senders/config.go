@@ -58,6 +58,8 @@ type Config struct {
 	Retry messages.Retry
 	// DeadLetter is penstock.DeadLetters.
 	DeadLetter func(context.Context, messages.DeadLetter) error
+	// Expired is penstock.OnExpired.
+	Expired func(context.Context, messages.ExpiredMessage)
 	// Use is penstock.UseSend.
 	Use []func(next messages.Send) messages.Send
 }

@@ -29,6 +29,7 @@ type Destination struct {
 	use         *chain.Sends    // middleware; nil for none
 	sends       messages.Send   // send, for the middleware
 	calls       *usercode.Calls // the functions given to SendAsync
+	expired     *usercode.Calls // of OnExpired; nil for none
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
@@ -86,7 +87,7 @@ func (d *Destination) send(ctx context.Context, m *messages.Message) error {
 
 // check returns why the encoding cannot carry m.
 func (d *Destination) check(m *messages.Message) error {
-	if len(m.Headers) > 0 || !m.Time.IsZero() {
+	if len(m.Headers) > 0 || !m.Time.IsZero() || !m.ExpiresAt.IsZero() {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}
@@ -189,10 +190,12 @@ func (d *Destination) sendAsync(ctx context.Context, m *messages.Message, settle
 	return d.out.SendAsync(ctx, m, settled)
 }
 
-// refuse returns messages.ErrBusy to a function given to SendAsync that would wait for
-// itself.
+// refuse returns messages.ErrBusy to a function given to SendAsync or OnExpired that would
+// wait for itself.
 func (d *Destination) refuse(ctx context.Context, end string, waits func(*usercode.Run) bool) error {
-	return d.node.Runs.Refuse(ctx, fmt.Sprintf("%s %q", end, d.cfg.Name), func(c *usercode.Run) bool { return c.Of == d.calls || waits(c) })
+	return d.node.Runs.Refuse(ctx, fmt.Sprintf("%s %q", end, d.cfg.Name), func(c *usercode.Run) bool {
+		return c.Of == d.calls || d.expired != nil && c.Of == d.expired || waits(c)
+	})
 }
 
 // Flush is penstock.Destination.Flush.
@@ -240,15 +243,16 @@ func (d *Destination) Unregister(ctx context.Context) error {
 	return err
 }
 
-// called waits until what SendAsync was given has been called and has returned, which is
-// all of it once the destination has ended.
+// called waits until what SendAsync and OnExpired were given has been called and has
+// returned, which is all of it once the destination has ended.
 func (d *Destination) called(ctx context.Context) error {
-	if d.calls.Idle() {
-		return nil
-	}
 	ctx, cancel := worker.WithinGrace(context.WithoutCancel(ctx))
 	defer cancel()
-	return d.calls.Flushed(ctx)
+	err := d.calls.Flushed(ctx)
+	if d.expired != nil {
+		err = errors.Join(err, d.expired.Flushed(ctx))
+	}
+	return err
 }
 
 // deliver refuses new messages and waits for the acks of the others, or gives

@@ -73,6 +73,11 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 		incarnation: socket.NewSecret().Incarnation,
 	}
 	d.sends = func(ctx context.Context, m messages.Message) error { return d.send(ctx, &m) }
+	if take := cfg.Expired; take != nil {
+		of := fmt.Sprintf("OnExpired of %q", cfg.Name)
+		d.expired = usercode.NewCalls("the callbacks of "+of, n.Call, usercode.PanicTeller(n.Events.Emit, of))
+		d.out.Expired = func(m messages.ExpiredMessage) { d.expired.Add(func() { take(context.Background(), m) }) }
+	}
 	done := fmt.Sprintf("SendAsync to %q", cfg.Name)
 	d.calls = usercode.NewCalls("the callbacks of "+done, n.Call, usercode.PanicTeller(n.Events.Emit, done))
 	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {

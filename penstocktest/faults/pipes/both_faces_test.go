@@ -82,6 +82,7 @@ func TestBothFaces(t *testing.T) {
 		"in hand is no more than the window":           windowHolds,
 		"the policy of the sender wins":                policyOfTheSender,
 		"what a message came to is told":               settlingIsTold,
+		"what has expired is not handed out":           expiredIsDropped,
 		"what the end gave up is told":                 settlingAtTheEnd,
 		"flush waits for the acks":                     flushWaits,
 		"unregister drains, and nothing follows":       unregisterDrains,
@@ -444,6 +445,38 @@ func settlingIsTold(s scene) {
 	l.Complete(s.T, n, 0)
 	if acked, err := d.settle(harness.Context(s.T), numbered(n, n+10)...); acked != 10 || err != nil {
 		s.Errorf("%d of 10 are said to be acked: %v", acked, err)
+	}
+}
+
+// expiredIsDropped: one message waits behind another until it has expired.
+func expiredIsDropped(s scene) {
+	told := make(chan penstock.ExpiredMessage, 10)
+	d := s.register(penstock.OnExpired(func(_ context.Context, m penstock.ExpiredMessage) { told <- m }))
+	open, held := make(chan struct{}), make(chan struct{}, 10)
+	l := harness.NewLedger()
+	s.join("billing", func(d penstock.Delivery) verdict {
+		held <- struct{}{}
+		<-open
+		l.Enter("one", harness.Number(d))
+		return ack
+	}, penstock.Window(1))
+	s.send(d, 0, 1)
+	harness.Await(s.T, "the first message", held)
+	const soon = 50 * time.Millisecond
+	m := harness.Numbered(2)
+	m.ExpiresAt = time.Now().Add(soon)
+	if n, err := d.send(harness.Context(s.T), harness.Numbered(1), m); n != 2 {
+		s.Fatal(err)
+	}
+	harness.Eventually(s.T, "the expiry", func() bool { return time.Now().After(m.ExpiresAt) })
+	close(open)
+	if e := harness.Await(s.T, "what expired", told); string(e.Message.Value) != "2" || e.Group != "billing" || !e.Message.ExpiresAt.Equal(m.ExpiresAt) {
+		s.Errorf("told is %+v", e)
+	}
+	s.flush(d)
+	l.Complete(s.T, 2, 0)
+	if got := s.rt.Stats().Pipes[0]; got.Expired != 1 || got.Acked != 2 {
+		s.Errorf("counted are %+v", got.PipeCounters)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // Frame is what came in one frame.
@@ -32,16 +33,23 @@ func (f *Frame) address(d *messages.Delivery) {
 	d.Deaths = int(f.deaths)
 }
 
-// next decodes the frame's next record, or returns false at its end.
+// next decodes the frame's next record that has not expired, or returns false at its end.
 func (f *Frame) next(d *messages.Delivery) (bool, error) {
-	if len(f.records) == 0 {
-		return false, nil
+	for {
+		if len(f.records) == 0 {
+			return false, nil
+		}
+		n, err := messages.ConsumeRecord(f.records, &d.Payload)
+		if err != nil {
+			return false, err
+		}
+		f.records = f.records[n:]
+		if !d.Payload.Expired() {
+			break
+		}
+		f.link.lapse(f.seq)
+		f.seq++
 	}
-	n, err := messages.ConsumeRecord(f.records, &d.Payload)
-	if err != nil {
-		return false, err
-	}
-	f.records = f.records[n:]
 	d.Seq = f.seq
 	d.Attempt = 1
 	if i := int(f.seq - f.first); i < len(f.attempts) {
@@ -49,6 +57,23 @@ func (f *Frame) next(d *messages.Delivery) (bool, error) {
 	}
 	f.seq++
 	return true, nil
+}
+
+// lapse settles a delivery that has expired before it was handed out.
+func (l *Link) lapse(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq <= l.handed {
+		return
+	}
+	l.handed = seq
+	l.returned++
+	if l.epoch > 0 {
+		l.user.Add(seq) // the receiver never gets it
+	}
+	if l.failing(failure{seq: seq, kind: frame.NackLapsed}) || l.queue.cfg.Mode == messages.AtMostOnce {
+		l.queue.lapsed.Add(1)
+	}
 }
 
 // spoil fails what is left of a frame whose bytes do not decode.

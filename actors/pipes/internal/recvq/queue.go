@@ -66,6 +66,7 @@ type Queue struct {
 	over      chan struct{}        // closed once the member has left
 	paused    atomic.Bool          // nothing is handed out; changed under mu
 	pausers   Pauser               // why
+	lapsed    atomic.Uint64        // messages that had expired before they were handed out
 	polled    []polled             // what the last Poll returned, for the next reader to ack
 }
 
@@ -221,7 +222,7 @@ func (q *Queue) Stats() messages.MemberStats {
 	defer q.mu.Unlock()
 	s := messages.MemberStats{
 		Destination: q.cfg.Destination, Group: q.cfg.Group, Member: q.cfg.ID,
-		Delivered: q.gone, Links: len(q.links),
+		Delivered: q.gone, Links: len(q.links), Expired: q.lapsed.Load(),
 	}
 	for _, l := range q.links {
 		l.mu.Lock()

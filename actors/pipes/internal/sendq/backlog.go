@@ -34,6 +34,7 @@ type Backlog struct {
 	count    int // accepted and not settled
 	size     int
 	counters messages.PipeCounters
+	expired  drops     // by their ExpiresAt
 	untold   drops     // by policy
 	marks    age.Marks // of accepted
 }

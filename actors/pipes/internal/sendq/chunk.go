@@ -32,6 +32,9 @@ type chunk struct {
 	// watches has, for the records up to the last one that is watched, who is told when
 	// it is settled.
 	watches []*watch
+	// expires has, for the records up to the last one that expires, when that is in
+	// nanoseconds since 1970; 0 is never.
+	expires []int64
 }
 
 // Fresh memory costs more than what is written to it, so chunks are used again:
@@ -112,7 +115,14 @@ func (c *chunk) fits(size int) bool {
 func (c *chunk) add(m *messages.Message) uint32 {
 	c.buf = messages.AppendRecord(c.buf, m)
 	c.ends = append(c.ends, uint32(len(c.buf)))
-	return uint32(len(c.ends) - 1)
+	i := uint32(len(c.ends) - 1)
+	if !m.ExpiresAt.IsZero() {
+		for len(c.expires) < int(i) {
+			c.expires = append(c.expires, 0)
+		}
+		c.expires = append(c.expires, m.ExpiresAt.UnixNano())
+	}
+	return i
 }
 
 // release gives up n of the reasons to keep the bytes.
@@ -129,6 +139,7 @@ func (c *chunk) release(n int) {
 			clear(c.watches)
 			c.watches = c.watches[:0]
 		}
+		c.expires = c.expires[:0]
 		if cap(used) == chunkSize {
 			smallChunks.put(c)
 		} else if i := slices.Index(largeClasses[:], cap(used)); i >= 0 {
@@ -215,7 +226,7 @@ func (s span) detach() span {
 	for i := range c.ends {
 		c.ends[i] = s.c.ends[int(s.from)+i] - start
 	}
-	c.watches = append(c.watches, s.watches()...)
+	c.watches, c.expires = append(c.watches, s.watches()...), append(c.expires, s.expires()...)
 	d := s
 	d.c, d.from, d.to = c, 0, uint32(len(c.ends))
 	return d

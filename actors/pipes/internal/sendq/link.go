@@ -112,8 +112,12 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		return Batch{}, false
 	}
 	l.phase = linkWaiting
-	offer, src := l.offer(), b.source()
-	if src == nil || !offer.can() {
+	offer := l.offer()
+	if !offer.can() {
+		return Batch{}, false
+	}
+	src, fresh := q.unexpired(b)
+	if src == nil {
 		return Batch{}, false
 	}
 	others := 0
@@ -129,7 +133,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 			}
 		}
 	}
-	s := src.take(share(*src.front(), b.queued(), others, offer))
+	s := src.take(min(fresh, share(*src.front(), b.queued(), others, offer)))
 	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
 	b.batches++
 	l.served = b.batches

@@ -67,6 +67,10 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	var back Outcome
 	l.tenure.high = max(l.tenure.high, seq)
 	l.out.remove(seq, seq, func(s span) {
+		if due := s.expires(); n.Kind == frame.NackLapsed && len(due) > 0 && due[0] != 0 {
+			q.expire(b, s)
+			return
+		}
 		s.again = true
 		switch n.Kind {
 		case frame.NackReturned:

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
@@ -174,15 +173,15 @@ func handleHealth(mux *http.ServeMux, engine *actors.Engine) {
 				checks = append(checks, c)
 			}
 		}
-		answerHealth(w, r, h.Live, healthAnswer{Live: h.Live, Ready: h.Ready, Checks: answerOfChecks(checks)})
+		answerHealth(w, r, "livez", h.Live, healthAnswer{Live: h.Live, Ready: h.Ready, Checks: answerOfChecks(checks)})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		h := engine.Health(r.Context())
-		answerHealth(w, r, h.Ready, answerOfHealth(h))
+		answerHealth(w, r, "readyz", h.Ready, answerOfHealth(h))
 	})
 }
 
-func answerHealth(w http.ResponseWriter, r *http.Request, well bool, answer healthAnswer) {
+func answerHealth(w http.ResponseWriter, r *http.Request, probe string, well bool, answer healthAnswer) {
 	status, verdict := http.StatusOK, "passed"
 	if !well {
 		status, verdict = http.StatusServiceUnavailable, "failed"
@@ -202,7 +201,7 @@ func answerHealth(w http.ResponseWriter, r *http.Request, well bool, answer heal
 			fmt.Fprintf(w, "[-]%s failed: %s\n", c.Name, strings.ReplaceAll(c.Reason, "\n", "; "))
 		}
 	}
-	fmt.Fprintf(w, "%s check %s\n", path.Base(r.URL.Path), verdict)
+	fmt.Fprintf(w, "%s check %s\n", probe, verdict)
 }
 
 // What the probes return as JSON. Fields are added, never renamed.

@@ -32,7 +32,7 @@ func TestRecover(t *testing.T) {
 	if !errors.As(err, &bug) || !errors.Is(err, failed) || !strings.Contains(string(bug.Stack), "TestRecover") {
 		t.Errorf("a panic became %v", err)
 	}
-	if err := h(t.Context(), messages.Delivery{Seq: 2}); err != failed { //nolint:errorlint // the very same value is meant
+	if err := h(t.Context(), messages.Delivery{Seq: 2}); err != failed {
 		t.Errorf("an error became %v", err)
 	}
 }
@@ -73,7 +73,7 @@ func TestTimeout(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(stopped)
 			h := timing[messages.Handler](10 * time.Second)(func(ctx context.Context, _ messages.Delivery) error { return context.Cause(ctx) })
-			if err := h(ctx, messages.Delivery{}); err != stopped { //nolint:errorlint // the very same value is meant
+			if err := h(ctx, messages.Delivery{}); err != stopped {
 				t.Errorf("%v is blamed on the time", err)
 			}
 		})

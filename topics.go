@@ -79,19 +79,19 @@ func (r *Runtime) DeleteTopic(ctx context.Context, name string) error {
 	return r.engine.DeleteTopic(ctx, name)
 }
 
-// ListGroups returns the names of a topic's consumer groups, sorted.
+// ListConsumerGroups returns the names of a topic's consumer groups, sorted.
 //
 // Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
-func (r *Runtime) ListGroups(ctx context.Context, topic string) ([]string, error) {
-	return r.engine.ListGroups(ctx, topic)
+func (r *Runtime) ListConsumerGroups(ctx context.Context, topic string) ([]string, error) {
+	return r.engine.ListConsumerGroups(ctx, topic)
 }
 
-// DescribeGroup returns a group's members, offsets and lag as of one revision of etcd,
+// DescribeConsumerGroup returns a group's members, offsets and lag as of one revision of etcd,
 // also of a group without members.
 //
 // Errors: ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
-func (r *Runtime) DescribeGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
-	return r.engine.DescribeGroup(ctx, topic, group)
+func (r *Runtime) DescribeConsumerGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
+	return r.engine.DescribeConsumerGroup(ctx, topic, group)
 }
 
 // DeleteConsumerGroup removes a group of a topic that has no members, with its offsets, in

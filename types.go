@@ -226,9 +226,9 @@ const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
 // It has the methods CreateTopic, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
-// DeleteTopic, DescribeDestination, DescribeGroup, DescribeTopic, Destination, Done,
+// DeleteTopic, DescribeDestination, DescribeConsumerGroup, DescribeTopic, Destination, Done,
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
-// ListGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
+// ListConsumerGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
 // ResetOffsets, ResumeConsumerGroup, ResumeGroup, Stats, Stop, Stopped, Subscription,
 // System, Topic, Tree and UpdateTopic.
 type Engine = actors.Engine

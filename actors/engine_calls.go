@@ -97,13 +97,13 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 	return e.topics.Delete(ctx, name)
 }
 
-// ListGroups is penstock.Runtime.ListGroups.
-func (e *Engine) ListGroups(ctx context.Context, topic string) ([]string, error) {
+// ListConsumerGroups is penstock.Runtime.ListConsumerGroups.
+func (e *Engine) ListConsumerGroups(ctx context.Context, topic string) ([]string, error) {
 	return e.topics.ListGroups(ctx, topic)
 }
 
-// DescribeGroup is penstock.Runtime.DescribeGroup.
-func (e *Engine) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
+// DescribeConsumerGroup is penstock.Runtime.DescribeConsumerGroup.
+func (e *Engine) DescribeConsumerGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
 	return e.topics.DescribeGroup(ctx, topic, group)
 }
 

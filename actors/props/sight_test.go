@@ -20,7 +20,7 @@ type forgetful struct {
 }
 
 func (f *forgetful) Receive(ctx actor.Context) {
-	value := ""
+	var value string
 	switch m := ctx.Message().(type) {
 	case *messages.Delivery:
 		value = string(m.Value)
@@ -31,7 +31,7 @@ func (f *forgetful) Receive(ctx actor.Context) {
 			m.Ack()
 		}
 	case *messages.RecordDelivery:
-		value = string(m.Record.Value)
+		value = string(m.Value)
 		if !f.first {
 			m.Ack()
 		}

@@ -67,7 +67,7 @@ func TestRecordsReachAReceiver(t *testing.T) {
 			for left := partitions; left > 0; {
 				left -= len(expect[*messages.Revoking](t, in).Partitions)
 			}
-			group, err := e.DescribeGroup(enginetest.Within(t), "audit", "report")
+			group, err := e.DescribeConsumerGroup(enginetest.Within(t), "audit", "report")
 			if err != nil || group.Lag != 0 || len(group.Members) != 0 {
 				t.Errorf("%+v, %v", group, err)
 			}
@@ -354,7 +354,7 @@ func TestAParentReleases(t *testing.T) {
 			if got := expect[*messages.Revoking](t, h); !slices.Equal(got.Partitions, []int{0}) || got.Topic != "audit" || got.Group != "report" {
 				t.Errorf("%+v", got)
 			}
-			group, derr := e.DescribeGroup(enginetest.Within(t), "audit", "report")
+			group, derr := e.DescribeConsumerGroup(enginetest.Within(t), "audit", "report")
 			want := int64(0)
 			if err != nil {
 				want = 20

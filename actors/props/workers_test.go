@@ -31,7 +31,7 @@ func losing(t *testing.T, value string, lose func(), losses *atomic.Int64) actor
 			case *messages.Delivery:
 				v = d.Value
 			case *messages.RecordDelivery:
-				v = d.Record.Value
+				v = d.Value
 			}
 			if string(v) == value && losses.Add(1) == 1 {
 				lose()

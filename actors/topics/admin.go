@@ -121,7 +121,7 @@ func (t *Topics) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// ListGroups is penstock.Runtime.ListGroups.
+// ListGroups is penstock.Runtime.ListConsumerGroups.
 func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("list groups of %q: %w", topic, err)
@@ -135,7 +135,7 @@ func (t *Topics) ListGroups(ctx context.Context, topic string) ([]string, error)
 	})
 }
 
-// DescribeGroup is penstock.Runtime.DescribeGroup.
+// DescribeGroup is penstock.Runtime.DescribeConsumerGroup.
 func (t *Topics) DescribeGroup(ctx context.Context, topic, group string) (messages.GroupInfo, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return messages.GroupInfo{}, fmt.Errorf("describe group %s of %q: %w", group, topic, err)

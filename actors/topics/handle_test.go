@@ -224,7 +224,7 @@ func TestAdministrationAfterStop(t *testing.T) {
 		"describe": func() error { _, err := e.DescribeTopic(ctx, "orders"); return err },
 		"update":   func() error { _, err := e.UpdateTopic(ctx, "orders", messages.TopicUpdate{Partitions: 2}); return err },
 		"delete":   func() error { return e.DeleteTopic(ctx, "orders") },
-		"groups":   func() error { _, err := e.ListGroups(ctx, "orders"); return err },
+		"groups":   func() error { _, err := e.ListConsumerGroups(ctx, "orders"); return err },
 		"reset": func() error {
 			_, err := e.ResetOffsets(ctx, "orders", "billing", messages.Earliest(), topics.ResetConfig{})
 			return err

@@ -443,7 +443,7 @@ func (s *stage) lag(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for g := range s.groups {
-		info, err := s.runtimes[0].DescribeGroup(ctx, topicName, groupName(g))
+		info, err := s.runtimes[0].DescribeConsumerGroup(ctx, topicName, groupName(g))
 		if err != nil {
 			return err
 		}

@@ -140,7 +140,7 @@ func end(rt *penstock.Runtime, members []*member, handled *ledger, put int64) er
 			return err
 		}
 	}
-	group, err := rt.DescribeGroup(ctx, topicName, groupName)
+	group, err := rt.DescribeConsumerGroup(ctx, topicName, groupName)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func recorder(t *testing.T) (*Tracer, *tracetest.SpanRecorder) {
 func describe(s sdktrace.ReadOnlySpan) string {
 	var attrs []string
 	for _, a := range s.Attributes() {
-		attrs = append(attrs, strings.TrimPrefix(string(a.Key), "messaging.")+"="+a.Value.Emit())
+		attrs = append(attrs, strings.TrimPrefix(string(a.Key), "messaging.")+"="+a.Value.String())
 	}
 	slices.Sort(attrs)
 	return fmt.Sprintf("%s %s links=%d %s %s", s.Name(), s.SpanKind(), len(s.Links()), strings.Join(attrs, " "), s.Status().Code)
@@ -54,7 +54,7 @@ func expect(t *testing.T, spans *tracetest.SpanRecorder, want ...string) []sdktr
 }
 
 // sendOne sends a message through t, and returns it as it is accepted.
-func sendOne(t testing.TB, tr *Tracer, ctx context.Context, m messages.Message, err error) (accepted messages.Message) {
+func sendOne(ctx context.Context, t testing.TB, tr *Tracer, m messages.Message, err error) (accepted messages.Message) {
 	t.Helper()
 	s, cerr := chain.NewSends(tr.Sends(Send, "orders", nil))
 	if cerr != nil {
@@ -79,7 +79,7 @@ func TestProcessIsAChildOfSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	given := []messages.Header{{Name: "own"}, {Name: "traceparent", Value: []byte("an older one")}}
-	m := sendOne(t, tr, otelbaggage.ContextWithBaggage(t.Context(), bag), messages.Message{Value: []byte("tea"), Headers: given}, nil)
+	m := sendOne(otelbaggage.ContextWithBaggage(t.Context(), bag), t, tr, messages.Message{Value: []byte("tea"), Headers: given}, nil)
 	if string(given[1].Value) != "an older one" || len(m.Headers) != 3 {
 		t.Errorf("headers %q were made of %q", m.Headers, given)
 	}
@@ -130,7 +130,7 @@ func TestBatchesHaveLinks(t *testing.T) {
 	var ds []messages.Delivery
 	var rs []messages.Record
 	for range 3 {
-		m := sendOne(t, tr, t.Context(), messages.Message{}, nil)
+		m := sendOne(t.Context(), t, tr, messages.Message{}, nil)
 		ds = append(ds, messages.Delivery{Payload: messages.PayloadOf(&m)})
 		rs = append(rs, messages.Record{Payload: messages.PayloadOf(&m)})
 	}
@@ -166,7 +166,7 @@ func TestBatchesHaveLinks(t *testing.T) {
 // Promise: a loop has a span for each message, and nothing more than the loop.
 func TestLoopsHaveSpans(t *testing.T) {
 	tr, spans := recorder(t)
-	m := sendOne(t, tr, t.Context(), messages.Message{}, nil)
+	m := sendOne(t.Context(), t, tr, messages.Message{}, nil)
 	spans.Reset()
 	over := errors.New("over")
 	r := tr.NewReceives("orders", "billing")
@@ -200,8 +200,8 @@ func TestTheOriginOfAMessage(t *testing.T) {
 	m := messages.Message{Headers: []messages.Header{{Name: "own"}}}
 	Inject(ctx, &m)
 	other, mine := tr.tracer.Start(t.Context(), "a caller's work")
-	sendOne(t, tr, t.Context(), m, nil)
-	sendOne(t, tr, other, m, nil)
+	sendOne(t.Context(), t, tr, m, nil)
+	sendOne(other, t, tr, m, nil)
 	got := spans.Ended()
 	if len(got) != 2 || got[0].Parent().SpanID() != outer.SpanContext().SpanID() || got[1].Parent().SpanID() != mine.SpanContext().SpanID() {
 		t.Errorf("%v: the parents are not the actor's and the caller's", got)

@@ -11,6 +11,7 @@ import (
 // Timed is what is timed.
 type Timed string
 
+// What is timed.
 const (
 	// TimedDelivery is a handler's call for one message of a pipe, TimedRecords one for a
 	// record, or for several at once.

@@ -276,7 +276,7 @@ func topicCrashDraining(t *testing.T, kind string) {
 	if err := enginetest.Outcome(t, "Consume", consumed); err != nil {
 		t.Errorf("consume: %v", err)
 	}
-	g, err := e.DescribeGroup(ctx, "audit", "billing")
+	g, err := e.DescribeConsumerGroup(ctx, "audit", "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func topicCrashAsked(t *testing.T, kind string) {
 	case <-ctx.Done():
 		t.Fatal("the record that was on its way hangs")
 	}
-	g, err := e.DescribeGroup(ctx, "audit", "billing")
+	g, err := e.DescribeConsumerGroup(ctx, "audit", "billing")
 	if err != nil || g.Partitions[0].Committed != recs[0].Offset+1 {
 		t.Errorf("committed %+v, %v", g.Partitions, err)
 	}

@@ -97,7 +97,7 @@ func (t *Topics) Consume(ctx context.Context) (load.Timing, error) {
 	if err != nil {
 		return took, err
 	}
-	info, err := t.consumer.DescribeGroup(ctx, t.reads.Name(), group)
+	info, err := t.consumer.DescribeConsumerGroup(ctx, t.reads.Name(), group)
 	if err == nil && info.Lag != 0 {
 		err = fmt.Errorf("the group has not committed %d of %d records", info.Lag, t.count)
 	}

@@ -56,7 +56,7 @@ func TestHostNameThatIsNoText(t *testing.T) {
 	must(err)
 	_, err = topic.Subscribe(ctx, "billing")
 	must(err)
-	who, err := b.rt.DescribeGroup(ctx, "audit", "billing")
+	who, err := b.rt.DescribeConsumerGroup(ctx, "audit", "billing")
 	must(err)
 	if got := fmt.Sprintf("%q", who.Members[0].Host); got != `"caf�"` {
 		t.Errorf("the host is %s", got)

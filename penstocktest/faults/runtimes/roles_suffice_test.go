@@ -182,10 +182,10 @@ func TestRolesOfTheTable(t *testing.T) {
 			if _, err := rt.DescribeTopic(ctx, "audit"); err != nil {
 				return err
 			}
-			if _, err := rt.ListGroups(ctx, "audit"); err != nil {
+			if _, err := rt.ListConsumerGroups(ctx, "audit"); err != nil {
 				return err
 			}
-			_, err := rt.DescribeGroup(ctx, "audit", "known")
+			_, err := rt.DescribeConsumerGroup(ctx, "audit", "known")
 			return err
 		}},
 		{"put", []right{{"r", "/penstock/topics/audit"}, {"rw", "/penstock/log/" + id + "/"}}, func(ctx context.Context, rt *penstock.Runtime) error {

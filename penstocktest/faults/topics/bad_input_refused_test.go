@@ -95,9 +95,9 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 		{"update what is not", update("nowhere", penstock.TopicUpdate{Partitions: 2}), penstock.ErrNoTopic, "nowhere"},
 		{"describe what is not", func() error { _, err := rt.DescribeTopic(ctx, "nowhere"); return err }, penstock.ErrNoTopic, "nowhere"},
 		{"delete what is not", func() error { return rt.DeleteTopic(ctx, "nowhere") }, penstock.ErrNoTopic, "nowhere"},
-		{"groups of what is not", func() error { _, err := rt.ListGroups(ctx, "nowhere"); return err }, penstock.ErrNoTopic, "nowhere"},
-		{"group of what is not", func() error { _, err := rt.DescribeGroup(ctx, "nowhere", "g"); return err }, penstock.ErrNoTopic, "nowhere"},
-		{"a group that is not", func() error { _, err := rt.DescribeGroup(ctx, theTopic, "nobody"); return err }, penstock.ErrNoGroup, "nobody"},
+		{"groups of what is not", func() error { _, err := rt.ListConsumerGroups(ctx, "nowhere"); return err }, penstock.ErrNoTopic, "nowhere"},
+		{"group of what is not", func() error { _, err := rt.DescribeConsumerGroup(ctx, "nowhere", "g"); return err }, penstock.ErrNoTopic, "nowhere"},
+		{"a group that is not", func() error { _, err := rt.DescribeConsumerGroup(ctx, theTopic, "nobody"); return err }, penstock.ErrNoGroup, "nobody"},
 		{"reset of what is not", reset("nowhere", "g", penstock.FromEarliest()), penstock.ErrNoTopic, "nowhere"},
 		{"fewer partitions", update(theTopic, penstock.TopicUpdate{Partitions: 3}), penstock.ErrInvalid, "3"},
 		{"more partitions than there can be", update(theTopic, penstock.TopicUpdate{Partitions: 1025}), penstock.ErrInvalid, "1025"},
@@ -374,7 +374,7 @@ func TestBadInputDeletedTopic(t *testing.T) {
 	if logged := acct.audit(t, here, theTopic); len(logged) != 10 {
 		t.Errorf("%d records in the new topic, want its own 10", len(logged))
 	}
-	if groups, err := here.ListGroups(ctx, theTopic); err != nil || len(groups) != 0 {
+	if groups, err := here.ListConsumerGroups(ctx, theTopic); err != nil || len(groups) != 0 {
 		t.Errorf("the new topic has groups %q, %v", groups, err)
 	}
 	oldID := old.Info().ID

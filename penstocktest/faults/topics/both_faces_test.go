@@ -272,7 +272,7 @@ func rejectedIsPassed(s stage) {
 	if err := c.leave(harness.Context(s.T)); err != nil {
 		s.Fatal(err)
 	}
-	if g, err := s.rt.DescribeGroup(harness.Context(s.T), facesTopic, "export"); err != nil || g.Lag != 0 {
+	if g, err := s.rt.DescribeConsumerGroup(harness.Context(s.T), facesTopic, "export"); err != nil || g.Lag != 0 {
 		s.Errorf("the group is %+v: %v", g, err)
 	}
 }
@@ -323,7 +323,7 @@ func leaveCommits(s stage) {
 	if err := c.leave(harness.Context(s.T)); err != nil {
 		s.Fatal(err)
 	}
-	g, err := s.rt.DescribeGroup(harness.Context(s.T), facesTopic, "export")
+	g, err := s.rt.DescribeConsumerGroup(harness.Context(s.T), facesTopic, "export")
 	if err != nil || g.Lag != 0 || len(g.Members) != 0 {
 		s.Errorf("the group is %+v: %v", g, err)
 	}
@@ -394,7 +394,7 @@ func pausedGroup(s stage) {
 	if now := j.l.Tally(); now.Total > 0 {
 		s.Errorf("%d records were handed out", now.Total)
 	}
-	if g, err := s.rt.DescribeGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.Equal(until) || len(g.Members) != 3 {
+	if g, err := s.rt.DescribeConsumerGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.Equal(until) || len(g.Members) != 3 {
 		s.Errorf("the group is %+v: %v", g, err)
 	}
 	if err := s.rt.ResumeConsumerGroup(ctx, facesTopic, "export"); err != nil {
@@ -408,7 +408,7 @@ func pausedGroup(s stage) {
 	for _, id := range []string{"one", "two", "three"} {
 		penstocktest.WaitEvent(s.T, events, harness.Patience, func(e messages.GroupResumed) bool { return e.Member == id })
 	}
-	if g, err := s.rt.DescribeGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.IsZero() {
+	if g, err := s.rt.DescribeConsumerGroup(ctx, facesTopic, "export"); err != nil || !g.PausedUntil.IsZero() {
 		s.Errorf("the group is %+v: %v", g, err)
 	}
 }

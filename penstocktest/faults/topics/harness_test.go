@@ -517,7 +517,7 @@ func auditCommitsSince(t *testing.T, c *clientv3.Client, ns, topicID, group stri
 func groupOf(t *testing.T, rt *penstock.Runtime, topic, group string) penstock.GroupInfo {
 	t.Helper()
 	for ctx := harness.Context(t); ; {
-		g, err := rt.DescribeGroup(ctx, topic, group)
+		g, err := rt.DescribeConsumerGroup(ctx, topic, group)
 		if err == nil {
 			return g
 		}

@@ -122,7 +122,7 @@ func untilOwned(t *testing.T, rt *penstock.Runtime, members int) {
 	t.Helper()
 	harness.Eventually(t, fmt.Sprintf("all partitions are owned by %d members", members), func() bool {
 		owners := map[string]bool{}
-		g, err := rt.DescribeGroup(harness.Context(t), theTopic, theGroup)
+		g, err := rt.DescribeConsumerGroup(harness.Context(t), theTopic, theGroup)
 		if err != nil && !errors.Is(err, penstock.ErrUnavailable) {
 			t.Fatal(err)
 		}

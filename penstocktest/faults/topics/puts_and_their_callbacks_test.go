@@ -406,7 +406,7 @@ func TestCommitAsyncBeforeASeek(t *testing.T) {
 		t.Errorf("of what was written before the Seek: %v", err)
 	}
 	err := harness.Await(t, "its callback", errs)
-	g, gerr := rt.DescribeGroup(harness.Context(t), theTopic, theGroup)
+	g, gerr := rt.DescribeConsumerGroup(harness.Context(t), theTopic, theGroup)
 	if gerr != nil {
 		t.Fatal(gerr)
 	}

@@ -44,7 +44,7 @@ func (f *Frame) next(d *messages.Delivery) (bool, error) {
 			return false, err
 		}
 		f.records = f.records[n:]
-		if !d.Payload.Expired() {
+		if !d.Expired() {
 			break
 		}
 		f.link.lapse(f.seq)

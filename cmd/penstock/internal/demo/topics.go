@@ -120,7 +120,7 @@ func (s *topicsRun) scenario(ctx context.Context, file string, res *TopicResult)
 		return err
 	}
 
-	g, err := s.rt.DescribeGroup(ctx, topicName, topicGroup)
+	g, err := s.rt.DescribeConsumerGroup(ctx, topicName, topicGroup)
 	if err != nil {
 		return err
 	}

@@ -199,7 +199,7 @@ func (s *topicsRun) group(ctx context.Context, is func(penstock.GroupInfo) bool)
 			return false, nil
 		}
 		s.looked = time.Now()
-		g, err := s.rt.DescribeGroup(ctx, topicName, topicGroup)
+		g, err := s.rt.DescribeConsumerGroup(ctx, topicName, topicGroup)
 		if errors.Is(err, penstock.ErrNoGroup) {
 			return false, nil
 		}

@@ -34,7 +34,7 @@ func completeGroup(a *cli.App) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return a.CompleteFromRuntime(cmd.Context(), func(ctx context.Context, rt *penstock.Runtime) ([]string, error) {
-			return rt.ListGroups(ctx, args[0])
+			return rt.ListConsumerGroups(ctx, args[0])
 		})
 	}
 }

@@ -63,7 +63,7 @@ func (c *groupLs) run(ctx context.Context, topic string) error {
 		return err
 	}
 	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
-		groups, err := rt.ListGroups(ctx, topic)
+		groups, err := rt.ListConsumerGroups(ctx, topic)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (c *groupDescribe) run(ctx context.Context, topic, group string) error {
 		return err
 	}
 	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
-		g, err := rt.DescribeGroup(ctx, topic, group)
+		g, err := rt.DescribeConsumerGroup(ctx, topic, group)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (c *groupReset) run(ctx context.Context, topic, group string) error {
 	}
 	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		if !c.create {
-			groups, err := rt.ListGroups(ctx, topic)
+			groups, err := rt.ListConsumerGroups(ctx, topic)
 			if err != nil {
 				return err
 			}

@@ -199,10 +199,11 @@ func DeadLetters(take func(context.Context, DeadLetter) error) RegisterOption {
 }
 
 // OnExpired gives the messages that were not handed out before their ExpiresAt to take,
-// one at a time, once for each group: take may block, which holds up nothing but the next
-// ones, and what waits for it is kept in memory. Unregister and Stop wait for it for 5 s. Whether or not
-// it is given, PipeStats count the messages and the event messages.MessagesExpired
-// sums them.
+// with bytes of their own, one at a time and once for each group: take may block, which
+// holds up nothing but the next calls. While 65,536 messages or 32 MiB wait for it, further
+// ones are not given to it, which the event messages.MessagesExpired counts as Untold.
+// Unregister and Stop wait for it for 5 s. Whether or not the option is given, PipeStats
+// count the messages and the event sums them.
 func OnExpired(take func(context.Context, ExpiredMessage)) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.Expired = take })
 }

@@ -134,6 +134,17 @@ func RecordDeadLetters(attempts int, take func(ctx context.Context, r Record, ca
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadLetter = attempts, take })
 }
 
+// RecordExpired gives the records that were passed over after their ExpiresAt to take,
+// with bytes of their own, one at a time: take may block, which holds up nothing but the
+// next calls. While 65,536 records or 32 MiB wait for it, further ones are not given to
+// it, which the event messages.RecordsExpired counts as Untold. Unsubscribe and Stop wait
+// for it for 5 s. A record is given again when its partition moves before the offset behind
+// it is committed, or after a Seek. Whether or not the option is given,
+// SubscriptionCounters.Expired counts the records and the event sums them.
+func RecordExpired(take func(ctx context.Context, r Record)) SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Expired = take })
+}
+
 // RevokeTimeout is how long a member may hold a partition that was assigned to another,
 // to finish what it has in hand, before it is fenced; 30 s when not given, at least 100
 // ms.

@@ -89,6 +89,7 @@ type SubscriptionStats = messages.SubscriptionStats
 //		Failed       uint64 // failed handlings
 //		DeadLettered uint64 // taken by the RecordDeadLetters function
 //		Rejected     uint64 // passed over, for want of RecordDeadLetters
+//		Expired      uint64 // passed over after their ExpiresAt; they are in Finished too
 //		Commits      uint64 // offsets written, one for each partition
 //		Lost         uint64 // partitions that another member took away
 //	}

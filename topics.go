@@ -218,7 +218,8 @@ func (t *Topic) Flush(ctx context.Context) error { return t.t.Flush(ctx) }
 func (t *Topic) Close(ctx context.Context) error { return t.t.Close(ctx) }
 
 // Read yields a partition's records in order, without a group, until ctx ends; at the
-// end of the partition it waits for more. An error comes once and last.
+// end of the partition it waits for more. An error comes once and last. It yields what
+// has expired, too: Record.Expired reports that.
 //
 // Errors: ctx's cause, ErrNoPartition, ErrOffsetOutOfRange, ErrCorrupt,
 // ErrLogRolledBack, ErrTopicDeleted, ErrClosed.

@@ -18,7 +18,7 @@ import (
 //		Value     []byte    // the content, opaque to Penstock
 //		Headers   []Header  // in this order; names may repeat
 //		Time      time.Time // the sender's, in nanoseconds; the zero Time means none
-//		ExpiresAt time.Time // when a pipe does not hand it out any more; the zero Time means never
+//		ExpiresAt time.Time // when it is not handed out any more; the zero Time means never
 //	}
 //
 //	func (m *Message) Check() error // ErrInvalid: a header's name is not UTF-8, or a time is outside 1677 to 2262
@@ -27,8 +27,10 @@ import (
 // first time or again, and by a member when it is about to be handed out, each by the clock
 // of its own machine: one that is wrong by a second expires it a second early or late. A
 // handler that has it is not disturbed. PipeStats and MemberStats count it, and
-// OnExpired is told. A topic keeps ExpiresAt with the record, and hands the record out
-// all the same.
+// OnExpired is told. A subscription passes over a record that has expired when it would
+// hand it out, for the first time or again: the record counts as handled,
+// SubscriptionStats count it, and RecordExpired is told. It stays in the log, and
+// Topic.Read yields it.
 //
 // Its bytes stay the caller's: Send and the puts copy them before they return.
 type Message = messages.Message

@@ -37,6 +37,7 @@ var subscriptionInstruments = []instrument[messages.SubscriptionStats]{
 	{"penstock.subscription.finished", "{record}", "Records handled.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Finished) }},
 	{"penstock.subscription.failed", "{record}", "Failed handlings.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Failed) }},
 	{"penstock.subscription.dead_lettered", "{record}", "Records that the dead-letter handler took.", false, func(s messages.SubscriptionStats) int64 { return int64(s.DeadLettered) }},
+	{"penstock.subscription.expired", "{record}", "Records that were passed over after their ExpiresAt.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Expired) }},
 	{"penstock.subscription.rejected", "{record}", "Rejected records that were passed over for want of a dead-letter handler.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Rejected) }},
 	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Commits) }},
 	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Lost) }},

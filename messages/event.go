@@ -285,6 +285,8 @@ type MessagesExpired struct {
 	Destination, Group string
 	Count              int
 	Bytes              int64
+	// Untold were not given to OnExpired, because too many wait for it.
+	Untold int
 }
 
 // Abandoned: a destination ended with messages that were not acked, because a drain

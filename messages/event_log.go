@@ -312,6 +312,7 @@ func (e MessagesExpired) attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.Int("count", e.Count),
 		slog.Int64("bytes", e.Bytes),
+		slog.Int("untold", e.Untold),
 	}
 }
 

@@ -100,7 +100,7 @@ func (e MessagesExpired) sum() SumKey { return SumKey{Where: e.Destination, Grou
 
 func (e MessagesExpired) plus(older Event) Event {
 	o := older.(MessagesExpired)
-	e.Count, e.Bytes = add(o.Count, e.Count), o.Bytes+e.Bytes
+	e.Count, e.Bytes, e.Untold = add(o.Count, e.Count), o.Bytes+e.Bytes, o.Untold+e.Untold
 	return e
 }
 
@@ -176,6 +176,14 @@ func (e RecordRejected) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Gr
 
 func (e RecordRejected) plus(older Event) Event {
 	e.Count = add(older.(RecordRejected).Count, e.Count)
+	return e
+}
+
+func (e RecordsExpired) sum() SumKey { return SumKey{Where: e.Topic, Group: e.Group} }
+
+func (e RecordsExpired) plus(older Event) Event {
+	o := older.(RecordsExpired)
+	e.Count, e.Untold = add(o.Count, e.Count), o.Untold+e.Untold
 	return e
 }
 

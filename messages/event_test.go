@@ -52,7 +52,7 @@ func everyEvent() []Event {
 		AttemptsExhausted{Destination: "d", Group: "g", Seq: 9, Attempt: 16, Deaths: 2, Err: boom, Delay: time.Minute, Count: 5},
 		DeadLettered{Destination: "d", Group: "g", Attempt: 16, Deaths: 2, Rejected: true, Err: boom, Count: 5},
 		MessagesDropped{Destination: "d", Group: "g", Count: 2, Bytes: 20, Why: "drop oldest"},
-		MessagesExpired{Destination: "d", Group: "g", Count: 2, Bytes: 20},
+		MessagesExpired{Destination: "d", Group: "g", Count: 2, Bytes: 20, Untold: 1},
 		Abandoned{Destination: "d", Group: "g", Count: 2, Bytes: 20, Cause: boom},
 		Drained{Destination: "d", Group: "g", Took: time.Second},
 		SendBlocked{Destination: "d", Group: "g", Missing: []string{"a"}, Since: time.Unix(1700000000, 0).UTC(), Why: "full", Count: 5},
@@ -87,6 +87,7 @@ func everyEvent() []Event {
 		GroupPaused{Destination: "d", Topic: "t", Group: "g", Member: "m", Until: time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC)},
 		GroupResumed{Destination: "d", Topic: "t", Group: "g", Member: "m"},
 		RecordRejected{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 1, Err: boom, Count: 5},
+		RecordsExpired{Topic: "t", Group: "g", Partition: 3, Offset: 40, Count: 5, Untold: 1},
 		OffsetsReset{Topic: "t", Group: "g", Partitions: 4, Forced: true},
 	}
 }

@@ -161,6 +161,18 @@ type RecordRejected struct {
 	Count int
 }
 
+// RecordsExpired: records were not handed out before their ExpiresAt, and count as
+// handled; they stay in the log. Sums come a few times a second.
+type RecordsExpired struct {
+	Topic, Group string
+	// Partition and Offset are the newest one's.
+	Partition int
+	Offset    int64
+	Count     int
+	// Untold were not given to RecordExpired, because too many wait for it.
+	Untold int
+}
+
 // GroupPaused: a member of this runtime hands out nothing more, because its group is
 // paused, of a destination or a topic.
 type GroupPaused struct {

@@ -233,6 +233,19 @@ func (e RecordRejected) attrs() []slog.Attr {
 	)
 }
 
+func (RecordsExpired) name() string      { return "records_expired" }
+func (RecordsExpired) level() slog.Level { return slog.LevelWarn }
+func (e RecordsExpired) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.Int("partition", e.Partition),
+		slog.Int64("offset", e.Offset),
+		slog.Int("count", times(e.Count)),
+		slog.Int("untold", e.Untold),
+	}
+}
+
 func (GroupPaused) name() string      { return "group_paused" }
 func (GroupPaused) level() slog.Level { return slog.LevelWarn }
 func (e GroupPaused) attrs() []slog.Attr {

@@ -88,6 +88,7 @@ type SubscriptionCounters struct {
 	Failed       uint64 // failed handlings
 	DeadLettered uint64
 	Rejected     uint64 // records passed over, for want of a dead-letter handler
+	Expired      uint64 // records passed over after their ExpiresAt; they count as finished
 	Commits      uint64 // offsets written, one for each partition
 	Lost         uint64 // partitions that were fenced away
 }

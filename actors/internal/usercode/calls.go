@@ -18,6 +18,9 @@ const (
 	// MaxCallsWaiting is how many calls can wait for the one before them to return, while
 	// more is taken.
 	MaxCallsWaiting = 1 << 16
+	// MaxCallBytes is how much the calls that wait can hold, as Offer is told, before no
+	// more is taken.
+	MaxCallBytes = 32 << 20
 	// stuckCall is how long no call may return before those that wait for room are told.
 	stuckCall = time.Second
 )
@@ -35,6 +38,7 @@ type Calls struct {
 	hosted   bool // a goroutine calls, or was asked for
 	queued   uint64
 	returned uint64
+	held     int           // bytes, as Offer was told
 	moved    chan struct{} // closed when one returned; nil when nobody waits
 }
 
@@ -55,6 +59,27 @@ func (c *Calls) Add(f func()) {
 	if begin {
 		c.host(c)
 	}
+}
+
+// Offer is Add of a call that holds size bytes. It reports whether there was room, so that
+// f is called: while a call does not return, those behind it hold MaxCallBytes at most.
+func (c *Calls) Offer(f func(), size int) bool {
+	c.mu.Lock()
+	room := c.queued-c.returned < MaxCallsWaiting && (c.held == 0 || c.held+size <= MaxCallBytes)
+	if room {
+		c.held += size
+	}
+	c.mu.Unlock()
+	if room {
+		c.Add(func() { defer c.free(size); f() })
+	}
+	return room
+}
+
+func (c *Calls) free(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held -= size
 }
 
 // Call calls what is queued until there is no more or ctx ends.

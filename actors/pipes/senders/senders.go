@@ -76,7 +76,9 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	if take := cfg.Expired; take != nil {
 		of := fmt.Sprintf("OnExpired of %q", cfg.Name)
 		d.expired = usercode.NewCalls("the callbacks of "+of, n.Call, usercode.PanicTeller(n.Events.Emit, of))
-		d.out.Expired = func(m messages.ExpiredMessage) { d.expired.Add(func() { take(context.Background(), m) }) }
+		d.out.Expired = func(m messages.ExpiredMessage) bool {
+			return d.expired.Offer(func() { take(context.Background(), m) }, messages.PayloadSize(&m.Message))
+		}
 	}
 	done := fmt.Sprintf("SendAsync to %q", cfg.Name)
 	d.calls = usercode.NewCalls("the callbacks of "+done, n.Call, usercode.PanicTeller(n.Events.Emit, done))

@@ -48,6 +48,8 @@ type Config struct {
 	// MaxAttempts and DeadLetter are penstock.RecordDeadLetters; 0 and nil are none.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// Expired is penstock.RecordExpired.
+	Expired func(ctx context.Context, r messages.Record)
 	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
 	// DefaultRevokeTimeout.
 	RevokeTimeout time.Duration

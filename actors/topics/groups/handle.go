@@ -46,7 +46,8 @@ type Subscription struct {
 	wait        node.KeyWait
 	role        node.Role
 
-	async asyncCommits
+	async   asyncCommits
+	expired *usercode.Calls // of RecordExpired; nil for none
 
 	mu        sync.Mutex
 	consuming *prefetch.Consumption
@@ -245,7 +246,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
 	}
-	if err := s.env.Runs.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), func(c *usercode.Run) bool { return c.Of == s.buffer }); err != nil {
+	if err := s.env.Runs.Refuse(ctx, fmt.Sprintf("unsubscribe %q from %q", s.cfg.Group, s.cfg.Topic), s.waitsFor); err != nil {
 		s.buffer.Leave(prefetch.Leaving, nil) // the caller gets no other record
 		s.env.Send(s.pid.Load(), &leaveUnasked{})
 		return err
@@ -260,6 +261,9 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	waiting, done := worker.WithinGrace(end)
 	defer done()
 	err = errors.Join(err, s.async.over(waiting))
+	if s.expired != nil {
+		err = errors.Join(err, s.expired.Flushed(waiting))
+	}
 	s.left()
 	return err
 }

@@ -69,7 +69,13 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	}
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	env := s.env
-	sub := &Subscription{env: env, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now(), buffer: prefetch.New(cfg.prefetch(), env.Events.Emit, &env.Trusted, env.Runs)}
+	data := cfg.prefetch()
+	sub := &Subscription{env: env, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now()}
+	if cfg.Expired != nil {
+		sub.expired = sub.tellsExpired()
+		data.Expired = sub.tellExpired
+	}
+	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	sub.receives = env.Tracing.NewReceives(cfg.Topic, cfg.Group)
 	sub.async.emit, sub.async.host, sub.async.of, sub.async.sub = sub.panicked, env.Call, sub.committing, sub
 	if _, err := supervisor.Ask[*subscribed](ctx, env.System, env.Root, &subscribe{sub}); err != nil {

@@ -35,6 +35,7 @@ func TestBothFaces(t *testing.T) {
 		"at the limit it is a dead letter":        recordAttemptsEnd,
 		"what is rejected is a dead letter":       rejectedAtOnce,
 		"what is rejected holds nothing up":       rejectedIsPassed,
+		"what has expired is passed over":         expiredIsPassed,
 		"a handler names its delay":               retriedAfter,
 		"a receiver that ends loses nothing":      receiverEnds,
 		"what is handled is committed":            leaveCommits,

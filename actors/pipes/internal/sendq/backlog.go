@@ -35,6 +35,7 @@ type Backlog struct {
 	size     int
 	counters messages.PipeCounters
 	expired  drops     // by their ExpiresAt
+	unheard  int       // of expired, that Expired did not take
 	untold   drops     // by policy
 	marks    age.Marks // of accepted
 }

@@ -62,8 +62,8 @@ func (q *Queue) emitDrops() (told bool) {
 	for _, b := range q.backlogs {
 		tell(&b.untold, b.Group, groupFull)
 		if d := &b.expired; d.count > 0 {
-			q.Emit(messages.MessagesExpired{Destination: q.name, Group: b.Group, Count: d.count, Bytes: int64(d.bytes)})
-			*d, told = drops{}, true
+			q.Emit(messages.MessagesExpired{Destination: q.name, Group: b.Group, Count: d.count, Bytes: int64(d.bytes), Untold: b.unheard})
+			*d, b.unheard, told = drops{}, 0, true
 		}
 	}
 	return told
@@ -106,7 +106,9 @@ func (q *Queue) expire(b *Backlog, s span) {
 		for rest := s; rest.len() > 0; {
 			var one span
 			one, rest = rest.cut(1)
-			q.Expired(messages.ExpiredMessage{Message: one.message(), Destination: q.name, Group: b.Group, Attempts: int(one.nacks)})
+			if !q.Expired(messages.ExpiredMessage{Message: one.message(), Destination: q.name, Group: b.Group, Attempts: int(one.nacks)}) {
+				b.unheard++
+			}
 		}
 	}
 	var cause error

@@ -57,8 +57,9 @@ type Queue struct {
 	// Emit is told what happens. It is called under the lock, so it must not block or
 	// call the queue. It may be replaced before the queue is used.
 	Emit func(messages.Event)
-	// Expired, unless it is nil, is given what expired, as Emit is what happens.
-	Expired func(messages.ExpiredMessage)
+	// Expired, unless it is nil, is given what expired, as Emit is what happens. It
+	// reports whether it took it.
+	Expired func(messages.ExpiredMessage) bool
 
 	name string
 	cfg  Config

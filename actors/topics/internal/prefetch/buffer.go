@@ -26,6 +26,10 @@ type Config struct {
 	Retry       messages.Retry
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// Expired, unless it is nil, is given what was not handed out before its ExpiresAt,
+	// with bytes of its own. It must not block, is called with the buffer's lock held,
+	// and reports whether it took the record.
+	Expired func(messages.Record) bool
 }
 
 // Buffer is what consumers fill and readers empty. It outlives the incarnations of

@@ -44,6 +44,7 @@ type Claim struct {
 	rests     bool            // its first record failed and waits
 	ready     bool            // it is in the buffer's line
 	failures  int             // of the record at finished
+	lapsed    int64           // the first offset behind what was counted as expired
 	asked     int64           // what Commit wants written; -1 for nothing
 	committed int64           // what etcd has; -1 for nothing
 	known     int64           // its ModRevision, 0 for nothing

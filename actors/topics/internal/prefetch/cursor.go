@@ -30,21 +30,27 @@ type cursor struct {
 // does not decode is an error.
 func (cur *cursor) next(rec *messages.Record) (bool, error) {
 	cur.finish()
-	if len(cur.rest) == 0 || cur.c.look.Load() || cur.c.Lease != cur.c.buffer.trusted.Load() {
-		return false, nil
-	}
-	n, err := messages.ConsumeRecord(cur.rest, &rec.Payload)
-	if err != nil {
-		return false, err
-	}
-	if rec.UnixNano == 0 {
-		rec.UnixNano = cur.batch.Time
-	}
-	cur.rest = cur.rest[n:]
-	rec.Topic, rec.Partition, rec.Offset, rec.Fence = cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, cur.c.Fence
-	rec.Attempt = 1
-	if cur.offset == cur.from {
-		rec.Attempt = cur.attempt
+	for {
+		if len(cur.rest) == 0 || cur.c.look.Load() || cur.c.Lease != cur.c.buffer.trusted.Load() {
+			return false, nil
+		}
+		n, err := messages.ConsumeRecord(cur.rest, &rec.Payload)
+		if err != nil {
+			return false, err
+		}
+		if rec.UnixNano == 0 {
+			rec.UnixNano = cur.batch.Time
+		}
+		cur.rest = cur.rest[n:]
+		rec.Topic, rec.Partition, rec.Offset, rec.Fence = cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, cur.c.Fence
+		rec.Attempt = 1
+		if cur.offset == cur.from {
+			rec.Attempt = cur.attempt
+		}
+		if !rec.Payload.Expired() {
+			break
+		}
+		cur.lapse(rec)
 	}
 	cur.out = cur.offset
 	if cur.offset++; cur.offset > cur.c.handed.Load() {
@@ -61,7 +67,7 @@ func (cur *cursor) more(batch []messages.Record, limit int) []messages.Record {
 		last := cur.out
 		cur.out = -1
 		if ok, err := cur.next(&rec); !ok || err != nil {
-			cur.out = last
+			cur.out = cur.through(last)
 			break
 		}
 		batch = append(batch, rec)

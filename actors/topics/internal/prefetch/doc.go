@@ -11,7 +11,8 @@
 // It promises:
 //
 //   - Whatever happens to the claims, the records of each partition are handed out in
-//     order, none is skipped, and none comes twice unless it was handed back.
+//     order, none is skipped but what has expired, and none comes twice unless it was
+//     handed back.
 //   - What is read ahead stays within Config.MaxFetched, but for one fetch, and no
 //     claim waits for room forever while another does not use it.
 //   - Nothing is handed out of a claim that was lost, or while the session's lease

@@ -132,7 +132,7 @@ func (b *Buffer) pollBatch(cur *cursor, out []messages.Record, limit int) []mess
 		last := cur.out
 		cur.out = -1 // nothing is finished before the next poll
 		if ok, err = cur.next(&rec); !ok {
-			cur.out = last
+			cur.out = cur.through(last)
 			break
 		}
 		out = append(out, rec)

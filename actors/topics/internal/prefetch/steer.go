@@ -39,6 +39,7 @@ func (b *Buffer) Seek(c *Claim, offset, base int64) {
 		c.finished.Store(offset)
 	}
 	c.began, c.written = offset, nil
+	c.lapsed = 0
 	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
 	c.elsewhere = true
 	c.seeks++

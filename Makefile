@@ -72,9 +72,14 @@ vet-cross: ## vet for other platforms, 32-bit ones among them; test what can run
 		else echo "32-bit programs do not run here: their tests are left out"; fi
 
 .PHONY: test-nested
-test-nested: ## test the nested modules: the protobuf generator and the benchmarks' peers
+test-nested: ## test the nested modules: the protobuf generator, the shop and the benchmarks' peers
 	cd messages/pb/gen && $(GO) vet ./... && $(GO) test ./...
+	cd examples/shop && $(GO) vet ./... && $(GO) test ./...
 	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
+
+.PHONY: shop
+shop: ## restart and kill the eight processes of examples/shop under load, and count; ARGS="-rounds 20" for more
+	cd examples/shop && $(GO) test -count=1 -timeout 2h -v -run TestChaos . $(ARGS)
 
 .PHONY: test-etcds
 test-etcds: ## test against etcd 3.5, 3.6 and 3.7, built from their modules, in two minutes and a half at most
@@ -132,6 +137,7 @@ tidy-check: ## fail when go.mod or go.sum is not tidy
 	$(GO) mod tidy -diff
 	cd penstocktest/etcds && for m in $(ETCDMODS); do $(GO) mod tidy -diff -modfile=$$m || exit 1; done
 	cd messages/pb/gen && $(GO) mod tidy -diff
+	cd examples/shop && $(GO) mod tidy -diff
 
 .PHONY: clean
 clean: ## remove what the other targets made

@@ -1,0 +1,33 @@
+package main
+
+// Projector: keeps the database in step with the topic, each record exactly once.
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/penstock-io/penstock"
+)
+
+// projector subscribes the group projector to the topic audit.
+func (s *service) projector(ctx context.Context) (func() error, error) {
+	topic, err := s.openAudit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := topic.Subscribe(ctx, "projector")
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return sub.Consume(context.Background(), s.project) }, nil
+}
+
+// project handles one record. After an error it comes again, here, or where the
+// partition has gone.
+func (s *service) project(ctx context.Context, r penstock.Record) error {
+	var o order
+	if err := json.Unmarshal(r.Value, &o); err != nil {
+		o.Item = "illegible" // audit takes what the API takes; a projection must not stop over it
+	}
+	return s.db.project(ctx, r, o)
+}

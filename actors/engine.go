@@ -131,7 +131,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 		e.log = events.NewLogger(n.Events, cfg.Logger)
 	}
 	n.Callbacks = actor.NewPID(sys.Address(), n.Root.Id+"-callbacks")
-	e.callbacks = supervisor.Props(worker.NewCallbacks(n.Runs))
+	e.callbacks = supervisor.Props(worker.NewCallbacks(n.Runs, &n.Dues))
 	e.node = n
 	e.work = session.Work{Leases: lease.NewLeases(clients.Control), GroupLeases: lease.NewLeases(clients.Control)}
 	e.work.Session = lease.NewSession(e.work.Leases, lease.Config{TTL: cfg.LeaseTTL})

@@ -466,3 +466,41 @@ func TestHandlersStoppedFromOutside(t *testing.T) {
 		}
 	})
 }
+
+// Promise: what becomes due while the actor that has it called is on its way out is called
+// by the next one.
+func TestCallbacksStoppedFromOutside(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	e := s.Begin(t)
+	ctx := enginetest.Within(t)
+	if _, err := e.CreateTopic(ctx, "orders", messages.TopicConfig{}, topics.ProducerConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(done func(messages.PutResult)) {
+		t.Helper()
+		topic, err := e.Topic(ctx, "orders", topics.ProducerConfig{}) // one queue of callbacks for each handle
+		if err == nil {
+			err = topic.PutAsync(ctx, messages.Message{}, done)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, out, called := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	put(func(messages.PutResult) { close(in); <-out })
+	enginetest.Await(t, "a callback", in)
+	old := enginetest.ActorsOf(e, "callers")[0]
+	enginetest.StopActor(e, old)
+	enginetest.Until(t, "it waits for that callback", func() bool {
+		now := enginetest.ActorsOf(e, "callers")
+		return len(now) == 1 && now[0].State == "stopping"
+	})
+	put(func(messages.PutResult) { close(called) })
+	var handles []messages.TopicStats
+	enginetest.Until(t, "the second message is in the log", func() bool {
+		handles = e.Stats().Topics
+		return len(handles) == 1 && handles[0].Committed >= 2
+	})
+	close(out)
+	enginetest.Await(t, "the callback that was due meanwhile", called)
+}

@@ -43,7 +43,8 @@ type Node struct {
 	Tracing  *tracing.Tracer // nil while that is off
 	// Callbacks is the actor that calls callbacks. It ends after Root.
 	Callbacks *actor.PID
-	Roles     Roles // what it was asked to be
+	Dues      usercode.Dues // what it is to have called
+	Roles     Roles         // what it was asked to be
 
 	Lease   atomic.Int64 // in etcd, or 0 before the first: the session alone writes it
 	Trusted atomic.Int64 // the lease while it can be trusted, else 0
@@ -252,7 +253,11 @@ func Restarted(err error) error {
 }
 
 // Call has the callbacks of a queue called, on a goroutine of their own.
-func (n *Node) Call(queue usercode.Callbacks) { n.Send(n.Callbacks, &usercode.Due{Of: queue}) }
+func (n *Node) Call(queue usercode.Callbacks) {
+	if n.Dues.Add(queue) {
+		n.Send(n.Callbacks, &usercode.Due{})
+	}
+}
 
 // LastGrace is how long an end continues when its caller's context is over.
 const LastGrace = time.Second

@@ -2,7 +2,10 @@ package usercode
 
 // Callbacks that are called on a goroutine of their own.
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Callbacks is a queue of callbacks that a goroutine of its own calls.
 type Callbacks interface {
@@ -15,5 +18,29 @@ type Callbacks interface {
 	Run() *Run
 }
 
-// Due says that something is queued in Of, and nobody calls it.
-type Due struct{ Of Callbacks }
+// Dues are the queues in which something is queued that nobody calls yet. They outlive
+// the actor that has them called, with which its mailbox is lost. Safe for concurrent use.
+type Dues struct {
+	mu  sync.Mutex
+	all []Callbacks
+}
+
+// Due says that there are Dues.
+type Due struct{}
+
+// Add notes a queue, and reports whether it is the first, so that a *Due is to be sent.
+func (d *Dues) Add(c Callbacks) (first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, c)
+	return len(d.all) == 1
+}
+
+// Take takes all of them.
+func (d *Dues) Take() []Callbacks {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.all
+	d.all = nil
+	return all
+}

@@ -22,6 +22,7 @@ import (
 //	calling ──▶ (stopped)
 type callers struct {
 	inside *usercode.Runs
+	dues   *usercode.Dues
 	work   *callersWork
 	host   supervisor.Host
 	state  callersState
@@ -54,10 +55,10 @@ type (
 	callsLeft struct{ err error }
 )
 
-// NewCallbacks makes the actor that calls callbacks. Where they run is noted in i.
-func NewCallbacks(i *usercode.Runs) actor.Producer {
+// NewCallbacks makes the actor that calls the callbacks of d. Where they run is noted in i.
+func NewCallbacks(i *usercode.Runs, d *usercode.Dues) actor.Producer {
 	work := &callersWork{due: make(map[usercode.Callbacks]int)}
-	return func() actor.Actor { return &callers{inside: i, work: work} }
+	return func() actor.Actor { return &callers{inside: i, dues: d, work: work} }
 }
 
 // Inspect reports how many handles have callbacks to call.
@@ -73,13 +74,13 @@ func (a *callers) Receive(ctx actor.Context) {
 		a.host.Begin(ctx)
 		a.state = callersMoves.To(ctx, a.state, callersCalling)
 		a.resume(ctx)
+		a.take() // what an earlier one was told and did not hear
 	case *usercode.Due:
-		if a.work.due[m.Of]++; a.work.due[m.Of] == 1 {
-			a.begin(m.Of)
-		}
+		a.take()
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case *awaitCalls:
+		a.take()
 		a.work.asking = append(a.work.asking, ctx.Sender())
 		a.reply(ctx)
 	case *listCalls:
@@ -101,6 +102,15 @@ func (a *callers) resume(ctx actor.Context) {
 		a.begin(c)
 	}
 	a.reply(ctx)
+}
+
+// take begins what is due and was not begun.
+func (a *callers) take() {
+	for _, c := range a.dues.Take() {
+		if a.work.due[c]++; a.work.due[c] == 1 {
+			a.begin(c)
+		}
+	}
 }
 
 func (a *callers) begin(c usercode.Callbacks) {

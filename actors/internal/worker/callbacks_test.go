@@ -33,7 +33,7 @@ func (q *queue) Run() *usercode.Run { return &usercode.Run{What: "a callback", O
 
 func beginCallbacks(n *node.Node) {
 	n.Runs = usercode.New()
-	n.Callbacks = n.System.Root.Spawn(supervisor.Props(NewCallbacks(n.Runs)))
+	n.Callbacks = n.System.Root.Spawn(supervisor.Props(NewCallbacks(n.Runs, &n.Dues)))
 }
 
 // Promise: what is due is called, and at the end waited for.

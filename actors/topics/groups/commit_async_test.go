@@ -91,9 +91,13 @@ func TestACommitAfterTheLastGoroutineEndedIsTold(t *testing.T) {
 func TestCallersGoOnAfterARestart(t *testing.T) {
 	sys := node.NewSystem()
 	defer sys.Shutdown()
-	pid := sys.Root.Spawn(supervisor.Props(worker.NewCallbacks(usercode.New())))
+	dues := &usercode.Dues{}
+	pid := sys.Root.Spawn(supervisor.Props(worker.NewCallbacks(usercode.New(), dues)))
 	var l toldLog
-	q := &asyncCommits{sub: &Subscription{buffer: &prefetch.Buffer{}}, host: func(c usercode.Callbacks) { sys.Root.Send(pid, &usercode.Due{Of: c}) }}
+	q := &asyncCommits{sub: &Subscription{buffer: &prefetch.Buffer{}}, host: func(c usercode.Callbacks) {
+		dues.Add(c)
+		sys.Root.Send(pid, &usercode.Due{})
+	}}
 	in, goOn := make(chan struct{}), make(chan struct{})
 	q.decide([]*asyncCommit{{done: func(error) { close(in); <-goOn }}, l.call(1), l.call(2)})
 	<-in

@@ -143,6 +143,7 @@ func (a *member) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopping:
 		a.end(ctx)
+		a.sight.forget(ctx)
 	case *actor.Stopped:
 		a.stopped(ctx) // the workers have ended
 	default:

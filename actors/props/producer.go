@@ -239,7 +239,7 @@ func putOne(ctx context.Context, t *topics.Topic, m messages.Message, done func(
 }
 
 func (a *producer) put(ctx actor.Context, m *messages.Put) {
-	p := &publish{asker: ctx.Sender(), msgs: m.Messages, put: a.puts.begin(ctx.Sender(), len(m.Messages))}
+	p := &publish{asker: ctx.Sender(), msgs: m.Messages, put: a.puts.begin(ctx.Sender(), len(m.Messages), len(a.cfg.Use) > 0)}
 	if err := a.queue.add(p); err != nil {
 		a.puts.withdraw(p.put)
 		reply(ctx, p.asker, &messages.PutDone{Err: err})

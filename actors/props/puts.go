@@ -30,15 +30,20 @@ const mostMissed = 8
 type put struct {
 	asker   *actor.PID // may be nil
 	results []messages.PutResult
-	left    atomic.Int64 // results to come
-	decided bool         // mu of puts
+	known   []atomic.Bool // of results; nil where each comes once
+	left    atomic.Int64  // results to come
+	decided bool          // mu of puts
 }
 
 func newPuts() *puts { return &puts{due: make(map[string][]*put)} }
 
-// begin notes a Put of n messages.
-func (q *puts) begin(asker *actor.PID, n int) *put {
+// begin notes a Put of n messages. With middleware, one that panicked after it had passed
+// its message on has that fail, and its record's result may come as well: the first counts.
+func (q *puts) begin(asker *actor.PID, n int, middleware bool) *put {
 	p := &put{asker: asker, results: make([]messages.PutResult, n)}
+	if middleware {
+		p.known = make([]atomic.Bool, n)
+	}
 	p.left.Store(int64(n))
 	if asker != nil {
 		q.mu.Lock()
@@ -91,6 +96,9 @@ func (q *puts) heard() error {
 
 // result notes what became of one message, and replies to those whose turn it is.
 func (q *puts) result(system *actor.ActorSystem, p *put, i int, r messages.PutResult) {
+	if p.known != nil && !p.known[i].CompareAndSwap(false, true) {
+		return
+	}
 	p.results[i] = r
 	if p.left.Add(-1) == 0 {
 		q.decide(system, p)

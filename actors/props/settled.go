@@ -20,6 +20,7 @@ const mostCauses = 8
 type settling struct {
 	mu     sync.Mutex
 	known  bool // count is
+	told   bool // who asked
 	count  int  // accepted
 	over   int  // of them, settled
 	acked  int  // of them, by every group
@@ -51,9 +52,12 @@ func (s *settling) accepted(system *actor.ActorSystem, asker *actor.PID, count i
 	s.reply(system, asker)
 }
 
-// reply tells who asked, once: the last of what it awaits calls it. mu is held.
+// reply tells who asked, once. A middleware that panicked over a message may have passed it
+// on before: that is settled, and not counted as accepted. mu is held.
 func (s *settling) reply(system *actor.ActorSystem, asker *actor.PID) {
-	if s.known && s.over == s.count {
-		system.Root.Send(asker, &messages.Settled{Acked: s.acked, Err: errors.Join(s.causes...)})
+	if !s.known || s.told || s.over < s.count {
+		return
 	}
+	s.told = true
+	system.Root.Send(asker, &messages.Settled{Acked: min(s.acked, s.count), Err: errors.Join(s.causes...)})
 }

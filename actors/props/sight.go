@@ -77,11 +77,18 @@ func (s *sight) begin(ctx actor.Context, h *supervisor.Host, to *actor.PID) {
 	}
 }
 
-// end hears nothing more.
+// end hears nothing more of failures.
 func (s *sight) end(ctx actor.Context) {
 	if s.events != nil {
 		ctx.ActorSystem().EventStream.Unsubscribe(s.events)
 		s.events = nil
+	}
+}
+
+// forget has the receiver forget who watches it. It is called when the actor stops.
+func (s *sight) forget(ctx actor.Context) {
+	if s.to != nil {
+		ctx.Unwatch(s.to)
 	}
 }
 

@@ -3,6 +3,7 @@ package props_test
 // Receivers that restart because of another actor.
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -96,5 +97,36 @@ func TestASiblingTakesTheReceiverAlong(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A receiver is not told to tell those of its end that have ended before it.
+func TestAReceiverForgetsWhoHasEnded(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	sys := e.System()
+	topic(t, e, "audit", 1)
+	to := sys.Root.Spawn(actor.PropsFromFunc(func(actor.Context) {}))
+	h := &household{children: map[string]*actor.Props{
+		"billing": e.Member(actors.MemberConfig{Destination: "orders", Group: "billing"}, actors.Receiver{To: to}),
+		"report":  e.Subscription("audit", actors.SubscriptionConfig{Group: "report"}, actors.Receiver{To: to}),
+	}}
+	_, pids := settle(t, e, h)
+	expect[*messages.Subscribed](t, h)
+	awaitState(t, e, pids["billing"], "delivering")
+	var late atomic.Int64
+	letters := sys.EventStream.Subscribe(func(event any) {
+		if d, ok := event.(*actor.DeadLetterEvent); ok {
+			if _, ok := d.Message.(*actor.Terminated); ok {
+				late.Add(1)
+			}
+		}
+	})
+	defer sys.EventStream.Unsubscribe(letters)
+	for _, pid := range pids {
+		stop(t, e, pid)
+	}
+	stop(t, e, to)
+	if n := late.Load(); n > 0 {
+		t.Errorf("%d that have ended are told of the receiver's end", n)
 	}
 }

@@ -127,6 +127,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopping:
 		a.end(ctx)
+		a.sight.forget(ctx)
 		a.stopping(ctx)
 	default:
 		supervisor.Unhandled(ctx)

@@ -18,7 +18,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/penstock-io/penstock"
@@ -48,23 +47,21 @@ func TestChaos(t *testing.T) {
 	rt := penstocktest.Runtime(t, etcd, penstock.Prefix("/penstock"))
 	dbFile := filepath.Join(dir, "shop.db")
 
-	byRole := map[string][]*process{}
-	var all []*process
+	var all []*process // in the direction of the flow: two of each role
 	for _, role := range []string{"api", "billing", "audit", "projector"} {
 		for i := range 2 {
-			addr := fmt.Sprintf("127.0.0.1:%d", penstocktest.FreePort(t))
-			p := &process{t: t, name: fmt.Sprint(role, i), addr: addr, log: filepath.Join(dir, fmt.Sprint(role, i, ".log"))}
-			p.args = []string{binary, role, "-etcd", etcd.Endpoint(), "-db", dbFile, "-http", addr, "-lease", "3s"}
-			byRole[role] = append(byRole[role], p)
+			p := &process{t: t, name: fmt.Sprint(role, i), addr: fmt.Sprintf("127.0.0.1:%d", penstocktest.FreePort(t))}
+			p.args = []string{binary, role, "-etcd", etcd.Endpoint(), "-db", dbFile, "-http", p.addr, "-lease", "3s"}
 			all = append(all, p)
 			p.start()
 		}
 	}
+	apis, projectors := all[:2], all[6:]
 	for _, p := range all {
 		p.awaitReady()
 	}
 
-	orders := newLoad(byRole["api"])
+	orders := newLoad(apis)
 	defer orders.client.CloseIdleConnections()
 	shopping, close := context.WithCancel(t.Context())
 	defer close()
@@ -82,7 +79,7 @@ func TestChaos(t *testing.T) {
 			p.start()
 			p.awaitReady()
 		}
-		freeze(t, rt, byRole["projector"][0])
+		freeze(t, rt, projectors[0])
 		for _, p := range all {
 			p.kill()
 		}
@@ -97,17 +94,14 @@ func TestChaos(t *testing.T) {
 	close()
 	orders.running.Wait()
 
-	// In the direction of the flow, so that each drains into the next.
-	for _, role := range []string{"api", "billing", "audit"} {
-		for _, p := range byRole[role] {
-			p.end()
-		}
+	for _, p := range all[:6] { // each drains into the next
+		p.end()
 	}
 	db := newStore(t, dbFile)
 	eventually(t, "all records are projected", func() bool {
 		return number(t, db, `SELECT count(*) FROM audited`) >= records(t, rt, auditName)
 	})
-	for _, p := range byRole["projector"] {
+	for _, p := range projectors {
 		p.end()
 	}
 	count(t, rt, db, orders)
@@ -118,7 +112,7 @@ func TestChaos(t *testing.T) {
 func freeze(t *testing.T, rt *penstock.Runtime, p *process) {
 	t.Helper()
 	owners := func() int {
-		g, err := rt.DescribeGroup(t.Context(), auditName, "projector")
+		g, err := rt.DescribeConsumerGroup(t.Context(), auditName, "projector")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,77 +133,62 @@ func freeze(t *testing.T, rt *penstock.Runtime, p *process) {
 	eventually(t, "there are two owners", func() bool { return owners() == 2 })
 }
 
-// count compares what clients were promised with what has become of it.
+// count compares what clients were told with what has become of it.
 func count(t *testing.T, rt *penstock.Runtime, db *store, l *load) {
 	t.Helper()
-	bills := map[string]int{}
-	rows, err := db.db.QueryContext(t.Context(), `SELECT id, times FROM bills`)
-	if err != nil {
+	billed := map[string]bool{}
+	all := ""
+	if err := db.db.QueryRowContext(t.Context(), `SELECT group_concat(id, ' ') FROM bills`).Scan(&all); err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
-	deliveries := 0
-	for rows.Next() {
-		id, times := "", 0
-		if err := rows.Scan(&id, &times); err != nil {
-			t.Fatal(err)
-		}
-		bills[id] = times
-		deliveries += times
+	for _, id := range strings.Fields(all) {
+		billed[id] = true
 	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	audited, refused := readIDs(t, rt, auditName), readIDs(t, rt, refusedName)
-	put := records(t, rt, auditName)
+	audited, put := read(t, rt, auditName)
+	refused, _ := read(t, rt, refusedName)
 
-	report := &strings.Builder{}
-	w := tabwriter.NewWriter(report, 0, 0, 2, ' ', 0)
-	line := func(name string, got, want int64) {
+	table := "\n"
+	fact := func(name string, n int64) { table += fmt.Sprintf("%-40s %8d\n", name, n) }
+	check := func(name string, n, want int64) {
 		verdict := "ok"
-		if got != want {
-			verdict = fmt.Sprintf("WRONG, want %d", want)
-			t.Errorf("%s: %d, want %d", name, got, want)
+		if n != want {
+			verdict = fmt.Sprint("WRONG, want ", want)
+			t.Error(name, " ", n, ", want ", want)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\n", name, got, verdict)
+		table += fmt.Sprintf("%-40s %8d  %s\n", name, n, verdict)
 	}
-	fact := func(name string, got int64) { fmt.Fprintf(w, "%s\t%d\t\n", name, got) }
-
 	fact("orders accepted (202)", int64(len(l.accepted)))
 	fact("orders refused (422)", int64(len(l.refused)))
 	fact("requests that had to be made again", l.again)
-	line("accepted and not billed", missing(l.accepted, bills), 0)
-	line("billed and not accepted", missing(bills, l.accepted), 0)
-	fact("deliveries that billing knew already", int64(deliveries-len(bills)))
-	line("accepted and not audited", missing(l.accepted, audited), 0)
-	line("refused and not audited", missing(l.refused, audited), 0)
-	line("refused and not among the dead letters", missing(l.refused, refused), 0)
+	check("accepted and not billed", missing(l.accepted, billed), 0)
+	check("billed and not accepted", missing(billed, l.accepted), 0)
+	fact("deliveries that billing knew already", number(t, db, `SELECT sum(times - 1) FROM bills`))
+	check("accepted and not audited", missing(l.accepted, audited), 0)
+	check("refused and not audited", missing(l.refused, audited), 0)
+	check("refused and not among the dead letters", missing(l.refused, refused), 0)
 	fact("records of the audit", put)
 	fact("records of an order that was there", put-int64(len(audited)))
-	line("records in the database", number(t, db, `SELECT count(*) FROM audited`), put)
-	line("of these different", number(t, db, `SELECT count(*) FROM (SELECT DISTINCT partition, "offset" FROM audited)`), put)
-	line("orders that the projection counted", number(t, db, `SELECT sum(orders) FROM sold`), put)
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("\n%s", report)
+	check("records in the database", number(t, db, `SELECT count(*) FROM audited`), put)
+	check("of these different", number(t, db, `SELECT count(*) FROM (SELECT DISTINCT partition, "offset" FROM audited)`), put)
+	check("orders that the projection counted", number(t, db, `SELECT sum(orders) FROM sold`), put)
+	t.Log(table)
 	if len(l.accepted) < 100 || len(l.refused) == 0 {
 		t.Error("there was too little load to prove anything")
 	}
 }
 
-// missing is how many keys of all are not in some.
-func missing[A, B any](all map[string]A, some map[string]B) (n int64) {
+// missing is how many of all are not in some.
+func missing(all, some map[string]bool) (n int64) {
 	for id := range all {
-		if _, ok := some[id]; !ok {
+		if !some[id] {
 			n++
 		}
 	}
 	return n
 }
 
-// readIDs reads a whole topic, and returns how often each order is in it.
-func readIDs(t *testing.T, rt *penstock.Runtime, name string) map[string]int {
+// read reads a whole topic, and returns the ids of its orders and how many records it has.
+func read(t *testing.T, rt *penstock.Runtime, name string) (ids map[string]bool, n int64) {
 	t.Helper()
 	topic, err := rt.Topic(t.Context(), name)
 	if err != nil {
@@ -219,22 +198,22 @@ func readIDs(t *testing.T, rt *penstock.Runtime, name string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := map[string]int{}
+	ids = map[string]bool{}
 	for _, p := range d.Partitions {
 		if p.End == 0 {
-			continue
+			continue // a loop would wait for the first record
 		}
 		for r, err := range topic.Read(t.Context(), p.Partition, penstock.FromEarliest()) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids[string(r.Key)]++
-			if r.Offset == p.End-1 {
+			ids[string(r.Key)] = true
+			if n++; r.Offset == p.End-1 {
 				break
 			}
 		}
 	}
-	return ids
+	return ids, n
 }
 
 // load is what the clients were told.
@@ -297,36 +276,27 @@ func (l *load) settled(o order, api *process) bool {
 
 // process is one of the shop's, at an address that it keeps over its restarts.
 type process struct {
-	t               *testing.T
-	name, addr, log string
-	args            []string
-	proc            *os.Process
-	ended           chan error
+	t          *testing.T
+	name, addr string
+	args       []string
+	proc       *os.Process
+	running    sync.WaitGroup
+	ended      chan error
+	logs       bytes.Buffer
 }
 
+// start starts the process, which is killed at the end of the test.
 func (p *process) start() {
 	p.t.Helper()
-	logs, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer logs.Close()
-	cmd := exec.Command(p.args[0], p.args[1:]...)
-	cmd.Stderr = logs
+	cmd := exec.CommandContext(p.t.Context(), p.args[0], p.args[1:]...)
+	cmd.Stderr = &p.logs
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	p.proc, p.ended = cmd.Process, ended
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		ended <- cmd.Wait()
-	}()
-	p.t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-over
-	})
+	p.running.Go(func() { ended <- cmd.Wait() })
+	p.t.Cleanup(p.running.Wait)
 }
 
 // awaitReady waits until the process is ready, as whoever balances load would.
@@ -368,8 +338,9 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// fail is for a process that has ended.
 func (p *process) fail(err error) {
 	p.t.Helper()
-	logs, _ := os.ReadFile(p.log)
+	logs := p.logs.String()
 	p.t.Fatalf("%s: %v\n%s", p.name, err, logs[max(0, len(logs)-4000):])
 }

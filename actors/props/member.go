@@ -47,6 +47,7 @@ type memberPart struct {
 	leave  *leaving                       // nil before Leave
 	gone   error                          // why the receiver gets nothing more
 	round  int                            // of taking back: a message may return to the next incarnation
+	failed error                          // why the receiver is taken back from, where it failed
 	paused bool
 }
 
@@ -92,6 +93,9 @@ func (p *passing) GetAutoResponse(actor.Context) any { return passed(*p) }
 // NotInfluenceReceiveTimeout keeps the receiver's timeout as it is.
 func (*passing) NotInfluenceReceiveTimeout() {}
 
+// errReceiverFailed is the cause of a death.
+var errReceiverFailed = errors.New("its receiver failed while it was in hand")
+
 // delivering names the hosted work.
 const delivering = "deliver"
 
@@ -115,6 +119,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.joined(ctx, m)
 	case receiverFailed:
 		a.receiverFailed(ctx)
+	case receiverEnds:
+		a.failed = errReceiverFailed
 	case siblingFailed:
 		a.sight.suspect(&a.host)
 	case sightDue:
@@ -222,7 +228,7 @@ func (a *member) attend(ctx actor.Context) {
 		tellParent(ctx, &messages.Joined{Destination: a.cfg.Destination, Group: a.cfg.Group, Member: a.handle.ID()})
 	}
 	if a.to.Handler != nil {
-		a.handle.TakeBack() // from workers of an earlier incarnation
+		a.handle.TakeBack(nil) // from workers of an earlier incarnation
 		a.crew = newCrew(a.face, ctx.ActorSystem(), a.cfg.Destination, a.cfg.Group)
 		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
 			giveUp(ctx, err)
@@ -306,6 +312,7 @@ func (a *member) takesBack() bool {
 // receiverFailed: the receiver has begun again, or continues without what it failed
 // over.
 func (a *member) receiverFailed(ctx actor.Context) {
+	a.failed = errReceiverFailed
 	if a.takesBack() {
 		if a.stop == nil {
 			a.pass(ctx) // it may have been over the last one
@@ -318,12 +325,14 @@ func (a *member) receiverFailed(ctx actor.Context) {
 // pass has the receiver's mailbox passed.
 func (a *member) pass(ctx actor.Context) { ctx.Request(a.to.To, &passing{a.round}) }
 
-// passed: what is not settled now is lost to the receiver.
+// passed: what is not settled now is lost to the receiver. Where it failed, the oldest is
+// what it may have failed over.
 func (a *member) passed(ctx actor.Context, round int) {
 	if !a.takesBack() || round != a.round || a.gone != nil {
 		return
 	}
-	a.handle.TakeBack()
+	a.handle.TakeBack(a.failed)
+	a.failed = nil
 	if a.state == memberTakingBack {
 		a.state = memberMoves.To(ctx, a.state, memberDelivering)
 	} else {
@@ -351,8 +360,8 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 // lost gives back what the receiver that is gone had in hand. A Leave that is under way
 // ends the member by itself.
 func (a *member) lost(ctx actor.Context) {
+	a.handle.TakeBack(a.failed)
 	if a.state == memberLeavingBack {
-		a.handle.TakeBack()
 		return
 	}
 	giveUp(ctx, a.gone)
@@ -454,7 +463,7 @@ func (a *member) stopped(ctx actor.Context) {
 		reply(ctx, a.leave.asker, &messages.Left{Err: messages.ErrClosed})
 	}
 	if a.take(); a.handle != nil {
-		a.handle.TakeBack()
+		a.handle.TakeBack(nil)
 		a.face.end(seat(a.cfg, a.handle.ID()), a.handle.Leave)
 	}
 }

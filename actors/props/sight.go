@@ -34,6 +34,7 @@ type sight struct {
 type (
 	receiverFailed struct{}
 	siblingFailed  struct{}
+	receiverEnds   struct{} // it has failed, or one above it has, and will not begin again
 	// sightDue asks for a look at it.
 	sightDue struct{ last bool }
 	// glance goes to the receiver, and comes back as glanced.
@@ -48,7 +49,7 @@ func (*glance) GetAutoResponse(ctx actor.Context) any { return &glanced{ctx.Acto
 func (*glance) NotInfluenceReceiveTimeout() {}
 
 // begin watches the receiver and has the actor told receiverFailed when it has begun
-// again, or continues without what it failed over.
+// again, or continues without what it failed over; receiverEnds when it will not.
 func (s *sight) begin(ctx actor.Context, h *supervisor.Host, to *actor.PID) {
 	ctx.Watch(to)
 	s.to = to
@@ -60,13 +61,25 @@ func (s *sight) begin(ctx actor.Context, h *supervisor.Host, to *actor.PID) {
 			if e.Who.Equal(to) {
 				tell(receiverFailed{})
 			}
+		case *supervisor.Stopped:
+			if e.Who.Equal(to) {
+				tell(receiverEnds{})
+			}
+		case *supervisor.Escalated:
+			if e.Who.Equal(to) {
+				tell(receiverEnds{})
+			}
 		case *actor.SupervisorEvent:
 			restarts := e.Directive == actor.RestartDirective
 			switch {
 			case e.Child.Equal(to):
 				if restarts || e.Directive == actor.ResumeDirective {
 					tell(receiverFailed{})
+				} else {
+					tell(receiverEnds{})
 				}
+			case above(e.Child, to) && e.Directive != actor.ResumeDirective:
+				tell(receiverEnds{}) // its failure, or that of another below, may have come up to there
 			case below && restarts && siblings(e.Child, to):
 				tell(siblingFailed{})
 			}
@@ -121,6 +134,11 @@ func (s *sight) sees(m *glanced) (another bool) {
 func parentOf(pid *actor.PID) (id string, ok bool) {
 	at := strings.LastIndexByte(pid.Id, '/')
 	return pid.Id[:max(0, at)], at > 0
+}
+
+// above reports whether an actor is the parent of another one, or of its parent, and so on.
+func above(a, of *actor.PID) bool {
+	return a.Address == of.Address && strings.HasPrefix(of.Id, a.Id+"/")
 }
 
 // siblings reports whether two actors have the same parent.

@@ -149,7 +149,7 @@ type Nack struct {
 const (
 	NackFailed   uint32 = iota
 	NackReturned        // nobody tried
-	NackExpired         // it was in hand for AckWait: as when its member had died
+	NackExpired         // it was in hand for AckWait, or when its receiver failed: as when its member had died
 	NackRejected        // it will never be handled
 	NackLapsed          // its time was over, by its own ExpiresAt: not to be sent again
 )

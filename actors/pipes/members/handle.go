@@ -184,8 +184,9 @@ func (m *Member) Deliver(ctx context.Context, window, batch int, hand func([]mes
 }
 
 // TakeBack gives back to the senders what the receiver of Deliver has not settled,
-// without an attempt counted, and returns how much that was. Nobody may be in Deliver.
-func (m *Member) TakeBack() int { return m.in.TakeBack() }
+// without an attempt counted, and returns how much that was. With a cause, for which the
+// receiver failed, the oldest counts a death. Nobody may be in Deliver.
+func (m *Member) TakeBack(cause error) int { return m.in.TakeBack(cause) }
 
 // Window is how many deliveries a receiver of Deliver has in hand at most.
 func (m *Member) Window() int { return m.cfg.Window }

@@ -41,7 +41,7 @@ func (l *Link) Expire(seq uint64, death bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keep(seq)
-	f := failure{seq: seq, kind: frame.NackReturned, reason: errAckWait.Error()}
+	f := failure{seq: seq, kind: frame.NackReturned}
 	if death {
 		f.kind = frame.NackExpired
 	}

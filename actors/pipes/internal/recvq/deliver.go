@@ -5,6 +5,7 @@ package recvq
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ type grip struct {
 	room   chan struct{} // holds one
 
 	patience *time.Timer // Deliver's
+	turns    uint64      // frames that Deliver began with
 }
 
 // heldBits is how wide the count of a grip is. Its epoch begins with 1: a link of epoch
@@ -40,6 +42,14 @@ func (g *grip) take(n int)    { g.state.Add(uint64(n)) }
 
 // drop begins an epoch with nothing in hand.
 func (g *grip) drop() { g.state.Store((g.epoch() + 1) << heldBits) }
+
+// begin fills what all deliveries of a frame have in common, and notes whose turn it is.
+func (g *grip) begin(f *Frame, d *messages.Delivery) {
+	if f.address(d); f.turn == 0 {
+		g.turns++
+		f.turn = g.turns
+	}
+}
 
 // settled notes that the receiver has settled a delivery of that epoch.
 func (g *grip) settled(epoch uint64) {
@@ -64,7 +74,8 @@ func (g *grip) settled(epoch uint64) {
 // Deliver makes the caller the member's reader and hands deliveries out, at most
 // batch at a time and never more than window that the receiver has not settled, until
 // ctx ends, whose cause it returns, or the member leaves: nil, or why it did. hand must
-// not block; each slice is its own.
+// not block; each slice is its own. A delivery that has counted a death is handed out by
+// itself, so that those beside it count none with it.
 //
 // There is one reader at a time: else it returns messages.ErrBusy, and
 // messages.ErrClosed once the member has left.
@@ -93,14 +104,19 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 			if f, err = q.take(ctx); f == nil {
 				return err
 			}
-			f.address(&d)
+			g.begin(f, &d)
 		}
 		out := make([]messages.Delivery, 0, min(room, batch, f.count-int(f.seq-f.first)))
+	filling:
 		for f != nil && len(out) < min(room, batch) {
 			if q.paused.Load() {
 				q.putBack(f)
 				f = nil
 				break
+			}
+			alone := f.deaths > 0 // a receiver may have failed over it
+			if alone && len(out) > 0 && len(f.records) > 0 {
+				break filling
 			}
 			ok, err := f.next(&d)
 			switch {
@@ -109,12 +125,14 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 				f = nil
 			case !ok:
 				if f = q.takeNow(); f != nil {
-					f.address(&d)
+					g.begin(f, &d)
 				}
 			case !f.link.handTo(epoch, d.Seq):
 				f = nil // the link died: the sender delivers the rest again
 			default:
-				out = append(out, d)
+				if out = append(out, d); alone {
+					break filling
+				}
 			}
 		}
 		if len(out) > 0 {
@@ -146,20 +164,45 @@ func (q *Queue) takeNow() *Frame {
 }
 
 // TakeBack gives back to the senders what the receiver has in hand, without an
-// attempt counted, and returns how much that was. What it settles of that later counts
-// no more. Nobody may be in Deliver. At most once nothing goes back.
-func (q *Queue) TakeBack() (n int) {
+// attempt counted, and returns how much that was. Where the receiver failed, cause says
+// how, and the oldest of it counts a death: it may be what the receiver failed over. What
+// it settles of that later counts no more. Nobody may be in Deliver. At most once nothing
+// goes back.
+func (q *Queue) TakeBack(cause error) (n int) {
 	q.gripped().drop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var suspect *Link // with the oldest
+	oldest := uint64(math.MaxUint64)
 	for _, l := range q.links {
-		n += l.takeBack()
+		if turn := l.oldest(); cause != nil && turn < oldest {
+			suspect, oldest = l, turn
+		}
+	}
+	for _, l := range q.links {
+		if l == suspect {
+			n += l.takeBack(cause)
+		} else {
+			n += l.takeBack(nil)
+		}
 	}
 	return n
 }
 
-// takeBack gives back what was handed out on the link and is not settled.
-func (l *Link) takeBack() (n int) {
+// oldest is the turn of the oldest frame of which something was handed out that is not
+// settled.
+func (l *Link) oldest() (turn uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq := l.acks.Cumulative + 1; !l.closed && seq <= l.handed {
+		return l.frames[l.frameOf(seq)].turn
+	}
+	return math.MaxUint64
+}
+
+// takeBack gives back what was handed out on the link and is not settled. With a cause
+// the first of it counts a death.
+func (l *Link) takeBack(cause error) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.queue.cfg.Mode == messages.AtMostOnce {
@@ -170,8 +213,12 @@ func (l *Link) takeBack() (n int) {
 	for _, f := range l.frames {
 		f.buffer = nil // the receiver may still look into it
 	}
-	for _, seq := range seqs {
-		if l.failing(failure{seq: seq, kind: frame.NackReturned}) {
+	for i, seq := range seqs {
+		f := failure{seq: seq, kind: frame.NackReturned}
+		if i == 0 && cause != nil {
+			f.kind, f.reason = frame.NackExpired, cause.Error()
+		}
+		if l.failing(f) {
 			n++
 		}
 	}

@@ -158,7 +158,7 @@ func (m *mailbox) takeBack(batch int) {
 	if m.q.cfg.Mode == messages.AtMostOnce {
 		unsettled = 0
 	}
-	if n := m.q.TakeBack(); n != unsettled {
+	if n := m.q.TakeBack(nil); n != unsettled {
 		m.t.Fatalf("%d are taken back of %d", n, unsettled)
 	}
 	m.deliver(batch)
@@ -281,7 +281,7 @@ func TestSettlingRacesWithTakingBack(t *testing.T) {
 		if round%2 == 0 {
 			q.Shut(l) // its epoch is the old one without end
 		}
-		q.TakeBack()
+		q.TakeBack(nil)
 		late.Wait()
 		if held := q.gripped().held(); held != 0 {
 			t.Fatalf("round %d: %d are held to be in hand", round, held)
@@ -365,7 +365,7 @@ func TestReceiversAndHandlersTakeTurns(t *testing.T) {
 // The memory of what is in hand is not used for other frames, though it went back.
 func TestWhatIsTakenBackKeepsItsMemory(t *testing.T) {
 	for name, end := range map[string]func(*Queue, messages.Delivery){
-		"taken back": func(q *Queue, _ messages.Delivery) { q.TakeBack() },
+		"taken back": func(q *Queue, _ messages.Delivery) { q.TakeBack(nil) },
 		"expired":    func(_ *Queue, d messages.Delivery) { d.Settler.(*Link).Expire(d.Seq, true) },
 	} {
 		q, _ := testQueue(nil)

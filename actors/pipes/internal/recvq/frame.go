@@ -22,6 +22,7 @@ type Frame struct {
 	attempts []uint32 // parallel to the frame's records; none means 1
 	again    bool
 	deaths   uint32
+	turn     uint64  // when Deliver began with it
 	buffer   *Buffer // to be used again once all is settled, or nil
 }
 

@@ -241,7 +241,7 @@ func (r *fakeReader) settleOne(i, how int) {
 		if fresh {
 			l.expired[d.Seq] = true
 		}
-		fail(failure{seq: d.Seq, kind: frame.NackExpired, reason: errAckWait.Error()})
+		fail(failure{seq: d.Seq, kind: frame.NackExpired})
 	case 4:
 		d.Nack(nil)
 		fail(failure{seq: d.Seq, reason: "nacked"})

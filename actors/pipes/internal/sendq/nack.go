@@ -78,10 +78,14 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 			b.counters.Redelivered++
 			back.Due = q.takeReturned(b, s, n.Kind, now)
 		case frame.NackExpired:
+			cause := errKept
+			if n.Reason != "" {
+				cause = errors.New(n.Reason)
+			}
 			s.died()
-			q.countDeaths(b, s, &suspicion{member: l.Member, cause: errKept})
+			q.countDeaths(b, s, &suspicion{member: l.Member, cause: cause})
 			if b.counters.Redelivered++; q.deadly(s) {
-				back.Exhausted, back.Due = true, q.exhaust(b, s, errKept.Error(), now)
+				back.Exhausted, back.Due = true, q.exhaust(b, s, cause.Error(), now)
 			} else {
 				back.Due = q.takeReturned(b, s, n.Kind, now)
 			}

@@ -15,6 +15,9 @@ import (
 // exactly, by that part of it.
 const marksKept = 64
 
+// keptReason is why a delivery counts a death that outlived AckWait.
+const keptReason = "its member kept it for longer than AckWait"
+
 // mark is how far deliveries had been handed out at a time.
 type mark struct {
 	at     time.Time
@@ -43,7 +46,7 @@ func (l *Link) Expire(seq uint64, death bool) bool {
 	l.keep(seq)
 	f := failure{seq: seq, kind: frame.NackReturned}
 	if death {
-		f.kind = frame.NackExpired
+		f.kind, f.reason = frame.NackExpired, keptReason
 	}
 	if !l.failing(f) {
 		return false

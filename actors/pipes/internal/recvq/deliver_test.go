@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -17,6 +18,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // mailbox is a receiver, and the model of what it has in hand.
@@ -153,13 +156,38 @@ func (m *mailbox) takeBack(batch int) {
 		l.acks.Gaps(l.handed, func(uint64) { unsettled++ })
 	}
 	m.taken = append(m.taken, m.got...)
+	var suspect *messages.Delivery // the oldest that is still to be settled
+	for _, d := range m.got {
+		if l := d.Settler.(*Link); suspect == nil && slices.Contains(m.links, l) && !l.acks.Has(d.Seq) {
+			suspect = &d
+		}
+	}
 	m.got = nil
 	m.mu.Unlock()
 	if m.q.cfg.Mode == messages.AtMostOnce {
 		unsettled = 0
 	}
-	if n := m.q.TakeBack(nil); n != unsettled {
+	var cause error
+	if rapid.Bool().Draw(m.t, "failed") {
+		cause = errors.New("the receiver failed")
+	}
+	if n := m.q.TakeBack(cause); n != unsettled {
 		m.t.Fatalf("%d are taken back of %d", n, unsettled)
+	}
+	deaths := 0
+	for _, l := range m.links {
+		for _, f := range l.failures {
+			if f.kind != frame.NackExpired || f.reason == keptReason {
+				continue
+			}
+			if deaths++; suspect == nil || suspect.Settler != l || suspect.Seq != f.seq {
+				m.t.Fatalf("%d of link %s counts a death, want %+v", f.seq, l.Sender, suspect)
+			}
+		}
+		l.failures = nil
+	}
+	if want := cause != nil && suspect != nil && m.q.cfg.Mode != messages.AtMostOnce; deaths == 1 != want || deaths > 1 {
+		m.t.Fatalf("%d deaths, want one: %t", deaths, want)
 	}
 	m.deliver(batch)
 }
@@ -359,6 +387,33 @@ func TestReceiversAndHandlersTakeTurns(t *testing.T) {
 	}
 	if held := q.gripped().held(); held != 0 {
 		t.Errorf("%d held to be in hand at last", held)
+	}
+}
+
+// What has counted a death comes by itself.
+func TestADeliveryThatCountedADeathComesAlone(t *testing.T) {
+	q, _ := testQueue(nil)
+	l := q.Open("s", 0)
+	for _, deaths := range []uint32{0, 1, 0, 2} {
+		l.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
+		first := l.received + 1
+		if err := l.Arrive(&frame.Data{First: first, Count: 2, Records: recordtest.Records(first, first+1), Deaths: deaths}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var got [][]uint64
+	_ = q.Deliver(ctx, 100, 10, func(ds []messages.Delivery) {
+		var seqs []uint64
+		for _, d := range ds {
+			seqs = append(seqs, d.Seq)
+		}
+		if got = append(got, seqs); slices.Contains(seqs, 8) {
+			cancel()
+		}
+	})
+	if want := "[[1 2] [3] [4] [5 6] [7] [8]]"; fmt.Sprint(got) != want {
+		t.Errorf("handed out %v, want %s", got, want)
 	}
 }
 

@@ -442,6 +442,60 @@ func TestAHandlerThatEndsItsGoroutineNacks(t *testing.T) {
 	}
 }
 
+// One that was asked to end releases its message, however it ends.
+func TestAHandlerThatWasCancelledReleases(t *testing.T) {
+	for name, end := range map[string]func() error{
+		"an error":       func() error { return errors.New("cut short") },
+		"a rejection":    func() error { return messages.ErrReject },
+		"a delay":        func() error { return messages.RetryAfter(time.Hour, nil) },
+		"a panic":        func() error { panic("cut short") },
+		"runtime.Goexit": func() error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, k, _ := fed(t, 1, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			_, wait := runHandlers(ctx, in, 1, func(context.Context, messages.Delivery) error {
+				cancel()
+				return end()
+			})
+			wait()
+			if acked, failures := settledOf(k); acked != 1 || !slices.Equal(failures, []failure{{seq: 1, kind: frame.NackReturned}}) {
+				t.Errorf("settled up to %d, failures %v", acked, failures)
+			}
+		})
+	}
+}
+
+// What the error of a handler means goes to the sender.
+func TestErrorsOfHandlersAreVerbs(t *testing.T) {
+	broken := errors.New("broken")
+	for name, test := range map[string]struct {
+		err  error
+		want failure
+	}{
+		"an error":    {broken, failure{seq: 1, reason: "broken"}},
+		"a delay":     {fmt.Errorf("bill: %w", messages.RetryAfter(time.Hour, broken)), failure{seq: 1, after: time.Hour, reason: "bill: broken"}},
+		"a rejection": {fmt.Errorf("empty: %w", messages.ErrReject), failure{seq: 1, kind: frame.NackRejected, reason: "empty: " + messages.ErrReject.Error()}},
+		"both":        {errors.Join(messages.RetryAfter(time.Hour, broken), messages.ErrReject), failure{seq: 1, kind: frame.NackRejected, reason: "broken\n" + messages.ErrReject.Error()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, k, _ := fed(t, 2, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			_, wait := runHandlers(ctx, in, 1, func(_ context.Context, d messages.Delivery) error {
+				if d.Seq == 1 {
+					return test.err
+				}
+				cancel() // after what was returned is settled
+				return nil
+			})
+			wait()
+			if acked, failures := settledOf(k); acked != 2 || !slices.Equal(failures, []failure{test.want}) {
+				t.Errorf("settled up to %d, failures %v, want %v", acked, failures, test.want)
+			}
+		})
+	}
+}
+
 // A handler that outlives AckWait loses its message and its context, and only
 // that.
 func TestAckWaitCancelsTheHandler(t *testing.T) {
@@ -482,7 +536,7 @@ func TestAckWaitCancelsTheHandler(t *testing.T) {
 		if len(causes) != 3 || !errors.Is(causes[0], errAckWait) || !errors.Is(causes[1], errAckWait) || causes[2] != nil {
 			t.Errorf("causes %v; want AckWait for the first two and none for the third", causes)
 		}
-		want := []failure{{seq: 1, kind: frame.NackExpired, reason: errAckWait.Error()}, {seq: 2, kind: frame.NackExpired, reason: errAckWait.Error()}}
+		want := []failure{{seq: 1, kind: frame.NackExpired, reason: keptReason}, {seq: 2, kind: frame.NackExpired, reason: keptReason}}
 		if acked, failures := settledOf(k); acked != 3 || !slices.Equal(failures, want) {
 			t.Errorf("settled up to %d, failures %v", acked, failures)
 		}

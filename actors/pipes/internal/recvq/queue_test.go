@@ -194,7 +194,7 @@ func (r *fakeReader) settle() {
 		return
 	}
 	i := rapid.IntRange(0, len(r.inHand)-1).Draw(r.t, "i")
-	r.settleOne(i, rapid.IntRange(0, 4).Draw(r.t, "how"))
+	r.settleOne(i, rapid.IntRange(0, 7).Draw(r.t, "how"))
 }
 
 func (r *fakeReader) settleOne(i, how int) {
@@ -235,16 +235,31 @@ func (r *fakeReader) settleOne(i, how int) {
 		l.k.giveBack(d.Seq)
 		fail(failure{seq: d.Seq, kind: frame.NackReturned})
 	case 3:
-		if got := l.k.Expire(d.Seq, true); got != fresh || dead {
+		death := rapid.Bool().Draw(r.t, "death")
+		if got := l.k.Expire(d.Seq, death); got != fresh || dead {
 			r.t.Fatalf("expired %d: %t, want %t", d.Seq, got, fresh)
 		}
 		if fresh {
 			l.expired[d.Seq] = true
 		}
-		fail(failure{seq: d.Seq, kind: frame.NackExpired})
+		if death {
+			fail(failure{seq: d.Seq, kind: frame.NackExpired, reason: keptReason})
+		} else {
+			fail(failure{seq: d.Seq, kind: frame.NackReturned})
+		}
 	case 4:
 		d.Nack(nil)
 		fail(failure{seq: d.Seq, reason: "nacked"})
+	case 5:
+		after := time.Duration(rapid.IntRange(-1, 5).Draw(r.t, "hours")) * time.Hour
+		d.NackAfter(after, errors.New("broken"))
+		fail(failure{seq: d.Seq, after: max(after, 1), reason: "broken"})
+	case 6:
+		d.Release()
+		fail(failure{seq: d.Seq, kind: frame.NackReturned})
+	case 7:
+		d.Reject(errors.New("empty"))
+		fail(failure{seq: d.Seq, kind: frame.NackRejected, reason: "empty"})
 	}
 }
 

@@ -26,6 +26,11 @@ import (
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
 // To gets a message of an unexported type, to be ignored like any that it does not know.
 //
+// When To failed, the oldest of what goes back may be what it failed over. A delivery
+// counts a death, also when To terminates over it, and so MaxDeaths ends it; a record
+// counts an attempt for RecordDeadLetters. In batches the next try of the oldest is a
+// batch of its own.
+//
 // Each delivery is to be settled, those of an at-most-once group, too: to settle is to
 // ask for the next.
 //

@@ -5,6 +5,7 @@ package props
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -20,8 +21,10 @@ type Receiver struct {
 	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
 	// goes back to the senders and the member ends. When it restarts, or resumes after a
 	// failure, the member waits until what is in its mailbox has passed; what is not
-	// settled then goes back, and the next deliveries follow. A record that goes back is
-	// handed out again, at once. The receiver's restarts are seen by *supervisor.Restarted
+	// settled then goes back, and the next deliveries follow. When the receiver failed, the
+	// oldest of what goes back is what it may have failed over: it counts a death, and a
+	// record an attempt. The rest counts nothing, and a record of it is handed out again at
+	// once. The receiver's restarts are seen by *supervisor.Restarted
 	// and *actor.SupervisorEvent on the system's EventStream. Where a strategy restarts it
 	// because of another child of its parent's, that is seen if its producer makes a new
 	// pointer for each incarnation. After one of these, and when the member begins, the
@@ -37,7 +40,8 @@ type Receiver struct {
 	Handler *actor.Props
 	// Batch is how many deliveries come at most as one *messages.Deliveries to To, or
 	// records as one *messages.Records. With 0 each comes by itself, as a
-	// *messages.Delivery or a *messages.RecordDelivery. Handler takes no batches.
+	// *messages.Delivery or a *messages.RecordDelivery. A delivery that has counted a death,
+	// or a record that failed before, comes as a batch of its own. Handler takes no batches.
 	Batch int
 	// AwaitReleased lets a subscription's parent decide when partitions are released: it
 	// replies *messages.Released to each *messages.Revoking. See penstock.BeforeRelease.
@@ -57,23 +61,59 @@ func (r *Receiver) validate() error {
 
 // hand is what a receiver was handed, in rounds. After a failure of the receiver's a
 // message passes through its mailbox: what was handed before it, and is not settled when
-// it has passed, is lost to the receiver and handed again. It is safe for concurrent use.
+// it has passed, is lost to the receiver. The oldest of that may be what it failed over,
+// and has failed; the rest is handed again. It is safe for concurrent use.
 type hand struct {
 	mu    sync.Mutex
-	round int             // messages that were sent to pass
-	lost  []chan struct{} // of each round that has not passed: closed when it has
+	round int     // messages that were sent to pass
+	given []given // and not settled, in order
 }
 
-// give sends a message to the receiver, and returns what is closed when it is to be
-// handed again.
-func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) <-chan struct{} {
+// given is something that the receiver was handed in a round.
+type given struct {
+	round int
+	lost  chan loss // holds one
+}
+
+// loss is that something is lost.
+type loss struct {
+	cause  error   // of the oldest, which has failed; nil of the others
+	behind []given // lost, too, and told of it by the oldest, which may turn out to be settled
+}
+
+// tell has all that is lost told so: with a cause the first has failed.
+func tell(lost []given, cause error) {
+	switch {
+	case len(lost) == 0:
+	case cause != nil:
+		lost[0].lost <- loss{cause, lost[1:]}
+	default:
+		for _, g := range lost {
+			g.lost <- loss{}
+		}
+	}
+}
+
+// give sends a message to the receiver, and returns what says that it is lost.
+func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) (lost chan loss) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.lost) == 0 {
-		h.lost = append(h.lost, make(chan struct{}))
-	}
+	lost = make(chan loss, 1)
+	h.given = append(h.given, given{h.round, lost})
 	system.Root.Send(to, m)
-	return h.lost[len(h.lost)-1]
+	return lost
+}
+
+// settled forgets what was given. If it was held to be what failed, the next one is.
+func (h *hand) settled(lost chan loss) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.given = slices.DeleteFunc(h.given, func(g given) bool { return g.lost == lost })
+	select {
+	case l := <-lost:
+		tell(l.behind, l.cause)
+	default:
+	}
 }
 
 // pass sends a message that passes, and begins a round.
@@ -81,35 +121,44 @@ func (h *hand) pass(ctx actor.Context, to *actor.PID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.round++
-	h.lost = append(h.lost, make(chan struct{}))
 	ctx.Request(to, &passing{h.round})
 }
 
-// passed has what was handed before a round handed again.
+// passed: what was given before a round, and is not settled, is lost.
 func (h *hand) passed(round int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for behind := h.round - round; len(h.lost) > behind+1; h.lost = h.lost[1:] {
-		close(h.lost[0])
+	n := 0
+	for n < len(h.given) && h.given[n].round < round {
+		n++
 	}
+	tell(slices.Clone(h.given[:n]), errReceiverFailed)
+	h.given = slices.Delete(h.given, 0, n)
 }
 
-// settle hands a message to the receiver, as often as it is lost, until it is settled or
-// ctx ends. What was lost cannot be settled any more.
+// settle hands a message to the receiver, as often as it is lost without having failed,
+// until it is settled or ctx ends. What was lost cannot be settled any more.
 func settle[S any](ctx context.Context, system *actor.ActorSystem, h *hand, to *actor.PID, message func() (any, <-chan S)) (s S, err error) {
 	for {
 		m, settled := message()
 		lost := h.give(system, to, m)
 		select {
 		case s = <-settled:
+			h.settled(lost)
 			return s, nil
-		case <-lost:
+		case l := <-lost:
 			select {
 			case s = <-settled:
+				tell(l.behind, l.cause)
 				return s, nil
 			default:
 			}
+			tell(l.behind, nil)
+			if l.cause != nil {
+				return s, l.cause
+			}
 		case <-ctx.Done():
+			h.settled(lost)
 			return s, context.Cause(ctx)
 		}
 	}

@@ -276,11 +276,20 @@ func (a *subscription) consume(ctx actor.Context) {
 	a.stop = stop
 	a.host.Run(consuming, func(context.Context) error {
 		if to.Batch > 0 {
-			return handle.ConsumeBatches(work, to.Batch, func(ctx context.Context, rs []messages.Record) (int, error) {
+			give := func(ctx context.Context, rs []messages.Record) (int, error) {
 				s, err := settle(ctx, system, hand, to.To, func() (any, <-chan messages.RecordsSettled) {
 					return messages.NewRecords(ctx, slices.Clone(rs))
 				})
 				return s.Handled, cmp.Or(err, s.Err)
+			}
+			return handle.ConsumeBatches(work, to.Batch, func(ctx context.Context, rs []messages.Record) (n int, err error) {
+				if rs[0].Attempt > 1 { // where the receiver failed, another one of the batch may be why
+					if n, err = give(ctx, rs[:1]); err != nil || len(rs) == 1 {
+						return n, err
+					}
+				}
+				m, err := give(ctx, rs[n:])
+				return n + m, err
 			})
 		}
 		return handle.Consume(work, func(ctx context.Context, r messages.Record) error {

@@ -19,8 +19,9 @@ import (
 //		AwaitReleased bool         // of a subscription: its parent replies with *Released to each *Revoking
 //	}
 //
-// To is watched. When it terminates, what it has in hand goes back, without an attempt
-// counted, and the member or subscription ends. When it restarts, or resumes after a
+// To lives in the runtime's actor system; else it is ErrInvalid. It is watched. When it
+// terminates, what it has in hand goes back, without an attempt counted, and the member or
+// subscription ends. When it restarts, or resumes after a
 // failure, the member waits until what is in its mailbox has passed; what is not settled
 // then goes back, or is handed out again, and the next follow. Failures are seen by
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,

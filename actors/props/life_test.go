@@ -297,6 +297,7 @@ func TestReceiversMustBeGiven(t *testing.T) {
 		"both":               {To: to, Handler: handler},
 		"workers in batches": {Handler: handler, Batch: 3},
 		"a negative batch":   {To: to, Batch: -1},
+		"a remote one":       {To: actor.NewPID("10.0.0.1:8080", to.Id)},
 	} {
 		p, _, _ := family(t, e, map[string]*actor.Props{
 			"billing": e.Member(actors.MemberConfig{Destination: "orders", Group: "billing"}, r),

@@ -161,7 +161,7 @@ func (a *member) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.memberPart = part(a.face, ctx.Self(), func() *memberPart { return &memberPart{} })
 	a.state = memberMoves.To(ctx, a.state, memberJoining)
-	if err := errors.Join(a.face.home(ctx), a.validate()); err != nil {
+	if err := errors.Join(a.face.home(ctx), a.validate(ctx)); err != nil {
 		giveUp(ctx, err)
 		return
 	}
@@ -186,12 +186,12 @@ func (a *member) started(ctx actor.Context) {
 }
 
 // validate returns what is wrong with the receiver.
-func (a *member) validate() error {
+func (a *member) validate(ctx actor.Context) error {
 	if len(a.cfg.Use) > 0 {
 		return fmt.Errorf("join %q of %q: a receiver that is an actor has no middleware of handlers; give its props actor.WithReceiverMiddleware: %w",
 			a.cfg.Group, a.cfg.Destination, messages.ErrInvalid)
 	}
-	return a.to.validate()
+	return a.to.validate(ctx.ActorSystem())
 }
 
 // take takes what Join returned, which may be when nobody hears of it any more.

@@ -18,7 +18,7 @@ import (
 // settles each delivery, those of an at-most-once group, too: to settle is to ask for the
 // next.
 type Receiver struct {
-	// To is the receiver's PID. It is watched: when it terminates, what it has in hand
+	// To is the receiver's PID, in the actor system of the runtime. It is watched: when it terminates, what it has in hand
 	// goes back to the senders and the member ends. When it restarts, or resumes after a
 	// failure, the member waits until what is in its mailbox has passed; what is not
 	// settled then goes back, and the next deliveries follow. When the receiver failed, the
@@ -48,11 +48,16 @@ type Receiver struct {
 	AwaitReleased bool
 }
 
+// noAddress is that of actors in a system that has, or had, no address of its own.
+const noAddress = "nonhost"
+
 // validate returns what is wrong with it.
-func (r *Receiver) validate() error {
+func (r *Receiver) validate(system *actor.ActorSystem) error {
 	switch {
 	case (r.To == nil) == (r.Handler == nil):
 		return fmt.Errorf("a member needs a receiver: either To or Handler: %w", messages.ErrInvalid)
+	case r.To != nil && r.To.Address != noAddress && r.To.Address != system.Address():
+		return fmt.Errorf("the receiver %s is in another actor system, where a delivery cannot be sent to; spawn one here that sends on what it gets: %w", r.To, messages.ErrInvalid)
 	case r.Batch < 0, r.Batch > 0 && r.Handler != nil:
 		return fmt.Errorf("a receiver with batches of %d: %w", r.Batch, messages.ErrInvalid)
 	}

@@ -176,7 +176,7 @@ func (a *subscription) validate(ctx actor.Context) error {
 		return fmt.Errorf("subscribe %q to %q: middleware of records surrounds one record, and the receiver takes batches; leave out one of the two: %w",
 			a.cfg.Group, a.cfg.Topic, messages.ErrInvalid)
 	}
-	return errors.Join(a.face.home(ctx), a.to.validate())
+	return errors.Join(a.face.home(ctx), a.to.validate(ctx.ActorSystem()))
 }
 
 // take takes what Subscribe returned, which may be when nobody hears of it any more.

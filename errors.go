@@ -39,8 +39,10 @@ var (
 	// group got it.
 	ErrExpired = messages.ErrExpired
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
-	// messages stay queued.
+	// messages stay queued. Or a request found none; then nothing is queued.
 	ErrNoMember = messages.ErrNoMember
+	// ErrNoReply: a request was handled and acked without a reply.
+	ErrNoReply = messages.ErrNoReply
 	// ErrNoDestination: neither sender, group nor member stands under that name.
 	ErrNoDestination = messages.ErrNoDestination
 	// ErrGroupMode: the group exists with another mode or queue policy.

@@ -16,7 +16,8 @@ import (
 // spawned in the system that rt lives in, see ActorSystem; each actor spawned from it
 // is a sender of its own.
 //
-// The actor takes *Publish, *Flush and *Unregister, and tells its parent *Registered.
+// The actor takes *Publish, *Request, *Flush and *Unregister, and tells its parent
+// *Registered.
 // What DestinationProps is given is checked when the actor starts, as an actor has one
 // way to say that it cannot: it tells its parent *supervisor.Failed and stops. The Err
 // is that of Register: ErrInvalid, ErrTaken and the others; ErrClosed, with the cause,

@@ -43,6 +43,7 @@ type PipeStats = messages.PipeStats
 //		Dropped      uint64 // by the queue policy, or with the pipe
 //		DeadLettered uint64 // taken by the DeadLetters function
 //		Expired      uint64 // not handed out before their ExpiresAt
+//		LateReplies  uint64 // replies that no request waited for; they were dropped
 //	}
 type PipeCounters = messages.PipeCounters
 

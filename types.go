@@ -87,8 +87,16 @@ func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
 //	func (d Delivery) NackAfter(after time.Duration, cause error)   // the same after a delay of its own
 //	func (d Delivery) Release()                                     // nobody tried: no attempt; it comes again at once
 //	func (d Delivery) Reject(cause error)                           // nobody ever will: a dead letter at once
+//	func (d Delivery) Requested() bool                              // reports whether the sender waits for a reply
+//	func (d Delivery) Reply(m Message) error                        // replies to a request, and acks; else it is Ack
 //	func (d Delivery) InProgress()                                  // begins the AckWait again
 //	func (d Delivery) Clone() Delivery                              // the same with bytes of its own; it settles the same message
+//
+// Reply returns ErrTooLarge when m is more than the sender's MaxMessageSize allows,
+// ErrInvalid when m cannot be encoded or the request is settled, ErrBusy when 16 MiB of
+// replies wait to be written to that sender, and ErrClosed when its link is gone: another
+// member gets the request then. With an error it settles nothing. A rejected request is no
+// dead letter: its requester gets the cause.
 //
 // None of them blocks, and all can be called from any goroutine. The first that
 // settles the message counts; later ones do nothing. A cause, which may be nil, is in

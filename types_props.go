@@ -78,6 +78,32 @@ type Published = messages.Published
 //	}
 type Settled = messages.Settled
 
+// Request asks a destination's actor to send a message as a request to one group and to
+// wait for the reply, as Destination.Request does. It does not wait for what was published
+// before. A member's receiver replies with Delivery.Reply.
+//
+//	type Request struct {
+//		Message Message
+//		Timeout time.Duration // how long the reply may take, since the actor has the Request; must be positive
+//		Group   string        // which is asked; empty is the only one of the destination
+//	}
+//
+// The reply is *Replied. A Request without a sender is not sent. The bytes of the message
+// belong to the actor until the reply.
+type Request = messages.Request
+
+// Replied is the reply to Request.
+//
+//	type Replied struct {
+//		Reply Reply
+//		Err   error // nil when there is a reply
+//	}
+//
+// Err is that of Destination.Request; context.DeadlineExceeded after Timeout, also of an
+// actor that has not registered by then; ErrBusy when 16,384 requests of the actor are under
+// way; ErrRestarted when the actor failed meanwhile, and ErrClosed when it stopped.
+type Replied = messages.Replied
+
 // Flush asks a destination's actor to wait until everything that was published before is
 // acked by every group, as Destination.Flush does.
 //

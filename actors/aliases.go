@@ -16,6 +16,7 @@ type (
 	Member             = members.Member
 	MemberConfig       = members.Config
 	DestinationConfig  = senders.Config
+	Request            = senders.Request
 	Topic              = topics.Topic
 	ProducerConfig     = topics.ProducerConfig
 	ResetConfig        = topics.ResetConfig

@@ -37,8 +37,10 @@ var (
 	// group got it.
 	ErrExpired = errors.New("expired")
 	// ErrNoMember: Flush waited for a group that no member is linked to. Its
-	// messages stay queued.
+	// messages stay queued. Or a request found none; then nothing is queued.
 	ErrNoMember = errors.New("no member is linked")
+	// ErrNoReply: a request was handled and acked without a reply.
+	ErrNoReply = errors.New("no reply")
 	// ErrNoDestination: neither sender, group nor member stands under that name.
 	ErrNoDestination = errors.New("no such destination")
 	// ErrGroupMode: the group exists with another mode or queue policy.

@@ -25,6 +25,8 @@ type Message struct {
 	// ExpiresAt is when the message is not handed out any more, with nanosecond
 	// precision; the zero Time means never.
 	ExpiresAt time.Time
+
+	request uint64 // see Ask
 }
 
 // Header is one name and value that travels with a message.
@@ -143,8 +145,12 @@ func (d Delivery) Release() {
 }
 
 // Reject hands the message back that will never be handled: it becomes a dead letter at
-// once. cause, which may be nil, appears with it. It does not block.
+// once. cause, which may be nil, appears with it. A request becomes none: whoever waits
+// for the reply gets a *RemoteError with the cause. It does not block.
 func (d Delivery) Reject(cause error) {
+	if d.request != 0 && d.refuse(cause) {
+		return
+	}
 	if d.Settler != nil {
 		d.Settler.GiveBack(d.Seq, GiveBack{Verb: VerbReject, Cause: cause})
 	}

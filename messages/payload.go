@@ -19,6 +19,8 @@ type Payload struct {
 	// UnixNano is the sender's time in nanoseconds since 1970 UTC; 0 is none.
 	UnixNano int64
 
+	// request is what the sender knows the reply by; 0 when none is asked for.
+	request uint64
 	// headers runs from the first header field to the end of the last one, as
 	// they stand on the wire. Other fields may lie between; all were checked.
 	headers []byte
@@ -28,7 +30,7 @@ type Payload struct {
 // PayloadOf is the payload that m would be decoded to. Key and Value alias m's;
 // the headers are copied.
 func PayloadOf(m *Message) Payload {
-	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt)}
+	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt), request: m.request}
 	if len(m.Headers) > 0 {
 		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
 	}
@@ -100,7 +102,7 @@ func (p Payload) HeaderCount() int {
 func (p Payload) Clone() Payload {
 	size := len(p.Key) + len(p.Value) + len(p.headers)
 	if size == 0 {
-		return Payload{UnixNano: p.UnixNano, expires: p.expires}
+		return Payload{UnixNano: p.UnixNano, expires: p.expires, request: p.request}
 	}
 	buf := make([]byte, 0, size)
 	own := func(b []byte) []byte {
@@ -111,7 +113,7 @@ func (p Payload) Clone() Payload {
 		buf = append(buf, b...)
 		return buf[from:len(buf):len(buf)]
 	}
-	return Payload{Key: own(p.Key), Value: own(p.Value), UnixNano: p.UnixNano, headers: own(p.headers), expires: p.expires}
+	return Payload{Key: own(p.Key), Value: own(p.Value), UnixNano: p.UnixNano, headers: own(p.headers), expires: p.expires, request: p.request}
 }
 
 // Message is the payload as something to send again. Its bytes alias the

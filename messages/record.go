@@ -21,10 +21,12 @@ const (
 	tagHeader      = 3<<3 | byte(protowire.BytesType)
 	tagTime        = 4<<3 | byte(protowire.Fixed64Type)
 	tagExpires     = 5<<3 | byte(protowire.Fixed64Type)
+	tagRequest     = 6<<3 | byte(protowire.Fixed64Type)
 	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
 	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
 
-	timeFieldSize = 1 + 8
+	timeFieldSize    = 1 + 8
+	requestFieldSize = 1 + 8
 	// oneByteVarint is the first length that no longer fits in one byte.
 	oneByteVarint = 0x80
 )
@@ -48,7 +50,7 @@ func RecordSize(m *Message) int {
 // bytes to spare. Empty keys, values and absent times take no bytes. It does
 // not judge m: see Message.Check.
 func AppendRecord(b []byte, m *Message) []byte {
-	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 {
 		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
 			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
 			return append(b, m.Value...)
@@ -68,6 +70,10 @@ func AppendRecord(b []byte, m *Message) []byte {
 	if nano := unixNano(m.ExpiresAt); nano != 0 {
 		b = append(b, tagExpires)
 		b = protowire.AppendFixed64(b, uint64(nano))
+	}
+	if m.request != 0 {
+		b = append(b, tagRequest)
+		b = protowire.AppendFixed64(b, m.request)
 	}
 	return b
 }
@@ -153,6 +159,8 @@ func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 		case uint64(tagExpires):
 			nano, _ := protowire.ConsumeFixed64(f.bytes)
 			r.expires = int64(nano)
+		case uint64(tagRequest):
+			r.request, _ = protowire.ConsumeFixed64(f.bytes)
 		case uint64(tagHeader):
 			if _, ok := parseHeader(f.bytes); !ok {
 				return at, false
@@ -252,6 +260,9 @@ func bodySize(m *Message) int {
 	}
 	if unixNano(m.ExpiresAt) != 0 {
 		size += timeFieldSize
+	}
+	if m.request != 0 {
+		size += requestFieldSize
 	}
 	return size
 }

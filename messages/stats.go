@@ -41,6 +41,7 @@ type PipeCounters struct {
 	Dropped      uint64 // by policy, or with the pipe
 	DeadLettered uint64
 	Expired      uint64 // not handed out before their ExpiresAt
+	LateReplies  uint64 // replies that no request waits for; they are dropped
 }
 
 // OldestMessage is how old the oldest message of a group is that is not settled: since

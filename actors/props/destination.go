@@ -37,6 +37,7 @@ type destPart struct {
 	drain  *ending                             // of Unregister
 	told   bool                                // the parent knows
 	queue  *publishes
+	asked  *requests
 	marks
 	why error // why it gave up
 }
@@ -73,8 +74,8 @@ const (
 )
 
 // Destination describes an actor that registers a sender of a destination when it
-// starts. It takes *messages.Publish, *messages.Flush and *messages.Unregister, and
-// tells its parent *messages.Registered.
+// starts. It takes *messages.Publish, *messages.Request, *messages.Flush and
+// *messages.Unregister, and tells its parent *messages.Registered.
 func (f *Face) Destination(cfg senders.Config) *actor.Props {
 	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: cfg} })
 }
@@ -91,6 +92,8 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.registered(ctx, m)
 	case *messages.Publish:
 		a.publish(ctx, m)
+	case *messages.Request:
+		a.request(ctx, m)
 	case *messages.Flush:
 		a.mark(ctx, m)
 	case *messages.Unregister:
@@ -107,6 +110,9 @@ func (a *destination) Receive(ctx actor.Context) {
 	case *actor.Restarting:
 		a.host.End()
 	case *actor.Stopping:
+		if a.destPart != nil {
+			a.asked.over.Store(true)
+		}
 		a.host.End()
 		a.stopping(ctx)
 	default:
@@ -116,7 +122,7 @@ func (a *destination) Receive(ctx actor.Context) {
 
 func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
-	a.destPart = part(a.face, ctx.Self(), func() *destPart { return &destPart{queue: newPublishes()} })
+	a.destPart = part(a.face, ctx.Self(), func() *destPart { return &destPart{queue: newPublishes(), asked: newRequests()} })
 	a.state = destMoves.To(ctx, a.state, destRegistering)
 	if err := a.face.home(ctx); err != nil {
 		a.fails(ctx, err)
@@ -170,6 +176,7 @@ func (a *destination) fails(ctx actor.Context, why error) {
 func (a *destination) open(ctx actor.Context) {
 	a.state = destMoves.To(ctx, a.state, destOpen)
 	handle, queue, tell := a.handle, a.queue, a.host.Teller()
+	a.asked.open(handle)
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Registered{Destination: handle.Name(), URL: handle.URL()})

@@ -37,8 +37,11 @@ type Record struct {
 	// expires_unix_nano is when the record is not to be handed out any more, in
 	// nanoseconds since 1970 UTC by the clock of who hands it out; 0 is never.
 	ExpiresUnixNano int64 `protobuf:"fixed64,5,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// request is a number that the sender made up, by which it knows the reply; 0 when
+	// none is asked for. In a topic there is none.
+	Request       uint64 `protobuf:"fixed64,6,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
@@ -102,6 +105,13 @@ func (x *Record) GetTimeUnixNano() int64 {
 func (x *Record) GetExpiresUnixNano() int64 {
 	if x != nil {
 		return x.ExpiresUnixNano
+	}
+	return 0
+}
+
+func (x *Record) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
 	}
 	return 0
 }
@@ -209,13 +219,14 @@ var File_penstock_record_proto protoreflect.FileDescriptor
 
 const file_penstock_record_proto_rawDesc = "" +
 	"\n" +
-	"\x15penstock/record.proto\x12\bpenstock\"\xae\x01\n" +
+	"\x15penstock/record.proto\x12\bpenstock\"\xc8\x01\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12*\n" +
 	"\aheaders\x18\x03 \x03(\v2\x10.penstock.HeaderR\aheaders\x12$\n" +
 	"\x0etime_unix_nano\x18\x04 \x01(\x10R\ftimeUnixNano\x12*\n" +
-	"\x11expires_unix_nano\x18\x05 \x01(\x10R\x0fexpiresUnixNano\"2\n" +
+	"\x11expires_unix_nano\x18\x05 \x01(\x10R\x0fexpiresUnixNano\x12\x18\n" +
+	"\arequest\x18\x06 \x01(\x06R\arequest\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"3\n" +

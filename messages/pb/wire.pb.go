@@ -108,8 +108,8 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 // Frame is what one SP message on a link holds, exactly one kind each.
 //
 // A member dials and says Hello; the sender answers Challenge, the member
-// Proof, the sender Welcome. After that the sender sends Data, the member Ack
-// and Nack, and both Ping. Either side may say Drain, and Bye ends the link.
+// Proof, the sender Welcome. After that the sender sends Data, the member Ack,
+// Nack and Reply, and both Ping. Either side may say Drain, and Bye ends the link.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -124,6 +124,7 @@ type Frame struct {
 	//	*Frame_Ping
 	//	*Frame_Drain
 	//	*Frame_Bye
+	//	*Frame_Reply
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -256,6 +257,15 @@ func (x *Frame) GetBye() *Bye {
 	return nil
 }
 
+func (x *Frame) GetReply() *Reply {
+	if x != nil {
+		if x, ok := x.Kind.(*Frame_Reply); ok {
+			return x.Reply
+		}
+	}
+	return nil
+}
+
 type isFrame_Kind interface {
 	isFrame_Kind()
 }
@@ -300,6 +310,10 @@ type Frame_Bye struct {
 	Bye *Bye `protobuf:"bytes,10,opt,name=bye,proto3,oneof"`
 }
 
+type Frame_Reply struct {
+	Reply *Reply `protobuf:"bytes,11,opt,name=reply,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Kind() {}
 
 func (*Frame_Challenge) isFrame_Kind() {}
@@ -319,6 +333,8 @@ func (*Frame_Ping) isFrame_Kind() {}
 func (*Frame_Drain) isFrame_Kind() {}
 
 func (*Frame_Bye) isFrame_Kind() {}
+
+func (*Frame_Reply) isFrame_Kind() {}
 
 // Hello is the member's first frame: who it is, and what it wants.
 type Hello struct {
@@ -949,6 +965,80 @@ func (x *Nack) GetAfterMs() int64 {
 	return 0
 }
 
+// Reply is the member's reply to a record with a request. An Ack or a Nack settles the
+// record.
+type Reply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request is the record's.
+	Request uint64 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
+	// record is what the member replies; none when it refuses.
+	Record *Record `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	// error is why the member refuses, for people.
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// failed: the member refuses.
+	Failed        bool `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reply) Reset() {
+	*x = Reply{}
+	mi := &file_penstock_wire_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reply) ProtoMessage() {}
+
+func (x *Reply) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_wire_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reply.ProtoReflect.Descriptor instead.
+func (*Reply) Descriptor() ([]byte, []int) {
+	return file_penstock_wire_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Reply) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *Reply) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Reply) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Reply) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
 // Ping is sent each second, unasked; it has no answer.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -958,7 +1048,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_penstock_wire_proto_msgTypes[9]
+	mi := &file_penstock_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1060,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_wire_proto_msgTypes[9]
+	mi := &file_penstock_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1073,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_penstock_wire_proto_rawDescGZIP(), []int{9}
+	return file_penstock_wire_proto_rawDescGZIP(), []int{10}
 }
 
 // Drain asks for the end of the link, in order.
@@ -999,7 +1089,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_penstock_wire_proto_msgTypes[10]
+	mi := &file_penstock_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1101,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_wire_proto_msgTypes[10]
+	mi := &file_penstock_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1114,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_penstock_wire_proto_rawDescGZIP(), []int{10}
+	return file_penstock_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Drain) GetLast() uint64 {
@@ -1053,7 +1143,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_penstock_wire_proto_msgTypes[11]
+	mi := &file_penstock_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1155,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_wire_proto_msgTypes[11]
+	mi := &file_penstock_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1168,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_penstock_wire_proto_rawDescGZIP(), []int{11}
+	return file_penstock_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bye) GetCode() Code {
@@ -1099,7 +1189,7 @@ var File_penstock_wire_proto protoreflect.FileDescriptor
 
 const file_penstock_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x13penstock/wire.proto\x12\bpenstock\x1a\x14penstock/group.proto\x1a\x15penstock/record.proto\"\xa6\x03\n" +
+	"\x13penstock/wire.proto\x12\bpenstock\x1a\x14penstock/group.proto\x1a\x15penstock/record.proto\"\xcf\x03\n" +
 	"\x05Frame\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0f.penstock.HelloH\x00R\x05hello\x123\n" +
 	"\tchallenge\x18\x02 \x01(\v2\x13.penstock.ChallengeH\x00R\tchallenge\x12'\n" +
@@ -1111,7 +1201,8 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x04ping\x18\b \x01(\v2\x0e.penstock.PingH\x00R\x04ping\x12'\n" +
 	"\x05drain\x18\t \x01(\v2\x0f.penstock.DrainH\x00R\x05drain\x12!\n" +
 	"\x03bye\x18\n" +
-	" \x01(\v2\r.penstock.ByeH\x00R\x03byeB\x06\n" +
+	" \x01(\v2\r.penstock.ByeH\x00R\x03bye\x12'\n" +
+	"\x05reply\x18\v \x01(\v2\x0f.penstock.ReplyH\x00R\x05replyB\x06\n" +
 	"\x04kind\"\xe9\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12 \n" +
@@ -1161,7 +1252,12 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x19\n" +
-	"\bafter_ms\x18\x04 \x01(\x03R\aafterMs\"\x06\n" +
+	"\bafter_ms\x18\x04 \x01(\x03R\aafterMs\"y\n" +
+	"\x05Reply\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\x04R\arequest\x12(\n" +
+	"\x06record\x18\x02 \x01(\v2\x10.penstock.RecordR\x06record\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\bR\x06failed\"\x06\n" +
 	"\x04Ping\"1\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x14\n" +
@@ -1196,7 +1292,7 @@ func file_penstock_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_penstock_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_penstock_wire_proto_goTypes = []any{
 	(Code)(0),         // 0: penstock.Code
 	(*Frame)(nil),     // 1: penstock.Frame
@@ -1208,12 +1304,13 @@ var file_penstock_wire_proto_goTypes = []any{
 	(*Ack)(nil),       // 7: penstock.Ack
 	(*Range)(nil),     // 8: penstock.Range
 	(*Nack)(nil),      // 9: penstock.Nack
-	(*Ping)(nil),      // 10: penstock.Ping
-	(*Drain)(nil),     // 11: penstock.Drain
-	(*Bye)(nil),       // 12: penstock.Bye
-	(Mode)(0),         // 13: penstock.Mode
-	(QueuePolicy)(0),  // 14: penstock.QueuePolicy
-	(*Record)(nil),    // 15: penstock.Record
+	(*Reply)(nil),     // 10: penstock.Reply
+	(*Ping)(nil),      // 11: penstock.Ping
+	(*Drain)(nil),     // 12: penstock.Drain
+	(*Bye)(nil),       // 13: penstock.Bye
+	(Mode)(0),         // 14: penstock.Mode
+	(QueuePolicy)(0),  // 15: penstock.QueuePolicy
+	(*Record)(nil),    // 16: penstock.Record
 }
 var file_penstock_wire_proto_depIdxs = []int32{
 	2,  // 0: penstock.Frame.hello:type_name -> penstock.Hello
@@ -1223,20 +1320,22 @@ var file_penstock_wire_proto_depIdxs = []int32{
 	6,  // 4: penstock.Frame.data:type_name -> penstock.Data
 	7,  // 5: penstock.Frame.ack:type_name -> penstock.Ack
 	9,  // 6: penstock.Frame.nack:type_name -> penstock.Nack
-	10, // 7: penstock.Frame.ping:type_name -> penstock.Ping
-	11, // 8: penstock.Frame.drain:type_name -> penstock.Drain
-	12, // 9: penstock.Frame.bye:type_name -> penstock.Bye
-	13, // 10: penstock.Hello.mode:type_name -> penstock.Mode
-	14, // 11: penstock.Hello.policy:type_name -> penstock.QueuePolicy
-	15, // 12: penstock.Data.records:type_name -> penstock.Record
-	8,  // 13: penstock.Ack.ranges:type_name -> penstock.Range
-	8,  // 14: penstock.Ack.renewed:type_name -> penstock.Range
-	0,  // 15: penstock.Bye.code:type_name -> penstock.Code
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	11, // 7: penstock.Frame.ping:type_name -> penstock.Ping
+	12, // 8: penstock.Frame.drain:type_name -> penstock.Drain
+	13, // 9: penstock.Frame.bye:type_name -> penstock.Bye
+	10, // 10: penstock.Frame.reply:type_name -> penstock.Reply
+	14, // 11: penstock.Hello.mode:type_name -> penstock.Mode
+	15, // 12: penstock.Hello.policy:type_name -> penstock.QueuePolicy
+	16, // 13: penstock.Data.records:type_name -> penstock.Record
+	8,  // 14: penstock.Ack.ranges:type_name -> penstock.Range
+	8,  // 15: penstock.Ack.renewed:type_name -> penstock.Range
+	16, // 16: penstock.Reply.record:type_name -> penstock.Record
+	0,  // 17: penstock.Bye.code:type_name -> penstock.Code
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_penstock_wire_proto_init() }
@@ -1257,6 +1356,7 @@ func file_penstock_wire_proto_init() {
 		(*Frame_Ping)(nil),
 		(*Frame_Drain)(nil),
 		(*Frame_Bye)(nil),
+		(*Frame_Reply)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1264,7 +1364,7 @@ func file_penstock_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_wire_proto_rawDesc), len(file_penstock_wire_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

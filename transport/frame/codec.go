@@ -203,6 +203,8 @@ func (f *Frame) Decode(kind Kind, b []byte) (gathered bool, err error) {
 			return false, err
 		}
 		f.Bye = Bye{Code: m.GetCode(), Reason: m.GetReason()}
+	case KindReply:
+		return false, decodeReply(b, &f.Reply)
 	case KindPing:
 		// A Ping's contents, should it ever have some, are of no interest.
 	default:

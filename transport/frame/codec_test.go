@@ -202,12 +202,66 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	}
 }
 
+func sameReply(t interface{ Fatalf(string, ...any) }, got *Reply, want *pb.Reply) {
+	if got.Request != want.GetRequest() || got.Failed != want.GetFailed() || got.Error != Clip(want.GetError()) {
+		t.Fatalf("%+v, the generated decoder says %v", got, want)
+	}
+	if got.Failed {
+		return
+	}
+	var again pb.Batch
+	if err := proto.Unmarshal(got.Record, &again); err != nil || len(again.GetRecords()) != 1 || !proto.Equal(again.GetRecords()[0], want.GetRecord()) {
+		t.Fatalf("the record is %v (%v), the generated decoder says %v", again.GetRecords(), err, want.GetRecord())
+	}
+}
+
+func TestReplyRoundTrips(t *testing.T) {
+	var reused Frame
+	rapid.Check(t, func(t *rapid.T) {
+		r := Reply{Request: rapid.Uint64Min(1).Draw(t, "request")}
+		var record []byte
+		if r.Failed = rapid.Bool().Draw(t, "failed"); r.Failed {
+			r.Error = rapid.String().Draw(t, "error")
+		} else {
+			record = messages.AppendRecord(nil, &messages.Message{Value: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "value")})
+		}
+		b := append(AppendReplyHeader(nil, &r, len(record)), record...)
+		if err := decodeFrame(b, &reused); err != nil {
+			t.Fatal(err)
+		}
+		var theirs pb.Frame
+		if err := proto.Unmarshal(b, &theirs); err != nil {
+			t.Fatalf("the generated codec: %v", err)
+		}
+		if reused.Kind != KindReply || KindOf(&theirs) != KindReply || !bytes.Equal(reused.Reply.Record, record) {
+			t.Fatalf("%s with another record", reused.Kind)
+		}
+		sameReply(t, &reused.Reply, theirs.GetReply())
+	})
+}
+
+// Promise: a reply to nothing, one that says nothing, and one that says both are corrupt.
+func TestRepliesThatCannotBe(t *testing.T) {
+	record := messages.AppendRecord(nil, &messages.Message{Value: []byte("v")})
+	for name, r := range map[string]Reply{
+		"no request": {Record: record}, "nothing": {Request: 1}, "both": {Request: 1, Record: record, Failed: true},
+		"two records": {Request: 1, Record: append(bytes.Clone(record), record...)},
+	} {
+		var f Frame
+		if err := decodeFrame(append(AppendReplyHeader(nil, &r, len(r.Record)), r.Record...), &f); !errors.Is(err, messages.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzDecodeFrame(f *testing.F) {
 	record := messages.AppendRecord(nil, &messages.Message{Key: []byte("k"), Value: []byte("v")})
 	f.Add(append(AppendDataHeader(nil, 7, []uint32{1, 2}, true, 3, 2*len(record)), append(bytes.Clone(record), record...)...))
 	f.Add(AppendAck(nil, &Ack{Cumulative: 3, Ranges: []Range{{5, 9}}, CreditMessages: 100, CreditBytes: 1 << 30,
 		Withdraw: true, Renewed: []Range{{7, 7}}, AckWait: -1}))
 	f.Add(AppendPing(nil))
+	f.Add(append(AppendReplyHeader(nil, &Reply{Request: 9}, len(record)), record...))
+	f.Add(AppendReplyHeader(nil, &Reply{Request: 1 << 60, Failed: true, Error: "no"}, 0))
 	for _, m := range []*pb.Frame{Bye{pb.Code_REMOVED, "x"}.Wire(), Nack{Seq: 1, Kind: NackExpired, Reason: "r"}.Wire(), Nack{Seq: 1, After: time.Hour}.Wire()} {
 		b, err := proto.Marshal(m)
 		if err != nil {
@@ -235,6 +289,8 @@ func FuzzDecodeFrame(f *testing.F) {
 		switch got.Kind {
 		case KindData:
 			sameData(t, &got.Data, theirs.GetData())
+		case KindReply:
+			sameReply(t, &got.Reply, theirs.GetReply())
 		case KindAck:
 			a := theirs.GetAck()
 			if got.Ack.Cumulative != a.GetCumulative() || got.Ack.CreditMessages != a.GetCreditMessages() ||

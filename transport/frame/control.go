@@ -53,6 +53,8 @@ func KindOf(f *pb.Frame) Kind {
 		return KindDrain
 	case *pb.Frame_Bye:
 		return KindBye
+	case *pb.Frame_Reply:
+		return KindReply
 	}
 	return 0
 }

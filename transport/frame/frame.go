@@ -27,6 +27,7 @@ const (
 	KindPing  Kind = 8
 	KindDrain Kind = 9
 	KindBye   Kind = 10
+	KindReply Kind = 11
 )
 
 // The kinds of a handshake.
@@ -37,7 +38,7 @@ const (
 	KindWelcome   Kind = 4
 )
 
-const kindCount Kind = 11
+const kindCount Kind = 12
 
 // Limits.
 const (
@@ -64,6 +65,7 @@ func LargestRecord(payload int) int { return payload + messages.RecordOverhead(p
 var kindNames = [kindCount]string{
 	KindHello: "hello", KindChallenge: "challenge", KindProof: "proof", KindWelcome: "welcome",
 	KindData: "data", KindAck: "ack", KindNack: "nack", KindPing: "ping", KindDrain: "drain", KindBye: "bye",
+	KindReply: "reply",
 }
 
 // String is the kind's name in lower case.
@@ -83,6 +85,7 @@ type Frame struct {
 	Nack  Nack
 	Drain Drain
 	Bye   Bye
+	Reply Reply
 }
 
 // Data is a run of records on their way to a member.
@@ -154,6 +157,20 @@ const (
 	NackLapsed          // its time was over, by its own ExpiresAt: not to be sent again
 )
 
+// Reply is what a member says to a record with a request.
+type Reply struct {
+	// Request is the record's, never 0.
+	Request uint64
+	// Record is one record as messages.ConsumeRecord reads it, whose outer bounds have
+	// been checked; empty when the member refuses. It is fresh memory that belongs to the
+	// caller.
+	Record []byte
+	// Failed says that the member refuses, and Error why, for people; what is sent is cut
+	// at 1 KiB.
+	Failed bool
+	Error  string
+}
+
 // Drain asks for the end of the link in order, or replies to that.
 type Drain struct {
 	// Last is, in a reply, the last sequence that was sent.
@@ -192,6 +209,9 @@ const (
 	maxURL    = 1024
 	maxReason = 1024
 )
+
+// MaxError is how many bytes of a Reply are why it refuses.
+const MaxError = maxReason
 
 // Check finds every fault of a Hello: names that are empty or too long. What they
 // mean is not its business.

@@ -3,6 +3,7 @@ package socket
 // A connection: its handshake, its frames, its beats and its end.
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (c *Conn) proved(g *greeting, guard *guard) {
 func (c *Conn) open() {
 	limit := c.cfg.maxFrame
 	if c.role == roleSender {
-		limit = memberFrame
+		limit = min(limit, max(memberFrame, int(c.peer.MaxMessage))+frame.Overhead+frame.MaxError)
 	}
 	c.w.trust(limit, c.cfg.patience(), c.cfg.alloc)
 	c.state.Store(uint32(opened))
@@ -267,6 +268,8 @@ func (c *Conn) Recv(f *frame.Frame) error {
 			return c.failed("receive", c.w.end(err))
 		case kind == frame.KindPing:
 			continue
+		case kind == frame.KindReply && !c.w.owned:
+			f.Reply.Record = bytes.Clone(f.Reply.Record)
 		case kind == frame.KindData && !gathered && !c.w.owned:
 			// A small frame lies in the read buffer.
 			records := c.w.alloc(len(f.Data.Records))[:len(f.Data.Records)]
@@ -320,6 +323,26 @@ func (c *Conn) SendAck(a *frame.Ack) error {
 		return c.failed("send ack", fmt.Errorf("frame of %d bytes, the limit is %d: %w", len(c.header), c.cfg.maxFrame, messages.ErrTooLarge))
 	}
 	return c.sendMessage("send ack", c.header, nil)
+}
+
+// SendReply sends a Reply, whose Record is what messages.AppendRecord makes. It fails with
+// messages.ErrTooLarge when the record is over the sender's MaxMessage, and
+// messages.ErrInvalid when it is no Reply: nothing is sent then and the connection lives on.
+// Blocking and ends are as with SendData.
+func (c *Conn) SendReply(r *frame.Reply) error {
+	if r.Request == 0 || r.Failed == (len(r.Record) > 0) {
+		return c.failed("send reply", fmt.Errorf("to request %d, refused: %t, %d bytes: %w", r.Request, r.Failed, len(r.Record), messages.ErrInvalid))
+	}
+	if len(r.Record) > int(min(c.peer.MaxMessage, frame.Largest)) {
+		return c.failed("send reply", fmt.Errorf("%d bytes, the limit is %d: %w", len(r.Record), c.peer.MaxMessage, messages.ErrTooLarge))
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if err := c.maySend(frame.KindReply); err != nil {
+		return c.failed("send reply", err)
+	}
+	c.header = frame.AppendReplyHeader(c.header[:0], r, len(r.Record))
+	return c.sendMessage("send reply", c.header, r.Record)
 }
 
 // SendNack hands one record back. Blocking and ends are as with SendData.

@@ -142,14 +142,24 @@ const (
 // controlFrame is the largest Nack, Drain, Bye or Ping.
 const controlFrame = 4 << 10
 
+// memberFrame is the largest Ack: one with all the ranges it may have.
+const memberFrame = 64 << 10
+
 // admits refuses a frame that has no place at r once the connection is open, or is
 // larger than its kind can be.
 func (r role) admits(k frame.Kind, size int) error {
 	if !r.expects(k) {
 		return fmt.Errorf("%w: %s frame on an open connection", frame.ErrProtocol, k)
 	}
-	if k != frame.KindData && k != frame.KindAck && size > controlFrame {
-		return fmt.Errorf("%w: %s frame of %d bytes, the limit is %d: %w", frame.ErrProtocol, k, size, controlFrame, messages.ErrTooLarge)
+	limit := controlFrame
+	switch k {
+	case frame.KindData, frame.KindReply:
+		return nil // the wire has looked
+	case frame.KindAck:
+		limit = memberFrame
+	}
+	if size > limit {
+		return fmt.Errorf("%w: %s frame of %d bytes, the limit is %d: %w", frame.ErrProtocol, k, size, limit, messages.ErrTooLarge)
 	}
 	return nil
 }
@@ -162,7 +172,7 @@ func (r role) expects(k frame.Kind) bool {
 		return true
 	case frame.KindData:
 		return r == roleMember
-	case frame.KindAck, frame.KindNack:
+	case frame.KindAck, frame.KindNack, frame.KindReply:
 		return r == roleSender
 	}
 	return false

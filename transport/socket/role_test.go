@@ -10,7 +10,7 @@ func TestWhoMaySendWhat(t *testing.T) {
 	for kind := range frame.Kind(16) {
 		sender, member := roleSender.expects(kind), roleMember.expects(kind)
 		want := map[frame.Kind][2]bool{
-			frame.KindData: {false, true}, frame.KindAck: {true, false}, frame.KindNack: {true, false},
+			frame.KindData: {false, true}, frame.KindAck: {true, false}, frame.KindNack: {true, false}, frame.KindReply: {true, false},
 			frame.KindPing: {true, true}, frame.KindDrain: {true, true}, frame.KindBye: {true, true},
 		}[kind]
 		if sender != want[0] || member != want[1] {

@@ -184,7 +184,8 @@ func TestEachKindAndDirectionHasItsLimit(t *testing.T) {
 	}{
 		"an ack of all it may have":  {roleSender, frame.AppendAck(nil, ranges(frame.MaxAckRanges)), nil},
 		"an ack of a range too many": {roleSender, frame.AppendAck(nil, ranges(frame.MaxAckRanges+1)), frame.ErrProtocol},
-		"a member's frame of 65 KiB": {roleSender, make([]byte, memberFrame+1), messages.ErrTooLarge},
+		"a member's frame of 66 KiB": {roleSender, make([]byte, 66<<10), messages.ErrTooLarge},
+		"an ack of 65 KiB":           {roleSender, long(byte(frame.KindAck), memberFrame+1), frame.ErrProtocol},
 		"a nack with a long reason":  {roleSender, long(byte(frame.KindNack), 5000), frame.ErrProtocol},
 		"a bye with a long reason":   {roleMember, long(byte(frame.KindBye), 5000), frame.ErrProtocol},
 		"a long drain":               {roleMember, long(byte(frame.KindDrain), 5000), frame.ErrProtocol},

@@ -36,9 +36,6 @@ const (
 	copyLimit = 4 << 10
 	// strangerFrame is the largest frame before Welcome.
 	strangerFrame = 4 << 10
-	// memberFrame is the largest frame that a sender takes from a member: an Ack
-	// with all the ranges it may have.
-	memberFrame = 64 << 10
 	// firstRead is the memory a long frame gets at first. It gets more as its bytes
 	// come: a length is only what the peer claims.
 	firstRead = 256 << 10

@@ -158,8 +158,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 	if !slot.put(conn) {
 		return nil
 	}
-	largest := frame.LargestRecord(int(min(conn.Peer().MaxMessage, frame.LargestMessage)))
-	link := s.in.Open(s.sender.Id, uint64(largest))
+	link := s.in.Open(s.sender.Id, min(conn.Peer().MaxMessage, frame.Largest))
 	defer s.in.Shut(link)
 	tell(sourceLinked{conn, link})
 	var f frame.Frame

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/pipes/internal/asks"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -277,3 +279,204 @@ func (d *Destination) Done() <-chan struct{} { return d.out.Ended() }
 
 // Err is why the destination ended or takes no more, when nobody asked for that.
 func (d *Destination) Err() error { return d.out.Cause() }
+
+// Request says how a request is made.
+type Request struct {
+	// Groups are asked; none means all that the destination has.
+	Groups []string
+	// Replies, of RequestMany, is how many are enough; 0 is one from each group.
+	Replies int
+	// Quiet, of RequestMany, is how long nothing may come; 0 is without a limit.
+	Quiet time.Duration
+}
+
+// linkGrace is how long a request waits for the link of a member that etcd shows.
+const linkGrace = 500 * time.Millisecond
+
+// Request is penstock.Destination.Request.
+func (d *Destination) Request(ctx context.Context, m messages.Message, cfg Request) (messages.Reply, error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return messages.Reply{}, fmt.Errorf("request to %q: %w", d.cfg.Name, err)
+	}
+	groups := d.asked(cfg)
+	switch len(groups) {
+	case 1:
+	case 0:
+		return messages.Reply{}, fmt.Errorf("request to %q: %w", d.cfg.Name, messages.ErrNoGroup)
+	default:
+		return messages.Reply{}, fmt.Errorf("request to %q: one group replies, and there are %q: name one with FromGroup, or call RequestMany: %w", d.cfg.Name, groups, messages.ErrInvalid)
+	}
+	var got messages.Reply
+	err := d.through(ctx, m, func(ctx context.Context, m messages.Message) error {
+		a, err := d.ask(ctx, m, groups, false)
+		if err != nil {
+			return err
+		}
+		defer a.end()
+		o, err := a.next(ctx, nil)
+		if err != nil {
+			return err
+		}
+		got = o.Reply
+		return o.Err
+	})
+	if err != nil {
+		got = messages.Reply{}
+	}
+	return got, err
+}
+
+// RequestMany is penstock.Destination.RequestMany.
+func (d *Destination) RequestMany(ctx context.Context, m messages.Message, cfg Request) iter.Seq2[messages.Reply, error] {
+	return func(yield func(messages.Reply, error) bool) {
+		if err := d.requestMany(ctx, m, cfg, yield); err != nil {
+			yield(messages.Reply{}, err)
+		}
+	}
+}
+
+// requestMany yields what comes. The error is to be yielded last.
+func (d *Destination) requestMany(ctx context.Context, m messages.Message, cfg Request, yield func(messages.Reply, error) bool) error {
+	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("request to %q: %w", d.cfg.Name, err)
+	}
+	groups := d.asked(cfg)
+	if len(groups) == 0 {
+		return fmt.Errorf("request to %q: %w", d.cfg.Name, messages.ErrNoGroup)
+	}
+	var a *asking
+	err := d.through(ctx, m, func(ctx context.Context, m messages.Message) (err error) {
+		if a != nil {
+			return fmt.Errorf("request to %q: a middleware called next again for a request that is accepted: %w", d.cfg.Name, messages.ErrInvalid)
+		}
+		a, err = d.ask(ctx, m, groups, true)
+		return err
+	})
+	if a == nil {
+		return err // nil of a middleware that kept it back
+	}
+	defer a.end()
+	var quiet <-chan time.Time
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	replies := 0
+	for range groups {
+		if cfg.Quiet > 0 {
+			timer.Reset(cfg.Quiet)
+			quiet = timer.C
+		}
+		o, err := a.next(ctx, quiet)
+		if err != nil {
+			return err
+		}
+		if o == nil || !yield(o.Reply, o.Err) {
+			return nil
+		}
+		if o.Err == nil {
+			replies++
+		}
+		if cfg.Replies > 0 && replies == cfg.Replies {
+			return nil
+		}
+	}
+	return nil
+}
+
+// asked returns the groups that a request is for.
+func (d *Destination) asked(cfg Request) []string {
+	if len(cfg.Groups) > 0 {
+		return slices.Compact(slices.Sorted(slices.Values(cfg.Groups)))
+	}
+	all := d.out.Backlogs()
+	groups := make([]string, len(all))
+	for i, b := range all {
+		groups[i] = b.Group
+	}
+	return groups
+}
+
+// through has the middleware send m, if there is any.
+func (d *Destination) through(ctx context.Context, m messages.Message, send messages.Send) error {
+	if d.use != nil {
+		return d.use.Do(ctx, m, send)
+	}
+	return send(ctx, m)
+}
+
+// asking is a request under way.
+type asking struct {
+	d     *Destination
+	ask   *asks.Ask
+	sent  sendq.Asking
+	since time.Time
+}
+
+// ask sends m as a request. The caller calls end.
+func (d *Destination) ask(ctx context.Context, m messages.Message, groups []string, some bool) (*asking, error) {
+	// Nobody is to handle it after that.
+	if at, ok := ctx.Deadline(); ok && at.Year() < 2200 && (m.ExpiresAt.IsZero() || at.Before(m.ExpiresAt)) {
+		m.ExpiresAt = at
+	}
+	if err := d.check(&m); err != nil {
+		return nil, err
+	}
+	a := &asking{d: d, ask: d.out.Asks.Begin(groups), since: time.Now()}
+	a.sent = sendq.Asking{Groups: groups, Some: some, Grace: linkGrace, Each: a.settled}
+	m = messages.Ask(m, a.ask.Number)
+	if err := d.out.Ask(ctx, &m, &a.sent); err != nil {
+		a.end()
+		return nil, err
+	}
+	return a, nil
+}
+
+// settled is told how the request ended in a group. A reply was before, or none comes.
+func (a *asking) settled(group string, cause error) {
+	if cause == nil {
+		cause = fmt.Errorf("request to %q: group %q has acked it: %w", a.d.cfg.Name, group, messages.ErrNoReply)
+	}
+	a.d.out.Asks.Settle(a.ask.Number, group, asks.Outcome{Err: cause})
+}
+
+// next waits for an outcome; nil when quiet comes first.
+func (a *asking) next(ctx context.Context, quiet <-chan time.Time) (*asks.Outcome, error) {
+	var o asks.Outcome
+	select {
+	case o = <-a.ask.Outcomes: // before all else
+	default:
+		var err error
+		if o, err = a.await(ctx, quiet); err != nil || o.Group == "" {
+			return nil, err
+		}
+	}
+	if at, ok := ctx.Deadline(); ok && errors.Is(o.Err, messages.ErrExpired) && time.Until(at) <= 0 {
+		<-ctx.Done() // it is its time that is up
+		return nil, a.over(ctx)
+	}
+	return &o, nil
+}
+
+// over is what a requester hears whose context has ended.
+func (a *asking) over(ctx context.Context) error {
+	return fmt.Errorf("request to %q: no reply after %s: %w", a.d.cfg.Name, time.Since(a.since).Round(time.Millisecond), context.Cause(ctx))
+}
+
+// await is next for what has not come yet. Of quiet there is no group.
+func (a *asking) await(ctx context.Context, quiet <-chan time.Time) (o asks.Outcome, err error) {
+	select {
+	case o = <-a.ask.Outcomes:
+		return o, nil
+	case <-quiet:
+		return o, nil
+	case <-a.d.out.Ended():
+		return o, fmt.Errorf("request to %q: %w", a.d.cfg.Name, errors.Join(messages.ErrClosed, a.d.out.Cause()))
+	case <-ctx.Done():
+		return o, a.over(ctx)
+	}
+}
+
+// end takes the request back where it can be.
+func (a *asking) end() {
+	a.d.out.Asks.Forget(a.ask)
+	a.d.out.Withdraw(&a.sent)
+}

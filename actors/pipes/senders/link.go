@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/asks"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -215,6 +216,8 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 			tell(&nackSeen{back})
 		}
 		return nil
+	case frame.KindReply:
+		return l.replied(&f.Reply, place)
 	case frame.KindDrain:
 		place.Drained(l.out.Hold(l.pipe, place))
 		return nil
@@ -247,6 +250,20 @@ func (l *link) tell(f *frame.Frame, place *sendq.Link, back *sendq.Outcome) {
 			Attempt: back.Attempt, Deaths: back.Deaths, Err: why, Delay: time.Until(back.Due),
 		})
 	}
+}
+
+// replied gives a requester the reply.
+func (l *link) replied(r *frame.Reply, place *sendq.Link) error {
+	o := asks.Outcome{Reply: messages.Reply{Group: l.pipe.Group, Member: place.Member}}
+	if r.Failed {
+		o.Err = &messages.RemoteError{Group: l.pipe.Group, Member: place.Member, Text: r.Error}
+	} else if n, err := messages.ConsumeRecord(r.Record, &o.Payload); err != nil || n != len(r.Record) {
+		return fmt.Errorf("a reply that is no record: %w: %w", frame.ErrProtocol, messages.ErrCorrupt)
+	}
+	if !l.out.Asks.Settle(r.Request, l.pipe.Group, o) {
+		l.out.LateReply(l.pipe)
+	}
+	return nil
 }
 
 // write sends batches, and what read has to say, until the connection ends. It

@@ -62,6 +62,7 @@ func (p *pipe) seen(ctx actor.Context, m *groupListed) {
 		return // older than what was read
 	}
 	p.group.listed = *m
+	p.out.Expect(p.queue, m.members > 0)
 	if m.meta != nil {
 		p.queue.Shown = true
 		p.group.until = time.Time{}

@@ -74,6 +74,15 @@
 //		TestSecondReaderIsBusy
 //		TestReadingAfterLeave
 //
+// # Requests
+//
+//	each has one reply, which is its own
+//		TestManyRequestsAtOnce
+//		TestRequestToAllGroups
+//		TestReplyOverTheLimit
+//	it outlives the member that has it
+//		TestRequestOutlivesItsMember
+//
 // # How long a group lives
 //
 //	KeepFor, from when its last member left

@@ -31,6 +31,8 @@ type sender interface {
 	// settle publishes the messages, waits until every group has settled what was
 	// accepted, and returns how many all have acked and the causes of the others.
 	settle(ctx context.Context, msgs ...penstock.Message) (acked int, err error)
+	// request makes a request to a group; none is the only one.
+	request(ctx context.Context, m penstock.Message, group string) (penstock.Reply, error)
 	flush(ctx context.Context) error
 	unregister(ctx context.Context) error
 	// giveUp ends the sender without waiting for all acks.
@@ -106,6 +108,13 @@ func (s handleSender) send(ctx context.Context, msgs ...penstock.Message) (accep
 		accepted++
 	}
 	return accepted, nil
+}
+
+func (s handleSender) request(ctx context.Context, m penstock.Message, group string) (penstock.Reply, error) {
+	if group == "" {
+		return s.Request(ctx, m)
+	}
+	return s.Request(ctx, m, penstock.FromGroup(group))
 }
 
 func (s handleSender) settle(ctx context.Context, msgs ...penstock.Message) (acked int, err error) {
@@ -212,6 +221,18 @@ func (a actorOf) send(ctx context.Context, msgs ...penstock.Message) (accepted i
 		return 0, err
 	}
 	return done.Accepted, done.Err
+}
+
+func (a actorOf) request(ctx context.Context, m penstock.Message, group string) (penstock.Reply, error) {
+	soon := time.Minute
+	if at, ok := ctx.Deadline(); ok {
+		soon = time.Until(at)
+	}
+	got, err := supervisor.Ask[*penstock.Replied](context.WithoutCancel(ctx), a.system, a.pid, &penstock.Request{Message: m, Timeout: soon, Group: group})
+	if err != nil {
+		return penstock.Reply{}, err
+	}
+	return got.Reply, got.Err
 }
 
 // settle asks as an actor of its own, which gets two replies.

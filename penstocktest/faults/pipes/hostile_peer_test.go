@@ -73,7 +73,7 @@ func (s *script) ranges(after uint64) (out []frame.Range) {
 // speak performs one line of the script; false when the connection is over.
 func (s *script) speak(c *socket.Conn) bool {
 	var err error
-	switch s.byte() % 8 {
+	switch s.byte() % 9 {
 	case 0, 1:
 		a := frame.Ack{Cumulative: s.number(), CreditMessages: s.number(), CreditBytes: s.number() << 10, Withdraw: s.byte()%4 == 0}
 		a.Ranges = s.ranges(a.Cumulative)
@@ -99,6 +99,15 @@ func (s *script) speak(c *socket.Conn) bool {
 			attempts = append(attempts, uint32(s.number()))
 		}
 		err = c.SendData(s.number(), attempts, s.byte()%2 == 0, uint32(s.number()), records)
+	case 8:
+		r := frame.Reply{Request: s.number(), Failed: s.byte()%4 == 0, Error: string(make([]byte, s.byte()))}
+		if s.byte()%2 == 0 {
+			r.Record = messages.AppendRecord(nil, &penstock.Message{Value: make([]byte, s.number()%(2<<20))})
+			if s.byte()%4 == 0 {
+				r.Record = r.Record[:len(r.Record)/2] // torn
+			}
+		}
+		err = c.SendReply(&r)
 	case 7:
 		time.Sleep(time.Duration(s.byte()%4) * time.Millisecond) // what was said is read
 	}

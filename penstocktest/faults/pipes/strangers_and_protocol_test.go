@@ -210,8 +210,11 @@ func TestProtocolIsKept(t *testing.T) {
 	orders := harness.Register(t, rt, "orders", penstock.SenderID("s"))
 	token := tokenOf(t, ns, "orders", "s")
 	for name, say := range map[string]func(*socket.Conn) error{
-		"acks":    func(c *socket.Conn) error { return c.SendAck(&frame.Ack{Cumulative: 7}) },
-		"nacks":   func(c *socket.Conn) error { return c.SendNack(frame.Nack{Seq: 7}) },
+		"acks":  func(c *socket.Conn) error { return c.SendAck(&frame.Ack{Cumulative: 7}) },
+		"nacks": func(c *socket.Conn) error { return c.SendNack(frame.Nack{Seq: 7}) },
+		"replies": func(c *socket.Conn) error {
+			return c.SendReply(&frame.Reply{Request: 7, Record: []byte{2<<3 | 2, 1, 0xff}})
+		},
 		"renews":  func(c *socket.Conn) error { return c.SendAck(&frame.Ack{Renewed: []frame.Range{{From: 1, To: 9}}}) },
 		"credits": func(c *socket.Conn) error { return c.SendAck(&frame.Ack{CreditMessages: 1<<64 - 1}) },
 	} {

@@ -74,6 +74,9 @@ var frameTests = map[string]func(*testing.T, *suite){
 		must(t, mc.SendAck(&frame.Ack{}))
 		must(t, mc.SendNack(frame.Nack{Seq: 13, Kind: 2, After: time.Microsecond, Reason: "no \xff way"}))
 		must(t, mc.SendNack(frame.Nack{Seq: 14, After: 1000 * time.Hour}))
+		record := records(1, 5, 9)
+		must(t, mc.SendReply(&frame.Reply{Request: 3, Record: record}))
+		must(t, mc.SendReply(&frame.Reply{Request: 1 << 63, Failed: true, Error: "no \xff way"}))
 		must(t, mc.SendDrain(frame.Drain{}))
 		must(t, mc.SendBye(pb.Code_DRAINED, "done"))
 		must(t, sc.SendDrain(frame.Drain{Last: 14, Reply: true}))
@@ -95,6 +98,12 @@ var frameTests = map[string]func(*testing.T, *suite){
 			return f.Nack == frame.Nack{Seq: 13, Kind: 2, After: time.Millisecond, Reason: "no ? way"}
 		})
 		expect(sc, frame.KindNack, func() bool { return f.Nack == frame.Nack{Seq: 14, After: messages.MaxRetryAfter} })
+		expect(sc, frame.KindReply, func() bool {
+			return f.Reply.Request == 3 && bytes.Equal(f.Reply.Record, record) && !f.Reply.Failed && f.Reply.Error == ""
+		})
+		expect(sc, frame.KindReply, func() bool {
+			return f.Reply.Request == 1<<63 && f.Reply.Record == nil && f.Reply.Failed && f.Reply.Error == "no ? way"
+		})
 		expect(sc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{} })
 		expect(sc, frame.KindBye, func() bool { return f.Bye == frame.Bye{Code: pb.Code_DRAINED, Reason: "done"} })
 		expect(mc, frame.KindDrain, func() bool { return f.Drain == frame.Drain{Last: 14, Reply: true} })
@@ -128,13 +137,16 @@ var frameTests = map[string]func(*testing.T, *suite){
 		must(t, sc.Welcome(senderID, 1000))
 		mc := <-dialled
 		for what, attempt := range map[string]struct{ got, want error }{
-			"frame over MaxFrame": {sc.SendData(1, nil, false, 0, records(1, 64<<10, 1)), messages.ErrTooLarge},
-			"no records":          {sc.SendData(1, nil, false, 0, nil), messages.ErrInvalid},
-			"sequence 0":          {sc.SendData(0, nil, false, 0, records(1, 1, 1)), messages.ErrInvalid},
-			"ack by a sender":     {sc.SendAck(&frame.Ack{}), frame.ErrProtocol},
-			"nack by a sender":    {sc.SendNack(frame.Nack{}), frame.ErrProtocol},
-			"data by a member":    {mc.SendData(1, nil, false, 0, records(1, 1, 1)), frame.ErrProtocol},
-			"ranges backwards":    {mc.SendAck(&frame.Ack{Ranges: []frame.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
+			"frame over MaxFrame":  {sc.SendData(1, nil, false, 0, records(1, 64<<10, 1)), messages.ErrTooLarge},
+			"no records":           {sc.SendData(1, nil, false, 0, nil), messages.ErrInvalid},
+			"sequence 0":           {sc.SendData(0, nil, false, 0, records(1, 1, 1)), messages.ErrInvalid},
+			"ack by a sender":      {sc.SendAck(&frame.Ack{}), frame.ErrProtocol},
+			"nack by a sender":     {sc.SendNack(frame.Nack{}), frame.ErrProtocol},
+			"data by a member":     {mc.SendData(1, nil, false, 0, records(1, 1, 1)), frame.ErrProtocol},
+			"ranges backwards":     {mc.SendAck(&frame.Ack{Ranges: []frame.Range{{From: 5, To: 4}}}), messages.ErrInvalid},
+			"reply by a sender":    {sc.SendReply(&frame.Reply{Request: 1, Failed: true}), frame.ErrProtocol},
+			"reply over Welcome's": {mc.SendReply(&frame.Reply{Request: 1, Record: records(1, 2000, 1)}), messages.ErrTooLarge},
+			"reply to nothing":     {mc.SendReply(&frame.Reply{Failed: true}), messages.ErrInvalid},
 		} {
 			if !errors.Is(attempt.got, attempt.want) {
 				t.Errorf("%s: %v, want %v", what, attempt.got, attempt.want)

@@ -212,7 +212,11 @@ func (c *Consumption) Work(ctx context.Context) error {
 		case ctx.Err() != nil:
 			l.giveBack(d.Seq) // whatever it says: its end was asked for
 		default:
-			l.GiveBack(d.Seq, messages.GiveBackOf(err))
+			if g := messages.GiveBackOf(err); g.Verb == messages.VerbReject {
+				d.Reject(g.Cause)
+			} else {
+				l.GiveBack(d.Seq, g)
+			}
 		}
 	}
 }

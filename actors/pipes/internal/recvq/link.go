@@ -50,13 +50,15 @@ type Link struct {
 	frames    []*Frame // not settled, in order
 	freed     uint64   // bytes of settled frames
 	failures  []failure
-	returned  uint64    // of handed: given back unread
-	reported  uint64    // settled deliveries that the sender knows of
-	allowed   allowance // whether the sender may send
-	window    int       // messages granted at once, at most Config.Window
-	credit    uint64    // the last total of messages that the sender was told
-	due       time.Time // when the next report must go; zero when nothing is new
-	urgent    bool      // it should go now
+	replies   []frame.Reply // on their way to the sender
+	replying  int           // bytes of their records
+	returned  uint64        // of handed: given back unread
+	reported  uint64        // settled deliveries that the sender knows of
+	allowed   allowance     // whether the sender may send
+	window    int           // messages granted at once, at most Config.Window
+	credit    uint64        // the last total of messages that the sender was told
+	due       time.Time     // when the next report must go; zero when nothing is new
+	urgent    bool          // it should go now
 	marks     []mark
 	arrived   age.Marks            // of received
 	moved     time.Time            // when a delivery was last seen to be handed out, or renewed

@@ -23,6 +23,8 @@ type failure struct {
 // report is what the sender is to be told: failures first, because the ack
 // covers them.
 type report struct {
+	replies     []frame.Reply // before all else, and often alone
+	alone       bool
 	failures    []failure
 	cumulative  uint64
 	ranges      []frame.Range
@@ -38,7 +40,12 @@ type report struct {
 func (l *Link) collect(r *report, now time.Time) (ok bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.urgent {
+	r.replies, l.replies = l.replies, r.replies[:0]
+	if r.alone = false; !l.urgent {
+		if len(r.replies) > 0 { // the ack can wait for company
+			r.alone = true
+			return true, 0
+		}
 		if l.due.IsZero() {
 			return false, 0
 		}
@@ -89,7 +96,7 @@ func (l *Link) reportRanges(r *report) {
 // last returns everything that the sender was not told yet.
 func (l *Link) last(r *report) bool {
 	l.mu.Lock()
-	l.urgent = l.acks.Count > l.reported || len(l.failures) > 0 || l.reach > 0
+	l.urgent = l.acks.Count > l.reported || len(l.failures) > 0 || len(l.replies) > 0 || l.reach > 0
 	urgent := l.urgent
 	l.mu.Unlock()
 	if !urgent {
@@ -104,6 +111,7 @@ func (l *Link) last(r *report) bool {
 type Wire interface {
 	SendAck(*frame.Ack) error
 	SendNack(frame.Nack) error
+	SendReply(*frame.Reply) error
 	SendDrain(frame.Drain) error
 	// Leave ends the connection in order.
 	Leave(pb.Code, string)
@@ -138,6 +146,7 @@ func (l *Link) Report(ctx context.Context, conn Wire, drained func()) error {
 					if err := r.send(conn, &ack); err != nil {
 						return err
 					}
+					l.wrote(&r)
 				}
 				conn.Leave(pb.Code_DRAINED, "the member leaves")
 				return nil
@@ -149,14 +158,37 @@ func (l *Link) Report(ctx context.Context, conn Wire, drained func()) error {
 		if err := r.send(conn, &ack); err != nil {
 			return err
 		}
+		l.wrote(&r)
 		if l.drained() {
 			drained()
 		}
 	}
 }
 
-// send tells the sender of failures first, because the ack covers them.
+// wrote makes room for more replies.
+func (l *Link) wrote(r *report) {
+	if len(r.replies) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range r.replies {
+		l.replying -= len(r.replies[i].Record)
+	}
+	clear(r.replies)
+	r.replies = r.replies[:0]
+}
+
+// send writes the replies, then the failures, because the ack covers both.
 func (r *report) send(conn Wire, ack *frame.Ack) error {
+	for i := range r.replies {
+		if err := conn.SendReply(&r.replies[i]); err != nil {
+			return err
+		}
+	}
+	if r.alone {
+		return nil
+	}
 	for _, f := range r.failures {
 		if err := conn.SendNack(f.nack()); err != nil {
 			return err

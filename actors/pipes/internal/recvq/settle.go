@@ -47,6 +47,52 @@ func (l *Link) GiveBack(seq uint64, how messages.GiveBack) {
 	l.failing(f)
 }
 
+// repliesAtOnce is how many bytes of replies may wait to be written on one link.
+const repliesAtOnce = 16 << 20
+
+// Reply sends m, or why the request is refused, to the requester, and acks the delivery. See
+// messages.Delivery.Reply.
+func (l *Link) Reply(seq, request uint64, m *messages.Message, refused error) error {
+	r := frame.Reply{Request: request}
+	if refused != nil {
+		r.Failed, r.Error = true, frame.Clip(reasonOf(refused, "rejected"))
+	} else {
+		if err := m.Check(); err != nil {
+			return fmt.Errorf("reply: %w", err)
+		}
+		size, payload := messages.RecordSize(m), messages.PayloadSize(m)
+		if uint64(frame.LargestRecord(payload)) > l.largest || len(m.Headers) > messages.MaxHeaders {
+			return fmt.Errorf("reply: %d bytes and %d headers are more than a message of %q may have: %w", payload, len(m.Headers), l.queue.cfg.Destination, messages.ErrTooLarge)
+		}
+		r.Record = messages.AppendRecord(make([]byte, 0, size), m)
+	}
+	l.mu.Lock()
+	_, late := l.expired[seq]
+	switch {
+	case l.closed:
+		l.mu.Unlock()
+		return fmt.Errorf("reply: the link to the sender is gone, another member gets the request: %w", messages.ErrClosed)
+	case !late && l.acks.Has(seq):
+		l.mu.Unlock()
+		return fmt.Errorf("reply: the request was settled before; reply in place of Ack: %w", messages.ErrInvalid)
+	case l.replying > 0 && l.replying+len(r.Record) > repliesAtOnce:
+		l.mu.Unlock()
+		return fmt.Errorf("reply: %d bytes of replies wait to be written: %w", l.replying, messages.ErrBusy)
+	}
+	l.replies = append(l.replies, r)
+	l.replying += len(r.Record)
+	l.ring()
+	l.userSettled(seq)
+	if !late {
+		l.settle(seq)
+	}
+	l.mu.Unlock()
+	if late {
+		l.queue.late(seq)
+	}
+	return nil
+}
+
 // reasonOf is what a user's error says, or what is said without one. One that panics when it is asked is a
 // failure like any other.
 func reasonOf(cause error, without string) (reason string) {

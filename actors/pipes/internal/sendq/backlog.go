@@ -17,7 +17,8 @@ type Backlog struct {
 	// Group is the group's name.
 	Group string
 	// Shown says that etcd has shown the group. The group's actor alone uses it.
-	Shown bool
+	Shown    bool
+	expected bool // a member is in the group, though it may have no link
 
 	settings messages.GroupSettings
 
@@ -109,7 +110,7 @@ func (b *Backlog) settle(s span) { b.finish(s, nil) }
 func (b *Backlog) finish(s span, cause error) {
 	for _, w := range s.watches() {
 		if w != nil {
-			w.settle(cause)
+			w.settle(b.Group, cause)
 		}
 	}
 	b.count -= s.len()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/asks"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -60,6 +61,8 @@ type Queue struct {
 	// Expired, unless it is nil, is given what expired, as Emit is what happens. It
 	// reports whether it took it.
 	Expired func(messages.ExpiredMessage) bool
+	// Asks are the requests that wait for replies.
+	Asks asks.Table
 
 	name string
 	cfg  Config
@@ -213,10 +216,15 @@ func (q *Queue) accept(m *messages.Message, size int, w *watch) {
 		q.drop(&q.nobody, 1, size)
 		if w != nil {
 			w.begin(1)
-			w.settle(q.dropped(noGroup.why))
+			w.settle("", q.dropped(noGroup.why))
 		}
 		return
 	}
+	q.queue(m, size, w, q.backlogs)
+}
+
+// queue encodes m once and queues it for groups.
+func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog) {
 	if q.open == nil || !q.open.fits(size) {
 		if q.open != nil {
 			q.open.release(1)
@@ -227,13 +235,13 @@ func (q *Queue) accept(m *messages.Message, size int, w *watch) {
 	i := c.add(m)
 	c.live++ // making room must not take it away
 	if w != nil {
-		w.begin(len(q.backlogs))
+		w.begin(len(groups))
 		c.watch(i, w)
 	}
-	for _, b := range q.backlogs {
+	for _, b := range groups {
 		if !b.room(size, q.cfg.Queue) && !q.makeRoom(b, size) {
 			if w != nil {
-				w.settle(q.full(b))
+				w.settle(b.Group, q.full(b))
 			}
 			continue
 		}

@@ -1,12 +1,15 @@
 package sendq
 
-// The other ways to send: without waiting, several at once, and with word of when a
-// message is settled.
+// The other ways to send: without waiting, several at once, with word of when a
+// message is settled, and as a request to some groups.
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -107,13 +110,19 @@ type watch struct {
 	left    int // groups that have not settled it
 	causes  error
 	settled func(error)
+	// each, in place of settled, is told of each group.
+	each func(group string, cause error)
 }
 
 // begin says for how many groups the message is accepted.
 func (w *watch) begin(groups int) { w.left = groups }
 
 // settle notes that one group has settled the message, and tells when all have.
-func (w *watch) settle(cause error) {
+func (w *watch) settle(group string, cause error) {
+	if w.each != nil {
+		w.each(group, cause)
+		return
+	}
 	switch {
 	case cause == nil:
 	case w.causes == nil:
@@ -159,4 +168,229 @@ func (q *Queue) full(b *Backlog) error {
 
 func (q *Queue) dropped(why string) error {
 	return fmt.Errorf("send to %q: %s: %w", q.name, why, messages.ErrDropped)
+}
+
+// Asking is a request on its way to some of the groups.
+type Asking struct {
+	// Groups are asked, each named once.
+	Groups []string
+	// Some has the groups asked that can be, and Each told of the others.
+	Some bool
+	// Grace is how long a member may take to link that etcd shows in its group.
+	Grace time.Duration
+	// Each is told once of each group how the request ended there, unless that was with
+	// an ack of a group that is messages.AtMostOnce: nil is an ack. It is called under the
+	// queue's lock, so it must not block or call the queue.
+	Each func(group string, cause error)
+
+	placed []placed
+}
+
+// placed is where a request stands in a group's queue.
+type placed struct {
+	b   *Backlog
+	seq uint64
+}
+
+// Ask accepts m, which has the number of a request, for the groups of a that have a link
+// to a member. It waits for room as Send does.
+//
+// Errors, with which nobody gets m: those of Send; messages.ErrNoGroup of a group that is
+// not known, and messages.ErrNoMember of one without a link, unless a.Some.
+func (q *Queue) Ask(ctx context.Context, m *messages.Message, a *Asking) error {
+	size, err := q.measure(ctx, m)
+	if err != nil {
+		return err
+	}
+	var grace <-chan time.Time
+	patient := true
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		to, why, err := q.askable(a, size, patient)
+		if err != nil {
+			return err
+		}
+		if why == "" {
+			q.ask(m, size, a, to)
+			return nil
+		}
+		if grace == nil {
+			timer := time.NewTimer(a.Grace)
+			defer timer.Stop()
+			grace = timer.C
+		}
+		if q.room == nil {
+			q.room = make(chan struct{})
+		}
+		room := q.room
+		q.waiting++
+		q.mu.Unlock()
+		select {
+		case <-room:
+		case <-grace:
+			patient = false
+		case <-ctx.Done():
+			err = fmt.Errorf("request to %q: %s: %w", q.name, why, context.Cause(ctx))
+		}
+		q.mu.Lock()
+		q.waiting--
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// askable returns the groups that a can be accepted for now, or what it has to wait for.
+// patient says that members may be on their way. mu is held.
+func (q *Queue) askable(a *Asking, size int, patient bool) (to []*Backlog, why string, err error) {
+	if q.phase != queueOpen {
+		return nil, "", q.refused()
+	}
+	for _, name := range a.Groups {
+		i := slices.IndexFunc(q.backlogs, func(b *Backlog) bool { return b.Group == name })
+		if i < 0 {
+			if !a.Some {
+				return nil, "", fmt.Errorf("request to %q: group %q: %w", q.name, name, messages.ErrNoGroup)
+			}
+			continue
+		}
+		b := q.backlogs[i]
+		switch {
+		case b.linked():
+		case patient && b.expected:
+			return nil, fmt.Sprintf("the member of group %q is not linked", name), nil
+		case !a.Some:
+			return nil, "", fmt.Errorf("request to %q: group %q: %w", q.name, name, messages.ErrNoMember)
+		default:
+			continue
+		}
+		if !b.room(size, q.cfg.Queue) {
+			switch q.policy(b) {
+			case messages.QueueBlock:
+				return nil, fmt.Sprintf("group %q, %s", name, groupFull), nil
+			case messages.QueueError:
+				return nil, "", fmt.Errorf("request to %q: group %q has %d messages and %d bytes waiting: %w",
+					q.name, name, b.count, b.size, messages.ErrGroupFull)
+			}
+		}
+		to = append(to, b)
+	}
+	return to, "", nil
+}
+
+// ask queues m for groups, and tells of the others. mu is held.
+func (q *Queue) ask(m *messages.Message, size int, a *Asking, groups []*Backlog) {
+	for _, name := range a.Groups {
+		if !slices.ContainsFunc(groups, func(b *Backlog) bool { return b.Group == name }) {
+			a.Each(name, fmt.Errorf("request to %q: group %q: %w", q.name, name, messages.ErrNoMember))
+		}
+	}
+	if len(groups) == 0 {
+		return
+	}
+	q.accepted++
+	modes := make(map[string]messages.Mode, len(groups))
+	before := make([]uint64, len(groups))
+	for i, b := range groups {
+		modes[b.Group], before[i] = b.settings.Mode, b.accepted
+	}
+	q.queue(m, size, &watch{each: func(group string, cause error) {
+		if cause != nil || modes[group] != messages.AtMostOnce {
+			a.Each(group, cause)
+		}
+	}}, groups)
+	for i, b := range groups {
+		if b.accepted > before[i] {
+			a.placed = append(a.placed, placed{b, b.accepted})
+		}
+		q.wake(b)
+	}
+}
+
+// linked reports whether a member is linked that does not leave. The queue's lock is held.
+func (b *Backlog) linked() bool {
+	return slices.ContainsFunc(b.links, func(l *Link) bool { return l.phase != linkClosed && !l.draining })
+}
+
+// Expect notes whether etcd shows a member in the group.
+func (q *Queue) Expect(b *Backlog, member bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b.expected != member {
+		b.expected = member
+		q.progress()
+	}
+}
+
+// Withdraw takes a request back where no link has it: its requester waits no more. It
+// counts as dropped there.
+func (q *Queue) Withdraw(a *Asking) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range a.placed {
+		if s, ok := p.b.extract(p.seq); ok {
+			p.b.counters.Dropped++
+			p.b.settle(s)
+		}
+	}
+	if len(a.placed) > 0 {
+		a.placed = nil
+		q.progress()
+	}
+}
+
+// LateReply counts a reply of a group that nobody waits for.
+func (q *Queue) LateReply(b *Backlog) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.counters.LateReplies++
+}
+
+// extract takes out the message of that sequence, if it is queued or waits to be tried
+// again.
+func (b *Backlog) extract(seq uint64) (span, bool) {
+	for _, q := range []*spans{&b.fresh, &b.again} {
+		if s, ok := q.extract(seq); ok {
+			return s, true
+		}
+	}
+	for i, d := range b.delayed {
+		if d.seq == seq && d.len() == 1 {
+			return heap.Remove(&b.delayed, i).(delay).span, true
+		}
+	}
+	return span{}, false
+}
+
+// extract takes out the record of that sequence, if it is there.
+func (q *spans) extract(seq uint64) (span, bool) {
+	at, found := slices.BinarySearchFunc(q.items[q.head:], seq, func(x span, seq uint64) int {
+		switch {
+		case x.seq > seq:
+			return 1
+		case x.seq+uint64(x.len()) <= seq:
+			return -1
+		}
+		return 0
+	})
+	if !found {
+		return span{}, false
+	}
+	at += q.head
+	before, rest := q.items[at].cut(int(seq - q.items[at].seq))
+	one, after := rest.cut(1)
+	left := make([]span, 0, 2)
+	for _, s := range []span{before, after} {
+		if s.len() > 0 {
+			left = append(left, s)
+		}
+	}
+	q.items = slices.Replace(q.items, at, at+1, left...)
+	q.count--
+	q.size -= one.size()
+	if q.empty() {
+		q.items, q.head = q.items[:0], 0
+	}
+	return one, true
 }

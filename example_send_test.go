@@ -101,3 +101,33 @@ func ExampleDestination_SendAsync() {
 	// tea handled: true dead letter: false
 	// gunpowder handled: false dead letter: true
 }
+
+// A price that nobody took in time is not handed out, and OnExpired gets it.
+func ExampleOnExpired() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-expired")
+
+	late := make(chan string, 1)
+	prices, err := rt.Register(ctx, "prices", penstock.OnExpired(func(_ context.Context, m penstock.ExpiredMessage) {
+		late <- fmt.Sprintf("%s came too late for %s", m.Message.Value, m.Group)
+	}))
+	check(err)
+	check(rt.DeclareGroup(ctx, "prices", "trading"))
+
+	check(prices.Send(ctx, penstock.Message{Value: []byte("tea at 5"), ExpiresAt: time.Now()}))
+	check(prices.Send(ctx, penstock.Message{Value: []byte("tea at 6")}))
+	fmt.Println(<-late) // no member is there
+	trading, err := rt.Join(ctx, "prices", "trading")
+	check(err)
+	for msg, err := range trading.Messages(ctx) {
+		check(err)
+		fmt.Printf("%s\n", msg.Value)
+		msg.Ack()
+		break
+	}
+	check(rt.Stop(ctx))
+	// Output:
+	// tea at 5 came too late for trading
+	// tea at 6
+}

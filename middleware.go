@@ -85,7 +85,9 @@ func recordHandlers(wrap func(RecordHandler) RecordHandler) func(messages.Record
 //
 // Middleware that returns nil and does not call next keeps the message back: the call
 // returns no error, a put has partition and offset -1, and the function given to
-// PutAsync or TryPut is called with that before they return.
+// PutAsync or TryPut is called with that before they return. The function given to
+// SendAsync is called with nil in its turn, as for a message that all have acked. For a
+// message that SendAsync accepted, what the middleware returns after that does not matter.
 //
 // The actors of DestinationProps and ProducerProps call it for each message, with a ctx
 // of their own; a panic in it is the message's error.

@@ -35,6 +35,7 @@ type Backlog struct {
 	count    int // accepted and not settled
 	size     int
 	counters messages.PipeCounters
+	expiring int       // of count, those that expire some time
 	expired  drops     // by their ExpiresAt
 	unheard  int       // of expired, that Expired did not take
 	untold   drops     // by policy
@@ -111,6 +112,11 @@ func (b *Backlog) finish(s span, cause error) {
 	for _, w := range s.watches() {
 		if w != nil {
 			w.settle(b.Group, cause)
+		}
+	}
+	for _, at := range s.expires() {
+		if at != 0 {
+			b.expiring--
 		}
 	}
 	b.count -= s.len()

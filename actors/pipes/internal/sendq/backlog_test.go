@@ -42,13 +42,21 @@ func held(b *Backlog) (seqs []uint64) {
 // checkBooks compares b's totals with what it really holds.
 func checkBooks(t recordtest.T, b *Backlog) {
 	t.Helper()
-	count, size := 0, 0
+	count, size, expiring := 0, 0, 0
 	b.spansOf(func(s span) {
+		for _, at := range s.expires() {
+			if at != 0 {
+				expiring++
+			}
+		}
 		count += s.len()
 		size += s.size()
 	})
 	if b.count != count || b.size != size {
 		t.Fatalf("group %q holds %d messages of %d bytes and says %d of %d", b.Group, count, size, b.count, b.size)
+	}
+	if b.expiring != expiring {
+		t.Fatalf("group %q holds %d that expire and says %d", b.Group, expiring, b.expiring)
 	}
 	if b.accepted != b.settled+uint64(b.count) {
 		t.Fatalf("group %q accepted %d, settled %d and holds %d", b.Group, b.accepted, b.settled, b.count)

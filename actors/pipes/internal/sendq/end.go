@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -67,56 +66,6 @@ func (q *Queue) emitDrops() (told bool) {
 		}
 	}
 	return told
-}
-
-// unexpired gives up what has expired at the front of what waits. It returns where the
-// next batch comes from, or nil, and how many records can be carried before the next one
-// that has expired. mu is held.
-func (q *Queue) unexpired(b *Backlog) (src *spans, n int) {
-	for {
-		if src = b.source(); src == nil {
-			return nil, 0
-		}
-		front := *src.front()
-		due := front.expires()
-		if len(due) == 0 {
-			return src, front.len()
-		}
-		now := time.Now().UnixNano()
-		over := func(at int64) bool { return at != 0 && at <= now }
-		if n = slices.IndexFunc(due, over); n != 0 {
-			if n < 0 {
-				n = front.len()
-			}
-			return src, n
-		}
-		n = slices.IndexFunc(due, func(at int64) bool { return !over(at) })
-		if n < 0 {
-			n = len(due)
-		}
-		q.expire(b, src.take(n))
-	}
-}
-
-// expire gives up what has expired. mu is held.
-func (q *Queue) expire(b *Backlog, s span) {
-	b.counters.Expired += uint64(s.len())
-	q.drop(&b.expired, s.len(), s.size())
-	if q.Expired != nil {
-		for rest := s; rest.len() > 0; {
-			var one span
-			one, rest = rest.cut(1)
-			if !q.Expired(messages.ExpiredMessage{Message: one.message(), Destination: q.name, Group: b.Group, Attempts: int(one.nacks)}) {
-				b.unheard++
-			}
-		}
-	}
-	var cause error
-	if len(s.watches()) > 0 {
-		cause = fmt.Errorf("send to %q: group %q: %w", q.name, b.Group, messages.ErrExpired)
-	}
-	b.finish(s, cause)
-	q.progress()
 }
 
 // Remove forgets a group, which must have no links, and returns what was queued for

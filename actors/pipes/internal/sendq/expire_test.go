@@ -94,3 +94,92 @@ func TestExpiredIsNotTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// What has expired leaves a group that no member is in, a few times a second and in whatever
+// order, also before its next try, and whoever waits for room hears of it.
+func TestExpiredMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := make(chan messages.Event, 100)
+		cfg := testConfig()
+		cfg.Queue.Messages = 10
+		o := New("orders", cfg, func(e messages.Event) { events <- e }, func(f func()) { time.AfterFunc(250*time.Millisecond, f) })
+		b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
+		l := linkTo(t, o, b, "m", 1, 1<<30)
+		until := time.Now().Add(time.Minute)
+		mustSend(t, o, expiring(0, until))
+		if ids := carried(t, o, b, l); len(ids) != 1 {
+			t.Fatalf("carried are %v", ids)
+		}
+		if _, err := o.Nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackFailed, After: time.Hour}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		o.Detach(b, l, false, time.Now())
+		for id := uint64(1); id < 10; id++ {
+			m := recordtest.Numbered(id, 8)
+			if id%3 == 0 {
+				m = expiring(id, until)
+			}
+			mustSend(t, o, m)
+		}
+		if err := o.Send(t.Context(), recordtest.Numbered(10, 8)); err != nil {
+			t.Fatal(err)
+		}
+		if late := time.Since(until); late < 0 || late > 300*time.Millisecond {
+			t.Errorf("there was room %s after they expired", late)
+		}
+		checkBooks(t, b)
+		if b.counters.Expired != 4 || b.count != 7 || len(b.delayed) != 0 {
+			t.Errorf("%+v, %d are left, %d of them delayed", b.counters, b.count, len(b.delayed))
+		}
+		if o.sweeping {
+			t.Error("it is looked for what expires, and nothing does")
+		}
+		l = NewLink("n", 1, 1<<20)
+		o.Attach(b, l)
+		if err := o.Ack(b, l, &frame.Ack{CreditMessages: 1 << 20, CreditBytes: 1 << 30}); err != nil {
+			t.Fatal(err)
+		}
+		if ids := carried(t, o, b, l); !slices.Equal(ids, []uint64{1, 2, 4, 5, 7, 8, 10}) {
+			t.Errorf("carried are %v", ids)
+		}
+		mustSend(t, o, expiring(11, time.Now().Add(time.Hour)))
+		o.Close(nil)
+		time.Sleep(time.Second)
+		if o.sweeping {
+			t.Error("a closed queue is swept")
+		}
+	})
+}
+
+func expiring(id uint64, at time.Time) *messages.Message {
+	m := recordtest.Numbered(id, 8)
+	m.ExpiresAt = at
+	return m
+}
+
+// A message that does not expire pays nothing for those that do: nothing is noted of it,
+// allocated for it, or looked for later.
+func TestWhatNeverExpiresPaysNothing(t *testing.T) {
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+	o.later = func(func()) { t.Error("something is to be looked for later") }
+	l := linkTo(t, o, b, "m", 1<<40, 1<<50)
+	m := recordtest.Numbered(1, 100)
+	round := func() {
+		if err := o.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if c := b.fresh.front().c; len(c.expires) > 0 {
+			t.Fatal("the chunk notes when its records expire")
+		}
+		if _, ok := o.Next(b, l); !ok {
+			t.Fatal("nothing to carry")
+		}
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: l.sent, CreditMessages: 1 << 40, CreditBytes: 1 << 50}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round()
+	if n := testing.AllocsPerRun(1000, round); n > 1 { // the ack itself
+		t.Errorf("a message allocates %v times", n)
+	}
+}

@@ -83,6 +83,7 @@ type Queue struct {
 
 	later     func(func())
 	telling   bool          // tellDrops is to be called
+	sweeping  bool          // sweep is to be called
 	nobody    drops         // what was dropped while no group was there
 	unclaimed uint64        // how many those are in all
 	over      chan struct{} // closed once phase is queueClosed
@@ -246,6 +247,9 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 			continue
 		}
 		b.append(c, i, size)
+		if !m.ExpiresAt.IsZero() {
+			q.expiring(b)
+		}
 	}
 	c.live--
 }

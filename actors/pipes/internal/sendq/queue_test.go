@@ -22,6 +22,9 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
+// What the model's messages expire at.
+var past, future = time.Unix(1, 0), time.Unix(1<<33, 0)
+
 // whereabouts is where the model believes a message to be, in one group.
 type whereabouts string
 
@@ -32,6 +35,7 @@ const (
 	isExhausted whereabouts = "exhausted"
 	isDone      whereabouts = "done"
 	isDropped   whereabouts = "dropped"
+	isExpired   whereabouts = "expired"
 )
 
 // fate is one message in one group.
@@ -47,7 +51,12 @@ type fate struct {
 	lettered      bool // the dead-letter handler took it
 	removed       bool // with its group
 	due           time.Time
+	expires       bool // some time
+	late          bool // it has expired
 }
+
+// over reports whether the group has nothing more to do with it.
+func (f *fate) over() bool { return f.at == isDone || f.at == isDropped || f.at == isExpired }
 
 // fakeGroup is the model of a pipe; fates are in pipe sequence, from 1.
 type fakeGroup struct {
@@ -83,6 +92,7 @@ type fakeWorld struct {
 	drops  map[string]int // as the events count them
 	deaths map[string]uint64
 	asked  []*asked
+	newest messages.Message // that was sent, for its ExpiresAt
 }
 
 // asked is a message of SendAsync: what became of it in each group, and what was told.
@@ -101,6 +111,8 @@ func (a *asked) check(t *rapid.T) {
 			wrong = append(wrong, &messages.AbandonedError{})
 		case f.at == isDropped:
 			wrong = append(wrong, messages.ErrDropped)
+		case f.at == isExpired:
+			wrong = append(wrong, messages.ErrExpired)
 		case f.lettered:
 			wrong = append(wrong, messages.ErrDeadLettered)
 		case f.at != isDone:
@@ -203,6 +215,8 @@ func (w *fakeWorld) send() {
 	big := rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 30 << 10, 61 << 10}).Draw(w.t, "big")
 	w.ids++
 	m := recordtest.Numbered(w.ids, small+big)
+	m.ExpiresAt = rapid.SampledFrom([]time.Time{{}, {}, {}, {}, past, future}).Draw(w.t, "expires")
+	w.newest = *m
 	size := messages.RecordSize(m)
 	full := w.full(size)
 	if len(w.groups) == 0 || full != nil && full.b.settings.Policy == messages.QueueBlock {
@@ -294,7 +308,7 @@ func (w *fakeWorld) accepted(g *fakeGroup, before []uint64) {
 	}
 	switch {
 	case g.b.accepted == uint64(len(g.fates))+1:
-		f := &fate{id: w.ids, at: isWaiting}
+		f := &fate{id: w.ids, at: isWaiting, expires: !w.newest.ExpiresAt.IsZero(), late: w.newest.ExpiresAt.Equal(past)}
 		g.fates = append(g.fates, f)
 		w.asking(f)
 	case g.b.settings.Policy == messages.QueueDropOldest:
@@ -329,6 +343,7 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 	sent, sentBytes := l.sent, l.sentBytes
 	b, ok := w.o.Next(m.g.b, l)
 	m.awake = ok
+	m.g.expired()
 	if !ok {
 		return false
 	}
@@ -370,6 +385,37 @@ func (w *fakeWorld) step(m *fakeMember) bool {
 	// The rounding of the sizes above is made up for here.
 	m.held[b.First] += len(b.Records) % b.Count
 	return true
+}
+
+// expired notes what the group has given up at the front of what waits.
+func (g *fakeGroup) expired() {
+	now := held(g.b)
+	for i, f := range g.fates {
+		if f.at != isWaiting {
+			continue
+		}
+		if _, still := slices.BinarySearch(now, uint64(i+1)); still || !f.late {
+			return
+		}
+		g.expires(f)
+	}
+}
+
+func (g *fakeGroup) expires(f *fate) {
+	f.at = isExpired
+	g.tally.Expired++
+}
+
+// sweep is what comes a few times a second.
+func (w *fakeWorld) sweep() {
+	w.o.sweep()
+	for _, g := range w.groups {
+		for _, f := range g.fates {
+			if f.at == isWaiting && f.late {
+				g.expires(f)
+			}
+		}
+	}
 }
 
 // unsettled draws a delivery that m has not settled.
@@ -436,7 +482,7 @@ func (w *fakeWorld) nack() {
 	}
 	n := &frame.Nack{Seq: seq, Reason: "no"}
 	n.Kind = rapid.SampledFrom([]uint32{
-		frame.NackFailed, frame.NackFailed, frame.NackReturned, frame.NackExpired, frame.NackRejected, 99,
+		frame.NackFailed, frame.NackFailed, frame.NackReturned, frame.NackExpired, frame.NackRejected, frame.NackLapsed, 99,
 	}).Draw(w.t, "kind")
 	if n.Kind == frame.NackFailed && rapid.Bool().Draw(w.t, "named") {
 		n.After = 70 * time.Millisecond
@@ -447,7 +493,15 @@ func (w *fakeWorld) nack() {
 		w.t.Fatalf("nack: %v", err)
 	}
 	f := m.out[seq]
-	failed := f != nil && (n.Kind == frame.NackFailed || n.Kind == 99)
+	if f != nil && n.Kind == frame.NackLapsed && f.expires {
+		delete(m.out, seq)
+		m.g.expires(f)
+		if back != (Outcome{}) {
+			w.t.Fatalf("what expired led to %+v", back)
+		}
+		return
+	}
+	failed := f != nil && slices.Contains([]uint32{frame.NackFailed, frame.NackLapsed, 99}, n.Kind)
 	if back.Failed != failed || back.Rejected != (f != nil && n.Kind == frame.NackRejected) {
 		w.t.Fatalf("a nack of kind %d of %d led to %+v, it was out: %t", n.Kind, seq, back, f != nil)
 	}
@@ -636,7 +690,7 @@ func (w *fakeWorld) remove() {
 			w.unlink(m, false)
 		}
 		for _, f := range g.fates {
-			f.removed = f.at != isDone && f.at != isDropped
+			f.removed = !f.over()
 		}
 		left, bytes := g.b.count, g.b.size
 		n, size := w.o.Remove(g.b)
@@ -663,7 +717,7 @@ func (w *fakeWorld) check() {
 		}
 		var want []uint64
 		for i, f := range g.fates {
-			if f.at != isDone && f.at != isDropped {
+			if !f.over() {
 				want = append(want, uint64(i+1))
 			}
 			if f.handled > 1 {
@@ -675,7 +729,7 @@ func (w *fakeWorld) check() {
 		}
 		got := messages.PipeCounters{
 			Nacked: g.b.counters.Nacked, Redelivered: g.b.counters.Redelivered, Released: g.b.counters.Released,
-			Died: g.b.counters.Died, Rejected: g.b.counters.Rejected,
+			Died: g.b.counters.Died, Rejected: g.b.counters.Rejected, Expired: g.b.counters.Expired,
 		}
 		if n := len(g.b.parked); n != min(g.parked, parkedLimit) {
 			t.Fatalf("group %q keeps copies of %d, want %d", g.b.Group, n, g.parked)
@@ -783,7 +837,7 @@ func (w *fakeWorld) finish() {
 	}
 	for _, g := range w.groups {
 		for i, f := range g.fates {
-			if f.at != isDone && f.at != isDropped {
+			if !f.over() {
 				w.t.Fatalf("group %q: message %d, accepted as %d, stays %s", g.b.Group, f.id, i+1, f.at)
 			}
 		}
@@ -820,7 +874,7 @@ func (w *fakeWorld) end() {
 	}
 	for _, g := range w.groups {
 		for _, f := range g.fates {
-			f.removed = f.removed || f.at != isDone && f.at != isDropped
+			f.removed = f.removed || !f.over()
 		}
 	}
 	for _, a := range w.asked {
@@ -852,7 +906,7 @@ func TestQueueAgainstAModel(t *testing.T) {
 			move   func()
 		}{
 			{1, w.addGroup}, {3, w.attach}, {20, w.send}, {20, w.write}, {8, w.handle}, {8, w.report},
-			{4, w.nack}, {2, w.deadLetter}, {3, w.pass}, {1, w.hold}, {2, w.detach}, {1, w.remove},
+			{4, w.nack}, {2, w.deadLetter}, {3, w.pass}, {1, w.sweep}, {1, w.hold}, {2, w.detach}, {1, w.remove},
 		}
 		var wheel []func()
 		for _, m := range moves {

@@ -152,15 +152,6 @@ func (s span) watches() []*watch {
 	return s.c.watches[s.from:min(s.to, n)]
 }
 
-// expires says when the records of s do, as far as any does.
-func (s span) expires() []int64 {
-	n := uint32(len(s.c.expires))
-	if n <= s.from {
-		return nil
-	}
-	return s.c.expires[s.from:min(s.to, n)]
-}
-
 // full is why a group gave up what it had no room for.
 func (q *Queue) full(b *Backlog) error {
 	return q.dropped(fmt.Sprintf("group %q, %s", b.Group, groupFull))

@@ -127,11 +127,17 @@ func TestExpiredMakesRoom(t *testing.T) {
 		if late := time.Since(until); late < 0 || late > 300*time.Millisecond {
 			t.Errorf("there was room %s after they expired", late)
 		}
+		synctest.Wait()
 		checkBooks(t, b)
 		if b.counters.Expired != 4 || b.count != 7 || len(b.delayed) != 0 {
 			t.Errorf("%+v, %d are left, %d of them delayed", b.counters, b.count, len(b.delayed))
 		}
-		if o.sweeping {
+		sweeping := func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.sweeping
+		}
+		if sweeping() {
 			t.Error("it is looked for what expires, and nothing does")
 		}
 		l = NewLink("n", 1, 1<<20)
@@ -145,7 +151,7 @@ func TestExpiredMakesRoom(t *testing.T) {
 		mustSend(t, o, expiring(11, time.Now().Add(time.Hour)))
 		o.Close(nil)
 		time.Sleep(time.Second)
-		if o.sweeping {
+		if sweeping() {
 			t.Error("a closed queue is swept")
 		}
 	})

@@ -119,6 +119,7 @@ lint: ## gofmt and golangci-lint, which Go fetches and builds the first time
 	@$(GO) run $(GOLANGCI) version >/dev/null || { echo "golangci-lint is not installed, and Go could not fetch it. With a network, once:"; \
 		echo "  $(GO) run $(GOLANGCI) version"; echo "It stays in the caches of Go. All the rest of \`make check\` does without it."; exit 1; }
 	$(GO) run $(GOLANGCI) run
+	cd examples/shop && $(GO) run $(GOLANGCI) run
 
 .PHONY: govulncheck
 govulncheck: ## look for known vulnerabilities in what is linked; needs a network

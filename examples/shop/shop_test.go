@@ -185,7 +185,7 @@ func TestBillingHandler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // there is nothing to roll back
+	defer tx.Rollback()
 	if how := penstock.GiveBackOf(handle(good)); how.Verb != penstock.VerbNack || how.After != 500*time.Millisecond {
 		t.Errorf("with a locked database the order is %v after %v, want nacked after 500ms", how.Verb, how.After)
 	}

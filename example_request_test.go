@@ -47,3 +47,40 @@ func ExampleDestination_Request() {
 	// tea costs 4.20, says catalog
 	// catalog refuses: no price of gold: rejected
 }
+
+// Values are encoded and decoded on the way. What does not decode is a dead letter.
+func ExampleTyped() {
+	type order struct {
+		Item  string
+		Count int
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-typed")
+
+	dead := make(chan penstock.DeadLetter, 1)
+	raw, err := rt.Register(ctx, "orders", penstock.DeadLetters(func(_ context.Context, d penstock.DeadLetter) error {
+		dead <- d
+		return nil
+	}))
+	check(err)
+	member, err := rt.Join(ctx, "orders", "billing")
+	check(err)
+
+	typed := penstock.Typed[order]{Codec: penstock.JSON[order](), Key: func(o order) []byte { return []byte(o.Item) }}
+	orders, billing := typed.Destination(raw), typed.Member(member)
+
+	check(raw.Send(ctx, penstock.Message{Value: []byte("no JSON")}))
+	check(orders.Send(ctx, order{"tea", 2}))
+	for o, err := range billing.Messages(ctx) {
+		check(err)
+		fmt.Printf("%s: %d\n", o.Key, o.Body.Count)
+		o.Ack()
+		break
+	}
+	fmt.Printf("dead letter: %s\n", (<-dead).Message.Value)
+	check(rt.Stop(ctx))
+	// Output:
+	// tea: 2
+	// dead letter: no JSON
+}

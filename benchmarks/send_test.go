@@ -3,7 +3,9 @@ package benchmarks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/penstock-io/penstock"
@@ -42,6 +44,53 @@ func BenchmarkSendParallel(b *testing.B) {
 		}
 	})
 	flush(b, dest)
+}
+
+// BenchmarkSendContended has eight goroutines at one destination, whatever the number of
+// processors: one operation is one message, sent alone or in batches of 64.
+func BenchmarkSendContended(b *testing.B) {
+	const senders, batch = 8, 64
+	for name, send := range map[string]func(ctx context.Context, d *penstock.Destination, msgs []penstock.Message) error{
+		"Send": func(ctx context.Context, d *penstock.Destination, msgs []penstock.Message) error {
+			for _, m := range msgs {
+				if err := d.Send(ctx, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"SendBatch": func(ctx context.Context, d *penstock.Destination, msgs []penstock.Message) error {
+			_, err := d.SendBatch(ctx, msgs)
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			dest := received(b)
+			b.ReportAllocs()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var sending sync.WaitGroup
+			b.ResetTimer()
+			for range senders {
+				sending.Go(func() {
+					body := make([]byte, 64)
+					msgs := slices.Repeat([]penstock.Message{{Value: body}}, batch)
+					for {
+						n := batch + min(0, left.Add(-batch))
+						if n <= 0 {
+							return
+						}
+						if err := send(context.Background(), dest, msgs[:n]); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			sending.Wait()
+			flush(b, dest)
+		})
+	}
 }
 
 // received is a destination whose one member takes what comes.

@@ -34,6 +34,8 @@ type childSpec struct {
 	LeaseTTL                   time.Duration
 	Require                    []string // by a sender
 	Actors                     bool     // it uses the face of actors
+	AckWait                    time.Duration
+	Fault                      string // what its handler does: a name of handlerFaults; "" for none
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -43,9 +45,12 @@ const roleMember, roleSender = "member", "sender"
 //	ready            it has joined, or registered
 //	got ID           it handles message ID; said before the ack
 //	accepted ID      Send took message ID
-//	left             it was told to stop, and drained
+//	left             it was told to stop or to leave, and drained
+//	took ID A D      a handler with a Fault gets message ID, its attempt A, after D deaths
 //
-// and is told on stdin: "send FROM TO", "stop". It ends when stdin does, so
+// and is told on stdin: "send FROM TO", "stop", and of handlers with a Fault "leave",
+// "drain", which stops the runtime, "cancel", which ends Consume, and "finish", which
+// ends what they wait for. It ends when stdin does, so
 // that no child outlives its test.
 func (s childSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -55,6 +60,10 @@ func (s childSpec) run() error {
 		return err
 	}
 	var send func(context.Context, penstock.Message) error
+	var leave func() error
+	consuming, endConsume := context.WithCancel(ctx)
+	defer endConsume()
+	finish := make(chan struct{})
 	system := rt.Engine().System()
 	switch {
 	case s.Role == roleMember && s.Actors:
@@ -66,6 +75,16 @@ func (s childSpec) run() error {
 		}))
 		system.Root.Spawn(penstock.MemberProps(rt, s.Destination, s.Group, penstock.Receiver{To: take},
 			penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window)))
+	case s.Role == roleMember && s.Fault != "":
+		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.Window(s.Window), penstock.AckWait(s.AckWait))
+		if err != nil {
+			return err
+		}
+		go m.Consume(consuming, func(ctx context.Context, d penstock.Delivery) error {
+			os.Stdout.WriteString(fmt.Sprintln("took", harness.Number(d), d.Attempt, d.Deaths))
+			return handlerFaults[s.Fault](ctx, d, finish)
+		})
+		leave = func() error { return m.Leave(ctx) }
 	case s.Role == roleMember:
 		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window))
 		if err != nil {
@@ -95,12 +114,30 @@ func (s childSpec) run() error {
 	}
 	say("ready", 0)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		if in.Text() == "stop" {
+		switch in.Text() {
+		case "stop":
 			if err := rt.Stop(ctx); err != nil {
 				return err
 			}
 			say("left", 0)
 			return nil
+		case "leave", "drain":
+			end := leave
+			if in.Text() == "drain" {
+				end = func() error { return rt.Stop(ctx) }
+			}
+			go func() {
+				if err := end(); err == nil {
+					say("left", 0)
+				}
+			}()
+			continue
+		case "cancel":
+			endConsume()
+			continue
+		case "finish":
+			close(finish)
+			continue
 		}
 		var from, to int
 		if _, err := fmt.Sscanf(in.Text(), "send %d %d", &from, &to); err != nil {
@@ -118,6 +155,9 @@ func (s childSpec) run() error {
 
 func say(what string, id int) { os.Stdout.WriteString(what + " " + strconv.Itoa(id) + "\n") }
 
+// taking is what a handler got.
+type taking struct{ id, attempt, deaths int }
+
 // child is such a process, seen from the test.
 type child struct {
 	name     string
@@ -126,6 +166,7 @@ type child struct {
 	ready    chan struct{}
 	left     chan struct{}
 	accepted chan int
+	took     chan taking
 	ended    chan struct{} // all it said was read and it is no more
 }
 
@@ -148,7 +189,7 @@ func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
 	}
 	c := &child{
 		name: spec.Member, cmd: exec.Command(exe), ready: make(chan struct{}), left: make(chan struct{}),
-		accepted: make(chan int, 1<<16), ended: make(chan struct{}),
+		accepted: make(chan int, 1<<16), took: make(chan taking, 1<<10), ended: make(chan struct{}),
 	}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(env))
 	c.cmd.Stderr = os.Stderr
@@ -178,6 +219,11 @@ func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
 func (c *child) listen(out io.Reader, l *harness.Ledger) {
 	defer close(c.accepted)
 	for s := bufio.NewScanner(out); s.Scan(); {
+		var t taking
+		if n, _ := fmt.Sscanf(s.Text(), "took %d %d %d", &t.id, &t.attempt, &t.deaths); n == 3 {
+			c.took <- t
+			continue
+		}
 		what, number, _ := strings.Cut(s.Text(), " ")
 		id, err := strconv.Atoi(number)
 		if err != nil {

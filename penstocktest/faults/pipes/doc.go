@@ -37,6 +37,9 @@
 //		TestHandlerFailsSometimes
 //		TestPoisonIsParked
 //		TestNackDelayGrows
+//		TestAttemptsAndDeaths
+//	a message kills each process that handles it
+//		TestADeadlyMessageEnds
 //	a group is slow
 //		TestFullGroups
 //		TestStuckGroupIsBounded

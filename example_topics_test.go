@@ -302,3 +302,34 @@ func ExampleTopic_Subscribe_events() {
 	// alone: 4
 	// shared: 2 2
 }
+
+// A record that nobody read in time is passed over, and stays in the log.
+func ExampleRecordExpired() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-record-expired")
+
+	prices, err := rt.EnsureTopic(ctx, "prices", penstock.TopicConfig{})
+	check(err)
+	_, err = prices.PutBatch(ctx, []penstock.Message{
+		{Value: []byte("tea at 5"), ExpiresAt: time.Now()},
+		{Value: []byte("tea at 6")},
+	})
+	check(err)
+
+	late := make(chan string, 1)
+	sub, err := prices.Subscribe(ctx, "trading", penstock.RecordExpired(func(_ context.Context, rec penstock.Record) {
+		late <- fmt.Sprintf("%s came too late, at offset %d", rec.Value, rec.Offset)
+	}))
+	check(err)
+	for rec, err := range sub.Records(ctx) {
+		check(err)
+		fmt.Printf("%s at offset %d\n", rec.Value, rec.Offset)
+		break
+	}
+	fmt.Println(<-late)
+	check(rt.Stop(ctx))
+	// Output:
+	// tea at 6 at offset 1
+	// tea at 5 came too late, at offset 0
+}

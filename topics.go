@@ -367,9 +367,9 @@ func (s *Subscription) Stats() SubscriptionStats { return s.s.Stats() }
 // RevokeTimeout and two seconds: it is left running, and the next owner begins at the
 // last commit.
 //
-// Unsubscribe in one of those functions, or in a callback of CommitAsync, cannot wait
-// for its caller. It begins the end, returns ErrBusy at once, and the loop ends. To wait
-// for the end, break the loop and unsubscribe then.
+// Unsubscribe in one of those functions, or in a callback of CommitAsync or
+// RecordExpired, cannot wait for its caller. It begins the end, returns ErrBusy at once,
+// and the loop ends. To wait for the end, break the loop and unsubscribe then.
 func (s *Subscription) Unsubscribe(ctx context.Context) error { return s.s.Unsubscribe(ctx) }
 
 // StartAt says where to begin reading. Read, Seek and ResetOffsets take one, and

@@ -102,3 +102,50 @@ func TestCallsHaveRoomForSoMany(t *testing.T) {
 		}
 	})
 }
+
+// Promise: while a call does not return, what is offered behind it holds no more than
+// MaxCallBytes, or is one call; when it has returned there is room again.
+func TestOfferIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := hostedCalls(func(any, []byte) {})
+		release := make(chan struct{})
+		made := 0
+		stuck := func() { <-release; made++ }
+		if !c.Offer(stuck, 2*MaxCallBytes) {
+			t.Error("no room for one that holds more than all may")
+		}
+		if c.Offer(stuck, 1) {
+			t.Error("room behind it")
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		for i := range 4 {
+			if !c.Offer(stuck, MaxCallBytes/4) {
+				t.Errorf("no room for number %d", i)
+			}
+		}
+		if c.Offer(stuck, 1) {
+			t.Error("room for more bytes than there may be")
+		}
+		n := 4
+		for c.Offer(stuck, 0) {
+			n++
+		}
+		if n != MaxCallsWaiting {
+			t.Errorf("%d calls wait", n)
+		}
+		close(release)
+		if err := c.Flushed(t.Context()); err != nil || made != 1+n {
+			t.Errorf("made were %d of %d: %v", made, 1+n, err)
+		}
+		synctest.Wait()
+		if !c.Offer(func() { panic("it frees its room, too") }, MaxCallBytes) {
+			t.Error("no room after all have returned")
+		}
+		synctest.Wait()
+		if !c.Offer(func() {}, MaxCallBytes) {
+			t.Error("no room after a panic")
+		}
+		synctest.Wait()
+	})
+}

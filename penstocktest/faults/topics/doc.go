@@ -94,6 +94,8 @@
 //		TestCommitAsyncIsBounded
 //		TestCommitAsyncDoesNotWaitForTheNextRound
 //		TestCommitAsyncBeforeASeek
+//	a record that expired is told, whatever its callback does
+//		TestRecordExpiredSurvivesItsCallbacks
 //	a commit takes only what was handed out
 //		TestCommitTakesOnlyWhatWasHandedOut
 //	what BeforeRelease wrote out is committed with the release

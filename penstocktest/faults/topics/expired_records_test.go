@@ -1,12 +1,17 @@
 package topics_test
 
-// Records that expire, through both faces; the promise is listed in both_faces_test.go.
+// Records that expire, through both faces; the promise is listed in both_faces_test.go. And what a
+// callback of RecordExpired does wrong.
 
 import (
 	"context"
+	"errors"
+	"testing"
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
@@ -60,5 +65,47 @@ func expiredIsPassed(s stage) {
 		if yielded++; yielded == n {
 			break
 		}
+	}
+}
+
+// Promise: a callback of RecordExpired that panics, or calls the Unsubscribe that would
+// wait for it, harms nobody.
+func TestRecordExpiredSurvivesItsCallbacks(t *testing.T) {
+	t.Parallel()
+	rt := harness.Runtime(t, penstocktest.Space(t))
+	events := penstocktest.Record(t, rt)
+	topic := makeTopic(t, rt, theTopic, 1)
+	for range 2 {
+		if _, _, err := topic.Put(harness.Context(t), penstock.Message{ExpiresAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subscribed, refused := make(chan *penstock.Subscription, 1), make(chan error, 1)
+	sub, err := topic.Subscribe(harness.Context(t), "export", penstock.RecordExpired(func(_ context.Context, r penstock.Record) {
+		if r.Offset == 0 {
+			panic("the first")
+		}
+		refused <- (<-subscribed).Unsubscribe(context.Background())
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscribed <- sub
+	reading := make(chan error, 1)
+	go func() {
+		reading <- sub.Consume(harness.Context(t), func(context.Context, penstock.Record) error { return nil })
+	}()
+	penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.CallbackPanicked) bool { return e.Value == "the first" })
+	if err := harness.Await(t, "the callback", refused); !errors.Is(err, penstock.ErrBusy) {
+		t.Errorf("Unsubscribe in a callback: %v", err)
+	}
+	if err := harness.Await(t, "Consume", reading); err != nil {
+		t.Errorf("Consume: %v", err)
+	}
+	if err := sub.Unsubscribe(harness.Context(t)); err != nil {
+		t.Errorf("Unsubscribe: %v", err)
+	}
+	if g, err := rt.DescribeConsumerGroup(harness.Context(t), theTopic, "export"); err != nil || g.Lag != 0 {
+		t.Errorf("the group is %+v: %v", g, err)
 	}
 }

@@ -99,8 +99,8 @@ func (q *Queue) sendRun(ctx context.Context, msgs []messages.Message, sizes []in
 // It is called under the queue's lock, so it must not block or call the queue. Where the
 // mode is messages.AtMostOnce, a message is settled when a link takes it.
 //
-// Causes: messages.ErrDropped, messages.ErrDeadLettered, and *messages.AbandonedError
-// when the group was removed or, with messages.ErrClosed, the destination ended.
+// Causes: messages.ErrDropped, messages.ErrDeadLettered, messages.ErrExpired, and
+// *messages.AbandonedError when the group was removed or, with messages.ErrClosed, the destination ended.
 func (q *Queue) SendAsync(ctx context.Context, m *messages.Message, settled func(error)) error {
 	return q.send(ctx, m, &watch{settled: settled})
 }

@@ -33,7 +33,8 @@ var (
 	// QueueDropOldest gave it up, or there was no group (DropWithoutGroup).
 	ErrDropped = messages.ErrDropped
 	// ErrDeadLettered: of a message of SendAsync: a group gave up handling it, and it
-	// was given to the DeadLetters function, or rejected where there is none.
+	// was given to the DeadLetters function, or rejected where there is none. When a
+	// member rejected it, it is ErrReject as well.
 	ErrDeadLettered = messages.ErrDeadLettered
 	// ErrExpired: of a message of SendAsync: its ExpiresAt passed before a member of the
 	// group got it.

@@ -63,7 +63,8 @@ func (d *Destination) SendBatch(ctx context.Context, msgs []Message) (accepted i
 //
 // Causes: ErrDropped (QueueDropOldest, or DropWithoutGroup without a group),
 // ErrDeadLettered (the DeadLetters function took it; without one a message that was
-// rejected is settled, any other is tried on), ErrExpired (its ExpiresAt passed),
+// rejected is settled, any other is tried on; it is ErrReject as well when a member
+// rejected it), ErrExpired (its ExpiresAt passed),
 // and *AbandonedError when a group was removed or the destination ended with it, by
 // Unregister, Stop or a failure; then it is ErrClosed as well. A group that is
 // AtMostOnce has settled a message when a link takes it.

@@ -55,8 +55,10 @@ func (s *service) api(ctx context.Context) (func() error, error) {
 		switch err := place(ctx, orders, o); {
 		case err == nil:
 			w.WriteHeader(http.StatusAccepted)
-		case errors.Is(err, penstock.ErrDeadLettered):
+		case errors.Is(err, penstock.ErrReject):
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		case errors.Is(err, penstock.ErrDeadLettered): // given up after MaxAttempts, or MaxDeaths
+			http.Error(w, err.Error(), http.StatusInternalServerError)
 		default:
 			// It may yet be billed: the client has to ask again, with the same id.
 			w.Header().Set("Retry-After", "1")

@@ -144,7 +144,7 @@ func (q *Queue) reject(b *Backlog, s span, reason string) {
 		return
 	}
 	b.park(s, reason, true)
-	b.finish(s, q.buried(b, "rejected it", reason))
+	b.finish(s, q.rejectedBy(b, reason))
 	q.progress()
 }
 
@@ -257,18 +257,26 @@ func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 		return
 	}
 	b.counters.DeadLettered++
-	why := fmt.Sprintf("handled it %d times, and members died over it %d times, the last time", d.nacks, d.deaths)
-	if d.rejected {
-		why = "rejected it"
+	cause := q.rejectedBy(b, d.reason)
+	if !d.rejected {
+		cause = fmt.Errorf("send to %q: group %q handled it %d times, and members died over it %d times, the last time: %s: %w",
+			q.name, b.Group, d.nacks, d.deaths, d.reason, messages.ErrDeadLettered)
 	}
-	b.finish(d.span, q.buried(b, why, d.reason))
+	b.finish(d.span, cause)
 	q.progress()
 }
 
-// buried is what is told of a message that ends as a dead letter.
-func (q *Queue) buried(b *Backlog, why, reason string) error {
-	return fmt.Errorf("send to %q: group %q %s: %s: %w", q.name, b.Group, why, reason, messages.ErrDeadLettered)
+// rejectedBy is what is told of a message that a member has rejected.
+func (q *Queue) rejectedBy(b *Backlog, reason string) error {
+	return fmt.Errorf("send to %q: group %q rejected it: %s: %w", q.name, b.Group, reason, rejection{})
 }
+
+// rejection is ErrDeadLettered and ErrReject. The reason, a text from the member, says
+// already that it rejected the message.
+type rejection struct{}
+
+func (rejection) Error() string   { return messages.ErrDeadLettered.Error() }
+func (rejection) Unwrap() []error { return []error{messages.ErrDeadLettered, messages.ErrReject} }
 
 // RequeueDue queues what is due for another try and returns when to come again.
 func (q *Queue) RequeueDue(b *Backlog, now time.Time) (next time.Time) {

@@ -105,6 +105,7 @@ type asked struct {
 // check compares what was told with what became of the message.
 func (a *asked) check(t *rapid.T) {
 	var wrong []error
+	rejected := false
 	for _, f := range a.fates {
 		switch {
 		case f.removed:
@@ -115,6 +116,7 @@ func (a *asked) check(t *rapid.T) {
 			wrong = append(wrong, messages.ErrExpired)
 		case f.lettered:
 			wrong = append(wrong, messages.ErrDeadLettered)
+			rejected = rejected || f.rejected
 		case f.at != isDone:
 			if len(a.causes) > 0 {
 				t.Fatalf("message %d is %s, and was told to be settled with %v", a.id, f.at, a.causes)
@@ -136,6 +138,9 @@ func (a *asked) check(t *rapid.T) {
 		if !errors.Is(a.causes[0], want) {
 			t.Fatalf("of message %d was told %v, not %v", a.id, a.causes[0], want)
 		}
+	}
+	if errors.Is(a.causes[0], messages.ErrReject) != rejected {
+		t.Fatalf("of message %d was told %v; a member rejected it: %v", a.id, a.causes[0], rejected)
 	}
 }
 

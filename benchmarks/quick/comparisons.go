@@ -27,6 +27,7 @@ type kind int
 const (
 	pipeRate kind = iota
 	pipeLone
+	pipeRequest
 	topicPut
 	topicConsume
 	topicLone
@@ -34,7 +35,9 @@ const (
 )
 
 // latency reports whether less is better.
-func (k kind) latency() bool { return k == pipeLone || k == topicLone || k == topicEnd }
+func (k kind) latency() bool {
+	return k == pipeLone || k == pipeRequest || k == topicLone || k == topicEnd
+}
 
 // peer is what a comparison needs besides ourselves.
 type peer string
@@ -47,7 +50,7 @@ const (
 
 func (k kind) peer() peer {
 	switch k {
-	case pipeRate, pipeLone:
+	case pipeRate, pipeLone, pipeRequest:
 		return mangos
 	case topicPut, topicConsume:
 		return jetstream
@@ -63,8 +66,9 @@ func needs(chosen []comparison, p peer) bool {
 var comparisons = []comparison{
 	{id: "pipe.tcp.64B.vs.mangos", kind: pipeRate, size: 64, share: 0.13, pairs: 7, target: 16},
 	{id: "pipe.tcp.1KiB.vs.mangos", kind: pipeRate, size: 1 << 10, share: 0.13, pairs: 7, target: 4},
-	{id: "pipe.tcp.64KiB.vs.mangos", kind: pipeRate, size: 64 << 10, share: 0.13, pairs: 7, target: 0.9},
+	{id: "pipe.tcp.64KiB.vs.mangos", kind: pipeRate, size: 64 << 10, share: 0.08, pairs: 7, target: 0.9},
 	{id: "pipe.lone.p50.vs.mangos", kind: pipeLone, size: 64, share: 0.13, pairs: 7, target: 1.5},
+	{id: "pipe.request.p50.vs.mangos", kind: pipeRequest, size: 64, share: 0.05, pairs: 7, target: 2.5},
 	{id: "topic.put.64B.vs.jetstream", kind: topicPut, size: 64, share: 0.14, pairs: 5, target: 12},
 	{id: "topic.put.1KiB.vs.jetstream", kind: topicPut, size: 1 << 10, share: 0.11, pairs: 5, target: 1.2},
 	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.13, pairs: 4, target: 20},
@@ -112,6 +116,8 @@ func (c comparison) run(ctx context.Context, b *bed, plan bench.Plan) (bench.Res
 		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.pipes[1], plan)
 	case pipeLone:
 		return bench.Latencies(ctx, c.id, c.size, samples, pause, b.pipes[0], b.pipes[1], plan)
+	case pipeRequest:
+		return bench.Requests(ctx, c.id, c.size, 4*samples, plan, b.log.Logger)
 	case topicPut:
 		return bench.PutRates(ctx, c.id, c.size, b.logs[0], b.logs[1], plan)
 	case topicConsume:

@@ -46,7 +46,10 @@ func (p Payload) ExpiresAt() time.Time { return timeOf(p.expires) }
 
 // Expired reports whether the message is not to be handed out any more. Without an
 // ExpiresAt it does not look at the clock.
-func (p Payload) Expired() bool { return p.expires != 0 && time.Now().UnixNano() >= p.expires }
+func (p Payload) Expired() bool { return p.expires != 0 && passed(p.expires) }
+
+// passed is apart so that Expired is inlined where records are handed out.
+func passed(nano int64) bool { return time.Now().UnixNano() >= nano }
 
 func timeOf(nano int64) time.Time {
 	if nano == 0 {

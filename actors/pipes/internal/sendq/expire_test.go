@@ -104,17 +104,20 @@ func TestExpiredMakesRoom(t *testing.T) {
 		cfg.Queue.Messages = 10
 		o := New("orders", cfg, func(e messages.Event) { events <- e }, func(f func()) { time.AfterFunc(250*time.Millisecond, f) })
 		b := o.Backlog("billing", messages.GroupSettings{Mode: messages.AtLeastOnce, Policy: messages.QueueBlock})
-		l := linkTo(t, o, b, "m", 1, 1<<30)
+		l := linkTo(t, o, b, "m", 2, 1<<30)
 		until := time.Now().Add(time.Minute)
 		mustSend(t, o, expiring(0, until))
-		if ids := carried(t, o, b, l); len(ids) != 1 {
+		mustSend(t, o, expiring(20, until))
+		if ids := carried(t, o, b, l); len(ids) != 2 {
 			t.Fatalf("carried are %v", ids)
 		}
 		if _, err := o.Nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackFailed, After: time.Hour}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		o.Detach(b, l, false, time.Now())
-		for id := uint64(1); id < 10; id++ {
+		if o.Detach(b, l, false, time.Now()) != 1 || b.again.count != 1 || len(b.delayed) != 1 {
+			t.Fatal("one is to be sent again, and one is delayed")
+		}
+		for id := uint64(1); id < 9; id++ {
 			m := recordtest.Numbered(id, 8)
 			if id%3 == 0 {
 				m = expiring(id, until)
@@ -161,6 +164,29 @@ func expiring(id uint64, at time.Time) *messages.Message {
 	m := recordtest.Numbered(id, 8)
 	m.ExpiresAt = at
 	return m
+}
+
+// What a member rejected is the dead-letter handler's, which gets it though it expires.
+func TestRejectedDoesNotExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, b, _ := testQueue(t, messages.GroupSettings{}, func(cfg *Config) { cfg.DeadLetters = true })
+		l := linkTo(t, o, b, "m", 1<<20, 1<<30)
+		mustSend(t, o, expiring(0, time.Now().Add(time.Second)))
+		carried(t, o, b, l)
+		if _, err := o.Nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackRejected}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := o.NextExhausted(b); !ok {
+			t.Fatal("the handler does not get it")
+		}
+		o.DeadLettered(b, errors.New("no room"), time.Now())
+		time.Sleep(time.Hour)
+		o.sweep()
+		o.RequeueDue(b, time.Now())
+		if letter, ok := o.NextExhausted(b); !ok || !letter.Rejected || b.counters.Expired != 0 {
+			t.Errorf("the handler gets %+v, %t; %+v", letter, ok, b.counters)
+		}
+	})
 }
 
 // A message that does not expire pays nothing for those that do: nothing is noted of it,

@@ -219,3 +219,18 @@ func TestExpiredCountsAsLag(t *testing.T) {
 		}
 	})
 }
+
+// What a Poll has in hand is finished together with what has expired behind it.
+func TestExpiredBehindAPoll(t *testing.T) {
+	b, c, _, _ := expiring(1, 3, 4)
+	if rs, err := b.Poll(t.Context(), 5); err != nil || len(rs) != 2 || rs[1].Offset != 2 {
+		t.Fatalf("polled %v, %v", rs, err)
+	}
+	if at := b.Finished(c); at != 0 {
+		t.Errorf("%d are finished, and are in hand", at)
+	}
+	b.SettlePolled(true)
+	if at := b.Finished(c); at != 5 {
+		t.Errorf("%d are finished, of a batch whose last have expired", at)
+	}
+}

@@ -25,6 +25,9 @@ type order struct {
 	Quantity int    `json:"quantity"`
 }
 
+// typed makes messages of orders, and orders of messages.
+var typed = penstock.Typed[order]{Codec: penstock.JSON[order](), Key: func(o order) []byte { return []byte(o.ID) }}
+
 // api registers as a sender of orders, and serves POST /orders.
 func (s *service) api(ctx context.Context) (func() error, error) {
 	refused, err := s.rt.EnsureTopic(ctx, refusedName, penstock.TopicConfig{})
@@ -52,7 +55,7 @@ func (s *service) api(ctx context.Context) (func() error, error) {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.patience)
 		defer cancel()
-		switch err := place(ctx, orders, o); {
+		switch err := place(ctx, typed.Destination(orders), o); {
 		case err == nil:
 			w.WriteHeader(http.StatusAccepted)
 		case errors.Is(err, penstock.ErrReject):
@@ -70,14 +73,9 @@ func (s *service) api(ctx context.Context) (func() error, error) {
 
 // place sends an order and waits until billing and audit have it. What is only queued
 // would be lost with this process, so Send's nil is too early to answer a client.
-func place(ctx context.Context, orders *penstock.Destination, o order) error {
-	value, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
+func place(ctx context.Context, orders penstock.TypedDestination[order], o order) error {
 	settled := make(chan error, 1) // so that the callback never waits
-	m := penstock.Message{Key: []byte(o.ID), Value: value, Time: time.Now()}
-	if err := orders.SendAsync(ctx, m, func(err error) { settled <- err }); err != nil {
+	if err := orders.SendAsync(ctx, o, func(err error) { settled <- err }); err != nil {
 		return err
 	}
 	select {

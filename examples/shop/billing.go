@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -22,19 +21,16 @@ func (s *service) billing(ctx context.Context) (func() error, error) {
 		return nil, err
 	}
 	// Not the signal's context, which would cut the handlers off. Stop ends them.
-	return func() error { return member.Consume(context.Background(), s.bill) }, nil
+	return func() error { return typed.Member(member).Consume(context.Background(), s.bill) }, nil
 }
 
-// bill handles one order. Its error says what becomes of the order.
-func (s *service) bill(ctx context.Context, d penstock.Delivery) error {
-	var o order
-	if err := json.Unmarshal(d.Value, &o); err != nil {
-		return fmt.Errorf("%w: %w", penstock.ErrReject, err) // it will never decode
+// bill handles one order. Its error says what becomes of the order. What does not decode
+// is rejected before.
+func (s *service) bill(ctx context.Context, d penstock.TypedDelivery[order]) error {
+	if d.Body.Quantity <= 0 {
+		return fmt.Errorf("%w: a quantity of %d cannot be billed", penstock.ErrReject, d.Body.Quantity)
 	}
-	if o.Quantity <= 0 {
-		return fmt.Errorf("%w: a quantity of %d cannot be billed", penstock.ErrReject, o.Quantity)
-	}
-	switch err := s.db.bill(ctx, o); {
+	switch err := s.db.bill(ctx, d.Body); {
 	case isBusy(err):
 		return penstock.RetryAfter(500*time.Millisecond, err) // the others need the database, too
 	default:

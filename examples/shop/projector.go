@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/penstock-io/penstock"
 )
@@ -25,9 +24,9 @@ func (s *service) projector(ctx context.Context) (func() error, error) {
 // project handles one record. After an error it comes again, here, or where the
 // partition has gone.
 func (s *service) project(ctx context.Context, r penstock.Record) error {
-	var o order
-	if err := json.Unmarshal(r.Value, &o); err != nil {
-		o.Item = "illegible" // audit takes what the API takes; a projection must not stop over it
+	o, err := typed.Decode(r.Payload)
+	if err != nil {
+		o = order{Item: "illegible"} // it counts, too: to reject it would leave a gap
 	}
 	return s.db.project(ctx, r, o)
 }

@@ -163,11 +163,8 @@ func TestNothingIsAcceptedWithoutBilling(t *testing.T) {
 func TestBillingHandler(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shop.db")
 	s := &service{db: newStore(t, file)}
-	handle := func(value string) error {
-		m := penstock.Message{Value: []byte(value)}
-		return s.bill(t.Context(), penstock.Delivery{Payload: penstock.PayloadOf(&m)})
-	}
-	const good = `{"id":"a1","item":"tea","quantity":2}`
+	handle := func(o order) error { return s.bill(t.Context(), penstock.TypedDelivery[order]{Body: o}) }
+	good := order{ID: "a1", Item: "tea", Quantity: 2}
 	for range 2 {
 		if err := handle(good); err != nil {
 			t.Fatal(err)
@@ -176,10 +173,8 @@ func TestBillingHandler(t *testing.T) {
 	if n := number(t, s.db, `SELECT count(*) FROM bills`); n != 1 {
 		t.Errorf("%d bills, want 1", n)
 	}
-	for _, bad := range []string{`{`, `{"id":"a2","item":"tea","quantity":-1}`} {
-		if err := handle(bad); !errors.Is(err, penstock.ErrReject) {
-			t.Errorf("%s: %v, want ErrReject", bad, err)
-		}
+	if err := handle(order{ID: "a2", Quantity: -1}); !errors.Is(err, penstock.ErrReject) {
+		t.Errorf("a quantity of -1: %v, want ErrReject", err)
 	}
 	tx, err := newStore(t, file).db.BeginTx(t.Context(), nil) // another process has the lock
 	if err != nil {
@@ -232,8 +227,7 @@ func TestCutOffProjectorCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 50 {
-		m := penstock.Message{Key: fmt.Append(nil, i), Value: fmt.Appendf(nil, `{"id":"%d","item":"tea","quantity":1}`, i)}
-		if _, _, err := topic.Put(t.Context(), m); err != nil {
+		if _, _, err := typed.Topic(topic).Put(t.Context(), order{ID: fmt.Sprint(i), Item: "tea", Quantity: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -146,6 +146,23 @@ func requestGivesUp(s scene) {
 	s.asks(d, "next", "")
 }
 
+// A requester whose sender ends hears of it.
+func requestEndsWithSender(s scene) {
+	d := s.register()
+	got := make(chan struct{}, 10)
+	s.join("billing", func(penstock.Delivery) verdict { got <- struct{}{}; return hold })
+	told := make(chan error, 1)
+	go func() {
+		_, err := d.request(harness.Context(s.T), penstock.Message{}, "")
+		told <- err
+	}()
+	<-got
+	_ = d.giveUp(harness.Context(s.T))
+	if err := <-told; !errors.Is(err, penstock.ErrClosed) {
+		s.Errorf("the sender has ended: %v", err)
+	}
+}
+
 // Promise: each of many requests at once gets its own reply.
 func TestManyRequestsAtOnce(t *testing.T) {
 	const n = 10_000

@@ -76,6 +76,7 @@ test-nested: ## test the nested modules: the protobuf generator, the shop and th
 	cd messages/pb/gen && $(GO) vet ./... && $(GO) test ./...
 	cd examples/shop && $(GO) vet ./... && $(GO) test ./...
 	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
+	if [ -f benchmarks/penstock-bench/go.mod ]; then cd benchmarks/penstock-bench && $(GO) vet ./... && $(GO) test ./...; fi
 
 .PHONY: shop
 shop: ## restart and kill the eight processes of examples/shop under load, and count; ARGS="-rounds 20" for more
@@ -97,6 +98,16 @@ test-etcds: ## test against etcd 3.5, 3.6 and 3.7, built from their modules, in 
 .PHONY: bench-quick
 bench-quick: ## compare with plain mangos, NATS JetStream and etcd, in a minute and a half at most
 	$(GO) run ./benchmarks/quick $(ARGS)
+
+.PHONY: bench
+bench: ## run the whole suite, beside its peers, in a quarter of an hour at most, and store what it measured
+	cd benchmarks/penstock-bench && $(GO) build -trimpath -o ../../bin/penstock-bench .
+	bin/penstock-bench run full $(ARGS)
+
+.PHONY: bench-report
+bench-report: ## draw the charts of stored results: RESULTS="benchmarks/results/x.json"
+	cd benchmarks/penstock-bench && $(GO) build -trimpath -o ../../bin/penstock-bench .
+	bin/penstock-bench report $(ARGS) $(RESULTS)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME each
@@ -139,6 +150,7 @@ tidy-check: ## fail when go.mod or go.sum is not tidy
 	cd penstocktest/etcds && for m in $(ETCDMODS); do $(GO) mod tidy -diff -modfile=$$m || exit 1; done
 	cd messages/pb/gen && $(GO) mod tidy -diff
 	cd examples/shop && $(GO) mod tidy -diff
+	cd benchmarks/penstock-bench && $(GO) mod tidy -diff
 
 .PHONY: clean
 clean: ## remove what the other targets made

@@ -3,9 +3,11 @@
 //   - quick compares pipes with plain mangos sockets, and topics with NATS
 //     JetStream and with plain puts into etcd, in a minute and a half, as
 //     ratios, which a noisy machine moves less than speeds
-//   - pipe and topic are the end-to-end suites: sizes, groups, members, modes,
-//     partitions, at full speed or at a given rate with latencies from the
-//     intended time
+//   - scenario has what runs end to end, pipes and topics: sizes, groups,
+//     members, modes, partitions, at full speed or at a given rate with latencies
+//     from the intended time. The command "penstock bench" runs it, too
+//   - penstock-bench, a module of its own, runs the suite of scenarios, stores
+//     what they measured, and draws charts of it
 //   - peers, a module of its own, compares with NATS, and has the JetStream
 //     that quick runs
 //   - the tests here hold what idle things may cost, in memory and processor

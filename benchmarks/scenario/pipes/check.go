@@ -1,4 +1,4 @@
-package main
+package pipes
 
 import (
 	"bytes"
@@ -8,20 +8,23 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 // What is in a message, and what a member can tell from it: who sent it, which
 // one it is, when it was meant to be sent, and whether it is whole.
 
 const (
-	stampSize = 24
+	stampSize = 16
+	seqBits   = 48
 	contents  = 16 // different ones, so that a mix-up of neighbours shows
 )
 
 // stamp is the head of a message.
 type stamp struct {
-	sender uint64
-	seq    uint64        // from 0, for each sender
+	sender uint64        // below 65,536
+	seq    uint64        // from 0, for each sender; below 2^48
 	meant  time.Duration // since the start of the scenario
 }
 
@@ -29,10 +32,18 @@ type stamp struct {
 // it is made.
 type payload struct{ content [contents][]byte }
 
-func newPayload(size int) *payload {
+// text is what compresses, some four to one with s2.
+const text = `{"order":"%04d","customer":"somebody","lines":[{"article":"a thing","count":%d,"price":"12.50"}]}`
+
+func newPayload(size int, compressible bool) *payload {
 	random := rand.NewChaCha8([32]byte{2})
 	p := &payload{}
 	for i := range p.content {
+		if compressible {
+			line := fmt.Sprintf(text, i, random.Uint64()%1000)
+			p.content[i] = bytes.Repeat([]byte(line), size/len(line)+1)[:size]
+			continue
+		}
 		p.content[i] = make([]byte, size)
 		_, _ = random.Read(p.content[i]) // it never fails
 	}
@@ -41,9 +52,8 @@ func newPayload(size int) *payload {
 
 // write fills buf, which has the payload's size.
 func (p *payload) write(buf []byte, s stamp) {
-	binary.LittleEndian.PutUint64(buf, s.sender)
-	binary.LittleEndian.PutUint64(buf[8:], s.seq)
-	binary.LittleEndian.PutUint64(buf[16:], uint64(s.meant))
+	binary.LittleEndian.PutUint64(buf, s.sender<<seqBits|s.seq)
+	binary.LittleEndian.PutUint64(buf[8:], uint64(s.meant))
 	copy(buf[stampSize:], p.content[s.seq%contents][stampSize:])
 }
 
@@ -52,10 +62,11 @@ func (p *payload) read(buf []byte) (stamp, error) {
 	if want := len(p.content[0]); len(buf) != want {
 		return stamp{}, fmt.Errorf("a message of %d bytes came, %d were sent", len(buf), want)
 	}
+	number := binary.LittleEndian.Uint64(buf)
 	s := stamp{
-		sender: binary.LittleEndian.Uint64(buf),
-		seq:    binary.LittleEndian.Uint64(buf[8:]),
-		meant:  time.Duration(binary.LittleEndian.Uint64(buf[16:])),
+		sender: number >> seqBits,
+		seq:    number & (1<<seqBits - 1),
+		meant:  time.Duration(binary.LittleEndian.Uint64(buf[8:])),
 	}
 	if !bytes.Equal(buf[stampSize:], p.content[s.seq%contents][stampSize:]) {
 		return s, fmt.Errorf("message %d of sender %d is damaged", s.seq, s.sender)
@@ -89,22 +100,10 @@ func (j *journal) note(seq uint64, redelivered bool) {
 	j.extents = append(j.extents, extent{seq, seq + 1})
 }
 
-// verdict is what became of the messages of one scenario, over all groups.
-type verdict struct {
-	Lost        uint64 `json:"lost"`
-	Duplicates  uint64 `json:"duplicates"`
-	Disordered  uint64 `json:"disordered"`
-	Redelivered uint64 `json:"redelivered"`
-}
-
-func (v verdict) add(o verdict) verdict {
-	return verdict{v.Lost + o.Lost, v.Duplicates + o.Duplicates, v.Disordered + o.Disordered, v.Redelivered + o.Redelivered}
-}
-
 // judge compares what a group's members got from one sender with the messages
 // 0..sent-1 that it sent.
-func judge(members []*journal, sent uint64) verdict {
-	var v verdict
+func judge(members []*journal, sent uint64) results.Check {
+	v := results.Check{Sent: sent}
 	var all []extent
 	for _, j := range members {
 		v.Redelivered += j.redelivered

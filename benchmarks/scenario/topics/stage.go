@@ -1,4 +1,6 @@
-package main
+package topics
+
+// A scenario that is set up: its producers, its consumers, and what they do.
 
 import (
 	"context"
@@ -10,87 +12,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
+	"github.com/penstock-io/penstock/benchmarks/scenario"
 )
-
-// One scenario: producers and consumers around one topic, for a while.
-
-// scenario is what to run.
-type scenario struct {
-	Size        int                  `json:"size"`
-	Partitions  int                  `json:"partitions"`
-	Producers   int                  `json:"producers"`
-	Keys        int                  `json:"keys,omitempty"` // 0: records have none
-	Groups      int                  `json:"groups"`
-	Consumers   int                  `json:"consumers"` // in each group
-	Compression penstock.Compression `json:"compression"`
-	Rate        float64              `json:"rate,omitempty"` // records/s of all producers; 0: as fast as it goes
-	Seconds     float64              `json:"seconds"`
-	CatchUp     bool                 `json:"catch_up,omitempty"`
-}
-
-func (s scenario) topic() penstock.TopicConfig {
-	return penstock.TopicConfig{Partitions: s.Partitions, Compression: s.Compression}
-}
-
-// report is what came of it.
-type report struct {
-	scenario
-	Put         uint64   `json:"put"`
-	PutRate     float64  `json:"put_per_s"`      // from the first put to the last commit of a batch
-	ConsumeRate float64  `json:"consumed_per_s"` // of each group, until the last committed offset
-	CPU         float64  `json:"cpu_ns_per_record"`
-	Committed   *latency `json:"committed_us,omitempty"`
-	Handled     *latency `json:"handled_us,omitempty"`
-	verdict
-}
-
-// latency is from the intended time, in microseconds: a producer that falls
-// behind its rate does not hide it.
-type latency struct {
-	P50  float64 `json:"p50"`
-	P99  float64 `json:"p99"`
-	P999 float64 `json:"p99_9"`
-	Max  float64 `json:"max"`
-}
-
-// patience bounds the setting up and each part of the winding up.
-const patience = time.Minute
-
-// largest leaves room in a record for its frame.
-const largest = 1<<20 - 1<<10
-
-// took is a histogram of latencies that several goroutines write.
-type took struct {
-	mu sync.Mutex
-	h  *hdrhistogram.Histogram
-}
-
-// newTook has room for 1 µs to a minute, to three digits.
-func newTook() *took { return &took{h: hdrhistogram.New(1, time.Minute.Microseconds(), 3)} }
-
-func (t *took) note(d time.Duration) {
-	t.mu.Lock()
-	// What takes longer than a minute counts as a minute.
-	_ = t.h.RecordValue(min(max(1, d.Microseconds()), time.Minute.Microseconds()))
-	t.mu.Unlock()
-}
-
-func (t *took) latency() *latency {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at := func(q float64) float64 { return float64(t.h.ValueAtQuantile(q)) }
-	return &latency{P50: at(50), P99: at(99), P999: at(99.9), Max: float64(t.h.Max())}
-}
 
 // producer puts, in a runtime of its own.
 type producer struct {
-	topic *penstock.Topic
-	put   atomic.Uint64
+	topic     *penstock.Topic
+	put       atomic.Uint64
+	committed atomic.Uint64
 }
 
 // consumer is one member of one group.
@@ -104,31 +36,21 @@ type consumer struct {
 
 // stage is a scenario that is set up.
 type stage struct {
-	scenario
-	etcd      clientv3.Config
-	prefix    string
+	Scenario
+	launch    scenario.Start
 	runtimes  []*penstock.Runtime
 	producers []*producer
 	opening   sync.Mutex // of groups, which grow while somebody counts
 	groups    [][]*consumer
 	start     time.Time
+	counts    atomic.Int64 // nanoseconds since start: when the warm-up is over
+	accepted  *took
 	committed *took
 	handled   *took
 }
 
-const topicName = "bench"
-
-// run performs s against etcd, in a namespace of its own, deletes the topic, and
-// tells how it goes each second.
-func (s scenario) run(ctx context.Context, etcd clientv3.Config, prefix string, progress func(put, consumed uint64)) (report, error) {
-	st := &stage{scenario: s, etcd: etcd, prefix: prefix, start: time.Now(), committed: newTook(), handled: newTook()}
-	r, err := st.perform(ctx, progress)
-	// What a consumer saw explains what others waited for.
-	return r, errors.Join(st.close(), err)
-}
-
 func (s *stage) runtime(ctx context.Context) (*penstock.Runtime, error) {
-	rt, err := penstock.Start(ctx, penstock.EtcdConfig(s.etcd), penstock.Prefix(s.prefix))
+	rt, err := s.launch(ctx)
 	if err == nil {
 		s.runtimes = append(s.runtimes, rt)
 	}
@@ -143,7 +65,7 @@ func (s *stage) openProducers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		topic, err := rt.EnsureTopic(ctx, topicName, s.topic())
+		topic, err := rt.EnsureTopic(ctx, s.Name, s.topic())
 		if err != nil {
 			return err
 		}
@@ -166,7 +88,7 @@ func (s *stage) openConsumers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		topic, err := rt.Topic(ctx, topicName)
+		topic, err := rt.Topic(ctx, s.Name)
 		if err != nil {
 			return err
 		}
@@ -234,7 +156,11 @@ func (s *stage) take(c *consumer, rec penstock.Record) error {
 	if len(rec.Value) != s.Size {
 		return fmt.Errorf("a record of %d bytes came, %d were put", len(rec.Value), s.Size)
 	}
-	id, meant, err := load.Read(rec.Value)
+	read := load.Read
+	if s.Compressible {
+		read = load.ReadText
+	}
+	id, meant, err := read(rec.Value)
 	if err != nil {
 		return err
 	}
@@ -242,7 +168,7 @@ func (s *stage) take(c *consumer, rec penstock.Record) error {
 	if producer >= s.Producers || rec.Partition >= s.Partitions {
 		return fmt.Errorf("record %d of producer %d came from partition %d", seq, producer, rec.Partition)
 	}
-	if s.Rate > 0 {
+	if s.Rate > 0 && int64(meant) >= s.counts.Load() {
 		s.handled.note(time.Since(s.start) - time.Duration(meant))
 	}
 	c.journals[producer].note(rec.Partition, seq)
@@ -250,72 +176,92 @@ func (s *stage) take(c *consumer, rec penstock.Record) error {
 	return nil
 }
 
-func (s *stage) perform(ctx context.Context, progress func(put, consumed uint64)) (report, error) {
-	r := report{scenario: s.scenario}
+func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64, tell scenario.Progress) error {
 	if err := s.openProducers(ctx); err != nil {
-		return r, err
+		return err
 	}
 	if !s.CatchUp {
 		if err := s.openConsumers(ctx); err != nil {
-			return r, err
+			return err
 		}
 	}
 	runtime.GC()
-	reporting, stop := context.WithCancel(ctx)
-	var reporter sync.WaitGroup
-	reporter.Go(func() { s.tell(reporting, progress) })
-	defer reporter.Wait()
-	defer stop()
-
-	used, began := load.CPU(), time.Now()
-	if err := s.putAll(ctx); err != nil {
-		return r, err
+	telling, stop := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	if tell != nil {
+		teller.Go(func() { s.tell(telling, tell) })
 	}
-	put := time.Since(began)
+	defer teller.Wait()
+	defer stop()
+	if err := s.measure(ctx, figures); err != nil {
+		return err
+	}
+	return s.lag(ctx)
+}
+
+// measure lets everybody work and enters what it took.
+func (s *stage) measure(ctx context.Context, figures map[results.Figure]float64) error {
+	began := time.Since(s.start)
+	s.counts.Store(int64(began + s.Warmup))
+	put := make(chan error, 1)
+	go func() { put <- s.putAll(ctx, began) }()
+	warm := time.NewTimer(s.Warmup)
+	defer warm.Stop()
+	select {
+	case <-warm.C:
+	case <-ctx.Done():
+	}
+	meter := scenario.NewMeter()
+	before, beforeRead := s.committedAndRead()
+	if err := <-put; err != nil {
+		return err
+	}
+	total, _ := s.committedAndRead()
+	meter.Read(figures, total-before, s.Size)
+	if s.Rate > 0 {
+		figures[results.Offered] = s.Rate
+	}
+	consumers := meter
 	if s.CatchUp {
-		began = time.Now()
+		consumers, beforeRead = scenario.NewMeter(), 0
 		if err := s.openConsumers(ctx); err != nil {
-			return r, err
+			return err
 		}
 	}
 	if err := s.arrived(ctx); err != nil {
-		return r, err
+		return err
 	}
-	consumed := time.Since(began)
-	r.CPU = float64((load.CPU() - used).Nanoseconds())
-	stop()
-
-	r.Put, _ = s.counts()
-	r.PutRate = float64(r.Put) / put.Seconds()
-	r.CPU /= float64(max(1, r.Put))
 	if s.Groups > 0 {
-		r.ConsumeRate = float64(r.Put) / consumed.Seconds()
+		_, read := s.totals()
+		figures[results.Consumed] = float64(read-beforeRead) / float64(s.Groups) / consumers.Elapsed().Seconds()
+		if !s.CatchUp { // what consumers used is part of the cost
+			rest := map[results.Figure]float64{}
+			meter.Read(rest, total-before, s.Size)
+			for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes} {
+				figures[f] = rest[f]
+			}
+		}
 	}
-	if s.Rate > 0 {
-		r.Committed, r.Handled = s.committed.latency(), s.handled.latency()
-	}
-	if err := s.lag(ctx); err != nil {
-		return r, err
-	}
-	if err := s.producers[0].delete(ctx, s.runtimes[0]); err != nil {
-		return r, err
-	}
-	return s.judge(r)
+	return nil
 }
 
-func (p *producer) delete(ctx context.Context, rt *penstock.Runtime) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// remove deletes the topic, if it was made.
+func (s *stage) remove() error {
+	if len(s.producers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return rt.DeleteTopic(ctx, p.topic.Name())
+	return s.runtimes[0].DeleteTopic(ctx, s.Name)
 }
 
 // putAll lets all producers put and waits until everything is committed.
-func (s *stage) putAll(ctx context.Context) error {
+func (s *stage) putAll(ctx context.Context, began time.Duration) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.producers))
 	for i, p := range s.producers {
 		wg.Go(func() {
-			if errs[i] = s.feed(ctx, i, p); errs[i] == nil {
+			if errs[i] = s.feed(ctx, i, p, began); errs[i] == nil {
 				ctx, cancel := context.WithTimeout(ctx, patience)
 				defer cancel()
 				errs[i] = p.topic.Flush(ctx)
@@ -326,56 +272,36 @@ func (s *stage) putAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// feed puts for the scenario's time: at its share of the rate, each record when
+// feed puts until the scenario is over: at its share of the rate, each record when
 // it is due or as soon after as it can be, or without a rate as fast as it goes.
-func (s *stage) feed(ctx context.Context, number int, p *producer) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Seconds*float64(time.Second))+patience)
+func (s *stage) feed(ctx context.Context, number int, p *producer, began time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Warmup+s.Duration+patience)
 	defer cancel()
 	every := time.Duration(0)
 	if s.Rate > 0 {
 		every = time.Duration(float64(time.Second) * float64(s.Producers) / s.Rate)
 	}
-	value, key := make([]byte, s.Size), make([]byte, 0, 16)
-	began := time.Since(s.start)
-	end := began + time.Duration(s.Seconds*float64(time.Second))
+	w := newWriter(s, p, number)
+	end := began + s.Warmup + s.Duration
 	for seq := uint64(0); ; seq++ {
 		meant := began + time.Duration(seq)*every
-		var done func(penstock.PutResult)
 		if every > 0 {
 			if meant >= end {
-				return nil
+				return w.flush(ctx)
 			}
 			for early := meant - time.Since(s.start); early > 0; early = meant - time.Since(s.start) {
 				load.Rest(early)
 			}
-			done = s.noteCommit(p, meant)
-		} else if seq%64 == 0 && time.Since(s.start) >= end {
-			return nil
+		} else if (seq%64 == 0 || s.Put == Lone) && time.Since(s.start) >= end {
+			return w.flush(ctx)
 		}
-		load.Fill(value, id(number, seq), uint64(meant))
-		m := penstock.Message{Value: value}
-		if s.Keys > 0 {
-			key = strconv.AppendUint(key[:0], seq%uint64(s.Keys), 10)
-			m.Key = key
-		}
-		if err := p.topic.PutAsync(ctx, m, done); err != nil {
+		if err := w.put(ctx, seq, meant); err != nil {
 			return err
 		}
-		p.put.Add(1)
 	}
 }
 
-// noteCommit notes when a record is committed. One that failed is missed by the
-// judge.
-func (s *stage) noteCommit(p *producer, meant time.Duration) func(penstock.PutResult) {
-	return func(r penstock.PutResult) {
-		if r.Err == nil {
-			s.committed.note(time.Since(s.start) - meant)
-		}
-	}
-}
-
-func (s *stage) counts() (put, consumed uint64) {
+func (s *stage) totals() (put, consumed uint64) {
 	for _, p := range s.producers {
 		put += p.put.Load()
 	}
@@ -389,13 +315,22 @@ func (s *stage) counts() (put, consumed uint64) {
 	return put, consumed
 }
 
-func (s *stage) tell(ctx context.Context, progress func(put, consumed uint64)) {
+// committedAndRead is how much is in etcd, and how much consumers have.
+func (s *stage) committedAndRead() (committed, read uint64) {
+	for _, p := range s.producers {
+		committed += p.committed.Load()
+	}
+	_, read = s.totals()
+	return committed, read
+}
+
+func (s *stage) tell(ctx context.Context, tell scenario.Progress) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
 		select {
 		case <-second.C:
-			progress(s.counts())
+			tell(s.totals())
 		case <-ctx.Done():
 			return
 		}
@@ -410,7 +345,7 @@ func (s *stage) arrived(ctx context.Context) error {
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for waiting := true; waiting; {
-		if put, consumed := s.counts(); consumed >= put*uint64(s.Groups) {
+		if put, consumed := s.totals(); consumed >= put*uint64(s.Groups) {
 			break
 		}
 		select {
@@ -443,7 +378,7 @@ func (s *stage) lag(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for g := range s.groups {
-		info, err := s.runtimes[0].DescribeConsumerGroup(ctx, topicName, groupName(g))
+		info, err := s.runtimes[0].DescribeConsumerGroup(ctx, s.Name, groupName(g))
 		if err != nil {
 			return err
 		}
@@ -457,7 +392,7 @@ func (s *stage) lag(ctx context.Context) error {
 func (s *stage) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var errs []error
+	errs := []error{s.remove()}
 	for _, rt := range s.runtimes {
 		errs = append(errs, rt.Stop(ctx))
 	}
@@ -470,19 +405,21 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-func (s *stage) judge(r report) (report, error) {
-	for _, g := range s.groups {
-		for i, p := range s.producers {
+// judge is what became of all records, in all groups together; Sent is what was put.
+func (s *stage) judge() results.Check {
+	var sum results.Check
+	for i, p := range s.producers {
+		sum.Sent += p.put.Load()
+		for _, g := range s.groups {
 			var journals []*journal
 			for _, c := range g {
-				<-c.over // it has left
 				journals = append(journals, c.journals[i])
 			}
-			r.verdict = r.add(judge(journals, p.put.Load()))
+			c := judge(journals, p.put.Load())
+			sum.Lost += c.Lost
+			sum.Duplicates += c.Duplicates
+			sum.Disordered += c.Disordered
 		}
 	}
-	if r.Lost > 0 || r.Duplicates > 0 || r.Disordered > 0 {
-		return r, fmt.Errorf("%d records lost, %d twice, %d out of order", r.Lost, r.Duplicates, r.Disordered)
-	}
-	return r, nil
+	return sum
 }

@@ -1,6 +1,10 @@
-package main
+package topics
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
+)
 
 // What became of the records of a scenario: who put which, what came.
 
@@ -39,21 +43,10 @@ func (j *journal) note(partition int, seq uint64) {
 	j.least[partition] = max(j.least[partition], seq+1)
 }
 
-// verdict is what became of them, over all groups.
-type verdict struct {
-	Lost       uint64 `json:"lost"`
-	Duplicates uint64 `json:"duplicates"`
-	Disordered uint64 `json:"disordered"`
-}
-
-func (v verdict) add(o verdict) verdict {
-	return verdict{v.Lost + o.Lost, v.Duplicates + o.Duplicates, v.Disordered + o.Disordered}
-}
-
 // judge compares what a group's members got of one producer with the records
 // 0..put-1 that it put.
-func judge(members []*journal, put uint64) verdict {
-	var v verdict
+func judge(members []*journal, put uint64) results.Check {
+	v := results.Check{Sent: put}
 	var all []uint64
 	for _, j := range members {
 		v.Duplicates += j.repeated

@@ -1,10 +1,12 @@
-package main
+package topics
 
 import (
 	"testing"
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,7 +19,7 @@ func TestJudgeCounts(t *testing.T) {
 		for i := range members {
 			members[i] = newJournal(2)
 		}
-		var want verdict
+		want := results.Check{Sent: put}
 		for seq := range put {
 			times := rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 3}).Draw(t, "times")
 			if times == 0 {
@@ -44,7 +46,7 @@ func TestJournalOrder(t *testing.T) {
 	}{{0, 0}, {1, 4}, {0, 1}, {0, 5}, {1, 3}, {0, 2}} {
 		j.note(r.partition, r.seq)
 	}
-	if got, want := judge([]*journal{j}, 7), (verdict{Lost: 1, Disordered: 2}); got != want {
+	if got, want := judge([]*journal{j}, 7), (results.Check{Sent: 7, Lost: 1, Disordered: 2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

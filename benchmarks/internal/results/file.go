@@ -1,0 +1,192 @@
+package results
+
+// What a file holds.
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Schema is the version of the format. It changes when an older reader would
+// misunderstand a file; fields are added without a change.
+const Schema = 1
+
+// File is one use of a suite.
+type File struct {
+	Schema   int               `json:"schema"`
+	Suite    string            `json:"suite"` // quick or full, or the command that ran it
+	Began    time.Time         `json:"began"`
+	Seconds  float64           `json:"seconds"`
+	Commit   string            `json:"commit,omitempty"` // of Penstock; short
+	Modified bool              `json:"modified,omitempty"`
+	Machine  Machine           `json:"machine"`
+	Versions map[string]string `json:"versions,omitempty"` // of the modules of each system, by module path
+	Peers    map[string]string `json:"peers,omitempty"`    // the settings of each peer, in words
+
+	Runs        []Run        `json:"runs,omitempty"`
+	Comparisons []Comparison `json:"comparisons,omitempty"`
+	Skipped     []Skip       `json:"skipped,omitempty"`
+}
+
+// Machine is what the suite ran on.
+type Machine struct {
+	CPU    string `json:"cpu,omitempty"`
+	Cores  int    `json:"cores"`
+	Memory uint64 `json:"memory_bytes,omitempty"`
+	OS     string `json:"os"`
+	Arch   string `json:"arch"`
+	Kernel string `json:"kernel,omitempty"`
+	Go     string `json:"go"`
+}
+
+// Run is one run of one scenario by one system.
+type Run struct {
+	ID       string            `json:"id"`     // of the scenario, such as pipe.size.1KiB
+	Series   string            `json:"series"` // the scenarios that vary one factor, such as pipe.size
+	System   string            `json:"system"` // penstock, or a peer
+	Round    int               `json:"round"`  // from 1; runs of one round see the same machine
+	Settings map[string]string `json:"settings,omitempty"`
+
+	Figures   map[Figure]float64    `json:"figures,omitempty"`
+	Latencies map[string]*Histogram `json:"latencies,omitempty"` // by what was timed: handled, committed, lone
+	Check     Check                 `json:"check"`
+	Error     string                `json:"error,omitempty"` // why it is a failed run; its figures count for nothing
+}
+
+// Number is a setting as a number, 0 when there is none such.
+func (r Run) Number(setting string) float64 {
+	n, err := strconv.ParseFloat(r.Settings[setting], 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Failed reports whether the run's figures count for nothing.
+func (r Run) Failed() bool { return r.Error != "" || r.Check.Wrong() }
+
+// Figure names one measure. The names end in the unit.
+type Figure string
+
+// The figures of runs.
+const (
+	PerSecond   Figure = "messages_per_s" // sent and acknowledged, or put and committed
+	MBPerSecond Figure = "mb_per_s"       // 10^6 bytes of payload
+	Consumed    Figure = "consumed_per_s" // records a second of each group
+	CPU         Figure = "cpu_ns_per_message"
+	Allocs      Figure = "allocs_per_message"
+	AllocBytes  Figure = "alloc_bytes_per_message"
+	WireBytes   Figure = "wire_bytes_per_message"
+	Fsyncs      Figure = "fsyncs_per_message"
+	Offered     Figure = "offered_per_s" // of a run that keeps to a timetable
+	RSS         Figure = "rss_bytes"
+)
+
+// Less reports whether less of it is better.
+func (f Figure) Less() bool {
+	switch f {
+	case PerSecond, MBPerSecond, Consumed, Offered:
+		return false
+	default:
+		return true
+	}
+}
+
+// Check is what became of the messages of a run.
+type Check struct {
+	Sent        uint64 `json:"sent"`
+	Lost        uint64 `json:"lost"`
+	Duplicates  uint64 `json:"duplicates"`
+	Disordered  uint64 `json:"disordered"`
+	Redelivered uint64 `json:"redelivered,omitempty"`
+}
+
+// Wrong reports whether messages were lost, doubled or out of order.
+func (c Check) Wrong() bool { return c.Lost > 0 || c.Duplicates > 0 || c.Disordered > 0 }
+
+// Comparison is ours beside a peer's, in runs that took turns.
+type Comparison struct {
+	ID     string    `json:"id"`
+	Peer   string    `json:"peer"`
+	Unit   string    `json:"unit"`
+	Ours   []float64 `json:"ours"`            // of each run, in order
+	Theirs []float64 `json:"theirs"`          // empty when the peer is not here
+	Target float64   `json:"target"`          // of the ratio; 0 for none
+	Less   bool      `json:"less,omitempty"`  // less is better
+	Note   string    `json:"note,omitempty"`  // more about both sides
+	Error  string    `json:"error,omitempty"` // why there is no peer, or why it failed
+}
+
+// Medians returns the middle of either side's runs, 0 for a side without any.
+func (c Comparison) Medians() (ours, theirs float64) { return Median(c.Ours), Median(c.Theirs) }
+
+// Line is what other programs read of a comparison.
+func (c Comparison) Line() string {
+	ours, theirs := c.Medians()
+	if theirs == 0 {
+		return fmt.Sprintf("RATIO %s unavailable ours=%.4g peer=unavailable unit=%s", c.ID, ours, c.Unit)
+	}
+	return fmt.Sprintf("RATIO %s %.3f ours=%.4g peer=%.4g unit=%s", c.ID, ours/theirs, ours, theirs, c.Unit)
+}
+
+// Skip is a comparison or a scenario that could not be run here.
+type Skip struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
+}
+
+// Line is what other programs read of it.
+func (s Skip) Line() string { return "SKIP " + s.ID + " " + s.Why }
+
+// Median is the middle of values, the mean of the middle two when their number
+// is even, and 0 when there are none. values stay as they are.
+func Median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// check is what Decode requires besides JSON.
+func (f *File) check() error {
+	if f.Schema != Schema {
+		return fmt.Errorf("the file has schema %d, and this program reads %d", f.Schema, Schema)
+	}
+	for i, r := range f.Runs {
+		if r.ID == "" || r.System == "" {
+			return fmt.Errorf("run %d has no id or no system", i)
+		}
+	}
+	for i, c := range f.Comparisons {
+		if c.ID == "" {
+			return fmt.Errorf("comparison %d has no id", i)
+		}
+	}
+	return nil
+}
+
+// Values are the figure f of all runs that did not fail, by the scenario's id and
+// the system.
+func (f *File) Values(figure Figure) map[Key][]float64 {
+	out := map[Key][]float64{}
+	for _, r := range f.Runs {
+		if v, ok := r.Figures[figure]; ok && !r.Failed() {
+			k := Key{r.ID, r.System}
+			out[k] = append(out[k], v)
+		}
+	}
+	return out
+}
+
+// Key is one scenario as one system runs it.
+type Key struct{ ID, System string }
+
+// Compare orders keys by scenario, then system.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.ID, o.ID), cmp.Compare(k.System, o.System))
+}

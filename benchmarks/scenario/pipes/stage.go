@@ -1,0 +1,313 @@
+package pipes
+
+// A scenario that is set up: its senders, its members, and what they do.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
+	"github.com/penstock-io/penstock/benchmarks/scenario"
+)
+
+// stream is one goroutine that calls Send of a destination.
+type stream struct {
+	dest     *penstock.Destination
+	sent     atomic.Uint64
+	accepted *results.Histogram
+}
+
+// member reads for one group.
+type member struct {
+	m        *penstock.Member
+	got      atomic.Uint64
+	journals []*journal // by stream
+	handled  *results.Histogram
+	err      error
+	over     chan struct{} // closed when the loop has ended
+}
+
+type stage struct {
+	Scenario
+	payload  *payload
+	runtimes []*penstock.Runtime
+	dests    []*penstock.Destination
+	streams  []*stream
+	groups   [][]*member
+	start    time.Time
+	counts   atomic.Int64 // nanoseconds since start: when the warm-up is over
+}
+
+func (s *stage) open(ctx context.Context, start scenario.Start) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for range s.Senders {
+		rt, err := start(ctx)
+		if err != nil {
+			return err
+		}
+		s.runtimes = append(s.runtimes, rt)
+		dest, err := rt.Register(ctx, s.Name, penstock.MaxMessageSize(max(s.Size, 4<<20)))
+		if err != nil {
+			return err
+		}
+		s.dests = append(s.dests, dest)
+		for range s.Threads {
+			s.streams = append(s.streams, &stream{dest: dest, accepted: results.NewHistogram()})
+		}
+	}
+	rt, err := start(ctx)
+	if err != nil {
+		return err
+	}
+	s.runtimes = append(s.runtimes, rt)
+	opts := []penstock.JoinOption{penstock.InMode(s.Mode)}
+	if s.Window > 0 {
+		opts = append(opts, penstock.Window(s.Window))
+	}
+	s.start = time.Now()
+	for g := range s.Groups {
+		var group []*member
+		for range s.Members {
+			m, err := rt.Join(ctx, s.Name, fmt.Sprintf("g%d", g), opts...)
+			if err != nil {
+				return err
+			}
+			reader := &member{m: m, handled: results.NewHistogram(), over: make(chan struct{})}
+			for range s.streams {
+				reader.journals = append(reader.journals, &journal{})
+			}
+			group = append(group, reader)
+			go s.read(reader)
+		}
+		s.groups = append(s.groups, group)
+	}
+	return s.known(ctx)
+}
+
+// known waits until every sender serves every group: what is sent before goes
+// to fewer of them.
+func (s *stage) known(ctx context.Context) error {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for _, dest := range s.dests {
+		for {
+			linked := 0
+			for _, p := range dest.Stats() {
+				linked += p.Links
+			}
+			if linked == s.Groups*s.Members {
+				break
+			}
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return fmt.Errorf("a sender has %d links, not %d: %w", linked, s.Groups*s.Members, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) read(m *member) {
+	defer close(m.over)
+	for msg, err := range m.m.Messages(context.Background()) {
+		if err != nil {
+			m.err = err
+			return
+		}
+		st, err := s.payload.read(msg.Value)
+		if err == nil && st.sender >= uint64(len(m.journals)) {
+			err = fmt.Errorf("a message of sender %d came, of %d", st.sender, len(m.journals))
+		}
+		if err != nil {
+			m.err = err
+			return
+		}
+		if s.Rate > 0 && int64(st.meant) >= s.counts.Load() {
+			m.handled.Note(time.Since(s.start) - st.meant)
+		}
+		m.journals[st.sender].note(st.seq, msg.Redelivered)
+		m.got.Add(1)
+	}
+}
+
+func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64, tell scenario.Progress) error {
+	runtime.GC()
+	telling, stop := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	if tell != nil {
+		teller.Go(func() { s.tell(telling, tell) })
+	}
+	defer teller.Wait()
+	defer stop()
+
+	began := time.Since(s.start)
+	s.counts.Store(int64(began + s.Warmup))
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.streams))
+	for i, st := range s.streams {
+		wg.Go(func() {
+			if errs[i] = s.feed(ctx, uint64(i), st, began); errs[i] == nil {
+				ctx, cancel := context.WithTimeout(ctx, patience)
+				defer cancel()
+				errs[i] = st.dest.Flush(ctx)
+			}
+		})
+	}
+	warm := time.NewTimer(s.Warmup)
+	defer warm.Stop()
+	select {
+	case <-warm.C:
+	case <-ctx.Done():
+	}
+	meter := scenario.NewMeter()
+	_, before := s.totals()
+	wg.Wait()
+	err := errors.Join(errs...)
+	if err == nil {
+		err = s.arrived(ctx)
+	}
+	_, received := s.totals()
+	meter.Read(figures, (received-before)/uint64(s.Groups), s.Size)
+	if s.Rate > 0 {
+		figures[results.Offered] = s.Rate
+	}
+	return err
+}
+
+// feed sends until the scenario is over: at its share of the rate, each message
+// when it is due or as soon after as it can be, or without a rate as fast as it
+// goes.
+func (s *stage) feed(ctx context.Context, id uint64, st *stream, began time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Warmup+s.Duration+patience)
+	defer cancel()
+	every := time.Duration(0)
+	if s.Rate > 0 {
+		every = time.Duration(float64(time.Second) * float64(len(s.streams)) / s.Rate)
+	}
+	buf := make([]byte, s.Size)
+	end := began + s.Warmup + s.Duration
+	for seq := uint64(0); ; seq++ {
+		meant := began + time.Duration(seq)*every
+		if every > 0 {
+			if meant >= end {
+				return nil
+			}
+			for early := meant - time.Since(s.start); early > 0; early = meant - time.Since(s.start) {
+				load.Rest(early)
+			}
+		} else if seq%64 == 0 && time.Since(s.start) >= end {
+			return nil
+		}
+		s.payload.write(buf, stamp{sender: id, seq: seq, meant: meant})
+		if err := st.dest.Send(ctx, penstock.Message{Value: buf}); err != nil {
+			return err
+		}
+		if every > 0 && int64(meant) >= s.counts.Load() {
+			st.accepted.Note(time.Since(s.start) - meant)
+		}
+		st.sent.Add(1)
+	}
+}
+
+func (s *stage) totals() (sent, received uint64) {
+	for _, st := range s.streams {
+		sent += st.sent.Load()
+	}
+	for _, g := range s.groups {
+		for _, m := range g {
+			received += m.got.Load()
+		}
+	}
+	return sent, received
+}
+
+func (s *stage) tell(ctx context.Context, tell scenario.Progress) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-second.C:
+			tell(s.totals())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// arrived waits for what at-most-once settles before it is handled. What does
+// not come is judged as lost.
+func (s *stage) arrived(ctx context.Context) error {
+	late := time.After(patience)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		if sent, received := s.totals(); received >= sent*uint64(s.Groups) {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *stage) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var errs []error
+	for _, rt := range s.runtimes {
+		errs = append(errs, rt.Stop(ctx))
+	}
+	for _, g := range s.groups {
+		for _, m := range g {
+			<-m.over
+			errs = append(errs, m.err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// judge is what became of all messages, in all groups together; Sent is what was sent.
+func (s *stage) judge() results.Check {
+	var sum results.Check
+	for i, st := range s.streams {
+		sum.Sent += st.sent.Load()
+		for _, g := range s.groups {
+			var journals []*journal
+			for _, m := range g {
+				journals = append(journals, m.journals[i])
+			}
+			c := judge(journals, st.sent.Load())
+			sum.Lost += c.Lost
+			sum.Duplicates += c.Duplicates
+			sum.Disordered += c.Disordered
+			sum.Redelivered += c.Redelivered
+		}
+	}
+	return sum
+}
+
+func (s *stage) latencies() map[string]*results.Histogram {
+	accepted, handled := results.NewHistogram(), results.NewHistogram()
+	for _, st := range s.streams {
+		accepted.Merge(st.accepted)
+	}
+	for _, g := range s.groups {
+		for _, m := range g {
+			handled.Merge(m.handled)
+		}
+	}
+	return map[string]*results.Histogram{scenario.Accepted: accepted, scenario.Handled: handled}
+}

@@ -1,0 +1,102 @@
+// Package scenario is what the scenarios share that benchmarks and the command
+// "penstock bench" run: senders and members of pipes (scenario/pipes), producers
+// and consumers of topics (scenario/topics).
+//
+// A scenario runs against the runtimes that it is given a way to start, so it
+// does not matter whose etcd they use. It checks every message. One that was lost,
+// came twice, out of order or damaged makes it a failed run: its error is an
+// *Unsound, and its figures count for nothing.
+//
+// At full speed a scenario measures speed. At a rate it keeps to a timetable,
+// whatever becomes of the messages, and measures latencies from the moment a
+// message was due, so that waiting counts even while it holds up the messages
+// behind. Its warm-up is sent and checked, and is not part of any figure.
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
+)
+
+// Start starts a runtime with opts besides its own options.
+type Start func(ctx context.Context, opts ...penstock.StartOption) (*penstock.Runtime, error)
+
+// Local starts runtimes over loopback, with their keys below prefix in etcd.
+func Local(etcd clientv3.Config, prefix string) Start {
+	return func(ctx context.Context, opts ...penstock.StartOption) (*penstock.Runtime, error) {
+		return penstock.Start(ctx, append([]penstock.StartOption{
+			penstock.EtcdConfig(etcd), penstock.Prefix(prefix), penstock.Listen("tcp://127.0.0.1:0"),
+		}, opts...)...)
+	}
+}
+
+// Progress is called each second with how much was sent and received so far.
+type Progress func(sent, received uint64)
+
+// Result is what a run measured.
+type Result = results.Run
+
+// Latencies of a Result.
+const (
+	Accepted  = "accepted"  // from the intended time until Send or PutAsync returned
+	Committed = "committed" // until a record was in etcd
+	Handled   = "handled"   // until its handler had it
+)
+
+// Unsound is the error of a run that did not keep what is promised.
+type Unsound struct{ results.Check }
+
+func (u *Unsound) Error() string {
+	return fmt.Sprintf("%d messages lost, %d twice, %d out of order, of %d", u.Lost, u.Duplicates, u.Disordered, u.Sent)
+}
+
+// Judged is nil when nothing is wrong with c.
+func Judged(c results.Check) error {
+	if c.Wrong() {
+		return &Unsound{c}
+	}
+	return nil
+}
+
+// Meter counts what this process uses, from one moment on.
+type Meter struct {
+	began         time.Time
+	cpu           time.Duration
+	mallocs, size uint64
+}
+
+// NewMeter begins to count.
+func NewMeter() Meter {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return Meter{time.Now(), load.CPU(), m.Mallocs, m.TotalAlloc}
+}
+
+// Elapsed is the time since the meter began.
+func (m Meter) Elapsed() time.Duration { return time.Since(m.began) }
+
+// Read enters what was used for each of n messages of size bytes, and their rate.
+func (m Meter) Read(figures map[results.Figure]float64, n uint64, size int) {
+	elapsed, cpu := m.Elapsed(), load.CPU()-m.cpu
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	each := float64(max(1, n))
+	figures[results.PerSecond] = float64(n) / elapsed.Seconds()
+	figures[results.MBPerSecond] = figures[results.PerSecond] * float64(size) / 1e6
+	figures[results.CPU] = float64(cpu.Nanoseconds()) / each
+	figures[results.Allocs] = float64(now.Mallocs-m.mallocs) / each
+	figures[results.AllocBytes] = float64(now.TotalAlloc-m.size) / each
+}
+
+// WriteJSON writes one result as an object.
+func WriteJSON(w io.Writer, r Result) error { return json.NewEncoder(w).Encode(r) }

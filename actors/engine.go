@@ -322,8 +322,8 @@ func (e *Engine) watchActors() {
 				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: m.Err})
 			}
 		case *supervisor.Overdue:
-			if mine(m.Who) {
-				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: fmt.Errorf("%s had not ended after %s and was left behind", cmp.Or(m.What, "it"), m.After)})
+			if mine(m.Who) || e.face.Has(m.Who) {
+				n.Events.Emit(messages.ActorStopped{Actor: m.Who.Id, Err: overdue(m)})
 			}
 		case *supervisor.LifecyclePanic:
 			if mine(m.Who) {
@@ -331,6 +331,14 @@ func (e *Engine) watchActors() {
 			}
 		}
 	})
+}
+
+// overdue says what was left behind. What has a name is code of the user's, or calls it.
+func overdue(m *supervisor.Overdue) error {
+	if m.What == "" {
+		return fmt.Errorf("it had not ended after %s and was left behind", m.After)
+	}
+	return fmt.Errorf("%s had not ended after %s and was left behind; have your code that it calls return when its context ends", m.What, m.After)
 }
 
 // hostName is this host's name as it may be written into keys: the system lets

@@ -140,6 +140,7 @@ func (i *incarnation) awaitUsers() {
 	i.mu.Lock()
 	users := slices.Collect(maps.Keys(i.users))
 	i.mu.Unlock()
+	told := make(map[string]bool)
 	for _, u := range users {
 		patience := u.patience()
 		timer := i.clock.NewTimer(patience - i.clock.Since(began))
@@ -149,7 +150,10 @@ func (i *incarnation) awaitUsers() {
 			select {
 			case <-u.done:
 			default:
-				i.overdue(u.name, patience)
+				if !told[u.name] { // there may be thousands of one name
+					i.overdue(u.name, patience)
+				}
+				told[u.name] = true
 			}
 		}
 		timer.Stop()

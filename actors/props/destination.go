@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -108,12 +109,12 @@ func (a *destination) Receive(ctx actor.Context) {
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case *actor.Restarting:
-		a.host.End()
+		a.end(ctx)
 	case *actor.Stopping:
 		if a.destPart != nil {
 			a.asked.over.Store(true)
 		}
-		a.host.End()
+		a.end(ctx)
 		a.stopping(ctx)
 	default:
 		supervisor.Unhandled(ctx)
@@ -182,7 +183,11 @@ func (a *destination) open(ctx actor.Context) {
 		tellParent(ctx, &messages.Registered{Destination: handle.Name(), URL: handle.URL()})
 	}
 	system, face := ctx.ActorSystem(), a.face
-	a.host.Run(publishing, func(ctx context.Context) error {
+	a.runUser(publishing, func(ctx context.Context) error {
+		if !queue.enter(ctx) {
+			return nil
+		}
+		defer queue.leave()
 		queue.over = handle.Done()
 		face.accept(ctx, system, handle, queue, tell)
 		if ctx.Err() != nil {
@@ -190,6 +195,15 @@ func (a *destination) open(ctx actor.Context) {
 		}
 		return errors.Join(handle.Err(), messages.ErrClosed)
 	})
+}
+
+// runUser runs what calls middleware, which may not return.
+func (a *destination) runUser(name string, f func(context.Context) error) {
+	if len(a.cfg.Use) > 0 {
+		a.host.RunUser(name, usercode.Patience, f)
+	} else {
+		a.host.Run(name, f)
+	}
 }
 
 // accept passes what is published to the destination, until that or ctx ends. It runs
@@ -214,10 +228,10 @@ func (f *Face) accept(ctx context.Context, system *actor.ActorSystem, d *senders
 		q.done(p)
 		switch {
 		case p.asker != nil:
-			system.Root.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
-			p.settling.accepted(system, p.asker, p.next)
+			system.Root.Send(p.asker, &messages.Published{Accepted: p.accepted(), Err: err})
+			p.settling.accepted(system, p.asker, p.accepted())
 		case err != nil:
-			f.dropped(d.Name(), len(p.msgs)-p.next, err)
+			f.dropped(d.Name(), len(p.msgs)-p.accepted(), err)
 		}
 	}
 }
@@ -231,13 +245,16 @@ func send(ctx context.Context, d *senders.Destination, p *publish, system *actor
 		}
 	}()
 	if p.settling == nil {
-		return d.SendAll(ctx, p.msgs[p.next:], &p.next)
+		return d.SendAll(ctx, p.msgs[p.accepted():], &p.next)
 	}
-	for p.next < len(p.msgs) {
-		if err := d.SendAsync(ctx, p.msgs[p.next], func(cause error) { p.settling.settled(system, p.asker, cause) }); err != nil {
+	for _, m := range p.msgs[p.accepted():] {
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // middleware may not have listened
+		}
+		if err := d.SendAsync(ctx, m, func(cause error) { p.settling.settled(system, p.asker, cause) }); err != nil {
 			return err
 		}
-		p.next++
+		p.next.Add(1)
 	}
 	return nil
 }
@@ -252,14 +269,19 @@ func (a *destination) publish(ctx actor.Context, m *messages.Publish) {
 	}
 }
 
-// refuse replies to who published, or tells an event when nobody hears a reply.
+// refuse replies to who published, or tells an event when nobody hears a reply. The end
+// of this actor may come when the last message was just accepted.
 func (a *destination) refuse(ctx actor.Context, p *publish, err error) {
+	accepted := p.accepted()
+	if accepted == len(p.msgs) && accepted > 0 {
+		err = nil
+	}
 	if p.asker == nil {
-		a.face.dropped(a.cfg.Name, len(p.msgs)-p.next, err)
+		a.face.dropped(a.cfg.Name, len(p.msgs)-accepted, err)
 		return
 	}
-	ctx.Send(p.asker, &messages.Published{Accepted: p.next, Err: err})
-	p.settling.accepted(ctx.ActorSystem(), p.asker, p.next)
+	ctx.Send(p.asker, &messages.Published{Accepted: accepted, Err: err})
+	p.settling.accepted(ctx.ActorSystem(), p.asker, accepted)
 }
 
 // dropped tells of messages of which nobody gets a reply.
@@ -323,6 +345,14 @@ func (a *destination) ended(ctx actor.Context, m *supervisor.Ended) {
 	case m.Name == publishing && m.Err != nil && a.state == destOpen:
 		a.handle = nil
 		a.fails(ctx, m.Err)
+	}
+}
+
+// end ends the incarnation.
+func (a *destination) end(ctx actor.Context) {
+	a.host.End()
+	if a.destPart != nil {
+		a.asked.abandon(ctx.ActorSystem(), a.cfg.Name)
 	}
 }
 

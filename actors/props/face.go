@@ -68,6 +68,14 @@ func part[P any](f *Face, self *actor.PID, fresh func() *P) *P {
 	return p
 }
 
+// Has reports whether an actor is one of this face's, and lives.
+func (f *Face) Has(pid *actor.PID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, has := f.parts[pid]
+	return has
+}
+
 // forget drops what the actor kept.
 func (f *Face) forget(self *actor.PID) {
 	f.mu.Lock()

@@ -33,7 +33,7 @@ func asker(t *testing.T, e *actors.Engine) (pid *actor.PID, heard <-chan any) {
 	told := make(chan any, 100)
 	pid = e.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		switch m := ctx.Message().(type) {
-		case *messages.PutDone, *messages.Published, *messages.Settled:
+		case *messages.PutDone, *messages.Published, *messages.Settled, *messages.Replied:
 			told <- m
 		}
 	}))

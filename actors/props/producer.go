@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -176,7 +177,15 @@ func (a *producer) open(ctx actor.Context) {
 		tellParent(ctx, &messages.Opened{Topic: handle.Name()})
 	}
 	system := ctx.ActorSystem()
-	a.host.Run(putting, func(ctx context.Context) error {
+	run := a.host.Run
+	if a.callsUser() {
+		run = func(name string, f func(context.Context) error) { a.host.RunUser(name, usercode.Patience, f) }
+	}
+	run(putting, func(ctx context.Context) error {
+		if !queue.enter(ctx) {
+			return nil
+		}
+		defer queue.leave()
 		putAll(ctx, system, handle, queue, puts, tell)
 		return nil
 	})
@@ -190,6 +199,12 @@ func (a *producer) open(ctx actor.Context) {
 	})
 }
 
+// callsUser reports whether putting calls middleware or a partitioner of the user's, which
+// may not return.
+func (a *producer) callsUser() bool {
+	return len(a.cfg.Use) > 0 || topics.AsksUser(a.cfg.Partitioner)
+}
+
 // putAll puts what was asked for as the handle has room, until ctx ends. It runs hosted.
 func putAll(ctx context.Context, system *actor.ActorSystem, t *topics.Topic, q *publishes, due *puts, tell func(any)) {
 	for {
@@ -197,8 +212,7 @@ func putAll(ctx context.Context, system *actor.ActorSystem, t *topics.Topic, q *
 		if p == nil {
 			return
 		}
-		for p.next < len(p.msgs) {
-			i := p.next
+		for i := p.accepted(); i < len(p.msgs) && ctx.Err() == nil; i++ {
 			var done func(messages.PutResult)
 			if p.asker != nil {
 				done = func(r messages.PutResult) { due.result(system, p.put, i, r) }
@@ -207,7 +221,7 @@ func putAll(ctx context.Context, system *actor.ActorSystem, t *topics.Topic, q *
 			if err != nil && ctx.Err() != nil {
 				return // the next incarnation continues with it
 			}
-			if p.next++; err != nil {
+			if p.next.Add(1); err != nil {
 				due.refused(system, p, i, err)
 			}
 		}
@@ -239,7 +253,7 @@ func putOne(ctx context.Context, t *topics.Topic, m messages.Message, done func(
 }
 
 func (a *producer) put(ctx actor.Context, m *messages.Put) {
-	p := &publish{asker: ctx.Sender(), msgs: m.Messages, put: a.puts.begin(ctx.Sender(), len(m.Messages), len(a.cfg.Use) > 0)}
+	p := &publish{asker: ctx.Sender(), msgs: m.Messages, put: a.puts.begin(ctx.Sender(), len(m.Messages), a.callsUser())}
 	if err := a.queue.add(p); err != nil {
 		a.puts.withdraw(p.put)
 		reply(ctx, p.asker, &messages.PutDone{Err: err})
@@ -336,7 +350,7 @@ func (a *producer) deny(ctx actor.Context, but *publish, why error) {
 func (a *producer) denied(ctx actor.Context, p *publish, why error) {
 	switch p.mark.(type) {
 	case nil:
-		for i := p.next; i < len(p.msgs); i++ {
+		for i := p.accepted(); i < len(p.msgs); i++ {
 			a.puts.refused(ctx.ActorSystem(), p, i, why)
 		}
 		if len(p.msgs) == 0 {

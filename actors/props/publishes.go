@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -29,6 +30,7 @@ type publishes struct {
 	bytes    int
 	closed   error         // why nothing is taken any more
 	bell     chan struct{} // holds one ring
+	turn     chan struct{} // holds one: that nobody accepts
 
 	// over, of who accepts, ends the waiting for more; nil does not.
 	over <-chan struct{}
@@ -40,15 +42,35 @@ type publish struct {
 	asker *actor.PID // may be nil
 	msgs  []messages.Message
 	bytes int
-	cost  int  // of MaxWaiting
-	next  int  // of msgs: the first that is not accepted
-	mark  any  // *messages.Flush, for one; nil for messages
-	put   *put // for a producer's messages: what becomes of them
+	cost  int          // of MaxWaiting
+	next  atomic.Int64 // of msgs: the first that is not accepted
+	mark  any          // *messages.Flush, for one; nil for messages
+	put   *put         // for a producer's messages: what becomes of them
 	// settling is what becomes of messages that somebody wants to hear of; nil for none.
 	settling *settling
 }
 
-func newPublishes() *publishes { return &publishes{bell: make(chan struct{}, 1)} }
+// accepted is how many of the messages are, from the first.
+func (p *publish) accepted() int { return int(p.next.Load()) }
+
+func newPublishes() *publishes {
+	q := &publishes{bell: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+	q.leave()
+	return q
+}
+
+// enter waits until nobody else accepts, or ctx ends: false. What an incarnation has left
+// behind in code of the user's still has the first entry in hand; it is to leave.
+func (q *publishes) enter(ctx context.Context) bool {
+	select {
+	case <-q.turn:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (q *publishes) leave() { q.turn <- struct{}{} }
 
 // add queues an entry. It does not block: what exceeds the bounds is
 // messages.ErrGroupFull.

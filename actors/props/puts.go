@@ -37,11 +37,12 @@ type put struct {
 
 func newPuts() *puts { return &puts{due: make(map[string][]*put)} }
 
-// begin notes a Put of n messages. With middleware, one that panicked after it had passed
-// its message on has that fail, and its record's result may come as well: the first counts.
-func (q *puts) begin(asker *actor.PID, n int, middleware bool) *put {
+// begin notes a Put of n messages. Where code of the user's has a part in them, a middleware
+// that panicked after it had passed its message on has that fail, and so has one that did
+// not return before the actor's end; its record's result may come as well: the first counts.
+func (q *puts) begin(asker *actor.PID, n int, user bool) *put {
 	p := &put{asker: asker, results: make([]messages.PutResult, n)}
-	if middleware {
+	if user {
 		p.known = make([]atomic.Bool, n)
 	}
 	p.left.Store(int64(n))

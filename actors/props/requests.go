@@ -5,7 +5,9 @@ package props
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,9 +31,58 @@ type requests struct {
 	once   sync.Once
 	opened chan struct{} // closed once handle is set
 	handle *senders.Destination
+
+	mu  sync.Mutex
+	all map[*asking]struct{} // under way
 }
 
-func newRequests() *requests { return &requests{opened: make(chan struct{})} }
+// asking is one request.
+type asking struct{ asker *actor.PID }
+
+func newRequests() *requests {
+	return &requests{opened: make(chan struct{}), all: make(map[*asking]struct{})}
+}
+
+// begin notes a request.
+func (r *requests) begin(asker *actor.PID) *asking {
+	q := &asking{asker}
+	r.under.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all[q] = struct{}{}
+	return q
+}
+
+// reply replies to a request, once.
+func (r *requests) reply(system *actor.ActorSystem, q *asking, m *messages.Replied) {
+	r.mu.Lock()
+	_, under := r.all[q]
+	delete(r.all, q)
+	r.mu.Unlock()
+	if under {
+		r.under.Add(-1)
+		system.Root.Send(q.asker, m)
+	}
+}
+
+// abandon replies to those whose middleware has not returned with the incarnation's end.
+func (r *requests) abandon(system *actor.ActorSystem, name string) {
+	r.mu.Lock()
+	left := slices.Collect(maps.Keys(r.all))
+	r.mu.Unlock()
+	for _, q := range left {
+		r.reply(system, q, &messages.Replied{Err: r.ended(name)})
+	}
+}
+
+// ended is what a request hears that outlives its actor's incarnation.
+func (r *requests) ended(name string) error {
+	why := messages.ErrRestarted
+	if r.over.Load() {
+		why = messages.ErrClosed
+	}
+	return fmt.Errorf("request to %q: its actor has ended meanwhile: %w", name, why)
+}
 
 // open lets requests be made.
 func (r *requests) open(handle *senders.Destination) {
@@ -60,21 +111,15 @@ func (a *destination) request(ctx actor.Context, m *messages.Request) {
 		ctx.Send(asker, &messages.Replied{Err: why})
 		return
 	}
-	r.under.Add(1)
-	name := a.cfg.Name
-	a.host.Run(requesting, func(ctx context.Context) error {
-		defer r.under.Add(-1)
+	name, q := a.cfg.Name, r.begin(asker)
+	a.runUser(requesting, func(ctx context.Context) error {
 		soon, cancel := context.WithTimeout(ctx, m.Timeout)
 		defer cancel()
 		reply, err := r.ask(soon, name, m)
 		if err != nil && ctx.Err() != nil {
-			why := messages.ErrRestarted
-			if r.over.Load() {
-				why = messages.ErrClosed
-			}
-			err = fmt.Errorf("request to %q: its actor has ended meanwhile: %w", name, why)
+			err = r.ended(name)
 		}
-		system.Root.Send(asker, &messages.Replied{Reply: reply, Err: err})
+		r.reply(system, q, &messages.Replied{Reply: reply, Err: err})
 		return nil
 	})
 }

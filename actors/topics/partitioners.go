@@ -26,6 +26,9 @@ func RoundRobin() Partitioner { return produce.RoundRobin() }
 // Random is penstock.Random.
 func Random() Partitioner { return produce.Random() }
 
+// AsksUser reports whether p calls a function of the user's.
+func AsksUser(p Partitioner) bool { return produce.AsksUser(p) }
+
 // Manual is penstock.Manual.
 func Manual(choose func(m *messages.Message, partitions int) int) Partitioner {
 	return produce.Manual(choose)

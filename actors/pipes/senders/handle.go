@@ -3,6 +3,7 @@ package senders
 // What a caller holds of a destination. The handle outlives the actors behind it.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,13 +119,14 @@ func (d *Destination) trySend(ctx context.Context, m *messages.Message) error {
 
 // SendBatch is penstock.Destination.SendBatch.
 func (d *Destination) SendBatch(ctx context.Context, msgs []messages.Message) (accepted int, err error) {
-	err = d.SendAll(ctx, msgs, &accepted)
-	return accepted, err
+	var n atomic.Int64
+	err = d.SendAll(ctx, msgs, &n)
+	return int(n.Load()), err
 }
 
 // SendAll is SendBatch that adds to accepted as it goes, for who recovers from panics of
-// middleware.
-func (d *Destination) SendAll(ctx context.Context, msgs []messages.Message, accepted *int) error {
+// middleware, or does not wait for it any more.
+func (d *Destination) SendAll(ctx context.Context, msgs []messages.Message, accepted *atomic.Int64) error {
 	if err := node.ContextGiven(ctx); err != nil {
 		return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 	}
@@ -133,7 +135,7 @@ func (d *Destination) SendAll(ctx context.Context, msgs []messages.Message, acce
 			if err := d.use.Do(ctx, m, d.sends); err != nil {
 				return err
 			}
-			*accepted++
+			accepted.Add(1)
 		}
 		return nil
 	}
@@ -145,10 +147,10 @@ func (d *Destination) SendAll(ctx context.Context, msgs []messages.Message, acce
 			break
 		}
 	}
-	if err := d.out.SendBatch(ctx, msgs[:good], accepted); err != nil {
-		return err
-	}
-	return refused
+	n := 0
+	err := d.out.SendBatch(ctx, msgs[:good], &n)
+	accepted.Add(int64(n))
+	return cmp.Or(err, refused)
 }
 
 // SendAsync is penstock.Destination.SendAsync.

@@ -65,6 +65,12 @@ func Chooses(p Partitioner) bool {
 	return !ok || m != nil
 }
 
+// AsksUser reports whether p calls a function of the user's.
+func AsksUser(p Partitioner) bool {
+	_, is := p.(manual)
+	return is
+}
+
 type partitionBy func() picker
 
 func (f partitionBy) begin() picker { return f() }

@@ -98,5 +98,14 @@ func (m Meter) Read(figures map[results.Figure]float64, n uint64, size int) {
 	figures[results.AllocBytes] = float64(now.TotalAlloc-m.size) / each
 }
 
+// WriteLog writes the latencies of r, which has ended now, as an HdrHistogram log.
+func WriteLog(w io.Writer, r Result) error {
+	took, err := time.ParseDuration(r.Settings["duration"])
+	if err != nil {
+		return err
+	}
+	return results.WriteLog(w, time.Now().Add(-took), took, r.Latencies)
+}
+
 // WriteJSON writes one result as an object.
 func WriteJSON(w io.Writer, r Result) error { return json.NewEncoder(w).Encode(r) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penstock-io/penstock/cmd/penstock/internal/bench"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/demo"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/doctor"
@@ -50,7 +51,7 @@ ends it at once.`,
 		serve.Command(a),
 		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
 		topics.Topic(a), topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a),
-		look.Ls(a), look.Actors(a), doctor.Command(a),
+		look.Ls(a), look.Actors(a), doctor.Command(a), bench.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),
 		version.Command(a, stamp),
 	)

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -75,4 +78,20 @@ func (h *Histogram) UnmarshalJSON(text []byte) error {
 	}
 	h.h = decoded
 	return nil
+}
+
+// WriteLog writes latencies of one run, which began then and took so long, as an
+// HdrHistogram log: one line for each, tagged with what was timed. Its values are
+// microseconds; the maximum beside them is in seconds.
+func WriteLog(w io.Writer, began time.Time, took time.Duration, latencies map[string]*Histogram) error {
+	log := hdrhistogram.NewHistogramLogWriter(w)
+	err := errors.Join(log.OutputComment("latencies in microseconds"), log.OutputLogFormatVersion(), log.OutputStartTime(began.UnixMilli()), log.OutputLegend())
+	for _, what := range slices.Sorted(maps.Keys(latencies)) {
+		h := latencies[what].h
+		h.SetTag(what)
+		h.SetStartTimeMs(began.UnixMilli())
+		h.SetEndTimeMs(began.Add(took).UnixMilli())
+		err = errors.Join(err, log.OutputIntervalHistogram(h))
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"pgregory.net/rapid"
 )
 
@@ -86,6 +87,18 @@ func TestHistogramsSurvive(t *testing.T) {
 			t.Fatalf("%d latencies, %d were entered", got.Count(), h.Count())
 		}
 	})
+}
+
+func TestLogsAreReadByHdrHistogram(t *testing.T) {
+	var b bytes.Buffer
+	want := sample().Runs[0].Latencies
+	if err := WriteLog(&b, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), time.Minute, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := hdrhistogram.NewHistogramLogReader(&b).NextIntervalHistogram()
+	if err != nil || got == nil || got.Tag() != "handled" || got.TotalCount() != 1000 || got.Max() != int64(want["handled"].Max()) {
+		t.Errorf("read %+v, %v", got, err)
+	}
 }
 
 func TestDecodeRefuses(t *testing.T) {

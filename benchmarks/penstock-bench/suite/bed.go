@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario"
 	"github.com/penstock-io/penstock/discovery/embedded"
 )
@@ -13,6 +14,7 @@ import (
 type bed struct {
 	etcd *embedded.Server // for pipes: no message passes through it
 	runs int
+	full map[string][]float64 // by scenario: messages a second of its runs so far
 }
 
 func openBed(ctx context.Context) (*bed, error) {
@@ -20,7 +22,7 @@ func openBed(ctx context.Context) (*bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bed{etcd: etcd}, nil
+	return &bed{etcd: etcd, full: map[string][]float64{}}, nil
 }
 
 // pipes starts runtimes with a namespace of their own.
@@ -30,3 +32,18 @@ func (b *bed) pipes() scenario.Start {
 }
 
 func (b *bed) close() error { return b.etcd.Close() }
+
+// note keeps the speed of a run.
+func (b *bed) note(id string, r results.Run) {
+	if !r.Failed() {
+		b.full[id] = append(b.full[id], r.Figures[results.PerSecond])
+	}
+}
+
+// most is the speed of a scenario in this suite.
+func (b *bed) most(id string) (float64, error) {
+	if len(b.full[id]) == 0 {
+		return 0, fmt.Errorf("it runs at a share of the speed of %s, which is not known; run that, too", id)
+	}
+	return results.Median(b.full[id]), nil
+}

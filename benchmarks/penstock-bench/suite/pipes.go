@@ -7,28 +7,71 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario/pipes"
 )
 
-// center is what the series vary.
-var center = pipes.Scenario{Size: 1 << 10, Senders: 1, Groups: 1, Members: 1}
+// pipeCenter is what the series of pipes vary.
+var pipeCenter = pipes.Scenario{Size: 1 << 10, Senders: 1, Groups: 1, Members: 1}
 
 // pipe makes a step of a scenario.
 func pipe(series, name string, quick bool, change func(*pipes.Scenario)) step {
-	return step{id: series + "." + name, series: series, quick: quick,
+	id := series + "." + name
+	return step{id: id, series: series, quick: quick,
 		run: func(ctx context.Context, b *bed, d time.Duration) (results.Run, error) {
-			s := center
+			s := pipeCenter
 			s.Duration, s.Warmup = d, d/warmup
 			change(&s)
-			return s.Run(ctx, b.pipes(), nil)
+			r, err := s.Run(ctx, b.pipes(), nil)
+			b.note(id, r)
+			return r, err
 		}}
 }
 
-func steps() []step {
-	var all []step
+// pipeShare is a step at a share of what pipeFull did in this suite.
+func pipeShare(percent int) step {
+	st := step{id: fmt.Sprintf("pipe.share.%dpercent", percent), series: "pipe.share"}
+	st.run = func(ctx context.Context, b *bed, d time.Duration) (results.Run, error) {
+		most, err := b.most(pipeFull)
+		if err != nil {
+			return results.Run{System: "penstock"}, err
+		}
+		s := pipeCenter
+		s.Duration, s.Warmup, s.Rate = d, d/warmup, most*float64(percent)/100
+		return s.Run(ctx, b.pipes(), nil)
+	}
+	return st
+}
+
+// pipeFull is the scenario whose speed is the maximum.
+const pipeFull = "pipe.size.1KiB"
+
+func pipeSteps() (all []step) {
+	add := func(series, name string, quick bool, change func(*pipes.Scenario)) {
+		all = append(all, pipe(series, name, quick, change))
+	}
 	for _, size := range []int{16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20} {
-		all = append(all, pipe("pipe.size", bytes(size), size == 64 || size == 1<<10 || size == 64<<10, func(s *pipes.Scenario) { s.Size = size }))
+		add("pipe.size", bytes(size), size == 64 || size == 1<<10 || size == 64<<10, func(s *pipes.Scenario) { s.Size = size })
+	}
+	for _, mode := range []penstock.Mode{penstock.AtLeastOnce, penstock.AtMostOnce} {
+		add("pipe.mode", string(mode), false, func(s *pipes.Scenario) { s.Mode = mode })
+	}
+	for _, n := range []int{1, 2, 4, 8} {
+		add("pipe.members", fmt.Sprint(n), false, func(s *pipes.Scenario) { s.Members = n })
+	}
+	for _, n := range []int{1, 4, 16, 256} {
+		add("pipe.groups", fmt.Sprint(n), false, func(s *pipes.Scenario) { s.Groups = n })
+	}
+	for _, n := range []int{1, 8} {
+		add("pipe.threads", fmt.Sprint(n), false, func(s *pipes.Scenario) { s.Threads = n })
+	}
+	add("pipe.mesh", "4to4", false, func(s *pipes.Scenario) { s.Senders, s.Members = 4, 4 })
+	for _, rate := range []float64{1e3, 10e3, 50e3, 100e3, 200e3} {
+		add("pipe.open", count(rate), rate == 10e3, func(s *pipes.Scenario) { s.Rate = rate })
+	}
+	for _, percent := range []int{10, 50, 80} {
+		all = append(all, pipeShare(percent))
 	}
 	return all
 }
@@ -43,4 +86,12 @@ func bytes(n int) string {
 	default:
 		return fmt.Sprintf("%dB", n)
 	}
+}
+
+// count is a number as ids have it.
+func count(n float64) string {
+	if n >= 1000 {
+		return fmt.Sprintf("%gk", n/1000)
+	}
+	return fmt.Sprintf("%g", n)
 }

@@ -26,6 +26,29 @@ func TestRunKeepsEachRun(t *testing.T) {
 	}
 }
 
+// One run of a scenario of each series keeps its promise, briefly.
+func TestSeries(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	b, err := openBed(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range steps() {
+		if seen[s.series] {
+			continue
+		}
+		seen[s.series] = s.series != "pipe.size" || s.id == pipeFull // a share needs it
+		if r, err := s.run(ctx, b, 50*time.Millisecond); err != nil || r.Check.Sent == 0 {
+			t.Errorf("%s: %v, %+v", s.id, err, r)
+		}
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestIDsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range steps() {

@@ -157,10 +157,10 @@ type Pause = messages.Pause
 
 // Paused is the reply to Pause.
 //
-//	type Paused struct{}
+//	type Paused struct{ Err error }
 //
 // What is in the receiver's mailbox then is the last until Resume, but for what is handed
-// out at that moment.
+// out at that moment. Err is ErrClosed when the member or subscription has ended.
 type Paused = messages.Paused
 
 // Resume ends Pause, as Member.Resume and Subscription.Resume do.
@@ -172,9 +172,9 @@ type Paused = messages.Paused
 // The reply is *Resumed.
 type Resume = messages.Resume
 
-// Resumed is the reply to Resume.
+// Resumed is the reply to Resume, with the Err of Paused.
 //
-//	type Resumed struct{}
+//	type Resumed struct{ Err error }
 type Resumed = messages.Resumed
 
 // Left is the reply to Leave. The actor stops behind it.

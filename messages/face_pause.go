@@ -10,11 +10,12 @@ type Pause struct {
 }
 
 // Paused is the reply to Pause: what is in the receiver's mailbox now is the last, but
-// for what is handed out at this moment.
-type Paused struct{}
+// for what is handed out at this moment. Err is ErrClosed when the member or subscription
+// has ended.
+type Paused struct{ Err error }
 
 // Resume ends Pause, of a subscription for these partitions or, with none, for all.
 type Resume struct{ Partitions []int }
 
-// Resumed is the reply to Resume.
-type Resumed struct{}
+// Resumed is the reply to Resume, with the Err of Paused.
+type Resumed struct{ Err error }

@@ -213,7 +213,14 @@ func (e *ending) wait(ctx context.Context) error {
 }
 
 // Waiting says what is left to do.
-func (e *ending) Waiting() error { return fmt.Errorf("the end of %s is under way", e.place) }
+func (e *ending) Waiting() error {
+	select {
+	case <-e.done:
+		return nil
+	default:
+		return fmt.Errorf("the end of %s is under way", e.place)
+	}
+}
 
 // Run describes the end: it is no code of the user's.
 func (e *ending) Run() *usercode.Run { return &usercode.Run{What: "the end of " + e.place} }

@@ -46,8 +46,8 @@ type subscriptionPart struct {
 	leave  *leaving                            // nil before Leave
 	gone   error                               // why the receiver gets nothing more
 	hand   hand
-	asked  []func(*groups.Subscription) // before there was a handle
-	over   atomic.Bool                  // the subscription is given up: the parent is told nothing more
+	asked  steering    // before there was a handle
+	over   atomic.Bool // the subscription is given up: the parent is told nothing more
 }
 
 type subscriptionState string
@@ -247,7 +247,7 @@ func (a *subscription) subscribed(ctx actor.Context, m subscribed) {
 // attend watches the receiver, and consumes.
 func (a *subscription) attend(ctx actor.Context) {
 	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
-	a.steered()
+	a.asked.apply(a.handle)
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})

@@ -87,8 +87,11 @@ func (a *callers) Receive(ctx actor.Context) {
 		ctx.Respond(&callsLeft{a.left()})
 	case node.Crash:
 		panic(m.Err)
-	case *actor.Stopping, *actor.Restarting:
+	case *actor.Restarting:
 		a.host.End() // it waits for the callback that is being called
+	case *actor.Stopping:
+		a.host.End()
+		a.stopping()
 	default:
 		supervisor.Unhandled(ctx)
 	}
@@ -141,6 +144,15 @@ func (a *callers) ended(ctx actor.Context, m *supervisor.Ended) {
 	a.reply(ctx)
 }
 
+// stopping leaves what is not called to the next one, or to be named.
+func (a *callers) stopping() {
+	for c := range a.work.due {
+		if c.Waiting() != nil {
+			a.dues.Add(c)
+		}
+	}
+}
+
 func (a *callers) reply(ctx actor.Context) {
 	if len(a.work.due) > 0 {
 		return
@@ -179,7 +191,7 @@ func EndCallbacks(ctx context.Context, n *node.Node) error {
 		return supervisor.Stop(ctx, n.System, n.Callbacks)
 	}
 	if errors.Is(err, supervisor.ErrNoActor) {
-		return nil
+		return uncalled(n)
 	}
 	cause := context.Cause(waiting)
 	look, done := context.WithTimeout(context.WithoutCancel(ctx), node.LastGrace)
@@ -193,4 +205,16 @@ func EndCallbacks(ctx context.Context, n *node.Node) error {
 		return fmt.Errorf("wait for callbacks: %w", cause)
 	}
 	return fmt.Errorf("wait for callbacks: %w: %w", left.err, cause)
+}
+
+// uncalled says what nobody calls any more, as the actor is gone that did.
+func uncalled(n *node.Node) error {
+	var errs []error
+	for _, c := range n.Dues.Take() {
+		errs = append(errs, c.Waiting())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("wait for callbacks: %w: %w", err, node.ErrOutside)
+	}
+	return nil
 }

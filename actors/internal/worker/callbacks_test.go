@@ -145,6 +145,31 @@ func TestCallbackIsARunOfItsQueue(t *testing.T) {
 	})
 }
 
+// Promise: an end says which callbacks are not called because their actor was stopped from
+// outside while it was waited for, or before it heard of them.
+func TestCallbacksWhoseActorIsStopped(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node.Node, _ *[]any) {
+		beginCallbacks(n)
+		n.Call(&queue{call: []func(context.Context){func(ctx context.Context) { <-ctx.Done() }}, waits: errors.New("5 callbacks of orders")})
+		ended := make(chan error, 1)
+		go func() { ended <- EndCallbacks(t.Context(), n) }()
+		synctest.Wait()
+		if err := supervisor.Stop(t.Context(), n.System, n.Callbacks); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, node.ErrOutside) || !strings.Contains(err.Error(), "5 callbacks of orders") {
+			t.Errorf("stopped meanwhile: %v", err)
+		}
+		n.Call(&queue{waits: errors.New("3 callbacks of audit")})
+		if err := EndCallbacks(t.Context(), n); !errors.Is(err, node.ErrOutside) || !strings.Contains(err.Error(), "3 callbacks of audit") {
+			t.Errorf("stopped before: %v", err)
+		}
+		if err := EndCallbacks(t.Context(), n); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	})
+}
+
 // Promise: an end waits for a callback that does not return no longer than for
 // callbackGrace, or its context, and says which it was.
 func TestCallbackThatDoesNotReturn(t *testing.T) {

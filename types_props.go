@@ -26,6 +26,7 @@ import (
 // then goes back, or is handed out again, and the next follow. Failures are seen by
 // *supervisor.Restarted and *actor.SupervisorEvent on the system's EventStream. After one,
 // To gets a message of an unexported type, to be ignored like any that it does not know.
+// Middleware of its props has to pass it on: see messages.ReceiverStuck.
 //
 // When To failed, the oldest of what goes back may be what it failed over. A delivery
 // counts a death, also when To terminates over it, and so MaxDeaths ends it; a record

@@ -344,6 +344,21 @@ type HandlerStuck struct {
 	Count int
 }
 
+// ReceiverStuck: the receiver of a member's or subscription's actor failed, or that actor
+// began again, and a message that was sent behind what the receiver has in its mailbox has
+// not come back. Nothing more is handed out to it until then. It is told again each time
+// that has doubled.
+type ReceiverStuck struct {
+	Destination, Topic string // one of the two
+	Group              string
+	// Receiver is its path.
+	Receiver string
+	// Waiting is since when, at least.
+	Waiting time.Duration
+	// Why says what may be wrong and what to do, for people.
+	Why string
+}
+
 // UnreadReturned: messages that had come to a member and were not handed out went
 // back to their senders, because nobody reads there.
 type UnreadReturned struct {

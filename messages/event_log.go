@@ -377,6 +377,19 @@ func (e HandlerStuck) attrs() []slog.Attr {
 	)
 }
 
+func (ReceiverStuck) name() string      { return "receiver_stuck" }
+func (ReceiverStuck) level() slog.Level { return slog.LevelWarn }
+func (e ReceiverStuck) attrs() []slog.Attr {
+	return present(
+		optional("destination", e.Destination),
+		optional("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("receiver", e.Receiver),
+		ms("waiting", e.Waiting),
+		slog.String("why", e.Why),
+	)
+}
+
 func (UnreadReturned) name() string      { return "unread_returned" }
 func (UnreadReturned) level() slog.Level { return slog.LevelInfo }
 func (e UnreadReturned) attrs() []slog.Attr {

@@ -58,6 +58,7 @@ func everyEvent() []Event {
 		SendBlocked{Destination: "d", Group: "g", Missing: []string{"a"}, Since: time.Unix(1700000000, 0).UTC(), Why: "full", Count: 5},
 		HandlerPanicked{Destination: "d", Group: "g", Value: "v", Stack: "st", Count: 5},
 		HandlerStuck{Destination: "d", Group: "g", Member: "m", Seq: 9, Running: time.Minute, Stack: "st", Count: 5},
+		ReceiverStuck{Destination: "d", Topic: "t", Group: "g", Receiver: "user/r", Waiting: time.Minute, Why: "it works"},
 		UnreadReturned{Destination: "d", Group: "g", Member: "m", Count: 3, Why: "nobody reads"},
 		CallbackPanicked{Callback: "logger", Count: 2, Value: "v", Stack: "st"},
 		ActorRestarted{Actor: "dest/d", Err: boom, Attempt: 1, Delay: time.Second},

@@ -34,6 +34,7 @@ type member struct {
 	state   memberState
 	stop    context.CancelFunc // ends the delivering; nil when there is none
 	sight   sight              // of To
+	passage passage            // of takeBack
 	crew    *crew              // of Handler
 	watches bool               // for the end of the membership
 	*memberPart
@@ -130,7 +131,10 @@ func (a *member) Receive(ctx actor.Context) {
 			a.receiverFailed(ctx)
 		}
 	case passed:
+		a.passage.came(&a.host, m.round)
 		a.passed(ctx, m.round)
+	case passageDue:
+		a.late(m)
 	case lookDue:
 		a.crew.look()
 	case *actor.Terminated:
@@ -323,7 +327,19 @@ func (a *member) receiverFailed(ctx actor.Context) {
 }
 
 // pass has the receiver's mailbox passed.
-func (a *member) pass(ctx actor.Context) { ctx.Request(a.to.To, &passing{a.round}) }
+func (a *member) pass(ctx actor.Context) {
+	a.passage.sent(&a.host, a.round)
+	ctx.Request(a.to.To, &passing{a.round})
+}
+
+// late tells of a receiver whose mailbox does not pass.
+func (a *member) late(m passageDue) {
+	if a.passage.late(&a.host, m) && a.gone == nil {
+		a.face.engine.Emit(messages.ReceiverStuck{
+			Destination: a.cfg.Destination, Group: a.cfg.Group, Receiver: a.to.To.Id, Waiting: m.after, Why: whyStuck,
+		})
+	}
+}
 
 // passed: what is not settled now is lost to the receiver. Where it failed, the oldest is
 // what it may have failed over.

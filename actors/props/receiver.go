@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
 )
 
 // Receiver is who gets what a member or a subscription hands out: To or Handler, and one
@@ -28,7 +30,9 @@ type Receiver struct {
 	// and *actor.SupervisorEvent on the system's EventStream. Where a strategy restarts it
 	// because of another child of its parent's, that is seen if its producer makes a new
 	// pointer for each incarnation. After one of these, and when the member begins, the
-	// receiver gets a message of an unexported type, which it must not fail over.
+	// receiver gets a message of an unexported type, which it must not fail over, and which
+	// middleware of its props must pass on: while it has not passed, nothing more is handed
+	// out, and messages.ReceiverStuck says so every now and then.
 	To *actor.PID
 	// Handler describes workers, as many as the member's Concurrency, which the member
 	// spawns and supervises. Each gets one message at a time: the next when its
@@ -72,6 +76,11 @@ type hand struct {
 	mu    sync.Mutex
 	round int     // messages that were sent to pass
 	given []given // and not settled, in order
+
+	// emptied is closed when the mailbox holds nothing of an earlier incarnation's any more,
+	// which the message of round until says; nil when it holds none.
+	emptied chan struct{}
+	until   int
 }
 
 // given is something that the receiver was handed in a round.
@@ -99,14 +108,18 @@ func tell(lost []given, cause error) {
 	}
 }
 
-// give sends a message to the receiver, and returns what says that it is lost.
-func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) (lost chan loss) {
+// give sends a message to the receiver, and returns what says that it is lost; or nil when
+// its mailbox is to be empty first.
+func (h *hand) give(system *actor.ActorSystem, to *actor.PID, m any) (lost chan loss, emptied <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.emptied != nil {
+		return nil, h.emptied
+	}
 	lost = make(chan loss, 1)
 	h.given = append(h.given, given{h.round, lost})
 	system.Root.Send(to, m)
-	return lost
+	return lost, nil
 }
 
 // settled forgets what was given. If it was held to be what failed, the next one is.
@@ -122,11 +135,24 @@ func (h *hand) settled(lost chan loss) {
 }
 
 // pass sends a message that passes, and begins a round.
-func (h *hand) pass(ctx actor.Context, to *actor.PID) {
+func (h *hand) pass(ctx actor.Context, to *actor.PID) (round int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.round++
 	ctx.Request(to, &passing{h.round})
+	return h.round
+}
+
+// empty is pass, before which nothing is given: what an earlier incarnation gave cannot be
+// settled any more, and is in the mailbox all the same.
+func (h *hand) empty(ctx actor.Context, to *actor.PID) (round int) {
+	round = h.pass(ctx, to)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.until = round; h.emptied == nil {
+		h.emptied = make(chan struct{})
+	}
+	return round
 }
 
 // passed: what was given before a round, and is not settled, is lost.
@@ -139,6 +165,57 @@ func (h *hand) passed(round int) {
 	}
 	tell(slices.Clone(h.given[:n]), errReceiverFailed)
 	h.given = slices.Delete(h.given, 0, n)
+	if h.emptied != nil && round >= h.until {
+		close(h.emptied)
+		h.emptied = nil
+	}
+}
+
+// passage is a message of which it is awaited that it comes back: the oldest of those that
+// have not.
+type passage struct {
+	oldest, newest int // rounds; 0 for none
+}
+
+// passageDue says that it has not come for so long.
+type passageDue struct {
+	round int
+	after time.Duration
+}
+
+// passGrace is how long the receiver's mailbox may take to pass before that is told.
+const passGrace = 10 * time.Second
+
+// whyStuck is for people.
+const whyStuck = "its Receive does not return, or middleware of its props drops messages that it does not know: have that pass them on"
+
+// sent notes that a message of a round was sent.
+func (p *passage) sent(h *supervisor.Host, round int) {
+	if p.newest = round; p.oldest == 0 {
+		p.oldest = round
+		h.After(passGrace, passageDue{round, passGrace})
+	}
+}
+
+// came notes that the message of a round came back, and with it those before.
+func (p *passage) came(h *supervisor.Host, round int) {
+	switch {
+	case p.oldest == 0 || round < p.oldest:
+	case round >= p.newest:
+		p.oldest = 0
+	default:
+		p.oldest = 0
+		p.sent(h, p.newest)
+	}
+}
+
+// late reports whether the message that is due has not come back. That is asked again.
+func (p *passage) late(h *supervisor.Host, m passageDue) bool {
+	if m.round != p.oldest {
+		return false
+	}
+	h.After(m.after, passageDue{m.round, 2 * m.after})
+	return true
 }
 
 // settle hands a message to the receiver, as often as it is lost without having failed,
@@ -146,7 +223,15 @@ func (h *hand) passed(round int) {
 func settle[S any](ctx context.Context, system *actor.ActorSystem, h *hand, to *actor.PID, message func() (any, <-chan S)) (s S, err error) {
 	for {
 		m, settled := message()
-		lost := h.give(system, to, m)
+		lost, emptied := h.give(system, to, m)
+		if lost == nil {
+			select {
+			case <-emptied:
+				continue
+			case <-ctx.Done():
+				return s, context.Cause(ctx)
+			}
+		}
 		select {
 		case s = <-settled:
 			h.settled(lost)

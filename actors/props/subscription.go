@@ -30,11 +30,12 @@ type subscription struct {
 	cfg  groups.Config // with the topic's name
 	to   Receiver
 
-	host  supervisor.Host
-	state subscriptionState
-	stop  context.CancelFunc // ends the consuming
-	sight sight              // of To
-	crew  *crew              // of Handler
+	host    supervisor.Host
+	state   subscriptionState
+	stop    context.CancelFunc // ends the consuming
+	sight   sight              // of To
+	passage passage            // of To's mailbox
+	crew    *crew              // of Handler
 	*subscriptionPart
 }
 
@@ -98,17 +99,20 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case subscribed:
 		a.subscribed(ctx, m)
 	case receiverFailed:
-		a.hand.pass(ctx, a.to.To)
+		a.pass(ctx)
 	case siblingFailed:
 		a.sight.suspect(&a.host)
 	case sightDue:
 		a.sight.due(ctx, &a.host, m)
 	case *glanced:
 		if a.sight.sees(m) {
-			a.hand.pass(ctx, a.to.To)
+			a.pass(ctx)
 		}
 	case passed:
 		a.hand.passed(m.round)
+		a.passage.came(&a.host, m.round)
+	case passageDue:
+		a.late(m)
 	case lookDue:
 		a.crew.look()
 	case *actor.Terminated:
@@ -244,10 +248,12 @@ func (a *subscription) subscribed(ctx actor.Context, m subscribed) {
 	a.attend(ctx)
 }
 
-// attend watches the receiver, and consumes.
+// attend watches the receiver, and consumes. After a restart of this actor the records of
+// the earlier Consume are still in the receiver's mailbox: they pass first.
 func (a *subscription) attend(ctx actor.Context) {
 	a.gone, a.stop = nil, func() {} // one that is gone says so to each who watches it
 	a.asked.apply(a.handle)
+	again := a.told
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Subscribed{Topic: a.cfg.Topic, Group: a.cfg.Group, Member: a.handle.ID()})
@@ -261,6 +267,9 @@ func (a *subscription) attend(ctx actor.Context) {
 		a.host.Every(lookEvery, lookDue{})
 	} else {
 		a.sight.begin(ctx, &a.host, a.to.To)
+		if again {
+			a.passage.sent(&a.host, a.hand.empty(ctx, a.to.To))
+		}
 	}
 	a.state = subscriptionMoves.To(ctx, a.state, subConsuming)
 	a.consume(ctx)
@@ -302,6 +311,19 @@ func (a *subscription) consume(ctx actor.Context) {
 			return cmp.Or(err, failed)
 		})
 	})
+}
+
+// pass has the receiver's mailbox passed: it has begun again, or continues without what it
+// failed over.
+func (a *subscription) pass(ctx actor.Context) { a.passage.sent(&a.host, a.hand.pass(ctx, a.to.To)) }
+
+// late tells of a receiver whose mailbox does not pass.
+func (a *subscription) late(m passageDue) {
+	if a.passage.late(&a.host, m) && a.gone == nil {
+		a.face.engine.Emit(messages.ReceiverStuck{
+			Topic: a.cfg.Topic, Group: a.cfg.Group, Receiver: a.to.To.Id, Waiting: m.after, Why: whyStuck,
+		})
+	}
 }
 
 // terminated: the receiver is no more. What it had in hand is handed out again.

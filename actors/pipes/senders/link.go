@@ -83,7 +83,7 @@ func (l *link) Receive(ctx actor.Context) {
 	case *nackSeen:
 		ctx.Send(ctx.Parent(), m)
 	case overdueDue:
-		l.takeBack()
+		l.takeBack(ctx)
 	case *supervisor.Ended:
 		l.ended(ctx, m)
 	case node.Crash:
@@ -123,9 +123,11 @@ func (l *link) welcomed(ctx actor.Context) {
 	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, place) })
 }
 
-// takeBack gives to others what the member has kept for longer than its AckWait.
-func (l *link) takeBack() {
+// takeBack gives to others what the member has kept for longer than its AckWait. Some of
+// it may be at the limit of deaths, which is the pipe's work.
+func (l *link) takeBack(ctx actor.Context) {
 	if n := l.out.TakeBack(l.pipe, l.place, time.Now()); n > 0 {
+		ctx.Send(ctx.Parent(), retryDue{})
 		l.out.Emit(messages.Redelivered{
 			Destination: l.out.Name(), Group: l.pipe.Group, Count: n,
 			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.place.Member),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -126,27 +127,37 @@ func (r *benchReceiver) acked(n int) {
 	}
 }
 
-// household spawns children and hears of their beginning.
+// household spawns children, sixteen at once as each does calls, and hears of their beginning.
 type household struct {
-	children []*actor.Props
+	children []*actor.Props // still to be spawned
 	up       *sync.WaitGroup
 }
 
 func (h *household) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
 	case *actor.Started:
-		for _, props := range h.children {
-			ctx.Spawn(props)
+		for range 16 {
+			h.next(ctx)
 		}
 	case *penstock.Registered, *penstock.Joined:
 		h.up.Done()
+		h.next(ctx)
 	}
 }
 
-// An idle destination or member that is a user's child, over one that is a handle.
+func (h *household) next(ctx actor.Context) {
+	if len(h.children) > 0 {
+		props := h.children[0]
+		h.children = h.children[1:]
+		ctx.Spawn(props)
+	}
+}
+
+// An idle destination or member that is a user's child, over one that is a handle. The
+// etcd of the same process grows meanwhile, so the best of a few rounds counts.
 func TestIdleChildren(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const n, limit = 1000, 7 << 10
+	const rounds, n, limit = 3, 500, 4 << 10
 	sys := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterThrottleInterval(time.Millisecond))
 	t.Cleanup(sys.Shutdown)
 	rt := start(t, penstock.ActorSystem(sys))
@@ -177,19 +188,21 @@ func TestIdleChildren(t *testing.T) {
 			pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return h }))
 			t.Cleanup(func() { _ = sys.Root.StopFuture(pid).Wait() })
 			up.Wait()
-			h.children = nil
 		}
 		each(t, 16, func(ctx context.Context, i int) error { return k.handle(ctx, fmt.Sprintf("%s-first-%d", what, i)) })
-		children(n, 16)
-		before := settled()
-		each(t, n, func(ctx context.Context, i int) error { return k.handle(ctx, fmt.Sprintf("%s-%d", what, i)) })
-		handles := settled()
-		children(0, n)
-		got := settled().minus(handles).per(n)
-		over := handles.minus(before).per(n)
-		t.Logf("an idle %s: %v as a handle, %v as a child", what, over, got)
-		if got.heap > over.heap+limit {
-			t.Errorf("an idle %s takes %v as a child and %v as a handle: more than %d KiB of heap over it", what, got, over, limit>>10)
+		children(rounds*n, 16)
+		least := int64(math.MaxInt64)
+		for round := range rounds {
+			before := settled()
+			each(t, n, func(ctx context.Context, i int) error { return k.handle(ctx, fmt.Sprintf("%s-%d", what, round*n+i)) })
+			handles := settled()
+			children(round*n, n)
+			got, over := settled().minus(handles).per(n), handles.minus(before).per(n)
+			t.Logf("an idle %s: %v as a handle, %v as a child", what, over, got)
+			least = min(least, got.heap-over.heap)
+		}
+		if least > limit {
+			t.Errorf("an idle %s takes %.1f KiB of heap more as a child than as a handle, and may take %d KiB", what, float64(least)/1024, limit>>10)
 		}
 	}
 }

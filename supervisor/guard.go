@@ -28,7 +28,7 @@ import (
 //
 //	any of them ──Stop──▶ stopping ──children gone──▶ stopped
 //
-// All fields but those at the end belong to the goroutine that runs the mailbox.
+// All fields but phase, about and looking belong to the goroutine that runs the mailbox.
 type guard struct {
 	settings *settings
 	mb       *mailbox
@@ -36,29 +36,32 @@ type guard struct {
 	ctx      actor.Context        // the same one
 	inner    actor.Actor
 
-	telling bool // the lifecycle message in hand is the guard's own
-
 	kids   []*child // in spawn order
 	left   map[*actor.PID]struct{}
 	sweep  *child    // the child that is being waited for while all are stopped
 	halter report    // who asked for the halt
 	next   beginning // what a halt is followed by
 
-	stats *actor.RestartStatistics // what an unguarded parent's strategy counts in
-	own   history                  // for a top-level actor
-	delay clockwork.Timer          // its backoff
-	owed  *Restarted               // what to publish when that has passed
+	telling   bool  // the lifecycle message in hand is the guard's own
+	resample  bool  // the next message to be measured begins a new sample
+	unsampled uint8 // how many user messages are still to be measured
 
-	unsampled int  // how many user messages are still to be measured
-	resample  bool // the next one begins a new sample
+	phase   atomic.Uint32            // written by the mailbox's goroutine only
+	about   about                    // may be read by others
+	looking atomic.Pointer[looking]  // nil before the first look
+	stats   *actor.RestartStatistics // what an unguarded parent's strategy counts in; nil before the first failure
+	alone   *alone                   // nil before the first failure of a top-level actor
+	owed    *Restarted               // what to publish when the next incarnation begins
+}
 
-	phase   atomic.Uint32 // written by the mailbox's goroutine only
-	about   about
-	looking looking
+// alone is what a top-level actor keeps to supervise itself.
+type alone struct {
+	history history
+	delay   clockwork.Timer // its backoff; nil when there is none
 }
 
 // beginning says what the end of a halt leads to.
-type beginning int
+type beginning uint8
 
 const (
 	whenTold beginning = iota // a beginNow is still to come
@@ -112,10 +115,7 @@ func (r report) send(s childState) {
 // attach is called once, before any message.
 func (g *guard) attach(m *mailbox, raw actor.MessageInvoker, ctx actor.Context) {
 	g.mb, g.raw, g.ctx = m, raw, ctx
-	g.stats = actor.NewRestartStatistics()
-	now := g.settings.clock.Now()
-	g.own = history{id: ctx.Self().Id, since: now}
-	g.about.since = now
+	g.about.since = g.settings.clock.Now()
 	register(ctx.ActorSystem(), g)
 }
 
@@ -290,6 +290,9 @@ func (g *guard) fail(err error, message any) {
 		g.end(err) // left behind by a parent that is gone
 		return
 	}
+	if g.stats == nil {
+		g.stats = actor.NewRestartStatistics()
+	}
 	defer func() {
 		// A guardian of proto.actor's own runs its strategy right here, and
 		// panics when asked to escalate, which would take the process down.
@@ -302,11 +305,14 @@ func (g *guard) fail(err error, message any) {
 
 // superviseSelf performs the guardian policy of a top-level actor.
 func (g *guard) superviseSelf(err error) {
-	v := g.settings.guardian.judge(&g.own, err, g.settings.clock.Now(), rand.Float64())
+	if g.alone == nil {
+		g.alone = &alone{history: history{id: g.ctx.Self().Id, since: g.about.since}}
+	}
+	v := g.settings.guardian.judge(&g.alone.history, err, g.settings.clock.Now(), rand.Float64())
 	switch v.directive {
 	case Restart:
 		g.mb.PostSystemMessage(&haltNow{})
-		g.delay = g.settings.clock.AfterFunc(v.delay, func() {
+		g.alone.delay = g.settings.clock.AfterFunc(v.delay, func() {
 			g.mb.PostSystemMessage(&beginNow{})
 		})
 		g.owed = &Restarted{Who: g.ctx.Self(), Err: v.err, Attempt: v.attempt, Delay: v.delay}

@@ -57,15 +57,13 @@ type incarnation struct {
 	cancel context.CancelCauseFunc
 	post   func(any)
 	clock  Clock
-
-	// overdue tells of user code that was left behind.
-	overdue func(name string, after time.Duration)
+	actor  actor.Context // for its own goroutine
 
 	mu     sync.Mutex // against End
 	over   bool
 	work   sync.WaitGroup
-	timers map[*timer]struct{}
-	users  map[*lent]struct{} // of the actor's goroutine; mu for what ends
+	timers map[*timer]struct{} // nil before the first one
+	users  map[*lent]struct{}  // nil before the first one; of the actor's goroutine; mu for what ends
 }
 
 // lent is a goroutine that runs user code.
@@ -97,10 +95,7 @@ type timer struct {
 // other methods. What an earlier Begin opened is ended first.
 func (h *Host) Begin(ctx actor.Context) {
 	h.End()
-	i := &incarnation{clock: ClockOf(ctx), timers: make(map[*timer]struct{}), users: make(map[*lent]struct{})}
-	i.overdue = func(name string, after time.Duration) {
-		publish(ctx, &Overdue{Who: ctx.Self(), Parent: ctx.Parent(), What: name, After: after})
-	}
+	i := &incarnation{clock: ClockOf(ctx), actor: ctx}
 	i.ctx, i.cancel = context.WithCancelCause(context.Background())
 	if g, ok := ctx.Actor().(*guard); ok {
 		i.post = g.mb.PostUserMessage // this very actor, whoever has its name later
@@ -151,7 +146,7 @@ func (i *incarnation) awaitUsers() {
 			case <-u.done:
 			default:
 				if !told[u.name] { // there may be thousands of one name
-					i.overdue(u.name, patience)
+					publish(i.actor, &Overdue{Who: i.actor.Self(), Parent: i.actor.Parent(), What: u.name, After: patience})
 				}
 				told[u.name] = true
 			}
@@ -224,6 +219,9 @@ func (h *Host) lend(name string, patience func() time.Duration, f func(*incarnat
 	}
 	u := &lent{name: name, patience: patience, done: make(chan struct{})}
 	i.mu.Lock()
+	if i.users == nil {
+		i.users = make(map[*lent]struct{})
+	}
 	i.users[u] = struct{}{}
 	i.mu.Unlock()
 	go func() {
@@ -292,6 +290,9 @@ func (i *incarnation) start(d time.Duration, t *timer) (stop func()) {
 	defer i.mu.Unlock()
 	if i.over {
 		return func() {}
+	}
+	if i.timers == nil {
+		i.timers = make(map[*timer]struct{})
 	}
 	i.timers[t] = struct{}{}
 	t.clock = i.clock.AfterFunc(d, func() { i.tick(t) })

@@ -129,7 +129,10 @@ type look struct {
 // lookAt sends the messages of a look. They are posted outside of the lock, because a
 // dispatcher may run the mailbox right there.
 func lookAt(g *guard) look {
-	l, ask, send := g.looking.begin(g)
+	if g.looking.Load() == nil {
+		g.looking.CompareAndSwap(nil, new(looking))
+	}
+	l, ask, send := g.looking.Load().begin(g)
 	if ask {
 		g.mb.PostSystemMessage(l.inquiry)
 	}
@@ -190,7 +193,7 @@ func (l look) report(i *Info) {
 			i.Queue = max(0, i.Queue-1) // the probe itself
 		}
 	}
-	k := &l.guard.looking
+	k := l.guard.looking.Load()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	i.Sampled, i.Longest = k.sampled, k.longest
@@ -202,9 +205,10 @@ func (l look) report(i *Info) {
 // answer handles an inquiry, on the actor's goroutine.
 func (g *guard) answer(q *inquiry) {
 	defer func() {
-		g.looking.mu.Lock()
-		defer g.looking.mu.Unlock()
-		g.looking.inquiry = nil
+		k := g.looking.Load()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.inquiry = nil
 		close(q.done)
 	}()
 	if g.is() != running {
@@ -226,9 +230,10 @@ func (g *guard) answer(q *inquiry) {
 // reach handles a probe, on the actor's goroutine.
 func (g *guard) reach(p *probe) {
 	p.waited = time.Since(p.sent)
-	g.looking.mu.Lock()
-	defer g.looking.mu.Unlock()
-	g.looking.probe = nil
+	k := g.looking.Load()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.probe = nil
 	close(p.done)
 }
 
@@ -239,7 +244,7 @@ func (g *guard) measure(message any) {
 	g.raw.InvokeUserMessage(message)
 	took := time.Since(began)
 	g.unsampled--
-	k := &g.looking
+	k := g.looking.Load()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g.resample {

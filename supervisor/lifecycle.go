@@ -5,7 +5,7 @@ package supervisor
 
 import (
 	"errors"
-	"fmt"
+	"reflect"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -37,7 +37,9 @@ func (g *guard) begin(r report) {
 	g.stopDelay()
 	g.ctx.CancelReceiveTimeout()
 	now := g.settings.clock.Now()
-	g.own.since = now
+	if g.alone != nil {
+		g.alone.history.since = now
+	}
 	g.about.begun(now)
 	g.become(running)
 	g.mb.resume()
@@ -56,7 +58,7 @@ func (g *guard) incarnate() {
 		panic("supervisor: the producer returned nil")
 	}
 	g.inner = inner
-	g.about.is(fmt.Sprintf("%T", inner))
+	g.about.is(reflect.TypeOf(inner).String())
 }
 
 // errTakenAlong is why an actor restarts that has not failed.
@@ -154,8 +156,8 @@ func (g *guard) swept() {
 }
 
 func (g *guard) stopDelay() {
-	if g.delay != nil {
-		g.delay.Stop()
-		g.delay = nil
+	if g.alone != nil && g.alone.delay != nil {
+		g.alone.delay.Stop()
+		g.alone.delay = nil
 	}
 }

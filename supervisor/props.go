@@ -23,18 +23,21 @@ func (o option) apply(s *settings) { o(s) }
 
 type settings struct {
 	producer    actor.Producer
-	policy      Policy
+	policy      *Policy
 	strategy    Strategy
-	guardian    Policy
+	guardian    *Policy
 	clock       Clock
 	stopTimeout time.Duration
 	mailbox     actor.MailboxProducer // nil for the unbounded one
 	props       []actor.PropsOption
 }
 
+// byDefault is shared by all actors without a policy of their own.
+var byDefault = DefaultPolicy()
+
 // WithPolicy is how the actor treats the failures of its children. Without it
 // that is DefaultPolicy.
-func WithPolicy(p Policy) Option { return option(func(s *settings) { s.policy = p }) }
+func WithPolicy(p Policy) Option { return option(func(s *settings) { s.policy = &p }) }
 
 // WithStrategy is which children a restarted one takes along. Without it that
 // is OneForOne.
@@ -43,7 +46,7 @@ func WithStrategy(st Strategy) Option { return option(func(s *settings) { s.stra
 // WithGuardian is how a top-level actor, one spawned from the root context, is
 // itself treated when it fails. Without it that is DefaultPolicy. It has no say
 // about an actor that has a parent.
-func WithGuardian(p Policy) Option { return option(func(s *settings) { s.guardian = p }) }
+func WithGuardian(p Policy) Option { return option(func(s *settings) { s.guardian = &p }) }
 
 // WithClock replaces the real clock for the actor's supervision and its Host.
 func WithClock(c Clock) Option { return option(func(s *settings) { s.clock = c }) }
@@ -76,8 +79,8 @@ func WithProps(opts ...actor.PropsOption) Option {
 func Props(p actor.Producer, opts ...Option) *actor.Props {
 	s := &settings{
 		producer:    p,
-		policy:      DefaultPolicy(),
-		guardian:    DefaultPolicy(),
+		policy:      &byDefault,
+		guardian:    &byDefault,
 		clock:       clockwork.NewRealClock(),
 		stopTimeout: 10 * time.Second,
 	}

@@ -24,7 +24,7 @@ import (
 //	     └──refused──▶ (stopped) ◀┘
 type destination struct {
 	face *Face
-	cfg  senders.Config
+	cfg  *senders.Config
 
 	host  supervisor.Host
 	state destState
@@ -78,7 +78,7 @@ const (
 // starts. It takes *messages.Publish, *messages.Request, *messages.Flush and
 // *messages.Unregister, and tells its parent *messages.Registered.
 func (f *Face) Destination(cfg senders.Config) *actor.Props {
-	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: cfg} })
+	return supervisor.Props(func() actor.Actor { return &destination{face: f, cfg: &cfg} })
 }
 
 func (a *destination) Receive(ctx actor.Context) {
@@ -136,7 +136,7 @@ func (a *destination) started(ctx actor.Context) {
 		}
 		return
 	}
-	face, cfg, part := a.face, a.cfg, a.destPart
+	face, cfg, part := a.face, *a.cfg, a.destPart
 	supervisor.Call(&a.host, "register", func(ctx context.Context) registered {
 		return registered{face.enter(ctx, place(cfg.Name), func() error {
 			handle, err := face.engine.Register(ctx, cfg)

@@ -27,7 +27,7 @@ import (
 // After a restart of its own it begins with taking back.
 type member struct {
 	face *Face
-	cfg  members.Config
+	cfg  *members.Config
 	to   Receiver
 
 	host    supervisor.Host
@@ -105,7 +105,11 @@ const delivering = "deliver"
 // *messages.Leave, *messages.Pause and *messages.Resume, and tells its parent
 // *messages.Joined.
 func (f *Face) Member(cfg members.Config, to Receiver) *actor.Props {
-	return supervisor.Props(func() actor.Actor { return &member{face: f, cfg: cfg, to: to} }, supervisor.WithPolicy(policy()))
+	producer := func() actor.Actor { return &member{face: f, cfg: &cfg, to: to} }
+	if to.Handler == nil {
+		return supervisor.Props(producer)
+	}
+	return supervisor.Props(producer, supervisor.WithPolicy(policy()))
 }
 
 func (a *member) Receive(ctx actor.Context) {
@@ -173,7 +177,7 @@ func (a *member) started(ctx actor.Context) {
 		a.attend(ctx) // an earlier incarnation joined
 		return
 	}
-	face, cfg, part := a.face, a.cfg, a.memberPart
+	face, cfg, part := a.face, *a.cfg, a.memberPart
 	supervisor.Call(&a.host, "join", func(ctx context.Context) joined {
 		join := func() error {
 			handle, err := face.engine.Join(ctx, cfg)
@@ -185,7 +189,7 @@ func (a *member) started(ctx actor.Context) {
 		if cfg.ID == "" {
 			return joined{join()} // it gets a place of its own
 		}
-		return joined{face.enter(ctx, seat(cfg, cfg.ID), join)}
+		return joined{face.enter(ctx, seat(&cfg, cfg.ID), join)}
 	})
 }
 
@@ -206,7 +210,7 @@ func (p *memberPart) take() {
 }
 
 // seat names a member among the ends that are under way.
-func seat(cfg members.Config, id string) string {
+func seat(cfg *members.Config, id string) string {
 	return fmt.Sprintf("member %q of group %q of %q", id, cfg.Group, cfg.Destination)
 }
 
@@ -262,7 +266,7 @@ const inBulk = 64
 // deliver hands out what comes until it is stopped.
 func (a *member) deliver(ctx actor.Context) {
 	handle, to, system := a.handle, a.to, ctx.ActorSystem()
-	work, stop := context.WithCancel(a.host.Context())
+	work, stop := context.WithCancel(context.Background()) // end stops it, too
 	a.stop = stop
 	window := handle.Window()
 	if crew := a.crew; crew != nil {
@@ -465,6 +469,9 @@ func (a *member) left(ctx actor.Context, err error) {
 // end ends the incarnation.
 func (a *member) end(ctx actor.Context) {
 	a.sight.end(ctx)
+	if a.stop != nil {
+		a.stop()
+	}
 	a.host.End()
 }
 

@@ -27,7 +27,7 @@ type producer struct {
 	face   *Face
 	topic  string
 	ensure *messages.TopicConfig
-	cfg    topics.ProducerConfig
+	cfg    *topics.ProducerConfig
 
 	host  supervisor.Host
 	state producerState
@@ -76,7 +76,7 @@ const putting = "put"
 // *messages.CloseProducer, and tells its parent *messages.Opened. When it is stopped,
 // what its handle has taken is still appended and replied to; the rest is refused.
 func (f *Face) Producer(topic string, ensure *messages.TopicConfig, cfg topics.ProducerConfig) *actor.Props {
-	return supervisor.Props(func() actor.Actor { return &producer{face: f, topic: topic, ensure: ensure, cfg: cfg} })
+	return supervisor.Props(func() actor.Actor { return &producer{face: f, topic: topic, ensure: ensure, cfg: &cfg} })
 }
 
 func (a *producer) Receive(ctx actor.Context) {
@@ -130,7 +130,7 @@ func (a *producer) started(ctx actor.Context) {
 		}
 		return
 	}
-	engine, topic, ensure, cfg, part := a.face.engine, a.topic, a.ensure, a.cfg, a.producerPart
+	engine, topic, ensure, cfg, part := a.face.engine, a.topic, a.ensure, *a.cfg, a.producerPart
 	supervisor.Call(&a.host, "open topic", func(ctx context.Context) opened {
 		var handle *topics.Topic
 		var err error

@@ -27,7 +27,7 @@ import (
 //	     └──refused──▶ (stopped) ◀── the subscription ended
 type subscription struct {
 	face *Face
-	cfg  groups.Config // with the topic's name
+	cfg  *groups.Config // with the topic's name
 	to   Receiver
 
 	host    supervisor.Host
@@ -85,7 +85,11 @@ const consuming = "consume"
 // is given.
 func (f *Face) Subscription(topic string, cfg groups.Config, to Receiver) *actor.Props {
 	cfg.Topic = topic
-	return supervisor.Props(func() actor.Actor { return &subscription{face: f, cfg: cfg, to: to} }, supervisor.WithPolicy(policy()))
+	producer := func() actor.Actor { return &subscription{face: f, cfg: &cfg, to: to} }
+	if to.Handler == nil {
+		return supervisor.Props(producer)
+	}
+	return supervisor.Props(producer, supervisor.WithPolicy(policy()))
 }
 
 func (a *subscription) Receive(ctx actor.Context) {
@@ -167,7 +171,7 @@ func (a *subscription) started(ctx actor.Context) {
 		if cfg.ID == "" {
 			return subscribed{join()} // it gets a place of its own
 		}
-		return subscribed{face.enter(ctx, stool(cfg, cfg.ID), join)}
+		return subscribed{face.enter(ctx, stool(&cfg, cfg.ID), join)}
 	})
 }
 
@@ -192,7 +196,7 @@ func (p *subscriptionPart) take() {
 
 // report are the settings, with those that have the parent told of partitions.
 func (a *subscription) report(ctx actor.Context) groups.Config {
-	cfg, system, parent, over, await := a.cfg, ctx.ActorSystem(), ctx.Parent(), &a.over, a.to.AwaitReleased
+	cfg, system, parent, over, await := *a.cfg, ctx.ActorSystem(), ctx.Parent(), &a.over, a.to.AwaitReleased
 	if parent == nil {
 		return cfg
 	}
@@ -235,7 +239,7 @@ func (a *subscription) report(ctx actor.Context) groups.Config {
 }
 
 // stool names a member of a topic's group among the ends that are under way.
-func stool(cfg groups.Config, id string) string {
+func stool(cfg *groups.Config, id string) string {
 	return fmt.Sprintf("member %q of group %q of topic %q", id, cfg.Group, cfg.Topic)
 }
 

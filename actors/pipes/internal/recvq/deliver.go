@@ -21,7 +21,7 @@ type grip struct {
 	wakeAt atomic.Int64  // Deliver waits for room, and wakes at so many in hand; else -1
 	room   chan struct{} // holds one
 
-	patience *time.Timer // Deliver's
+	patience *time.Timer // Deliver's; nil before it first waits for room
 	turns    uint64      // frames that Deliver began with
 }
 
@@ -85,8 +85,6 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 		return err
 	}
 	g := q.gripped()
-	g.patience = time.NewTimer(company)
-	defer g.patience.Stop()
 	var f *Frame
 	defer end()
 	defer func() { q.putBack(f) }()
@@ -269,7 +267,11 @@ func (g *grip) await(ctx context.Context, over <-chan struct{}, window, enough i
 	}
 	g.wakeAt.Store(int64(window - enough))
 	defer g.wakeAt.Store(-1)
-	g.patience.Reset(company)
+	if g.patience == nil {
+		g.patience = time.NewTimer(company)
+	} else {
+		g.patience.Reset(company)
+	}
 	defer g.patience.Stop()
 	for {
 		if room = window - g.held(); room >= enough {

@@ -36,7 +36,7 @@ func TestACallbackThatBlocksHoldsUpItsHandleOnly(t *testing.T) {
 		if r := p.Put(t.Context(), text("b")); r.Err != nil || r.Offset != 3 {
 			t.Errorf("a put of the same handle: %+v", r)
 		}
-		if _, err := p.PutBatch(t.Context(), []messages.Message{*text("c"), *text("d")}); err != nil {
+		if _, err := p.PutEach(t.Context(), []messages.Message{*text("c"), *text("d")}, nil); err != nil {
 			t.Errorf("a batch of the same handle: %v", err)
 		}
 		told := make(chan messages.PutResult, 1)

@@ -115,11 +115,6 @@ func (p *Producer) putAt(ctx context.Context, part int, m *messages.Message) mes
 	}
 }
 
-// PutBatch is PutEach without anything in between.
-func (p *Producer) PutBatch(ctx context.Context, msgs []messages.Message) ([]messages.PutResult, error) {
-	return p.PutEach(ctx, msgs, nil)
-}
-
 // PutEach puts all of msgs, in order for each partition, and returns a result
 // for each. The error is nil when every result's is, else all that are
 // different, joined. When ctx ends, what was not taken is not put.

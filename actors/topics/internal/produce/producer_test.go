@@ -72,7 +72,7 @@ func TestPutsThatAreRefused(t *testing.T) {
 			if ctx.Err() == nil {
 				check(p.TryPut(tc.m, func(messages.PutResult) { t.Error("told of what was refused") }))
 			}
-			_, err := p.PutBatch(ctx, []messages.Message{*tc.m})
+			_, err := p.PutEach(ctx, []messages.Message{*tc.m}, nil)
 			check(err)
 			if err := p.Flush(within(t)); err != nil {
 				t.Errorf("a flush after that: %v", err)
@@ -188,7 +188,7 @@ func TestAPutWhoseContextEnds(t *testing.T) {
 	})
 }
 
-func TestPutBatchAnswersEachMessage(t *testing.T) {
+func TestPutEachReturnsEachResult(t *testing.T) {
 	f := newFakeTopic(3)
 	f.settings.Config.MaxRecordBytes = 1000
 	f.run(t)
@@ -203,7 +203,7 @@ func TestPutBatchAnswersEachMessage(t *testing.T) {
 	}
 	msgs[500] = messages.Message{Value: []byte("0" + strings.Repeat("x", 1000))}
 	msgs[600] = messages.Message{Value: []byte("4")}
-	rs, err := p.PutBatch(within(t), msgs)
+	rs, err := p.PutEach(within(t), msgs, nil)
 	if !errors.Is(err, messages.ErrTooLarge) || !errors.Is(err, messages.ErrNoPartition) || len(rs) != len(msgs) {
 		t.Fatalf("%d results: %v", len(rs), err)
 	}
@@ -224,18 +224,18 @@ func TestPutBatchAnswersEachMessage(t *testing.T) {
 			next[i%3]++
 		}
 	}
-	if rs, err := p.PutBatch(within(t), nil); rs != nil || err != nil {
+	if rs, err := p.PutEach(within(t), nil, nil); rs != nil || err != nil {
 		t.Errorf("a batch of nothing: %v, %v", rs, err)
 	}
 }
 
 // One partition of a batch may fail alone, and its error comes once.
-func TestPutBatchOfWhichAPartFails(t *testing.T) {
+func TestPutEachOfWhichAPartFails(t *testing.T) {
 	f := newFakeTopic(2)
 	f.logs[1].before = func(context.Context) error { return messages.ErrNoSpace }
 	f.run(t)
 	p := f.producer(func(c *Config) { c.Partitioner = RoundRobin() })
-	rs, err := p.PutBatch(within(t), slices.Repeat([]messages.Message{*text("a")}, 10))
+	rs, err := p.PutEach(within(t), slices.Repeat([]messages.Message{*text("a")}, 10), nil)
 	if !errors.Is(err, messages.ErrNoSpace) || strings.Count(err.Error(), "put to") != 1 {
 		t.Errorf("%v", err)
 	}
@@ -249,7 +249,7 @@ func TestPutBatchOfWhichAPartFails(t *testing.T) {
 	}
 }
 
-func TestPutBatchWhoseContextEnds(t *testing.T) {
+func TestPutEachWhoseContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeTopic(1)
 		gate := gated(f.logs[0])
@@ -264,7 +264,7 @@ func TestPutBatchWhoseContextEnds(t *testing.T) {
 		done := make(chan error)
 		go func() {
 			var err error
-			rs, err = p.PutBatch(ctx, msgs)
+			rs, err = p.PutEach(ctx, msgs, nil)
 			done <- err
 		}()
 		synctest.Wait() // the first is on its way, and no room for another

@@ -23,7 +23,7 @@ type callback func(messages.PutResult)
 
 func (c callback) result(_ int, r messages.PutResult) { c(r) }
 
-// tally collects the results of a PutBatch.
+// tally collects the results of a PutEach.
 type tally struct {
 	mu      sync.Mutex
 	results []messages.PutResult

@@ -48,7 +48,7 @@ func (h *household) Receive(ctx actor.Context) {
 		if h.release != nil {
 			ctx.Respond(h.release(m))
 		}
-	case *supervisor.Failed, *messages.Opened, *messages.Subscribed, *messages.Assigned, *messages.Lost, *messages.Joined:
+	case *supervisor.Failed, *messages.Opened, *messages.Subscribed, *messages.Assigned, *messages.Lost, *messages.Joined, *messages.PutDone, *messages.PutsFlushed:
 		h.told <- m
 	}
 }

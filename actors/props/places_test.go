@@ -158,3 +158,33 @@ func TestFlushesAreBounded(t *testing.T) {
 		t.Errorf("when there is room: %v", m.Err)
 	}
 }
+
+// So are those of a producer.
+func TestFlushesOfPutsAreBounded(t *testing.T) {
+	s, gate := enginetest.NewSpace(t).Behind(t, "no request has this")
+	e := s.Begin(t)
+	sys := e.System()
+	topic(t, e, "audit", 1)
+	h := &household{}
+	pid, child := audit(t, e, h, actors.ProducerConfig{})
+	gate.Shut()
+	sys.Root.RequestWithCustomSender(child, &messages.Put{Messages: numbered(0, 1)}, pid)
+	for range props.MaxFlushes {
+		sys.Root.RequestWithCustomSender(child, &messages.FlushPuts{}, pid)
+	}
+	if m := ask[*messages.PutsFlushed](t, e, child, &messages.FlushPuts{}); !errors.Is(m.Err, messages.ErrBusy) {
+		t.Errorf("one more: %v", m.Err)
+	}
+	gate.Open()
+	if m := expect[*messages.PutDone](t, h); m.Err != nil {
+		t.Error(m.Err)
+	}
+	for range props.MaxFlushes {
+		if m := expect[*messages.PutsFlushed](t, h); m.Err != nil {
+			t.Error(m.Err)
+		}
+	}
+	if m := ask[*messages.PutsFlushed](t, e, child, &messages.FlushPuts{}); m.Err != nil {
+		t.Errorf("when there is room: %v", m.Err)
+	}
+}

@@ -21,3 +21,6 @@ func (d *Destination) Listed() []string {
 
 // Queue returns what the destination has accepted.
 func (d *Destination) Queue() *sendq.Queue { return d.out }
+
+// Astray reports whether a write of key in d's runtime was cut short, and may still come.
+func (d *Destination) Astray(key string) bool { return d.node.Registry.Astray(key) }

@@ -139,6 +139,10 @@ func TestASoleSenderFollowsOneThatWasGivenUp(t *testing.T) {
 	c := s.Client(t)
 	behind, gate := s.Behind(t, s.Keys.Sole("orders"))
 	e := behind.Begin(t)
+	other, err := e.Register(enginetest.Within(t), senders.Config{Name: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	short, cancel := context.WithCancel(enginetest.Within(t))
 	first := enginetest.Aside(func() error {
 		_, err := e.Register(short, senders.Config{Name: "orders", ID: "first", SoleSender: true})
@@ -155,6 +159,7 @@ func TestASoleSenderFollowsOneThatWasGivenUp(t *testing.T) {
 	if err := enginetest.Outcome(t, "the first", first); !errors.Is(err, context.Canceled) {
 		t.Errorf("the first: %v", err)
 	}
+	enginetest.Until(t, "the write is cut", func() bool { return other.Astray(key) })
 	gate.Open()
 	enginetest.Until(t, "it is undone", func() bool { return len(s.With(t, c, key)) == 0 })
 	for _, late := range []bool{false, true} {

@@ -2,7 +2,7 @@
 //
 //   - quick compares pipes with plain mangos sockets, and topics with NATS
 //     JetStream and with plain puts into etcd, in a minute and a half, as
-//     ratios, which a noisy machine moves less than speeds
+//     ratios, which a noisy machine moves less than speeds, and stores its runs
 //   - scenario has what runs end to end, pipes and topics: sizes, groups,
 //     members, modes, partitions, at full speed or at a given rate with latencies
 //     from the intended time. The command "penstock bench" runs it, too

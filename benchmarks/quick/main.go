@@ -2,14 +2,15 @@
 // topics with NATS JetStream and with plain puts into the same etcd, over
 // loopback, within a minute and a half:
 //
-//	go run ./benchmarks/quick [-only id] [-seconds n] [-assert] [-v]
+//	go run ./benchmarks/quick [-only id] [-seconds n] [-assert] [-v] [-out dir]
 //
 // Each comparison alternates runs of both and prints the medians on standard
 // output, one line each:
 //
 //	RATIO pipe.tcp.64B.vs.mangos 17.3 ours=5.1e+06 peer=2.9e+05 unit=msg/s
 //
-// and a table for people on standard error. A lost, repeated, reordered or
+// and a table for people on standard error, and stores all runs, and the latencies as
+// HDR histograms, in benchmarks/results for reports. A lost, repeated, reordered or
 // damaged message ends it with status 1; so does a missed target with -assert.
 //
 // JetStream is built from the nested module benchmarks/peers and runs in a
@@ -23,39 +24,38 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
-	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/beside"
+	"github.com/penstock-io/penstock/benchmarks/internal/host"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 var errMissed = errors.New("a target was missed")
 
 type settings struct {
-	only       string
+	beside.Settings
 	seconds    float64
 	assert     bool
-	verbose    bool
-	side       string
-	peers      string
+	out        string
 	cpuProfile string
 	memProfile string
 }
 
 func main() {
 	var s settings
-	flag.StringVar(&s.only, "only", "", "run only comparisons whose id begins with this")
+	flag.StringVar(&s.Only, "only", "", "run only comparisons whose id begins with this")
 	flag.Float64Var(&s.seconds, "seconds", 64, "`budget` for the runs of all comparisons together")
 	flag.BoolVar(&s.assert, "assert", false, "end with status 1 when a target is missed")
-	flag.BoolVar(&s.verbose, "v", false, "print each run")
-	flag.StringVar(&s.side, "side", "", "measure only this side, `ours or peer`, against itself: for profiles")
-	flag.StringVar(&s.peers, "peers", "benchmarks/peers", "the `directory` of the module that JetStream is built from")
+	flag.BoolVar(&s.Verbose, "v", false, "print each run")
+	flag.StringVar(&s.Side, "side", "", "measure only this side, `ours or peer`, against itself: for profiles")
+	flag.StringVar(&s.Peers, "peers", "benchmarks/peers", "the `directory` of the module that JetStream is built from")
+	flag.StringVar(&s.out, "out", "benchmarks/results", "store the results in this `directory`; empty: nowhere")
 	flag.StringVar(&s.cpuProfile, "cpuprofile", "", "write a CPU profile of the runs to this `file`")
 	flag.StringVar(&s.memProfile, "memprofile", "", "write an allocation profile to this `file`")
 	flag.Parse()
@@ -68,77 +68,66 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, s settings) (err error) {
-	chosen, shares := []comparison{}, 0.0
-	for _, c := range comparisons {
-		if strings.HasPrefix(c.id, s.only) {
-			chosen, shares = append(chosen, c), shares+c.share
-		}
-	}
-	if len(chosen) == 0 {
-		return fmt.Errorf("no comparison begins with %q", s.only)
-	}
-	if s.side != "" && s.side != oursName && s.side != peerName {
-		return fmt.Errorf("side %q: there are %s and %s", s.side, oursName, peerName)
-	}
-	b := &bed{side: s.side, log: newEvents(s.verbose), peers: s.peers}
-	if needs(chosen, jetstream) {
-		defer b.forgetPeer()
-		b.buildPeer(ctx) // before the clock runs: the first time, it takes a minute
-	}
-	// A lost message would otherwise be waited for.
-	late := fmt.Errorf("not done after %g s", s.seconds+60)
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration((s.seconds+60)*float64(time.Second)), late)
-	defer cancel()
+func run(ctx context.Context, s settings) error {
+	s.Budget = time.Duration(s.seconds * float64(time.Second))
 	profiled, err := profile(s)
 	if err != nil {
 		return err
 	}
-	err = compare(ctx, s, b, chosen, shares)
-	return errors.Join(err, b.close(err), profiled())
-}
-
-// compare runs the chosen comparisons and prints what comes of them.
-func compare(ctx context.Context, s settings, b *bed, chosen []comparison, shares float64) error {
-	table := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "\ncomparison\tours\tpeer\tunit\tratio\ttarget\t\n")
-	var missed error
-	for _, c := range chosen {
-		plan := bench.Plan{Budget: time.Duration(s.seconds * c.share / shares * float64(time.Second)), Pairs: c.pairs, Runs: io.Discard}
-		if s.verbose {
-			plan.Runs = os.Stderr
+	f := &results.File{
+		Suite: "quick", Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Versions: host.Versions(), Peers: beside.PeerSettings,
+	}
+	f.Commit, f.Modified = host.Commit(ctx)
+	err = beside.Run(ctx, s.Settings, func(c results.Comparison) {
+		f.Comparisons = append(f.Comparisons, c)
+		fmt.Println(c.Line())
+		for _, note := range []string{c.Note, c.Error} {
+			if note != "" {
+				fmt.Printf("# %s %s\n", c.ID, note)
+			}
 		}
-		if err := b.prepare(ctx, c.kind); err != nil {
-			return err
-		}
-		r, err := c.run(ctx, b, plan)
+	})
+	f.Seconds = time.Since(f.Began).Seconds()
+	if err = errors.Join(err, profiled()); err != nil || s.Side != "" {
+		return err
+	}
+	table(f.Comparisons)
+	if s.out != "" {
+		path, err := results.Store(s.out, f)
 		if err != nil {
 			return err
 		}
-		fmt.Println(line(r))
-		for _, note := range []string{r.Note, b.missing(c)} {
-			if note != "" {
-				fmt.Printf("# %s %s\n", r.ID, note)
-			}
-		}
-		verdict := c.judge(r)
-		if verdict != met {
-			missed = errMissed
-		}
-		peer, ratio := fmt.Sprintf("%.4g", r.Peer), fmt.Sprintf("%.2f", r.Ratio())
-		if verdict == unavailable {
-			peer, ratio = "-", "-"
-		}
-		fmt.Fprintf(table, "%s\t%.4g\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Ours, peer, r.Unit, ratio, c.aim(), verdict)
+		fmt.Fprintln(os.Stderr, "stored as", path)
 	}
-	if s.side != "" {
-		return nil
+	if s.assert {
+		return judge(f.Comparisons)
 	}
-	_ = table.Flush()
-	if !s.assert {
-		return nil
+	return nil
+}
+
+// table is for people.
+func table(all []results.Comparison) {
+	t := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\ncomparison\tours\tpeer\tunit\tratio\ttarget\t\n")
+	for _, c := range all {
+		ours, theirs := c.Medians()
+		peer, ratio := "-", "-"
+		if theirs != 0 {
+			peer, ratio = fmt.Sprintf("%.4g", theirs), fmt.Sprintf("%.2f", ours/theirs)
+		}
+		fmt.Fprintf(t, "%s\t%.4g\t%s\t%s\t%s\t%s\t%s\n", c.ID, ours, peer, c.Unit, ratio, c.Aim(), c.Judge())
 	}
-	return missed
+	_ = t.Flush()
+}
+
+// judge is errMissed unless every target was met.
+func judge(all []results.Comparison) error {
+	for _, c := range all {
+		if c.Judge() != results.Met {
+			return errMissed
+		}
+	}
+	return nil
 }
 
 // profile begins what was asked for and answers what ends it.

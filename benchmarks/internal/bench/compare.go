@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 // Comparisons: alternating runs over two links, and the medians of them. Two
@@ -27,6 +28,9 @@ type Result struct {
 	Ours, Peer float64
 	Unit       string
 	Note       string // more about both sides; may be empty
+
+	Runs [2][]float64          // what each run of ours and of the peer came to
+	Took [2]*results.Histogram // each latency of both; nil where speed is measured
 }
 
 // Ratio is ours over the peer's.
@@ -75,6 +79,7 @@ func Rates(ctx context.Context, id string, size int, ours, peer Side, plan Plan)
 	return Result{
 		ID: id, Ours: Median(rates[0]), Peer: Median(rates[1]), Unit: "msg/s",
 		Note: fmt.Sprintf("cpu ours=%.0f peer=%.0f ns/msg", Median(costs[0]), Median(costs[1])),
+		Runs: [2][]float64{rates[0], rates[1]},
 	}, nil
 }
 
@@ -106,6 +111,7 @@ func Latencies(ctx context.Context, id string, size, samples int, pause time.Dur
 		}
 	}
 	p50, p99 := make([][]float64, len(sides)), make([][]float64, len(sides))
+	all := [2]*results.Histogram{results.NewHistogram(), results.NewHistogram()}
 	began := time.Now()
 	for pair := 0; pair < plan.Pairs || time.Since(began)*time.Duration(pair+1) < plan.Budget*time.Duration(pair); pair++ {
 		for i, s := range sides {
@@ -114,6 +120,7 @@ func Latencies(ctx context.Context, id string, size, samples int, pause time.Dur
 			if err != nil {
 				return Result{}, fmt.Errorf("%s: run %d of %s: %w", id, pair+1, s.Name, err)
 			}
+			noteAll(all[i], took)
 			slices.Sort(took)
 			half, most := micros(took[len(took)/2]), micros(took[len(took)*99/100])
 			fmt.Fprintf(plan.Runs, "%s run %d %s: p50 %.1f µs, p99 %.1f µs, %d samples\n", id, pair+1, s.Name, half, most, len(took))
@@ -123,15 +130,18 @@ func Latencies(ctx context.Context, id string, size, samples int, pause time.Dur
 	return Result{
 		ID: id, Ours: Median(p50[0]), Peer: Median(p50[1]), Unit: "us",
 		Note: fmt.Sprintf("p99 ours=%.1f peer=%.1f us", Median(p99[0]), Median(p99[1])),
+		Runs: [2][]float64{p50[0], p50[1]}, Took: all,
 	}, nil
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-// Median is the middle of values, which are not empty; the mean of the middle
-// two when their number is even. values are sorted in passing.
-func Median(values []float64) float64 {
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
+// noteAll enters latencies.
+func noteAll(h *results.Histogram, took []time.Duration) {
+	for _, d := range took {
+		h.Note(d)
+	}
 }
+
+// Median is results.Median.
+func Median(values []float64) float64 { return results.Median(values) }

@@ -88,8 +88,9 @@ func logRates(ctx context.Context, id string, ours, peer LogSide, plan Plan, run
 		}
 	}
 	r := Result{ID: id, Ours: Median(rates[0]), Unit: "msg/s", Note: fmt.Sprintf("cpu ours=%.0f", Median(costs[0]))}
+	r.Runs[0] = rates[0]
 	if len(sides) > 1 {
-		r.Peer = Median(rates[1])
+		r.Peer, r.Runs[1] = Median(rates[1]), rates[1]
 		r.Note += fmt.Sprintf(" peer=%.0f", Median(costs[1]))
 	}
 	r.Note += " ns/msg, with etcd's or the server's"

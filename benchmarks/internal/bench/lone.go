@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 // Single records, against one put into the same etcd with nothing around it.
@@ -24,7 +25,11 @@ func (s samples) result(id string) Result {
 	slices.Sort(s.ours)
 	slices.Sort(s.peer)
 	at := func(took []time.Duration, percent int) float64 { return micros(took[len(took)*percent/100]) }
+	took := [2]*results.Histogram{results.NewHistogram(), results.NewHistogram()}
+	noteAll(took[0], s.ours)
+	noteAll(took[1], s.peer)
 	return Result{
+		Runs: [2][]float64{{at(s.ours, 50)}, {at(s.peer, 50)}}, Took: took,
 		ID: id, Ours: at(s.ours, 50), Peer: at(s.peer, 50), Unit: "us",
 		Note: fmt.Sprintf("p99 ours=%.0f peer=%.0f us, %d samples each", at(s.ours, 99), at(s.peer, 99), len(s.ours)),
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
@@ -47,6 +48,7 @@ func Requests(ctx context.Context, id string, size, samples int, plan Plan, log 
 	sides := []Asker{ours, peer}
 	bodies := load.NewBodies(size)
 	p50, p99 := make([][]float64, len(sides)), make([][]float64, len(sides))
+	all := [2]*results.Histogram{results.NewHistogram(), results.NewHistogram()}
 	began := time.Now()
 	for pair := -1; pair < plan.Pairs || time.Since(began)*time.Duration(pair+1) < plan.Budget*time.Duration(pair); pair++ {
 		for i, s := range sides {
@@ -58,6 +60,7 @@ func Requests(ctx context.Context, id string, size, samples int, plan Plan, log 
 			if pair < 0 {
 				continue // it warmed up
 			}
+			noteAll(all[i], took)
 			slices.Sort(took)
 			half, most := micros(took[len(took)/2]), micros(took[len(took)*99/100])
 			fmt.Fprintf(plan.Runs, "%s run %d of %d: p50 %.1f µs, p99 %.1f µs, %d samples\n", id, pair+1, i, half, most, len(took))
@@ -67,6 +70,7 @@ func Requests(ctx context.Context, id string, size, samples int, plan Plan, log 
 	return Result{
 		ID: id, Ours: Median(p50[0]), Peer: Median(p50[1]), Unit: "us",
 		Note: fmt.Sprintf("p99 ours=%.1f peer=%.1f us", Median(p99[0]), Median(p99[1])),
+		Runs: [2][]float64{p50[0], p50[1]}, Took: all,
 	}, nil
 }
 

@@ -117,11 +117,56 @@ type Comparison struct {
 	Target float64   `json:"target"`          // of the ratio; 0 for none
 	Less   bool      `json:"less,omitempty"`  // less is better
 	Note   string    `json:"note,omitempty"`  // more about both sides
+	Took   Pair      `json:"took,omitzero"`   // each latency, where latencies are compared
 	Error  string    `json:"error,omitempty"` // why there is no peer, or why it failed
+}
+
+// Pair is the latencies of both sides of a comparison.
+type Pair struct {
+	Ours   *Histogram `json:"ours,omitempty"`
+	Theirs *Histogram `json:"theirs,omitempty"`
 }
 
 // Medians returns the middle of either side's runs, 0 for a side without any.
 func (c Comparison) Medians() (ours, theirs float64) { return Median(c.Ours), Median(c.Theirs) }
+
+// Verdict is how a comparison stands to its target.
+type Verdict string
+
+// The verdicts.
+const (
+	Met         Verdict = "met"
+	Missed      Verdict = "MISSED"
+	Unavailable Verdict = "unavailable" // nothing to compare with
+	Untargeted  Verdict = ""
+)
+
+// Judge compares the ratio with the target.
+func (c Comparison) Judge() Verdict {
+	ours, theirs := c.Medians()
+	switch {
+	case theirs == 0:
+		return Unavailable
+	case c.Target == 0:
+		return Untargeted
+	case c.Less == (ours/theirs > c.Target):
+		return Missed
+	default:
+		return Met
+	}
+}
+
+// Aim is the target as tables have it.
+func (c Comparison) Aim() string {
+	switch {
+	case c.Target == 0:
+		return ""
+	case c.Less:
+		return fmt.Sprintf("≤ %g", c.Target)
+	default:
+		return fmt.Sprintf("≥ %g", c.Target)
+	}
+}
 
 // Line is what other programs read of a comparison.
 func (c Comparison) Line() string {

@@ -91,20 +91,9 @@ func (r row) cells() []string {
 func comparisonCells(c results.Comparison) []string {
 	ours, theirs := c.Medians()
 	if theirs == 0 {
-		return []string{c.ID, fmt.Sprintf("%.4g", ours), "", c.Unit, "", "", c.Error}
+		return []string{c.ID, fmt.Sprintf("%.4g", ours), "", c.Unit, "", c.Aim(), c.Error}
 	}
-	sign := "≥"
-	if c.Less {
-		sign = "≤"
-	}
-	aim, verdict := "", ""
-	if c.Target > 0 {
-		aim, verdict = fmt.Sprintf("%s %g", sign, c.Target), "met"
-		if c.Less == (ours/theirs > c.Target) {
-			verdict = "MISSED"
-		}
-	}
-	return []string{c.ID, fmt.Sprintf("%.4g", ours), fmt.Sprintf("%.4g", theirs), c.Unit, fmt.Sprintf("%.2f", ours/theirs), aim, verdict}
+	return []string{c.ID, fmt.Sprintf("%.4g", ours), fmt.Sprintf("%.4g", theirs), c.Unit, fmt.Sprintf("%.2f", ours/theirs), c.Aim(), string(c.Judge())}
 }
 
 var comparisonColumns = []string{"comparison", "ours", "peer", "unit", "ratio", "target", ""}

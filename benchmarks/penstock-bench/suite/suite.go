@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-io/penstock/benchmarks/internal/beside"
 	"github.com/penstock-io/penstock/benchmarks/internal/host"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
@@ -28,6 +29,7 @@ type Settings struct {
 	Budget time.Duration // of all together; 0: the suite's
 	Each   time.Duration // of a run; 0: what the budget leaves
 	Rounds int           // 0: the suite's
+	Peers  string        // the directory of the module with the peers
 }
 
 var budgets = map[string]time.Duration{Quick: 80 * time.Second, Full: 14 * time.Minute}
@@ -51,27 +53,63 @@ func Run(ctx context.Context, s Settings, log io.Writer) (*results.File, error) 
 	chosen := slices.DeleteFunc(steps(), func(st step) bool {
 		return !strings.HasPrefix(st.id, s.Only) || s.Suite == Quick && !st.quick
 	})
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("run: no scenario of the %s suite begins with %q; leave out --only to see them all", s.Suite, s.Only)
-	}
 	if s.Budget == 0 {
 		s.Budget = budgets[s.Suite]
 	}
 	if s.Rounds == 0 {
 		s.Rounds = 5
 	}
-	if s.Each == 0 {
-		s.Each = max(200*time.Millisecond, s.Budget/time.Duration(s.Rounds*len(chosen))-setup)
-	}
 	f := &results.File{
-		Suite: s.Suite, Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Versions: host.Versions(),
+		Suite: s.Suite, Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Versions: host.Versions(), Peers: beside.PeerSettings,
 	}
 	f.Commit, f.Modified = host.Commit(ctx)
+	began := time.Now()
+	ran, faults := false, []error(nil)
+	err := compareWithPeers(ctx, s, f, log)
+	if err = ignoring(err, beside.ErrNone, &ran); err != nil {
+		faults = append(faults, err)
+	}
+	if len(chosen) > 0 && ctx.Err() == nil {
+		ran = true
+		left := s.Budget - time.Since(began)
+		if s.Each == 0 {
+			s.Each = max(200*time.Millisecond, left/time.Duration(s.Rounds*len(chosen))-setup)
+		}
+		faults = append(faults, series(ctx, s, chosen, f, log))
+	}
+	if !ran {
+		return nil, fmt.Errorf("run: nothing of the %s suite begins with %q; leave out --only to run all", s.Suite, s.Only)
+	}
+	f.Seconds = time.Since(began).Seconds()
+	return f, errors.Join(append(faults, context.Cause(ctx))...)
+}
+
+// ignoring is err unless it is what, and notes whether it was not.
+func ignoring(err, what error, was *bool) error {
+	if errors.Is(err, what) {
+		return nil
+	}
+	*was = true
+	return err
+}
+
+// compareWithPeers performs the comparisons, in their share of the budget.
+func compareWithPeers(ctx context.Context, s Settings, f *results.File, log io.Writer) error {
+	return beside.Run(ctx, beside.Settings{Only: s.Only, Budget: s.Budget * 2 / 5, Peers: s.Peers}, func(c results.Comparison) {
+		fmt.Fprintln(log, c.Line())
+		f.Comparisons = append(f.Comparisons, c)
+		if c.Error != "" {
+			f.Skipped = append(f.Skipped, results.Skip{ID: c.ID, Why: c.Error})
+		}
+	})
+}
+
+// series performs the chosen steps in rounds.
+func series(ctx context.Context, s Settings, chosen []step, f *results.File, log io.Writer) error {
 	b, err := openBed(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	began := time.Now()
 	var faults []error
 	for round := range s.Rounds {
 		for _, st := range chosen {
@@ -89,8 +127,7 @@ func Run(ctx context.Context, s Settings, log io.Writer) (*results.File, error) 
 			f.Runs = append(f.Runs, r)
 		}
 	}
-	f.Seconds = time.Since(began).Seconds()
-	return f, errors.Join(append(faults, context.Cause(ctx), b.close())...)
+	return errors.Join(append(faults, b.close())...)
 }
 
 // brief is a run in a few words.

@@ -1,12 +1,12 @@
-package main
+package beside
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
 
 // What is compared with what, and when it is good enough.
@@ -76,33 +76,6 @@ var comparisons = []comparison{
 	{id: "topic.e2e.p50.vs.etcdput", kind: topicEnd, size: 64, share: 0.05, target: 3},
 }
 
-// verdict is how a result stands to its target.
-type verdict string
-
-const (
-	met         verdict = "met"
-	missed      verdict = "MISSED"
-	unavailable verdict = "unavailable" // nothing to compare with
-)
-
-func (c comparison) judge(r bench.Result) verdict {
-	switch {
-	case r.Peer == 0:
-		return unavailable
-	case c.kind.latency() == (r.Ratio() > c.target):
-		return missed
-	default:
-		return met
-	}
-}
-
-func (c comparison) aim() string {
-	if c.kind.latency() {
-		return fmt.Sprintf("≤ %g", c.target)
-	}
-	return fmt.Sprintf("≥ %g", c.target)
-}
-
 // A run of lone messages is short, so that the sides alternate often: pairs of
 // them make 3,500 samples for each.
 const (
@@ -129,10 +102,11 @@ func (c comparison) run(ctx context.Context, b *bed, plan bench.Plan) (bench.Res
 	}
 }
 
-// line is what other programs read.
-func line(r bench.Result) string {
-	if r.Peer == 0 {
-		return fmt.Sprintf("RATIO %s %s ours=%.4g peer=%s unit=%s", r.ID, unavailable, r.Ours, unavailable, r.Unit)
+// stored is a result as files keep it.
+func (c comparison) stored(r bench.Result, why string) results.Comparison {
+	return results.Comparison{
+		ID: c.id, Peer: string(c.kind.peer()), Unit: r.Unit, Ours: r.Runs[0], Theirs: r.Runs[1],
+		Target: c.target, Less: c.kind.latency(), Note: r.Note, Error: why,
+		Took: results.Pair{Ours: r.Took[0], Theirs: r.Took[1]},
 	}
-	return r.String()
 }

@@ -41,20 +41,26 @@ func (s span) run(now func() int64) (n int, expired bool) {
 
 func unixNano() int64 { return time.Now().UnixNano() }
 
+// expiredAtOnce is how many messages one hold of the lock gives up, so that others get at
+// it, too: Expired may be given a copy of each.
+const expiredAtOnce = 4 << 10
+
 // unexpired gives up what has expired at the front of what waits. It returns where the
-// next batch comes from, or nil, and how many records can be carried before the next one
-// that has expired. mu is held.
+// next batch comes from, and how many records can be carried before the next one that has
+// expired; nil when nothing waits, or expiredAtOnce were given up. mu is held.
 func (q *Queue) unexpired(b *Backlog) (src *spans, n int) {
-	for {
+	for left := expiredAtOnce; left > 0; left -= n {
 		if src = b.source(); src == nil {
 			return nil, 0
 		}
-		n, expired := src.front().run(unixNano)
-		if !expired {
+		var expired bool
+		if n, expired = src.front().run(unixNano); !expired {
 			return src, n
 		}
+		n = min(n, left)
 		q.expire(b, src.take(n))
 	}
+	return nil, 0
 }
 
 // expiring notes that a record of b expires. mu is held.
@@ -71,32 +77,48 @@ func (q *Queue) expiring(b *Backlog) {
 func (q *Queue) sweep() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sweeping = false
-	at := unixNano()
-	now := func() int64 { return at }
-	for _, b := range q.backlogs {
-		if b.expiring > 0 {
-			q.sift(b, &b.again, now)
-			q.sift(b, &b.fresh, now)
-			q.siftDelayed(b, now)
-		}
-		q.sweeping = q.sweeping || b.expiring > 0
+	for at := unixNano(); q.sweepSome(at); {
+		q.mu.Unlock()
+		q.mu.Lock()
 	}
-	if q.sweeping = q.sweeping && q.phase != queueClosed; q.sweeping {
+	q.sweeping = q.phase != queueClosed && slices.ContainsFunc(q.backlogs, func(b *Backlog) bool { return b.expiring > 0 })
+	if q.sweeping {
 		q.later(q.sweep)
 	}
 }
 
-// sift gives up what has expired in from. mu is held.
-func (q *Queue) sift(b *Backlog, from *spans, now func() int64) {
-	if from.expired(now) == 0 {
-		return
+// sweepSome is one hold of the lock of sweep. It reports whether there may be more. mu is
+// held.
+func (q *Queue) sweepSome(at int64) (more bool) {
+	left, now := expiredAtOnce, func() int64 { return at }
+	for _, b := range q.backlogs {
+		if b.expiring > 0 {
+			left = q.sift(b, &b.again, now, left)
+			left = q.sift(b, &b.fresh, now, left)
+			left = q.siftDelayed(b, now, left)
+		}
+	}
+	return left == 0
+}
+
+// sift gives up what has expired in from, up to most records, and returns how many less
+// than that they were. mu is held.
+func (q *Queue) sift(b *Backlog, from *spans, now func() int64, most int) (left int) {
+	if most == 0 || from.expired(now) == 0 {
+		return most
 	}
 	all := from.items[from.head:]
 	*from = spans{}
 	for _, rest := range all {
 		for rest.len() > 0 {
 			n, expired := rest.run(now)
+			switch {
+			case expired && most == 0:
+				n, expired = rest.len(), false
+			case expired:
+				n = min(n, most)
+				most -= n
+			}
 			var s span
 			if s, rest = rest.cut(n); expired {
 				q.expire(b, s)
@@ -105,6 +127,7 @@ func (q *Queue) sift(b *Backlog, from *spans, now func() int64) {
 			}
 		}
 	}
+	return most
 }
 
 // expired counts the runs of records that have expired.
@@ -121,17 +144,25 @@ func (q *spans) expired(now func() int64) (runs int) {
 	return runs
 }
 
-// siftDelayed gives up what has expired before its next try. mu is held.
-func (q *Queue) siftDelayed(b *Backlog, now func() int64) {
-	b.delayed = slices.DeleteFunc(b.delayed, func(d delay) bool {
+// siftDelayed is sift of what waits for its next try. mu is held.
+func (q *Queue) siftDelayed(b *Backlog, now func() int64, most int) (left int) {
+	over := func(d delay) bool {
 		n, expired := d.run(now)
-		if !expired || n < d.len() || d.rejected != nil {
+		return expired && n == d.len() && d.rejected == nil
+	}
+	if most == 0 || !slices.ContainsFunc(b.delayed, over) {
+		return most
+	}
+	b.delayed = slices.DeleteFunc(b.delayed, func(d delay) bool {
+		if most == 0 || !over(d) {
 			return false
 		}
+		most--
 		q.expire(b, d.span)
 		return true
 	})
 	heap.Init(&b.delayed)
+	return most
 }
 
 // expire gives up what has expired. mu is held.

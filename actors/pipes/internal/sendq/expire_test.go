@@ -215,3 +215,75 @@ func TestWhatNeverExpiresPaysNothing(t *testing.T) {
 		t.Errorf("a message allocates %v times", n)
 	}
 }
+
+// Of many messages that expire together each hold of the lock gives up some: a link rings
+// itself for the rest, and a sweep goes on to their end.
+func TestManyThatExpireDoNotHoldTheLock(t *testing.T) {
+	many := func(t *testing.T) (*Queue, *Backlog) {
+		o, b, _ := testQueue(t, messages.GroupSettings{}, func(c *Config) {
+			c.Queue = messages.QueueLimits{Messages: 4 * expiredAtOnce, Bytes: 1 << 30}
+		})
+		for id := range uint64(2*expiredAtOnce + 1) {
+			m := recordtest.Numbered(id, 8)
+			m.ExpiresAt = time.Now().Add(time.Minute)
+			mustSend(t, o, m)
+		}
+		return o, b
+	}
+	left := []int{expiredAtOnce + 1, 1, 0}
+	t.Run("a link", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, b := many(t)
+			mustSend(t, o, recordtest.Numbered(1<<20, 8))
+			time.Sleep(time.Minute)
+			l := NewLink("m", 1, 1<<20)
+			l.credit, l.creditBytes = 100, 1<<20
+			o.Attach(b, l)
+			for i, left := range left {
+				got, ok := o.Next(b, l)
+				if b.count != left+1 || ok != (i == 2) || ok == rung(l) {
+					t.Fatalf("%d are left after %d, carried are %d", b.count-1, i, got.Count)
+				}
+			}
+		})
+	})
+	t.Run("a sweep", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, b := many(t)
+			time.Sleep(time.Minute)
+			for i, left := range left {
+				more := o.sweepSome(unixNano())
+				if b.count != left || more != (i < 2) {
+					t.Fatalf("%d are left after %d", b.count, i)
+				}
+			}
+			o, b = many(t)
+			time.Sleep(time.Minute)
+			if o.sweep(); b.count != 0 || o.sweeping {
+				t.Errorf("%d are left", b.count)
+			}
+		})
+	})
+	t.Run("a sweep of what waits for its next try", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, b := many(t)
+			l := linkTo(t, o, b, "m", 0, 0)
+			if err := o.Ack(b, l, &frame.Ack{CreditMessages: 1 << 20, CreditBytes: 1 << 30}); err != nil {
+				t.Fatal(err)
+			}
+			carried(t, o, b, l)
+			for seq := range uint64(2*expiredAtOnce + 1) {
+				if _, err := o.Nack(b, l, &frame.Nack{Seq: seq + 1, After: time.Hour}, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+			for i, left := range left {
+				more := o.sweepSome(unixNano())
+				if b.count != left || len(b.delayed) != left || more != (i < 2) {
+					t.Fatalf("%d are left after %d", b.count, i)
+				}
+			}
+		})
+	})
+}

@@ -118,6 +118,9 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	}
 	src, fresh := q.unexpired(b)
 	if src == nil {
+		if b.source() != nil {
+			q.call(l) // there is more to give up before the next batch
+		}
 		return Batch{}, false
 	}
 	others := 0

@@ -313,7 +313,12 @@ func (e *Engine) watchActors() {
 	e.actorEvents = n.System.EventStream.Subscribe(func(event any) {
 		switch m := event.(type) {
 		case *supervisor.Restarted:
-			if mine(m.Who) {
+			if link := (*node.LinkError)(nil); mine(m.Who) && errors.As(m.Err, &link) {
+				n.Events.Emit(messages.LinkDelayed{
+					Destination: link.Destination, Group: link.Group, Member: link.Member, Sender: link.Sender,
+					Err: link.Err, Attempt: m.Attempt, Delay: m.Delay,
+				})
+			} else if mine(m.Who) {
 				n.Events.Emit(messages.ActorRestarted{Actor: m.Who.Id, Err: m.Err, Attempt: m.Attempt, Delay: m.Delay})
 			}
 		case *supervisor.Escalated:

@@ -188,6 +188,7 @@ type LeftGroup struct {
 type ConnectionRefused struct {
 	// Remote is the address of the other side.
 	Remote string
+	// Reason is a fixed name. "closing" is that of a listener which ends.
 	Reason string
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int
@@ -383,8 +384,7 @@ type CallbackPanicked struct {
 
 // Actors, and events themselves.
 
-// ActorRestarted: an actor failed and is to be started again. A member's link fails
-// when its connection breaks or cannot be made.
+// ActorRestarted: an actor failed and is to be started again.
 type ActorRestarted struct {
 	// Actor is its path.
 	Actor string

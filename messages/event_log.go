@@ -188,8 +188,15 @@ func (e LeftGroup) attrs() []slog.Attr {
 	}
 }
 
-func (ConnectionRefused) name() string      { return "connection_refused" }
-func (ConnectionRefused) level() slog.Level { return slog.LevelWarn }
+func (ConnectionRefused) name() string { return "connection_refused" }
+
+func (e ConnectionRefused) level() slog.Level {
+	if e.Reason == "closing" {
+		return slog.LevelDebug // the other side dials again
+	}
+	return slog.LevelWarn
+}
+
 func (e ConnectionRefused) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("remote", e.Remote),

@@ -40,6 +40,7 @@ func everyEvent() []Event {
 		MemberUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Requeued: 2},
 		SenderLinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a"},
 		SenderUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Discarded: 2},
+		LinkDelayed{Destination: "d", Group: "g", Member: "m", Sender: "s", Err: boom, Attempt: 1, Delay: time.Second},
 		LeftGroup{Destination: "d", Group: "g", Member: "m"},
 		ConnectionRefused{Remote: "r", Reason: "bad proof", Count: 5},
 		ProtocolViolated{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Err: boom},
@@ -95,7 +96,7 @@ func everyEvent() []Event {
 
 func TestEveryEventIsListedAndSpelled(t *testing.T) {
 	var declared []string
-	for _, name := range []string{"event.go", "event_giveback.go", "event_topic.go"} {
+	for _, name := range []string{"event.go", "event_giveback.go", "event_link.go", "event_topic.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -165,6 +166,12 @@ func TestEventWithoutOptionalFields(t *testing.T) {
 		{MemberUnlinked{Cause: errors.New("x")}, slog.LevelWarn, "destination group member sender addr cause requeued"},
 		{MemberUnlinked{}, slog.LevelInfo, "destination group member sender addr requeued"},
 		{SenderUnlinked{}, slog.LevelInfo, "destination group member sender addr discarded"},
+		{LinkDelayed{Attempt: 1}, slog.LevelInfo, "destination group member sender attempt delay_ms"},
+		{LinkDelayed{Attempt: 3}, slog.LevelDebug, "destination group member sender attempt delay_ms"},
+		{LinkDelayed{Attempt: 8}, slog.LevelInfo, "destination group member sender attempt delay_ms"},
+		{LinkDelayed{Attempt: 16}, slog.LevelWarn, "destination group member sender attempt delay_ms"},
+		{LinkDelayed{Attempt: 3, Err: ErrDenied}, slog.LevelWarn, "destination group member sender err attempt delay_ms"},
+		{ConnectionRefused{Reason: "closing"}, slog.LevelDebug, "remote reason count"},
 		{ActorStopped{}, slog.LevelInfo, "actor"},
 		{ActorStopped{Err: errors.New("x")}, slog.LevelError, "actor err"},
 		{RuntimeStopped{}, slog.LevelInfo, ""},

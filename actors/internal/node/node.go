@@ -281,5 +281,17 @@ func RandomID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// LinkError fails a member's link whose connection broke or could not be made. It is
+// restarted to dial again, which is no fault of the actor's.
+type LinkError struct {
+	Destination, Group, Member, Sender string
+	Err                                error
+}
+
+func (e *LinkError) Error() string { return e.Err.Error() }
+
+// Unwrap is why.
+func (e *LinkError) Unwrap() error { return e.Err }
+
 // Crash makes an actor of ours fail, as a bug would: for tests of recovery.
 type Crash struct{ Err error }

@@ -69,6 +69,37 @@ func TestSourceStoppedInItsBackoff(t *testing.T) {
 	}
 }
 
+// Promise: a link that broke is dialled again, which is no failure of an actor.
+func TestBrokenLinkIsDialledAgain(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	events := e.Events(enginetest.Within(t))
+	enginetest.Register(t, e, senders.Config{})
+	enginetest.Join(t, e, members.Config{})
+	linked, delayed := 0, 0
+	for event := range events {
+		switch m := event.(type) {
+		case messages.SenderLinked:
+			if linked++; linked == 2 {
+				if delayed != 1 {
+					t.Errorf("%d events of the delay, not 1", delayed)
+				}
+				return
+			}
+			for _, link := range enginetest.ActorsOf(e, "link") {
+				enginetest.StopActor(e, link)
+			}
+		case messages.LinkDelayed:
+			delayed++
+			if m.Destination == "" || m.Group == "" || m.Member == "" || m.Sender == "" || m.Err == nil || m.Attempt != 1 || m.Delay <= 0 {
+				t.Errorf("%+v", m)
+			}
+		case messages.ActorRestarted:
+			t.Errorf("%s: %v", m.Actor, m.Err)
+		}
+	}
+	t.Error("the sender was not linked again")
+}
+
 // Promise: at most once loses messages with their link, and not between two
 // loops of a member that lives.
 func TestAtMostOnceBetweenLoops(t *testing.T) {

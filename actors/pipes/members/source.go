@@ -124,7 +124,7 @@ func (s *source) Receive(ctx actor.Context) {
 	case sweep:
 		s.sweep(ctx)
 	case partedLong:
-		supervisor.Fail(ctx, errSenderLeft)
+		s.fail(ctx, errSenderLeft)
 	case *supervisor.Ended:
 		s.ended(ctx, m.Err)
 	case node.Crash:
@@ -319,8 +319,16 @@ func (s *source) ended(ctx actor.Context, err error) {
 	case errors.As(err, &refused) && refused.Code == pb.Code_MODE_MISMATCH:
 		supervisor.Fail(ctx, fmt.Errorf("%s: %w", refused.Reason, messages.ErrGroupMode))
 	default:
-		supervisor.Fail(ctx, err)
+		s.fail(ctx, err)
 	}
+}
+
+// fail has the sender dialled again.
+func (s *source) fail(ctx actor.Context, err error) {
+	if bug := (*supervisor.PanicError)(nil); !errors.As(err, &bug) {
+		err = &node.LinkError{Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID, Sender: s.sender.Id, Err: err}
+	}
+	supervisor.Fail(ctx, err)
 }
 
 // stopping ends the link. A source that is stopped while it waits for its

@@ -158,6 +158,8 @@ func bugs(t *testing.T, rt *penstock.Runtime) func() {
 			switch e := e.(type) {
 			case messages.ActorRestarted:
 				err = e.Err
+			case messages.LinkDelayed:
+				err = e.Err
 			case messages.ActorStopped:
 				err = e.Err
 			}

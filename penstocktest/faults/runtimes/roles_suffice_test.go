@@ -116,6 +116,8 @@ func saysDenied(e messages.Event) bool {
 	switch e := e.(type) {
 	case messages.ActorRestarted:
 		return errors.Is(e.Err, penstock.ErrDenied)
+	case messages.LinkDelayed:
+		return errors.Is(e.Err, penstock.ErrDenied)
 	case messages.ReadDelayed:
 		return errors.Is(e.Err, penstock.ErrDenied)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
@@ -176,6 +177,43 @@ func TestTopicStoppedFromOutside(t *testing.T) {
 			t.Errorf("put again: %v", got.Err)
 		}
 	})
+}
+
+// Promise: a subscription whose actor begins again around a topic that is over ends with
+// it, though the actor's earlier one was told of that and had not heard.
+func TestTopicStoppedBeforeACrash(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	e := s.Begin(t)
+	ctx := enginetest.Within(t)
+	topic, err := e.CreateTopic(ctx, "orders", messages.TopicConfig{Partitions: 2}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumed := enginetest.Aside(func() error {
+		return sub.Consume(context.Background(), func(context.Context, messages.Record) error { return nil })
+	})
+	root := enginetest.ActorsOf(e, enginetest.Root)[0]
+	stopped := make(chan struct{})
+	events := e.Events(ctx)
+	go func() {
+		for event := range events {
+			if m, ok := event.(messages.ActorStopped); ok && m.Actor == topic.PID().Id {
+				close(stopped)
+				return
+			}
+		}
+	}()
+	sys := e.System()
+	sys.Root.Send(sub.PID(), node.Crash{Err: errors.New("a bug")}) // it hears nothing during its backoff
+	sys.Root.Stop(topic.PID())
+	enginetest.Await(t, "the end of the topic's actor", stopped)
+	sys.Root.Send(sys.NewLocalPID(root.ID), node.Crash{Err: errors.New("a bug")})
+	foundOut(t, "consume", enginetest.Outcome(t, "consume", consumed))
+	noKeys(t, s, "/"+sub.ID(), "/claims/")
 }
 
 // Promise: an engine whose root actor was stopped ends like one that was stopped

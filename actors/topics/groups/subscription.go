@@ -275,6 +275,9 @@ func (a *subscription) started(ctx actor.Context) {
 	if sub.async.waits() {
 		ctx.Send(ctx.Self(), commitWanted{}) // an earlier incarnation may have taken the word
 	}
+	if sub.path.Ended() != nil {
+		a.topicChanged(ctx) // an earlier actor was told, and ended before it heard
+	}
 }
 
 func (a *subscription) written(ctx actor.Context, err error) {

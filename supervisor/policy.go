@@ -144,8 +144,8 @@ func (p Policy) judge(h *history, err error, now time.Time, random float64) verd
 		return verdict{directive: rule.Then, err: err}
 	}
 	backoff, budget := rule.Backoff.orDefault(), *rule.Budget
-	if now.Sub(h.since) >= backoff.Healthy {
-		for _, t := range h.tallies {
+	for i, t := range h.tallies {
+		if now.Sub(h.since) >= p.rule(i).Backoff.orDefault().Healthy {
 			t.attempt = 0
 		}
 	}
@@ -178,12 +178,19 @@ func (p Policy) judge(h *history, err error, now time.Time, random float64) verd
 
 // match returns the rule for err with nothing left open, and its index.
 func (p Policy) match(err error) (int, Rule) {
-	index, rule := -1, Rule{Then: p.Default}
 	for i, r := range p.Rules {
 		if r.If == nil || r.If(err) {
-			index, rule = i, r
-			break
+			return i, p.rule(i)
 		}
+	}
+	return -1, p.rule(-1)
+}
+
+// rule is one of the policy's rules with nothing left open; -1 is the default.
+func (p Policy) rule(index int) Rule {
+	rule := Rule{Then: p.Default}
+	if index >= 0 {
+		rule = p.Rules[index]
 	}
 	if rule.Backoff == nil {
 		rule.Backoff = &p.Backoff
@@ -191,7 +198,7 @@ func (p Policy) match(err error) (int, Rule) {
 	if rule.Budget == nil {
 		rule.Budget = &p.Budget
 	}
-	return index, rule
+	return rule
 }
 
 // Strategy says which children a failed one takes along when it is restarted.
@@ -225,7 +232,7 @@ func (s Strategy) span(i, n int) (from, to int) {
 // as 0, a Max below Min as Min, a Factor below 1 as 1 (2 when it is 0), and
 // Jitter is held within 0 and 1.
 type Backoff struct {
-	// Min is the first delay, Max the longest.
+	// Min is the first delay, Max the longest. With a Min of 0 every delay is 0.
 	Min, Max time.Duration
 	// Factor is how much longer each delay is than the one before.
 	Factor float64

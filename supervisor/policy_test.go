@@ -162,6 +162,37 @@ func drawBackoff(t *rapid.T) Backoff {
 	return b
 }
 
+// Promise: how long is healthy is each backoff's own: the restarts of another rule begin
+// again when an incarnation lived as long as theirs says.
+func TestHealthyTimeIsOfEachRule(t *testing.T) {
+	expected := errors.New("expected")
+	p := Policy{
+		Rules:   []Rule{{If: ForError(expected), Backoff: &Backoff{Min: time.Second, Max: time.Hour, Healthy: 10 * time.Second}}},
+		Backoff: Backoff{Min: time.Second, Max: time.Hour, Healthy: time.Minute},
+	}
+	bug := errors.New("a bug")
+	h := history{id: "child", since: time.Unix(1000, 0)}
+	for i, step := range []struct {
+		lived time.Duration
+		err   error
+		want  int
+	}{
+		{0, bug, 1}, {0, expected, 1}, {0, expected, 2},
+		{20 * time.Second, bug, 2}, // too short for a bug, and enough for what is expected
+		{0, expected, 1},
+		{20 * time.Second, expected, 1}, // too short for a bug
+		{0, bug, 3},
+		{time.Minute, expected, 1},
+		{0, bug, 1},
+	} {
+		now := h.since.Add(step.lived)
+		if v := p.judge(&h, step.err, now, 0); v.attempt != step.want {
+			t.Errorf("step %d: attempt %d, want %d", i, v.attempt, step.want)
+		}
+		h.since = now
+	}
+}
+
 func TestBackoffStaysWithin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := drawBackoff(t)

@@ -32,6 +32,7 @@ type bed struct {
 
 	closers []io.Closer // of what is open, in the order of opening
 	pipes   []bench.Side
+	raw     bench.Side
 	topics  *bench.Topics
 	logs    []bench.LogSide
 
@@ -60,12 +61,12 @@ func newEvents(verbose bool) *events {
 // prepare opens what a kind needs and is not open, and closes the rest.
 func (b *bed) prepare(ctx context.Context, k kind) error {
 	switch {
-	case k.peer() == mangos && b.pipes == nil:
+	case k.pipes() && b.pipes == nil:
 		if err := b.close(nil); err != nil {
 			return err
 		}
 		return b.openPipes(ctx)
-	case k.peer() != mangos && b.topics == nil:
+	case !k.pipes() && b.topics == nil:
 		if err := b.close(nil); err != nil {
 			return err
 		}
@@ -87,6 +88,11 @@ func (b *bed) openPipes(ctx context.Context) error {
 		return err
 	}
 	b.closers = append(b.closers, peer.Link)
+	b.raw = bench.Side{Name: peerName, To: bench.NewReceiver()}
+	if b.raw.Link, err = bench.RawTCP(ctx, b.raw.To); err != nil {
+		return err
+	}
+	b.closers = append(b.closers, b.raw.Link)
 	b.pipes = sided(b.side, ours, peer)
 	return nil
 }

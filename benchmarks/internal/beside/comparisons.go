@@ -19,6 +19,7 @@ type comparison struct {
 	share  float64 // of the budget
 	pairs  int     // of runs
 	target float64 // at least; for latencies, at most
+	full   bool    // left out of the quick use
 }
 
 // kind is how a comparison is made.
@@ -26,6 +27,7 @@ type kind int
 
 const (
 	pipeRate kind = iota
+	pipeRaw
 	pipeLone
 	pipeRequest
 	topicPut
@@ -39,11 +41,15 @@ func (k kind) latency() bool {
 	return k == pipeLone || k == pipeRequest || k == topicLone || k == topicEnd
 }
 
+// pipes reports whether it is about pipes.
+func (k kind) pipes() bool { return k.peer() == mangos || k.peer() == rawTCP }
+
 // peer is what a comparison needs besides ourselves.
 type peer string
 
 const (
 	mangos    peer = "mangos"
+	rawTCP    peer = "rawtcp"
 	jetstream peer = "jetstream"
 	plainEtcd peer = "etcd"
 )
@@ -52,6 +58,8 @@ func (k kind) peer() peer {
 	switch k {
 	case pipeRate, pipeLone, pipeRequest:
 		return mangos
+	case pipeRaw:
+		return rawTCP
 	case topicPut, topicConsume:
 		return jetstream
 	default:
@@ -74,6 +82,15 @@ var comparisons = []comparison{
 	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.13, pairs: 4, target: 20},
 	{id: "topic.put.lone.p50.vs.etcdput", kind: topicLone, size: 64, share: 0.05, target: 1.5},
 	{id: "topic.e2e.p50.vs.etcdput", kind: topicEnd, size: 64, share: 0.05, target: 3},
+
+	{id: "pipe.tcp.16KiB.vs.mangos", kind: pipeRate, size: 16 << 10, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.1MiB.vs.mangos", kind: pipeRate, size: 1 << 20, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.64B.vs.rawtcp", kind: pipeRaw, size: 64, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.1KiB.vs.rawtcp", kind: pipeRaw, size: 1 << 10, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.16KiB.vs.rawtcp", kind: pipeRaw, size: 16 << 10, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.64KiB.vs.rawtcp", kind: pipeRaw, size: 64 << 10, share: 0.1, pairs: 7, full: true},
+	{id: "pipe.tcp.1MiB.vs.rawtcp", kind: pipeRaw, size: 1 << 20, share: 0.1, pairs: 7, full: true},
+	{id: "topic.put.16KiB.vs.jetstream", kind: topicPut, size: 16 << 10, share: 0.11, pairs: 5, full: true},
 }
 
 // A run of lone messages is short, so that the sides alternate often: pairs of
@@ -87,6 +104,8 @@ func (c comparison) run(ctx context.Context, b *bed, plan bench.Plan) (bench.Res
 	switch c.kind {
 	case pipeRate:
 		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.pipes[1], plan)
+	case pipeRaw:
+		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.raw, plan)
 	case pipeLone:
 		return bench.Latencies(ctx, c.id, c.size, samples, pause, b.pipes[0], b.pipes[1], plan)
 	case pipeRequest:

@@ -17,6 +17,7 @@ import (
 
 // Settings of a use.
 type Settings struct {
+	Full    bool          // also what a quick use leaves out
 	Only    string        // what an id begins with
 	Budget  time.Duration // of the runs of all comparisons together
 	Verbose bool          // print each run
@@ -30,6 +31,7 @@ var ErrNone = errors.New("no comparison begins with that")
 // PeerSettings are those of the peers, in words.
 var PeerSettings = map[string]string{
 	string(mangos):    "plain PUSH and PULL, or REQ and REP, over tcp in the same process, with their defaults: no acknowledgements, no groups",
+	string(rawTCP):    "a length and the bytes over one connection in the same process, through buffers of 64 KiB: no acknowledgements; the limit",
 	string(jetstream): "a file store with its defaults, which sync every two minutes; a server and its clients in a process of their own; asynchronous publishing, a durable pull consumer",
 	string(plainEtcd): "one put of the same bytes after the other into the same etcd, which syncs each",
 }
@@ -41,7 +43,7 @@ var PeerSettings = map[string]string{
 func Run(ctx context.Context, s Settings, each func(results.Comparison)) (err error) {
 	chosen, shares := []comparison{}, 0.0
 	for _, c := range comparisons {
-		if strings.HasPrefix(c.id, s.Only) {
+		if strings.HasPrefix(c.id, s.Only) && (s.Full || !c.full) {
 			chosen, shares = append(chosen, c), shares+c.share
 		}
 	}

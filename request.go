@@ -110,8 +110,9 @@ func requestOptions(opts []RequestOption) (r actors.Request, err error) {
 // Errors: ErrNoMember at once when no member is linked, and after half a second when etcd
 // shows one that is not linked yet; ErrNoGroup; ErrInvalid when there are several groups and
 // FromGroup names none, or several; *RemoteError when the member rejected it; ErrNoReply
-// when it acked it without a reply; ErrDeadLettered when it failed too often; ErrDropped;
-// *AbandonedError when the group was removed; ctx's cause; and those of Send.
+// when it acked it without a reply; ErrDeadLettered when it failed too often; ErrExpired when
+// m's own ExpiresAt has passed, or ctx's deadline by the clock of a member that is ahead;
+// ErrDropped; *AbandonedError when the group was removed; ctx's cause; and those of Send.
 func (d *Destination) Request(ctx context.Context, m Message, opts ...RequestOption) (Reply, error) {
 	cfg, err := requestOptions(opts)
 	if err != nil {

@@ -424,7 +424,7 @@ func (a *member) lingered(reads uint64) {
 	}
 	why := "nobody reads"
 	if a.m.in.Paused() {
-		why = "the member is paused"
+		why = recvq.WhyPaused
 	}
 	a.m.in.Yield(why)
 }

@@ -220,6 +220,22 @@ func TestPauseGivesBack(t *testing.T) {
 	})
 }
 
+// What outlives AckWait in a paused member goes back because of that: its reader is not
+// stuck.
+func TestPausedIsNotStuck(t *testing.T) {
+	in, k, events := fed(t, 4, nil)
+	end, err := in.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	in.Pause(ByGroup)
+	in.Stall(k)
+	if e, ok := (<-events).(messages.UnreadReturned); !ok || e.Count != 4 || e.Why != WhyPaused {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A paused member that leaves waits for what is in hand, and for no reader.
 func TestPausedMembersLeave(t *testing.T) {
 	in, k, _ := fed(t, 2, nil)

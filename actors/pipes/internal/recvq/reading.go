@@ -201,16 +201,23 @@ func (q *Queue) putBack(f *Frame) {
 	}
 }
 
+// WhyPaused is why what a member was sent goes back while it is paused.
+const WhyPaused = "the member is paused"
+
 // Stall notes that the reader takes nothing that came on l, until it takes
 // something again, and gives back what waits there. Links on which nothing waits
-// get no more meanwhile.
+// get no more meanwhile. It may be paused and not stuck.
 func (q *Queue) Stall(l *Link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.reader == readerTakes {
 		q.reader = readerStuck
 	}
-	n := q.yieldOf("the reader is stuck", func(x *Link) bool { return x == l || q.reader == readerStuck && !x.waiting() })
+	why := "the reader is stuck"
+	if q.paused.Load() {
+		why = WhyPaused
+	}
+	n := q.yieldOf(why, func(x *Link) bool { return x == l || q.reader == readerStuck && !x.waiting() })
 	if q.phase == Leaving {
 		q.forced += n
 	}

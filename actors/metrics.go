@@ -241,6 +241,7 @@ func byConsumerGroup(s messages.Stats) (sums []messages.SubscriptionStats) {
 		sum.Failed += row.Failed
 		sum.DeadLettered += row.DeadLettered
 		sum.Rejected += row.Rejected
+		sum.Expired += row.Expired
 		sum.Commits += row.Commits
 		sum.Lost += row.Lost
 		sum.Partitions += row.Partitions

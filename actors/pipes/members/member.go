@@ -297,6 +297,8 @@ func (a *member) pauseSeen(ctx actor.Context, e discovery.WatchEvent) {
 		there, a.told = m.KVs, true
 	case discovery.Delta: // a key that was deleted and came back is in both
 		there = m.Puts
+	default:
+		return // etcd is away: the pause is what it was
 	}
 	switch {
 	case len(there) > 0 && in.Pause(recvq.ByGroup):

@@ -80,3 +80,41 @@ func TestPausedGroup(t *testing.T) {
 	}
 	l.Await(t, "the message to the group that was made again", func(harness.Tally) bool { return l.Has(2, 3) })
 }
+
+// Promise: an etcd that is away ends no pause: the members obey it until etcd says that it
+// is over.
+func TestPauseWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	space := penstocktest.Space(t)
+	ctx := harness.Context(t)
+	road := penstocktest.NewProxy(t, harness.Etcd.Endpoint())
+	cfg := harness.Etcd.Config()
+	cfg.Endpoints = []string{road.Addr()}
+	here, there := harness.Runtime(t, space), harness.Runtime(t, space, penstock.EtcdConfig(cfg), penstock.LeaseTTL(4*time.Second))
+	l := harness.NewLedger()
+	orders := harness.Register(t, here, "orders")
+	l.Handle(t, "member", harness.Join(t, there, "orders", "billing"))
+	events := penstocktest.Record(t, there)
+	if err := here.PauseGroup(ctx, "orders", "billing", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	penstocktest.WaitEvent(t, events, harness.Patience, func(messages.GroupPaused) bool { return true })
+	road.Cut()
+	penstocktest.WaitEvent(t, events, harness.Patience, func(messages.SessionSuspended) bool { return true })
+	if err := orders.Send(ctx, harness.Numbered(0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events.Events() {
+		if _, ok := e.(messages.GroupResumed); ok {
+			t.Error("the pause ended with the connection to etcd")
+		}
+	}
+	road.Resume()
+	if l.Has(0, 1) {
+		t.Error("a paused group was handed a message")
+	}
+	if err := here.ResumeGroup(ctx, "orders", "billing"); err != nil {
+		t.Fatal(err)
+	}
+	l.Await(t, "the message after the pause", func(harness.Tally) bool { return l.Has(0, 1) })
+}

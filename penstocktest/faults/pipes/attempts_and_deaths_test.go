@@ -37,6 +37,7 @@ var handlerFaults = map[string]func(ctx context.Context, d penstock.Delivery, fi
 	"goexit":  faultAt0(func(context.Context, <-chan struct{}) error { runtime.Goexit(); return nil }),
 	"later":   faultAt0(func(context.Context, <-chan struct{}) error { return penstock.RetryAfter(laterBy, errNack) }),
 	"rejects": faultAt0(func(context.Context, <-chan struct{}) error { return errors.Join(errNack, penstock.ErrReject) }),
+	"replies": repliesLate,
 	"dies": func(_ context.Context, d penstock.Delivery, _ <-chan struct{}) error {
 		if harness.Number(d) == deadly {
 			self, err := os.FindProcess(os.Getpid())

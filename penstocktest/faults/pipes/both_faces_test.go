@@ -88,6 +88,7 @@ func TestBothFaces(t *testing.T) {
 		"a request whose handling fails is retried":    requestIsRetried,
 		"a request without a member fails at once":     requestWithoutMember,
 		"a request ends with its sender":               requestEndsWithSender,
+		"a request ends with its runtime":              requestEndsWithRuntime,
 		"nothing is left of a request that gave up":    requestGivesUp,
 		"flush waits for the acks":                     flushWaits,
 		"unregister drains, and nothing follows":       unregisterDrains,

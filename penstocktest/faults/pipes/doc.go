@@ -85,6 +85,10 @@
 //		TestReplyOverTheLimit
 //	it outlives the member that has it
 //		TestRequestOutlivesItsMember
+//		TestRequestOutlivesFaults
+//	who asks hears of the end of what it waits with
+//		TestRequesterOfAHungLink
+//		TestRequestAtMostOnce
 //
 // # How long a group lives
 //
@@ -107,6 +111,7 @@
 //		TestDestinationsAreDescribed
 //	paused, until its time or its end, whoever runs
 //		TestPausedGroup
+//		TestPauseWithoutEtcd
 //	its settings are those in etcd
 //		TestGroupMadeAgainWithAnotherMode
 //		TestPipeOfAHelloAlone

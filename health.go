@@ -17,7 +17,7 @@ import (
 //
 //	type Health struct {
 //		Live, Ready   bool
-//		Reasons       []string      // why not, each with what and since when; those of the failed Checks
+//		Reasons       []string      // why not, each with what and since when; those of the failed Checks, but for what is Info
 //		Checks        []HealthCheck
 //		Session       SessionHealth
 //		Etcd          EtcdHealth
@@ -37,6 +37,10 @@ import (
 // being ready until its handle is unregistered, left or unsubscribed, or another
 // one of the same name has begun.
 //
+// A destination that waits for one of its RequireGroups is ready. The check groups/orders
+// fails and names them, and is no condition: the groups are those of other services,
+// which a rollout may hold back until this one is ready.
+//
 // The session is alive until etcd has not renewed its lease for LeaseTTL less a tenth of
 // it (at least 500 ms): so long a runtime is ready at most after the last word of etcd, 9 s
 // by default. It is ready again once etcd has renewed the lease or given another.
@@ -45,8 +49,9 @@ type Health = messages.Health
 // HealthCheck is one condition of being ready.
 //
 //	type HealthCheck struct {
-//		Name   string    // "actors", "session", "stop", "destination/orders", "member/orders/billing", "subscription/audit/export"
+//		Name   string    // "actors", "session", "stop", "destination/orders", "groups/orders", "member/orders/billing", "subscription/audit/export"
 //		Live   bool      // it is a condition of being live, too
+//		Info   bool      // it is shown, and no condition of either
 //		Passed bool
 //		Reason string    // why not; empty when it passed
 //		Since  time.Time // when it passed or failed first; zero when that is not known
@@ -111,8 +116,9 @@ type RoleHealth = messages.RoleHealth
 //	type DestinationHealth struct {
 //		Destination, Sender string
 //		RoleHealth
-//		Links   int // members linked, over all groups
-//		Members int // members that etcd shows
+//		Links   int      // members linked, over all groups
+//		Members int      // members that etcd shows
+//		Missing []string // groups of RequireGroups that Send waits for
 //	}
 type DestinationHealth = messages.DestinationHealth
 
@@ -148,6 +154,7 @@ func (r *Runtime) Health(ctx context.Context) Health { return r.engine.Health(ct
 //	[+]actors ok
 //	[+]stop ok
 //	[-]session failed: etcd at 10.0.0.1:2379 has not renewed the lease 694d8f1c in time (for 2s, since 2026-11-29T10:00:00Z)
+//	[-]groups/orders not counted: Send waits for the required groups ["audit"]: have a member join them, or declare them
 //	readyz check failed
 //
 // With Accept: application/json, or ?format=json, the reply is JSON, and /readyz has
@@ -195,10 +202,14 @@ func answerHealth(w http.ResponseWriter, r *http.Request, probe string, well boo
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	for _, c := range answer.Checks {
+		verdict := "failed"
+		if c.Info {
+			verdict = "not counted"
+		}
 		if c.Passed {
 			fmt.Fprintf(w, "[+]%s ok\n", c.Name)
 		} else {
-			fmt.Fprintf(w, "[-]%s failed: %s\n", c.Name, strings.ReplaceAll(c.Reason, "\n", "; "))
+			fmt.Fprintf(w, "[-]%s %s: %s\n", c.Name, verdict, strings.ReplaceAll(c.Reason, "\n", "; "))
 		}
 	}
 	fmt.Fprintf(w, "%s check %s\n", probe, verdict)
@@ -218,6 +229,7 @@ type (
 	}
 	checkAnswer struct {
 		Name   string    `json:"name"`
+		Info   bool      `json:"info,omitempty"`
 		Passed bool      `json:"passed"`
 		Reason string    `json:"reason,omitempty"`
 		Since  time.Time `json:"since,omitzero"`
@@ -242,8 +254,9 @@ type (
 		Destination string `json:"destination"`
 		Sender      string `json:"sender"`
 		roleAnswer
-		Links   int `json:"links"`
-		Members int `json:"members"`
+		Links   int      `json:"links"`
+		Members int      `json:"members"`
+		Missing []string `json:"missing,omitempty"`
 	}
 	memberHealthAnswer struct {
 		Destination string `json:"destination"`
@@ -266,7 +279,7 @@ type (
 func answerOfChecks(checks []HealthCheck) []checkAnswer {
 	rows := make([]checkAnswer, 0, len(checks))
 	for _, c := range checks {
-		rows = append(rows, checkAnswer{c.Name, c.Passed, c.Reason, c.Since.UTC()})
+		rows = append(rows, checkAnswer{c.Name, c.Info, c.Passed, c.Reason, c.Since.UTC()})
 	}
 	return rows
 }
@@ -278,7 +291,7 @@ func answerOfHealth(h Health) healthAnswer {
 		Etcd:    &etcdAnswer{h.Etcd.Endpoints, h.Etcd.Reachable, h.Etcd.Confirmed.UTC(), textOf(h.Etcd.Err)},
 	}
 	for _, d := range h.Destinations {
-		a.Destinations = append(a.Destinations, destinationHealthAnswer{d.Destination, d.Sender, answerOfRole(d.RoleHealth), d.Links, d.Members})
+		a.Destinations = append(a.Destinations, destinationHealthAnswer{d.Destination, d.Sender, answerOfRole(d.RoleHealth), d.Links, d.Members, d.Missing})
 	}
 	for _, m := range h.Members {
 		a.Members = append(a.Members, memberHealthAnswer{m.Destination, m.Group, m.Member, answerOfRole(m.RoleHealth), m.Links, m.Senders})

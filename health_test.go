@@ -41,6 +41,23 @@ func TestHealth(t *testing.T) {
 		t.Fatalf("fresh: %+v", h)
 	}
 	harness.Join(t, rt, "nobody", "sends")
+	waits, err := rt.Register(ctx, "waits", penstock.RequireGroups("ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := probed(t, probe, "/readyz", ""); status != http.StatusOK || !strings.Contains(body, `[-]groups/waits not counted: Send waits for the required groups ["ledger"]`) {
+		t.Errorf("without a required group: %d %s", status, body)
+	}
+	if err := rt.DeclareGroup(ctx, "waits", "ledger"); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the group is there", func() bool {
+		_, body := probed(t, probe, "/readyz", "")
+		return strings.Contains(body, "[+]groups/waits ok\n")
+	})
+	if err := waits.Unregister(ctx); err != nil {
+		t.Fatal(err)
+	}
 	orders := harness.Register(t, rt, "orders")
 	billing := harness.Join(t, rt, "orders", "billing")
 	audit, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{Partitions: 1})

@@ -37,7 +37,11 @@ func (e *Engine) Health(ctx context.Context) messages.Health {
 	f.session, f.etcd = e.session(fresh), e.node.EtcdHealth(e.work.Session.Confirmed())
 	f.trouble = e.node.Delay()
 	for _, r := range e.node.Roles.All() {
-		f.roles = append(f.roles, role{r.Kind, r.Of, r.Group, r.ID, r.Health(), r.Has(), int(r.Wants.Load())})
+		one := role{kind: r.Kind, of: r.Of, group: r.Group, id: r.ID, health: r.Health(), has: r.Has(), wants: int(r.Wants.Load())}
+		if r.Missing != nil {
+			one.requires, one.missing = true, r.Missing()
+		}
+		f.roles = append(f.roles, one)
 	}
 	if f.over {
 		f.ended = e.err
@@ -80,6 +84,8 @@ type role struct {
 	of, group, id string
 	health        messages.RoleHealth
 	has, wants    int
+	requires      bool     // a destination with RequireGroups
+	missing       []string // of those
 }
 
 // health draws the conclusions.
@@ -91,7 +97,7 @@ func (f healthFacts) health() messages.Health {
 			c.Reason += fmt.Sprintf(" (for %s, since %s)", f.now.Sub(c.Since).Round(time.Millisecond), c.Since.UTC().Format(time.RFC3339))
 		}
 		h.Checks = append(h.Checks, c)
-		if c.Passed {
+		if c.Passed || c.Info {
 			return
 		}
 		h.Ready = false
@@ -103,9 +109,12 @@ func (f healthFacts) health() messages.Health {
 	check(f.ofSession())
 	for _, r := range f.roles {
 		check(r.check())
+		if r.requires {
+			check(r.groups())
+		}
 		switch r.kind {
 		case node.RoleDestination:
-			h.Destinations = append(h.Destinations, messages.DestinationHealth{Destination: r.of, Sender: r.id, RoleHealth: r.health, Links: r.has, Members: r.wants})
+			h.Destinations = append(h.Destinations, messages.DestinationHealth{Destination: r.of, Sender: r.id, RoleHealth: r.health, Links: r.has, Members: r.wants, Missing: r.missing})
 		case node.RoleMember:
 			h.Members = append(h.Members, messages.MemberHealth{Destination: r.of, Group: r.group, Member: r.id, RoleHealth: r.health, Links: r.has, Senders: r.wants})
 		case node.RoleSubscription:
@@ -171,6 +180,16 @@ func (r role) check() messages.HealthCheck {
 		c.Reason = fmt.Sprintf("%s is not established yet", r.id)
 	case messages.RoleEnded:
 		c.Reason = fmt.Sprintf("%s has ended: %v", r.id, r.health.Err)
+	}
+	return c
+}
+
+// groups shows what a destination waits for, and does not count: readiness that waits
+// for the groups of other services, which may wait for this one, ends no rollout.
+func (r role) groups() messages.HealthCheck {
+	c := messages.HealthCheck{Name: "groups/" + r.of, Info: true}
+	if len(r.missing) > 0 {
+		c.Reason = fmt.Sprintf("Send waits for the required groups %q: have a member join them, or declare them", r.missing)
 	}
 	return c
 }

@@ -21,7 +21,7 @@ func TestHealthOf(t *testing.T) {
 	before := now.Add(-90 * time.Second)
 	why := errors.New("cut")
 	of := func(s messages.RoleState, err error) []role {
-		return []role{{node.RoleMember, "orders", "billing", "m1", messages.RoleHealth{State: s, Since: before, Err: err}, 0, 2}}
+		return []role{{kind: node.RoleMember, of: "orders", group: "billing", id: "m1", health: messages.RoleHealth{State: s, Since: before, Err: err}, wants: 2}}
 	}
 	session := func(s messages.SessionState) messages.SessionHealth {
 		return messages.SessionHealth{State: s, Since: before, Lease: 10}
@@ -62,12 +62,34 @@ func TestHealthOf(t *testing.T) {
 			if check.Passed != (check.Reason == "") {
 				t.Errorf("%s: %+v", name, check)
 			}
-			if !check.Passed {
+			if !check.Passed && !check.Info {
 				failed++
 			}
 		}
 		if failed != len(h.Reasons) {
 			t.Errorf("%s: %d checks failed, for %d reasons", name, failed, len(h.Reasons))
 		}
+	}
+}
+
+// Promise: a destination names the required groups that it waits for, and is ready.
+func TestHealthNamesMissingGroups(t *testing.T) {
+	of := func(missing ...string) messages.Health {
+		established := messages.RoleHealth{State: messages.RoleEstablished}
+		return healthFacts{
+			session: messages.SessionHealth{State: messages.SessionStateAlive},
+			roles:   []role{{kind: node.RoleDestination, of: "orders", id: "s1", health: established, requires: true, missing: missing}},
+		}.health()
+	}
+	h := of("audit", "billing")
+	last := h.Checks[len(h.Checks)-1]
+	if !h.Ready || len(h.Reasons) != 0 || last.Name != "groups/orders" || last.Passed || !last.Info || !strings.Contains(last.Reason, `["audit" "billing"]`) {
+		t.Errorf("%+v", h)
+	}
+	if missing := h.Destinations[0].Missing; !slices.Equal(missing, []string{"audit", "billing"}) {
+		t.Errorf("missing: %q", missing)
+	}
+	if h := of(); !h.Checks[len(h.Checks)-1].Passed {
+		t.Errorf("all are there: %+v", h.Checks)
 	}
 }

@@ -10,7 +10,7 @@ type Health struct {
 	// registered, joined and subscribed is established.
 	Live, Ready bool
 	// Reasons say why it is not, each with what and since when. They are those of the
-	// failed Checks.
+	// failed Checks, but for what is Info.
 	Reasons []string
 	Checks  []HealthCheck
 	Session SessionHealth
@@ -23,8 +23,9 @@ type Health struct {
 
 // HealthCheck is one condition of being ready.
 type HealthCheck struct {
-	Name   string // "actors", "session", "stop", "destination/orders", "member/orders/billing", "subscription/audit/export"
+	Name   string // "actors", "session", "stop", "destination/orders", "groups/orders", "member/orders/billing", "subscription/audit/export"
 	Live   bool   // it is a condition of being live, too
+	Info   bool   // it is shown, and no condition of either
 	Passed bool
 	Reason string    // why not; empty when it passed
 	Since  time.Time // when it passed or failed first; zero when that is not known
@@ -80,8 +81,9 @@ type RoleHealth struct {
 type DestinationHealth struct {
 	Destination, Sender string
 	RoleHealth
-	Links   int // members linked, over all groups
-	Members int // members that etcd shows
+	Links   int      // members linked, over all groups
+	Members int      // members that etcd shows
+	Missing []string // groups of RequireGroups that Send waits for
 }
 
 // MemberHealth is a place in a group of a destination.

@@ -39,6 +39,9 @@ type Role struct {
 	Of, Group, ID string
 	// Has is how many links or partitions there are.
 	Has func() int
+	// Missing are the required groups of a destination that are not there; nil when it
+	// requires none.
+	Missing func() []string
 	// Wants is how many there should be: senders or members in etcd, partitions that
 	// are assigned.
 	Wants atomic.Int64

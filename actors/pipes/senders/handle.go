@@ -50,6 +50,9 @@ type Destination struct {
 // begin says that the runtime is to be a sender.
 func (d *Destination) begin() {
 	d.role.Kind, d.role.Of, d.role.ID, d.role.Has = node.RoleDestination, d.cfg.Name, d.id, d.out.Links
+	if len(d.cfg.Require) > 0 {
+		d.role.Missing = d.out.Missing
+	}
 	d.node.Roles.Begin(&d.role)
 }
 

@@ -396,6 +396,13 @@ func (q *Queue) Backlogs() []*Backlog {
 	return slices.Clone(q.backlogs)
 }
 
+// Missing returns those of the required groups that Send waits for.
+func (q *Queue) Missing() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.missing
+}
+
 // Links is how many members are linked, over all groups.
 func (q *Queue) Links() (n int) {
 	q.mu.Lock()

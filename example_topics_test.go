@@ -333,3 +333,25 @@ func ExampleRecordExpired() {
 	// tea at 6 at offset 1
 	// tea at 5 came too late, at offset 0
 }
+
+// A batch that could not be written is given back, but for what was.
+func ExampleSubscription_Release() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rt := exampleRuntime(ctx, "/example-release")
+	audit, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{})
+	check(err)
+	_, err = audit.PutBatch(ctx, []penstock.Message{{Value: []byte("a")}, {Value: []byte("b")}})
+	check(err)
+	export, err := audit.Subscribe(ctx, "export")
+	check(err)
+	recs, err := export.Poll(ctx, 2)
+	check(err)
+	check(export.Commit(ctx, recs[0])) // written
+	check(export.Release())            // and recs[1] was not
+	recs, err = export.Poll(ctx, 2)
+	check(err)
+	fmt.Printf("again: %s\n", recs[0].Value)
+	check(rt.Stop(ctx))
+	// Output: again: b
+}

@@ -289,14 +289,21 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[Record, error] {
 }
 
 // Poll waits for records and returns between one and max of them. The next Poll
-// finishes them, and so does Commit with them. What was polled last and not committed
-// is handed out again after Unsubscribe.
+// finishes them, also when its ctx has ended, and so does Commit with them. What was
+// polled last and not committed is handed out again after Release or Unsubscribe.
 //
 // Errors: ctx's cause, ErrInvalid (max below 1), ErrBusy, ErrClosed after Unsubscribe,
 // or why the subscription ended.
 func (s *Subscription) Poll(ctx context.Context, max int) ([]Record, error) {
 	return s.s.Poll(ctx, max)
 }
+
+// Release gives the records of the last Poll back, but for those that Commit was called
+// with: the next Poll returns them again, with the same Attempt. Call it when they could
+// not be handled. It does nothing when there are none.
+//
+// Errors: ErrBusy while another goroutine reads.
+func (s *Subscription) Release() error { return s.s.Release() }
 
 // Consume calls handler for each record, one after the other within a partition and as
 // many partitions at once as PartitionsAtOnce says, until ctx ends or the subscription

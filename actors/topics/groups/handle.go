@@ -131,6 +131,14 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 	return recs, nil
 }
 
+// Release is penstock.Subscription.Release.
+func (s *Subscription) Release() error {
+	if err := s.buffer.ReleasePolled(); err != nil {
+		return fmt.Errorf("release in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
+	}
+	return nil
+}
+
 // Consume is penstock.Subscription.Consume.
 func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {

@@ -165,6 +165,28 @@ func (b *Buffer) SettlePolled(finished bool) {
 	}
 }
 
+// ReleasePolled gives back what the last Poll has in hand, but for what was to be
+// committed: it is handed out again. It returns messages.ErrBusy while another reads.
+func (b *Buffer) ReleasePolled() error {
+	if err := b.enter(); err != nil {
+		if errors.Is(err, messages.ErrClosed) {
+			return nil // the end has given it back
+		}
+		return err
+	}
+	defer b.Finish()
+	b.mu.Lock()
+	for _, cur := range b.polled {
+		if cur.c.asked > cur.done {
+			cur.out = min(cur.c.asked, cur.offset) - 1
+			cur.finish()
+		}
+	}
+	b.mu.Unlock()
+	b.SettlePolled(false)
+	return nil
+}
+
 // Begin lets one reader in, which finishes what the last Poll handed out. It
 // returns messages.ErrClosed after Leave, and ErrBusy while another reads.
 func (b *Buffer) Begin() error {

@@ -47,6 +47,34 @@ func TestBufferPoll(t *testing.T) {
 		}
 		wantOffsets(t, "all", offsetsOf(0, got), upToOffset(0, smallLog.End(0, 10)))
 	})
+	t.Run("gives back", func(t *testing.T) {
+		s, a := newOne(t)
+		poll(t, s, 2)
+		got := poll(t, s, 3) // finishes 0 and 1
+		for range 2 {        // the second time there is nothing
+			if err := s.ReleasePolled(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := poll(t, s, 3)
+		wantOffsets(t, "again", offsetsOf(0, again), offsetsOf(0, got))
+		if at := s.Finished(a.c); at != 2 || again[0].Attempt != 1 {
+			t.Errorf("%d finished, attempt %d", at, again[0].Attempt)
+		}
+		if _, _, err := s.Ask(again[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ReleasePolled(); err != nil {
+			t.Fatal(err)
+		}
+		if rest := poll(t, s, 1); rest[0].Offset != again[1].Offset {
+			t.Errorf("offset %d after a commit of %d", rest[0].Offset, again[0].Offset)
+		}
+		s.reading = true
+		if err := s.ReleasePolled(); !errors.Is(err, messages.ErrBusy) {
+			t.Errorf("while another reads: %v", err)
+		}
+	})
 	t.Run("then a loop", func(t *testing.T) {
 		s, _ := newOne(t)
 		got := poll(t, s, 1)

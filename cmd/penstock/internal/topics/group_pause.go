@@ -5,6 +5,7 @@ package topics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,14 @@ func (c *pausing) named(name, group string) error {
 		return errors.Join(keys.ValidateName("destination", name), keys.ValidateName("group", group))
 	}
 	return topicNamed(name, group)
+}
+
+// hint says how a destination's group is named, to those who have named one.
+func (c *pausing) hint(err error) error {
+	if errors.Is(err, penstock.ErrNoTopic) {
+		return fmt.Errorf("%w; a group of a destination needs --destination", err)
+	}
+	return err
 }
 
 // pausedView is what is printed of a group.
@@ -110,7 +119,7 @@ func (c *groupPause) run(ctx context.Context, name, group string) error {
 			pause = rt.PauseGroup
 		}
 		if err := pause(ctx, name, group, until); err != nil {
-			return err
+			return c.hint(err)
 		}
 		if c.json {
 			v, at := c.view(name, group), until.UTC()
@@ -151,7 +160,7 @@ func (c *groupResume) run(ctx context.Context, name, group string) error {
 			resume = rt.ResumeGroup
 		}
 		if err := resume(ctx, name, group); err != nil {
-			return err
+			return c.hint(err)
 		}
 		if c.json {
 			return cli.PrintJSON(c.Out, c.view(name, group))

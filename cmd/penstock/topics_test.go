@@ -101,6 +101,11 @@ func TestTopicLife(t *testing.T) {
 			t.Errorf("%v says %q", args, errs)
 		}
 	}
+	for _, args := range [][]string{{"group", "pause", "orders", "billing", "--for", "1m"}, {"group", "resume", "orders", "billing"}} {
+		if _, errs := perform(t, cli.ExitFailed, "", args...); !strings.Contains(errs, "needs --destination") {
+			t.Errorf("%v says %q", args, errs)
+		}
+	}
 }
 
 func TestPutAndSub(t *testing.T) {

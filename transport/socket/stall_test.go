@@ -83,7 +83,7 @@ func overTCP(t *testing.T) (*Conn, net.Conn) {
 		t.Fatal(err)
 	}
 	w := newWire(near)
-	c := newConn(w, direct{w}, roleSender, settings{maxFrame: DefaultMaxFrame, beat: 50 * time.Millisecond, deadAfter: 10})
+	c := newConn(w, direct{w}, roleSender, settings{maxFrame: DefaultMaxFrame, beat: 50 * time.Millisecond, deadAfter: 30})
 	w.attach(c.release(func() {}))
 	c.open()
 	t.Cleanup(func() {
@@ -121,9 +121,9 @@ func TestAStuckPeerIsGivenUpASlowOneIsNot(t *testing.T) {
 	beating(slow, far, 20*time.Millisecond)
 	go func() {
 		defer close(done)
-		// Until it has taken 1.5 s of it slowly; then the rest at once.
+		// Until it has taken 3 s of it slowly, twice what a stuck one has; then the rest at once.
 		buf := make([]byte, 32<<10)
-		for range 30 {
+		for range 60 {
 			if _, err := far.Read(buf); err != nil {
 				return
 			}

@@ -12,6 +12,10 @@
 //   - Proxy stands before a sender or an etcd and cuts or hangs the link.
 //   - LateProxy brings old requests to an etcd after newer ones.
 //   - DropReplies loses replies of etcd to what it has carried out.
+//   - JoinProbe and SubscribeProbe take the place of a service that receives, ProbeActor
+//     and RecordProbeActor that of a receiver among actors: what comes is expected, and
+//     settled on command.
+//   - Watch sends to a service that receives, and says what became of each message.
 //   - Record and WaitEvent wait for events of a runtime, in place of sleeping.
 //
 // Everything ends with the test that began it: by t.Cleanup, in the reverse

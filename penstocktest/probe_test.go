@@ -310,19 +310,24 @@ func TestProbeOfATopic(t *testing.T) {
 // topics.
 func TestProbeActors(t *testing.T) {
 	ctx := bounded(t)
-	sys := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
+	sys := actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }),
+		actor.WithDeadLetterThrottleInterval(time.Millisecond)) // its goroutine lives for so long
 	t.Cleanup(sys.Shutdown)
 	rt := penstocktest.Runtime(t, penstocktest.Etcd(t), penstock.ActorSystem(sys))
-	orders := register(t, rt, "orders")
-	for batch, group := range []string{"singly", "batches"} {
+	for batch, name := range []string{"singly", "batches"} {
+		orders := register(t, rt, name)
 		p := penstocktest.ProbeActor(t, sys).Within(long).MustSettle()
-		sys.Root.Spawn(penstock.MemberProps(rt, "orders", group, penstock.Receiver{To: p.PID(), Batch: batch * 8}))
-		send(t, orders, group)
-		p.Fish(func(d penstock.Delivery) bool { return string(d.Value) == group })
+		sys.Root.Spawn(penstock.MemberProps(rt, name, "billing", penstock.Receiver{To: p.PID(), Batch: batch * 8}))
+		send(t, orders, "tea", "milk")
+		p.ExpectValues("tea", "milk")
 		p.Nack(errBank)
-		p.Fish(func(d penstock.Delivery) bool { return string(d.Value) == group && d.Attempt == 2 })
+		for _, d := range p.Expect(2) {
+			if d.Attempt != 2 {
+				t.Errorf("%s: attempt %d of %s", name, d.Attempt, d.Value)
+			}
+		}
 		p.Ack()
-		p.AutoAck()
 		flushed(t, orders)
 	}
 	audit, err := rt.CreateTopic(ctx, "audit", penstock.TopicConfig{})

@@ -117,7 +117,7 @@ func (a *engineActor) Receive(ctx actor.Context) {
 	case *awaitReady:
 		a.awaitReady(ctx)
 	case *askAlive:
-		ctx.Respond(&alive{})
+		supervisor.Reply(ctx, &alive{})
 	case *sumsOpened:
 		a.host.After(events.SumEvery, sumsDue{})
 	case sumsDue:
@@ -201,9 +201,9 @@ func (a *engineActor) branch(ctx actor.Context, msg any) {
 func (a *engineActor) awaitReady(ctx actor.Context) {
 	switch a.state {
 	case engineRunning:
-		ctx.Respond(&ready{})
+		supervisor.Reply(ctx, &ready{})
 	case engineRefused:
-		ctx.Respond(a.refusal)
+		supervisor.Reply(ctx, a.refusal)
 	default:
 		a.waiting = append(a.waiting, ctx.Sender())
 	}
@@ -219,7 +219,7 @@ func (a *engineActor) run(ctx actor.Context) {
 
 func (a *engineActor) reply(ctx actor.Context, msg any) {
 	for _, pid := range a.waiting {
-		ctx.Send(pid, msg)
+		supervisor.Notify(ctx, pid, msg)
 	}
 	a.waiting = nil
 }

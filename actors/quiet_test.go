@@ -5,7 +5,9 @@ package actors_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
 )
 
 // lines collects what a logger writes.
@@ -151,5 +154,154 @@ func TestStrayMessagesAreDeadLetters(t *testing.T) {
 	}
 	if err := e.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
+	}
+}
+
+// kin is a parent, or a receiver, that hands on what it is told.
+type kin struct {
+	children map[string]*actor.Props
+	pids     chan map[string]*actor.PID
+	told     chan any
+}
+
+func (k *kin) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		pids := make(map[string]*actor.PID)
+		for name, props := range k.children {
+			pids[name] = ctx.Spawn(props)
+		}
+		k.pids <- pids
+	case *messages.Revoking:
+		ctx.Respond(&messages.Released{})
+	case *messages.Delivery:
+		m.Ack()
+		k.told <- m
+	case *messages.RecordDelivery:
+		m.Ack()
+		k.told <- m
+	case *messages.Registered, *messages.Joined, *messages.Opened, *messages.Subscribed, *messages.Assigned:
+		k.told <- m
+	}
+}
+
+// Promise: while both faces start, work, rebalance, leave and stop in order, no message
+// between actors of ours is a dead letter.
+func TestOrderlyRunsHaveNoDeadLetters(t *testing.T) {
+	s := enginetest.NewSpace(t)
+	sys := userSystem(t, nil)
+	ctx := enginetest.Within(t)
+	var mu sync.Mutex
+	letters := make(map[string]int)
+	subscription := sys.EventStream.Subscribe(func(event any) {
+		if d, ok := event.(*actor.DeadLetterEvent); ok {
+			mu.Lock()
+			defer mu.Unlock()
+			letters[fmt.Sprintf("%T to %s from %v", d.Message, strings.TrimRight(d.PID.Id, "0123456789"), d.Sender)]++
+		}
+	})
+	defer sys.EventStream.Unsubscribe(subscription)
+	one, two := startIn(t, sys, s), startIn(t, sys, s)
+	topic, err := one.CreateTopic(ctx, "audit", messages.TopicConfig{Partitions: 4}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// The face of calls.
+	d := enginetest.Register(t, one, senders.Config{})
+	m, n := enginetest.Join(t, one, members.Config{}), enginetest.Join(t, two, members.Config{Group: "other"})
+	var looped []<-chan error
+	for _, m := range []*members.Member{m, n} {
+		looped = append(looped, enginetest.Aside(func() error {
+			return m.Consume(context.Background(), func(context.Context, messages.Delivery) error { return nil })
+		}))
+	}
+	enginetest.Send(t, d, 10)
+	if err := d.Flush(ctx); err != nil {
+		t.Error(err)
+	}
+	handled := make(chan struct{}, 100)
+	var subs []*groups.Subscription
+	for _, e := range []*actors.Engine{one, two} { // the second one rebalances
+		h, err := e.Topic(ctx, "audit", topics.ProducerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := h.Subscribe(ctx, groups.Config{Group: "billing", Start: messages.Earliest()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		looped = append(looped, enginetest.Aside(func() error {
+			return sub.Consume(context.Background(), func(context.Context, messages.Record) error {
+				handled <- struct{}{}
+				return nil
+			})
+		}))
+		subs = append(subs, sub)
+	}
+	enginetest.Until(t, "both have partitions", func() bool { return len(subs[0].Partitions()) == 2 && len(subs[1].Partitions()) == 2 })
+	for range 8 {
+		if got := topic.Put(ctx, messages.Message{}); got.Err != nil {
+			t.Fatal(got.Err)
+		}
+		enginetest.Await(t, "a record", handled)
+	}
+
+	// The face of actors.
+	k := &kin{pids: make(chan map[string]*actor.PID, 1), told: make(chan any, 1000)}
+	receiver := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return &kin{pids: make(chan map[string]*actor.PID, 1), told: k.told} }))
+	k.children = map[string]*actor.Props{
+		"orders": one.Destination(actors.DestinationConfig{Name: "theirs"}),
+		"paid":   two.Member(actors.MemberConfig{Destination: "theirs", Group: "paid"}, actors.Receiver{To: receiver}),
+		"audit":  one.Producer("audit", nil, actors.ProducerConfig{}),
+		"export": one.Subscription("audit", actors.SubscriptionConfig{Group: "export"}, actors.Receiver{To: receiver, AwaitReleased: true}),
+		"again":  two.Subscription("audit", actors.SubscriptionConfig{Group: "export"}, actors.Receiver{To: receiver, AwaitReleased: true}),
+	}
+	parent := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return k }))
+	pids := enginetest.Await(t, "the children", k.pids)
+	for range 5 {
+		enginetest.Await(t, "a child", k.told)
+	}
+	if got, err := supervisor.Ask[*messages.Published](ctx, sys, pids["orders"], &messages.Publish{Messages: make([]messages.Message, 10)}); err != nil || got.Err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := supervisor.Ask[*messages.PutDone](ctx, sys, pids["audit"], &messages.Put{Messages: make([]messages.Message, 10)}); err != nil || got.Err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := supervisor.Ask[*messages.Flushed](ctx, sys, pids["orders"], &messages.Flush{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := supervisor.Ask[*messages.Left](ctx, sys, pids["again"], &messages.Leave{}); err != nil {
+		t.Error(err)
+	}
+
+	// The ends.
+	for what, end := range map[string]func() error{
+		"unsubscribe": func() error { return subs[0].Unsubscribe(ctx) },
+		"close":       func() error { return topic.Close(ctx) },
+		"leave":       func() error { return m.Leave(ctx) },
+		"parent":      func() error { return supervisor.Stop(ctx, sys, parent) },
+	} {
+		if err := end(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, e := range []*actors.Engine{one, two} {
+		if err := e.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	}
+	for _, loop := range looped {
+		if err := enginetest.Outcome(t, "consume", loop); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	}
+	if err := supervisor.Stop(ctx, sys, receiver); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for what, n := range letters {
+		t.Errorf("%d times: %s", n, what)
 	}
 }

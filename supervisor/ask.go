@@ -38,6 +38,7 @@ func (e *ReplyError) Error() string {
 // forwards the question and stops before the other replies is ErrNoActor, too.
 //
 // Waiting does not bind the actor: what it replies after ctx ended is dropped.
+// A question to a guarded actor that has ended is no dead letter, as who asks hears of it.
 // Do not Ask from within Receive: it blocks.
 func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg any) (R, error) {
 	var none R
@@ -47,10 +48,12 @@ func Ask[R any](ctx context.Context, sys *actor.ActorSystem, to *actor.PID, msg 
 	answers, me, done := listen(sys, "ask")
 	defer done()
 	// The end of the actor comes through the same channel, after its last reply.
-	if process, ok := sys.ProcessRegistry.Get(to); ok {
-		process.SendSystemMessage(to, &actor.Watch{Watcher: me})
-		defer process.SendSystemMessage(to, &actor.Unwatch{Watcher: me})
+	process, ok := sys.ProcessRegistry.Get(to)
+	if !ok {
+		return none, fmt.Errorf("ask %s: %w", to.Id, ErrNoActor)
 	}
+	process.SendSystemMessage(to, &actor.Watch{Watcher: me})
+	defer process.SendSystemMessage(to, &actor.Unwatch{Watcher: me})
 	sys.Root.RequestWithCustomSender(to, msg, me)
 	select {
 	case answer := <-answers:
@@ -123,6 +126,29 @@ func await(ctx context.Context, op string, sys *actor.ActorSystem, pid *actor.PI
 		return fmt.Errorf("%s %s: %w", op, pid.Id, context.Cause(ctx))
 	}
 }
+
+// notice is a message that is of no use once its receiver has ended.
+type notice struct{ message any }
+
+// Notify sends a message as Send does, of which nobody is to hear when its receiver has
+// ended: it is no dead letter, neither then nor when the receiver, which must be guarded
+// for that, ends before it handles the message. from is a context of the sender's.
+func Notify(from interface{ ActorSystem() *actor.ActorSystem }, to *actor.PID, message any) {
+	if to == nil {
+		return
+	}
+	sys := from.ActorSystem()
+	if g := find(sys, to.Id); g != nil && to.Address == sys.Address() {
+		g.mb.PostUserMessage(&notice{message})
+		return
+	}
+	if process, ok := sys.ProcessRegistry.Get(to); ok {
+		process.SendUserMessage(to, message)
+	}
+}
+
+// Reply is Notify to who sent the message in hand, if that is somebody.
+func Reply(ctx actor.Context, message any) { Notify(ctx, ctx.Sender(), message) }
 
 // listener is a process that takes one message and drops the rest, so that a
 // late answer finds room and nobody to race with.

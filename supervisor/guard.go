@@ -52,6 +52,7 @@ type guard struct {
 	stats   *actor.RestartStatistics // what an unguarded parent's strategy counts in; nil before the first failure
 	alone   *alone                   // nil before the first failure of a top-level actor
 	owed    *Restarted               // what to publish when the next incarnation begins
+	waiting map[string]listener      // who asks, or awaits the end; nil when nobody ever did
 }
 
 // alone is what a top-level actor keeps to supervise itself.
@@ -126,9 +127,15 @@ func (g *guard) system() *actor.ActorSystem { return g.ctx.ActorSystem() }
 // InvokeUserMessage hands a message to the actor, if it is in a state to handle
 // one. A mailbox is suspended in every state but running, stopping and stopped.
 func (g *guard) InvokeUserMessage(message any) {
-	if p, ok := message.(*probe); ok {
-		g.reach(p)
+	switch m := message.(type) {
+	case *probe:
+		g.reach(m)
 		return
+	case *notice:
+		if g.is() != running {
+			return
+		}
+		message = m.message
 	}
 	if g.is() != running {
 		g.deadLetter(message)
@@ -186,8 +193,16 @@ func (g *guard) handle(message any) {
 		g.childProgress(m.child, m.state)
 	case *inquiry:
 		g.answer(m)
-	case *actor.Watch, *actor.Unwatch:
-		g.raw.InvokeSystemMessage(m)
+	case *actor.Watch:
+		if !g.hears(m.Watcher) {
+			g.raw.InvokeSystemMessage(m)
+		}
+	case *actor.Unwatch:
+		if _, ok := g.waiting[m.Watcher.Id]; ok {
+			delete(g.waiting, m.Watcher.Id)
+		} else {
+			g.raw.InvokeSystemMessage(m)
+		}
 	default:
 		if g.is() == running { // a ReenterAfter: not for an instance that is on its way out
 			g.raw.InvokeSystemMessage(m)
@@ -223,6 +238,10 @@ func (g *guard) Receive(ctx actor.Context) {
 		// A parent's list of children may still reach a stopped actor's PID, and
 		// through it the guard: it shall not keep what the actor held.
 		g.inner = nil
+		for _, l := range g.waiting {
+			l.take(&actor.Terminated{Who: ctx.Self()})
+		}
+		g.waiting = nil
 		return
 	case *actor.Terminated:
 		if g.is() != running {
@@ -232,6 +251,24 @@ func (g *guard) Receive(ctx actor.Context) {
 	if g.inner != nil {
 		g.inner.Receive(ctx)
 	}
+}
+
+// hears has a listener told of the end, if that is who watches. It is told here because
+// it may be gone by then, and what comes for it would be a dead letter.
+func (g *guard) hears(watcher *actor.PID) bool {
+	process, _ := g.system().ProcessRegistry.Get(watcher)
+	l, ok := process.(listener)
+	switch {
+	case !ok:
+	case g.is() == stopped:
+		l.take(&actor.Terminated{Who: g.ctx.Self()})
+	default:
+		if g.waiting == nil {
+			g.waiting = make(map[string]listener)
+		}
+		g.waiting[watcher.Id] = l
+	}
+	return ok
 }
 
 // lifecycle hands a message of ending to the inner actor and comes back in any
@@ -369,6 +406,13 @@ func (g *guard) deadLetter(message any) {
 	switch actor.UnwrapEnvelopeMessage(message).(type) {
 	case *hosted, actor.AutoReceiveMessage:
 		return // from and to nobody but the actor itself
+	}
+	if sender := actor.UnwrapEnvelopeSender(message); sender != nil {
+		process, _ := g.system().ProcessRegistry.Get(sender)
+		if l, ok := process.(listener); ok {
+			l.take(&actor.DeadLetterResponse{Target: g.ctx.Self()})
+			return
+		}
 	}
 	g.system().DeadLetter.SendUserMessage(g.ctx.Self(), message)
 }

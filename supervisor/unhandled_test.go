@@ -23,7 +23,7 @@ func TestUnhandled(t *testing.T) {
 			switch msg.(type) {
 			case *actor.Started:
 				host.Begin(ctx)
-				host.After(time.Second, "a tick that nobody waits for")
+				host.After(2*time.Second, "a tick that nobody waits for") // not with the timeout, which proto.actor handles with a race
 				ctx.SetReceiveTimeout(time.Second)
 				ctx.Stop(ctx.Spawn(Props(does(func(actor.Context) {}))))
 			case *actor.Stopping:

@@ -98,7 +98,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 			opened(ctx, m, p.Handle)
 			return
 		case p.Handle.ID != info.ID && p.Handle.Info().CreateRevision > info.CreateRevision:
-			ctx.Respond(messages.ErrTopicDeleted) // and made again, before who asks came to ask
+			supervisor.Reply(ctx, messages.ErrTopicDeleted) // and made again, before who asks came to ask
 			return
 		}
 		p.Handle.Close(messages.ErrTopicDeleted)
@@ -117,7 +117,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 func opened(ctx actor.Context, m *openTopic, path *topiclog.Topic) {
 	path.Users++
 	m.counted = path
-	ctx.Respond(&topicOpened{path})
+	supervisor.Reply(ctx, &topicOpened{path})
 }
 
 func (b *Branch) openingLeft(ctx actor.Context, m *openTopic) {
@@ -173,7 +173,7 @@ func (b *Branch) list(ctx actor.Context) {
 	for _, p := range b.topics.paths {
 		held.all = append(held.all, p.Handle)
 	}
-	ctx.Respond(held)
+	supervisor.Reply(ctx, held)
 }
 
 // Terminated hears of a child that has ended, and reports whether it was of this

@@ -75,8 +75,8 @@ func (n *Node) Spawn(ctx actor.Context, kind, id string, p actor.Producer, opts 
 	return pid
 }
 
-// Send sends a message that has no sender.
-func (n *Node) Send(to *actor.PID, msg any) { n.System.Root.Send(to, msg) }
+// Send sends a message that has no sender, and is dropped when the receiver has ended.
+func (n *Node) Send(to *actor.PID, msg any) { supervisor.Notify(n.System.Root, to, msg) }
 
 // BeginStop notes that Stop was called. It reports whether this is the first call.
 func (n *Node) BeginStop() bool { return n.stopping.CompareAndSwap(false, true) }

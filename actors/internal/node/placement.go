@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/supervisor"
 )
 
 // Placement is a handle, its actor, and who waits for either. The actor that
@@ -32,7 +33,7 @@ type Withdrawn struct{}
 func Release(ctx actor.Context, leavers ...*actor.PID) {
 	for _, leaver := range leavers {
 		if leaver != nil { // a Send, not a request
-			ctx.Send(leaver, &Withdrawn{})
+			supervisor.Notify(ctx, leaver, &Withdrawn{})
 		}
 	}
 }
@@ -41,7 +42,7 @@ func Release(ctx actor.Context, leavers ...*actor.PID) {
 // messages.ErrClosed. One that was told of an error hears this too late, and does not.
 func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool, why error) {
 	if announced.CompareAndSwap(false, true) {
-		ctx.Send(asker, cmp.Or(why, messages.ErrClosed))
+		supervisor.Notify(ctx, asker, cmp.Or(why, messages.ErrClosed))
 	}
 }
 
@@ -49,7 +50,7 @@ func Dismiss(ctx actor.Context, asker *actor.PID, announced *atomic.Bool, why er
 // ends.
 func (n *Node) Refuse(ctx actor.Context) bool {
 	if n.Stopping() {
-		ctx.Respond(messages.ErrClosed)
+		supervisor.Reply(ctx, messages.ErrClosed)
 		return true
 	}
 	return false

@@ -219,7 +219,7 @@ func (s *session) delayed(ctx actor.Context, err error) {
 	}
 	s.say(err)
 	if errors.Is(err, messages.ErrNoSpace) {
-		ctx.Send(ctx.Parent(), &EtcdFull{})
+		supervisor.Notify(ctx, ctx.Parent(), &EtcdFull{})
 	}
 }
 
@@ -253,9 +253,9 @@ func (s *session) alive(ctx actor.Context, m lease.Alive) {
 		s.node.Events.Emit(messages.SessionRenewed{Lease: s.lease, Previous: previous})
 	}
 	s.becomes(ctx, sessionHeld)
-	ctx.Send(ctx.Parent(), &Alive{})
+	supervisor.Notify(ctx, ctx.Parent(), &Alive{})
 	if s.node.Trusted.Swap(s.lease) != s.lease {
-		ctx.Send(ctx.Parent(), &LeaseTrusted{})
+		supervisor.Notify(ctx, ctx.Parent(), &LeaseTrusted{})
 	}
 }
 
@@ -270,9 +270,9 @@ func (s *session) kept(ctx actor.Context, e registry.Event) {
 		s.node.Groups.Look()
 		s.node.Events.Emit(messages.RegistrationRestored{Key: m.Key, Why: m.Why.String()})
 	case registry.Conflict:
-		ctx.Send(ctx.Parent(), &KeyLost{node.KeyLoss{Key: m.Key}})
+		supervisor.Notify(ctx, ctx.Parent(), &KeyLost{node.KeyLoss{Key: m.Key}})
 	case registry.Refused:
-		ctx.Send(ctx.Parent(), &KeyLost{node.KeyLoss{Key: m.Key, Guard: true}})
+		supervisor.Notify(ctx, ctx.Parent(), &KeyLost{node.KeyLoss{Key: m.Key, Guard: true}})
 	}
 }
 
@@ -280,7 +280,7 @@ func (s *session) kept(ctx actor.Context, e registry.Event) {
 func (s *session) groupsKept(ctx actor.Context, e pipegroup.Event) {
 	switch m := e.(type) {
 	case pipegroup.Unlike:
-		ctx.Send(ctx.Parent(), m)
+		supervisor.Notify(ctx, ctx.Parent(), m)
 	case pipegroup.Delayed:
 		s.registryDelayed(ctx, m.Err)
 	case pipegroup.PutBack:

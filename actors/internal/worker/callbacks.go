@@ -84,7 +84,7 @@ func (a *callers) Receive(ctx actor.Context) {
 		a.work.asking = append(a.work.asking, ctx.Sender())
 		a.reply(ctx)
 	case *listCalls:
-		ctx.Respond(&callsLeft{a.left()})
+		supervisor.Reply(ctx, &callsLeft{a.left()})
 	case node.Crash:
 		panic(m.Err)
 	case *actor.Restarting:
@@ -158,7 +158,7 @@ func (a *callers) reply(ctx actor.Context) {
 		return
 	}
 	for _, pid := range a.work.asking {
-		ctx.Send(pid, &callsOver{})
+		supervisor.Notify(ctx, pid, &callsOver{})
 	}
 	a.work.asking = nil
 }

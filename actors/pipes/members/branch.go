@@ -45,7 +45,7 @@ func (b *Branch) Begin(ctx actor.Context) {
 		}
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
-			ctx.Send(p.PID, &retire{})
+			supervisor.Notify(ctx, p.PID, &retire{})
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (b *Branch) join(ctx actor.Context, m *Member) {
 	for other := range b.members.all {
 		o, c := other.cfg, m.cfg
 		if o.Destination == c.Destination && o.Group == c.Group && o.ID == c.ID {
-			ctx.Respond(node.ErrOurs("member", c.ID))
+			supervisor.Reply(ctx, node.ErrOurs("member", c.ID))
 			return
 		}
 	}
@@ -103,7 +103,7 @@ func (b *Branch) withdraw(ctx actor.Context, m *Member) {
 		return
 	}
 	p.Leavers = append(p.Leavers, ctx.Sender())
-	ctx.Send(p.PID, &retire{})
+	supervisor.Notify(ctx, p.PID, &retire{})
 }
 
 func (b *Branch) list(ctx actor.Context) {
@@ -111,7 +111,7 @@ func (b *Branch) list(ctx actor.Context) {
 	for m := range b.members.all {
 		held.all = append(held.all, m)
 	}
-	ctx.Respond(held)
+	supervisor.Reply(ctx, held)
 }
 
 // unlike ends the members of a group that was removed and made again with other
@@ -125,7 +125,7 @@ func (b *Branch) unlike(ctx actor.Context, m pipegroup.Unlike) {
 		cfg := h.cfg
 		if err := have.Differ(cfg.group()); err != nil && pipegroup.At(b.members.node.Keys, cfg.Destination, cfg.Group) == m.Group {
 			h.in.Leave(recvq.Left, fmt.Errorf("the group was made again meanwhile: %w", err))
-			ctx.Send(p.PID, &retire{})
+			supervisor.Notify(ctx, p.PID, &retire{})
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	for h, p := range b.members.all {
 		if h.cfg.ID == k.ID && h.cfg.Destination == k.Dest && h.cfg.Group == k.Group {
 			h.in.Leave(recvq.Left, loss.As(messages.ErrDestinationTaken))
-			ctx.Send(p.PID, &retire{}) // the key is still kept
+			supervisor.Notify(ctx, p.PID, &retire{}) // the key is still kept
 		}
 	}
 }

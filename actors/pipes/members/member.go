@@ -224,7 +224,7 @@ func (a *member) ended(ctx actor.Context, err error) {
 
 // refuse ends a membership that cannot be, and tells who asked for it.
 func (a *member) refuse(ctx actor.Context, err error) {
-	ctx.Send(a.asker, err)
+	supervisor.Notify(ctx, a.asker, err)
 	a.m.in.Leave(recvq.Left, err)
 	a.retire(ctx)
 }
@@ -252,7 +252,7 @@ func (a *member) settle(ctx actor.Context) {
 	}
 	a.becomes(ctx, inside)
 	if a.m.announced.CompareAndSwap(false, true) {
-		ctx.Send(a.asker, &joined{})
+		supervisor.Notify(ctx, a.asker, &joined{})
 	}
 }
 
@@ -328,7 +328,7 @@ func (a *member) delta(ctx actor.Context, d discovery.Delta) {
 
 func (a *member) unlist(ctx actor.Context, p *peer) {
 	p.listed.Store(nil)
-	ctx.Send(p.pid, &senderChanged{})
+	supervisor.Notify(ctx, p.pid, &senderChanged{})
 }
 
 func (a *member) parse(kv discovery.KV) *pb.Sender {
@@ -358,7 +358,7 @@ func (a *member) see(ctx actor.Context, sender *pb.Sender) {
 	}
 	p.listed.Store(sender)
 	p.refused = false
-	ctx.Send(p.pid, &senderChanged{})
+	supervisor.Notify(ctx, p.pid, &senderChanged{})
 }
 
 func (a *member) link(ctx actor.Context, id string, p *peer) {
@@ -438,7 +438,7 @@ func (a *member) endUnread(ctx actor.Context) {
 		a.m.in.Yield("the member leaves")
 	}
 	for _, p := range a.sources {
-		ctx.Send(p.pid, &drainSource{})
+		supervisor.Notify(ctx, p.pid, &drainSource{})
 	}
 }
 
@@ -463,16 +463,16 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 func (a *member) drainAgain(ctx actor.Context) {
 	for _, leaver := range a.leavers {
 		if leaver.Equal(ctx.Self()) {
-			ctx.Send(leaver, &leaveUnasked{})
+			supervisor.Notify(ctx, leaver, &leaveUnasked{})
 			continue
 		}
-		ctx.Send(leaver, node.ErrAskAgain)
+		supervisor.Notify(ctx, leaver, node.ErrAskAgain)
 	}
 }
 
 func (a *member) finish(ctx actor.Context) {
 	for _, leaver := range a.leavers {
-		ctx.Send(leaver, &drained{})
+		supervisor.Notify(ctx, leaver, &drained{})
 	}
 	a.leavers = nil
 }

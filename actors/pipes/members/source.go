@@ -214,7 +214,7 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 func (s *source) tried(ctx actor.Context, err error) {
 	if !s.settled {
 		s.settled = true
-		ctx.Send(ctx.Parent(), &sourceTried{s.sender.Id, err})
+		supervisor.Notify(ctx, ctx.Parent(), &sourceTried{s.sender.Id, err})
 	}
 }
 

@@ -95,7 +95,7 @@ func (b *Branch) register(ctx actor.Context, d *Destination) {
 		return
 	}
 	if _, ok := b.senders.dests[d.cfg.Name]; ok {
-		ctx.Respond(fmt.Errorf("destination %w", messages.ErrExists))
+		supervisor.Reply(ctx, fmt.Errorf("destination %w", messages.ErrExists))
 		return
 	}
 	p := &node.Placement[*Destination]{Handle: d, Asker: ctx.Sender()}
@@ -116,7 +116,7 @@ func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls 
 	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker))
 	d.pid.Store(p.PID)
 	if len(p.Leavers) > 0 {
-		ctx.Send(p.PID, &retire{})
+		supervisor.Notify(ctx, p.PID, &retire{})
 	}
 }
 
@@ -133,7 +133,7 @@ func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
 		node.Release(ctx, ctx.Sender())
 	default:
 		p.Leavers = append(p.Leavers, ctx.Sender())
-		ctx.Send(p.PID, &retire{})
+		supervisor.Notify(ctx, p.PID, &retire{})
 	}
 }
 
@@ -142,12 +142,12 @@ func (b *Branch) list(ctx actor.Context) {
 	for _, p := range b.senders.dests {
 		held.all = append(held.all, p.Handle)
 	}
-	ctx.Respond(held)
+	supervisor.Reply(ctx, held)
 }
 
 func (b *Branch) offer(ctx actor.Context, m *linkOffered) {
 	if p := b.senders.dests[m.conn.Hello().Destination]; p != nil && p.PID != nil && !p.Ended {
-		ctx.Send(p.PID, m)
+		supervisor.Notify(ctx, p.PID, m)
 		return
 	}
 	m.conn.Refuse(codeGone, "the destination is not here any more")
@@ -219,7 +219,7 @@ func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 	if p := b.senders.dests[k.Dest]; p != nil && p.PID != nil && k.ID == p.Handle.id {
 		p.Handle.out.Refuse(loss.As(messages.ErrDestinationTaken))
-		ctx.Send(p.PID, &oust{}) // its other keys are still kept
+		supervisor.Notify(ctx, p.PID, &oust{}) // its other keys are still kept
 	}
 }
 

@@ -126,7 +126,7 @@ func (a *destination) Receive(ctx actor.Context) {
 	case *pipeEnded:
 		a.ended(ctx, m.group)
 	case *actor.Terminated:
-		ctx.Send(ctx.Self(), &pipeGone{m.Who}) // it comes behind pipeEnded, which this may have overtaken
+		supervisor.Notify(ctx, ctx.Self(), &pipeGone{m.Who}) // it comes behind pipeEnded, which this may have overtaken
 	case *pipeGone:
 		a.gone(ctx, m.pid)
 	case *oust:
@@ -188,7 +188,7 @@ func (a *destination) written(ctx actor.Context, err error) {
 	}
 	if err != nil {
 		// Nobody is told by a restart: the caller gets the error itself.
-		ctx.Send(a.asker, err)
+		supervisor.Notify(ctx, a.asker, err)
 		a.d.out.Close(err)
 		a.d.removal.Settle() // there is none
 		ctx.Stop(ctx.Self())
@@ -240,7 +240,7 @@ func (a *destination) watchEnded(ctx actor.Context, err error) {
 	case a.d.announced.Load():
 		supervisor.Fail(ctx, err)
 	default:
-		ctx.Send(a.asker, err)
+		supervisor.Notify(ctx, a.asker, err)
 		a.d.out.Close(err)
 		a.retire(ctx)
 	}
@@ -254,7 +254,7 @@ func (a *destination) serve(ctx actor.Context) {
 	a.becomes(ctx, serving)
 	if a.d.announced.CompareAndSwap(false, true) {
 		a.node.Events.Emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
-		ctx.Send(a.asker, &registered{})
+		supervisor.Notify(ctx, a.asker, &registered{})
 	}
 	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short
 }
@@ -343,7 +343,7 @@ func (a *destination) tell(ctx actor.Context, name string, reset bool) {
 		a.open(ctx, name, s)
 	}
 	if pid := a.pipes[name]; pid != nil {
-		ctx.Send(pid, &groupListed{meta: view.meta, revision: view.revision, members: len(view.members), reset: reset})
+		supervisor.Notify(ctx, pid, &groupListed{meta: view.meta, revision: view.revision, members: len(view.members), reset: reset})
 	}
 	if view.meta == nil && len(view.members) == 0 {
 		delete(a.groups, name)
@@ -397,7 +397,7 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 		a.open(ctx, hello.Group, s)
 	}
 	a.offers[m.conn] = hello.Group
-	ctx.Send(a.pipes[hello.Group], m)
+	supervisor.Notify(ctx, a.pipes[hello.Group], m)
 }
 
 // unlistedPipes is how many groups there may be at a time that a Hello made and

@@ -81,9 +81,11 @@ func (l *link) Receive(ctx actor.Context) {
 	case welcomed:
 		l.welcomed(ctx)
 	case *nackSeen:
-		ctx.Send(ctx.Parent(), m)
+		supervisor.Notify(ctx, ctx.Parent(), m)
 	case overdueDue:
-		l.takeBack(ctx)
+		if l.takeBack() {
+			supervisor.Notify(ctx, ctx.Parent(), retryDue{})
+		}
 	case *supervisor.Ended:
 		l.ended(ctx, m)
 	case node.Crash:
@@ -124,15 +126,16 @@ func (l *link) welcomed(ctx actor.Context) {
 }
 
 // takeBack gives to others what the member has kept for longer than its AckWait. Some of
-// it may be at the limit of deaths, which is the pipe's work.
-func (l *link) takeBack(ctx actor.Context) {
-	if n := l.out.TakeBack(l.pipe, l.place, time.Now()); n > 0 {
-		ctx.Send(ctx.Parent(), retryDue{})
+// it may be at the limit of deaths, which is the pipe's work: true.
+func (l *link) takeBack() bool {
+	n := l.out.TakeBack(l.pipe, l.place, time.Now())
+	if n > 0 {
 		l.out.Emit(messages.Redelivered{
 			Destination: l.out.Name(), Group: l.pipe.Group, Count: n,
 			Cause: fmt.Errorf("member %s has not settled them within its AckWait: it gets no more until it has", l.place.Member),
 		})
 	}
+	return n > 0
 }
 
 func (l *link) ended(ctx actor.Context, m *supervisor.Ended) {
@@ -168,7 +171,7 @@ func (l *link) stopping(ctx actor.Context) {
 			Addr: l.conn.RemoteAddr(), Cause: cause, Requeued: requeued,
 		})
 	}
-	ctx.Send(ctx.Parent(), &linkGone{l.place.Member, ctx.Self()})
+	supervisor.Notify(ctx, ctx.Parent(), &linkGone{l.place.Member, ctx.Self()})
 }
 
 // read welcomes the member and takes its frames until the connection ends. It

@@ -95,16 +95,16 @@ func (l *listener) Receive(ctx actor.Context) {
 	case *actor.Started:
 		l.host.Begin(ctx)
 		l.host.Every(lookEvery, &lookAround{})
-		ctx.Send(ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
+		supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
 		tell := l.host.Teller()
 		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
 	case *linkOffered:
-		ctx.Send(ctx.Parent(), m)
+		supervisor.Notify(ctx, ctx.Parent(), m)
 	case *lookAround:
 		l.look()
 	case addressesLooked:
 		if m.changed {
-			ctx.Send(ctx.Parent(), &addressChanged{l.socket})
+			supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket})
 		}
 	case *supervisor.Ended:
 		if m.Err != nil {

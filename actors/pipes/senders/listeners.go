@@ -70,7 +70,7 @@ func (b *Branch) whenBound(ctx actor.Context, m bound) {
 		case m.err != nil:
 			delete(b.senders.dests, p.Handle.cfg.Name)
 			p.Handle.out.Close(m.err)
-			ctx.Send(p.Asker, m.err)
+			supervisor.Notify(ctx, p.Asker, m.err)
 		default:
 			b.place(ctx, p, m.listener.URLs())
 		}
@@ -122,7 +122,7 @@ func (b *Branch) freed(ctx actor.Context, asked string) {
 func (b *Branch) moved(ctx actor.Context, l *socket.Listener) {
 	for _, p := range b.senders.dests {
 		if p.PID != nil && b.senders.bound()[p.Handle.cfg.Listen] == l {
-			ctx.Send(p.PID, &readdressed{l.URLs()})
+			supervisor.Notify(ctx, p.PID, &readdressed{l.URLs()})
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 		p.seen(ctx, m)
 	case *linkOffered:
 		if p.state != ended {
-			ctx.Send(ctx.Parent(), &offerTaken{m.conn})
+			supervisor.Notify(ctx, ctx.Parent(), &offerTaken{m.conn})
 			p.offer(ctx, m.conn)
 		}
 	case *linkGone:
@@ -146,7 +146,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 		}
 	case *actor.Stopped:
 		if p.state == ended {
-			ctx.Send(ctx.Parent(), &pipeEnded{p.queue.Group})
+			supervisor.Notify(ctx, ctx.Parent(), &pipeEnded{p.queue.Group})
 		}
 	default:
 		supervisor.Unhandled(ctx)
@@ -157,7 +157,7 @@ func (p *pipe) Receive(ctx actor.Context) {
 func (p *pipe) started(ctx actor.Context) {
 	p.host.Begin(ctx)
 	p.group.keys = pipegroup.At(p.node.Keys, p.out.Name(), p.queue.Group)
-	ctx.Send(ctx.Parent(), &listAgain{p.queue.Group})
+	supervisor.Notify(ctx, ctx.Parent(), &listAgain{p.queue.Group})
 	p.attend(ctx)
 	p.retry()
 	p.deadLetter()

@@ -50,7 +50,7 @@ func (b *Branch) Begin(ctx actor.Context) {
 		}
 		b.enter(ctx, p)
 		if len(p.Leavers) > 0 {
-			ctx.Send(p.PID, &retire{})
+			supervisor.Notify(ctx, p.PID, &retire{})
 		}
 	}
 }
@@ -77,12 +77,12 @@ func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
 		return
 	}
 	if err := s.path.Ended(); err != nil { // by a Close, since who asks has looked
-		ctx.Respond(err)
+		supervisor.Reply(ctx, err)
 		return
 	}
 	for other := range b.subs.all {
 		if other.path.ID == s.path.ID && other.cfg.Group == s.cfg.Group && other.cfg.ID == s.cfg.ID {
-			ctx.Respond(node.ErrOurs("member", s.cfg.ID))
+			supervisor.Reply(ctx, node.ErrOurs("member", s.cfg.ID))
 			return
 		}
 	}
@@ -109,7 +109,7 @@ func (b *Branch) withdraw(ctx actor.Context, s *Subscription) {
 		return
 	}
 	p.Leavers = append(p.Leavers, ctx.Sender())
-	ctx.Send(p.PID, &retire{})
+	supervisor.Notify(ctx, p.PID, &retire{})
 }
 
 func (b *Branch) list(ctx actor.Context) {
@@ -117,7 +117,7 @@ func (b *Branch) list(ctx actor.Context) {
 	for s := range b.subs.all {
 		held.all = append(held.all, s)
 	}
-	ctx.Respond(held)
+	supervisor.Reply(ctx, held)
 }
 
 // Uses reports whether a subscription reads this topic.
@@ -134,7 +134,7 @@ func (b *Branch) Uses(path *topiclog.Topic) bool {
 func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
 	for s, p := range b.subs.all {
 		if s.path == path {
-			ctx.Send(p.PID, &topiclog.Changed{Path: path})
+			supervisor.Notify(ctx, p.PID, &topiclog.Changed{Path: path})
 		}
 	}
 }
@@ -204,7 +204,7 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 			err = messages.ErrTopicDeleted
 		}
 		s.buffer.Leave(prefetch.Left, err)
-		ctx.Send(p.PID, &retire{})
+		supervisor.Notify(ctx, p.PID, &retire{})
 	}
 }
 

@@ -109,7 +109,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	case len(a.commits.next) > 0:
 		a.commit(ctx)
 	case len(m.positions) > 0 && a.sub.async.waits():
-		ctx.Send(ctx.Self(), commitWanted{}) // who came meanwhile has sent one, too early
+		supervisor.Notify(ctx, ctx.Self(), commitWanted{}) // who came meanwhile has sent one, too early
 	}
 	a.releaseIdle()
 	if fenced {
@@ -145,10 +145,10 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 
 func (a *subscription) reply(ctx actor.Context, w *commitNow, err error) {
 	if err != nil {
-		ctx.Send(w.asker, fmt.Errorf("%s: %w", a.sub.committing(), err))
+		supervisor.Notify(ctx, w.asker, fmt.Errorf("%s: %w", a.sub.committing(), err))
 		return
 	}
-	ctx.Send(w.asker, &committed{})
+	supervisor.Notify(ctx, w.asker, &committed{})
 }
 
 // seekIn asks for a Seek in a partition; it is answered with *sought or an
@@ -161,11 +161,11 @@ type seekIn struct {
 func (a *subscription) seek(ctx actor.Context, m *seekIn) {
 	h := a.holds[m.partition]
 	if n := a.sub.path.Partitions(); m.partition < 0 || m.partition >= n {
-		ctx.Respond(fmt.Errorf("partition %d of %d: %w", m.partition, n, messages.ErrNoPartition))
+		supervisor.Reply(ctx, fmt.Errorf("partition %d of %d: %w", m.partition, n, messages.ErrNoPartition))
 		return
 	}
 	if h == nil {
-		ctx.Respond(fmt.Errorf("partition %d is not owned here: %w", m.partition, messages.ErrFenced))
+		supervisor.Reply(ctx, fmt.Errorf("partition %d is not owned here: %w", m.partition, messages.ErrFenced))
 		return
 	}
 	ctx.RequestWithCustomSender(h.pid, &seekTo{m.to}, ctx.Sender())

@@ -98,7 +98,7 @@ func (a *consumer) Receive(ctx actor.Context) {
 	case resolved:
 		a.sought(ctx, m)
 	case prefetch.Idle:
-		ctx.Send(ctx.Parent(), &idle{a.c})
+		supervisor.Notify(ctx, ctx.Parent(), &idle{a.c})
 	case *supervisor.Ended:
 		supervisor.Fail(ctx, m.Err)
 	case node.Crash:
@@ -124,7 +124,7 @@ func (a *consumer) started(ctx actor.Context) {
 // stopped gives back what was promised for a request, and withdraws it.
 func (a *consumer) stopped(ctx actor.Context) {
 	for _, asker := range a.seeking {
-		ctx.Send(asker, fmt.Errorf("partition %d is not owned here any more: %w", a.c.Partition, messages.ErrFenced))
+		supervisor.Notify(ctx, asker, fmt.Errorf("partition %d is not owned here any more: %w", a.c.Partition, messages.ErrFenced))
 	}
 	a.seeking = nil
 	a.forgo()
@@ -232,11 +232,11 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 	last := a.seeking[len(a.seeking)-1].Equal(m.asker)
 	a.seeking = slices.DeleteFunc(a.seeking, func(pid *actor.PID) bool { return pid.Equal(m.asker) })
 	if m.err == nil && !last { // a later one goes elsewhere
-		ctx.Send(m.asker, &sought{})
+		supervisor.Notify(ctx, m.asker, &sought{})
 		return
 	}
 	if m.err != nil {
-		ctx.Send(m.asker, fmt.Errorf("seek in %q, partition %d: %w", a.part.Topic.Name, a.part.P, m.err))
+		supervisor.Notify(ctx, m.asker, fmt.Errorf("seek in %q, partition %d: %w", a.part.Topic.Name, a.part.P, m.err))
 		return
 	}
 	a.forgo()
@@ -246,7 +246,7 @@ func (a *consumer) sought(ctx actor.Context, m resolved) {
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
 	a.end, a.log = m.offset+1, 0
 	a.sub.buffer.Seek(a.c, m.offset, m.base)
-	ctx.Send(m.asker, &sought{})
+	supervisor.Notify(ctx, m.asker, &sought{})
 	a.ask(ctx)
 }
 

@@ -55,7 +55,7 @@ func (a *subscription) drainLate(ctx actor.Context) {
 	err := fmt.Errorf("partitions %d were in hand for longer than RevokeTimeout (%s): others begin at the last commit: %w",
 		stuck, a.sub.cfg.RevokeTimeout, messages.ErrBusy)
 	for _, leaver := range a.sub.takeLeavers() {
-		ctx.Send(leaver, err)
+		supervisor.Notify(ctx, leaver, err)
 	}
 	a.retire(ctx)
 }
@@ -79,7 +79,7 @@ func (a *subscription) tellLeave() {
 func (a *subscription) emptied(ctx actor.Context) {
 	if a.state == subLeaving || a.state == subDraining && len(a.holds) == 0 && a.claiming == 0 {
 		for _, leaver := range a.sub.takeLeavers() {
-			ctx.Send(leaver, &drained{})
+			supervisor.Notify(ctx, leaver, &drained{})
 		}
 	}
 }

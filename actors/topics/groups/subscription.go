@@ -228,7 +228,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.host.End()
 		a.dismiss(ctx, messages.ErrClosed)
 		for _, leaver := range a.sub.takeLeavers() {
-			ctx.Send(leaver, &drained{})
+			supervisor.Notify(ctx, leaver, &drained{})
 		}
 	default:
 		supervisor.Unhandled(ctx)
@@ -273,7 +273,7 @@ func (a *subscription) started(ctx actor.Context) {
 		a.drain(ctx, nil)
 	}
 	if sub.async.waits() {
-		ctx.Send(ctx.Self(), commitWanted{}) // an earlier incarnation may have taken the word
+		supervisor.Notify(ctx, ctx.Self(), commitWanted{}) // an earlier incarnation may have taken the word
 	}
 	if sub.path.Ended() != nil {
 		a.topicChanged(ctx) // an earlier actor was told, and ended before it heard
@@ -310,7 +310,7 @@ func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
 // refuse ends a subscription that cannot be, and tells who asked for it.
 func (a *subscription) refuse(ctx actor.Context, err error) {
 	if a.sub.announced.CompareAndSwap(false, true) {
-		ctx.Send(a.asker, err)
+		supervisor.Notify(ctx, a.asker, err)
 	}
 	a.sub.buffer.Leave(prefetch.Left, err)
 	a.retire(ctx)
@@ -462,7 +462,7 @@ func (a *subscription) settle(ctx actor.Context, me rebalance.Member) {
 	a.becomes(ctx, subInside)
 	if a.sub.announced.CompareAndSwap(false, true) {
 		a.env.Events.Emit(messages.Subscribed{Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Member: a.sub.cfg.ID})
-		ctx.Send(a.asker, &subscribed{})
+		supervisor.Notify(ctx, a.asker, &subscribed{})
 	}
 }
 

@@ -31,7 +31,7 @@ func (a *topic) look() {
 
 func (a *topic) lookDone(ctx actor.Context, m lookDone) {
 	for _, l := range m.replies {
-		ctx.Send(l.of.pid, l)
+		supervisor.Notify(ctx, l.of.pid, l)
 	}
 	a.looking = nil
 	a.look()

@@ -209,7 +209,7 @@ func (a *partition) serve(ctx actor.Context) {
 func (a *partition) reply(ctx actor.Context, f *Fetch, with Fetched) {
 	if a.path.reading.Settle(f) {
 		with.End, with.History = max(a.path.reading.End(), 0), a.path.reading.LogNumber()
-		ctx.Send(f.To, &with)
+		supervisor.Notify(ctx, f.To, &with)
 	}
 }
 
@@ -263,7 +263,7 @@ func (a *partition) lookAgain(ctx actor.Context) {
 // look has the topic find out, together with whatever else wants to know.
 func (a *partition) look(ctx actor.Context) {
 	a.awaits = &lookWanted{a.path, ctx.Self(), a.path.reading.BeginLook()}
-	ctx.Send(ctx.Parent(), a.awaits)
+	supervisor.Notify(ctx, ctx.Parent(), a.awaits)
 	a.state = partitionMoves.To(ctx, a.state, partitionBusy)
 }
 

@@ -191,7 +191,7 @@ func (a *topic) followIndex() {
 
 func (a *topic) tell(ctx actor.Context, m any) {
 	for _, pid := range a.children {
-		ctx.Send(pid, m)
+		supervisor.Notify(ctx, pid, m)
 	}
 }
 
@@ -205,7 +205,7 @@ func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 		}
 	}
 	for p, entries := range news {
-		ctx.Send(a.children[p], &indexed{entries})
+		supervisor.Notify(ctx, a.children[p], &indexed{entries})
 	}
 }
 
@@ -248,7 +248,7 @@ func (a *topic) see(ctx actor.Context, kv discovery.KV, newest bool) {
 	case newest && info.ModRevision != had.ModRevision:
 		a.path.Current.Store(&info)
 		a.env.Events.Emit(messages.TopicUpdated{Topic: info.Name, Partitions: info.Config.Partitions})
-		ctx.Send(ctx.Parent(), &Changed{a.path})
+		supervisor.Notify(ctx, ctx.Parent(), &Changed{a.path})
 	}
 }
 
@@ -260,7 +260,7 @@ func (a *topic) gone(ctx actor.Context) {
 	a.state = topicMoves.To(ctx, a.state, topicGone)
 	a.path.Close(messages.ErrTopicDeleted)
 	a.env.Events.Emit(messages.TopicDeleted{Topic: a.path.Name, ID: a.path.ID})
-	ctx.Send(ctx.Parent(), &Changed{a.path})
+	supervisor.Notify(ctx, ctx.Parent(), &Changed{a.path})
 	ctx.Stop(ctx.Self())
 }
 

@@ -49,7 +49,7 @@ func Open(path string) (*File, error) {
 // Store writes f into dir, which it makes, as <date>-<commit>.json, or with a
 // number behind that when there is one already. It returns the path.
 func Store(dir string, f *File) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	commit := f.Commit
@@ -62,7 +62,7 @@ func Store(dir string, f *File) (string, error) {
 		if n > 1 {
 			path = fmt.Sprintf("%s-%d.json", base, n)
 		}
-		w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // results are for everybody
+		w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}

@@ -81,7 +81,7 @@ func (s childSpec) run() error {
 			return err
 		}
 		go m.Consume(consuming, func(ctx context.Context, d penstock.Delivery) error {
-			os.Stdout.WriteString(fmt.Sprintln("took", harness.Number(d), d.Attempt, d.Deaths))
+			fmt.Fprintln(os.Stdout, "took", harness.Number(d), d.Attempt, d.Deaths)
 			return handlerFaults[s.Fault](ctx, d, finish)
 		})
 		leave = func() error { return m.Leave(ctx) }

@@ -47,7 +47,7 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 		if cur.offset == cur.from {
 			rec.Attempt = cur.attempt
 		}
-		if !rec.Payload.Expired() {
+		if !rec.Expired() {
 			break
 		}
 		cur.lapse(rec)

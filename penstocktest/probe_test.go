@@ -29,6 +29,7 @@ type tested struct {
 
 func (t *tested) Helper()                  {}
 func (t *tested) Context() context.Context { return t.ctx }
+func (t *tested) Name() string             { return "example" }
 func (t *tested) Cleanup(f func())         { t.cleanup = append(t.cleanup, f) }
 func (t *tested) Logf(format string, args ...any) {
 	t.mu.Lock()
@@ -45,12 +46,12 @@ func (t *tested) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 func (t *tested) Fatal(args ...any) { t.Fatalf("%s", fmt.Sprint(args...)) }
+func (t *tested) Error(args ...any) { t.Errorf("%s", fmt.Sprint(args...)) }
 
 // within runs body as a test of its own, and returns whether it failed and what it said.
-func within(t *testing.T, body func(t *tested)) (failed bool, said string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	in := &tested{TB: t, ctx: ctx}
+func within(ctx context.Context, tb testing.TB, body func(t *tested)) (failed bool, said string) {
+	ctx, cancel := context.WithCancel(ctx)
+	in := &tested{TB: tb, ctx: ctx}
 	run := func(f func()) {
 		done := make(chan struct{})
 		go func() {
@@ -67,10 +68,17 @@ func within(t *testing.T, body func(t *tested)) (failed bool, said string) {
 	return in.failed, strings.Join(in.said, "\n")
 }
 
+// inTest runs an example as a test, and prints why it failed.
+func inTest(body func(t testing.TB)) {
+	if failed, said := within(context.Background(), nil, func(t *tested) { body(t) }); failed {
+		fmt.Println(said)
+	}
+}
+
 // fails fails t unless body fails and says each of want.
 func fails(t *testing.T, body func(t *tested), want ...string) {
 	t.Helper()
-	failed, said := within(t, body)
+	failed, said := within(t.Context(), t, body)
 	if !failed {
 		t.Errorf("it did not fail; it said %q", said)
 	}
@@ -84,7 +92,7 @@ func fails(t *testing.T, body func(t *tested), want ...string) {
 // passes fails t unless body passes.
 func passes(t *testing.T, body func(t *tested)) (said string) {
 	t.Helper()
-	failed, said := within(t, body)
+	failed, said := within(t.Context(), t, body)
 	if failed {
 		t.Errorf("it failed: %s", said)
 	}

@@ -169,13 +169,17 @@ func TestDiagnosticsTellsWhatHappens(t *testing.T) {
 	}
 }
 
+// standstill makes a waiter wait until it is over.
+type standstill struct{ begun, over chan struct{} }
+
 // waiter is a user's actor, which is stuck while it waits.
 type waiter struct{ waits int }
 
 func (w *waiter) Receive(ctx actor.Context) {
-	if gate, ok := ctx.Message().(chan struct{}); ok {
+	if s, ok := ctx.Message().(*standstill); ok {
 		w.waits++
-		<-gate
+		close(s.begun)
+		<-s.over
 	}
 }
 
@@ -211,15 +215,16 @@ func TestDiagnosticsOfAStuckActor(t *testing.T) {
 		}
 		return waiter, silent
 	}
-	gate := make(chan struct{})
-	sys.Root.Send(pid, gate)
+	s := &standstill{begun: make(chan struct{}), over: make(chan struct{})}
+	sys.Root.Send(pid, s)
+	<-s.begun // a look overtakes what is queued
 	if w, silent := look(); w.Silent < 1000 || len(w.Attributes) != 0 || silent != 1 {
 		t.Errorf("stuck: %+v, %d are silent", w, silent)
 	}
 	if w, _ := look(); w.Silent < 1000 {
 		t.Errorf("stuck, and seen again: %+v", w)
 	}
-	close(gate)
+	close(s.over)
 	if w, _ := look(); w.Silent != 0 || len(w.Attributes) != 1 || w.Attributes[0].Value != "1" {
 		t.Errorf("after it went on: %+v", w)
 	}

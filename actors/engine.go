@@ -209,6 +209,9 @@ func (e *Engine) Stopped() bool {
 	}
 }
 
+// Stopping reports whether Stop was called, or the engine ends by itself.
+func (e *Engine) Stopping() bool { return e.node.Stopping() }
+
 // Stop is penstock.Runtime.Stop.
 func (e *Engine) Stop(ctx context.Context) error {
 	if err := node.ContextGiven(ctx); err != nil {

@@ -75,6 +75,7 @@ func everyEvent() []Event {
 		GroupAssigned{Topic: "t", Group: "g", Generation: 3, Members: 2, Partitions: 4, Moved: 1},
 		PartitionClaimed{Topic: "t", Group: "g", Partition: 3, Offset: 40, Fence: 99},
 		PartitionReleased{Topic: "t", Group: "g", Partition: 3, Offset: 50},
+		ReleaseUnasked{Topic: "t", Group: "g", Partitions: []int{3}},
 		PartitionLost{Topic: "t", Group: "g", Partition: 3, Fence: 99, Err: boom},
 		ClaimRevoked{Topic: "t", Group: "g", Partition: 3, Member: "n", Why: "overdue"},
 		CommitDelayed{Topic: "t", Group: "g", Err: boom},

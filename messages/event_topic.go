@@ -52,6 +52,13 @@ type PartitionReleased struct {
 	Offset       int64
 }
 
+// ReleaseUnasked: a subscription's actor was stopped, so its parent is not asked to finish
+// these partitions: what it had not committed is handled again.
+type ReleaseUnasked struct {
+	Topic, Group string
+	Partitions   []int
+}
+
 // PartitionLost: a subscription of this runtime was fenced; what it had not committed is handled again by another.
 type PartitionLost struct {
 	Topic, Group string

@@ -88,6 +88,16 @@ func (e PartitionReleased) attrs() []slog.Attr {
 	)
 }
 
+func (ReleaseUnasked) name() string      { return "release_unasked" }
+func (ReleaseUnasked) level() slog.Level { return slog.LevelInfo }
+func (e ReleaseUnasked) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.Any("partitions", e.Partitions),
+	)
+}
+
 func (PartitionLost) name() string      { return "partition_lost" }
 func (PartitionLost) level() slog.Level { return slog.LevelWarn }
 func (e PartitionLost) attrs() []slog.Attr {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -193,7 +194,7 @@ func (a *destination) open(ctx actor.Context) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return errors.Join(handle.Err(), messages.ErrClosed)
+		return face.over("send to "+strconv.Quote(handle.Name()), handle.Err())
 	})
 }
 

@@ -36,6 +36,8 @@ type Engine interface {
 	Emit(messages.Event)
 	// System is where the engine lives, and its children.
 	System() *actor.ActorSystem
+	// Stopping reports whether the end of the engine has begun.
+	Stopping() bool
 	// Done is closed when the engine has ended: nothing is called any more.
 	Done() <-chan struct{}
 }
@@ -106,6 +108,20 @@ func (f *Face) beginEnd(place string, end func(context.Context) error) *ending {
 	e.asked, e.hurry = context.WithCancel(context.Background())
 	f.engine.Call(e)
 	return e
+}
+
+// over is why an actor ends whose handle did, though nobody here asked for that. op is
+// what it can't do any more.
+func (f *Face) over(op string, cause error) error {
+	switch {
+	case errors.Is(cause, messages.ErrClosed) && cause.Error() != messages.ErrClosed.Error():
+		return fmt.Errorf("%s: %w", op, cause)
+	case cause != nil && !errors.Is(cause, messages.ErrClosed):
+		return fmt.Errorf("%s: %w: %w", op, messages.ErrClosed, cause)
+	case f.engine.Stopping():
+		return fmt.Errorf("%s: the runtime was stopped: %w", op, messages.ErrClosed)
+	}
+	return fmt.Errorf("%s: it has been ended by somebody else: %w", op, messages.ErrClosed)
 }
 
 // home returns messages.ErrInvalid for an actor in another system than the engine's:

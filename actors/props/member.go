@@ -398,7 +398,7 @@ func (a *member) ended(ctx actor.Context, m *supervisor.Ended) {
 	case errors.As(m.Err, &bug):
 		supervisor.Fail(ctx, m.Err)
 	case a.leave == nil && a.over():
-		err := errors.Join(a.handle.Err(), messages.ErrClosed)
+		err := a.face.over(fmt.Sprintf("receive as %q from %q", a.cfg.Group, a.cfg.Destination), a.handle.Err())
 		a.handle = nil
 		giveUp(ctx, err)
 	case m.Name == delivering && a.takesBack():

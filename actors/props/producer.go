@@ -171,7 +171,7 @@ func (a *producer) fails(ctx actor.Context, why error) {
 // open begins to put what waits.
 func (a *producer) open(ctx actor.Context) {
 	a.state = producerMoves.To(ctx, a.state, producerOpen)
-	handle, queue, puts, tell := a.handle, a.queue, a.puts, a.host.Teller()
+	face, handle, queue, puts, tell := a.face, a.handle, a.queue, a.puts, a.host.Teller()
 	if !a.told {
 		a.told = true
 		tellParent(ctx, &messages.Opened{Topic: handle.Name()})
@@ -192,7 +192,7 @@ func (a *producer) open(ctx actor.Context) {
 	a.host.Run(watching, func(ctx context.Context) error {
 		select {
 		case <-handle.Done():
-			return fmt.Errorf("put to %q: %w", handle.Name(), handle.Err())
+			return face.over(fmt.Sprintf("put to %q", handle.Name()), handle.Err())
 		case <-ctx.Done():
 			return nil
 		}

@@ -189,3 +189,22 @@ func TestAParentHearsOfAFencing(t *testing.T) {
 	put(t, mine, producer, 100, 200)
 	l.await(200)
 }
+
+// A subscription that is stopped asks nobody to finish its partitions, which is one event,
+// and no warning.
+func TestAStoppedSubscriptionAsksNobody(t *testing.T) {
+	e := enginetest.NewSpace(t).Begin(t)
+	topic(t, e, "audit", 4)
+	l := newLedger(t)
+	to := receiver(t, e, func(r messages.Record) error { l.note(r); return nil })
+	h := &household{}
+	_, child := report(t, e, h, actors.SubscriptionConfig{}, actors.Receiver{To: to, AwaitReleased: true})
+	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
+	put(t, e, producer, 0, 100)
+	l.await(100)
+	stop(t, e, child)
+	enginetest.Until(t, "the member has left", func() bool { return e.Stats().Events["unsubscribed"] == 1 })
+	if n := e.Stats().Events; n["release_unasked"] != 1 || n["commit_delayed"] != 0 {
+		t.Errorf("%v", n)
+	}
+}

@@ -223,7 +223,7 @@ func (a *subscription) report(ctx actor.Context) groups.Config {
 		revoking := &messages.Revoking{Topic: cfg.Topic, Group: cfg.Group, Partitions: partitions}
 		switch {
 		case await && over.Load():
-			return fmt.Errorf("nobody is there to finish partitions %d: %w", partitions, messages.ErrClosed)
+			return groups.ErrUnasked
 		case await:
 			released, err := supervisor.Ask[*messages.Released](ctx, system, parent, revoking)
 			if err != nil {
@@ -352,7 +352,7 @@ func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
 	case a.state == subTakingBack:
 		a.fails(ctx, a.gone)
 	case a.state == subConsuming:
-		a.fails(ctx, fmt.Errorf("consume group %q of %q: %w", a.cfg.Group, a.cfg.Topic, cmp.Or(m.Err, messages.ErrClosed)))
+		a.fails(ctx, a.face.over(fmt.Sprintf("consume group %q of %q", a.cfg.Group, a.cfg.Topic), m.Err))
 	}
 }
 
@@ -413,6 +413,9 @@ func (a *subscription) stopping(ctx actor.Context) {
 func (a *subscription) surrender() {
 	a.over.Store(true)
 	if a.take(); a.handle != nil {
+		if ps := a.handle.Partitions(); a.to.AwaitReleased && len(ps) > 0 {
+			a.face.engine.Emit(messages.ReleaseUnasked{Topic: a.cfg.Topic, Group: a.cfg.Group, Partitions: ps})
+		}
 		a.face.end(stool(a.cfg, a.handle.ID()), a.handle.Unsubscribe)
 		a.handle = nil
 	}

@@ -4,6 +4,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -49,6 +50,10 @@ func (a *subscription) release(ctx actor.Context, c *prefetch.Claim) {
 	a.beginSettling()
 }
 
+// ErrUnasked is what BeforeRelease returns when nobody is there to finish, which is told
+// elsewhere: nothing more is committed.
+var ErrUnasked = errors.New("nobody is there to finish")
+
 // settleCall names the call, which may end its goroutine and return nothing.
 const settleCall = "before release"
 
@@ -93,9 +98,10 @@ func partitionsOf(claims []*prefetch.Claim) []int {
 func (a *subscription) settled(m settled) {
 	claims := a.settling.under
 	a.settling.under = nil
-	if m.err == nil {
+	switch {
+	case m.err == nil:
 		a.sub.buffer.AskFor(claims)
-	} else {
+	case !errors.Is(m.err, ErrUnasked):
 		a.delayed(fmt.Errorf("before release of partitions %d: %w", partitionsOf(claims), m.err))
 	}
 	for _, c := range claims {

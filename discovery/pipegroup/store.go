@@ -74,7 +74,7 @@ func (e etcdGroups) swap(ctx context.Context, k Keys, seen groupSeen, to groupWr
 	}
 	ops := []clientv3.Op{clientv3.OpDelete(k.Meta), clientv3.OpDelete(k.Deserted)}
 	if to.gone {
-		ops = append(ops, clientv3.OpDelete(k.Paused))
+		ops = append(ops, clientv3.OpDelete(k.Paused, clientv3.WithPrevKV()))
 	} else {
 		ops[0] = put(k.Meta, to.meta)
 	}
@@ -86,6 +86,11 @@ func (e etcdGroups) swap(ctx context.Context, k Keys, seen groupSeen, to groupWr
 	})
 	if err != nil {
 		return false, err
+	}
+	if resp.Succeeded && to.gone {
+		for _, was := range resp.Responses[2].GetResponseDeleteRange().PrevKvs {
+			e.giveUp(ctx, clientv3.LeaseID(was.Lease))
+		}
 	}
 	return resp.Succeeded, nil
 }

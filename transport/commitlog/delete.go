@@ -83,6 +83,7 @@ func (l *Log) DeleteGroup(ctx context.Context, t messages.TopicInfo, group strin
 	resp, err := l.do(ctx, op,
 		[]clientv3.Cmp{l.lives(t), empty(l.space.ConsumerMembers(t.ID, group)), empty(l.space.Claims(t.ID, group))},
 		[]clientv3.Op{
+			clientv3.OpDelete(l.space.ConsumerGroupPaused(t.ID, group), clientv3.WithPrevKV()),
 			clientv3.OpDelete(l.space.ConsumerGroup(t.ID, group), clientv3.WithPrefix()),
 			clientv3.OpDelete(l.space.GroupOffsets(t.ID, group), clientv3.WithPrefix()),
 		},
@@ -94,8 +95,16 @@ func (l *Log) DeleteGroup(ctx context.Context, t messages.TopicInfo, group strin
 		return fail(messages.ErrTopicDeleted)
 	case !resp.Succeeded:
 		return fail(messages.ErrGroupLive)
-	case resp.Responses[0].GetResponseDeleteRange().Deleted+resp.Responses[1].GetResponseDeleteRange().Deleted == 0:
+	}
+	var deleted int64
+	for _, r := range resp.Responses {
+		deleted += r.GetResponseDeleteRange().Deleted
+	}
+	if deleted == 0 {
 		return fail(messages.ErrNoGroup)
+	}
+	for _, was := range resp.Responses[0].GetResponseDeleteRange().PrevKvs {
+		l.revoke(ctx, was.Lease)
 	}
 	return nil
 }

@@ -306,9 +306,7 @@ func (l *Log) PauseGroup(ctx context.Context, t messages.TopicInfo, group string
 	key := l.space.ConsumerGroupPaused(t.ID, group)
 	resp, err := l.changeGroup(ctx, op, t, group, clientv3.OpPut(key, messages.PauseValue(until), clientv3.WithLease(lease.ID), clientv3.WithPrevKV()))
 	if err != nil {
-		if resp != nil {
-			l.revoke(ctx, int64(lease.ID)) // nothing was written
-		}
+		l.revoke(ctx, int64(lease.ID)) // a pause that was written unheard ends with it
 		return err
 	}
 	if was := resp.Responses[0].GetResponsePut().PrevKv; was != nil {
@@ -331,8 +329,7 @@ func (l *Log) ResumeGroup(ctx context.Context, t messages.TopicInfo, group strin
 	return nil
 }
 
-// changeGroup does something if the topic and its group are there. With an error, it
-// returns what etcd said if that was that they are not.
+// changeGroup does something if the topic and its group are there.
 func (l *Log) changeGroup(ctx context.Context, op string, t messages.TopicInfo, group string, then clientv3.Op) (*clientv3.TxnResponse, error) {
 	there := clientv3.Compare(clientv3.CreateRevision(l.space.ConsumerGroupMeta(t.ID, group)), ">", 0)
 	resp, err := l.do(ctx, op, []clientv3.Cmp{l.lives(t), there}, []clientv3.Op{then}, []clientv3.Op{exists(l.space.Topic(t.Name))})
@@ -342,17 +339,18 @@ func (l *Log) changeGroup(ctx context.Context, op string, t messages.TopicInfo, 
 	case resp.Succeeded:
 		return resp, nil
 	case createRevision(ranged(resp, 0)) != t.CreateRevision:
-		return resp, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
+		return nil, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
 	}
-	return resp, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
+	return nil, fmt.Errorf("%s: %w", op, messages.ErrNoGroup)
 }
 
-// revoke gives up a lease that nothing is under any more. It ends by itself, later.
+// revoke gives up the lease of a pause, also when ctx has ended meanwhile: it may last
+// for years. None is 0. One that etcd does not hear of ends by itself.
 func (l *Log) revoke(ctx context.Context, lease int64) {
 	if lease == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	_, _ = l.client.Revoke(ctx, clientv3.LeaseID(lease))
 }

@@ -70,4 +70,21 @@ func TestPauseGroup(t *testing.T) {
 		}
 		ended()
 	}
+	if err := l.PauseGroup(ctx, info, "group", until); err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.client.Get(ctx, l.space.ConsumerGroupPaused(info.ID, "group"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	was = append(was, clientv3.LeaseID(got.Kvs[0].Lease))
+	for _, prefix := range []string{l.space.ConsumerMembers(info.ID, "group"), l.space.Claims(info.ID, "group")} {
+		if _, err := l.client.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.DeleteGroup(ctx, info, "group"); err != nil {
+		t.Fatal(err)
+	}
+	ended()
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -78,6 +79,60 @@ func BenchmarkTell(b *testing.B) {
 				b.Error(err)
 			}
 		})
+	}
+}
+
+// BenchmarkTellBesideBare reports how fast a guarded actor is told, as a ratio to one of
+// proto.actor alone: both by turns, the best of each, as another process may take the
+// processor in any turn. "tell" is send and handle at once, on two goroutines; "send" and
+// "handle" are each alone.
+func BenchmarkTellBesideBare(b *testing.B) {
+	const n = 100_000
+	sys := newSystem()
+	pids := [2]*actor.PID{
+		sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return &plain{} })),
+		sys.Root.Spawn(Props(func() actor.Actor { return &plain{} })),
+	}
+	best := map[string]*[2]time.Duration{"tell": {}, "send": {}, "handle": {}}
+	took := func(what string, i int, began time.Time) {
+		if d, d0 := time.Since(began), &best[what][i]; *d0 == 0 || d < *d0 {
+			*d0 = d
+		}
+	}
+	m := &note{}
+	for b.Loop() {
+		for i, pid := range pids {
+			l, began := &last{make(chan struct{})}, time.Now()
+			for range n {
+				sys.Root.Send(pid, m)
+			}
+			sys.Root.Send(pid, l)
+			<-l.reached
+			took("tell", i, began)
+			h, l := &hold{make(chan struct{}), make(chan struct{})}, &last{make(chan struct{})}
+			sys.Root.Send(pid, h)
+			<-h.held
+			began = time.Now()
+			for range n {
+				sys.Root.Send(pid, m)
+			}
+			took("send", i, began)
+			sys.Root.Send(pid, l)
+			began = time.Now()
+			close(h.gate)
+			<-l.reached
+			took("handle", i, began)
+		}
+	}
+	for what, d := range best {
+		b.ReportMetric(float64(d[0])/float64(d[1]), what+"-of-bare")
+		b.ReportMetric(float64(d[1].Nanoseconds())/n, what+"-ns")
+	}
+	b.ReportMetric(0, "ns/op") // of many messages, of both
+	for _, pid := range pids {
+		if err := Stop(b.Context(), sys, pid); err != nil {
+			b.Error(err)
+		}
 	}
 }
 

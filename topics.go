@@ -105,7 +105,9 @@ func (r *Runtime) DeleteConsumerGroup(ctx context.Context, topic, group string) 
 }
 
 // ResetOffsets moves a group's committed offsets to where to says, in all partitions
-// or in those of OnlyPartitions, and returns what changed. While a member has a claim
+// or in those of OnlyPartitions, and returns what changed. A group that does not exist
+// gets these offsets before its first member; see ListConsumerGroups to refuse it. While a
+// member has a claim
 // it is refused with ErrGroupLive, unless Force is given: then the claims are revoked
 // and the members begin at the new offsets. After ErrUnavailable it may yet be
 // applied, but only while none of the keys that it read has been written since.

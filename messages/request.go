@@ -58,7 +58,7 @@ func (d Delivery) Requested() bool { return d.request != 0 }
 // Errors, of a request, with which it is not settled: ErrTooLarge when m is more than a
 // message of the destination may be, ErrInvalid when m's Check fails or the delivery is
 // settled, ErrBusy when 16 MiB of replies wait to be written to that sender, ErrClosed when
-// the link is gone: then another member gets the request.
+// the link is gone: then another member gets the request, if the group is AtLeastOnce.
 func (d Delivery) Reply(m Message) error {
 	r, ok := d.Settler.(Replier)
 	if d.request == 0 || !ok {

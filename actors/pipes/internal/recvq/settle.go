@@ -71,7 +71,7 @@ func (l *Link) Reply(seq, request uint64, m *messages.Message, refused error) er
 	switch {
 	case l.closed:
 		l.mu.Unlock()
-		return fmt.Errorf("reply: the link to the sender is gone, another member gets the request: %w", messages.ErrClosed)
+		return fmt.Errorf("reply: the link to the sender is gone: %w", messages.ErrClosed)
 	case !late && l.acks.Has(seq):
 		l.mu.Unlock()
 		return fmt.Errorf("reply: the request was settled before; reply in place of Ack: %w", messages.ErrInvalid)

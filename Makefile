@@ -72,9 +72,10 @@ vet-cross: ## vet for other platforms, 32-bit ones among them; test what can run
 		else echo "32-bit programs do not run here: their tests are left out"; fi
 
 .PHONY: test-nested
-test-nested: ## test the nested modules: the protobuf generator, the shop and the benchmarks' peers
+test-nested: ## test the nested modules: the protobuf generator, the shop, remote and the benchmarks' peers
 	cd messages/pb/gen && $(GO) vet ./... && $(GO) test ./...
 	cd examples/shop && $(GO) vet ./... && $(GO) test ./...
+	cd penstocktest/faults/remote && $(GO) vet ./... && $(GO) test ./...
 	if [ -f benchmarks/peers/go.mod ]; then cd benchmarks/peers && $(GO) vet ./... && $(GO) test ./...; fi
 	if [ -f benchmarks/penstock-bench/go.mod ]; then cd benchmarks/penstock-bench && $(GO) vet ./... && $(GO) test ./...; fi
 
@@ -150,6 +151,7 @@ tidy-check: ## fail when go.mod or go.sum is not tidy
 	cd penstocktest/etcds && for m in $(ETCDMODS); do $(GO) mod tidy -diff -modfile=$$m || exit 1; done
 	cd messages/pb/gen && $(GO) mod tidy -diff
 	cd examples/shop && $(GO) mod tidy -diff
+	cd penstocktest/faults/remote && $(GO) mod tidy -diff
 	cd benchmarks/penstock-bench && $(GO) mod tidy -diff
 
 .PHONY: clean

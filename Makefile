@@ -152,6 +152,7 @@ tidy-check: ## fail when go.mod or go.sum is not tidy
 	cd messages/pb/gen && $(GO) mod tidy -diff
 	cd examples/shop && $(GO) mod tidy -diff
 	cd penstocktest/faults/remote && $(GO) mod tidy -diff
+	cd benchmarks/peers && $(GO) mod tidy -diff
 	cd benchmarks/penstock-bench && $(GO) mod tidy -diff
 
 .PHONY: clean

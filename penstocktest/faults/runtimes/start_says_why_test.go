@@ -106,7 +106,7 @@ func (l *lines) with(part string) (n int) {
 	return n
 }
 
-// Promise: a Start that waits for etcd logs why after a second, once.
+// Promise: a Start that waits for etcd logs why after a second, once, and then its end.
 func TestStartLogsWhyOnce(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -131,7 +131,7 @@ func TestStartLogsWhyOnce(t *testing.T) {
 		t.Errorf("logged after %v", took)
 	}
 	<-done
-	if n := log.with("connection refused"); n != 1 {
-		t.Errorf("logged %d times: %q", n, log.all)
+	if waiting, end := log.with("msg=session_suspended"), log.with("msg=runtime_stopped"); waiting != 1 || end != 1 || len(log.all) != 2 {
+		t.Errorf("logged %d times, and the end %d times: %q", waiting, end, log.all)
 	}
 }

@@ -49,20 +49,26 @@ func (l *pushPull) connect(ctx context.Context) (err error) {
 	if l.pull, err = pull.NewSocket(); err != nil {
 		return err
 	}
+	return join(ctx, l.push, l.pull, l.push)
+}
+
+// join has one socket dial the other over tcp, and waits until the one that is to send
+// first has the connection.
+func join(ctx context.Context, listens, dials, sends mangos.Socket) error {
 	attached := make(chan struct{}, 1)
-	l.push.SetPipeEventHook(func(e mangos.PipeEvent, _ mangos.Pipe) {
+	sends.SetPipeEventHook(func(e mangos.PipeEvent, _ mangos.Pipe) {
 		if e == mangos.PipeEventAttached {
 			attached <- struct{}{}
 		}
 	})
-	listener, err := l.push.NewListener("tcp://127.0.0.1:0", nil)
+	listener, err := listens.NewListener("tcp://127.0.0.1:0", nil)
 	if err != nil {
 		return err
 	}
 	if err := listener.Listen(); err != nil {
 		return err
 	}
-	if err := l.pull.Dial(listener.Address()); err != nil {
+	if err := dials.Dial(listener.Address()); err != nil {
 		return err
 	}
 	select {

@@ -171,28 +171,7 @@ func (l *reqRep) connect(ctx context.Context) (err error) {
 	if l.rep, err = rep.NewSocket(); err != nil {
 		return err
 	}
-	attached := make(chan struct{}, 1)
-	l.req.SetPipeEventHook(func(e mangos.PipeEvent, _ mangos.Pipe) {
-		if e == mangos.PipeEventAttached {
-			attached <- struct{}{}
-		}
-	})
-	listener, err := l.rep.NewListener("tcp://127.0.0.1:0", nil)
-	if err != nil {
-		return err
-	}
-	if err := listener.Listen(); err != nil {
-		return err
-	}
-	if err := l.req.Dial(listener.Address()); err != nil {
-		return err
-	}
-	select {
-	case <-attached:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return join(ctx, l.rep, l.req, l.req)
 }
 
 func (l *reqRep) Ask(_ context.Context, body []byte) ([]byte, error) {

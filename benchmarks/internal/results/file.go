@@ -107,6 +107,15 @@ type Check struct {
 // Wrong reports whether messages were lost, doubled or out of order.
 func (c Check) Wrong() bool { return c.Lost > 0 || c.Duplicates > 0 || c.Disordered > 0 }
 
+// Add adds what was found of another part of the same run, all but what was sent: several
+// groups get the same messages.
+func (c *Check) Add(part Check) {
+	c.Lost += part.Lost
+	c.Duplicates += part.Duplicates
+	c.Disordered += part.Disordered
+	c.Redelivered += part.Redelivered
+}
+
 // Comparison is ours beside a peer's, in runs that took turns.
 type Comparison struct {
 	ID     string    `json:"id"`

@@ -289,11 +289,7 @@ func (s *stage) judge() results.Check {
 			for _, m := range g {
 				journals = append(journals, m.journals[i])
 			}
-			c := judge(journals, st.sent.Load())
-			sum.Lost += c.Lost
-			sum.Duplicates += c.Duplicates
-			sum.Disordered += c.Disordered
-			sum.Redelivered += c.Redelivered
+			sum.Add(judge(journals, st.sent.Load()))
 		}
 	}
 	return sum

@@ -415,10 +415,7 @@ func (s *stage) judge() results.Check {
 			for _, c := range g {
 				journals = append(journals, c.journals[i])
 			}
-			c := judge(journals, p.put.Load())
-			sum.Lost += c.Lost
-			sum.Duplicates += c.Duplicates
-			sum.Disordered += c.Disordered
+			sum.Add(judge(journals, p.put.Load()))
 		}
 	}
 	return sum

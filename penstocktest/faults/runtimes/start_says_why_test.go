@@ -82,16 +82,21 @@ func TestStartSaysWhy(t *testing.T) {
 	}
 }
 
-// lines collects what is logged.
+// lines collects what is logged, and rings at each line where there is a bell.
 type lines struct {
-	mu  sync.Mutex
-	all []string
+	mu   sync.Mutex
+	all  []string
+	bell chan struct{}
 }
 
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, string(b))
+	select {
+	case l.bell <- struct{}{}:
+	default:
+	}
 	return len(b), nil
 }
 
@@ -115,7 +120,7 @@ func TestStartLogsWhyOnce(t *testing.T) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	log := &lines{}
+	log := &lines{bell: make(chan struct{}, 1)}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	began := time.Now()
@@ -125,7 +130,10 @@ func TestStartLogsWhyOnce(t *testing.T) {
 		_, _ = penstock.Start(ctx, penstock.Etcd(address), penstock.LeaseTTL(2*time.Second), penstock.Logger(slog.New(slog.NewTextHandler(log, nil))))
 	}()
 	for log.with("connection refused") == 0 && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-log.bell:
+		case <-ctx.Done():
+		}
 	}
 	if took := time.Since(began); took < time.Second/2 || took > 4*time.Second {
 		t.Errorf("logged after %v", took)

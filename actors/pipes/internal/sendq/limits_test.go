@@ -100,6 +100,8 @@ func TestALongAckLetsOthersIn(t *testing.T) {
 	worst := make(chan time.Duration)
 	go func() {
 		var most time.Duration
+		pace := time.NewTicker(time.Millisecond)
+		defer pace.Stop()
 		for {
 			began := time.Now()
 			o.mu.Lock()
@@ -109,8 +111,7 @@ func TestALongAckLetsOthersIn(t *testing.T) {
 			case <-stop:
 				worst <- most
 				return
-			default:
-				time.Sleep(time.Millisecond)
+			case <-pace.C:
 			}
 		}
 	}()

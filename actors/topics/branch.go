@@ -145,8 +145,8 @@ func (b *Branch) forgetUnused(ctx actor.Context, path *topiclog.Topic) {
 
 // place begins a topic's actor.
 func (b *Branch) place(ctx actor.Context, p *node.Placement[*topiclog.Topic]) {
-	p.PID = b.topics.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle), supervisor.WithPolicy(topiclog.Policy()))
-	p.Handle.PID.Store(p.PID)
+	p.PID = b.topics.env.Spawn(ctx, "topic", p.Handle.Name, topiclog.NewActor(p.Handle),
+		supervisor.WithPolicy(topiclog.Policy()), node.ShowPID(&p.Handle.PID))
 }
 
 // sweep removes what others left behind. What it cannot remove now, the next

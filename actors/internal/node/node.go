@@ -75,6 +75,12 @@ func (n *Node) Spawn(ctx actor.Context, kind, id string, p actor.Producer, opts 
 	return pid
 }
 
+// ShowPID stores an actor's PID in at before the actor begins. Whoever hears from
+// the actor, or of it, finds the PID there.
+func ShowPID(at *atomic.Pointer[actor.PID]) supervisor.Option {
+	return supervisor.WithProps(actor.WithOnInit(func(ctx actor.Context) { at.Store(ctx.Self()) }))
+}
+
 // Send sends a message that has no sender, and is dropped when the receiver has ended.
 func (n *Node) Send(to *actor.PID, msg any) { supervisor.Notify(n.System.Root, to, msg) }
 

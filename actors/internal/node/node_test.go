@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -137,5 +138,29 @@ func TestInsist(t *testing.T) {
 	cancel()
 	if _, err := InsistOn[*Withdrawn](ctx, n, pid, "end"); !errors.Is(err, context.Canceled) {
 		t.Errorf("without time: %v", err)
+	}
+}
+
+// Promise: an actor that answers from its first message on is found under the PID
+// of its handle by whoever it answers.
+func TestAnActorsPIDIsThereBeforeItBegins(t *testing.T) {
+	system := actor.NewActorSystem()
+	defer system.Shutdown()
+	var at atomic.Pointer[actor.PID]
+	seen := make(chan bool, 1)
+	began := supervisor.Props(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok {
+				seen <- ctx.Self().Equal(at.Load())
+			}
+		})
+	}, ShowPID(&at))
+	for range 100 {
+		at.Store(nil)
+		pid := system.Root.Spawn(began)
+		if !<-seen {
+			t.Fatal("the actor began, and its PID was not there")
+		}
+		_ = system.Root.StopFuture(pid).Wait()
 	}
 }

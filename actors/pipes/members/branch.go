@@ -89,10 +89,9 @@ func (b *Branch) join(ctx actor.Context, m *Member) {
 
 // enter begins a member's actor.
 func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Member]) {
-	cfg := p.Handle.cfg
-	p.PID = b.members.node.Spawn(ctx, "member", cfg.Destination+"/"+cfg.Group, newMember(b.members.node, p.Handle, p.Asker),
-		supervisor.WithPolicy(memberPolicy()))
-	p.Handle.pid.Store(p.PID)
+	m := p.Handle
+	p.PID = b.members.node.Spawn(ctx, "member", m.cfg.Destination+"/"+m.cfg.Group, newMember(b.members.node, m, p.Asker),
+		supervisor.WithPolicy(memberPolicy()), node.ShowPID(&m.pid))
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.

@@ -113,8 +113,7 @@ func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls 
 	d.urls.Store(&urls)
 	b.senders.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
 	b.senders.addQueue(d.out)
-	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker))
-	d.pid.Store(p.PID)
+	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker), node.ShowPID(&d.pid))
 	if len(p.Leavers) > 0 {
 		supervisor.Notify(ctx, p.PID, &retire{})
 	}

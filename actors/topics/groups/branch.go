@@ -97,8 +97,7 @@ func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
 func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Subscription]) {
 	s := p.Handle
 	p.PID = b.subs.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.subs.env, s, p.Asker),
-		supervisor.WithPolicy(topiclog.Policy()))
-	s.pid.Store(p.PID)
+		supervisor.WithPolicy(topiclog.Policy()), node.ShowPID(&s.pid))
 }
 
 // withdraw ends what a caller no longer waits for, or has drained.

@@ -148,7 +148,8 @@ func TestACallbackThatNeverReturns(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	var waiting sync.WaitGroup
-	stuck := func() { waiting.Add(1); defer waiting.Done(); <-release }
+	waiting.Add(2)
+	stuck := func() { defer waiting.Done(); <-release }
 	rt := harness.Runtime(t, penstocktest.Space(t))
 	topic := makeTopic(t, rt, theTopic, 1)
 	called := make(chan struct{}, 2)

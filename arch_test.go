@@ -129,7 +129,7 @@ var owners = []struct {
 	tests  testFiles
 }{
 	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "benchmarks"}, bound},
-	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors", "examples", "penstocktest"}, free},
+	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors", "examples", "penstocktest", "benchmarks"}, free},
 	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
 	{"go.opentelemetry.io", []string{".", "actors"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded", "penstocktest/internal/server"}, free},

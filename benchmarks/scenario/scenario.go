@@ -1,6 +1,6 @@
 // Package scenario is what the scenarios share that benchmarks and the command
 // "penstock bench" run: senders and members of pipes (scenario/pipes), producers
-// and consumers of topics (scenario/topics).
+// and consumers of topics (scenario/topics), actors (scenario/actors).
 //
 // A scenario runs against the runtimes that it is given a way to start, so it
 // does not matter whose etcd they use. It checks every message. One that was lost,
@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -43,6 +44,63 @@ func Local(etcd clientv3.Config, prefix string) Start {
 // Progress is called each second with how much was sent and received so far.
 type Progress func(sent, received uint64)
 
+// Telling calls tell each second with totals, from one goroutine, until the returned
+// function is called, which waits for it. tell may be nil.
+func Telling(ctx context.Context, tell Progress, totals func() (sent, received uint64)) (stop func()) {
+	if tell == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	teller.Go(func() {
+		second := time.NewTicker(time.Second)
+		defer second.Stop()
+		for {
+			select {
+			case <-second.C:
+				tell(totals())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); teller.Wait() }
+}
+
+// Pause waits for d, or returns why ctx ended before.
+func Pause(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Until looks each millisecond whether so, or returns why ctx ended before.
+func Until(ctx context.Context, so func() bool) error {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !so() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Links is how many members the destination of these counters is linked to.
+func Links(pipes []penstock.PipeStats) (n int) {
+	for _, p := range pipes {
+		n += p.Links
+	}
+	return n
+}
+
 // Result is what a run measured.
 type Result = results.Run
 
@@ -51,6 +109,7 @@ const (
 	Accepted  = "accepted"  // from the intended time until Send or PutAsync returned
 	Committed = "committed" // until a record was in etcd
 	Handled   = "handled"   // until its handler had it
+	Asked     = "asked"     // from a question to its answer
 )
 
 // Unsound is the error of a run that did not keep what is promised.

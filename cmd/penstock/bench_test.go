@@ -17,6 +17,8 @@ func TestBenchChecksWhatItMeasures(t *testing.T) {
 	for _, args := range [][]string{
 		{"pipe", "--size", "64", "--groups", "2", "--members", "2", "--senders", "2", "--threads", "2"},
 		{"topic", "--size", "64", "--partitions", "2", "--producers", "2", "--batch", "10", "--compressible"},
+		{"actor", "--size", "64", "--groups", "2", "--members", "2", "--senders", "2", "--batch", "16"},
+		{"actor", "--do", "tell", "--senders", "2"},
 	} {
 		out, _ := perform(t, cli.ExitDone, "", append([]string{"bench"}, append(args, "--duration", "200ms", "--warmup", "50ms", "--json")...)...)
 		var r struct {
@@ -57,6 +59,8 @@ func TestBenchUsedWrongly(t *testing.T) {
 		{"bench", "pipe", "--hdr", "x"},
 		{"bench", "topic", "--partitions", "0"},
 		{"bench", "topic", "--put", "sideways"},
+		{"bench", "actor", "--do", "sing"},
+		{"bench", "actor", "--do", "tell", "--rate", "10"},
 		{"bench", "nothing"},
 	} {
 		perform(t, cli.ExitUsage, "", args...)

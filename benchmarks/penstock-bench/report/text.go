@@ -44,7 +44,7 @@ func rows(f *results.File) []row {
 		for figure, v := range r.Figures {
 			values[k][figure] = append(values[k][figure], v)
 		}
-		for _, what := range []string{"handled", "lone", "committed"} {
+		for _, what := range []string{"handled", "asked", "lone", "committed"} {
 			if h := r.Latencies[what]; h != nil && (by[k].timed == "" || by[k].timed == what) {
 				if by[k].handled == nil {
 					by[k].handled, by[k].timed = results.NewHistogram(), what

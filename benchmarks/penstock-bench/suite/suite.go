@@ -136,7 +136,7 @@ func brief(r results.Run) string {
 		return "FAILED " + r.Error
 	}
 	out := fmt.Sprintf("%.4g/s", r.Figures[results.PerSecond])
-	for _, what := range []string{"handled", "lone"} {
+	for _, what := range []string{"handled", "asked"} {
 		if h := r.Latencies[what]; h != nil {
 			out += fmt.Sprintf(", p50 %.0f µs, p99 %.0f µs", h.At(50), h.At(99))
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
@@ -59,4 +60,4 @@ func topicSteps() (all []step) {
 	return all
 }
 
-func steps() []step { return append(pipeSteps(), topicSteps()...) }
+func steps() []step { return slices.Concat(pipeSteps(), topicSteps(), actorSteps()) }

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario"
+	"github.com/penstock-io/penstock/benchmarks/scenario/internal/journal"
 )
 
 // Scenario is what to run.
@@ -31,7 +32,7 @@ type Scenario struct {
 }
 
 // MinSize is the smallest message: what identifies it.
-const MinSize = stampSize
+const MinSize = journal.Head
 
 // MaxSize is the largest.
 const MaxSize = 64 << 20
@@ -87,7 +88,7 @@ func (s Scenario) Run(ctx context.Context, start scenario.Start, tell scenario.P
 	if err := s.Check(); err != nil {
 		return r, err
 	}
-	st := &stage{Scenario: s, payload: newPayload(s.Size, s.Compressible)}
+	st := &stage{Scenario: s, payload: journal.NewPayload(s.Size, s.Compressible)}
 	err := st.open(ctx, start)
 	if err == nil {
 		err = st.perform(ctx, r.Figures, tell)

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario"
+	"github.com/penstock-io/penstock/benchmarks/scenario/internal/journal"
 )
 
 // stream is one goroutine that calls Send of a destination.
@@ -28,7 +29,7 @@ type stream struct {
 type member struct {
 	m        *penstock.Member
 	got      atomic.Uint64
-	journals []*journal // by stream
+	journals []*journal.Journal // by stream
 	handled  *results.Histogram
 	err      error
 	over     chan struct{} // closed when the loop has ended
@@ -36,7 +37,7 @@ type member struct {
 
 type stage struct {
 	Scenario
-	payload  *payload
+	payload  *journal.Payload
 	runtimes []*penstock.Runtime
 	dests    []*penstock.Destination
 	streams  []*stream
@@ -82,7 +83,7 @@ func (s *stage) open(ctx context.Context, start scenario.Start) error {
 			}
 			reader := &member{m: m, handled: results.NewHistogram(), over: make(chan struct{})}
 			for range s.streams {
-				reader.journals = append(reader.journals, &journal{})
+				reader.journals = append(reader.journals, &journal.Journal{})
 			}
 			group = append(group, reader)
 			go s.read(reader)
@@ -95,22 +96,13 @@ func (s *stage) open(ctx context.Context, start scenario.Start) error {
 // known waits until every sender serves every group: what is sent before goes
 // to fewer of them.
 func (s *stage) known(ctx context.Context) error {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
 	for _, dest := range s.dests {
-		for {
-			linked := 0
-			for _, p := range dest.Stats() {
-				linked += p.Links
-			}
-			if linked == s.Groups*s.Members {
-				break
-			}
-			select {
-			case <-look.C:
-			case <-ctx.Done():
-				return fmt.Errorf("a sender has %d links, not %d: %w", linked, s.Groups*s.Members, context.Cause(ctx))
-			}
+		linked := 0
+		if err := scenario.Until(ctx, func() bool {
+			linked = scenario.Links(dest.Stats())
+			return linked == s.Groups*s.Members
+		}); err != nil {
+			return fmt.Errorf("a sender has %d links, not %d: %w", linked, s.Groups*s.Members, err)
 		}
 	}
 	return nil
@@ -123,31 +115,25 @@ func (s *stage) read(m *member) {
 			m.err = err
 			return
 		}
-		st, err := s.payload.read(msg.Value)
-		if err == nil && st.sender >= uint64(len(m.journals)) {
-			err = fmt.Errorf("a message of sender %d came, of %d", st.sender, len(m.journals))
+		st, err := s.payload.Read(msg.Value)
+		if err == nil && st.Sender >= uint64(len(m.journals)) {
+			err = fmt.Errorf("a message of sender %d came, of %d", st.Sender, len(m.journals))
 		}
 		if err != nil {
 			m.err = err
 			return
 		}
-		if s.Rate > 0 && int64(st.meant) >= s.counts.Load() {
-			m.handled.Note(time.Since(s.start) - st.meant)
+		if s.Rate > 0 && int64(st.Meant) >= s.counts.Load() {
+			m.handled.Note(time.Since(s.start) - st.Meant)
 		}
-		m.journals[st.sender].note(st.seq, msg.Redelivered)
+		m.journals[st.Sender].Note(st.Seq, msg.Redelivered)
 		m.got.Add(1)
 	}
 }
 
 func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64, tell scenario.Progress) error {
 	runtime.GC()
-	telling, stop := context.WithCancel(ctx)
-	var teller sync.WaitGroup
-	if tell != nil {
-		teller.Go(func() { s.tell(telling, tell) })
-	}
-	defer teller.Wait()
-	defer stop()
+	defer scenario.Telling(ctx, tell, s.totals)()
 
 	began := time.Since(s.start)
 	s.counts.Store(int64(began + s.Warmup))
@@ -162,12 +148,7 @@ func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64,
 			}
 		})
 	}
-	warm := time.NewTimer(s.Warmup)
-	defer warm.Stop()
-	select {
-	case <-warm.C:
-	case <-ctx.Done():
-	}
+	_ = scenario.Pause(ctx, s.Warmup) // those that work notice, too
 	meter := scenario.NewMeter()
 	_, before := s.totals()
 	wg.Wait()
@@ -207,7 +188,7 @@ func (s *stage) feed(ctx context.Context, id uint64, st *stream, began time.Dura
 		} else if seq%64 == 0 && time.Since(s.start) >= end {
 			return nil
 		}
-		s.payload.write(buf, stamp{sender: id, seq: seq, meant: meant})
+		s.payload.Write(buf, journal.Stamp{Sender: id, Seq: seq, Meant: meant})
 		if err := st.dest.Send(ctx, penstock.Message{Value: buf}); err != nil {
 			return err
 		}
@@ -230,37 +211,16 @@ func (s *stage) totals() (sent, received uint64) {
 	return sent, received
 }
 
-func (s *stage) tell(ctx context.Context, tell scenario.Progress) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-second.C:
-			tell(s.totals())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // arrived waits for what at-most-once settles before it is handled. What does
 // not come is judged as lost.
 func (s *stage) arrived(ctx context.Context) error {
-	late := time.After(patience)
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for {
-		if sent, received := s.totals(); received >= sent*uint64(s.Groups) {
-			return nil
-		}
-		select {
-		case <-look.C:
-		case <-late:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_ = scenario.Until(waiting, func() bool {
+		sent, received := s.totals()
+		return received >= sent*uint64(s.Groups)
+	})
+	return context.Cause(ctx)
 }
 
 func (s *stage) close() error {
@@ -285,11 +245,11 @@ func (s *stage) judge() results.Check {
 	for i, st := range s.streams {
 		sum.Sent += st.sent.Load()
 		for _, g := range s.groups {
-			var journals []*journal
+			var journals []*journal.Journal
 			for _, m := range g {
 				journals = append(journals, m.journals[i])
 			}
-			sum.Add(judge(journals, st.sent.Load()))
+			sum.Add(journal.Judge(journals, st.sent.Load()))
 		}
 	}
 	return sum

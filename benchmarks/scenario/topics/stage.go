@@ -107,14 +107,8 @@ func (s *stage) openConsumers(ctx context.Context) error {
 			go s.read(c)
 		}
 	}
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !s.shared() {
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the partitions are not shared out: %w", context.Cause(ctx))
-		}
+	if err := scenario.Until(ctx, s.shared); err != nil {
+		return fmt.Errorf("the partitions are not shared out: %w", err)
 	}
 	return nil
 }
@@ -186,13 +180,7 @@ func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64,
 		}
 	}
 	runtime.GC()
-	telling, stop := context.WithCancel(ctx)
-	var teller sync.WaitGroup
-	if tell != nil {
-		teller.Go(func() { s.tell(telling, tell) })
-	}
-	defer teller.Wait()
-	defer stop()
+	defer scenario.Telling(ctx, tell, s.totals)()
 	if err := s.measure(ctx, figures); err != nil {
 		return err
 	}
@@ -205,12 +193,7 @@ func (s *stage) measure(ctx context.Context, figures map[results.Figure]float64)
 	s.counts.Store(int64(began + s.Warmup))
 	put := make(chan error, 1)
 	go func() { put <- s.putAll(ctx, began) }()
-	warm := time.NewTimer(s.Warmup)
-	defer warm.Stop()
-	select {
-	case <-warm.C:
-	case <-ctx.Done():
-	}
+	_ = scenario.Pause(ctx, s.Warmup) // those that work notice, too
 	meter := scenario.NewMeter()
 	before, beforeRead := s.committedAndRead()
 	if err := <-put; err != nil {
@@ -324,36 +307,15 @@ func (s *stage) committedAndRead() (committed, read uint64) {
 	return committed, read
 }
 
-func (s *stage) tell(ctx context.Context, tell scenario.Progress) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-second.C:
-			tell(s.totals())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // arrived waits for every group to have got everything, and leaves the groups,
 // which commits it. What does not come is judged as lost.
 func (s *stage) arrived(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for waiting := true; waiting; {
-		if put, consumed := s.totals(); consumed >= put*uint64(s.Groups) {
-			break
-		}
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			waiting = false
-		}
-	}
+	_ = scenario.Until(ctx, func() bool {
+		put, consumed := s.totals()
+		return consumed >= put*uint64(s.Groups)
+	})
 	leaving, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer stop()
 	var wg sync.WaitGroup

@@ -23,16 +23,17 @@ import (
 func Command(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure pipes or topics on the etcd that you have",
+		Short: "Measure pipes, topics or actors on the etcd that you have",
 		Long: `Bench runs senders and members, or producers and consumers, in this process, each in
 a runtime of its own, and prints what they achieved. Every message is checked: when one
 was lost, came twice, out of order or damaged, the code is 1.`,
 		Example: `  penstock bench pipe --size 1024
-  penstock bench topic --rate 1000 --partitions 4`,
+  penstock bench topic --rate 1000 --partitions 4
+  penstock bench actor --batch 256`,
 		Args: cli.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(pipeCommand(a), topicCommand(a))
+	cmd.AddCommand(pipeCommand(a), topicCommand(a), actorCommand(a))
 	return cmd
 }
 
@@ -46,6 +47,7 @@ type common struct {
 	compressible     bool
 	json             bool
 	hdr              string
+	timed            bool // there are latencies without a rate, too
 }
 
 func (c *common) add(cmd *cobra.Command, what string) {
@@ -73,7 +75,7 @@ func name() string { return fmt.Sprintf("bench-%d-%d", os.Getpid(), time.Now().U
 
 // run performs a scenario and shows what came of it.
 func (c *common) run(ctx context.Context, copies int, perform func(context.Context, scenario.Start, scenario.Progress) (scenario.Result, error)) error {
-	if c.hdr != "" && c.rate == 0 {
+	if c.hdr != "" && c.rate == 0 && !c.timed {
 		return cli.Usagef("--hdr needs --rate: there are no latencies at full speed")
 	}
 	bar := c.Progress(int64((c.warmup + c.duration).Seconds()), "running")

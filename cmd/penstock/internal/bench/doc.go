@@ -1,4 +1,4 @@
-// Package bench holds the command bench: what pipes and topics do on the etcd and
+// Package bench holds the command bench: what pipes, topics and actors do on the etcd and
 // the machine that a user has.
 //
 // It runs the scenarios of the benchmarks (benchmarks/scenario), which check every

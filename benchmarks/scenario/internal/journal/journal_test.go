@@ -1,4 +1,4 @@
-package pipes
+package journal
 
 import (
 	"testing"
@@ -16,9 +16,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestJudgeCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sent := rapid.Uint64Range(0, 60).Draw(t, "sent")
-		members := make([]*journal, rapid.IntRange(1, 4).Draw(t, "members"))
+		members := make([]*Journal, rapid.IntRange(1, 4).Draw(t, "members"))
 		for i := range members {
-			members[i] = &journal{}
+			members[i] = &Journal{}
 		}
 		want := results.Check{Sent: sent}
 		for seq := range sent {
@@ -29,10 +29,10 @@ func TestJudgeCounts(t *testing.T) {
 				want.Duplicates += uint64(times - 1)
 			}
 			for range times {
-				members[rapid.IntRange(0, len(members)-1).Draw(t, "member")].note(seq, false)
+				members[rapid.IntRange(0, len(members)-1).Draw(t, "member")].Note(seq, false)
 			}
 		}
-		got := judge(members, sent)
+		got := Judge(members, sent)
 		got.Disordered = 0
 		if got != want {
 			t.Fatalf("got %+v, want %+v", got, want)
@@ -41,31 +41,31 @@ func TestJudgeCounts(t *testing.T) {
 }
 
 func TestJournalOrder(t *testing.T) {
-	j := &journal{}
+	j := &Journal{}
 	for _, seq := range []uint64{0, 1, 2, 5, 6, 3} {
-		j.note(seq, false)
+		j.Note(seq, false)
 	}
-	j.note(4, true)
-	if got, want := judge([]*journal{j}, 8), (results.Check{Sent: 8, Lost: 1, Disordered: 1, Redelivered: 1}); got != want {
+	j.Note(4, true)
+	if got, want := Judge([]*Journal{j}, 8), (results.Check{Sent: 8, Lost: 1, Disordered: 1, Redelivered: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
 func TestPayloadSeesDamage(t *testing.T) {
-	p := newPayload(64, false)
+	p := NewPayload(64, false)
 	buf := make([]byte, 64)
-	want := stamp{sender: 3, seq: 21, meant: time.Second}
-	p.write(buf, want)
-	if got, err := p.read(buf); err != nil || got != want {
+	want := Stamp{Sender: 3, Seq: 21, Meant: time.Second}
+	p.Write(buf, want)
+	if got, err := p.Read(buf); err != nil || got != want {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if _, err := p.read(buf[:63]); err == nil {
+	if _, err := p.Read(buf[:63]); err == nil {
 		t.Error("a short one is taken")
 	}
-	for _, at := range []int{0, stampSize, 63} {
-		p.write(buf, want)
+	for _, at := range []int{0, Head, 63} {
+		p.Write(buf, want)
 		buf[at]++
-		if _, err := p.read(buf); err == nil {
+		if _, err := p.Read(buf); err == nil {
 			t.Errorf("byte %d can change", at)
 		}
 	}

@@ -3,8 +3,14 @@ package discovery
 // Following a prefix: list, watch from there, and when anything is odd list
 // again and tell the difference.
 //
-//	list ──▶ watch ──▶ (cut, cancelled, compacted, no leader, silent) ──▶ pause ──▶ list
-//	           └─────▶ (every few minutes, to be sure) ──────────────────────────▶ list
+//	watch from now ──▶ list ──┐
+//	      └──(not opened)──▶ list ──▶ watch ──▶ (cut, cancelled, compacted, no leader, silent) ──▶ pause ──▶ list
+//	                                    └─────▶ (every few minutes, to be sure) ──────────────────────────▶ list
+//
+// etcd serves a watch from a revision that it has passed ten times a second, and one
+// from now at once. So the first watch is opened before the list, for whoever waits to
+// see what it is about to write. Later ones are not: etcd before 3.7 reports no progress
+// to a watch from now until something is written, and a watch without it seems dead.
 
 import (
 	"context"
@@ -99,8 +105,10 @@ func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
 		return err
 	}
 	var v view
+	round := w.first
 	for failures := 0; ; {
-		health, err := w.round(ctx, &v, emit)
+		health, err := round(ctx, &v, emit)
+		round = w.round
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -123,6 +131,41 @@ func (w *Watch) Run(ctx context.Context, emit func(WatchEvent)) error {
 	}
 }
 
+// first watches from now, lists, and follows until something is odd. It returns nil
+// also when it heard nothing but the list: the round that comes next finds out why.
+func (w *Watch) first(ctx context.Context, v *view, emit func(WatchEvent)) (stream.Health, error) {
+	t, err := w.open(ctx)
+	if err != nil {
+		return stream.Ailing, nil //nolint:nilerr // see above
+	}
+	defer t.Close()
+	changes := w.changes(t, 0, clientv3.WithCreatedNotify())
+	opening, cancel := context.WithTimeout(t.Context(), w.cfg.Timeout)
+	defer cancel()
+	var opened clientv3.WatchResponse
+	select {
+	case resp, open := <-changes:
+		if t.Received(resp, open) != nil {
+			return stream.Ailing, nil
+		}
+		opened = resp
+	case <-opening.Done():
+		return stream.Ailing, nil
+	}
+	l, err := listRange(ctx, w.client, w.prefix, w.end, w.cfg.Page, w.cfg.Timeout)
+	if err != nil || l.cluster != opened.Header.ClusterId || l.revision < opened.Header.Revision {
+		return stream.Ailing, nil //nolint:nilerr // see above
+	}
+	for _, ev := range v.relist(l) {
+		emit(ev)
+	}
+	health, err := w.follow(t, changes, v, emit)
+	if health == stream.Ailing || t.Expired() {
+		err = nil
+	}
+	return health, err
+}
+
 // round lists, and follows from there until something is odd. It returns nil
 // when it is only time to list again.
 func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stream.Health, error) {
@@ -133,26 +176,34 @@ func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stre
 	for _, ev := range v.relist(l) {
 		emit(ev)
 	}
-	life := time.Duration(float64(w.cfg.Relist) * (2 + 2*rand.Float64()) / 3)
-	t, err := stream.Open(ctx, w.client, w.cfg.Progress, life)
+	t, err := w.open(ctx)
 	if err != nil {
 		return stream.Ailing, err
 	}
 	defer t.Close()
-	health, err := w.follow(t, v, emit)
+	health, err := w.follow(t, w.changes(t, v.revision), v, emit)
 	if t.Expired() {
 		err = nil
 	}
 	return health, err
 }
 
-func (w *Watch) follow(t *stream.Stream, v *view, emit func(WatchEvent)) (stream.Health, error) {
-	state := stream.Ailing
-	var opts []clientv3.OpOption
+// open opens a stream, for as long as until the next list.
+func (w *Watch) open(ctx context.Context) (*stream.Stream, error) {
+	life := time.Duration(float64(w.cfg.Relist) * (2 + 2*rand.Float64()) / 3)
+	return stream.Open(ctx, w.client, w.cfg.Progress, life)
+}
+
+// changes are those from a revision on, or from now on where it is 0.
+func (w *Watch) changes(t *stream.Stream, revision int64, opts ...clientv3.OpOption) clientv3.WatchChan {
 	if w.end != "" {
 		opts = append(opts, clientv3.WithRange(w.end))
 	}
-	changes := t.Watch(t.Context(), w.prefix, v.revision, opts...)
+	return t.Watch(t.Context(), w.prefix, revision, opts...)
+}
+
+func (w *Watch) follow(t *stream.Stream, changes clientv3.WatchChan, v *view, emit func(WatchEvent)) (stream.Health, error) {
+	state := stream.Ailing
 	beat := time.NewTicker(t.Every())
 	defer beat.Stop()
 	for {

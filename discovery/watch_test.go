@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -272,6 +273,13 @@ type fakeEtcd struct {
 	mu      sync.Mutex
 	lists   int
 	watches int
+	asked   []watchAsked
+}
+
+// watchAsked is a watch that was asked for: from which revision, after how many lists.
+type watchAsked struct {
+	from  int64
+	lists int
 }
 
 func (f *fakeEtcd) header(n int) *etcdserverpb.ResponseHeader {
@@ -298,9 +306,13 @@ func (f *fakeEtcd) Watch(s etcdserverpb.Watch_WatchServer) error {
 		if err != nil {
 			return err
 		}
-		if req.GetCreateRequest() == nil {
+		create := req.GetCreateRequest()
+		if create == nil {
 			continue
 		}
+		f.mu.Lock()
+		f.asked = append(f.asked, watchAsked{create.StartRevision, f.lists})
+		f.mu.Unlock()
 		if err := s.Send(&etcdserverpb.WatchResponse{Header: f.header(0), Created: true}); err != nil {
 			return err
 		}
@@ -323,6 +335,46 @@ func serve(t *testing.T, register func(*grpc.Server)) clientv3.Config {
 	wg.Go(func() { _ = s.Serve(l) })
 	t.Cleanup(func() { s.Stop(); wg.Wait() })
 	return clientv3.Config{Endpoints: []string{l.Addr().String()}}
+}
+
+// The first watch begins now and before the list, because etcd lets one from a
+// revision before wait. Where it is refused or hears nothing, which is no trouble yet,
+// the next begins at the list.
+func TestWatchFirstFromNow(t *testing.T) {
+	for name, first := range map[string]func(s etcdserverpb.Watch_WatchServer) error{
+		"refused": func(s etcdserverpb.Watch_WatchServer) error {
+			return s.Send(&etcdserverpb.WatchResponse{Header: &etcdserverpb.ResponseHeader{}, Canceled: true, CancelReason: "because"})
+		},
+		"hears nothing": func(etcdserverpb.Watch_WatchServer) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, again := &fakeEtcd{}, make(chan struct{})
+			opened := sync.OnceFunc(func() { close(again) })
+			fake.watch = func(n int, s etcdserverpb.Watch_WatchServer) error {
+				if n == 1 {
+					return first(s)
+				}
+				opened()
+				<-s.Context().Done()
+				return nil
+			}
+			cfg := serve(t, func(s *grpc.Server) {
+				etcdserverpb.RegisterKVServer(s, fake)
+				etcdserverpb.RegisterWatchServer(s, fake)
+			})
+			events := follow(t, connect(t, cfg), "/x/", WatchConfig{Progress: 50 * time.Millisecond, Relist: time.Hour})
+			etcdtest.As[Snapshot](t, events)
+			<-again
+			if got := events.All(); slices.ContainsFunc(got, troubled[WatchEvent]) {
+				t.Errorf("trouble is told: %+v", got)
+			}
+			fake.mu.Lock()
+			defer fake.mu.Unlock()
+			if want := []watchAsked{{0, 0}, {12, 2}}; !slices.Equal(fake.asked[:2], want) {
+				t.Errorf("asked for %+v, want %+v", fake.asked, want)
+			}
+		})
+	}
 }
 
 // Whatever way the server ends a watch, the prefix is listed again.

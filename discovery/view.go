@@ -55,6 +55,7 @@ func (Delayed) watchEvent()  {}
 type view struct {
 	cluster  uint64
 	revision int64 // 0: nothing seen yet
+	opened   int64 // revision at which a watch was opened before the list; 0: the list came first
 	kvs      map[string]KV
 }
 
@@ -80,7 +81,7 @@ func (v *view) relist(l listing) []WatchEvent {
 		now[kv.Key] = kv
 	}
 	was := v.kvs
-	v.cluster, v.revision, v.kvs = l.cluster, l.revision, now
+	v.cluster, v.revision, v.opened, v.kvs = l.cluster, l.revision, 0, now
 
 	if first {
 		return []WatchEvent{Snapshot{Revision: l.revision, KVs: l.kvs}}
@@ -124,12 +125,17 @@ func same(a, b KV) bool {
 }
 
 // heard takes what a watch delivered: a header and events, none for a report
-// of progress. Events up to the revision already seen are dropped. The error
+// of progress. Events up to the revision already seen are dropped: a watch that
+// was opened before the list tells what the list has. The error
 // tells that etcd's history is another one; nothing changed then.
 func (v *view) heard(cluster uint64, revision int64, events []*clientv3.Event) ([]WatchEvent, error) {
+	if cluster == v.cluster && v.opened != 0 && v.opened <= revision && revision < v.revision {
+		return nil, nil
+	}
 	if err := v.rolledBack(cluster, revision); err != nil {
 		return nil, err
 	}
+	v.opened = 0
 	var out []WatchEvent
 	var d Delta
 	flush := func() {

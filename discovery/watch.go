@@ -159,6 +159,7 @@ func (w *Watch) first(ctx context.Context, v *view, emit func(WatchEvent)) (stre
 	for _, ev := range v.relist(l) {
 		emit(ev)
 	}
+	v.opened = opened.Header.Revision
 	health, err := w.follow(t, changes, v, emit)
 	if health == stream.Ailing || t.Expired() {
 		err = nil

@@ -377,6 +377,34 @@ func TestWatchFirstFromNow(t *testing.T) {
 	}
 }
 
+// The first watch tells also what was written before the list, which is no sign of
+// an etcd that was rolled back.
+func TestFirstWatchOverlapsTheList(t *testing.T) {
+	fake := &fakeEtcd{}
+	fake.watch = func(_ int, s etcdserverpb.Watch_WatchServer) error {
+		for revision := int64(10); revision <= 12; revision++ { // the list is of revision 11
+			if err := s.Send(&etcdserverpb.WatchResponse{
+				Header: &etcdserverpb.ResponseHeader{ClusterId: 1, Revision: revision},
+				Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Key: []byte("/x/b"), CreateRevision: 10, ModRevision: revision, Version: revision - 9}}},
+			}); err != nil {
+				return err
+			}
+		}
+		<-s.Context().Done()
+		return nil
+	}
+	cfg := serve(t, func(s *grpc.Server) {
+		etcdserverpb.RegisterKVServer(s, fake)
+		etcdserverpb.RegisterWatchServer(s, fake)
+	})
+	events := follow(t, connect(t, cfg), "/x/", WatchConfig{Progress: time.Hour, Relist: time.Hour})
+	etcdtest.As[Snapshot](t, events)
+	d := etcdtest.As[Delta](t, events)
+	if all := events.All(); d.Revision != 12 || len(d.Puts) != 1 || slices.ContainsFunc(all, troubled[WatchEvent]) {
+		t.Errorf("%+v, of %+v", d, all)
+	}
+}
+
 // Whatever way the server ends a watch, the prefix is listed again.
 func TestWatchEndedByServer(t *testing.T) {
 	for _, c := range []struct {

@@ -74,32 +74,111 @@ func (l *Log) ResetOffsets(ctx context.Context, t messages.TopicInfo, group stri
 
 // resolveAll turns a start into an offset in each partition.
 func (l *Log) resolveAll(ctx context.Context, t messages.TopicInfo, to messages.Start, partitions []int) ([]format.Position, error) {
-	targets := make([]format.Position, len(partitions))
-	_, atOffset := to.Offset()
-	_, atTime := to.Time()
-	if atOffset || atTime {
-		for i, p := range partitions {
-			offset, base, err := l.Partition(t, p).Resolve(ctx, to)
-			if err != nil {
-				return nil, err
-			}
-			targets[i] = format.Position{Partition: p, Offset: offset, Base: base}
-		}
-		return targets, nil
-	}
-	// Bounds are cheaper by the hundred.
-	starts, ends, _, err := l.EndsAt(ctx, t, partitions, 0)
+	places, err := l.ResolveEach(ctx, t, partitions, func(int) messages.Start { return to })
 	if err != nil {
 		return nil, err
 	}
-	bounds := starts
-	if to.IsLatest() {
-		bounds = ends
-	}
+	targets := make([]format.Position, len(partitions))
 	for i, p := range partitions {
-		targets[i] = format.Position{Partition: p, Offset: bounds[i], Base: bounds[i]}
+		if places[i].Err != nil {
+			return nil, places[i].Err
+		}
+		targets[i] = format.Position{Partition: p, Offset: places[i].Offset, Base: places[i].Base}
 	}
 	return targets, nil
+}
+
+// Place is what Partition.Resolve returns of one partition.
+type Place struct {
+	Offset, Base int64
+	// Err is of this partition alone: it wraps messages.ErrCorrupt or
+	// ErrOffsetOutOfRange.
+	Err error
+}
+
+// ResolveEach is Partition.Resolve of several partitions, in their order: two requests,
+// or some more, for those that begin at one of their ends, one for each forty that
+// begin at an offset, and those of Resolve for each that begins at a time. Errors that
+// are of no partition alone are returned: messages.ErrTopicDeleted, ErrUnavailable,
+// ErrDenied.
+func (l *Log) ResolveEach(ctx context.Context, t messages.TopicInfo, partitions []int, from func(p int) messages.Start) ([]Place, error) {
+	places := make([]Place, len(partitions))
+	var bounds, offsets, times []int // which of partitions
+	for i, p := range partitions {
+		s := from(p)
+		_, atOffset := s.Offset()
+		_, atTime := s.Time()
+		switch {
+		case atOffset:
+			offsets = append(offsets, i)
+		case atTime:
+			times = append(times, i)
+		default:
+			bounds = append(bounds, i)
+		}
+	}
+	// put notes a place, or returns an error that is not the partition's.
+	put := func(i int, offset, base int64, err error) error {
+		if err != nil && !errors.Is(err, messages.ErrCorrupt) && !errors.Is(err, messages.ErrOffsetOutOfRange) {
+			return err
+		}
+		places[i] = Place{Offset: offset, Base: base, Err: err}
+		return nil
+	}
+	if len(bounds) > 0 {
+		some := make([]int, len(bounds))
+		for at, i := range bounds {
+			some[at] = partitions[i]
+		}
+		all, err := atOneRevision(func() ([]searching, error) {
+			all, _, err := l.searchAt(ctx, t, some, 0)
+			return all, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for at, i := range bounds {
+			err := all[at].err
+			if err != nil {
+				err = fmt.Errorf("find the end of %s: %w", all[at].p, err)
+			}
+			offset := all[at].start
+			if from(partitions[i]).IsLatest() {
+				offset = all[at].Offset
+			}
+			if err := put(i, offset, offset, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := inTurn(l.limits, nests, offsets, func(some []int) error {
+		var ops []clientv3.Op
+		for _, i := range some {
+			offset, _ := from(partitions[i]).Offset()
+			ops = append(ops, l.Partition(t, partitions[i]).lookFor(offset)...)
+		}
+		resp, err := l.do(ctx, fmt.Sprintf("find offsets in %q", t.Name), nil, ops, nil)
+		if err != nil {
+			return err
+		}
+		for at, i := range some {
+			want, _ := from(partitions[i]).Offset()
+			offset, base, err := l.Partition(t, partitions[i]).located(ctx, want, kvsOf(resp, 2*at), kvsOf(resp, 2*at+1))
+			if err := put(i, offset, base, err); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, i := range times {
+		offset, base, err := l.Partition(t, partitions[i]).Resolve(ctx, from(partitions[i]))
+		if err := put(i, offset, base, err); err != nil {
+			return nil, err
+		}
+	}
+	return places, nil
 }
 
 // resetting is one call of ResetOffsets.

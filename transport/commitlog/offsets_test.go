@@ -265,3 +265,45 @@ func TestCommitKnowsWhatItWrote(t *testing.T) {
 		t.Errorf("released without an offset: %v, %v, offset %d", errs, err, offset())
 	}
 }
+
+// Places of several partitions at once are those of each alone, and one that makes no
+// sense keeps none of the others.
+func TestResolveEach(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 100)
+	for p := range 100 {
+		fill(t, l, info, p, p%3)
+	}
+	put(t, l, l.space.LogStart(info.ID, 7), "\xff")
+	starts := []messages.Start{
+		messages.Earliest(), messages.Latest(), messages.AtOffset(0), messages.AtOffset(7), messages.AtOffset(5), messages.AtTime(time.Unix(1, 0)),
+		messages.AtOffset(-1),
+	}
+	from := func(p int) messages.Start { return starts[p%len(starts)] }
+	partitions := upTo(100)
+	slices.Reverse(partitions)
+	places, err := l.ResolveEach(ctx, info, partitions, from)
+	if err != nil || len(places) != len(partitions) {
+		t.Fatalf("%d places, %v", len(places), err)
+	}
+	for i, p := range partitions {
+		offset, base, err := l.Partition(info, p).Resolve(ctx, from(p))
+		got := places[i]
+		for _, class := range []error{messages.ErrCorrupt, messages.ErrOffsetOutOfRange} {
+			if errors.Is(got.Err, class) != errors.Is(err, class) {
+				t.Errorf("partition %d: %v, alone %v", p, got.Err, err)
+			}
+		}
+		if (got.Err == nil) != (err == nil) || err == nil && (got.Offset != offset || got.Base != base) {
+			t.Errorf("partition %d from %s: %+v, alone %d, %d, %v", p, from(p), got, offset, base, err)
+		}
+	}
+	if !errors.Is(places[100-1-7].Err, messages.ErrCorrupt) {
+		t.Errorf("a start that is none: %v", places[100-1-7].Err)
+	}
+	info.ID = "elsewhere"
+	if _, err := l.ResolveEach(ctx, info, partitions, from); !errors.Is(err, messages.ErrTopicDeleted) {
+		t.Errorf("a topic that is gone: %v", err)
+	}
+}

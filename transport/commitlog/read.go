@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
@@ -90,28 +91,43 @@ func (p *Partition) Locate(ctx context.Context, offset int64) (base int64, err e
 
 // locate also returns the offset to read from: a trimmed one is not it.
 func (p *Partition) locate(ctx context.Context, offset int64) (from, base int64, err error) {
-	op := fmt.Sprintf("find offset %d in %s", offset, p)
-	if offset < 0 {
-		return 0, 0, fmt.Errorf("%s: %w: the first is 0", op, messages.ErrOffsetOutOfRange)
-	}
-	resp, err := p.log.do(ctx, op, nil, []clientv3.Op{
-		clientv3.OpGet(p.startKey()),
-		p.op(probe{from: max(0, offset-window), to: min(offset, math.MaxInt64-1) + 1, last: true}, 0),
-	}, nil)
+	resp, err := p.log.do(ctx, p.locating(offset), nil, p.lookFor(offset), nil)
 	if err != nil {
 		return 0, 0, err
 	}
-	start, ok, err := p.parseStart(kvsOf(resp, 0))
+	return p.located(ctx, offset, kvsOf(resp, 0), kvsOf(resp, 1))
+}
+
+func (p *Partition) locating(offset int64) string {
+	return fmt.Sprintf("find offset %d in %s", offset, p)
+}
+
+// lookFor reads, in one transaction, what located needs.
+func (p *Partition) lookFor(offset int64) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpGet(p.startKey()),
+		p.op(probe{from: max(0, offset-window), to: min(max(0, offset), math.MaxInt64-1) + 1, last: true}, 0),
+	}
+}
+
+// located is the end of locate. It asks again where an offset seems to be beyond the
+// end.
+func (p *Partition) located(ctx context.Context, offset int64, starts, entries []*mvccpb.KeyValue) (from, base int64, err error) {
+	op := p.locating(offset)
+	start, ok, err := p.parseStart(starts)
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", op, err)
 	}
 	if !ok {
 		return 0, 0, fmt.Errorf("%s: %w", op, messages.ErrTopicDeleted)
 	}
-	if offset <= start {
+	switch {
+	case offset < 0:
+		return 0, 0, fmt.Errorf("%s: %w: the first is 0", op, messages.ErrOffsetOutOfRange)
+	case offset <= start:
 		return start, start, nil
 	}
-	e, ok, err := p.one(kvsOf(resp, 1))
+	e, ok, err := p.one(entries)
 	switch {
 	case err != nil:
 		return 0, 0, fmt.Errorf("%s: %w", op, err)

@@ -99,39 +99,39 @@ func (s *Subscription) removeKeys(ctx context.Context, me commitlog.Me) error {
 // as it is, for another try.
 func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)
-	var first []format.Position
-	for i := range made {
-		c := &made[i]
+	at := make(map[int]messages.Start)
+	var fresh []int
+	for _, c := range made {
 		if c.Err != nil || c.Held != nil || c.Offset >= 0 {
 			continue
-		}
-		part, err := s.path.Partition(c.Partition)
-		if err != nil {
-			return nil, nil, err
 		}
 		start, decided := s.began.Load().In(c.Partition)
 		if !decided {
 			start = s.cfg.Start
 		}
-		c.Offset, c.Base, err = part.Log.Resolve(ctx, start)
-		if decided && errors.Is(err, messages.ErrOffsetOutOfRange) { // a log that is not the one that was
-			start = messages.Earliest()
-			c.Offset, c.Base, err = part.Log.Resolve(ctx, start)
-		}
-		if errors.Is(err, messages.ErrCorrupt) {
-			c.Err = err
+		at[c.Partition] = start
+		fresh = append(fresh, c.Partition)
+	}
+	places, err := s.places(ctx, fresh, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	var first []format.Position
+	for i := range made {
+		c := &made[i]
+		place, isNew := places[c.Partition]
+		if !isNew {
 			continue
 		}
-		if errors.Is(err, messages.ErrOffsetOutOfRange) {
-			c.Err = fmt.Errorf("begin at %s in partition %d: %w", start, c.Partition, err)
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if start == messages.Earliest() {
+		c.Offset, c.Base = place.Offset, place.Base
+		switch {
+		case errors.Is(place.Err, messages.ErrOffsetOutOfRange):
+			c.Err = fmt.Errorf("begin at %s in partition %d: %w", at[c.Partition], c.Partition, place.Err)
+		case place.Err != nil:
+			c.Err = place.Err
+		case at[c.Partition] == messages.Earliest():
 			unwritten = append(unwritten, c.Partition)
-		} else {
+		default:
 			first = append(first, format.Position{Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: c.Base})
 		}
 	}
@@ -149,4 +149,28 @@ func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got 
 		}
 	}
 	return made, unwritten, nil
+}
+
+// places are where partitions begin, by their starts in at. Where the group began
+// outside of a log, that is not the one that was: it is read from its first record, and
+// at says so from then on.
+func (s *Subscription) places(ctx context.Context, partitions []int, at map[int]messages.Start) (map[int]commitlog.Place, error) {
+	places := make(map[int]commitlog.Place)
+	for len(partitions) > 0 {
+		found, err := s.env.Log.ResolveEach(ctx, s.path.Info(), partitions, func(p int) messages.Start { return at[p] })
+		if err != nil {
+			return nil, err
+		}
+		var again []int
+		for i, p := range partitions {
+			_, decided := s.began.Load().In(p)
+			if decided && errors.Is(found[i].Err, messages.ErrOffsetOutOfRange) && at[p] != messages.Earliest() {
+				at[p], again = messages.Earliest(), append(again, p)
+				continue
+			}
+			places[p] = found[i]
+		}
+		partitions = again
+	}
+	return places, nil
 }

@@ -1,15 +1,15 @@
 // Package benchmarks holds what measures Penstock. It has no API.
 //
-//   - quick compares pipes with plain mangos sockets, and topics with NATS
-//     JetStream and with plain puts into etcd, in a minute and a half, as
-//     ratios, which a noisy machine moves less than speeds, and stores its runs
+//   - quick compares pipes, topics and actors with what somebody would use instead,
+//     in a minute and a half, as ratios, which a noisy machine moves less than
+//     speeds, and stores its runs
 //   - scenario has what runs end to end, pipes and topics: sizes, groups,
 //     members, modes, partitions, at full speed or at a given rate with latencies
 //     from the intended time. The command "penstock bench" runs it, too
 //   - penstock-bench, a module of its own, runs the suite of scenarios, stores
 //     what they measured, and draws charts of it
-//   - peers, a module of its own, compares with NATS, and has the JetStream
-//     that quick runs
+//   - peers, a module of its own, has what of that needs other modules: NATS,
+//     gRPC, libzmq, Redis, proto.actor
 //   - the tests here hold what idle things may cost, in memory and processor
 //     time, that what is stuck stays within its bounds, and how long much of
 //     something takes

@@ -1,94 +1,43 @@
-// Peers compares pipes with other systems that can run in this process, the way
-// benchmarks/quick compares them with mangos. It is a module of its own, so
-// that they stay out of Penstock's.
+// Peers is what the benchmarks compare Penstock with, as far as it needs other modules
+// than Penstock does: NATS and its JetStream, gRPC, libzmq, Redis and proto.actor. It is a
+// module of its own, so that they stay out of Penstock's.
 //
-//	cd benchmarks/peers && go run . [-only id] [-seconds n] [-v]
+// The suites build it and start it once for each end of a system:
 //
-// The peer is core NATS with a queue group: a server in the middle, at most
-// once, no acknowledgements. Pipes run with theirs, at least once.
+//	peers peer nats recv
+//
+// It is asked on standard input and answers on standard output. libzmq needs a C compiler
+// and its headers, and is in a program that was built with -tags zmq; Redis needs a
+// redis-server on PATH.
 package main
 
 import (
-	"context"
-	"flag"
 	"fmt"
-	"io"
+	"maps"
 	"os"
-	"os/signal"
-	"strings"
-	"time"
 
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
+	"github.com/penstock-io/penstock/benchmarks/internal/side"
+	"github.com/penstock-io/penstock/benchmarks/internal/systems"
 )
 
-type comparison struct {
-	id   string
-	size int
-	lone bool // latency of lone messages, instead of throughput
-}
-
-var comparisons = []comparison{
-	{id: "pipe.tcp.64B.vs.nats", size: 64},
-	{id: "pipe.tcp.1KiB.vs.nats", size: 1 << 10},
-	{id: "pipe.tcp.16KiB.vs.nats", size: 16 << 10},
-	{id: "pipe.lone.p50.vs.nats", size: 64, lone: true},
+var peers = map[string]side.System{
+	"nats":             {Broker: natsBroker, Receive: natsReceive, Send: natsSend},
+	"grpc":             {Receive: grpcReceive, Send: grpcSend},
+	"zmq":              {Receive: zmqReceive, Send: zmqSend},
+	"jetstream":        {Broker: jetstreamBroker(false), Put: jetstreamPut, Consume: jetstreamConsume},
+	"jetstream-always": {Broker: jetstreamBroker(true), Put: jetstreamPut, Consume: jetstreamConsume},
+	"redis-everysec":   {Broker: redisBroker("everysec"), Put: redisPut, Consume: redisConsume},
+	"redis-always":     {Broker: redisBroker("always"), Put: redisPut, Consume: redisConsume},
+	"protoactor":       {Perform: tellBare},
+	"supervised":       {Perform: tellSupervised},
+	"actor":            deliverToActors(0),
+	"actor-batched":    deliverToActors(256),
 }
 
 func main() {
-	only := flag.String("only", "", "run only comparisons whose id begins with this")
-	seconds := flag.Float64("seconds", 40, "`budget` for the runs of all comparisons together")
-	verbose := flag.Bool("v", false, "print each run")
-	flag.Parse()
-	runs := io.Discard
-	if *verbose {
-		runs = os.Stderr
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *only, *seconds, runs)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, only string, seconds float64, runs io.Writer) (err error) {
-	// A lost message would otherwise be waited for.
-	ctx, cancel := context.WithTimeout(ctx, time.Duration((seconds+30)*float64(time.Second)))
-	defer cancel()
-	ours := bench.Side{Name: "ours", To: bench.NewReceiver()}
-	if ours.Link, err = bench.Penstock(ctx, ours.To, nil); err != nil {
-		return err
-	}
-	defer func() { err = closing(err, ours.Link) }()
-	peer := bench.Side{Name: "peer", To: bench.NewReceiver()}
-	if peer.Link, err = queueGroupOver(ctx, peer.To); err != nil {
-		return err
-	}
-	defer func() { err = closing(err, peer.Link) }()
-	for _, c := range comparisons {
-		if !strings.HasPrefix(c.id, only) {
-			continue
-		}
-		plan := bench.Plan{Budget: time.Duration(seconds / float64(len(comparisons)) * float64(time.Second)), Pairs: 7, Runs: runs}
-		var r bench.Result
-		if c.lone {
-			r, err = bench.Latencies(ctx, c.id, c.size, 500, 150*time.Microsecond, ours, peer, plan)
-		} else {
-			r, err = bench.Rates(ctx, c.id, c.size, ours, peer, plan)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%v\n# %s %s\n", r, r.ID, r.Note)
-	}
-	return nil
-}
-
-// closing ends a link. After a fault only the fault is of interest.
-func closing(err error, link bench.Link) error {
-	if cerr := link.Close(); err == nil {
-		return cerr
-	}
-	return err
+	all := systems.All()
+	maps.Copy(all, peers)
+	side.Main(all)
+	fmt.Fprintln(os.Stderr, "peers: the suites start this program; see `make bench-quick` and `make bench`")
+	os.Exit(2)
 }

@@ -15,9 +15,12 @@ import (
 	"os/signal"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/benchmarks/internal/beside"
 )
 
 func main() {
+	beside.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := root().ExecuteContext(ctx)
 	stop()

@@ -5,173 +5,141 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
-	"github.com/penstock-io/penstock/benchmarks/internal/load"
+	"github.com/penstock-io/penstock/benchmarks/internal/side"
+	"github.com/penstock-io/penstock/benchmarks/internal/systems"
 )
 
-// What the comparisons run on: links for pipes, logs for topics, each opened
-// when the first comparison wants them, one kind at a time, so that the idle
-// ones do not stir.
+// What the contests run on: the sides, which are opened when the first contest wants
+// them and stay open for the others of their kind, so that the idle ones do not stir.
 
-const (
-	oursName = "ours"
-	peerName = "peer"
-)
+// Main serves an end of a system when this process was started for that, and then ends
+// it. A program that calls Run calls Main first.
+func Main() { side.Main(systems.All()) }
 
-// bed is what is open.
 type bed struct {
-	side  string // measured against itself; empty: both
-	log   *events
-	peers string // directory of the module with the peers
+	own     string                 // the program that has these systems
+	systems map[string]side.System // of this module
+	peers   string                 // the directory of the module that has the others
+	fresh   bool                   // open sides again for each contest
+	log     io.Writer              // gets what the ends say on standard error
 
-	closers []io.Closer // of what is open, in the order of opening
-	pipes   []bench.Side
-	raw     bench.Side
-	topics  *bench.Topics
-	logs    []bench.LogSide
+	kind  kind
+	sides map[opened]*side.Side
 
-	dir     string // of what buildPeer made; empty when it did not begin
+	dir     string // of the peers' program, once it is built
 	program string
-	noPeer  error // why there is no program
+	noPeers error // why there is no program
 }
 
-// events is the log of the runtimes. A link that dies shows in the numbers only
-// as a bad one: it says so. While everything ends, links do.
-type events struct {
-	*slog.Logger
-	level slog.LevelVar
-	usual slog.Level
+// opened is what tells sides apart.
+type opened struct {
+	system string
+	at     side.Place
 }
 
-func newEvents(verbose bool) *events {
-	e := &events{usual: slog.LevelWarn}
-	if verbose {
-		e.usual = slog.LevelInfo
-	}
-	e.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &e.level}))
-	return e
-}
-
-// prepare opens what a kind needs and is not open, and closes the rest.
-func (b *bed) prepare(ctx context.Context, k kind) error {
-	switch {
-	case k.pipes() && b.pipes == nil:
-		if err := b.close(nil); err != nil {
-			return err
-		}
-		return b.openPipes(ctx)
-	case !k.pipes() && b.topics == nil:
-		if err := b.close(nil); err != nil {
-			return err
-		}
-		return b.openTopics(ctx)
-	}
-	return nil
-}
-
-func (b *bed) openPipes(ctx context.Context) error {
-	b.log.level.Set(b.log.usual)
-	ours := bench.Side{Name: oursName, To: bench.NewReceiver()}
-	peer := bench.Side{Name: peerName, To: bench.NewReceiver()}
-	var err error
-	if ours.Link, err = bench.Penstock(ctx, ours.To, b.log.Logger); err != nil {
-		return err
-	}
-	b.closers = append(b.closers, ours.Link)
-	if peer.Link, err = bench.Mangos(ctx, peer.To); err != nil {
-		return err
-	}
-	b.closers = append(b.closers, peer.Link)
-	b.raw = bench.Side{Name: peerName, To: bench.NewReceiver()}
-	if b.raw.Link, err = bench.RawTCP(ctx, b.raw.To); err != nil {
-		return err
-	}
-	b.closers = append(b.closers, b.raw.Link)
-	b.pipes = sided(b.side, ours, peer)
-	return nil
-}
-
-func (b *bed) openTopics(ctx context.Context) error {
-	b.log.level.Set(b.log.usual)
-	ours, peer := bench.LogSide{Name: oursName}, bench.LogSide{Name: peerName}
-	var err error
-	if b.topics, err = bench.NewTopics(ctx, b.log.Logger); err != nil {
-		return err
-	}
-	b.closers = append(b.closers, b.topics)
-	ours.Log = b.topics
-	if b.program != "" {
-		if peer.Log, err = load.Remote(ctx, b.program, os.Stderr); err != nil {
-			return err
-		}
-		b.closers = append(b.closers, peer.Log)
-	}
-	b.logs = sided(b.side, ours, peer)
-	return nil
-}
-
-// sided is both, or one of them twice.
-func sided[T any](side string, ours, peer T) []T {
-	switch side {
-	case oursName:
-		return []T{ours, ours}
-	case peerName:
-		return []T{peer, peer}
-	default:
-		return []T{ours, peer}
-	}
-}
-
-// close ends what is open. After a fault only the fault is of interest: what it
-// left undelivered is bound to be in the way.
-func (b *bed) close(fault error) error {
-	b.log.level.Set(slog.LevelError)
-	var errs []error
-	for len(b.closers) > 0 {
-		last := len(b.closers) - 1
-		errs = append(errs, b.closers[last].Close())
-		b.closers = b.closers[:last]
-	}
-	b.pipes, b.topics, b.logs = nil, nil, nil
-	if fault != nil {
+// prepare closes what the contest does not need.
+func (b *bed) prepare(c contest) error {
+	if c.kind == b.kind && !b.fresh {
 		return nil
+	}
+	b.kind = c.kind
+	return b.close()
+}
+
+// side is a system for a contest.
+func (b *bed) side(ctx context.Context, c contest, s system) (*side.Side, error) {
+	key := opened{s.name, c.at(s)}
+	if got := b.sides[key]; got != nil {
+		return got, nil
+	}
+	program := b.own
+	if !b.has(s) {
+		b.build(ctx)
+		if program = b.program; b.noPeers != nil {
+			return nil, fmt.Errorf("%w: %w", side.ErrMissing, b.noPeers)
+		}
+	}
+	got, err := side.Start(ctx, program, s.name, key.at, b.log)
+	if err != nil {
+		return nil, err
+	}
+	if b.sides == nil {
+		b.sides = map[opened]*side.Side{}
+	}
+	b.sides[key] = got
+	return got, nil
+}
+
+// drop closes a side after a fault. What it left undelivered is bound to be in the way,
+// so its end tells nothing.
+func (b *bed) drop(c contest, s system) {
+	key := opened{s.name, c.at(s)}
+	if got := b.sides[key]; got != nil {
+		_ = got.Close()
+		delete(b.sides, key)
+	}
+}
+
+func (b *bed) close() error {
+	var errs []error
+	for key, s := range b.sides {
+		errs = append(errs, s.Close())
+		delete(b.sides, key)
 	}
 	return errors.Join(errs...)
 }
 
-// buildPeer builds JetStream, or notes why that does not work here.
-func (b *bed) buildPeer(ctx context.Context) {
-	b.noPeer = func() (err error) {
+// needsPeers reports whether a contest has a system of the peers' module.
+func (b *bed) needsPeers(all []contest) bool {
+	return slices.ContainsFunc(all, func(c contest) bool {
+		return slices.ContainsFunc(c.systems(), func(s system) bool { return !b.has(s) })
+	})
+}
+
+func (b *bed) has(s system) bool {
+	_, ok := b.systems[s.name]
+	return ok
+}
+
+// build builds the peers' program, or notes why that does not work here.
+func (b *bed) build(ctx context.Context) {
+	if b.program != "" || b.noPeers != nil {
+		return
+	}
+	b.noPeers = func() (err error) {
 		if b.dir, err = os.MkdirTemp("", "penstock-peers-"); err != nil {
 			return err
 		}
-		program := filepath.Join(b.dir, "jetstream")
-		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./jetstream")
-		build.Dir = b.peers
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build it in %s: %w %s", b.peers, err, strings.Join(strings.Fields(string(out)), " "))
+		program := filepath.Join(b.dir, "peers")
+		if exec.CommandContext(ctx, "pkg-config", "--exists", "libzmq").Run() == nil && b.compile(ctx, program, "-tags", "zmq") == nil {
+			b.program = program
+			return nil
+		}
+		if err := b.compile(ctx, program); err != nil {
+			return err
 		}
 		b.program = program
 		return nil
 	}()
 }
 
-func (b *bed) forgetPeer() {
+func (b *bed) compile(ctx context.Context, program string, flags ...string) error {
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", program}, flags...), ".")...)
+	build.Dir = b.peers
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the peers in %s: %w %.500s", b.peers, err, strings.Join(strings.Fields(string(out)), " "))
+	}
+	return nil
+}
+
+func (b *bed) forget() {
 	if b.dir != "" {
 		_ = os.RemoveAll(b.dir) // it is in the system's directory for such things
 	}
-}
-
-// missing says why a comparison has no peer; empty when it has.
-func (b *bed) missing(c comparison) string {
-	if c.kind.peer() != jetstream || b.noPeer == nil {
-		return ""
-	}
-	return fmt.Sprintf("JetStream is unavailable: %v", b.noPeer)
 }

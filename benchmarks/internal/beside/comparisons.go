@@ -1,131 +1,282 @@
 package beside
 
 import (
-	"context"
-	"slices"
+	"strings"
 	"time"
 
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
+	"github.com/penstock-io/penstock/benchmarks/internal/side"
+	"github.com/penstock-io/penstock/benchmarks/internal/systems"
 )
 
 // What is compared with what, and when it is good enough.
 
-// comparison is one line of the result.
-type comparison struct {
-	id     string
-	kind   kind
-	size   int
-	share  float64 // of the budget
-	pairs  int     // of runs
-	target float64 // at least; for latencies, at most
-	full   bool    // left out of the quick use
+// contest is a workload that systems do by turns.
+type contest struct {
+	kind  kind
+	run   side.Run // For is set from the budget
+	place side.Place
+	share float64 // of the budget, for each run of each system
+	rows  []row
 }
 
-// kind is how a comparison is made.
-type kind int
+// kind is what is opened together: contests of one kind follow one another.
+type kind string
 
 const (
-	pipeRate kind = iota
-	pipeRaw
-	pipeLone
-	pipeRequest
-	topicPut
-	topicConsume
-	topicLone
-	topicEnd
+	ofPipes  kind = "pipes"
+	ofTopics kind = "topics"
+	ofActors kind = "actors"
+)
+
+// row is one comparison.
+type row struct {
+	id     string // what is before ".vs." and the peer's name in ids
+	figure figure
+	ours   system
+	peers  []peer
+}
+
+// peer is who ours is compared with.
+type peer struct {
+	name   string  // as ids have it; empty for the system's
+	system system  // who it is
+	figure figure  // of the peer; 0 for the row's
+	target float64 // of the ratio: at least; for latencies, at most; 0 for none
+}
+
+func (p peer) id(r row) string {
+	if p.name == "" {
+		return r.id + ".vs." + p.system.name
+	}
+	return r.id + ".vs." + p.name
+}
+
+// system is one that runs, and how wide it is.
+type system struct {
+	name       string
+	partitions int  // instead of the contest's
+	sized      bool // it is opened for one size
+}
+
+// figure is what is compared of runs.
+type figure int
+
+const (
+	sameFigure figure = iota
+	perSecond         // messages sent, or records put
+	readPerSecond
+	half       // of latencies from the intended time: p50
+	tail       // p99.9
+	came       // of lone messages, from the call to the arrival: p50
+	call       // of lone calls: p50
+	afterwards // of lone records, from the call's return to the handler: p50
 )
 
 // latency reports whether less is better.
-func (k kind) latency() bool {
-	return k == pipeLone || k == pipeRequest || k == topicLone || k == topicEnd
+func (f figure) latency() bool { return f > readPerSecond }
+
+func (f figure) unit() string {
+	if f.latency() {
+		return "us"
+	}
+	return "msg/s"
 }
 
-// pipes reports whether it is about pipes.
-func (k kind) pipes() bool { return k.peer() == mangos || k.peer() == rawTCP }
+// value is the figure of one run.
+func (f figure) value(o side.Outcome) float64 {
+	switch f {
+	case readPerSecond:
+		return o.Read
+	case half:
+		return o.Took.At(50)
+	case tail:
+		return o.Took.At(99.9)
+	case came:
+		return results.Median(o.Came)
+	case call:
+		return results.Median(o.Put)
+	case afterwards:
+		return results.Median(o.Handled)
+	default:
+		return o.PerSec
+	}
+}
 
-// peer is what a comparison needs besides ourselves.
-type peer string
+// latencies are those that the figure is taken of, in histograms.
+func (f figure) latencies(o side.Outcome) *results.Histogram {
+	var each []float64
+	switch f {
+	case half, tail:
+		return o.Took
+	case came:
+		each = o.Came
+	case call:
+		each = o.Put
+	case afterwards:
+		each = o.Handled
+	default:
+		return nil
+	}
+	h := results.NewHistogram()
+	for _, us := range each {
+		h.Note(time.Duration(us * float64(time.Microsecond)))
+	}
+	return h
+}
 
-const (
-	mangos    peer = "mangos"
-	rawTCP    peer = "rawtcp"
-	jetstream peer = "jetstream"
-	plainEtcd peer = "etcd"
+// The systems of benchmarks/internal/systems are in this program, the others in that of
+// benchmarks/peers.
+var (
+	penstock = system{name: "penstock"}
+	topic    = system{name: "penstock-topic"}
 )
 
-func (k kind) peer() peer {
-	switch k {
-	case pipeRate, pipeLone, pipeRequest:
-		return mangos
-	case pipeRaw:
-		return rawTCP
-	case topicPut, topicConsume:
-		return jetstream
-	default:
-		return plainEtcd
+const partitions = 4
+
+// pipeAt is the throughput at one size beside all peers. Targets are those of mangos,
+// nats, zmq, grpc and rawtcp.
+func pipeAt(name string, size int, share float64, targets [5]float64) contest {
+	r := row{id: "pipe.tcp." + name, figure: perSecond, ours: penstock}
+	for i, p := range []string{"mangos", "nats", "zmq", "grpc", "rawtcp"} {
+		r.peers = append(r.peers, peer{system: system{name: p, sized: p == "zmq"}, target: targets[i]})
 	}
+	return contest{kind: ofPipes, run: side.Run{Way: side.Flat, Size: size}, share: share, rows: []row{r}}
 }
 
-func needs(chosen []comparison, p peer) bool {
-	return slices.ContainsFunc(chosen, func(c comparison) bool { return c.kind.peer() == p })
+var contests = []contest{
+	pipeAt("64B", 64, 1, [5]float64{16, 6, 4, 0, 0.4}),
+	pipeAt("1KiB", 1<<10, 1, [5]float64{4, 3, 0, 0, 0.5}),
+	pipeAt("16KiB", 16<<10, 1, [5]float64{1.2, 1, 1, 1, 0}),
+	pipeAt("64KiB", 64<<10, 1, [5]float64{1.3, 1, 1, 1, 0.55}),
+	pipeAt("1MiB", 1<<20, 1.2, [5]float64{1, 0, 0, 0, 0}),
+	{
+		kind: ofPipes, run: side.Run{Way: side.Lone, Size: 64}, share: 1.5,
+		rows: []row{
+			{id: "pipe.lone.p50", figure: came, ours: penstock, peers: []peer{{system: system{name: "mangos"}, target: 1.5}, {system: system{name: "nats"}}}},
+			{id: "pipe.request.p50", figure: call, ours: system{name: "penstock-request"}, peers: []peer{{name: "mangos", system: system{name: "mangos-request"}, target: 2.5}}},
+		},
+	},
+	{
+		kind: ofPipes, run: side.Run{Way: side.Paced, Size: 64, Rate: 100e3}, share: 2.5,
+		rows: []row{
+			{id: "pipe.open100k.p50", figure: half, ours: penstock, peers: []peer{{system: system{name: "rawtcp"}, target: 2}}},
+			{id: "pipe.open100k.p999", figure: tail, ours: penstock, peers: []peer{{system: system{name: "nats"}}, {system: system{name: "rawtcp"}, target: 1.2}}},
+		},
+	},
+	{
+		kind: ofPipes, run: side.Run{Way: side.Flat, Size: 64}, place: side.Place{Groups: 16}, share: 1.2,
+		rows: []row{{id: "pipe.groups16.64B", figure: perSecond, ours: penstock, peers: []peer{{system: system{name: "nats"}, target: 7}}}},
+	},
+	{
+		kind: ofActors, run: side.Run{Way: side.Flat, Size: 64}, share: 1,
+		rows: []row{
+			{id: "actor.deliver.64B", figure: perSecond, ours: system{name: "actor"}, peers: []peer{{name: "pipe", system: penstock}}},
+			{id: "actor.deliverbatch.64B", figure: perSecond, ours: system{name: "actor-batched"}, peers: []peer{{name: "pipe", system: penstock}}},
+		},
+	},
+	{
+		kind: ofActors, run: side.Run{Way: side.Flat, Size: 64}, share: 1,
+		rows: []row{{id: "actor.tell", figure: perSecond, ours: system{name: "supervised"}, peers: []peer{{system: system{name: "protoactor"}}}}},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Flat, Size: 64, Later: true}, place: side.Place{Partitions: partitions}, share: 1.2,
+		rows: []row{
+			{id: "topic.put.64B", figure: perSecond, ours: topic, peers: []peer{
+				{system: system{name: "jetstream", partitions: 1}, target: 22},
+				{system: system{name: "jetstream-always", partitions: 1}},
+				{system: system{name: "redis-everysec", partitions: 1}},
+				{system: system{name: "redis-always", partitions: 1}},
+				{system: system{name: "toy", partitions: systems.ToyPartitions}},
+			}},
+			{id: "topic.consume.64B", figure: readPerSecond, ours: topic, peers: []peer{{system: system{name: "jetstream", partitions: 1}, target: 30}}},
+		},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Flat, Size: 1 << 10, Later: true}, place: side.Place{Partitions: partitions}, share: 1.2,
+		rows: []row{{id: "topic.put.1KiB", figure: perSecond, ours: topic, peers: []peer{
+			{system: system{name: "jetstream", partitions: 1}, target: 1.3},
+			{system: system{name: "etcdlimit", partitions: 1}},
+		}}},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Flat, Size: 16 << 10, Later: true}, place: side.Place{Partitions: partitions}, share: 1.2,
+		rows: []row{{id: "topic.put.16KiB", figure: perSecond, ours: topic, peers: []peer{{system: system{name: "jetstream", partitions: 1}}}}},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Flat, Size: 64, Later: true}, place: side.Place{Partitions: partitions}, share: 1.2,
+		rows: []row{{id: "topic.put.64part", figure: perSecond, ours: system{name: "penstock-inturn", partitions: 64}, peers: []peer{{name: "4part", system: topic, target: 0.8}}}},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Batch, Size: 64, Batch: 100, Later: true}, place: side.Place{Partitions: partitions}, share: 1.2,
+		rows: []row{{id: "topic.putbatch100", figure: perSecond, ours: topic, peers: []peer{{system: system{name: "redis-always", partitions: 1}, target: 1}}}},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Lone, Size: 64}, place: side.Place{Partitions: partitions}, share: 1.5,
+		rows: []row{
+			{id: "topic.put.lone.p50", figure: call, ours: topic, peers: []peer{{system: system{name: "etcdput"}, target: 1.15}}},
+			{id: "topic.e2e.p50", figure: afterwards, ours: topic, peers: []peer{{system: system{name: "etcdput"}, figure: call, target: 3}}},
+		},
+	},
+	{
+		kind: ofTopics, run: side.Run{Way: side.Paced, Size: 64, Rate: 1000}, place: side.Place{Partitions: partitions}, share: 3,
+		rows: []row{
+			{id: "topic.e2e.open1k.p999", figure: tail, ours: topic, peers: []peer{{system: system{name: "jetstream", partitions: 1}, target: 1}}},
+			{id: "topic.e2e.open1k.p50", figure: half, ours: topic, peers: []peer{{system: system{name: "redis-always", partitions: 1}, target: 1}}},
+		},
+	},
 }
 
-var comparisons = []comparison{
-	{id: "pipe.tcp.64B.vs.mangos", kind: pipeRate, size: 64, share: 0.13, pairs: 7, target: 16},
-	{id: "pipe.tcp.1KiB.vs.mangos", kind: pipeRate, size: 1 << 10, share: 0.13, pairs: 7, target: 4},
-	{id: "pipe.tcp.64KiB.vs.mangos", kind: pipeRate, size: 64 << 10, share: 0.08, pairs: 7, target: 0.9},
-	{id: "pipe.lone.p50.vs.mangos", kind: pipeLone, size: 64, share: 0.13, pairs: 7, target: 1.5},
-	{id: "pipe.request.p50.vs.mangos", kind: pipeRequest, size: 64, share: 0.05, pairs: 7, target: 2.5},
-	{id: "topic.put.64B.vs.jetstream", kind: topicPut, size: 64, share: 0.14, pairs: 5, target: 12},
-	{id: "topic.put.1KiB.vs.jetstream", kind: topicPut, size: 1 << 10, share: 0.11, pairs: 5, target: 1.2},
-	{id: "topic.consume.64B.vs.jetstream", kind: topicConsume, size: 64, share: 0.13, pairs: 4, target: 20},
-	{id: "topic.put.lone.p50.vs.etcdput", kind: topicLone, size: 64, share: 0.05, target: 1.5},
-	{id: "topic.e2e.p50.vs.etcdput", kind: topicEnd, size: 64, share: 0.05, target: 3},
-
-	{id: "pipe.tcp.16KiB.vs.mangos", kind: pipeRate, size: 16 << 10, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.1MiB.vs.mangos", kind: pipeRate, size: 1 << 20, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.64B.vs.rawtcp", kind: pipeRaw, size: 64, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.1KiB.vs.rawtcp", kind: pipeRaw, size: 1 << 10, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.16KiB.vs.rawtcp", kind: pipeRaw, size: 16 << 10, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.64KiB.vs.rawtcp", kind: pipeRaw, size: 64 << 10, share: 0.1, pairs: 7, full: true},
-	{id: "pipe.tcp.1MiB.vs.rawtcp", kind: pipeRaw, size: 1 << 20, share: 0.1, pairs: 7, full: true},
-	{id: "topic.put.16KiB.vs.jetstream", kind: topicPut, size: 16 << 10, share: 0.11, pairs: 5, full: true},
-}
-
-// A run of lone messages is short, so that the sides alternate often: pairs of
-// them make 3,500 samples for each.
-const (
-	samples = 500
-	pause   = 150 * time.Microsecond // a timer makes it about 1 ms
-)
-
-func (c comparison) run(ctx context.Context, b *bed, plan bench.Plan) (bench.Result, error) {
-	switch c.kind {
-	case pipeRate:
-		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.pipes[1], plan)
-	case pipeRaw:
-		return bench.Rates(ctx, c.id, c.size, b.pipes[0], b.raw, plan)
-	case pipeLone:
-		return bench.Latencies(ctx, c.id, c.size, samples, pause, b.pipes[0], b.pipes[1], plan)
-	case pipeRequest:
-		return bench.Requests(ctx, c.id, c.size, 4*samples, plan, b.log.Logger)
-	case topicPut:
-		return bench.PutRates(ctx, c.id, c.size, b.logs[0], b.logs[1], plan)
-	case topicConsume:
-		return bench.ConsumeRates(ctx, c.id, c.size, b.logs[0], b.logs[1], plan)
-	case topicLone:
-		return b.topics.LonePuts(ctx, c.id, c.size, plan.Budget)
-	default:
-		return b.topics.EndToEnd(ctx, c.id, c.size, plan.Budget)
+// chosen are the contests with the rows and peers whose ids begin with prefix.
+func chosen(all []contest, prefix string) (out []contest) {
+	for _, c := range all {
+		rows := c.rows
+		c.rows = nil
+		for _, r := range rows {
+			peers := r.peers
+			r.peers = nil
+			for _, p := range peers {
+				if strings.HasPrefix(p.id(r), prefix) {
+					r.peers = append(r.peers, p)
+				}
+			}
+			if len(r.peers) > 0 {
+				c.rows = append(c.rows, r)
+			}
+		}
+		if len(c.rows) > 0 {
+			out = append(out, c)
+		}
 	}
+	return out
 }
 
-// stored is a result as files keep it.
-func (c comparison) stored(r bench.Result, why string) results.Comparison {
-	return results.Comparison{
-		ID: c.id, Peer: string(c.kind.peer()), Unit: r.Unit, Ours: r.Runs[0], Theirs: r.Runs[1],
-		Target: c.target, Less: c.kind.latency(), Note: r.Note, Error: why,
-		Took: results.Pair{Ours: r.Took[0], Theirs: r.Took[1]},
+// systems are those that a contest needs, ours first.
+func (c contest) systems() (out []system) {
+	seen := map[system]bool{}
+	add := func(s system) {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
 	}
+	for _, r := range c.rows {
+		add(r.ours)
+		for _, p := range r.peers {
+			add(p.system)
+		}
+	}
+	return out
+}
+
+// at is where a system of the contest meets its ends.
+func (c contest) at(s system) side.Place {
+	at := c.place
+	if s.partitions > 0 {
+		at.Partitions = s.partitions
+	}
+	if s.sized {
+		at.Size = c.run.Size
+	}
+	return at
 }

@@ -1,6 +1,6 @@
 package beside
 
-// The comparisons, one after the other.
+// The contests, one after the other.
 
 import (
 	"context"
@@ -8,73 +8,185 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
-	"github.com/penstock-io/penstock/benchmarks/internal/bench"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
+	"github.com/penstock-io/penstock/benchmarks/internal/side"
+	"github.com/penstock-io/penstock/benchmarks/internal/systems"
 )
 
 // Settings of a use.
 type Settings struct {
-	Full    bool          // also what a quick use leaves out
-	Only    string        // what an id begins with
-	Budget  time.Duration // of the runs of all comparisons together
-	Verbose bool          // print each run
-	Side    string        // measure only this side, ours or peer, against itself; empty: both
-	Peers   string        // the directory of the module that JetStream is built from
+	Full   bool          // sides are opened again for each contest, and there are more rounds
+	Only   string        // what an id begins with
+	Budget time.Duration // of all contests together
+	Runs   io.Writer     // gets a line for each run; nil: none
+	Peers  string        // the directory of the module that has the peers
 }
 
 // ErrNone is the error of a use that no comparison is chosen for.
 var ErrNone = errors.New("no comparison begins with that")
 
-// PeerSettings are those of the peers, in words.
-var PeerSettings = map[string]string{
-	string(mangos):    "plain PUSH and PULL, or REQ and REP, over tcp in the same process, with their defaults: no acknowledgements, no groups",
-	string(rawTCP):    "a length and the bytes over one connection in the same process, through buffers of 64 KiB: no acknowledgements; the limit",
-	string(jetstream): "a file store with its defaults, which sync every two minutes; a server and its clients in a process of their own; asynchronous publishing, a durable pull consumer",
-	string(plainEtcd): "one put of the same bytes after the other into the same etcd, which syncs each",
+// Placement is where both sides of each comparison run.
+const Placement = "sender, receiver and broker in processes of their own, on one machine; the actors of actor.tell in one process"
+
+// Run does the chosen contests and calls each with every comparison. It blocks for about
+// the budget, and a minute or two more when the peers are built for the first time. A
+// message that was lost, came twice, out of order or damaged fails the comparisons of that
+// system, and so does a system that does not start. The others go on, and Run returns the
+// failures as one error.
+func Run(ctx context.Context, s Settings, each func(results.Comparison)) (err error) {
+	b := &bed{systems: systems.All(), peers: s.Peers, fresh: s.Full, log: os.Stderr}
+	if b.own, err = os.Executable(); err != nil {
+		return err
+	}
+	return run(ctx, s, b, contests, each)
 }
 
-// Run performs the chosen comparisons and calls each with what came of one. It
-// blocks for about the budget, and a minute more when JetStream is built for the first
-// time. It returns an error when a message was lost, came twice, out of order or
-// damaged, and when something did not start.
-func Run(ctx context.Context, s Settings, each func(results.Comparison)) (err error) {
-	chosen, shares := []comparison{}, 0.0
-	for _, c := range comparisons {
-		if strings.HasPrefix(c.id, s.Only) && (s.Full || !c.full) {
-			chosen, shares = append(chosen, c), shares+c.share
-		}
-	}
-	if len(chosen) == 0 {
+// What a use takes besides sending: the opening of sides, and what happens between runs.
+const (
+	opening = 1200 * time.Millisecond // of a contest with new sides
+	between = 60 * time.Millisecond   // of a run
+	least   = 100 * time.Millisecond  // a run
+	rounds  = 3
+	more    = 5 // rounds, of a full use
+)
+
+func run(ctx context.Context, s Settings, b *bed, all []contest, each func(results.Comparison)) (err error) {
+	todo := chosen(all, s.Only)
+	if len(todo) == 0 {
 		return fmt.Errorf("%w: %q", ErrNone, s.Only)
 	}
-	if s.Side != "" && s.Side != oursName && s.Side != peerName {
-		return fmt.Errorf("side %q: there are %s and %s", s.Side, oursName, peerName)
+	if s.Runs == nil {
+		s.Runs = io.Discard
 	}
-	b := &bed{side: s.Side, log: newEvents(s.Verbose), peers: s.Peers}
-	if needs(chosen, jetstream) {
-		defer b.forgetPeer()
-		b.buildPeer(ctx) // before the clock runs: the first time, it takes a minute
+	defer b.forget()
+	if b.needsPeers(todo) {
+		b.build(ctx) // before the clock runs
 	}
-	// A lost message would otherwise be waited for.
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Budget+time.Minute, fmt.Errorf("not done after %s", s.Budget+time.Minute))
-	defer cancel()
-	defer func() { err = errors.Join(err, b.close(err)) }()
-	for _, c := range chosen {
-		plan := bench.Plan{Budget: time.Duration(float64(s.Budget) * c.share / shares), Pairs: c.pairs, Runs: io.Discard}
-		if s.Verbose {
-			plan.Runs = os.Stderr
-		}
-		if err := b.prepare(ctx, c.kind); err != nil {
-			return err
-		}
-		r, err := c.run(ctx, b, plan)
-		if err != nil {
-			return err
-		}
-		each(c.stored(r, b.missing(c)))
+	defer func() { err = errors.Join(err, b.close()) }()
+	rounds := rounds
+	if s.Full {
+		rounds = more
 	}
-	return nil
+	unit := s.unit(todo, rounds)
+	var faults []error
+	for _, c := range todo {
+		if ctx.Err() != nil {
+			return errors.Join(append(faults, context.Cause(ctx))...)
+		}
+		if err := b.prepare(c); err != nil {
+			faults = append(faults, err)
+		}
+		c.run.For = max(least, time.Duration(c.share*float64(unit)))
+		faults = append(faults, c.perform(ctx, b, rounds, s.Runs, each))
+	}
+	return errors.Join(faults...)
 }
+
+// unit is how long a run with share 1 takes, so that all keep to the budget.
+func (s Settings) unit(todo []contest, rounds int) time.Duration {
+	left, shares := s.Budget, 0.0
+	var kind kind
+	for _, c := range todo {
+		if s.Full || c.kind != kind {
+			left -= opening
+		}
+		kind = c.kind
+		runs := len(c.systems()) * (rounds + 1) // one for warming up
+		left -= time.Duration(runs) * between
+		each := c.share
+		if c.run.Later {
+			each *= 2 // what is put is consumed
+		}
+		shares += float64(runs) * each
+	}
+	return time.Duration(float64(max(0, left)) / shares)
+}
+
+// perform does the rounds of one contest and tells what came of each comparison.
+func (c contest) perform(ctx context.Context, b *bed, rounds int, log io.Writer, each func(results.Comparison)) error {
+	outcomes, faults := map[system][]side.Outcome{}, map[system]error{}
+	for round := range rounds + 1 {
+		for _, s := range c.systems() {
+			if faults[s] != nil {
+				continue
+			}
+			out, err := c.once(ctx, b, s)
+			switch {
+			case err != nil:
+				faults[s] = err
+				b.drop(c, s)
+			case round > 0:
+				outcomes[s] = append(outcomes[s], out)
+				fmt.Fprintf(log, "%s round %d %s: %.0f/s of %d, read %.0f/s, %.0f ns of CPU each\n",
+					c.rows[0].id, round, s.name, out.PerSec, out.Count, out.Read, cost(out))
+			}
+		}
+	}
+	var failed []error
+	for _, r := range c.rows {
+		for _, p := range r.peers {
+			got := r.compare(p, outcomes)
+			for _, s := range []system{r.ours, p.system} {
+				switch err := faults[s]; {
+				case err == nil || got.Error != "":
+				case errors.Is(err, side.ErrMissing):
+					got.Error = err.Error()
+				default:
+					got.Error, got.Failed = err.Error(), true
+					failed = append(failed, fmt.Errorf("%s: %w", got.ID, err))
+				}
+			}
+			each(got)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// once is one run of one system.
+func (c contest) once(ctx context.Context, b *bed, s system) (side.Outcome, error) {
+	// What hangs is a fault, too.
+	limit := 10*c.run.For + time.Minute
+	opened, err := b.side(ctx, c, s)
+	if err != nil {
+		return side.Outcome{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %s", limit))
+	defer cancel()
+	return opened.Run(ctx, c.run)
+}
+
+// compare is a comparison as files keep it.
+func (r row) compare(p peer, outcomes map[system][]side.Outcome) results.Comparison {
+	theirs := p.figure
+	if theirs == sameFigure {
+		theirs = r.figure
+	}
+	got := results.Comparison{
+		ID: p.id(r), Peer: p.system.name, Unit: r.figure.unit(), Target: p.target, Less: r.figure.latency(), Placement: Placement,
+	}
+	var ours, other float64
+	got.Ours, got.Took.Ours, ours = values(r.figure, outcomes[r.ours])
+	got.Theirs, got.Took.Theirs, other = values(theirs, outcomes[p.system])
+	got.Note = fmt.Sprintf("cpu ours=%.0f peer=%.0f ns/msg of all processes", ours, other)
+	return got
+}
+
+// values are the figures of runs, the latencies of all of them, and what a message cost.
+func values(f figure, outcomes []side.Outcome) (each []float64, took *results.Histogram, cpu float64) {
+	var costs []float64
+	for _, o := range outcomes {
+		each, costs = append(each, f.value(o)), append(costs, cost(o))
+		if h := f.latencies(o); h != nil {
+			if took == nil {
+				took = results.NewHistogram() // runs count for other comparisons, too
+			}
+			took.Merge(h)
+		}
+	}
+	return each, took, results.Median(costs)
+}
+
+// cost is nanoseconds of processor time for a message.
+func cost(o side.Outcome) float64 { return o.CPU * 1e9 / float64(max(1, o.Count)) }

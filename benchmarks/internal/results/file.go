@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -121,13 +122,16 @@ type Comparison struct {
 	ID     string    `json:"id"`
 	Peer   string    `json:"peer"`
 	Unit   string    `json:"unit"`
-	Ours   []float64 `json:"ours"`            // of each run, in order
-	Theirs []float64 `json:"theirs"`          // empty when the peer is not here
-	Target float64   `json:"target"`          // of the ratio; 0 for none
-	Less   bool      `json:"less,omitempty"`  // less is better
-	Note   string    `json:"note,omitempty"`  // more about both sides
-	Took   Pair      `json:"took,omitzero"`   // each latency, where latencies are compared
-	Error  string    `json:"error,omitempty"` // why there is no peer, or why it failed
+	Ours   []float64 `json:"ours"`             // of each run, in order
+	Theirs []float64 `json:"theirs"`           // empty when the peer is not here
+	Target float64   `json:"target"`           // of the ratio; 0 for none
+	Less   bool      `json:"less,omitempty"`   // less is better
+	Note   string    `json:"note,omitempty"`   // more about both sides
+	Took   Pair      `json:"took,omitzero"`    // each latency, where latencies are compared
+	Error  string    `json:"error,omitempty"`  // why there is no peer, or why it failed
+	Failed bool      `json:"failed,omitempty"` // a side lost, doubled, disordered or damaged messages, or did not run
+
+	Placement string `json:"placement,omitempty"` // which ends are processes of their own
 }
 
 // Pair is the latencies of both sides of a comparison.
@@ -154,7 +158,7 @@ const (
 func (c Comparison) Judge() Verdict {
 	ours, theirs := c.Medians()
 	switch {
-	case theirs == 0:
+	case c.Error != "" || theirs == 0:
 		return Unavailable
 	case c.Target == 0:
 		return Untargeted
@@ -179,12 +183,20 @@ func (c Comparison) Aim() string {
 
 // Line is what other programs read of a comparison.
 func (c Comparison) Line() string {
-	ours, theirs := c.Medians()
-	if theirs == 0 {
-		return fmt.Sprintf("RATIO %s unavailable ours=%.4g peer=unavailable unit=%s", c.ID, ours, c.Unit)
+	switch ours, theirs := c.Medians(); {
+	case c.Failed:
+		return fmt.Sprintf("FAILED %s %s", c.ID, inOneLine(c.Error))
+	case c.Error != "":
+		return Skip{c.ID, c.Error}.Line()
+	case theirs == 0:
+		return Skip{c.ID, "there is nothing to compare with"}.Line()
+	default:
+		return fmt.Sprintf("RATIO %s %.3f ours=%.4g peer=%.4g unit=%s", c.ID, ours/theirs, ours, theirs, c.Unit)
 	}
-	return fmt.Sprintf("RATIO %s %.3f ours=%.4g peer=%.4g unit=%s", c.ID, ours/theirs, ours, theirs, c.Unit)
 }
+
+// inOneLine is text without line breaks.
+func inOneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Skip is a comparison or a scenario that could not be run here.
 type Skip struct {
@@ -193,7 +205,7 @@ type Skip struct {
 }
 
 // Line is what other programs read of it.
-func (s Skip) Line() string { return "SKIP " + s.ID + " " + s.Why }
+func (s Skip) Line() string { return "SKIP " + s.ID + " " + inOneLine(s.Why) }
 
 // Median is the middle of values, the mean of the middle two when their number
 // is even, and 0 when there are none. values stay as they are.

@@ -125,8 +125,19 @@ func TestLines(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	c.Theirs = nil
-	if got, want := c.Line(), "RATIO pipe.tcp.64B.vs.mangos unavailable ours=2 peer=unavailable unit=msg/s"; got != want {
+	if got, want := c.Line(), "SKIP pipe.tcp.64B.vs.mangos there is nothing to compare with"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	c.Error = "it is\nnot here"
+	if got, want := c.Line(), "SKIP pipe.tcp.64B.vs.mangos it is not here"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c.Theirs, c.Failed = []float64{1}, true
+	if got, want := c.Line(), "FAILED pipe.tcp.64B.vs.mangos it is not here"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := c.Judge(); got != Unavailable {
+		t.Errorf("a failed comparison is %s", got)
 	}
 	if !reflect.DeepEqual(c.Ours, []float64{3, 1, 2}) {
 		t.Errorf("the order of runs is lost: %v", c.Ours)

@@ -98,9 +98,6 @@ func compareWithPeers(ctx context.Context, s Settings, f *results.File, log io.W
 	return beside.Run(ctx, beside.Settings{Full: s.Suite == Full, Only: s.Only, Budget: s.Budget * 2 / 5, Peers: s.Peers}, func(c results.Comparison) {
 		fmt.Fprintln(log, c.Line())
 		f.Comparisons = append(f.Comparisons, c)
-		if c.Error != "" {
-			f.Skipped = append(f.Skipped, results.Skip{ID: c.ID, Why: c.Error})
-		}
 	})
 }
 

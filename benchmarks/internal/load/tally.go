@@ -1,47 +1,6 @@
 package load
 
-import (
-	"context"
-	"fmt"
-	"time"
-)
-
-// Logs: records that are put, kept, and consumed by a group that remembers how
-// far it came.
-
-// Log is such a log, with its server, in this process or behind a pipe to
-// another. One call at a time.
-type Log interface {
-	// Put empties the log, puts count records of size bytes and returns when
-	// all are acknowledged. It counts from the first put.
-	Put(ctx context.Context, size int, count uint64) (Timing, error)
-	// Consume reads what the last Put put, as a group that is new, and
-	// returns when the log remembers that all of it is done. It counts from
-	// the joining.
-	Consume(ctx context.Context) (Timing, error)
-	// Close ends the server and forgets the records.
-	Close() error
-}
-
-// Timing is how long so many records took.
-type Timing struct {
-	Count   uint64  `json:"count"`
-	Seconds float64 `json:"seconds"`
-	CPU     float64 `json:"cpu_s"` // processor time of client and server
-}
-
-// Rate is records per second.
-func (t Timing) Rate() float64 { return float64(t.Count) / t.Seconds }
-
-// Cost is nanoseconds of processor time for each record.
-func (t Timing) Cost() float64 { return t.CPU * 1e9 / float64(t.Count) }
-
-// Timed measures do, which deals with count records.
-func Timed(count uint64, do func() error) (Timing, error) {
-	used, began := CPU(), time.Now()
-	err := do()
-	return Timing{Count: count, Seconds: time.Since(began).Seconds(), CPU: (CPU() - used).Seconds()}, err
-}
+import "fmt"
 
 // Tally checks what a group gets of a log: every record once, whole, and those
 // of one partition in the order they were put in. It is used by one goroutine

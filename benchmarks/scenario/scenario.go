@@ -93,6 +93,19 @@ func Until(ctx context.Context, so func() bool) error {
 	return nil
 }
 
+// Arrived waits until everything that was sent was received by each of so many groups, or
+// nothing came for as long as quiet. It returns why ctx ended before.
+func Arrived(ctx context.Context, quiet time.Duration, groups int, totals func() (sent, received uint64)) error {
+	last, since := uint64(0), time.Now()
+	return Until(ctx, func() bool {
+		sent, received := totals()
+		if received != last {
+			last, since = received, time.Now()
+		}
+		return received >= sent*uint64(groups) || time.Since(since) >= quiet
+	})
+}
+
 // Links is how many members the destination of these counters is linked to.
 func Links(pipes []penstock.PipeStats) (n int) {
 	for _, p := range pipes {
@@ -146,15 +159,34 @@ func (m Meter) Elapsed() time.Duration { return time.Since(m.began) }
 
 // Read enters what was used for each of n messages of size bytes, and their rate.
 func (m Meter) Read(figures map[results.Figure]float64, n uint64, size int) {
-	elapsed, cpu := m.Elapsed(), load.CPU()-m.cpu
-	var now runtime.MemStats
-	runtime.ReadMemStats(&now)
-	each := float64(max(1, n))
+	elapsed, used := m.Elapsed(), m.Used()
 	figures[results.PerSecond] = float64(n) / elapsed.Seconds()
 	figures[results.MBPerSecond] = figures[results.PerSecond] * float64(size) / 1e6
-	figures[results.CPU] = float64(cpu.Nanoseconds()) / each
-	figures[results.Allocs] = float64(now.Mallocs-m.mallocs) / each
-	figures[results.AllocBytes] = float64(now.TotalAlloc-m.size) / each
+	for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes} {
+		delete(figures, f)
+	}
+	used.Add(figures, n)
+}
+
+// Usage is what a process used.
+type Usage struct {
+	CPU            time.Duration
+	Mallocs, Bytes uint64 // of its heap
+}
+
+// Used is what this process used since the meter began.
+func (m Meter) Used() Usage {
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	return Usage{load.CPU() - m.cpu, now.Mallocs - m.mallocs, now.TotalAlloc - m.size}
+}
+
+// Add adds it to the figures of n messages.
+func (u Usage) Add(figures map[results.Figure]float64, n uint64) {
+	each := float64(max(1, n))
+	figures[results.CPU] += float64(u.CPU.Nanoseconds()) / each
+	figures[results.Allocs] += float64(u.Mallocs) / each
+	figures[results.AllocBytes] += float64(u.Bytes) / each
 }
 
 // WriteLog writes the latencies of r, which has ended now, as an HdrHistogram log.

@@ -61,6 +61,8 @@ func TestBenchUsedWrongly(t *testing.T) {
 		{"bench", "topic", "--put", "sideways"},
 		{"bench", "actor", "--do", "sing"},
 		{"bench", "actor", "--do", "tell", "--rate", "10"},
+		{"bench", "sender", "--wait", "0s"},
+		{"bench", "member", "--groups", "0"},
 		{"bench", "nothing"},
 	} {
 		perform(t, cli.ExitUsage, "", args...)

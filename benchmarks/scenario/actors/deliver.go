@@ -28,6 +28,9 @@ type house struct {
 	pids []*actor.PID // to be stopped, the last first
 }
 
+// quiet is how long nothing comes of what was settled before nothing will.
+const quiet = 2 * time.Second
+
 type stage struct {
 	Scenario
 	payload    *journal.Payload
@@ -198,14 +201,8 @@ func (s *stage) flushed(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	waiting, stop := context.WithTimeout(ctx, patience/3)
-	defer stop()
 	// What does not come is judged as lost.
-	_ = scenario.Until(waiting, func() bool {
-		sent, received := s.totals()
-		return received >= sent*uint64(s.Groups)
-	})
-	return nil
+	return scenario.Arrived(ctx, quiet, s.Groups, s.totals)
 }
 
 func (s *stage) close() error {

@@ -35,6 +35,9 @@ type member struct {
 	over     chan struct{} // closed when the loop has ended
 }
 
+// quiet is how long nothing comes of what was settled before nothing will.
+const quiet = 2 * time.Second
+
 type stage struct {
 	Scenario
 	payload  *journal.Payload
@@ -46,7 +49,20 @@ type stage struct {
 	counts   atomic.Int64 // nanoseconds since start: when the warm-up is over
 }
 
+// open starts everything in this process, and waits until all are linked.
 func (s *stage) open(ctx context.Context, start scenario.Start) error {
+	if err := s.register(ctx, start); err != nil {
+		return err
+	}
+	if err := s.join(ctx, start); err != nil {
+		return err
+	}
+	s.listen(len(s.streams))
+	return s.known(ctx, patience)
+}
+
+// register starts the senders.
+func (s *stage) register(ctx context.Context, start scenario.Start) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for range s.Senders {
@@ -64,6 +80,14 @@ func (s *stage) open(ctx context.Context, start scenario.Start) error {
 			s.streams = append(s.streams, &stream{dest: dest, accepted: results.NewHistogram()})
 		}
 	}
+	s.start = time.Now()
+	return nil
+}
+
+// join starts the members, in a runtime of their own.
+func (s *stage) join(ctx context.Context, start scenario.Start) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	rt, err := start(ctx)
 	if err != nil {
 		return err
@@ -73,7 +97,6 @@ func (s *stage) open(ctx context.Context, start scenario.Start) error {
 	if s.Window > 0 {
 		opts = append(opts, penstock.Window(s.Window))
 	}
-	s.start = time.Now()
 	for g := range s.Groups {
 		var group []*member
 		for range s.Members {
@@ -81,21 +104,30 @@ func (s *stage) open(ctx context.Context, start scenario.Start) error {
 			if err != nil {
 				return err
 			}
-			reader := &member{m: m, handled: results.NewHistogram(), over: make(chan struct{})}
-			for range s.streams {
-				reader.journals = append(reader.journals, &journal.Journal{})
-			}
-			group = append(group, reader)
-			go s.read(reader)
+			group = append(group, &member{m: m, handled: results.NewHistogram(), over: make(chan struct{})})
 		}
 		s.groups = append(s.groups, group)
 	}
-	return s.known(ctx)
+	return nil
+}
+
+// listen lets the members read what so many streams send.
+func (s *stage) listen(streams int) {
+	for _, g := range s.groups {
+		for _, m := range g {
+			for range streams {
+				m.journals = append(m.journals, &journal.Journal{})
+			}
+			go s.read(m)
+		}
+	}
 }
 
 // known waits until every sender serves every group: what is sent before goes
 // to fewer of them.
-func (s *stage) known(ctx context.Context) error {
+func (s *stage) known(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for _, dest := range s.dests {
 		linked := 0
 		if err := scenario.Until(ctx, func() bool {
@@ -137,6 +169,26 @@ func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64,
 
 	began := time.Since(s.start)
 	s.counts.Store(int64(began + s.Warmup))
+	sent := make(chan error, 1)
+	go func() { sent <- s.sendAll(ctx, began) }()
+	_ = scenario.Pause(ctx, s.Warmup) // those that work notice, too
+	meter := scenario.NewMeter()
+	_, before := s.totals()
+	err := <-sent
+	if err == nil && len(s.groups) > 0 {
+		// What does not come is judged as lost.
+		err = scenario.Arrived(ctx, quiet, s.Groups, s.totals)
+	}
+	_, received := s.totals()
+	meter.Read(figures, (received-before)/uint64(s.Groups), s.Size)
+	if s.Rate > 0 {
+		figures[results.Offered] = s.Rate
+	}
+	return err
+}
+
+// sendAll lets all streams send, and waits until what they sent is acked.
+func (s *stage) sendAll(ctx context.Context, began time.Duration) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.streams))
 	for i, st := range s.streams {
@@ -148,20 +200,8 @@ func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64,
 			}
 		})
 	}
-	_ = scenario.Pause(ctx, s.Warmup) // those that work notice, too
-	meter := scenario.NewMeter()
-	_, before := s.totals()
 	wg.Wait()
-	err := errors.Join(errs...)
-	if err == nil {
-		err = s.arrived(ctx)
-	}
-	_, received := s.totals()
-	meter.Read(figures, (received-before)/uint64(s.Groups), s.Size)
-	if s.Rate > 0 {
-		figures[results.Offered] = s.Rate
-	}
-	return err
+	return errors.Join(errs...)
 }
 
 // feed sends until the scenario is over: at its share of the rate, each message
@@ -211,18 +251,6 @@ func (s *stage) totals() (sent, received uint64) {
 	return sent, received
 }
 
-// arrived waits for what at-most-once settles before it is handled. What does
-// not come is judged as lost.
-func (s *stage) arrived(ctx context.Context) error {
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	_ = scenario.Until(waiting, func() bool {
-		sent, received := s.totals()
-		return received >= sent*uint64(s.Groups)
-	})
-	return context.Cause(ctx)
-}
-
 func (s *stage) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -232,8 +260,10 @@ func (s *stage) close() error {
 	}
 	for _, g := range s.groups {
 		for _, m := range g {
-			<-m.over
-			errs = append(errs, m.err)
+			if m.journals != nil { // else nobody began to read
+				<-m.over
+				errs = append(errs, m.err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -34,6 +34,9 @@ type consumer struct {
 	err      error // of the loop, when it is over
 }
 
+// quiet is how long nothing comes before nothing will: a rebalance takes less.
+const quiet = 5 * time.Second
+
 // stage is a scenario that is set up.
 type stage struct {
 	Scenario
@@ -312,10 +315,7 @@ func (s *stage) committedAndRead() (committed, read uint64) {
 func (s *stage) arrived(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_ = scenario.Until(ctx, func() bool {
-		put, consumed := s.totals()
-		return consumed >= put*uint64(s.Groups)
-	})
+	_ = scenario.Arrived(ctx, quiet, s.Groups, s.totals)
 	leaving, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer stop()
 	var wg sync.WaitGroup

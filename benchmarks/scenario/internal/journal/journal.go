@@ -87,6 +87,7 @@ type Journal struct {
 	Extents     []Extent
 	Redelivered uint64
 	Disordered  uint64 // came behind a later one, and were not redelivered
+	Doubled     uint64 // came once more, where several journals are merged
 	next        uint64
 }
 
@@ -105,30 +106,36 @@ func (j *Journal) Note(seq uint64, redelivered bool) {
 	j.Extents = append(j.Extents, Extent{seq, seq + 1})
 }
 
-// Judge compares what a group's members got from one sender with the messages
-// 0..sent-1 that it sent.
-func Judge(members []*Journal, sent uint64) results.Check {
-	v := results.Check{Sent: sent}
+// Merge adds up what the members of a group got from one sender.
+func Merge(members []*Journal) *Journal {
+	sum := &Journal{}
 	var all []Extent
 	for _, j := range members {
-		v.Redelivered += j.Redelivered
-		v.Disordered += j.Disordered
+		sum.Redelivered += j.Redelivered
+		sum.Disordered += j.Disordered
+		sum.Doubled += j.Doubled
 		all = append(all, j.Extents...)
 	}
 	slices.SortFunc(all, func(a, b Extent) int { return cmp.Compare(a.From, b.From) })
-	at := uint64(0) // everything below it is accounted for
 	for _, e := range all {
-		if e.From > at {
-			v.Lost += e.From - at
-			at = e.From
+		if n := len(sum.Extents); n > 0 && e.From <= sum.Extents[n-1].To {
+			last := &sum.Extents[n-1]
+			sum.Doubled += min(last.To, e.To) - e.From
+			last.To = max(last.To, e.To)
+			continue
 		}
-		if e.From < at {
-			v.Duplicates += min(at, e.To) - e.From
-		}
-		at = max(at, e.To)
+		sum.Extents = append(sum.Extents, e)
 	}
-	if at < sent {
-		v.Lost += sent - at
+	return sum
+}
+
+// Judge compares what a group's members got from one sender with the messages
+// 0..sent-1 that it sent.
+func Judge(members []*Journal, sent uint64) results.Check {
+	all := Merge(members)
+	v := results.Check{Sent: sent, Duplicates: all.Doubled, Disordered: all.Disordered, Redelivered: all.Redelivered, Lost: sent}
+	for _, e := range all.Extents {
+		v.Lost -= min(e.To, sent) - min(e.From, sent)
 	}
 	return v
 }

@@ -25,15 +25,18 @@ func Command(a *cli.App) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure pipes, topics or actors on the etcd that you have",
 		Long: `Bench runs senders and members, or producers and consumers, in this process, each in
-a runtime of its own, and prints what they achieved. Every message is checked: when one
-was lost, came twice, out of order or damaged, the code is 1.`,
+a runtime of its own, and prints what they achieved. Sender and member are the halves of
+pipe, for two machines. Every message is checked: when one was lost, came twice, out of
+order or damaged, the code is 1.`,
 		Example: `  penstock bench pipe --size 1024
   penstock bench topic --rate 1000 --partitions 4
-  penstock bench actor --batch 256`,
+  penstock bench actor --batch 256
+  penstock bench member &
+  penstock bench sender --rate 10000`,
 		Args: cli.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(pipeCommand(a), topicCommand(a), actorCommand(a))
+	cmd.AddCommand(pipeCommand(a), topicCommand(a), actorCommand(a), senderCommand(a), memberCommand(a))
 	return cmd
 }
 
@@ -51,13 +54,19 @@ type common struct {
 }
 
 func (c *common) add(cmd *cobra.Command, what string) {
-	c.Etcd.Add(cmd.Flags())
+	c.addOutput(cmd)
 	f := cmd.Flags()
 	f.IntVar(&c.size, "size", 1024, "`bytes` of a "+what)
 	f.Float64Var(&c.rate, "rate", 0, what+"s `a second` of all together, with latencies from the moment that each was due; 0 for full speed, without latencies")
 	f.DurationVar(&c.duration, "duration", 5*time.Second, "how long it is measured")
 	f.DurationVar(&c.warmup, "warmup", time.Second, "how long it runs before that")
 	f.BoolVar(&c.compressible, "compressible", false, "content that compresses, some four to one, instead of noise")
+}
+
+// addOutput adds the flags of etcd and of what is shown.
+func (c *common) addOutput(cmd *cobra.Command) {
+	c.Etcd.Add(cmd.Flags())
+	f := cmd.Flags()
 	f.BoolVar(&c.json, "json", false, "print one object on standard output")
 	f.StringVar(&c.hdr, "hdr", "", "write the latencies to `file`, as an HdrHistogram log in microseconds")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
@@ -125,7 +126,7 @@ func requestGivesUp(s scene) {
 		}
 		return echo(d)
 	}, penstock.Window(1))
-	soon, cancel := context.WithTimeout(harness.Context(s.T), 500*time.Millisecond)
+	soon, cancel := context.WithTimeout(harness.Context(s.T), 2*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 10 {
@@ -135,7 +136,7 @@ func requestGivesUp(s scene) {
 			}
 		})
 	}
-	<-got
+	harness.Await(s.T, "the request in hand", got)
 	wg.Wait()
 	close(go1)
 	s.flush(d)
@@ -156,7 +157,7 @@ func requestEndsWithSender(s scene) {
 		_, err := d.request(harness.Context(s.T), penstock.Message{}, "")
 		told <- err
 	}()
-	<-got
+	harness.Await(s.T, "the request", got)
 	_ = d.giveUp(harness.Context(s.T))
 	if err := <-told; !errors.Is(err, penstock.ErrClosed) {
 		s.Errorf("the sender has ended: %v", err)
@@ -273,10 +274,12 @@ func TestRequestOutlivesItsMember(t *testing.T) {
 	}
 	dying := harness.Runtime(t, space)
 	got := make(chan struct{})
+	events := penstocktest.Record(t, rt)
 	m, err := dying.Join(ctx, "orders", "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
+	penstocktest.WaitEvent[messages.MemberLinked](t, events, harness.Patience, nil)
 	consume(t, m, func(ctx context.Context, d penstock.Delivery) error {
 		close(got)
 		<-ctx.Done()
@@ -291,7 +294,11 @@ func TestRequestOutlivesItsMember(t *testing.T) {
 		r, err := d.Request(ctx, penstock.Message{Value: []byte("v")})
 		told <- outcome{r, err}
 	}()
-	<-got
+	select {
+	case <-got:
+	case o := <-told:
+		t.Fatalf("nobody got the request: %v", o.err)
+	}
 	other, err := rt.Join(ctx, "orders", "billing", penstock.MemberID("second"))
 	if err != nil {
 		t.Fatal(err)
@@ -319,10 +326,12 @@ func TestReplyOverTheLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	events := penstocktest.Record(t, rt)
 	m, err := rt.Join(ctx, "orders", "billing")
 	if err != nil {
 		t.Fatal(err)
 	}
+	penstocktest.WaitEvent[messages.MemberLinked](t, events, harness.Patience, nil)
 	consume(t, m, penstock.ReplyHandler(func(_ context.Context, d penstock.Delivery) (penstock.Message, error) {
 		size := len(d.Value)
 		if string(d.Key) == "more" {

@@ -47,6 +47,14 @@ func (l *Link) grant(a *frame.Ack) {
 		l.granted, l.grantedSize = l.credit, l.creditBytes
 	}
 	l.granted, l.grantedSize = max(l.granted, a.CreditMessages), max(l.grantedSize, a.CreditBytes)
+	settled := a.Cumulative
+	for _, r := range a.Ranges {
+		settled += r.To - r.From + 1
+	}
+	l.taken = max(l.taken, settled)
+	if l.allowed = 0; a.CreditMessages > settled {
+		l.allowed = min(a.CreditMessages-settled, l.window)
+	}
 	l.credit = max(l.credit, min(a.CreditMessages, l.sent+l.window))
 	l.creditBytes = max(l.creditBytes, a.CreditBytes)
 }
@@ -79,6 +87,7 @@ func (q *Queue) Ack(b *Backlog, l *Link, a *frame.Ack) error {
 		l.tenure.standing = linkTried
 	}
 	l.grant(a)
+	b.place(l)
 	q.wake(b)
 	return nil
 }
@@ -97,6 +106,7 @@ type ackWork struct {
 func (s *ackWork) settle(from, to uint64) {
 	if s.since >= settledAtOnce {
 		s.tell()
+		s.b.place(s.l)
 		s.q.wake(s.b)
 		s.q.mu.Unlock()
 		s.q.mu.Lock()

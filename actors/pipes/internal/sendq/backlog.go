@@ -28,6 +28,7 @@ type Backlog struct {
 	exhausted []exhausted       // at a limit or rejected, on their way to the handler
 	parked    []messages.Parked // the same, kept for inspection
 	links     []*Link
+	lanes     lanes  // of links, those that could come for a batch
 	batches   uint64 // handed to links so far
 
 	accepted uint64 // pipe sequence of the last message
@@ -253,6 +254,7 @@ func (b *Backlog) abandon(cause error) (n, bytes int) {
 		for _, f := range l.out.takeAll() {
 			b.finish(f.span, cause) // the writer has pinned what it writes
 		}
+		b.place(l)
 	}
 	return n, bytes
 }

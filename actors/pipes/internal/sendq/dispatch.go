@@ -1,7 +1,9 @@
 package sendq
 
-// Who gets the next batch, and how much of it: work goes where credit is.
+// Who gets the next batch, and how much of it: work goes where least is out.
 // Pure; the queue asks under its lock and performs what is decided.
+
+import "container/heap"
 
 // linkPhase says what a link's writer is doing. It is read for each message.
 type linkPhase uint8
@@ -18,7 +20,7 @@ type offer struct {
 	phase        linkPhase
 	freeMessages uint64 // credit not used
 	freeBytes    uint64
-	served       uint64 // when it last got a batch, in batches of the pipe
+	window       uint64 // messages that the member allows to be out, as it said last
 }
 
 // can reports whether the link may carry at least one message. As long as a byte
@@ -28,32 +30,105 @@ func (o offer) can() bool {
 	return o.phase != linkClosed && o.freeMessages > 0 && o.freeBytes > 0
 }
 
-// freest returns the index of the link with most free credit among those that
-// could come for a batch now, or -1. Ties go to the link that asks, then to the
-// one that has waited longest, so that single messages go round.
-func freest(links []offer, asking int) int {
-	best := -1
-	for i, o := range links {
-		if !o.can() || (o.phase == linkWriting && i != asking) {
-			continue
-		}
-		switch {
-		case best < 0, o.freeMessages > links[best].freeMessages:
-			best = i
-		case o.freeMessages == links[best].freeMessages && best != asking && (i == asking || o.served < links[best].served):
-			best = i
-		}
-	}
-	return best
+// comes reports whether the link could come for a batch now.
+func (o offer) comes() bool { return o.can() && o.phase != linkWriting }
+
+// rank is a link's place among those of its group that could come for a batch.
+type rank struct {
+	out    uint64 // messages that it was sent and its member has not settled
+	served uint64 // when it last got a batch, in batches of the pipe
+	free   uint64 // credit in messages
 }
 
+// before reports whether the next batch goes to r rather than to other. The one with
+// least out comes first, so that members who settle equally fast get equally much, however
+// large their windows are. Of those that have the same the one that has waited longest
+// comes first, so that single messages go round.
+func (r rank) before(other rank) bool {
+	switch {
+	case r.out != other.out:
+		return r.out < other.out
+	case r.served != other.served:
+		return r.served < other.served
+	}
+	return r.free > other.free
+}
+
+// lane is a link's place in the lanes of its group.
+type lane struct {
+	rank
+	link *Link
+	at   int // index, from 1; 0 when it is not in the lanes
+}
+
+// lanes are the links of a group that could come for a batch, as a heap: a change of one
+// link costs no look at the others.
+type lanes []*lane
+
+func (s lanes) Len() int           { return len(s) }
+func (s lanes) Less(i, j int) bool { return s[i].before(s[j].rank) }
+func (s lanes) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].at, s[j].at = i+1, j+1
+}
+
+// Push is for the heap.
+func (s *lanes) Push(x any) {
+	l := x.(*lane)
+	*s = append(*s, l)
+	l.at = len(*s)
+}
+
+// Pop is for the heap.
+func (s *lanes) Pop() any {
+	old := *s
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*s = old[:len(old)-1]
+	last.at = 0
+	return last
+}
+
+// place puts l where r is, or takes it out unless it comes.
+func (s *lanes) place(l *lane, r rank, comes bool) {
+	switch {
+	case comes && l.at == 0:
+		l.rank = r
+		heap.Push(s, l)
+	case comes && l.rank != r:
+		l.rank = r
+		heap.Fix(s, l.at-1)
+	case !comes && l.at > 0:
+		heap.Remove(s, l.at-1)
+	}
+}
+
+// first is the link that the next batch goes to, or nil.
+func (s lanes) first() *Link {
+	if len(s) == 0 {
+		return nil
+	}
+	return s[0].link
+}
+
+// A window that grew to quickWindow belongs to a member that has more than once taken all
+// that it was sent. One in quickParts of it may go to that member at once.
+const (
+	quickWindow = 256
+	quickParts  = 4
+)
+
 // share returns how many records of the queue's front span a link takes: what
-// its credit allows, and no more than its part when others could carry too.
+// its credit allows, and no more than its part when others could carry too. A quick
+// member takes a larger one: what it is sent does not wait there for long, and many small
+// batches cost more than they gain.
 func share(front span, queued, others int, o offer) int {
 	n := front.len()
-	if part := (queued + others) / (others + 1); n > part {
-		n = part
+	part := (queued + others) / (others + 1)
+	if o.window >= quickWindow {
+		part = max(part, int(o.window/quickParts))
 	}
+	n = min(n, part)
 	if uint64(n) > o.freeMessages {
 		n = int(o.freeMessages)
 	}

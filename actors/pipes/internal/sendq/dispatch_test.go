@@ -14,45 +14,49 @@ func drawOffer(t *rapid.T) offer {
 		phase:        rapid.SampledFrom([]linkPhase{linkWaiting, linkRung, linkWriting, linkClosed}).Draw(t, "phase"),
 		freeMessages: rapid.Uint64Range(0, 4).Draw(t, "messages"),
 		freeBytes:    rapid.Uint64Range(0, 3).Draw(t, "bytes") * rapid.Uint64Range(1, 200).Draw(t, "scale"),
+		window:       rapid.SampledFrom([]uint64{0, 64, quickWindow - 1, quickWindow, 4096}).Draw(t, "window"),
 	}
 }
 
-func TestFreestHasMostCredit(t *testing.T) {
+// The lanes have whoever comes, and first the one with least out: whatever changed in
+// between, and without a look at the others.
+func TestTheFirstLaneHasLeastOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		links := make([]offer, rapid.IntRange(0, 6).Draw(t, "links"))
-		for i := range links {
-			links[i] = drawOffer(t)
+		all := make([]lane, rapid.IntRange(1, 8).Draw(t, "links"))
+		for i := range all {
+			all[i].link = &Link{}
 		}
-		asking := rapid.IntRange(-1, len(links)-1).Draw(t, "asking")
-		comes := func(i int) bool { return links[i].can() && (links[i].phase != linkWriting || i == asking) }
-		// beats is a total order, so that there is one winner.
-		beats := func(i, j int) bool {
-			if a, b := links[i].freeMessages, links[j].freeMessages; a != b {
-				return a > b
-			}
-			if i == asking || j == asking {
-				return i == asking
-			}
-			return i < j
-		}
-		got := freest(links, asking)
-		for i := range links {
-			if !comes(i) {
-				if i == got {
-					t.Fatalf("link %d cannot come: %+v", i, links[i])
+		var s lanes
+		t.Repeat(map[string]func(*rapid.T){
+			"change": func(t *rapid.T) {
+				i := rapid.IntRange(0, len(all)-1).Draw(t, "link")
+				r := rank{
+					out: rapid.Uint64Range(0, 3).Draw(t, "out"), served: rapid.Uint64Range(0, 3).Draw(t, "served"),
+					free: rapid.Uint64Range(0, 3).Draw(t, "free"),
 				}
-				continue
-			}
-			if got < 0 {
-				t.Fatalf("nobody, but link %d can: %+v", i, links[i])
-			}
-			if i != got && beats(i, got) {
-				t.Fatalf("link %d of %+v, asked by %d, but %d has more", got, links, asking, i)
-			}
-		}
-		if len(links) == 0 && got != -1 {
-			t.Fatalf("link %d of none", got)
-		}
+				s.place(&all[i], r, drawOffer(t).comes())
+			},
+			"": func(t *rapid.T) {
+				in := 0
+				for i := range all {
+					if at := all[i].at; at > 0 {
+						in++
+						if s[at-1] != &all[i] {
+							t.Fatalf("lane %d is not where it says", i)
+						}
+						if all[i].before(s[0].rank) {
+							t.Fatalf("%+v goes before %+v", all[i].rank, s[0].rank)
+						}
+					}
+				}
+				if in != len(s) {
+					t.Fatalf("%d links say that they are among the %d", in, len(s))
+				}
+				if first := s.first(); (first == nil) != (in == 0) || first != nil && first != s[0].link {
+					t.Fatalf("first of %d", in)
+				}
+			},
+		})
 	})
 }
 
@@ -77,12 +81,17 @@ func TestShareStaysWithinCredit(t *testing.T) {
 		if uint64(head.size()) > o.freeBytes && n > 1 {
 			t.Fatalf("%d bytes in %d messages for a credit of %d", head.size(), n, o.freeBytes)
 		}
-		// An even share, rounded up, so that everybody who can comes to carry.
-		if part := (queued + others) / (others + 1); n > part {
-			t.Fatalf("%d of %d queued, with %d others", n, queued, others)
+		// An even share, rounded up, so that everybody who can comes to carry, or a part of
+		// a quick member's window.
+		part := (queued + others) / (others + 1)
+		if o.window >= quickWindow {
+			part = max(part, int(o.window/quickParts))
+		}
+		if n > part {
+			t.Fatalf("%d of %d queued, with %d others and a window of %d", n, queued, others, o.window)
 		}
 		// And nothing is left that all three bounds allow.
-		if n < front.len() && uint64(n) < o.freeMessages && n < (queued+others)/(others+1) {
+		if n < front.len() && uint64(n) < o.freeMessages && n < part {
 			more, _ := front.cut(n + 1)
 			if uint64(more.size()) <= o.freeBytes {
 				t.Fatalf("%d where %d were allowed", n, n+1)

@@ -16,12 +16,14 @@ func (f sentSpan) last() uint64 { return f.first + uint64(f.len()) - 1 }
 type inflight struct {
 	items []sentSpan
 	head  int
+	count int // records
 }
 
 func (f *inflight) empty() bool { return f.head == len(f.items) }
 
 // add adds s, whose records got the link sequences from first on.
 func (f *inflight) add(first uint64, s span) {
+	f.count += s.len()
 	if n := len(f.items); n > f.head && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
 		f.items[n-1].to = s.to
 		return
@@ -58,6 +60,7 @@ func (f *inflight) remove(from, to uint64, visit func(span)) {
 			head, tail := x.cut(int(to - x.first + 1))
 			after, x = sentSpan{to + 1, tail}, sentSpan{x.first, head}
 		}
+		f.count -= x.len()
 		visit(x.span)
 	}
 	if end > at && before.c != nil {
@@ -97,6 +100,6 @@ func (f *inflight) drop(at, end int) {
 // takeAll empties f and returns what was in it, in link sequence.
 func (f *inflight) takeAll() []sentSpan {
 	out := slices.Clone(f.items[f.head:])
-	f.items, f.head = nil, 0
+	*f = inflight{}
 	return out
 }

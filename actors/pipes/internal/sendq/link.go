@@ -20,6 +20,9 @@ type Link struct {
 	sent        uint64 // link sequence of the last message sent
 	sentBytes   uint64
 	served      uint64 // the group's count of batches when it got its last one
+	lane        lane   // its place among those that could come for a batch
+	taken       uint64 // messages that the member has settled, as its acks say
+	allowed     uint64 // messages that the member's last ack allowed to be out
 	window      uint64 // messages that the member may allow ahead of what was sent
 	credit      uint64 // absolute: messages the member allows on this link
 	creditBytes uint64
@@ -37,10 +40,12 @@ type Link struct {
 // least one, and may allow window messages ahead of what was sent. It takes no part
 // until Attach.
 func NewLink(member string, concurrency int, window uint64) *Link {
-	return &Link{
+	l := &Link{
 		Member: member, window: window, phase: linkWriting, concurrency: max(1, concurrency),
 		bell: make(chan struct{}, 1), drain: make(chan uint64, 1),
 	}
+	l.lane.link = l
+	return l
 }
 
 // Bell rings when the link's writer should ask Next again.
@@ -60,7 +65,7 @@ func (l *Link) Drained(last uint64) {
 }
 
 func (l *Link) offer() offer {
-	o := offer{phase: l.phase, served: l.served}
+	o := offer{phase: l.phase, window: l.allowed}
 	if l.draining || l.tenure.standing == linkHung {
 		return offer{phase: linkClosed}
 	}
@@ -74,6 +79,22 @@ func (l *Link) offer() offer {
 		o.freeBytes = l.creditBytes - l.sentBytes
 	}
 	return o
+}
+
+// outstanding is how many messages the member has that it has not settled. At most once
+// the queue settles them first, and only the member's acks say that.
+func (l *Link) outstanding(mode messages.Mode) uint64 {
+	if mode == messages.AtMostOnce {
+		return l.sent - min(l.sent, l.taken)
+	}
+	return uint64(l.out.count)
+}
+
+// place puts l where it stands among the links that could come for a batch. It is called
+// after each change of what a link has out, may have out or is doing. mu is held.
+func (b *Backlog) place(l *Link) {
+	o := l.offer()
+	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), served: l.served, free: o.freeMessages}, o.comes())
 }
 
 // ring wakes the writer. It never blocks.
@@ -99,6 +120,7 @@ func (q *Queue) Attach(b *Backlog, l *Link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b.links = append(b.links, l)
+	b.place(l)
 	q.progress() // a Flush may have waited for it
 }
 
@@ -111,7 +133,9 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	if l.phase == linkClosed {
 		return Batch{}, false
 	}
+	called := l.phase == linkRung
 	l.phase = linkWaiting
+	b.place(l)
 	offer := l.offer()
 	if !offer.can() {
 		return Batch{}, false
@@ -123,19 +147,13 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		}
 		return Batch{}, false
 	}
-	others := 0
-	if len(b.links) > 1 {
-		best := b.links[q.freest(b, l)]
-		if best != l {
-			q.call(best)
-			return Batch{}, false
-		}
-		for i, x := range q.offers {
-			if b.links[i] != l && x.can() && x.phase != linkWriting {
-				others++
-			}
-		}
+	// Who was called was the first then, and takes its batch. Who comes from a write may
+	// have to let another one go first.
+	if best := b.lanes.first(); best != l && !called {
+		q.call(best)
+		return Batch{}, false
 	}
+	others := len(b.lanes) - 1
 	s := src.take(min(fresh, share(*src.front(), b.queued(), others, offer)))
 	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
 	b.batches++
@@ -151,6 +169,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	} else {
 		l.out.add(out.First, s)
 	}
+	b.place(l)
 	if others > 0 {
 		q.wake(b)
 	}
@@ -165,36 +184,11 @@ func (q *Queue) unpin(l *Link) {
 	}
 }
 
-// freest is the index of the link that the next batch goes to, or -1.
-func (q *Queue) freest(b *Backlog, asking *Link) int {
-	q.offers = q.offers[:0]
-	at := -1
-	for i, l := range b.links {
-		q.offers = append(q.offers, l.offer())
-		if l == asking {
-			at = i
-		}
-	}
-	return freest(q.offers, at)
-}
-
 // wake calls the link that should carry what is queued, if it sleeps. mu is
 // held.
 func (q *Queue) wake(b *Backlog) {
-	switch len(b.links) {
-	case 0:
-		return
-	case 1:
-		if l := b.links[0]; l.phase == linkWaiting && b.source() != nil && l.offer().can() {
-			q.call(l)
-		}
-		return
-	}
-	if b.source() == nil || !slices.ContainsFunc(b.links, func(l *Link) bool { return l.phase == linkWaiting }) {
-		return
-	}
-	if best := q.freest(b, nil); best >= 0 {
-		q.call(b.links[best])
+	if best := b.lanes.first(); best != nil && b.source() != nil {
+		q.call(best)
 	}
 }
 
@@ -211,6 +205,7 @@ func (q *Queue) Hold(b *Backlog, l *Link) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l.draining = true
+	b.place(l)
 	q.wake(b)
 	return l.sent
 }
@@ -238,6 +233,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	}
 	q.unpin(l)
 	l.phase = linkClosed
+	b.place(l)
 	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
 	found := suspicion{member: l.Member, cause: errLinkDied, now: now}
 	if died {

@@ -54,12 +54,9 @@ type LinkLook struct {
 func (q *Queue) LookAt(l *Link) LinkLook {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	look := LinkLook{Sent: l.sent, Hung: l.tenure.standing == linkHung}
+	look := LinkLook{Sent: l.sent, InFlight: l.out.count, Hung: l.tenure.standing == linkHung}
 	if l.credit > l.sent {
 		look.Credit = int(l.credit - l.sent)
-	}
-	for _, f := range l.out.items[l.out.head:] {
-		look.InFlight += f.len()
 	}
 	return look
 }

@@ -97,6 +97,7 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 		}
 		back.Attempt, back.Deaths = max(back.Attempt, int(s.nacks)), int(s.deaths)
 	})
+	b.place(l)
 	q.wake(b)
 	return back, nil
 }

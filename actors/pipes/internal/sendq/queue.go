@@ -78,7 +78,6 @@ type Queue struct {
 	waiting  int           // Sends that wait on room
 	moved    chan struct{} // closed when a waiting Flush should look again
 	flushing int
-	offers   []offer // scratch
 	losses   losses
 
 	later     func(func())

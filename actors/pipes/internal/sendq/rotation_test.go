@@ -1,10 +1,14 @@
 package sendq
 
 import (
+	"strconv"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // Messages that come one at a time go round the members, and not all to the
@@ -38,4 +42,110 @@ func TestSingleMessagesGoRound(t *testing.T) {
 			t.Fatalf("%v, want 10 for each", got)
 		}
 	}
+}
+
+// groupmate is a member of a simulated group, whose window grows as a real one's does.
+type groupmate struct {
+	l       *Link
+	window  uint64
+	got     []uint64 // pipe numbers of what it was sent
+	settled uint64
+}
+
+// report settles n more of what the member has, and grants credit.
+func (m *groupmate) report(t *rapid.T, q *Queue, b *Backlog, n uint64) {
+	m.settled = min(m.settled+n, uint64(len(m.got)))
+	if m.l.credit > 0 && m.settled >= m.l.credit && m.window < 4096 {
+		m.window *= 2
+	}
+	err := q.Ack(b, m.l, &frame.Ack{Cumulative: m.settled, CreditMessages: m.settled + m.window, CreditBytes: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Promise: members that settle equally fast get equally much, within a factor of two,
+// however many there are. One that settles nothing keeps its first window, and stalls
+// nobody. No message goes to two members, and none is left behind.
+func TestSharesAreFair(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := New("orders", testConfig(), func(messages.Event) {}, func(func()) {})
+		q.cfg.Queue = messages.QueueLimits{Messages: 1 << 20, Bytes: 1 << 30}
+		mode := rapid.SampledFrom([]messages.Mode{messages.AtLeastOnce, messages.AtMostOnce}).Draw(t, "mode")
+		b := q.Backlog("billing", messages.GroupSettings{Mode: mode, Policy: messages.QueueBlock})
+		mates := make([]*groupmate, rapid.IntRange(2, 12).Draw(t, "members"))
+		for i := range mates {
+			mates[i] = &groupmate{l: NewLink(strconv.Itoa(i), 1, 1<<20), window: 64}
+			q.Attach(b, mates[i].l)
+			mates[i].report(t, q, b, 0)
+			if _, ok := q.Next(b, mates[i].l); ok {
+				t.Fatal("a batch of nothing")
+			}
+		}
+		stuck := mates[:rapid.IntRange(0, 1).Draw(t, "stuck")]
+		works := mates[len(stuck):]
+		var sent uint64
+		write := func() { // every writer that is called works until it has nothing to do
+			for called := true; called; {
+				called = false
+				for _, m := range mates {
+					select {
+					case <-m.l.Bell():
+					default:
+						continue
+					}
+					called = true
+					for out, ok := q.Next(b, m.l); ok; out, ok = q.Next(b, m.l) {
+						m.got = append(m.got, recordtest.Numbers(t, out.Records)...)
+					}
+				}
+			}
+		}
+		burst := rapid.IntRange(1, 300*len(works)).Draw(t, "burst")
+		for sent < uint64(120*len(works)) {
+			for range burst {
+				if err := q.Send(t.Context(), recordtest.Numbered(sent, 8)); err != nil {
+					t.Fatal(err)
+				}
+				sent++
+			}
+			write()
+			first := rapid.IntRange(0, len(works)-1).Draw(t, "first")
+			for i := range works {
+				works[(first+i)%len(works)].report(t, q, b, 64)
+			}
+			write()
+		}
+		for b.queued() > 0 {
+			before := b.queued()
+			for _, m := range works {
+				m.report(t, q, b, 1<<20)
+			}
+			if write(); b.queued() == before {
+				t.Fatalf("%d messages wait, and nobody is called", before)
+			}
+		}
+		low, high := len(works[0].got), 0
+		seen := make(map[uint64]bool)
+		for i, m := range mates {
+			for _, n := range m.got {
+				if seen[n] {
+					t.Fatalf("message %d went to two", n)
+				}
+				seen[n] = true
+			}
+			if i >= len(stuck) {
+				low, high = min(low, len(m.got)), max(high, len(m.got))
+			}
+		}
+		if uint64(len(seen)) != sent {
+			t.Fatalf("%d of %d were sent on", len(seen), sent)
+		}
+		if high > 2*low {
+			t.Fatalf("the busiest of %d members got %d messages, the idlest %d", len(works), high, low)
+		}
+		if n := len(stuck); n > 0 && len(stuck[0].got) > 64 {
+			t.Fatalf("a member that settles nothing got %d", len(stuck[0].got))
+		}
+	})
 }

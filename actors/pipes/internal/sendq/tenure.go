@@ -201,6 +201,7 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 	if n > 0 {
 		l.tenure.standing = linkHung
 		b.counters.Redelivered += uint64(n)
+		b.place(l)
 		q.wake(b)
 	}
 	return n

@@ -26,7 +26,7 @@ type mark struct {
 
 // InProgress restarts a delivery's AckWait.
 func (l *Link) InProgress(seq uint64) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.closed || l.acks.Has(seq) {
 		return
@@ -41,7 +41,7 @@ func (l *Link) InProgress(seq uint64) {
 // Expire gives a delivery up that outlived AckWait, and reports whether it was
 // still out. Where it may be what whoever handles it is stuck in, it counts a death.
 func (l *Link) Expire(seq uint64, death bool) bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	l.keep(seq)
 	f := failure{seq: seq, kind: frame.NackReturned}
@@ -65,7 +65,7 @@ func (l *Link) Overdue(now time.Time) (late []uint64) {
 	if wait < 0 {
 		return nil
 	}
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	l.renew(now)
 	for len(l.marks) > 0 && now.Sub(l.marks[0].at) >= wait {
@@ -119,7 +119,7 @@ func (l *Link) renew(now time.Time) {
 // reads is stuck. It goes by what Overdue has seen.
 func (l *Link) Stalled(now time.Time) bool {
 	wait := l.queue.cfg.AckWait
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return wait > 0 && l.received > l.handed && !l.moved.IsZero() && now.Sub(l.moved) >= wait
 }

@@ -190,7 +190,7 @@ func (q *Queue) TakeBack(cause error) (n int) {
 // oldest is the turn of the oldest frame of which something was handed out that is not
 // settled.
 func (l *Link) oldest() (turn uint64) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if seq := l.acks.Cumulative + 1; !l.closed && seq <= l.handed {
 		return l.frames[l.frameOf(seq)].turn
@@ -201,7 +201,7 @@ func (l *Link) oldest() (turn uint64) {
 // takeBack gives back what was handed out on the link and is not settled. With a cause
 // the first of it counts a death.
 func (l *Link) takeBack(cause error) (n int) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.closed || l.queue.cfg.Mode == messages.AtMostOnce {
 		return 0
@@ -225,7 +225,7 @@ func (l *Link) takeBack(cause error) (n int) {
 
 // handTo is hand for the receiver of Deliver.
 func (l *Link) handTo(epoch, seq uint64) bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.closed && l.queue.cfg.Mode != messages.AtMostOnce || seq <= l.handed {
 		return false
@@ -247,7 +247,7 @@ func (l *Link) userSettled(seq uint64) {
 
 // InHand reports whether the receiver of Deliver has a delivery that it has not settled.
 func (l *Link) InHand(seq uint64) bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return l.epoch > 0 && l.epoch == l.queue.gripped().epoch() && seq <= l.handed && !l.user.Has(seq)
 }

@@ -62,7 +62,7 @@ func (f *Frame) next(d *messages.Delivery) (bool, error) {
 
 // lapse settles a delivery that has expired before it was handed out.
 func (l *Link) lapse(seq uint64) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if seq <= l.handed {
 		return

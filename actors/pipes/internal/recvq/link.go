@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/age"
@@ -38,9 +39,14 @@ type Link struct {
 	quit  chan struct{} // closed to have the rest told and leave taken
 	gone  chan struct{} // closed when that is done, or cannot be
 
-	mu        sync.Mutex
-	closed    bool   // the link is gone: settling does nothing
-	largest   uint64 // record that the sender may send, in bytes
+	// run is how far a loop has come without the lock, and until is where it has to take
+	// it; see loop.go. until is the loop's.
+	run   atomic.Uint64
+	until uint64
+
+	mu        sync.Mutex // taken by lock
+	closed    bool       // the link is gone: settling does nothing
+	largest   uint64     // record that the sender may send, in bytes
 	received  uint64
 	brought   uint64    // bytes received
 	granted   [2]uint64 // the highest totals that the sender was told: messages, bytes
@@ -78,7 +84,7 @@ type Link struct {
 // Arrive takes a frame's records, and the buffer that they lie in when it is to be used
 // again. An error means that the peer breaks the protocol.
 func (l *Link) Arrive(d *frame.Data, buffer *Buffer) error {
-	l.mu.Lock()
+	l.lock()
 	if d.First != l.received+1 {
 		l.mu.Unlock()
 		return fmt.Errorf("message %d came where %d was due: %w: %w", d.First, l.received+1, frame.ErrProtocol, messages.ErrCorrupt)
@@ -121,7 +127,7 @@ func (l *Link) exceeds(d *frame.Data) error {
 // delivery before it (0 for none), and reports whether the delivery may be handed
 // out: its link lives, or is not needed any more, and it was not given back.
 func (l *Link) hand(seq, done uint64) bool {
-	l.mu.Lock()
+	l.lock()
 	if l.closed && l.queue.cfg.Mode != messages.AtMostOnce || seq <= l.handed {
 		l.mu.Unlock()
 		if done > 0 {
@@ -139,6 +145,7 @@ func (l *Link) hand(seq, done uint64) bool {
 			l.settle(done)
 		}
 	}
+	l.letRun()
 	l.mu.Unlock()
 	if late {
 		l.queue.late(done)
@@ -149,7 +156,7 @@ func (l *Link) hand(seq, done uint64) bool {
 // yield withdraws the credit and gives back what was never handed out. It
 // returns how much that is.
 func (l *Link) yield() int {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return 0
@@ -186,21 +193,21 @@ func (l *Link) giveBackUnread() (n int) {
 
 // waiting reports whether something has come and was not handed out.
 func (l *Link) waiting() bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return l.received > l.handed
 }
 
 // inHand reports whether deliveries were handed out and are not settled.
 func (l *Link) inHand() bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return !l.closed && l.acks.Cumulative < l.handed
 }
 
 // grant lets the sender send.
 func (l *Link) grant() {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.allowed != creditGranted {
 		l.allowed = creditGranted
@@ -213,7 +220,7 @@ func (l *Link) grant() {
 // twice as much from now on; one that is never starved keeps a small window, so
 // that a slow member does not sit on work that others could do.
 func (l *Link) starved() {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	if l.credit > 0 && l.received >= l.credit && l.window < l.queue.cfg.Window {
 		l.window = min(2*l.window, l.queue.cfg.Window)
@@ -241,7 +248,7 @@ func (l *Link) ring() {
 
 // Quiet reports whether all that has come is settled.
 func (l *Link) Quiet() bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return l.acks.Cumulative == l.received
 }
@@ -251,7 +258,7 @@ func (l *Link) AskDrain() { l.drain <- struct{}{} }
 
 // DrainUpTo notes the last sequence that the sender will send.
 func (l *Link) DrainUpTo(last uint64) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	l.drainSeen, l.drainTo = true, last
 	l.urgent = false
@@ -261,7 +268,7 @@ func (l *Link) DrainUpTo(last uint64) {
 // drained reports whether everything the sender will ever send is settled, and
 // the sender told so.
 func (l *Link) drained() bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return l.drainSeen && l.told >= l.drainTo
 }
@@ -284,7 +291,7 @@ func (l *Link) TakeLeave() {
 // close ends the session and returns how many deliveries had come and were not
 // handed out.
 func (l *Link) close() (discarded int) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	l.closed = true
 	l.frames = nil

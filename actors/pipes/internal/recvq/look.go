@@ -19,7 +19,7 @@ type LinkLook struct {
 
 // Look returns how a link stands.
 func (l *Link) Look() LinkLook {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	look := LinkLook{Waiting: int(l.received - l.handed)}
 	if l.handed > l.acks.Count {
@@ -35,7 +35,7 @@ func (l *Link) Look() LinkLook {
 // somebody wants to know ages.
 func (q *Queue) Note(now time.Time) {
 	for _, l := range q.open() {
-		l.mu.Lock()
+		l.lock()
 		l.arrived.Note(now, l.received, l.acks.Cumulative+1)
 		l.mu.Unlock()
 	}
@@ -45,7 +45,7 @@ func (q *Queue) Note(now time.Time) {
 func (q *Queue) Oldest(now time.Time) messages.OldestMessage {
 	o := messages.OldestMessage{Destination: q.cfg.Destination, Group: q.cfg.Group}
 	for _, l := range q.open() {
-		l.mu.Lock()
+		l.lock()
 		o.Age = max(o.Age, l.arrived.Of(now, l.acks.Cumulative+1))
 		l.mu.Unlock()
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -93,7 +94,7 @@ func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 		case !ok:
 			c.finish()
 			c.frame = nil
-		case !l.hand(c.at.Seq, c.done):
+		case !l.next(c.at.Seq, c.done) && !l.hand(c.at.Seq, c.done):
 			c.frame, c.done = nil, 0 // the link died: the sender delivers the rest again
 		default:
 			c.out, c.done = true, 0
@@ -119,4 +120,52 @@ func (c *cursor) end() {
 		c.frame.link.giveBack(c.at.Seq)
 	}
 	c.q.putBack(c.frame)
+}
+
+// A loop that acks as it goes settles in order. As long as all before is settled, the
+// sequence of what it has in hand says all that there is to say: it runs ahead of the lock,
+// and whoever takes that takes down first how far it has come, and ends the run.
+
+// running marks a Link.run of a loop that runs.
+const running = 1 << 63
+
+// next is hand for a loop that runs. It reports false where that needs the lock.
+func (l *Link) next(seq, done uint64) bool {
+	return seq < l.until && done+1 == seq && l.run.CompareAndSwap(running|done, running|seq)
+}
+
+// letRun lets a loop run that has been handed the last delivery, up to where a report is
+// due. What is settled first after a report needs the lock, because a timer begins with it.
+// mu is held.
+func (l *Link) letRun() {
+	if l.closed || l.epoch > 0 || l.acks.Cumulative+1 != l.handed || len(l.acks.Ranges)+len(l.extended)+len(l.expired) > 0 {
+		return
+	}
+	switch {
+	case l.urgent:
+		l.until = math.MaxUint64 // the report ends the run
+	case l.due.IsZero():
+		return
+	default:
+		l.until = l.reported + l.enough() + 1
+	}
+	l.run.Store(running | l.handed)
+}
+
+// lock takes mu, and takes down how far a loop has run.
+func (l *Link) lock() {
+	l.mu.Lock()
+	if l.run.Load()&running == 0 {
+		return
+	}
+	at := l.run.And(^uint64(running)) &^ running
+	n := at - l.handed
+	l.handed = at
+	l.acks.Cumulative += n
+	l.acks.Count += n
+	for n > 0 {
+		some := min(n, uint64(l.frames[0].left))
+		l.free(0, int(some))
+		n -= some
+	}
 }

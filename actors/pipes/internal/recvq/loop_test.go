@@ -32,7 +32,7 @@ func fed(t *testing.T, n int, change func(*Config)) (*Queue, *Link, chan message
 
 // settledOf is what k would tell its sender is settled, without telling it.
 func settledOf(k *Link) (acked uint64, failures []failure) {
-	k.mu.Lock()
+	k.lock()
 	defer k.mu.Unlock()
 	return k.acks.Cumulative, slices.Clone(k.failures)
 }

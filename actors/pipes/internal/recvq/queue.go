@@ -225,7 +225,7 @@ func (q *Queue) Stats() messages.MemberStats {
 		Delivered: q.gone, Links: len(q.links), Expired: q.lapsed.Load(),
 	}
 	for _, l := range q.links {
-		l.mu.Lock()
+		l.lock()
 		s.Delivered += l.handed - l.returned
 		s.Waiting += int(l.received - l.handed)
 		l.mu.Unlock()

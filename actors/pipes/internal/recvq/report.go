@@ -38,7 +38,7 @@ type report struct {
 // collect returns what the sender is to be told now, or false and when to come
 // again (zero: at the next bell). r's slices are reused.
 func (l *Link) collect(r *report, now time.Time) (ok bool, wait time.Duration) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	r.replies, l.replies = l.replies, r.replies[:0]
 	if r.alone = false; !l.urgent {
@@ -95,7 +95,7 @@ func (l *Link) reportRanges(r *report) {
 
 // last returns everything that the sender was not told yet.
 func (l *Link) last(r *report) bool {
-	l.mu.Lock()
+	l.lock()
 	l.urgent = l.acks.Count > l.reported || len(l.failures) > 0 || len(l.replies) > 0 || l.reach > 0
 	urgent := l.urgent
 	l.mu.Unlock()
@@ -170,7 +170,7 @@ func (l *Link) wrote(r *report) {
 	if len(r.replies) == 0 {
 		return
 	}
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	for i := range r.replies {
 		l.replying -= len(r.replies[i].Record)

@@ -17,7 +17,7 @@ const ackDelay = 2 * time.Millisecond
 // Ack settles a delivery that was handled. When it is no longer this member's
 // to settle, somebody else gets or got it too, and an event says so.
 func (l *Link) Ack(seq uint64) {
-	l.mu.Lock()
+	l.lock()
 	l.userSettled(seq)
 	_, late := l.expired[seq]
 	late = late || l.closed && !l.acks.Has(seq)
@@ -41,7 +41,7 @@ func (l *Link) GiveBack(seq uint64, how messages.GiveBack) {
 	default:
 		f.after, f.reason = how.After, reasonOf(how.Cause, "nacked")
 	}
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	l.userSettled(seq)
 	l.failing(f)
@@ -66,7 +66,7 @@ func (l *Link) Reply(seq, request uint64, m *messages.Message, refused error) er
 		}
 		r.Record = messages.AppendRecord(make([]byte, 0, size), m)
 	}
-	l.mu.Lock()
+	l.lock()
 	_, late := l.expired[seq]
 	switch {
 	case l.closed:
@@ -111,7 +111,7 @@ func reasonOf(cause error, without string) (reason string) {
 func (l *Link) giveBack(seq uint64) { l.fail(failure{seq: seq, kind: frame.NackReturned}) }
 
 func (l *Link) fail(f failure) bool {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
 	return l.failing(f)
 }
@@ -138,7 +138,7 @@ func (l *Link) settle(seq uint64) bool {
 	}
 	l.account(seq)
 	switch pending := l.acks.Count - l.reported; {
-	case pending >= uint64(max(1, l.window/4)):
+	case pending >= l.enough():
 		l.hurry()
 	case l.due.IsZero():
 		l.due = time.Now().Add(ackDelay)
@@ -147,11 +147,16 @@ func (l *Link) settle(seq uint64) bool {
 	return true
 }
 
+// enough is how many settled deliveries a report does not wait for more than.
+func (l *Link) enough() uint64 { return uint64(max(1, l.window/4)) }
+
 // account frees a frame's bytes once all of it is settled.
-func (l *Link) account(seq uint64) {
-	at := l.frameOf(seq)
+func (l *Link) account(seq uint64) { l.free(l.frameOf(seq), 1) }
+
+// free notes that n deliveries of a frame are settled.
+func (l *Link) free(at, n int) {
 	f := l.frames[at]
-	if f.left--; f.left == 0 {
+	if f.left -= n; f.left == 0 {
 		l.freed += uint64(f.size)
 		l.frames = slices.Delete(l.frames, at, at+1)
 		if f.buffer != nil {

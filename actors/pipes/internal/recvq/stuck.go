@@ -43,7 +43,7 @@ func (c *Consumption) calls() map[call]time.Time {
 	}
 	c.workersMu.Unlock()
 	for k := range busy {
-		k.from.mu.Lock()
+		k.from.lock()
 		busy[k] = k.from.extended[k.seq]
 		k.from.mu.Unlock()
 	}

@@ -56,6 +56,7 @@ are done.`,
 	cmd.Flags().DurationVar(&s.Each, "each", 0, "how long each run takes; 0: what the suite has time for")
 	cmd.Flags().DurationVar(&s.Budget, "budget", 0, "how long the suite takes; 0: 80s for quick, 14m for full")
 	cmd.Flags().IntVar(&s.Rounds, "rounds", 0, "how often each scenario runs; 0: what the suite has time for")
+	cmd.Flags().IntVar(&s.Scale, "scale", 100, "`percent` of 10,000 destinations, 1,000 groups, members and partitions; less for a small machine")
 	cmd.Flags().StringVar(&s.Peers, "peers", "benchmarks/peers", "the `directory` of the module that JetStream is built from")
 	cmd.Flags().StringVar(&dir, "out", "benchmarks/results", "the `directory` that the results are stored in")
 	return cmd

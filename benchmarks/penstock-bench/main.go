@@ -17,10 +17,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penstock-io/penstock/benchmarks/internal/beside"
+	"github.com/penstock-io/penstock/benchmarks/internal/part"
 )
 
 func main() {
 	beside.Main()
+	part.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := root().ExecuteContext(ctx)
 	stop()

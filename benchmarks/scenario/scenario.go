@@ -25,6 +25,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/benchmarks/internal/host"
 	"github.com/penstock-io/penstock/benchmarks/internal/load"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 )
@@ -145,13 +146,14 @@ type Meter struct {
 	began         time.Time
 	cpu           time.Duration
 	mallocs, size uint64
+	wire          uint64
 }
 
 // NewMeter begins to count.
 func NewMeter() Meter {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Meter{time.Now(), load.CPU(), m.Mallocs, m.TotalAlloc}
+	return Meter{time.Now(), load.CPU(), m.Mallocs, m.TotalAlloc, host.Wire()}
 }
 
 // Elapsed is the time since the meter began.
@@ -162,7 +164,7 @@ func (m Meter) Read(figures map[results.Figure]float64, n uint64, size int) {
 	elapsed, used := m.Elapsed(), m.Used()
 	figures[results.PerSecond] = float64(n) / elapsed.Seconds()
 	figures[results.MBPerSecond] = figures[results.PerSecond] * float64(size) / 1e6
-	for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes} {
+	for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes, results.WireBytes, results.RSS} {
 		delete(figures, f)
 	}
 	used.Add(figures, n)
@@ -172,13 +174,16 @@ func (m Meter) Read(figures map[results.Figure]float64, n uint64, size int) {
 type Usage struct {
 	CPU            time.Duration
 	Mallocs, Bytes uint64 // of its heap
+	Wire           uint64 // bytes that its sockets sent, as far as they are open
+	RSS            uint64 // at the end
 }
 
 // Used is what this process used since the meter began.
 func (m Meter) Used() Usage {
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
-	return Usage{load.CPU() - m.cpu, now.Mallocs - m.mallocs, now.TotalAlloc - m.size}
+	wire := host.Wire()
+	return Usage{load.CPU() - m.cpu, now.Mallocs - m.mallocs, now.TotalAlloc - m.size, wire - min(wire, m.wire), host.OwnRSS()}
 }
 
 // Add adds it to the figures of n messages.
@@ -187,6 +192,8 @@ func (u Usage) Add(figures map[results.Figure]float64, n uint64) {
 	figures[results.CPU] += float64(u.CPU.Nanoseconds()) / each
 	figures[results.Allocs] += float64(u.Mallocs) / each
 	figures[results.AllocBytes] += float64(u.Bytes) / each
+	figures[results.WireBytes] += float64(u.Wire) / each
+	figures[results.RSS] += float64(u.RSS)
 }
 
 // WriteLog writes the latencies of r, which has ended now, as an HdrHistogram log.

@@ -84,6 +84,13 @@ const (
 	Fsyncs      Figure = "fsyncs_per_message"
 	Offered     Figure = "offered_per_s" // of a run that keeps to a timetable
 	RSS         Figure = "rss_bytes"
+	EtcdRSS     Figure = "etcd_rss_bytes"
+
+	RecoveryMS   Figure = "recovery_ms"   // from a death to its end
+	ReadyMS      Figure = "ready_ms"      // until all of something was there
+	HeapEach     Figure = "heap_bytes"    // of each of many
+	Goroutines   Figure = "goroutines"    // of each of many
+	RequestsEach Figure = "etcd_requests" // for each of many
 )
 
 // Less reports whether less of it is better.

@@ -40,8 +40,10 @@ var byFactors = []byFactor{
 	{"pipe.size", "size", results.CPU, "Pipes: cost of a message by size", "size of a message, bytes", "CPU, ns", true},
 	{"pipe.members", "members", results.PerSecond, "Pipes: members of one group", "members", "messages/s", false},
 	{"pipe.groups", "groups", results.PerSecond, "Pipes: groups, each of which gets every message", "groups", "messages/s", true},
+	{"pipe.size", "size", results.WireBytes, "Pipes: bytes on the wire of a message by size", "size of a message, bytes", "bytes", true},
 	{"topic.size", "size", results.PerSecond, "Topics: records per second by size", "size of a record, bytes", "records/s", true},
 	{"topic.size", "size", results.CPU, "Topics: cost of a record by size, with etcd's", "size of a record, bytes", "CPU, ns", true},
+	{"topic.size", "size", results.Fsyncs, "Topics: fsyncs of etcd for each record by size", "size of a record, bytes", "fsyncs", true},
 	{"topic.partitions", "partitions", results.PerSecond, "Topics: records per second by partitions", "partitions", "records/s", false},
 }
 

@@ -63,21 +63,62 @@ func rows(f *results.File) []row {
 	return out
 }
 
-var columns = []string{"scenario", "system", "runs", "messages/s", "MB/s", "CPU µs", "allocations", "p50 µs", "p99 µs", "p99.9 µs", "p99.99 µs"}
+// columns are those of a table of runs. Those that are empty in all of its lines are left
+// out.
+var columns = []column{
+	{"messages/s", results.PerSecond, 1}, {"MB/s", results.MBPerSecond, 1}, {"consumed/s", results.Consumed, 1},
+	{"CPU µs", results.CPU, 1000}, {"allocations", results.Allocs, 1}, {"wire B", results.WireBytes, 1}, {"fsyncs", results.Fsyncs, 1},
+	{"recovery ms", results.RecoveryMS, 1}, {"ready ms", results.ReadyMS, 1}, {"KiB each", results.HeapEach, 1 << 10},
+	{"goroutines each", results.Goroutines, 1}, {"etcd requests each", results.RequestsEach, 1},
+	{"RSS MiB", results.RSS, 1 << 20}, {"etcd RSS MiB", results.EtcdRSS, 1 << 20},
+}
+
+type column struct {
+	head   string
+	figure results.Figure
+	scale  float64
+}
+
+var percentiles = []float64{50, 99, 99.9, 99.99}
+
+// tabulate is a table of rows, its head first.
+func tabulate(of []row) (out [][]string) {
+	head := []string{"scenario", "system", "runs"}
+	for _, c := range columns {
+		head = append(head, c.head)
+	}
+	for _, p := range percentiles {
+		head = append(head, fmt.Sprintf("p%g µs", p))
+	}
+	out = append(out, head)
+	for _, r := range of {
+		out = append(out, r.cells())
+	}
+	for i := len(head) - 1; i >= 0; i-- {
+		empty := !slices.ContainsFunc(out[1:], func(cells []string) bool { return cells[i] != "" })
+		for line := range out {
+			if empty {
+				out[line] = slices.Delete(out[line], i, i+1)
+			}
+		}
+	}
+	return out
+}
 
 func (r row) cells() []string {
-	cell := func(f results.Figure, scale float64) string {
-		if v, ok := r.figures[f]; ok {
-			return fmt.Sprintf("%.4g", v/scale)
-		}
-		return ""
-	}
 	runs := fmt.Sprint(r.runs)
 	if r.failed > 0 {
 		runs += fmt.Sprintf(", %d FAILED", r.failed)
 	}
-	out := []string{r.ID, r.System, runs, cell(results.PerSecond, 1), cell(results.MBPerSecond, 1), cell(results.CPU, 1000), cell(results.Allocs, 1)}
-	for _, p := range []float64{50, 99, 99.9, 99.99} {
+	out := []string{r.ID, r.System, runs}
+	for _, c := range columns {
+		cell := ""
+		if v, ok := r.figures[c.figure]; ok && v != 0 {
+			cell = fmt.Sprintf("%.4g", v/c.scale)
+		}
+		out = append(out, cell)
+	}
+	for _, p := range percentiles {
 		if r.handled == nil || r.handled.Count() == 0 {
 			out = append(out, "")
 			continue
@@ -103,9 +144,8 @@ func Table(w io.Writer, f *results.File) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(cells []string) { fmt.Fprintln(t, strings.Join(cells, "\t")) }
 	if len(f.Runs) > 0 {
-		line(columns)
-		for _, r := range rows(f) {
-			line(r.cells())
+		for _, cells := range tabulate(rows(f)) {
+			line(cells)
 		}
 	}
 	if len(f.Comparisons) > 0 {
@@ -140,13 +180,13 @@ func markdown(w io.Writer, f *results.File, drawn []chart) error {
 		}
 		table(comparisonColumns, lines)
 	}
-	bySeries := map[string][][]string{}
+	bySeries := map[string][]row{}
 	var order []string
 	for _, r := range rows(f) {
 		if bySeries[r.series] == nil {
 			order = append(order, r.series)
 		}
-		bySeries[r.series] = append(bySeries[r.series], r.cells())
+		bySeries[r.series] = append(bySeries[r.series], r)
 	}
 	for _, s := range order {
 		fmt.Fprintf(&b, "\n## %s\n", s)
@@ -155,7 +195,8 @@ func markdown(w io.Writer, f *results.File, drawn []chart) error {
 				fmt.Fprintf(&b, "\n![%s](%s.svg)\n", d.title, d.file)
 			}
 		}
-		table(columns, bySeries[s])
+		lines := tabulate(bySeries[s])
+		table(lines[0], lines[1:])
 	}
 	if len(f.Skipped) > 0 {
 		b.WriteString("\n## Not run\n\n")

@@ -8,30 +8,34 @@ import (
 
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario"
-	"github.com/penstock-io/penstock/discovery/embedded"
 )
 
 type bed struct {
-	etcd *embedded.Server // for pipes: no message passes through it
-	runs int
-	full map[string][]float64 // by scenario: messages a second of its runs so far
+	etcd   *store // for pipes: no message passes through it
+	runs   int
+	full   map[string][]float64 // by scenario: messages a second of its runs so far
+	broken map[string]float64   // by series: the rate from which on it is not kept to
+	scale  int                  // of a hundred: how much of much
 }
 
 func openBed(ctx context.Context) (*bed, error) {
-	etcd, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync())
+	etcd, err := openStore(ctx, inside, false)
 	if err != nil {
 		return nil, err
 	}
-	return &bed{etcd: etcd, full: map[string][]float64{}}, nil
+	return &bed{etcd: etcd, full: map[string][]float64{}, broken: map[string]float64{}, scale: 100}, nil
+}
+
+// prefix is a namespace of one run.
+func (b *bed) prefix() string {
+	b.runs++
+	return fmt.Sprintf("/bench-%d", b.runs)
 }
 
 // pipes starts runtimes with a namespace of their own.
-func (b *bed) pipes() scenario.Start {
-	b.runs++
-	return scenario.Local(b.etcd.Config(), fmt.Sprintf("/bench-%d", b.runs))
-}
+func (b *bed) pipes() scenario.Start { return b.etcd.start(b.prefix()) }
 
-func (b *bed) close() error { return b.etcd.Close() }
+func (b *bed) close() error { return b.etcd.close() }
 
 // note keeps the speed of a run.
 func (b *bed) note(id string, r results.Run) {

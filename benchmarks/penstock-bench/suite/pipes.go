@@ -4,10 +4,12 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/benchmarks/internal/part"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/scenario/pipes"
 )
@@ -44,6 +46,30 @@ func pipeShare(percent int) step {
 	return st
 }
 
+// pipeApart is a step whose members are in a process of their own.
+func pipeApart(id string, change func(*pipes.Scenario)) step {
+	return step{id: id, series: "pipe.processes",
+		run: func(ctx context.Context, b *bed, d time.Duration) (_ results.Run, err error) {
+			s := pipeCenter
+			s.Duration, s.Warmup = d, d/warmup
+			change(&s)
+			prefix := b.prefix()
+			p, err := part.Start(ctx, part.Spec{
+				Role: part.Members, Endpoints: b.etcd.endpoints, Prefix: prefix,
+				Half: pipes.Members{Groups: s.Groups, Members: s.Members, Wait: time.Minute},
+			})
+			if err != nil {
+				return results.Run{System: "penstock"}, err
+			}
+			defer func() { err = errors.Join(err, p.Close()) }()
+			r, err := s.RunSenders(ctx, b.etcd.start(prefix), time.Minute, nil)
+			if err == nil {
+				_, err = p.Until(ctx, "result", func(s part.Said) bool { return s.Result != nil })
+			}
+			return r, err
+		}}
+}
+
 // pipeFull is the scenario whose speed is the maximum.
 const pipeFull = "pipe.size.1KiB"
 
@@ -66,10 +92,14 @@ func pipeSteps() (all []step) {
 	for _, n := range []int{1, 8} {
 		add("pipe.threads", fmt.Sprint(n), false, func(s *pipes.Scenario) { s.Threads = n })
 	}
+	add("pipe.processes", "1", false, func(*pipes.Scenario) {})
+	all = append(all, pipeApart("pipe.processes.2", func(*pipes.Scenario) {}),
+		pipeApart("pipe.processes.2-64B", func(s *pipes.Scenario) { s.Size = 64 }),
+		pipeApart("pipe.processes.2-10k", func(s *pipes.Scenario) { s.Rate = 10e3 }))
 	add("pipe.mesh", "4to4", false, func(s *pipes.Scenario) { s.Senders, s.Members = 4, 4 })
-	for _, rate := range []float64{1e3, 10e3, 50e3, 100e3, 200e3} {
-		add("pipe.open", count(rate), rate == 10e3, func(s *pipes.Scenario) { s.Rate = rate })
-	}
+	all = append(all, sweep("pipe.open", []float64{1e3, 10e3, 50e3, 100e3, 200e3, 400e3, 800e3, 1600e3}, 10e3, func(id string, rate float64, quick bool) step {
+		return pipe("pipe.open", id, quick, func(s *pipes.Scenario) { s.Rate = rate })
+	})...)
 	for _, percent := range []int{10, 50, 80} {
 		all = append(all, pipeShare(percent))
 	}

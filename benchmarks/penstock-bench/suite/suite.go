@@ -29,6 +29,7 @@ type Settings struct {
 	Budget time.Duration // of all together; 0: the suite's
 	Each   time.Duration // of a run; 0: what the budget leaves
 	Rounds int           // 0: the suite's
+	Scale  int           // how much of the series of many there is, of a hundred; 0: all
 	Peers  string        // the directory of the module with the peers
 }
 
@@ -37,7 +38,9 @@ var budgets = map[string]time.Duration{Quick: 80 * time.Second, Full: 14 * time.
 // step is one run of one scenario.
 type step struct {
 	id, series string
-	quick      bool // also in the quick suite
+	quick      bool          // also in the quick suite
+	takes      time.Duration // what a run takes that has no duration; 0 for one that has
+	rounds     int           // at most; 0: all
 	run        func(ctx context.Context, b *bed, d time.Duration) (results.Run, error)
 }
 
@@ -73,7 +76,7 @@ func Run(ctx context.Context, s Settings, log io.Writer) (*results.File, error) 
 		ran = true
 		left := s.Budget - time.Since(began)
 		if s.Each == 0 {
-			s.Each = max(200*time.Millisecond, left/time.Duration(s.Rounds*len(chosen))-setup)
+			s.Each = share(left, s.Rounds, chosen)
 		}
 		faults = append(faults, series(ctx, s, chosen, f, log))
 	}
@@ -82,6 +85,23 @@ func Run(ctx context.Context, s Settings, log io.Writer) (*results.File, error) 
 	}
 	f.Seconds = time.Since(began).Seconds()
 	return f, errors.Join(append(faults, context.Cause(ctx))...)
+}
+
+// share is how long each run with a duration may take.
+func share(left time.Duration, rounds int, chosen []step) time.Duration {
+	timed := 0
+	for _, st := range chosen {
+		n := rounds
+		if st.rounds > 0 {
+			n = min(n, st.rounds)
+		}
+		if st.takes > 0 {
+			left -= time.Duration(n) * st.takes
+		} else {
+			timed += n
+		}
+	}
+	return max(200*time.Millisecond, left/time.Duration(max(1, timed))-setup)
 }
 
 // ignoring is err unless it is what, and notes whether it was not.
@@ -107,13 +127,22 @@ func series(ctx context.Context, s Settings, chosen []step, f *results.File, log
 	if err != nil {
 		return err
 	}
+	if s.Scale > 0 {
+		b.scale = s.Scale
+	}
 	var faults []error
 	for round := range s.Rounds {
 		for _, st := range chosen {
 			if ctx.Err() != nil {
 				break
 			}
+			if st.rounds > 0 && round >= st.rounds {
+				continue
+			}
 			r, err := st.run(ctx, b, s.Each)
+			if errors.Is(err, errBroken) {
+				continue
+			}
 			r.ID, r.Series, r.Round = st.id, st.series, round+1
 			if err != nil {
 				err = fmt.Errorf("%s, round %d: %w", st.id, round+1, err)
@@ -133,6 +162,11 @@ func brief(r results.Run) string {
 		return "FAILED " + r.Error
 	}
 	out := fmt.Sprintf("%.4g/s", r.Figures[results.PerSecond])
+	for _, f := range []results.Figure{results.RecoveryMS, results.ReadyMS} {
+		if v, ok := r.Figures[f]; ok {
+			return fmt.Sprintf("%.4g ms", v)
+		}
+	}
 	for _, what := range []string{"handled", "asked"} {
 		if h := r.Latencies[what]; h != nil {
 			out += fmt.Sprintf(", p50 %.0f µs, p99 %.0f µs", h.At(50), h.At(99))

@@ -223,7 +223,7 @@ func (s *stage) measure(ctx context.Context, figures map[results.Figure]float64)
 		if !s.CatchUp { // what consumers used is part of the cost
 			rest := map[results.Figure]float64{}
 			meter.Read(rest, total-before, s.Size)
-			for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes} {
+			for _, f := range []results.Figure{results.CPU, results.Allocs, results.AllocBytes, results.WireBytes, results.RSS} {
 				figures[f] = rest[f]
 			}
 		}

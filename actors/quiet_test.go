@@ -180,7 +180,7 @@ func (k *kin) Receive(ctx actor.Context) {
 	case *messages.RecordDelivery:
 		m.Ack()
 		k.told <- m
-	case *messages.Registered, *messages.Joined, *messages.Opened, *messages.Subscribed, *messages.Assigned:
+	case *messages.Registered, *messages.Joined, *messages.Opened, *messages.Subscribed, *messages.Assigned, *actor.Terminated:
 		k.told <- m
 	}
 }
@@ -273,6 +273,9 @@ func TestOrderlyRunsHaveNoDeadLetters(t *testing.T) {
 	}
 	if _, err := supervisor.Ask[*messages.Left](ctx, sys, pids["again"], &messages.Leave{}); err != nil {
 		t.Error(err)
+	}
+	for ended := false; !ended; { // or its parent would stop who is no more
+		_, ended = enginetest.Await(t, "the end of who left", k.told).(*actor.Terminated)
 	}
 
 	// The ends.

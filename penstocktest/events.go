@@ -2,7 +2,9 @@ package penstocktest
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,7 +98,17 @@ func WaitEvent[E messages.Event](t testing.TB, r *Recording, within time.Duratio
 		select {
 		case <-grown:
 		case <-late.C:
-			t.Fatalf("penstocktest: no %s within %s, among %d events", reflect.TypeFor[E](), within, seen)
+			all := r.Events()
+			t.Fatalf("penstocktest: no %s within %s; the events are %s", reflect.TypeFor[E](), within, texts(all))
 		}
 	}
+}
+
+// texts shows events, each with its type.
+func texts(events []messages.Event) string {
+	lines := make([]string, len(events))
+	for i, e := range events {
+		lines[i] = fmt.Sprintf("%T%+v", e, e)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -44,6 +44,7 @@ func TestUnhandled(t *testing.T) {
 		if _, err := Ask[string](t.Context(), sys, pid, "who?"); !errors.Is(err, ErrNoActor) {
 			t.Errorf("ask: %v", err)
 		}
+		synctest.Wait() // the letter comes after the answer
 		if got := dead.list(); len(got) != 2 || got[1].Sender == nil {
 			t.Errorf("dead letters: %+v", got)
 		}

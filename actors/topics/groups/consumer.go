@@ -115,8 +115,8 @@ func (a *consumer) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = consumerMoves.To(ctx, a.state, consumerReading)
 	a.host.Every(stillWaiting, askAgain{})
-	root, self := a.env.System.Root, ctx.Self()
-	a.sub.buffer.Attach(a.c, func(m prefetch.Notice) { root.Send(self, m) })
+	node, self := a.env.Node, ctx.Self()
+	a.sub.buffer.Attach(a.c, func(m prefetch.Notice) { node.Send(self, m) })
 	a.part.Join()
 	a.ask(ctx)
 }

@@ -110,7 +110,8 @@ func TestRestoredAndGrownAgain(t *testing.T) {
 	cfg.Endpoints = []string{link.Addr()}
 	consumer := harness.Runtime(t, ns, penstock.EtcdConfig(cfg), penstock.LeaseTTL(time.Minute))
 	told := penstocktest.Record(t, consumer)
-	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup)
+	// A commit in between would be fenced, and what is read again from the stored offset.
+	sub := subscribe(t, openTopic(t, consumer, theTopic), theGroup, penstock.CommitEvery(time.Hour))
 	seekBack(t, consumer, sub)
 	acct := newAccount()
 	acct.consume(t, "consumer", sub)

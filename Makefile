@@ -105,6 +105,11 @@ bench: ## run the whole suite, beside its peers, in a quarter of an hour at most
 	cd benchmarks/penstock-bench && $(GO) build -trimpath -o ../../bin/penstock-bench .
 	bin/penstock-bench run full $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: ## compare the benchmarks beside the code with revision BASE, in ten minutes or so; PKGS=./supervisor BENCH=Ask for some
+	@test -n "$(BASE)" || { echo "give a revision: make bench-compare BASE=main"; exit 2; }
+	@GO="$(GO)" BENCH="$(BENCH)" PKGS="$(PKGS)" benchmarks/compare.sh "$(BASE)"
+
 .PHONY: bench-report
 bench-report: ## draw the charts of stored results: RESULTS="benchmarks/results/x.json"
 	cd benchmarks/penstock-bench && $(GO) build -trimpath -o ../../bin/penstock-bench .

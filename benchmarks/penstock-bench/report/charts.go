@@ -55,6 +55,7 @@ func draw(dir string, f *results.File) (drawn []chart, err error) {
 			all = append(all, c)
 		}
 	}
+	all = append(all, beside(f)...)
 	all = append(all, latencies(f)...)
 	all = append(all, sweeps(f)...)
 	for _, c := range all {

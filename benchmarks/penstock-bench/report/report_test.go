@@ -89,6 +89,25 @@ func TestWriteDrawsWhatThereIs(t *testing.T) {
 	}
 }
 
+// A line for each system that was compared at several sizes.
+func TestComparisonsBySize(t *testing.T) {
+	f := sampled(1, 1)
+	if got := beside(f); len(got) != 0 {
+		t.Errorf("one size is a chart: %v", got)
+	}
+	f.Comparisons = append(f.Comparisons,
+		results.Comparison{ID: "pipe.tcp.1KiB.vs.mangos", Peer: "mangos", Unit: "msg/s", Ours: []float64{5}, Theirs: []float64{4}},
+		results.Comparison{ID: "pipe.tcp.1MiB.vs.zmq", Peer: "zmq", Unit: "msg/s", Ours: []float64{5}}) // not here
+	if got := beside(f); len(got) != 1 || got[0].file != "pipe.beside" {
+		t.Errorf("want one chart of pipes: %v", got)
+	}
+	for name, want := range map[string]float64{"64B": 64, "16KiB": 16 << 10, "1MiB": 1 << 20, "lone": 0, "B": 0, "64part": 0} {
+		if got := sizeOf(name); got != want {
+			t.Errorf("%s is %g bytes, want %g", name, got, want)
+		}
+	}
+}
+
 func TestNothingToDraw(t *testing.T) {
 	f := sampled(1, 1)
 	for i := range f.Runs {

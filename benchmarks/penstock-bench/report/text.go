@@ -174,6 +174,11 @@ func markdown(w io.Writer, f *results.File, drawn []chart) error {
 	}
 	if len(f.Comparisons) > 0 {
 		b.WriteString("\n## Beside peers\n")
+		for _, d := range drawn {
+			if strings.HasSuffix(d.file, ".beside") {
+				fmt.Fprintf(&b, "\n![%s](%s.svg)\n", d.title, d.file)
+			}
+		}
 		var lines [][]string
 		for _, c := range f.Comparisons {
 			lines = append(lines, comparisonCells(c))
@@ -191,7 +196,7 @@ func markdown(w io.Writer, f *results.File, drawn []chart) error {
 	for _, s := range order {
 		fmt.Fprintf(&b, "\n## %s\n", s)
 		for _, d := range drawn {
-			if strings.HasPrefix(d.file, s+".") {
+			if strings.HasPrefix(d.file, s+".") && !strings.HasSuffix(d.file, ".beside") {
 				fmt.Fprintf(&b, "\n![%s](%s.svg)\n", d.title, d.file)
 			}
 		}

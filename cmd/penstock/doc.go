@@ -16,6 +16,7 @@
 //	penstock rm orders           remove all groups of a destination that nobody is in
 //	penstock actors ADDR         what a running process is doing
 //	penstock doctor              what is wrong with etcd or the network
+//	penstock bench pipe          what pipes do here, or between two machines; topics and actors too
 //	penstock demo                two groups, a member killed, nothing lost
 //	penstock demo --topics       a topic, members that come, go and die, nothing lost
 //
@@ -38,7 +39,7 @@
 //	pipes      send, recv, describe, rm  topics    topic, put, sub, read, group
 //	look       ls, actors                doctor    doctor
 //	demo       demo and its parts        serve     serve
-//	version    version
+//	bench      bench                     version   version
 //
 // What they share: cli is the frame, the flags and the exit codes, lines the way
 // from a stream to Penstock and back, inventory what etcd holds. The tests here run

@@ -68,7 +68,7 @@ func (p *part) run(ctx context.Context) error {
 		p.say(Said{Result: &r})
 		return err
 	case Member, Holder:
-		return p.with(ctx, p.member)
+		return p.with(ctx, p.take)
 	case Consumer:
 		return p.with(ctx, p.consumer)
 	case Sender:
@@ -105,7 +105,7 @@ func (p *part) etcd(ctx context.Context) error {
 	}
 	if p.Cluster != "" {
 		opts = append(opts, embedded.Peer(p.Peer), embedded.Tune(func(c *embed.Config) {
-			c.Name, c.InitialCluster, c.InitialClusterToken = p.Spec.Member, p.Cluster, p.Cluster
+			c.Name, c.InitialCluster, c.InitialClusterToken = p.Member, p.Cluster, p.Cluster
 		}))
 	}
 	s, err := embedded.Start(ctx, p.Dir, opts...)
@@ -121,7 +121,7 @@ func (p *part) etcd(ctx context.Context) error {
 	return err
 }
 
-func (p *part) member(ctx context.Context, rt *penstock.Runtime) error {
+func (p *part) take(ctx context.Context, rt *penstock.Runtime) error {
 	m, err := rt.Join(ctx, p.Name, p.Group)
 	if err != nil {
 		return err

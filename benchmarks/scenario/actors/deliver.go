@@ -179,11 +179,11 @@ func (s *stage) perform(ctx context.Context, figures map[results.Figure]float64,
 func (s *stage) pace(ctx context.Context) {
 	began := time.Since(s.start)
 	every := time.Duration(float64(time.Second) / s.Rate)
-	for n := time.Duration(0); ctx.Err() == nil; n++ {
-		for early := began + n*every - time.Since(s.start); early > 0; early = began + n*every - time.Since(s.start) {
+	for n, at := 0, began; ctx.Err() == nil; n, at = n+1, at+every {
+		for early := at - time.Since(s.start); early > 0; early = at - time.Since(s.start) {
 			load.Rest(early)
 		}
-		p := s.publishers[int(n)%len(s.publishers)]
+		p := s.publishers[n%len(s.publishers)]
 		p.root.Send(p.pid, &due{})
 	}
 }

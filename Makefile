@@ -24,6 +24,8 @@ ETCDMODS := 3.5.mod 3.6.mod go.mod
 # What it runs against each: delivery, groups and their leases, topics and their
 # fences, roles, and an etcd that restarts, compacts, or is away.
 ETCDTESTS := ^Test(Server|PortInUse|Doctor|MemberKilled|AtMostOnce|SenderRestarted|SeveralSenders|FlushWaits|GroupDeserted|GroupKeptForever|GroupOutlives|NoKeyOfAGroup|EtcdStopped|EtcdWiped|RestoredUnderLoad|EtcdRestarted|EtcdCompacted|LeaseRevoked|KeysDeleted|LinkCutWhile|RestoredRegistrations|CancelledJoin|BadInputDeletedTopic|BadInputLargeBatch|BeforeReleaseCommits|CommitIsNotUndone|LateCommitDoesNot|GroupBegins|SubscriptionsLeave|ProducerKilled|ConsumersKilled|SessionsLost|PartitionsAdded|LogSurvives|LeasesNot|NeverTwoOwners|UnsubscribeLeaves|Roles|RightsAre)
+# The charts that the READMEs show.
+CHARTS   := pipe.beside topic.beside pipe.size.cpu_ns_per_message pipe.open.latency pipe.open.sweep topic.size.messages_per_s topic.open.sweep
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; tests run without it where there is none.
@@ -114,6 +116,12 @@ bench-compare: ## compare the benchmarks beside the code with revision BASE, in 
 bench-report: ## draw the charts of stored results: RESULTS="benchmarks/results/x.json"
 	cd benchmarks/penstock-bench && $(GO) build -trimpath -o ../../bin/penstock-bench .
 	bin/penstock-bench report $(ARGS) $(RESULTS)
+
+.PHONY: bench-charts
+bench-charts: ## draw the charts of the READMEs from stored results: RESULTS="benchmarks/results/x.json"
+	@$(MAKE) --no-print-directory bench-report RESULTS="$(RESULTS)" ARGS="--out bin/report"
+	@mkdir -p benchmarks/charts
+	@for c in $(CHARTS); do cp "bin/report/$$c.svg" benchmarks/charts/ || exit 1; done
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME each

@@ -29,6 +29,21 @@ func Machine() results.Machine {
 	return m
 }
 
+// Load is how many processes want to run, on average of the last minute; 0 where the
+// system does not say.
+func Load() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	n, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // field is what the first line "name : value" of a file has, or empty.
 func field(file, name string) string {
 	f, err := os.Open(file)

@@ -23,6 +23,7 @@ type File struct {
 	Seconds  float64           `json:"seconds"`
 	Commit   string            `json:"commit,omitempty"` // of Penstock; short
 	Modified bool              `json:"modified,omitempty"`
+	Load     float64           `json:"load,omitempty"` // average of the minute before it began: what else the machine did
 	Machine  Machine           `json:"machine"`
 	Versions map[string]string `json:"versions,omitempty"` // of the modules of each system, by module path
 	Peers    map[string]string `json:"peers,omitempty"`    // the settings of each peer, in words

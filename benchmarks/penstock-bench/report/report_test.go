@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // sampled is a file with a series of sizes and one of rates, each in rounds.
 func sampled(rounds int, speed float64) *results.File {
 	f := &results.File{
-		Schema: results.Schema, Suite: "full", Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 3, Commit: "abc1234",
+		Load: 3, Schema: results.Schema, Suite: "full", Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 3, Commit: "abc1234",
 		Machine: results.Machine{CPU: "a processor", Cores: 2, Memory: 8 << 30, OS: "linux", Arch: "amd64", Kernel: "6.1", Go: "go1.26"},
 		Comparisons: []results.Comparison{
 			{ID: "pipe.tcp.64B.vs.mangos", Peer: "mangos", Unit: "msg/s", Ours: []float64{3e6, 5e6, 4e6}, Theirs: []float64{1e6, 1e6, 1e6}, Target: 5},
@@ -77,7 +77,7 @@ func TestWriteDrawsWhatThereIs(t *testing.T) {
 			}
 		default:
 			for _, part := range []string{
-				"abc1234", "a processor, 2 cores", "| pipe.tcp.64B.vs.mangos | 4e+06 | 1e+06 | msg/s | 4.00 | ≥ 5 | MISSED |",
+				"abc1234", "its load average was 3.0", "a processor, 2 cores", "| pipe.tcp.64B.vs.mangos | 4e+06 | 1e+06 | msg/s | 4.00 | ≥ 5 | MISSED |",
 				"| pipe.lone.p50.vs.mangos | 60 | 50 | us | 1.20 | ≤ 1.5 | met |", "(pipe.open.latency.svg)", "(pipe.open.sweep.svg)",
 				"`pipe.tcp.64B.vs.zmq`: built without libzmq", "| pipe.open.1000 | penstock | 3 | 1000 |",
 			} {

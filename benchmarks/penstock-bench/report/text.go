@@ -157,12 +157,18 @@ func Table(w io.Writer, f *results.File) error {
 	return t.Flush()
 }
 
+// busy is the load average of a core from which on results are doubted.
+const busy = 0.5
+
 // markdown writes the report's text.
 func markdown(w io.Writer, f *results.File, drawn []chart) error {
 	var b strings.Builder
 	m := f.Machine
 	fmt.Fprintf(&b, "# Results of %s\n\nThe %s suite of Penstock %s, in %.0f s on %s: %s, %d cores, %.0f GiB, %s/%s, kernel %s, %s.\n",
 		f.Began.UTC().Format("2006-01-02"), f.Suite, or(f.Commit, "of an unknown commit"), f.Seconds, "one machine", or(m.CPU, "an unnamed processor"), m.Cores, float64(m.Memory)/(1<<30), m.OS, m.Arch, or(m.Kernel, "unknown"), m.Go)
+	if f.Load > busy*float64(m.Cores) {
+		fmt.Fprintf(&b, "\nThe machine had other work: its load average was %.1f when the suite began. Its speeds and latencies are worse than those of the same machine at rest, and some ratios are wrong.\n", f.Load)
+	}
 	if f.Modified {
 		b.WriteString("\nFiles differed from that commit.\n")
 	}

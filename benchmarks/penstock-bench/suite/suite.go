@@ -63,7 +63,7 @@ func Run(ctx context.Context, s Settings, log io.Writer) (*results.File, error) 
 		s.Rounds = 5
 	}
 	f := &results.File{
-		Suite: s.Suite, Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Versions: host.Versions(), Peers: beside.PeerSettings,
+		Suite: s.Suite, Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Load: host.Load(), Versions: host.Versions(), Peers: beside.PeerSettings,
 	}
 	f.Commit, f.Modified = host.Commit(ctx)
 	began := time.Now()

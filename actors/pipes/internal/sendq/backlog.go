@@ -29,7 +29,7 @@ type Backlog struct {
 	parked    []messages.Parked // the same, kept for inspection
 	links     []*Link
 	lanes     lanes  // of links, those that could come for a batch
-	batches   uint64 // handed to links so far
+	turn      uint64 // of the link that got a batch last, as rank counts turns
 
 	accepted uint64 // pipe sequence of the last message
 	settled  uint64

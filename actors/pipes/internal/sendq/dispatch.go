@@ -35,21 +35,22 @@ func (o offer) comes() bool { return o.can() && o.phase != linkWriting }
 
 // rank is a link's place among those of its group that could come for a batch.
 type rank struct {
-	out    uint64 // messages that it was sent and its member has not settled
-	served uint64 // when it last got a batch, in batches of the pipe
-	free   uint64 // credit in messages
+	out  uint64 // messages that it was sent and its member has not settled
+	turn uint64 // when it is to get its next batch, in messages that each of them got
+	free uint64 // credit in messages
 }
 
 // before reports whether the next batch goes to r rather than to other. The one with
 // least out comes first, so that members who settle equally fast get equally much, however
-// large their windows are. Of those that have the same the one that has waited longest
-// comes first, so that single messages go round.
+// large their windows are. Of those that have the same the one that got least comes first,
+// so that single messages go round, and who was sent many at once waits for the others.
+// Who could not come for a while has missed its turns.
 func (r rank) before(other rank) bool {
 	switch {
 	case r.out != other.out:
 		return r.out < other.out
-	case r.served != other.served:
-		return r.served < other.served
+	case r.turn != other.turn:
+		return r.turn < other.turn
 	}
 	return r.free > other.free
 }
@@ -112,10 +113,11 @@ func (s lanes) first() *Link {
 }
 
 // A window that grew to quickWindow belongs to a member that has more than once taken all
-// that it was sent. One in quickParts of it may go to that member at once.
+// that it was sent. It may be sent quickShare messages at once, whatever its window is: who
+// has a larger one shall not get more at each turn.
 const (
 	quickWindow = 256
-	quickParts  = 4
+	quickShare  = 1024
 )
 
 // share returns how many records of the queue's front span a link takes: what
@@ -126,7 +128,7 @@ func share(front span, queued, others int, o offer) int {
 	n := front.len()
 	part := (queued + others) / (others + 1)
 	if o.window >= quickWindow {
-		part = max(part, int(o.window/quickParts))
+		part = max(part, quickShare)
 	}
 	n = min(n, part)
 	if uint64(n) > o.freeMessages {

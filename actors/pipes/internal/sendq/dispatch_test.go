@@ -31,7 +31,7 @@ func TestTheFirstLaneHasLeastOut(t *testing.T) {
 			"change": func(t *rapid.T) {
 				i := rapid.IntRange(0, len(all)-1).Draw(t, "link")
 				r := rank{
-					out: rapid.Uint64Range(0, 3).Draw(t, "out"), served: rapid.Uint64Range(0, 3).Draw(t, "served"),
+					out: rapid.Uint64Range(0, 3).Draw(t, "out"), turn: rapid.Uint64Range(0, 3).Draw(t, "turn"),
 					free: rapid.Uint64Range(0, 3).Draw(t, "free"),
 				}
 				s.place(&all[i], r, drawOffer(t).comes())
@@ -81,11 +81,11 @@ func TestShareStaysWithinCredit(t *testing.T) {
 		if uint64(head.size()) > o.freeBytes && n > 1 {
 			t.Fatalf("%d bytes in %d messages for a credit of %d", head.size(), n, o.freeBytes)
 		}
-		// An even share, rounded up, so that everybody who can comes to carry, or a part of
-		// a quick member's window.
+		// An even share, rounded up, so that everybody who can comes to carry, or what a
+		// quick member may be sent at once.
 		part := (queued + others) / (others + 1)
 		if o.window >= quickWindow {
-			part = max(part, int(o.window/quickParts))
+			part = max(part, quickShare)
 		}
 		if n > part {
 			t.Fatalf("%d of %d queued, with %d others and a window of %d", n, queued, others, o.window)

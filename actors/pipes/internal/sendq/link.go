@@ -19,7 +19,7 @@ type Link struct {
 	concurrency int    // messages the member handles at once
 	sent        uint64 // link sequence of the last message sent
 	sentBytes   uint64
-	served      uint64 // the group's count of batches when it got its last one
+	turn        uint64 // when it is to get its next batch
 	lane        lane   // its place among those that could come for a batch
 	taken       uint64 // messages that the member has settled, as its acks say
 	allowed     uint64 // messages that the member's last ack allowed to be out
@@ -94,7 +94,7 @@ func (l *Link) outstanding(mode messages.Mode) uint64 {
 // after each change of what a link has out, may have out or is doing. mu is held.
 func (b *Backlog) place(l *Link) {
 	o := l.offer()
-	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), served: l.served, free: o.freeMessages}, o.comes())
+	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), turn: l.turn, free: o.freeMessages}, o.comes())
 }
 
 // ring wakes the writer. It never blocks.
@@ -156,8 +156,8 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	others := len(b.lanes) - 1
 	s := src.take(min(fresh, share(*src.front(), b.queued(), others, offer)))
 	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
-	b.batches++
-	l.served = b.batches
+	b.turn = max(b.turn, l.turn)
+	l.turn = b.turn + uint64(s.len())
 	l.sent += uint64(s.len())
 	l.sentBytes += uint64(s.size())
 	l.phase, l.writing = linkWriting, s.c

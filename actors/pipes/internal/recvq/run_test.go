@@ -19,7 +19,7 @@ func TestALoopRunsAheadOfTheLock(t *testing.T) {
 	k := in.Open("s", 0)
 	k.granted = [2]uint64{math.MaxUint64, math.MaxUint64} // credit has tests of its own
 	go func() {
-		for range events { //nolint:revive // nobody reads them
+		for range events { // nobody reads them
 		}
 	}()
 	defer close(events)

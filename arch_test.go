@@ -154,6 +154,7 @@ var mayBegin = map[string]string{
 	"examples":                    "programs",
 	"benchmarks":                  "programs",
 	"penstocktest":                "helpers of tests",
+	"discovery/internal/stream":   "gRPC holds up whoever receives from a stream",
 	"discovery/internal/etcdtest": "helpers of tests",
 	"actors/internal/enginetest":  "helpers of tests",
 }

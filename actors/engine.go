@@ -122,6 +122,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+node.RandomID()),
 		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()),
 		Tracing: tracing.New(cfg.Tracing),
+		Watches: discovery.NewWatches(clients.Watch, discovery.WatchConfig{}),
 		Registry: registry.New(clients.Control, registry.Config{
 			Collections: []string{space.Dests(), space.AllSecrets(), space.AllConsumerGroups()},
 			Ours:        registers(space),

@@ -4,8 +4,9 @@
 //   - Dial and NewClient make clients. Classify says what an error of etcd means.
 //   - Get, GetWith, List and LeaseLeft read; a Guard is a condition of a write.
 //   - A Watch keeps a copy of a prefix up to date, through compactions, cut
-//     connections, silent servers and wiped ones. A Follow hears what happens under
-//     a prefix that is too large for that.
+//     connections, silent servers and wiped ones. Watches do that for any number of
+//     prefixes at once. A Follow hears what happens under a prefix that is too large
+//     for that.
 //
 // The packages below keep what this one reads:
 //
@@ -15,9 +16,9 @@
 //   - embedded: an etcd in this process, for tests and demonstrations.
 //
 // What works in the background has one blocking method, Run(ctx, emit), which works
-// until ctx ends. No package here but embedded starts a goroutine; whoever calls Run
-// gives it one. emit is called on that goroutine, one event at a time, and must
-// return soon. The events of each are a closed set of types, for a type switch.
+// until ctx ends. No package here but embedded and that of the streams starts a
+// goroutine; whoever calls Run gives it one. emit is called on that goroutine, one
+// event at a time, and must return soon. The events of each are a closed set of types, for a type switch.
 //
 // # When etcd is away
 //

@@ -31,10 +31,32 @@ func follow(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *e
 	return events
 }
 
+// following is a way to follow a prefix until the test ends.
+type following func(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *etcdtest.Inbox[WatchEvent]
+
+// followShared is follow over the streams of Watches.
+func followShared(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *etcdtest.Inbox[WatchEvent] {
+	t.Helper()
+	events := etcdtest.NewInbox[WatchEvent]()
+	w := NewWatches(c, cfg)
+	w.Watch(prefix, events.Put)
+	etcdtest.Background(t, w.Run)
+	etcdtest.Background(t, w.List)
+	return events
+}
+
+// both runs a test for a Watch and for Watches, which promise the same.
+func both(t *testing.T, test func(*testing.T, following)) {
+	t.Run("alone", func(t *testing.T) { test(t, follow) })
+	t.Run("shared", func(t *testing.T) { test(t, followShared) })
+}
+
 // brisk notices silence soon.
 var brisk = WatchConfig{Progress: 200 * time.Millisecond, Relist: time.Hour}
 
-func TestWatch(t *testing.T) {
+func TestWatch(t *testing.T) { both(t, testWatch) }
+
+func testWatch(t *testing.T, follow following) {
 	c, p := connect(t, shared.Config()), etcdtest.Space(t)
 	etcdtest.Put(t, c, p+"a", "1")
 	etcdtest.Put(t, c, p+"b", "2")
@@ -86,10 +108,11 @@ func TestWatchQuietIsNotSilent(t *testing.T) {
 			events := etcdtest.NewInbox[WatchEvent]()
 			ctx, cancel := context.WithTimeout(etcdtest.Context(t), 8*brisk.Progress)
 			defer cancel()
+			shared := followShared(t, c, p, brisk)
 			if err := NewWatch(c, p, brisk).Run(ctx, events.Put); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}
-			for _, ev := range events.All() {
+			for _, ev := range append(events.All(), shared.All()...) {
 				if d, bad := ev.(Delayed); bad && errors.Is(d.Err, stream.ErrSilent) {
 					t.Errorf("%v", d.Err)
 				}
@@ -98,7 +121,9 @@ func TestWatchQuietIsNotSilent(t *testing.T) {
 	}
 }
 
-func TestWatchMakesUpForAGap(t *testing.T) {
+func TestWatchMakesUpForAGap(t *testing.T) { both(t, testWatchMakesUpForAGap) }
+
+func testWatchMakesUpForAGap(t *testing.T, follow following) {
 	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	etcdtest.Put(t, c, p+"a", "1")
@@ -139,7 +164,9 @@ func TestWatchMakesUpForAGap(t *testing.T) {
 
 // A connection that breaks and is back at once: etcd's client would resume the
 // watch, from however long ago, and say nothing.
-func TestWatchDoesNotResume(t *testing.T) {
+func TestWatchDoesNotResume(t *testing.T) { both(t, testWatchDoesNotResume) }
+
+func testWatchDoesNotResume(t *testing.T, follow following) {
 	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	w := etcdtest.NewWire(t, shared.Endpoint())
@@ -157,7 +184,9 @@ func TestWatchDoesNotResume(t *testing.T) {
 }
 
 // A connection that stays open and carries nothing.
-func TestWatchNoticesSilence(t *testing.T) {
+func TestWatchNoticesSilence(t *testing.T) { both(t, testWatchNoticesSilence) }
+
+func testWatchNoticesSilence(t *testing.T, follow following) {
 	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	w := etcdtest.NewWire(t, shared.Endpoint())
@@ -185,7 +214,9 @@ func troubled[E any](ev E) bool {
 	return delayed && !errors.Is(d.Err, context.DeadlineExceeded)
 }
 
-func TestWatchRelists(t *testing.T) {
+func TestWatchRelists(t *testing.T) { both(t, testWatchRelists) }
+
+func testWatchRelists(t *testing.T, follow following) {
 	p := etcdtest.Space(t)
 	c := connect(t, shared.Config())
 	events := follow(t, c, p, WatchConfig{Progress: 100 * time.Millisecond, Relist: 150 * time.Millisecond})
@@ -206,7 +237,9 @@ func TestWatchRelists(t *testing.T) {
 	}
 }
 
-func TestWatchOfAWipedEtcd(t *testing.T) {
+func TestWatchOfAWipedEtcd(t *testing.T) { both(t, testWatchOfAWipedEtcd) }
+
+func testWatchOfAWipedEtcd(t *testing.T, follow following) {
 	ctx := etcdtest.Context(t)
 	first, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), embedded.Listen(etcdtest.SteadyAddress(t)))
 	if err != nil {
@@ -242,6 +275,9 @@ func TestWatchConfigFaults(t *testing.T) {
 	c := connect(t, shared.Config())
 	for _, cfg := range []WatchConfig{{Progress: -1}, {Page: -1}, {Relist: time.Second}} {
 		if err := NewWatch(c, "/x/", cfg).Run(etcdtest.Context(t), nil); !errors.Is(err, messages.ErrInvalid) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+		if err := NewWatches(c, cfg).Run(etcdtest.Context(t)); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
@@ -379,7 +415,9 @@ func TestWatchFirstFromNow(t *testing.T) {
 
 // The first watch tells also what was written before the list, which is no sign of
 // an etcd that was rolled back.
-func TestFirstWatchOverlapsTheList(t *testing.T) {
+func TestFirstWatchOverlapsTheList(t *testing.T) { both(t, testFirstWatchOverlapsTheList) }
+
+func testFirstWatchOverlapsTheList(t *testing.T, follow following) {
 	fake := &fakeEtcd{}
 	fake.watch = func(_ int, s etcdserverpb.Watch_WatchServer) error {
 		for revision := int64(10); revision <= 12; revision++ { // the list is of revision 11
@@ -406,7 +444,9 @@ func TestFirstWatchOverlapsTheList(t *testing.T) {
 }
 
 // Whatever way the server ends a watch, the prefix is listed again.
-func TestWatchEndedByServer(t *testing.T) {
+func TestWatchEndedByServer(t *testing.T) { both(t, testWatchEndedByServer) }
+
+func testWatchEndedByServer(t *testing.T, follow following) {
 	for _, c := range []struct {
 		name  string
 		watch func(s etcdserverpb.Watch_WatchServer) error
@@ -425,7 +465,10 @@ func TestWatchEndedByServer(t *testing.T) {
 		{"rolled back", func(s etcdserverpb.Watch_WatchServer) error {
 			return s.Send(&etcdserverpb.WatchResponse{WatchId: -1, Header: &etcdserverpb.ResponseHeader{ClusterId: 1, Revision: 3}})
 		}},
-		{"silent", func(s etcdserverpb.Watch_WatchServer) error { return nil }},
+		{"silent", func(s etcdserverpb.Watch_WatchServer) error {
+			<-s.Context().Done()
+			return nil
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake := &fakeEtcd{}

@@ -63,6 +63,7 @@ type incarnation struct {
 	over   bool
 	work   sync.WaitGroup
 	timers map[*timer]struct{} // nil before the first one
+	atEnd  []func()            // of the actor's goroutine
 	users  map[*lent]struct{}  // nil before the first one; of the actor's goroutine; mu for what ends
 }
 
@@ -123,6 +124,10 @@ func (h *Host) End() {
 	}
 	clear(i.timers)
 	i.mu.Unlock()
+	for _, f := range i.atEnd {
+		f()
+	}
+	i.atEnd = nil
 	i.cancel(ErrEnded)
 	i.work.Wait()
 	i.awaitUsers()
@@ -153,6 +158,19 @@ func (i *incarnation) awaitUsers() {
 		}
 		timer.Stop()
 	}
+}
+
+// AtEnd has f called by End, on the actor's goroutine, before anything is waited
+// for: to end what was begun elsewhere for this incarnation. f must not block.
+//
+// AtEnd panics before Begin. After End it calls f at once.
+func (h *Host) AtEnd(f func()) {
+	i := h.begun("AtEnd")
+	if i.over { // written by End, on this goroutine
+		f()
+		return
+	}
+	i.atEnd = append(i.atEnd, f)
 }
 
 // Context is cancelled by End, with the cause ErrEnded. Before Begin it is

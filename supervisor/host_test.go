@@ -134,6 +134,25 @@ func TestHostedPanicBecomesAnErrorThatFailsTheActor(t *testing.T) {
 	}
 }
 
+func TestHostAtEnd(t *testing.T) {
+	eachKind(t, func(t *testing.T, sys *actor.ActorSystem, spawn func(actor.Producer) *actor.PID) {
+		var j journal
+		pid := spawn(hosting(&j, func(h *Host, _ int) {
+			h.Run("work", func(ctx context.Context) error {
+				<-ctx.Done()
+				j.add("work is over")
+				return nil
+			})
+			h.AtEnd(func() { j.add("first") })
+			h.AtEnd(func() { j.add("second") })
+		}))
+		synctest.Wait()
+		j.want(t)
+		mustStop(t, sys, pid)
+		j.want(t, "first", "second", "work is over", "stopping")
+	})
+}
+
 func TestHostCall(t *testing.T) {
 	eachKind(t, func(t *testing.T, sys *actor.ActorSystem, spawn func(actor.Producer) *actor.PID) {
 		var j journal
@@ -279,6 +298,7 @@ func TestHostOutsideOfAnIncarnation(t *testing.T) {
 		"Call":          func() { Call[int](&h, "x", nil) },
 		"After":         func() { h.After(1, 1) },
 		"Every":         func() { h.Every(1, 1) },
+		"AtEnd":         func() { h.AtEnd(func() {}) },
 		"Teller":        func() { h.Teller() },
 		"Every nothing": func() { h.Every(0, 1) },
 	} {
@@ -299,9 +319,10 @@ func TestHostOutsideOfAnIncarnation(t *testing.T) {
 			Call(h, "late", func(context.Context) int { t.Error("ran"); return 1 })
 			h.After(1, "late")()
 			h.Every(1, "late")
+			h.AtEnd(func() { j.add("ended at once") })
 		})))
 		time.Sleep(time.Minute)
-		j.want(t)
+		j.want(t, "ended at once")
 		mustStop(t, sys, pid)
 	})
 }

@@ -36,7 +36,8 @@ type Node struct {
 	Etcd     *discovery.Clients
 	Keys     keys.Space
 	Registry *registry.Registry
-	Groups   *pipegroup.Groups // of pipes: their leases are the session's to renew
+	Watches  *discovery.Watches // of prefixes that are small
+	Groups   *pipegroup.Groups  // of pipes: their leases are the session's to renew
 	Events   *events.Bus
 	Runs     *usercode.Runs
 	Host     string          // this host's name, as it stands in keys

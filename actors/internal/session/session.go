@@ -73,8 +73,11 @@ type (
 // soon is how long the first lease may take before its delay is an event.
 const soon = time.Second
 
-// Work is what the session's actor runs besides the node's registry and
-// groups.
+// lists is how many requests may list prefixes at once.
+const lists = 4
+
+// Work is what the session's actor runs besides the node's registry, groups and
+// watches.
 type Work struct {
 	Session *lease.Session
 	Leases  *lease.Leases // renews the session's
@@ -171,6 +174,10 @@ func (s *session) started(ctx actor.Context) {
 	s.host.Run("groups", func(ctx context.Context) error {
 		return n.Groups.Run(ctx, func(e pipegroup.Event) { tell(e) })
 	})
+	s.host.Run("watches", n.Watches.Run)
+	for range lists {
+		s.host.Run("lists", n.Watches.List)
+	}
 	s.host.Run("registry", func(ctx context.Context) error {
 		return n.Registry.Run(ctx, func(e registry.Event) { tell(e) })
 	})

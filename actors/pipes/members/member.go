@@ -123,6 +123,9 @@ func (a *member) Receive(ctx actor.Context) {
 		a.delta(ctx, m)
 	case pauseSeen:
 		a.pauseSeen(ctx, m.e)
+	case discovery.Delayed: // etcd is away: what is known stays
+	case discovery.Refused:
+		a.ended(ctx, m.Err)
 	case *sourceTried:
 		a.tried(ctx, m.id, m.err)
 	case *supervisor.Failed:
@@ -185,14 +188,8 @@ func (a *member) started(ctx actor.Context) {
 		return joinWritten{write.Do(func(ctx context.Context) error { return m.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(n.Etcd.Watch, n.Keys.Senders(cfg.Destination), discovery.WatchConfig{})
-	a.host.Run("watch senders", func(ctx context.Context) error {
-		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
-	})
-	pause := discovery.NewWatch(n.Etcd.Watch, n.Keys.Paused(cfg.Destination, cfg.Group), discovery.WatchConfig{})
-	a.host.Run("watch the pause", func(ctx context.Context) error {
-		return pause.Run(ctx, func(e discovery.WatchEvent) { tell(pauseSeen{e}) })
-	})
+	a.host.AtEnd(n.Watches.Watch(n.Keys.Senders(cfg.Destination), func(e discovery.WatchEvent) { tell(e) }))
+	a.host.AtEnd(n.Watches.Watch(n.Keys.Paused(cfg.Destination, cfg.Group), func(e discovery.WatchEvent) { tell(pauseSeen{e}) }))
 	if c := m.in.Consumption(); c != nil {
 		a.consume(ctx, c) // an earlier incarnation's handlers ended with it
 	}
@@ -210,7 +207,7 @@ func (a *member) written(ctx actor.Context, err error) {
 	a.settle(ctx)
 }
 
-// ended: the watch is refused. Whoever waits for the join is told; later it is
+// ended: a watch is refused. Whoever waits for the join is told; later it is
 // tried again.
 func (a *member) ended(ctx actor.Context, err error) {
 	switch {
@@ -297,8 +294,11 @@ func (a *member) pauseSeen(ctx actor.Context, e discovery.WatchEvent) {
 		there, a.told = m.KVs, true
 	case discovery.Delta: // a key that was deleted and came back is in both
 		there = m.Puts
+	case discovery.Refused:
+		a.ended(ctx, m.Err)
+		return
 	default:
-		return // etcd is away: the pause is what it was
+		return
 	}
 	switch {
 	case len(there) > 0 && in.Pause(recvq.ByGroup):

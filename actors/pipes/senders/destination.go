@@ -115,6 +115,9 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.snapshot(ctx, m)
 	case discovery.Delta:
 		a.delta(ctx, m)
+	case discovery.Delayed: // etcd is away: what is known stays
+	case discovery.Refused:
+		a.watchEnded(ctx, m.Err)
 	case *linkOffered:
 		a.offer(ctx, m)
 	case *offerTaken:
@@ -176,10 +179,7 @@ func (a *destination) started(ctx actor.Context) {
 		return keysWritten{write.Do(func(ctx context.Context) error { return d.writeKeys(ctx) })}
 	})
 	tell := a.host.Teller()
-	watch := discovery.NewWatch(n.Etcd.Watch, n.Keys.Groups(d.cfg.Name), discovery.WatchConfig{})
-	a.host.Run("watch groups", func(ctx context.Context) error {
-		return watch.Run(ctx, func(e discovery.WatchEvent) { tell(e) })
-	})
+	a.host.AtEnd(n.Watches.Watch(n.Keys.Groups(d.cfg.Name), func(e discovery.WatchEvent) { tell(e) }))
 }
 
 func (a *destination) written(ctx actor.Context, err error) {

@@ -7,6 +7,8 @@
 // and its owner lists again. It also asks for a sign of life every few seconds and
 // gives up when none comes.
 //
+// A Shared is the same for very many watches: it speaks etcd's protocol by itself.
+//
 // The context of a Stream admits one connection's stream: the client of package
 // discovery asks Admitted and refuses to open a second.
 package stream

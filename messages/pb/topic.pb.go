@@ -266,7 +266,8 @@ func (x *Deleting) GetState() Deleting_State {
 	return Deleting_SWEEPING
 }
 
-// IndexEntry is what is known of a batch without its body. It never changes.
+// IndexEntry is what is known of a batch without its body, and the body itself when
+// that is small. It never changes.
 type IndexEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// count is how many records the batch has.
@@ -285,7 +286,10 @@ type IndexEntry struct {
 	// log_bytes is the size of the bodies up to this one and with it, since one
 	// that was the first in an empty partition. The difference between two entries
 	// tells what lies between them.
-	LogBytes      uint64 `protobuf:"varint,8,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	LogBytes uint64 `protobuf:"varint,8,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// body is a Body, of a batch that has no key of its own for it. It comes last:
+	// the fields before it are what an append compares.
+	Body          []byte `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +378,13 @@ func (x *IndexEntry) GetLogBytes() uint64 {
 		return x.LogBytes
 	}
 	return 0
+}
+
+func (x *IndexEntry) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
 }
 
 // Body is one batch. It is written and read by hand, because of its size; this
@@ -947,9 +958,11 @@ func (x *Committed) GetUnixMs() int64 {
 type Ticket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// base is that of the append which took it, entry its IndexEntry as it stands
-	// in etcd. Both are left out when none did.
-	Base          int64  `protobuf:"varint,1,opt,name=base,proto3" json:"base,omitempty"`
-	Entry         []byte `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// in etcd, up to its body. Both are left out when none did.
+	Base  int64  `protobuf:"varint,1,opt,name=base,proto3" json:"base,omitempty"`
+	Entry []byte `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// inline: a body follows there.
+	Inline        bool `protobuf:"varint,3,opt,name=inline,proto3" json:"inline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -998,6 +1011,13 @@ func (x *Ticket) GetEntry() []byte {
 	return nil
 }
 
+func (x *Ticket) GetInline() bool {
+	if x != nil {
+		return x.Inline
+	}
+	return false
+}
+
 var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
@@ -1018,7 +1038,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x05State\x12\f\n" +
 	"\bSWEEPING\x10\x00\x12\n" +
 	"\n" +
-	"\x06MAKING\x10\x01\"\x84\x02\n" +
+	"\x06MAKING\x10\x01\"\x98\x02\n" +
 	"\n" +
 	"IndexEntry\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x14\n" +
@@ -1028,7 +1048,8 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\bproducer\x18\x05 \x01(\x06R\bproducer\x12\x1a\n" +
 	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x1b\n" +
 	"\traw_bytes\x18\a \x01(\rR\brawBytes\x12\x1b\n" +
-	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\"\xd8\x01\n" +
+	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\x12\x12\n" +
+	"\x04body\x18\t \x01(\fR\x04body\"\xd8\x01\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x127\n" +
@@ -1078,10 +1099,11 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\x03R\x05fence\x12\x17\n" +
-	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"2\n" +
+	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"J\n" +
 	"\x06Ticket\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x03R\x04base\x12\x14\n" +
-	"\x05entry\x18\x02 \x01(\fR\x05entry*)\n" +
+	"\x05entry\x18\x02 \x01(\fR\x05entry\x12\x16\n" +
+	"\x06inline\x18\x03 \x01(\bR\x06inline*)\n" +
 	"\vCompression\x12\b\n" +
 	"\x04NONE\x10\x00\x12\x06\n" +
 	"\x02S2\x10\x01\x12\b\n" +

@@ -301,16 +301,8 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
 		l.lives(p.topic),
 	}
-	if last := s.Way.After.Last; last >= 0 {
-		// An etcd that was restored from a backup may have forgotten it, or have
-		// another one there by now: after it there would be a gap, or an overlap.
-		guards = append(guards, clientv3.Compare(clientv3.Value(p.indexKey(last)), "=", s.Way.After.Entry))
-	} else { // there is none: the partition begins here
-		guards = append(guards, clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(base)))
-	}
-	body := clientv3.OpPut(p.bodyKey(base), "")
-	body.WithValueBytes(s.Body(base))
-	then := []clientv3.Op{clientv3.OpPut(p.indexKey(base), s.Way.Behind.Entry), body}
+	guards = append(guards, p.endsAs(s.Way.After)...)
+	then := p.putBatch(s)
 	if a.appends%hintEvery == 0 {
 		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
 	}

@@ -301,15 +301,24 @@ func TestTrimmedStart(t *testing.T) {
 // An etcd that was restored from a backup may have, where an appender knows the
 // last batch to be, one of another length: neither a gap nor an overlap.
 func TestAppendAfterRestoreBehindAnotherBatch(t *testing.T) {
+	large := strings.Repeat("large", format.InlineBytes)
 	for _, other := range []struct {
 		name string
 		vals []string
-	}{{"shorter", []string{"x"}}, {"longer", []string{"x", "y", "z"}}} {
+		mine []string
+	}{
+		{"shorter", []string{"x"}, []string{"b", "c"}},
+		{"longer", []string{"x", "y", "z"}, []string{"b", "c"}},
+		{"with a body of its own", []string{"x", large}, []string{"b", "c"}},
+		{"in its entry", []string{"x", "y"}, []string{"b", large}},
+		{"both apart", []string{"x", large}, []string{"b", large}},
+		{"of the same length", []string{"x", "y"}, []string{"b", "c"}},
+	} {
 		t.Run(other.name, func(t *testing.T) {
 			p, _ := topicPartition(t)
 			a, b := p.Appender(AppenderConfig{}), p.Appender(AppenderConfig{})
 			mustAppend(t, a, sealedWith("a"))
-			mustAppend(t, a, sealedWith("b", "c")) // at 1, and 3 is the end
+			mustAppend(t, a, sealedWith(other.mine...)) // at 1, and 3 is the end
 			remove(t, p.log, p.indexKey(1))
 			remove(t, p.log, p.bodyKey(1))
 			mustAppend(t, b, sealedWith(other.vals...)) // at 1, after the restore

@@ -190,15 +190,21 @@ func TestDescribeNamesCorruptKeys(t *testing.T) {
 	}
 }
 
-// stored is what the bodies of a partition take in etcd.
+// stored is what the bodies of a partition take in etcd, in entries or apart.
 func stored(t testing.TB, l *Log, info messages.TopicInfo, p int) (bytes int64) {
 	t.Helper()
-	resp, err := l.client.Get(testContext(t), l.space.Body(info.ID, p, 0), clientv3.WithRange(l.space.Body(info.ID, p, math.MaxInt64)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, kv := range resp.Kvs {
-		bytes += int64(len(kv.Value))
+	for _, key := range []func(string, int, int64) string{l.space.IndexEntry, l.space.Body} {
+		resp, err := l.client.Get(testContext(t), key(info.ID, p, 0), clientv3.WithRange(key(info.ID, p, math.MaxInt64)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range resp.Kvs {
+			body := kv.Value
+			if _, e, ok := l.ParseEntry(info.ID, string(kv.Key), kv.Value, 0); ok {
+				body = e.Body
+			}
+			bytes += int64(len(body))
+		}
 	}
 	return bytes
 }

@@ -1,11 +1,14 @@
 package commitlog
 
-// One partition, what its index says of a batch, and what can be wrong with it.
+// One partition, how a batch stands in it, and what can be wrong with it.
 
 import (
 	"fmt"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
@@ -36,6 +39,32 @@ func (p *Partition) bodyKey(base int64) string { return p.log.space.Body(p.topic
 // format.ParseEntry does.
 func (l *Log) ParseEntry(id, key string, value []byte, modRevision int64) (p int, e format.Entry, ok bool) {
 	return format.ParseEntry(l.space, id, key, value, modRevision)
+}
+
+// endsAs are the guards that the batch before an end is the one known. An etcd that
+// was restored from a backup may have forgotten it, or have another one there by now:
+// after it there would be a gap, or an overlap.
+func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
+	last := clientv3.Value(p.indexKey(t.Last))
+	switch {
+	case t.Last < 0: // there is none: the partition begins here
+		return []clientv3.Cmp{clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(t.Offset))}
+	case t.Inline: // what it begins with says whose it is, without the body
+		return []clientv3.Cmp{clientv3.Compare(last, ">", t.Entry), clientv3.Compare(last, "<", t.Above())}
+	}
+	return []clientv3.Cmp{clientv3.Compare(last, "=", t.Entry)}
+}
+
+// putBatch puts s where it is on its way to: its entry, and its body unless that is
+// in the entry.
+func (p *Partition) putBatch(s *format.Sealed) []clientv3.Op {
+	entry := clientv3.OpPut(p.indexKey(s.Way.Base), s.Way.Entry)
+	if s.Way.Behind.Inline {
+		return []clientv3.Op{entry}
+	}
+	body := clientv3.OpPut(p.bodyKey(s.Way.Base), "")
+	body.WithValueBytes(s.Body(s.Way.Base))
+	return []clientv3.Op{entry, body}
 }
 
 // gone is the error of a partition whose topic was deleted.

@@ -190,11 +190,12 @@ func (p *Partition) atTime(ctx context.Context, start, t int64) (offset, base in
 	}
 }
 
-// Fetch reads the batches of entries, which must follow one another, in one
-// request, so their number and bytes are the caller's to bound. Each batch is
-// verified, and is what its entry says. Where the client takes no response that
-// large there are fewer, the first at least; when that alone is too large, the error
-// wraps a *messages.LimitError.
+// Fetch returns the batches of entries, which must follow one another. Those that
+// have keys of their own are read in one request, so their number and bytes are the
+// caller's to bound; the others are in their entries. Each batch is verified, and is
+// what its entry says. Where the client takes no response that large there are fewer,
+// the first at least; when that alone is too large, the error wraps a
+// *messages.LimitError.
 //
 // It reads from whichever member of etcd is at hand; when that one does not have
 // them all, it asks again in a way that it must.
@@ -226,23 +227,34 @@ func (p *Partition) Fetch(ctx context.Context, entries []format.Entry) ([]*forma
 // and returns which entries these are.
 func (p *Partition) someBodies(ctx context.Context, entries []format.Entry) (map[int64][]byte, []format.Entry, error) {
 	for {
+		var apart []format.Entry // with bodies of their own
 		bytes, n := int64(0), 0
-		for ; n < len(entries) && (n == 0 || bytes+int64(entries[n].Bytes) <= p.log.limits.answer.Load()); n++ {
-			bytes += int64(entries[n].Bytes)
+		for ; n < len(entries); n++ {
+			if entries[n].Body != nil {
+				continue
+			}
+			size := int64(entries[n].Bytes)
+			if len(apart) > 0 && bytes+size > p.log.limits.answer.Load() {
+				break
+			}
+			apart, bytes = append(apart, entries[n]), bytes+size
 		}
-		some := entries[:n]
-		bodies, err := p.bodies(ctx, some, clientv3.WithSerializable())
-		if err == nil && len(bodies) < n {
-			bodies, err = p.bodies(ctx, some)
+		if len(apart) == 0 {
+			return nil, entries, nil
 		}
-		if n == 1 || isLimit(err) == "" {
-			return bodies, some, err
+		bodies, err := p.bodies(ctx, apart, clientv3.WithSerializable())
+		if err == nil && len(bodies) < len(apart) {
+			bodies, err = p.bodies(ctx, apart)
+		}
+		if len(apart) == 1 || isLimit(err) == "" {
+			return bodies, entries[:n], err
 		}
 		lower(&p.log.limits.answer, bytes/2)
 	}
 }
 
-// bodies reads the bodies of entries, by base.
+// bodies reads the bodies of entries, by base. Entries with a body may be between
+// them.
 func (p *Partition) bodies(ctx context.Context, entries []format.Entry, opts ...clientv3.OpOption) (map[int64][]byte, error) {
 	first, last := p.bodyKey(entries[0].Base), p.bodyKey(entries[len(entries)-1].Base)
 	resp, err := p.log.get(ctx, "read "+p.String(), first, append(opts,
@@ -265,6 +277,13 @@ func (p *Partition) bodies(ctx context.Context, entries []format.Entry, opts ...
 
 // open verifies the batch of e, or finds out why there is none.
 func (p *Partition) open(ctx context.Context, e format.Entry, bodies map[int64][]byte) (*format.Batch, error) {
+	if e.Body != nil {
+		b, err := e.Batch()
+		if err != nil {
+			return nil, p.unless(ctx, e, p.corrupt(e.Base, "%v", err))
+		}
+		return b, nil
+	}
 	body, ok := bodies[e.Base]
 	if !ok {
 		return nil, p.unless(ctx, e, p.corrupt(e.Base, "there is an index entry and no batch"))

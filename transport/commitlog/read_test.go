@@ -13,10 +13,12 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
@@ -117,14 +119,18 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// Every second batch is in its entry, the others are apart.
 func TestFetch(t *testing.T) {
 	p, _ := topicPartition(t)
 	ctx := testContext(t)
 	a := p.Appender(AppenderConfig{})
 	var raw [][]byte
 	for i := range 6 {
-		values := slices.Repeat([]string{strings.Repeat(fmt.Sprint(i), 100)}, i+1)
-		raw = append(raw, records(values...))
+		some := records(slices.Repeat([]string{strings.Repeat(fmt.Sprint(i), 100/(i+1))}, i+1)...)
+		if i%2 == 1 {
+			some = noise(i+1, format.InlineBytes)
+		}
+		raw = append(raw, some)
 		mustAppend(t, a, format.Seal(raw[i], i+1, 1, 2, int64(i), choices[i%3], 9, uint64(i)))
 	}
 	entries, err := p.Entries(ctx, 0, 100)
@@ -148,7 +154,13 @@ func TestFetch(t *testing.T) {
 	}
 	good(got, 6)
 	for i, e := range entries {
-		if size := len(value(t, p.log, p.bodyKey(e.Base))); e.Bytes != size {
+		size := len(e.Body)
+		if i%2 == 1 {
+			size = len(value(t, p.log, p.bodyKey(e.Base)))
+		} else if apart := value(t, p.log, p.bodyKey(e.Base)); apart != "" {
+			t.Errorf("batch %d is in its entry and apart", i)
+		}
+		if e.Bytes != size {
 			t.Errorf("entry %d says %d bytes of %d", i, e.Bytes, size)
 		}
 	}
@@ -170,7 +182,7 @@ func TestFetch(t *testing.T) {
 	body := value(t, p.log, at)
 	put(t, p.log, at, body[:40]+string(body[40]^1)+body[41:])
 	bad("a flipped bit", 3)
-	put(t, p.log, at, value(t, p.log, p.bodyKey(entries[4].Base)))
+	put(t, p.log, at, value(t, p.log, p.bodyKey(entries[5].Base)))
 	bad("the batch of another base", 3)
 	s := format.Seal(raw[1], 2, 1, 2, 3, messages.CompressNone, 1, 1)
 	put(t, p.log, at, string(s.Body(entries[3].Base)))
@@ -179,6 +191,20 @@ func TestFetch(t *testing.T) {
 	}
 	remove(t, p.log, at)
 	bad("no batch", 3)
+	// In an entry.
+	whole := entries[2]
+	entries[2].Body = slices.Clone(whole.Body)
+	entries[2].Body[40] ^= 1
+	bad("a flipped bit", 2)
+	entries[2] = whole
+	entries[2].Body = entries[0].Body
+	bad("the batch of another base", 2)
+	entries[2] = whole
+	entries[2].Body = s.Body(entries[2].Base)
+	if err := bad("a batch of another size", 2); !strings.Contains(err.Why, "2 records") {
+		t.Error(err)
+	}
+	entries[2] = whole
 
 	// Trimmed is another thing.
 	put(t, p.log, p.startKey(), keys.Offset(entries[4].Base))
@@ -193,12 +219,42 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// Versions that do not know of bodies in entries take an entry that has one for one
+// whose body is missing: they stop there, and say so. Their appends go behind it.
+func TestEarlierVersionsStopAtABodyInAnEntry(t *testing.T) {
+	p, _ := topicPartition(t)
+	ctx := testContext(t)
+	a := p.Appender(AppenderConfig{})
+	mustAppend(t, a, sealedWith("a"))
+	entries, err := p.Entries(ctx, 0, 10)
+	if err != nil || len(entries) != 1 || entries[0].Body == nil {
+		t.Fatal(entries, err)
+	}
+	stored := value(t, p.log, p.indexKey(0))
+	var known pb.IndexEntry // field 9 is one that they skip
+	if err := proto.Unmarshal([]byte(stored), &known); err != nil || known.GetCount() != 1 || int(known.GetBytes()) != len(entries[0].Body) {
+		t.Fatal(&known, err)
+	}
+	entries[0].Body = nil
+	_, err = p.Fetch(ctx, entries)
+	if !errors.Is(err, messages.ErrCorrupt) || !strings.Contains(err.Error(), "no batch") {
+		t.Errorf("read: %v", err)
+	}
+	// They compare the entry as a whole.
+	old := p.Appender(AppenderConfig{})
+	old.learn(format.LogEnd{Offset: 1, Last: 0, Bytes: entries[0].LogBytes, Entry: stored})
+	if base := mustAppend(t, old, sealedWith("b")); base != 1 {
+		t.Errorf("put at %d", base)
+	}
+	wantContents(t, p, "a", "b")
+}
+
 // A member of etcd that lags does not have everything yet: it is not believed.
 func TestFetchFromALaggingMember(t *testing.T) {
 	p, _ := topicPartition(t)
 	a := p.Appender(AppenderConfig{})
 	for range 4 {
-		mustAppend(t, a, sealedWith("x"))
+		mustAppend(t, a, sealedWith("x", strings.Repeat("y", format.InlineBytes)))
 	}
 	ctx := testContext(t)
 	entries, err := p.Entries(ctx, 0, 10)
@@ -287,7 +343,7 @@ func TestFetchOfABatchThatWasRolledBack(t *testing.T) {
 	ctx := testContext(t)
 	a := p.Appender(AppenderConfig{})
 	mustAppend(t, a, sealedWith("a"))
-	mustAppend(t, a, sealedWith("b", "c"))
+	mustAppend(t, a, sealedWith("b", strings.Repeat("c", format.InlineBytes)))
 	known, err := p.Entries(ctx, 0, 10)
 	if err != nil {
 		t.Fatal(err)

@@ -310,7 +310,9 @@ func announced(ev *clientv3.Event) (format.LogEnd, bool) {
 	if e.Base < 0 || !e.Decode(v.GetEntry()) {
 		return format.LogEnd{}, false
 	}
-	return e.LogEnd(), true
+	end := e.LogEnd()
+	end.Inline = end.Inline || v.GetInline()
+	return end, true
 }
 
 // ear is a watch of one ticket. It lasts for many turns, as long as it is of use,
@@ -372,7 +374,7 @@ func (a *Appender) ticket() string {
 // putTicket takes a place, and announces the end that the append with it makes, if
 // there is one.
 func putTicket(key string, lease clientv3.LeaseID, end format.LogEnd) clientv3.Op {
-	value, err := proto.Marshal(&pb.Ticket{Base: end.Last, Entry: []byte(end.Entry)})
+	value, err := proto.Marshal(&pb.Ticket{Base: end.Last, Entry: []byte(end.Entry), Inline: end.Inline})
 	if err != nil {
 		panic(err) // a number always encodes
 	}

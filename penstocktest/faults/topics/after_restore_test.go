@@ -242,7 +242,11 @@ func TestRestoredBeforeItWasRead(t *testing.T) {
 		}
 		return r.send()
 	})
-	acct.put(t, topic, 10, 20)
+	for id := 10; id < 20; id++ {
+		if _, _, err := topic.Put(harness.Context(t), bulky(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	harness.Eventually(t, "a read", tried.Load)
 	etcd.Restore()
 	acct.put(t, topic, 20, 50)

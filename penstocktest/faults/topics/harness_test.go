@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -371,7 +372,11 @@ func (a *account) load(t *testing.T, topic *penstock.Topic, first int) *load {
 }
 
 func (l *load) put(ctx context.Context, id int) error {
-	return l.topic.PutAsync(ctx, harness.Numbered(id), func(r penstock.PutResult) {
+	m := harness.Numbered(id)
+	if id%8 == 0 {
+		m = bulky(id) // some batches have bodies of their own, others are in their entries
+	}
+	return l.topic.PutAsync(ctx, m, func(r penstock.PutResult) {
 		switch {
 		case r.Err == nil:
 			l.acct.accept(id, place{r.Partition, r.Offset})
@@ -408,6 +413,15 @@ func (l *load) stop(t *testing.T) {
 	if l.err != nil {
 		t.Fatal("put: ", l.err)
 	}
+}
+
+// bulky is a numbered record that no batch has in its index entry.
+func bulky(id int) penstock.Message {
+	m := harness.Numbered(id)
+	noise := make([]byte, 2<<10)
+	_, _ = rand.NewChaCha8([32]byte{byte(id)}).Read(noise)
+	m.Headers = []penstock.Header{{Name: "noise", Value: noise}}
+	return m
 }
 
 // put puts the records from..to-1 and waits for them.

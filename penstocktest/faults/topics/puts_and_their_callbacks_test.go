@@ -121,7 +121,7 @@ func TestStopCountsWhatItGivesUp(t *testing.T) {
 	t.Parallel()
 	rt, on := meetTapped(t, penstocktest.Space(t))
 	topic := makeTopic(t, rt, theTopic, 1)
-	_, release := on.holdOnce(t, func(r request) bool { return r.writes("/body/") })
+	_, release := on.holdOnce(t, func(r request) bool { return r.writes("/index/") })
 	defer release()
 	var given atomic.Int64
 	const n = 100

@@ -58,7 +58,9 @@ func TestReaderFindsWhatItMissedWhileItRead(t *testing.T) {
 	}
 	there := openTopic(t, reader, theTopic)
 	for id := range 3 {
-		put(0, id)
+		if _, err := topic.PutTo(harness.Context(t), 0, bulky(id)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	put(1, 0)
 	beside := follow(t, there, 1)
@@ -98,7 +100,9 @@ func TestReadingContinuesAfterARefusedRead(t *testing.T) {
 	ns := penstocktest.Space(t)
 	writer := harness.Runtime(t, ns)
 	reader, on := meetTapped(t, ns)
-	newAccount().put(t, makeTopic(t, writer, theTopic, 1), 0, 3)
+	if _, err := makeTopic(t, writer, theTopic, 1).PutBatch(harness.Context(t), []penstock.Message{bulky(0), bulky(1), bulky(2)}); err != nil {
+		t.Fatal(err)
+	}
 	events := penstocktest.Record(t, reader)
 	there := openTopic(t, reader, theTopic)
 	failed := on.failOnce(codes.PermissionDenied, "etcdserver: permission denied", func(r request) bool { return r.reads("/body/") })

@@ -17,9 +17,11 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
@@ -370,17 +372,27 @@ func TestEtcdWithoutRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	halves := map[string]int{}
+	entries, bodies := map[string]string{}, map[string]bool{}
 	for _, kv := range keys.Kvs {
-		for _, half := range []string{"/index/", "/body/"} {
-			if _, batch, ok := strings.Cut(string(kv.Key), half); ok {
-				halves[batch]++
-			}
+		if _, batch, ok := strings.Cut(string(kv.Key), "/index/"); ok {
+			entries[batch] = string(kv.Key)
+		}
+		if _, batch, ok := strings.Cut(string(kv.Key), "/body/"); ok {
+			bodies[batch] = true
 		}
 	}
-	for batch, n := range halves {
-		if n != 2 {
-			t.Errorf("batch %s is half written", batch)
+	for batch := range bodies {
+		if entries[batch] == "" {
+			t.Errorf("batch %s has no entry", batch)
+		}
+	}
+	for batch, key := range entries {
+		if bodies[batch] {
+			continue
+		}
+		var e pb.IndexEntry
+		if resp, err := client.Get(harness.Context(t), key); err != nil || proto.Unmarshal(resp.Kvs[0].Value, &e) != nil || len(e.GetBody()) == 0 {
+			t.Errorf("batch %s has no body: %v, %v", batch, &e, err)
 		}
 	}
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
@@ -14,8 +15,15 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
+// InlineBytes is the largest body that stands in the index entry itself, where the
+// watch of the index carries it to every reader.
+//
+// An entry is small all the same: etcd loads the values of a whole window of the
+// index to find its last one, and a watch that falls behind gets every value since.
+const InlineBytes = 1 << 10
+
 // Entry is what the index says of one batch. It never changes, and outlives the
-// batch by a minute or more.
+// body of the batch by a minute or more, unless it has that in it.
 type Entry struct {
 	// Base is the offset of the first record.
 	Base int64
@@ -31,8 +39,11 @@ type Entry struct {
 	Producer, Sequence uint64
 	// ModRevision is when it was appended.
 	ModRevision int64
-	// Value is how it stands in etcd.
+	// Value is how it stands in etcd, up to the body if there is one.
 	Value string
+	// Body is the batch as OpenBody takes it, or nil where it has a key of its own.
+	// It is part of the bytes that the entry was decoded from.
+	Body []byte
 }
 
 // End is the offset after the last record.
@@ -65,29 +76,102 @@ func ParseEntry(space keys.Space, id, key string, value []byte, modRevision int6
 const partitionDigits = 4
 
 // Decode fills e, whose base is set, from the value of an index entry. It reports
-// whether that is one.
+// whether that is one. e keeps value where there is a body in it.
+//
+// It does by hand what the generated code would, which copies the body, and does
+// not tell where it begins.
 func (e *Entry) Decode(value []byte) bool {
-	var v pb.IndexEntry
-	if proto.Unmarshal(value, &v) != nil {
+	var v entryFields
+	head := len(value)
+	for at := 0; at < len(value); {
+		num, typ, n := protowire.ConsumeTag(value[at:])
+		if n < 0 || num > protowire.MaxValidNumber {
+			return false
+		}
+		m := protowire.ConsumeFieldValue(num, typ, value[at+n:])
+		if m < 0 {
+			return false
+		}
+		field := value[at+n : at+n+m]
+		switch typ {
+		case protowire.VarintType:
+			v.varint(num, field)
+		case protowire.Fixed64Type:
+			v.fixed(num, field)
+		case protowire.BytesType:
+			if num == entryBody {
+				v.body, _ = protowire.ConsumeBytes(field)
+				head = min(head, at)
+			}
+		}
+		at += n + m
+	}
+	if v.count < 1 || v.count > messages.MaxBatchRecords || e.Base > math.MaxInt64-messages.MaxBatchRecords || v.bytes > math.MaxInt32 {
 		return false
 	}
-	if v.GetCount() < 1 || v.GetCount() > messages.MaxBatchRecords || e.Base > math.MaxInt64-messages.MaxBatchRecords || v.GetBytes() > math.MaxInt32 {
-		return false
-	}
-	e.Count, e.Bytes = int(v.GetCount()), int(v.GetBytes())
-	e.Raw, e.LogBytes = int(min(v.GetRawBytes(), MaxRaw)), logBytes(v.GetLogBytes())
-	e.MinTime, e.MaxTime = v.GetMinTimeUnixNano(), v.GetMaxTimeUnixNano()
-	e.Producer, e.Sequence = v.GetProducer(), v.GetSequence()
-	e.Value = string(value)
+	e.Count, e.Bytes = int(v.count), int(v.bytes)
+	e.Raw, e.LogBytes = int(min(v.rawBytes, MaxRaw)), logBytes(v.logBytes)
+	e.MinTime, e.MaxTime = v.minTime, v.maxTime
+	e.Producer, e.Sequence = v.producer, v.sequence
+	e.Value, e.Body = string(value[:head]), v.body
 	return true
+}
+
+// The fields of pb.IndexEntry.
+const (
+	entryCount    = protowire.Number(1)
+	entryBytes    = protowire.Number(2)
+	entryMinTime  = protowire.Number(3)
+	entryMaxTime  = protowire.Number(4)
+	entryProducer = protowire.Number(5)
+	entrySequence = protowire.Number(6)
+	entryRawBytes = protowire.Number(7)
+	entryLogBytes = protowire.Number(8)
+	entryBody     = protowire.Number(9)
+)
+
+// entryFields is a pb.IndexEntry. Its body aliases what it was read from.
+type entryFields struct {
+	count, bytes, rawBytes       uint32
+	logBytes, sequence, producer uint64
+	minTime, maxTime             int64
+	body                         []byte
+}
+
+func (v *entryFields) varint(num protowire.Number, field []byte) {
+	n, _ := protowire.ConsumeVarint(field)
+	switch num {
+	case entryCount:
+		v.count = uint32(n)
+	case entryBytes:
+		v.bytes = uint32(n)
+	case entrySequence:
+		v.sequence = n
+	case entryRawBytes:
+		v.rawBytes = uint32(n)
+	case entryLogBytes:
+		v.logBytes = n
+	}
+}
+
+func (v *entryFields) fixed(num protowire.Number, field []byte) {
+	n, _ := protowire.ConsumeFixed64(field)
+	switch num {
+	case entryMinTime:
+		v.minTime = int64(n)
+	case entryMaxTime:
+		v.maxTime = int64(n)
+	case entryProducer:
+		v.producer = n
+	}
 }
 
 // logBytes is a size as it was read, bounded so that it can grow without end: it
 // is shown to people, and no reason to refuse a batch.
 func logBytes(read uint64) int64 { return int64(min(read, 1<<62)) }
 
-// EntryValue is the value of the index entry of s. bytes is the size of its body
-// in etcd, logBytes that of the log with it.
+// EntryValue is the value of the index entry of s, but for a body. bytes is the size
+// of its body in etcd, logBytes that of the log with it.
 func (s *Sealed) EntryValue(bytes int, logBytes int64) []byte {
 	value, err := proto.Marshal(&pb.IndexEntry{
 		Count: uint32(s.Count), Bytes: uint32(bytes), RawBytes: uint32(s.Raw), LogBytes: uint64(logBytes),
@@ -98,6 +182,21 @@ func (s *Sealed) EntryValue(bytes int, logBytes int64) []byte {
 		panic(err) // numbers always encode
 	}
 	return value
+}
+
+// withBody adds a body to the value of an index entry.
+func withBody(entry, body []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(entry, entryBody, protowire.BytesType), body)
+}
+
+// Batch opens the body of e, which must have one. What it says is not trusted, as
+// OpenBody's; an error wraps messages.ErrCorrupt. The batch keeps the body.
+func (e *Entry) Batch() (*Batch, error) {
+	b, err := OpenBody(e.Base, e.Body)
+	if err == nil && b.Count != e.Count {
+		return nil, corruptBody("it has %d records, and its index entry says %d", b.Count, e.Count)
+	}
+	return b, err
 }
 
 // IsOf reports whether both entries are of the same batch at the same place.

@@ -11,6 +11,9 @@ type Way struct {
 	// that it was sent to, and Behind the end that it makes there.
 	Base          int64
 	After, Behind LogEnd
+	// Entry is the value of the index entry to be put at Base, with the body when
+	// Behind says that it is inline.
+	Entry string
 }
 
 // WayState is what may have become of the attempts to append a batch.
@@ -27,10 +30,18 @@ const (
 
 // GoBehind makes the end t the place that s is sent to next.
 func (s *Sealed) GoBehind(t LogEnd) {
-	size := len(s.Body(t.Offset))
-	bytes := t.Bytes + int64(size)
+	body := s.Body(t.Offset)
+	bytes := t.Bytes + int64(len(body))
+	value := s.EntryValue(len(body), bytes)
 	s.Way.Base, s.Way.After = t.Offset, t
-	s.Way.Behind = LogEnd{Offset: t.Offset + int64(s.Count), Last: t.Offset, Bytes: bytes, Entry: string(s.EntryValue(size, bytes))}
+	s.Way.Behind = LogEnd{
+		Offset: t.Offset + int64(s.Count), Last: t.Offset, Bytes: bytes,
+		Entry: string(value), Inline: len(body) <= InlineBytes,
+	}
+	s.Way.Entry = s.Way.Behind.Entry
+	if s.Way.Behind.Inline {
+		s.Way.Entry = string(withBody(value, body))
+	}
 }
 
 // LogEnd is the end of a partition, as of some moment.
@@ -39,12 +50,26 @@ type LogEnd struct {
 	Offset int64
 	// Last is the base of the batch before it, -1 when none is known. Bytes is
 	// that batch's LogBytes, or 0, and Entry the value of its index entry in
-	// etcd, or empty.
+	// etcd, or empty. With Inline the body follows there, which Entry is without.
 	Last, Bytes int64
 	Entry       string
+	Inline      bool
 }
 
 // LogEnd is the end of a partition of which e describes the last batch.
 func (e Entry) LogEnd() LogEnd {
-	return LogEnd{Offset: e.End(), Last: e.Base, Bytes: e.LogBytes, Entry: e.Value}
+	return LogEnd{Offset: e.End(), Last: e.Base, Bytes: e.LogBytes, Entry: e.Value, Inline: e.Body != nil}
+}
+
+// Above returns the least value that is greater than every value which begins with
+// t.Entry, which must not be empty: "" when there is none.
+func (t LogEnd) Above() string {
+	b := []byte(t.Entry)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] < 0xff {
+			b[i]++
+			return string(b[:i+1])
+		}
+	}
+	return ""
 }

@@ -31,6 +31,8 @@ type history struct {
 	// another log by then.
 	kept []format.Entry
 	told int // of these, by the index
+	// looking: a look is under way.
+	looking bool
 	// latest is the last that the index told of since the marks were taken.
 	latest format.Entry
 	// common says of each earlier log up to which offset the next was the same.
@@ -45,6 +47,7 @@ func (h *history) remember(e format.Entry) {
 	if e.Count == 0 {
 		return
 	}
+	e.Body = nil // which would stay as long
 	h.latest = e
 	h.own = slices.DeleteFunc(h.own, func(o format.Entry) bool { return o.Base <= e.Base })
 	n := len(h.known)
@@ -95,12 +98,15 @@ func (h *history) Owe() {
 	}
 }
 
+// doubted reports whether a look may find that the log is another one.
+func (h *history) doubted() bool { return h.looking || h.kept != nil }
+
 // takeMarks returns what to look for now, and how many of these the index has
 // told of.
 func (h *history) takeMarks() (marks []format.Entry, told int) {
 	h.Owe()
 	marks = h.kept
-	h.kept, h.latest = nil, format.Entry{}
+	h.kept, h.latest, h.looking = nil, format.Entry{}, true
 	return marks, h.told
 }
 

@@ -45,6 +45,7 @@ type Finding struct {
 // began, and batches that are others, mean that etcd has been set back: those who
 // have read beyond what is common must be warned.
 func (r *Reader[A]) Looked(from Snapshot[A], f Finding) {
+	r.looking = false
 	if from.end != UnknownEnd && f.End < from.end {
 		f.Common = min(f.Common, f.End)
 	}

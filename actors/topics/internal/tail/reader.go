@@ -12,8 +12,8 @@ import (
 const (
 	// UnknownEnd is the end of a partition that nobody has looked at yet.
 	UnknownEnd = -1
-	// FreshBytes is how much of what this process appended a partition keeps
-	// for its own readers.
+	// FreshBytes is how much of what this process appended, and of what the watch
+	// of the index brought, a partition keeps for its own readers.
 	FreshBytes = 4 << 20
 	// FreshTotal is the same for all partitions of an engine.
 	FreshTotal = 64 << 20
@@ -25,7 +25,8 @@ const (
 	// smallBatch is the largest batch that a request without room gets:
 	// thousands of them may wait at the end, each for one.
 	smallBatch = 16 << 10
-	// fetchBatches bounds one request for batches, too.
+	// fetchBatches bounds one request for batches, too: those that are not in their
+	// entries.
 	fetchBatches = 8
 )
 
@@ -136,11 +137,19 @@ func (r *Reader[A]) inMemory(offset int64, room int) []*format.Batch {
 	return slices.Clone(r.fresh[i:j])
 }
 
-// Indexed takes in that the index has an entry. It reports whether that leaves a
-// gap after the end known so far.
+// Indexed takes in that the index has an entry, and keeps the batch that is in it if
+// it comes next. It reports whether that leaves a gap after the end known so far.
 func (r *Reader[A]) Indexed(e format.Entry) (gap bool) {
+	next := e.Base == r.end && e.Body != nil && !r.doubted()
 	r.remember(e)
-	return r.news(e)
+	gap = r.news(e)
+	if !next {
+		return gap
+	}
+	if b, err := e.Batch(); err == nil { // else whoever reads it from etcd finds out
+		r.keep(b)
+	}
+	return gap
 }
 
 func (r *Reader[A]) news(e format.Entry) (gap bool) {
@@ -160,15 +169,20 @@ func (r *Reader[A]) news(e format.Entry) (gap bool) {
 func (r *Reader[A]) Appended(e format.Entry, b *format.Batch) (gap bool) {
 	r.rememberOwn(e)
 	gap = r.news(e)
+	r.keep(b)
+	return gap
+}
+
+// keep holds a batch in memory.
+func (r *Reader[A]) keep(b *format.Batch) {
 	i, _ := slices.BinarySearchFunc(r.fresh, b.Base, func(x *format.Batch, o int64) int {
 		return int(min(max(x.Base-o, -1), 1))
 	})
 	if i < len(r.fresh) && r.fresh[i].Base == b.Base {
-		return gap
+		return
 	}
 	r.fresh = slices.Insert(r.fresh, i, b)
 	r.bytes += len(b.Raw)
-	return gap
 }
 
 // Bytes is how many bytes of batches are in memory.
@@ -191,7 +205,12 @@ func (r *Reader[A]) Evict(limit int) {
 }
 
 // KeepPage keeps a run of the index for the reads to come, in place of the last.
-func (r *Reader[A]) KeepPage(page []format.Entry) { r.page = page }
+func (r *Reader[A]) KeepPage(page []format.Entry) {
+	if len(page) == 0 {
+		page = nil // what it was a part of has bodies
+	}
+	r.page = page
+}
 
 // Ahead is the part of the page that begins with the batch that holds offset, or
 // nothing.
@@ -207,10 +226,13 @@ func (r *Reader[A]) Ahead(offset int64) []format.Entry {
 // Portion is how many of the entries one read of bodies takes: at least one.
 func Portion(entries []format.Entry, room int) int {
 	room = min(room, FetchBytes)
-	n, size := 0, 0
+	n, size, apart := 0, 0, 0
 	for _, e := range entries {
 		size += unpackedBytes(e)
-		if n > 0 && (size > room || n == fetchBatches || entries[n-1].End() != e.Base) {
+		if e.Body == nil {
+			apart++
+		}
+		if n > 0 && (size > room || apart > fetchBatches || entries[n-1].End() != e.Base) {
 			break
 		}
 		n++

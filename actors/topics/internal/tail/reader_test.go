@@ -4,16 +4,29 @@ package tail
 // batches that holds the offset asked for, and keeps no more than it may.
 
 import (
+	"bytes"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 	"github.com/penstock-io/penstock/transport/commitlog/format/formattest"
 )
 
 // smallLog has tiny batches.
 var smallLog = formattest.NewLog(0)
+
+// entryOf is what the index says of a batch, with the batch in it or not.
+func entryOf(b *format.Batch, inline bool) format.Entry {
+	e := format.Entry{Base: b.Base, Count: b.Count, Sequence: uint64(b.Base)}
+	if inline {
+		s := format.Seal(b.Raw, b.Count, b.Time, b.Time, b.Time, messages.CompressNone, 1, e.Sequence)
+		e.Body = bytes.Clone(s.Body(b.Base))
+	}
+	return e
+}
 
 func TestReadingInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -32,7 +45,12 @@ func TestReadingInAnyOrder(t *testing.T) {
 				if written > 0 {
 					b := smallLog.Batch(0, rapid.IntRange(0, written-1).Draw(t, "entry"))
 					known := r.end
-					gap := r.Indexed(format.Entry{Base: b.Base, Count: b.Count})
+					inline := rapid.Bool().Draw(t, "inline")
+					kept := len(r.fresh)
+					gap := r.Indexed(entryOf(b, inline))
+					if next := b.Base == known && inline; next && len(r.inMemory(b.Base, 0)) == 0 || !next && len(r.fresh) > kept {
+						t.Fatalf("the batch at %d behind %d, in its entry %v: %d are kept, were %d", b.Base, known, inline, len(r.fresh), kept)
+					}
 					if want := known != UnknownEnd && b.Base > known; gap != want {
 						t.Fatalf("news of %d behind %d: gap is %v", b.Base, known, gap)
 					}
@@ -78,7 +96,7 @@ func checkReading(t *rapid.T, r *Reader[int], end int64) {
 			if i == 0 && (offset < b.Base || offset >= b.End()) || i > 0 && b.Base != got[i-1].End() {
 				t.Fatalf("asked for %d: batch %d begins at %d", offset, i, b.Base)
 			}
-			if b != smallLog.Batch(0, smallLog.Holding(0, b.Base)) {
+			if !reflect.DeepEqual(b, smallLog.Batch(0, smallLog.Holding(0, b.Base))) {
 				t.Fatalf("the batch at %d is another", b.Base)
 			}
 		}
@@ -138,11 +156,68 @@ func TestReadingRollback(t *testing.T) {
 	}
 }
 
+// Who reads ahead of a look that may find another log gets nothing of that log from
+// memory, or it would not be warned.
+func TestBatchesOfADoubtedLogAreNotKept(t *testing.T) {
+	first, second, third := smallLog.Batch(0, 0), smallLog.Batch(0, 1), smallLog.Batch(0, 2)
+	for name, doubt := range map[string]func(r *Reader[int]) (over func()){
+		"owed": func(r *Reader[int]) func() {
+			r.Owe()
+			return func() { r.Looked(r.BeginLook(), Finding{End: second.End(), Common: WholeLog}) }
+		},
+		"under way": func(r *Reader[int]) func() {
+			from := r.BeginLook()
+			return func() { r.Looked(from, Finding{End: second.End(), Common: WholeLog}) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewReader[int]()
+			r.Looked(r.BeginLook(), Finding{End: first.End(), Newest: entryOf(first, false), Common: WholeLog})
+			at := func(b *format.Batch) Need { return r.Needs(&Request[int]{Offset: b.Base, History: 1}) }
+			over := doubt(&r)
+			r.Indexed(entryOf(second, true))
+			if n := at(second); n != NeedsBodies {
+				t.Errorf("while it is doubted: %v", n)
+			}
+			over()
+			r.Indexed(entryOf(third, true))
+			if n := at(third); n != NeedsNothing {
+				t.Errorf("afterwards: %v", n)
+			}
+		})
+	}
+}
+
+// What an entry has in it is not believed.
+func TestDamagedBatchesAreNotKept(t *testing.T) {
+	b := smallLog.Batch(0, 0)
+	r := NewReader[int]()
+	r.Looked(r.BeginLook(), Finding{Common: WholeLog})
+	e := entryOf(b, true)
+	e.Body[len(e.Body)-1] ^= 1
+	if r.Indexed(e) || r.End() != b.End() || r.Bytes() != 0 {
+		t.Errorf("the end is %d, %d bytes are kept", r.End(), r.Bytes())
+	}
+}
+
 // One request takes as much as there is room for in memory, which is more than
 // in etcd where batches are packed, and one batch whatever its size.
 func TestPortion(t *testing.T) {
 	packed := func(base int64, bytes, raw int) format.Entry {
 		return format.Entry{Base: base, Count: 10, Bytes: bytes, Raw: raw}
+	}
+	apart := func(n int) (entries []format.Entry) {
+		for i := range n {
+			entries = append(entries, packed(10*int64(i), 1, 1))
+		}
+		return entries
+	}
+	inline := func(n int) []format.Entry {
+		entries := apart(n)
+		for i := range entries {
+			entries[i].Body = []byte{1}
+		}
+		return entries
 	}
 	for name, test := range map[string]struct {
 		entries []format.Entry
@@ -154,6 +229,8 @@ func TestPortion(t *testing.T) {
 		"one at least":                 {[]format.Entry{packed(0, 10, 1000), packed(10, 10, 10)}, 5, 1},
 		"heads count too":              {[]format.Entry{packed(0, 30, 1), packed(10, 30, 1)}, 59, 1},
 		"a gap":                        {[]format.Entry{packed(0, 1, 1), packed(11, 1, 1)}, 200, 1},
+		"eight that are apart":         {apart(9), 200, 8},
+		"as many as are in entries":    {inline(9), 200, 9},
 		"no more than a request takes": {[]format.Entry{packed(0, 1, FetchBytes), packed(10, 1, 1)}, 2 * FetchBytes, 1},
 	} {
 		if got := Portion(test.entries, test.room); got != test.want {

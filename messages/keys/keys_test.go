@@ -3,6 +3,7 @@ package keys
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -208,6 +209,41 @@ func TestNumbersSort(t *testing.T) {
 }
 
 // A watch of a group must not carry commits, and a doorbell no bodies.
+// Numbers are written as fmt would, without its allocations.
+func TestNumbersArePadded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := rapid.Int64().Draw(t, "offset")
+		if got, want := Offset(o), fmt.Sprintf("%020d", o); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+		p := rapid.IntRange(-1, 123456).Draw(t, "partition")
+		if got, want := partition(p), fmt.Sprintf("%04d", p); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	})
+	base := int64(1 << 40)
+	if n := testing.AllocsPerRun(100, func() { Offset(base) }); n > 1 {
+		t.Errorf("an offset takes %g allocations", n)
+	}
+}
+
+func TestCutIndexes(t *testing.T) {
+	const sp = Space("/penstock")
+	key := sp.IndexEntry("topic", 3, 5)
+	if rest, ok := sp.CutIndexes("topic", key); !ok || rest != key[len(sp.Indexes("topic")):] {
+		t.Errorf("%q, %v", rest, ok)
+	}
+	for _, bad := range []string{"", "x" + key, sp.IndexEntry("topi", 3, 5), sp.IndexEntry("topics", 3, 5), sp.Body("topic", 3, 5), sp.Indexes("topic")[:20]} {
+		if rest, ok := sp.CutIndexes("topic", bad); ok || rest != bad {
+			t.Errorf("%q: %q, %v", bad, rest, ok)
+		}
+	}
+	var rest string
+	if n := testing.AllocsPerRun(100, func() { rest, _ = sp.CutIndexes("topic", key) }); n > 0 || rest == "" {
+		t.Errorf("it takes %g allocations", n)
+	}
+}
+
 func TestNoisyKeysLieApart(t *testing.T) {
 	if strings.HasPrefix(sp.Committed("id", "g", 1), sp.ConsumerGroup("id", "g")) {
 		t.Error("offsets lie under the group")

@@ -58,6 +58,18 @@ func (s Space) Hint(id string, p int) string { return s.Hints(id) + partition(p)
 // Indexes is the prefix of the index of a whole topic.
 func (s Space) Indexes(id string) string { return s.Log(id) + "index/" }
 
+// CutIndexes returns what follows Indexes in a key, and reports whether the key begins
+// with that. It allocates nothing.
+func (s Space) CutIndexes(id, key string) (rest string, ok bool) {
+	rest = key
+	for _, part := range [...]string{string(s), "/log/", id, "/index/"} {
+		if rest, ok = strings.CutPrefix(rest, part); !ok {
+			return key, false
+		}
+	}
+	return rest, true
+}
+
 // Index is the prefix of a partition's index.
 func (s Space) Index(id string, p int) string { return s.Indexes(id) + partition(p) + "/" }
 
@@ -128,14 +140,33 @@ func (s Space) Committed(id, group string, p int) string {
 func (s Space) Beginning(id, group string) string { return s.GroupOffsets(id, group) + "begin" }
 
 // Offset is an offset as keys have it: twenty digits.
-func Offset(o int64) string { return fmt.Sprintf("%020d", o) }
+func Offset(o int64) string { return padded(o, offsetDigits) }
 
 // ParseOffset reads what Offset writes, and nothing else.
-func ParseOffset(s string) (int64, bool) { return number(s, 20) }
+func ParseOffset(s string) (int64, bool) { return number(s, offsetDigits) }
 
-const partitionDigits = 4
+const partitionDigits, offsetDigits = 4, 20
 
-func partition(p int) string { return fmt.Sprintf("%0*d", partitionDigits, p) }
+func partition(p int) string { return padded(int64(p), partitionDigits) }
+
+// padded is n with zeros in front, as fmt writes it with %0*d: each append and each
+// entry of the index has several, and fmt would allocate for each.
+func padded(n int64, digits int) string {
+	var text [offsetDigits]byte
+	if n < 0 || digits > len(text) {
+		return fmt.Sprintf("%0*d", digits, n)
+	}
+	at := len(text)
+	for ; n > 0; n /= 10 {
+		at--
+		text[at] = byte('0' + n%10)
+	}
+	for len(text)-at < digits {
+		at--
+		text[at] = '0'
+	}
+	return string(text[at:])
+}
 
 func number(s string, digits int) (int64, bool) {
 	if len(s) != digits || strings.TrimLeft(s, "0123456789") != "" {

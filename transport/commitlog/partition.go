@@ -18,22 +18,25 @@ type Partition struct {
 	log   *Log
 	topic messages.TopicInfo
 	p     int
+
+	indexAt, bodyAt, startAt string // what its keys begin with, and its start
 }
 
 // Partition is the partition p of t. It does not talk to etcd; that there is
 // such a partition shows with the first request.
 func (l *Log) Partition(t messages.TopicInfo, p int) *Partition {
-	return &Partition{log: l, topic: t, p: p}
+	return &Partition{
+		log: l, topic: t, p: p,
+		indexAt: l.space.Index(t.ID, p), bodyAt: l.space.Bodies(t.ID, p), startAt: l.space.LogStart(t.ID, p),
+	}
 }
 
 // String names the partition for errors: "orders"/3.
 func (p *Partition) String() string { return fmt.Sprintf("%q/%d", p.topic.Name, p.p) }
 
-func (p *Partition) startKey() string { return p.log.space.LogStart(p.topic.ID, p.p) }
-func (p *Partition) indexKey(base int64) string {
-	return p.log.space.IndexEntry(p.topic.ID, p.p, base)
-}
-func (p *Partition) bodyKey(base int64) string { return p.log.space.Body(p.topic.ID, p.p, base) }
+func (p *Partition) startKey() string           { return p.startAt }
+func (p *Partition) indexKey(base int64) string { return p.indexAt + keys.Offset(base) }
+func (p *Partition) bodyKey(base int64) string  { return p.bodyAt + keys.Offset(base) }
 
 // ParseEntry reads an entry of the index of the topic with that id, as
 // format.ParseEntry does.

@@ -53,7 +53,7 @@ func (e Entry) End() int64 { return e.Base + int64(e.Count) }
 // keys, and returns the partition p that it is of. ok is false when key or value
 // is not that of an entry; both may be anything.
 func ParseEntry(space keys.Space, id, key string, value []byte, modRevision int64) (p int, e Entry, ok bool) {
-	rest, ok := strings.CutPrefix(key, space.Indexes(id))
+	rest, ok := space.CutIndexes(id, key)
 	if !ok {
 		return 0, Entry{}, false
 	}

@@ -99,7 +99,7 @@ test-etcds: ## test against etcd 3.5, 3.6 and 3.7, built from their modules, in 
 	done; [ -z "$$bad" ] || { echo "failed against etcd$$bad"; exit 1; }
 
 .PHONY: bench-quick
-bench-quick: ## compare with plain mangos, NATS JetStream and etcd, in a minute and a half at most
+bench-quick: ## compare with what one would use instead, in a minute and a half at most
 	$(GO) run ./benchmarks/quick $(ARGS)
 
 .PHONY: bench

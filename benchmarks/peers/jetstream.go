@@ -19,6 +19,7 @@ import (
 
 const (
 	pending = 4096             // publishes without an acknowledgement: from 1,000 on more is not faster
+	synced  = 512              // the same where each is synced, one after the other
 	fetched = 4096             // records asked for ahead: the same
 	stall   = 30 * time.Second // how long a publish waits for room among the pending; as long as it takes
 )
@@ -52,12 +53,12 @@ type streamClient struct {
 	js   jetstream.JetStream
 }
 
-func connect(at side.Place) (streamClient, error) {
+func connect(at side.Place, ahead int) (streamClient, error) {
 	conn, err := nats.Connect(at.Address)
 	if err != nil {
 		return streamClient{}, err
 	}
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(pending))
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(ahead))
 	if err != nil {
 		conn.Close()
 	}
@@ -76,12 +77,15 @@ type streamPutter struct {
 	count  uint64
 }
 
-func jetstreamPut(_ context.Context, at side.Place) (side.Putter, error) {
-	c, err := connect(at)
-	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+// jetstreamPut publishes with so many on their way.
+func jetstreamPut(ahead int) func(context.Context, side.Place) (side.Putter, error) {
+	return func(_ context.Context, at side.Place) (side.Putter, error) {
+		c, err := connect(at, ahead)
+		if err != nil {
+			return nil, fmt.Errorf("jetstream: %w", err)
+		}
+		return &streamPutter{streamClient: c}, nil
 	}
-	return &streamPutter{streamClient: c}, nil
 }
 
 func (p *streamPutter) Create(ctx context.Context, log string) (err error) {
@@ -152,7 +156,7 @@ func (p *streamPutter) PutBatch(ctx context.Context, records [][]byte) error {
 type streamConsumer struct{ streamClient }
 
 func jetstreamConsume(_ context.Context, at side.Place) (side.Consumer, error) {
-	c, err := connect(at)
+	c, err := connect(at, pending)
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}

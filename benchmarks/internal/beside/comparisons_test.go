@@ -198,7 +198,7 @@ func TestBudget(t *testing.T) {
 		if s.Full {
 			rounds = more
 		}
-		unit := s.unit(contests, rounds)
+		unit := unit(contests, s.Budget, rounds, s.Full)
 		var sum time.Duration
 		for _, c := range contests {
 			each := time.Duration(c.share * float64(unit))

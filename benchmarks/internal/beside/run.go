@@ -61,35 +61,39 @@ func run(ctx context.Context, s Settings, b *bed, all []contest, each func(resul
 		s.Runs = io.Discard
 	}
 	defer b.forget()
+	end := time.Now().Add(s.Budget)
 	if b.needsPeers(todo) {
-		b.build(ctx) // before the clock runs
+		b.build(ctx)
+	}
+	if enough := time.Now().Add(s.Budget * 3 / 4); end.Before(enough) {
+		end = enough // that the build took long, as the first does, is not counted
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	rounds := rounds
 	if s.Full {
 		rounds = more
 	}
-	unit := s.unit(todo, rounds)
 	var faults []error
-	for _, c := range todo {
+	for i, c := range todo {
 		if ctx.Err() != nil {
 			return errors.Join(append(faults, context.Cause(ctx))...)
 		}
 		if err := b.prepare(c); err != nil {
 			faults = append(faults, err)
 		}
-		c.run.For = max(least, time.Duration(c.share*float64(unit)))
+		c.run.For = max(least, time.Duration(c.share*float64(unit(todo[i:], time.Until(end), rounds, s.Full))))
 		faults = append(faults, c.perform(ctx, b, rounds, s.Runs, each))
 	}
 	return errors.Join(faults...)
 }
 
-// unit is how long a run with share 1 takes, so that all keep to the budget.
-func (s Settings) unit(todo []contest, rounds int) time.Duration {
-	left, shares := s.Budget, 0.0
+// unit is how long a run with share 1 takes, so that all contests are done when no time is
+// left.
+func unit(todo []contest, left time.Duration, rounds int, fresh bool) time.Duration {
+	shares := 0.0
 	var kind kind
 	for _, c := range todo {
-		if s.Full || c.kind != kind {
+		if fresh || c.kind != kind {
 			left -= opening
 		}
 		kind = c.kind

@@ -17,7 +17,7 @@ var PeerSettings = map[string]string{
 	"grpc":             "one client stream of messages with a field of bytes; buffers of 128 KiB, windows of 4 and 8 MiB: no acknowledgements",
 	"zmq":              "libzmq PUSH and PULL over tcp by cgo, high-water marks of 65,536 messages or 64 MiB: no acknowledgements",
 	"jetstream":        "a file store with its defaults, which sync every two minutes; asynchronous publishing, 4,096 on their way; a durable pull consumer, 4,096 fetched ahead, explicit acknowledgements",
-	"jetstream-always": "as jetstream, with sync_interval: always",
+	"jetstream-always": "as jetstream, with sync_interval: always, and 512 on their way",
 	"redis-everysec":   "Redis Streams, appendonly with appendfsync everysec; XADD in a pipeline of up to 4,096; XREADGROUP of up to 1,000, acknowledged together",
 	"redis-always":     "as redis-everysec, with appendfsync always",
 	"etcdput":          "one put of the same bytes after the other into an etcd of one, which syncs each",

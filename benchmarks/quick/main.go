@@ -72,6 +72,7 @@ func run(ctx context.Context, s settings) error {
 		Suite: "quick", Began: time.Now().Truncate(time.Second), Machine: host.Machine(), Versions: host.Versions(), Peers: beside.PeerSettings,
 	}
 	f.Commit, f.Modified = host.Commit(ctx)
+	s.Versions = f.Versions
 	err := beside.Run(ctx, s.Settings, func(c results.Comparison) {
 		f.Comparisons = append(f.Comparisons, c)
 		fmt.Println(c.Line())

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
+	"github.com/penstock-io/penstock/benchmarks/internal/host"
 	"github.com/penstock-io/penstock/benchmarks/internal/results"
 	"github.com/penstock-io/penstock/benchmarks/internal/side"
 	"github.com/penstock-io/penstock/benchmarks/internal/systems"
@@ -22,6 +24,9 @@ type Settings struct {
 	Budget time.Duration // of all contests together
 	Runs   io.Writer     // gets a line for each run; nil: none
 	Peers  string        // the directory of the module that has the peers
+
+	// Versions gets those of the peers' modules; nil: they are not wanted.
+	Versions map[string]string
 }
 
 // ErrNone is the error of a use that no comparison is chosen for.
@@ -64,6 +69,9 @@ func run(ctx context.Context, s Settings, b *bed, all []contest, each func(resul
 	end := time.Now().Add(s.Budget)
 	if b.needsPeers(todo) {
 		b.build(ctx)
+	}
+	if s.Versions != nil && b.program != "" {
+		maps.Copy(s.Versions, host.VersionsOf(b.program))
 	}
 	if enough := time.Now().Add(s.Budget * 3 / 4); end.Before(enough) {
 		end = enough // that the build took long, as the first does, is not counted

@@ -4,6 +4,7 @@ package host
 import (
 	"bufio"
 	"context"
+	"debug/buildinfo"
 	"os"
 	"os/exec"
 	"runtime"
@@ -73,13 +74,29 @@ func Commit(ctx context.Context) (short string, modified bool) {
 // Versions are those of the modules that this program was built with and that a
 // result depends on.
 func Versions() map[string]string {
-	out := map[string]string{}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return out
+		return map[string]string{}
 	}
+	return versions(info)
+}
+
+// VersionsOf are those of another program that Go built; none when it cannot be read.
+func VersionsOf(program string) map[string]string {
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return map[string]string{}
+	}
+	return versions(info)
+}
+
+func versions(info *debug.BuildInfo) map[string]string {
+	out := map[string]string{}
 	for _, m := range info.Deps {
-		for _, prefix := range []string{"go.nanomsg.org/", "go.etcd.io/etcd/", "github.com/nats-io/nats", "google.golang.org/grpc", "github.com/asynkron/"} {
+		for _, prefix := range []string{
+			"go.nanomsg.org/", "go.etcd.io/etcd/", "github.com/nats-io/nats", "google.golang.org/grpc", "github.com/asynkron/",
+			"github.com/pebbe/zmq4", "github.com/gomodule/redigo",
+		} {
 			if strings.HasPrefix(m.Path, prefix) {
 				out[m.Path] = m.Version
 			}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"io"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -70,5 +71,18 @@ func TestWireCountsWhatSocketsSend(t *testing.T) {
 	}
 	if RSS(os.Getpid()) < 1<<20 || OwnRSS() < 1<<20 {
 		t.Error("this process takes no memory")
+	}
+}
+
+func TestVersionsOfAProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := VersionsOf(self), Versions(); !maps.Equal(got, want) {
+		t.Errorf("%v, and of itself %v", got, want)
+	}
+	if got := VersionsOf(t.TempDir()); len(got) != 0 {
+		t.Errorf("a directory has %v", got)
 	}
 }

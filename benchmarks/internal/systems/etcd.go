@@ -238,7 +238,7 @@ func (t *toy) PutAsync(ctx context.Context, record []byte) error {
 	case lane <- bytes.Clone(record):
 		return nil
 	case err := <-t.over:
-		t.failed = errors.Join(errors.New("a lane ended"), err)
+		t.failed, t.begun = errors.Join(errors.New("a lane ended"), err), false
 		return t.failed
 	}
 }
@@ -269,7 +269,7 @@ func (t *toy) lane(ctx context.Context, lane int, records <-chan []byte) error {
 
 func (t *toy) Flush(context.Context) error {
 	if !t.begun {
-		return nil
+		return t.failed
 	}
 	t.begun = false
 	for _, lane := range t.lanes {

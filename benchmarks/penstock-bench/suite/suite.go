@@ -115,7 +115,7 @@ func ignoring(err, what error, was *bool) error {
 
 // compareWithPeers performs the comparisons, in their share of the budget.
 func compareWithPeers(ctx context.Context, s Settings, f *results.File, log io.Writer) error {
-	return beside.Run(ctx, beside.Settings{Full: s.Suite == Full, Only: s.Only, Budget: s.Budget * 2 / 5, Peers: s.Peers}, func(c results.Comparison) {
+	return beside.Run(ctx, beside.Settings{Full: s.Suite == Full, Only: s.Only, Budget: s.Budget * 2 / 5, Peers: s.Peers, Versions: f.Versions}, func(c results.Comparison) {
 		fmt.Fprintln(log, c.Line())
 		f.Comparisons = append(f.Comparisons, c)
 	})

@@ -106,7 +106,8 @@ func PayloadOf(m *Message) Payload { return messages.PayloadOf(m) }
 // nothing.
 //
 // A Delivery is a value: copies settle the same message. Its bytes stay valid
-// without end and keep the frame in memory in which they came, but see
+// without end and keep the frame in memory in which they came, of up to 60 KiB where its
+// messages have up to 7.5 KiB, else of up to 264 KiB or one message; but see
 // ReuseBuffers. Clone frees the frame.
 type Delivery = messages.Delivery
 

@@ -279,7 +279,7 @@ func (c *Conn) Recv(f *frame.Frame) error {
 			f.Reply.Record = bytes.Clone(f.Reply.Record)
 		case kind == frame.KindData && !gathered && !c.w.owned:
 			// A small frame lies in the read buffer.
-			records := c.w.alloc(len(f.Data.Records))[:len(f.Data.Records)]
+			records := c.w.memory(len(f.Data.Records))
 			copy(records, f.Data.Records)
 			f.Data.Records = records
 		}

@@ -41,7 +41,7 @@ type DialConfig struct {
 	DeadAfter int
 	// Buffer, when set, supplies the memory of received records: n bytes or
 	// more, whose contents do not matter. It belongs to the receiver of the
-	// Data. When nil each frame gets memory of its own.
+	// Data. When it is nil or returns nil, the frame gets memory of its own.
 	Buffer func(n int) []byte
 }
 

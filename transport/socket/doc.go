@@ -51,6 +51,6 @@
 //
 // SendData takes the records by reference and is done with them when it
 // returns. The records in a received Data frame are fresh memory that belongs
-// to the caller forever. Slices of numbers inside a Frame are reused by the
+// to the caller forever, or what DialConfig.Buffer gave. Slices of numbers inside a Frame are reused by the
 // next Recv into that Frame.
 package socket

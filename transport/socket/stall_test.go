@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -160,6 +161,32 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	w.trust(claimed, 0, alloc)
 	if m, err := w.Recv(); err != nil || len(m.Body) != 3<<20 || m.Body[0] != 7 || m.Body[3<<20-1] != 7 {
 		t.Errorf("a frame of 3 MiB: %v", err)
+	}
+}
+
+// A peer that has sent long frames may claim as much again: such a frame gets its memory at
+// once, and no copy is made. A claim of more is a claim.
+func TestMemoryOfALongFrameIsTakenOnce(t *testing.T) {
+	const size, claimed = 1 << 20, 64 << 20
+	var taken []int
+	stream := append(message(size, 1), message(size, 2)...)
+	stream = append(stream, message(size/2, 3)...)
+	stream = binary.BigEndian.AppendUint64(stream, claimed)
+	w := newWire(&script{pieces: split(stream, 50_000), end: io.EOF})
+	w.trust(claimed, 0, func(n int) []byte { taken = append(taken, n); return make([]byte, n) })
+	for i := range 4 {
+		taken = nil
+		m, err := w.Recv()
+		switch {
+		case i == 3:
+			if len(taken) != 1 || taken[0] != size {
+				t.Errorf("a claim of 64 MiB after frames of 1 MiB takes %v", taken)
+			}
+		case err != nil || m.Body[0] != byte(i+1) || bytes.Count(m.Body, m.Body[:1]) != len(m.Body):
+			t.Fatalf("frame %d: %v", i, err)
+		case i > 0 && (len(taken) != 1 || taken[0] != len(m.Body)):
+			t.Errorf("frame %d of %d bytes takes %v", i, len(m.Body), taken)
+		}
 	}
 }
 

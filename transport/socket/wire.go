@@ -36,12 +36,13 @@ const (
 	copyLimit = 4 << 10
 	// strangerFrame is the largest frame before Welcome.
 	strangerFrame = 4 << 10
-	// firstRead is the memory a long frame gets at first. It gets more as its bytes
-	// come: a length is only what the peer claims.
+	// firstRead is the memory a long frame gets at first, unless the peer has sent as
+	// long ones before. It gets more as its bytes come: a length is only what the peer
+	// claims.
 	firstRead = 256 << 10
 	// pieceSize is what one write takes of a long frame, so that it can be seen to
-	// move.
-	pieceSize = 64 << 10
+	// move. A frame of messages that share it goes in one.
+	pieceSize = 320 << 10
 )
 
 type wire struct {
@@ -58,6 +59,8 @@ type wire struct {
 	owned    bool
 	patience time.Duration
 	alloc    func(int) []byte
+	// proven is the longest frame that came whole, of those with memory of their own.
+	proven int
 	// refreshed is when the read deadline was last set, as since().
 	refreshed time.Duration
 
@@ -92,7 +95,6 @@ func newWire(c net.Conn) *wire {
 		born:  time.Now(),
 		in:    make([]byte, readBuffer),
 		limit: strangerFrame,
-		alloc: fresh,
 		done:  make(chan struct{}),
 	}
 	if a := c.RemoteAddr(); a != nil {
@@ -107,13 +109,20 @@ func (w *wire) since() time.Duration { return time.Since(w.born) }
 // peer that is silent for patience ends the wire. It is called from the reading
 // goroutine, or before there is one.
 func (w *wire) trust(limit int, patience time.Duration, alloc func(int) []byte) {
-	w.limit, w.patience = limit, patience
-	if alloc != nil {
-		w.alloc = alloc
-	}
+	w.limit, w.patience, w.alloc = limit, patience, alloc
 	now := w.since()
 	w.heard.Store(int64(now))
 	w.refresh(now, patience-w.grace())
+}
+
+// memory is n bytes for what is received.
+func (w *wire) memory(n int) []byte {
+	if w.alloc != nil {
+		if b := w.alloc(n); b != nil {
+			return b[:n]
+		}
+	}
+	return fresh(n)
 }
 
 // Recv reads the next message. The message, and its body unless owned is set,
@@ -146,14 +155,14 @@ func (w *wire) next() ([]byte, error) {
 		w.owned = false
 		return w.in[start:w.from:w.from], nil
 	}
-	first := min(n, firstRead)
-	body := w.alloc(first)[:first]
+	first := min(n, max(firstRead, w.proven))
+	body := w.memory(first)
 	at := copy(body, w.in[w.from+lengthSize:w.to])
 	w.from, w.to = 0, 0
 	for at < n {
 		if at == len(body) {
 			more := min(n, 4*at)
-			bigger := w.alloc(more)[:more]
+			bigger := w.memory(more)
 			copy(bigger, body)
 			body = bigger
 		}
@@ -163,7 +172,7 @@ func (w *wire) next() ([]byte, error) {
 		}
 		at += m
 	}
-	w.owned = true
+	w.owned, w.proven = true, max(w.proven, n)
 	return body, nil
 }
 

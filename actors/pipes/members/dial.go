@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
-	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -54,8 +54,9 @@ func (s *connSlot) close() {
 	}
 }
 
-// dial links a member to a sender: the first of its URLs that welcomes it.
-func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, frames *recvq.Buffers) (*socket.Conn, error) {
+// dial links a member to a sender: the first of its URLs that welcomes it. What comes lies
+// in memory of again with ReuseBuffers.
+func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
 	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err
@@ -66,9 +67,9 @@ func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, fra
 	}
 	g := cfg.group().Meta()
 	var errs []error
-	var memory func(int) []byte
+	memory := frames.Kept
 	if cfg.ReuseBuffers {
-		memory = frames.Get
+		memory = again.Get
 	}
 	for _, url := range sender.Urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{

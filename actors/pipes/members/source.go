@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -150,8 +151,8 @@ func (s *source) started(ctx actor.Context) {
 
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
-	var frames recvq.Buffers
-	conn, err := dial(ctx, s.node, s.cfg, s.sender, &frames)
+	var memory frames.Buffers
+	conn, err := dial(ctx, s.node, s.cfg, s.sender, &memory)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 		}
 		switch f.Kind {
 		case frame.KindData:
-			if err := link.Arrive(&f.Data, frames.Take()); err != nil {
+			if err := link.Arrive(&f.Data, memory.Take()); err != nil {
 				conn.Abort(pb.Code_PROTOCOL_ERROR, err)
 				s.violated(conn, err)
 				return err

@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -426,7 +427,7 @@ func TestWhatIsTakenBackKeepsItsMemory(t *testing.T) {
 		q, _ := testQueue(nil)
 		l := q.Open("s", 0)
 		comes(t, l, 1)
-		l.frames[0].buffer = new(Buffer)
+		l.frames[0].buffer = new(frames.Buffer)
 		f := l.frames[0]
 		ctx, cancel := context.WithCancel(t.Context())
 		_ = q.Deliver(ctx, 1, 1, func(ds []messages.Delivery) {

@@ -3,8 +3,7 @@ package recvq
 // What came in one frame, from its arrival until all of it is settled.
 
 import (
-	"sync"
-
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -22,8 +21,8 @@ type Frame struct {
 	attempts []uint32 // parallel to the frame's records; none means 1
 	again    bool
 	deaths   uint32
-	turn     uint64  // when Deliver began with it
-	buffer   *Buffer // to be used again once all is settled, or nil
+	turn     uint64         // when Deliver began with it
+	buffer   *frames.Buffer // to be used again once all is settled, or nil
 }
 
 // address fills what all deliveries of the frame have in common.
@@ -83,31 +82,4 @@ func (f *Frame) spoil(err error) {
 		f.link.fail(failure{seq: f.seq, reason: err.Error()})
 	}
 	f.records = nil
-}
-
-// Buffer is a frame's memory that is used again once all of the frame is settled.
-type Buffer [64 << 10]byte
-
-var frameBuffers = sync.Pool{New: func() any { return new(Buffer) }}
-
-// Buffers hands out frames' memory that is used again, on one link. It is for one
-// goroutine.
-type Buffers struct{ last *Buffer }
-
-// Get returns n bytes. Small frames have memory of their own, so that a window
-// of them does not hold a buffer each.
-func (b *Buffers) Get(n int) []byte {
-	b.last = nil
-	if n < len(Buffer{})/4 || n > len(Buffer{}) {
-		return make([]byte, n)
-	}
-	b.last = frameBuffers.Get().(*Buffer)
-	return b.last[:n]
-}
-
-// Take returns the buffer behind the last frame, or nil.
-func (b *Buffers) Take() *Buffer {
-	last := b.last
-	b.last = nil
-	return last
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/age"
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -83,7 +84,7 @@ type Link struct {
 
 // Arrive takes a frame's records, and the buffer that they lie in when it is to be used
 // again. An error means that the peer breaks the protocol.
-func (l *Link) Arrive(d *frame.Data, buffer *Buffer) error {
+func (l *Link) Arrive(d *frame.Data, buffer *frames.Buffer) error {
 	l.lock()
 	if d.First != l.received+1 {
 		l.mu.Unlock()

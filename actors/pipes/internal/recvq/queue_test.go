@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -798,6 +799,52 @@ func TestNothingIsOverdueForEver(t *testing.T) {
 	}
 }
 
+// What is not settled keeps its bytes while other frames come and go, of every size, in
+// whatever order it is settled; what is settled gives its memory to others.
+func TestUnsettledDeliveriesKeepTheirBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, _ := testQueue(nil)
+		k := in.Open("s", 0)
+		k.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
+		var mine frames.Buffers
+		c := cursor{q: in, manual: true}
+		var held []messages.Delivery
+		next := uint64(1)
+		for range rapid.IntRange(1, 60).Draw(t, "frames") {
+			size := rapid.SampledFrom([]int{8, 300, 5000, 20 << 10, 66 << 10, 300 << 10}).Draw(t, "size")
+			count := rapid.IntRange(1, 4).Draw(t, "count")
+			one := messages.RecordSize(recordtest.Numbered(next, size))
+			b := mine.Get(count * one)
+			clear(b) // as a frame would overwrite them
+			records := b[:0]
+			for i := range count {
+				records = messages.AppendRecord(records, recordtest.Numbered(next+uint64(i), size))
+			}
+			if err := k.Arrive(&frame.Data{First: next, Count: count, Records: records}, mine.Take()); err != nil {
+				t.Fatal(err)
+			}
+			next += uint64(count)
+			for range count {
+				d, err := c.next(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				held = append(held, *d)
+			}
+			for range rapid.IntRange(0, len(held)).Draw(t, "settled") {
+				i := rapid.IntRange(0, len(held)-1).Draw(t, "which")
+				held[i].Ack()
+				held = slices.Delete(held, i, i+1)
+			}
+			for _, d := range held {
+				if got := recordtest.Number(d.Value); got != d.Seq {
+					t.Fatalf("delivery %d, which is not settled, is %d now", d.Seq, got)
+				}
+			}
+		}
+	})
+}
+
 // A frame's memory is used again once all of it is settled, and never before
 // the reader of the last delivery is done with it.
 func TestReusedFramesAreNotInUse(t *testing.T) {
@@ -806,7 +853,7 @@ func TestReusedFramesAreNotInUse(t *testing.T) {
 			in, _ := testQueue(func(c *Config) { c.Mode = mode })
 			k := in.Open("s", 0)
 			k.granted = [2]uint64{math.MaxUint64, math.MaxUint64}
-			var mine Buffers
+			var mine frames.Buffers
 			size := messages.RecordSize(recordtest.Numbered(1, 20<<10))
 			b := mine.Get(size)
 			messages.AppendRecord(b[:0], recordtest.Numbered(1, 20<<10))

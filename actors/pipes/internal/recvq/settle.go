@@ -160,7 +160,7 @@ func (l *Link) free(at, n int) {
 		l.freed += uint64(f.size)
 		l.frames = slices.Delete(l.frames, at, at+1)
 		if f.buffer != nil {
-			frameBuffers.Put(f.buffer)
+			f.buffer.Release()
 		}
 	}
 }

@@ -136,8 +136,8 @@ func TestWithdraw(t *testing.T) {
 			o.Withdraw(a)
 		}
 		settle(t, o, b, l, l.sent)
-		if b.count != 0 || b.size != 0 || o.open != nil {
-			rt.Fatalf("%d messages of %d bytes are left, a chunk: %t", b.count, b.size, o.open != nil)
+		if b.count != 0 || b.size != 0 || o.open != (openChunks{}) {
+			rt.Fatalf("%d messages of %d bytes are left, a chunk: %t", b.count, b.size, o.open != (openChunks{}))
 		}
 	})
 }

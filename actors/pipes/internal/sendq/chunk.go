@@ -14,13 +14,22 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// chunkSize keeps a frame under the 64 KiB where mangos stops pooling.
-const chunkSize = 60 << 10
+// Small records share chunks of chunkSize, so that who keeps one of them keeps no more
+// than that; larger ones share chunks of roomyChunk, which hold four of 64 KiB.
+const (
+	chunkSize  = 60 << 10
+	roomyChunk = 264 << 10
+)
 
-// smallRecord is the largest that shares a chunk with others, so that what is
-// left unused at a chunk's end stays within an eighth. A larger one has a chunk
-// of its own size.
+// smallRecord is the largest that shares a small chunk with others, so that what is
+// left unused at a chunk's end stays within an eighth.
 const smallRecord = chunkSize / 8
+
+// shares reports whether records of size bytes share roomy chunks. What they leave
+// unused at the end is an eighth at most. A larger one has a chunk of its own size.
+func shares(size int) bool {
+	return size <= roomyChunk/8 || size <= roomyChunk/4 && roomyChunk%size <= roomyChunk/8
+}
 
 // chunk is a run of encoded records.
 type chunk struct {
@@ -39,10 +48,11 @@ type chunk struct {
 
 // Fresh memory costs more than what is written to it, so chunks are used again:
 // those of small records from a short list, which a garbage collection does not
-// empty, and those around the powers of two that large messages like to have.
+// empty, and roomy ones and those around the powers of two that large messages like to
+// have until nobody has wanted them for two collections.
 var (
 	smallChunks  chunkList
-	largeClasses = [...]int{68 << 10, 132 << 10, 260 << 10, 516 << 10, 1028 << 10}
+	largeClasses = [...]int{68 << 10, 132 << 10, roomyChunk, 516 << 10, 1028 << 10}
 	largeChunks  [len(largeClasses)]sync.Pool
 )
 
@@ -106,9 +116,56 @@ func newChunk(size int) *chunk {
 	return c
 }
 
-// fits reports whether c takes another record.
+// roomy reports whether c, which is open, is a roomy one.
+func (c *chunk) roomy() bool { return cap(c.buf) == roomyChunk }
+
+// left is how many bytes of c are not used.
+func (c *chunk) left() int { return cap(c.buf) - len(c.buf) }
+
+// fits reports whether c, which is open, takes another record.
 func (c *chunk) fits(size int) bool {
-	return cap(c.buf) == chunkSize && size <= smallRecord && len(c.buf)+size <= chunkSize
+	return size <= c.left() && (size <= smallRecord || c.roomy() && shares(size))
+}
+
+// openChunks are those that a destination's next records go into: none, one, or a roomy
+// one and the small one that was in use before.
+type openChunks struct{ last, aside *chunk }
+
+// take returns the chunk for a record of size bytes. Own tells that it is that record's
+// alone and not open: whoever took it gives it up once it is queued. Many tells that much
+// is queued: else a record that is not small gets no roomy chunk, so that a few of them
+// do not hold one.
+func (o *openChunks) take(size int, many func() bool) (c *chunk, own bool) {
+	for {
+		last := o.last
+		switch {
+		case last != nil && last.fits(size):
+			return last, false
+		case size > smallRecord && (!shares(size) || last != nil && last.roomy() && last.left() > roomyChunk/8 || !many()):
+			return newChunk(size), true // smaller ones will fill what is left
+		case size > smallRecord && last != nil && !last.roomy():
+			o.last, o.aside = newChunk(roomyChunk), last
+		case last == nil && size > smallRecord:
+			o.last = newChunk(roomyChunk)
+		case last == nil:
+			o.last = newChunk(size)
+		default: // it is full
+			last.release(1)
+			o.last, o.aside = o.aside, nil
+		}
+	}
+}
+
+// rest gives up what nobody needs: an idle destination keeps no chunk.
+func (o *openChunks) rest() {
+	if o.aside != nil && o.aside.live == 1 {
+		o.aside.release(1)
+		o.aside = nil
+	}
+	if o.last != nil && o.last.live == 1 {
+		o.last.release(1)
+		o.last, o.aside = o.aside, nil
+	}
 }
 
 // add encodes m behind the others and returns its index.
@@ -257,7 +314,7 @@ func (q *spans) extend(c *chunk, i uint32, seq uint64, size int) {
 	q.count++
 	q.size += size
 	if n := len(q.items); n > q.head {
-		if last := &q.items[n-1]; last.c == c && last.to == i && last.attempt() == 1 && !last.again {
+		if last := &q.items[n-1]; last.c == c && last.to == i && last.seq+uint64(last.len()) == seq && last.attempt() == 1 && !last.again {
 			last.to++
 			return
 		}

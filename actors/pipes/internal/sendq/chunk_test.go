@@ -6,6 +6,7 @@ package sendq
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -83,6 +84,106 @@ func TestChunkDoesNotMoveItsRecords(t *testing.T) {
 	}
 	if before != &c.buf[0] || cap(c.buf) != chunkSize {
 		t.Error("adding what fits moved the bytes: a frame may be reading them")
+	}
+}
+
+// What is left unused of a chunk that takes no more is an eighth at most, whatever comes in
+// whichever order, and at most one small and one roomy chunk are open.
+func TestOpenChunksWasteLittle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var o openChunks
+		kinds := [][2]int{{1, smallRecord}, {smallRecord + 1, roomyChunk / 8}, {roomyChunk/8 + 1, roomyChunk / 4}, {roomyChunk / 4, 600 << 10}}
+		closed := func(c *chunk) {
+			if c.left() > cap(c.buf)/8 {
+				t.Fatalf("%d of %d bytes are unused", c.left(), cap(c.buf))
+			}
+		}
+		seen := map[*chunk]int{} // records in each
+		for range rapid.IntRange(1, 200).Draw(t, "records") {
+			kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+			size := rapid.IntRange(kind[0], kind[1]).Draw(t, "size")
+			before := o
+			c, own := o.take(size, func() bool { return true })
+			if c.left() < size || own && len(c.buf) > 0 || !own && c != o.last {
+				t.Fatalf("%d bytes go to a chunk with %d left, its own: %t", size, c.left(), own)
+			}
+			seen[c]++ // no chunk comes back: all are held
+			c.buf = c.buf[:len(c.buf)+size]
+			c.live++
+			if own {
+				closed(&chunk{buf: c.buf[:size:cap(c.buf)]})
+				c.release(1)
+			}
+			if o.aside != nil && (o.aside.roomy() || !o.last.roomy()) {
+				t.Fatal("the chunk aside is no small one, or the last no roomy one")
+			}
+			for _, old := range []*chunk{before.last, before.aside} {
+				if old != nil && old != o.last && old != o.aside {
+					closed(old)
+				}
+			}
+		}
+		for c, records := range seen {
+			open := c == o.last || c == o.aside
+			if want := records; open && c.live != want+1 || !open && c.live != want {
+				t.Fatalf("a chunk of %d records, open: %t, has %d reasons to live", records, open, c.live)
+			}
+			c.live -= records
+		}
+		last, aside := o.last, o.aside
+		for _, c := range []*chunk{last, aside} {
+			if c != nil && c.live != 1 {
+				t.Fatalf("live %d of an open chunk that nobody needs", c.live)
+			}
+		}
+		if o.rest(); o != (openChunks{}) {
+			t.Fatalf("%+v stays open though nobody needs it", o)
+		}
+	})
+}
+
+// A message that expired between two of one chunk leaves a hole: they are no run.
+func TestNeighborsInAChunkMayBeApart(t *testing.T) {
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+	mustSend(t, o, recordtest.Numbered(1, 8))
+	gone := recordtest.Numbered(2, 100<<10) // in a chunk of its own
+	gone.ExpiresAt = time.Unix(1, 0)
+	mustSend(t, o, gone)
+	b.fresh.items = b.fresh.items[:1] // as expiring takes it out
+	mustSend(t, o, recordtest.Numbered(3, 8))
+	if got := recordsOf(&b.fresh); len(got) != 2 || got[0].c != got[1].c || got[0].seq != 1 || got[1].seq != 3 {
+		t.Errorf("queued: %+v", got)
+	}
+}
+
+// Messages up to 64 KiB travel together once there are many, and few of them hold no chunk
+// for many.
+func TestLargerMessagesArePacked(t *testing.T) {
+	for _, c := range []struct{ size, together int }{
+		{7 << 10, 8}, {8 << 10, 32}, {16 << 10, 16}, {32 << 10, 8}, {64 << 10, 4}, {57 << 10, 1}, {70 << 10, 1},
+	} {
+		o, b, _ := testQueue(t, messages.GroupSettings{}, func(c *Config) { c.Queue.Bytes = 64 << 20 })
+		l := linkTo(t, o, b, "m", 10_000, 1<<30)
+		for id := range uint64(100) {
+			mustSend(t, o, recordtest.Numbered(id, c.size))
+		}
+		if front := b.fresh.front(); c.size > smallRecord && (front.len() != 1 || cap(front.c.buf) > front.size()+front.size()/8) {
+			t.Errorf("the first message of %d bytes holds %d", c.size, cap(front.c.buf))
+		}
+		most, next := 0, uint64(0)
+		rung(l)
+		for got, ok := o.Next(b, l); ok; got, ok = o.Next(b, l) {
+			most = max(most, got.Count)
+			for _, id := range recordtest.Numbers(t, got.Records) {
+				if id != next {
+					t.Fatalf("message %d came where %d was due", id, next)
+				}
+				next++
+			}
+		}
+		if most != c.together || next != 100 {
+			t.Errorf("%d messages of %d bytes came, up to %d in a frame; want %d", next, c.size, most, c.together)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ type Queue struct {
 	mu       sync.Mutex
 	phase    queuePhase
 	cause    error // why it closed
-	open     *chunk
+	open     openChunks
 	backlogs []*Backlog
 	missing  []string      // of Config.Require, those that are no group now
 	accepted uint64        // messages so far, for whichever groups
@@ -225,13 +225,7 @@ func (q *Queue) accept(m *messages.Message, size int, w *watch) {
 
 // queue encodes m once and queues it for groups.
 func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog) {
-	if q.open == nil || !q.open.fits(size) {
-		if q.open != nil {
-			q.open.release(1)
-		}
-		q.open = newChunk(size)
-	}
-	c := q.open
+	c, own := q.open.take(size, q.crowded)
 	i := c.add(m)
 	c.live++ // making room must not take it away
 	if w != nil {
@@ -251,6 +245,14 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 		}
 	}
 	c.live--
+	if own {
+		c.release(1)
+	}
+}
+
+// crowded reports whether what some group has not settled would fill a roomy chunk.
+func (q *Queue) crowded() bool {
+	return slices.ContainsFunc(q.backlogs, func(b *Backlog) bool { return b.size >= roomyChunk })
 }
 
 // wakeAll calls the links that should carry what was accepted.
@@ -334,11 +336,7 @@ func (q *Queue) progress() {
 		close(q.moved)
 		q.moved = nil
 	}
-	if q.open != nil && q.open.live == 1 {
-		// Nobody needs what is in it: an idle destination keeps no buffer.
-		q.open.release(1)
-		q.open = nil
-	}
+	q.open.rest()
 }
 
 // Backlog returns what is kept for the group, made when the group is new. It tells when

@@ -66,8 +66,9 @@ var arrows = map[string][]string{
 	"transport/address":                {"messages/..."},
 	"transport/socket":                 {"transport/address", "transport/frame", "messages/..."},
 	"transport/socket/conformance":     {"transport/socket", "transport/address", "transport/frame", "messages/..."},
-	"transport/commitlog":              {"transport/commitlog/format", "messages/..."},
+	"transport/commitlog":              {"transport/commitlog/format", "transport/commitlog/internal/joined", "messages/..."},
 	"transport/commitlog/format":       {"transport/commitlog/format", "messages/..."},
+	"transport/commitlog/internal":     {},
 	"discovery":                        {"discovery/internal/retry", "discovery/internal/stream", "messages/..."},
 	"discovery/lease":                  {"discovery", "discovery/internal/retry", "messages/..."},
 	"discovery/registry":               {"discovery", "discovery/internal/retry", "discovery/internal/stream", "messages/..."},
@@ -114,6 +115,7 @@ var pure = []string{
 	"benchmarks/internal/results",
 	"transport/address",
 	"transport/commitlog/format",
+	"transport/commitlog/internal/joined",
 	"transport/frame",
 }
 

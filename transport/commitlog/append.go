@@ -26,6 +26,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
+	"github.com/penstock-io/penstock/transport/commitlog/internal/joined"
 )
 
 // AppenderConfig says for whom an Appender appends.
@@ -55,6 +56,9 @@ type Appender struct {
 
 	patience patience
 	ear      ear
+	item     *joined.Item[slot, parcel]
+	// apart is set while appends go by themselves: etcd refused the last one.
+	apart bool
 }
 
 // knowledge says whether an appender knows the end of its partition: it may have
@@ -94,7 +98,7 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 	if cfg.Delayed == nil {
 		cfg.Delayed = func(error) {}
 	}
-	return &Appender{p: p, cfg: cfg, timing: usualTiming}
+	return &Appender{p: p, cfg: cfg, timing: usualTiming, item: joined.NewItem[slot](parcel{})}
 }
 
 // Append puts s at the end of the partition and returns its base. It blocks until
@@ -225,6 +229,11 @@ func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) err
 	lease := a.lease()
 	resp, err := a.send(ctx, s, lease, more)
 	switch {
+	case errors.Is(err, errNotSent):
+		s.Way.State = before
+		return err
+	case errors.Is(err, errUntold): // the next attempt finds out what became of it
+		return nil
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		// etcd looks at the lease before it writes anything, and this attempt
 		// is no longer under way.
@@ -236,6 +245,7 @@ func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) err
 	case errors.Is(err, messages.ErrDenied), errors.Is(err, messages.ErrInvalid):
 		// Turned away unread.
 		s.Way.State = before
+		a.apart = true
 		return err
 	case isLimit(err) != "":
 		return a.limited(s, before, err)
@@ -286,6 +296,7 @@ func (a *Appender) limited(s *format.Sealed, before format.WayState, err error) 
 // land notes that s is in the log.
 func (a *Appender) land(s *format.Sealed) {
 	s.Way.State = format.Landed
+	a.apart = false
 	a.learn(s.Way.Behind)
 	a.appends++
 	if a.turn.place != waiting {
@@ -308,11 +319,7 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 	}
 	then = append(then, a.turn.ops(p, lease, s.Way.Behind, more)...)
 
-	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(guards...).Then(then...).Else(p.refusalOp(base)).Commit()
-	if err != nil {
-		a.patience.end()
-	}
-	return resp, l.classify("send", err)
+	return a.carry(ctx, parcel{guards: guards, then: then, otherwise: p.refusalOp(base)}, s.Bytes())
 }
 
 // look is for an attempt that ended with an error of etcd although it may have been

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/commitlog/internal/joined"
 )
 
 // Config is what a Log needs. All fields are required.
@@ -38,11 +39,16 @@ type Log struct {
 	classify func(op string, err error) error
 	room     room
 	limits   *limits
+	line     *line
 }
 
 // New makes a log. It does not talk to etcd.
 func New(cfg Config) *Log {
-	return &Log{client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom(), limits: newLimits()}
+	l := newLimits()
+	return &Log{
+		client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom(), limits: l,
+		line: joined.NewLine[slot, parcel](l.ofTrips),
+	}
 }
 
 const (

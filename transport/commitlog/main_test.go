@@ -113,15 +113,18 @@ type fault struct {
 	kind   faultKind
 	err    error  // what is returned instead; Unavailable when nil
 	before func() // called before anything else
+	after  func() // called when one that lingers was applied
 }
 
 type faultKind uint8
 
 const (
-	pass  faultKind = iota
-	drop            // never sent
-	lose            // applied, and the answer is lost
-	stall           // given up, and still on its way: see arrive
+	pass   faultKind = iota
+	drop             // never sent
+	lose             // applied, and the answer is lost
+	stall            // given up, and still on its way: see arrive
+	hang             // never sent, and no answer comes until it is given up
+	linger           // applied, and the same
 )
 
 // next plans what happens to the next transactions, in order.
@@ -190,6 +193,9 @@ func (f *faults) intercept(ctx context.Context, method string, req, reply any, c
 	switch now.kind {
 	case drop:
 		return now.err
+	case hang:
+		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
 	case stall:
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -199,6 +205,11 @@ func (f *faults) intercept(ctx context.Context, method string, req, reply any, c
 		return now.err
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
+	if now.kind == linger && err == nil {
+		now.after()
+		<-ctx.Done()
+		err = status.FromContextError(ctx.Err()).Err()
+	}
 	if now.kind == lose && err == nil {
 		err = now.err
 	}

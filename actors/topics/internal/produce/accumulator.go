@@ -83,12 +83,14 @@ func NewAccumulator(partition int, info func() messages.TopicInfo, emit func(mes
 }
 
 // add copies m, whose encoded size is given, behind what was taken before. It
-// returns why the accumulator is closed, and then has taken nothing.
-func (a *Accumulator) add(m *messages.Message, size int, s *slot) error {
+// returns why the accumulator is closed, and then has taken nothing. wake asks the
+// caller to ring: at once, or, if more follows, after the last. Until then m waits,
+// or goes with what somebody else adds. A full batch does not wait.
+func (a *Accumulator) add(m *messages.Message, size int, s *slot, more bool) (wake wake, err error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.refuses(s.from); err != nil {
-		a.mu.Unlock()
-		return err
+		return wakeNot, err
 	}
 	d := a.filling
 	if d != nil && !d.fits(size, a.most) {
@@ -105,14 +107,25 @@ func (a *Accumulator) add(m *messages.Message, size int, s *slot) error {
 	a.stats.Records++
 	a.stats.Bytes += uint64(size)
 	a.stats.Queued += int64(size)
-	wake := a.asleep
-	a.asleep = false
-	a.mu.Unlock()
-	if wake {
-		a.ring()
+	switch {
+	case !a.asleep:
+		return wakeNot, nil
+	case more && len(a.full) == 0:
+		return wakeAfter, nil
+	default:
+		a.asleep = false
+		return wakeNow, nil
 	}
-	return nil
 }
+
+// wake says when Run is to be woken for a record.
+type wake uint8
+
+const (
+	wakeNot   wake = iota // it is awake
+	wakeAfter             // after those that follow
+	wakeNow
+)
 
 // refuses returns why nothing is taken of a producer. mu is held, so that who ends
 // one, and then has had mu, knows that nothing comes any more.

@@ -42,8 +42,7 @@ func (c *credit) used() int64 { return c.size - c.free.Load() }
 // take waits for room for n bytes, until ctx ends, whose cause it returns, or
 // the credit is closed: messages.ErrClosed.
 func (c *credit) take(ctx context.Context, n int64) error {
-	// Without looking at the queue nobody would ever get out of it.
-	if c.waiting.Load() == 0 && c.tryTake(n) {
+	if c.there(n) {
 		return nil
 	}
 	w := &want{n, make(chan struct{})}
@@ -78,11 +77,15 @@ func (c *credit) take(ctx context.Context, n int64) error {
 // try is take that does not wait, nor pass by those who do: it returns
 // messages.ErrGroupFull.
 func (c *credit) try(n int64) error {
-	if c.waiting.Load() > 0 || !c.tryTake(n) {
+	if !c.there(n) {
 		return fmt.Errorf("no room for %d bytes, %d of %d are taken: %w", n, c.used(), c.size, messages.ErrGroupFull)
 	}
 	return nil
 }
+
+// there takes room for n bytes that is there, unless others wait: who passed them by
+// would keep them waiting.
+func (c *credit) there(n int64) bool { return c.waiting.Load() == 0 && c.tryTake(n) }
 
 func (c *credit) tryTake(n int64) bool {
 	for {

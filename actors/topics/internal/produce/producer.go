@@ -96,7 +96,7 @@ func (p *Producer) PutTo(ctx context.Context, part int, m *messages.Message) mes
 
 func (p *Producer) putAt(ctx context.Context, part int, m *messages.Message) messages.PutResult {
 	w := p.waiters.Get().(*waiter)
-	if err := p.take(ctx, part, m, &slot{from: p, to: w}); err != nil {
+	if err := p.take(ctx, part, m, &slot{from: p, to: w}, nil); err != nil {
 		p.waiters.Put(w)
 		return refused(part, err)
 	}
@@ -127,14 +127,12 @@ func (p *Producer) PutEach(ctx context.Context, msgs []messages.Message, through
 		return nil, nil
 	}
 	t := &tally{results: make([]messages.PutResult, len(msgs)), left: len(msgs), done: make(chan struct{})}
-	for i := range msgs {
-		if through != nil {
+	if through != nil {
+		for i := range msgs {
 			p.takeThrough(ctx, t, i, msgs[i], through)
-			continue
 		}
-		if part, err := p.takeInto(ctx, t, i, &msgs[i]); err != nil {
-			t.result(i, refused(part, err))
-		}
+	} else {
+		p.takeAll(ctx, t, msgs)
 	}
 	select {
 	case <-t.done:
@@ -144,13 +142,46 @@ func (p *Producer) PutEach(ctx context.Context, msgs []messages.Message, through
 	return t.results, distinct(t.results)
 }
 
+// takeAll takes messages, whose results go to t. Those of a partition are appended
+// together: append loops that sleep are woken after the last one. A user's function
+// may take its time before the next message, so what was taken does not wait for it.
+func (p *Producer) takeAll(ctx context.Context, t *tally, msgs []messages.Message) {
+	var asleep *sleepers
+	if p.manual == nil {
+		asleep = new(sleepers)
+		defer asleep.ring()
+	}
+	for i := range msgs {
+		if part, err := p.takeInto(ctx, t, i, &msgs[i], asleep); err != nil {
+			t.result(i, refused(part, err))
+		}
+	}
+}
+
+// sleepers are the accumulators whose loops are to be woken, once or more often each.
+type sleepers struct{ all []*Accumulator }
+
+func (s *sleepers) add(a *Accumulator) {
+	if n := len(s.all); n == 0 || s.all[n-1] != a {
+		s.all = append(s.all, a)
+	}
+}
+
+func (s *sleepers) ring() {
+	for _, a := range s.all {
+		a.ring()
+	}
+	clear(s.all)
+	s.all = s.all[:0]
+}
+
 // takeInto takes message i of a batch, whose result goes to t.
-func (p *Producer) takeInto(ctx context.Context, t *tally, i int, m *messages.Message) (part int, err error) {
+func (p *Producer) takeInto(ctx context.Context, t *tally, i int, m *messages.Message, asleep *sleepers) (part int, err error) {
 	if part, err = p.choose(m); err != nil {
 		return part, err
 	}
 	t.results[i] = refused(part, errUndecided)
-	return part, p.take(ctx, part, m, &slot{from: p, to: t, index: int32(i)})
+	return part, p.take(ctx, part, m, &slot{from: p, to: t, index: int32(i)}, asleep)
 }
 
 // takeThrough is takeInto by way of through.
@@ -160,7 +191,7 @@ func (p *Producer) takeThrough(ctx context.Context, t *tally, i int, m messages.
 		if taken {
 			return p.wrap(part, fmt.Errorf("a middleware called next again for a message that is taken: %w", messages.ErrInvalid))
 		}
-		part, err = p.takeInto(ctx, t, i, &m)
+		part, err = p.takeInto(ctx, t, i, &m, nil)
 		taken = err == nil
 		return err
 	})
@@ -188,7 +219,7 @@ func (p *Producer) PutAsync(ctx context.Context, m *messages.Message, done func(
 		}
 		s.to = callback(done)
 	}
-	return p.take(ctx, part, m, &s)
+	return p.take(ctx, part, m, &s, nil)
 }
 
 // TryPut is PutAsync that never waits: without room it returns messages.ErrGroupFull,
@@ -212,7 +243,7 @@ func (p *Producer) TryPut(m *messages.Message, done func(messages.PutResult)) er
 	if err := p.credit.try(s.room(size)); err != nil {
 		return p.wrap(part, cmp.Or(p.ending.Why(), p.closed.Why(), err))
 	}
-	return p.add(a, part, m, size, &s)
+	return p.add(a, part, m, size, &s, nil)
 }
 
 // choose asks the partitioner.
@@ -238,8 +269,9 @@ func (p *Producer) noPartition(part, n int) error {
 	return fmt.Errorf("put to %q, partition %d of %d: %w", p.info().Name, part, n, messages.ErrNoPartition)
 }
 
-// take hands m to its partition once there is room for it.
-func (p *Producer) take(ctx context.Context, part int, m *messages.Message, s *slot) error {
+// take hands m to its partition once there is room for it. With asleep, more messages
+// follow: who is to be woken after the last one is added there.
+func (p *Producer) take(ctx context.Context, part int, m *messages.Message, s *slot, asleep *sleepers) error {
 	a, size, err := p.admit(part, m)
 	if err != nil {
 		return err
@@ -247,11 +279,16 @@ func (p *Producer) take(ctx context.Context, part int, m *messages.Message, s *s
 	if ctx.Err() != nil {
 		return p.wrap(part, context.Cause(ctx))
 	}
-	if err := p.credit.take(ctx, s.room(size)); err != nil {
-		err = cmp.Or(p.ending.Why(), p.closed.Why(), err)
-		return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
+	if room := s.room(size); !p.credit.there(room) {
+		if asleep != nil {
+			asleep.ring() // room comes from what is appended
+		}
+		if err := p.credit.take(ctx, room); err != nil {
+			err = cmp.Or(p.ending.Why(), p.closed.Why(), err)
+			return p.wrap(part, fmt.Errorf("waiting for room: %w", err))
+		}
 	}
-	return p.add(a, part, m, size, s)
+	return p.add(a, part, m, size, s, asleep)
 }
 
 // admit returns what collects the records of m's partition, and the size of m's, or
@@ -272,14 +309,19 @@ func (p *Producer) admit(part int, m *messages.Message) (*Accumulator, int, erro
 }
 
 // add gives m to an accumulator; there is room for it.
-func (p *Producer) add(a *Accumulator, part int, m *messages.Message, size int, s *slot) error {
-	err := p.ending.Why()
+func (p *Producer) add(a *Accumulator, part int, m *messages.Message, size int, s *slot, asleep *sleepers) error {
+	err, wake := p.ending.Why(), wakeNot
 	if err == nil {
-		err = a.add(m, size, s)
+		wake, err = a.add(m, size, s, asleep != nil)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		p.credit.give(s.room(size))
 		return p.wrap(part, err)
+	case wake == wakeAfter:
+		asleep.add(a)
+	case wake == wakeNow:
+		a.ring()
 	}
 	return nil
 }

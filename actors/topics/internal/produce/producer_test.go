@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,89 @@ func TestPutEachReturnsEachResult(t *testing.T) {
 }
 
 // One partition of a batch may fail alone, and its error comes once.
+// The records of a call that find their partition idle are one batch in it, however
+// fast its loop is. They do not wait for each other when there is a reason not to: a
+// batch is full, there is no room before something is appended, or a user's function
+// is asked for each of them.
+func TestPutEachIsOneBatch(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(*Config)
+		msgs    []messages.Message
+		through func(context.Context, messages.Message, messages.Send) error
+		want    [][]int // by partition, the records of each batch; nil: any
+	}{
+		"one partition":    {nil, slices.Repeat([]messages.Message{*text("a")}, 500), nil, [][]int{{500}}},
+		"in turn":          {func(c *Config) { c.Partitioner = RoundRobin() }, slices.Repeat([]messages.Message{*text("a")}, 9), nil, [][]int{{3}, {3}, {3}}},
+		"more than a room": {bounded(8 << 10), slices.Repeat([]messages.Message{*blob(1 << 10)}, 40), nil, nil},
+		"full batches":     {nil, slices.Repeat([]messages.Message{*blob(4 << 10)}, 400), nil, nil},
+		"chosen by a user": {func(c *Config) { c.Partitioner = Manual(func(*messages.Message, int) int { return 0 }) }, slices.Repeat([]messages.Message{*text("a")}, 20), nil, nil},
+		"through middleware": {
+			nil, slices.Repeat([]messages.Message{*text("a")}, 20),
+			func(ctx context.Context, m messages.Message, next messages.Send) error { return next(ctx, m) }, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeTopic(max(1, len(test.want)))
+			stop := f.run(t)
+			for _, a := range f.accs {
+				asleep(a)
+			}
+			p := f.producer(test.change)
+			if _, err := p.PutEach(within(t), test.msgs, test.through); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			total := 0
+			for i, l := range f.logs {
+				total += len(l.records(t))
+				if test.want != nil && !slices.Equal(counts(l), test.want[i]) {
+					t.Errorf("partition %d: batches of %v, want %v", i, counts(l), test.want[i])
+				}
+			}
+			if total != len(test.msgs) {
+				t.Errorf("%d records, want %d", total, len(test.msgs))
+			}
+		})
+	}
+}
+
+// asleep waits until the append loop of a sleeps.
+func asleep(a *Accumulator) {
+	for {
+		a.mu.Lock()
+		asleep := a.asleep
+		a.mu.Unlock()
+		if asleep {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// What waits for the rest of a call goes with the record of somebody else.
+func TestPutEachHoldsUpNobody(t *testing.T) {
+	f := newFakeTopic(1)
+	f.run(t)
+	a := f.accs[0]
+	asleep(a)
+	p := f.producer(nil)
+	first, second := &tally{results: make([]messages.PutResult, 1), left: 1, done: make(chan struct{})}, new(sleepers)
+	if _, err := p.takeInto(within(t), first, 0, text("a"), second); err != nil {
+		t.Fatal(err)
+	}
+	if len(second.all) != 1 {
+		t.Fatal("nobody is to be woken")
+	}
+	if r := p.Put(within(t), text("b")); r.Err != nil || r.Offset != 1 {
+		t.Errorf("%+v", r)
+	}
+	<-first.done
+	second.ring()
+	if r := p.Put(within(t), text("c")); r.Err != nil || r.Offset != 2 {
+		t.Errorf("after one ring too many: %+v", r)
+	}
+}
+
 func TestPutEachOfWhichAPartFails(t *testing.T) {
 	f := newFakeTopic(2)
 	f.logs[1].before = func(context.Context) error { return messages.ErrNoSpace }

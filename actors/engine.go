@@ -139,7 +139,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	n.Groups = pipegroup.New(clients.Control, e.work.GroupLeases, cfg.LeaseTTL)
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
 	e.pipes = pipes.New(n, cfg.Listen)
-	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}))
+	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen)
 	e.face = props.New(faceEngine{e})
 	supervisor.Prepare(sys)
 	e.watchActors()
@@ -302,6 +302,7 @@ func (e *Engine) end(ctx context.Context) error {
 	if rerr := e.pipes.DropOrphans(ctx, e.work.Session.Revoke(ctx)); rerr != nil {
 		n.Events.Emit(messages.SessionSuspended{Lease: n.Lease.Load(), Err: rerr})
 	}
+	e.topics.Close() // after the lease, or others bury who has left
 	n.System.EventStream.Unsubscribe(e.actorEvents)
 	n.Etcd.Close()
 	if e.ownSys {

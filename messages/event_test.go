@@ -77,6 +77,8 @@ func everyEvent() []Event {
 		PartitionReleased{Topic: "t", Group: "g", Partition: 3, Offset: 50},
 		ReleaseUnasked{Topic: "t", Group: "g", Partitions: []int{3}},
 		PartitionLost{Topic: "t", Group: "g", Partition: 3, Fence: 99, Err: boom},
+		MemberBuried{Topic: "t", Group: "g", Member: "n"},
+		ProcessUnwatched{Err: boom},
 		ClaimRevoked{Topic: "t", Group: "g", Partition: 3, Member: "n", Why: "overdue"},
 		CommitDelayed{Topic: "t", Group: "g", Err: boom},
 		AppendDelayed{Topic: "t", Partition: 3, Err: boom},

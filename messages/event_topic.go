@@ -74,6 +74,18 @@ type ClaimRevoked struct {
 	Member, Why  string
 }
 
+// MemberBuried: the process of another member has ended though its host answers, so this
+// runtime removed the member from its group before its lease ends.
+type MemberBuried struct {
+	Topic, Group, Member string
+}
+
+// ProcessUnwatched: this process cannot be watched by others, because it cannot listen
+// where Listen says. When it dies, its leases decide when its partitions move.
+type ProcessUnwatched struct {
+	Err error
+}
+
 // CommitDelayed: etcd does not take a commit, and it is tried again; or
 // BeforeRelease failed, and no more is committed than was before; or a commit
 // without a callback was refused, of records that were lost or never handed out.

@@ -122,6 +122,20 @@ func (e ClaimRevoked) attrs() []slog.Attr {
 	)
 }
 
+func (MemberBuried) name() string      { return "member_buried" }
+func (MemberBuried) level() slog.Level { return slog.LevelWarn }
+func (e MemberBuried) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+	)
+}
+
+func (ProcessUnwatched) name() string         { return "process_unwatched" }
+func (ProcessUnwatched) level() slog.Level    { return slog.LevelWarn }
+func (e ProcessUnwatched) attrs() []slog.Attr { return present(errAttr("err", e.Err)) }
+
 func (CommitDelayed) name() string      { return "commit_delayed" }
 func (CommitDelayed) level() slog.Level { return slog.LevelWarn }
 func (e CommitDelayed) attrs() []slog.Attr {

@@ -214,8 +214,8 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 // LeaseTrusted lets subscriptions hand out what waited for the session.
 func (b *Branch) LeaseTrusted() { b.subs.LeaseTrusted() }
 
-// End is nothing to a topic.
-func (b *Branch) End(actor.Context) {}
+// End comes at the end of an incarnation.
+func (b *Branch) End(actor.Context) { b.subs.End() }
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {

@@ -27,11 +27,12 @@ type Topics struct {
 	live map[*topiclog.Topic]struct{}
 }
 
-// New makes the topics of a node and of its log, of which none is in use yet.
-func New(n *node.Node, log *commitlog.Log) *Topics {
+// New makes the topics of a node and of its log, of which none is in use yet. Others
+// watch the process of the node at listen.
+func New(n *node.Node, log *commitlog.Log, listen string) *Topics {
 	env := &topiclog.Env{Node: n, Log: log}
 	return &Topics{
-		env: env, subs: groups.New(env), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
+		env: env, subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
 	}
 }
 
@@ -102,6 +103,9 @@ func (t *Topics) open(ctx context.Context, info messages.TopicInfo, cfg Producer
 	}
 	return handle, nil
 }
+
+// Close ends what others watch this process by: the actors and the keys are gone.
+func (t *Topics) Close() { t.subs.Close() }
 
 func (t *Topics) added(path *topiclog.Topic) {
 	t.mu.Lock()

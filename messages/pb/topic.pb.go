@@ -607,7 +607,10 @@ type ConsumerMember struct {
 	// incarnation tells two members of one id apart.
 	Incarnation string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// leaving: it finishes what it has in hand and wants nothing more.
-	Leaving       bool `protobuf:"varint,6,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,6,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// watched is by what others see that its process has ended; none where it cannot be
+	// watched.
+	Watched       *WatchedProcess `protobuf:"bytes,7,opt,name=watched,proto3" json:"watched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -684,6 +687,67 @@ func (x *ConsumerMember) GetLeaving() bool {
 	return false
 }
 
+func (x *ConsumerMember) GetWatched() *WatchedProcess {
+	if x != nil {
+		return x.Watched
+	}
+	return nil
+}
+
+// WatchedProcess is where a process can be watched, and the token that both sides
+// prove to know.
+type WatchedProcess struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addresses     []string               `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Token         []byte                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchedProcess) Reset() {
+	*x = WatchedProcess{}
+	mi := &file_penstock_topic_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchedProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchedProcess) ProtoMessage() {}
+
+func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchedProcess.ProtoReflect.Descriptor instead.
+func (*WatchedProcess) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchedProcess) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *WatchedProcess) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
 // Assignment says who is to own which partition.
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -702,7 +766,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +778,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +791,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assignment) GetGeneration() int64 {
@@ -776,7 +840,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +852,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +865,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Share) GetMember() string {
@@ -833,7 +897,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +909,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +922,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Claim) GetMember() string {
@@ -898,7 +962,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +974,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +987,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Committed) GetOffset() int64 {
@@ -969,7 +1033,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1045,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1058,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -1063,7 +1127,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"Q\n" +
 	"\tBeginning\x12&\n" +
 	"\x0fcreated_unix_ms\x18\x01 \x01(\x03R\rcreatedUnixMs\x12\x1c\n" +
-	"\aoffsets\x18\x02 \x03(\x12B\x02\x10\x01R\aoffsets\"\xb4\x01\n" +
+	"\aoffsets\x18\x02 \x03(\x12B\x02\x10\x01R\aoffsets\"\xe8\x01\n" +
 	"\x0eConsumerMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
@@ -1072,7 +1136,11 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"partitions\x18\x04 \x03(\rR\n" +
 	"partitions\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\tR\vincarnation\x12\x18\n" +
-	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xa9\x01\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\x122\n" +
+	"\awatched\x18\a \x01(\v2\x18.penstock.WatchedProcessR\awatched\"D\n" +
+	"\x0eWatchedProcess\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\"\xa9\x01\n" +
 	"\n" +
 	"Assignment\x12\x1e\n" +
 	"\n" +
@@ -1122,7 +1190,7 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
@@ -1133,22 +1201,24 @@ var file_penstock_topic_proto_goTypes = []any{
 	(*ConsumerGroup)(nil),  // 6: penstock.ConsumerGroup
 	(*Beginning)(nil),      // 7: penstock.Beginning
 	(*ConsumerMember)(nil), // 8: penstock.ConsumerMember
-	(*Assignment)(nil),     // 9: penstock.Assignment
-	(*Share)(nil),          // 10: penstock.Share
-	(*Claim)(nil),          // 11: penstock.Claim
-	(*Committed)(nil),      // 12: penstock.Committed
-	(*Ticket)(nil),         // 13: penstock.Ticket
+	(*WatchedProcess)(nil), // 9: penstock.WatchedProcess
+	(*Assignment)(nil),     // 10: penstock.Assignment
+	(*Share)(nil),          // 11: penstock.Share
+	(*Claim)(nil),          // 12: penstock.Claim
+	(*Committed)(nil),      // 13: penstock.Committed
+	(*Ticket)(nil),         // 14: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
 	1,  // 1: penstock.Deleting.state:type_name -> penstock.Deleting.State
 	0,  // 2: penstock.Body.compression:type_name -> penstock.Compression
-	10, // 3: penstock.Assignment.shares:type_name -> penstock.Share
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	9,  // 3: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
+	11, // 4: penstock.Assignment.shares:type_name -> penstock.Share
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1162,7 +1232,7 @@ func file_penstock_topic_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

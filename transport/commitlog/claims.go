@@ -173,6 +173,27 @@ func (l *Log) Revoke(ctx context.Context, me Me, p int, h format.Holder, overdue
 	return false, nil
 }
 
+// Bury removes the key of another member whose process has ended, if it still is the one
+// that was created at that revision, and reports whether it did. Its claims are free to
+// be revoked then, and one who lives all the same is fenced: it finds its key gone, and
+// its claims. Errors: ErrRaced, messages.ErrUnavailable, ErrDenied.
+func (l *Log) Bury(ctx context.Context, me Me, member string, revision int64) (bool, error) {
+	op := fmt.Sprintf("remove member %s, whose process has ended, from %s", member, me.group())
+	key := l.space.ConsumerMember(me.Topic.ID, me.Group, member)
+	guards := append(l.iAm(me), clientv3.Compare(clientv3.CreateRevision(key), "=", revision))
+	if revision <= 0 || member == me.Member {
+		return false, nil
+	}
+	resp, err := l.do(ctx, op, guards, []clientv3.Op{clientv3.OpDelete(key)}, l.whoAmI(me))
+	if err != nil || resp.Succeeded {
+		return err == nil, err
+	}
+	if !me.found(resp) {
+		return false, me.overtaken(op, resp)
+	}
+	return false, nil
+}
+
 // nested is the i-th operation of a transaction, a transaction itself.
 func nested(resp *clientv3.TxnResponse, i int) *clientv3.TxnResponse {
 	return (*clientv3.TxnResponse)(resp.Responses[i].GetResponseTxn())

@@ -628,3 +628,52 @@ func modRevision(t testing.TB, l *Log, key string) int64 {
 	}
 	return 0
 }
+
+// A member is buried as it was seen, by one who is a member, and not by itself.
+func TestBury(t *testing.T) {
+	l, f := startEtcd(t)
+	ctx := testContext(t)
+	info := create(t, l, "orders", 1)
+	me, dead := join(t, l, info, "group", "me"), join(t, l, info, "group", "dead")
+	claim := claimOne(t, l, dead, 0)
+	stale := me
+	stale.MemberRevision--
+	for _, c := range []struct {
+		name     string
+		me       Me
+		member   string
+		revision int64
+		want     bool
+		err      error
+	}{
+		{"another incarnation", me, "dead", dead.MemberRevision - 1, false, nil},
+		{"no revision", me, "nobody", 0, false, nil},
+		{"oneself", me, "me", me.MemberRevision, false, nil},
+		{"by an incarnation before", stale, "dead", dead.MemberRevision, false, ErrRaced},
+		{"as it was seen", me, "dead", dead.MemberRevision, true, nil},
+		{"the same again", me, "dead", dead.MemberRevision, false, nil},
+	} {
+		if did, err := l.Bury(ctx, c.me, c.member, c.revision); did != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, %v", c.name, did, err)
+		}
+	}
+	// It can still finish, until its claim is taken.
+	if err := commitOne(t, l, dead, claim.at(5, 5)); err != nil {
+		t.Error(err)
+	}
+	if did, err := l.Revoke(ctx, me, 0, format.Holder{Member: "dead", MemberRevision: dead.MemberRevision, Revision: claim.Fence}, false); !did || err != nil {
+		t.Errorf("revoke its claim: %v, %v", did, err)
+	}
+	if err := commitOne(t, l, dead, claim.at(6, 5)); !errors.Is(err, messages.ErrFenced) {
+		t.Errorf("it commits after that: %v", err)
+	}
+	// A lost answer.
+	dead = join(t, l, info, "group", "dead")
+	f.next(fault{kind: lose})
+	if _, err := l.Bury(ctx, me, "dead", dead.MemberRevision); !errors.Is(err, messages.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if did, err := l.Bury(ctx, me, "dead", dead.MemberRevision); did || err != nil {
+		t.Errorf("again: %v, %v", did, err)
+	}
+}

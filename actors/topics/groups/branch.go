@@ -20,6 +20,7 @@ type Branch struct {
 	subs   *Subscriptions
 	host   *supervisor.Host
 	unused func(ctx actor.Context, path *topiclog.Topic) // hears of a topic that has one user less
+	over   bool                                          // its children end with it
 }
 
 // Questions to the branch, and the replies.
@@ -38,11 +39,14 @@ type (
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 // unused is called when a topic has one subscription less.
 func (s *Subscriptions) Branch(h *supervisor.Host, unused func(actor.Context, *topiclog.Topic)) *Branch {
-	return &Branch{s, h, unused}
+	return &Branch{subs: s, host: h, unused: unused}
 }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
+	if b.subs.peers.Begun() {
+		b.subs.peers.Begin(ctx, true)
+	}
 	for _, p := range b.subs.all {
 		if p.Ended {
 			b.takeKeys(p.Handle)
@@ -96,6 +100,7 @@ func (b *Branch) subscribe(ctx actor.Context, s *Subscription) {
 // enter begins a subscription's actor.
 func (b *Branch) enter(ctx actor.Context, p *node.Placement[*Subscription]) {
 	s := p.Handle
+	b.subs.peers.Begin(ctx, false)
 	p.PID = b.subs.env.Spawn(ctx, "subscription", s.cfg.Topic+"/"+s.cfg.Group, newSubscription(b.subs.env, s, p.Asker),
 		supervisor.WithPolicy(topiclog.Policy()), node.ShowPID(&s.pid))
 }
@@ -141,10 +146,19 @@ func (b *Branch) Tell(ctx actor.Context, path *topiclog.Topic) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	if b.subs.peers.Is(who) {
+		if b.over {
+			return true
+		}
+		b.subs.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+		b.subs.peers.Begin(ctx, true)
+		return true
+	}
 	for s, p := range b.subs.all {
 		if !who.Equal(p.PID) {
 			continue
 		}
+		b.subs.peers.Want(who, nil)
 		if s.removal.Settled() {
 			b.forget(ctx, s)
 			return true
@@ -213,6 +227,9 @@ func (b *Branch) LeaseTrusted() {
 		s.buffer.Renewed()
 	}
 }
+
+// End comes at the end of an incarnation.
+func (b *Branch) End() { b.over = true }
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {

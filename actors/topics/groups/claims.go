@@ -6,6 +6,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -34,6 +35,39 @@ type settingsWritten struct {
 	made bool
 	err  error
 }
+
+// Ends of what a subscription asked of etcd.
+type (
+	// claimsMade is the end of a claiming; taken are ready to be read.
+	claimsMade struct {
+		asked []int
+		made  []commitlog.Claimed
+		lease int64
+		me    int64 // the member's revision under which they were made
+		// unwritten are those whose position is not in etcd.
+		unwritten []int
+		err       error
+	}
+	revoked struct {
+		p      int
+		h      format.Holder
+		why    string
+		done   bool
+		failed error
+	}
+	// orphansReleased is the end of releaseOrphans.
+	orphansReleased struct {
+		positions []format.Position
+		err       error
+	}
+	// buried is the end of a burial.
+	buried struct {
+		id     string
+		at     int64 // CreateRevision of its key
+		done   bool
+		failed error
+	}
+)
 
 // putSettingsBack writes what decided the group's mode, which somebody deleted:
 // the next to come would decide again.
@@ -356,6 +390,59 @@ func (a *subscription) releasedOrphans(ctx actor.Context, m orphansReleased) {
 	if m.err != nil {
 		a.trouble(ctx, m.err)
 		return
+	}
+	a.decide(ctx)
+}
+
+// watch has the processes watched whose ends are this member's to see.
+func (a *subscription) watch(ctx actor.Context, me rebalance.Member) {
+	now := a.view.Watched(me)
+	if same := func(x, y rebalance.Process) bool { return slices.Equal(x.Addresses, y.Addresses) }; a.watched != nil && maps.EqualFunc(a.watched, now, same) {
+		return
+	}
+	a.watched = now
+	if now == nil {
+		a.watched = map[string]rebalance.Process{}
+	}
+	a.sub.peers.Want(ctx.Self(), now)
+}
+
+// processEnded: the members of that process hold what nobody handles. A member whose
+// key is written again lives.
+func (a *subscription) processEnded(ctx actor.Context, token string) {
+	maps.Copy(a.dead, a.view.Within(token))
+	a.decide(ctx)
+}
+
+// bury removes the key of a member whose process has ended. The claims under it are then
+// revoked as those of any member that is gone.
+func (a *subscription) bury(id string, revision int64) {
+	a.burying[id] = struct{}{}
+	log, me, at, delayed := a.env.Log, a.me(revision), a.dead[id], a.delayed
+	supervisor.Call(&a.host, "bury", func(ctx context.Context) buried {
+		m := buried{id: id, at: at}
+		m.failed = topiclog.Retry(ctx, delayed, func() (err error) {
+			m.done, err = log.Bury(ctx, me, id, at)
+			return err
+		})
+		return m
+	})
+}
+
+func (a *subscription) buried(ctx actor.Context, m buried) {
+	delete(a.burying, m.id)
+	switch {
+	case errors.Is(m.failed, commitlog.ErrRaced):
+		a.later()
+		return
+	case m.failed != nil:
+		a.trouble(ctx, m.failed)
+		return
+	case m.done:
+		a.env.Events.Emit(messages.MemberBuried{Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Member: m.id})
+	}
+	if a.dead[m.id] == m.at {
+		delete(a.dead, m.id)
 	}
 	a.decide(ctx)
 }

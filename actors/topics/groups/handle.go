@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics/internal/peers"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
@@ -31,6 +32,7 @@ import (
 // use; one loop, Poll or Consume reads at a time.
 type Subscription struct {
 	env         *topiclog.Env
+	peers       *peers.Peers
 	path        *topiclog.Topic
 	cfg         Config
 	buffer      *prefetch.Buffer

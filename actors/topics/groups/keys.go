@@ -55,6 +55,7 @@ func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
 	info := s.path.Info()
 	member := &pb.ConsumerMember{
 		Id: s.cfg.ID, Host: s.env.Host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
+		Watched: s.peers.Watched(ctx),
 	}
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))

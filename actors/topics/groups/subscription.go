@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/topics/internal/peers"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/rebalance"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
@@ -23,7 +24,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
-	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // subscription watches its group, performs what rebalance.View.Decide says, and keeps
@@ -45,15 +45,18 @@ type subscription struct {
 	leaving   *node.KeyWrite // that this member leaves, or nil
 	view      *rebalance.View
 	holds     map[int]*holding
-	busy      map[int]struct{} // partitions that a claim or revocation is under way for
-	claiming  int              // claims under way
-	troubled  int              // times that etcd kept it from coming in
-	raced     int              // times in a row that etcd was ahead of the watch
-	held      map[int]int64    // see rebalance.Member.Others
-	out       map[int]struct{} // partitions of ours whose log is damaged
-	assigning *pb.Assignment   // being written, or nil
-	settings  settingsWork     // put back, when somebody deletes them
-	alarm     func()           // stops the timer of what time alone changes
+	busy      map[int]struct{}             // partitions that a claim or revocation is under way for
+	claiming  int                          // claims under way
+	troubled  int                          // times that etcd kept it from coming in
+	raced     int                          // times in a row that etcd was ahead of the watch
+	held      map[int]int64                // see rebalance.Member.Others
+	out       map[int]struct{}             // partitions of ours whose log is damaged
+	assigning *pb.Assignment               // being written, or nil
+	settings  settingsWork                 // put back, when somebody deletes them
+	alarm     func()                       // stops the timer of what time alone changes
+	watched   map[string]rebalance.Process // whom it wants watched; nil before it said so
+	dead      map[string]int64             // see rebalance.Member.Dead
+	burying   map[string]struct{}          // and Burying
 
 	settling  settling
 	idle      []*prefetch.Claim // to be released
@@ -100,28 +103,6 @@ type (
 		moved int
 		err   error
 	}
-	// claimsMade is the end of a claiming; taken are ready to be read.
-	claimsMade struct {
-		asked []int
-		made  []commitlog.Claimed
-		lease int64
-		me    int64 // the member's revision under which they were made
-		// unwritten are those whose position is not in etcd.
-		unwritten []int
-		err       error
-	}
-	revoked struct {
-		p      int
-		h      format.Holder
-		why    string
-		done   bool
-		failed error
-	}
-	// orphansReleased is the end of releaseOrphans.
-	orphansReleased struct {
-		positions []format.Position
-		err       error
-	}
 	// idle: nobody has a claim in hand that is to be released.
 	idle        struct{ c *prefetch.Claim }
 	decideAgain struct{}
@@ -145,6 +126,7 @@ func newSubscription(env *topiclog.Env, s *Subscription, asker *actor.PID) actor
 		return &subscription{
 			env: env, sub: s, asker: asker, view: rebalance.NewView(),
 			holds: make(map[int]*holding), busy: make(map[int]struct{}), held: make(map[int]int64), out: make(map[int]struct{}),
+			dead: make(map[string]int64), burying: make(map[string]struct{}),
 		}
 	}
 }
@@ -173,6 +155,10 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.settingsWritten(ctx, m)
 	case assigned:
 		a.assigned(ctx, m)
+	case *peers.Ended:
+		a.processEnded(ctx, m.Token)
+	case buried:
+		a.buried(ctx, m)
 	case claimsMade:
 		a.claimed(ctx, m)
 	case revoked:
@@ -369,6 +355,7 @@ func groupGone(space keys.Space, kvs []discovery.KV) []keys.Key {
 // restored or replaced, and its revisions may take long to grow to where they
 // were.
 func (a *subscription) setBack(ctx actor.Context, revision int64) {
+	clear(a.dead)
 	maps.DeleteFunc(a.held, func(_ int, r int64) bool { return r > revision })
 	for _, h := range a.holds {
 		if h.c.Fence > revision && !slices.Contains(a.releasing, h.c) {
@@ -392,6 +379,7 @@ func (a *subscription) member() rebalance.Member {
 	me := rebalance.Member{
 		ID: a.sub.cfg.ID, Manual: a.sub.cfg.Partitions, Partitions: a.sub.path.Partitions(),
 		Holds: make(map[int]rebalance.Hold), Busy: a.busy, Others: a.held, RevokeTimeout: a.sub.cfg.RevokeTimeout,
+		Process: a.sub.peers.Token(), Dead: a.dead, Burying: a.burying,
 	}
 	if a.sub.written.Load() {
 		me.Revision = a.view.MemberRevision(me.ID)
@@ -409,7 +397,11 @@ func (a *subscription) decide(ctx actor.Context) {
 	}
 	me := a.member()
 	a.sub.role.Wants.Store(int64(len(a.view.Wanted(me))))
+	a.watch(ctx, me)
 	s := a.view.Decide(me, time.Now())
+	for _, id := range s.Bury {
+		a.bury(id, me.Revision)
+	}
 	for _, p := range s.Lost {
 		a.lose(ctx, a.holds[p].c, messages.ErrFenced)
 	}

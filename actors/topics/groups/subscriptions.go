@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/peers"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
@@ -20,7 +21,8 @@ import (
 // Subscriptions are the subscriptions of a runtime. They outlive the incarnations
 // of the engine's actor. Safe for concurrent use.
 type Subscriptions struct {
-	env *topiclog.Env
+	env   *topiclog.Env
+	peers *peers.Peers
 
 	all map[*Subscription]*node.Placement[*Subscription] // used by the branch alone
 
@@ -28,10 +30,11 @@ type Subscriptions struct {
 	live map[*Subscription]struct{}
 }
 
-// New makes the subscriptions of an env, of which there are none yet.
-func New(env *topiclog.Env) *Subscriptions {
+// New makes the subscriptions of an env, of which there are none yet. Others watch this
+// process at listen, a listener's URL.
+func New(env *topiclog.Env, listen string) *Subscriptions {
 	return &Subscriptions{
-		env: env, all: make(map[*Subscription]*node.Placement[*Subscription]), live: make(map[*Subscription]struct{}),
+		env: env, peers: peers.New(env.Node, listen), all: make(map[*Subscription]*node.Placement[*Subscription]), live: make(map[*Subscription]struct{}),
 	}
 }
 
@@ -70,7 +73,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	env := s.env
 	data := cfg.prefetch()
-	sub := &Subscription{env: env, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now()}
+	sub := &Subscription{env: env, peers: s.peers, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now()}
 	if cfg.Expired != nil {
 		sub.expired = sub.tellsExpired()
 		data.Expired = sub.tellExpired
@@ -126,6 +129,9 @@ func (h Held) Announce() {
 		s.left()
 	}
 }
+
+// Close ends what others watch this process by, after the actors and keys are gone.
+func (s *Subscriptions) Close() { s.peers.Close() }
 
 func (s *Subscriptions) added(sub *Subscription) {
 	s.mu.Lock()

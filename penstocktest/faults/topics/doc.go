@@ -16,6 +16,7 @@
 //		TestHistoryModels
 //	a consumer dies
 //		TestConsumersKilledUnderLoad
+//		TestKilledConsumersAreNotWaitedFor
 //		TestConsumerFrozenPastItsLease
 //		TestSessionsLostUnderLoad
 //	a link breaks

@@ -33,6 +33,12 @@ type Member struct {
 	// RevokeTimeout is how long the owner before may take to release a partition
 	// after an assignment.
 	RevokeTimeout time.Duration
+	// Process is the token of its own process, "" for one that is not watched.
+	Process string
+	// Dead are members whose processes were seen to end, by the CreateRevisions that
+	// their keys had then. Burying are those whose removal is under way.
+	Dead    map[string]int64
+	Burying map[string]struct{}
 }
 
 // Hold is a claim that a member has, as it knows itself.
@@ -63,6 +69,8 @@ type Actions struct {
 	Lost []int
 	// Orphans are claims of this member that it does not know and has no use for.
 	Orphans []format.Position
+	// Bury are members whose keys are to be removed if they are as in Member.Dead.
+	Bury []string
 	// Again is after how long to decide again, for what time alone changes; 0 for
 	// nothing.
 	Again time.Duration
@@ -105,6 +113,7 @@ func (v *View) Decide(me Member, now time.Time) Actions {
 	if me.Revision == 0 {
 		return s
 	}
+	s.Bury = v.burials(me)
 	for _, p := range slices.Sorted(maps.Keys(v.claims)) {
 		h := v.claims[p]
 		_, has := me.Holds[p]

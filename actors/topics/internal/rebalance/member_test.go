@@ -31,6 +31,9 @@ type paperMember struct {
 	holds   map[int]*paperHold
 	busy    map[int]struct{}
 	held    map[int]int64
+	dead    map[string]int64 // whom it takes for dead
+	burying map[string]struct{}
+	keeping bool
 	giving  bool
 	mending bool
 	flights []*paperFlight
@@ -97,6 +100,7 @@ func (g *paperCompany) join(id string) {
 	m := &paperMember{
 		g: g, id: id, phase: paperInside, partitions: g.partitions, lives: true,
 		holds: make(map[int]*paperHold), busy: make(map[int]struct{}), held: make(map[int]int64),
+		dead: make(map[string]int64), burying: make(map[string]struct{}),
 	}
 	m.list()
 	m.fly(func() { m.revision = g.e.join(id, false) }, func() { m.written = true; m.decide() })
@@ -146,7 +150,7 @@ func (m *paperMember) relist() {
 func (m *paperMember) self() Member {
 	me := Member{
 		ID: m.id, Partitions: m.partitions, RevokeTimeout: paperRevoke,
-		Holds: make(map[int]Hold), Busy: m.busy, Others: m.held,
+		Holds: make(map[int]Hold), Busy: m.busy, Others: m.held, Dead: m.dead, Burying: m.burying,
 	}
 	if m.written {
 		me.Revision = m.view.members[m.id]
@@ -184,6 +188,9 @@ func (m *paperMember) decide() {
 	}
 	if len(s.Orphans) > 0 {
 		m.forsake(s.Orphans)
+	}
+	for _, id := range s.Bury {
+		m.bury(id, me.Revision)
 	}
 	m.believes()
 }
@@ -317,6 +324,45 @@ func (m *paperMember) revoke(p int, r Revocation, revision int64) {
 	})
 }
 
+// accuse takes another member for dead, rightly or not.
+func (m *paperMember) accuse(id string) {
+	if revision := m.view.members[id]; revision != 0 && id != m.id {
+		m.dead[id] = revision
+		m.decide()
+	}
+}
+
+// bury removes the key of a member that is taken for dead. One that lives puts it back.
+func (m *paperMember) bury(id string, revision int64) {
+	m.g.asked++
+	m.burying[id] = struct{}{}
+	e, dead := m.g.e, m.dead[id]
+	m.fly(func() {
+		if e.member(m.id) != revision || e.member(id) != dead {
+			return
+		}
+		e.drop(paperMemberKey(id))
+	}, func() {
+		delete(m.burying, id)
+		delete(m.dead, id)
+		m.decide()
+	})
+}
+
+// keep has the registry put back the key of a member that was buried alive.
+func (m *paperMember) keep() {
+	if !m.lives || !m.written || m.keeping || m.phase == paperGone || m.g.e.member(m.id) != 0 {
+		return
+	}
+	m.keeping = true
+	m.g.asked++
+	m.fly(func() {
+		if m.lives && m.phase != paperGone && m.g.e.member(m.id) == 0 {
+			m.revision = m.g.e.join(m.id, m.phase == paperDraining)
+		}
+	}, func() { m.keeping = false; m.decide() })
+}
+
 func (m *paperMember) forsake(orphans []format.Position) {
 	m.g.asked++
 	for _, o := range orphans {
@@ -397,6 +443,7 @@ func (m *paperMember) drain() {
 	m.fly(func() {
 		if m.lives {
 			m.g.e.join(m.id, true)
+			m.revision = m.g.e.member(m.id) // a new one, if it was buried
 		}
 	}, func() {})
 }
@@ -440,8 +487,9 @@ func (m *paperMember) restart(done bool) {
 			f.do() // nobody hears the answer
 		}
 	}
-	m.flights, m.giving, m.mending = nil, false, false
+	m.flights, m.giving, m.mending, m.keeping = nil, false, false, false
 	m.busy, m.held = make(map[int]struct{}), make(map[int]int64)
+	m.dead, m.burying = make(map[string]int64), make(map[string]struct{})
 	for _, h := range m.holds {
 		h.Releasing = false
 	}

@@ -144,6 +144,13 @@ func (e *paperEtcd) join(id string, leaving bool) int64 {
 	return e.put(paperMemberKey(id), marshal(&pb.ConsumerMember{Id: id, Leaving: leaving}))
 }
 
+// joinFrom is join of a member whose process can be watched.
+func (e *paperEtcd) joinFrom(id, process string) int64 {
+	return e.put(paperMemberKey(id), marshal(&pb.ConsumerMember{Id: id, Watched: &pb.WatchedProcess{
+		Token: []byte(process), Addresses: []string{process + ":1"},
+	}}))
+}
+
 func (e *paperEtcd) claimFor(p int, id string, memberRevision, generation int64) int64 {
 	return e.put(paperClaimKey(p), marshal(&pb.Claim{Member: id, MemberRevision: memberRevision, Generation: generation}))
 }
@@ -197,6 +204,9 @@ func actionsOf(s Actions) string {
 	}
 	for _, o := range s.Orphans {
 		say("orphan %d", o.Partition)
+	}
+	if len(s.Bury) > 0 {
+		say("bury %v", s.Bury)
 	}
 	if s.Again > 0 {
 		say("again in %s", s.Again)

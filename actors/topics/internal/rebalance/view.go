@@ -29,9 +29,11 @@ type View struct {
 	settings int64 // CreateRevision of the group's, 0 while there are none
 	members  map[string]int64
 	leaving  map[string]struct{} // of these, who wants nothing more
-	claims   map[int]format.Holder
-	plan     plan
-	pause    *[]byte // what the key of the group's pause holds; nil for none
+	// processes are those of members that can be watched.
+	processes map[string]Process
+	claims    map[int]format.Holder
+	plan      plan
+	pause     *[]byte // what the key of the group's pause holds; nil for none
 }
 
 // plan is the assignment: who is to own what.
@@ -46,7 +48,10 @@ type plan struct {
 
 // NewView returns the view of a group of which nothing is known.
 func NewView() *View {
-	return &View{members: make(map[string]int64), leaving: make(map[string]struct{}), claims: make(map[int]format.Holder)}
+	return &View{
+		members: make(map[string]int64), leaving: make(map[string]struct{}), processes: make(map[string]Process),
+		claims: make(map[int]format.Holder),
+	}
 }
 
 // Begin takes everything that the group has at a revision, and forgets what the
@@ -55,6 +60,7 @@ func NewView() *View {
 func (v *View) Begin(revision int64, facts []Fact, now time.Time) {
 	clear(v.members)
 	clear(v.leaving)
+	clear(v.processes)
 	clear(v.claims)
 	had := v.plan
 	v.plan, v.settings, v.pause = plan{}, 0, nil
@@ -84,6 +90,7 @@ func (v *View) remove(k keys.Key) {
 	case keys.KindConsumerMember:
 		delete(v.members, k.ID)
 		delete(v.leaving, k.ID)
+		delete(v.processes, k.ID)
 	case keys.KindClaim:
 		delete(v.claims, k.Partition)
 	case keys.KindAssignment:
@@ -127,6 +134,7 @@ func (v *View) Paused() (value []byte, paused bool) {
 func (v *View) putMember(f Fact) {
 	id := f.Key.ID
 	delete(v.leaving, id)
+	delete(v.processes, id)
 	m, err := format.ParseMember("", f.Value)
 	if err != nil {
 		delete(v.members, id)
@@ -135,6 +143,9 @@ func (v *View) putMember(f Fact) {
 	v.members[id] = f.CreateRevision
 	if m.Leaving {
 		v.leaving[id] = struct{}{}
+	}
+	if p, ok := processOf(m); ok {
+		v.processes[id] = p
 	}
 }
 

@@ -257,7 +257,9 @@ func sweeps(f *results.File) (all []chart) {
 			for _, x := range slices.SortedFunc(maps.Keys(by), cmp.Compare[float64]) {
 				points.add(x, by[x]...)
 			}
-			addLine(p, i, fmt.Sprintf("%s, p%g", l.what, l.percent), points)
+			if points.Len() > 0 { // a pipe commits nothing
+				addLine(p, i, fmt.Sprintf("%s, p%g", l.what, l.percent), points)
+			}
 		}
 		if p.X.Max > p.X.Min {
 			all = append(all, chart{file: s + ".sweep", title: "Latency by rate: " + s, plot: p})

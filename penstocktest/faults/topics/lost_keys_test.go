@@ -191,42 +191,53 @@ func TestPartitionsAddedUnderLoad(t *testing.T) {
 // Promise: a batch that does not decode, or is not there, is a typed error and
 // an event, never silence and never a skip; other partitions are not touched.
 func TestDamagedBatch(t *testing.T) {
+	flip := func(t *testing.T, c *clientv3.Client, key string) {
+		resp, err := c.Get(harness.Context(t), key)
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatal(resp, err)
+		}
+		value := slices.Clone(resp.Kvs[0].Value)
+		value[len(value)-1] ^= 1
+		if _, err := c.Put(harness.Context(t), key, string(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := func(t *testing.T, c *clientv3.Client, key string) {
+		if _, err := c.Put(harness.Context(t), key, "\x08"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func(t *testing.T, c *clientv3.Client, key string) {
+		if _, err := c.Delete(harness.Context(t), key); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name   string
-		damage func(t *testing.T, c *clientv3.Client, body string)
+		apart  bool // the batches have bodies of their own
+		damage func(t *testing.T, c *clientv3.Client, key string)
 	}{
-		{"a flipped bit", func(t *testing.T, c *clientv3.Client, body string) {
-			resp, err := c.Get(harness.Context(t), body)
-			if err != nil || len(resp.Kvs) != 1 {
-				t.Fatal(resp, err)
-			}
-			value := slices.Clone(resp.Kvs[0].Value)
-			value[len(value)-1] ^= 1
-			if _, err := c.Put(harness.Context(t), body, string(value)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"a body that is cut short", func(t *testing.T, c *clientv3.Client, body string) {
-			if _, err := c.Put(harness.Context(t), body, "\x08"); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"a body that is gone", func(t *testing.T, c *clientv3.Client, body string) {
-			if _, err := c.Delete(harness.Context(t), body); err != nil {
-				t.Fatal(err)
-			}
-		}},
+		{"a flipped bit", true, flip},
+		{"a body that is cut short", true, cut},
+		{"a body that is gone", true, gone},
+		{"a flipped bit in an entry", false, flip},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ns := penstocktest.Space(t)
 			writer, reader := harness.Runtime(t, ns), harness.Runtime(t, ns) // who reads has nothing in memory
-			acct := newAccount()
 			topic := makeTopic(t, writer, theTopic, 2)
-			for id := range 20 { // a batch each
-				acct.put(t, topic, id, id+1)
-			}
 			const damaged = 4
-			c.damage(t, harness.Client(t), keys.Space(ns).Body(topic.Info().ID, 0, damaged))
+			key := keys.Space(ns).IndexEntry(topic.Info().ID, 0, damaged)
+			message := harness.Numbered
+			if c.apart {
+				key, message = keys.Space(ns).Body(topic.Info().ID, 0, damaged), bulky
+			}
+			for id := range 20 { // a batch each
+				if _, err := topic.PutBatch(harness.Context(t), []penstock.Message{message(id)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.damage(t, harness.Client(t), key)
 			events := penstocktest.Record(t, reader)
 			there := openTopic(t, reader, theTopic)
 			next := int64(0)

@@ -250,7 +250,7 @@ func TestErrorsWithoutAName(t *testing.T) {
 			topic := makeTopic(t, rt, theTopic, 2)
 			odd := status.Error(code, "an error of etcd that nobody knows")
 			on.requests(func(r request) error {
-				if r.writes("/body/") || r.writes("/claims/") {
+				if r.writes("/index/") || r.writes("/claims/") {
 					return odd
 				}
 				return r.send()

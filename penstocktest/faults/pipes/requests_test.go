@@ -117,11 +117,13 @@ func requestWithoutMember(s scene) {
 // A requester whose time is up leaves nothing queued, and the late reply is dropped.
 func requestGivesUp(s scene) {
 	d := s.register()
-	got, go1 := make(chan struct{}), make(chan struct{})
+	got, go1 := make(chan struct{}, 1), make(chan struct{})
+	release := sync.OnceFunc(func() { close(go1) })
+	defer release() // or a failure would wait for the handler
 	var handled atomic.Int64
 	s.join("billing", func(d penstock.Delivery) verdict {
 		if handled.Add(1) == 1 {
-			close(got)
+			got <- struct{}{}
 			<-go1
 		}
 		return echo(d)
@@ -138,7 +140,7 @@ func requestGivesUp(s scene) {
 	}
 	harness.Await(s.T, "the request in hand", got)
 	wg.Wait()
-	close(go1)
+	release()
 	s.flush(d)
 	harness.Eventually(s.T, "the late reply is counted", func() bool { return s.rt.Stats().Pipes[0].LateReplies == 1 })
 	if p := s.rt.Stats().Pipes[0]; handled.Load() != 1 || p.Dropped+p.Expired != 9 || p.Pending != 0 {

@@ -64,15 +64,17 @@ func (r *lanes) drop(l *lane) {
 	l.stream.Close()
 }
 
-// watched is what a lane has and nobody has stopped.
+// watched is what a lane has and we have not ended.
 func (l *lane) watched() (out []*watched) {
 	for _, x := range l.opening {
 		if x != nil && x.at == watchOpening {
 			out = append(out, x)
 		}
 	}
-	for _, x := range l.by {
-		out = append(out, x)
+	for id, x := range l.by {
+		if x.placed == (placed{l, id}) {
+			out = append(out, x)
+		}
 	}
 	return out
 }
@@ -174,7 +176,7 @@ func (r *lanes) take(l *lane, resp *etcdserverpb.WatchResponse) {
 	}
 	x := l.by[resp.WatchId]
 	switch {
-	case x == nil || x.at == watchStopped: // ended by us
+	case x == nil || x.placed != (placed{l, resp.WatchId}): // ended by us
 	case refused != nil:
 		delete(l.by, resp.WatchId)
 		r.w.lost(x, refused)

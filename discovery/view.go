@@ -126,10 +126,11 @@ func same(a, b KV) bool {
 
 // heard takes what a watch delivered: a header and events, none for a report
 // of progress. Events up to the revision already seen are dropped: a watch that
-// was opened before the list tells what the list has. The error
-// tells that etcd's history is another one; nothing changed then.
+// was opened before the list tells what the list has, and even what was before the
+// revision of its confirmation, because etcd reads that after the watch has begun. The
+// error tells that etcd's history is another one; nothing changed then.
 func (v *view) heard(cluster uint64, revision int64, events []*clientv3.Event) ([]WatchEvent, error) {
-	if cluster == v.cluster && v.opened != 0 && v.opened <= revision && revision < v.revision {
+	if cluster == v.cluster && v.opened != 0 && revision < v.revision && (len(events) > 0 || v.opened <= revision) {
 		return nil, nil
 	}
 	if err := v.rolledBack(cluster, revision); err != nil {
@@ -167,6 +168,11 @@ func (v *view) heard(cluster uint64, revision int64, events []*clientv3.Event) (
 		v.kvs[key] = kv
 	}
 	flush()
+	if n := len(events); n > 0 {
+		// To a watch that is far behind etcd tells a thousand revisions at a time, under
+		// a header that is ahead of them: those after the last event are still to come.
+		revision = events[n-1].Kv.ModRevision
+	}
 	v.revision = max(v.revision, revision)
 	return out, nil
 }

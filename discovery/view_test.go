@@ -109,6 +109,34 @@ func TestHeard(t *testing.T) {
 	}
 }
 
+// To a watch that is far behind, etcd tells a part of what happened under the header of
+// where it is itself. The rest comes later, and is heard.
+func TestHeardInParts(t *testing.T) {
+	var v view
+	v.relist(listing{1, 10, []KV{kv("a", 2, 2)}})
+	for revision := int64(11); revision <= 13; revision++ {
+		got, err := v.heard(1, 13, []*clientv3.Event{event(false, "a", 2, revision)})
+		if want := fmt.Sprintf("delta %d -[] +[a:2:%d]", revision, revision); err != nil || show(got...) != want {
+			t.Errorf("got %q, %v, want %q", show(got...), err, want)
+		}
+	}
+}
+
+// etcd confirms a watch with a revision that it reads after the watch has begun, so what
+// it tells may be older than that. Where it is before that with nothing to tell, it is
+// another one.
+func TestHeardFromBeforeTheConfirmation(t *testing.T) {
+	var v view
+	v.relist(listing{1, 12, []KV{kv("a", 2, 10)}})
+	v.opened = 11
+	if got, err := v.heard(1, 10, []*clientv3.Event{event(false, "a", 2, 10)}); len(got) > 0 || err != nil {
+		t.Errorf("what the list has: %q, %v", show(got...), err)
+	}
+	if _, err := v.heard(1, 10, nil); err == nil {
+		t.Error("etcd was rolled back")
+	}
+}
+
 // apply is what a listener does.
 func apply(t *rapid.T, copy map[string]KV, evs []WatchEvent) map[string]KV {
 	for _, ev := range evs {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
+	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -186,6 +187,40 @@ func TestWatchesMoveToNewStreams(t *testing.T) {
 		if troubled(ev) {
 			t.Errorf("a routine list is not trouble: %+v", ev)
 		}
+	}
+}
+
+// What still comes of a watch that is being replaced is not taken for the next one's, be
+// it a change or an end.
+func TestWatchesForgetTheWatchBefore(t *testing.T) {
+	_, c := counting(t)
+	w := NewWatches(c, WatchConfig{})
+	r := &lanes{w: w, ctx: etcdtest.Context(t), heard: make(chan stream.Said), all: make(map[*stream.Shared]*lane)}
+	defer r.close()
+	events := etcdtest.NewInbox[WatchEvent]()
+	w.Watch("/a/", events.Put)
+	locked := func(f func()) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		f()
+	}
+	locked(func() { r.sync(time.Now()) })
+	created, change := <-r.heard, <-r.heard
+	locked(func() { r.hear(created) })
+	batch := w.take()
+	w.list(r.ctx, batch)
+	etcdtest.As[Snapshot](t, events)
+	x := batch[0].watched
+	locked(func() {
+		w.await(x, time.Time{}) // as when it is time to list again
+		r.hear(change)
+		if len(x.early) > 0 {
+			t.Errorf("heard for the next watch: %+v", x.early)
+		}
+		r.hear(stream.Said{By: change.By, Resp: &etcdserverpb.WatchResponse{WatchId: change.Resp.WatchId, Header: change.Resp.Header, Canceled: true}})
+	})
+	if all := events.All(); slices.ContainsFunc(all, troubled[WatchEvent]) {
+		t.Errorf("trouble is told: %+v", all)
 	}
 }
 

@@ -165,7 +165,7 @@ func (q *Queue) takeNow() *Frame {
 // attempt counted, and returns how much that was. Where the receiver failed, cause says
 // how, and the oldest of it counts a death: it may be what the receiver failed over. What
 // it settles of that later counts no more. Nobody may be in Deliver. At most once nothing
-// goes back.
+// goes back: it is settled, because nobody else will, and the sender may send as much more.
 func (q *Queue) TakeBack(cause error) (n int) {
 	q.gripped().drop()
 	q.mu.Lock()
@@ -198,12 +198,12 @@ func (l *Link) oldest() (turn uint64) {
 	return math.MaxUint64
 }
 
-// takeBack gives back what was handed out on the link and is not settled. With a cause
-// the first of it counts a death.
+// takeBack gives back what was handed out on the link and is not settled, or settles it
+// at most once. With a cause the first of it counts a death.
 func (l *Link) takeBack(cause error) (n int) {
 	l.lock()
 	defer l.mu.Unlock()
-	if l.closed || l.queue.cfg.Mode == messages.AtMostOnce {
+	if l.closed {
 		return 0
 	}
 	var seqs []uint64
@@ -216,7 +216,7 @@ func (l *Link) takeBack(cause error) (n int) {
 		if i == 0 && cause != nil {
 			f.kind, f.reason = frame.NackExpired, cause.Error()
 		}
-		if l.failing(f) {
+		if l.failing(f) && l.queue.cfg.Mode != messages.AtMostOnce {
 			n++
 		}
 	}

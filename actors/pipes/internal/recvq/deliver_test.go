@@ -442,6 +442,25 @@ func TestWhatIsTakenBackKeepsItsMemory(t *testing.T) {
 	}
 }
 
+// At most once a receiver that fails loses messages, and no credit: else a link would stand
+// still after as many failures as its window has messages.
+func TestWhatAReceiverLosesAtMostOnceFreesCredit(t *testing.T) {
+	const window = 8
+	q, _ := testQueue(func(c *Config) { c.Mode, c.Window = messages.AtMostOnce, window })
+	l := q.Open("s", 0)
+	for range 3 * window {
+		comes(t, l, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		_ = q.Deliver(ctx, 1, 1, func([]messages.Delivery) { cancel() })
+		if n := q.TakeBack(errors.New("the receiver failed")); n != 0 {
+			t.Fatalf("%d go back", n)
+		}
+	}
+	if r, _ := told(l); r.credit != 4*window || len(r.failures) > 0 {
+		t.Errorf("credit for %d messages, want %d; nacks: %v", r.credit, 4*window, r.failures)
+	}
+}
+
 // To hand out a batch takes a few allocations, and to settle it none.
 func TestDeliverAllocatesABatchAtATime(t *testing.T) {
 	const batch, runs = 64, 200

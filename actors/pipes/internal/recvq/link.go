@@ -298,3 +298,14 @@ func (l *Link) close() (discarded int) {
 	l.frames = nil
 	return int(l.received - l.handed)
 }
+
+// delivered is how many deliveries of a link that has ended were handed out, or will be:
+// at most once those that have come still are.
+func (l *Link) delivered() uint64 {
+	l.lock()
+	defer l.mu.Unlock()
+	if l.queue.cfg.Mode == messages.AtMostOnce {
+		return l.received - l.returned
+	}
+	return l.handed - l.returned
+}

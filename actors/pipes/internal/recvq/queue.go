@@ -102,10 +102,7 @@ func (q *Queue) Shut(l *Link) (discarded int) {
 	defer q.mu.Unlock()
 	if i := slices.Index(q.links, l); i >= 0 {
 		q.links = slices.Delete(q.links, i, i+1)
-		q.gone += l.handed - l.returned
-		if q.cfg.Mode == messages.AtMostOnce {
-			q.gone += uint64(discarded) // they are still to be handed out
-		}
+		q.gone += l.delivered()
 	}
 	if q.cfg.Mode == messages.AtMostOnce {
 		q.signal()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -133,5 +134,34 @@ func TestWhoTakesTheLockSeesTheRun(t *testing.T) {
 	}
 	if acked, failures := settledOf(k); acked != 40 || len(failures) != 11 {
 		t.Errorf("acked up to %d, %d failures; want the one in hand and the ten behind it given back", acked, len(failures))
+	}
+}
+
+// At most once, what a loop takes while its link ends counts once.
+func TestWhatIsTakenWhileALinkEndsCountsOnce(t *testing.T) {
+	const frames, each = 50, 2
+	for range 50 {
+		in, _ := testQueue(func(c *Config) { c.Mode = messages.AtMostOnce })
+		k := in.Open("s", 0)
+		for range frames {
+			comes(t, k, each)
+		}
+		var ends sync.WaitGroup
+		n := 0
+		for _, err := range in.Messages(t.Context(), false) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n == 1 {
+				ends.Go(func() { in.Shut(k) })
+			}
+			if n == frames*each {
+				break
+			}
+		}
+		ends.Wait()
+		if got := in.Stats().Delivered; got != frames*each {
+			t.Fatalf("%d of %d were handed out", got, frames*each)
+		}
 	}
 }

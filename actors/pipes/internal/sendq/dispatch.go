@@ -137,3 +137,14 @@ func share(front span, queued, others int, o offer) int {
 	head, _ := front.cut(n)
 	return max(1, head.within(o.freeBytes))
 }
+
+// apart returns how many suspects a link takes, which has nothing else out until they are
+// settled: else the acks of its neighbours could die with the member, and the death be
+// counted for them. At the first time these are as many as the member handles at once,
+// later one.
+func apart(front span, concurrency int) int {
+	if front.deaths > 1 {
+		return 1
+	}
+	return max(1, concurrency)
+}

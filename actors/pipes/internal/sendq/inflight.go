@@ -36,6 +36,9 @@ func (f *inflight) add(first uint64, s span) {
 	f.items = append(f.items, sentSpan{first, s})
 }
 
+// suspected reports whether what is out counts a death.
+func (f *inflight) suspected() bool { return !f.empty() && f.items[f.head].deaths > 0 }
+
 // lowest is the first sequence that is out. There must be one.
 func (f *inflight) lowest() uint64 { return f.items[f.head].first }
 

@@ -69,6 +69,9 @@ func (l *Link) offer() offer {
 	if l.draining || l.tenure.standing == linkHung {
 		return offer{phase: linkClosed}
 	}
+	if l.out.suspected() {
+		return o // what its member may die over is out alone
+	}
 	if l.credit > l.sent {
 		o.freeMessages = l.credit - l.sent
 	}
@@ -154,7 +157,17 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		return Batch{}, false
 	}
 	others := len(b.lanes) - 1
-	s := src.take(min(fresh, share(*src.front(), b.queued(), others, offer)))
+	n := min(fresh, share(*src.front(), b.queued(), others, offer))
+	if src.front().deaths > 0 {
+		if !l.out.empty() {
+			if best := b.lanes.first(); best != l {
+				q.call(best)
+			}
+			return Batch{}, false // the ack of what is out comes for it
+		}
+		n = min(n, apart(*src.front(), l.concurrency))
+	}
+	s := src.take(n)
 	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
 	b.turn = max(b.turn, l.turn)
 	l.turn = b.turn + uint64(s.len())

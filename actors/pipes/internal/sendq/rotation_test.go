@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -194,4 +195,55 @@ func TestSharesAreEvenInTheLongRun(t *testing.T) {
 	if low, high := slices.Min(settled), slices.Max(settled); high > 2*low || low == 0 {
 		t.Errorf("of %d messages the busiest member got %d, the idlest %d: %v", sent, high, low, settled)
 	}
+}
+
+// Promise: what a member may have died over is out alone, so that the next death is its
+// own: the acks of neighbours that were handled could die with the member.
+func TestSuspectsAreOutAlone(t *testing.T) {
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+	for n := range 8 {
+		mustSend(t, o, recordtest.Numbered(uint64(n), 8))
+	}
+	next := func(l *Link, deaths, count int) {
+		t.Helper()
+		out, ok := o.Next(b, l)
+		if ok != (count > 0) || out.Count != count || out.Deaths != deaths {
+			t.Fatalf("%s gets %d messages with %d deaths, want %d with %d", l.Member, out.Count, out.Deaths, count, deaths)
+		}
+	}
+	ack := func(l *Link, cumulative uint64) {
+		t.Helper()
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: cumulative, CreditMessages: cumulative + 100, CreditBytes: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := func(name string, concurrency int) *Link {
+		l := NewLink(name, concurrency, 1<<20)
+		l.credit, l.creditBytes = 100, 1<<20
+		o.Attach(b, l)
+		return l
+	}
+	one := of("one", 2)
+	next(one, 0, 8)
+	o.Detach(b, one, true, time.Now())
+
+	two := of("two", 1)
+	next(two, 1, 1) // of two suspects, as many as it handles at once
+	next(two, 0, 0)
+	ack(two, 1)
+	next(two, 1, 1)
+	o.Detach(b, two, true, time.Now()) // the second suspect kills again
+
+	three := of("three", 4)
+	next(three, 2, 1) // alone, whatever it handles at once
+	next(three, 0, 0)
+	ack(three, 1)
+	next(three, 0, 6)
+	mustSend(t, o, recordtest.Numbered(8, 8))
+	four := of("four", 1)
+	next(four, 0, 1)
+	o.Detach(b, three, true, time.Now()) // four of its six are suspects
+	next(four, 0, 0)                     // it has something out
+	ack(four, 1)
+	next(four, 1, 1)
 }

@@ -9,7 +9,8 @@
 // Nothing else is. A process that was stopped keeps its sockets open. A host that is
 // cut off, lost its power or moved says nothing, or refuses what it never took. An
 // address that is not what the process thinks it is, behind a translation of addresses
-// for one, shows nobody who can prove himself. What listens there later, garbage or a
+// for one, shows nobody who can prove himself. A name may stand for several hosts: what
+// counts is the one where the process was met. What listens there later, garbage or a
 // stranger, does not refuse. In all of these cases Watch says nothing, and something
 // else has to decide, such as a lease.
 //

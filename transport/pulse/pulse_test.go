@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +116,41 @@ func TestWatchOfOneThatLives(t *testing.T) {
 	}
 	l.holding(t, 1)
 	unsaid(t, "it serves again", ended)
+	l.Close()
+	end()
+	await(t, "the end", ended)
+}
+
+// A name may stand for several hosts, of which only one is the process's: what another one
+// refuses is no evidence.
+func TestWatchOfANameOfSeveralHosts(t *testing.T) {
+	l := listen(t)
+	end := background(l.Serve)
+	defer func() { end() }()
+	named := Peer{Addresses: []string{"service:1"}, Token: l.Token()}
+	var moved atomic.Bool
+	dial := func(ctx context.Context, network, to string) (net.Conn, error) {
+		switch {
+		case to != named.Addresses[0]:
+		case moved.Load():
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+		default:
+			to = l.ln.Addr().String()
+		}
+		return new(net.Dialer).DialContext(ctx, network, to)
+	}
+	ended := make(chan struct{})
+	defer background(func(ctx context.Context) {
+		if named.watch(ctx, dial) == nil {
+			close(ended)
+		}
+	})()
+	l.holding(t, 1)
+	moved.Store(true)
+	end() // connections close
+	end = background(l.Serve)
+	l.holding(t, 1)
+	unsaid(t, "it serves where it was met", ended)
 	l.Close()
 	end()
 	await(t, "the end", ended)

@@ -4,6 +4,7 @@ package pulse
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -36,21 +37,31 @@ const dialTimeout = 2 * time.Second
 // until ctx ends, and returns its cause. It says nothing of a process that it could
 // never reach, nor of one without a token.
 func (p Peer) Watch(ctx context.Context) error {
+	return p.watch(ctx, (&net.Dialer{Timeout: dialTimeout}).DialContext)
+}
+
+// dialing opens connections, as net.Dialer does.
+type dialing func(ctx context.Context, network, to string) (net.Conn, error)
+
+func (p Peer) watch(ctx context.Context, dial dialing) error {
 	if len(p.Addresses) == 0 || len(p.Token) != tokenSize {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
 	var j judge
+	met := "" // where it has just proved itself: a name may stand for other hosts, which refuse
 	for at := 0; ; {
-		o := p.attempt(ctx, p.Addresses[at])
+		o, where := p.attempt(ctx, dial, cmp.Or(met, p.Addresses[at]))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		met = cmp.Or(where, met)
 		next, wait := j.sees(o)
 		switch next {
 		case dead:
 			return nil
 		case later:
+			met = ""
 			if at = (at + 1) % len(p.Addresses); at != 0 {
 				wait = 0 // the others first
 			}
@@ -66,31 +77,31 @@ func (p Peer) Watch(ctx context.Context) error {
 	}
 }
 
-// attempt dials, and keeps a connection on which the peer proves itself.
-func (p Peer) attempt(ctx context.Context, to string) outcome {
-	d := net.Dialer{Timeout: dialTimeout}
-	conn, err := d.DialContext(ctx, "tcp", to)
+// attempt dials, and keeps a connection on which the peer proves itself. It also returns
+// the address where it did, or "".
+func (p Peer) attempt(ctx context.Context, dial dialing, to string) (o outcome, met string) {
+	conn, err := dial(ctx, "tcp", to)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return refused
+		return refused, ""
 	}
 	if err != nil {
-		return unclear
+		return unclear, ""
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if !p.meets(conn) {
-		return unclear
+		return unclear, ""
 	}
-	met := time.Now()
+	since := time.Now()
 	var more [1]byte
 	n, _ := conn.Read(more[:])
 	switch {
 	case n > 0:
-		return unclear // not a listener of ours
-	case time.Since(met) < while:
-		return brief
+		return unclear, "" // not a listener of ours
+	case time.Since(since) < while:
+		return brief, conn.RemoteAddr().String()
 	}
-	return kept
+	return kept, conn.RemoteAddr().String()
 }
 
 // meets performs a handshake, and reports whether the peer knows the token.

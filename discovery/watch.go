@@ -139,18 +139,9 @@ func (w *Watch) first(ctx context.Context, v *view, emit func(WatchEvent)) (stre
 		return stream.Ailing, nil //nolint:nilerr // see above
 	}
 	defer t.Close()
-	changes := w.changes(t, 0, clientv3.WithCreatedNotify())
-	opening, cancel := context.WithTimeout(t.Context(), w.cfg.Timeout)
-	defer cancel()
-	var opened clientv3.WatchResponse
-	select {
-	case resp, open := <-changes:
-		if t.Received(resp, open) != nil {
-			return stream.Ailing, nil
-		}
-		opened = resp
-	case <-opening.Done():
-		return stream.Ailing, nil
+	changes, opened, err := t.WatchFromNow(w.cfg.Timeout, w.prefix, w.ranged()...)
+	if err != nil {
+		return stream.Ailing, nil //nolint:nilerr // see above
 	}
 	l, err := listRange(ctx, w.client, w.prefix, w.end, w.cfg.Page, w.cfg.Timeout)
 	if err != nil || l.cluster != opened.Header.ClusterId || l.revision < opened.Header.Revision {
@@ -182,7 +173,7 @@ func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stre
 		return stream.Ailing, err
 	}
 	defer t.Close()
-	health, err := w.follow(t, w.changes(t, v.revision), v, emit)
+	health, err := w.follow(t, t.Watch(t.Context(), w.prefix, v.revision, w.ranged()...), v, emit)
 	if t.Expired() {
 		err = nil
 	}
@@ -195,12 +186,12 @@ func (w *Watch) open(ctx context.Context) (*stream.Stream, error) {
 	return stream.Open(ctx, w.client, w.cfg.Progress, life)
 }
 
-// changes are those from a revision on, or from now on where it is 0.
-func (w *Watch) changes(t *stream.Stream, revision int64, opts ...clientv3.OpOption) clientv3.WatchChan {
-	if w.end != "" {
-		opts = append(opts, clientv3.WithRange(w.end))
+// ranged says how far what is watched goes.
+func (w *Watch) ranged() []clientv3.OpOption {
+	if w.end == "" {
+		return nil
 	}
-	return t.Watch(t.Context(), w.prefix, revision, opts...)
+	return []clientv3.OpOption{clientv3.WithRange(w.end)}
 }
 
 func (w *Watch) follow(t *stream.Stream, changes clientv3.WatchChan, v *view, emit func(WatchEvent)) (stream.Health, error) {

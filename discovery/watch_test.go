@@ -305,6 +305,7 @@ type fakeEtcd struct {
 	etcdserverpb.UnimplementedKVServer
 	etcdserverpb.UnimplementedWatchServer
 	watch func(n int, s etcdserverpb.Watch_WatchServer) error
+	mute  int // so many streams confirm no watch
 
 	mu      sync.Mutex
 	lists   int
@@ -349,6 +350,10 @@ func (f *fakeEtcd) Watch(s etcdserverpb.Watch_WatchServer) error {
 		f.mu.Lock()
 		f.asked = append(f.asked, watchAsked{create.StartRevision, f.lists})
 		f.mu.Unlock()
+		if n <= f.mute {
+			<-s.Context().Done()
+			return s.Context().Err()
+		}
 		if err := s.Send(&etcdserverpb.WatchResponse{Header: f.header(0), Created: true}); err != nil {
 			return err
 		}
@@ -410,6 +415,25 @@ func TestWatchFirstFromNow(t *testing.T) {
 				t.Errorf("asked for %+v, want %+v", fake.asked, want)
 			}
 		})
+	}
+}
+
+// A first watch that etcd does not confirm holds up nobody for longer than a request may
+// take.
+func TestFirstWatchIsNotConfirmed(t *testing.T) {
+	fake := &fakeEtcd{mute: 1, watch: func(_ int, s etcdserverpb.Watch_WatchServer) error {
+		<-s.Context().Done()
+		return nil
+	}}
+	cfg := serve(t, func(s *grpc.Server) {
+		etcdserverpb.RegisterKVServer(s, fake)
+		etcdserverpb.RegisterWatchServer(s, fake)
+	})
+	c, since := connect(t, cfg), time.Now()
+	events := follow(t, c, "/x/", WatchConfig{Progress: time.Minute, Relist: time.Hour, Timeout: 300 * time.Millisecond})
+	etcdtest.As[Snapshot](t, events)
+	if took := time.Since(since); took > 20*time.Second { // grpc's server ends the connection after 30, etcd's does not
+		t.Errorf("there was no list for %v", took)
 	}
 }
 

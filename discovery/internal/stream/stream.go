@@ -67,6 +67,19 @@ func (t *Stream) Watch(ctx context.Context, key string, rev int64, opts ...clien
 	return t.watcher.Watch(ctx, key, append(opts, clientv3.WithRev(rev), clientv3.WithProgressNotify())...)
 }
 
+// WatchFromNow follows a key from now on, until the stream ends. It blocks until etcd
+// confirms, and returns that, too; or for limit, and then returns an error.
+func (t *Stream) WatchFromNow(limit time.Duration, key string, opts ...clientv3.OpOption) (changes clientv3.WatchChan, opened clientv3.WatchResponse, err error) {
+	ctx, end := context.WithCancel(t.life)
+	late := time.AfterFunc(limit, end)
+	changes = t.Watch(ctx, key, 0, append(opts, clientv3.WithCreatedNotify())...)
+	opened, open := <-changes
+	if err = t.Received(opened, open); !late.Stop() {
+		err = ErrSilent
+	}
+	return changes, opened, err
+}
+
 // Received notes a response, and returns the error it carries. open is false when
 // the channel is closed.
 func (t *Stream) Received(resp clientv3.WatchResponse, open bool) error {

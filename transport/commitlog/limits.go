@@ -185,7 +185,10 @@ type parcel struct {
 }
 
 func (l *limits) ofTrips() joined.Limits {
-	return joined.Limits{Items: l.of(joint), Bytes: int(l.together.Load()), Full: fullRequest, Late: lateRequest}
+	together := int(l.together.Load())
+	// What fills a request does not wait for the one before, however small a request is
+	// here: or all partitions would wait for each other.
+	return joined.Limits{Items: l.of(joint), Bytes: together, Full: min(fullRequest, together), Late: lateRequest}
 }
 
 // carry sends the transaction of an append whose body has so many bytes.

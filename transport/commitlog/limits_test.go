@@ -52,6 +52,16 @@ func TestInTurnFindsTheLimit(t *testing.T) {
 	}
 }
 
+// Where etcd takes little in one request, less fills one: what is enough for a request does
+// not wait for the one before.
+func TestLittleFillsASmallRequest(t *testing.T) {
+	l := newLimits()
+	lower(&l.together, 10_000)
+	if got := l.ofTrips(); got.Bytes != 10_000 || got.Full > got.Bytes {
+		t.Errorf("%+v: appends wait for more than a request takes", got)
+	}
+}
+
 // Bodies on their way take no more than there is room for, in the order they
 // came; what is small, and what is larger than the room, goes all the same.
 func TestRoom(t *testing.T) {

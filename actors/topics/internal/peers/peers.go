@@ -27,7 +27,8 @@ type Peers struct {
 	wants map[string]*want // by the id of who wants
 	over  map[string]struct{}
 
-	mu       sync.Mutex
+	binding  sync.Mutex // of who binds the listener, for as long as it takes to look up a name
+	mu       sync.Mutex // taken after binding; actors take it, and must not wait for a name
 	listener *pulse.Listener
 	closed   bool
 }
@@ -47,22 +48,35 @@ func New(n *node.Node, url string) *Peers {
 // while that fails nobody can watch the process, the event ProcessUnwatched says why,
 // and the result is nil.
 func (p *Peers) Watched(ctx context.Context) *pb.WatchedProcess {
+	l := p.bind(ctx)
+	if l == nil {
+		return nil
+	}
+	at := l.Peer()
+	return &pb.WatchedProcess{Addresses: at.Addresses, Token: at.Token}
+}
+
+// bind returns the listener, or nil.
+func (p *Peers) bind(ctx context.Context) *pulse.Listener {
+	p.binding.Lock()
+	defer p.binding.Unlock()
+	if l, over := p.state(); over || l != nil {
+		return l
+	}
+	l, err := pulse.Listen(ctx, p.url)
+	if err != nil {
+		p.node.Events.Emit(messages.ProcessUnwatched{Err: err})
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
+		_ = l.Close() // nobody knows of it
 		return nil
 	}
-	if p.listener == nil {
-		l, err := pulse.Listen(ctx, p.url)
-		if err != nil {
-			p.node.Events.Emit(messages.ProcessUnwatched{Err: err})
-			return nil
-		}
-		p.listener = l
-		p.node.Send(p.pid.Load(), &serve{})
-	}
-	at := p.listener.Peer()
-	return &pb.WatchedProcess{Addresses: at.Addresses, Token: at.Token}
+	p.listener = l
+	p.node.Send(p.pid.Load(), &serve{})
+	return l
 }
 
 // Token tells this process apart from others; it is "" before anybody could watch it.
@@ -74,9 +88,14 @@ func (p *Peers) Token() string {
 }
 
 func (p *Peers) bound() *pulse.Listener {
+	l, _ := p.state()
+	return l
+}
+
+func (p *Peers) state() (l *pulse.Listener, closed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.listener
+	return p.listener, p.closed
 }
 
 // Want replaces whom a subscription's actor wants watched; none is nil, which also is

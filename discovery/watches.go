@@ -312,7 +312,7 @@ func (w *Watches) stands(x *watched, l listing) {
 func (w *Watches) changed(x *watched, resp *etcdserverpb.WatchResponse) {
 	events := make([]*clientv3.Event, len(resp.Events))
 	for i, ev := range resp.Events {
-		events[i] = (*clientv3.Event)(ev)
+		events[i] = ev
 	}
 	said, err := x.view.heard(resp.GetHeader().GetClusterId(), resp.GetHeader().GetRevision(), events)
 	if err != nil {

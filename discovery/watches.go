@@ -310,11 +310,7 @@ func (w *Watches) stands(x *watched, l listing) {
 
 // changed takes in what was heard of x. mu is held.
 func (w *Watches) changed(x *watched, resp *etcdserverpb.WatchResponse) {
-	events := make([]*clientv3.Event, len(resp.Events))
-	for i, ev := range resp.Events {
-		events[i] = ev
-	}
-	said, err := x.view.heard(resp.GetHeader().GetClusterId(), resp.GetHeader().GetRevision(), events)
+	said, err := x.view.heard(resp.GetHeader().GetClusterId(), resp.GetHeader().GetRevision(), resp.Events)
 	if err != nil {
 		w.failed(x, err)
 		return

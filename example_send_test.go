@@ -97,7 +97,7 @@ func ExampleDestination_SendAsync() {
 	}
 	check(orders.Flush(ctx)) // waits for the functions, too
 	check(rt.Stop(ctx))
-	// Output:
+	// Unordered output:
 	// tea handled: true dead letter: false
 	// gunpowder handled: false dead letter: true
 }

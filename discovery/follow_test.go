@@ -25,6 +25,9 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
+// cheap makes passwords quick to check.
+var cheap = embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
+
 func followLog(t *testing.T, c *clientv3.Client, prefix string, cfg WatchConfig) *etcdtest.Inbox[FollowEvent] {
 	t.Helper()
 	events := etcdtest.NewInbox[FollowEvent]()
@@ -447,32 +450,9 @@ func TestFollowEndedByServer(t *testing.T) {
 
 func TestFollowEndsWhereItMayNotWatch(t *testing.T) {
 	ctx := etcdtest.Context(t)
-	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
-	root := connect(t, srv.Config())
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "r"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.RoleAdd(ctx, "ours"); return err },
-		func() error {
-			_, err := root.RoleGrantPermission(ctx, "ours", "/ours/", clientv3.GetPrefixRangeEnd("/ours/"), clientv3.PermissionType(clientv3.PermRead))
-			return err
-		},
-		func() error { _, err := root.UserAdd(ctx, "u", "p"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "u", "ours"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		etcdtest.Must(t, do())
-	}
-	cfg := srv.Config()
-	cfg.Username, cfg.Password = "u", "p"
-	c := connect(t, cfg)
+	c := connect(t, etcdtest.Users(t, clientv3.PermissionType(clientv3.PermRead), cheap))
 	etcdtest.As[Opened](t, followLog(t, c, "/ours/log/", brisk))
-	err = NewFollow(c, "/theirs/", brisk).Run(ctx, func(FollowEvent) {})
+	err := NewFollow(c, "/theirs/", brisk).Run(ctx, func(FollowEvent) {})
 	if !errors.Is(err, messages.ErrDenied) || !strings.Contains(err.Error(), "/theirs/") {
 		t.Errorf("%v, want ErrDenied and what was asked", err)
 	}

@@ -12,10 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
 
-	"github.com/penstock-io/penstock/discovery/embedded"
 	"github.com/penstock-io/penstock/discovery/internal/etcdtest"
 	"github.com/penstock-io/penstock/discovery/internal/stream"
 	"github.com/penstock-io/penstock/messages"
@@ -247,33 +245,7 @@ func TestWatchesRunAgain(t *testing.T) {
 
 // A prefix that may not be read ends alone.
 func TestWatchesDenied(t *testing.T) {
-	ctx := etcdtest.Context(t)
-	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
-	root := connect(t, srv.Config())
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "r"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.RoleAdd(ctx, "ours"); return err },
-		func() error {
-			_, err := root.RoleGrantPermission(ctx, "ours", "/ours/", clientv3.GetPrefixRangeEnd("/ours/"), clientv3.PermissionType(clientv3.PermReadWrite))
-			return err
-		},
-		func() error { _, err := root.UserAdd(ctx, "svc", "s"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "svc", "ours"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		if err := do(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg := srv.Config()
-	cfg.Username, cfg.Password = "svc", "s"
-	c := connect(t, cfg)
+	c := connect(t, etcdtest.Users(t, clientv3.PermissionType(clientv3.PermReadWrite), cheap))
 	w := NewWatches(c, WatchConfig{})
 	ours, theirs := etcdtest.NewInbox[WatchEvent](), etcdtest.NewInbox[WatchEvent]()
 	for i := range 10 {

@@ -17,6 +17,9 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
+// cheap makes passwords quick to check.
+var cheap = embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
+
 // running makes a client's leases, and runs them until the test ends.
 func running(t *testing.T, c *clientv3.Client) *lease.Leases {
 	t.Helper()
@@ -29,33 +32,13 @@ func running(t *testing.T, c *clientv3.Client) *lease.Leases {
 // a client with a single attempt for each request leaves to us.
 func TestUsers(t *testing.T) {
 	ctx := etcdtest.Context(t)
-	// Hashing passwords is slow on purpose, and much slower under -race.
-	cheap := embedded.Tune(func(c *embed.Config) { c.BcryptCost = 4 })
-	srv, err := embedded.Start(ctx, "", embedded.UnsafeNoFsync(), cheap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
-	root := connect(t, srv.Config())
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "r"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.RoleAdd(ctx, "ours"); return err },
-		func() error {
-			_, err := root.RoleGrantPermission(ctx, "ours", "/ours/", clientv3.GetPrefixRangeEnd("/ours/"), clientv3.PermissionType(clientv3.PermReadWrite))
-			return err
-		},
-		func() error { _, err := root.UserAdd(ctx, "u", "p"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "u", "ours"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		etcdtest.Must(t, do())
-	}
-	cfg := srv.Config()
-	cfg.Username, cfg.Password = "root", "r"
-	admin := connect(t, cfg)
-	cfg.Username, cfg.Password = "u", "p"
+	cfg := etcdtest.Users(t, clientv3.PermissionType(clientv3.PermReadWrite), cheap)
 	c := connect(t, cfg)
+	privileged := cfg
+	privileged.Username, privileged.Password = "root", "r"
+	admin := connect(t, privileged)
+	nobody := cfg
+	nobody.Username, nobody.Password = "", ""
 
 	wrong := cfg
 	wrong.Password = "no"
@@ -68,7 +51,7 @@ func TestUsers(t *testing.T) {
 	if err := discovery.NewWatch(c, "/theirs/", discovery.WatchConfig{}).Run(ctx, func(discovery.WatchEvent) {}); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("watch: %v", err)
 	}
-	if err := lease.NewSession(running(t, root), lease.Config{}).Run(ctx, func(lease.Event) {}); !errors.Is(err, messages.ErrDenied) {
+	if err := lease.NewSession(running(t, connect(t, nobody)), lease.Config{}).Run(ctx, func(lease.Event) {}); !errors.Is(err, messages.ErrDenied) {
 		t.Errorf("a session without a user: %v", err)
 	}
 	r := New(c, Config{})

@@ -25,7 +25,7 @@ ETCDMODS := 3.5.mod 3.6.mod go.mod
 # fences, roles, and an etcd that restarts, compacts, or is away.
 ETCDTESTS := ^Test(Server|PortInUse|Doctor|MemberKilled|AtMostOnce|SenderRestarted|SeveralSenders|FlushWaits|GroupDeserted|GroupKeptForever|GroupOutlives|NoKeyOfAGroup|EtcdStopped|EtcdWiped|RestoredUnderLoad|EtcdRestarted|EtcdCompacted|LeaseRevoked|KeysDeleted|LinkCutWhile|RestoredRegistrations|CancelledJoin|BadInputDeletedTopic|BadInputLargeBatch|BeforeReleaseCommits|CommitIsNotUndone|LateCommitDoesNot|GroupBegins|SubscriptionsLeave|ProducerKilled|ConsumersKilled|SessionsLost|PartitionsAdded|LogSurvives|LeasesNot|NeverTwoOwners|UnsubscribeLeaves|Roles|RightsAre)
 # The charts that the READMEs show.
-CHARTS   := pipe.size.cpu_ns_per_message topic.size.cpu_ns_per_message pipe.open.sweep topic.open.sweep
+CHARTS   := pipe.beside topic.beside pipe.size.cpu_ns_per_message topic.size.cpu_ns_per_message pipe.open.sweep topic.open.sweep recovery.recovery_ms scale.heap_bytes
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; tests run without it where there is none.

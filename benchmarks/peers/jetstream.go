@@ -18,10 +18,11 @@ import (
 // consumer that acknowledges each record.
 
 const (
-	pending = 4096             // publishes without an acknowledgement: from 1,000 on more is not faster
-	synced  = 512              // the same where each is synced, one after the other
-	fetched = 4096             // records asked for ahead: the same
-	stall   = 30 * time.Second // how long a publish waits for room among the pending; as long as it takes
+	pending      = 4096             // publishes without an acknowledgement: from 1,000 on more is not faster
+	synced       = 512              // the same where each is synced, one after the other
+	fetched      = 4096             // records asked for ahead: the same
+	fetchedBytes = 16 << 20         // bytes of them: from 64 MiB on the client drops records, and gets them again after 30 s
+	stall        = 30 * time.Second // how long a publish waits for room among the pending; as long as it takes
 )
 
 type jetstreamServer struct {
@@ -188,7 +189,7 @@ func (c streamConsumer) Consume(ctx context.Context, log string, take func(int, 
 		case over <- err:
 		default:
 		}
-	}, jetstream.PullMaxMessages(fetched))
+	}, jetstream.PullMaxMessagesWithBytesLimit(fetched, fetchedBytes))
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func main() {
 	beside.Main()
 	var s settings
 	flag.StringVar(&s.Only, "only", "", "run only comparisons whose id begins with this")
-	flag.Float64Var(&s.seconds, "seconds", 66, "`budget` for the runs of all comparisons together")
+	flag.Float64Var(&s.seconds, "seconds", 54, "`budget` for the runs of all comparisons together")
 	flag.BoolVar(&s.assert, "assert", false, "end with status 1 when a target is missed")
 	flag.BoolVar(&s.verbose, "v", false, "print each run")
 	flag.StringVar(&s.Peers, "peers", "benchmarks/peers", "the `directory` of the module that the peers are built from")

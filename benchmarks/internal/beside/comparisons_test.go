@@ -136,6 +136,7 @@ func TestIDsAreThere(t *testing.T) {
 		"topic.put.lone.p50.vs.etcdput", "topic.e2e.p50.vs.etcdput", "topic.e2e.open1k.p999.vs.jetstream", "actor.tell.vs.protoactor",
 		"actor.deliver.64B.vs.pipe", "topic.put.64B.vs.redis-everysec", "topic.put.64B.vs.redis-always",
 		"topic.e2e.open1k.p50.vs.redis-always", "topic.putbatch100.vs.redis-always",
+		"pipe.tcp.16KiB.reuse.vs.mangos", "pipe.tcp.64KiB.reuse.vs.mangos",
 	}
 	for _, size := range []string{"64B", "1KiB", "16KiB", "64KiB", "1MiB"} {
 		for _, p := range []string{"mangos", "nats", "zmq", "grpc", "rawtcp"} {

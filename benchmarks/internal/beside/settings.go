@@ -3,6 +3,7 @@ package beside
 // PeerSettings are those of each system, by its name in results, in words.
 var PeerSettings = map[string]string{
 	"penstock":         "defaults: at least once, acknowledged, flow-controlled, over tcp; the etcd beside it carries addresses only and does not sync",
+	"penstock-reuse":   "as penstock; the member joins with ReuseBuffers",
 	"penstock-request": "as penstock; Request and ReplyHandler",
 	"penstock-topic":   "defaults, 4 partitions; an etcd of one that syncs each commit; PutAsync, and a consumer that commits as it goes and in the end",
 	"penstock-inturn":  "as penstock-topic, 64 partitions and RoundRobin",
@@ -16,7 +17,7 @@ var PeerSettings = map[string]string{
 	"nats":             "NATS core: a server with max_pending of 1 GiB, a publisher, a queue group and a connection for each group; members tell the publisher eight times in 64 MiB how far they are, so that none is dropped; at most once",
 	"grpc":             "one client stream of messages with a field of bytes; buffers of 128 KiB, windows of 4 and 8 MiB: no acknowledgements",
 	"zmq":              "libzmq PUSH and PULL over tcp by cgo, high-water marks of 65,536 messages or 64 MiB: no acknowledgements",
-	"jetstream":        "a file store with its defaults, which sync every two minutes; asynchronous publishing, 4,096 on their way; a durable pull consumer, 4,096 fetched ahead, explicit acknowledgements",
+	"jetstream":        "a file store with its defaults, which sync every two minutes; asynchronous publishing, 4,096 on their way; a durable pull consumer, 4,096 or 16 MiB fetched ahead, explicit acknowledgements",
 	"jetstream-always": "as jetstream, with sync_interval: always, and 512 on their way",
 	"redis-everysec":   "Redis Streams, appendonly with appendfsync everysec; XADD in a pipeline of up to 4,096; XREADGROUP of up to 1,000, acknowledged together",
 	"redis-always":     "as redis-everysec, with appendfsync always",

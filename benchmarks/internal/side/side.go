@@ -80,18 +80,17 @@ func Start(ctx context.Context, program, system string, at Place, errs io.Writer
 
 // Outcome is what came of a run.
 type Outcome struct {
-	Count   uint64
-	PerSec  float64            // sent or put, until the last came or was acknowledged
-	Read    float64            // records consumed a second, from the joining on; 0 unless Later
-	CPU     float64            // processor seconds of all processes
-	Took    *results.Histogram // from when a message was due until it came
-	Came    []float64          // lone: microseconds from the call to the arrival
-	Put     []float64          // lone records: how long the call took
-	Handled []float64          // lone records: from the call's return to the arrival
+	Count  uint64
+	PerSec float64            // sent or put, until the last came or was acknowledged
+	Read   float64            // records consumed a second, from the joining on; 0 unless Later
+	CPU    float64            // processor seconds of all processes
+	Took   *results.Histogram // from when a message was due until it came
+	Came   []float64          // lone: microseconds from the call to the arrival
+	Put    []float64          // lone records: how long the call took
 }
 
 // late is how long what was sent and flushed may take to come.
-const late = 20 * time.Second
+const late = 45 * time.Second
 
 // settled is how long a consumer has to join before records are put at a rate.
 const settled = 300 * time.Millisecond
@@ -213,7 +212,6 @@ func (o Outcome) of(sent, got answer, broker float64, run Run) Outcome {
 		o.Put = append(o.Put, micros(m.Done-m.Called))
 		if i < len(got.At) {
 			o.Came = append(o.Came, micros(got.At[i].Done-m.Called))
-			o.Handled = append(o.Handled, micros(max(0, got.At[i].Done-m.Done)))
 		}
 	}
 	return o

@@ -36,15 +36,22 @@ type members struct {
 // receivePipe has a member of each group, whose loop acks each message as it takes the
 // next.
 func receivePipe(ctx context.Context, at side.Place, to []*side.Receiver) (side.Receiving, error) {
-	return receive(ctx, at, to, func(member *penstock.Member, r *side.Receiver) error {
-		for msg, err := range member.Messages(context.Background()) {
-			if err != nil {
-				return err
-			}
-			r.Take(msg.Value)
+	return receive(ctx, at, to, take)
+}
+
+// reusePipe has the memory of frames used again.
+func reusePipe(ctx context.Context, at side.Place, to []*side.Receiver) (side.Receiving, error) {
+	return receive(ctx, at, to, take, penstock.ReuseBuffers())
+}
+
+func take(member *penstock.Member, r *side.Receiver) error {
+	for msg, err := range member.Messages(context.Background()) {
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		r.Take(msg.Value)
+	}
+	return nil
 }
 
 // replyPipe replies to each request with its bytes.
@@ -57,14 +64,14 @@ func replyPipe(ctx context.Context, at side.Place, to []*side.Receiver) (side.Re
 	})
 }
 
-func receive(ctx context.Context, at side.Place, to []*side.Receiver, loop func(*penstock.Member, *side.Receiver) error) (side.Receiving, error) {
+func receive(ctx context.Context, at side.Place, to []*side.Receiver, loop func(*penstock.Member, *side.Receiver) error, opts ...penstock.JoinOption) (side.Receiving, error) {
 	m := &members{read: make(chan error, len(to))}
 	var err error
 	if m.rt, err = Runtime(ctx, at); err != nil {
 		return nil, err
 	}
 	for i, r := range to {
-		member, err := m.rt.Join(ctx, Destination, GroupName(i))
+		member, err := m.rt.Join(ctx, Destination, GroupName(i), opts...)
 		if err != nil {
 			return nil, errors.Join(err, m.Close())
 		}

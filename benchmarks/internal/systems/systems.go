@@ -13,6 +13,7 @@ func All() map[string]side.System { return maps.Clone(all) }
 
 var all = map[string]side.System{
 	"penstock":         {Broker: addresses, Receive: receivePipe, Send: sendPipe},
+	"penstock-reuse":   {Broker: addresses, Receive: reusePipe, Send: sendPipe},
 	"penstock-request": {Broker: addresses, Receive: replyPipe, Send: requestPipe},
 	"penstock-topic":   {Broker: Etcd, Put: putTopic, Consume: consumeTopic},
 	"penstock-inturn":  {Broker: Etcd, Put: putTopicInTurn, Consume: consumeTopic},

@@ -56,6 +56,7 @@ func draw(dir string, f *results.File) (drawn []chart, err error) {
 		}
 	}
 	all = append(all, beside(f)...)
+	all = append(all, named(f)...)
 	all = append(all, latencies(f)...)
 	all = append(all, sweeps(f)...)
 	for _, c := range all {

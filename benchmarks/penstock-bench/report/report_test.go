@@ -29,6 +29,15 @@ func sampled(rounds int, speed float64) *results.File {
 		Skipped: []results.Skip{{ID: "pipe.tcp.64B.vs.zmq", Why: "built without libzmq"}},
 	}
 	for round := range rounds {
+		for _, killed := range []string{"member", "etcd"} {
+			f.Runs = append(f.Runs, results.Run{
+				ID: "recovery." + killed, Series: "recovery", System: "penstock", Round: round + 1,
+				Figures: map[results.Figure]float64{results.RecoveryMS: float64(len(killed))}, Check: results.Check{Sent: 1},
+			}, results.Run{
+				ID: "scale." + killed, Series: "scale", System: "penstock", Round: round + 1,
+				Figures: map[results.Figure]float64{results.HeapEach: 2048}, Check: results.Check{Sent: 1},
+			})
+		}
 		for _, size := range []int{64, 1024} {
 			f.Runs = append(f.Runs, results.Run{
 				ID: fmt.Sprintf("pipe.size.%d", size), Series: "pipe.size", System: "penstock", Round: round + 1,
@@ -58,8 +67,8 @@ func TestWriteDrawsWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(written) != 5*2+1 {
-		t.Errorf("%d files, want three charts of sizes, two of rates, and the text: %v", len(written), written)
+	if len(written) != 8*2+1 {
+		t.Errorf("%d files, want three charts of sizes, two of rates, one beside peers, two of bars, and the text: %v", len(written), written)
 	}
 	for _, path := range written {
 		content, err := os.ReadFile(path)
@@ -89,17 +98,20 @@ func TestWriteDrawsWhatThereIs(t *testing.T) {
 	}
 }
 
-// A line for each system that was compared at several sizes.
+// Bars for each system that was compared at a size.
 func TestComparisonsBySize(t *testing.T) {
 	f := sampled(1, 1)
+	f.Comparisons = f.Comparisons[1:] // latencies have no size
 	if got := beside(f); len(got) != 0 {
-		t.Errorf("one size is a chart: %v", got)
+		t.Errorf("no size is a chart: %v", got)
 	}
 	f.Comparisons = append(f.Comparisons,
 		results.Comparison{ID: "pipe.tcp.1KiB.vs.mangos", Peer: "mangos", Unit: "msg/s", Ours: []float64{5}, Theirs: []float64{4}},
 		results.Comparison{ID: "pipe.tcp.1MiB.vs.zmq", Peer: "zmq", Unit: "msg/s", Ours: []float64{5}}) // not here
 	if got := beside(f); len(got) != 1 || got[0].file != "pipe.beside" {
 		t.Errorf("want one chart of pipes: %v", got)
+	} else if min, max := got[0].plot.Y.Min, got[0].plot.Y.Max; min != 0 || max != 1 {
+		t.Errorf("the bars are from %g to %g, want Penstock's as 1 and the highest", min, max)
 	}
 	for name, want := range map[string]float64{"64B": 64, "16KiB": 16 << 10, "1MiB": 1 << 20, "lone": 0, "B": 0, "64part": 0} {
 		if got := sizeOf(name); got != want {
@@ -113,6 +125,7 @@ func TestNothingToDraw(t *testing.T) {
 	for i := range f.Runs {
 		f.Runs[i].Check.Lost = 1
 	}
+	f.Comparisons = nil
 	written, err := Write(t.TempDir(), f)
 	if err != nil || len(written) != 1 {
 		t.Fatalf("%v, %v, want the text alone", written, err)
@@ -143,7 +156,7 @@ func TestCompareFindsWhatDiffers(t *testing.T) {
 
 func TestJoinAddsRounds(t *testing.T) {
 	sum, err := Join([]*results.File{sampled(2, 1e6), sampled(3, 1e6)})
-	if err != nil || len(sum.Runs) != 20 || len(sum.Comparisons) != 2 || len(sum.Comparisons[0].Ours) != 6 {
+	if err != nil || len(sum.Runs) != 40 || len(sum.Comparisons) != 2 || len(sum.Comparisons[0].Ours) != 6 {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	other := sampled(1, 1)

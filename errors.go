@@ -104,7 +104,27 @@ var (
 	// ErrLogRolledBack: the log is shorter than what was read from it, or has other
 	// records there: etcd was restored from a backup, or replaced.
 	ErrLogRolledBack = messages.ErrLogRolledBack
+	// ErrCondition: a comparison of Tx.If does not hold. Nothing was written.
+	ErrCondition = messages.ErrCondition
+	// ErrConflict: the partition does not end where PutIf expects it to. Nothing was
+	// written. As a *ConflictError it says where the partition ends.
+	ErrConflict = messages.ErrConflict
 )
+
+// ConflictError says where a partition ends in place of where PutIf expects it to.
+//
+//	type ConflictError struct {
+//		Topic     string
+//		Partition int
+//		Expected  int64 // the end that was asked for
+//		End       int64 // the end that there was
+//	}
+//
+//	func (e *ConflictError) Error() string
+//	func (e *ConflictError) Unwrap() error // ErrConflict
+//
+// Use errors.As with a *ConflictError.
+type ConflictError = messages.ConflictError
 
 // RetryAfter is an error for a handler to return: what it got is tried again after d,
 // instead of a delay that grows with each attempt. It counts as an attempt. d is at most

@@ -23,6 +23,7 @@ type (
 	Partitioner        = topics.Partitioner
 	Subscription       = groups.Subscription
 	SubscriptionConfig = groups.Config
+	Tx                 = groups.Tx
 )
 
 // Defaults and limits: see the packages that declare them.

@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -115,4 +116,9 @@ func (e *Engine) DeleteConsumerGroup(ctx context.Context, topic, group string) e
 // ResetOffsets is penstock.Runtime.ResetOffsets.
 func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messages.Start, cfg topics.ResetConfig) ([]messages.OffsetChange, error) {
 	return e.topics.ResetOffsets(ctx, topic, group, to, cfg)
+}
+
+// Transact is penstock.Runtime.Transact.
+func (e *Engine) Transact(ctx context.Context, fn func(*groups.Tx) error) error {
+	return e.topics.Transact(ctx, fn)
 }

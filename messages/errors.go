@@ -102,7 +102,30 @@ var (
 	// ErrLogRolledBack: the log is shorter than what was read from it, or has other
 	// records there: etcd was restored from a backup, or replaced.
 	ErrLogRolledBack = errors.New("log was rolled back")
+	// ErrCondition: a comparison that a transaction was given does not hold. Nothing was
+	// written.
+	ErrCondition = errors.New("a condition of the transaction does not hold")
+	// ErrConflict: the partition does not end where PutIf expects it to. Nothing was
+	// written. See ConflictError.
+	ErrConflict = errors.New("conflict")
 )
+
+// ConflictError says where a partition ends in place of where PutIf expects it to. It
+// wraps ErrConflict.
+type ConflictError struct {
+	Topic     string
+	Partition int
+	Expected  int64 // the end that was asked for
+	End       int64 // the end that there was
+}
+
+// Error says where both ends are.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("topic %q, partition %d ends at %d, not at %d: %v", e.Topic, e.Partition, e.End, e.Expected, ErrConflict)
+}
+
+// Unwrap is ErrConflict.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
 
 // AbandonedError says what a drain gave up.
 type AbandonedError struct {

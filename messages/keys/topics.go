@@ -88,6 +88,12 @@ func (s Space) Tickets(id string, p int) string { return s.Log(id) + "queue/" + 
 // Ticket is one appender's place in that queue.
 func (s Space) Ticket(id string, p int, producer string) string { return s.Tickets(id, p) + producer }
 
+// Transactions is the prefix of the marks of transactions.
+func (s Space) Transactions() string { return string(s) + "/transactions/" }
+
+// Transaction is the mark of a transaction that leaves no other trace: a leased key.
+func (s Space) Transaction(id string) string { return s.Transactions() + id }
+
 // AllConsumerGroups is the prefix of the groups of all topics, without offsets.
 func (s Space) AllConsumerGroups() string { return string(s) + "/groups/" }
 

@@ -954,8 +954,12 @@ type Committed struct {
 	// base is that of a batch at or before offset, to begin reading at.
 	Base int64 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
 	// fence of the claim under which it was written; 0 for a reset.
-	Fence         int64 `protobuf:"varint,3,opt,name=fence,proto3" json:"fence,omitempty"`
-	UnixMs        int64 `protobuf:"varint,4,opt,name=unix_ms,json=unixMs,proto3" json:"unix_ms,omitempty"`
+	Fence  int64 `protobuf:"varint,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	UnixMs int64 `protobuf:"varint,4,opt,name=unix_ms,json=unixMs,proto3" json:"unix_ms,omitempty"`
+	// producer and sequence are the identity of the transaction that wrote it, as in the
+	// entries of the batches that it appended; 0 for a commit.
+	Producer      uint64 `protobuf:"fixed64,5,opt,name=producer,proto3" json:"producer,omitempty"`
+	Sequence      uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1014,6 +1018,20 @@ func (x *Committed) GetFence() int64 {
 func (x *Committed) GetUnixMs() int64 {
 	if x != nil {
 		return x.UnixMs
+	}
+	return 0
+}
+
+func (x *Committed) GetProducer() uint64 {
+	if x != nil {
+		return x.Producer
+	}
+	return 0
+}
+
+func (x *Committed) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
 	}
 	return 0
 }
@@ -1162,12 +1180,14 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x0fmember_revision\x18\x02 \x01(\x03R\x0ememberRevision\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
-	"generation\"f\n" +
+	"generation\"\x9e\x01\n" +
 	"\tCommitted\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\x03R\x05fence\x12\x17\n" +
-	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\"J\n" +
+	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\x12\x1a\n" +
+	"\bproducer\x18\x05 \x01(\x06R\bproducer\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\"J\n" +
 	"\x06Ticket\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05entry\x18\x02 \x01(\fR\x05entry\x12\x16\n" +

@@ -144,14 +144,14 @@ func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (bas
 			failures, odd = 0, 0
 		case ctx.Err() != nil:
 			return 0, a.gaveUp(s, context.Cause(ctx))
-		case a.isFinal(err) || odd == oddTries:
+		case a.p.log.isFinal(err) || odd == oddTries:
 			return 0, a.gaveUp(s, err)
 		default:
 			if !errors.Is(err, messages.ErrUnavailable) {
 				odd++
 			}
 			a.cfg.Delayed(err)
-			a.rest(ctx, failures)
+			a.timing.rest(ctx, failures)
 			failures++
 		}
 	}
@@ -159,16 +159,6 @@ func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (bas
 
 // oddTries is how many attempts are made in spite of an error that has no name.
 const oddTries = 8
-
-// isFinal reports whether another attempt cannot help.
-func (a *Appender) isFinal(err error) bool {
-	for _, final := range []error{messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt, messages.ErrUnknownOutcome} {
-		if errors.Is(err, final) {
-			return true
-		}
-	}
-	return a.p.log.client.Ctx().Err() != nil
-}
 
 // gaveUp is the error of an append that ends without success.
 func (a *Appender) gaveUp(s *format.Sealed, cause error) error {
@@ -181,8 +171,8 @@ func (a *Appender) gaveUp(s *format.Sealed, cause error) error {
 func (a *Appender) failed(err error) error { return fmt.Errorf("append to %s: %w", a.p, err) }
 
 // rest waits between two attempts.
-func (a *Appender) rest(ctx context.Context, failures int) {
-	most := min(float64(a.timing.longest), float64(a.timing.shortest)*math.Pow(2, float64(failures)))
+func (t timing) rest(ctx context.Context, failures int) {
+	most := min(float64(t.longest), float64(t.shortest)*math.Pow(2, float64(failures)))
 	pause(ctx, time.Duration(most*(0.5+rand.Float64()/2)))
 }
 
@@ -306,20 +296,30 @@ func (a *Appender) land(s *format.Sealed) {
 
 // send is the transaction of an append, once.
 func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.LeaseID, more bool) (*clientv3.TxnResponse, error) {
-	p, l, base := a.p, a.p.log, s.Way.Base
+	p := a.p
+	guards := append(a.slotGuards(s), p.log.lives(p.topic))
+	then := append(a.putOps(s), a.turn.ops(p, lease, s.Way.Behind, more)...)
+	return a.carry(ctx, parcel{guards: guards, then: then, otherwise: p.refusalOp(s.Way.Base)}, s.Bytes())
+}
+
+// slotGuards are that the slot of s is free, and follows the end that is known. That
+// the topic is there is another guard.
+func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
+	p, base := a.p, s.Way.Base
 	guards := []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(p.indexKey(base)), "=", 0),
 		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
-		l.lives(p.topic),
 	}
-	guards = append(guards, p.endsAs(s.Way.After)...)
-	then := p.putBatch(s)
-	if a.appends%hintEvery == 0 {
-		then = append(then, clientv3.OpPut(l.space.Hint(p.topic.ID, p.p), keys.Offset(base)))
-	}
-	then = append(then, a.turn.ops(p, lease, s.Way.Behind, more)...)
+	return append(guards, p.endsAs(s.Way.After)...)
+}
 
-	return a.carry(ctx, parcel{guards: guards, then: then, otherwise: p.refusalOp(base)}, s.Bytes())
+// putOps put s into its slot, and now and then a hint.
+func (a *Appender) putOps(s *format.Sealed) []clientv3.Op {
+	ops := a.p.putBatch(s)
+	if a.appends%hintEvery == 0 {
+		ops = append(ops, clientv3.OpPut(a.p.log.space.Hint(a.p.topic.ID, a.p.p), keys.Offset(s.Way.Base)))
+	}
+	return ops
 }
 
 // look is for an attempt that ended with an error of etcd although it may have been
@@ -358,6 +358,11 @@ func (a *Appender) refused(ctx context.Context, s *format.Sealed, r refusal) err
 		return nil
 	}
 	s.Way.State = format.Fresh
+	return a.overtaken(ctx, s, r)
+}
+
+// overtaken learns the end from what is in the slot of s in place of s.
+func (a *Appender) overtaken(ctx context.Context, s *format.Sealed, r refusal) error {
 	a.turn.clashed(s.Bytes(), a.timing)
 	a.learn(r.end())
 	if r.complete() {

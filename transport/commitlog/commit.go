@@ -28,8 +28,12 @@ func positionGuards(p format.Position, claim, committed string) []clientv3.Cmp {
 	return guards
 }
 
-func committedValue(p format.Position) string {
-	return format.Encode(&pb.Committed{Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli()})
+// committedValue is a position as etcd keeps it. producer and sequence are the identity
+// of the transaction that writes it, 0 for none.
+func committedValue(p format.Position, producer, sequence uint64) string {
+	return format.Encode(&pb.Committed{
+		Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli(), Producer: producer, Sequence: sequence,
+	})
 }
 
 func fenced(op string, p format.Position) error {
@@ -54,6 +58,12 @@ type standing struct {
 	value       *pb.Committed
 	// revision is etcd's.
 	revision int64
+}
+
+// isUnheard reports whether a transaction stands there that the member of p made, and of
+// which it does not know.
+func (s standing) isUnheard(p format.Position) bool {
+	return s.modRevision > p.Known && s.value.GetFence() == p.Fence && s.value.GetProducer() != 0
 }
 
 // ruling says what becomes of a write.
@@ -81,6 +91,8 @@ func judge(w writing, p format.Position, s standing) ruling {
 		return refused
 	case p.Sought:
 		return rewrite
+	case s.isUnheard(p):
+		return refused // what it knows is old
 	case s.modRevision == 0: // it was deleted
 		if s.revision < p.Known {
 			return refused // no: etcd was set back to before there was any
@@ -171,7 +183,7 @@ func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []f
 			then = append(then, clientv3.OpDelete(claim))
 		}
 		if p.Offset >= 0 {
-			then = append(then, clientv3.OpPut(committed, committedValue(p)))
+			then = append(then, clientv3.OpPut(committed, committedValue(p, 0, 0)))
 		}
 		ops[i] = clientv3.OpTxn(positionGuards(p, claim, committed), then, []clientv3.Op{clientv3.OpGet(committed), exists(claim)})
 	}

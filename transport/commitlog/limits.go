@@ -26,6 +26,9 @@ type limits struct {
 	// body is how large a batch may be, answer how large the bodies of one read,
 	// together how large batches that go in one request.
 	body, answer, together atomic.Int64
+	// stepOps is how many operations a transaction of the user's may have, stepBytes
+	// how large it may be.
+	stepOps, stepBytes atomic.Int64
 	// most is how many things of a kind go into one request.
 	most [kinds]atomic.Int64
 }
@@ -48,6 +51,8 @@ func newLimits() *limits {
 	l.body.Store(2 * format.MaxRaw)
 	l.answer.Store(1 << 40)
 	l.together.Store(jointBytes)
+	l.stepOps.Store(stepOps)
+	l.stepBytes.Store(stepBytes)
 	for k, n := range map[kind]int64{joint: jointInOne, places: opsPerRequest, nests: nestedInOne, starts: startsInOne, pages: pageKeys, overtook: mostOvertaken} {
 		l.most[k].Store(n)
 	}

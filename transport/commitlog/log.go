@@ -5,6 +5,7 @@ package commitlog
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -40,6 +41,7 @@ type Log struct {
 	room     room
 	limits   *limits
 	line     *line
+	steps    steps
 }
 
 // New makes a log. It does not talk to etcd.
@@ -47,7 +49,7 @@ func New(cfg Config) *Log {
 	l := newLimits()
 	return &Log{
 		client: cfg.Client, space: cfg.Space, classify: cfg.Classify, room: newRoom(), limits: l,
-		line: joined.NewLine[slot, parcel](l.ofTrips),
+		line: joined.NewLine[slot, parcel](l.ofTrips), steps: steps{producer: rand.Uint64()},
 	}
 }
 
@@ -87,6 +89,19 @@ func (l *Log) do(ctx context.Context, op string, guards []clientv3.Cmp, then, ot
 		resp, err = send()
 	}
 	return resp, l.classify(op, err)
+}
+
+// isFinal reports whether another attempt cannot help.
+func (l *Log) isFinal(err error) bool {
+	for _, final := range []error{
+		messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt,
+		messages.ErrUnknownOutcome, messages.ErrFenced, messages.ErrCondition, messages.ErrConflict,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return l.client.Ctx().Err() != nil
 }
 
 // loginExpired reports whether the server turned a request away before doing

@@ -259,7 +259,7 @@ func (r resetting) once(ctx context.Context, targets []format.Position) ([]messa
 		guards = append(guards,
 			clientv3.Compare(clientv3.ModRevision(key), "=", standingIn(kvs, fence, 0).modRevision),
 			clientv3.Compare(clientv3.CreateRevision(claim), "=", fence))
-		write = append(write, clientv3.OpPut(key, committedValue(target)))
+		write = append(write, clientv3.OpPut(key, committedValue(target, 0, 0)))
 		if fence != 0 {
 			write = append(write, clientv3.OpDelete(claim))
 		}

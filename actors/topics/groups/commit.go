@@ -25,11 +25,13 @@ type commits struct {
 	under   []*commitNow   // who waits for the one under way
 	async   []*asyncCommit // the same, by callback
 	next    []*commitNow   // who came meanwhile
+	granted *mayMove       // whose transaction is under way
+	asking  []*mayMove     // who came meanwhile
 }
 
 type commitState string
 
-const commitIdle, commitRunning commitState = "", "running"
+const commitIdle, commitRunning, commitGranted commitState = "", "running", "a transaction's"
 
 type (
 	commitTick struct{}
@@ -49,7 +51,7 @@ type (
 
 // commit begins to write what is due, unless that is under way.
 func (a *subscription) commit(ctx actor.Context) {
-	if a.commits.running == commitRunning || len(a.releasing) > 0 {
+	if a.commits.running != commitIdle || len(a.releasing) > 0 {
 		return
 	}
 	a.commits.async = a.sub.async.take() // before due is: what they ask for is in it
@@ -105,6 +107,7 @@ func (a *subscription) commitDone(ctx actor.Context, m commitDone) {
 	}
 	a.sub.async.decide(a.commits.async)
 	a.commits.under, a.commits.async = nil, nil
+	a.grant(ctx)
 	switch {
 	case len(a.commits.next) > 0:
 		a.commit(ctx)
@@ -140,6 +143,9 @@ func (a *subscription) dismiss(ctx actor.Context, why error) {
 		c.fate(why, a.sub.committing())
 	}
 	a.sub.async.decide(a.commits.async)
+	for _, m := range a.commits.asking {
+		supervisor.Notify(ctx, m.asker, why)
+	}
 	a.commits = commits{}
 }
 

@@ -116,7 +116,7 @@ func (a *subscription) settled(m settled) {
 // releaseIdle writes the last positions of idle claims and deletes the claims,
 // each in one transaction. No commit may be under way: it could come after.
 func (a *subscription) releaseIdle() {
-	if len(a.idle) == 0 || len(a.releasing) > 0 || a.commits.running == commitRunning {
+	if len(a.idle) == 0 || len(a.releasing) > 0 || a.commits.running != commitIdle {
 		return
 	}
 	a.releasing, a.idle = a.idle, nil

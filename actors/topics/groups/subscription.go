@@ -179,6 +179,10 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.commitNow(ctx, m)
 	case commitDone:
 		a.commitDone(ctx, m)
+	case *mayMove:
+		a.mayMove(ctx, m)
+	case *moved:
+		a.moved(ctx, m)
 	case *seekIn:
 		a.seek(ctx, m)
 	case *consumeRecords:

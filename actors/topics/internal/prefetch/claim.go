@@ -48,6 +48,7 @@ type Claim struct {
 	asked     int64           // what Commit wants written; -1 for nothing
 	committed int64           // what etcd has; -1 for nothing
 	known     int64           // its ModRevision, 0 for nothing
+	staked    bool            // a transaction is about to move it: nothing else is to
 	elsewhere bool            // a Seek moved it since etcd was written to last
 	seeks     uint64          // how often it was moved
 	began     int64           // where it did, or where a Seek moved it

@@ -26,6 +26,9 @@ func (b *Buffer) Due() (out []format.Position) {
 
 // position is what is to be written for a claim, if anything.
 func (b *Buffer) position(c *Claim) (int64, bool) {
+	if c.staked {
+		return 0, false
+	}
 	at := c.asked
 	if !b.cfg.ManualCommit {
 		at = max(at, c.at())

@@ -131,12 +131,7 @@ func (b *Buffer) back(cur *cursor, then func(*Claim)) {
 			then(c)
 		}
 	}
-	if len(c.queue) > 0 && c.queue[0] == cur.batch && at >= cur.batch.End() {
-		c.boundary = at
-		c.queue[0] = nil
-		c.queue = c.queue[1:]
-		c.bytes -= len(cur.batch.Raw)
-		b.bytes -= len(cur.batch.Raw)
+	if c.shed(at) {
 		c.tell(RoomMade{})
 	}
 	switch c.phase {
@@ -151,6 +146,20 @@ func (b *Buffer) back(cur *cursor, then func(*Claim)) {
 		b.offer(c)
 	}
 	b.feed()
+}
+
+// shed drops the batches that end at or before an offset: more than one when a Set had
+// them in hand. It reports whether there were any. The buffer's lock is held.
+func (c *Claim) shed(at int64) (any bool) {
+	for len(c.queue) > 0 && at >= c.queue[0].End() {
+		any = true
+		c.boundary = c.queue[0].End()
+		c.bytes -= len(c.queue[0].Raw)
+		c.buffer.bytes -= len(c.queue[0].Raw)
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+	}
+	return any
 }
 
 // Wake ends a claim's rest.

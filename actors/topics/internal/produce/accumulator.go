@@ -49,7 +49,9 @@ type Accumulator struct {
 	stats    Stats
 	taken    uint64        // records, ever
 	told     uint64        // records whose waiters were told, ever
-	moved    chan struct{} // closed when told grows; nil when nobody waits
+	moved    chan struct{} // closed when told grows, or beside gets less; nil when nobody waits
+	beside   []uint64      // transactions under way that append here, the oldest first
+	entered  uint64        // the last of them
 
 	// drafts counts those that take no more records. It is read for each record.
 	drafts atomic.Uint64

@@ -109,13 +109,7 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 
 func (a *Accumulator) seal(s *shipment) *format.Sealed {
 	now := time.Now().UnixNano()
-	minTime, maxTime := s.minTime, s.maxTime
-	switch {
-	case s.timed == 0:
-		minTime, maxTime = now, now
-	case s.timed < s.count:
-		minTime, maxTime = min(minTime, now), max(maxTime, now)
-	}
+	minTime, maxTime := span(s.count, s.timed, s.minTime, s.maxTime, now)
 	var sealed *format.Sealed
 	s.whole(func(raw []byte) {
 		sealed = format.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)

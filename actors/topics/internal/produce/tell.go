@@ -64,11 +64,16 @@ func (a *Accumulator) tellOne(s *shipment) {
 	a.tellSlots(s)
 	a.mu.Lock()
 	a.told += uint64(s.count)
+	a.move()
+	s.recycle()
+}
+
+// move wakes those who flush. mu is held.
+func (a *Accumulator) move() {
 	if a.moved != nil {
 		close(a.moved)
 		a.moved = nil
 	}
-	s.recycle()
 }
 
 // tellSlots tells everybody, and hands callbacks over to those who call them.
@@ -94,11 +99,13 @@ func (a *Accumulator) tellSlots(s *shipment) {
 }
 
 // Flushed waits until the waiters of the first n records were told, and their
-// callbacks are their producers' to call, or ctx ends, whose cause it returns.
+// callbacks are their producers' to call, and until the transactions under way are over;
+// or until ctx ends, whose cause it returns.
 func (a *Accumulator) Flushed(ctx context.Context, n uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.told < n {
+	entered := a.entered
+	for left := func() bool { return a.told < n || len(a.beside) > 0 && a.beside[0] <= entered }; left(); {
 		if a.moved == nil {
 			a.moved = make(chan struct{})
 		}
@@ -111,7 +118,7 @@ func (a *Accumulator) Flushed(ctx context.Context, n uint64) error {
 			err = context.Cause(ctx)
 		}
 		a.mu.Lock()
-		if err != nil && a.told < n {
+		if err != nil && left() {
 			return err
 		}
 	}

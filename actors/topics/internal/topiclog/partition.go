@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/internal/tail"
@@ -133,16 +132,13 @@ func (a *partition) Receive(ctx actor.Context) {
 func (a *partition) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = partitionMoves.To(ctx, a.state, partitionIdle)
-	path, env, tell := a.path, a.env, a.host.Teller()
-	where := path.Topic.Name
-	appender := path.Log.Appender(commitlog.AppenderConfig{
-		Producer: path.acc.Producer(),
-		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(env.Lease.Load()) },
-		Delayed:  func(err error) { env.Events.Emit(messages.AppendDelayed{Topic: where, Partition: path.P, Err: err}) },
-	})
+	path, tell := a.path, a.host.Teller()
 	a.host.Run("append", func(ctx context.Context) error {
-		defer leaveQueue(ctx, appender)
-		return path.acc.Run(ctx, appender.Append, func(base int64, s *format.Sealed) {
+		if err := path.renew(ctx); err != nil {
+			return err
+		}
+		defer path.leaveQueue(ctx)
+		return path.acc.Run(ctx, path.append, func(base int64, s *format.Sealed) {
 			if path.readers.Load() == 0 {
 				return
 			}
@@ -161,14 +157,6 @@ func (a *partition) fetch(ctx actor.Context, f *Fetch) {
 	}
 	a.path.reading.Ask(f)
 	a.serve(ctx)
-}
-
-// leaveQueue gives up the place in the queue of appenders; otherwise they would
-// wait for it, once.
-func leaveQueue(ctx context.Context, appender *commitlog.Appender) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
-	defer cancel()
-	_ = appender.Leave(ctx)
 }
 
 // ended: the append loop is over because the topic is, or it has a bug.

@@ -43,6 +43,7 @@ type Partition struct {
 	P     int
 	Log   *commitlog.Partition
 	acc   *produce.Accumulator
+	turn  turn
 	PID   atomic.Pointer[actor.PID] // set before anybody gets the path
 	// reading is the reader's half: the partition's actor alone uses it.
 	reading tail.Reader[*actor.PID]
@@ -86,6 +87,7 @@ func (t *Topic) Partition(p int) (*Partition, error) {
 			Topic: t, P: p, Log: t.Env.Log.Partition(info, p),
 			acc: produce.NewAccumulator(p, t.Info, t.Env.Events.Emit),
 		}
+		part.turn = turn{held: make(chan struct{}, 1), appender: part.newAppender()}
 		part.reading = tail.NewReader[*actor.PID]()
 		part.end.Store(tail.UnknownEnd)
 		if cause := t.Puts.Why(); cause != nil {

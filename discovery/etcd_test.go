@@ -91,7 +91,8 @@ func TestEtcdReportsNoProgressBeforeTheFirstRevision(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		changes := s.Watch(s.Context(), p, from, clientv3.WithPrefix())
+		changes, err := s.Watch(s.Context(), etcdtest.Patience, p, from, clientv3.WithPrefix())
+		etcdtest.Must(t, err)
 		heard, long := false, time.Second
 		if from == rev {
 			long = etcdtest.Patience

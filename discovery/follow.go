@@ -146,7 +146,10 @@ func (f *Follow) round(ctx context.Context, from from, emit func(FollowEvent)) (
 func (f *Follow) hear(t *stream.Stream, rev int64, emit func(FollowEvent)) (stream.Health, error) {
 	state := stream.Ailing
 	var opened Opened
-	changes := t.Watch(t.Context(), f.prefix, rev, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	changes, err := t.Watch(t.Context(), f.cfg.Timeout, f.prefix, rev, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	if err != nil {
+		return state, fmt.Errorf("%w: %w", errNotOpened, err)
+	}
 	beat := time.NewTicker(t.Every())
 	defer beat.Stop()
 	for {

@@ -394,6 +394,19 @@ func TestFollowNoticesSilence(t *testing.T) {
 	etcdtest.As[Heard](t, events)
 }
 
+// A watch that etcd does not confirm is opened again.
+func TestFollowIsNotConfirmed(t *testing.T) {
+	c, since := mutedEtcd(t, 1), time.Now()
+	events := followLog(t, c, "/x/", impatient)
+	if d := etcdtest.As[Delayed](t, events); !errors.Is(d.Err, stream.ErrSilent) {
+		t.Errorf("%v, want ErrSilent", d.Err)
+	}
+	etcdtest.As[Opened](t, events)
+	if took := time.Since(since); took > 20*time.Second { // see TestFirstWatchIsNotConfirmed
+		t.Errorf("it was not opened for %v", took)
+	}
+}
+
 // A watch has a limited life, and its end is no trouble.
 func TestFollowOpensAnew(t *testing.T) {
 	p := etcdtest.Space(t)

@@ -36,7 +36,8 @@ type WatchConfig struct {
 	Relist time.Duration
 	// Page is how many keys a request of a list asks for; 500 by default.
 	Page int64
-	// Timeout bounds each request of a list; 5 s by default.
+	// Timeout bounds each request of a list, and how long etcd may take to open a
+	// watch; 5 s by default.
 	Timeout time.Duration
 }
 
@@ -173,7 +174,11 @@ func (w *Watch) round(ctx context.Context, v *view, emit func(WatchEvent)) (stre
 		return stream.Ailing, err
 	}
 	defer t.Close()
-	health, err := w.follow(t, t.Watch(t.Context(), w.prefix, v.revision, w.ranged()...), v, emit)
+	changes, err := t.Watch(t.Context(), w.cfg.Timeout, w.prefix, v.revision, w.ranged()...)
+	if err != nil {
+		return stream.Ailing, err
+	}
+	health, err := w.follow(t, changes, v, emit)
 	if t.Expired() {
 		err = nil
 	}

@@ -418,22 +418,42 @@ func TestWatchFirstFromNow(t *testing.T) {
 	}
 }
 
-// A first watch that etcd does not confirm holds up nobody for longer than a request may
-// take.
-func TestFirstWatchIsNotConfirmed(t *testing.T) {
-	fake := &fakeEtcd{mute: 1, watch: func(_ int, s etcdserverpb.Watch_WatchServer) error {
+// mutedEtcd confirms no watch of the first streams, and makes a client of it.
+func mutedEtcd(t *testing.T, streams int) *clientv3.Client {
+	fake := &fakeEtcd{mute: streams, watch: func(_ int, s etcdserverpb.Watch_WatchServer) error {
 		<-s.Context().Done()
 		return nil
 	}}
-	cfg := serve(t, func(s *grpc.Server) {
+	return connect(t, serve(t, func(s *grpc.Server) {
 		etcdserverpb.RegisterKVServer(s, fake)
 		etcdserverpb.RegisterWatchServer(s, fake)
-	})
-	c, since := connect(t, cfg), time.Now()
-	events := follow(t, c, "/x/", WatchConfig{Progress: time.Minute, Relist: time.Hour, Timeout: 300 * time.Millisecond})
-	etcdtest.As[Snapshot](t, events)
+	}))
+}
+
+// impatient waits long for everything but the confirmation of a watch.
+var impatient = WatchConfig{Progress: time.Minute, Relist: time.Hour, Timeout: 300 * time.Millisecond}
+
+// A first watch that etcd does not confirm holds up nobody for longer than a request may
+// take.
+func TestFirstWatchIsNotConfirmed(t *testing.T) {
+	c, since := mutedEtcd(t, 1), time.Now()
+	etcdtest.As[Snapshot](t, follow(t, c, "/x/", impatient))
 	if took := time.Since(since); took > 20*time.Second { // grpc's server ends the connection after 30, etcd's does not
 		t.Errorf("there was no list for %v", took)
+	}
+}
+
+// Nor does a later one: the prefix is listed again, and why is told.
+func TestLaterWatchIsNotConfirmed(t *testing.T) {
+	c, since := mutedEtcd(t, 2), time.Now()
+	events := follow(t, c, "/x/", impatient)
+	etcdtest.As[Snapshot](t, events)
+	if d := etcdtest.As[Delayed](t, events); !errors.Is(d.Err, stream.ErrSilent) {
+		t.Errorf("%v, want ErrSilent", d.Err)
+	}
+	etcdtest.As[Delta](t, events) // the key is changed by each list
+	if took := time.Since(since); took > 20*time.Second {
+		t.Errorf("there was no second list for %v", took)
 	}
 }
 

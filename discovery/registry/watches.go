@@ -149,7 +149,11 @@ func (p *watches) sync(ctx context.Context) error {
 		case err != nil:
 			return err
 		default:
-			p.whole[g.prefix] = p.begin(g.prefix, g.from, clientv3.WithPrefix())
+			w, err := p.begin(g.prefix, g.from, clientv3.WithPrefix())
+			if err != nil {
+				return err
+			}
+			p.whole[g.prefix] = w
 		}
 	}
 	if len(p.denied) == 0 {
@@ -169,7 +173,11 @@ func (p *watches) syncOwn(ctx context.Context) error {
 	}
 	for key, rev := range from {
 		if _, there := p.own[key]; !there && len(p.own) < ownWatches {
-			p.own[key] = p.begin(key, rev)
+			w, err := p.begin(key, rev)
+			if err != nil {
+				return err
+			}
+			p.own[key] = w
 		}
 	}
 	if len(p.own)+len(p.whole) == 0 {
@@ -192,9 +200,14 @@ func (p *watches) open(ctx context.Context) error {
 	return nil
 }
 
-func (p *watches) begin(at string, from int64, opts ...clientv3.OpOption) watch {
+func (p *watches) begin(at string, from int64, opts ...clientv3.OpOption) (watch, error) {
 	ctx, cancel := context.WithCancel(p.stream.Context())
-	return watch{changes: p.stream.Watch(ctx, at, from, opts...), cancel: cancel}
+	changes, err := p.stream.Watch(ctx, p.registry.cfg.Timeout, at, from, opts...)
+	if err != nil {
+		cancel()
+		return watch{}, fmt.Errorf("watch %s: %w", at, err)
+	}
+	return watch{changes: changes, cancel: cancel}, nil
 }
 
 // mayWatch asks whether a prefix may be read as a whole, which etcd's client

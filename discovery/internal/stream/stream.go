@@ -58,24 +58,30 @@ func (t *Stream) Close() {
 }
 
 // Watch follows a key from rev on, rev included, so that its caller drops what
-// it knew already. It blocks until etcd confirms, or the stream ends.
+// it knew already. It blocks until etcd confirms, or ctx ends, which is the stream's or
+// one below it; after limit it gives up, and the error is ErrSilent.
 //
 // It starts at rev rather than after it because etcd reports no progress to a
 // watch that waits for a revision not yet written: on a quiet etcd, silence
 // would mean nothing.
-func (t *Stream) Watch(ctx context.Context, key string, rev int64, opts ...clientv3.OpOption) clientv3.WatchChan {
-	return t.watcher.Watch(ctx, key, append(opts, clientv3.WithRev(rev), clientv3.WithProgressNotify())...)
+func (t *Stream) Watch(ctx context.Context, limit time.Duration, key string, rev int64, opts ...clientv3.OpOption) (clientv3.WatchChan, error) {
+	ctx, end := context.WithCancel(ctx)
+	late := time.AfterFunc(limit, end)
+	changes := t.watcher.Watch(ctx, key, append(opts, clientv3.WithRev(rev), clientv3.WithProgressNotify())...)
+	if !late.Stop() && t.life.Err() == nil {
+		return nil, fmt.Errorf("%w: it was not opened within %v", ErrSilent, limit)
+	}
+	return changes, nil
 }
 
 // WatchFromNow follows a key from now on, until the stream ends. It blocks until etcd
 // confirms, and returns that, too; or for limit, and then returns an error.
 func (t *Stream) WatchFromNow(limit time.Duration, key string, opts ...clientv3.OpOption) (changes clientv3.WatchChan, opened clientv3.WatchResponse, err error) {
-	ctx, end := context.WithCancel(t.life)
-	late := time.AfterFunc(limit, end)
-	changes = t.Watch(ctx, key, 0, append(opts, clientv3.WithCreatedNotify())...)
-	opened, open := <-changes
-	if err = t.Received(opened, open); !late.Stop() {
-		err = ErrSilent
+	changes, err = t.Watch(t.life, limit, key, 0, append(opts, clientv3.WithCreatedNotify())...)
+	if err == nil {
+		var open bool
+		opened, open = <-changes // it is there
+		err = t.Received(opened, open)
 	}
 	return changes, opened, err
 }

@@ -289,11 +289,11 @@ func (p *Partition) open(ctx context.Context, e format.Entry, bodies map[int64][
 		return nil, p.unless(ctx, e, p.corrupt(e.Base, "there is an index entry and no batch"))
 	}
 	b, err := format.OpenBody(e.Base, body)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, p.corrupt(e.Base, "%v", err)
-	case b.Count != e.Count:
-		return nil, p.unless(ctx, e, p.corrupt(e.Base, "the batch has %d records, and its index entry says %d", b.Count, e.Count))
+	}
+	if err := e.Describes(b); err != nil {
+		return nil, p.unless(ctx, e, p.corrupt(e.Base, "%v", err))
 	}
 	return b, nil
 }

@@ -193,10 +193,25 @@ func withBody(entry, body []byte) []byte {
 // OpenBody's; an error wraps messages.ErrCorrupt. The batch keeps the body.
 func (e *Entry) Batch() (*Batch, error) {
 	b, err := OpenBody(e.Base, e.Body)
-	if err == nil && b.Count != e.Count {
-		return nil, corruptBody("it has %d records, and its index entry says %d", b.Count, e.Count)
+	if err == nil {
+		err = e.Describes(b)
 	}
-	return b, err
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Describes returns why b is not the batch that e says, or nil. The error wraps
+// messages.ErrCorrupt. Entries of before they told the size of the records have a Raw of 0.
+func (e *Entry) Describes(b *Batch) error {
+	switch {
+	case b.Count != e.Count:
+		return corruptBody("it has %d records, and its index entry says %d", b.Count, e.Count)
+	case len(b.Raw) != e.Raw && (e.Raw != 0 || e.Body != nil):
+		return corruptBody("it has %d bytes of records, and its index entry says %d", len(b.Raw), e.Raw)
+	}
+	return nil
 }
 
 // IsOf reports whether both entries are of the same batch at the same place.

@@ -96,6 +96,37 @@ func TestStoredEntries(t *testing.T) {
 	}
 }
 
+// What an entry says of its batch must be so, because memory is set aside by it.
+func TestEntryDescribesItsBatch(t *testing.T) {
+	s := Seal(records("one", "two"), 2, -5, 6, 1, messages.CompressNone, 7, 8)
+	good := s.Entry(345)
+	good.Raw, good.Body = s.Raw, bytes.Clone(s.Body(345))
+	b, err := good.Batch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Entry){
+		"fewer records":         func(e *Entry) { e.Count-- },
+		"fewer bytes":           func(e *Entry) { e.Raw-- },
+		"more bytes":            func(e *Entry) { e.Raw++ },
+		"no bytes and the body": func(e *Entry) { e.Raw = 0 },
+	} {
+		e := good
+		change(&e)
+		if _, err := e.Batch(); !errors.Is(err, messages.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	early := good
+	early.Raw, early.Body = 0, nil
+	if err := early.Describes(b); err != nil {
+		t.Errorf("an entry that does not tell how many bytes: %v", err)
+	}
+	if early.Raw = 1; early.Describes(b) == nil {
+		t.Error("a body with a key of its own has more bytes than its entry says")
+	}
+}
+
 // An entry has the batch in it as long as that is small; what is said about it is the
 // same as in an entry without, and an append recognises it without the batch.
 func TestEntriesWithBodies(t *testing.T) {
@@ -168,7 +199,7 @@ func FuzzParseEntry(f *testing.F) {
 			t.Fatalf("%x has %x before its body", value, e.Value)
 		}
 		if e.Body != nil {
-			if b, err := e.Batch(); err == nil && (b.Count != e.Count || b.Base != e.Base || len(b.Raw) > MaxRaw) {
+			if b, err := e.Batch(); err == nil && (b.Count != e.Count || b.Base != e.Base || len(b.Raw) != e.Raw) {
 				t.Fatalf("%+v has %+v", e, b)
 			} else if err != nil && !errors.Is(err, messages.ErrCorrupt) {
 				t.Fatal(err)

@@ -410,7 +410,7 @@ func (a *subscription) watch(ctx actor.Context, me rebalance.Member) {
 // processEnded: the members of that process hold what nobody handles. A member whose
 // key is written again lives.
 func (a *subscription) processEnded(ctx actor.Context, token string) {
-	maps.Copy(a.dead, a.view.Within(token))
+	a.view.Ended(a.dead, token)
 	a.decide(ctx)
 }
 

@@ -49,15 +49,16 @@ func (v *View) Watched(me Member) map[string]Process {
 	return watched
 }
 
-// Within are the members of a process, and the CreateRevisions of their keys.
-func (v *View) Within(token string) map[string]int64 {
-	within := make(map[string]int64)
+// Ended adds the members of a process that has ended to dead, which is Member.Dead, and
+// drops from it those whose keys are not as they were: others have buried them, or they
+// live.
+func (v *View) Ended(dead map[string]int64, token string) {
+	maps.DeleteFunc(dead, func(id string, at int64) bool { return v.members[id] != at })
 	for id, p := range v.processes {
 		if p.Token == token {
-			within[id] = v.members[id]
+			dead[id] = v.members[id]
 		}
 	}
-	return within
 }
 
 // burials are the members whose keys are to be removed, because their processes have

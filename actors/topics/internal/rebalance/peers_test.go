@@ -40,6 +40,32 @@ func TestBury(t *testing.T) {
 	}
 }
 
+// Whoever is dead is remembered for as long as his key stands, and no longer: others may
+// bury him.
+func TestEnded(t *testing.T) {
+	e, v, dead := newPaperEtcd(), NewView(), make(map[string]int64)
+	e.joinFrom("a", "A")
+	for n := range 100 {
+		id := fmt.Sprint("m", n)
+		e.joinFrom(id, "P"+id)
+		e.joinFrom("twin-"+id, "P"+id)
+		e.snapshot().show(v, time.Unix(1000, 0))
+		v.Ended(dead, "P"+id)
+		want := map[string]int64{id: e.member(id), "twin-" + id: e.member("twin-" + id)}
+		if n > 0 {
+			want["m0"] = e.member("m0") // whom nobody has buried
+		}
+		if !maps.Equal(dead, want) {
+			t.Fatalf("%v are dead, want %v", dead, want)
+		}
+		for gone := range want {
+			if gone != "m0" {
+				e.drop(paperMemberKey(gone))
+			}
+		}
+	}
+}
+
 // Each process that can be watched is, by another one, as long as there are two; and
 // there are no more than two watches for each member.
 func TestWatched(t *testing.T) {
@@ -74,8 +100,9 @@ func TestWatched(t *testing.T) {
 				if p.Token != token || len(p.Addresses) != 1 || p.Addresses[0] != token+":1" {
 					t.Fatalf("%s watches %+v as %s", id, p, token)
 				}
-				if !slices.Contains(slices.Collect(maps.Keys(v.Within(token))), firstOf(processes, token)) {
-					t.Fatalf("nobody of %v is within %s", processes, token)
+				dead := make(map[string]int64)
+				if v.Ended(dead, token); !slices.Contains(slices.Collect(maps.Keys(dead)), firstOf(processes, token)) {
+					t.Fatalf("nobody of %v is dead with %s", processes, token)
 				}
 				by[token]++
 			}

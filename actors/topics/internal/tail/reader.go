@@ -22,6 +22,9 @@ const (
 	// IndexPage is how many index entries a reader that catches up asks for.
 	IndexPage = 128
 
+	// overhead is what a batch in memory takes at most besides its records: itself, the
+	// head of a body that the records are a part of, and the rest of its entry.
+	overhead = 256
 	// smallBatch is the largest batch that a request without room gets:
 	// thousands of them may wait at the end, each for one.
 	smallBatch = 16 << 10
@@ -182,10 +185,10 @@ func (r *Reader[A]) keep(b *format.Batch) {
 		return
 	}
 	r.fresh = slices.Insert(r.fresh, i, b)
-	r.bytes += len(b.Raw)
+	r.bytes += len(b.Raw) + overhead
 }
 
-// Bytes is how many bytes of batches are in memory.
+// Bytes is how many bytes the batches in memory take.
 func (r *Reader[A]) Bytes() int { return r.bytes }
 
 // Growth is by how much Bytes has changed since Growth was called last.
@@ -199,7 +202,7 @@ func (r *Reader[A]) Growth() int {
 func (r *Reader[A]) Evict(limit int) {
 	n := 0
 	for ; n < len(r.fresh) && r.bytes > limit; n++ {
-		r.bytes -= len(r.fresh[n].Raw)
+		r.bytes -= len(r.fresh[n].Raw) + overhead
 	}
 	r.fresh = slices.Delete(r.fresh, 0, n)
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -20,7 +21,7 @@ var smallLog = formattest.NewLog(0)
 
 // entryOf is what the index says of a batch, with the batch in it or not.
 func entryOf(b *format.Batch, inline bool) format.Entry {
-	e := format.Entry{Base: b.Base, Count: b.Count, Sequence: uint64(b.Base)}
+	e := format.Entry{Base: b.Base, Count: b.Count, Raw: len(b.Raw), Sequence: uint64(b.Base)}
 	if inline {
 		s := format.Seal(b.Raw, b.Count, b.Time, b.Time, b.Time, messages.CompressNone, 1, e.Sequence)
 		e.Body = bytes.Clone(s.Body(b.Base))
@@ -62,7 +63,7 @@ func TestReadingInAnyOrder(t *testing.T) {
 					t.Fatalf("rolled back from %d to %d", from.end, smallLog.End(0, written))
 				}
 			case 4:
-				limit := rapid.IntRange(0, 200).Draw(t, "limit")
+				limit := rapid.IntRange(0, 3*overhead).Draw(t, "limit")
 				if r.Evict(limit); r.bytes > limit {
 					t.Fatalf("%d bytes are left, %d may be", r.bytes, limit)
 				}
@@ -76,7 +77,7 @@ func TestReadingInAnyOrder(t *testing.T) {
 func checkReading(t *rapid.T, r *Reader[int], end int64) {
 	bytes := 0
 	for i, b := range r.fresh {
-		bytes += len(b.Raw)
+		bytes += len(b.Raw) + overhead
 		if i > 0 && r.fresh[i-1].End() > b.Base {
 			t.Fatalf("fresh batches overlap at %d", b.Base)
 		}
@@ -185,6 +186,22 @@ func TestBatchesOfADoubtedLogAreNotKept(t *testing.T) {
 				t.Errorf("afterwards: %v", n)
 			}
 		})
+	}
+}
+
+// Batches of next to no bytes take memory all the same.
+func TestTinyBatchesCount(t *testing.T) {
+	r := NewReader[int]()
+	for base := range int64(FreshBytes / 32) {
+		b := &format.Batch{Base: base, Count: 1, Raw: []byte{0}}
+		r.Appended(format.Entry{Base: base, Count: 1, Raw: 1}, b)
+	}
+	r.Evict(FreshBytes)
+	if took := len(r.fresh) * int(unsafe.Sizeof(format.Batch{})+unsafe.Sizeof(&format.Batch{})); took > FreshBytes {
+		t.Errorf("%d batches take %d bytes, there may be %d", len(r.fresh), took, FreshBytes)
+	}
+	if len(r.fresh) == 0 {
+		t.Error("nothing is kept")
 	}
 }
 

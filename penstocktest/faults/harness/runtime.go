@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/penstocktest"
 )
 
 // Runtime starts a runtime on the package's etcd, in a namespace that others may
@@ -33,14 +34,14 @@ func Runtime(t *testing.T, space string, opts ...penstock.StartOption) *penstock
 	return rt
 }
 
-// OrderlyRuntime starts a runtime on the package's etcd, in a namespace of the
-// test's own. It is stopped with t, which fails when it does not drain.
+// OrderlyRuntime starts a runtime on the package's etcd, in a namespace of its
+// own. It is stopped with t, which fails when it does not drain.
 func OrderlyRuntime(t *testing.T, opts ...penstock.StartOption) *penstock.Runtime {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	opts = append([]penstock.StartOption{
-		penstock.EtcdConfig(Etcd.Config()), penstock.Prefix("/" + t.Name()), penstock.Listen("tcp://127.0.0.1:0"),
+		penstock.EtcdConfig(Etcd.Config()), penstock.Prefix(penstocktest.Space(t)), penstock.Listen("tcp://127.0.0.1:0"),
 	}, opts...)
 	rt, err := penstock.Start(ctx, opts...)
 	if err != nil {

@@ -171,7 +171,7 @@ func TestWatchesStop(t *testing.T) {
 // been listed again.
 func TestWatchesMoveToNewStreams(t *testing.T) {
 	fake, c := counting(t)
-	w := NewWatches(c, WatchConfig{Progress: 20 * time.Millisecond, Relist: 100 * time.Millisecond})
+	w := NewWatches(c, WatchConfig{Progress: 100 * time.Millisecond, Relist: 100 * time.Millisecond})
 	w.laneTakes = 10 * time.Millisecond
 	events := etcdtest.NewInbox[WatchEvent]()
 	for i := range 10 {
@@ -182,6 +182,9 @@ func TestWatchesMoveToNewStreams(t *testing.T) {
 	etcdtest.Eventually(t, "the fifth stream", func() bool { return fake.read(&fake.streams)() >= 5 })
 	etcdtest.Eventually(t, "the end of old streams", func() bool { return fake.read(&fake.open)() <= 3 })
 	for _, ev := range events.All() {
+		if d, is := ev.(Delayed); is && errors.Is(d.Err, stream.ErrSilent) {
+			continue // a busy machine does not answer in 300 ms; TestWatchQuietIsNotSilent is about that
+		}
 		if troubled(ev) {
 			t.Errorf("a routine list is not trouble: %+v", ev)
 		}

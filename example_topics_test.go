@@ -288,12 +288,16 @@ func ExampleTopic_Subscribe_events() {
 	events := rt.Events(ctx) // from now on
 	second, err := audit.Subscribe(ctx, "billing")
 	check(err)
-	claimed := 0
-	for e := range events {
-		if _, ok := e.(messages.PartitionClaimed); ok {
-			if claimed++; claimed == 2 {
-				break
-			}
+	released, claimed := 0, 0
+	for e := range events { // the second may claim what the first does not know to be released yet
+		switch e.(type) {
+		case messages.PartitionReleased:
+			released++
+		case messages.PartitionClaimed:
+			claimed++
+		}
+		if released == 2 && claimed == 2 {
+			break
 		}
 	}
 	fmt.Println("shared:", len(first.Partitions()), len(second.Partitions()))

@@ -277,7 +277,9 @@ type Subscription struct {
 // ID returns the member's id in its group.
 func (s *Subscription) ID() string { return s.s.ID() }
 
-// Partitions returns the partitions that this subscription owns now, sorted.
+// Partitions returns the partitions that this subscription owns now, sorted. One that it
+// gives up is among them until PartitionReleased; another member may have claimed it just
+// before.
 func (s *Subscription) Partitions() []int { return s.s.Partitions() }
 
 // Records yields records of the partitions that the subscription owns, each partition

@@ -241,5 +241,5 @@ const Forever time.Duration = messages.Forever
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
 // ListConsumerGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
 // ResetOffsets, ResumeConsumerGroup, ResumeGroup, Stats, Stop, Stopped, Stopping, Subscription,
-// System, Topic, Tree and UpdateTopic.
+// System, Topic, Transact, Tree and UpdateTopic.
 type Engine = actors.Engine

@@ -102,11 +102,10 @@ var (
 	// ErrLogRolledBack: the log is shorter than what was read from it, or has other
 	// records there: etcd was restored from a backup, or replaced.
 	ErrLogRolledBack = errors.New("log was rolled back")
-	// ErrCondition: a comparison that a transaction was given does not hold. Nothing was
-	// written.
+	// ErrCondition: a comparison of Tx.If does not hold. Nothing was written.
 	ErrCondition = errors.New("a condition of the transaction does not hold")
 	// ErrConflict: the partition does not end where PutIf expects it to. Nothing was
-	// written. See ConflictError.
+	// written. As a *ConflictError it says where the partition ends.
 	ErrConflict = errors.New("conflict")
 )
 

@@ -36,6 +36,12 @@ const (
 // AnyEnd is the End of an Output that goes wherever its partition ends.
 const AnyEnd = -1
 
+// Cmp and Op are the user's comparisons and operations, for callers who make none.
+type (
+	Cmp = clientv3.Cmp
+	Op  = clientv3.Op
+)
+
 // Output is one batch of a transaction.
 type Output struct {
 	// Appender is of the partition. The caller has it to itself for the call.

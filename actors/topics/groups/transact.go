@@ -37,8 +37,8 @@ type Tx struct {
 	Out topiclog.Outgoing
 
 	ctx   context.Context
-	ifs   []clientv3.Cmp
-	thens []clientv3.Op
+	ifs   []commitlog.Cmp
+	thens []commitlog.Op
 	acks  []messages.Record
 	fault error
 	over  bool
@@ -51,10 +51,10 @@ func NewTx(ctx context.Context) *Tx { return &Tx{ctx: ctx} }
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
 // If is penstock.Tx.If.
-func (tx *Tx) If(cs ...clientv3.Cmp) { tx.live("If"); tx.ifs = append(tx.ifs, cs...) }
+func (tx *Tx) If(cs ...commitlog.Cmp) { tx.live("If"); tx.ifs = append(tx.ifs, cs...) }
 
 // Then is penstock.Tx.Then.
-func (tx *Tx) Then(ops ...clientv3.Op) { tx.live("Then"); tx.thens = append(tx.thens, ops...) }
+func (tx *Tx) Then(ops ...commitlog.Op) { tx.live("Then"); tx.thens = append(tx.thens, ops...) }
 
 // Ack is penstock.Tx.Ack.
 func (tx *Tx) Ack(recs ...messages.Record) { tx.live("Ack"); tx.acks = append(tx.acks, recs...) }

@@ -41,10 +41,11 @@ var arrows = map[string][]string{
 	"actors/pipes/members":             {"actors/pipes/internal/frames", "actors/pipes/internal/recvq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/frame", "transport/socket", "messages/..."},
 	"actors/pipes/senders":             {"actors/pipes/internal/asks", "actors/pipes/internal/sendq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/frame", "transport/socket", "messages/..."},
 	"actors/topics":                    {"actors/topics/groups", "actors/topics/internal/topiclog", "actors/topics/internal/produce", "actors/topics/internal/tail", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "transport/commitlog", "transport/commitlog/format", "messages/..."},
-	"actors/topics/groups":             {"actors/topics/internal/topiclog", "actors/topics/internal/peers", "actors/topics/internal/prefetch", "actors/topics/internal/rebalance", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "transport/commitlog", "transport/commitlog/format", "messages/..."},
+	"actors/topics/groups":             {"actors/topics/internal/topiclog", "actors/topics/internal/lanes", "actors/topics/internal/peers", "actors/topics/internal/prefetch", "actors/topics/internal/rebalance", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/topiclog":  {"actors/topics/internal/produce", "actors/topics/internal/tail", "actors/internal/node", "supervisor", "discovery", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/peers":     {"actors/topics/internal/rebalance", "actors/internal/node", "supervisor", "transport/pulse", "messages/..."},
-	"actors/topics/internal/prefetch":  {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/lanes":     {"transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/prefetch":  {"actors/internal/usercode", "actors/topics/internal/lanes", "transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/produce":   {"actors/internal/usercode", "transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/rebalance": {"transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/tail":      {"transport/commitlog/format", "messages/..."},
@@ -103,6 +104,7 @@ var arrows = map[string][]string{
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
 var pure = []string{
+	"actors/topics/internal/lanes",
 	"actors/topics/internal/prefetch",
 	"actors/topics/internal/produce",
 	"actors/topics/internal/rebalance",

@@ -213,14 +213,19 @@ func OnExpired(take func(context.Context, ExpiredMessage)) RegisterOption {
 // process renews its lease; one of this runtime is ErrExists and ErrTaken. The id of a
 // process that has died is waited for until its lease ends or ctx does; the event
 // RegistrationAwaited says so.
-func MemberID(id string) MemberOption { return MemberOption{id} }
+func MemberID(id string) MemberOption {
+	return MemberOption{func(c *actors.MemberConfig) { c.ID = id }, func(c *actors.SubscriptionConfig) { c.ID = id }}
+}
 
 // MemberOption is an option of Runtime.Join, Topic.Subscribe and
 // SubscribePartitions.
-type MemberOption struct{ id string }
+type MemberOption struct {
+	join      func(*actors.MemberConfig)
+	subscribe func(*actors.SubscriptionConfig)
+}
 
-func (o MemberOption) applyJoin(c *actors.MemberConfig)            { c.ID = o.id }
-func (o MemberOption) applySubscribe(c *actors.SubscriptionConfig) { c.ID = o.id }
+func (o MemberOption) applyJoin(c *actors.MemberConfig)            { o.join(c) }
+func (o MemberOption) applySubscribe(c *actors.SubscriptionConfig) { o.subscribe(c) }
 
 // Window limits how many unsettled messages each sender may have sent to this member;
 // 4,096 when not given, at most 1,048,576. A link begins with 64 and doubles that
@@ -235,10 +240,21 @@ func WindowBytes(bytes int) JoinOption {
 	return joinOption(func(c *actors.MemberConfig) { c.WindowBytes = bytes })
 }
 
-// Concurrency is how many messages Consume handles at once; 1 when not given, which
-// keeps the order of each sender's link, and at most 65,536.
-func Concurrency(n int) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.Concurrency = n })
+// Concurrency is how many messages or records Consume handles at once, at most 65,536.
+//
+// Of a member of a pipe it is 1 when not given, which keeps the order of each sender's
+// link.
+//
+// A subscription that is not given it handles the records of a partition one after the
+// other. With it, records of all its partitions are handled at once, those of one key one
+// after the other in their order; those without a key are in no order. What is finished is
+// committed though earlier records are not: a slow record or one that is retried holds up
+// those of its key alone, and after a restart only what was not finished is handled again.
+// Of one partition at most 1,024 records are in hand, retried, or behind another one of
+// their key; then it waits. It is not for ManualCommit, PartitionsAtOnce and batches, and a
+// Commit names no records.
+func Concurrency(n int) MemberOption {
+	return MemberOption{func(c *actors.MemberConfig) { c.Concurrency = n }, func(c *actors.SubscriptionConfig) { c.Concurrency = n }}
 }
 
 // AckWait is how long a message may stay unsettled after it was handed out before

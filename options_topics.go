@@ -104,10 +104,17 @@ func CommitEvery(d time.Duration) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.CommitEvery = d })
 }
 
-// PartitionsAtOnce is how many partitions Consume handles at once; 1 when not given, at
-// most 65,536.
+// PartitionsAtOnce is how many partitions Consume handles at once, the records of each one
+// after the other; 1 when not given, at most 65,536. Concurrency is the way to handle records
+// of one partition at the same time.
 func PartitionsAtOnce(n int) SubscribeOption {
-	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Concurrency = n })
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.PartitionsAtOnce = n })
+}
+
+// Unordered gives up the order of records with the same key, which Concurrency keeps: any
+// of them are handled at the same time. It is for Concurrency.
+func Unordered() SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Unordered = true })
 }
 
 // MaxFetched limits the bytes of batches that are read ahead for this subscription; 8

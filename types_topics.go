@@ -17,7 +17,8 @@ import (
 //		Partition int    // from 0
 //		Offset    int64  // its place in the partition, without gaps from 0
 //		Fence     int64  // of the claim under which it was handed out; 0 without a group
-//		Attempt   int    // 1 at first; each failed handling in this process raises it
+//		Attempt   int    // 1 at first; each failed handling raises it
+//		Deaths    int    // how often a process may have ended over it
 //	}
 //
 //	func (r Record) Clone() Record // the same with bytes of its own
@@ -164,7 +165,8 @@ type GroupMember = messages.GroupMember
 //		Partition  int
 //		Start, End int64  // the partition's, as in PartitionInfo
 //		Committed  int64  // the next offset to be handled; -1 when nothing was committed
-//		Lag        int64  // records from where the group is to End; -1 with an Err
+//		Done       int64  // records behind Committed that are finished, see Concurrency
+//		Lag        int64  // records from where the group is to End, without Done; -1 with an Err
 //		Owner      string // the member that has claimed it, or empty
 //		Fence      int64  // of that claim, or 0
 //		Err        error  // nil, or why Start, End and Lag are not known

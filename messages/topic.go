@@ -117,8 +117,11 @@ type Record struct {
 	// remembers the largest it has seen for a partition can refuse what a
 	// consumer does that has lost the partition since.
 	Fence int64
-	// Attempt is 1 at first; each failed handling in this process raises it.
+	// Attempt is 1 at first; each failed handling raises it, also after a restart where it
+	// was committed.
 	Attempt int
+	// Deaths is how often a process may have ended over it.
+	Deaths int
 }
 
 // Clone is the record with bytes of its own, so that keeping it does not keep
@@ -205,7 +208,11 @@ type GroupPartition struct {
 	// Committed is the next offset to be handled; -1 when nothing was ever
 	// committed, and then everything lags from where the group began, or Start.
 	Committed int64
-	// Lag is End minus the position, in records; -1 with an Err.
+	// Done is how many records behind Committed are finished: those of handlers that run
+	// at the same time finish out of their order.
+	Done int64
+	// Lag is End minus the position, in records, without those that are Done; -1 with an
+	// Err.
 	Lag int64
 	// Owner is the member that has claimed the partition, or empty.
 	Owner string

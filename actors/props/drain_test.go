@@ -271,7 +271,7 @@ func TestAWorkerOfASubscriptionStops(t *testing.T) {
 	topic(t, e, "audit", 1)
 	_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
 	put(t, e, producer, 0, 10)
-	cfg := actors.SubscriptionConfig{ID: "r", Start: messages.Earliest(), Concurrency: 2}
+	cfg := actors.SubscriptionConfig{ID: "r", Start: messages.Earliest(), PartitionsAtOnce: 2}
 	h := &household{}
 	report(t, e, h, cfg, actors.Receiver{Handler: actor.PropsFromFunc(func(ctx actor.Context) {
 		if _, ok := ctx.Message().(*messages.RecordDelivery); ok {

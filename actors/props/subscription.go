@@ -75,7 +75,7 @@ const consuming = "consume"
 // Subscription describes an actor that joins a consumer group when it starts and hands
 // records to a receiver, with the settings of cfg, whose Topic is not used. One
 // partition's records, or batches, come one after the other: the next when the one
-// before is settled. Of as many partitions as cfg.Concurrency says the receiver has one
+// before is settled. Of as many partitions as cfg.PartitionsAtOnce says the receiver has one
 // in hand at once, and never more in its mailbox; of workers there are as many. What
 // fails is retried as Consume does, and so is what a worker panics over.
 //
@@ -184,6 +184,10 @@ func (a *subscription) validate(ctx actor.Context) error {
 		return fmt.Errorf("subscribe %q to %q: middleware of records surrounds one record, and the receiver takes batches; leave out one of the two: %w",
 			a.cfg.Group, a.cfg.Topic, messages.ErrInvalid)
 	}
+	if a.cfg.Concurrency > 0 && a.to.Batch > 0 {
+		return fmt.Errorf("subscribe %q to %q: with Concurrency records come one by one, and the receiver takes batches; leave out one of the two: %w",
+			a.cfg.Group, a.cfg.Topic, messages.ErrInvalid)
+	}
 	return errors.Join(a.face.home(ctx), a.to.validate(ctx.ActorSystem()))
 }
 
@@ -264,7 +268,7 @@ func (a *subscription) attend(ctx actor.Context) {
 	}
 	if a.to.Handler != nil {
 		a.crew = newCrew(a.face, ctx.ActorSystem(), a.cfg.Topic, a.cfg.Group)
-		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Concurrency); err != nil {
+		if err := a.crew.spawn(ctx, a.to.Handler, a.cfg.Workers()); err != nil {
 			a.fails(ctx, err)
 			return
 		}

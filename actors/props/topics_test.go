@@ -43,7 +43,7 @@ func TestRecordsReachAReceiver(t *testing.T) {
 				t.Errorf("opened %q", got.Topic)
 			}
 			in := &household{children: map[string]*actor.Props{
-				"report": e.Subscription("audit", actors.SubscriptionConfig{Group: "report", ID: "r", Concurrency: atOnce}, actors.Receiver{To: to, Batch: batch}),
+				"report": e.Subscription("audit", actors.SubscriptionConfig{Group: "report", ID: "r", PartitionsAtOnce: atOnce}, actors.Receiver{To: to, Batch: batch}),
 			}}
 			_, reports := settle(t, e, in)
 			for left := partitions; left > 0; {
@@ -113,7 +113,7 @@ func TestAReceiverThatCrashesLosesNoRecord(t *testing.T) {
 				return nil
 			})
 			_, child := report(t, e, &household{}, actors.SubscriptionConfig{
-				Concurrency: 2, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1},
+				PartitionsAtOnce: 2, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1},
 			}, actors.Receiver{To: to, Batch: batch})
 			_, producer := audit(t, e, &household{}, actors.ProducerConfig{})
 			for i := 0; i < n; i += 50 {
@@ -139,7 +139,7 @@ func TestWorkersOfASubscription(t *testing.T) {
 	l := newLedger(t)
 	var count, crashes atomic.Int64
 	_, child := report(t, e, &household{}, actors.SubscriptionConfig{
-		Concurrency: 3, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1},
+		PartitionsAtOnce: 3, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1},
 	}, actors.Receiver{Handler: actor.PropsFromFunc(func(ctx actor.Context) {
 		if d, ok := ctx.Message().(*messages.RecordDelivery); ok {
 			if count.Add(1)%300 == 0 {

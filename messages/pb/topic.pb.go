@@ -958,8 +958,19 @@ type Committed struct {
 	UnixMs int64 `protobuf:"varint,4,opt,name=unix_ms,json=unixMs,proto3" json:"unix_ms,omitempty"`
 	// producer and sequence are the identity of the transaction that wrote it, as in the
 	// entries of the batches that it appended; 0 for a commit.
-	Producer      uint64 `protobuf:"fixed64,5,opt,name=producer,proto3" json:"producer,omitempty"`
-	Sequence      uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Producer uint64 `protobuf:"fixed64,5,opt,name=producer,proto3" json:"producer,omitempty"`
+	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// done are the records behind offset that are finished, as lengths by turns: of what
+	// is not, and of what is.
+	Done []uint64 `protobuf:"varint,7,rep,packed,name=done,proto3" json:"done,omitempty"`
+	// tried are those from offset on that are not finished and were handed out before.
+	Tried []*Tried `protobuf:"bytes,8,rep,name=tried,proto3" json:"tried,omitempty"`
+	// takeovers counts the owners in a row that ended without a release, since offset
+	// moved last.
+	Takeovers uint32 `protobuf:"varint,9,opt,name=takeovers,proto3" json:"takeovers,omitempty"`
+	// careful: records before it are handed out one at a time, each death over them
+	// written first. 0 is none.
+	Careful       int64 `protobuf:"varint,10,opt,name=careful,proto3" json:"careful,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1036,6 +1047,109 @@ func (x *Committed) GetSequence() uint64 {
 	return 0
 }
 
+func (x *Committed) GetDone() []uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+func (x *Committed) GetTried() []*Tried {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
+}
+
+func (x *Committed) GetTakeovers() uint32 {
+	if x != nil {
+		return x.Takeovers
+	}
+	return 0
+}
+
+func (x *Committed) GetCareful() int64 {
+	if x != nil {
+		return x.Careful
+	}
+	return 0
+}
+
+// Tried is what became of a record so far that is not finished.
+type Tried struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gap is how far its offset is from that of the one before it, or from the committed
+	// one.
+	Gap uint64 `protobuf:"varint,1,opt,name=gap,proto3" json:"gap,omitempty"`
+	// attempts are failed handlings.
+	Attempts uint32 `protobuf:"varint,2,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// deaths is how often a process may have ended over it.
+	Deaths uint32 `protobuf:"varint,3,opt,name=deaths,proto3" json:"deaths,omitempty"`
+	// wait_ms is from unix_ms until it is to be handed out again. Without it that is at
+	// once.
+	WaitMs        *int64 `protobuf:"zigzag64,4,opt,name=wait_ms,json=waitMs,proto3,oneof" json:"wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tried) Reset() {
+	*x = Tried{}
+	mi := &file_penstock_topic_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tried) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tried) ProtoMessage() {}
+
+func (x *Tried) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tried.ProtoReflect.Descriptor instead.
+func (*Tried) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Tried) GetGap() uint64 {
+	if x != nil {
+		return x.Gap
+	}
+	return 0
+}
+
+func (x *Tried) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Tried) GetDeaths() uint32 {
+	if x != nil {
+		return x.Deaths
+	}
+	return 0
+}
+
+func (x *Tried) GetWaitMs() int64 {
+	if x != nil && x.WaitMs != nil {
+		return *x.WaitMs
+	}
+	return 0
+}
+
 // Ticket is a place in the queue for a partition's next append.
 type Ticket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1051,7 +1165,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1177,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1190,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -1180,14 +1294,26 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x0fmember_revision\x18\x02 \x01(\x03R\x0ememberRevision\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
-	"generation\"\x9e\x01\n" +
+	"generation\"\x95\x02\n" +
 	"\tCommitted\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\x03R\x05fence\x12\x17\n" +
 	"\aunix_ms\x18\x04 \x01(\x03R\x06unixMs\x12\x1a\n" +
 	"\bproducer\x18\x05 \x01(\x06R\bproducer\x12\x1a\n" +
-	"\bsequence\x18\x06 \x01(\x04R\bsequence\"J\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x04done\x18\a \x03(\x04B\x02\x10\x01R\x04done\x12%\n" +
+	"\x05tried\x18\b \x03(\v2\x0f.penstock.TriedR\x05tried\x12\x1c\n" +
+	"\ttakeovers\x18\t \x01(\rR\ttakeovers\x12\x18\n" +
+	"\acareful\x18\n" +
+	" \x01(\x03R\acareful\"w\n" +
+	"\x05Tried\x12\x10\n" +
+	"\x03gap\x18\x01 \x01(\x04R\x03gap\x12\x1a\n" +
+	"\battempts\x18\x02 \x01(\rR\battempts\x12\x16\n" +
+	"\x06deaths\x18\x03 \x01(\rR\x06deaths\x12\x1c\n" +
+	"\await_ms\x18\x04 \x01(\x12H\x00R\x06waitMs\x88\x01\x01B\n" +
+	"\n" +
+	"\b_wait_ms\"J\n" +
 	"\x06Ticket\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x03R\x04base\x12\x14\n" +
 	"\x05entry\x18\x02 \x01(\fR\x05entry\x12\x16\n" +
@@ -1210,7 +1336,7 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
@@ -1226,7 +1352,8 @@ var file_penstock_topic_proto_goTypes = []any{
 	(*Share)(nil),          // 11: penstock.Share
 	(*Claim)(nil),          // 12: penstock.Claim
 	(*Committed)(nil),      // 13: penstock.Committed
-	(*Ticket)(nil),         // 14: penstock.Ticket
+	(*Tried)(nil),          // 14: penstock.Tried
+	(*Ticket)(nil),         // 15: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
@@ -1234,11 +1361,12 @@ var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 2: penstock.Body.compression:type_name -> penstock.Compression
 	9,  // 3: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
 	11, // 4: penstock.Assignment.shares:type_name -> penstock.Share
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	14, // 5: penstock.Committed.tried:type_name -> penstock.Tried
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1246,13 +1374,14 @@ func file_penstock_topic_proto_init() {
 	if File_penstock_topic_proto != nil {
 		return
 	}
+	file_penstock_topic_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

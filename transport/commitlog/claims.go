@@ -33,6 +33,8 @@ type Claimed struct {
 	Offset, Base int64
 	// Known is the ModRevision of the committed offset, 0 without one.
 	Known int64
+	// Progress is what is committed besides Offset.
+	Progress format.Progress
 	// Held is the claim of another member that stands in the way, or nil.
 	Held *format.Holder
 	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
@@ -102,7 +104,7 @@ func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed 
 		c.Fence = kv.CreateRevision
 	}
 	kvs := ranged(resp, 0).Kvs
-	if c.Offset, c.Base, c.Err = committedIn(kvs); len(kvs) > 0 {
+	if c.Offset, c.Base, c.Progress, c.Err = committedIn(kvs); len(kvs) > 0 {
 		c.Known = kvs[0].ModRevision
 	}
 	return c
@@ -200,13 +202,14 @@ func nested(resp *clientv3.TxnResponse, i int) *clientv3.TxnResponse {
 }
 
 // committedIn is what a range over a committed offset has found; -1 for nothing.
-func committedIn(kvs []*mvccpb.KeyValue) (offset, base int64, err error) {
+func committedIn(kvs []*mvccpb.KeyValue) (offset, base int64, progress format.Progress, err error) {
 	if len(kvs) == 0 {
-		return -1, 0, nil
+		return -1, 0, progress, nil
 	}
 	c, err := format.ParseCommitted(string(kvs[0].Key), kvs[0].Value)
 	if err != nil {
-		return -1, 0, err
+		return -1, 0, progress, err
 	}
-	return c.Offset, c.Base, nil
+	progress, _ = format.ProgressOf(c)
+	return c.Offset, c.Base, progress, nil
 }

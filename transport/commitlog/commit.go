@@ -31,9 +31,13 @@ func positionGuards(p format.Position, claim, committed string) []clientv3.Cmp {
 // committedValue is a position as etcd keeps it. producer and sequence are the identity
 // of the transaction that writes it, 0 for none.
 func committedValue(p format.Position, producer, sequence uint64) string {
-	return format.Encode(&pb.Committed{
-		Offset: p.Offset, Base: p.Base, Fence: p.Fence, UnixMs: time.Now().UnixMilli(), Producer: producer, Sequence: sequence,
-	})
+	return format.CommittedValue(p, producer, sequence, time.Now())
+}
+
+// says reports whether a value says what p does.
+func says(c *pb.Committed, p format.Position) bool {
+	progress, ok := format.ProgressOf(c)
+	return ok && c.Offset == p.Offset && progress.Equal(p.Progress)
 }
 
 func fenced(op string, p format.Position) error {
@@ -85,7 +89,7 @@ func judge(w writing, p format.Position, s standing) ruling {
 	switch {
 	case w == releases && p.Offset < 0:
 		return written // there is no claim of that fence any more
-	case newer && under && s.value.Offset == p.Offset && (w != releases || !mine):
+	case newer && under && says(s.value, p) && (w != releases || !mine):
 		return written
 	case !mine:
 		return refused

@@ -74,7 +74,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			at, _, err := committedIn(v.Kvs)
+			at, _, _, err := committedIn(v.Kvs)
 			if err != nil || !slices.Contains(possible, at) {
 				t.Fatalf("after %s: committed is %d, %v; want one of %v", after, at, err, possible)
 			}
@@ -94,7 +94,7 @@ func TestLateWritesChangeNothingNewer(t *testing.T) {
 				t.Fatal(err)
 			}
 			c = format.Position{Fence: put.Header.Revision, Known: standingIn(v.Kvs, 0, 0).modRevision}
-			at, _, _ := committedIn(v.Kvs)
+			at, _, _, _ := committedIn(v.Kvs)
 			if !slices.Contains(possible, at) {
 				t.Fatalf("a claim: committed is %d; want one of %v", at, possible)
 			}

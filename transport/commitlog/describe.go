@@ -197,10 +197,11 @@ type gathering struct {
 	messages.GroupInfo
 	assigned map[string][]int
 	began    format.Beginning
+	done     map[int]format.Progress // by partition
 }
 
 func newGathering(topic, group string, partitions []messages.PartitionInfo) *gathering {
-	g := &gathering{GroupInfo: messages.GroupInfo{Topic: topic, Group: group}}
+	g := &gathering{GroupInfo: messages.GroupInfo{Topic: topic, Group: group}, done: make(map[int]format.Progress)}
 	for _, p := range partitions {
 		g.Partitions = append(g.Partitions, messages.GroupPartition{Partition: p.Partition, Start: p.Start, End: p.End, Committed: -1, Err: p.Err})
 	}
@@ -264,7 +265,8 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 			return err
 		}
 		if p := g.partition(k); p != nil {
-			p.Committed = c.Offset
+			progress, _ := format.ProgressOf(c)
+			p.Committed, g.done[k.Partition] = c.Offset, progress
 		}
 	}
 	return nil
@@ -289,7 +291,9 @@ func (g *gathering) info() messages.GroupInfo {
 			at, _ = start.Offset()
 		}
 		// What was trimmed cannot be handled any more and lags nothing.
-		p.Lag = max(0, p.End-max(at, p.Start))
+		at = max(at, p.Start)
+		p.Done = g.done[p.Partition].From(at).Count()
+		p.Lag = max(0, p.End-at-p.Done)
 		g.Lag += p.Lag
 	}
 	return g.GroupInfo

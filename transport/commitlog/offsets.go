@@ -1,7 +1,6 @@
 package commitlog
 
-// Moving groups. Records of a partition are handled one after the other, so
-// one offset says it all.
+// Moving groups. Where a group is moved to, nothing is finished behind the offset.
 
 import (
 	"cmp"
@@ -254,7 +253,7 @@ func (r resetting) once(ctx context.Context, targets []format.Position) ([]messa
 		kvs, fence := ranged(resp, first+2*i).Kvs, createRevision(ranged(resp, first+2*i+1))
 		claimed = claimed || fence != 0
 		// One that cannot be read counts as none: it is written over.
-		from, _, _ := committedIn(kvs)
+		from, _, _, _ := committedIn(kvs)
 		changes[i] = messages.OffsetChange{Partition: target.Partition, From: from, To: target.Offset}
 		guards = append(guards,
 			clientv3.Compare(clientv3.ModRevision(key), "=", standingIn(kvs, fence, 0).modRevision),

@@ -277,7 +277,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 		a.lose(ctx, h.c, messages.ErrFenced)
 	}
 	c := &prefetch.Claim{Partition: got.Partition, Fence: got.Fence, Lease: m.lease, MemberRevision: m.me}
-	a.sub.buffer.Add(c, prefetch.Place{Offset: got.Offset, Base: got.Base, Written: !slices.Contains(m.unwritten, got.Partition), Known: got.Known})
+	a.sub.buffer.Add(c, prefetch.Place{Offset: got.Offset, Base: got.Base, Written: !slices.Contains(m.unwritten, got.Partition), Known: got.Known, Progress: got.Progress})
 	a.env.Events.Emit(messages.PartitionClaimed{
 		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
 	})

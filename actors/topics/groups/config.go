@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/lanes"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -39,8 +40,13 @@ type Config struct {
 	// CommitEvery is penstock.CommitEvery, at least 10 ms. Default
 	// DefaultCommitEvery.
 	CommitEvery time.Duration
-	// Concurrency is penstock.PartitionsAtOnce: 1 to messages.LargestConcurrency. Default 1.
+	// PartitionsAtOnce is penstock.PartitionsAtOnce: 1 to messages.LargestConcurrency.
+	// Default 1.
+	PartitionsAtOnce int
+	// Concurrency is penstock.Concurrency: 1 to messages.LargestConcurrency, or 0 for none.
 	Concurrency int
+	// Unordered is penstock.Unordered.
+	Unordered bool
 	// MaxFetched is penstock.MaxFetched, in bytes. Default DefaultMaxFetched.
 	MaxFetched int
 	// Retry is penstock.RecordRetry, with a factor of the caller's.
@@ -64,17 +70,43 @@ type Config struct {
 // EnsureDefaults fills what is zero.
 func (c *Config) EnsureDefaults() {
 	c.CommitEvery = cmp.Or(c.CommitEvery, DefaultCommitEvery)
-	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.PartitionsAtOnce = cmp.Or(c.PartitionsAtOnce, 1)
 	c.MaxFetched = cmp.Or(c.MaxFetched, DefaultMaxFetched)
 	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
 	c.Retry.EnsureDefaults()
 }
 
+// Workers is how many handlers Consume runs.
+func (c *Config) Workers() int { return max(c.Concurrency, c.PartitionsAtOnce, 1) }
+
 // prefetch is what the data path needs to know.
 func (c *Config) prefetch() prefetch.Config {
+	order := lanes.ByKey
+	if c.Unordered {
+		order = lanes.None
+	}
 	return prefetch.Config{
+		Concurrency: c.Concurrency, Order: order,
 		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
 		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
+	}
+}
+
+func (c *Config) validateConcurrency(faults *node.Faults) {
+	switch {
+	case c.Concurrency < 0 || c.Concurrency > messages.LargestConcurrency:
+		faults.Add("concurrency %d: it must be between 1 and %d", c.Concurrency, messages.LargestConcurrency)
+	case c.Concurrency == 0:
+		if c.Unordered {
+			faults.Add("unordered without a concurrency: records of a partition are handled one after the other; set Concurrency as well")
+		}
+		return
+	}
+	if c.PartitionsAtOnce > 1 {
+		faults.Add("concurrency %d and %d partitions at once: Concurrency counts records of all partitions; leave PartitionsAtOnce out", c.Concurrency, c.PartitionsAtOnce)
+	}
+	if c.ManualCommit {
+		faults.Add("concurrency %d with manual commits: a commit up to a record would take those before it along that are not finished; leave one of the two out", c.Concurrency)
 	}
 }
 
@@ -92,9 +124,10 @@ func (c *Config) Validate() error {
 	if c.CommitEvery < 10*time.Millisecond {
 		faults.Add("commit every %s: it must be at least 10ms", c.CommitEvery)
 	}
-	if c.Concurrency < 1 || c.Concurrency > messages.LargestConcurrency {
-		faults.Add("%d partitions at once: it must be between 1 and %d", c.Concurrency, messages.LargestConcurrency)
+	if c.PartitionsAtOnce < 1 || c.PartitionsAtOnce > messages.LargestConcurrency {
+		faults.Add("%d partitions at once: it must be between 1 and %d", c.PartitionsAtOnce, messages.LargestConcurrency)
 	}
+	c.validateConcurrency(&faults)
 	if c.MaxFetched < 1 {
 		faults.Add("max fetched of %d bytes: it must be positive", c.MaxFetched)
 	}

@@ -88,6 +88,9 @@ func (a *consumer) Receive(ctx actor.Context) {
 	case *topiclog.Fetched:
 		a.fetched(ctx, m)
 	case prefetch.Rests:
+		if a.rest != nil {
+			a.rest()
+		}
 		a.rest = a.host.After(m.Delay, rested{})
 	case rested:
 		a.sub.buffer.Wake(a.c)

@@ -108,7 +108,7 @@ func topicCrashUnderLoad(t *testing.T, kind string) {
 	defer running.Wait()
 	defer stop()
 	subscribe := func(group string) *groups.Subscription {
-		sub, err := in.Subscribe(ctx, groups.Config{Group: group, Concurrency: workers, CommitEvery: 20 * time.Millisecond})
+		sub, err := in.Subscribe(ctx, groups.Config{Group: group, PartitionsAtOnce: workers, CommitEvery: 20 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

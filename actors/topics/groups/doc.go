@@ -4,7 +4,7 @@
 // The members of a group share out the partitions: each has one owner at a time,
 // which a claim in etcd proves. A claim is a fence: an owner that lost a partition
 // without knowing cannot commit any more. How far the group is in a partition is
-// one offset.
+// an offset, and what is finished behind it.
 //
 //	engine
 //	└── subscription/<t>/<g>     watches the group, claims, commits, releases

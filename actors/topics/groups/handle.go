@@ -164,6 +164,9 @@ func (s *Subscription) ConsumeBatches(ctx context.Context, most int, handler mes
 	if most < 1 {
 		return fmt.Errorf("consume %d records at once: %w", most, messages.ErrInvalid)
 	}
+	if s.cfg.Concurrency > 0 {
+		return fmt.Errorf("consume group %q of %q in batches with Concurrency: a batch is records of a partition in order; use PartitionsAtOnce: %w", s.cfg.Group, s.cfg.Topic, messages.ErrInvalid)
+	}
 	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
 		return prefetch.NewBatches(ctx, s.buffer, most, s.env.Tracing.Batches(s.cfg.Topic, s.cfg.Group, handler))
 	})

@@ -478,6 +478,6 @@ func (a *subscription) consume(ctx actor.Context, c *prefetch.Consumption) {
 		return // begun by this incarnation already, as an earlier one's
 	}
 	a.begun = c
-	c.SetWorkers(a.sub.cfg.Concurrency)
-	a.handlers = worker.BeginHandlers(ctx, a.env.Node, c, a.sub.cfg.Concurrency)
+	c.SetWorkers(a.sub.cfg.Workers())
+	a.handlers = worker.BeginHandlers(ctx, a.env.Node, c, a.sub.cfg.Workers())
 }

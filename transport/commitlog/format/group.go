@@ -124,6 +124,8 @@ type Position struct {
 	// Sought: the member has sought to Offset since. Then it writes over what
 	// an etcd that was restored from a backup has.
 	Sought bool
+	// Progress is what is known of the records from Offset on.
+	Progress Progress
 }
 
 // ParseCommitted reads the value of a committed offset. The error wraps
@@ -135,6 +137,9 @@ func ParseCommitted(key string, value []byte) (*pb.Committed, error) {
 	}
 	if c.Offset < 0 || c.Base < 0 || c.Base > c.Offset {
 		return nil, corrupt(key, "offset %d in a batch at %d", c.Offset, c.Base)
+	}
+	if _, ok := ProgressOf(&c); !ok {
+		return nil, corrupt(key, "what is finished or tried behind offset %d makes no sense", c.Offset)
 	}
 	return &c, nil
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/topics/internal/lanes"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // Config is what a buffer needs to know of its subscription.
@@ -19,6 +21,10 @@ type Config struct {
 	Topic, Group string
 	// ManualCommit: only what is asked for is due to be committed.
 	ManualCommit bool
+	// Concurrency is how many records a Consumption handles at once, in the order that Order
+	// says: 0 is one of each partition that a worker has.
+	Concurrency int
+	Order       lanes.Order
 	// MaxFetched bounds the bytes that are read ahead. It must be positive.
 	MaxFetched int
 	// Retry spaces the attempts of a failed record. MaxAttempts is after how
@@ -56,9 +62,11 @@ type Buffer struct {
 	all      bool // every partition is paused but for those resumed since
 	group    bool // the group is paused
 	reading  bool // a loop, Poll or Consume is active
+	laned    bool // by hands
 	counters messages.SubscriptionCounters
-	wanted   chan struct{} // closed when a reader should look again; nil when none waits
-	polled   []*cursor     // what the last Poll handed out
+	wanted   chan struct{}   // closed when a reader should look again; nil when none waits
+	idle     []chan struct{} // workers that wait for a record; closed to wake one
+	polled   []*cursor       // what the last Poll handed out
 }
 
 // Phase is whether a buffer hands out records.
@@ -98,6 +106,8 @@ type Place struct {
 	// nothing.
 	Written bool
 	Known   int64
+	// Progress is what is known of the records from Offset on.
+	Progress format.Progress
 }
 
 // Add adds a claim that was just made.
@@ -109,8 +119,9 @@ func (b *Buffer) Add(c *Claim, at Place) {
 		c.committed = at.Offset
 	}
 	c.tell = func(Notice) {}
-	c.finished.Store(at.Offset)
-	c.lowest, c.began = at.Offset, at.Offset
+	c.ahead = at.Progress
+	c.finished.Store(at.Progress.Past(at.Offset))
+	c.lowest, c.began = c.finished.Load(), at.Offset
 	if f, had := b.fences[c.Partition]; had {
 		b.fences[c.Partition] = [2]int64{min(f[0], c.Fence), max(f[1], c.Fence)}
 	} else {
@@ -134,6 +145,11 @@ func (b *Buffer) Remove(c *Claim, cause error) {
 	if c.cursor != nil && c.cursor.cancel != nil {
 		c.cursor.cancel(cause)
 	}
+	for h := range c.hands {
+		if h.cancel != nil {
+			h.cancel(cause)
+		}
+	}
 	if b.claims[c.Partition] == c {
 		delete(b.claims, c.Partition)
 		b.past[c.Partition] = Target{Partition: c.Partition, fence: c.Fence, offset: c.committed}
@@ -148,10 +164,12 @@ func (b *Buffer) Attach(c *Claim, tell func(Notice)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.tell = tell
-	c.rests = false // whose timer has ended with an earlier consumer
-	if c.phase == claimDraining && c.cursor == nil {
+	c.rests, c.alarm = false, time.Time{} // whose timer has ended with an earlier consumer
+	if c.phase == claimDraining && !c.inHand() {
 		tell(Idle{})
 	}
+	b.restsOn(c)
+	b.setAlarm(c)
 }
 
 // Busy reports whether a reader is active.
@@ -224,7 +242,7 @@ func (b *Buffer) InHand() (out []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for p, c := range b.claims {
-		if c.cursor != nil {
+		if c.inHand() {
 			out = append(out, p)
 		}
 	}

@@ -161,7 +161,7 @@ func TestBufferRetries(t *testing.T) {
 		if rec.Offset != 0 || rec.Attempt != attempt {
 			t.Fatalf("offset %d, attempt %d; want 0 and %d", rec.Offset, rec.Attempt, attempt)
 		}
-		s.failed(cur, 0)
+		s.failed(cur, rec.Offset, 0)
 		settleAll(s, a)
 		if cur, _, _ := s.tryTake(); cur != nil || !a.rests {
 			t.Fatal("a failed record does not rest")
@@ -175,14 +175,25 @@ func TestBufferRetries(t *testing.T) {
 		t.Fatalf("attempt %d, want 4", rec.Attempt)
 	}
 	var next messages.Record
-	if ok, _ := cur.next(&next); ok && (next.Offset != 1 || next.Attempt != 1) {
+	if ok, _ := cur.next(&next); !ok {
+		cur.finish()
+		s.put(cur)
+		cur, next = inHand(t, s)
+	}
+	if next.Offset != 1 || next.Attempt != 1 {
 		t.Fatalf("after success: offset %d, attempt %d", next.Offset, next.Attempt)
 	}
-	s.failed(cur, 0)
+	s.failed(cur, next.Offset, 0)
 	settleAll(s, a)
 	// The consumer of a resting claim is begun again: its timer is gone.
 	a.withdraw(s)
+	a.rests = false
 	a.attach(s)
+	settleAll(s, a)
+	if cur, _, _ = s.tryTake(); cur != nil || !a.rests {
+		t.Fatal("the next consumer was not told how long the claim rests")
+	}
+	s.Wake(a.c)
 	settleAll(s, a)
 	if cur, _, _ = s.tryTake(); cur == nil {
 		t.Fatal("the claim rests without end")

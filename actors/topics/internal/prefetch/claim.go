@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/topics/internal/lanes"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -43,7 +44,11 @@ type Claim struct {
 	cursor    *cursor         // who has it in hand
 	rests     bool            // its first record failed and waits
 	ready     bool            // it is in the buffer's line
-	failures  int             // of the record at finished
+	ahead     format.Progress // of what is not finished; of what is not in the window
+	changed   uint64          // counts what is to be committed besides finished
+	sent      uint64          // the same, when a position was made last
+	stands    uint64          // the same, as etcd has it
+	doneThere int64           // finished records behind committed, as etcd has them
 	lapsed    int64           // the first offset behind what was counted as expired
 	asked     int64           // what Commit wants written; -1 for nothing
 	committed int64           // what etcd has; -1 for nothing
@@ -55,6 +60,14 @@ type Claim struct {
 	written   []written       // of batches that are not committed
 	behind    time.Time       // since when there is something to commit, as Lag saw it
 	wantedOut time.Time       // when it was asked back
+
+	// While handlers take records of it at the same time: what they are given, who has
+	// one in hand, the batch that is being taken in, and the bytes of batches that were.
+	window *lanes.Window
+	hands  map[*hand]struct{}
+	intake intake
+	held   int
+	alarm  time.Time // when Wake is due, as the consumer was told
 
 	// tell reaches the consumer's actor. It does not block.
 	tell func(Notice)
@@ -79,7 +92,7 @@ type (
 	RoomMade struct{}
 	// Idle: nobody has a released claim in hand, and nobody will.
 	Idle struct{}
-	// Rests: the first record failed. Wake is due after so long.
+	// Rests: records failed. Wake is due after so long, and no earlier one.
 	Rests struct{ Delay time.Duration }
 	// Stalled: the batch in hand does not decode at an offset. Err names it and
 	// wraps messages.ErrCorrupt; nothing is handed out until Seek.
@@ -107,11 +120,17 @@ func (c *Claim) wanted() int64 {
 	if n := len(c.queue); n > 0 {
 		return c.queue[n-1].End()
 	}
+	if c.window != nil {
+		return c.window.Next()
+	}
 	return c.at()
 }
 
 // begins is the base of a batch at or before an offset that is finished, or -1.
 func (c *Claim) begins(offset int64) int64 {
+	if c.window != nil && offset == c.window.Floor() && c.window.FloorBase() >= 0 {
+		return c.window.FloorBase()
+	}
 	for _, b := range c.queue {
 		switch {
 		case b.Base <= offset && offset < b.End():
@@ -127,10 +146,21 @@ func (c *Claim) begins(offset int64) int64 {
 	return -1
 }
 
-// drop empties the queue: what was in it is to be fetched again.
+// drop empties the queue and the window: what was in them is to be fetched again. Who
+// has a record of the window in hand finishes nothing any more.
 func (c *Claim) drop() {
-	c.buffer.bytes -= c.bytes
+	c.buffer.bytes -= c.bytes + c.held
 	c.queue, c.bytes = nil, 0
+	c.window, c.intake, c.held, c.alarm = nil, intake{}, 0, time.Time{}
+}
+
+// failures is how often the first record that is not finished failed.
+func (c *Claim) failures() int {
+	if c.window != nil {
+		return 0
+	}
+	tried, _ := c.ahead.TriedAt(c.at())
+	return tried.Attempts
 }
 
 // ClaimLook is a claim, as of one moment.
@@ -146,5 +176,5 @@ type ClaimLook struct {
 func (b *Buffer) Look(c *Claim) ClaimLook {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return ClaimLook{Finished: c.at(), Committed: c.committed, Bytes: c.bytes, Failures: c.failures, Paused: b.isPaused(c.Partition)}
+	return ClaimLook{Finished: c.at(), Committed: c.committed, Bytes: c.bytes, Failures: c.failures(), Paused: b.isPaused(c.Partition)}
 }

@@ -33,14 +33,18 @@ func (b *Buffer) position(c *Claim) (int64, bool) {
 	if !b.cfg.ManualCommit {
 		at = max(at, c.at())
 	}
-	return at, at >= 0 && at != c.committed
+	if at < 0 && !c.elsewhere {
+		at = c.committed
+	}
+	return at, at >= 0 && (at != c.committed || c.changed != c.stands)
 }
 
 // positionAt is where the claim is, to be written over what is known of.
 func (c *Claim) positionAt(offset int64) format.Position {
+	c.sent = c.changed
 	return format.Position{
 		Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: max(c.begins(offset), 0), // every log began at 0
-		Known: c.known, Sought: c.elsewhere,
+		Known: c.known, Sought: c.elsewhere, Progress: c.progress(offset),
 	}
 }
 
@@ -60,7 +64,11 @@ func (b *Buffer) Wrote(p format.Position) {
 	defer b.mu.Unlock()
 	b.counters.Commits++
 	if c := b.claims[p.Partition]; c != nil && c.Fence == p.Fence {
-		c.committed, c.known = p.Offset, p.Known
+		c.committed, c.known, c.stands = p.Offset, p.Known, c.sent
+		c.doneThere = p.Progress.Count()
+		if c.window == nil {
+			c.ahead = c.ahead.From(p.Offset)
+		}
 		c.elsewhere = c.elsewhere && !p.Sought
 		c.forget()
 	}
@@ -92,6 +100,10 @@ func (b *Buffer) Ask(recs []messages.Record) (targets []Target, fenced, err erro
 			targets = append(targets, Target{c.Partition, c.Fence, c.asked, c.seeks})
 		}
 		return targets, nil, nil
+	}
+	if b.cfg.Concurrency > 0 {
+		return nil, nil, fmt.Errorf("partition %d, offset %d: %w: with Concurrency a commit up to a record would take those before it along that are not finished; commit without records what is finished",
+			recs[0].Partition, recs[0].Offset, messages.ErrInvalid)
 	}
 	last := make(map[*Claim]int64, 1)
 	for i := range recs {

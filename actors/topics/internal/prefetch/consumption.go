@@ -32,6 +32,7 @@ type Consumption struct {
 
 // NewConsumption is a consumption that ends with ctx or with the buffer.
 func NewConsumption(ctx context.Context, b *Buffer, h messages.RecordHandler) *Consumption {
+	b.reads(b.cfg.Concurrency > 0)
 	return &Consumption{ctx: ctx, buffer: b, handler: h, over: make(chan struct{})}
 }
 
@@ -67,6 +68,9 @@ func (c *Consumption) Work(ctx context.Context) error {
 	defer c.buffer.inside.Enter(code)()
 	ctx, label, restore := c.buffer.inside.Label(code.Mark(ctx), c.buffer.cfg.Topic+"/"+c.buffer.cfg.Group)
 	defer restore()
+	if c.most == 0 && c.buffer.cfg.Concurrency > 0 {
+		return c.workLanes(ctx, label)
+	}
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -100,7 +104,7 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
 			c.told(rec, 0, usercode.ErrGoexit)
-			b.failed(cur, 0)
+			b.failed(cur, rec.Offset, 0)
 		}
 	}()
 	for {
@@ -109,8 +113,7 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 		case err != nil:
 			b.stall(cur, err)
 		case !ok || ctx.Err() != nil:
-			cur.out = -1
-			b.put(cur)
+			cur.returned()
 		default:
 			began := b.inside.Begins()
 			rec, err = c.attempt(handling, cur, rec)
@@ -119,8 +122,7 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 				continue
 			}
 			if handling.Err() != nil {
-				cur.out = -1 // what was cut short or lost has not failed
-				b.put(cur)
+				cur.returned() // what was cut short or lost has not failed
 			} else {
 				c.fail(ctx, cur, rec, err)
 			}
@@ -154,10 +156,34 @@ func (c *Consumption) attempt(ctx context.Context, cur *cursor, rec messages.Rec
 	return rec, err
 }
 
+// holding is what a worker has in hand: a cursor, or a record. Each method ends it.
+type holding interface {
+	settled()  // the record is finished
+	returned() // it was not handled, and has not failed
+	released() // the same, and it comes again after a while
+	// failed: the record at an offset has failed, and comes again after the delay that was
+	// asked for or, with 0, after the next one of its retries.
+	failed(offset int64, after time.Duration)
+}
+
+func (cur *cursor) settled() {
+	cur.finish()
+	cur.c.buffer.put(cur)
+}
+
+func (cur *cursor) returned() {
+	cur.out = -1
+	cur.c.buffer.put(cur)
+}
+
+func (cur *cursor) released() { cur.c.buffer.released(cur) }
+
+func (cur *cursor) failed(offset int64, after time.Duration) { cur.c.buffer.failed(cur, offset, after) }
+
 // fail decides about a record that was not handled.
-func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record, err error) {
+func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record, err error) {
 	if messages.IsRelease(err) {
-		c.buffer.released(cur)
+		cur.released()
 		return
 	}
 	cfg, back := c.buffer.cfg, messages.GiveBackOf(err)
@@ -168,8 +194,7 @@ func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record
 		c.buffer.emit(messages.RecordRejected{
 			Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
 		})
-		cur.finish()
-		c.buffer.put(cur)
+		cur.settled()
 		return
 	case rejected, cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts:
 		dlqErr := c.deadLetter(ctx, rec, err)
@@ -178,19 +203,17 @@ func (c *Consumption) fail(ctx context.Context, cur *cursor, rec messages.Record
 			c.buffer.emit(messages.RecordDeadLettered{
 				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
 			})
-			cur.finish()
-			c.buffer.put(cur)
+			cur.settled()
 			return
 		}
 		if ctx.Err() != nil { // it was cut short, as a handler is
-			cur.out = -1
-			c.buffer.put(cur)
+			cur.returned()
 			return
 		}
 		err = errors.Join(err, fmt.Errorf("its dead-letter handler: %w", dlqErr))
 	}
 	c.told(rec, back.After, err)
-	c.buffer.failed(cur, back.After)
+	cur.failed(rec.Offset, back.After)
 }
 
 // told emits that a record was not handled and comes again, after a delay that the

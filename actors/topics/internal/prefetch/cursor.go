@@ -13,16 +13,16 @@ import (
 // cursor is a reader's hold on a claim, for the records of one batch. One goroutine
 // uses it.
 type cursor struct {
-	c       *Claim
-	cancel  context.CancelCauseFunc // of the handler; nil for loops
-	label   string                  // of the handler's goroutine
-	batch   *format.Batch
-	rest    []byte
-	offset  int64 // of the next record
-	out     int64 // what taking the next record finishes; -1 for nothing
-	from    int64 // finished when the cursor began
-	done    int64 // finished as this cursor knows it: a Seek makes it another
-	attempt int   // of the first record
+	c      *Claim
+	cancel context.CancelCauseFunc // of the handler; nil for loops
+	label  string                  // of the handler's goroutine
+	batch  *format.Batch
+	rest   []byte
+	offset int64 // of the next record
+	out    int64 // what taking the next record finishes; -1 for nothing
+	from   int64 // finished when the cursor began
+	done   int64 // finished as this cursor knows it: a Seek makes it another
+	mark   int64 // the next offset at which something is known of a record, or a later one
 }
 
 // next decodes the next record into rec, and finishes the one before it. It
@@ -43,9 +43,10 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 		}
 		cur.rest = cur.rest[n:]
 		rec.Topic, rec.Partition, rec.Offset, rec.Fence = cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, cur.c.Fence
-		rec.Attempt = 1
-		if cur.offset == cur.from {
-			rec.Attempt = cur.attempt
+		rec.Attempt, rec.Deaths = 1, 0
+		if cur.offset == cur.mark && cur.known(rec) {
+			cur.pass()
+			continue
 		}
 		if !rec.Expired() {
 			break
@@ -57,6 +58,20 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 		cur.c.handed.Store(cur.offset)
 	}
 	return true, nil
+}
+
+// known fills in what became of the record so far, and reports whether it is finished.
+func (cur *cursor) known(rec *messages.Record) (done bool) {
+	b := cur.c.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cur.mark = cur.c.ahead.Mark(cur.offset + 1)
+	if cur.c.ahead.IsDone(cur.offset) {
+		return true
+	}
+	tried, _ := cur.c.ahead.TriedAt(cur.offset)
+	rec.Attempt, rec.Deaths = tried.Attempts+1, tried.Deaths
+	return false
 }
 
 // more decodes records behind those of batch until there are limit, and finishes

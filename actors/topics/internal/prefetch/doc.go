@@ -6,13 +6,17 @@
 // the workers of a [Consumption]. For each owned partition it has a [Claim], with
 // the batches that were read ahead and the place up to which everything is
 // finished. A reader takes one claim at a time in hand, by a cursor over its first
-// batch, so that the records of a partition are handled one after the other.
+// batch, so that the records of a partition are handled one after the other. With
+// Config.Concurrency the workers take records one by one out of the claim's window, of
+// which package lanes decides what can be handled at the same time.
 //
 // It promises:
 //
 //   - Whatever happens to the claims, the records of each partition are handed out in
 //     order, none is skipped but what has expired, and none comes twice unless it was
 //     handed back.
+//   - With Config.Concurrency that holds of the records of one key, and what is finished
+//     does not come again, though what is before it is not finished.
 //   - What is read ahead stays within Config.MaxFetched, but for one fetch, and no
 //     claim waits for room forever while another does not use it.
 //   - Nothing is handed out of a claim that was lost, or while the session's lease

@@ -4,15 +4,20 @@ package prefetch
 
 import "github.com/penstock-io/penstock/messages"
 
-// lapse passes over a record that has expired. It is finished at once when all before it
-// are, else with the record before it.
+// lapse passes over a record that has expired.
 func (cur *cursor) lapse(rec *messages.Record) {
+	cur.pass()
+	cur.c.buffer.lapse(cur.c, rec)
+}
+
+// pass passes over a record that nobody is to handle. It is finished at once when all
+// before it are, else with the record before it.
+func (cur *cursor) pass() {
 	if cur.offset == cur.done {
 		cur.out = cur.offset
 		cur.finish()
 	}
 	cur.offset++
-	cur.c.buffer.lapse(cur.c, rec)
 }
 
 // through is what finishing the record at last finishes: also what has expired behind it.
@@ -32,7 +37,12 @@ func (b *Buffer) lapse(c *Claim, rec *messages.Record) {
 	if c.finished.Load() == moved || rec.Offset < c.lapsed {
 		return
 	}
-	c.lapsed = rec.Offset + 1
+	b.countLapsed(c, rec)
+}
+
+// countLapsed is lapse with mu held.
+func (b *Buffer) countLapsed(c *Claim, rec *messages.Record) {
+	c.lapsed = max(c.lapsed, rec.Offset+1)
 	b.counters.Expired++
 	e := messages.RecordsExpired{Topic: rec.Topic, Group: b.cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Count: 1}
 	if b.cfg.Expired != nil {

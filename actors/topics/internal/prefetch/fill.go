@@ -32,7 +32,8 @@ func (b *Buffer) Reserve(c *Claim) int {
 	switch {
 	case !b.fetches(c):
 		return 0
-	case free < fetchShare && b.bytes+b.room > 0:
+	case free < fetchShare && b.bytes+b.room > 0 && (c.held == 0 || c.bytes > 0):
+		// Records that rest hold no partition up: theirs may fetch one batch.
 		if !slices.Contains(b.hungry, c) {
 			b.hungry = append(b.hungry, c)
 		}
@@ -46,7 +47,7 @@ func (b *Buffer) Reserve(c *Claim) int {
 
 // fetches reports whether a claim is to be filled.
 func (b *Buffer) fetches(c *Claim) bool {
-	return c.phase == claimOpen && !b.isPaused(c.Partition) && !c.rests
+	return c.phase == claimOpen && !b.isPaused(c.Partition) && !c.rests && (c.window == nil || !c.window.Full() || c.bytes == 0)
 }
 
 // Pass tells the next consumer that there is room: the one that was told has no

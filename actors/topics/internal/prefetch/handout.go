@@ -15,14 +15,28 @@ func (b *Buffer) offer(c *Claim) {
 	}
 	c.ready = true
 	b.line = append(b.line, c)
+	if b.laned {
+		b.wakeOne()
+		return
+	}
 	b.signal()
 }
 
 func (b *Buffer) presentable(c *Claim) bool {
-	return c.phase == claimOpen && c.cursor == nil && len(c.queue) > 0 && !c.rests && !b.isPaused(c.Partition) && c.Lease == b.trusted.Load()
+	if c.phase != claimOpen || c.cursor != nil || b.isPaused(c.Partition) || c.Lease != b.trusted.Load() {
+		return false
+	}
+	if b.laned {
+		return b.hasRecord(c)
+	}
+	return len(c.queue) > 0 && !c.rests && !c.inHand()
 }
 
 func (b *Buffer) signal() {
+	for _, waits := range b.idle {
+		close(waits)
+	}
+	b.idle = nil
 	if b.wanted != nil {
 		close(b.wanted)
 		b.wanted = nil
@@ -70,7 +84,7 @@ func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
 			continue
 		}
 		batch, at := c.queue[0], c.at()
-		cur := &cursor{c: c, batch: batch, rest: batch.Raw, offset: batch.Base, out: -1, from: at, done: at, attempt: c.failures + 1}
+		cur := &cursor{c: c, batch: batch, rest: batch.Raw, offset: batch.Base, out: -1, from: at, done: at, mark: c.ahead.Mark(at)}
 		c.cursor, c.lowest = cur, min(c.lowest, at)
 		return cur, nil, nil
 	}
@@ -84,15 +98,39 @@ func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
 // handed out again.
 func (b *Buffer) put(cur *cursor) { b.back(cur, nil) }
 
-// failed ends a cursor whose record was not handled. The claim rests until Wake, for the
-// delay that the handler named or, with 0, for the next one of its retries.
-func (b *Buffer) failed(cur *cursor, after time.Duration) {
+// failed ends a cursor whose record at an offset was not handled. The claim rests until
+// Wake, for the delay that the handler named or, with 0, for the next one of its retries.
+func (b *Buffer) failed(cur *cursor, offset int64, after time.Duration) {
 	cur.out = -1
 	b.back(cur, func(c *Claim) {
 		b.counters.Failed++
-		c.failures++
-		c.rest(cmp.Or(after, b.cfg.Retry.Delay(c.failures)))
+		tried, _ := c.ahead.TriedAt(offset)
+		tried.Offset = offset
+		tried.Attempts++
+		after = cmp.Or(after, b.cfg.Retry.Delay(tried.Attempts))
+		tried.NotBefore = notBefore(after)
+		c.ahead = c.ahead.With(tried)
+		c.changed++
+		c.rest(after)
 	})
+}
+
+// notBefore is the end of a delay that begins now, as etcd keeps it.
+func notBefore(after time.Duration) time.Time {
+	return time.Now().Add(after).Truncate(time.Millisecond).UTC()
+}
+
+// restsOn lets a claim rest whose first record had failed when it was claimed, or when its
+// timer ended, for as long as is left.
+func (b *Buffer) restsOn(c *Claim) {
+	if b.cfg.Concurrency > 0 || c.cursor != nil {
+		return
+	}
+	if tried, ok := c.ahead.TriedAt(c.at()); ok {
+		if left := time.Until(tried.NotBefore); left > 0 {
+			c.rest(left)
+		}
+	}
 }
 
 // released ends a cursor whose record comes again though it has not failed. The claim
@@ -124,7 +162,6 @@ func (b *Buffer) back(cur *cursor, then func(*Claim)) {
 		c.finished.Store(at)
 	} else {
 		if at > cur.from {
-			c.failures = 0
 			b.counters.Finished += uint64(at - cur.from)
 		}
 		if then != nil {
@@ -162,10 +199,17 @@ func (c *Claim) shed(at int64) (any bool) {
 	return any
 }
 
-// Wake ends a claim's rest.
+// Wake ends a claim's rest, or that of records that are due.
 func (b *Buffer) Wake(c *Claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c.window != nil {
+		c.alarm = time.Time{}
+		c.window.Wake(time.Now())
+		b.setAlarm(c)
+		b.offer(c)
+		return
+	}
 	c.rests = false
 	c.tell(RoomMade{})
 }

@@ -55,7 +55,7 @@ func (b *Buffer) Lag(now time.Time, end func(partition int) (int64, bool)) (reco
 	defer b.mu.Unlock()
 	for p, c := range b.claims {
 		last, ok := end(p)
-		behind := last - c.reached()
+		behind := last - c.reached() - c.doneThere
 		if !ok || behind <= 0 {
 			c.behind = time.Time{}
 			continue

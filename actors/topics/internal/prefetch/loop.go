@@ -215,6 +215,7 @@ func (b *Buffer) enter() error {
 func (b *Buffer) Finish() {
 	b.mu.Lock()
 	b.reading = false
+	b.setLaned(false)
 	left := b.phase != Open
 	b.mu.Unlock()
 	if left {

@@ -343,3 +343,58 @@ func TestRecordsLoopAllocatesNothingForARecord(t *testing.T) {
 		t.Errorf("%.4f allocations for a record", per)
 	}
 }
+
+// What a record costs: a loop, a handler of each one after the other, and one of several
+// at once, though alone.
+func BenchmarkRecords(b *testing.B) {
+	const batches, count = 4, 4096
+	var log []*format.Batch
+	for i := range batches {
+		batch := &format.Batch{Base: int64(i * count), Count: count, Time: 1}
+		for k := range count {
+			batch.Raw = messages.AppendRecord(batch.Raw, &messages.Message{Key: []byte{'k', byte(k % 50)}, Value: []byte("value")})
+		}
+		log = append(log, batch)
+	}
+	consume := func(ctx context.Context, s *Buffer) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		n := 0
+		_ = NewConsumption(ctx, s, func(context.Context, messages.Record) error {
+			if n++; n == batches*count {
+				cancel()
+			}
+			return nil
+		}).Work(ctx)
+		s.Finish()
+	}
+	for _, tc := range []struct {
+		name string
+		cfg  Config
+		read func(ctx context.Context, s *Buffer)
+	}{
+		{"loop", Config{}, func(ctx context.Context, s *Buffer) {
+			n := 0
+			for range s.Records(ctx) {
+				if n++; n == batches*count {
+					break
+				}
+			}
+		}},
+		{"handler", Config{}, consume},
+		{"concurrency", Config{Concurrency: 1}, consume},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			s, _ := newTestBuffer(tc.cfg)
+			c := &Claim{Partition: 0, Fence: 5, Lease: theLease}
+			s.Add(c, Place{Written: true})
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Seek(c, 0, 0)
+				s.Fill(c, log, fetchBytes)
+				tc.read(b.Context(), s)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(batches*count), "ns/record")
+		})
+	}
+}

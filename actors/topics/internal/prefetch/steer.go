@@ -3,7 +3,11 @@ package prefetch
 // What moves claims or stops the handing out: Seek, Pause, a release, the end of
 // the subscription.
 
-import "time"
+import (
+	"time"
+
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
 
 // Release asks for a claim back. Its consumer hears Idle when nobody has it in
 // hand.
@@ -11,15 +15,15 @@ func (b *Buffer) Release(c *Claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c.phase != claimOpen {
-		if c.phase == claimDraining && c.cursor == nil {
+		if c.phase == claimDraining && !c.inHand() {
 			c.tell(Idle{})
 		}
 		return
 	}
 	c.phase, c.wantedOut = claimDraining, time.Now()
 	c.look.Store(true)
-	if c.cursor == nil {
-		c.drop()
+	if !c.inHand() {
+		c.dissolve()
 		c.tell(Idle{})
 		b.feed()
 	}
@@ -39,8 +43,8 @@ func (b *Buffer) Seek(c *Claim, offset, base int64) {
 		c.finished.Store(offset)
 	}
 	c.began, c.written = offset, nil
-	c.lapsed = 0
-	c.boundary, c.failures, c.rests, c.asked = base, 0, false, -1
+	c.lapsed, c.ahead = 0, format.Progress{}
+	c.boundary, c.rests, c.asked = base, false, -1
 	c.elsewhere = true
 	c.seeks++
 	b.feed()
@@ -97,8 +101,8 @@ func (b *Buffer) steered() {
 			continue
 		}
 		c.look.Store(true)
-		if c.cursor == nil {
-			c.drop()
+		if !c.inHand() {
+			c.dissolve()
 			c.look.Store(false)
 		}
 	}

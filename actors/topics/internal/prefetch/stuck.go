@@ -9,10 +9,12 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// call is one call of a handler, which begins with the record at offset.
+// call is one call of a handler, which begins with the record at offset, on the goroutine
+// with a label.
 type call struct {
-	cur    *cursor
-	offset int64
+	partition int
+	offset    int64
+	label     string
 }
 
 // Wait waits for the end of the consumption. Meanwhile it emits an event for each
@@ -23,10 +25,9 @@ func (c *Consumption) Wait(limit time.Duration, member string) {
 	var watch usercode.StuckWatch[call]
 	usercode.AwaitLooking(c.over, limit, func(now time.Time) {
 		for _, stuck := range watch.Look(now, limit, b.calls()) {
-			cur := stuck.Key.cur
 			b.emit(messages.RecordHandlerStuck{
-				Topic: b.cfg.Topic, Group: b.cfg.Group, Member: member, Partition: cur.c.Partition, Offset: stuck.Key.offset,
-				Running: stuck.Running, Stack: b.inside.Stack(cur.label),
+				Topic: b.cfg.Topic, Group: b.cfg.Group, Member: member, Partition: stuck.Key.partition, Offset: stuck.Key.offset,
+				Running: stuck.Running, Stack: b.inside.Stack(stuck.Key.label),
 			})
 		}
 	})
@@ -39,12 +40,15 @@ func (b *Buffer) calls() map[call]time.Time {
 	defer b.mu.Unlock()
 	busy := make(map[call]time.Time)
 	for _, c := range b.claims {
+		for h := range c.hands {
+			busy[call{c.Partition, h.e.Record.Offset, h.label}] = time.Time{}
+		}
 		if cur := c.cursor; cur != nil && cur.cancel != nil {
 			offset := c.finished.Load()
 			if offset == moved {
 				offset = c.handed.Load() - 1
 			}
-			busy[call{cur, offset}] = time.Time{}
+			busy[call{c.Partition, offset, cur.label}] = time.Time{}
 		}
 	}
 	return busy

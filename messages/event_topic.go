@@ -45,6 +45,19 @@ type PartitionClaimed struct {
 	Offset, Fence int64
 }
 
+// PartitionTakenOver: a subscription of this runtime owns a partition whose owner before has
+// ended without a release: its process has died, or lost its lease, or was too slow.
+type PartitionTakenOver struct {
+	Topic, Group string
+	Partition    int
+	Offset       int64 // the first that is not finished
+	// InARow is how often that happened without the offset having moved.
+	InARow int
+	// Careful, unless it is 0: the records before that offset are handed out one at a time,
+	// because one of them may end the processes.
+	Careful int64
+}
+
 // PartitionReleased: a subscription of this runtime gave a partition up, with everything before Offset committed.
 type PartitionReleased struct {
 	Topic, Group string
@@ -163,6 +176,7 @@ type RecordDeadLettered struct {
 	Partition    int
 	Offset       int64
 	Attempts     int
+	Deaths       int // how often a process may have ended over it
 	Err          error
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int

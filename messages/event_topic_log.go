@@ -77,6 +77,26 @@ func (e PartitionClaimed) attrs() []slog.Attr {
 	)
 }
 
+func (PartitionTakenOver) name() string { return "partition_taken_over" }
+
+// level is a warning where a record may be at fault.
+func (e PartitionTakenOver) level() slog.Level {
+	if e.Careful > 0 {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+func (e PartitionTakenOver) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.Int("partition", e.Partition),
+		slog.Int64("offset", e.Offset),
+		slog.Int("in_a_row", e.InARow),
+		slog.Int64("careful", e.Careful),
+	)
+}
+
 func (PartitionReleased) name() string      { return "partition_released" }
 func (PartitionReleased) level() slog.Level { return slog.LevelInfo }
 func (e PartitionReleased) attrs() []slog.Attr {
@@ -238,6 +258,7 @@ func (e RecordDeadLettered) attrs() []slog.Attr {
 		slog.Int("partition", e.Partition),
 		slog.Int64("offset", e.Offset),
 		slog.Int("attempts", e.Attempts),
+		slog.Int("deaths", e.Deaths),
 		errAttr("err", e.Err),
 		slog.Int("count", times(e.Count)),
 	)

@@ -162,7 +162,7 @@ var fields = map[Kind]string{
 	KindLogStart: "topic partition", KindHint: "topic partition",
 	KindIndexEntry: "topic partition base", KindBody: "topic partition base", KindTicket: "topic partition id",
 	KindConsumerGroupMeta: "topic group", KindAssignment: "topic group", KindConsumerMember: "topic group id",
-	KindClaim: "topic group partition", KindCommitted: "topic group partition", KindBeginning: "topic group",
+	KindClaim: "topic group partition", KindCommitted: "topic group partition", KindBeginning: "topic group", KindOwned: "topic group partition",
 	KindPaused: "dest group", KindConsumerGroupPaused: "topic group",
 }
 

@@ -35,6 +35,7 @@ const (
 	KindBeginning
 	KindPaused
 	KindConsumerGroupPaused
+	KindOwned
 )
 
 // String names the kind as errors and logs do.
@@ -68,6 +69,7 @@ var kindNames = [...]string{
 	KindBeginning:           "beginning of a group",
 	KindPaused:              "pause of a group",
 	KindConsumerGroupPaused: "pause of a consumer group",
+	KindOwned:               "mark of an owner",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -126,6 +128,8 @@ func (k Key) In(s Space) string {
 		return s.Claim(k.Topic, k.Group, k.Partition)
 	case KindCommitted:
 		return s.Committed(k.Topic, k.Group, k.Partition)
+	case KindOwned:
+		return s.Owned(k.Topic, k.Group, k.Partition)
 	case KindBeginning:
 		return s.Beginning(k.Topic, k.Group)
 	case KindPaused:
@@ -244,6 +248,9 @@ func groupParts(p []string) (Key, bool) {
 		return Key{Kind: KindClaim, Topic: p[1], Group: p[2], Partition: n}, ok
 	case len(p) == 4 && p[0] == "offsets" && p[3] == "begin":
 		return Key{Kind: KindBeginning, Topic: p[1], Group: p[2]}, true
+	case len(p) == 5 && p[0] == "groups" && p[3] == "owned":
+		n, ok := parsePartition(p[4])
+		return Key{Kind: KindOwned, Topic: p[1], Group: p[2], Partition: n}, ok
 	case len(p) == 4 && p[0] == "offsets":
 		n, ok := parsePartition(p[3])
 		return Key{Kind: KindCommitted, Topic: p[1], Group: p[2], Partition: n}, ok
@@ -277,7 +284,7 @@ func (k Key) named() bool {
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)
-	case KindConsumerGroupMeta, KindConsumerGroupPaused, KindAssignment, KindClaim, KindCommitted, KindBeginning:
+	case KindConsumerGroupMeta, KindConsumerGroupPaused, KindAssignment, KindClaim, KindCommitted, KindBeginning, KindOwned:
 		return good(k.Topic, k.Group)
 	case KindConsumerMember:
 		return good(k.Topic, k.Group, k.ID)

@@ -142,6 +142,12 @@ func (s Space) Committed(id, group string, p int) string {
 	return s.GroupOffsets(id, group) + partition(p)
 }
 
+// Owned is the key that says that a partition was claimed and not released: it outlives a
+// claim whose owner has ended in another way.
+func (s Space) Owned(id, group string, p int) string {
+	return s.ConsumerGroup(id, group) + "owned/" + partition(p)
+}
+
 // Beginning is the key of where a group began.
 func (s Space) Beginning(id, group string) string { return s.GroupOffsets(id, group) + "begin" }
 

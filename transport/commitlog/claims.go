@@ -35,6 +35,9 @@ type Claimed struct {
 	Known int64
 	// Progress is what is committed besides Offset.
 	Progress format.Progress
+	// Ungraceful: the owner before has ended without a release. That may have been an
+	// earlier incarnation of this one, or a call with an unknown outcome.
+	Ungraceful bool
 	// Held is the claim of another member that stands in the way, or nil.
 	Held *format.Holder
 	// Err wraps messages.ErrCorrupt and names a key that cannot be read: with a
@@ -63,10 +66,11 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 		var ops []clientv3.Op
 		for _, p := range chunk {
 			key, committed := l.space.Claim(me.Topic.ID, me.Group, p), l.space.Committed(me.Topic.ID, me.Group, p)
+			owned := l.space.Owned(me.Topic.ID, me.Group, p)
 			value := format.Encode(&pb.Claim{Member: me.Member, MemberRevision: me.MemberRevision, Generation: me.Generation})
 			ops = append(ops, clientv3.OpTxn(
 				[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
-				[]clientv3.Op{clientv3.OpGet(committed), clientv3.OpPut(key, value, clientv3.WithLease(me.Lease))},
+				[]clientv3.Op{clientv3.OpGet(committed), exists(owned), clientv3.OpPut(key, value, clientv3.WithLease(me.Lease)), clientv3.OpPut(owned, value)},
 				[]clientv3.Op{clientv3.OpGet(committed), clientv3.OpGet(key)}))
 		}
 		resp, err := l.do(ctx, op, guards, ops, l.whoAmI(me))
@@ -93,7 +97,9 @@ func (l *Log) Claim(ctx context.Context, me Me, assignment int64, partitions []i
 // claimed reads the response about one partition.
 func (me Me) claimed(p int, resp *clientv3.TxnResponse, revision int64) Claimed {
 	c := Claimed{Partition: p, Fence: revision}
-	if !resp.Succeeded {
+	if resp.Succeeded {
+		c.Ungraceful = createRevision(ranged(resp, 1)) != 0
+	} else {
 		kv := ranged(resp, 1).Kvs[0]
 		claim, err := format.ParseClaim(string(kv.Key), kv.Value)
 		if err != nil || claim.Member != me.Member || claim.MemberRevision != me.MemberRevision {

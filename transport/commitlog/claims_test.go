@@ -677,3 +677,45 @@ func TestBury(t *testing.T) {
 		t.Errorf("again: %v, %v", did, err)
 	}
 }
+
+// Promise: who claims a partition knows whether the owner before has released it, and gets
+// what was finished and tried behind the offset. A commit that has only that to say is
+// written, though the offset is the same.
+func TestClaimAfterAnOwnerThatDied(t *testing.T) {
+	ctx := testContext(t)
+	l, _ := startEtcd(t)
+	info := create(t, l, "orders", 1)
+	me := join(t, l, info, "group", "me")
+	first := claimOne(t, l, me, 0)
+	if first.Ungraceful {
+		t.Error("nobody was there before")
+	}
+	p := first.at(5, 0)
+	p.Progress = format.Progress{Done: []format.Range{{From: 7, To: 9}}}
+	ps := []format.Position{p}
+	if errs, err := l.Commit(ctx, me, ps); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	known := ps[0].Known
+	ps[0].Known, ps[0].Progress = 0, format.Progress{Done: []format.Range{{From: 6, To: 9}}, Tried: []format.Tried{{Offset: 5, Attempts: 2}}}
+	if errs, err := l.Commit(ctx, me, ps); err != nil || errs[0] != nil || ps[0].Known <= known {
+		t.Fatalf("with the same offset: %v, %v, known %d after %d", errs, err, ps[0].Known, known)
+	}
+	if done, err := l.Revoke(ctx, me, 0, format.Holder{Member: "me", MemberRevision: me.MemberRevision, Revision: first.Fence}, true); !done || err != nil {
+		t.Fatal(done, err)
+	}
+	second := claimOne(t, l, me, 0)
+	if !second.Ungraceful || second.Offset != 5 || !second.Progress.Equal(ps[0].Progress) {
+		t.Errorf("after a revocation: %+v", second)
+	}
+	if err := releaseOne(t, l, me, second.at(-1, -1)); err != nil {
+		t.Fatal(err)
+	}
+	if third := claimOne(t, l, me, 0); third.Ungraceful || !third.Progress.Equal(ps[0].Progress) {
+		t.Errorf("after a release: %+v", third)
+	}
+	d, err := l.DescribeGroup(ctx, info, "group")
+	if err != nil || d.Partitions[0].Committed != 5 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}

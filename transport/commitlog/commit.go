@@ -184,7 +184,7 @@ func (l *Log) writeOnce(ctx context.Context, op string, me Me, w writing, ps []f
 		claim, committed := l.space.Claim(me.Topic.ID, me.Group, p.Partition), l.space.Committed(me.Topic.ID, me.Group, p.Partition)
 		var then []clientv3.Op
 		if w == releases {
-			then = append(then, clientv3.OpDelete(claim))
+			then = append(then, clientv3.OpDelete(claim), clientv3.OpDelete(l.space.Owned(me.Topic.ID, me.Group, p.Partition)))
 		}
 		if p.Offset >= 0 {
 			then = append(then, clientv3.OpPut(committed, committedValue(p, 0, 0)))

@@ -260,7 +260,7 @@ func (r resetting) once(ctx context.Context, targets []format.Position) ([]messa
 			clientv3.Compare(clientv3.CreateRevision(claim), "=", fence))
 		write = append(write, clientv3.OpPut(key, committedValue(target, 0, 0)))
 		if fence != 0 {
-			write = append(write, clientv3.OpDelete(claim))
+			write = append(write, clientv3.OpDelete(claim), clientv3.OpDelete(r.l.space.Owned(r.topic.ID, r.group, target.Partition)))
 		}
 	}
 	if r.whole && targets[len(targets)-1].Partition == r.last {

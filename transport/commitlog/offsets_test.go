@@ -145,8 +145,8 @@ func TestResetOfALiveGroup(t *testing.T) {
 			t.Errorf("%s: %d changes, %v", r.name, len(got), err)
 		}
 	}
-	if n := len(under(t, l, "/offsets/")); n != 1 {
-		t.Errorf("%d offsets", n)
+	if all := under(t, l, "/offsets/"); len(all) != 1 {
+		t.Errorf("offsets %q", all)
 	}
 	if got, err := l.ResetOffsets(ctx, info, "group", messages.Earliest(), []int{1, 2}, false, false); err != nil || len(got) != 2 {
 		t.Errorf("partitions that nobody has: %+v, %v", got, err)

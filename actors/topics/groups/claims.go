@@ -281,6 +281,11 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 	a.env.Events.Emit(messages.PartitionClaimed{
 		Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Fence: got.Fence,
 	})
+	if p := got.Progress; got.Ungraceful {
+		a.env.Events.Emit(messages.PartitionTakenOver{
+			Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, InARow: p.Takeovers, Careful: p.Careful,
+		})
+	}
 	a.hold(ctx, c)
 	return true
 }

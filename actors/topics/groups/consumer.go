@@ -100,6 +100,8 @@ func (a *consumer) Receive(ctx actor.Context) {
 		a.seek(ctx, m.to)
 	case resolved:
 		a.sought(ctx, m)
+	case prefetch.Behind:
+		supervisor.Notify(ctx, ctx.Parent(), commitWanted{})
 	case prefetch.Idle:
 		supervisor.Notify(ctx, ctx.Parent(), &idle{a.c})
 	case *supervisor.Ended:

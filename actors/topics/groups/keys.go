@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/registry"
@@ -96,8 +97,9 @@ func (s *Subscription) removeKeys(ctx context.Context, me commitlog.Me) error {
 // firstPositions fills in where to begin in partitions that the group has never
 // committed anything in: where the group began, in those that there were then, and
 // at the earliest record of others. Unless that is the earliest record, it is
-// committed at once. It returns the partitions whose position was not. got is left
-// as it is, for another try.
+// committed at once. It returns the partitions whose position was not. Where the owner
+// before has ended without a release that is counted, and committed. got is left as it is,
+// for another try.
 func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got []commitlog.Claimed) (made []commitlog.Claimed, unwritten []int, err error) {
 	made = slices.Clone(got)
 	at := make(map[int]messages.Start)
@@ -121,10 +123,19 @@ func (s *Subscription) firstPositions(ctx context.Context, me commitlog.Me, got 
 	for i := range made {
 		c := &made[i]
 		place, isNew := places[c.Partition]
+		if isNew {
+			c.Offset, c.Base = place.Offset, place.Base
+		}
+		if c.Ungraceful && c.Err == nil && c.Held == nil && place.Err == nil {
+			c.Progress = prefetch.TakenOver(c.Offset, c.Progress)
+			first = append(first, format.Position{
+				Partition: c.Partition, Fence: c.Fence, Offset: c.Offset, Base: max(c.Base, 0), Known: c.Known, Progress: c.Progress,
+			})
+			continue
+		}
 		if !isNew {
 			continue
 		}
-		c.Offset, c.Base = place.Offset, place.Base
 		switch {
 		case errors.Is(place.Err, messages.ErrOffsetOutOfRange):
 			c.Err = fmt.Errorf("begin at %s in partition %d: %w", at[c.Partition], c.Partition, place.Err)

@@ -78,6 +78,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 		sub.expired = sub.tellsExpired()
 		data.Expired = sub.tellExpired
 	}
+	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	sub.receives = env.Tracing.NewReceives(cfg.Topic, cfg.Group)
 	sub.async.emit, sub.async.host, sub.async.of, sub.async.sub = sub.panicked, env.Call, sub.committing, sub

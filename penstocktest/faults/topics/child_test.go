@@ -11,7 +11,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,17 +30,20 @@ const childEnv = "PENSTOCK_FAULT_CHILD"
 
 // childSpec tells a child what to be.
 type childSpec struct {
-	Role         string // roleProducer, roleConsumer, roleEtcd or roleParted
+	Role         string // roleProducer, roleConsumer, roleHandler, roleEtcd or roleParted
 	Name         string // for people
 	Endpoints    []string
 	Space, Topic string
 	Group        string
 	LeaseTTL     time.Duration
+	// Of a handler: how many records it handles at once, the number of the one that ends its
+	// process, and of the one that it holds; -1 is none.
+	Concurrency, Poison, Held int
 	// Of an etcd:
 	Dir, Client, Peer, Cluster string
 }
 
-const roleProducer, roleConsumer, roleEtcd, roleParted = "producer", "consumer", "etcd", "parted etcd"
+const roleProducer, roleConsumer, roleHandler, roleEtcd, roleParted = "producer", "consumer", "handler", "etcd", "parted etcd"
 
 func tell(what string, numbers ...any) {
 	os.Stdout.WriteString(what + strings.TrimRight(" "+fmt.Sprintln(numbers...), "\n ") + "\n")
@@ -63,6 +68,8 @@ func orders() <-chan string {
 //	doubt ID                     a put had an unknown outcome
 //	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
 //	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
+//	did ID ATTEMPT DEATHS        it has handled a record at the same time as others
+//	letter ID ATTEMPT DEATHS     it took a record as a dead letter
 //	fenced                       the commit of that record was refused
 //	left                         it was told to stop, and did
 //
@@ -85,9 +92,12 @@ func (s childSpec) run() error {
 	if err != nil {
 		return err
 	}
-	if s.Role == roleProducer {
+	switch s.Role {
+	case roleProducer:
 		err = s.produce(ctx, topic)
-	} else {
+	case roleHandler:
+		err = s.handle(ctx, topic)
+	default:
 		err = s.consume(ctx, topic)
 	}
 	if err != nil {
@@ -194,6 +204,55 @@ func (s childSpec) consume(ctx context.Context, topic *penstock.Topic) error {
 	}
 }
 
+// letterAfter is how many attempts and deaths a handler's record has.
+const letterAfter = 3
+
+// handle handles several records at once.
+func (s childSpec) handle(ctx context.Context, topic *penstock.Topic) error {
+	sub, err := topic.Subscribe(ctx, s.Group, penstock.CommitEvery(20*time.Millisecond), penstock.Concurrency(s.Concurrency),
+		penstock.RecordDeadLetters(letterAfter, func(_ context.Context, r penstock.Record, _ error) error {
+			tell("letter", recordNumber(r), r.Attempt, r.Deaths)
+			return nil
+		}))
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- sub.Consume(ctx, func(ctx context.Context, r penstock.Record) error {
+			switch n := recordNumber(r); n {
+			case s.Poison:
+				self, err := os.FindProcess(os.Getpid())
+				if err != nil {
+					return err
+				}
+				if err := self.Kill(); err != nil {
+					return err
+				}
+				select {}
+			case s.Held:
+				tell("holding", n, r.Partition, r.Offset, r.Fence)
+				<-ctx.Done()
+				return ctx.Err()
+			default:
+				tell("did", n, r.Attempt, r.Deaths)
+				return nil
+			}
+		})
+	}()
+	tell("ready")
+	told := orders()
+	select {
+	case order, ok := <-told:
+		if !ok || order != "stop" {
+			return nil
+		}
+		return sub.Unsubscribe(ctx)
+	case err := <-ended:
+		return fmt.Errorf("the records ended: %w", err)
+	}
+}
+
 // etcd is a member of a cluster.
 func (s childSpec) etcd(ctx context.Context) error {
 	srv, err := embedded.Start(ctx, s.Dir, embedded.Listen(s.Client), embedded.Peer(s.Peer), embedded.UnsafeNoFsync(),
@@ -218,6 +277,16 @@ type child struct {
 	said    map[string]chan []int64 // what is not entered into the account
 	dead    chan struct{}           // all it said was read and it is no more
 	stopped atomic.Bool             // by the test
+
+	mu           sync.Mutex
+	did, letters []int64 // the numbers of records
+}
+
+// done are the records that it has handled, and that it took as dead letters.
+func (c *child) done() (did, letters []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.did), slices.Clone(c.letters)
 }
 
 // spawn starts a child; what it accepts and handles goes into a.
@@ -283,6 +352,14 @@ func (c *child) listen(out io.Reader, a *account) {
 			a.doubt(int(n[0]))
 		case what == "got" && len(n) == 4:
 			a.handle(c.name, int(n[0]), place{int(n[1]), n[2]}, n[3])
+		case what == "did" && len(n) == 3:
+			c.mu.Lock()
+			c.did = append(c.did, n[0])
+			c.mu.Unlock()
+		case what == "letter" && len(n) == 3:
+			c.mu.Lock()
+			c.letters = append(c.letters, n[0])
+			c.mu.Unlock()
 		case c.said[what] != nil:
 			c.said[what] <- n
 		}

@@ -44,6 +44,7 @@
 //		TestLeasesNotHeartbeats
 //	a handler fails
 //		TestRecordsComeAgainAtTheEndOfAPartition
+//		TestRecordThatKillsItsConsumersIsADeadLetter
 //	a group is slow
 //		TestScaleToManyGroups
 //		TestReadAheadIsBoundedUnpacked
@@ -83,6 +84,8 @@
 //
 // # Commits
 //
+//	what was finished is not handled again, though what is before it was not
+//		TestKilledConsumerRepeatsOnlyWhatWasNotFinished
 //	what was committed stands; a late write undoes nothing
 //		TestCommitIsNotUndoneByALateOne
 //		TestSeekIsNotUndoneByALateCommit

@@ -5,6 +5,7 @@ package prefetch
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,8 @@ type Config struct {
 	Retry       messages.Retry
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// Persist, unless it is nil, has what is due written, and waits for that.
+	Persist func(ctx context.Context) error
 	// Expired, unless it is nil, is given what was not handed out before its ExpiresAt,
 	// with bytes of its own. It must not block, is called with the buffer's lock held,
 	// and reports whether it took the record.
@@ -62,7 +65,8 @@ type Buffer struct {
 	all      bool // every partition is paused but for those resumed since
 	group    bool // the group is paused
 	reading  bool // a loop, Poll or Consume is active
-	laned    bool // by hands
+	working  bool // it is a Consumption
+	laned    bool // one that takes records one by one
 	counters messages.SubscriptionCounters
 	wanted   chan struct{}   // closed when a reader should look again; nil when none waits
 	idle     []chan struct{} // workers that wait for a record; closed to wake one
@@ -121,7 +125,10 @@ func (b *Buffer) Add(c *Claim, at Place) {
 	c.tell = func(Notice) {}
 	c.ahead = at.Progress
 	c.finished.Store(at.Progress.Past(at.Offset))
-	c.lowest, c.began = c.finished.Load(), at.Offset
+	c.lowest, c.began, c.claimedAt, c.limit = c.finished.Load(), at.Offset, at.Offset, math.MaxInt64
+	if at.Progress.Takeovers > 0 && !b.cfg.ManualCommit {
+		c.limit = bound(at.Offset, at.Progress)
+	}
 	if f, had := b.fences[c.Partition]; had {
 		b.fences[c.Partition] = [2]int64{min(f[0], c.Fence), max(f[1], c.Fence)}
 	} else {

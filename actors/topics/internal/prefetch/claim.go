@@ -69,6 +69,10 @@ type Claim struct {
 	held   int
 	alarm  time.Time // when Wake is due, as the consumer was told
 
+	claimedAt  int64 // where it began, as etcd had it
+	limit      int64 // nothing from there on is handed out before the next commit
+	behindTold bool  // that commit was asked for
+
 	// tell reaches the consumer's actor. It does not block.
 	tell func(Notice)
 }
@@ -84,7 +88,7 @@ const (
 	claimOver     claimPhase = "over"
 )
 
-// Notice is what a claim tells its consumer: RoomMade, Idle, Rests or Stalled.
+// Notice is what a claim tells its consumer: RoomMade, Idle, Rests, Behind or Stalled.
 type Notice interface{ notice() }
 
 type (
@@ -94,6 +98,8 @@ type (
 	Idle struct{}
 	// Rests: records failed. Wake is due after so long, and no earlier one.
 	Rests struct{ Delay time.Duration }
+	// Behind: nothing more is handed out before the next commit.
+	Behind struct{}
 	// Stalled: the batch in hand does not decode at an offset. Err names it and
 	// wraps messages.ErrCorrupt; nothing is handed out until Seek.
 	Stalled struct {
@@ -105,6 +111,7 @@ type (
 func (RoomMade) notice() {}
 func (Idle) notice()     {}
 func (Rests) notice()    {}
+func (Behind) notice()   {}
 func (Stalled) notice()  {}
 
 // at is the first offset that is not finished.

@@ -44,7 +44,7 @@ func (c *Claim) positionAt(offset int64) format.Position {
 	c.sent = c.changed
 	return format.Position{
 		Partition: c.Partition, Fence: c.Fence, Offset: offset, Base: max(c.begins(offset), 0), // every log began at 0
-		Known: c.known, Sought: c.elsewhere, Progress: c.progress(offset),
+		Known: c.known, Sought: c.elsewhere, Progress: c.standing(offset),
 	}
 }
 
@@ -69,6 +69,8 @@ func (b *Buffer) Wrote(p format.Position) {
 		if c.window == nil {
 			c.ahead = c.ahead.From(p.Offset)
 		}
+		b.setLimit(c, p.Offset, p.Progress)
+		b.offer(c)
 		c.elsewhere = c.elsewhere && !p.Sought
 		c.forget()
 	}

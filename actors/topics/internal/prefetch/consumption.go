@@ -32,13 +32,14 @@ type Consumption struct {
 
 // NewConsumption is a consumption that ends with ctx or with the buffer.
 func NewConsumption(ctx context.Context, b *Buffer, h messages.RecordHandler) *Consumption {
-	b.reads(b.cfg.Concurrency > 0)
+	b.works(b.cfg.Concurrency > 0)
 	return &Consumption{ctx: ctx, buffer: b, handler: h, over: make(chan struct{})}
 }
 
 // NewBatches is a consumption that handles up to most records of a partition at
 // once.
 func NewBatches(ctx context.Context, b *Buffer, most int, h messages.RecordsHandler) *Consumption {
+	b.works(false)
 	return &Consumption{ctx: ctx, buffer: b, most: most, batches: h, over: make(chan struct{})}
 }
 
@@ -75,7 +76,11 @@ func (c *Consumption) Work(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		cur, err := c.buffer.take(ctx)
+		cur, h, err := c.buffer.takeWork(ctx, label)
+		if h != nil {
+			c.handleOne(ctx, h)
+			continue
+		}
 		if cur == nil {
 			return err
 		}
@@ -196,12 +201,12 @@ func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record
 		})
 		cur.settled()
 		return
-	case rejected, cfg.MaxAttempts > 0 && rec.Attempt >= cfg.MaxAttempts:
+	case rejected, cfg.MaxAttempts > 0 && rec.Attempt+rec.Deaths >= cfg.MaxAttempts:
 		dlqErr := c.deadLetter(ctx, rec, err)
 		if dlqErr == nil {
 			c.buffer.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
 			c.buffer.emit(messages.RecordDeadLettered{
-				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
+				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Deaths: rec.Deaths, Err: err,
 			})
 			cur.settled()
 			return

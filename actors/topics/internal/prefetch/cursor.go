@@ -44,9 +44,14 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 		cur.rest = cur.rest[n:]
 		rec.Topic, rec.Partition, rec.Offset, rec.Fence = cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, cur.c.Fence
 		rec.Attempt, rec.Deaths = 1, 0
-		if cur.offset == cur.mark && cur.known(rec) {
-			cur.pass()
-			continue
+		if cur.offset == cur.mark {
+			switch cur.known(rec) {
+			case knownDone:
+				cur.pass()
+				continue
+			case knownLater:
+				return false, nil
+			}
 		}
 		if !rec.Expired() {
 			break
@@ -60,18 +65,40 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 	return true, nil
 }
 
-// known fills in what became of the record so far, and reports whether it is finished.
-func (cur *cursor) known(rec *messages.Record) (done bool) {
-	b := cur.c.buffer
+// knowledge is what is known of a record that is next.
+type knowledge uint8
+
+const (
+	knownTries knowledge = iota
+	knownDone            // it is finished
+	knownLater           // it is handed out after the next commit
+)
+
+// known fills in what became of the record so far.
+func (cur *cursor) known(rec *messages.Record) knowledge {
+	b, c := cur.c.buffer, cur.c
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	cur.mark = cur.c.ahead.Mark(cur.offset + 1)
-	if cur.c.ahead.IsDone(cur.offset) {
-		return true
+	if c.ahead.IsDone(cur.offset) {
+		cur.mark = b.mark(c, cur.offset+1)
+		return knownDone
 	}
-	tried, _ := cur.c.ahead.TriedAt(cur.offset)
+	if b.limited(c, cur.offset) {
+		return knownLater
+	}
+	cur.mark = b.mark(c, cur.offset+1)
+	tried, _ := c.ahead.TriedAt(cur.offset)
 	rec.Attempt, rec.Deaths = tried.Attempts+1, tried.Deaths
-	return false
+	return knownTries
+}
+
+// mark is the first offset from one on at which a cursor has to look.
+func (b *Buffer) mark(c *Claim, from int64) int64 {
+	mark := c.ahead.Mark(from)
+	if b.working {
+		mark = min(mark, max(c.limit, from))
+	}
+	return mark
 }
 
 // more decodes records behind those of batch until there are limit, and finishes

@@ -26,6 +26,7 @@ type hand struct {
 	e      *lanes.Entry
 	cancel context.CancelCauseFunc // of the handler; nil before it begins
 	label  string                  // of the handler's goroutine
+	single bool                    // it is handed out alone, and its death is noted
 }
 
 // intake is the batch of a claim whose records are being taken into its window.
@@ -39,18 +40,18 @@ type intake struct {
 // inHand reports whether a reader has a record of it.
 func (c *Claim) inHand() bool { return c.cursor != nil || len(c.hands) > 0 }
 
-// reads says whether workers take records one by one from now on.
-func (b *Buffer) reads(laned bool) {
+// works says that workers read from now on, whether one by one.
+func (b *Buffer) works(laned bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.setLaned(laned)
+	b.setReader(true, laned)
 }
 
-func (b *Buffer) setLaned(laned bool) {
-	if b.laned == laned {
+func (b *Buffer) setReader(working, laned bool) {
+	if b.working == working && b.laned == laned {
 		return
 	}
-	b.laned = laned
+	b.working, b.laned = working, laned
 	for _, c := range b.claims {
 		if c.window != nil && !c.inHand() {
 			c.dissolve()
@@ -82,15 +83,33 @@ func (c *Claim) progress(offset int64) format.Progress {
 	return p
 }
 
-// hasRecord reports whether a record of a claim can be handed out, or taken in.
-func (b *Buffer) hasRecord(c *Claim) bool {
-	if c.window == nil {
-		return len(c.queue) > 0 && !c.rests && len(c.hands) == 0
+// standing is progress as it is to be committed with an offset: what was said of the owners
+// before holds until the offset moves, and until it has passed what they had.
+func (c *Claim) standing(offset int64) format.Progress {
+	p := c.progress(offset)
+	if offset > c.claimedAt {
+		p.Takeovers = 0
 	}
-	return c.window.Ready() || c.admits()
+	if offset >= p.Careful {
+		p.Careful = 0
+	}
+	return p
 }
 
-func (c *Claim) admits() bool { return len(c.queue) > 0 && !c.rests && !c.window.Full() }
+// hasRecord reports whether a record of a claim can be handed out, or taken in.
+func (b *Buffer) hasRecord(c *Claim) bool {
+	if len(c.hands) > 0 && (c.window == nil || b.single(c)) {
+		return false
+	}
+	if c.window == nil {
+		return len(c.queue) > 0 && !c.rests && !b.limited(c, c.at())
+	}
+	return c.window.Ready() || b.admits(c)
+}
+
+func (b *Buffer) admits(c *Claim) bool {
+	return len(c.queue) > 0 && !c.rests && !c.window.Full() && !b.limited(c, c.window.Next())
+}
 
 // takeHand waits for a record: nil without an error when the subscription was left.
 func (b *Buffer) takeHand(ctx context.Context, label string) (*hand, error) {
@@ -160,14 +179,18 @@ func (b *Buffer) handOut(c *Claim) *hand {
 	if c.window == nil {
 		at := c.at()
 		c.lowest = min(c.lowest, at)
-		c.window = lanes.New(b.cfg.Order, MostAtOnce, at, c.ahead.From(at))
+		order := b.cfg.Order
+		if !b.laned {
+			order = lanes.Strict
+		}
+		c.window = lanes.New(order, MostAtOnce, at, c.ahead.From(at))
 	}
 	w := c.window
 	defer func() { c.finished.Store(w.Floor()) }()
 	for {
 		e := w.Take()
 		switch {
-		case e == nil && !c.admits():
+		case e == nil && !b.admits(c):
 			return nil
 		case e == nil:
 			b.admit(c)
@@ -181,6 +204,9 @@ func (b *Buffer) handOut(c *Claim) *hand {
 			}
 			c.hands[h] = struct{}{}
 			e.Record.Attempt, e.Record.Deaths = e.Attempts+1, e.Deaths
+			if b.single(c) {
+				h.mayDie()
+			}
 			c.handed.Store(max(c.handed.Load(), e.Record.Offset+1))
 			return h
 		}
@@ -276,6 +302,7 @@ func (h *hand) back(then func(b *Buffer, w *lanes.Window)) {
 	defer b.mu.Unlock()
 	delete(c.hands, h)
 	if h.w == c.window && c.phase != claimOver {
+		h.lives()
 		then(b, h.w)
 	}
 	switch {
@@ -284,12 +311,15 @@ func (h *hand) back(then func(b *Buffer, w *lanes.Window)) {
 		c.tell(Idle{})
 		b.feed()
 	case c.phase == claimOpen:
-		if !c.inHand() && (b.isPaused(c.Partition) || !b.laned) {
+		if c.window != nil && !c.inHand() && (b.isPaused(c.Partition) || !b.laned && !b.single(c)) {
 			c.dissolve()
+		}
+		if !c.inHand() {
 			c.look.Store(false)
 		}
 		b.setAlarm(c)
 		b.offer(c)
+		b.tellBehind(c)
 	}
 }
 
@@ -342,6 +372,13 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 		cancel(messages.ErrFenced)
 	}
 	b.mu.Unlock()
+	if c.diedOver(rec) {
+		c.fail(ctx, h, rec, errDied)
+		return
+	}
+	if !c.persists(handling, h) {
+		return
+	}
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit in the handler
@@ -350,7 +387,7 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 		}
 	}()
 	began := b.inside.Begins()
-	err := c.call(handling, rec)
+	err := c.callOne(handling, rec)
 	b.inside.Took(began, usercode.TimedRecords, b.cfg.Topic, b.cfg.Group)
 	returned = true
 	switch {
@@ -361,4 +398,15 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 	default:
 		c.fail(ctx, h, rec, err)
 	}
+}
+
+// callOne runs the handler for one record, which is a batch of one for a handler of batches.
+func (c *Consumption) callOne(ctx context.Context, rec messages.Record) error {
+	if c.most == 0 {
+		return c.call(ctx, rec)
+	}
+	return c.protect(rec, func() error {
+		_, err := c.batches(ctx, []messages.Record{rec})
+		return err
+	})
 }

@@ -38,12 +38,18 @@ type feeder struct {
 	mail  chan Notice
 	alarm *time.Timer
 	told  []Notice // that are not of the filling
+	// behind is called when nothing more is handed out before a commit.
+	behind func()
 	sync.Mutex
 }
 
 // feed keeps a claim filled from a log, until the test ends.
 func feed(t *testing.T, s *Buffer, log []*format.Batch, at Place) *feeder {
-	f := &feeder{s: s, c: &Claim{Fence: 5, Lease: theLease}, log: log, mail: make(chan Notice, 1<<16), alarm: time.NewTimer(time.Hour)}
+	return feedWith(t, s, log, at, nil)
+}
+
+func feedWith(t *testing.T, s *Buffer, log []*format.Batch, at Place, behind func()) *feeder {
+	f := &feeder{s: s, behind: behind, c: &Claim{Fence: 5, Lease: theLease}, log: log, mail: make(chan Notice, 1<<16), alarm: time.NewTimer(time.Hour)}
 	s.Add(f.c, at)
 	s.Attach(f.c, func(m Notice) { f.mail <- m })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -65,6 +71,10 @@ func (f *feeder) run(ctx context.Context) {
 			case Rests:
 				f.alarm.Reset(m.Delay)
 			case RoomMade:
+			case Behind:
+				if f.behind != nil {
+					f.behind()
+				}
 			default:
 				f.Lock()
 				f.told = append(f.told, m)

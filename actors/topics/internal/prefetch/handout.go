@@ -26,10 +26,10 @@ func (b *Buffer) presentable(c *Claim) bool {
 	if c.phase != claimOpen || c.cursor != nil || b.isPaused(c.Partition) || c.Lease != b.trusted.Load() {
 		return false
 	}
-	if b.laned {
+	if b.laned || b.single(c) {
 		return b.hasRecord(c)
 	}
-	return len(c.queue) > 0 && !c.rests && !c.inHand()
+	return len(c.queue) > 0 && !c.rests && !c.inHand() && !b.limited(c, c.at())
 }
 
 func (b *Buffer) signal() {
@@ -56,25 +56,38 @@ func (b *Buffer) Renewed() {
 // take waits for a claim with something to hand out, and returns a cursor over its
 // first batch: nil without an error when the subscription was left.
 func (b *Buffer) take(ctx context.Context) (*cursor, error) {
+	cur, _, err := b.takeWork(ctx, "")
+	return cur, err
+}
+
+// takeWork is take for a worker on the goroutine with a label: of a claim whose records are
+// handed out one at a time it returns one of these.
+func (b *Buffer) takeWork(ctx context.Context, label string) (*cursor, *hand, error) {
 	for {
-		cur, wanted, err := b.tryTake()
-		if cur != nil || err != nil || wanted == nil {
-			return cur, err
+		cur, h, wanted, err := b.tryTakeWork(label)
+		if cur != nil || h != nil || err != nil || wanted == nil {
+			return cur, h, err
 		}
 		select {
 		case <-wanted:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 	}
 }
 
 // tryTake is take without waiting: it returns what to wait for.
 func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
+	cur, _, wanted, err := b.tryTakeWork("")
+	return cur, wanted, err
+}
+
+// tryTakeWork is takeWork without waiting.
+func (b *Buffer) tryTakeWork(label string) (*cursor, *hand, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.phase != Open {
-		return nil, nil, b.cause
+		return nil, nil, nil, b.cause
 	}
 	for len(b.line) > 0 {
 		c := b.line[0]
@@ -83,15 +96,23 @@ func (b *Buffer) tryTake() (*cursor, <-chan struct{}, error) {
 		if !b.presentable(c) {
 			continue
 		}
+		if b.single(c) {
+			if h := b.handOut(c); h != nil {
+				h.label = label
+				return nil, h, nil, nil
+			}
+			b.setAlarm(c)
+			continue
+		}
 		batch, at := c.queue[0], c.at()
-		cur := &cursor{c: c, batch: batch, rest: batch.Raw, offset: batch.Base, out: -1, from: at, done: at, mark: c.ahead.Mark(at)}
+		cur := &cursor{c: c, batch: batch, rest: batch.Raw, offset: batch.Base, out: -1, from: at, done: at, mark: b.mark(c, at)}
 		c.cursor, c.lowest = cur, min(c.lowest, at)
-		return cur, nil, nil
+		return cur, nil, nil, nil
 	}
 	if b.wanted == nil {
 		b.wanted = make(chan struct{})
 	}
-	return nil, b.wanted, nil
+	return nil, nil, b.wanted, nil
 }
 
 // put ends a cursor. What was handed out and not finished stays to be
@@ -181,6 +202,7 @@ func (b *Buffer) back(cur *cursor, then func(*Claim)) {
 		}
 		c.look.Store(false)
 		b.offer(c)
+		b.tellBehind(c)
 	}
 	b.feed()
 }

@@ -215,7 +215,7 @@ func (b *Buffer) enter() error {
 func (b *Buffer) Finish() {
 	b.mu.Lock()
 	b.reading = false
-	b.setLaned(false)
+	b.setReader(false, false)
 	left := b.phase != Open
 	b.mu.Unlock()
 	if left {

@@ -1,0 +1,148 @@
+package prefetch
+
+// Promise: a record that ends each process that handles it becomes a dead letter, and all
+// others are handled, though no process lives to tell.
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// paperEtcd is where a group is in a partition.
+type paperEtcd struct {
+	sync.Mutex
+	value []byte
+	alive *Buffer // who may write
+}
+
+// write writes what is due of s, if it is alive.
+func (e *paperEtcd) write(s *Buffer) {
+	e.Lock()
+	defer e.Unlock()
+	if e.alive != s {
+		return
+	}
+	for _, p := range s.Due() {
+		e.value = []byte(format.CommittedValue(p, time.Now()))
+		s.Wrote(p)
+	}
+}
+
+func (e *paperEtcd) read(t *testing.T) (int64, format.Progress) {
+	e.Lock()
+	defer e.Unlock()
+	if e.value == nil {
+		return 0, format.Progress{}
+	}
+	c, err := format.ParseCommitted("k", e.value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := format.ProgressOf(c)
+	return c.Offset, p
+}
+
+func TestARecordThatEndsItsProcesses(t *testing.T) {
+	const records, poison, attempts = 2500, 1500, 3
+	for name, cfg := range map[string]Config{
+		"one after the other": {},
+		"by key":              {Concurrency: 16},
+	} {
+		for ticks, every := range map[string]time.Duration{"without commits": time.Hour, "with commits": 50 * time.Millisecond} {
+			t.Run(name+"/"+ticks, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					log := keyedLog(records/10, byKey)
+					var mu sync.Mutex
+					handled, letters := map[int64]int{}, map[int64]int{}
+					var deaths []int
+					etcd := &paperEtcd{}
+					owners := 0
+					for {
+						if owners++; owners > 20 {
+							t.Fatalf("no end after %d owners", owners)
+						}
+						cfg := cfg
+						cfg.MaxAttempts = attempts
+						cfg.DeadLetter = func(_ context.Context, r messages.Record, _ error) error {
+							mu.Lock()
+							defer mu.Unlock()
+							letters[r.Offset]++
+							deaths = append(deaths, r.Deaths)
+							return nil
+						}
+						var s *Buffer
+						cfg.Persist = func(context.Context) error { etcd.write(s); return nil }
+						s, _ = newTestBuffer(cfg)
+						etcd.alive = s
+						offset, progress := etcd.read(t)
+						if owners > 1 {
+							progress = TakenOver(offset, progress)
+							etcd.value = []byte(format.CommittedValue(format.Position{Offset: offset, Progress: progress}, time.Now()))
+						}
+						f := feedWith(t, s, log, Place{Offset: offset, Base: -1, Written: true, Progress: progress}, func() { etcd.write(s) })
+						died := make(chan struct{})
+						stop := consumePaper(t, s, max(1, cfg.Concurrency), func(ctx context.Context, r messages.Record) error {
+							time.Sleep(time.Millisecond)
+							if r.Offset == poison {
+								etcd.Lock()
+								etcd.alive = nil
+								etcd.Unlock()
+								close(died)
+								<-ctx.Done()
+								return ctx.Err()
+							}
+							select {
+							case <-died: // and so do the others
+								<-ctx.Done()
+								return ctx.Err()
+							default:
+							}
+							mu.Lock()
+							defer mu.Unlock()
+							handled[r.Offset]++
+							return nil
+						})
+						look, tick := time.NewTicker(100*time.Millisecond), time.NewTicker(every)
+						for over := false; !over; {
+							select {
+							case <-died:
+								over = true
+							case <-tick.C:
+								etcd.write(s)
+							case <-look.C:
+								over = s.Finished(f.c) == records
+							}
+						}
+						look.Stop()
+						tick.Stop()
+						stop()
+						if s.Finished(f.c) == records {
+							etcd.write(s)
+							break
+						}
+						s.Remove(f.c, nil)
+					}
+					t.Logf("%d owners, deaths %v", owners, deaths)
+					if letters[poison] != 1 || len(letters) != 1 || !slices.Equal(deaths, []int{attempts}) {
+						t.Errorf("dead letters %v, after %v deaths", letters, deaths)
+					}
+					for o := range int64(records) {
+						if o != poison && handled[o] == 0 {
+							t.Fatalf("offset %d was not handled", o)
+						}
+					}
+					if offset, p := etcd.read(t); offset != records || len(p.Done)+len(p.Tried)+p.Takeovers > 0 {
+						t.Errorf("%d is committed, %+v", offset, p)
+					}
+				})
+			})
+		}
+	}
+}

@@ -51,8 +51,8 @@ type PartitionTakenOver struct {
 	Topic, Group string
 	Partition    int
 	Offset       int64 // the first that is not finished
-	// InARow is how often that happened without the offset having moved.
-	InARow int
+	// Takeovers is how often in a row that happened without the offset having moved.
+	Takeovers int
 	// Careful, unless it is 0: the records before that offset are handed out one at a time,
 	// because one of them may end the processes.
 	Careful int64

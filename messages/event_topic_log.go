@@ -92,7 +92,7 @@ func (e PartitionTakenOver) attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.Int("partition", e.Partition),
 		slog.Int64("offset", e.Offset),
-		slog.Int("in_a_row", e.InARow),
+		slog.Int("takeovers", e.Takeovers),
 		slog.Int64("careful", e.Careful),
 	)
 }

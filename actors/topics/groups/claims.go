@@ -283,7 +283,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 	})
 	if p := got.Progress; got.Ungraceful {
 		a.env.Events.Emit(messages.PartitionTakenOver{
-			Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, InARow: p.Takeovers, Careful: p.Careful,
+			Topic: a.sub.path.Name, Group: a.sub.cfg.Group, Partition: got.Partition, Offset: got.Offset, Takeovers: p.Takeovers, Careful: p.Careful,
 		})
 	}
 	a.hold(ctx, c)

@@ -247,7 +247,7 @@ func (t *Transaction) void(ctx context.Context) error {
 	}
 	claim, committed := in.keys(l)
 	stays := in.Position
-	stays.Offset, stays.Base = in.From, in.FromBase
+	stays.Offset, stays.Base, stays.Progress = in.From, in.FromBase, in.FromProgress
 	resp, err := l.do(ctx, "make it void", positionGuards(in.Position, claim, committed),
 		[]clientv3.Op{clientv3.OpPut(committed, committedValue(stays, 0, 0))}, []clientv3.Op{clientv3.OpGet(committed), exists(claim)})
 	if err != nil {

@@ -59,9 +59,10 @@ type Input struct {
 	// Position is what is written. With Offset -1 nothing is, and the claim is compared
 	// all the same. Known is that of after the call, when that returns.
 	Position format.Position
-	// From and FromBase are where the group is before: Offset and Base of Position if
-	// nothing is done.
+	// From, FromBase and FromProgress are where the group is before: Offset, Base and
+	// Progress of Position if nothing is done.
 	From, FromBase int64
+	FromProgress   format.Progress
 	// Fenced is set by the call when the claim is no longer the member's.
 	Fenced bool
 }

@@ -252,7 +252,7 @@ func (s *Subscription) move(ctx context.Context, set *prefetch.Set, tx *Tx) (int
 	}
 	inputs := make([]commitlog.Input, len(stakes))
 	for i, to := range stakes {
-		inputs[i] = commitlog.Input{Me: s.me(0), Position: to.Position, From: to.From, FromBase: to.FromBase}
+		inputs[i] = commitlog.Input{Me: s.me(0), Position: to.Position, From: to.From, FromBase: to.FromBase, FromProgress: to.FromProgress}
 	}
 	inputs, err = tx.Send(ctx, s.env, inputs, s.delayed)
 	known := make([]int64, len(inputs))

@@ -45,7 +45,7 @@ func TestProgress(t *testing.T) {
 		offset := rapid.Int64Range(0, 1000).Draw(t, "offset")
 		p, done, tried := progresses(t, offset)
 		now := time.UnixMilli(rapid.Int64Range(0, 1<<41).Draw(t, "now"))
-		c, err := ParseCommitted("k", []byte(CommittedValue(Position{Offset: offset, Progress: p}, now)))
+		c, err := ParseCommitted("k", []byte(CommittedValue(Position{Offset: offset, Progress: p}, 0, 0, now)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestProgress(t *testing.T) {
 // A position without progress is what earlier versions wrote, byte for byte.
 func TestCommittedWithoutProgress(t *testing.T) {
 	now := time.UnixMilli(1234)
-	got := CommittedValue(Position{Offset: 7, Base: 5, Fence: 3}, now)
+	got := CommittedValue(Position{Offset: 7, Base: 5, Fence: 3}, 0, 0, now)
 	if want := Encode(&pb.Committed{Offset: 7, Base: 5, Fence: 3, UnixMs: 1234}); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -130,7 +130,7 @@ func FuzzCommitted(f *testing.F) {
 			return
 		}
 		p, _ := ProgressOf(c)
-		again, err := ParseCommitted("k", []byte(CommittedValue(Position{Offset: c.Offset, Base: c.Base, Progress: p}, time.UnixMilli(c.UnixMs))))
+		again, err := ParseCommitted("k", []byte(CommittedValue(Position{Offset: c.Offset, Base: c.Base, Progress: p}, 0, 0, time.UnixMilli(c.UnixMs))))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -161,7 +161,7 @@ func TestWindowAgainstItsModel(t *testing.T) {
 			},
 			"restart": func(*rapid.T) {
 				p := format.Position{Offset: w.Floor(), Progress: w.Progress()}
-				c, err := format.ParseCommitted("k", []byte(format.CommittedValue(p, now)))
+				c, err := format.ParseCommitted("k", []byte(format.CommittedValue(p, 0, 0, now)))
 				if err != nil {
 					t.Fatal(err)
 				}

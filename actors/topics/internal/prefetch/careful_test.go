@@ -30,7 +30,7 @@ func (e *paperEtcd) write(s *Buffer) {
 		return
 	}
 	for _, p := range s.Due() {
-		e.value = []byte(format.CommittedValue(p, time.Now()))
+		e.value = []byte(format.CommittedValue(p, 0, 0, time.Now()))
 		s.Wrote(p)
 	}
 }
@@ -84,7 +84,7 @@ func TestARecordThatEndsItsProcesses(t *testing.T) {
 						offset, progress := etcd.read(t)
 						if owners > 1 {
 							progress = TakenOver(offset, progress)
-							etcd.value = []byte(format.CommittedValue(format.Position{Offset: offset, Progress: progress}, time.Now()))
+							etcd.value = []byte(format.CommittedValue(format.Position{Offset: offset, Progress: progress}, 0, 0, time.Now()))
 						}
 						f := feedWith(t, s, log, Place{Offset: offset, Base: -1, Written: true, Progress: progress}, func() { etcd.write(s) })
 						died := make(chan struct{})

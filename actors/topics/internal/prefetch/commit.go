@@ -64,16 +64,21 @@ func (b *Buffer) Wrote(p format.Position) {
 	defer b.mu.Unlock()
 	b.counters.Commits++
 	if c := b.claims[p.Partition]; c != nil && c.Fence == p.Fence {
-		c.committed, c.known, c.stands = p.Offset, p.Known, c.sent
-		c.doneThere = p.Progress.Count()
-		if c.window == nil {
-			c.ahead = c.ahead.From(p.Offset)
-		}
-		b.setLimit(c, p.Offset, p.Progress)
-		b.offer(c)
-		c.elsewhere = c.elsewhere && !p.Sought
-		c.forget()
+		b.wrote(c, p)
 	}
+}
+
+// wrote notes that etcd has a position of a claim. The buffer's lock is held.
+func (b *Buffer) wrote(c *Claim, p format.Position) {
+	c.committed, c.known, c.stands = p.Offset, p.Known, c.sent
+	c.elsewhere = c.elsewhere && !p.Sought
+	c.doneThere = p.Progress.Count()
+	if c.window == nil {
+		c.ahead = c.ahead.From(p.Offset)
+	}
+	c.forget()
+	b.setLimit(c, p.Offset, p.Progress)
+	b.offer(c)
 }
 
 // Target is what somebody wants committed: everything before an offset, under the

@@ -237,7 +237,7 @@ func TestConcurrencyIsNotHeldUp(t *testing.T) {
 		if tried, ok := due[0].Progress.TriedAt(1); !ok || tried.Attempts != 1 || time.Until(tried.NotBefore) < 50*time.Minute {
 			t.Fatalf("offset 1 was tried: %+v", tried)
 		}
-		value := format.CommittedValue(due[0], time.Now())
+		value := format.CommittedValue(due[0], 0, 0, time.Now())
 		if len(value) > 500 {
 			t.Errorf("a commit of %d bytes", len(value))
 		}

@@ -30,8 +30,9 @@ type Stake struct {
 	Claim *Claim
 	// Position is where the transaction moves the claim; with Offset -1 it does not.
 	Position format.Position
-	// From and FromBase are where the claim is.
+	// From, FromBase and FromProgress are where the claim is.
 	From, FromBase int64
+	FromProgress   format.Progress
 }
 
 // TakeSet waits for at least one record, and takes at most limit, of at most so many
@@ -139,7 +140,7 @@ func (s *Set) Stakes(acked []messages.Record) ([]Stake, error) {
 			return nil, Target{Partition: c.Partition, fence: c.Fence}.fenced()
 		}
 		to := Stake{Claim: c, From: c.at(), Position: format.Position{Partition: c.Partition, Fence: c.Fence, Offset: -1, Base: -1, Known: c.known}}
-		to.FromBase = max(c.begins(to.From), 0)
+		to.FromBase, to.FromProgress = max(c.begins(to.From), 0), c.standing(to.From)
 		switch at, named := last[c.Partition]; {
 		case named && at+1 < cur.offset:
 			to.Position = c.positionAt(at + 1)
@@ -187,9 +188,8 @@ func (s *Set) Landed(known []int64) (finished int) {
 			cur.done = to.Position.Offset
 			c.asked = max(c.asked, to.Position.Offset)
 		}
-		c.committed, c.known = to.Position.Offset, known[i]
-		c.elsewhere = c.elsewhere && !to.Position.Sought
-		c.forget()
+		to.Position.Known = known[i]
+		b.wrote(c, to.Position)
 	}
 	b.mu.Unlock()
 	s.end(b.put)
@@ -221,7 +221,7 @@ func (s *Set) Back(failed bool, known []int64) {
 	}
 	b.mu.Unlock()
 	if failed {
-		s.end(func(cur *cursor) { b.failed(cur, 0) })
+		s.end(func(cur *cursor) { b.failed(cur, cur.done, 0) })
 		return
 	}
 	s.end(b.put)

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -298,6 +298,17 @@ func TestService(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.succeeds()
 	p.errOut.awaitText(t, `"msg":"draining"`)
+}
+
+func TestTransferExample(t *testing.T) {
+	p := start(t, "transfer")
+	p.succeeds()
+	got := p.out.all()
+	slices.Sort(got) // the partitions of the payments come in any order
+	want := []string{"all accounts together have 30", "bakery got 10, now 10", "bakery got 10, now 20", "grocer got 10, now 10"}
+	if !slices.Equal(got, want) {
+		t.Errorf("it printed %q, want %q", got, want)
+	}
 }
 
 func TestTopicExample(t *testing.T) {

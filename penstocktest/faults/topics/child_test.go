@@ -30,7 +30,7 @@ const childEnv = "PENSTOCK_FAULT_CHILD"
 
 // childSpec tells a child what to be.
 type childSpec struct {
-	Role         string // roleProducer, roleConsumer, roleHandler, roleEtcd or roleParted
+	Role         string // roleProducer, roleConsumer, roleHandler, roleMover, roleEtcd or roleParted
 	Name         string // for people
 	Endpoints    []string
 	Space, Topic string
@@ -83,6 +83,8 @@ func (s childSpec) run() error {
 		return s.etcd(ctx)
 	case roleParted:
 		return s.parted()
+	case roleMover:
+		return s.move(ctx)
 	}
 	rt, err := penstock.Start(ctx, penstock.Etcd(s.Endpoints...), penstock.Prefix(s.Space), penstock.LeaseTTL(s.LeaseTTL))
 	if err != nil {

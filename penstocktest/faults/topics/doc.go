@@ -35,6 +35,7 @@
 //		TestPartitionsAddedUnderLoad
 //	duplicates
 //		TestRepliesDropped
+//		TestTransfersHappenOnce
 //		TestScaleUpsAndDowns
 //		TestLateCommitDoesNotOutliveTheRelease
 //	a stale owner
@@ -106,6 +107,13 @@
 //		TestBeforeReleaseCommitsWhatIsFinished
 //		TestBeforeReleaseThatFails
 //		TestCommitsContinueBesideBeforeRelease
+//
+// # Transactions
+//
+//	a record that a transaction takes has its effects once
+//		TestTransfersHappenOnce
+//	PutIf puts at the end that its caller has read
+//		TestPutIfIsALockForNobody
 //
 // # Groups
 //

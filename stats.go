@@ -66,6 +66,7 @@ type MemberStats = messages.MemberStats
 //		Bytes       uint64 // of these, encoded
 //		Appends     uint64 // batches committed
 //		Committed   uint64 // records that are in etcd
+//		Duplicates  uint64 // records that were not put: the topic had their ids
 //		Failed      uint64 // records whose put returned an error
 //		QueuedBytes int64  // accepted, and neither committed nor failed
 //	}

@@ -154,6 +154,10 @@ func (t *Topic) Info() TopicInfo { return t.t.Info() }
 // cause: the record may be in the topic or arrive there later. With any other error it
 // is not and will not.
 //
+// In a topic with a window of ids (TopicConfig.DedupeWindow) a message whose ID a record
+// has is not put again: the offset is that record's. After ErrUnknownOutcome, or after a
+// restart, such a message can simply be put again.
+//
 // Other errors: ErrInvalid, ErrTooLarge (as a *LimitError when etcd takes no request
 // that large), ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log
 // does not decode), ErrClosed.
@@ -200,6 +204,22 @@ func (t *Topic) PutAsync(ctx context.Context, m Message, done func(PutResult)) e
 // Errors: ErrGroupFull; ErrBusy while MaxCallbacksWaiting callbacks wait; ErrInvalid,
 // ErrTooLarge, ErrNoPartition, ErrTopicDeleted, ErrClosed.
 func (t *Topic) TryPut(m Message, done func(PutResult)) error { return t.t.TryPut(m, done) }
+
+// LastID returns the newest id of a producer in the topic's window, "" when there is
+// none: of those messages whose ID begins with the producer's name and a slash. It
+// reads the window of every partition and sees what any process has put before the
+// call.
+//
+// A producer that starts again continues behind it. One that puts up to n messages
+// before it waits for them (PutBatch, or PutAsync and Flush) begins n messages before
+// it: what the topic has of these is known again by its ID.
+//
+// Errors: ErrInvalid (the topic has no window, or the name is empty), ErrCorrupt,
+// ErrDenied, ErrTopicDeleted, ErrClosed, and ctx's cause: it waits for an etcd that is
+// away.
+func (t *Topic) LastID(ctx context.Context, producer string) (string, error) {
+	return t.t.LastID(ctx, producer)
+}
 
 // Flush waits until everything accepted before the call is committed or has failed, and
 // its callbacks have returned. It returns what happened to messages of PutAsync

@@ -19,9 +19,13 @@ import (
 //		Headers   []Header  // in this order; names may repeat
 //		Time      time.Time // the sender's, in nanoseconds; the zero Time means none
 //		ExpiresAt time.Time // when it is not handed out any more; the zero Time means never
+//		ID        string    // the sender's own name for it, of up to 256 bytes; may be empty
 //	}
 //
-//	func (m *Message) Check() error // ErrInvalid: a header's name is not UTF-8, or a time is outside 1677 to 2262
+//	func (m *Message) Check() error // ErrInvalid: a name or the ID is not UTF-8 or too long, or a time is outside 1677 to 2262
+//
+// A topic with a window of ids, see TopicConfig, has each ID once in it; elsewhere an ID
+// only travels along.
 //
 // A message that expires is given up by its sender when it is about to be sent, for the
 // first time or again, and by a member when it is about to be handed out, each by the clock
@@ -53,11 +57,13 @@ type Header = messages.Header
 //
 //	func (p Payload) ExpiresAt() time.Time               // when it is not handed out any more, in UTC, or the zero Time
 //	func (p Payload) Expired() bool                      // whether that is over, by this machine's clock
+//	func (p Payload) ID() string                         // the sender's own name for it, or empty
+//	func (p Payload) IDBytes() []byte                    // the same without a copy, nil for none
 //	func (p Payload) Time() time.Time                    // UnixNano as a time in UTC, or the zero Time
 //	func (p Payload) Header(name string) ([]byte, bool)  // the first header of that name
 //	func (p Payload) Headers() iter.Seq2[string, []byte] // all of them, in the sender's order
 //	func (p Payload) HeaderCount() int
-//	func (p Payload) Message() Message                   // the same, to be sent again; its bytes are shared
+//	func (p Payload) Message() Message                   // the same without its ID, to be sent again; its bytes are shared
 //	func (p Payload) Clone() Payload                     // the same with bytes of its own
 //
 // Its bytes, and those that its methods return, belong to the buffer in which it

@@ -41,6 +41,7 @@ type RecordHandler func(ctx context.Context, r Record) error
 //	type PutResult struct {
 //		Partition int   // -1 when none was chosen
 //		Offset    int64 // valid when Err is nil: the record is committed there
+//		Duplicate bool  // the topic had the message's ID: Offset is of the first record with it
 //		Err       error
 //	}
 //
@@ -59,10 +60,21 @@ type Partitioner = actors.Partitioner
 //		Partitions     int         // 1 to 1,024; 1 when zero
 //		Compression    Compression // CompressS2 when empty
 //		MaxRecordBytes int         // of one record, encoded, 1 to 1 MiB; 1 MiB when zero
+//		DedupeWindow   time.Duration // how long ids are known again, up to 30 days; none when zero
+//		DedupeRecords  int           // how many records back, up to 262,144; 65,536 when zero
 //	}
 //
 //	func (c *TopicConfig) EnsureDefaults() // fills what is zero
 //	func (c *TopicConfig) Validate() error // every fault, joined; each is ErrInvalid
+//
+// With a DedupeWindow, each Message.ID is in the topic once: a message whose ID one of the
+// last DedupeRecords records of its partition has, put within DedupeWindow, is not put,
+// and its result is that record's offset, whichever process put it. The window reaches
+// back 64 MiB of compressed batches at most. Messages with an ID go to the partition of
+// their key, or of their ID when they have no key, whatever Partitioner there is; Manual
+// and PutTo choose by themselves, and then an ID is known again in that partition alone.
+// A process reads the window before its first put of a message with an ID, and keeps
+// about 100 bytes for each.
 type TopicConfig = messages.TopicConfig
 
 // TopicUpdate says what UpdateTopic changes. What is zero stays.
@@ -71,9 +83,12 @@ type TopicConfig = messages.TopicConfig
 //		Partitions     int         // the new number, never less than before
 //		Compression    Compression // of batches from now on
 //		MaxRecordBytes int         // of records from now on
+//		DedupeWindow   time.Duration // of ids from now on; a negative one is none
+//		DedupeRecords  int           // the same, in records
 //	}
 //
-// With more partitions, records of one key may go to another partition than before.
+// With more partitions, records of one key may go to another partition than before, and
+// ids of before are not known again there.
 type TopicUpdate = messages.TopicUpdate
 
 // Compression says how the batches of a topic are written. A batch that would not

@@ -29,6 +29,7 @@ var topicInstruments = []instrument[messages.TopicStats]{
 	{"penstock.topic.accepted_bytes", "By", "Encoded bytes that puts accepted.", false, func(s messages.TopicStats) int64 { return int64(s.Bytes) }},
 	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s messages.TopicStats) int64 { return int64(s.Committed) }},
 	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s messages.TopicStats) int64 { return int64(s.Failed) }},
+	{"penstock.topic.duplicates", "{record}", "Records that were not put: the topic had their ids.", false, func(s messages.TopicStats) int64 { return int64(s.Duplicates) }},
 	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s messages.TopicStats) int64 { return int64(s.Appends) }},
 	{"penstock.topic.queued_bytes", "By", "Encoded bytes neither committed nor failed.", true, func(s messages.TopicStats) int64 { return s.QueuedBytes }},
 }

@@ -25,6 +25,12 @@ type Message struct {
 	// ExpiresAt is when the message is not handed out any more, with nanosecond
 	// precision; the zero Time means never.
 	ExpiresAt time.Time
+	// ID is the sender's own name for the message, at most MaxIDBytes of UTF-8; it
+	// may be empty. A topic with a window of ids, see TopicConfig.DedupeWindow, has
+	// each id once in it; elsewhere it only travels along. Give the ids of one
+	// producer its name and a slash in front ("till-7/1042"), so that LastID finds
+	// them.
+	ID string
 
 	request uint64 // see Ask
 }
@@ -37,7 +43,7 @@ type Header struct {
 
 // Check reports whether the record format can carry m unchanged: header names
 // must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
-// hold (1677 to 2262). The error wraps ErrInvalid. A Time of exactly
+// hold (1677 to 2262), ID be UTF-8 of MaxIDBytes at most. The error wraps ErrInvalid. A Time of exactly
 // 1970-01-01T00:00:00Z passes and arrives as none.
 func (m *Message) Check() error {
 	for i := range m.Headers {
@@ -51,8 +57,14 @@ func (m *Message) Check() error {
 	if !m.ExpiresAt.IsZero() && (m.ExpiresAt.Before(firstTime) || m.ExpiresAt.After(lastTime)) {
 		return fmt.Errorf("expiry %v is outside %v to %v: %w", m.ExpiresAt, firstTime, lastTime, ErrInvalid)
 	}
+	if len(m.ID) > MaxIDBytes || !utf8.ValidString(m.ID) {
+		return fmt.Errorf("id %.64q of %d bytes: it must be UTF-8 and have at most %d: %w", m.ID, len(m.ID), MaxIDBytes, ErrInvalid)
+	}
 	return nil
 }
+
+// MaxIDBytes is how many bytes a Message's ID can have.
+const MaxIDBytes = 256
 
 var (
 	firstTime = time.Unix(0, math.MinInt64).UTC()

@@ -21,8 +21,9 @@ type Payload struct {
 
 	// request is what the sender knows the reply by; 0 when none is asked for.
 	request uint64
-	// headers runs from the first header field to the end of the last one, as
-	// they stand on the wire. Other fields may lie between; all were checked.
+	// headers runs from the first field that is a header or the id to the end of the
+	// last one, as they stand on the wire. Other fields may lie between; all were
+	// checked.
 	headers []byte
 	expires int64 // when it is not to be handed out any more, as UnixNano; 0 is never
 }
@@ -31,8 +32,9 @@ type Payload struct {
 // the headers are copied.
 func PayloadOf(m *Message) Payload {
 	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt), request: m.request}
-	if len(m.Headers) > 0 {
-		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)), m.Headers)
+	if len(m.Headers) > 0 || m.ID != "" {
+		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)+bytesFieldSize(len(m.ID))), m.Headers)
+		r.headers = appendID(r.headers, m.ID)
 	}
 	return r
 }
@@ -43,6 +45,13 @@ func (p Payload) Time() time.Time { return timeOf(p.UnixNano) }
 // ExpiresAt is when the message is not handed out any more, in UTC, or the zero Time when
 // that is never.
 func (p Payload) ExpiresAt() time.Time { return timeOf(p.expires) }
+
+// ID is the sender's own name for the message, or empty. It copies it; IDBytes does
+// not.
+func (p Payload) ID() string { return string(idIn(p.headers)) }
+
+// IDBytes is ID as bytes that alias the payload's buffer, nil for none.
+func (p Payload) IDBytes() []byte { return idIn(p.headers) }
 
 // Expired reports whether the message is not to be handed out any more. Without an
 // ExpiresAt it does not look at the clock.
@@ -120,7 +129,8 @@ func (p Payload) Clone() Payload {
 }
 
 // Message is the payload as something to send again. Its bytes alias the
-// payload's; only the slice of headers is new.
+// payload's; only the slice of headers is new. It has no ID: a topic that has had the
+// id would take it for the message that it has. Who copies a topic sets it.
 func (p Payload) Message() Message {
 	m := Message{Key: p.Key, Value: p.Value, Time: p.Time(), ExpiresAt: p.ExpiresAt()}
 	if n := p.HeaderCount(); n > 0 {

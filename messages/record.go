@@ -22,6 +22,7 @@ const (
 	tagTime        = 4<<3 | byte(protowire.Fixed64Type)
 	tagExpires     = 5<<3 | byte(protowire.Fixed64Type)
 	tagRequest     = 6<<3 | byte(protowire.Fixed64Type)
+	tagID          = 7<<3 | byte(protowire.BytesType)
 	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
 	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
 
@@ -35,7 +36,7 @@ const (
 // payload bytes, with MaxHeaders headers at most: RecordSize is no more than both
 // together.
 func RecordOverhead(payload int) int {
-	const record, header = 64, 18 // tags, lengths and the times; tags and lengths
+	const record, header = 64 + 3 + MaxIDBytes, 18 // tags, lengths, the times and the id; tags and lengths
 	return record + header*min(payload, MaxHeaders)
 }
 
@@ -50,7 +51,7 @@ func RecordSize(m *Message) int {
 // bytes to spare. Empty keys, values and absent times take no bytes. It does
 // not judge m: see Message.Check.
 func AppendRecord(b []byte, m *Message) []byte {
-	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 && m.ID == "" {
 		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
 			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
 			return append(b, m.Value...)
@@ -75,7 +76,7 @@ func AppendRecord(b []byte, m *Message) []byte {
 		b = append(b, tagRequest)
 		b = protowire.AppendFixed64(b, m.request)
 	}
-	return b
+	return appendID(b, m.ID)
 }
 
 // ConsumeRecord decodes the record at the front of a batch into r and returns
@@ -142,7 +143,7 @@ func consumeAnyRecord(b []byte, r *Payload) (int, error) {
 // parseRecord fills r from the inside of a record; when it fails it says
 // where.
 func parseRecord(body []byte, r *Payload) (at int, ok bool) {
-	firstHeader, lastHeader := -1, -1
+	first, last := -1, -1 // of the headers and the id
 	for at < len(body) {
 		f, n := nextField(body[at:])
 		if n == 0 {
@@ -165,15 +166,20 @@ func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 			if _, ok := parseHeader(f.bytes); !ok {
 				return at, false
 			}
-			if firstHeader < 0 {
-				firstHeader = at
+			if first < 0 {
+				first = at
 			}
-			lastHeader = at + n
+			last = at + n
+		case uint64(tagID):
+			if first < 0 {
+				first = at
+			}
+			last = at + n
 		}
 		at += n
 	}
-	if firstHeader >= 0 {
-		r.headers = body[firstHeader:lastHeader:lastHeader]
+	if first >= 0 {
+		r.headers = body[first:last:last]
 	}
 	return at, true
 }
@@ -264,7 +270,7 @@ func bodySize(m *Message) int {
 	if m.request != 0 {
 		size += requestFieldSize
 	}
-	return size
+	return size + bytesFieldSize(len(m.ID))
 }
 
 func headersSize(headers []Header) int {
@@ -309,6 +315,32 @@ func appendBytes(b []byte, tag byte, v []byte) []byte {
 	b = append(b, tag)
 	b = appendLength(b, len(v))
 	return append(b, v...)
+}
+
+// appendID leaves out an empty id, as proto3 does.
+func appendID(b []byte, id string) []byte {
+	if id == "" {
+		return b
+	}
+	b = append(b, tagID)
+	b = appendLength(b, len(id))
+	return append(b, id...)
+}
+
+// idIn is the id in a span that was checked when it was decoded, or nil. It aliases
+// the span. Of several the last one counts.
+func idIn(span []byte) (id []byte) {
+	for at := 0; at < len(span); {
+		f, n := nextField(span[at:])
+		if n == 0 {
+			break
+		}
+		at += n
+		if f.tag == uint64(tagID) {
+			id = f.bytes
+		}
+	}
+	return id
 }
 
 func appendLength(b []byte, n int) []byte {

@@ -62,10 +62,10 @@ func TestConsumeRecordReadsWhatAppendRecordWrote(t *testing.T) {
 			if err != nil || n != RecordSize(&msgs[i]) {
 				t.Fatalf("record %d: took %d of %d: %v", i, n, RecordSize(&msgs[i]), err)
 			}
-			assertSameMessage(t, msgs[i], r.Message())
-			assertSameMessage(t, msgs[i], r.Clone().Message())
+			assertSameMessage(t, msgs[i], received(r))
+			assertSameMessage(t, msgs[i], received(r.Clone()))
 			direct := PayloadOf(&msgs[i])
-			assertSameMessage(t, msgs[i], direct.Message())
+			assertSameMessage(t, msgs[i], received(direct))
 			if r.HeaderCount() != len(msgs[i].Headers) {
 				t.Fatalf("HeaderCount %d, want %d", r.HeaderCount(), len(msgs[i].Headers))
 			}
@@ -235,7 +235,7 @@ func TestRecordAliasesItsBufferAndCloneDoesNot(t *testing.T) {
 		if !bytes.Equal(r.Value, make([]byte, len(r.Value))) {
 			t.Error("the record does not alias the buffer")
 		}
-		assertSameMessage(t, m, own.Message())
+		assertSameMessage(t, m, received(own))
 	}
 }
 
@@ -453,6 +453,7 @@ func looseDescriptors() (batch, record protoreflect.MessageDescriptor) {
 		for _, f := range m.Field {
 			switch {
 			case m.GetName() == "Header" && f.GetName() == "name",
+				m.GetName() == "Record" && f.GetName() == "id",
 				m.GetName() == "Batch" && f.GetName() == "records":
 				f.Type, f.TypeName = descriptorpb.FieldDescriptorProto_TYPE_BYTES.Enum(), nil
 			case f.TypeName != nil:
@@ -509,17 +510,18 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 	}
 	want.Time = Payload{UnixNano: loose.Get(fields.ByNumber(4)).Int()}.Time()
 	want.ExpiresAt = timeOf(loose.Get(fields.ByNumber(5)).Int())
-	assertSameMessage(t, want, r.Message())
+	want.ID = string(loose.Get(fields.ByNumber(7)).Bytes())
+	assertSameMessage(t, want, received(r))
 
 	var strict pb.Record
 	if proto.Unmarshal(body, &strict) == nil {
-		assertSameMessage(t, messageOf(&strict), r.Message())
+		assertSameMessage(t, messageOf(&strict), received(r))
 	}
 	return true
 }
 
 func messageOf(p *pb.Record) Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano)}
+	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano), ID: p.Id}
 	for _, h := range p.Headers {
 		m.Headers = append(m.Headers, Header{Name: h.Name, Value: h.Value})
 	}
@@ -527,7 +529,7 @@ func messageOf(p *pb.Record) Message {
 }
 
 func generatedRecord(m *Message) *pb.Record {
-	p := &pb.Record{Key: m.Key, Value: m.Value}
+	p := &pb.Record{Key: m.Key, Value: m.Value, Id: m.ID}
 	for _, h := range m.Headers {
 		p.Headers = append(p.Headers, &pb.Header{Name: h.Name, Value: h.Value})
 	}
@@ -540,9 +542,16 @@ func generatedRecord(m *Message) *pb.Record {
 	return p
 }
 
+// received is what a record says, with its id.
+func received(p Payload) Message {
+	m := p.Message()
+	m.ID = p.ID()
+	return m
+}
+
 func assertSameMessage(t fataler, want, got Message) {
 	t.Helper()
-	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) &&
+	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) && want.ID == got.ID &&
 		slices.EqualFunc(want.Headers, got.Headers, func(a, b Header) bool {
 			return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
 		})
@@ -581,6 +590,7 @@ func genMessage() *rapid.Generator[Message] {
 			m.Time = Payload{UnixNano: rapid.Int64().Draw(t, "nano")}.Time()
 			m.ExpiresAt = timeOf(rapid.Int64().Draw(t, "expires"))
 		}
+		m.ID = rapid.OneOf(rapid.Just(""), rapid.StringN(1, 60, MaxIDBytes)).Draw(t, "id")
 		return m
 	})
 }
@@ -591,7 +601,7 @@ func genHostile(depth int) *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		var b []byte
 		for range rapid.IntRange(0, 6).Draw(t, "fields") {
-			num := rapid.OneOf(rapid.IntRange(1, 5), rapid.SampledFrom([]int{1000, 1 << 28, 1<<29 - 1})).Draw(t, "number")
+			num := rapid.OneOf(rapid.IntRange(1, 7), rapid.SampledFrom([]int{1000, 1 << 28, 1<<29 - 1})).Draw(t, "number")
 			typ := rapid.OneOf(
 				rapid.Just(protowire.BytesType),
 				rapid.SampledFrom([]protowire.Type{protowire.VarintType, protowire.Fixed32Type, protowire.Fixed64Type, protowire.StartGroupType}),

@@ -68,7 +68,9 @@ type TopicStats struct {
 	Appends uint64 // batches committed
 	// Committed records are in etcd; Failed ones returned an error.
 	Committed, Failed uint64
-	QueuedBytes       int64 // accepted and neither committed nor failed
+	// Duplicates were accepted and not put: the topic had their ids.
+	Duplicates  uint64
+	QueuedBytes int64 // accepted and neither committed nor failed
 }
 
 // SubscriptionStats is what one subscription did.

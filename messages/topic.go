@@ -42,7 +42,34 @@ type TopicConfig struct {
 	// and what their encoding takes, as RecordSize counts it; MaxRecordBytes, the
 	// most, when zero.
 	MaxRecordBytes int
+	// DedupeWindow is for how long the topic knows the ids of its records again: a
+	// message whose ID a record of its partition has is not put a second time, and its
+	// put returns that record's offset. At most MaxDedupeWindow; zero is no window,
+	// and then ids mean nothing here.
+	//
+	// A record goes to a partition that follows from its key, or from its ID when it
+	// has no key, whatever Partitioner there is but Manual. Manual and PutTo choose by
+	// themselves: then an id is known again in the partition that they chose. When the
+	// topic gets more partitions, ids of before are not known again in the new ones.
+	DedupeWindow time.Duration
+	// DedupeRecords is how many records back in its partition an id is known, whatever
+	// the time, up to MaxDedupeRecords: each takes about 80 bytes in every process that
+	// puts records with ids there. DefaultDedupeRecords when zero. It reaches back
+	// MaxDedupeBytes of batches at most. Without a window it must be zero.
+	DedupeRecords int
 }
+
+// Limits of the window of ids of a topic.
+const (
+	// MaxDedupeWindow is the longest DedupeWindow.
+	MaxDedupeWindow = 30 * 24 * time.Hour
+	// DefaultDedupeRecords and MaxDedupeRecords are for DedupeRecords.
+	DefaultDedupeRecords = 64 << 10
+	MaxDedupeRecords     = 256 << 10
+	// MaxDedupeBytes is how far back a window reaches in bytes of batches as they
+	// stand in etcd: a process reads that much before its first append.
+	MaxDedupeBytes = 64 << 20
+)
 
 // EnsureDefaults fills what is zero.
 func (c *TopicConfig) EnsureDefaults() {
@@ -54,6 +81,9 @@ func (c *TopicConfig) EnsureDefaults() {
 	}
 	if c.MaxRecordBytes == 0 {
 		c.MaxRecordBytes = MaxRecordBytes
+	}
+	if c.DedupeWindow > 0 && c.DedupeRecords == 0 {
+		c.DedupeRecords = DefaultDedupeRecords
 	}
 }
 
@@ -74,6 +104,14 @@ func (c *TopicConfig) Validate() error {
 	if c.MaxRecordBytes < 1 || c.MaxRecordBytes > MaxRecordBytes {
 		fault("max record bytes %d: it must be between 1 and %d", c.MaxRecordBytes, MaxRecordBytes)
 	}
+	switch {
+	case c.DedupeWindow < 0 || c.DedupeWindow > MaxDedupeWindow || c.DedupeWindow%time.Millisecond != 0:
+		fault("a dedupe window of %s: it must be whole milliseconds, up to %s", c.DedupeWindow, MaxDedupeWindow)
+	case c.DedupeRecords < 0 || c.DedupeRecords > MaxDedupeRecords:
+		fault("dedupe records %d: it must be at most %d", c.DedupeRecords, MaxDedupeRecords)
+	case c.DedupeWindow == 0 && c.DedupeRecords != 0:
+		fault("dedupe records without a dedupe window")
+	}
 	return errors.Join(faults...)
 }
 
@@ -86,6 +124,11 @@ type TopicUpdate struct {
 	Compression Compression
 	// MaxRecordBytes for records from now on.
 	MaxRecordBytes int
+	// DedupeWindow from now on; a negative one is none. Processes that have the topic
+	// open learn of it within a second, and until then put as before.
+	DedupeWindow time.Duration
+	// DedupeRecords from now on.
+	DedupeRecords int
 }
 
 // TopicInfo is a topic as its key in etcd has it.
@@ -136,6 +179,9 @@ type PutResult struct {
 	Partition int
 	// Offset is valid when Err is nil: the record is committed there.
 	Offset int64
+	// Duplicate reports whether a record with the message's ID was there already:
+	// Offset is that record's, and nothing was put.
+	Duplicate bool
 	// Err is nil, or why not. With ErrUnknownOutcome the record may be, or may
 	// yet come, in the topic; with any other it is not and never will be.
 	Err error

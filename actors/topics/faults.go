@@ -5,6 +5,7 @@ package topics
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 )
@@ -12,6 +13,10 @@ import (
 // changeFaults are those of a change to a topic that are faults of every topic.
 func changeFaults(u messages.TopicUpdate) error {
 	cfg := messages.TopicConfig(u)
+	cfg.DedupeWindow = max(cfg.DedupeWindow, 0) // a negative one is none
+	if cfg.DedupeWindow == 0 && u.DedupeWindow == 0 && cfg.DedupeRecords > 0 {
+		cfg.DedupeWindow = time.Millisecond // the topic may have one
+	}
 	cfg.EnsureDefaults()
 	return cfg.Validate()
 }

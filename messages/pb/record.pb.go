@@ -39,7 +39,10 @@ type Record struct {
 	ExpiresUnixNano int64 `protobuf:"fixed64,5,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"`
 	// request is a number that the sender made up, by which it knows the reply; 0 when
 	// none is asked for. In a topic there is none.
-	Request       uint64 `protobuf:"fixed64,6,opt,name=request,proto3" json:"request,omitempty"`
+	Request uint64 `protobuf:"fixed64,6,opt,name=request,proto3" json:"request,omitempty"`
+	// id is the sender's own name for the record, by which a topic with a window of
+	// ids knows it again; it may be empty.
+	Id            string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +117,13 @@ func (x *Record) GetRequest() uint64 {
 		return x.Request
 	}
 	return 0
+}
+
+func (x *Record) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 // Header is one name and value that travels with a record.
@@ -219,14 +229,15 @@ var File_penstock_record_proto protoreflect.FileDescriptor
 
 const file_penstock_record_proto_rawDesc = "" +
 	"\n" +
-	"\x15penstock/record.proto\x12\bpenstock\"\xc8\x01\n" +
+	"\x15penstock/record.proto\x12\bpenstock\"\xd8\x01\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12*\n" +
 	"\aheaders\x18\x03 \x03(\v2\x10.penstock.HeaderR\aheaders\x12$\n" +
 	"\x0etime_unix_nano\x18\x04 \x01(\x10R\ftimeUnixNano\x12*\n" +
 	"\x11expires_unix_nano\x18\x05 \x01(\x10R\x0fexpiresUnixNano\x12\x18\n" +
-	"\arequest\x18\x06 \x01(\x06R\arequest\"2\n" +
+	"\arequest\x18\x06 \x01(\x06R\arequest\x12\x0e\n" +
+	"\x02id\x18\a \x01(\tR\x02id\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"3\n" +

@@ -134,8 +134,12 @@ type Topic struct {
 	// max_record_bytes bounds one encoded record.
 	MaxRecordBytes uint32 `protobuf:"varint,4,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
 	CreatedUnixMs  int64  `protobuf:"varint,5,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// dedupe_window_ms is for how long an id is known again; 0 is no window.
+	DedupeWindowMs uint64 `protobuf:"varint,10,opt,name=dedupe_window_ms,json=dedupeWindowMs,proto3" json:"dedupe_window_ms,omitempty"`
+	// dedupe_records is for how many records of a partition it is.
+	DedupeRecords uint32 `protobuf:"varint,11,opt,name=dedupe_records,json=dedupeRecords,proto3" json:"dedupe_records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Topic) Reset() {
@@ -199,6 +203,20 @@ func (x *Topic) GetMaxRecordBytes() uint32 {
 func (x *Topic) GetCreatedUnixMs() int64 {
 	if x != nil {
 		return x.CreatedUnixMs
+	}
+	return 0
+}
+
+func (x *Topic) GetDedupeWindowMs() uint64 {
+	if x != nil {
+		return x.DedupeWindowMs
+	}
+	return 0
+}
+
+func (x *Topic) GetDedupeRecords() uint32 {
+	if x != nil {
+		return x.DedupeRecords
 	}
 	return 0
 }
@@ -1218,7 +1236,7 @@ var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
-	"\x14penstock/topic.proto\x12\bpenstock\"\xc2\x01\n" +
+	"\x14penstock/topic.proto\x12\bpenstock\"\x93\x02\n" +
 	"\x05Topic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1226,7 +1244,10 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"partitions\x127\n" +
 	"\vcompression\x18\x03 \x01(\x0e2\x15.penstock.CompressionR\vcompression\x12(\n" +
 	"\x10max_record_bytes\x18\x04 \x01(\rR\x0emaxRecordBytes\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\"\x95\x01\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\x12(\n" +
+	"\x10dedupe_window_ms\x18\n" +
+	" \x01(\x04R\x0ededupeWindowMs\x12%\n" +
+	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\"\x95\x01\n" +
 	"\bDeleting\x12\"\n" +
 	"\rsince_unix_ms\x18\x01 \x01(\x03R\vsinceUnixMs\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +

@@ -118,7 +118,9 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 //     not be;
 //   - a *messages.LimitError when this etcd takes no batch that large, or its
 //     client sends none: the same, and parts of it may be appended. A batch of
-//     several records that is larger than what was refused before is not sent.
+//     several records that is larger than what was refused before is not sent;
+//   - format.ErrBehind when the partition does not end at s.Only: nothing that was
+//     sent of it can be applied any more, and Back shows what is there.
 //
 // Any other error is returned after some attempts, with ErrUnknownOutcome unless
 // the batch was never sent.
@@ -144,7 +146,7 @@ func (a *Appender) Append(ctx context.Context, s *format.Sealed, more bool) (bas
 			failures, odd = 0, 0
 		case ctx.Err() != nil:
 			return 0, a.gaveUp(s, context.Cause(ctx))
-		case a.p.log.isFinal(err) || odd == oddTries:
+		case a.p.log.isFinal(err) || odd == oddTries || errors.Is(err, format.ErrBehind):
 			return 0, a.gaveUp(s, err)
 		default:
 			if !errors.Is(err, messages.ErrUnavailable) {
@@ -199,6 +201,9 @@ func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error 
 		}
 		if a.await(ctx); ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if s.Only != nil && !s.Only.Is(a.end) {
+			return format.ErrBehind
 		}
 		s.GoBehind(a.end)
 	}

@@ -304,6 +304,15 @@ func updated(cfg messages.TopicConfig, u messages.TopicUpdate) (messages.TopicCo
 	if u.MaxRecordBytes != 0 {
 		cfg.MaxRecordBytes = u.MaxRecordBytes
 	}
+	if u.DedupeWindow < 0 {
+		cfg.DedupeWindow, cfg.DedupeRecords = 0, 0
+	} else if u.DedupeWindow != 0 {
+		cfg.DedupeWindow = u.DedupeWindow
+	}
+	if u.DedupeRecords != 0 {
+		cfg.DedupeRecords = u.DedupeRecords
+	}
+	cfg.EnsureDefaults()
 	return cfg, cfg.Validate()
 }
 

@@ -30,11 +30,13 @@ const childEnv = "PENSTOCK_FAULT_CHILD"
 
 // childSpec tells a child what to be.
 type childSpec struct {
-	Role         string // roleProducer, roleConsumer, roleHandler, roleMover, roleEtcd or roleParted
+	Role         string // roleProducer, roleResender, roleConsumer, roleHandler, roleMover, roleEtcd or roleParted
 	Name         string // for people
 	Endpoints    []string
 	Space, Topic string
 	Group        string
+	Producer     string // of a resender's ids
+	First        int    // number of its records
 	LeaseTTL     time.Duration
 	// Of a handler: how many records it handles at once, the number of the one that ends its
 	// process, and of the one that it holds; -1 is none.
@@ -43,7 +45,7 @@ type childSpec struct {
 	Dir, Client, Peer, Cluster string
 }
 
-const roleProducer, roleConsumer, roleHandler, roleEtcd, roleParted = "producer", "consumer", "handler", "etcd", "parted etcd"
+const roleProducer, roleResender, roleConsumer, roleHandler, roleEtcd, roleParted = "producer", "resender", "consumer", "handler", "etcd", "parted etcd"
 
 func tell(what string, numbers ...any) {
 	os.Stdout.WriteString(what + strings.TrimRight(" "+fmt.Sprintln(numbers...), "\n ") + "\n")
@@ -99,6 +101,8 @@ func (s childSpec) run() error {
 		err = s.produce(ctx, topic)
 	case roleHandler:
 		err = s.handle(ctx, topic)
+	case roleResender:
+		err = s.resend(ctx, topic)
 	default:
 		err = s.consume(ctx, topic)
 	}
@@ -350,6 +354,7 @@ func (c *child) listen(out io.Reader, a *account) {
 		switch n := numbers; {
 		case what == "accepted" && len(n) == 3:
 			a.accept(int(n[0]), place{int(n[1]), n[2]})
+			a.enter(func() { a.puts[c.name]++ })
 		case what == "doubt" && len(n) == 1:
 			a.doubt(int(n[0]))
 		case what == "got" && len(n) == 4:

@@ -73,6 +73,8 @@
 //	a put without an answer is ErrUnknownOutcome, and others are put
 //		TestFailedPut
 //		TestEtcdHangs
+//	a record with an id is in the topic once, though it is put again
+//		TestProducersPutAgainAfterDeaths
 //	a full etcd is ErrNoSpace, and can be emptied
 //		TestEtcdWithoutRoom
 //		TestTopicOfAFullEtcdCanBeDeleted

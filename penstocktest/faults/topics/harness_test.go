@@ -47,11 +47,13 @@ type account struct {
 	handled  map[int][]handling // in the order of being entered
 	by       map[string]int
 	total    int
-	changed  chan struct{} // closed when something is entered; nil when nobody waits
+	puts     map[string]int // that were answered, by child
+	moved    int            // records that were told another place when they were put again
+	changed  chan struct{}  // closed when something is entered; nil when nobody waits
 }
 
 func newAccount() *account {
-	return &account{accepted: map[int]place{}, unknown: map[int]bool{}, handled: map[int][]handling{}, by: map[string]int{}}
+	return &account{accepted: map[int]place{}, unknown: map[int]bool{}, handled: map[int][]handling{}, by: map[string]int{}, puts: map[string]int{}}
 }
 
 // enter changes the account and wakes who waits.
@@ -65,7 +67,14 @@ func (a *account) enter(change func()) {
 	}
 }
 
-func (a *account) accept(id int, at place) { a.enter(func() { a.accepted[id] = at }) }
+func (a *account) accept(id int, at place) {
+	a.enter(func() {
+		if was, again := a.accepted[id]; again && was != at {
+			a.moved++
+		}
+		a.accepted[id] = at
+	})
+}
 
 func (a *account) doubt(id int) { a.enter(func() { a.unknown[id] = true }) }
 

@@ -61,6 +61,9 @@ type Sealed struct {
 	crc uint32
 	// Way is where the batch is on its way into the log.
 	Way Way
+	// Only, unless nil, is the one end of the partition that the batch may be put
+	// behind: whoever sealed it knows what is in the log up to there.
+	Only *LogEnd
 	// users are the batches that have the records from buf itself.
 	users int
 }

@@ -3,6 +3,8 @@ package format
 // The settings of a topic, and what is kept of one that is being deleted.
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/messages"
@@ -33,9 +35,13 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 	if !ok {
 		return fail("compression %d", t.Compression)
 	}
+	window := time.Duration(min(t.DedupeWindowMs, uint64(messages.MaxDedupeWindow/time.Millisecond))) * time.Millisecond
 	return messages.TopicInfo{
 		Name: name, ID: t.Id,
-		Config:         messages.TopicConfig{Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes)},
+		Config: messages.TopicConfig{
+			Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes),
+			DedupeWindow: window, DedupeRecords: int(min(t.DedupeRecords, messages.MaxDedupeRecords)),
+		},
 		Created:        pb.Time(t.CreatedUnixMs),
 		CreateRevision: createRevision, ModRevision: modRevision,
 	}, nil
@@ -46,7 +52,8 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 func TopicValue(t messages.TopicInfo) string {
 	v := &pb.Topic{
 		Id: t.ID, Partitions: uint32(t.Config.Partitions), MaxRecordBytes: uint32(t.Config.MaxRecordBytes),
-		CreatedUnixMs: t.Created.UnixMilli(),
+		CreatedUnixMs:  t.Created.UnixMilli(),
+		DedupeWindowMs: uint64(t.Config.DedupeWindow.Milliseconds()), DedupeRecords: uint32(t.Config.DedupeRecords),
 	}
 	for number, c := range compressions {
 		if c == t.Config.Compression {

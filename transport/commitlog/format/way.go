@@ -3,6 +3,8 @@ package format
 // Where a batch is on its way into the log, and the ends of a partition before
 // and after it.
 
+import "errors"
+
 // Way is where a batch is on its way into the log. Only the appender that has the
 // batch changes it.
 type Way struct {
@@ -54,6 +56,16 @@ type LogEnd struct {
 	Last, Bytes int64
 	Entry       string
 	Inline      bool
+}
+
+// ErrBehind: a batch was not sent, because its partition ends elsewhere than at the
+// batch's Only.
+var ErrBehind = errors.New("the log has another end than the batch may be put behind")
+
+// Is reports whether both are the same end of the same log: an etcd that was set back
+// may end at the same offset, behind another batch.
+func (t LogEnd) Is(o LogEnd) bool {
+	return t.Offset == o.Offset && t.Last == o.Last && t.Entry == o.Entry
 }
 
 // LogEnd is the end of a partition of which e describes the last batch.

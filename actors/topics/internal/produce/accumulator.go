@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/topics/internal/window"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -33,6 +34,8 @@ type Accumulator struct {
 	emit      func(messages.Event) // never blocks, so it may be called under mu
 	id        uint64               // random: whose batches these are
 	bell      chan struct{}        // wakes Run; holds one ring
+	back      BackFunc             // nil: ids mean nothing
+	window    window.Window        // Run's alone
 
 	mu      sync.Mutex
 	phase   accPhase
@@ -63,6 +66,7 @@ type Stats struct {
 	Appends        uint64 // batches committed
 	Committed      uint64 // records in them
 	Failed         uint64 // records whose callers were told an error
+	Duplicates     uint64 // records that the topic had
 	Queued         int64  // bytes taken and neither committed nor failed
 	// Appended is when the last batch was committed, zero before the first.
 	Appended time.Time

@@ -75,13 +75,22 @@ func (a *Accumulator) take() *draft {
 // ship brings one batch to its end. An error of its own ends Run and leaves the
 // batch for the next one.
 func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, committed CommittedFunc) error {
-	if s.sealed == nil {
+	switch {
+	case s.sealed != nil:
+	case a.dedupes(s):
+		if again, err := a.sift(ctx, s, false); again || err != nil {
+			return a.sifted(ctx, s, err)
+		}
+	default:
 		s.sealed = a.seal(s)
 	}
 	stage, more := a.begin(s)
 	switch stage {
 	case shipSealed:
 		base, err := commit(ctx, s.sealed, more)
+		if errors.Is(err, format.ErrBehind) && ctx.Err() == nil {
+			return a.behind(ctx, s)
+		}
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -95,6 +104,7 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 			}
 			return nil
 		}
+		a.remember(s)
 		if !a.written(s, base) {
 			return nil
 		}
@@ -164,8 +174,9 @@ func (a *Accumulator) succeed(s *shipment) {
 }
 
 // give tells everybody that s was given up.
-func (a *Accumulator) give(s *shipment, err error) {
-	err = a.outcome(err)
+func (a *Accumulator) give(s *shipment, err error) { a.lose(s, a.outcome(err)) }
+
+func (a *Accumulator) lose(s *shipment, err error) {
 	a.mu.Lock()
 	if a.flight == s {
 		a.flight = nil

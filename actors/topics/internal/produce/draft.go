@@ -19,6 +19,7 @@ type draft struct {
 	waiters int      // how many slots there are
 	count   int
 	timed   int // records with a time of their own
+	named   int // records with an id
 	minTime int64
 	maxTime int64
 }
@@ -68,12 +69,16 @@ func (d *draft) add(m *messages.Message, size int, s *slot) {
 	if !m.Time.IsZero() {
 		nano = m.Time.UnixNano()
 	}
-	d.enter(size, nano, s)
+	d.enter(size, nano, m.ID != "", s)
 }
 
-// enter notes a record that was added, its time (0 for none) and who waits for it.
-func (d *draft) enter(size int, nano int64, s *slot) {
+// enter notes a record that was added, its time (0 for none), whether it has an id, and
+// who waits for it.
+func (d *draft) enter(size int, nano int64, named bool, s *slot) {
 	d.count++
+	if named {
+		d.named++
+	}
 	d.stamp(nano)
 	if s.to == nil && d.waiters > 0 {
 		if last := d.slot(d.waiters - 1); last.to == nil && last.from == s.from {
@@ -127,6 +132,12 @@ func (p *piece) free() int { return cap(p.buf) - len(p.buf) }
 // whole hands all records in one piece to do, which must not keep it, and then
 // drops them.
 func (d *draft) whole(do func(raw []byte)) {
+	d.peek(do)
+	d.drop()
+}
+
+// peek hands all records in one piece to do, which must not keep it.
+func (d *draft) peek(do func(raw []byte)) {
 	if len(d.pieces) == 1 {
 		do(d.pieces[0].buf)
 	} else {
@@ -138,6 +149,10 @@ func (d *draft) whole(do func(raw []byte)) {
 		do(whole.buf)
 		wholePool.Put(whole)
 	}
+}
+
+// drop gives the memory of the records back.
+func (d *draft) drop() {
 	for i, p := range d.pieces {
 		p.buf = p.buf[:0]
 		piecePools[bits.Len(uint(cap(p.buf)/smallestPiece))-1].Put(p)

@@ -35,6 +35,16 @@ type traffic interface {
 	queued(p int) int64
 }
 
+// place is the partition of a message with an id in a topic that knows ids again: it
+// follows from the message alone.
+func place(m *messages.Message, partitions int) int {
+	key := m.Key
+	if len(key) == 0 {
+		key = []byte(m.ID)
+	}
+	return int(murmur2(key)&0x7fffffff) % partitions
+}
+
 // ByKey puts messages of one key into one partition, as Kafka's Java client does:
 // by murmur2 of the key over the number of partitions. So records of one key
 // change their partition when the topic gets more of them. Messages without a

@@ -253,6 +253,9 @@ func (p *Producer) choose(m *messages.Message) (int, error) {
 		return -1, p.noPartition(0, n)
 	}
 	var part int
+	if p.manual == nil && m.ID != "" && p.info().Config.DedupeWindow > 0 {
+		return place(m, n), nil
+	}
 	if p.manual != nil {
 		own := *m
 		part = p.manual(&own, n)

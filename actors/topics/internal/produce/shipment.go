@@ -5,6 +5,7 @@ package produce
 import (
 	"sync/atomic"
 
+	"github.com/penstock-io/penstock/actors/topics/internal/window"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -29,6 +30,8 @@ type shipment struct {
 	base     int64
 	err      error // why it was given up; then base means nothing
 	spare    spare
+	ids      []window.ID  // those of sealed, by their places in it; Run's alone
+	firsts   []int64      // where the records are already: then there is nothing to append
 	users    atomic.Int32 // who still reads the slots
 }
 
@@ -69,6 +72,9 @@ func (s *shipment) callbacks(i int) (n int) {
 
 // result is what became of a record, whose offset from the base is given.
 func (s *shipment) result(partition int, offset int64) messages.PutResult {
+	if s.firsts != nil {
+		return messages.PutResult{Partition: partition, Offset: s.firsts[offset], Duplicate: true}
+	}
 	if s.err != nil {
 		return messages.PutResult{Partition: partition, Offset: -1, Err: s.err}
 	}

@@ -49,24 +49,37 @@ func (a *Accumulator) split(s *shipment) error {
 // halves are the records of s as two drafts, about equal in bytes.
 func (s *shipment) halves(raw []byte) (first, second *draft, err error) {
 	first, second = newDraft(), newDraft()
-	d, record := first, 0
-	rest := raw
+	d := first
+	err = s.each(raw, func(record int64, bytes []byte, r *messages.Payload, of *slot) {
+		if record > 0 && (first.size >= len(raw)/2 || record == int64(s.count-1)) {
+			d = second
+		}
+		d.take(bytes, r, of)
+	})
+	return first, second, err
+}
+
+// each hands the records of s, which raw has, one by one to do, with who waits for them.
+func (s *shipment) each(raw []byte, do func(record int64, bytes []byte, r *messages.Payload, of *slot)) error {
+	record := int64(0)
 	for i := range s.waiters {
 		of := *s.slot(i)
 		for range of.count {
 			var r messages.Payload
-			n, err := messages.ConsumeRecord(rest, &r)
+			n, err := messages.ConsumeRecord(raw, &r)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
-			if record > 0 && (first.size >= len(raw)/2 || record == s.count-1) {
-				d = second
-			}
-			d.append(rest[:n])
-			d.enter(n, r.UnixNano, &of)
-			rest = rest[n:]
+			do(record, raw[:n], &r, &of)
+			raw = raw[n:]
 			record++
 		}
 	}
-	return first, second, nil
+	return nil
+}
+
+// take adds a record of another draft, as it is encoded there.
+func (d *draft) take(bytes []byte, r *messages.Payload, of *slot) {
+	d.append(bytes)
+	d.enter(len(bytes), r.UnixNano, len(r.IDBytes()) > 0, of)
 }

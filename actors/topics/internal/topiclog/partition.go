@@ -133,6 +133,7 @@ func (a *partition) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = partitionMoves.To(ctx, a.state, partitionIdle)
 	path, tell := a.path, a.host.Teller()
+	path.acc.Dedupe(path.back)
 	a.host.Run("append", func(ctx context.Context) error {
 		if err := path.renew(ctx); err != nil {
 			return err

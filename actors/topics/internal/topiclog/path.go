@@ -234,6 +234,7 @@ func (t *Topic) Stats() messages.TopicStats {
 		s.Bytes += n.Bytes
 		s.Appends += n.Appends
 		s.Committed += n.Committed
+		s.Duplicates += n.Duplicates
 		s.Failed += n.Failed
 		s.QueuedBytes += n.Queued
 	}

@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock/actors/topics/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -60,6 +61,21 @@ func (p *Partition) append(ctx context.Context, s *format.Sealed, more bool) (in
 	}
 	defer p.turn.free()
 	return p.turn.appender.Append(ctx, s, more)
+}
+
+// back shows s the log backwards from its end, to learn which ids are there. It waits for
+// an etcd that is away until ctx ends.
+func (p *Partition) back(ctx context.Context, doubt bool, s produce.Sight) error {
+	env, where := p.Topic.Env, p.Topic.Name
+	return Retry(ctx, func(err error) {
+		env.Events.Emit(messages.AppendDelayed{Topic: where, Partition: p.P, Err: err})
+	}, func() error {
+		if err := p.turn.take(ctx); err != nil {
+			return err
+		}
+		defer p.turn.free()
+		return p.turn.appender.Back(ctx, doubt, s)
+	})
 }
 
 // leaveQueue gives up the place in the queue of appenders; otherwise they would

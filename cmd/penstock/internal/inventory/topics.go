@@ -18,11 +18,14 @@ import (
 
 // Topic is a topic's settings.
 type Topic struct {
-	Name           string    `json:"name"`
-	ID             string    `json:"id"`
-	Partitions     int       `json:"partitions"`
-	Compression    string    `json:"compression"`
-	MaxRecordBytes int       `json:"max_record_bytes"`
+	Name           string `json:"name"`
+	ID             string `json:"id"`
+	Partitions     int    `json:"partitions"`
+	Compression    string `json:"compression"`
+	MaxRecordBytes int    `json:"max_record_bytes"`
+	// DedupeWindowMS and DedupeRecords are those of ids, 0 for no window.
+	DedupeWindowMS int64     `json:"dedupe_window_ms,omitempty"`
+	DedupeRecords  int       `json:"dedupe_records,omitempty"`
 	Created        time.Time `json:"created"`
 }
 
@@ -31,13 +34,18 @@ func TopicOf(i penstock.TopicInfo) Topic {
 	return Topic{
 		Name: i.Name, ID: i.ID, Partitions: i.Config.Partitions, Compression: string(i.Config.Compression),
 		MaxRecordBytes: i.Config.MaxRecordBytes, Created: i.Created.UTC(),
+		DedupeWindowMS: i.Config.DedupeWindow.Milliseconds(), DedupeRecords: i.Config.DedupeRecords,
 	}
 }
 
 // String is the topic as a row of columns.
 func (t Topic) String() string {
-	return fmt.Sprintf("%s\tid %s\tpartitions %d\tcompression %s\trecords to %d bytes\tcreated %s",
+	row := fmt.Sprintf("%s\tid %s\tpartitions %d\tcompression %s\trecords to %d bytes\tcreated %s",
 		t.Name, cli.Clean(t.ID), t.Partitions, cli.Clean(t.Compression), t.MaxRecordBytes, t.Created.Format(time.RFC3339))
+	if t.DedupeWindowMS > 0 {
+		row += fmt.Sprintf("\tids known for %s or %d records", time.Duration(t.DedupeWindowMS)*time.Millisecond, t.DedupeRecords)
+	}
+	return row
 }
 
 // TakeTopics adds topics, which come sorted by name.

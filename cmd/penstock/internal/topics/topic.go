@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,8 @@ type topicSettings struct {
 	partitions     int
 	compression    string
 	maxRecordBytes int
+	dedupeWindow   time.Duration
+	dedupeRecords  int
 }
 
 func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitions string) {
@@ -48,6 +51,8 @@ func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitio
 	f.IntVar(&s.partitions, "partitions", d.Partitions, partitions)
 	f.StringVar(&s.compression, "compression", string(d.Compression), "`kind` of compression of batches: s2, zstd or none")
 	f.IntVar(&s.maxRecordBytes, "max-record-bytes", d.MaxRecordBytes, "largest record in `bytes`, 1048576 at most")
+	f.DurationVar(&s.dedupeWindow, "dedupe-window", d.DedupeWindow, "for how long a record's id is known again, 720h at most; 0 is no window")
+	f.IntVar(&s.dedupeRecords, "dedupe-records", d.DedupeRecords, fmt.Sprintf("for how many records of a partition it is, %d at most (default %d with a window)", messages.MaxDedupeRecords, messages.DefaultDedupeRecords))
 	cli.CompleteFlag(cmd, "compression", string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone))
 }
 
@@ -88,6 +93,7 @@ func (c *topicCreate) run(ctx context.Context, name string) error {
 	}
 	cfg := penstock.TopicConfig{
 		Partitions: c.partitions, Compression: penstock.Compression(c.compression), MaxRecordBytes: c.maxRecordBytes,
+		DedupeWindow: c.dedupeWindow, DedupeRecords: c.dedupeRecords,
 	}
 	if err := cfg.Validate(); err != nil { // as given: a zero means no default here
 		return err
@@ -145,8 +151,16 @@ than before.`,
 func (c *topicUpdate) change(given func(flag string) bool) (u penstock.TopicUpdate, err error) {
 	u = penstock.TopicUpdate{
 		Partitions: c.partitions, Compression: penstock.Compression(c.compression), MaxRecordBytes: c.maxRecordBytes,
+		DedupeWindow: c.dedupeWindow, DedupeRecords: c.dedupeRecords,
+	}
+	if given("dedupe-window") && u.DedupeWindow == 0 {
+		u.DedupeWindow = -1 // none
 	}
 	switch {
+	case c.dedupeWindow < 0 || c.dedupeWindow > messages.MaxDedupeWindow:
+		err = cli.Usagef("--dedupe-window %s: want at most %s", c.dedupeWindow, messages.MaxDedupeWindow)
+	case given("dedupe-records") && u.DedupeRecords < 1 || u.DedupeRecords > messages.MaxDedupeRecords:
+		err = cli.Usagef("--dedupe-records %d: want 1 to %d", u.DedupeRecords, messages.MaxDedupeRecords)
 	case given("partitions") && u.Partitions < 1:
 		err = cli.Usagef("--partitions %d: want at least 1", u.Partitions)
 	case given("compression") && u.Compression == "":
@@ -160,7 +174,7 @@ func (c *topicUpdate) change(given func(flag string) bool) (u penstock.TopicUpda
 	case u.MaxRecordBytes > messages.MaxRecordBytes:
 		err = cli.Usagef("--max-record-bytes %d: want at most %d", u.MaxRecordBytes, messages.MaxRecordBytes)
 	case u == penstock.TopicUpdate{}:
-		err = cli.Usagef("nothing to change: give --partitions, --compression or --max-record-bytes")
+		err = cli.Usagef("nothing to change: give one of the settings")
 	}
 	return u, err
 }

@@ -23,6 +23,18 @@ func (r *Runtime) CreateTopic(ctx context.Context, name string, cfg TopicConfig,
 	return topic(r.engine.CreateTopic(ctx, name, cfg, producerConfig(opts)))
 }
 
+// CreateTopicAt is CreateTopic for a topic that is restored: the first record of
+// partition p will have the offset starts[p], 0 where there is no such start. So records
+// keep the offsets that they had elsewhere.
+//
+// Errors: those of CreateTopic, and ErrOffsetOutOfRange.
+func (r *Runtime) CreateTopicAt(ctx context.Context, name string, cfg TopicConfig, starts []int64, opts ...ProducerOption) (*Topic, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("open topic %q: %w", name, err)
+	}
+	return topic(r.engine.CreateTopicAt(ctx, name, cfg, starts, producerConfig(opts)))
+}
+
 // EnsureTopic opens a topic, and makes it first where there is none. One that exists
 // keeps its settings, whatever cfg says.
 //
@@ -247,6 +259,12 @@ func (t *Topic) Close(ctx context.Context) error { return t.t.Close(ctx) }
 // ErrLogRolledBack, ErrTopicDeleted, ErrClosed.
 func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2[Record, error] {
 	return t.t.Read(ctx, partition, from.at)
+}
+
+// ReadTo is Read that ends without an error before the offset end: with that of
+// DescribeTopic it yields what is there, and waits for nothing more.
+func (t *Topic) ReadTo(ctx context.Context, partition int, from StartAt, end int64) iter.Seq2[Record, error] {
+	return t.t.ReadTo(ctx, partition, from.at, end)
 }
 
 // Subscribe joins a consumer group, whose members share out the topic's partitions:

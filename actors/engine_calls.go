@@ -68,6 +68,11 @@ func (e *Engine) CreateTopic(ctx context.Context, name string, cfg messages.Topi
 	return e.topics.Create(ctx, name, cfg, p)
 }
 
+// CreateTopicAt is penstock.Runtime.CreateTopicAt.
+func (e *Engine) CreateTopicAt(ctx context.Context, name string, cfg messages.TopicConfig, starts []int64, p topics.ProducerConfig) (*topics.Topic, error) {
+	return e.topics.CreateAt(ctx, name, cfg, starts, p)
+}
+
 // EnsureTopic is penstock.Runtime.EnsureTopic.
 func (e *Engine) EnsureTopic(ctx context.Context, name string, cfg messages.TopicConfig, p topics.ProducerConfig) (*topics.Topic, error) {
 	return e.topics.Ensure(ctx, name, cfg, p)

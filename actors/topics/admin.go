@@ -33,13 +33,18 @@ func admin[T any](t *Topics, op, topic string, faults error, do func() (T, error
 
 // Create is penstock.Runtime.CreateTopic.
 func (t *Topics) Create(ctx context.Context, name string, cfg messages.TopicConfig, p ProducerConfig) (*Topic, error) {
+	return t.CreateAt(ctx, name, cfg, nil, p)
+}
+
+// CreateAt is penstock.Runtime.CreateTopicAt.
+func (t *Topics) CreateAt(ctx context.Context, name string, cfg messages.TopicConfig, starts []int64, p ProducerConfig) (*Topic, error) {
 	if err := node.ContextGiven(ctx); err != nil {
 		return nil, fmt.Errorf("create topic %q: %w", name, err)
 	}
 	cfg.EnsureDefaults()
 	p.EnsureDefaults()
-	return admin(t, "create topic", name, errors.Join(cfg.Validate(), p.Validate()), func() (*Topic, error) {
-		info, err := t.env.Log.CreateTopic(ctx, name, cfg)
+	return admin(t, "create topic", name, errors.Join(cfg.Validate(), p.Validate(), startFaults(starts, cfg)), func() (*Topic, error) {
+		info, err := t.env.Log.CreateTopicAt(ctx, name, cfg, starts)
 		if err != nil {
 			return nil, err
 		}

@@ -34,3 +34,19 @@ func resetFaults(to messages.Start, cfg ResetConfig) error {
 	}
 	return errors.Join(errs...)
 }
+
+// startFaults are those of the beginnings of a topic's partitions.
+func startFaults(starts []int64, cfg messages.TopicConfig) error {
+	if len(starts) > cfg.Partitions {
+		return fmt.Errorf("%w: %d starts for %d partitions", messages.ErrInvalid, len(starts), cfg.Partitions)
+	}
+	for p, at := range starts {
+		if at < 0 || at > maxStart {
+			return fmt.Errorf("partition %d starts at %d: %w", p, at, messages.ErrOffsetOutOfRange)
+		}
+	}
+	return nil
+}
+
+// maxStart leaves room for all records that there will ever be.
+const maxStart = 1 << 62

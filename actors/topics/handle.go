@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -209,18 +210,23 @@ func (t *Topic) ended() error { return cmp.Or(t.path.Ended(), t.producer.Closed(
 
 // Read is penstock.Topic.Read.
 func (t *Topic) Read(ctx context.Context, partition int, from messages.Start) iter.Seq2[messages.Record, error] {
+	return t.ReadTo(ctx, partition, from, math.MaxInt64)
+}
+
+// ReadTo is penstock.Topic.ReadTo.
+func (t *Topic) ReadTo(ctx context.Context, partition int, from messages.Start, end int64) iter.Seq2[messages.Record, error] {
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
 	return t.receives.Records(ctx, func(yield func(messages.Record, error) bool) {
-		if err := t.read(ctx, partition, from, yield); err != nil {
+		if err := t.read(ctx, partition, from, end, yield); err != nil {
 			yield(messages.Record{}, fmt.Errorf("read %q, partition %d: %w", t.path.Name, partition, err))
 		}
 	})
 }
 
-// read yields until yield has enough, which is no error.
-func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func(messages.Record, error) bool) error {
+// read yields up to an offset, or until yield has enough, which is no error.
+func (t *Topic) read(ctx context.Context, p int, from messages.Start, to int64, yield func(messages.Record, error) bool) error {
 	if err := t.ended(); err != nil {
 		return err
 	}
@@ -245,7 +251,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 	defer part.Leave(me)
 	env := t.path.Env
 	history := 0
-	for end := int64(0); ; {
+	for end := int64(0); offset < to; {
 		f := &topiclog.Fetch{Reader: me, Offset: offset, Base: base, History: history}
 		if offset < end {
 			f.Room = tail.FetchBytes
@@ -276,6 +282,9 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 				}
 				rest = rest[n:]
 				at++
+				if rec.Offset >= to {
+					return nil
+				}
 				if rec.Offset < offset {
 					continue
 				}
@@ -292,6 +301,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, yield func
 			offset, base = b.End(), b.End()
 		}
 	}
+	return nil
 }
 
 // askFetch waits for a partition's reply. A partition that is begun again is

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penstock-io/penstock/cmd/penstock/internal/backup"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/bench"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/demo"
@@ -47,10 +48,12 @@ ends it at once.`,
 		Args:    cli.Subcommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	topic := topics.Topic(a)
+	topic.AddCommand(backup.Export(a), backup.Import(a))
 	root.AddCommand(
 		serve.Command(a),
 		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
-		topics.Topic(a), topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a),
+		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a), bench.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),
 		version.Command(a, stamp),

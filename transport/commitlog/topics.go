@@ -32,6 +32,12 @@ const startsInOne = 100
 // ErrTopicExists, ErrUnavailable, ErrDenied, ErrNoSpace; with ErrUnavailable and
 // after the end of ctx the topic may be there nonetheless.
 func (l *Log) CreateTopic(ctx context.Context, name string, cfg messages.TopicConfig) (messages.TopicInfo, error) {
+	return l.CreateTopicAt(ctx, name, cfg, nil)
+}
+
+// CreateTopicAt is CreateTopic whose partitions begin at those offsets, where it has as many,
+// else at 0.
+func (l *Log) CreateTopicAt(ctx context.Context, name string, cfg messages.TopicConfig, begin []int64) (messages.TopicInfo, error) {
 	cfg.EnsureDefaults()
 	op := "create topic " + name
 	if err := errors.Join(keys.ValidateTopic(name), cfg.Validate()); err != nil {
@@ -39,7 +45,7 @@ func (l *Log) CreateTopic(ctx context.Context, name string, cfg messages.TopicCo
 	}
 	for {
 		n := l.limits.of(starts)
-		info, err := l.createTopic(ctx, op, messages.TopicInfo{Name: name, ID: newID(), Config: cfg, Created: time.UnixMilli(time.Now().UnixMilli())}, n)
+		info, err := l.createTopic(ctx, op, messages.TopicInfo{Name: name, ID: newID(), Config: cfg, Created: time.UnixMilli(time.Now().UnixMilli())}, begin, n)
 		if !l.limits.fewer(starts, n, err) {
 			return info, err
 		}
@@ -47,8 +53,8 @@ func (l *Log) CreateTopic(ctx context.Context, name string, cfg messages.TopicCo
 }
 
 // createTopic makes a topic, with so many starts in one request.
-func (l *Log) createTopic(ctx context.Context, op string, info messages.TopicInfo, inOne int) (messages.TopicInfo, error) {
-	m := making{l: l, op: op, info: info}
+func (l *Log) createTopic(ctx context.Context, op string, info messages.TopicInfo, begin []int64, inOne int) (messages.TopicInfo, error) {
+	m := making{l: l, op: op, info: info, begin: begin}
 	chunks := slices.Collect(slices.Chunk(upTo(info.Config.Partitions), inOne))
 	last := len(chunks) - 1
 	if last > 0 {
@@ -72,6 +78,8 @@ type making struct {
 	l    *Log
 	op   string
 	info messages.TopicInfo
+	// begin is where its partitions begin; nil is at 0.
+	begin []int64
 	// marked is the ModRevision of the mark; 0 when there is none, because
 	// everything goes into one transaction.
 	marked int64
@@ -129,7 +137,7 @@ func (m *making) mark(ctx context.Context) error {
 }
 
 func (m *making) starts(ctx context.Context, partitions []int) error {
-	resp, err := m.insist(ctx, []clientv3.Cmp{m.unswept()}, m.l.putStarts(m.info.ID, partitions), nil)
+	resp, err := m.insist(ctx, []clientv3.Cmp{m.unswept()}, m.l.putStarts(m.info.ID, partitions, m.begin), nil)
 	if err == nil && !resp.Succeeded {
 		err = m.swept()
 	}
@@ -139,7 +147,7 @@ func (m *making) starts(ctx context.Context, partitions []int) error {
 // publish writes the last starts and the topic itself.
 func (m *making) publish(ctx context.Context, partitions []int) error {
 	topic := m.l.space.Topic(m.info.Name)
-	then := append(m.l.putStarts(m.info.ID, partitions), clientv3.OpPut(topic, format.TopicValue(m.info)))
+	then := append(m.l.putStarts(m.info.ID, partitions, m.begin), clientv3.OpPut(topic, format.TopicValue(m.info)))
 	guards := []clientv3.Cmp{m.free()}
 	if m.marked != 0 {
 		guards = append(guards, m.unswept())
@@ -186,10 +194,14 @@ func (m *making) undo(ctx context.Context, cause error) error {
 	return cause
 }
 
-func (l *Log) putStarts(id string, partitions []int) []clientv3.Op {
+func (l *Log) putStarts(id string, partitions []int, begin []int64) []clientv3.Op {
 	ops := make([]clientv3.Op, 0, len(partitions)+2)
 	for _, p := range partitions {
-		ops = append(ops, clientv3.OpPut(l.space.LogStart(id, p), keys.Offset(0)))
+		at := int64(0)
+		if p < len(begin) {
+			at = begin[p]
+		}
+		ops = append(ops, clientv3.OpPut(l.space.LogStart(id, p), keys.Offset(at)))
 	}
 	return ops
 }

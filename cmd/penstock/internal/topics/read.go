@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -124,7 +125,7 @@ type stretch struct {
 	from, to  int64
 }
 
-const withoutEnd = -1
+const withoutEnd = math.MaxInt64
 
 // stretches finds out where to begin in each partition, and where to end. Partitions with
 // nothing to read are left out.
@@ -192,7 +193,7 @@ func begin(ctx context.Context, t *penstock.Topic, stretches []stretch) *reader 
 }
 
 func (r *reader) read(ctx context.Context, t *penstock.Topic, s stretch) error {
-	for rec, err := range t.Read(ctx, s.partition, penstock.FromOffset(s.from)) {
+	for rec, err := range t.ReadTo(ctx, s.partition, penstock.FromOffset(s.from), s.to) {
 		if err != nil {
 			return err
 		}
@@ -200,9 +201,6 @@ func (r *reader) read(ctx context.Context, t *penstock.Topic, s stretch) error {
 		case r.records <- rec:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-		if s.to != withoutEnd && rec.Offset >= s.to-1 {
-			return nil
 		}
 	}
 	return nil

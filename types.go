@@ -242,7 +242,7 @@ const (
 const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
-// It has the methods CreateTopic, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
+// It has the methods CreateTopic, CreateTopicAt, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
 // DeleteTopic, DescribeDestination, DescribeConsumerGroup, DescribeTopic, Destination, Done,
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
 // ListConsumerGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,

@@ -1,6 +1,7 @@
 package produce
 
-// The room that a handle has for records.
+// The room that a handle has for records, and the end of puts, of a topic or of one
+// handle.
 
 import (
 	"context"
@@ -119,4 +120,37 @@ func (c *credit) grant() {
 		c.queue = slices.Delete(c.queue, 0, served)
 		c.waiting.Store(int32(len(c.queue)))
 	}
+}
+
+// closure is why a producer takes no more.
+type closure struct{ err error }
+
+// Ending lets every put from then on, and those that wait for room, end with an
+// error. What was taken is the accumulators' to finish.
+type Ending struct {
+	cause atomic.Pointer[closure]
+	over  chan struct{} // closed with it
+}
+
+// NewEnding makes an Ending of what has not ended.
+func NewEnding() *Ending { return &Ending{over: make(chan struct{})} }
+
+// End says why. The first one counts, and only of it End returns true.
+func (e *Ending) End(err error) bool {
+	first := e.cause.CompareAndSwap(nil, &closure{err})
+	if first {
+		close(e.over)
+	}
+	return first
+}
+
+// Over is closed by the end.
+func (e *Ending) Over() <-chan struct{} { return e.over }
+
+// Why returns the cause of the end, nil before it.
+func (e *Ending) Why() error {
+	if c := e.cause.Load(); c != nil {
+		return c.err
+	}
+	return nil
 }

@@ -152,7 +152,7 @@ var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // Promise: each link to a file or a heading of this repository leads somewhere.
 func TestLinks(t *testing.T) {
-	everything := read(t, "*.md", "docs/*.md", "examples/*/*.md")
+	everything := read(t, "*.md", "docs/*.md", "examples/*/*.md", "benchmarks/*.md")
 	byPath := map[string]*page{}
 	for _, p := range everything {
 		byPath[p.path] = p

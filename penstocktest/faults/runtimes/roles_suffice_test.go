@@ -132,7 +132,8 @@ func TestRolesOfTheTable(t *testing.T) {
 	rootCfg := g.srv.Config()
 	rootCfg.Username, rootCfg.Password = "root", "secret"
 	admin := g.start(t, rootCfg)
-	ctx := harness.Context(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*harness.Patience) // dozens of runtimes begin and end
+	defer cancel()
 	audit, err := admin.CreateTopic(ctx, "audit", penstock.TopicConfig{Partitions: 2})
 	if err != nil {
 		t.Fatal(err)

@@ -754,10 +754,12 @@ func (w *fakeWorld) check() {
 			}
 		}
 		g.b.spansOf(func(s span) { refs[s.c] += s.len() })
-		// Where somebody can carry what waits, somebody is on the way.
+		// Where somebody can carry what waits, somebody is on the way. What its member may die
+		// over is carried by a link that has nothing out.
 		can, comes := false, false
+		alone := g.b.source() != nil && g.b.source().front().deaths > 0
 		for _, m := range g.members {
-			if m.l.offer().can() {
+			if m.l.offer().can() && (!alone || m.l.out.empty()) {
 				can = true
 				comes = comes || m.awake || len(m.l.bell) > 0
 			}

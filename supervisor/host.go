@@ -87,6 +87,7 @@ func (*hosted) IgnoreDeadLetterLogging() {}
 type timer struct {
 	message any
 	every   time.Duration // 0 for once
+	due     func() bool   // whether a tick is sent; nil: each
 	queued  atomic.Bool   // a tick is in the mailbox
 	clock   clockwork.Timer
 	stopped bool // the actor's goroutine only
@@ -303,6 +304,17 @@ func (h *Host) Every(d time.Duration, message any) (stop func()) {
 	return h.begun("Every").start(d, &timer{message: message, every: d})
 }
 
+// EveryWhen is Every, but for the ticks at which due reports false: an actor with nothing
+// to do is not woken for it. due is called on the clock's goroutine, once for each tick, so
+// it must not block and not touch the actor. End waits for it. When it panics the actor is
+// sent *Ended with that.
+func (h *Host) EveryWhen(d time.Duration, message any, due func() bool) (stop func()) {
+	if d <= 0 {
+		panic(fmt.Errorf("supervisor: EveryWhen: period %v is not positive", d))
+	}
+	return h.begun("EveryWhen").start(d, &timer{message: message, every: d, due: due})
+}
+
 func (i *incarnation) start(d time.Duration, t *timer) (stop func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -335,9 +347,41 @@ func (i *incarnation) tick(t *timer) {
 	} else {
 		delete(i.timers, t)
 	}
+	if t.due == nil {
+		i.fire(t)
+		return
+	}
+	i.work.Add(1) // End waits for work after it has emptied timers
+	defer i.work.Done()
+	i.mu.Unlock()
+	due, err := i.asks(t)
+	i.mu.Lock()
+	switch _, ok := i.timers[t]; {
+	case !ok:
+	case err != nil:
+		i.post(&hosted{from: i, message: &Ended{Name: "EveryWhen", Err: err}})
+	case due:
+		i.fire(t)
+	}
+}
+
+// fire sends a tick. mu is held.
+func (i *incarnation) fire(t *timer) {
 	if t.queued.CompareAndSwap(false, true) {
 		i.post(&hosted{from: i, timer: t, message: t.message})
 	}
+}
+
+// asks reports whether a tick is to be sent.
+func (i *incarnation) asks(t *timer) (due bool, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = fmt.Errorf("EveryWhen: %w", unwound(recover()))
+		}
+	}()
+	due, returned = t.due(), true
+	return due, nil
 }
 
 // Open is the first thing in Receive. It unwraps a message from hosted work and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,6 +299,7 @@ func TestHostOutsideOfAnIncarnation(t *testing.T) {
 		"Call":          func() { Call[int](&h, "x", nil) },
 		"After":         func() { h.After(1, 1) },
 		"Every":         func() { h.Every(1, 1) },
+		"EveryWhen":     func() { h.EveryWhen(1, 1, nil) },
 		"AtEnd":         func() { h.AtEnd(func() {}) },
 		"Teller":        func() { h.Teller() },
 		"Every nothing": func() { h.Every(0, 1) },
@@ -319,10 +321,53 @@ func TestHostOutsideOfAnIncarnation(t *testing.T) {
 			Call(h, "late", func(context.Context) int { t.Error("ran"); return 1 })
 			h.After(1, "late")()
 			h.Every(1, "late")
+			h.EveryWhen(1, "late", func() bool { t.Error("asked"); return true })
 			h.AtEnd(func() { j.add("ended at once") })
 		})))
 		time.Sleep(time.Minute)
 		j.want(t, "ended at once")
+		mustStop(t, sys, pid)
+	})
+}
+
+// An actor is sent the ticks that are due, and no other; End waits for the question, and a
+// panic there is one of the actor's work.
+func TestHostEveryWhen(t *testing.T) {
+	eachKind(t, func(t *testing.T, sys *actor.ActorSystem, spawn func(actor.Producer) *actor.PID) {
+		var j journal
+		var due atomic.Bool
+		var ask atomic.Pointer[func()]
+		pid := spawn(hosting(&j, func(h *Host, _ int) {
+			h.EveryWhen(time.Second, "due", func() bool {
+				if f := ask.Load(); f != nil {
+					(*f)()
+				}
+				return due.Load()
+			})
+		}))
+		time.Sleep(10*time.Second + time.Second/2)
+		j.want(t)
+		due.Store(true)
+		time.Sleep(2 * time.Second)
+		j.want(t, "got due", "got due")
+		due.Store(false)
+		time.Sleep(10 * time.Second)
+		j.want(t)
+		asked := func() { time.Sleep(5 * time.Second); j.add("asked") }
+		ask.Store(&asked)
+		time.Sleep(time.Second)
+		due.Store(true)
+		mustStop(t, sys, pid)
+		time.Sleep(time.Minute)
+		j.want(t, "asked", "stopping") // and nothing after that
+	})
+	bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
+		var j journal
+		pid := sys.Root.Spawn(actor.PropsFromProducer(hosting(&j, func(h *Host, _ int) {
+			h.EveryWhen(time.Second, "due", func() bool { panic(errBoom) })
+		})))
+		time.Sleep(time.Second + time.Second/2)
+		j.want(t, "ended EveryWhen: EveryWhen: panic: "+errBoom.Error(), "restarting")
 		mustStop(t, sys, pid)
 	})
 }

@@ -29,8 +29,11 @@ const (
 	lengthSize = 8
 	// readBuffer is what one read takes when the next message is not known to
 	// be long. It holds any frame a stranger may send, and is a size class of
-	// Go's allocator, because an idle link is little more than this.
+	// Go's allocator.
 	readBuffer = 4864
+	// idleBuffer is what one read takes until that was too little once: an idle link is
+	// little more than this.
+	idleBuffer = 512
 	// copyLimit: up to here copying length, header and body together is
 	// cheaper than handing the kernel three pieces.
 	copyLimit = 4 << 10
@@ -93,7 +96,7 @@ func newWire(c net.Conn) *wire {
 	w := &wire{
 		c:     c,
 		born:  time.Now(),
-		in:    make([]byte, readBuffer),
+		in:    make([]byte, idleBuffer),
 		limit: strangerFrame,
 		done:  make(chan struct{}),
 	}
@@ -146,7 +149,7 @@ func (w *wire) next() ([]byte, error) {
 		return nil, fmt.Errorf("frame of %d bytes, the limit is %d: %w", size, w.limit, messages.ErrTooLarge)
 	}
 	n := int(size)
-	if lengthSize+n <= len(w.in) {
+	if lengthSize+n <= readBuffer {
 		if err := w.fill(lengthSize + n); err != nil {
 			return nil, err
 		}
@@ -181,9 +184,12 @@ func (w *wire) fill(n int) error {
 	if w.to-w.from >= n {
 		return nil
 	}
-	if w.from == w.to {
+	switch {
+	case w.to == len(w.in) && len(w.in) < readBuffer || n > len(w.in):
+		w.widen()
+	case w.from == w.to:
 		w.from, w.to = 0, 0
-	} else if len(w.in)-w.from < n {
+	case len(w.in)-w.from < n:
 		w.to = copy(w.in, w.in[w.from:w.to])
 		w.from = 0
 	}
@@ -198,6 +204,13 @@ func (w *wire) fill(n int) error {
 		w.to += m
 	}
 	return nil
+}
+
+// widen makes the buffer readBuffer long: a read has filled it, or a frame does not fit.
+func (w *wire) widen() {
+	in := make([]byte, readBuffer)
+	w.to = copy(in, w.in[w.from:w.to])
+	w.in, w.from = in, 0
 }
 
 func cutShort(err error) error {

@@ -206,7 +206,7 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	})
 	tell := s.host.Teller()
 	s.host.Run("report", func(ctx context.Context) error { return m.link.Report(ctx, m.conn, func() { tell(sourceDrained{}) }) })
-	s.host.Every(s.cfg.sweepEvery(), sweep{})
+	s.host.EveryWhen(s.cfg.sweepEvery(), sweep{}, func() bool { return !m.link.Idle(time.Now()) })
 	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)
 }

@@ -118,10 +118,10 @@ func (l *link) welcomed(ctx actor.Context) {
 		Destination: l.out.Name(), Group: l.pipe.Group, Member: l.place.Member,
 		Sender: l.from, Addr: l.conn.RemoteAddr(),
 	})
-	if l.out.Settings(l.pipe).Mode != messages.AtMostOnce {
-		l.host.Every(sendq.OverdueEvery, overdueDue{})
+	place, out := l.place, l.out
+	if out.Settings(l.pipe).Mode != messages.AtMostOnce {
+		l.host.EveryWhen(sendq.OverdueEvery, overdueDue{}, func() bool { return !out.Idle(place, time.Now()) })
 	}
-	place := l.place
 	l.host.Run("write", func(ctx context.Context) error { return l.write(ctx, place) })
 }
 

@@ -86,6 +86,18 @@ func (l *Link) Overdue(now time.Time) (late []uint64) {
 	return late
 }
 
+// Idle reports whether Overdue and Stalled have nothing to look for, and notes that as they
+// would. A link that is asked to drain is not idle.
+func (l *Link) Idle(now time.Time) bool {
+	l.lock()
+	defer l.mu.Unlock()
+	if l.draining || l.acks.Cumulative < l.received {
+		return false
+	}
+	l.moved, l.looked, l.swept = now, l.handed, now
+	return true
+}
+
 // renewedAtOnce bounds the ranges of one report.
 const renewedAtOnce = frame.MaxAckRanges
 

@@ -76,6 +76,7 @@ type Link struct {
 	renewed   []frame.Range        // of them, what the sender is to be told
 	swept     time.Time            // up to when it has been told of them
 	expired   map[uint64]struct{}  // given to another member after AckWait
+	draining  bool                 // AskDrain was called
 	drainTo   uint64               // last sequence the sender will send; 0 while not known
 	drainSeen bool
 	user      AckSet // what the receiver of Deliver has settled, of this epoch
@@ -255,7 +256,12 @@ func (l *Link) Quiet() bool {
 }
 
 // AskDrain has the sender asked to send no more. It may be called once.
-func (l *Link) AskDrain() { l.drain <- struct{}{} }
+func (l *Link) AskDrain() {
+	l.lock()
+	l.draining = true
+	l.mu.Unlock()
+	l.drain <- struct{}{}
+}
 
 // DrainUpTo notes the last sequence that the sender will send.
 func (l *Link) DrainUpTo(last uint64) {

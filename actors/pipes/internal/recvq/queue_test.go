@@ -761,7 +761,10 @@ func TestOverdue(t *testing.T) {
 				}
 				time.Sleep(sweep)
 				now := time.Now()
-				late := k.Overdue(now)
+				var late []uint64
+				if !k.Idle(now) {
+					late = k.Overdue(now)
+				}
 				if len(slices.Compact(slices.Sorted(slices.Values(late)))) != len(late) {
 					t.Fatalf("overdue twice: %v", late)
 				}
@@ -785,6 +788,49 @@ func TestOverdue(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Promise: a link with nothing unsettled is not looked at, and a message that comes after
+// that has all of AckWait to be read.
+func TestAnIdleLinkIsNotLookedAt(t *testing.T) {
+	const wait = 30 * time.Second
+	in, _ := testQueue(func(c *Config) { c.AckWait = wait })
+	k := in.Open("s", 0)
+	c := &cursor{q: in, manual: true}
+	now := time.Now()
+	tick := func() (looked, stalled bool) {
+		now = now.Add(time.Second)
+		if k.Idle(now) {
+			return false, false
+		}
+		k.Overdue(now)
+		return true, k.Stalled(now)
+	}
+	for range 3 {
+		for range 100 {
+			if looked, _ := tick(); looked {
+				t.Fatal("an idle link was looked at")
+			}
+		}
+		comes(t, k, 1)
+		for range 20 {
+			if looked, stalled := tick(); !looked || stalled {
+				t.Fatalf("looked at: %t, stalled: %t", looked, stalled)
+			}
+		}
+		d, err := c.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if looked, _ := tick(); !looked {
+			t.Fatal("a message is in hand")
+		}
+		d.Ack()
+	}
+	k.AskDrain()
+	if looked, _ := tick(); !looked {
+		t.Error("a link that drains is waited for")
+	}
 }
 
 func TestNothingIsOverdueForEver(t *testing.T) {

@@ -182,6 +182,21 @@ func (l *Link) onTrial() uint64 {
 	return 0
 }
 
+// Idle reports whether TakeBack has nothing to look for, and notes when that was: between
+// two looks with nothing out no time passes that could count for what is sent next.
+func (q *Queue) Idle(l *Link, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case l.phase == linkClosed:
+		return true
+	case !l.out.empty():
+		return false
+	}
+	l.tenure.overdue(now, l.sent, true)
+	return true
+}
+
 // TakeBack queues again what the member has kept for too long, and returns how
 // much that is. The member gets no more until it has settled all of it, which
 // settles nothing any more.

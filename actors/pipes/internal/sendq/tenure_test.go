@@ -269,6 +269,48 @@ func TestAHungMemberIsTriedWithOne(t *testing.T) {
 	}
 }
 
+// Promise: while a link has nothing out nobody looks for what is overdue, however long that
+// takes, and what is sent then has all of its time.
+func TestAnIdleLinkIsNotLookedAt(t *testing.T) {
+	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)
+	l := linkTo(t, o, b, "w1", 100, 1<<20)
+	now := time.Now()
+	tick := func() (looked bool, back int) {
+		now = now.Add(OverdueEvery)
+		if o.Idle(l, now) {
+			return false, 0
+		}
+		return true, o.TakeBack(b, l, now)
+	}
+	for round := range uint64(3) {
+		for range 200 {
+			if looked, _ := tick(); looked {
+				t.Fatal("an idle link was looked at")
+			}
+		}
+		mustSend(t, o, recordtest.Numbered(round, 8))
+		mustNext(t, o, b, l)
+		o.Next(b, l)
+		for range 40 { // AckWait and half of it, less some seconds
+			if looked, back := tick(); !looked || back > 0 {
+				t.Fatalf("round %d: looked at: %t, %d taken back", round, looked, back)
+			}
+		}
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: round + 1, CreditMessages: 100, CreditBytes: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSend(t, o, recordtest.Numbered(9, 8))
+	mustNext(t, o, b, l)
+	o.Next(b, l)
+	for range 60 {
+		if _, back := tick(); back == 1 {
+			return
+		}
+	}
+	t.Error("what a member keeps is never taken back")
+}
+
 // Credit that is taken back cannot be used; what is granted later can.
 func TestWithdrawnCredit(t *testing.T) {
 	o, b, _ := testQueue(t, messages.GroupSettings{}, nil)

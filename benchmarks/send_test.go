@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock"
 )
@@ -28,6 +29,26 @@ func BenchmarkSend(b *testing.B) {
 			flush(b, dest)
 		})
 	}
+}
+
+// BenchmarkSendLone is one message at a time, with a pause after each: from the call of Send
+// until the member has it.
+func BenchmarkSendLone(b *testing.B) {
+	came := make(chan time.Time)
+	dest := receivedBy(b, func(penstock.Delivery) { came <- time.Now() })
+	body := make([]byte, 64)
+	took := make([]time.Duration, 0, b.N)
+	for range b.N {
+		time.Sleep(300 * time.Microsecond)
+		began := time.Now()
+		if err := dest.Send(context.Background(), penstock.Message{Value: body}); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, (<-came).Sub(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+	b.ReportMetric(float64(took[len(took)*9/10].Nanoseconds()), "p90-ns")
 }
 
 // BenchmarkSendParallel has many goroutines at one destination.
@@ -96,6 +117,12 @@ func BenchmarkSendContended(b *testing.B) {
 // received is a destination whose one member takes what comes.
 func received(b *testing.B) *penstock.Destination {
 	b.Helper()
+	return receivedBy(b, func(penstock.Delivery) {})
+}
+
+// receivedBy is a destination whose one member hands what comes to take.
+func receivedBy(b *testing.B, take func(penstock.Delivery)) *penstock.Destination {
+	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	rt := start(b)
@@ -110,7 +137,10 @@ func received(b *testing.B) *penstock.Destination {
 	reading, stop := context.WithCancel(context.Background())
 	var reader sync.WaitGroup
 	reader.Go(func() {
-		for range member.Messages(reading) {
+		for d, err := range member.Messages(reading) {
+			if err == nil {
+				take(d)
+			}
 		}
 	})
 	b.Cleanup(func() {

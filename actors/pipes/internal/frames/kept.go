@@ -12,8 +12,8 @@ import (
 const (
 	// keptLimit bounds the memory that comes back, in use or not, for the whole process.
 	// A collection finds as much of it as was dropped: the more there is, the fewer
-	// collections frames cost.
-	keptLimit = 16 << 20
+	// collections frames cost. Beyond this more is no faster.
+	keptLimit = 48 << 20
 	// keptLeast is the least that is worth finding again.
 	keptLeast = 8 << 10
 )

@@ -48,10 +48,11 @@ type chunk struct {
 
 // Fresh memory costs more than what is written to it, so chunks are used again:
 // those of small records from a short list, which a garbage collection does not
-// empty, and roomy ones and those around the powers of two that large messages like to
-// have until nobody has wanted them for two collections.
+// empty, and what the list does not hold, roomy ones and those around the powers of two
+// that large messages like to have until nobody has wanted them for two collections.
 var (
 	smallChunks  chunkList
+	moreChunks   sync.Pool // of small records
 	largeClasses = [...]int{68 << 10, 132 << 10, roomyChunk, 516 << 10, 1028 << 10}
 	largeChunks  [len(largeClasses)]sync.Pool
 )
@@ -70,6 +71,9 @@ func (l *chunkList) get() *chunk {
 	defer l.mu.Unlock()
 	n := len(l.free)
 	if n == 0 {
+		if c, ok := moreChunks.Get().(*chunk); ok {
+			return c
+		}
 		return &chunk{buf: make([]byte, 0, chunkSize)}
 	}
 	c := l.free[n-1]
@@ -83,6 +87,8 @@ func (l *chunkList) put(c *chunk) {
 	defer l.mu.Unlock()
 	if len(l.free) < chunksKept {
 		l.free = append(l.free, c)
+	} else {
+		moreChunks.Put(c)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestIdleDestinationWithALink(t *testing.T) {
 	skipUnlessMeasurable(t)
 	const (
 		n, watched        = 300, 6 * time.Second // the keeper of groups looks every 5 s
-		heapLimit         = 90 << 10
+		heapLimit         = 60 << 10
 		goroutineLimit    = 6
 		streamLimit       = 20 // for both runtimes
 		watchLimit        = 4

@@ -166,7 +166,7 @@ func TestIdleDestination(t *testing.T) {
 // senders that are added for it, a destination and a pipe for many links.
 func TestIdleLink(t *testing.T) {
 	skipUnlessMeasurable(t)
-	const members, senders, limit = 143, 8, 32 << 10
+	const members, senders, limit = 143, 8, 24 << 10
 	rt := start(t)
 	each(t, members, func(ctx context.Context, i int) error {
 		_, err := rt.Join(ctx, "d", "g")

@@ -94,6 +94,7 @@ var arrows = map[string][]string{
 	command + "look":                   {"messages/...", command + "cli", command + "inventory"},
 	command + "pipes":                  {".", "actors", "discovery", "messages/...", command + "cli", command + "lines", command + "inventory"},
 	command + "topics":                 {".", "actors", "messages/...", command + "cli", command + "lines", command + "inventory"},
+	command + "letters":                {".", "messages/...", command + "cli", command + "lines"},
 	command + "demo":                   {".", "messages/...", "discovery/embedded", command + "cli", command + "lines"},
 	command + "doctor":                 {".", "discovery", "messages/...", command + "cli", command + "inventory"},
 	command + "serve":                  {".", "discovery/embedded", command + "cli"},

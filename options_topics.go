@@ -141,6 +141,21 @@ func RecordDeadLetters(attempts int, take func(ctx context.Context, r Record, ca
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadLetter = attempts, take })
 }
 
+// DeadLetterTopic puts a record that failed attempts times, or that a handler rejected, into
+// another topic, in the transaction that acks it: it is in one of the two, whatever dies.
+// What a process may have died over counts as an attempt as well, where its deaths were
+// counted, see Record.Deaths. With 0 attempts only rejected records go there. The topic is
+// created with one partition if there is none.
+//
+// The dead letter has the key, value, time and headers of the record, and headers that say
+// where it is from and why it is there: penstock-dead-topic, -partition, -offset, -group,
+// -attempts, -deaths, -error (up to 1 KiB) and -time. It does not expire. While it cannot be
+// put, because etcd is full or the topic was deleted, the record is tried again, and that
+// counts as a failure. It takes the place of RecordDeadLetters, and is not for ManualCommit.
+func DeadLetterTopic(topic string, attempts int) SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadTopic = attempts, topic })
+}
+
 // RecordExpired gives the records that were passed over after their ExpiresAt to take,
 // with bytes of their own, one at a time: take may block, which holds up nothing but the
 // next calls. While 65,536 records or 32 MiB wait for it, further ones are not given to

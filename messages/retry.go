@@ -7,6 +7,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -95,4 +98,66 @@ type Parked struct {
 	Deaths   int    // how often a member may have died over it
 	Rejected bool   // a member rejected it
 	Cause    string // the error of the last handling, or what the last death was
+}
+
+// The headers of a record in a dead-letter topic.
+const (
+	HeaderDeadTopic     = "penstock-dead-topic"     // where it is from
+	HeaderDeadPartition = "penstock-dead-partition" // there
+	HeaderDeadOffset    = "penstock-dead-offset"    // there
+	HeaderDeadGroup     = "penstock-dead-group"     // that gave it up
+	HeaderDeadAttempts  = "penstock-dead-attempts"  // handlings, the last one too
+	HeaderDeadDeaths    = "penstock-dead-deaths"    // how often a process may have ended over it
+	HeaderDeadError     = "penstock-dead-error"     // the last error, up to 1 KiB of it
+	HeaderDeadTime      = "penstock-dead-time"      // when it was given up, RFC 3339, UTC
+)
+
+// deadHeaders is how all of them begin.
+const deadHeaders = "penstock-dead-"
+
+// DeadRecord is what the headers of a record in a dead-letter topic say.
+type DeadRecord struct {
+	Topic            string
+	Partition        int
+	Offset           int64
+	Group            string
+	Attempts, Deaths int
+	Cause            string
+	Time             time.Time
+}
+
+// Mark returns m with the headers that say d, behind its own. The slice of headers is new.
+func (d DeadRecord) Mark(m Message) Message {
+	m = Unmarked(m)
+	for _, h := range []struct{ name, value string }{
+		{HeaderDeadTopic, d.Topic}, {HeaderDeadPartition, strconv.Itoa(d.Partition)}, {HeaderDeadOffset, strconv.FormatInt(d.Offset, 10)},
+		{HeaderDeadGroup, d.Group}, {HeaderDeadAttempts, strconv.Itoa(d.Attempts)}, {HeaderDeadDeaths, strconv.Itoa(d.Deaths)},
+		{HeaderDeadError, d.Cause}, {HeaderDeadTime, d.Time.UTC().Format(time.RFC3339Nano)},
+	} {
+		m.Headers = append(m.Headers, Header{Name: h.name, Value: []byte(h.value)})
+	}
+	return m
+}
+
+// Unmarked returns m without the headers of a dead letter. The slice of headers is new.
+func Unmarked(m Message) Message {
+	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h Header) bool { return strings.HasPrefix(h.Name, deadHeaders) })
+	return m
+}
+
+// DeadRecordOf reads the headers of a record in a dead-letter topic. It returns false for a
+// record that was not put there by DeadLetterTopic.
+func DeadRecordOf(p Payload) (d DeadRecord, ok bool) {
+	text := func(name string) string {
+		v, _ := p.Header(name)
+		return string(v)
+	}
+	d = DeadRecord{Topic: text(HeaderDeadTopic), Group: text(HeaderDeadGroup), Cause: text(HeaderDeadError)}
+	var errs [5]error
+	d.Partition, errs[0] = strconv.Atoi(text(HeaderDeadPartition))
+	d.Offset, errs[1] = strconv.ParseInt(text(HeaderDeadOffset), 10, 64)
+	d.Attempts, errs[2] = strconv.Atoi(text(HeaderDeadAttempts))
+	d.Deaths, errs[3] = strconv.Atoi(text(HeaderDeadDeaths))
+	d.Time, errs[4] = time.Parse(time.RFC3339Nano, text(HeaderDeadTime))
+	return d, d.Topic != "" && errs == [5]error{}
 }

@@ -339,5 +339,17 @@ func askFetch(ctx context.Context, env *topiclog.Env, part *topiclog.Partition, 
 // Subscribe is penstock.Topic.Subscribe or, with cfg.Partitions,
 // penstock.Topic.SubscribePartitions. cfg.Topic is set here.
 func (t *Topic) Subscribe(ctx context.Context, cfg groups.Config) (*groups.Subscription, error) {
-	return t.topics.subs.Subscribe(ctx, t.path, t.ended(), cfg)
+	if cfg.DeadTopic == "" || cfg.DeadTopic == t.Name() {
+		return t.topics.subs.Subscribe(ctx, t.path, t.ended(), cfg)
+	}
+	letters, err := t.topics.Ensure(ctx, cfg.DeadTopic, messages.TopicConfig{}, ProducerConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe %q to %q: its dead letters: %w", cfg.Group, t.Name(), err)
+	}
+	cfg.Letters = letters
+	sub, err := t.topics.subs.Subscribe(ctx, t.path, t.ended(), cfg)
+	if err != nil {
+		return nil, errors.Join(err, letters.Close(context.WithoutCancel(ctx)))
+	}
+	return sub, nil
 }

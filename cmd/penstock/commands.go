@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/demo"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/doctor"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/letters"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/look"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/pipes"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/serve"
@@ -34,7 +35,7 @@ func root(a *cli.App) *cobra.Command {
 		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
 members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm). Topics
 are durable, partitioned logs in etcd with consumer groups (topic, put, sub, read,
-group).
+group, dlq).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order; a second signal, a second or more after the first,
 ends it at once.`,
@@ -53,7 +54,7 @@ ends it at once.`,
 	root.AddCommand(
 		serve.Command(a),
 		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
-		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a),
+		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a), letters.Command(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a), bench.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),
 		version.Command(a, stamp),

@@ -54,6 +54,9 @@ type Config struct {
 	// MaxAttempts and DeadLetter are penstock.RecordDeadLetters; 0 and nil are none.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// DeadTopic is penstock.DeadLetterTopic, with MaxAttempts; Letters is that topic, opened.
+	DeadTopic string
+	Letters   Letters
 	// Expired is penstock.RecordExpired.
 	Expired func(ctx context.Context, r messages.Record)
 	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
@@ -90,6 +93,27 @@ func (c *Config) prefetch() prefetch.Config {
 		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
 		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
 	}
+}
+
+func (c *Config) validateDeadTopic(faults *node.Faults) {
+	switch {
+	case c.DeadTopic == "":
+		return
+	case c.DeadTopic == c.Topic:
+		faults.Add("the dead letters of topic %q go to the topic itself: they would come again without end; name another one", c.Topic)
+	case c.DeadLetter != nil:
+		faults.Add("a dead-letter topic and a dead-letter handler: leave one of the two out")
+	case c.ManualCommit:
+		faults.Add("a dead-letter topic with manual commits: the record is committed in the transaction that puts it there; leave one of the two out")
+	}
+	faults.Join(keys.ValidateTopic(c.DeadTopic))
+}
+
+// Letters is an open topic that takes dead letters. Close blocks until that is given up, or
+// ctx ends.
+type Letters interface {
+	PutIn(tx *Tx, msgs []messages.Message)
+	Close(ctx context.Context) error
 }
 
 func (c *Config) validateConcurrency(faults *node.Faults) {
@@ -134,9 +158,10 @@ func (c *Config) Validate() error {
 	if c.RevokeTimeout < 100*time.Millisecond {
 		faults.Add("revoke timeout %s: it must be at least 100ms", c.RevokeTimeout)
 	}
-	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil {
+	if c.MaxAttempts < 0 || c.MaxAttempts > 0 && c.DeadLetter == nil && c.DeadTopic == "" {
 		faults.Add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
+	c.validateDeadTopic(&faults)
 	faults.Join(c.Retry.Validate())
 	faults.Join(chain.Check(c.Use))
 	return faults.Err()

@@ -277,6 +277,9 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	if s.expired != nil {
 		err = errors.Join(err, s.expired.Flushed(waiting))
 	}
+	if s.cfg.Letters != nil {
+		err = errors.Join(err, s.cfg.Letters.Close(waiting))
+	}
 	s.left()
 	return err
 }

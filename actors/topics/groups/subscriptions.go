@@ -78,6 +78,9 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 		sub.expired = sub.tellsExpired()
 		data.Expired = sub.tellExpired
 	}
+	if cfg.Letters != nil {
+		data.Bury = sub.bury
+	}
 	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	sub.receives = env.Tracing.NewReceives(cfg.Topic, cfg.Group)

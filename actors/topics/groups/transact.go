@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -329,4 +330,55 @@ func pauseTx(ctx context.Context, failures int) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// mostCause bounds the text of an error in the header of a dead letter, in bytes.
+const mostCause = 1024
+
+// letter is a record as a dead letter.
+func (s *Subscription) letter(r messages.Record, cause error) messages.Message {
+	m := r.Message()
+	m.ExpiresAt = time.Time{}
+	text := strings.ToValidUTF8(cause.Error(), "?")
+	return messages.DeadRecord{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Group: s.cfg.Group,
+		Attempts: r.Attempt, Deaths: r.Deaths, Cause: text[:min(len(text), mostCause)], Time: time.Now(),
+	}.Mark(m)
+}
+
+// bury puts a record into the dead-letter topic, in the transaction that acks it.
+func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.Record, cause error) error {
+	right := &mayMove{}
+	if _, err := supervisor.Ask[*mayMove](ctx, s.env.System, s.pid.Load(), right); err != nil {
+		s.env.Send(s.pid.Load(), &moved{of: right})
+		return err
+	}
+	end := &moved{of: right}
+	defer func() { s.env.Send(s.pid.Load(), end) }()
+	tx := NewTx(ctx)
+	if err := tx.Fill(func(tx *Tx) error {
+		s.cfg.Letters.PutIn(tx, []messages.Message{s.letter(r, cause)})
+		return nil
+	}); err != nil {
+		return err
+	}
+	stake, err := d.Stake()
+	if err != nil {
+		return err
+	}
+	inputs, err := tx.Send(ctx, s.env, []commitlog.Input{{
+		Me: s.me(0), Position: stake.Position, From: stake.From, FromBase: stake.FromBase, FromProgress: stake.FromProgress,
+	}}, s.delayed)
+	if inputs[0].Fenced {
+		end.lost, end.cause = []*prefetch.Claim{stake.Claim}, messages.ErrFenced
+	}
+	switch {
+	case err == nil:
+		d.Landed(inputs[0].Position.Known)
+	case errors.Is(err, messages.ErrUnknownOutcome):
+		end.forfeited, end.lost, end.cause = []*prefetch.Claim{d.Forfeit(err)}, nil, err
+	default:
+		d.Back(inputs[0].Position.Known)
+	}
+	return err
 }

@@ -71,7 +71,6 @@ func orders() <-chan string {
 //	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
 //	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
 //	did ID ATTEMPT DEATHS        it has handled a record at the same time as others
-//	letter ID ATTEMPT DEATHS     it took a record as a dead letter
 //	fenced                       the commit of that record was refused
 //	left                         it was told to stop, and did
 //
@@ -210,16 +209,16 @@ func (s childSpec) consume(ctx context.Context, topic *penstock.Topic) error {
 	}
 }
 
+// theLetters is the topic of its dead letters.
+const theLetters = "letters"
+
 // letterAfter is how many attempts and deaths a handler's record has.
 const letterAfter = 3
 
 // handle handles several records at once.
 func (s childSpec) handle(ctx context.Context, topic *penstock.Topic) error {
 	sub, err := topic.Subscribe(ctx, s.Group, penstock.CommitEvery(20*time.Millisecond), penstock.Concurrency(s.Concurrency),
-		penstock.RecordDeadLetters(letterAfter, func(_ context.Context, r penstock.Record, _ error) error {
-			tell("letter", recordNumber(r), r.Attempt, r.Deaths)
-			return nil
-		}))
+		penstock.DeadLetterTopic(theLetters, letterAfter))
 	if err != nil {
 		return err
 	}
@@ -284,15 +283,15 @@ type child struct {
 	dead    chan struct{}           // all it said was read and it is no more
 	stopped atomic.Bool             // by the test
 
-	mu           sync.Mutex
-	did, letters []int64 // the numbers of records
+	mu  sync.Mutex
+	did []int64 // the numbers of records
 }
 
-// done are the records that it has handled, and that it took as dead letters.
-func (c *child) done() (did, letters []int64) {
+// done are the records that it has handled.
+func (c *child) done() []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.did), slices.Clone(c.letters)
+	return slices.Clone(c.did)
 }
 
 // spawn starts a child; what it accepts and handles goes into a.
@@ -362,10 +361,6 @@ func (c *child) listen(out io.Reader, a *account) {
 		case what == "did" && len(n) == 3:
 			c.mu.Lock()
 			c.did = append(c.did, n[0])
-			c.mu.Unlock()
-		case what == "letter" && len(n) == 3:
-			c.mu.Lock()
-			c.letters = append(c.letters, n[0])
 			c.mu.Unlock()
 		case c.said[what] != nil:
 			c.said[what] <- n

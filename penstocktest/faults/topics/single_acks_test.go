@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
@@ -74,7 +75,7 @@ func TestKilledConsumerRepeatsOnlyWhatWasNotFinished(t *testing.T) {
 		return groupOf(t, p.rt, theTopic, theGroup).Partitions[0].Committed == records
 	})
 	second.stop(t)
-	did, _ := second.done()
+	did := second.done()
 	var want []int64
 	for id := int64(held); id < records; id += 40 {
 		want = append(want, id)
@@ -91,7 +92,6 @@ func TestRecordThatKillsItsConsumersIsADeadLetter(t *testing.T) {
 	p := newParty(t, 1)
 	p.put(t, records)
 	times := map[int64]int{}
-	var letters []int64
 	owners := 0
 	for over := false; !over; {
 		if owners++; owners > 12 {
@@ -113,14 +113,27 @@ func TestRecordThatKillsItsConsumersIsADeadLetter(t *testing.T) {
 		} else {
 			p.expire(t)
 		}
-		did, taken := c.done()
-		for _, id := range did {
+		for _, id := range c.done() {
 			times[id]++
 		}
-		letters = append(letters, taken...)
 	}
-	if !slices.Equal(letters, []int64{poison}) {
-		t.Errorf("the dead letters are %v", letters)
+	letters, err := p.rt.Topic(harness.Context(t), theLetters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := p.rt.DescribeTopic(harness.Context(t), theLetters)
+	if err != nil || d.Partitions[0].End != 1 {
+		t.Fatalf("%d dead letters, %v", d.Partitions[0].End, err)
+	}
+	for r, err := range letters.Read(harness.Context(t), 0, penstock.FromEarliest()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, ok := messages.DeadRecordOf(r.Payload)
+		if !ok || recordNumber(r) != poison || of.Topic != theTopic || of.Offset != poison || of.Group != theGroup || of.Deaths != letterAfter {
+			t.Errorf("the dead letter %d is %+v", recordNumber(r), of)
+		}
+		break
 	}
 	for id := range int64(records) {
 		if n := times[id]; id != poison && n == 0 || n > owners {

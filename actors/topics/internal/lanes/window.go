@@ -305,9 +305,28 @@ func (w *Window) Alarm() time.Time {
 }
 
 // Progress is what is finished behind Floor, and what is known of what is not.
-func (w *Window) Progress() (p format.Progress) {
-	at := w.Floor()
+func (w *Window) Progress() format.Progress { return w.progress(w.Floor(), nil) }
+
+// Without is where the window would be if a record were finished: the Floor, the base of
+// the batch that the record there is from, or -1, and the Progress.
+func (w *Window) Without(e *Entry) (floor, base int64, p format.Progress) {
+	first := w.first
+	if first == e {
+		first = e.behind
+	}
+	floor, base = w.next, -1
+	if first != nil {
+		floor, base = first.Record.Offset, first.Base
+	}
+	return floor, base, w.progress(floor, e)
+}
+
+// progress is what is finished from an offset on, if a record, which may be nil, were.
+func (w *Window) progress(at int64, without *Entry) (p format.Progress) {
 	for e := w.first; e != nil; e = e.behind {
+		if e == without {
+			continue
+		}
 		p.Done = format.AppendRange(p.Done, at, e.Record.Offset)
 		at = e.Record.Offset + 1
 		if e.Attempts > 0 || e.Deaths > 0 {

@@ -33,6 +33,8 @@ type Config struct {
 	Retry       messages.Retry
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
+	// Bury, in place of DeadLetter, writes what it puts elsewhere with the end of the record.
+	Bury func(ctx context.Context, d *Burial, r messages.Record, cause error) error
 	// Persist, unless it is nil, has what is due written, and waits for that.
 	Persist func(ctx context.Context) error
 	// Expired, unless it is nil, is given what was not handed out before its ExpiresAt,

@@ -186,7 +186,7 @@ func (cur *cursor) released() { cur.c.buffer.released(cur) }
 func (cur *cursor) failed(offset int64, after time.Duration) { cur.c.buffer.failed(cur, offset, after) }
 
 // fail decides about a record that was not handled.
-func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record, err error) {
+func (c *Consumption) fail(ctx context.Context, cur mover, rec messages.Record, err error) {
 	if messages.IsRelease(err) {
 		cur.released()
 		return
@@ -194,7 +194,7 @@ func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record
 	cfg, back := c.buffer.cfg, messages.GiveBackOf(err)
 	rejected := back.Verb == messages.VerbReject
 	switch {
-	case rejected && cfg.DeadLetter == nil:
+	case rejected && cfg.DeadLetter == nil && cfg.Bury == nil:
 		c.buffer.Count(func(n *messages.SubscriptionCounters) { n.Rejected++ })
 		c.buffer.emit(messages.RecordRejected{
 			Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Err: err,
@@ -202,7 +202,7 @@ func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record
 		cur.settled()
 		return
 	case rejected, cfg.MaxAttempts > 0 && rec.Attempt+rec.Deaths >= cfg.MaxAttempts:
-		dlqErr := c.deadLetter(ctx, rec, err)
+		dlqErr := c.deadLetter(ctx, cur, rec, err)
 		if dlqErr == nil {
 			c.buffer.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
 			c.buffer.emit(messages.RecordDeadLettered{
@@ -215,7 +215,7 @@ func (c *Consumption) fail(ctx context.Context, cur holding, rec messages.Record
 			cur.returned()
 			return
 		}
-		err = errors.Join(err, fmt.Errorf("its dead-letter handler: %w", dlqErr))
+		err = errors.Join(err, fmt.Errorf("its dead letter: %w", dlqErr))
 	}
 	c.told(rec, back.After, err)
 	cur.failed(rec.Offset, back.After)
@@ -231,7 +231,10 @@ func (c *Consumption) told(rec messages.Record, after time.Duration, err error) 
 	})
 }
 
-func (c *Consumption) deadLetter(ctx context.Context, rec messages.Record, cause error) error {
+func (c *Consumption) deadLetter(ctx context.Context, in mover, rec messages.Record, cause error) error {
+	if bury := c.buffer.cfg.Bury; bury != nil {
+		return bury(ctx, &Burial{in: in, rec: rec}, rec, cause)
+	}
 	return c.protect(rec, func() error { return c.buffer.cfg.DeadLetter(ctx, rec, cause) })
 }
 

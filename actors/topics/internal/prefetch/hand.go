@@ -27,6 +27,7 @@ type hand struct {
 	cancel context.CancelCauseFunc // of the handler; nil before it begins
 	label  string                  // of the handler's goroutine
 	single bool                    // it is handed out alone, and its death is noted
+	landed bool                    // a transaction has finished it
 }
 
 // intake is the batch of a claim whose records are being taken into its window.
@@ -85,8 +86,9 @@ func (c *Claim) progress(offset int64) format.Progress {
 
 // standing is progress as it is to be committed with an offset: what was said of the owners
 // before holds until the offset moves, and until it has passed what they had.
-func (c *Claim) standing(offset int64) format.Progress {
-	p := c.progress(offset)
+func (c *Claim) standing(offset int64) format.Progress { return c.stood(offset, c.progress(offset)) }
+
+func (c *Claim) stood(offset int64, p format.Progress) format.Progress {
 	if offset > c.claimedAt {
 		p.Takeovers = 0
 	}
@@ -324,7 +326,11 @@ func (h *hand) back(then func(b *Buffer, w *lanes.Window)) {
 }
 
 func (h *hand) settled() {
-	h.back(func(b *Buffer, w *lanes.Window) { b.finished(h.c, w, h.e) })
+	h.back(func(b *Buffer, w *lanes.Window) {
+		if !h.landed {
+			b.finished(h.c, w, h.e)
+		}
+	})
 }
 
 func (h *hand) returned() {

@@ -246,3 +246,114 @@ func (s *Set) end(put func(*cursor)) {
 	s.cursors = nil
 	s.buffer.Finish()
 }
+
+// Burial is a record in hand that a transaction is to finish: a dead letter. After Stake it
+// hears of the end by Landed, Back or Forfeit.
+type Burial struct {
+	in    mover
+	rec   messages.Record
+	stake Stake
+}
+
+// mover is a holding whose record a transaction can finish.
+type mover interface {
+	holding
+	claim() *Claim
+	// moves is where its claim would be, if the record at an offset were finished. It returns
+	// false when the record is not in hand any more. The buffer's lock is held.
+	moves(offset int64) (format.Position, bool)
+	// land notes that it is finished, and committed. The buffer's lock is held.
+	land(offset int64)
+}
+
+func (cur *cursor) land(offset int64) {
+	if cur.c.finished.CompareAndSwap(cur.done, offset+1) {
+		cur.done = offset + 1
+	}
+	cur.out = -1
+}
+
+func (h *hand) land(int64) {
+	if h.w == h.c.window && !h.landed {
+		h.c.buffer.finished(h.c, h.w, h.e)
+	}
+	h.landed = true
+}
+
+func (cur *cursor) claim() *Claim { return cur.c }
+
+func (cur *cursor) moves(offset int64) (format.Position, bool) {
+	return cur.c.positionAt(offset + 1), cur.c.cursor == cur && cur.c.finished.Load() == cur.done
+}
+
+func (h *hand) claim() *Claim { return h.c }
+
+func (h *hand) moves(int64) (format.Position, bool) {
+	c := h.c
+	if h.w != c.window {
+		return format.Position{}, false
+	}
+	floor, base, progress := h.w.Without(h.e)
+	if base < 0 {
+		base = max(c.begins(floor), 0)
+	}
+	p := c.positionAt(floor)
+	progress.Takeovers, progress.Careful = c.ahead.Takeovers, c.ahead.Careful
+	p.Base, p.Progress = base, c.stood(floor, progress)
+	return p, true
+}
+
+// Stake is the claim of the record, and where it moves. No commit may be under way, and the
+// claim is not due to be committed until the burial ends. The error wraps
+// messages.ErrFenced when the claim is lost, or was moved by a Seek.
+func (d *Burial) Stake() (Stake, error) {
+	c := d.in.claim()
+	b := c.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.claims[c.Partition] != c {
+		return Stake{}, Target{Partition: c.Partition, fence: c.Fence}.fenced()
+	}
+	from := c.at()
+	d.stake = Stake{Claim: c, From: from, FromBase: max(c.begins(from), 0), FromProgress: c.standing(from)}
+	p, ok := d.in.moves(d.rec.Offset)
+	if !ok {
+		return Stake{}, Target{Partition: c.Partition, fence: c.Fence}.fenced()
+	}
+	d.stake.Position = p
+	c.staked = true
+	return d.stake, nil
+}
+
+// Landed notes that the transaction was written; known is the ModRevision of the offset.
+func (d *Burial) Landed(known int64) {
+	c := d.stake.Claim
+	b := c.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.staked = false
+	b.counters.Commits++
+	d.stake.Position.Known = known
+	d.in.land(d.rec.Offset) // first: what is further than committed is due
+	b.wrote(c, d.stake.Position)
+	c.changed++ // what was finished meanwhile is not in it
+}
+
+// Back notes that it was not written, and what the offset's ModRevision is now.
+func (d *Burial) Back(known int64) {
+	c := d.stake.Claim
+	b := c.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.staked = false
+	if known != c.known && b.claims[c.Partition] == c {
+		c.known, c.committed = known, d.stake.From
+		c.changed++
+	}
+}
+
+// Forfeit ends a claim of which it is not known where it was moved, and returns it.
+func (d *Burial) Forfeit(cause error) *Claim {
+	d.stake.Claim.buffer.Remove(d.stake.Claim, cause)
+	return d.stake.Claim
+}

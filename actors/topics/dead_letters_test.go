@@ -1,0 +1,107 @@
+package topics_test
+
+// Promise: a record that is rejected, or failed too often, is in the dead-letter topic and
+// acked, both or neither, with headers that say where it is from; its neighbours are handled.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/topics"
+	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/messages"
+)
+
+func TestDeadLetterTopic(t *testing.T) {
+	for name, cfg := range map[string]groups.Config{
+		"one after the other": {},
+		"by key":              {Concurrency: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := enginetest.Within(t)
+			e := enginetest.NewSpace(t).Begin(t)
+			topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var msgs []messages.Message
+			for i := range 20 {
+				msgs = append(msgs, messages.Message{Key: []byte{byte('a' + i%5)}, Value: []byte{byte(i)}, Headers: []messages.Header{{Name: "mine", Value: []byte("kept")}}})
+			}
+			if _, err := topic.PutBatch(ctx, msgs); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Group, cfg.DeadTopic, cfg.MaxAttempts = "billing", "letters", 2
+			cfg.Retry = messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1}
+			sub, err := topic.Subscribe(ctx, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			handled := map[byte]int{}
+			done := make(chan struct{})
+			consuming, stop := context.WithCancel(ctx)
+			defer stop()
+			var running sync.WaitGroup
+			running.Go(func() {
+				_ = sub.Consume(consuming, func(_ context.Context, r messages.Record) error {
+					switch r.Value[0] {
+					case 3:
+						return messages.ErrReject
+					case 7:
+						return errors.New("no")
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					handled[r.Value[0]]++
+					if len(handled) == 18 {
+						close(done)
+					}
+					return nil
+				})
+			})
+			enginetest.Await(t, "the neighbours", done)
+			if err := sub.Unsubscribe(ctx); err != nil {
+				t.Fatal(err)
+			}
+			running.Wait()
+			letters, err := e.Topic(ctx, "letters", topics.ProducerConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []byte
+			for r, err := range letters.Read(ctx, 0, messages.Earliest()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				d, ok := messages.DeadRecordOf(r.Payload)
+				want := 1
+				if r.Value[0] == 7 {
+					want = 2
+				}
+				if mine, _ := r.Header("mine"); !ok || d.Topic != "audit" || d.Offset != int64(r.Value[0]) || d.Group != "billing" || d.Attempts != want || d.Cause == "" || string(mine) != "kept" {
+					t.Errorf("record %d: %+v, %q", r.Value[0], d, mine)
+				}
+				if m := messages.Unmarked(r.Message()); len(m.Headers) != 1 {
+					t.Errorf("%d headers are left", len(m.Headers))
+				}
+				if got = append(got, r.Value[0]); len(got) == 2 {
+					break
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, []byte{3, 7}) {
+				t.Errorf("the dead letters are %v", got)
+			}
+			g, err := e.DescribeConsumerGroup(ctx, "audit", "billing")
+			if err != nil || g.Partitions[0].Committed != 20 {
+				t.Errorf("%+v, %v", g.Partitions, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package letters
+
+// Putting dead letters back where they are from.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/messages"
+)
+
+// redriven is the group that stands for what was put back.
+const redriven = "penstock-redrive"
+
+// mostAtOnce is how many dead letters one transaction puts back.
+const mostAtOnce = 16
+
+type redrive struct {
+	*cli.App
+	rate float64
+	json bool
+}
+
+func redriveCommand(a *cli.App) *cobra.Command {
+	c := redrive{App: a}
+	cmd := &cobra.Command{
+		Use:   "redrive TOPIC",
+		Short: "Put dead letters back where they are from",
+		Long: `Redrive puts the dead letters in the topic TOPIC back into the topics that they are from,
+without the headers that say so, up to the end that TOPIC has when it begins. A record
+with a key goes to the partition of its key. All groups of that topic get it again, also
+those that have handled it.
+
+How far it is, is the place of the group "penstock-redrive" of TOPIC, which moves in the
+transaction that puts the records back: each is put back once, and after an end in the
+middle the next redrive continues. The dead letters stay in TOPIC, which is not changed.
+To put all back again, delete that group.`,
+		Example: `  penstock dlq redrive audit-letters
+  penstock dlq redrive audit-letters --rate 50`,
+		Args: cli.Between(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+	}
+	a.Etcd.Add(cmd.Flags())
+	cmd.Flags().Float64Var(&c.rate, "rate", 0, "`records` a second at most; 0 is no limit")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one object in the end")
+	return cmd
+}
+
+// redrivenView is what is printed in the end.
+type redrivenView struct {
+	Topic    string `json:"topic"`
+	Redriven int    `json:"redriven"`
+	Skipped  int    `json:"skipped"` // that are no dead letters
+}
+
+func (c *redrive) run(ctx context.Context, topic string) error {
+	if c.rate < 0 {
+		return cli.Usagef("--rate cannot be negative")
+	}
+	rt, err := c.Start(ctx)
+	if err != nil {
+		return err
+	}
+	v := redrivenView{Topic: topic}
+	err = c.all(ctx, rt, topic, &v)
+	err = errors.Join(err, c.Stop(ctx, rt))
+	if c.json {
+		return errors.Join(err, cli.PrintJSON(c.Out, v))
+	}
+	c.Say("redrove %d of %s, skipped %d", v.Redriven, topic, v.Skipped)
+	return err
+}
+
+// all puts back what there is.
+func (c *redrive) all(ctx context.Context, rt *penstock.Runtime, topic string, v *redrivenView) (err error) {
+	d, err := rt.DescribeTopic(ctx, topic)
+	if err != nil {
+		return err
+	}
+	t, err := rt.Topic(ctx, topic)
+	if err != nil {
+		return err
+	}
+	sub, err := t.Subscribe(ctx, redriven)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sub.Unsubscribe(context.WithoutCancel(ctx))) }()
+	origins := map[string]*penstock.Topic{}
+	for {
+		g, err := rt.DescribeConsumerGroup(ctx, topic, redriven)
+		if err != nil {
+			return err
+		}
+		if !left(d, g) {
+			return nil
+		}
+		began, had := time.Now(), v.Redriven
+		if err := c.some(ctx, rt, sub, origins, v); err != nil {
+			return err
+		}
+		if c.rate > 0 {
+			rest := time.Duration(float64(v.Redriven-had)/c.rate*float64(time.Second)) - time.Since(began)
+			select {
+			case <-time.After(rest):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// left reports whether the group is before the end that the topic had.
+func left(d penstock.TopicDescription, g penstock.GroupInfo) bool {
+	for _, p := range g.Partitions {
+		if p.Partition < len(d.Partitions) && max(p.Committed, p.Start) < d.Partitions[p.Partition].End {
+			return true
+		}
+	}
+	return false
+}
+
+// some puts back some dead letters, in one transaction.
+func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.Subscription, origins map[string]*penstock.Topic, v *redrivenView) error {
+	most := mostAtOnce
+	if c.rate > 0 {
+		most = max(1, min(most, int(c.rate)))
+	}
+	var done, skipped int
+	_, err := sub.Transact(ctx, most, func(tx *penstock.Tx, recs []penstock.Record) error {
+		for _, r := range recs {
+			letter, ok := messages.DeadRecordOf(r.Payload)
+			if !ok {
+				skipped++
+				continue
+			}
+			if origins[letter.Topic] == nil {
+				t, err := rt.Topic(ctx, letter.Topic)
+				if err != nil {
+					return fmt.Errorf("the dead letter at offset %d of partition %d: %w", r.Offset, r.Partition, err)
+				}
+				origins[letter.Topic] = t
+			}
+			tx.Put(origins[letter.Topic], messages.Unmarked(r.Message()))
+			done++
+		}
+		return nil
+	})
+	if err == nil {
+		v.Redriven, v.Skipped = v.Redriven+done, v.Skipped+skipped
+	}
+	return err
+}

@@ -1,0 +1,74 @@
+package main
+
+// Dead letters, from the shell and back.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/letters"
+)
+
+// Promise: dlq lists what was given up and why, and puts it back once, without its marks.
+func TestDeadLettersAreRedriven(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 1)
+	putLines(t, 3)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	rt, err := penstock.Start(ctx, penstock.Etcd(endpoint), penstock.Prefix(prefixOf(t)), penstock.Listen("tcp://127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Stop(context.WithoutCancel(ctx))
+	topic, err := rt.Topic(ctx, "audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := topic.Subscribe(ctx, "billing", penstock.DeadLetterTopic("letters", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.Consume(ctx, func(_ context.Context, r penstock.Record) error {
+		if r.Offset == 2 {
+			stop()
+			return nil
+		}
+		return errors.New("the ledger is closed")
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := sub.Unsubscribe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := perform(t, cli.ExitDone, "", "dlq", "ls", "letters")
+	if !strings.Contains(out, "audit:0:0") || !strings.Contains(out, "audit:0:1") || !strings.Contains(out, "the ledger is closed") {
+		t.Errorf("ls prints\n%s", out)
+	}
+	out, _ = perform(t, cli.ExitDone, "", "dlq", "show", "letters", "1")
+	var l letters.Letter
+	if err := json.Unmarshal([]byte(out), &l); err != nil || l.From.Offset != 1 || l.Group != "billing" || l.Attempts != 1 || !strings.Contains(out, `"value": "2"`) {
+		t.Errorf("show prints %s: %v", out, err)
+	}
+	perform(t, cli.ExitFailed, "", "dlq", "show", "letters", "9")
+	perform(t, cli.ExitUsage, "", "dlq", "show", "letters", "x")
+	perform(t, cli.ExitUsage, "", "dlq", "redrive", "letters", "--rate", "-1")
+	for _, want := range []string{`"redriven": 2`, `"redriven": 0`} {
+		if out, _ := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--rate", "1000", "--json"); !strings.Contains(out, want) {
+			t.Errorf("redrive prints %s, want %s", out, want)
+		}
+	}
+	out, _ = perform(t, cli.ExitDone, "", "read", "audit", "--from", "3", "--json")
+	if n := strings.Count(out, "\n"); n != 2 || strings.Contains(out, "penstock-dead") {
+		t.Errorf("%d records are back:\n%s", n, out)
+	}
+	_, errs := perform(t, cli.ExitDone, "", "dlq", "ls", "audit")
+	if !strings.Contains(errs, "no dead letters") {
+		t.Errorf("ls of another topic says %q", errs)
+	}
+}

@@ -133,7 +133,7 @@ func TestFewOperationsInOneRequest(t *testing.T) {
 		t.Run(fmt.Sprint(ops), func(t *testing.T) {
 			t.Parallel()
 			rt := small(t, func(c *embed.Config) { c.MaxTxnOps = ops }, nil)
-			ctx := shortly(t)
+			ctx := harness.Context(t) // for some hundred requests
 			const partitions = 70
 			topic := makeTopic(t, rt, theTopic, partitions-7)
 			if _, err := rt.UpdateTopic(ctx, theTopic, penstock.TopicUpdate{Partitions: partitions}); err != nil {

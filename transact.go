@@ -29,7 +29,8 @@ func (tx *Tx) Context() context.Context { return tx.tx.Context() }
 // Put adds messages for a topic, each for the partition that the handle's partitioner
 // chooses; the handle's middleware sees them. Those for one partition keep their order
 // and follow one another in the log. Their bytes are copied. A message that cannot be put
-// (ErrTooLarge, ErrInvalid, ErrNoPartition, ErrClosed) is the error of the transaction.
+// (ErrTooLarge, ErrInvalid, ErrNoPartition, ErrClosed) is the error of the transaction, and so
+// is a topic of another runtime (ErrInvalid).
 func (tx *Tx) Put(t *Topic, msgs ...Message) { t.t.PutIn(tx.tx, msgs) }
 
 // Ack names records that are handled: each with those of its partition before it, as

@@ -28,7 +28,7 @@ func (t *Topics) Transact(ctx context.Context, fn func(*groups.Tx) error) error 
 	if err := tx.Fill(fn); err != nil {
 		return fail(err)
 	}
-	_, err := tx.Send(ctx, t.env, nil, func(err error) {})
+	_, err := tx.Send(ctx, t.env, nil, nil)
 	return err
 }
 

@@ -212,11 +212,14 @@ func (t *Transaction) check() error {
 		if err := o.Batch.Check(); err != nil {
 			return err
 		}
-		if at := o.Appender.p.indexAt; seen[at] {
-			return fmt.Errorf("two batches for %s: %w", o.Appender.p, messages.ErrInvalid)
-		} else {
-			seen[at] = true
+		if o.Appender.p.log != t.log {
+			return fmt.Errorf("topic %q is another runtime's: %w: open it in the runtime of the transaction", o.Appender.p.topic.Name, messages.ErrInvalid)
 		}
+		at := o.Appender.p.indexAt
+		if seen[at] {
+			return fmt.Errorf("two batches for %s: %w", o.Appender.p, messages.ErrInvalid)
+		}
+		seen[at] = true
 	}
 	for i := range t.Inputs {
 		if p := t.Inputs[i].Position; p.Fence <= 0 {

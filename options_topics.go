@@ -156,6 +156,16 @@ func DeadLetterTopic(topic string, attempts int) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.MaxAttempts, c.DeadTopic = attempts, topic })
 }
 
+// PauseAfterDeadLetters pauses the whole group for a while when inARow records of this
+// member became dead letters one after the other, without one that was handled between
+// them, and again after as many more: what handles them may be at fault, such as a database
+// that is away, and not the records. The event messages.DeadLettersRepeated tells of it.
+// Runtime.ResumeConsumerGroup ends the pause. pause is at least 1 s. It is off when not
+// given.
+func PauseAfterDeadLetters(inARow int, pause time.Duration) SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Breaker, c.BreakerPause = inARow, pause })
+}
+
 // RecordExpired gives the records that were passed over after their ExpiresAt to take,
 // with bytes of their own, one at a time: take may block, which holds up nothing but the
 // next calls. While 65,536 records or 32 MiB wait for it, further ones are not given to

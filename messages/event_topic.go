@@ -182,6 +182,14 @@ type RecordDeadLettered struct {
 	Count int
 }
 
+// DeadLettersRepeated: a member of this runtime pauses its group, because so many records in
+// a row became dead letters.
+type DeadLettersRepeated struct {
+	Topic, Group, Member string
+	Run                  int // how many
+	Until                time.Time
+}
+
 // RecordRejected: a handler rejected a record, and there is no dead-letter handler: it
 // counts as handled, and stays in the log at its offset.
 type RecordRejected struct {

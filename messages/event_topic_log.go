@@ -264,6 +264,18 @@ func (e RecordDeadLettered) attrs() []slog.Attr {
 	)
 }
 
+func (DeadLettersRepeated) name() string      { return "dead_letters_repeated" }
+func (DeadLettersRepeated) level() slog.Level { return slog.LevelError }
+func (e DeadLettersRepeated) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.Int("run", e.Run),
+		slog.Time("until", e.Until),
+	)
+}
+
 func (RecordRejected) name() string      { return "record_rejected" }
 func (RecordRejected) level() slog.Level { return slog.LevelError }
 func (e RecordRejected) attrs() []slog.Attr {

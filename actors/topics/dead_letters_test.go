@@ -105,3 +105,48 @@ func TestDeadLetterTopic(t *testing.T) {
 		})
 	}
 }
+
+// Promise: an outage of what handles the records pauses the group, in place of moving the
+// topic into the dead letters.
+func TestPauseAfterDeadLetters(t *testing.T) {
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const records, inARow = 500, 5
+	var msgs []messages.Message
+	for i := range records {
+		msgs = append(msgs, messages.Message{Value: []byte{byte(i)}})
+	}
+	if _, err := topic.PutBatch(ctx, msgs); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := topic.Subscribe(ctx, groups.Config{
+		Group: "billing", DeadTopic: "letters", MaxAttempts: 1, Breaker: inARow, BreakerPause: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consuming, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		_ = sub.Consume(consuming, func(_ context.Context, r messages.Record) error {
+			if r.Offset < 3 {
+				return nil
+			}
+			return errors.New("the database is away")
+		})
+	})
+	enginetest.Until(t, "the pause", func() bool {
+		g, err := e.DescribeConsumerGroup(ctx, "audit", "billing")
+		return err == nil && !g.PausedUntil.IsZero()
+	})
+	if n := sub.Stats().DeadLettered; n < inARow || n > records/2 {
+		t.Errorf("%d dead letters before the pause", n)
+	}
+}

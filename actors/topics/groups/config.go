@@ -57,6 +57,9 @@ type Config struct {
 	// DeadTopic is penstock.DeadLetterTopic, with MaxAttempts; Letters is that topic, opened.
 	DeadTopic string
 	Letters   Letters
+	// Breaker and BreakerPause are penstock.PauseAfterDeadLetters; 0 is none.
+	Breaker      int
+	BreakerPause time.Duration
 	// Expired is penstock.RecordExpired.
 	Expired func(ctx context.Context, r messages.Record)
 	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
@@ -89,7 +92,7 @@ func (c *Config) prefetch() prefetch.Config {
 		order = lanes.None
 	}
 	return prefetch.Config{
-		Concurrency: c.Concurrency, Order: order,
+		Concurrency: c.Concurrency, Order: order, Breaker: c.Breaker,
 		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
 		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
 	}
@@ -162,6 +165,9 @@ func (c *Config) Validate() error {
 		faults.Add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
 	c.validateDeadTopic(&faults)
+	if c.Breaker < 0 || c.Breaker > 0 && (c.BreakerPause < time.Second || c.BreakerPause > messages.LongestPause) {
+		faults.Add("pause for %s after %d dead letters: want a positive number, and a pause from 1s to ten years", c.BreakerPause, c.Breaker)
+	}
 	faults.Join(c.Retry.Validate())
 	faults.Join(chain.Check(c.Use))
 	return faults.Err()

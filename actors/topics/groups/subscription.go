@@ -183,6 +183,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.mayMove(ctx, m)
 	case *moved:
 		a.moved(ctx, m)
+	case tripped:
+		a.trip(m.inARow)
 	case *seekIn:
 		a.seek(ctx, m)
 	case *consumeRecords:

@@ -81,6 +81,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	if cfg.Letters != nil {
 		data.Bury = sub.bury
 	}
+	data.Trip = func(inARow int) { env.Send(sub.pid.Load(), tripped{inARow}) }
 	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	sub.receives = env.Tracing.NewReceives(cfg.Topic, cfg.Group)

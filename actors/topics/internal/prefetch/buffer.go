@@ -35,6 +35,10 @@ type Config struct {
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
 	// Bury, in place of DeadLetter, writes what it puts elsewhere with the end of the record.
 	Bury func(ctx context.Context, d *Burial, r messages.Record, cause error) error
+	// Breaker is how many dead letters in a row have Trip called, which must not block; 0 is
+	// none.
+	Breaker int
+	Trip    func(inARow int)
 	// Persist, unless it is nil, has what is due written, and waits for that.
 	Persist func(ctx context.Context) error
 	// Expired, unless it is nil, is given what was not handed out before its ExpiresAt,
@@ -52,6 +56,7 @@ type Buffer struct {
 	// claims under it hand out records.
 	trusted *atomic.Int64
 	inside  *usercode.Runs
+	inARow  atomic.Int64 // dead letters, since a record was handled
 
 	mu       sync.Mutex
 	phase    Phase

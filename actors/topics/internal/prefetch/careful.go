@@ -104,6 +104,21 @@ func (c *Consumption) persists(ctx context.Context, h *hand) bool {
 	return false
 }
 
+// buried counts a dead letter.
+func (b *Buffer) buried() {
+	if n := b.inARow.Add(1); b.cfg.Breaker > 0 && n%int64(b.cfg.Breaker) == 0 {
+		b.cfg.Trip(int(n))
+	}
+}
+
+// handled notes that a record was handled: the dead letters were at fault, and not what
+// handles them.
+func (b *Buffer) handled() {
+	if b.cfg.Breaker > 0 && b.inARow.Load() != 0 {
+		b.inARow.Store(0)
+	}
+}
+
 // diedOver reports whether a record is a dead letter because processes ended over it.
 func (c *Consumption) diedOver(rec messages.Record) bool {
 	cfg := &c.buffer.cfg

@@ -124,6 +124,7 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 			rec, err = c.attempt(handling, cur, rec)
 			b.inside.Took(began, usercode.TimedRecords, b.cfg.Topic, b.cfg.Group)
 			if err == nil {
+				b.handled()
 				continue
 			}
 			if handling.Err() != nil {
@@ -205,6 +206,7 @@ func (c *Consumption) fail(ctx context.Context, cur mover, rec messages.Record, 
 		dlqErr := c.deadLetter(ctx, cur, rec, err)
 		if dlqErr == nil {
 			c.buffer.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
+			c.buffer.buried()
 			c.buffer.emit(messages.RecordDeadLettered{
 				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Deaths: rec.Deaths, Err: err,
 			})

@@ -398,6 +398,7 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 	returned = true
 	switch {
 	case err == nil:
+		b.handled()
 		h.settled()
 	case handling.Err() != nil:
 		h.returned() // what was cut short or lost has not failed

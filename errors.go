@@ -85,8 +85,8 @@ var (
 	// ErrUnknownOutcome: whether a record was written is not known, and it may yet
 	// be. Putting it again may double it.
 	ErrUnknownOutcome = messages.ErrUnknownOutcome
-	// ErrNoSpace: etcd is over its quota and refuses writes; reads work. Nothing was
-	// written.
+	// ErrNoSpace: etcd is over its quota and refuses writes, or nearly so and puts are
+	// refused before it does: then it is a *QuotaError. Reads work. Nothing was written.
 	ErrNoSpace = messages.ErrNoSpace
 	// ErrFenced: the partition is no longer this consumer's: another one claimed it,
 	// or the session was lost. What it does about the partition from then on is
@@ -145,6 +145,22 @@ func RetryAfter(d time.Duration, err error) error { return messages.RetryAfter(d
 //
 // Use errors.As with a *AbandonedError.
 type AbandonedError = messages.AbandonedError
+
+// QuotaError says that a put was refused before etcd saw it, because etcd is nearly at its
+// quota. At the quota etcd would take no registration and no lease either, until a person
+// acts. The record is not in the topic; put it again once there is room.
+//
+//	type QuotaError struct {
+//		InUse int64 // bytes that keys and their history take of etcd's database
+//		Size  int64 // that the database has taken of its file
+//		Quota int64 // that Size may not reach
+//	}
+//
+//	func (e *QuotaError) Error() string
+//	func (e *QuotaError) Unwrap() error // ErrNoSpace
+//
+// Use errors.As with a *QuotaError.
+type QuotaError = messages.QuotaError
 
 // LimitError says that a request is more than this etcd, or its client as it is
 // configured, allows. The same request will be refused again; a smaller one may not.

@@ -91,6 +91,13 @@ func Listen(url string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = url })
 }
 
+// EtcdQuota is etcd's --quota-backend-bytes, for versions before 3.6, which do not say it;
+// without it puts to such an etcd are not slowed before it is full. Where etcd says its
+// quota, that holds. A negative one has no puts slowed or refused by this runtime.
+func EtcdQuota(bytes int64) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.EtcdQuota = bytes })
+}
+
 // LeaseTTL is how long etcd keeps this runtime's keys and claims once it no longer
 // hears from it: so long it takes until others take over from a process that died. 10 s
 // when not given, between 2 s and 1 h.

@@ -11,6 +11,7 @@ import "github.com/penstock-io/penstock/messages"
 //		Members       []MemberStats       // a row for each membership
 //		Topics        []TopicStats        // a row for each topic in use
 //		Subscriptions []SubscriptionStats // a row for each subscription
+//		Etcd          EtcdStats           // how full etcd is
 //		Registry      RegistryStats       // the state of its keys in etcd
 //		Events        map[string]uint64   // how often each event happened, by messages.EventName
 //	}
@@ -96,6 +97,18 @@ type SubscriptionStats = messages.SubscriptionStats
 //		Lost         uint64 // partitions that another member took away
 //	}
 type SubscriptionCounters = messages.SubscriptionCounters
+
+// EtcdStats says how full etcd was when this runtime looked last, which it does while it
+// puts records. All bytes are 0 before the first look.
+//
+//	type EtcdStats struct {
+//		InUse   int64  // bytes that keys and their history take of etcd's database
+//		Size    int64  // that the database has taken of its file
+//		Quota   int64  // that Size may not reach
+//		Slowed  uint64 // appends that had to wait, because etcd is near its quota
+//		Refused uint64 // appends that were refused with a QuotaError
+//	}
+type EtcdStats = messages.EtcdStats
 
 // RegistryStats counts the keys of a runtime in etcd, and what etcd refuses.
 //

@@ -34,6 +34,8 @@ type Config struct {
 	Listen string
 	// LeaseTTL is penstock.LeaseTTL: 2 s to 1 h. Default DefaultLeaseTTL.
 	LeaseTTL time.Duration
+	// EtcdQuota is penstock.EtcdQuota; 0 is what etcd says, and negative is not looked at.
+	EtcdQuota int64
 	// Logger is penstock.Logger; nil logs nothing.
 	Logger *slog.Logger
 	// Tracing is penstock.Tracing; nil for none.

@@ -140,6 +140,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
 	e.pipes = pipes.New(n, cfg.Listen)
 	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen)
+	e.topics.Govern(cfg.EtcdQuota)
 	e.face = props.New(faceEngine{e})
 	supervisor.Prepare(sys)
 	e.watchActors()
@@ -173,7 +174,7 @@ func (e *Engine) Tree() []supervisor.Info { return supervisor.Tree(e.node.System
 
 // Stats is penstock.Runtime.Stats.
 func (e *Engine) Stats() messages.Stats {
-	s := messages.Stats{Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
+	s := messages.Stats{Etcd: e.topics.Room(), Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
 	s.Pipes, s.Members = e.pipes.Stats()
 	s.Topics, s.Subscriptions = e.topics.Stats()
 	slices.SortFunc(s.Pipes, func(a, b messages.PipeStats) int {

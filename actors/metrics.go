@@ -68,6 +68,14 @@ var registryInstruments = []instrument[messages.RegistryStats]{
 	{"penstock.registry.troubled", "{key}", "Keys that etcd refuses to have put right.", true, func(s messages.RegistryStats) int64 { return int64(s.Troubled) }},
 }
 
+var etcdInstruments = []instrument[messages.EtcdStats]{
+	{"penstock.etcd.in_use", "By", "What keys and their history take of etcd's database.", true, func(s messages.EtcdStats) int64 { return s.InUse }},
+	{"penstock.etcd.size", "By", "What etcd's database has taken of its file.", true, func(s messages.EtcdStats) int64 { return s.Size }},
+	{"penstock.etcd.quota", "By", "What the size may not reach; 0 before it is known.", true, func(s messages.EtcdStats) int64 { return s.Quota }},
+	{"penstock.etcd.slowed", "{batch}", "Appends that had to wait, because etcd is near its quota.", false, func(s messages.EtcdStats) int64 { return int64(s.Slowed) }},
+	{"penstock.etcd.refused", "{batch}", "Appends that were refused, because etcd is near its quota.", false, func(s messages.EtcdStats) int64 { return int64(s.Refused) }},
+}
+
 var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s messages.PipeStats) int64 { return int64(s.Accepted) }},
 	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s messages.PipeStats) int64 { return int64(s.Sent) }},
@@ -116,6 +124,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	topics := instruments(meter, topicInstruments, note)
 	subs := instruments(meter, subscriptionInstruments, note)
 	registry := instruments(meter, registryInstruments, note)
+	room := instruments(meter, etcdInstruments, note)
 	ages := make(map[string]metric.Float64Observable)
 	for _, g := range [][2]string{
 		{"penstock.pipe.oldest", "Age of the oldest message that is accepted and not acked."},
@@ -143,6 +152,9 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 			alive = 1
 		}
 		o.ObserveInt64(session, alive)
+		for i, p := range etcdInstruments {
+			o.ObserveInt64(room[i], p.value(s.Etcd))
+		}
 		for i, p := range registryInstruments {
 			o.ObserveInt64(registry[i], p.value(s.Registry))
 		}

@@ -83,8 +83,8 @@ var (
 	// ErrUnknownOutcome: whether a record was written is not known, and it may yet
 	// be. Putting it again may double it.
 	ErrUnknownOutcome = errors.New("unknown outcome")
-	// ErrNoSpace: etcd is over its quota and refuses writes; reads work. Nothing was
-	// written.
+	// ErrNoSpace: etcd is over its quota and refuses writes, or nearly so and puts are
+	// refused before it does: then it is a *QuotaError. Reads work. Nothing was written.
 	ErrNoSpace = errors.New("etcd is full")
 	// ErrFenced: the partition is no longer this consumer's: another one claimed it,
 	// or the session was lost. What it does about the partition from then on is
@@ -143,6 +143,24 @@ func (e *AbandonedError) Error() string {
 
 // Unwrap is why the drain did not wait longer.
 func (e *AbandonedError) Unwrap() error { return e.Err }
+
+// QuotaError says that a record was refused before etcd saw it, because etcd is nearly at
+// its quota: at the quota itself etcd would take no registration and no lease either. It
+// wraps ErrNoSpace.
+type QuotaError struct {
+	// InUse is what keys and their history take of etcd's database, Size what the
+	// database has taken of its file, and Quota what that may not reach, in bytes.
+	InUse, Size, Quota int64
+}
+
+// Error says how full etcd is, and what makes room.
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("%v, nearly: %d MiB are in use and the file has %d MiB, of a quota of %d MiB; delete topics or records, compact etcd's history, defragment, or raise the quota",
+		ErrNoSpace, e.InUse>>20, e.Size>>20, e.Quota>>20)
+}
+
+// Unwrap is ErrNoSpace.
+func (e *QuotaError) Unwrap() error { return ErrNoSpace }
 
 // Limit is what of a request to etcd is too much.
 type Limit string

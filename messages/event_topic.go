@@ -114,6 +114,22 @@ type AppendDelayed struct {
 	Err       error
 }
 
+// PutsSlowed: etcd comes near its quota; from now on appends wait so that it stays below.
+// Used bytes of its database are in use, it has taken Size of its file, and Quota is what
+// that may not reach.
+type PutsSlowed struct{ Used, Size, Quota int64 }
+
+// PutsRefused: etcd is so near its quota that puts are refused with a QuotaError from now
+// on.
+type PutsRefused struct{ Used, Size, Quota int64 }
+
+// PutsFree: etcd has room again, and appends go at once.
+type PutsFree struct{ Used, Size, Quota int64 }
+
+// EtcdUnwatched: how full etcd is cannot be seen, so puts are not slowed before it is full.
+// It is said once.
+type EtcdUnwatched struct{ Err error }
+
 // AppendFailed: an append was given up, and its callers got the error.
 type AppendFailed struct {
 	Topic              string

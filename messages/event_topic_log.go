@@ -176,6 +176,26 @@ func (e AppendDelayed) attrs() []slog.Attr {
 	)
 }
 
+func (PutsSlowed) name() string         { return "puts_slowed" }
+func (PutsSlowed) level() slog.Level    { return slog.LevelWarn }
+func (e PutsSlowed) attrs() []slog.Attr { return roomAttrs(e.Used, e.Size, e.Quota) }
+
+func (PutsRefused) name() string         { return "puts_refused" }
+func (PutsRefused) level() slog.Level    { return slog.LevelError }
+func (e PutsRefused) attrs() []slog.Attr { return roomAttrs(e.Used, e.Size, e.Quota) }
+
+func (PutsFree) name() string         { return "puts_free" }
+func (PutsFree) level() slog.Level    { return slog.LevelInfo }
+func (e PutsFree) attrs() []slog.Attr { return roomAttrs(e.Used, e.Size, e.Quota) }
+
+func roomAttrs(used, size, quota int64) []slog.Attr {
+	return []slog.Attr{slog.Int64("used", used), slog.Int64("size", size), slog.Int64("quota", quota)}
+}
+
+func (EtcdUnwatched) name() string         { return "etcd_unwatched" }
+func (EtcdUnwatched) level() slog.Level    { return slog.LevelWarn }
+func (e EtcdUnwatched) attrs() []slog.Attr { return present(errAttr("err", e.Err)) }
+
 func (AppendFailed) name() string      { return "append_failed" }
 func (AppendFailed) level() slog.Level { return slog.LevelError }
 func (e AppendFailed) attrs() []slog.Attr {

@@ -11,6 +11,8 @@ type Stats struct {
 	// Topics are those in use here, Subscriptions this engine's.
 	Topics        []TopicStats
 	Subscriptions []SubscriptionStats
+	// Etcd is how full etcd is, and what puts had to bear for it.
+	Etcd EtcdStats
 	// Registry is how the keys of this engine in etcd fare.
 	Registry RegistryStats
 	Events   map[string]uint64 // how often each event happened, by name
@@ -94,6 +96,15 @@ type SubscriptionCounters struct {
 	Expired      uint64 // records passed over after their ExpiresAt; they count as finished
 	Commits      uint64 // offsets written, one for each partition
 	Lost         uint64 // partitions that were fenced away
+}
+
+// EtcdStats says how full etcd was when this runtime looked last, in bytes, which it does
+// while it puts records: what is in use of its database, what that has taken of its file,
+// and the quota. All are 0 before the first look. Slowed and Refused count appends that
+// had to wait, or were refused, because etcd is near its quota.
+type EtcdStats struct {
+	InUse, Size, Quota int64
+	Slowed, Refused    uint64
 }
 
 // RegistryStats counts the keys of a runtime in etcd, and what etcd refuses.

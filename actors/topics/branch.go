@@ -21,6 +21,8 @@ type Branch struct {
 	topics *Topics
 	host   *supervisor.Host
 	subs   *groups.Branch
+	// governor looks how full etcd is; nil before the first topic.
+	governor *actor.PID
 }
 
 // Questions to the branch, and the replies.
@@ -60,6 +62,7 @@ func (b *Branch) Begin(ctx actor.Context) {
 		}
 		b.place(ctx, p)
 	}
+	b.govern(ctx)
 	b.subs.Begin(ctx)
 }
 
@@ -110,6 +113,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	b.topics.paths[info.Name] = p
 	b.topics.added(p.Handle)
 	b.place(ctx, p)
+	b.govern(ctx)
 	opened(ctx, m, p.Handle)
 }
 
@@ -179,6 +183,11 @@ func (b *Branch) list(ctx actor.Context) {
 // Terminated hears of a child that has ended, and reports whether it was of this
 // branch.
 func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
+	if who.Equal(b.governor) {
+		b.governor = nil // until the next topic is opened nobody looks, and everything passes
+		b.topics.env.Gate.Blind()
+		return true
+	}
 	for name, p := range b.topics.paths {
 		if who.Equal(p.PID) {
 			if p.Handle.Ended() == nil {

@@ -20,6 +20,8 @@ import (
 type Topics struct {
 	env  *topiclog.Env
 	subs *groups.Subscriptions
+	// quota is etcd's, where it does not say it.
+	quota int64
 
 	paths map[string]*node.Placement[*topiclog.Topic] // by name; used by the branch alone
 

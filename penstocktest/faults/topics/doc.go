@@ -75,6 +75,8 @@
 //		TestEtcdHangs
 //	a record with an id is in the topic once, though it is put again
 //		TestProducersPutAgainAfterDeaths
+//	puts are slowed and refused before etcd is full
+//		TestOverloadIsRefusedBeforeTheAlarm
 //	a full etcd is ErrNoSpace, and can be emptied
 //		TestEtcdWithoutRoom
 //		TestTopicOfAFullEtcdCanBeDeleted

@@ -139,7 +139,7 @@ func (a *partition) started(ctx actor.Context) {
 			return err
 		}
 		defer path.leaveQueue(ctx)
-		return path.acc.Run(ctx, path.append, func(base int64, s *format.Sealed) {
+		return path.acc.Run(ctx, path.Topic.Env.governed(path.append), func(base int64, s *format.Sealed) {
 			if path.readers.Load() == 0 {
 				return
 			}

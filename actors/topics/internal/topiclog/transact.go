@@ -80,6 +80,13 @@ func (o *Outgoing) Send(ctx context.Context, log *commitlog.Log, t *commitlog.Tr
 		defer func() { to.part.acc.Leave(to.entered, &to.Gathered, err) }()
 	}
 	for _, to := range o.parts {
+		if gate := to.part.Topic.Env.Gate; gate != nil {
+			if err := gate.Pass(ctx, to.Bytes()); err != nil {
+				return fmt.Errorf("transact: put to %q: %w", to.part.Topic.Name, err)
+			}
+		}
+	}
+	for _, to := range o.parts {
 		if err := to.part.turn.take(ctx); err != nil {
 			return fmt.Errorf("transact: waiting for the turn to append to %q, partition %d: %w", to.part.Topic.Name, to.part.P, err)
 		}

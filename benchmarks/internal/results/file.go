@@ -46,10 +46,10 @@ type Machine struct {
 
 // Run is one run of one scenario by one system.
 type Run struct {
-	ID       string            `json:"id"`     // of the scenario, such as pipe.size.1KiB
-	Series   string            `json:"series"` // the scenarios that vary one factor, such as pipe.size
-	System   string            `json:"system"` // penstock, or a peer
-	Round    int               `json:"round"`  // from 1; runs of one round see the same machine
+	ID       string            `json:"id,omitempty"`     // of the scenario, such as pipe.size.1KiB
+	Series   string            `json:"series,omitempty"` // the scenarios that vary one factor, such as pipe.size
+	System   string            `json:"system"`           // penstock, or a peer
+	Round    int               `json:"round"`            // from 1; runs of one round see the same machine
 	Settings map[string]string `json:"settings,omitempty"`
 
 	Figures   map[Figure]float64    `json:"figures,omitempty"`

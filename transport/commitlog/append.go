@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -304,7 +305,7 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 	p := a.p
 	guards := append(a.slotGuards(s), p.log.lives(p.topic))
 	then := append(a.putOps(s), a.turn.ops(p, lease, s.Way.Behind, more)...)
-	return a.carry(ctx, parcel{guards: guards, then: then, otherwise: p.refusalOp(s.Way.Base)}, s.Bytes())
+	return a.carry(ctx, parcel{txn: p.log.wire.encode(guards, then, p.refusalOp(s.Way.Base))}, s.Bytes())
 }
 
 // slotGuards are that the slot of s is free, and follows the end that is known. That
@@ -312,8 +313,8 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
 	p, base := a.p, s.Way.Base
 	guards := []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(p.indexKey(base)), "=", 0),
-		clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
+		created(p.indexKey(base), 0),
+		valued(p.startKey(), etcdserverpb.Compare_LESS, keys.Offset(base+1)),
 	}
 	return append(guards, p.endsAs(s.Way.After)...)
 }

@@ -153,6 +153,9 @@ const (
 	// jointBody is the size of a body that goes by itself: it is a request worth
 	// sending.
 	jointBody = 64 << 10
+	// tripsBeside requests are under way at once, however small: while etcd's disk syncs
+	// one, the next is on its way, and is synced right after it.
+	tripsBeside = 2
 	// lateRequest is how long a request may take before others leave without waiting
 	// for it: one member of etcd may hang while others do not.
 	lateRequest = 100 * time.Millisecond
@@ -180,9 +183,7 @@ type slot struct {
 
 // parcel is an append on its way: a transaction, and what became of it.
 type parcel struct {
-	guards    []clientv3.Cmp
-	then      []clientv3.Op
-	otherwise clientv3.Op
+	txn *etcdserverpb.TxnRequest
 
 	resp   *clientv3.TxnResponse
 	err    error
@@ -193,7 +194,7 @@ func (l *limits) ofTrips() joined.Limits {
 	together := int(l.together.Load())
 	// What fills a request does not wait for the one before, however small a request is
 	// here: or all partitions would wait for each other.
-	return joined.Limits{Items: l.of(joint), Bytes: together, Full: min(fullRequest, together), Late: lateRequest}
+	return joined.Limits{Items: l.of(joint), Beside: tripsBeside, Bytes: together, Full: min(fullRequest, together), Late: lateRequest}
 }
 
 // carry sends the transaction of an append whose body has so many bytes.
@@ -224,7 +225,7 @@ func undone(err error) bool {
 
 func (a *Appender) alone(ctx context.Context, one parcel) (*clientv3.TxnResponse, error) {
 	l := a.p.log
-	resp, err := l.client.Txn(a.patience.of(ctx, a.timing.attempt)).If(one.guards...).Then(one.then...).Else(one.otherwise).Commit()
+	resp, err := l.wire.send(a.patience.of(ctx, a.timing.attempt), one.txn)
 	if err != nil {
 		a.patience.end()
 	}
@@ -239,13 +240,13 @@ func (a *Appender) trip(ctx context.Context, items []*joined.Item[slot, parcel])
 		return
 	}
 	l := a.p.log
-	all := make([]clientv3.Op, len(items))
+	all := &etcdserverpb.TxnRequest{Success: make([]*etcdserverpb.RequestOp, len(items))}
 	for i, it := range items {
-		all[i] = clientv3.OpTxn(it.What.guards, it.What.then, []clientv3.Op{it.What.otherwise})
+		all.Success[i] = within(it.What.txn)
 	}
-	within, cancel := context.WithTimeout(ctx, a.timing.attempt)
+	limited, cancel := context.WithTimeout(ctx, a.timing.attempt)
 	defer cancel()
-	resp, err := l.client.Txn(untold{within}).Then(all...).Commit()
+	resp, err := l.wire.send(untold{limited}, all)
 	err = l.classify("send", err)
 	switch limit := isLimit(err); {
 	case err == nil:
@@ -259,8 +260,8 @@ func (a *Appender) trip(ctx context.Context, items []*joined.Item[slot, parcel])
 	case limit == messages.LimitRequest:
 		bytes := 0
 		for _, it := range items {
-			for _, op := range it.What.then {
-				bytes += len(op.ValueBytes())
+			for _, op := range it.What.txn.Success {
+				bytes += len(op.GetRequestPut().GetValue())
 			}
 		}
 		lower(&l.limits.together, int64(bytes/2))

@@ -5,6 +5,7 @@ package commitlog
 import (
 	"fmt"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
@@ -48,14 +49,14 @@ func (l *Log) ParseEntry(id, key string, value []byte, modRevision int64) (p int
 // was restored from a backup may have forgotten it, or have another one there by now:
 // after it there would be a gap, or an overlap.
 func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
-	last := clientv3.Value(p.indexKey(t.Last))
+	last := p.indexKey(t.Last)
 	switch {
 	case t.Last < 0: // there is none: the partition begins here
-		return []clientv3.Cmp{clientv3.Compare(clientv3.Value(p.startKey()), "=", keys.Offset(t.Offset))}
+		return []clientv3.Cmp{valued(p.startKey(), etcdserverpb.Compare_EQUAL, keys.Offset(t.Offset))}
 	case t.Inline: // what it begins with says whose it is, without the body
-		return []clientv3.Cmp{clientv3.Compare(last, ">", t.Entry), clientv3.Compare(last, "<", t.Above())}
+		return []clientv3.Cmp{valued(last, etcdserverpb.Compare_GREATER, t.Entry), valued(last, etcdserverpb.Compare_LESS, t.Above())}
 	}
-	return []clientv3.Cmp{clientv3.Compare(last, "=", t.Entry)}
+	return []clientv3.Cmp{valued(last, etcdserverpb.Compare_EQUAL, t.Entry)}
 }
 
 // putBatch puts s where it is on its way to: its entry, and its body unless that is

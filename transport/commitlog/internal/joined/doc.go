@@ -3,8 +3,8 @@
 //	Line   who waits, who leads, what a trip carries
 //	Item   one caller's request, and what became of it
 //
-// Nothing waits to fill a trip. Who comes while none is under way leaves at once;
-// who comes during one waits for its end, and all of them leave together then. When
+// Nothing waits to fill a trip. Who comes while fewer than Limits.Beside are under way
+// leaves at once; who comes later waits for an end, and all of them leave together then. When
 // those who wait fill a trip, it leaves beside those under way, and so it does when the
 // trip before takes long: one that hangs holds up nobody for long. So one caller is as
 // fast as without a line, many small requests cost one, and large ones still follow

@@ -108,6 +108,30 @@ func TestThoseWhoWaitLeaveTogether(t *testing.T) {
 	})
 }
 
+// As many leave at once as may be under way beside each other.
+func TestSomeLeaveBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := small()
+		limits.Beside = 2
+		l, r := NewLine[int, string](func() Limits { return limits }), &trips{}
+		first, second := begin(t.Context(), l, r, 1, 1), begin(t.Context(), l, r, 2, 1)
+		third, fourth := begin(t.Context(), l, r, 3, 1), begin(t.Context(), l, r, 4, 1)
+		if r.count() != 2 {
+			t.Fatalf("%v", r.made)
+		}
+		r.arrive(1)
+		wantDone(t, second, "carried", nil)
+		if r.count() != 3 || len(r.made[2]) != 2 {
+			t.Fatalf("%v: want those who wait together", r.made)
+		}
+		r.arrive(0)
+		wantDone(t, first, "carried", nil)
+		r.arrive(2)
+		wantDone(t, third, "carried", nil)
+		wantDone(t, fourth, "carried", nil)
+	})
+}
+
 // A full trip does not wait for the one under way.
 func TestFullTripLeavesBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

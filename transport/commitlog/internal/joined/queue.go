@@ -18,6 +18,9 @@ type Load[P comparable] struct {
 // Limits bound one trip. What is larger by itself travels alone.
 type Limits struct {
 	Items, Bytes int
+	// Beside is how many trips are under way at once, however little they take; 0 is
+	// one.
+	Beside int
 	// Full is how many bytes are enough for a trip to leave beside those under way.
 	Full int
 	// Late is how long the trip before may take. After that another one leaves: what
@@ -81,7 +84,7 @@ func (q *queue[P, T]) mayLeave(l Limits, now time.Time) bool {
 	if q.led || len(q.items) == 0 {
 		return false
 	}
-	return q.trips == 0 || q.trips < mostTrips && (q.bytes >= l.Full || len(q.items) >= l.Items || now.Sub(q.begun) >= l.Late)
+	return q.trips < max(1, l.Beside) || q.trips < mostTrips && (q.bytes >= l.Full || len(q.items) >= l.Items || now.Sub(q.begun) >= l.Late)
 }
 
 func (q *queue[P, T]) lead(it *Item[P, T]) {

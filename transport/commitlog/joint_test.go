@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
+	"github.com/penstock-io/penstock/transport/commitlog/internal/joined"
 )
 
 // crew is a log with one appender for each of its partitions, and one more whose
@@ -37,6 +38,11 @@ type crew struct {
 func startCrew(t *testing.T, n int) *crew {
 	t.Helper()
 	l, f := startEtcd(t)
+	l.line = joined.NewLine[slot, parcel](func() joined.Limits {
+		one := l.limits.ofTrips()
+		one.Beside = 1 // so that one is enough to hold up all others
+		return one
+	})
 	c := &crew{log: l, f: f}
 	c.holder = l.Partition(create(t, l, "holder", 1), 0).Appender(AppenderConfig{})
 	topic := create(t, l, "topic", n)
@@ -112,6 +118,34 @@ func TestAppendsOfManyPartitionsAreOneRequest(t *testing.T) {
 		mustAppend(t, c.apps[i], sealedWith("after"))
 		c.want(t, i, fmt.Sprint("v", i), "after")
 	}
+}
+
+// While one small request is under way, another one is sent.
+func TestOneMoreRequestIsUnderWay(t *testing.T) {
+	l, f := startEtcd(t)
+	l.line = joined.NewLine[slot, parcel](func() joined.Limits {
+		patient := l.limits.ofTrips()
+		patient.Late = time.Hour
+		return patient
+	})
+	topic := create(t, l, "topic", 2)
+	first, second := l.Partition(topic, 0).Appender(AppenderConfig{}), l.Partition(topic, 1).Appender(AppenderConfig{})
+	mustAppend(t, first, sealedWith("a"))
+	mustAppend(t, second, sealedWith("a"))
+	held, hold, slow := make(chan struct{}), make(chan struct{}), sealedWith("b")
+	f.next(fault{before: func() { close(held); <-hold }})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := first.Append(testContext(t), slow, false); err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	if base := mustAppend(t, second, sealedWith("b")); base != 1 {
+		t.Errorf("it is at %d", base)
+	}
+	close(hold)
+	all.Wait()
 }
 
 // In one request: what lands, what comes behind another's batch, what was there

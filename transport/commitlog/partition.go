@@ -53,6 +53,8 @@ func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
 	switch {
 	case t.Last < 0: // there is none: the partition begins here
 		return []clientv3.Cmp{valued(p.startKey(), etcdserverpb.Compare_EQUAL, keys.Offset(t.Offset))}
+	case t.Whole != "":
+		return []clientv3.Cmp{valued(last, etcdserverpb.Compare_EQUAL, t.Whole)}
 	case t.Inline: // what it begins with says whose it is, without the body
 		return []clientv3.Cmp{valued(last, etcdserverpb.Compare_GREATER, t.Entry), valued(last, etcdserverpb.Compare_LESS, t.Above())}
 	}

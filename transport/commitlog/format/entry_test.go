@@ -141,7 +141,12 @@ func TestEntriesWithBodies(t *testing.T) {
 		if !e.Decode([]byte(s.Way.Entry)) {
 			t.Fatalf("%x does not decode", s.Way.Entry)
 		}
-		if e.LogEnd() != s.Way.Behind || e.Bytes != len(body) || e.Raw != len(raw) || !e.IsOf(s.Entry(s.Way.Base)) {
+		behind := s.Way.Behind
+		if want := e.Body != nil && len(s.Way.Entry) <= mostWhole; want && behind.Whole != s.Way.Entry || !want && behind.Whole != "" {
+			t.Fatalf("%x is known as a whole: %x", s.Way.Entry, behind.Whole)
+		}
+		behind.Whole = ""
+		if e.LogEnd() != behind || e.Bytes != len(body) || e.Raw != len(raw) || !e.IsOf(s.Entry(s.Way.Base)) {
 			t.Fatalf("%+v became %+v", s.Way.Behind, e)
 		}
 		if inline := len(body) <= InlineBytes; (e.Body != nil) != inline || s.Way.Behind.Inline != inline {

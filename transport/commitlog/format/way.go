@@ -43,6 +43,9 @@ func (s *Sealed) GoBehind(t LogEnd) {
 	s.Way.Entry = s.Way.Behind.Entry
 	if s.Way.Behind.Inline {
 		s.Way.Entry = string(withBody(value, body))
+		if len(s.Way.Entry) <= mostWhole {
+			s.Way.Behind.Whole = s.Way.Entry
+		}
 	}
 }
 
@@ -56,6 +59,9 @@ type LogEnd struct {
 	Last, Bytes int64
 	Entry       string
 	Inline      bool
+	// Whole is that value with the body, or empty: it is not known of the batches of
+	// others, and not kept where it is large.
+	Whole string
 }
 
 // ErrBehind: a batch was not sent, because its partition ends elsewhere than at the
@@ -67,6 +73,10 @@ var ErrBehind = errors.New("the log has another end than the batch may be put be
 func (t LogEnd) Is(o LogEnd) bool {
 	return t.Offset == o.Offset && t.Last == o.Last && t.Entry == o.Entry
 }
+
+// mostWhole is how large the value of an entry is that is compared as a whole: a
+// comparison goes into etcd's log with the rest of its transaction.
+const mostWhole = 256
 
 // LogEnd is the end of a partition of which e describes the last batch.
 func (e Entry) LogEnd() LogEnd {

@@ -77,6 +77,10 @@ var (
 	ErrNoTopic = messages.ErrNoTopic
 	// ErrTopicExists: CreateTopic found a topic of that name.
 	ErrTopicExists = messages.ErrTopicExists
+	// ErrTopicFull: the partition has as many bytes or records as the topic's limits
+	// allow, and its Discard is DiscardNew. The record was not written. There is room
+	// when records are deleted or the limits raised.
+	ErrTopicFull = messages.ErrTopicFull
 	// ErrTopicDeleted: the topic of this handle was deleted. A later one of the same
 	// name is another topic: open it.
 	ErrTopicDeleted = messages.ErrTopicDeleted

@@ -105,6 +105,16 @@ func LeaseTTL(d time.Duration) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.LeaseTTL = d })
 }
 
+// CompactHistory has the keeper, while this runtime is that, compact etcd's history: what was
+// overwritten or deleted longer than keep ago is forgotten, of all prefixes and programs
+// of that etcd. keep is at least five minutes. It is not done when not given: an etcd of
+// its own may do so by itself (--auto-compaction-retention; embedded.History), and one
+// that is shared has others who decide it. It takes the rights of etcd's root; without
+// them the event KeeperRefused says so once.
+func CompactHistory(keep time.Duration) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.History = keep })
+}
+
 // Logger gets a line for each event, runtime_stopped last, before Stop returns. Nothing
 // is logged when it is not given.
 func Logger(l *slog.Logger) StartOption {

@@ -12,6 +12,7 @@ import "github.com/penstock-io/penstock/messages"
 //		Topics        []TopicStats        // a row for each topic in use
 //		Subscriptions []SubscriptionStats // a row for each subscription
 //		Etcd          EtcdStats           // how full etcd is
+//		Keeper        KeeperStats         // what it did as the keeper of topics
 //		Registry      RegistryStats       // the state of its keys in etcd
 //		Events        map[string]uint64   // how often each event happened, by messages.EventName
 //	}
@@ -109,6 +110,19 @@ type SubscriptionCounters = messages.SubscriptionCounters
 //		Refused uint64 // appends that were refused with a QuotaError
 //	}
 type EtcdStats = messages.EtcdStats
+
+// KeeperStats counts what a runtime did as the keeper, which looks after topics.
+//
+//	type KeeperStats struct {
+//		Keeping        bool   // it is the keeper now
+//		Terms          uint64 // how often it became the keeper
+//		TrimmedBatches uint64 // deleted because of a topic's limits
+//		TrimmedRecords uint64 // in them
+//		TrimmedBytes   uint64 // of them in etcd
+//		SweptKeys      uint64 // of trimmed batches, deleted later
+//		Compactions    uint64 // of etcd's history
+//	}
+type KeeperStats = messages.KeeperStats
 
 // RegistryStats counts the keys of a runtime in etcd, and what etcd refuses.
 //

@@ -171,7 +171,7 @@ func (t *Topic) Info() TopicInfo { return t.t.Info() }
 // restart, such a message can simply be put again.
 //
 // Other errors: ErrInvalid, ErrTooLarge (as a *LimitError when etcd takes no request
-// that large), ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log
+// that large), ErrTopicFull (DiscardNew), ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrCorrupt (the end of the log
 // does not decode), ErrClosed.
 func (t *Topic) Put(ctx context.Context, m Message) (partition int, offset int64, err error) {
 	r := t.t.Put(ctx, m)
@@ -265,6 +265,48 @@ func (t *Topic) Read(ctx context.Context, partition int, from StartAt) iter.Seq2
 // DescribeTopic it yields what is there, and waits for nothing more.
 func (t *Topic) ReadTo(ctx context.Context, partition int, from StartAt, end int64) iter.Seq2[Record, error] {
 	return t.t.ReadTo(ctx, partition, from.at, end)
+}
+
+// Truncate deletes what lies before a place, in the partitions given or in all: FromOffset
+// names one in each of them, FromTime the first batch that has a record of that time or
+// later, FromLatest the end. A partition begins there afterwards. Where an offset lies
+// within a batch, the partition begins with that batch, and the records before the offset
+// are erased; see DeleteRecords. It returns what it did to each partition, also with an
+// error, and can be called again.
+//
+// Errors: ErrOffsetOutOfRange (past the end; partitions before it are truncated),
+// ErrNoPartition, ErrInvalid, ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrCorrupt,
+// ErrClosed, and ctx's cause.
+func (t *Topic) Truncate(ctx context.Context, before StartAt, partitions ...int) ([]Truncated, error) {
+	return t.t.Truncate(ctx, before.at, partitions)
+}
+
+// Purge deletes all records that the partitions given, or all, have when it is called.
+// Groups continue behind them.
+//
+// Errors: those of Truncate without ErrOffsetOutOfRange.
+func (t *Topic) Purge(ctx context.Context, partitions ...int) ([]Truncated, error) {
+	return t.t.Truncate(ctx, FromLatest().at, partitions)
+}
+
+// DeleteRecords erases single records, by partition and offset, and returns how many there
+// were: what was deleted before does not count. Offsets never change. Nobody gets an erased
+// record from then on, but who has read it ahead already; etcd's history has it until that
+// is compacted. Each batch with such a record is written again without it.
+//
+// Errors: ErrOffsetOutOfRange and ErrNoPartition, before anything is erased of that
+// partition; ErrTopicDeleted, ErrUnavailable, ErrDenied, ErrNoSpace, ErrCorrupt,
+// ErrClosed, and ctx's cause. After an error it can be called again.
+func (t *Topic) DeleteRecords(ctx context.Context, offsets map[int][]int64) (deleted int, err error) {
+	return t.t.DeleteRecords(ctx, offsets)
+}
+
+// DeleteKey erases every record with that key that the topic has when it is called, and
+// returns how many there were. It reads the whole topic: a key may be in any partition.
+//
+// Errors: ErrInvalid for an empty key; those of DeleteRecords.
+func (t *Topic) DeleteKey(ctx context.Context, key []byte) (deleted int, err error) {
+	return t.t.DeleteKey(ctx, key)
 }
 
 // Subscribe joins a consumer group, whose members share out the topic's partitions:

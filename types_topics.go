@@ -62,7 +62,17 @@ type Partitioner = actors.Partitioner
 //		MaxRecordBytes int         // of one record, encoded, 1 to 1 MiB; 1 MiB when zero
 //		DedupeWindow   time.Duration // how long ids are known again, up to 30 days; none when zero
 //		DedupeRecords  int           // how many records back, up to 262,144; 65,536 when zero
+//
+//		MaxAge     time.Duration // of a record, by its time; then it is deleted
+//		MaxBytes   int64         // of a partition in etcd, at least MinTopicBytes
+//		MaxRecords int64         // of a partition
+//		Retention  Retention     // RetainLimits when empty
+//		Discard    Discard       // what gives way at MaxBytes and MaxRecords; DiscardOld when empty
+//		TTL        time.Duration // after its time a record is not handed out any more, and deleted later
 //	}
+//
+// Without limits records are kept until somebody deletes them. Batches are deleted as a
+// whole, the oldest first, up to the first that no limit concerns.
 //
 //	func (c *TopicConfig) EnsureDefaults() // fills what is zero
 //	func (c *TopicConfig) Validate() error // every fault, joined; each is ErrInvalid
@@ -85,6 +95,11 @@ type TopicConfig = messages.TopicConfig
 //		MaxRecordBytes int         // of records from now on
 //		DedupeWindow   time.Duration // of ids from now on; a negative one is none
 //		DedupeRecords  int           // the same, in records
+//		MaxAge, TTL    time.Duration // NoLimit removes one; so it does of the next two
+//		MaxBytes       int64
+//		MaxRecords     int64
+//		Retention      Retention
+//		Discard        Discard
 //	}
 //
 // With more partitions, records of one key may go to another partition than before, and
@@ -105,6 +120,46 @@ const (
 	// CompressNone writes batches as they are.
 	CompressNone = messages.CompressNone
 )
+
+// MinTopicBytes is the least that TopicConfig.MaxBytes can be: the largest record.
+const MinTopicBytes = messages.MinTopicBytes
+
+// NoLimit removes a limit of a topic, in a TopicUpdate.
+const NoLimit = messages.NoLimit
+
+// Retention says when records of a topic are deleted besides its limits: RetainLimits or
+// RetainUntilDone.
+type Retention = messages.Retention
+
+// The retentions of a topic.
+const (
+	// RetainLimits: only the limits delete records. The default.
+	RetainLimits = messages.RetainLimits
+	// RetainUntilDone: also what every group of the topic has committed, as soon as there
+	// is a group.
+	RetainUntilDone = messages.RetainUntilDone
+)
+
+// Discard says what gives way in a partition that is full: DiscardOld or DiscardNew.
+type Discard = messages.Discard
+
+// What a full partition discards.
+const (
+	// DiscardOld deletes the oldest batches. The default.
+	DiscardOld = messages.DiscardOld
+	// DiscardNew refuses puts with ErrTopicFull: each batch that does not fit as a whole.
+	DiscardNew = messages.DiscardNew
+)
+
+// Truncated is what Truncate or Purge did to one partition.
+//
+//	type Truncated struct {
+//		Partition int
+//		From      int64 // where it began before
+//		Start     int64 // where it begins now
+//		Erased    int   // records of the batch at Start, before the offset given
+//	}
+type Truncated = messages.Truncated
 
 // TopicInfo is a topic's identity and settings.
 //

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/address"
@@ -22,6 +23,9 @@ const (
 	DefaultPrefix   = "/penstock"
 	DefaultListen   = "tcp://:0"
 	DefaultLeaseTTL = 10 * time.Second
+
+	// LeastHistory is the least of Config.History.
+	LeastHistory = topics.LeastHistory
 )
 
 // Config is what an engine needs.
@@ -36,6 +40,8 @@ type Config struct {
 	LeaseTTL time.Duration
 	// EtcdQuota is penstock.EtcdQuota; 0 is what etcd says, and negative is not looked at.
 	EtcdQuota int64
+	// History is penstock.CompactHistory: 5 min or more; 0 for not at all.
+	History time.Duration
 	// Logger is penstock.Logger; nil logs nothing.
 	Logger *slog.Logger
 	// Tracing is penstock.Tracing; nil for none.
@@ -58,6 +64,9 @@ func (c *Config) Validate() error {
 	faults.Join(err)
 	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
 		faults.Add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
+	}
+	if c.History != 0 && c.History < LeastHistory {
+		faults.Add("history of %s: etcd's history is compacted to %s at least", c.History, LeastHistory)
 	}
 	return faults.Err()
 }

@@ -139,7 +139,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	n.Groups = pipegroup.New(clients.Control, e.work.GroupLeases, cfg.LeaseTTL)
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
 	e.pipes = pipes.New(n, cfg.Listen)
-	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen)
+	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen, cfg.History)
 	e.topics.Govern(cfg.EtcdQuota)
 	e.face = props.New(faceEngine{e})
 	supervisor.Prepare(sys)
@@ -177,6 +177,7 @@ func (e *Engine) Stats() messages.Stats {
 	s := messages.Stats{Etcd: e.topics.Room(), Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
 	s.Pipes, s.Members = e.pipes.Stats()
 	s.Topics, s.Subscriptions = e.topics.Stats()
+	s.Keeper = e.topics.Keeper()
 	slices.SortFunc(s.Pipes, func(a, b messages.PipeStats) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group))
 	})

@@ -76,6 +76,19 @@ var etcdInstruments = []instrument[messages.EtcdStats]{
 	{"penstock.etcd.refused", "{batch}", "Appends that were refused, because etcd is near its quota.", false, func(s messages.EtcdStats) int64 { return int64(s.Refused) }},
 }
 
+var keeperInstruments = []instrument[messages.KeeperStats]{
+	{"penstock.keeper.keeping", "{keeper}", "1 while this runtime is the keeper of topics, else 0.", true, func(s messages.KeeperStats) int64 {
+		if s.Keeping {
+			return 1
+		}
+		return 0
+	}},
+	{"penstock.keeper.trimmed", "{record}", "Records deleted because of limits of their topics.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedRecords) }},
+	{"penstock.keeper.trimmed_bytes", "By", "Bytes of their batches in etcd.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedBytes) }},
+	{"penstock.keeper.swept", "{key}", "Keys of trimmed batches deleted later.", false, func(s messages.KeeperStats) int64 { return int64(s.SweptKeys) }},
+	{"penstock.keeper.compactions", "{compaction}", "Compactions of etcd's history.", false, func(s messages.KeeperStats) int64 { return int64(s.Compactions) }},
+}
+
 var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s messages.PipeStats) int64 { return int64(s.Accepted) }},
 	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s messages.PipeStats) int64 { return int64(s.Sent) }},
@@ -125,6 +138,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	subs := instruments(meter, subscriptionInstruments, note)
 	registry := instruments(meter, registryInstruments, note)
 	room := instruments(meter, etcdInstruments, note)
+	keeping := instruments(meter, keeperInstruments, note)
 	ages := make(map[string]metric.Float64Observable)
 	for _, g := range [][2]string{
 		{"penstock.pipe.oldest", "Age of the oldest message that is accepted and not acked."},
@@ -157,6 +171,9 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 		}
 		for i, p := range registryInstruments {
 			o.ObserveInt64(registry[i], p.value(s.Registry))
+		}
+		for i, p := range keeperInstruments {
+			o.ObserveInt64(keeping[i], p.value(s.Keeper))
 		}
 		for _, row := range s.Pipes {
 			where := groupLabels(row.Destination, row.Group)

@@ -86,6 +86,10 @@ var (
 	// ErrNoSpace: etcd is over its quota and refuses writes, or nearly so and puts are
 	// refused before it does: then it is a *QuotaError. Reads work. Nothing was written.
 	ErrNoSpace = errors.New("etcd is full")
+	// ErrTopicFull: the partition has as many bytes or records as the topic's limits
+	// allow, and its Discard is DiscardNew. The record was not written. There is room
+	// when records are deleted or the limits raised.
+	ErrTopicFull = errors.New("topic is full")
 	// ErrFenced: the partition is no longer this consumer's: another one claimed it,
 	// or the session was lost. What it does about the partition from then on is
 	// refused.

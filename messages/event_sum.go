@@ -187,6 +187,14 @@ func (e RecordsExpired) plus(older Event) Event {
 	return e
 }
 
+func (e TopicTrimmed) sum() SumKey { return SumKey{Where: e.Topic, Why: e.Why} }
+
+func (e TopicTrimmed) plus(older Event) Event {
+	o := older.(TopicTrimmed)
+	e.Batches, e.Records, e.Bytes = o.Batches+e.Batches, o.Records+e.Records, o.Bytes+e.Bytes
+	return e
+}
+
 func (e AppendFailed) sum() SumKey { return SumKey{Where: e.Topic} }
 
 func (e AppendFailed) plus(older Event) Event {

@@ -251,3 +251,58 @@ type OffsetsReset struct {
 	Partitions   int
 	Forced       bool
 }
+
+// RecordsMissed: a reader stood on records that were deleted before it got to them, by a
+// limit of the topic or by a Truncate. It continues at To. Group is empty for Topic.Read.
+type RecordsMissed struct {
+	Topic, Group string
+	Partition    int
+	// From is where it was, To where the partition begins now: Count records lie between.
+	From, To, Count int64
+}
+
+// KeeperElected: this runtime looks after the topics of its prefix from now on.
+type KeeperElected struct{}
+
+// KeeperDeposed: this runtime does not look after topics any more. Another one does, or
+// will.
+type KeeperDeposed struct{}
+
+// KeeperRefused: etcd does not let this runtime be the keeper, or do one of the keeper's
+// jobs. That is left to others.
+type KeeperRefused struct {
+	Job string // empty: the office itself
+	Err error
+}
+
+// KeeperDelayed: a job of the keeper's failed. It is tried again, and there is one event
+// until it succeeds.
+type KeeperDelayed struct {
+	Job string
+	Err error
+}
+
+// TopicTrimmed: the keeper, which this runtime is, deleted the oldest batches of a
+// partition.
+type TopicTrimmed struct {
+	Topic     string
+	Partition int
+	Start     int64 // the first offset now
+	Batches   int
+	Records   int64
+	Bytes     int64 // of the batches in etcd
+	// Why is "age", "bytes", "records" or "done".
+	Why string
+}
+
+// ClockStepped: the clock of this host was set while this runtime was the keeper. A step
+// forward counts only when it has stood for ten minutes.
+type ClockStepped struct {
+	By time.Duration
+}
+
+// HistoryCompacted: the keeper, which this runtime is, had etcd forget what was
+// overwritten or deleted before a revision.
+type HistoryCompacted struct {
+	Revision int64
+}

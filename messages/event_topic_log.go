@@ -356,3 +356,60 @@ func (e OffsetsReset) attrs() []slog.Attr {
 		slog.Bool("forced", e.Forced),
 	)
 }
+
+func (RecordsMissed) name() string      { return "records_missed" }
+func (RecordsMissed) level() slog.Level { return slog.LevelWarn }
+func (e RecordsMissed) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		optional("group", e.Group),
+		slog.Int("partition", e.Partition),
+		slog.Int64("from", e.From),
+		slog.Int64("to", e.To),
+		slog.Int64("count", e.Count),
+	)
+}
+
+func (KeeperElected) name() string       { return "keeper_elected" }
+func (KeeperElected) level() slog.Level  { return slog.LevelInfo }
+func (KeeperElected) attrs() []slog.Attr { return nil }
+
+func (KeeperDeposed) name() string       { return "keeper_deposed" }
+func (KeeperDeposed) level() slog.Level  { return slog.LevelInfo }
+func (KeeperDeposed) attrs() []slog.Attr { return nil }
+
+func (KeeperRefused) name() string      { return "keeper_refused" }
+func (KeeperRefused) level() slog.Level { return slog.LevelWarn }
+func (e KeeperRefused) attrs() []slog.Attr {
+	return present(optional("job", e.Job), errAttr("err", e.Err))
+}
+
+func (KeeperDelayed) name() string      { return "keeper_delayed" }
+func (KeeperDelayed) level() slog.Level { return slog.LevelWarn }
+func (e KeeperDelayed) attrs() []slog.Attr {
+	return present(slog.String("job", e.Job), errAttr("err", e.Err))
+}
+
+func (TopicTrimmed) name() string      { return "topic_trimmed" }
+func (TopicTrimmed) level() slog.Level { return slog.LevelInfo }
+func (e TopicTrimmed) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.Int("partition", e.Partition),
+		slog.Int64("start", e.Start),
+		slog.Int("batches", e.Batches),
+		slog.Int64("records", e.Records),
+		slog.Int64("bytes", e.Bytes),
+		slog.String("why", e.Why),
+	)
+}
+
+func (ClockStepped) name() string         { return "clock_stepped" }
+func (ClockStepped) level() slog.Level    { return slog.LevelWarn }
+func (e ClockStepped) attrs() []slog.Attr { return present(ms("by", e.By)) }
+
+func (HistoryCompacted) name() string      { return "history_compacted" }
+func (HistoryCompacted) level() slog.Level { return slog.LevelDebug }
+func (e HistoryCompacted) attrs() []slog.Attr {
+	return present(slog.Int64("revision", e.Revision))
+}

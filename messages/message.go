@@ -54,7 +54,7 @@ func (m *Message) Check() error {
 	if !m.Time.IsZero() && (m.Time.Before(firstTime) || m.Time.After(lastTime)) {
 		return fmt.Errorf("time %v is outside %v to %v: %w", m.Time, firstTime, lastTime, ErrInvalid)
 	}
-	if !m.ExpiresAt.IsZero() && (m.ExpiresAt.Before(firstTime) || m.ExpiresAt.After(lastTime)) {
+	if !m.ExpiresAt.IsZero() && (!m.ExpiresAt.After(firstTime) || m.ExpiresAt.After(lastTime)) {
 		return fmt.Errorf("expiry %v is outside %v to %v: %w", m.ExpiresAt, firstTime, lastTime, ErrInvalid)
 	}
 	if len(m.ID) > MaxIDBytes || !utf8.ValidString(m.ID) {

@@ -57,6 +57,21 @@ func (p Payload) IDBytes() []byte { return idIn(p.headers) }
 // ExpiresAt it does not look at the clock.
 func (p Payload) Expired() bool { return p.expires != 0 && passed(p.expires) }
 
+// Erased reports whether p is what is left of a record that was deleted: it has a place
+// in its batch and nothing else, and nobody is to be given it.
+func Erased(p *Payload) bool { return p.expires == erasedAt }
+
+// ExpireBy has p expire d after its time, unless it does so before; 0 is never, and
+// without a time it does not.
+func ExpireBy(p *Payload, d time.Duration) {
+	if d <= 0 || p.UnixNano == 0 {
+		return
+	}
+	if at := p.UnixNano + int64(d); at != 0 && (at > p.UnixNano) && (p.expires == 0 || at < p.expires) {
+		p.expires = at
+	}
+}
+
 // passed is apart so that Expired is inlined where records are handed out.
 func passed(nano int64) bool { return time.Now().UnixNano() >= nano }
 

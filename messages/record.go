@@ -5,6 +5,7 @@ package messages
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -77,6 +78,19 @@ func AppendRecord(b []byte, m *Message) []byte {
 		b = protowire.AppendFixed64(b, m.request)
 	}
 	return appendID(b, m.ID)
+}
+
+// erasedAt is the expiry of a record that was deleted: the earliest there is, so that
+// who does not know of it takes the record for expired. No message can have it.
+const erasedAt = math.MinInt64
+
+// ErasedSize is how many bytes AppendErased adds.
+const ErasedSize = 2 + timeFieldSize
+
+// AppendErased appends to b what is left of a record that was deleted.
+func AppendErased(b []byte) []byte {
+	at := int64(erasedAt)
+	return protowire.AppendFixed64(append(b, tagRecord, timeFieldSize, tagExpires), uint64(at))
 }
 
 // ConsumeRecord decodes the record at the front of a batch into r and returns

@@ -13,6 +13,8 @@ type Stats struct {
 	Subscriptions []SubscriptionStats
 	// Etcd is how full etcd is, and what puts had to bear for it.
 	Etcd EtcdStats
+	// Keeper is what this runtime did as the keeper of topics.
+	Keeper KeeperStats
 	// Registry is how the keys of this engine in etcd fare.
 	Registry RegistryStats
 	Events   map[string]uint64 // how often each event happened, by name
@@ -113,4 +115,15 @@ type RegistryStats struct {
 	Troubled int    // of those, what etcd refuses to have put right
 	Refusals uint64 // of single keys by etcd
 	Delays   uint64 // how often it had to wait for etcd
+}
+
+// KeeperStats counts what a runtime did as the keeper, which looks after topics.
+type KeeperStats struct {
+	Keeping bool   // it is the keeper now
+	Terms   uint64 // how often it became the keeper
+	// Trimmed batches were deleted because of a topic's limits, with their records, and
+	// their bytes in etcd.
+	TrimmedBatches, TrimmedRecords, TrimmedBytes uint64
+	SweptKeys                                    uint64 // of trimmed batches, deleted later
+	Compactions                                  uint64 // of etcd's history
 }

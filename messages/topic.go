@@ -3,6 +3,7 @@ package messages
 // What topics are made of, as callers see it.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -57,6 +58,64 @@ type TopicConfig struct {
 	// puts records with ids there. DefaultDedupeRecords when zero. It reaches back
 	// MaxDedupeBytes of batches at most. Without a window it must be zero.
 	DedupeRecords int
+	// MaxAge is how old a record may get, by its time: then it is deleted with its
+	// batch, when all records of that and of those before are as old. 0 is without end.
+	MaxAge time.Duration
+	// MaxBytes and MaxRecords bound what a partition keeps: its batches as they
+	// stand in etcd, at least MinTopicBytes, and its records. 0 is without a bound.
+	MaxBytes, MaxRecords int64
+	// Retention says what else deletes records; RetainLimits when empty.
+	Retention Retention
+	// Discard says what gives way where MaxBytes or MaxRecords is reached; DiscardOld
+	// when empty.
+	Discard Discard
+	// TTL is how long after its time a record is handed out, unless its own ExpiresAt
+	// comes first; what has expired is deleted later. 0 is without end.
+	TTL time.Duration
+}
+
+// MinTopicBytes is the least that TopicConfig.MaxBytes can be: the largest record.
+const MinTopicBytes = MaxRecordBytes
+
+// NoLimit removes a limit of a topic, in a TopicUpdate.
+const NoLimit = -1
+
+// Retention says when a record is deleted besides the limits of its topic.
+type Retention string
+
+// The retentions of a topic.
+const (
+	// RetainLimits: only the limits delete records. The default.
+	RetainLimits Retention = "limits"
+	// RetainUntilDone: also what every group of the topic has committed, as soon as
+	// there is a group.
+	RetainUntilDone Retention = "until-done"
+)
+
+// Discard says what gives way in a partition that is full.
+type Discard string
+
+// What a full partition discards.
+const (
+	// DiscardOld deletes the oldest batches. The default.
+	DiscardOld Discard = "old"
+	// DiscardNew refuses puts with ErrTopicFull.
+	DiscardNew Discard = "new"
+)
+
+// Bounded reports whether settings have records deleted by time, size, number or
+// commits, so that somebody has to look after the topic.
+func Bounded(c *TopicConfig) bool {
+	return c.MaxAge > 0 || c.TTL > 0 || c.Retention == RetainUntilDone || c.Discard != DiscardNew && (c.MaxBytes > 0 || c.MaxRecords > 0)
+}
+
+// Lifetime is how long after its time a record is kept at most, by MaxAge and TTL; 0 is
+// without end.
+func Lifetime(c *TopicConfig) time.Duration {
+	if c.MaxAge == 0 || c.TTL == 0 {
+		return max(c.MaxAge, c.TTL)
+	}
+	return min(c.MaxAge, c.TTL)
 }
 
 // Limits of the window of ids of a topic.
@@ -85,6 +144,8 @@ func (c *TopicConfig) EnsureDefaults() {
 	if c.DedupeWindow > 0 && c.DedupeRecords == 0 {
 		c.DedupeRecords = DefaultDedupeRecords
 	}
+	c.Retention = cmp.Or(c.Retention, RetainLimits)
+	c.Discard = cmp.Or(c.Discard, DiscardOld)
 }
 
 // Validate returns every fault of c, joined; each wraps ErrInvalid.
@@ -112,8 +173,36 @@ func (c *TopicConfig) Validate() error {
 	case c.DedupeWindow == 0 && c.DedupeRecords != 0:
 		fault("dedupe records without a dedupe window")
 	}
+	for _, d := range []struct {
+		what string
+		time.Duration
+	}{{"max age", c.MaxAge}, {"TTL", c.TTL}} {
+		if d.Duration != 0 && (d.Duration < time.Millisecond || d.Duration > longestLife) {
+			fault("%s %s: it must be between 1ms and %s, or 0 for none", d.what, d.Duration, longestLife)
+		}
+	}
+	if c.MaxBytes != 0 && (c.MaxBytes < MinTopicBytes || c.MaxBytes > mostKept) {
+		fault("max bytes %d: it must be between %d and %d, or 0 for none", c.MaxBytes, MinTopicBytes, int64(mostKept))
+	}
+	if c.MaxRecords < 0 || c.MaxRecords > mostKept {
+		fault("max records %d: it must be between 1 and %d, or 0 for none", c.MaxRecords, int64(mostKept))
+	}
+	if c.Retention != RetainLimits && c.Retention != RetainUntilDone {
+		fault("retention %q: there are %q and %q", c.Retention, RetainLimits, RetainUntilDone)
+	}
+	switch {
+	case c.Discard != DiscardOld && c.Discard != DiscardNew:
+		fault("discard %q: there are %q and %q", c.Discard, DiscardOld, DiscardNew)
+	case c.Discard == DiscardNew && c.MaxBytes == 0 && c.MaxRecords == 0:
+		fault("discard %q without max bytes and max records: nothing would be refused", c.Discard)
+	}
 	return errors.Join(faults...)
 }
+
+const (
+	longestLife = 100 * 365 * 24 * time.Hour
+	mostKept    = 1 << 62
+)
 
 // TopicUpdate says what to change about a topic; what is zero stays.
 type TopicUpdate struct {
@@ -129,6 +218,14 @@ type TopicUpdate struct {
 	DedupeWindow time.Duration
 	// DedupeRecords from now on.
 	DedupeRecords int
+	// MaxAge, MaxBytes, MaxRecords and TTL are the new limits; NoLimit, or less than 0,
+	// removes one. What is above a lower limit is deleted within some seconds.
+	MaxAge               time.Duration
+	MaxBytes, MaxRecords int64
+	TTL                  time.Duration
+	// Retention and Discard from now on.
+	Retention Retention
+	Discard   Discard
 }
 
 // TopicInfo is a topic as its key in etcd has it.
@@ -266,6 +363,16 @@ type GroupPartition struct {
 	Fence int64
 	// Err is nil, or why Start, End and Lag are not known.
 	Err error
+}
+
+// Truncated is what Truncate or Purge did to one partition.
+type Truncated struct {
+	Partition int
+	// From is where the partition began before, Start where it begins now.
+	From, Start int64
+	// Erased counts records of the batch at Start that lie before the offset given:
+	// they are deleted, and Start is the base of their batch.
+	Erased int
 }
 
 // OffsetChange is what ResetOffsets did, or would do, to one partition.

@@ -11,13 +11,16 @@ import (
 func TestTopicConfigDefaults(t *testing.T) {
 	var c TopicConfig
 	c.EnsureDefaults()
-	if want := (TopicConfig{Partitions: 1, Compression: CompressS2, MaxRecordBytes: MaxRecordBytes}); c != want {
+	if want := (TopicConfig{Partitions: 1, Compression: CompressS2, MaxRecordBytes: MaxRecordBytes, Retention: RetainLimits, Discard: DiscardOld}); c != want {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
-	chosen := TopicConfig{Partitions: 7, Compression: CompressZstd, MaxRecordBytes: 100}
+	chosen := TopicConfig{
+		Partitions: 7, Compression: CompressZstd, MaxRecordBytes: 100,
+		MaxAge: time.Hour, TTL: time.Minute, MaxBytes: MinTopicBytes, MaxRecords: 1, Retention: RetainUntilDone, Discard: DiscardNew,
+	}
 	c = chosen
 	c.EnsureDefaults()
 	if c != chosen {
@@ -26,7 +29,7 @@ func TestTopicConfigDefaults(t *testing.T) {
 }
 
 func TestTopicConfigValidate(t *testing.T) {
-	good := TopicConfig{Partitions: 1, Compression: CompressNone, MaxRecordBytes: 1}
+	good := TopicConfig{Partitions: 1, Compression: CompressNone, MaxRecordBytes: 1, Retention: RetainLimits, Discard: DiscardOld}
 	for _, c := range []struct {
 		name   string
 		change func(*TopicConfig)
@@ -40,6 +43,14 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"strange compression", func(c *TopicConfig) { c.Compression = "lzma" }, []string{`"lzma"`, "zstd"}},
 		{"no bytes", func(c *TopicConfig) { c.MaxRecordBytes = 0 }, []string{"max record bytes 0"}},
 		{"too many bytes", func(c *TopicConfig) { c.MaxRecordBytes = MaxRecordBytes + 1 }, []string{"max record bytes 1048577"}},
+		{"limits", func(c *TopicConfig) {
+			c.MaxAge, c.TTL, c.MaxBytes, c.MaxRecords = time.Millisecond, time.Hour, MinTopicBytes, 1
+		}, nil},
+		{"refused", func(c *TopicConfig) { c.Discard, c.MaxRecords = DiscardNew, 1 }, nil},
+		{"negative limits", func(c *TopicConfig) { c.MaxAge, c.TTL, c.MaxBytes, c.MaxRecords = -1, -1, -1, -1 }, []string{"max age -1ns", "TTL -1ns", "max bytes -1", "max records -1"}},
+		{"few bytes", func(c *TopicConfig) { c.MaxBytes = MinTopicBytes - 1 }, []string{"max bytes 1048575"}},
+		{"strange retention", func(c *TopicConfig) { c.Retention, c.Discard = "x", "y" }, []string{`retention "x"`, "until-done", `discard "y"`, "new"}},
+		{"nothing to refuse", func(c *TopicConfig) { c.Discard = DiscardNew }, []string{"without max bytes"}},
 		{"everything", func(c *TopicConfig) { *c = TopicConfig{} }, []string{"0 partitions", `compression ""`, "max record bytes 0"}},
 	} {
 		cfg := good

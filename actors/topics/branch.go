@@ -23,6 +23,7 @@ type Branch struct {
 	subs   *groups.Branch
 	// governor looks how full etcd is; nil before the first topic.
 	governor *actor.PID
+	over   bool // its children end with it
 }
 
 // Questions to the branch, and the replies.
@@ -43,6 +44,8 @@ type (
 	// swept is the end of it.
 	sweepTopics struct{}
 	swept       struct{}
+	// keeperWanted asks for a keeper: there is something to look after.
+	keeperWanted struct{}
 )
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
@@ -54,6 +57,9 @@ func (t *Topics) Branch(h *supervisor.Host) *Branch {
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
+	if k := b.topics.keeper; k.Begun() || k.Always() {
+		k.Begin(ctx, true)
+	}
 	for name, p := range b.topics.paths {
 		if p.Handle.Ended() != nil {
 			delete(b.topics.paths, name)
@@ -82,6 +88,8 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	case *sweepTopics:
 		b.sweep()
 	case swept:
+	case *keeperWanted:
+		b.topics.keeper.Begin(ctx, false)
 	default:
 		return b.subs.Receive(ctx, msg)
 	}
@@ -114,7 +122,15 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	b.topics.added(p.Handle)
 	b.place(ctx, p)
 	b.govern(ctx)
+	b.keep(ctx, p.Handle)
 	opened(ctx, m, p.Handle)
+}
+
+// keep begins the keeper, if the topic has limits that somebody has to look after.
+func (b *Branch) keep(ctx actor.Context, path *topiclog.Topic) {
+	if cfg := path.Info().Config; messages.Bounded(&cfg) {
+		b.topics.keeper.Begin(ctx, false)
+	}
 }
 
 // opened counts who asked.
@@ -169,6 +185,7 @@ func (b *Branch) changed(ctx actor.Context, m *topiclog.Changed) {
 		delete(b.topics.paths, m.Path.Name)
 		b.topics.removed(m.Path)
 	}
+	b.keep(ctx, m.Path)
 	b.subs.Tell(ctx, m.Path)
 }
 
@@ -186,6 +203,13 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	if who.Equal(b.governor) {
 		b.governor = nil // until the next topic is opened nobody looks, and everything passes
 		b.topics.env.Gate.Blind()
+		return true
+	}
+	if k := b.topics.keeper; k.Is(who) {
+		if !b.over {
+			b.topics.env.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
+			k.Begin(ctx, true)
+		}
 		return true
 	}
 	for name, p := range b.topics.paths {
@@ -224,7 +248,10 @@ func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
 func (b *Branch) LeaseTrusted() { b.subs.LeaseTrusted() }
 
 // End comes at the end of an incarnation.
-func (b *Branch) End(actor.Context) { b.subs.End() }
+func (b *Branch) End(actor.Context) {
+	b.over = true
+	b.subs.End()
+}
 
 // Close tells whoever still holds a handle, or waits for one, that it is over.
 func (b *Branch) Close(ctx actor.Context) {

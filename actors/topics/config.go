@@ -7,12 +7,16 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/keeper"
 	"github.com/penstock-io/penstock/actors/topics/internal/produce"
 	"github.com/penstock-io/penstock/messages"
 )
 
 // DefaultMaxBuffer is ProducerConfig's, in bytes.
 const DefaultMaxBuffer = 32 << 20
+
+// LeastHistory is the least that a keeper leaves of etcd's history.
+const LeastHistory = keeper.LeastHistory
 
 // ProducerConfig is how a topic's handle puts: the options of penstock.Runtime.Topic.
 // The zero value is good.

@@ -12,10 +12,17 @@ import (
 
 // changeFaults are those of a change to a topic that are faults of every topic.
 func changeFaults(u messages.TopicUpdate) error {
-	cfg := messages.TopicConfig(u)
-	cfg.DedupeWindow = max(cfg.DedupeWindow, 0) // a negative one is none
+	cfg := messages.TopicConfig{
+		Partitions: u.Partitions, Compression: u.Compression, MaxRecordBytes: u.MaxRecordBytes,
+		MaxAge: max(0, u.MaxAge), TTL: max(0, u.TTL), MaxBytes: max(0, u.MaxBytes), MaxRecords: max(0, u.MaxRecords),
+		Retention: u.Retention, Discard: u.Discard,
+		DedupeWindow: max(0, u.DedupeWindow), DedupeRecords: u.DedupeRecords,
+	}
 	if cfg.DedupeWindow == 0 && u.DedupeWindow == 0 && cfg.DedupeRecords > 0 {
 		cfg.DedupeWindow = time.Millisecond // the topic may have one
+	}
+	if cfg.Discard == messages.DiscardNew && cfg.MaxRecords == 0 {
+		cfg.MaxRecords = 1 // the topic may have a limit
 	}
 	cfg.EnsureDefaults()
 	return cfg.Validate()

@@ -264,6 +264,7 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, to int64, 
 			part.Unreadable(offset, got.End, got.Err)
 			return got.Err
 		case got.Trimmed > offset:
+			env.Events.Emit(messages.RecordsMissed{Topic: t.path.Name, Partition: p, From: offset, To: got.Trimmed, Count: got.Trimmed - offset})
 			offset, base = got.Trimmed, got.Trimmed
 			continue
 		}
@@ -285,12 +286,13 @@ func (t *Topic) read(ctx context.Context, p int, from messages.Start, to int64, 
 				if rec.Offset >= to {
 					return nil
 				}
-				if rec.Offset < offset {
+				if rec.Offset < offset || messages.Erased(&rec.Payload) {
 					continue
 				}
 				if rec.UnixNano == 0 {
 					rec.UnixNano = b.Time
 				}
+				messages.ExpireBy(&rec.Payload, t.path.TTL())
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/actors/topics/internal/keeper"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -18,8 +20,9 @@ import (
 // Topics are the topics in use by a runtime. They outlive the incarnations of the
 // engine's actor. Safe for concurrent use.
 type Topics struct {
-	env  *topiclog.Env
-	subs *groups.Subscriptions
+	env    *topiclog.Env
+	subs   *groups.Subscriptions
+	keeper *keeper.Keeper
 	// quota is etcd's, where it does not say it.
 	quota int64
 
@@ -30,11 +33,12 @@ type Topics struct {
 }
 
 // New makes the topics of a node and of its log, of which none is in use yet. Others
-// watch the process of the node at listen.
-func New(n *node.Node, log *commitlog.Log, listen string) *Topics {
+// watch the process of the node at listen. As the keeper, it leaves so much of etcd's
+// history; with 0 that is left to others.
+func New(n *node.Node, log *commitlog.Log, listen string, history time.Duration) *Topics {
 	env := &topiclog.Env{Node: n, Log: log}
 	return &Topics{
-		env: env, subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
+		env: env, keeper: keeper.New(n, log, keeper.Config{History: history}), subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
 	}
 }
 
@@ -48,6 +52,9 @@ func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.Subscrip
 	}
 	return topics, t.subs.Stats()
 }
+
+// Keeper is what this runtime did as the keeper.
+func (t *Topics) Keeper() messages.KeeperStats { return t.keeper.Stats() }
 
 // Held are the topics and subscriptions that Stop ends.
 func (t *Topics) Held(ctx context.Context) (held Held, err error) {

@@ -36,6 +36,7 @@ const (
 	KindPaused
 	KindConsumerGroupPaused
 	KindOwned
+	KindKeeper
 )
 
 // String names the kind as errors and logs do.
@@ -70,6 +71,7 @@ var kindNames = [...]string{
 	KindPaused:              "pause of a group",
 	KindConsumerGroupPaused: "pause of a consumer group",
 	KindOwned:               "mark of an owner",
+	KindKeeper:              "keeper",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -136,6 +138,8 @@ func (k Key) In(s Space) string {
 		return s.Paused(k.Dest, k.Group)
 	case KindConsumerGroupPaused:
 		return s.ConsumerGroupPaused(k.Topic, k.Group)
+	case KindKeeper:
+		return s.Keeper()
 	default:
 		return ""
 	}
@@ -162,6 +166,8 @@ func (s Space) Parse(key string) (Key, bool) {
 		k, ok = logParts(p)
 	case "groups", "offsets":
 		k, ok = groupParts(p)
+	case "keeper":
+		k, ok = Key{Kind: KindKeeper}, len(p) == 1
 	default:
 		ok = false
 	}
@@ -288,6 +294,8 @@ func (k Key) named() bool {
 		return good(k.Topic, k.Group)
 	case KindConsumerMember:
 		return good(k.Topic, k.Group, k.ID)
+	case KindKeeper:
+		return true
 	default:
 		return false
 	}

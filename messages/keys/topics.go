@@ -40,6 +40,9 @@ func (s Space) AllDeleting() string { return string(s) + "/deleting/" }
 // Deleting is the mark of a topic whose keys are being made or swept.
 func (s Space) Deleting(id string) string { return s.AllDeleting() + id }
 
+// Keeper is the key of the keeper's office, leased.
+func (s Space) Keeper() string { return string(s) + "/keeper" }
+
 // Log is the prefix of a topic's records and all about them.
 func (s Space) Log(id string) string { return string(s) + "/log/" + id + "/" }
 

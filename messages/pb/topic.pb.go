@@ -121,7 +121,7 @@ func (x Deleting_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Deleting_State.Descriptor instead.
 func (Deleting_State) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{1, 0}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // Topic is a topic's id and settings, under its name.
@@ -134,6 +134,8 @@ type Topic struct {
 	// max_record_bytes bounds one encoded record.
 	MaxRecordBytes uint32 `protobuf:"varint,4,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
 	CreatedUnixMs  int64  `protobuf:"varint,5,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
+	// retention is when records are deleted; without it they are kept.
+	Retention *Retention `protobuf:"bytes,6,opt,name=retention,proto3" json:"retention,omitempty"`
 	// dedupe_window_ms is for how long an id is known again; 0 is no window.
 	DedupeWindowMs uint64 `protobuf:"varint,10,opt,name=dedupe_window_ms,json=dedupeWindowMs,proto3" json:"dedupe_window_ms,omitempty"`
 	// dedupe_records is for how many records of a partition it is.
@@ -207,6 +209,13 @@ func (x *Topic) GetCreatedUnixMs() int64 {
 	return 0
 }
 
+func (x *Topic) GetRetention() *Retention {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 func (x *Topic) GetDedupeWindowMs() uint64 {
 	if x != nil {
 		return x.DedupeWindowMs
@@ -219,6 +228,96 @@ func (x *Topic) GetDedupeRecords() uint32 {
 		return x.DedupeRecords
 	}
 	return 0
+}
+
+// Retention is when records of a topic are deleted, or refused.
+type Retention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// max_age_ms and ttl_ms are how long after its time a record is kept, and handed out;
+	// 0 is without end.
+	MaxAgeMs int64 `protobuf:"varint,1,opt,name=max_age_ms,json=maxAgeMs,proto3" json:"max_age_ms,omitempty"`
+	TtlMs    int64 `protobuf:"varint,2,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	// max_bytes and max_records bound a partition; 0 is without a bound.
+	MaxBytes   int64 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	MaxRecords int64 `protobuf:"varint,4,opt,name=max_records,json=maxRecords,proto3" json:"max_records,omitempty"`
+	// until_done: what every group has committed is deleted.
+	UntilDone bool `protobuf:"varint,5,opt,name=until_done,json=untilDone,proto3" json:"until_done,omitempty"`
+	// discard_new: puts that are above the bounds are refused, and old records stay.
+	DiscardNew    bool `protobuf:"varint,6,opt,name=discard_new,json=discardNew,proto3" json:"discard_new,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retention) Reset() {
+	*x = Retention{}
+	mi := &file_penstock_topic_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retention) ProtoMessage() {}
+
+func (x *Retention) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retention.ProtoReflect.Descriptor instead.
+func (*Retention) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Retention) GetMaxAgeMs() int64 {
+	if x != nil {
+		return x.MaxAgeMs
+	}
+	return 0
+}
+
+func (x *Retention) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *Retention) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *Retention) GetMaxRecords() int64 {
+	if x != nil {
+		return x.MaxRecords
+	}
+	return 0
+}
+
+func (x *Retention) GetUntilDone() bool {
+	if x != nil {
+		return x.UntilDone
+	}
+	return false
+}
+
+func (x *Retention) GetDiscardNew() bool {
+	if x != nil {
+		return x.DiscardNew
+	}
+	return false
 }
 
 // Deleting marks a topic whose keys are being made or swept.
@@ -235,7 +334,7 @@ type Deleting struct {
 
 func (x *Deleting) Reset() {
 	*x = Deleting{}
-	mi := &file_penstock_topic_proto_msgTypes[1]
+	mi := &file_penstock_topic_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +346,7 @@ func (x *Deleting) String() string {
 func (*Deleting) ProtoMessage() {}
 
 func (x *Deleting) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[1]
+	mi := &file_penstock_topic_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +359,7 @@ func (x *Deleting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deleting.ProtoReflect.Descriptor instead.
 func (*Deleting) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{1}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Deleting) GetSinceUnixMs() int64 {
@@ -285,7 +384,8 @@ func (x *Deleting) GetState() Deleting_State {
 }
 
 // IndexEntry is what is known of a batch without its body, and the body itself when
-// that is small. It never changes.
+// that is small. It changes only when records of the batch are erased: the body, and
+// edit.
 type IndexEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// count is how many records the batch has.
@@ -307,14 +407,18 @@ type IndexEntry struct {
 	LogBytes uint64 `protobuf:"varint,8,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
 	// body is a Body, of a batch that has no key of its own for it. It comes last:
 	// the fields before it are what an append compares.
-	Body          []byte `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
+	// edit is the random number of the last rewriting of the body, in which records were
+	// erased; none when there was none. It comes behind the body, and is not compared
+	// then.
+	Edit          uint64 `protobuf:"fixed64,10,opt,name=edit,proto3" json:"edit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_penstock_topic_proto_msgTypes[2]
+	mi := &file_penstock_topic_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +430,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[2]
+	mi := &file_penstock_topic_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +443,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{2}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *IndexEntry) GetCount() uint32 {
@@ -405,6 +509,13 @@ func (x *IndexEntry) GetBody() []byte {
 	return nil
 }
 
+func (x *IndexEntry) GetEdit() uint64 {
+	if x != nil {
+		return x.Edit
+	}
+	return 0
+}
+
 // Body is one batch. It is written and read by hand, because of its size; this
 // is its definition.
 type Body struct {
@@ -427,7 +538,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_penstock_topic_proto_msgTypes[3]
+	mi := &file_penstock_topic_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +550,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[3]
+	mi := &file_penstock_topic_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +563,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{3}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Body) GetBase() uint64 {
@@ -516,7 +627,7 @@ type ConsumerGroup struct {
 
 func (x *ConsumerGroup) Reset() {
 	*x = ConsumerGroup{}
-	mi := &file_penstock_topic_proto_msgTypes[4]
+	mi := &file_penstock_topic_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +639,7 @@ func (x *ConsumerGroup) String() string {
 func (*ConsumerGroup) ProtoMessage() {}
 
 func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[4]
+	mi := &file_penstock_topic_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +652,7 @@ func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerGroup.ProtoReflect.Descriptor instead.
 func (*ConsumerGroup) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{4}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConsumerGroup) GetManual() bool {
@@ -572,7 +683,7 @@ type Beginning struct {
 
 func (x *Beginning) Reset() {
 	*x = Beginning{}
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +695,7 @@ func (x *Beginning) String() string {
 func (*Beginning) ProtoMessage() {}
 
 func (x *Beginning) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +708,7 @@ func (x *Beginning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beginning.ProtoReflect.Descriptor instead.
 func (*Beginning) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Beginning) GetCreatedUnixMs() int64 {
@@ -635,7 +746,7 @@ type ConsumerMember struct {
 
 func (x *ConsumerMember) Reset() {
 	*x = ConsumerMember{}
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +758,7 @@ func (x *ConsumerMember) String() string {
 func (*ConsumerMember) ProtoMessage() {}
 
 func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +771,7 @@ func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerMember.ProtoReflect.Descriptor instead.
 func (*ConsumerMember) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ConsumerMember) GetId() string {
@@ -724,7 +835,7 @@ type WatchedProcess struct {
 
 func (x *WatchedProcess) Reset() {
 	*x = WatchedProcess{}
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +847,7 @@ func (x *WatchedProcess) String() string {
 func (*WatchedProcess) ProtoMessage() {}
 
 func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +860,7 @@ func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchedProcess.ProtoReflect.Descriptor instead.
 func (*WatchedProcess) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchedProcess) GetAddresses() []string {
@@ -784,7 +895,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +907,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +920,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Assignment) GetGeneration() int64 {
@@ -858,7 +969,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +981,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +994,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Share) GetMember() string {
@@ -915,7 +1026,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1038,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1051,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Claim) GetMember() string {
@@ -995,7 +1106,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1118,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1131,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Committed) GetOffset() int64 {
@@ -1112,7 +1223,7 @@ type Tried struct {
 
 func (x *Tried) Reset() {
 	*x = Tried{}
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1235,7 @@ func (x *Tried) String() string {
 func (*Tried) ProtoMessage() {}
 
 func (x *Tried) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1248,7 @@ func (x *Tried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tried.ProtoReflect.Descriptor instead.
 func (*Tried) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Tried) GetGap() uint64 {
@@ -1183,7 +1294,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1306,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1319,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -1236,7 +1347,7 @@ var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
-	"\x14penstock/topic.proto\x12\bpenstock\"\x93\x02\n" +
+	"\x14penstock/topic.proto\x12\bpenstock\"\xc6\x02\n" +
 	"\x05Topic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1244,10 +1355,22 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"partitions\x127\n" +
 	"\vcompression\x18\x03 \x01(\x0e2\x15.penstock.CompressionR\vcompression\x12(\n" +
 	"\x10max_record_bytes\x18\x04 \x01(\rR\x0emaxRecordBytes\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\x12(\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMs\x121\n" +
+	"\tretention\x18\x06 \x01(\v2\x13.penstock.RetentionR\tretention\x12(\n" +
 	"\x10dedupe_window_ms\x18\n" +
 	" \x01(\x04R\x0ededupeWindowMs\x12%\n" +
-	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\"\x95\x01\n" +
+	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\"\xbe\x01\n" +
+	"\tRetention\x12\x1c\n" +
+	"\n" +
+	"max_age_ms\x18\x01 \x01(\x03R\bmaxAgeMs\x12\x15\n" +
+	"\x06ttl_ms\x18\x02 \x01(\x03R\x05ttlMs\x12\x1b\n" +
+	"\tmax_bytes\x18\x03 \x01(\x03R\bmaxBytes\x12\x1f\n" +
+	"\vmax_records\x18\x04 \x01(\x03R\n" +
+	"maxRecords\x12\x1d\n" +
+	"\n" +
+	"until_done\x18\x05 \x01(\bR\tuntilDone\x12\x1f\n" +
+	"\vdiscard_new\x18\x06 \x01(\bR\n" +
+	"discardNew\"\x95\x01\n" +
 	"\bDeleting\x12\"\n" +
 	"\rsince_unix_ms\x18\x01 \x01(\x03R\vsinceUnixMs\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
@@ -1255,7 +1378,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x05State\x12\f\n" +
 	"\bSWEEPING\x10\x00\x12\n" +
 	"\n" +
-	"\x06MAKING\x10\x01\"\x98\x02\n" +
+	"\x06MAKING\x10\x01\"\xac\x02\n" +
 	"\n" +
 	"IndexEntry\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x14\n" +
@@ -1266,7 +1389,9 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x1b\n" +
 	"\traw_bytes\x18\a \x01(\rR\brawBytes\x12\x1b\n" +
 	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\x12\x12\n" +
-	"\x04body\x18\t \x01(\fR\x04body\"\xd8\x01\n" +
+	"\x04body\x18\t \x01(\fR\x04body\x12\x12\n" +
+	"\x04edit\x18\n" +
+	" \x01(\x06R\x04edit\"\xd8\x01\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x127\n" +
@@ -1357,37 +1482,39 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
 	(*Topic)(nil),          // 2: penstock.Topic
-	(*Deleting)(nil),       // 3: penstock.Deleting
-	(*IndexEntry)(nil),     // 4: penstock.IndexEntry
-	(*Body)(nil),           // 5: penstock.Body
-	(*ConsumerGroup)(nil),  // 6: penstock.ConsumerGroup
-	(*Beginning)(nil),      // 7: penstock.Beginning
-	(*ConsumerMember)(nil), // 8: penstock.ConsumerMember
-	(*WatchedProcess)(nil), // 9: penstock.WatchedProcess
-	(*Assignment)(nil),     // 10: penstock.Assignment
-	(*Share)(nil),          // 11: penstock.Share
-	(*Claim)(nil),          // 12: penstock.Claim
-	(*Committed)(nil),      // 13: penstock.Committed
-	(*Tried)(nil),          // 14: penstock.Tried
-	(*Ticket)(nil),         // 15: penstock.Ticket
+	(*Retention)(nil),      // 3: penstock.Retention
+	(*Deleting)(nil),       // 4: penstock.Deleting
+	(*IndexEntry)(nil),     // 5: penstock.IndexEntry
+	(*Body)(nil),           // 6: penstock.Body
+	(*ConsumerGroup)(nil),  // 7: penstock.ConsumerGroup
+	(*Beginning)(nil),      // 8: penstock.Beginning
+	(*ConsumerMember)(nil), // 9: penstock.ConsumerMember
+	(*WatchedProcess)(nil), // 10: penstock.WatchedProcess
+	(*Assignment)(nil),     // 11: penstock.Assignment
+	(*Share)(nil),          // 12: penstock.Share
+	(*Claim)(nil),          // 13: penstock.Claim
+	(*Committed)(nil),      // 14: penstock.Committed
+	(*Tried)(nil),          // 15: penstock.Tried
+	(*Ticket)(nil),         // 16: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
-	1,  // 1: penstock.Deleting.state:type_name -> penstock.Deleting.State
-	0,  // 2: penstock.Body.compression:type_name -> penstock.Compression
-	9,  // 3: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
-	11, // 4: penstock.Assignment.shares:type_name -> penstock.Share
-	14, // 5: penstock.Committed.tried:type_name -> penstock.Tried
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	3,  // 1: penstock.Topic.retention:type_name -> penstock.Retention
+	1,  // 2: penstock.Deleting.state:type_name -> penstock.Deleting.State
+	0,  // 3: penstock.Body.compression:type_name -> penstock.Compression
+	10, // 4: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
+	12, // 5: penstock.Assignment.shares:type_name -> penstock.Share
+	15, // 6: penstock.Committed.tried:type_name -> penstock.Tried
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1395,14 +1522,14 @@ func file_penstock_topic_proto_init() {
 	if File_penstock_topic_proto != nil {
 		return
 	}
-	file_penstock_topic_proto_msgTypes[12].OneofWrappers = []any{}
+	file_penstock_topic_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -41,6 +41,9 @@ type AppenderConfig struct {
 	// Delayed is called for each failure after which an append is tried again.
 	// It may be nil.
 	Delayed func(error)
+	// Info is the topic as it is known now: whether a partition that is full refuses
+	// what comes. nil is a topic that does not.
+	Info func() *messages.TopicInfo
 }
 
 // Appender appends to one partition. It remembers the end of the partition and
@@ -58,6 +61,8 @@ type Appender struct {
 	patience patience
 	ear      ear
 	item     *joined.Item[slot, parcel]
+	// floor is where the partition begins, for a topic that refuses what is too much.
+	floor floor
 	// apart is set while appends go by themselves: etcd refused the last one.
 	apart bool
 }
@@ -114,7 +119,7 @@ func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 // The error wraps
 //   - messages.ErrUnknownOutcome when ctx ended, or the evidence was trimmed,
 //     while an attempt may have been, or may yet be, applied; ctx's cause too;
-//   - messages.ErrTopicDeleted, ErrNoSpace, ErrDenied or ErrInvalid, or ctx's
+//   - messages.ErrTopicDeleted, ErrTopicFull, ErrNoSpace, ErrDenied or ErrInvalid, or ctx's
 //     cause alone, or is a *CorruptError: and then it is not in the log and will
 //     not be;
 //   - a *messages.LimitError when this etcd takes no batch that large, or its
@@ -205,6 +210,9 @@ func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error 
 		}
 		if s.Only != nil && !s.Only.Is(a.end) {
 			return format.ErrBehind
+		}
+		if err := a.fits(ctx, s); err != nil {
+			return err
 		}
 		s.GoBehind(a.end)
 	}
@@ -316,7 +324,7 @@ func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
 		created(p.indexKey(base), 0),
 		valued(p.startKey(), etcdserverpb.Compare_LESS, keys.Offset(base+1)),
 	}
-	return append(guards, p.endsAs(s.Way.After)...)
+	return append(append(guards, p.endsAs(s.Way.After)...), a.floor.holds(p)...)
 }
 
 // putOps put s into its slot, and now and then a hint.

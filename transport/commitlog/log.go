@@ -97,7 +97,7 @@ func (l *Log) do(ctx context.Context, op string, guards []clientv3.Cmp, then, ot
 // isFinal reports whether another attempt cannot help.
 func (l *Log) isFinal(err error) bool {
 	for _, final := range []error{
-		messages.ErrTopicDeleted, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt,
+		messages.ErrTopicDeleted, messages.ErrTopicFull, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTooLarge, messages.ErrCorrupt,
 		messages.ErrUnknownOutcome, messages.ErrFenced, messages.ErrCondition, messages.ErrConflict,
 	} {
 		if errors.Is(err, final) {

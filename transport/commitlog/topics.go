@@ -5,6 +5,7 @@ package commitlog
 // them is found by a mark.
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -316,6 +317,9 @@ func updated(cfg messages.TopicConfig, u messages.TopicUpdate) (messages.TopicCo
 	if u.MaxRecordBytes != 0 {
 		cfg.MaxRecordBytes = u.MaxRecordBytes
 	}
+	cfg.MaxAge, cfg.TTL = limit(cfg.MaxAge, u.MaxAge), limit(cfg.TTL, u.TTL)
+	cfg.MaxBytes, cfg.MaxRecords = limit(cfg.MaxBytes, u.MaxBytes), limit(cfg.MaxRecords, u.MaxRecords)
+	cfg.Retention, cfg.Discard = cmp.Or(u.Retention, cfg.Retention), cmp.Or(u.Discard, cfg.Discard)
 	if u.DedupeWindow < 0 {
 		cfg.DedupeWindow, cfg.DedupeRecords = 0, 0
 	} else if u.DedupeWindow != 0 {
@@ -326,6 +330,14 @@ func updated(cfg messages.TopicConfig, u messages.TopicUpdate) (messages.TopicCo
 	}
 	cfg.EnsureDefaults()
 	return cfg, cfg.Validate()
+}
+
+// limit is a limit after a change: 0 changes nothing, and less removes it.
+func limit[T ~int64](old, change T) T {
+	if change == 0 {
+		return old
+	}
+	return max(0, change)
 }
 
 // addStarts makes the starts of new partitions, before they are part of the topic.

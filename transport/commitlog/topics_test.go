@@ -19,6 +19,12 @@ import (
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
+// plus is a configuration with the defaults of what it leaves out.
+func plus(cfg messages.TopicConfig) messages.TopicConfig {
+	cfg.EnsureDefaults()
+	return cfg
+}
+
 func TestCreateTopic(t *testing.T) {
 	l, _ := startEtcd(t)
 	ctx := testContext(t)
@@ -36,7 +42,7 @@ func TestCreateTopic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Name != c.name || info.Config != c.want || info.CreateRevision == 0 || info.ModRevision != info.CreateRevision || info.Created.Before(before) || info.Created.After(time.Now()) {
+		if info.Name != c.name || info.Config != plus(c.want) || info.CreateRevision == 0 || info.ModRevision != info.CreateRevision || info.Created.Before(before) || info.Created.After(time.Now()) {
 			t.Errorf("%+v", info)
 		}
 		if err := keys.ValidateName("id", info.ID); err != nil {
@@ -298,6 +304,14 @@ func TestUpdateTopic(t *testing.T) {
 		{"settings", messages.TopicUpdate{Compression: messages.CompressZstd, MaxRecordBytes: 100}, messages.TopicConfig{Partitions: 3, Compression: messages.CompressZstd, MaxRecordBytes: 100}, nil},
 		{"more partitions", messages.TopicUpdate{Partitions: 130}, messages.TopicConfig{Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100}, nil},
 		{"as many", messages.TopicUpdate{Partitions: 130}, messages.TopicConfig{Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100}, nil},
+		{"limits", messages.TopicUpdate{MaxAge: time.Hour, MaxBytes: 1 << 30, MaxRecords: 9, TTL: time.Minute, Retention: messages.RetainUntilDone, Discard: messages.DiscardNew}, messages.TopicConfig{
+			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100,
+			MaxAge: time.Hour, MaxBytes: 1 << 30, MaxRecords: 9, TTL: time.Minute, Retention: messages.RetainUntilDone, Discard: messages.DiscardNew,
+		}, nil},
+		{"nothing to refuse", messages.TopicUpdate{MaxBytes: messages.NoLimit, MaxRecords: messages.NoLimit}, messages.TopicConfig{}, []string{"without max bytes"}},
+		{"fewer limits", messages.TopicUpdate{MaxAge: messages.NoLimit, MaxRecords: messages.NoLimit, TTL: -5 * time.Second, Retention: messages.RetainLimits}, messages.TopicConfig{
+			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100, MaxBytes: 1 << 30, Discard: messages.DiscardNew,
+		}, nil},
 		{"fewer", messages.TopicUpdate{Partitions: 2}, messages.TopicConfig{}, []string{"2 partitions", "130"}},
 		{"negative", messages.TopicUpdate{Partitions: -1}, messages.TopicConfig{}, []string{"-1 partitions", "130"}},
 		{"too many", messages.TopicUpdate{Partitions: 1025}, messages.TopicConfig{}, []string{"1025"}},
@@ -321,7 +335,7 @@ func TestUpdateTopic(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || info.Config != c.want || info.ID != made.ID || info.CreateRevision != made.CreateRevision || (info.ModRevision > before.ModRevision) != (c.want != before.Config) {
+		if err != nil || info.Config != plus(c.want) || info.ID != made.ID || info.CreateRevision != made.CreateRevision || (info.ModRevision > before.ModRevision) != (plus(c.want) != before.Config) {
 			t.Errorf("%s: %+v, %v", c.name, info, err)
 		}
 		if got, err := l.Topic(ctx, "orders"); err != nil || got != info {

@@ -130,7 +130,7 @@ func (l *Log) Begin() *Transaction {
 //   - messages.ErrCondition: what If compares does not hold;
 //   - a *messages.ConflictError: a partition does not end at the End of its output;
 //   - a *messages.LimitError: it has more operations or bytes than etcd takes;
-//   - messages.ErrTopicDeleted, ErrNoSpace, ErrDenied, ErrInvalid, ctx's cause, or is a
+//   - messages.ErrTopicDeleted, ErrTopicFull, ErrNoSpace, ErrDenied, ErrInvalid, ctx's cause, or is a
 //     *CorruptError.
 //
 // With all but the first, nothing of it was written and nothing will be. Any other error
@@ -285,6 +285,9 @@ func (o *Output) goBehind(ctx context.Context) error {
 		if a.end.Offset != o.End {
 			return o.conflict()
 		}
+	}
+	if err := a.fits(ctx, o.Batch); err != nil {
+		return err
 	}
 	o.Batch.GoBehind(a.end)
 	return nil

@@ -203,11 +203,19 @@ func (a *consumer) fetched(ctx actor.Context, m *topiclog.Fetched) {
 		a.host.After(refusedPause, prefetch.RoomMade{})
 		return
 	case m.Trimmed > m.Of.Offset:
+		a.missed(m.Of.Offset, m.Trimmed)
 		a.sub.buffer.Seek(a.c, m.Trimmed, m.Trimmed)
 	case len(m.Batches) == 0 && m.Of.Room == 0 && m.End <= m.Of.Offset:
 		a.end = m.Of.Offset + 1 // there is news, though its end is not known here
 	}
 	a.ask(ctx)
+}
+
+// missed tells that records were deleted which the group has not had.
+func (a *consumer) missed(from, to int64) {
+	a.env.Events.Emit(messages.RecordsMissed{
+		Topic: a.part.Topic.Name, Group: a.sub.cfg.Group, Partition: a.c.Partition, From: from, To: to, Count: to - from,
+	})
 }
 
 // stall stops reading where nothing readable is; Seek continues elsewhere.

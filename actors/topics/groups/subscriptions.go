@@ -73,6 +73,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	env := s.env
 	data := cfg.prefetch()
+	data.TTL = path.TTL
 	sub := &Subscription{env: env, peers: s.peers, path: path, cfg: cfg, incarnation: node.RandomID(), since: time.Now()}
 	if cfg.Expired != nil {
 		sub.expired = sub.tellsExpired()

@@ -175,4 +175,19 @@
 //		TestRestoredMemberThatLeft
 //		TestRestoredToBeforeItsMembers
 //		TestRestoredSettings
+//
+// # Deleting
+//
+//	limits delete what is above them and nothing else, whoever dies meanwhile
+//		TestLimitsAndWhoIsBehind
+//		TestKeeperIsKilled
+//		TestKeeperAfterARestore
+//		TestRetainedUntilDone
+//	who stood on what was deleted continues behind it, and is told
+//		TestMissedRecordsAreCounted
+//	a topic that refuses what is too much says so
+//		TestFullTopicRefuses
+//	what has expired or was deleted is given to nobody
+//		TestTTLOfATopic
+//		TestDeletedRecordsAreGivenToNobody
 package topics

@@ -22,8 +22,8 @@ import (
 // index to find its last one, and a watch that falls behind gets every value since.
 const InlineBytes = 1 << 10
 
-// Entry is what the index says of one batch. It never changes, and outlives the
-// body of the batch by a minute or more, unless it has that in it.
+// Entry is what the index says of one batch. It changes only when records are erased,
+// and outlives the body of the batch by a minute or more, unless it has that in it.
 type Entry struct {
 	// Base is the offset of the first record.
 	Base int64
@@ -44,6 +44,9 @@ type Entry struct {
 	// Body is the batch as OpenBody takes it, or nil where it has a key of its own.
 	// It is part of the bytes that the entry was decoded from.
 	Body []byte
+	// Edit tells the bodies apart that the batch has had: a random number since records
+	// of it were erased, else 0.
+	Edit uint64
 }
 
 // End is the offset after the last record.
@@ -113,7 +116,7 @@ func (e *Entry) Decode(value []byte) bool {
 	e.Raw, e.LogBytes = int(min(v.rawBytes, MaxRaw)), logBytes(v.logBytes)
 	e.MinTime, e.MaxTime = v.minTime, v.maxTime
 	e.Producer, e.Sequence = v.producer, v.sequence
-	e.Value, e.Body = string(value[:head]), v.body
+	e.Value, e.Body, e.Edit = string(value[:head]), v.body, v.edit
 	return true
 }
 
@@ -128,6 +131,7 @@ const (
 	entryRawBytes = protowire.Number(7)
 	entryLogBytes = protowire.Number(8)
 	entryBody     = protowire.Number(9)
+	entryEdit     = protowire.Number(10)
 )
 
 // entryFields is a pb.IndexEntry. Its body aliases what it was read from.
@@ -135,6 +139,7 @@ type entryFields struct {
 	count, bytes, rawBytes       uint32
 	logBytes, sequence, producer uint64
 	minTime, maxTime             int64
+	edit                         uint64
 	body                         []byte
 }
 
@@ -163,6 +168,8 @@ func (v *entryFields) fixed(num protowire.Number, field []byte) {
 		v.maxTime = int64(n)
 	case entryProducer:
 		v.producer = n
+	case entryEdit:
+		v.edit = n
 	}
 }
 
@@ -203,12 +210,13 @@ func (e *Entry) Batch() (*Batch, error) {
 }
 
 // Describes returns why b is not the batch that e says, or nil. The error wraps
-// messages.ErrCorrupt. Entries of before they told the size of the records have a Raw of 0.
+// messages.ErrCorrupt. Entries of before they told the size of the records have a Raw of 0;
+// a batch of which records were erased has another size than its entry says.
 func (e *Entry) Describes(b *Batch) error {
 	switch {
 	case b.Count != e.Count:
 		return corruptBody("it has %d records, and its index entry says %d", b.Count, e.Count)
-	case len(b.Raw) != e.Raw && (e.Raw != 0 || e.Body != nil):
+	case len(b.Raw) != e.Raw && (e.Raw != 0 || e.Body != nil) && !b.hasErased():
 		return corruptBody("it has %d bytes of records, and its index entry says %d", len(b.Raw), e.Raw)
 	}
 	return nil

@@ -3,6 +3,7 @@ package format
 // The settings of a topic, and what is kept of one that is being deleted.
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -36,12 +37,17 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 		return fail("compression %d", t.Compression)
 	}
 	window := time.Duration(min(t.DedupeWindowMs, uint64(messages.MaxDedupeWindow/time.Millisecond))) * time.Millisecond
+	cfg := messages.TopicConfig{
+		Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes),
+		DedupeWindow: window, DedupeRecords: int(min(t.DedupeRecords, messages.MaxDedupeRecords)),
+	}
+	retained(&cfg, t.Retention)
+	if err := cfg.Validate(); err != nil && t.Retention != nil {
+		return fail("%v", err)
+	}
 	return messages.TopicInfo{
 		Name: name, ID: t.Id,
-		Config: messages.TopicConfig{
-			Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes),
-			DedupeWindow: window, DedupeRecords: int(min(t.DedupeRecords, messages.MaxDedupeRecords)),
-		},
+		Config:         cfg,
 		Created:        pb.Time(t.CreatedUnixMs),
 		CreateRevision: createRevision, ModRevision: modRevision,
 	}, nil
@@ -60,7 +66,43 @@ func TopicValue(t messages.TopicInfo) string {
 			v.Compression = number
 		}
 	}
+	v.Retention = retention(t.Config)
 	return Encode(v)
+}
+
+// retained fills in what r says of a topic, nil for nothing.
+func retained(cfg *messages.TopicConfig, r *pb.Retention) {
+	cfg.EnsureDefaults()
+	if r == nil {
+		return
+	}
+	cfg.MaxAge, cfg.TTL = ofMillis(r.MaxAgeMs), ofMillis(r.TtlMs)
+	cfg.MaxBytes, cfg.MaxRecords = r.MaxBytes, r.MaxRecords
+	if r.UntilDone {
+		cfg.Retention = messages.RetainUntilDone
+	}
+	if r.DiscardNew {
+		cfg.Discard = messages.DiscardNew
+	}
+}
+
+// ofMillis is a duration as it was read, bounded so that it is one.
+func ofMillis(ms int64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Millisecond)
+	return time.Duration(min(max(ms, -1), most)) * time.Millisecond
+}
+
+// retention is what etcd keeps of the limits of a topic, nil when there are none.
+func retention(cfg messages.TopicConfig) *pb.Retention {
+	r := &pb.Retention{
+		MaxAgeMs: cfg.MaxAge.Milliseconds(), TtlMs: cfg.TTL.Milliseconds(),
+		MaxBytes: cfg.MaxBytes, MaxRecords: cfg.MaxRecords,
+		UntilDone: cfg.Retention == messages.RetainUntilDone, DiscardNew: cfg.Discard == messages.DiscardNew,
+	}
+	if proto.Size(r) == 0 {
+		return nil
+	}
+	return r
 }
 
 var compressions = map[pb.Compression]messages.Compression{

@@ -41,6 +41,9 @@ type Config struct {
 	Trip    func(inARow int)
 	// Persist, unless it is nil, has what is due written, and waits for that.
 	Persist func(ctx context.Context) error
+	// TTL is how long after its time a record is handed out, 0 without end; nil is 0.
+	// It is called for each record.
+	TTL func() time.Duration
 	// Expired, unless it is nil, is given what was not handed out before its ExpiresAt,
 	// with bytes of its own. It must not block, is called with the buffer's lock held,
 	// and reports whether it took the record.

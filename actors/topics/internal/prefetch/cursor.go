@@ -53,6 +53,7 @@ func (cur *cursor) next(rec *messages.Record) (bool, error) {
 				return false, nil
 			}
 		}
+		cur.c.buffer.bound(&rec.Payload)
 		if !rec.Expired() {
 			break
 		}
@@ -144,7 +145,7 @@ func (cur *cursor) spoiled(err error) error {
 	return fmt.Errorf("topic %q, partition %d, offset %d: %w", cur.c.buffer.cfg.Topic, cur.c.Partition, cur.offset, err)
 }
 
-// lapse passes over a record that has expired.
+// lapse passes over a record that has expired, or was erased.
 func (cur *cursor) lapse(rec *messages.Record) {
 	cur.pass()
 	cur.c.buffer.lapse(cur.c, rec)
@@ -180,9 +181,19 @@ func (b *Buffer) lapse(c *Claim, rec *messages.Record) {
 	b.countLapsed(c, rec)
 }
 
-// countLapsed is lapse with mu held.
+// bound has a record expire when the topic's TTL says so.
+func (b *Buffer) bound(p *messages.Payload) {
+	if b.cfg.TTL != nil {
+		messages.ExpireBy(p, b.cfg.TTL())
+	}
+}
+
+// countLapsed is lapse with mu held. Nobody is told of what was erased.
 func (b *Buffer) countLapsed(c *Claim, rec *messages.Record) {
 	c.lapsed = max(c.lapsed, rec.Offset+1)
+	if messages.Erased(&rec.Payload) {
+		return
+	}
 	b.counters.Expired++
 	e := messages.RecordsExpired{Topic: rec.Topic, Group: b.cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Count: 1}
 	if b.cfg.Expired != nil {

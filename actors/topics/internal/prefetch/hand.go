@@ -231,6 +231,7 @@ func (b *Buffer) admit(c *Claim) {
 	if rec.UnixNano == 0 {
 		rec.UnixNano = batch.Time
 	}
+	b.bound(&rec.Payload)
 	in.rest = in.rest[n:]
 	in.next++
 	switch {

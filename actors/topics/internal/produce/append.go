@@ -191,7 +191,7 @@ func (a *Accumulator) lose(s *shipment, err error) {
 // not say that nothing was written leaves it open.
 func (a *Accumulator) outcome(err error) error {
 	for _, definite := range []error{
-		messages.ErrTooLarge, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTopicDeleted,
+		messages.ErrTooLarge, messages.ErrTopicFull, messages.ErrNoSpace, messages.ErrDenied, messages.ErrInvalid, messages.ErrTopicDeleted,
 		messages.ErrCorrupt, messages.ErrUnknownOutcome,
 	} {
 		if errors.Is(err, definite) {

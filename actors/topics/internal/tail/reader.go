@@ -143,6 +143,9 @@ func (r *Reader[A]) inMemory(offset int64, room int) []*format.Batch {
 // Indexed takes in that the index has an entry, and keeps the batch that is in it if
 // it comes next. It reports whether that leaves a gap after the end known so far.
 func (r *Reader[A]) Indexed(e format.Entry) (gap bool) {
+	if e.Edit != 0 {
+		r.edited(e.Base)
+	}
 	next := e.Base == r.end && e.Body != nil && !r.doubted()
 	r.remember(e)
 	gap = r.news(e)
@@ -153,6 +156,19 @@ func (r *Reader[A]) Indexed(e format.Entry) (gap bool) {
 		r.keep(b)
 	}
 	return gap
+}
+
+// edited drops what is known of a batch of which records were erased, and of those around
+// it in the page: whoever wants it reads it again.
+func (r *Reader[A]) edited(base int64) {
+	r.page = nil
+	r.fresh = slices.DeleteFunc(r.fresh, func(b *format.Batch) bool {
+		if b.Base != base {
+			return false
+		}
+		r.bytes -= len(b.Raw)
+		return true
+	})
 }
 
 func (r *Reader[A]) news(e format.Entry) (gap bool) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -65,6 +66,9 @@ func (t *Topic) Info() messages.TopicInfo { return *t.Current.Load() }
 
 // Partitions is how many partitions the topic has now.
 func (t *Topic) Partitions() int { return t.Current.Load().Config.Partitions }
+
+// TTL is how long after its time a record of the topic is handed out; 0 is without end.
+func (t *Topic) TTL() time.Duration { return t.Current.Load().Config.TTL }
 
 // Partition returns a partition's path, made when it is asked for first.
 func (t *Topic) Partition(p int) (*Partition, error) {

@@ -38,6 +38,7 @@ func (p *Partition) newAppender() *commitlog.Appender {
 	env, where := p.Topic.Env, p.Topic.Name
 	return p.Log.Appender(commitlog.AppenderConfig{
 		Producer: p.acc.Producer(),
+		Info:     p.Topic.Current.Load,
 		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(env.Lease.Load()) },
 		Delayed:  func(err error) { env.Events.Emit(messages.AppendDelayed{Topic: where, Partition: p.P, Err: err}) },
 	})

@@ -330,5 +330,9 @@ func (l *loader) finish() error {
 
 // changes are what makes a topic with plain settings one with all of them.
 func changes(c penstock.TopicConfig) penstock.TopicUpdate {
-	return penstock.TopicUpdate(c)
+	return penstock.TopicUpdate{
+		Partitions: c.Partitions, Compression: c.Compression, MaxRecordBytes: c.MaxRecordBytes,
+		DedupeWindow: c.DedupeWindow, DedupeRecords: c.DedupeRecords,
+		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, MaxRecords: c.MaxRecords, TTL: c.TTL, Retention: c.Retention, Discard: c.Discard,
+	}
 }

@@ -27,25 +27,54 @@ type Topic struct {
 	DedupeWindowMS int64     `json:"dedupe_window_ms,omitempty"`
 	DedupeRecords  int       `json:"dedupe_records,omitempty"`
 	Created        time.Time `json:"created"`
+	// The limits are left out where there is none.
+	MaxAgeMS   int64  `json:"max_age_ms,omitempty"`
+	TTLMS      int64  `json:"ttl_ms,omitempty"`
+	MaxBytes   int64  `json:"max_bytes,omitempty"`
+	MaxRecords int64  `json:"max_records,omitempty"`
+	Retention  string `json:"retention,omitempty"`
+	Discard    string `json:"discard,omitempty"`
 }
 
 // TopicOf returns a topic as people and programs see it.
 func TopicOf(i penstock.TopicInfo) Topic {
-	return Topic{
+	t := Topic{
 		Name: i.Name, ID: i.ID, Partitions: i.Config.Partitions, Compression: string(i.Config.Compression),
 		MaxRecordBytes: i.Config.MaxRecordBytes, Created: i.Created.UTC(),
 		DedupeWindowMS: i.Config.DedupeWindow.Milliseconds(), DedupeRecords: i.Config.DedupeRecords,
+		MaxAgeMS: i.Config.MaxAge.Milliseconds(), TTLMS: i.Config.TTL.Milliseconds(),
+		MaxBytes: i.Config.MaxBytes, MaxRecords: i.Config.MaxRecords,
 	}
+	if i.Config.Retention != penstock.RetainLimits {
+		t.Retention = string(i.Config.Retention)
+	}
+	if i.Config.Discard != penstock.DiscardOld {
+		t.Discard = string(i.Config.Discard)
+	}
+	return t
 }
 
 // String is the topic as a row of columns.
 func (t Topic) String() string {
-	row := fmt.Sprintf("%s\tid %s\tpartitions %d\tcompression %s\trecords to %d bytes\tcreated %s",
-		t.Name, cli.Clean(t.ID), t.Partitions, cli.Clean(t.Compression), t.MaxRecordBytes, t.Created.Format(time.RFC3339))
-	if t.DedupeWindowMS > 0 {
-		row += fmt.Sprintf("\tids known for %s or %d records", time.Duration(t.DedupeWindowMS)*time.Millisecond, t.DedupeRecords)
+	return fmt.Sprintf("%s\tid %s\tpartitions %d\tcompression %s\trecords to %d bytes\tcreated %s%s",
+		t.Name, cli.Clean(t.ID), t.Partitions, cli.Clean(t.Compression), t.MaxRecordBytes, t.Created.Format(time.RFC3339), t.limits())
+}
+
+// limits are columns, one for each limit that there is.
+func (t Topic) limits() (columns string) {
+	add := func(is bool, format string, args ...any) {
+		if is {
+			columns += "\t" + fmt.Sprintf(format, args...)
+		}
 	}
-	return row
+	add(t.MaxAgeMS > 0, "age to %s", time.Duration(t.MaxAgeMS)*time.Millisecond)
+	add(t.TTLMS > 0, "ttl %s", time.Duration(t.TTLMS)*time.Millisecond)
+	add(t.MaxBytes > 0, "partitions to %d bytes", t.MaxBytes)
+	add(t.MaxRecords > 0, "partitions to %d records", t.MaxRecords)
+	add(t.DedupeWindowMS > 0, "ids known for %s or %d records", time.Duration(t.DedupeWindowMS)*time.Millisecond, t.DedupeRecords)
+	add(t.Retention != "", "retained %s", cli.Clean(t.Retention))
+	add(t.Discard != "", "discards %s", cli.Clean(t.Discard))
+	return columns
 }
 
 // TakeTopics adds topics, which come sorted by name.

@@ -20,7 +20,7 @@ import (
 func Topic(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic",
-		Short: "Create, list, change and delete topics",
+		Short: "Create, list, change and delete topics and their records",
 		Long: `Topics are durable, partitioned logs kept in etcd. "penstock put" appends to one,
 "penstock sub" reads it as a member of a consumer group.`,
 		Example: `  penstock topic create audit --partitions 4
@@ -30,7 +30,7 @@ func Topic(a *cli.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(topicCreateCommand(a), topicLsCommand(a), topicDescribeCommand(a),
-		topicUpdateCommand(a), topicDeleteCommand(a))
+		topicUpdateCommand(a), topicDeleteCommand(a), topicTruncateCommand(a), topicPurgeCommand(a), topicDeleteRecordsCommand(a))
 	return cmd
 }
 
@@ -44,6 +44,7 @@ type topicSettings struct {
 	maxRecordBytes int
 	dedupeWindow   time.Duration
 	dedupeRecords  int
+	limits         topicLimits
 }
 
 func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitions string) {
@@ -54,6 +55,7 @@ func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitio
 	f.DurationVar(&s.dedupeWindow, "dedupe-window", d.DedupeWindow, "for how long a record's id is known again, 720h at most; 0 is no window")
 	f.IntVar(&s.dedupeRecords, "dedupe-records", d.DedupeRecords, fmt.Sprintf("for how many records of a partition it is, %d at most (default %d with a window)", messages.MaxDedupeRecords, messages.DefaultDedupeRecords))
 	cli.CompleteFlag(cmd, "compression", string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone))
+	s.limits.add(cmd, d)
 }
 
 type topicCreate struct {
@@ -71,12 +73,18 @@ func topicCreateCommand(a *cli.App) *cobra.Command {
 that exists is an error; with --if-absent it is left and printed as it is.
 
 The number of partitions limits how many members of a group can share the work.
-It can be raised later and never lowered.`,
+It can be raised later and never lowered.
+
+Without --max-age, --max-bytes, --max-records, --ttl and --retention records are
+kept until somebody deletes them.`,
 		Example: `  penstock topic create audit
+  penstock topic create audit --max-age 24h --max-bytes 268435456
   penstock topic create audit --partitions 8 --compression zstd
   penstock topic create audit --if-absent --json | jq .partitions`,
 		Args: cli.Between(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd.Context(), args[0], cmd.Flags().Changed)
+		},
 	}
 	a.Etcd.Add(cmd.Flags())
 	defaults := penstock.TopicConfig{}
@@ -87,13 +95,16 @@ It can be raised later and never lowered.`,
 	return cmd
 }
 
-func (c *topicCreate) run(ctx context.Context, name string) error {
+func (c *topicCreate) run(ctx context.Context, name string, given func(flag string) bool) error {
 	if err := topicNamed(name); err != nil {
 		return err
 	}
 	cfg := penstock.TopicConfig{
 		Partitions: c.partitions, Compression: penstock.Compression(c.compression), MaxRecordBytes: c.maxRecordBytes,
 		DedupeWindow: c.dedupeWindow, DedupeRecords: c.dedupeRecords,
+	}
+	if err := c.limits.set(&cfg, given); err != nil {
+		return err
 	}
 	if err := cfg.Validate(); err != nil { // as given: a zero means no default here
 		return err
@@ -127,8 +138,10 @@ func topicUpdateCommand(a *cli.App) *cobra.Command {
 		Short: "Give a topic more partitions or other settings",
 		Long: `Update changes the topic NAME and prints it. Processes that use it notice within
 a second. With more partitions, records of one key may go to another partition
-than before.`,
+than before. What is above a lower limit is deleted within some seconds; "none"
+removes a limit.`,
 		Example: `  penstock topic update audit --partitions 16
+  penstock topic update audit --max-age 12h --max-records none
   penstock topic update audit --compression none`,
 		Args:              cli.Between(1, 1),
 		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
@@ -173,7 +186,10 @@ func (c *topicUpdate) change(given func(flag string) bool) (u penstock.TopicUpda
 		err = cli.Usagef("--compression %q: want one of %q", u.Compression, compressions)
 	case u.MaxRecordBytes > messages.MaxRecordBytes:
 		err = cli.Usagef("--max-record-bytes %d: want at most %d", u.MaxRecordBytes, messages.MaxRecordBytes)
-	case u == penstock.TopicUpdate{}:
+	default:
+		err = c.limits.change(&u, given)
+	}
+	if err == nil && u == (penstock.TopicUpdate{}) {
 		err = cli.Usagef("nothing to change: give one of the settings")
 	}
 	return u, err

@@ -1,0 +1,71 @@
+package keeper
+
+// The time of day, as far as it can be believed: records are deleted by it.
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock follows the machine's clock. A step back is followed at once: it deletes
+// later. A step forward is followed when it has stood for stepTrusted: till then the time
+// goes on as the step was not made, and somebody who reads the event can mend the clock.
+// It is safe for concurrent use.
+type Clock struct {
+	read    func() reading
+	stepped func(by time.Duration)
+
+	mu     sync.Mutex
+	anchor reading       // when both agreed
+	since  time.Duration // when a step forward was seen first, as steady time; 0 for none
+}
+
+// reading is what the machine says: the time of day, and a time that is never set.
+type reading struct {
+	wall   time.Time
+	steady time.Duration
+}
+
+const (
+	// stepTrusted is how long a step forward has to stand.
+	stepTrusted = 10 * time.Minute
+	// stepLeast is what is a step, and not a drift.
+	stepLeast = 5 * time.Second
+)
+
+// NewClock follows the machine's clock. stepped is told of steps, and must not block.
+func NewClock(stepped func(by time.Duration)) *Clock {
+	began := time.Now()
+	return newClock(func() reading {
+		now := time.Now()
+		return reading{now.Round(0), 1 + now.Sub(began)}
+	}, stepped)
+}
+
+func newClock(read func() reading, stepped func(time.Duration)) *Clock {
+	return &Clock{read: read, stepped: stepped, anchor: read()}
+}
+
+// Now is the time of day.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.read()
+	believed := c.anchor.wall.Add(now.steady - c.anchor.steady)
+	by := now.wall.Sub(believed)
+	switch {
+	case by < stepLeast:
+		if by < -stepLeast {
+			c.stepped(by)
+		}
+		c.anchor, c.since = now, 0
+		return now.wall
+	case c.since == 0:
+		c.since = now.steady
+		c.stepped(by)
+	case now.steady-c.since >= stepTrusted:
+		c.anchor, c.since = now, 0
+		return now.wall
+	}
+	return believed
+}

@@ -1,0 +1,95 @@
+package keeper
+
+// What a job is, and what jobs share.
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+// Job is one kind of work. It lives for one term of office, and one goroutine at a time
+// uses it.
+type Job interface {
+	// Name is one word, for events and for Keeper.Ring.
+	Name() string
+	// Do does what is due, and returns after how long to call it again at the latest. It
+	// blocks until that is done or ctx ends. After an error it is called again, later each
+	// time; commitlog.ErrNotKeeper ends the term.
+	Do(ctx context.Context, w *Work) (again time.Duration, err error)
+}
+
+// newJobs are the jobs of a term.
+func newJobs(cfg Config) []Job {
+	all := []Job{newRetention(), newSweeping(), finishing{}}
+	if cfg.History > 0 {
+		all = append(all, &history{keep: max(cfg.History, LeastHistory)})
+	}
+	return all
+}
+
+// Work is what the jobs of one term share. It is safe for concurrent use.
+type Work struct {
+	Log    *commitlog.Log
+	Office commitlog.Office
+	// Emit tells the users of the runtime. It does not block.
+	Emit func(messages.Event)
+	// Clock tells the time of day, for what is compared with the times of records.
+	Clock *Clock
+	// Count changes the runtime's counters.
+	Count func(func(*messages.KeeperStats))
+
+	turns *rate.Limiter
+
+	mu     sync.Mutex
+	topics []messages.TopicInfo
+	read   time.Time
+}
+
+const (
+	// turnsPerSecond bounds the writes of all jobs together, of which some may follow
+	// one another at once.
+	turnsPerSecond, turnsAtOnce = 100, 10
+	// topicsEvery is how old a list of topics may be: so soon new settings hold.
+	topicsEvery = 500 * time.Millisecond
+)
+
+func newWork(k *Keeper, o commitlog.Office) *Work {
+	return &Work{
+		Log: k.log, Office: o, Emit: k.node.Events.Emit, Clock: k.clock, Count: k.count,
+		turns: rate.NewLimiter(turnsPerSecond, turnsAtOnce),
+	}
+}
+
+// Turn waits until another transaction may be sent that writes, or ctx ends, whose cause
+// it returns.
+func (w *Work) Turn(ctx context.Context) error {
+	if err := w.turns.Wait(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+// Topics are all topics, as they were half a second ago at most. The slice is not to be
+// changed. A topic whose settings make no sense is left out.
+func (w *Work) Topics(ctx context.Context) ([]messages.TopicInfo, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.read.IsZero() && time.Since(w.read) < topicsEvery {
+		return w.topics, nil
+	}
+	topics, err := w.Log.Topics(ctx)
+	if err != nil && topics == nil {
+		return nil, err
+	}
+	w.topics, w.read = topics, time.Now()
+	return topics, nil
+}

@@ -1,0 +1,185 @@
+package keeper
+
+// The job that deletes what the limits of topics say.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
+)
+
+// retention is one term's. It remembers nothing that what is written depends on.
+type retention struct {
+	began  time.Time
+	topics map[string]*retained // by id
+}
+
+// retained is a topic with limits.
+type retained struct {
+	revision int64 // of its settings
+	due      time.Time
+	parts    map[int]*retainedPart
+}
+
+type retainedPart struct {
+	seen sight
+	aged map[int64]time.Time
+}
+
+func newRetention() *retention {
+	return &retention{began: time.Now(), topics: make(map[string]*retained)}
+}
+
+// Name is "retention".
+func (*retention) Name() string { return "retention" }
+
+const (
+	// entriesAtOnce is how many batches one transaction deletes at most, pagesAtOnce how
+	// many of these a partition gets before it is another's turn.
+	entriesAtOnce, pagesAtOnce = 256, 64
+	// topicsIdle is how often it is looked whether any topic has limits.
+	topicsIdle = time.Second
+)
+
+// Do looks at every topic that has limits and is due.
+func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
+	topics, err := w.Topics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	wait := topicsIdle
+	lives := make(map[string]bool, len(topics))
+	var faults []error
+	for i := range topics {
+		t := &topics[i]
+		if !messages.Bounded(&t.Config) {
+			continue
+		}
+		lives[t.ID] = true
+		known := r.topics[t.ID]
+		if known == nil || known.revision != t.ModRevision {
+			known = &retained{revision: t.ModRevision, parts: make(map[int]*retainedPart)}
+			r.topics[t.ID] = known
+		}
+		if left := time.Until(known.due); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		next, err := r.topic(ctx, w, t, known)
+		switch {
+		case errors.Is(err, commitlog.ErrNotKeeper) || ctx.Err() != nil:
+			return 0, err
+		case err != nil && !errors.Is(err, messages.ErrTopicDeleted):
+			faults = append(faults, err)
+		}
+		known.due = time.Now().Add(next)
+		wait = min(wait, next)
+	}
+	for id := range r.topics {
+		if !lives[id] {
+			delete(r.topics, id)
+		}
+	}
+	return wait, errors.Join(faults...)
+}
+
+// topic deletes what one topic's limits say, and returns when to look again.
+func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, known *retained) (time.Duration, error) {
+	heads, err := w.Log.Heads(ctx, *t)
+	if err != nil {
+		return latest, err
+	}
+	var done []int64
+	if t.Config.Retention == messages.RetainUntilDone {
+		if done, err = w.Log.Done(ctx, *t); err != nil {
+			return latest, err
+		}
+	}
+	wait := idlest
+	var faults []error
+	for _, h := range heads {
+		part := known.parts[h.Partition]
+		if part == nil {
+			part = &retainedPart{aged: make(map[int64]time.Time)}
+			known.parts[h.Partition] = part
+		}
+		p := judged{end: h.End, done: undone, aged: part.aged}
+		if h.Partition < len(done) {
+			p.done = done[h.Partition]
+		}
+		next, err := r.partition(ctx, w, t, h, p, part)
+		if errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrTopicDeleted) || ctx.Err() != nil {
+			return 0, err
+		}
+		faults = append(faults, err)
+		wait = min(wait, next)
+	}
+	return wait, errors.Join(faults...)
+}
+
+// partition deletes what is to be deleted of one partition.
+func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInfo, h commitlog.Head, p judged, known *retainedPart) (time.Duration, error) {
+	if h.Err != nil {
+		return idlest, h.Err
+	}
+	log, cfg := w.Log.Partition(*t, h.Partition), &t.Config
+	first, start := h.First, h.Start
+	for range pagesAtOnce {
+		if first.Count == 0 || p.reason(cfg, first, w.Clock.Now()) == "" {
+			break
+		}
+		entries, err := log.Entries(ctx, start, entriesAtOnce)
+		n, why := expired(cfg, p, entries, w.Clock.Now())
+		if n == 0 {
+			return latest, ignoreTrimmed(err)
+		}
+		if err := w.Turn(ctx); err != nil {
+			return 0, err
+		}
+		trimmed, err := log.Trim(ctx, w.Office, start, entries[n-1], n)
+		if err != nil || !trimmed {
+			return soonest, err
+		}
+		tell(w, t, h.Partition, entries[:n], why)
+		start, first = entries[n-1].End(), format.Entry{}
+		if n < len(entries) {
+			first = entries[n]
+		} else if start < p.end.Offset {
+			return soonest, nil // there may be more
+		}
+	}
+	now := sight{at: time.Since(r.began) + 1, end: p.end, records: p.end.Offset - start}
+	if first.Count > 0 {
+		now.bytes = p.end.Bytes - first.LogBytes + int64(first.Bytes)
+	}
+	next := again(cfg, p, first, known.seen, now, w.Clock.Now())
+	known.seen = now
+	return next, nil
+}
+
+// ignoreTrimmed is err, unless it says that somebody else trimmed the partition.
+func ignoreTrimmed(err error) error {
+	if trimmed := (*commitlog.TrimmedError)(nil); errors.As(err, &trimmed) {
+		return nil
+	}
+	return err
+}
+
+// tell counts batches that were deleted, and tells of them.
+func tell(w *Work, t *messages.TopicInfo, p int, gone []format.Entry, why string) {
+	first, last := gone[0], gone[len(gone)-1]
+	e := messages.TopicTrimmed{
+		Topic: t.Name, Partition: p, Start: last.End(), Batches: len(gone), Records: last.End() - first.Base,
+		Bytes: last.LogBytes - first.LogBytes + int64(first.Bytes), Why: why,
+	}
+	w.Count(func(s *messages.KeeperStats) {
+		s.TrimmedBatches += uint64(e.Batches)
+		s.TrimmedRecords += uint64(e.Records)
+		s.TrimmedBytes += uint64(max(0, e.Bytes))
+	})
+	w.Emit(e)
+}

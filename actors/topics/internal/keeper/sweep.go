@@ -1,0 +1,134 @@
+package keeper
+
+// The job that deletes what nobody reads any more: index entries of trimmed batches, and
+// bodies that an interrupted trimming has left.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog"
+)
+
+const (
+	// evidenceFor is how long the entries of trimmed batches stay at least. They tell
+	// appenders whose outcome is unknown what became of their batches.
+	evidenceFor = time.Minute
+	// sweepEvery is how often the starts of all partitions are read.
+	sweepEvery = 15 * time.Second
+)
+
+// sweeping is one term's. How long entries stay it measures itself, from when it saw the
+// start; so those of an earlier keeper stay longer, and no clock of a host counts.
+type sweeping struct {
+	now    func() time.Time
+	topics map[string]map[int]*swept // by id and partition
+}
+
+// swept is a partition that was trimmed.
+type swept struct {
+	start int64  // as seen last
+	marks []mark // what waits to be deleted, the oldest first
+}
+
+// mark is a start that was seen at a time.
+type mark struct {
+	start int64
+	at    time.Time
+}
+
+func newSweeping() *sweeping {
+	return &sweeping{now: time.Now, topics: make(map[string]map[int]*swept)}
+}
+
+// Name is "sweep".
+func (*sweeping) Name() string { return "sweep" }
+
+// Do looks at the starts of all partitions, and deletes what lies before them for long
+// enough.
+func (s *sweeping) Do(ctx context.Context, w *Work) (time.Duration, error) {
+	topics, err := w.Topics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	starts, err := w.Log.Starts(ctx, topics)
+	if err != nil {
+		return 0, err
+	}
+	var faults []error
+	all := make(map[string]map[int]*swept, len(topics))
+	for i, t := range topics {
+		parts := make(map[int]*swept)
+		for p, start := range starts[i] {
+			if start <= 0 {
+				continue
+			}
+			known := s.topics[t.ID][p]
+			first := known == nil
+			if first {
+				known = &swept{}
+			}
+			parts[p] = known
+			upTo := known.sees(start, s.now())
+			err := s.delete(ctx, w, t, p, start, upTo, first)
+			if errors.Is(err, commitlog.ErrNotKeeper) || ctx.Err() != nil {
+				return 0, err
+			}
+			if err != nil && !errors.Is(err, messages.ErrTopicDeleted) {
+				faults = append(faults, err)
+			}
+		}
+		all[t.ID] = parts
+	}
+	s.topics = all
+	return sweepEvery, errors.Join(faults...)
+}
+
+// sees takes in where a partition begins, and returns up to where its entries have
+// stayed for long enough; 0 for nowhere.
+func (k *swept) sees(start int64, now time.Time) (upTo int64) {
+	if start < k.start { // etcd was set back
+		k.marks = nil
+	}
+	if start != k.start {
+		k.marks = append(k.marks, mark{start, now})
+	}
+	k.start = start
+	for len(k.marks) > 0 && now.Sub(k.marks[0].at) >= evidenceFor {
+		upTo = k.marks[0].start
+		k.marks = k.marks[1:]
+	}
+	return upTo
+}
+
+// delete deletes entries before upTo, and, the first time that the partition is seen,
+// bodies before start.
+func (s *sweeping) delete(ctx context.Context, w *Work, t messages.TopicInfo, p int, start, upTo int64, first bool) error {
+	part := w.Log.Partition(t, p)
+	if first {
+		if err := s.deleteAll(ctx, w, part, commitlog.Bodies, start); err != nil {
+			return err
+		}
+	}
+	if upTo == 0 {
+		return nil
+	}
+	return s.deleteAll(ctx, w, part, commitlog.Entries, upTo)
+}
+
+func (s *sweeping) deleteAll(ctx context.Context, w *Work, part *commitlog.Partition, what commitlog.Part, upTo int64) error {
+	for more := true; more; {
+		if err := w.Turn(ctx); err != nil {
+			return err
+		}
+		n, left, err := part.DeleteTrimmed(ctx, w.Office, what, upTo)
+		if err != nil {
+			return err
+		}
+		more = left
+		w.Count(func(s *messages.KeeperStats) { s.SweptKeys += uint64(n) })
+	}
+	return nil
+}

@@ -23,7 +23,7 @@ type Branch struct {
 	subs   *groups.Branch
 	// governor looks how full etcd is; nil before the first topic.
 	governor *actor.PID
-	over   bool // its children end with it
+	over     bool // its children end with it
 }
 
 // Questions to the branch, and the replies.

@@ -41,8 +41,7 @@ type AppenderConfig struct {
 	// Delayed is called for each failure after which an append is tried again.
 	// It may be nil.
 	Delayed func(error)
-	// Info is the topic as it is known now: whether a partition that is full refuses
-	// what comes. nil is a topic that does not.
+	// Info is the topic as it is known now, for its limits; nil is one without.
 	Info func() *messages.TopicInfo
 }
 
@@ -208,13 +207,9 @@ func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error 
 		if a.await(ctx); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s.Only != nil && !s.Only.Is(a.end) {
-			return format.ErrBehind
-		}
-		if err := a.fits(ctx, s); err != nil {
+		if err := a.goBehind(ctx, s); err != nil {
 			return err
 		}
-		s.GoBehind(a.end)
 	}
 	return a.attempt(ctx, s, more)
 }

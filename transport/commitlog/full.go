@@ -37,6 +37,18 @@ func (f floor) holds(p *Partition) []clientv3.Cmp {
 	return []clientv3.Cmp{clientv3.Compare(clientv3.Value(p.startKey()), ">", keys.Offset(f.start-1))}
 }
 
+// goBehind makes the end that is known the place of s, which has to go there and fit in.
+func (a *Appender) goBehind(ctx context.Context, s *format.Sealed) error {
+	if s.Only != nil && !s.Only.Is(a.end) {
+		return format.ErrBehind
+	}
+	if err := a.fits(ctx, s); err != nil {
+		return err
+	}
+	s.GoBehind(a.end)
+	return nil
+}
+
 // fits returns messages.ErrTopicFull when the partition has no room for s and refuses
 // what is too much.
 func (a *Appender) fits(ctx context.Context, s *format.Sealed) error {

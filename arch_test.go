@@ -151,7 +151,7 @@ var owners = []struct {
 	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
 	{"go.opentelemetry.io", []string{".", "actors"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded", "penstocktest/internal/server", "benchmarks/internal/part"}, free},
-	{"google.golang.org/grpc", []string{"discovery", "penstocktest", "cmd"}, free},
+	{"google.golang.org/grpc", []string{"discovery", "transport/commitlog", "penstocktest", "cmd"}, free},
 	{"golang.org/x/sync/errgroup", nil, bound},
 	{"math/rand", nil, bound},
 }

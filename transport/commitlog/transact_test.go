@@ -30,7 +30,6 @@ type desk struct {
 	gate    string
 	count   string
 	session clientv3.LeaseID
-	rounds  int64 // transactions that were applied
 }
 
 // variant is what a transaction has.

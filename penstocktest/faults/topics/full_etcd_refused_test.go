@@ -38,14 +38,12 @@ func TestOverloadIsRefusedBeforeTheAlarm(t *testing.T) {
 	acct := newAccount()
 	var load sync.WaitGroup
 	var refused atomic.Int64
-	var topics []*penstock.Topic
 	for i := range 3 {
 		rt := harness.Runtime(t, space, penstock.EtcdConfig(srv.Config()))
 		topic, err := rt.EnsureTopic(ctx, theTopic, penstock.TopicConfig{Partitions: 2, Compression: penstock.CompressNone}, penstock.PartitionBy(penstock.RoundRobin()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		topics = append(topics, topic)
 		for j := range 2 {
 			load.Go(func() {
 				first := (2*i + j) * apart

@@ -131,8 +131,8 @@ type admission struct {
 	err    error
 }
 
-// Admit asks whether a batch may be sent, for an append that has waited so long for it.
-func (g *Gate) Admit(bytes int, waited time.Duration) admission {
+// admit asks whether a batch may be sent, for an append that has waited so long for it.
+func (g *Gate) admit(bytes int, waited time.Duration) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n, age := int64(bytes), g.now().Sub(g.at)
@@ -172,7 +172,7 @@ func (g *Gate) Admit(bytes int, waited time.Duration) admission {
 func (g *Gate) Pass(ctx context.Context, bytes int) error {
 	began := g.now()
 	for asked := 0; ; asked++ {
-		a := g.Admit(bytes, g.now().Sub(began))
+		a := g.admit(bytes, g.now().Sub(began))
 		if a.err != nil {
 			return a.err
 		}

@@ -32,7 +32,7 @@ func TestAnOverloadedEtcdStaysBelowItsQuota(t *testing.T) {
 		for range 150 { // looks
 			for range 50 { // appends of each between two looks
 				for _, g := range gates {
-					switch a := g.Admit(batch, 0); {
+					switch a := g.admit(batch, 0); {
 					case a.err != nil:
 						refused++
 					case a.wait == 0:
@@ -56,7 +56,7 @@ func TestAnOverloadedEtcdStaysBelowItsQuota(t *testing.T) {
 		etcd.InUse = 1 << 20 // records were deleted, and history compacted
 		for _, g := range gates {
 			g.Looked(etcd)
-			if a := g.Admit(batch, 0); a.err != nil || a.wait != 0 {
+			if a := g.admit(batch, 0); a.err != nil || a.wait != 0 {
 				t.Fatalf("with room again: %+v", a)
 			}
 		}

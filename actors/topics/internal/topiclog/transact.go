@@ -38,7 +38,7 @@ func (o *Outgoing) Add(t *Topic, from *produce.Producer, m *messages.Message) (i
 		return p, fmt.Errorf("put to %q: %w", t.Name, err)
 	}
 	to := o.to(part)
-	to.Gathered.Add(m)
+	to.Add(m)
 	return p, nil
 }
 

@@ -93,11 +93,11 @@ func (r *Reader) Next(each func(partition int, offset int64, p messages.Payload)
 func (r *Reader) block(raw []byte, each func(partition int, offset int64, p messages.Payload) error) error {
 	var head [3]uint64
 	for i := range head {
-		n := 0
-		if head[i], n = binary.Uvarint(raw); n <= 0 {
+		v, n := binary.Uvarint(raw)
+		if n <= 0 {
 			return r.u.corrupt("a block of records does not decode")
 		}
-		raw = raw[n:]
+		head[i], raw = v, raw[n:]
 	}
 	if head[0] >= uint64(len(r.header.Partitions)) || head[0] < uint64(r.partition) {
 		return r.u.corrupt("records of partition %d, behind those of %d", head[0], r.partition)

@@ -202,7 +202,6 @@ type loader struct {
 
 	partition int
 	next      []int64 // offset of the next record, by partition
-	passed    int64   // offsets of the file that are done
 	// last is what the topic had at the end of each partition, where it was there
 	// before: it must be what the file has.
 	last map[int]penstock.Record

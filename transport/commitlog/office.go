@@ -112,7 +112,7 @@ func (l *Log) Starts(ctx context.Context, topics []messages.TopicInfo) (all [][]
 }
 
 // Done returns for each partition of a topic up to where every group of the topic has
-// committed: 0 where there is no group, or one that did nothing yet. Errors:
+// committed, without a gap: 0 where there is no group, or one that did nothing yet. Errors:
 // messages.ErrTopicDeleted, ErrUnavailable, ErrDenied.
 func (l *Log) Done(ctx context.Context, t messages.TopicInfo) ([]int64, error) {
 	d, err := l.Describe(ctx, t.Name)
@@ -127,7 +127,7 @@ func (l *Log) Done(ctx context.Context, t messages.TopicInfo) ([]int64, error) {
 		for i, g := range d.Groups {
 			at := int64(0)
 			if part := g.Partitions[p]; g.Err == nil && part.Err == nil {
-				at = part.End - part.Lag
+				at = part.End - part.Lag - part.Done // what is done behind it stands among what is not
 			}
 			if i == 0 || at < done[p] {
 				done[p] = at

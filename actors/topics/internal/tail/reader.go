@@ -166,7 +166,7 @@ func (r *Reader[A]) edited(base int64) {
 		if b.Base != base {
 			return false
 		}
-		r.bytes -= len(b.Raw)
+		r.bytes -= len(b.Raw) + overhead
 		return true
 	})
 }

@@ -255,3 +255,17 @@ func TestPortion(t *testing.T) {
 		}
 	}
 }
+
+// Promise: a batch in memory of which records are erased is dropped, and so are all of its
+// bytes.
+func TestEditedBatchIsDropped(t *testing.T) {
+	r := NewReader[int]()
+	r.Looked(r.BeginLook(), Finding{Common: WholeLog})
+	b := smallLog.Batch(0, 0)
+	e := entryOf(b, false)
+	r.Appended(e, b)
+	e.Edit = 1
+	if r.Indexed(e); r.Bytes() != 0 || len(r.inMemory(0, 1)) != 0 {
+		t.Errorf("%d bytes are counted, %v is in memory", r.Bytes(), r.inMemory(0, 1))
+	}
+}

@@ -216,6 +216,10 @@ func (a *Appender) step(ctx context.Context, s *format.Sealed, more bool) error 
 
 func (a *Appender) learn(t format.LogEnd) { a.end, a.knows = t, theEnd }
 
+// forget is for what does not stand as it was known: that the partition begins earlier
+// than before is seen by nothing else.
+func (a *Appender) forget() { a.knows, a.floor = nothing, floor{} }
+
 // attempt sends s to its base and concludes what it can from the response.
 func (a *Appender) attempt(ctx context.Context, s *format.Sealed, more bool) error {
 	leave, err := a.p.log.room.enter(ctx, s.Bytes())
@@ -363,7 +367,8 @@ func (a *Appender) refused(ctx context.Context, s *format.Sealed, r refusal) err
 		a.knows = nothing
 		return fmt.Errorf("%w: what was at offset %d is trimmed", messages.ErrUnknownOutcome, s.Way.Base)
 	case slotTrimmed, notTheEnd:
-		s.Way.State, a.knows = format.Fresh, nothing
+		s.Way.State = format.Fresh
+		a.forget()
 		return nil
 	}
 	s.Way.State = format.Fresh

@@ -313,7 +313,7 @@ func (t *Transaction) why(ctx context.Context) error {
 			a.knows = nothing
 			return fmt.Errorf("%w: what was at offset %d of %s is trimmed", messages.ErrUnknownOutcome, s.Way.Base, a.p)
 		}
-		a.knows = nothing
+		a.forget()
 	}
 	t.state = format.Fresh
 	if len(t.Outputs) == 0 {

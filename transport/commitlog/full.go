@@ -25,6 +25,12 @@ type floor struct {
 	start, bytes int64
 }
 
+// isAbove reports whether the floor is of no use for an end: it was never looked for, or
+// the sizes began anew, as they do in a partition of which nothing was left.
+func (f floor) isAbove(end format.LogEnd) bool {
+	return f.read.IsZero() || end.Bytes < f.bytes || end.Offset < f.start
+}
+
 // floorEvery is how often the floor is looked for while appends are refused.
 const floorEvery = 50 * time.Millisecond
 
@@ -61,8 +67,8 @@ func (a *Appender) fits(ctx context.Context, s *format.Sealed) error {
 		return nil
 	}
 	why := a.floor.refuses(cfg, a.end, s)
-	if why != "" || a.floor.read.IsZero() {
-		if time.Since(a.floor.read) > floorEvery {
+	if why != "" || a.floor.isAbove(a.end) {
+		if time.Since(a.floor.read) > floorEvery || a.floor.isAbove(a.end) {
 			if err := a.lookDown(ctx); err != nil {
 				return err
 			}

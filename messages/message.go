@@ -74,11 +74,11 @@ var (
 // MaxHeaders is how many headers a message of a pipe can have.
 const MaxHeaders = 1 << 14
 
-// PayloadSize is how many bytes m is about: key, value, and names and values of
+// PayloadSize is how many bytes m is about: key, value, id, and names and values of
 // headers, of which an empty one counts a byte. The encoding adds to that, see
 // RecordSize and RecordOverhead. It does not allocate.
 func PayloadSize(m *Message) int {
-	n := len(m.Key) + len(m.Value)
+	n := len(m.Key) + len(m.Value) + len(m.ID)
 	for i := range m.Headers {
 		n += max(1, len(m.Headers[i].Name)+len(m.Headers[i].Value))
 	}

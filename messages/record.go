@@ -37,7 +37,7 @@ const (
 // payload bytes, with MaxHeaders headers at most: RecordSize is no more than both
 // together.
 func RecordOverhead(payload int) int {
-	const record, header = 64 + 3 + MaxIDBytes, 18 // tags, lengths, the times and the id; tags and lengths
+	const record, header = 64, 18 // tags, lengths and the times; tags and lengths
 	return record + header*min(payload, MaxHeaders)
 }
 

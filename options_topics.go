@@ -149,7 +149,8 @@ func RecordDeadLetters(attempts int, take func(ctx context.Context, r Record, ca
 //
 // The dead letter has the key, value, time and headers of the record, and headers that say
 // where it is from and why it is there: penstock-dead-topic, -partition, -offset, -group,
-// -attempts, -deaths, -error (up to 1 KiB) and -time. It does not expire. While it cannot be
+// -attempts, -deaths, -error (up to 1 KiB) and -time. What the topic has no room for is left
+// out, which penstock-dead-omitted says. The letter does not expire. While it cannot be
 // put, because etcd is full or the topic was deleted, the record is tried again, and that
 // counts as a failure. It takes the place of RecordDeadLetters, and is not for ManualCommit.
 func DeadLetterTopic(topic string, attempts int) SubscribeOption {

@@ -98,7 +98,7 @@ func everyEvent() []Event {
 		LogRolledBack{Topic: "t", Partition: 3, Position: 50, End: 40},
 		RecordHandlerStuck{Topic: "t", Group: "g", Member: "m", Partition: 3, Offset: 40, Running: time.Minute, Stack: "st", Count: 5},
 		RecordFailed{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempt: 2, Delay: time.Second, Err: boom, Count: 5},
-		RecordDeadLettered{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 12, Deaths: 4, Err: boom, Count: 5},
+		RecordDeadLettered{Topic: "t", Group: "g", Partition: 3, Offset: 40, Attempts: 12, Deaths: 4, Omitted: "value", Err: boom, Count: 5},
 		DeadLettersRepeated{Topic: "t", Group: "g", Member: "m", Run: 20, Until: time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC)},
 		GroupPaused{Destination: "d", Topic: "t", Group: "g", Member: "m", Until: time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC)},
 		GroupResumed{Destination: "d", Topic: "t", Group: "g", Member: "m"},

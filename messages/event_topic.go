@@ -193,7 +193,9 @@ type RecordDeadLettered struct {
 	Offset       int64
 	Attempts     int
 	Deaths       int // how often a process may have ended over it
-	Err          error
+	// Omitted is what a dead-letter topic had no room for, as DeadRecord.Omitted.
+	Omitted string
+	Err     error
 	// Count is how many the event stands for; the other fields are the newest one's.
 	Count int
 }

@@ -279,6 +279,7 @@ func (e RecordDeadLettered) attrs() []slog.Attr {
 		slog.Int64("offset", e.Offset),
 		slog.Int("attempts", e.Attempts),
 		slog.Int("deaths", e.Deaths),
+		optional("omitted", e.Omitted),
 		errAttr("err", e.Err),
 		slog.Int("count", times(e.Count)),
 	)

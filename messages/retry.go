@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,6 +111,7 @@ const (
 	HeaderDeadDeaths    = "penstock-dead-deaths"    // how often a process may have ended over it
 	HeaderDeadError     = "penstock-dead-error"     // the last error, up to 1 KiB of it
 	HeaderDeadTime      = "penstock-dead-time"      // when it was given up, RFC 3339, UTC
+	HeaderDeadOmitted   = "penstock-dead-omitted"   // what was left out of it, see DeadRecord.Omitted
 )
 
 // deadHeaders is how all of them begin.
@@ -124,6 +126,10 @@ type DeadRecord struct {
 	Attempts, Deaths int
 	Cause            string
 	Time             time.Time
+	// Omitted is what the dead letter lacks of the record, which has no room for it: of
+	// "key", "headers" and "value", with commas between; empty for nothing. The record at
+	// Offset has it, until that is deleted.
+	Omitted string
 }
 
 // Mark returns m with the headers that say d, behind its own. The slice of headers is new.
@@ -136,7 +142,48 @@ func (d DeadRecord) Mark(m Message) Message {
 	} {
 		m.Headers = append(m.Headers, Header{Name: h.name, Value: []byte(h.value)})
 	}
+	if d.Omitted != "" {
+		m.Headers = append(m.Headers, Header{Name: HeaderDeadOmitted, Value: []byte(d.Omitted)})
+	}
 	return m
+}
+
+// What the cause of a dead letter has at most, in bytes, and where room is short.
+const mostCause, shortCause = 1024, 64
+
+// Letters are m as a dead letter that says d, in forms each smaller than the one before, for
+// a topic that may have no room for the first: the cause is cut, then parts of m are left
+// out, which Omitted says.
+func (d DeadRecord) Letters(m Message) iter.Seq2[Message, string] {
+	return func(yield func(Message, string) bool) {
+		d.Cause = cut(d.Cause, mostCause)
+		if !yield(d.Mark(m), "") {
+			return
+		}
+		d.Cause = cut(d.Cause, shortCause)
+		for _, d.Omitted = range []string{"", "headers", "value", "headers,value", "key,headers,value"} {
+			less := m
+			for part := range strings.SplitSeq(d.Omitted, ",") {
+				switch part {
+				case "key":
+					less.Key = nil
+				case "headers":
+					less.Headers = nil
+				case "value":
+					less.Value = nil
+				}
+			}
+			if !yield(d.Mark(less), d.Omitted) {
+				return
+			}
+		}
+	}
+}
+
+// cut is the beginning of a text, UTF-8, in at most so many bytes.
+func cut(text string, most int) string {
+	text = strings.ToValidUTF8(text, "?")
+	return strings.ToValidUTF8(text[:min(len(text), most)], "") // without what was cut through
 }
 
 // Unmarked returns m without the headers of a dead letter. The slice of headers is new.
@@ -152,7 +199,7 @@ func DeadRecordOf(p Payload) (d DeadRecord, ok bool) {
 		v, _ := p.Header(name)
 		return string(v)
 	}
-	d = DeadRecord{Topic: text(HeaderDeadTopic), Group: text(HeaderDeadGroup), Cause: text(HeaderDeadError)}
+	d = DeadRecord{Topic: text(HeaderDeadTopic), Group: text(HeaderDeadGroup), Cause: text(HeaderDeadError), Omitted: text(HeaderDeadOmitted)}
 	var errs [5]error
 	d.Partition, errs[0] = strconv.Atoi(text(HeaderDeadPartition))
 	d.Offset, errs[1] = strconv.ParseInt(text(HeaderDeadOffset), 10, 64)

@@ -4,12 +4,15 @@ package topics_test
 // acked, both or neither, with headers that say where it is from; its neighbours are handled.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/actors/topics"
@@ -148,5 +151,84 @@ func TestPauseAfterDeadLetters(t *testing.T) {
 	})
 	if n := sub.Stats().DeadLettered; n < inARow || n > records/2 {
 		t.Errorf("%d dead letters before the pause", n)
+	}
+}
+
+// Promise: a record that fills its topic's limit becomes a dead letter all the same, which
+// says what it had no room for; so does one with a dead letter that fits only just.
+func TestDeadLettersOfLargeRecords(t *testing.T) {
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit = 4 << 10
+	if _, err := e.CreateTopic(ctx, "letters", messages.TopicConfig{MaxRecordBytes: limit}, topics.ProducerConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	text := func(n int) []byte { return bytes.Repeat([]byte("x"), n) }
+	mine := func(n int) []messages.Header { return []messages.Header{{Name: "mine", Value: text(n)}} }
+	records := []struct {
+		m       messages.Message
+		omitted string
+	}{
+		{messages.Message{Key: []byte("k"), Value: text(10), Headers: mine(10)}, ""},
+		{messages.Message{Key: []byte("k"), Value: text(limit - 800), Headers: mine(10)}, ""},
+		{messages.Message{Key: []byte("k"), Value: text(limit - 800), Headers: mine(500)}, "headers"},
+		{messages.Message{Key: []byte("k"), Value: text(limit), Headers: mine(10)}, "value"},
+		{messages.Message{Key: []byte("k"), Value: text(limit), Headers: mine(limit)}, "headers,value"},
+		{messages.Message{Key: text(limit), Value: text(limit)}, "key,headers,value"},
+		{messages.Message{Value: text(messages.MaxRecordBytes - 20)}, "value"},
+		{messages.Message{Value: text(10), Headers: make([]messages.Header, messages.MaxHeaders)}, "headers"},
+	}
+	h := records[len(records)-1].m.Headers
+	for i := range h {
+		h[i].Name = "h"
+	}
+	for _, r := range records {
+		if _, err := topic.PutBatch(ctx, []messages.Message{r.m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", DeadTopic: "letters", MaxAttempts: 1, Retry: messages.Retry{Min: time.Millisecond, Max: time.Millisecond, Factor: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consuming, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		_ = sub.Consume(consuming, func(context.Context, messages.Record) error {
+			return errors.New("no " + strings.Repeat("é", 2000))
+		})
+	})
+	letters, err := e.Topic(ctx, "letters", topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for r, err := range letters.Read(ctx, 0, messages.Earliest()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := records[n]
+		d, ok := messages.DeadRecordOf(r.Payload)
+		if !ok || d.Offset != int64(n) || d.Omitted != want.omitted || !strings.HasPrefix(d.Cause, "no é") || !utf8.ValidString(d.Cause) {
+			t.Errorf("record %d: %+v", n, d)
+		}
+		for part, same := range map[string]bool{
+			"key": bytes.Equal(r.Key, want.m.Key), "value": bytes.Equal(r.Value, want.m.Value),
+			"headers": len(messages.Unmarked(r.Message()).Headers) == len(want.m.Headers),
+		} {
+			if !same && !strings.Contains(want.omitted, part) {
+				t.Errorf("record %d: its %s is another", n, part)
+			}
+		}
+		if n++; n == len(records) {
+			break
+		}
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/letters"
+	"github.com/penstock-io/penstock/messages"
 )
 
 // Promise: dlq lists what was given up and why, and puts it back once, without its marks.
@@ -67,8 +69,47 @@ func TestDeadLettersAreRedriven(t *testing.T) {
 	if n := strings.Count(out, "\n"); n != 2 || strings.Contains(out, "penstock-dead") {
 		t.Errorf("%d records are back:\n%s", n, out)
 	}
+	cut := messages.DeadRecord{Topic: "audit", Offset: 2, Omitted: "value"}
+	for r, err := range topic.ReadTo(t.Context(), 0, penstock.FromOffset(2), 3) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		putTo(t, rt, "letters", messages.Message{Value: []byte("no letter")}, cut.Mark(messages.Message{Time: time.Unix(0, r.UnixNano)}), cut.Mark(messages.Message{Time: time.Unix(1, 0)}))
+	}
+	for _, want := range []string{`"deleted": 2`, `"deleted": 0`} {
+		if out, _ := perform(t, cli.ExitDone, "", "dlq", "purge", "letters", "--redriven", "--json"); !strings.Contains(out, want) {
+			t.Errorf("purge prints %s, want %s", out, want)
+		}
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--json"); !strings.Contains(out, `"redriven": 1,`) || !strings.Contains(out, `"skipped": 2`) {
+		t.Errorf("redrive prints %s", out)
+	}
+	out, _ = perform(t, cli.ExitDone, "", "read", "audit", "--from", "5", "--json")
+	if !strings.Contains(out, `"value":"3"`) {
+		t.Errorf("in place of a letter without a value its record is put back: %s", out)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "purge", "letters", "--json"); !strings.Contains(out, `"deleted": 2`) {
+		t.Errorf("purge prints %s", out)
+	}
+	out, _ = perform(t, cli.ExitDone, "", "read", "letters", "--json")
+	if n := strings.Count(out, "\n"); n != 1 || !strings.Contains(out, "no letter") {
+		t.Errorf("after the purge there is\n%s", out)
+	}
 	_, errs := perform(t, cli.ExitDone, "", "dlq", "ls", "audit")
 	if !strings.Contains(errs, "no dead letters") {
 		t.Errorf("ls of another topic says %q", errs)
+	}
+}
+
+func putTo(t *testing.T, rt *penstock.Runtime, topic string, msgs ...penstock.Message) {
+	t.Helper()
+	to, err := rt.Topic(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range msgs {
+		if _, err := to.PutBatch(t.Context(), []penstock.Message{m}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -332,43 +332,53 @@ func pauseTx(ctx context.Context, failures int) {
 	}
 }
 
-// mostCause bounds the text of an error in the header of a dead letter, in bytes.
-const mostCause = 1024
-
-// letter is a record as a dead letter.
-func (s *Subscription) letter(r messages.Record, cause error) messages.Message {
+// letters are a record as a dead letter, in forms that are smaller and smaller.
+func (s *Subscription) letters(r messages.Record, cause error) iter.Seq2[messages.Message, string] {
 	m := r.Message()
 	m.ExpiresAt = time.Time{}
-	text := strings.ToValidUTF8(cause.Error(), "?")
 	return messages.DeadRecord{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Group: s.cfg.Group,
-		Attempts: r.Attempt, Deaths: r.Deaths, Cause: text[:min(len(text), mostCause)], Time: time.Now(),
-	}.Mark(m)
+		Attempts: r.Attempt, Deaths: r.Deaths, Cause: cause.Error(), Time: time.Now(),
+	}.Letters(m)
 }
 
-// bury puts a record into the dead-letter topic, in the transaction that acks it.
-func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.Record, cause error) error {
+// sendLetter sends the first of its forms that there is room for, and returns what is
+// omitted in that.
+func (s *Subscription) sendLetter(ctx context.Context, inputs []commitlog.Input, r messages.Record, cause error) (omitted string, moved []commitlog.Input, err error) {
+	var m messages.Message
+	for m, omitted = range s.letters(r, cause) {
+		tx := NewTx(ctx)
+		err = tx.Fill(func(tx *Tx) error {
+			s.cfg.Letters.PutIn(tx, []messages.Message{m})
+			return nil
+		})
+		if err == nil {
+			inputs, err = tx.Send(ctx, s.env, inputs, s.delayed)
+		}
+		if !errors.Is(err, messages.ErrTooLarge) || errors.Is(err, messages.ErrUnknownOutcome) {
+			break
+		}
+	}
+	return omitted, inputs, err
+}
+
+// bury puts a record into the dead-letter topic, in the transaction that acks it. It
+// returns what had to be left out.
+func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.Record, cause error) (omitted string, err error) {
 	right := &mayMove{}
 	if _, err := supervisor.Ask[*mayMove](ctx, s.env.System, s.pid.Load(), right); err != nil {
 		s.env.Send(s.pid.Load(), &moved{of: right})
-		return err
+		return "", err
 	}
 	end := &moved{of: right}
 	defer func() { s.env.Send(s.pid.Load(), end) }()
-	tx := NewTx(ctx)
-	if err := tx.Fill(func(tx *Tx) error {
-		s.cfg.Letters.PutIn(tx, []messages.Message{s.letter(r, cause)})
-		return nil
-	}); err != nil {
-		return err
-	}
 	stake, err := d.Stake()
 	if err != nil {
-		return err
+		return "", err
 	}
-	inputs, err := tx.Send(ctx, s.env, []commitlog.Input{{
+	omitted, inputs, err := s.sendLetter(ctx, []commitlog.Input{{
 		Me: s.me(0), Position: stake.Position, From: stake.From, FromBase: stake.FromBase, FromProgress: stake.FromProgress,
-	}}, s.delayed)
+	}}, r, cause)
 	if inputs[0].Fenced {
 		end.lost, end.cause = []*prefetch.Claim{stake.Claim}, messages.ErrFenced
 	}
@@ -380,7 +390,7 @@ func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.
 	default:
 		d.Back(inputs[0].Position.Known)
 	}
-	return err
+	return omitted, err
 }
 
 // tripped: so many dead letters in a row.

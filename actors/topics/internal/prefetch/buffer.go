@@ -34,7 +34,8 @@ type Config struct {
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, r messages.Record, cause error) error
 	// Bury, in place of DeadLetter, writes what it puts elsewhere with the end of the record.
-	Bury func(ctx context.Context, d *Burial, r messages.Record, cause error) error
+	// It returns what of the record had to be left out there.
+	Bury func(ctx context.Context, d *Burial, r messages.Record, cause error) (omitted string, err error)
 	// Breaker is how many dead letters in a row have Trip called, which must not block; 0 is
 	// none.
 	Breaker int

@@ -203,12 +203,12 @@ func (c *Consumption) fail(ctx context.Context, cur mover, rec messages.Record, 
 		cur.settled()
 		return
 	case rejected, cfg.MaxAttempts > 0 && rec.Attempt+rec.Deaths >= cfg.MaxAttempts:
-		dlqErr := c.deadLetter(ctx, cur, rec, err)
+		omitted, dlqErr := c.deadLetter(ctx, cur, rec, err)
 		if dlqErr == nil {
 			c.buffer.Count(func(n *messages.SubscriptionCounters) { n.DeadLettered++ })
 			c.buffer.buried()
 			c.buffer.emit(messages.RecordDeadLettered{
-				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Deaths: rec.Deaths, Err: err,
+				Topic: rec.Topic, Group: cfg.Group, Partition: rec.Partition, Offset: rec.Offset, Attempts: rec.Attempt, Deaths: rec.Deaths, Omitted: omitted, Err: err,
 			})
 			cur.settled()
 			return
@@ -233,11 +233,11 @@ func (c *Consumption) told(rec messages.Record, after time.Duration, err error) 
 	})
 }
 
-func (c *Consumption) deadLetter(ctx context.Context, in mover, rec messages.Record, cause error) error {
+func (c *Consumption) deadLetter(ctx context.Context, in mover, rec messages.Record, cause error) (omitted string, err error) {
 	if bury := c.buffer.cfg.Bury; bury != nil {
 		return bury(ctx, &Burial{in: in, rec: rec}, rec, cause)
 	}
-	return c.protect(rec, func() error { return c.buffer.cfg.DeadLetter(ctx, rec, cause) })
+	return "", c.protect(rec, func() error { return c.buffer.cfg.DeadLetter(ctx, rec, cause) })
 }
 
 // call runs the handler; a panic is a failed handling like any other.

@@ -18,15 +18,16 @@ import (
 func Command(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
-		Short: "Look at dead letters, and put them back",
+		Short: "Look at dead letters, put them back, delete them",
 		Long: `Dlq is about a topic of dead letters, which subscriptions with DeadLetterTopic fill. Its
 records say where they are from, and why they are there.`,
 		Example: `  penstock dlq ls audit-letters
-  penstock dlq redrive audit-letters --rate 100`,
+  penstock dlq redrive audit-letters --rate 100
+  penstock dlq purge audit-letters --redriven`,
 		Args: cli.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(lsCommand(a), showCommand(a), redriveCommand(a))
+	cmd.AddCommand(lsCommand(a), showCommand(a), redriveCommand(a), purgeCommand(a))
 	return cmd
 }
 
@@ -39,6 +40,7 @@ type Letter struct {
 	Attempts  int       `json:"attempts"`
 	Deaths    int       `json:"deaths"`
 	Error     string    `json:"error"`
+	Omitted   string    `json:"omitted,omitempty"`
 	Time      time.Time `json:"time"`
 	*lines.Payload
 }
@@ -55,7 +57,7 @@ func letterOf(r *penstock.Record) (Letter, bool) {
 	d, ok := messages.DeadRecordOf(r.Payload)
 	return Letter{
 		Partition: r.Partition, Offset: r.Offset, From: Origin{d.Topic, d.Partition, d.Offset},
-		Group: d.Group, Attempts: d.Attempts, Deaths: d.Deaths, Error: d.Cause, Time: d.Time,
+		Group: d.Group, Attempts: d.Attempts, Deaths: d.Deaths, Error: d.Cause, Time: d.Time, Omitted: d.Omitted,
 	}, ok
 }
 

@@ -35,11 +35,12 @@ func redriveCommand(a *cli.App) *cobra.Command {
 		Long: `Redrive puts the dead letters in the topic TOPIC back into the topics that they are from,
 without the headers that say so, up to the end that TOPIC has when it begins. A record
 with a key goes to the partition of its key. All groups of that topic get it again, also
-those that have handled it.
+those that have handled it. A dead letter that lacks a part of its record, which was too
+large, is skipped when the record itself was deleted.
 
 How far it is, is the place of the group "penstock-redrive" of TOPIC, which moves in the
 transaction that puts the records back: each is put back once, and after an end in the
-middle the next redrive continues. The dead letters stay in TOPIC, which is not changed.
+middle the next redrive continues. The dead letters stay in TOPIC until "dlq purge".
 To put all back again, delete that group.`,
 		Example: `  penstock dlq redrive audit-letters
   penstock dlq redrive audit-letters --rate 50`,
@@ -56,7 +57,7 @@ To put all back again, delete that group.`,
 type redrivenView struct {
 	Topic    string `json:"topic"`
 	Redriven int    `json:"redriven"`
-	Skipped  int    `json:"skipped"` // that are no dead letters
+	Skipped  int    `json:"skipped"` // that are no dead letters, or lack what is gone
 }
 
 func (c *redrive) run(ctx context.Context, topic string) error {
@@ -147,7 +148,20 @@ func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.
 				}
 				origins[letter.Topic] = t
 			}
-			tx.Put(origins[letter.Topic], messages.Unmarked(r.Message()))
+			m := r.Message()
+			if letter.Omitted != "" {
+				whole, err := original(ctx, origins[letter.Topic], letter, &r)
+				if err != nil {
+					return err
+				}
+				if whole == nil {
+					c.Say("partition %d, offset %d lacks %s, and its record was deleted: skipped", r.Partition, r.Offset, letter.Omitted)
+					skipped++
+					continue
+				}
+				m = whole.Message()
+			}
+			tx.Put(origins[letter.Topic], messages.Unmarked(m))
 			done++
 		}
 		return nil
@@ -156,4 +170,20 @@ func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.
 		v.Redriven, v.Skipped = v.Redriven+done, v.Skipped+skipped
 	}
 	return err
+}
+
+// original is the record that the dead letter is from which says d, nil when it was
+// deleted: a topic of that name that was made since has another, if any, of another time.
+func original(ctx context.Context, from *penstock.Topic, d messages.DeadRecord, letter *penstock.Record) (*penstock.Record, error) {
+	for r, err := range from.ReadTo(ctx, d.Partition, penstock.FromOffset(d.Offset), d.Offset+1) {
+		switch {
+		case errors.Is(err, penstock.ErrOffsetOutOfRange):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case r.Offset == d.Offset && r.UnixNano == letter.UnixNano:
+			return &r, nil
+		}
+	}
+	return nil, nil
 }

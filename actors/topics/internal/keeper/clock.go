@@ -18,6 +18,7 @@ type Clock struct {
 	mu     sync.Mutex
 	anchor reading       // when both agreed
 	since  time.Duration // when a step forward was seen first, as steady time; 0 for none
+	step   time.Duration // how far it was, since then
 }
 
 // reading is what the machine says: the time of day, and a time that is never set.
@@ -60,12 +61,13 @@ func (c *Clock) Now() time.Time {
 		}
 		c.anchor, c.since = now, 0
 		return now.wall
-	case c.since == 0:
-		c.since = now.steady
+	case c.since == 0 || by > c.step+stepLeast: // one more, which has not stood yet
+		c.since, c.step = now.steady, by
 		c.stepped(by)
 	case now.steady-c.since >= stepTrusted:
 		c.anchor, c.since = now, 0
 		return now.wall
 	}
+	c.step = min(c.step, by)
 	return believed
 }

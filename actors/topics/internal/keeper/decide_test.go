@@ -142,8 +142,9 @@ func TestSweptWaits(t *testing.T) {
 		{80 * time.Second, 20, 0}, {90 * time.Second, 20, 20}, {200 * time.Second, 20, 0},
 		{210 * time.Second, 30, 0}, {240 * time.Second, 5, 0}, {280 * time.Second, 5, 0}, {300 * time.Second, 5, 5},
 	} {
-		if got := k.sees(step.start, at(step.after)); got != step.upTo {
-			t.Errorf("after %s at %d: up to %d, want %d", step.after, step.start, got, step.upTo)
+		k.owed = 0 // it was deleted
+		if k.sees(step.start, at(step.after)); k.owed != step.upTo {
+			t.Errorf("after %s at %d: up to %d, want %d", step.after, step.start, k.owed, step.upTo)
 		}
 	}
 }
@@ -186,13 +187,17 @@ func TestClock(t *testing.T) {
 		{41 * time.Minute, 24 * time.Hour, time.Second},    // the next one is as new
 		{50 * time.Minute, 24 * time.Hour, time.Second},    // for ten minutes
 		{51 * time.Minute, 24 * time.Hour, 24 * time.Hour}, // and not longer
+		{60 * time.Minute, 25 * time.Hour, 24 * time.Hour}, // an hour more
+		{69 * time.Minute, 49 * time.Hour, 24 * time.Hour}, // and a day, before that has stood
+		{71 * time.Minute, 49 * time.Hour, 24 * time.Hour}, // stands for as long itself
+		{79 * time.Minute, 49 * time.Hour, 49 * time.Hour},
 	} {
 		set(tt.steady, tt.off)
 		if got := c.Now().Sub(noon.Add(tt.steady)); got != tt.want {
 			t.Errorf("after %s, off by %s: off by %s, want %s", tt.steady, tt.off, got, tt.want)
 		}
 	}
-	if len(steps) != 4 {
+	if len(steps) != 6 {
 		t.Errorf("told of %v", steps)
 	}
 }

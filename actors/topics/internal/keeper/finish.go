@@ -18,5 +18,8 @@ func (finishing) Name() string { return "finish" }
 // Do removes what is left of topics that were deleted. Nothing of it can be wrong for
 // whoever does it, so it compares no office.
 func (finishing) Do(ctx context.Context, w *Work) (time.Duration, error) {
-	return finishEvery, w.Log.Sweep(ctx)
+	if err := w.Log.Sweep(ctx); err != nil {
+		return 0, err
+	}
+	return finishEvery, nil
 }

@@ -19,8 +19,8 @@ type Job interface {
 	// Name is one word, for events and for Keeper.Ring.
 	Name() string
 	// Do does what is due, and returns after how long to call it again at the latest. It
-	// blocks until that is done or ctx ends. After an error it is called again, later each
-	// time; commitlog.ErrNotKeeper ends the term.
+	// blocks until that is done or ctx ends. With an error it is the same, and where again is
+	// 0 it is called later each time; commitlog.ErrNotKeeper ends the term.
 	Do(ctx context.Context, w *Work) (again time.Duration, err error)
 }
 

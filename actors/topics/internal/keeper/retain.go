@@ -22,6 +22,7 @@ type retention struct {
 type retained struct {
 	revision int64 // of its settings
 	due      time.Time
+	fault    error // of the last look; nil is none
 	parts    map[int]*retainedPart
 }
 
@@ -45,7 +46,8 @@ const (
 	topicsIdle = time.Second
 )
 
-// Do looks at every topic that has limits and is due.
+// Do looks at every topic that has limits and is due. What is wrong with one holds up no
+// other: the error names all of them.
 func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
 	topics, err := w.Topics(ctx)
 	if err != nil {
@@ -67,16 +69,18 @@ func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
 		}
 		if left := time.Until(known.due); left > 0 {
 			wait = min(wait, left)
+			faults = append(faults, known.fault)
 			continue
 		}
 		next, err := r.topic(ctx, w, t, known)
 		switch {
-		case errors.Is(err, commitlog.ErrNotKeeper) || ctx.Err() != nil:
+		case errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrUnavailable) || ctx.Err() != nil:
 			return 0, err
-		case err != nil && !errors.Is(err, messages.ErrTopicDeleted):
-			faults = append(faults, err)
+		case errors.Is(err, messages.ErrTopicDeleted):
+			err = nil
 		}
-		known.due = time.Now().Add(next)
+		faults = append(faults, err)
+		known.due, known.fault = time.Now().Add(next), err
 		wait = min(wait, next)
 	}
 	for id := range r.topics {
@@ -91,12 +95,12 @@ func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
 func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, known *retained) (time.Duration, error) {
 	heads, err := w.Log.Heads(ctx, *t)
 	if err != nil {
-		return latest, err
+		return idlest, err
 	}
 	var done []int64
 	if t.Config.Retention == messages.RetainUntilDone {
 		if done, err = w.Log.Done(ctx, *t); err != nil {
-			return latest, err
+			return idlest, err
 		}
 	}
 	wait := idlest
@@ -113,7 +117,7 @@ func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, k
 		}
 		next, err := r.partition(ctx, w, t, h, p, part)
 		if errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrTopicDeleted) || ctx.Err() != nil {
-			return 0, err
+			return idlest, err
 		}
 		faults = append(faults, err)
 		wait = min(wait, next)
@@ -134,15 +138,21 @@ func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInf
 		}
 		entries, err := log.Entries(ctx, start, entriesAtOnce)
 		n, why := expired(cfg, p, entries, w.Clock.Now())
+		if n == 0 && ignoreTrimmed(err) != nil {
+			return idlest, err
+		}
 		if n == 0 {
-			return latest, ignoreTrimmed(err)
+			return latest, nil
 		}
 		if err := w.Turn(ctx); err != nil {
 			return 0, err
 		}
 		trimmed, err := log.Trim(ctx, w.Office, start, entries[n-1], n)
-		if err != nil || !trimmed {
-			return soonest, err
+		if err != nil {
+			return idlest, err
+		}
+		if !trimmed {
+			return soonest, nil
 		}
 		tell(w, t, h.Partition, entries[:n], why)
 		start, first = entries[n-1].End(), format.Entry{}

@@ -31,6 +31,14 @@ type sweeping struct {
 type swept struct {
 	start int64  // as seen last
 	marks []mark // what waits to be deleted, the oldest first
+	// owed is up to where entries have stayed for long enough, until they are deleted; 0
+	// for nowhere. clean is up to where no body is left.
+	owed, clean int64
+}
+
+// trimmed is what of a commitlog.Partition is needed.
+type trimmed interface {
+	DeleteTrimmed(ctx context.Context, o commitlog.Office, what commitlog.Part, upTo int64) (deleted int, more bool, err error)
 }
 
 // mark is a start that was seen at a time.
@@ -66,13 +74,12 @@ func (s *sweeping) Do(ctx context.Context, w *Work) (time.Duration, error) {
 				continue
 			}
 			known := s.topics[t.ID][p]
-			first := known == nil
-			if first {
+			if known == nil {
 				known = &swept{}
 			}
 			parts[p] = known
-			upTo := known.sees(start, s.now())
-			err := s.delete(ctx, w, t, p, start, upTo, first)
+			known.sees(start, s.now())
+			err := known.delete(ctx, w, w.Log.Partition(t, p))
 			if errors.Is(err, commitlog.ErrNotKeeper) || ctx.Err() != nil {
 				return 0, err
 			}
@@ -86,39 +93,42 @@ func (s *sweeping) Do(ctx context.Context, w *Work) (time.Duration, error) {
 	return sweepEvery, errors.Join(faults...)
 }
 
-// sees takes in where a partition begins, and returns up to where its entries have
-// stayed for long enough; 0 for nowhere.
-func (k *swept) sees(start int64, now time.Time) (upTo int64) {
+// sees takes in where a partition begins, and notes up to where its entries have stayed
+// for long enough.
+func (k *swept) sees(start int64, now time.Time) {
 	if start < k.start { // etcd was set back
-		k.marks = nil
+		k.marks, k.owed, k.clean = nil, 0, 0
 	}
 	if start != k.start {
 		k.marks = append(k.marks, mark{start, now})
 	}
 	k.start = start
 	for len(k.marks) > 0 && now.Sub(k.marks[0].at) >= evidenceFor {
-		upTo = k.marks[0].start
+		k.owed = k.marks[0].start
 		k.marks = k.marks[1:]
 	}
-	return upTo
 }
 
-// delete deletes entries before upTo, and, the first time that the partition is seen,
-// bodies before start.
-func (s *sweeping) delete(ctx context.Context, w *Work, t messages.TopicInfo, p int, start, upTo int64, first bool) error {
-	part := w.Log.Partition(t, p)
-	if first {
-		if err := s.deleteAll(ctx, w, part, commitlog.Bodies, start); err != nil {
+// delete deletes the entries that are due, and bodies before a start that was not seen
+// before: who moved it may not have come to that.
+func (k *swept) delete(ctx context.Context, w *Work, part trimmed) error {
+	if k.clean != k.start {
+		if err := deleteAll(ctx, w, part, commitlog.Bodies, k.start); err != nil {
 			return err
 		}
+		k.clean = k.start
 	}
-	if upTo == 0 {
+	if k.owed == 0 {
 		return nil
 	}
-	return s.deleteAll(ctx, w, part, commitlog.Entries, upTo)
+	if err := deleteAll(ctx, w, part, commitlog.Entries, k.owed); err != nil {
+		return err
+	}
+	k.owed = 0
+	return nil
 }
 
-func (s *sweeping) deleteAll(ctx context.Context, w *Work, part *commitlog.Partition, what commitlog.Part, upTo int64) error {
+func deleteAll(ctx context.Context, w *Work, part trimmed, what commitlog.Part, upTo int64) error {
 	for more := true; more; {
 		if err := w.Turn(ctx); err != nil {
 			return err

@@ -219,6 +219,7 @@ func (a *term) try(ctx actor.Context) {
 
 func (a *term) taken(ctx actor.Context, m taken) {
 	switch {
+	case a.state != termTaking: // its key was refused meanwhile; what was taken is found by the next try
 	case errors.Is(m.err, messages.ErrDenied):
 		a.refused(ctx, m.err)
 	case m.err != nil:
@@ -334,7 +335,9 @@ func (k *Keeper) do(ctx context.Context, j Job, w *Work) error {
 				k.failed(j, err)
 			}
 			failures++
-			again = retries.Delay(failures, rand.Float64())
+			if again == 0 {
+				again = retries.Delay(failures, rand.Float64())
+			}
 		default:
 			failures = 0
 		}

@@ -28,11 +28,11 @@ func (t *Transaction) mark() string {
 	return t.log.space.Transaction(fmt.Sprintf("%016x-%d", t.Producer, t.Sequence))
 }
 
-// landedMark notes that the mark is of no use any more, if no other attempt was ever sent:
-// one that comes late must find it. That one ends with the session.
+// landedMark notes that the mark is of no use any more, if every attempt was answered: one
+// that comes late must find it. That one ends with the session.
 func (t *Transaction) landedMark() {
 	t.spent = nil
-	if t.marked != 0 && t.attempts == 1 {
+	if t.marked != 0 && t.unheard == 0 {
 		t.spent = []string{t.mark()}
 	}
 }

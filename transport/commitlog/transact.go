@@ -85,11 +85,11 @@ type Transaction struct {
 	// Delayed is called for each failure after which it is sent again. It may be nil.
 	Delayed func(error)
 
-	log      *Log
-	state    format.WayState
-	attempts int              // that were sent
-	marked   clientv3.LeaseID // the lease that the mark of the attempts was put with, 0 for none
-	spent    []string         // marks of others that it removes
+	log     *Log
+	state   format.WayState
+	unheard int              // attempts that were not answered
+	marked  clientv3.LeaseID // the lease that the mark of the attempts was put with, 0 for none
+	spent   []string         // marks of others that it removes
 }
 
 // steps are the transactions of a log.
@@ -313,7 +313,6 @@ func (t *Transaction) attempt(ctx context.Context) error {
 	if t.writes() {
 		t.state = format.Doubtful
 	}
-	t.attempts++
 	resp, err := t.log.do(ctx, "send", r.guards, r.then, r.otherwise)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
@@ -328,6 +327,7 @@ func (t *Transaction) attempt(ctx context.Context) error {
 	case isLimit(err) != "":
 		return t.limited(&r, before, err)
 	case err != nil:
+		t.unheard++
 		return err
 	case resp.Succeeded:
 		t.land(resp, &r)
@@ -347,6 +347,7 @@ func (t *Transaction) limited(r *request, before format.WayState, err error) err
 	l := t.log.limits
 	switch isLimit(err) {
 	case messages.LimitResponse: // it may have been applied; the next attempt finds out
+		t.unheard++
 		if l.fewer(pages, l.of(pages), err) {
 			return nil
 		}

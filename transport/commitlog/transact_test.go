@@ -173,6 +173,22 @@ func TestTransactGoesBehindOthers(t *testing.T) {
 
 // Whatever becomes of requests and answers, a transaction is written once, and a request
 // that comes late changes nothing.
+// Promise: a transaction that was sent again because others were first leaves no mark that
+// outlasts the next one.
+func TestMarksOfTransactionsBehindOthers(t *testing.T) {
+	d := newDesk(t)
+	other := d.parts[1].Appender(AppenderConfig{})
+	for range 4 {
+		mustAppend(t, other, sealedWith("other"))
+		if err := d.log.Transact(testContext(t), d.begin(variant{puts: true, keys: true})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := under(t, d.log, "/transactions/"); len(left) > 1 {
+		t.Errorf("marks are left: %q", left)
+	}
+}
+
 func TestTransactWithLostAnswers(t *testing.T) {
 	plans := map[string][]fault{
 		"never sent":          {{kind: drop}},

@@ -15,8 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -176,22 +174,6 @@ func (a *Appender) gaveUp(s *format.Sealed, cause error) error {
 }
 
 func (a *Appender) failed(err error) error { return fmt.Errorf("append to %s: %w", a.p, err) }
-
-// rest waits between two attempts.
-func (t timing) rest(ctx context.Context, failures int) {
-	most := min(float64(t.longest), float64(t.shortest)*math.Pow(2, float64(failures)))
-	pause(ctx, time.Duration(most*(0.5+rand.Float64()/2)))
-}
-
-// pause waits, no longer than ctx lasts.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
 
 // step makes one attempt, or one step towards it. Without an error, s has landed
 // or another step is needed.

@@ -23,6 +23,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -438,4 +440,20 @@ func (q *queue) head() placed {
 // others reports whether there are tickets beside key.
 func (q *queue) others(key string) bool {
 	return slices.ContainsFunc(q.tickets, func(t placed) bool { return t.key != key })
+}
+
+// rest waits between two attempts.
+func (t timing) rest(ctx context.Context, failures int) {
+	most := min(float64(t.longest), float64(t.shortest)*math.Pow(2, float64(failures)))
+	pause(ctx, time.Duration(most*(0.5+rand.Float64()/2)))
+}
+
+// pause waits, no longer than ctx lasts.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

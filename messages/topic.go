@@ -194,7 +194,7 @@ func (c *TopicConfig) Validate() error {
 	case c.Discard != DiscardOld && c.Discard != DiscardNew:
 		fault("discard %q: there are %q and %q", c.Discard, DiscardOld, DiscardNew)
 	case c.Discard == DiscardNew && c.MaxBytes == 0 && c.MaxRecords == 0:
-		fault("discard %q without max bytes and max records: nothing would be refused", c.Discard)
+		fault("discard %q without max bytes or max records: nothing would be refused", c.Discard)
 	}
 	return errors.Join(faults...)
 }

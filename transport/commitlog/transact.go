@@ -209,6 +209,9 @@ func (t *Transaction) check() error {
 	seen := make(map[string]bool)
 	for i := range t.Outputs {
 		o := &t.Outputs[i]
+		if raw := o.Batch.Raw; raw > format.MaxRaw {
+			return &messages.LimitError{Limit: messages.LimitRequest, Err: fmt.Errorf("it puts %d bytes to %s, which is %d more than the %d that it may", raw, o.Appender.p, raw-format.MaxRaw, format.MaxRaw)}
+		}
 		if err := o.Batch.Check(); err != nil {
 			return err
 		}

@@ -372,6 +372,9 @@ func TestTransactLimits(t *testing.T) {
 		}
 		return x
 	}
+	batch := d.log.Begin()
+	large := strings.Repeat("x", 900<<10) // twice, which compresses to next to nothing
+	batch.Outputs = []Output{{Appender: d.outs[0], End: AnyEnd, Batch: format.Seal(records(large, large), 2, 1, 1, 1, messages.CompressS2, batch.Producer, batch.Sequence)}}
 	for name, c := range map[string]struct {
 		x     *Transaction
 		limit messages.Limit
@@ -379,6 +382,7 @@ func TestTransactLimits(t *testing.T) {
 	}{
 		"operations": {many(140, 1), messages.LimitOps, "it has 141, which is 13 more than the 128"},
 		"bytes":      {many(10, 200<<10), messages.LimitRequest, "more than the 1572864"},
+		"a batch":    {batch, messages.LimitRequest, "more than the 1572864"},
 	} {
 		before := d.f.count()
 		err := d.log.Transact(testContext(t), c.x)

@@ -59,6 +59,7 @@ func TestDeadLettersAreRedriven(t *testing.T) {
 	}
 	perform(t, cli.ExitFailed, "", "dlq", "show", "letters", "9")
 	perform(t, cli.ExitUsage, "", "dlq", "show", "letters", "x")
+	perform(t, cli.ExitUsage, "", "dlq", "show", "letters", "0", "--partition", "1")
 	perform(t, cli.ExitUsage, "", "dlq", "redrive", "letters", "--rate", "-1")
 	for _, want := range []string{`"redriven": 2`, `"redriven": 0`} {
 		if out, _ := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--rate", "1000", "--json"); !strings.Contains(out, want) {
@@ -111,5 +112,45 @@ func putTo(t *testing.T, rt *penstock.Runtime, topic string, msgs ...penstock.Me
 		if _, err := to.PutBatch(t.Context(), []penstock.Message{m}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Dead letters that do not fit into one transaction go in several, and nobody waits for one
+// at the end that was deleted.
+func TestLargeAndDeletedDeadLetters(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 1)
+	rt, err := penstock.Start(t.Context(), penstock.Etcd(endpoint), penstock.Prefix(prefixOf(t)), penstock.Listen("tcp://127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Stop(context.WithoutCancel(t.Context()))
+	topic, err := rt.CreateTopic(t.Context(), "letters", penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(size int) {
+		t.Helper()
+		mark := messages.DeadRecord{Topic: "audit", Group: "billing", Attempts: 1, Cause: "it is large", Time: time.Now()}
+		if _, _, err := topic.Put(t.Context(), mark.Mark(penstock.Message{Value: make([]byte, size)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		put(900_000)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--json"); !strings.Contains(out, `"redriven": 3`) {
+		t.Errorf("redrive prints %s", out)
+	}
+	put(1)
+	perform(t, cli.ExitDone, "", "topic", "delete-records", "letters", "0:3")
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "ls", "letters"); strings.Count(out, "audit:") != 3 {
+		t.Errorf("ls prints\n%s", out)
+	}
+	if _, errs := perform(t, cli.ExitFailed, "", "dlq", "show", "letters", "3"); !strings.Contains(errs, "was deleted") {
+		t.Errorf("show says %q", errs)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--json"); !strings.Contains(out, `"redriven": 0`) {
+		t.Errorf("the second redrive prints %s", out)
 	}
 }

@@ -59,6 +59,16 @@ func (a *App) WithRuntime(ctx context.Context, ask func(ctx context.Context, rt 
 	return errors.Join(ask(asking, rt), a.Stop(ctx, rt))
 }
 
+// Work starts a runtime for what takes as long as there are records, until ctx ends, and
+// stops it.
+func (a *App) Work(ctx context.Context, work func(ctx context.Context, rt *penstock.Runtime) error) error {
+	rt, err := a.Start(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(ctx, rt), a.Stop(ctx, rt))
+}
+
 // Stop stops a runtime in order. It has DrainFor, also after the end of ctx.
 func (a *App) Stop(ctx context.Context, rt *penstock.Runtime) error {
 	stopping, cancel := Finishing(ctx)

@@ -76,18 +76,12 @@ func each(ctx context.Context, rt *penstock.Runtime, topic string, f func(*penst
 		if p.Err != nil {
 			return p.Err
 		}
-		if p.Start == p.End {
-			continue
-		}
-		for r, err := range t.Read(ctx, p.Partition, penstock.FromEarliest()) {
+		for r, err := range t.ReadTo(ctx, p.Partition, penstock.FromEarliest(), p.End) {
 			if err != nil {
 				return err
 			}
 			if more, err := f(&r); err != nil || !more {
 				return err
-			}
-			if r.Offset >= p.End-1 {
-				break
 			}
 		}
 	}
@@ -123,7 +117,7 @@ func (c *ls) run(ctx context.Context, topic string) error {
 	if c.count < 0 {
 		return cli.Usagef("--count cannot be negative")
 	}
-	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		tw, n := cli.Table(c.Out), 0
 		if !c.json {
 			fmt.Fprintln(tw, "partition\toffset\tfrom\tgroup\tattempts\tdeaths\ttime\terror")
@@ -184,22 +178,36 @@ value_base64.`,
 
 func (c *show) run(ctx context.Context, topic string, offset int64) error {
 	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
-		found := false
-		err := each(ctx, rt, topic, func(r *penstock.Record) (bool, error) {
-			if r.Partition != c.partition || r.Offset != offset {
-				return true, nil
+		d, err := rt.DescribeTopic(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if c.partition < 0 || c.partition >= len(d.Partitions) {
+			return fmt.Errorf("topic %s: partition %d of %d: %w", topic, c.partition, len(d.Partitions), penstock.ErrNoPartition)
+		}
+		p := d.Partitions[c.partition]
+		if p.Err != nil {
+			return p.Err
+		}
+		if offset < p.Start || offset >= p.End {
+			return fmt.Errorf("%s, partition %d: there is no offset %d, it goes from %d to %d: %w", topic, c.partition, offset, p.Start, p.End, penstock.ErrOffsetOutOfRange)
+		}
+		t, err := rt.Topic(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for r, err := range t.ReadTo(ctx, c.partition, penstock.FromOffset(offset), offset+1) {
+			if err != nil {
+				return err
 			}
-			l, ok := letterOf(r)
+			l, ok := letterOf(&r)
 			if !ok {
-				return false, fmt.Errorf("%s, partition %d, offset %d is no dead letter", topic, c.partition, offset)
+				return fmt.Errorf("%s, partition %d, offset %d is no dead letter", topic, c.partition, offset)
 			}
 			payload := lines.PayloadOf(&r.Payload)
-			found, l.Payload = true, &payload
-			return false, cli.PrintJSON(c.Out, l)
-		})
-		if err == nil && !found {
-			err = fmt.Errorf("%s, partition %d: there is no offset %d: %w", topic, c.partition, offset, penstock.ErrOffsetOutOfRange)
+			l.Payload = &payload
+			return cli.PrintJSON(c.Out, l)
 		}
-		return err
+		return fmt.Errorf("%s, partition %d, offset %d was deleted", topic, c.partition, offset)
 	})
 }

@@ -21,6 +21,10 @@ const redriven = "penstock-redrive"
 // mostAtOnce is how many dead letters one transaction puts back.
 const mostAtOnce = 16
 
+// idle is how long one waits for a dead letter. What is left then was deleted, or is
+// another redrive's.
+const idle = time.Second
+
 type redrive struct {
 	*cli.App
 	rate float64
@@ -88,7 +92,7 @@ func (c *redrive) all(ctx context.Context, rt *penstock.Runtime, topic string, v
 	if err != nil {
 		return err
 	}
-	sub, err := t.Subscribe(ctx, redriven)
+	sub, err := t.Subscribe(ctx, redriven, penstock.CommitEvery(idle/4)) // which passes over what was deleted
 	if err != nil {
 		return err
 	}
@@ -127,14 +131,31 @@ func left(d penstock.TopicDescription, g penstock.GroupInfo) bool {
 	return false
 }
 
-// some puts back some dead letters, in one transaction.
+// some puts back some dead letters, in one transaction. None within idle is no error.
 func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.Subscription, origins map[string]*penstock.Topic, v *redrivenView) error {
 	most := mostAtOnce
 	if c.rate > 0 {
 		most = max(1, min(most, int(c.rate)))
 	}
+	for {
+		err := c.transact(ctx, rt, sub, most, origins, v)
+		if !errors.Is(err, penstock.ErrTooLarge) || most == 1 {
+			return err
+		}
+		most /= 2
+	}
+}
+
+// transact puts back up to most dead letters.
+func (c *redrive) transact(ctx context.Context, rt *penstock.Runtime, sub *penstock.Subscription, most int, origins map[string]*penstock.Topic, v *redrivenView) error {
 	var done, skipped int
-	_, err := sub.Transact(ctx, most, func(tx *penstock.Tx, recs []penstock.Record) error {
+	waiting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	wait := time.AfterFunc(idle, func() { stop(errIdle) })
+	_, err := sub.Transact(waiting, most, func(tx *penstock.Tx, recs []penstock.Record) error {
+		if !wait.Stop() {
+			return errIdle
+		}
 		for _, r := range recs {
 			letter, ok := messages.DeadRecordOf(r.Payload)
 			if !ok {
@@ -166,8 +187,11 @@ func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.
 		}
 		return nil
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		v.Redriven, v.Skipped = v.Redriven+done, v.Skipped+skipped
+	case errors.Is(err, errIdle) && ctx.Err() == nil:
+		return nil
 	}
 	return err
 }
@@ -187,3 +211,6 @@ func original(ctx context.Context, from *penstock.Topic, d messages.DeadRecord, 
 	}
 	return nil, nil
 }
+
+// errIdle ends a wait for dead letters.
+var errIdle = errors.New("no dead letter came")

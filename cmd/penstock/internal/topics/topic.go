@@ -52,8 +52,8 @@ func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitio
 	f.IntVar(&s.partitions, "partitions", d.Partitions, partitions)
 	f.StringVar(&s.compression, "compression", string(d.Compression), "`kind` of compression of batches: s2, zstd or none")
 	f.IntVar(&s.maxRecordBytes, "max-record-bytes", d.MaxRecordBytes, "largest record in `bytes`, 1048576 at most")
-	f.DurationVar(&s.dedupeWindow, "dedupe-window", d.DedupeWindow, "for how long a record's id is known again, 720h at most; 0 is no window")
-	f.IntVar(&s.dedupeRecords, "dedupe-records", d.DedupeRecords, fmt.Sprintf("for how many records of a partition it is, %d at most (default %d with a window)", messages.MaxDedupeRecords, messages.DefaultDedupeRecords))
+	f.DurationVar(&s.dedupeWindow, "dedupe-window", d.DedupeWindow, "for how long the topic knows the id of a record again, 720h at most; 0 is no window")
+	f.IntVar(&s.dedupeRecords, "dedupe-records", d.DedupeRecords, fmt.Sprintf("how many records of a partition the window has at most, to %d (default %d with a window)", messages.MaxDedupeRecords, messages.DefaultDedupeRecords))
 	cli.CompleteFlag(cmd, "compression", string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone))
 	s.limits.add(cmd, d)
 }
@@ -80,6 +80,8 @@ kept until somebody deletes them.`,
 		Example: `  penstock topic create audit
   penstock topic create audit --max-age 24h --max-bytes 268435456
   penstock topic create audit --partitions 8 --compression zstd
+  penstock topic create jobs --max-records 10000 --discard new
+  penstock topic create jobs --retention until-done --dedupe-window 1h
   penstock topic create audit --if-absent --json | jq .partitions`,
 		Args: cli.Between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

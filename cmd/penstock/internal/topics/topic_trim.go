@@ -91,7 +91,7 @@ func (c *topicTruncate) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		t, err := rt.Topic(ctx, name)
 		if err != nil {
 			return err
@@ -115,7 +115,11 @@ func (c *topicTruncate) run(ctx context.Context, name string) error {
 		}
 		tw := cli.Table(c.Out)
 		for _, p := range list.Partitions {
-			fmt.Fprintf(tw, "partition %d\tbegan at %d\tbegins at %d\terased %d\n", p.Partition, p.From, p.Start, p.Erased)
+			fmt.Fprintf(tw, "partition %d\tbegan at %d\tbegins at %d", p.Partition, p.From, p.Start)
+			if p.Erased > 0 {
+				fmt.Fprintf(tw, "\terased %d behind that", p.Erased)
+			}
+			fmt.Fprintln(tw)
 		}
 		if perr := tw.Flush(); perr != nil {
 			return perr
@@ -148,7 +152,9 @@ included. With --key the whole topic is read.`,
 			switch {
 			case err != nil:
 				return err
-			case (len(offsets) == 0) == (c.key == ""):
+			case len(offsets) > 0 && c.key != "":
+				return cli.Usagef("give PARTITION:OFFSET or --key, not both")
+			case len(offsets) == 0 && c.key == "":
 				return cli.Usagef("give PARTITION:OFFSET, one or several, or --key")
 			}
 			return c.run(cmd.Context(), args[0], offsets)
@@ -197,7 +203,7 @@ func (c *topicDeleteRecords) run(ctx context.Context, name string, offsets map[i
 	if err := topicNamed(name); err != nil {
 		return err
 	}
-	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		t, err := rt.Topic(ctx, name)
 		if err != nil {
 			return err

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./retries")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -307,6 +307,22 @@ func TestTransferExample(t *testing.T) {
 	slices.Sort(got) // the partitions of the payments come in any order
 	want := []string{"all accounts together have 30", "bakery got 10, now 10", "bakery got 10, now 20", "grocer got 10, now 10"}
 	if !slices.Equal(got, want) {
+		t.Errorf("it printed %q, want %q", got, want)
+	}
+}
+
+func TestRetriesExample(t *testing.T) {
+	p := start(t, "retries")
+	p.succeeds()
+	want := []string{
+		"shipped tea at attempt 1",
+		"shipped milk at attempt 2",
+		"shipped salt at attempt 1",
+		"dead letter bread, 3 attempts: the hall is closed",
+		"dead letter nothing, 1 attempts: there is no such thing: rejected",
+		"shipped bread at attempt 1",
+	}
+	if got := p.out.all(); !slices.Equal(got, want) {
 		t.Errorf("it printed %q, want %q", got, want)
 	}
 }

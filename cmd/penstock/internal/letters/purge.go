@@ -43,7 +43,7 @@ type purgedView struct {
 }
 
 func (c *purge) run(ctx context.Context, topic string) error {
-	return c.WithRuntime(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		v := purgedView{Topic: topic}
 		err := c.all(ctx, rt, topic, &v)
 		switch {

@@ -232,3 +232,50 @@ func TestDeadLettersOfLargeRecords(t *testing.T) {
 		}
 	}
 }
+
+// Promise: dead letters in a row do not cut a longer pause short.
+func TestLongerPauseStays(t *testing.T) {
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	events := e.Events(ctx)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topic.PutBatch(ctx, []messages.Message{{Value: []byte("no")}}); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := topic.Subscribe(ctx, groups.Config{Group: "billing", DeadTopic: "letters", MaxAttempts: 1, Breaker: 1, BreakerPause: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consuming, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	begun, paused := make(chan struct{}), make(chan struct{})
+	running.Go(func() {
+		_ = sub.Consume(consuming, func(context.Context, messages.Record) error {
+			close(begun)
+			<-paused
+			return errors.New("the database is away")
+		})
+	})
+	enginetest.Await(t, "the record", begun)
+	until := time.Now().Add(10 * time.Hour).Truncate(time.Second).UTC()
+	if err := e.PauseConsumerGroup(ctx, "audit", "billing", until); err != nil {
+		t.Fatal(err)
+	}
+	for event := range events {
+		switch is := event.(type) {
+		case messages.GroupPaused:
+			close(paused)
+		case messages.DeadLettersRepeated:
+			if !is.Until.Equal(until) {
+				t.Errorf("the pause ends at %v, want %v", is.Until, until)
+			}
+			return
+		}
+	}
+	t.Error("no event tells of it")
+}

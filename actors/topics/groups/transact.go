@@ -396,11 +396,20 @@ func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.
 // tripped: so many dead letters in a row.
 type tripped struct{ inARow int }
 
-// trip pauses the group, because not the records but what handles them may be at fault.
+// trip pauses the group, because not the records but what handles them may be at fault. A
+// pause that lasts longer stays: somebody wants that one.
 func (a *subscription) trip(inARow int) {
 	sub, log, delayed := a.sub, a.env.Log, a.delayed
-	until := time.Now().Add(sub.cfg.BreakerPause)
+	until, longer := time.Now().Add(sub.cfg.BreakerPause), false
+	if value, paused := a.view.Paused(); paused {
+		if at := messages.PauseUntil(value); at.IsZero() || at.After(until) {
+			until, longer = at, true
+		}
+	}
 	a.env.Events.Emit(messages.DeadLettersRepeated{Topic: sub.cfg.Topic, Group: sub.cfg.Group, Member: sub.cfg.ID, Run: inARow, Until: until})
+	if longer {
+		return
+	}
 	a.host.Run("pause group", func(ctx context.Context) error {
 		if err := log.PauseGroup(ctx, sub.path.Info(), sub.cfg.Group, until); err != nil && ctx.Err() == nil {
 			delayed(fmt.Errorf("pause after %d dead letters in a row: %w", inARow, err))

@@ -28,6 +28,9 @@ func (t *Topics) Transact(ctx context.Context, fn func(*groups.Tx) error) error 
 	if err := tx.Fill(fn); err != nil {
 		return fail(err)
 	}
+	if err := tx.GivenNone(); err != nil {
+		return fail(err)
+	}
 	_, err := tx.Send(ctx, t.env, nil, nil)
 	return err
 }

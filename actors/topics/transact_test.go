@@ -88,6 +88,10 @@ func TestTransactPutsToSeveralTopics(t *testing.T) {
 	if v, err := etcd.Get(ctx, key); err != nil || v.Kvs[0].Version != 2 {
 		t.Errorf("%v, %v", v, err)
 	}
+	err := e.Transact(ctx, func(tx *actors.Tx) error { tx.Ack(messages.Record{}); return nil })
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("an ack where there are no records: %v", err)
+	}
 	stats, _ := e.Stats().Topics, 0
 	for _, s := range stats {
 		want := map[string]messages.TopicStats{

@@ -60,6 +60,15 @@ func (tx *Tx) Then(ops ...commitlog.Op) { tx.live("Then"); tx.thens = append(tx.
 // Ack is penstock.Tx.Ack.
 func (tx *Tx) Ack(recs ...messages.Record) { tx.live("Ack"); tx.acks = append(tx.acks, recs...) }
 
+// GivenNone returns what is wrong when the transaction acks records and was given none.
+func (tx *Tx) GivenNone() error {
+	if len(tx.acks) == 0 {
+		return nil
+	}
+	r := tx.acks[0]
+	return fmt.Errorf("ack of topic %q, partition %d, offset %d: %w: the transaction was given no records", r.Topic, r.Partition, r.Offset, messages.ErrInvalid)
+}
+
 // Fail lets the transaction fail with err.
 func (tx *Tx) Fail(err error) { tx.fault = errors.Join(tx.fault, err) }
 

@@ -5,7 +5,7 @@
 //
 // What it promises:
 //
-//   - Each write of a job compares the key of its office, the topic, and the values that
+//   - What trims and sweeps compares the key of its office, the topic, and the values that
 //     it was decided upon. So a keeper that was deposed and does not know it, and one
 //     whose etcd was set back, change nothing; and a job that was killed anywhere is
 //     done again by the next keeper, from what stands in etcd.

@@ -5,6 +5,7 @@ package penstock
 
 import (
 	"context"
+	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -30,8 +31,14 @@ func (tx *Tx) Context() context.Context { return tx.tx.Context() }
 // chooses; the handle's middleware sees them. Those for one partition keep their order
 // and follow one another in the log. Their bytes are copied. A message that cannot be put
 // (ErrTooLarge, ErrInvalid, ErrNoPartition, ErrClosed) is the error of the transaction, and so
-// is a topic of another runtime (ErrInvalid).
-func (tx *Tx) Put(t *Topic, msgs ...Message) { t.t.PutIn(tx.tx, msgs) }
+// is nil, and a topic of another runtime (ErrInvalid).
+func (tx *Tx) Put(t *Topic, msgs ...Message) {
+	if t == nil {
+		tx.tx.Fail(fmt.Errorf("put in a transaction: nil topic: %w", ErrInvalid))
+		return
+	}
+	t.t.PutIn(tx.tx, msgs)
+}
 
 // Ack names records that are handled: each with those of its partition before it, as
 // Commit does. Without an Ack the transaction acks every record that the function was

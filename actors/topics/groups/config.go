@@ -137,6 +137,16 @@ func (c *Config) validateConcurrency(faults *node.Faults) {
 	}
 }
 
+func (c *Config) validateBreaker(faults *node.Faults) {
+	switch {
+	case c.Breaker == 0 && c.BreakerPause == 0:
+	case c.Breaker < 1 || c.BreakerPause < time.Second || c.BreakerPause > messages.LongestPause:
+		faults.Add("pause for %s after %d dead letters: want a positive number, and a pause from 1s to ten years", c.BreakerPause, c.Breaker)
+	case c.DeadLetter == nil && c.DeadTopic == "":
+		faults.Add("pause after %d dead letters: records become none; set DeadLetterTopic or RecordDeadLetters as well", c.Breaker)
+	}
+}
+
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
 	var faults node.Faults
@@ -165,9 +175,7 @@ func (c *Config) Validate() error {
 		faults.Add("max attempts %d: it must be positive and come with a dead-letter handler", c.MaxAttempts)
 	}
 	c.validateDeadTopic(&faults)
-	if c.Breaker < 0 || c.Breaker > 0 && (c.BreakerPause < time.Second || c.BreakerPause > messages.LongestPause) {
-		faults.Add("pause for %s after %d dead letters: want a positive number, and a pause from 1s to ten years", c.BreakerPause, c.Breaker)
-	}
+	c.validateBreaker(&faults)
 	faults.Join(c.Retry.Validate())
 	faults.Join(chain.Check(c.Use))
 	return faults.Err()

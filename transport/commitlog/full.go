@@ -26,7 +26,7 @@ type floor struct {
 }
 
 // isAbove reports whether the floor is of no use for an end: it was never looked for, or
-// the sizes began anew, as they do in a partition of which nothing was left.
+// the sizes began again, as they do in a partition of which nothing was left.
 func (f floor) isAbove(end format.LogEnd) bool {
 	return f.read.IsZero() || end.Bytes < f.bytes || end.Offset < f.start
 }

@@ -350,7 +350,7 @@ func awaitAppend(t *testing.T, a *Appender, batch func() *format.Sealed) {
 }
 
 // Promise: an etcd that was set back to where a partition began earlier, or sizes that
-// began anew, neither hold up the appends of a topic that refuses what is too much, nor
+// began again, neither hold up the appends of a topic that refuses what is too much, nor
 // let more in.
 func TestFullPartitionAfterItsStartMoved(t *testing.T) {
 	l, _ := startEtcd(t)

@@ -140,7 +140,8 @@ func TestRecordThatKillsItsConsumersIsADeadLetter(t *testing.T) {
 			t.Errorf("record %d was handled %d times", id, n)
 		}
 	}
-	if owners != 2+letterAfter+1 {
-		t.Errorf("%d processes, want %d", owners, 2+letterAfter+1)
+	// One that committed something before it died was no death without progress.
+	if least := 2 + letterAfter + 1; owners < least || owners > least+2 {
+		t.Errorf("%d processes, want %d, or two more", owners, least)
 	}
 }

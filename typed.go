@@ -82,7 +82,8 @@ type Typed[T any] struct {
 // Errors: ErrInvalid without a codec, and what the codec returns.
 func (t Typed[T]) Message(body T) (Message, error) { return t.encode(nil, body) }
 
-// Decode returns what a delivery's, record's or reply's Payload says.
+// Decode returns what a delivery's, record's or reply's Payload says: of a tombstone, which
+// has no value, the zero T.
 //
 // Errors: ErrCorrupt, with the codec's, when it cannot be decoded or has another content
 // type; ErrInvalid without a codec.
@@ -90,6 +91,9 @@ func (t Typed[T]) Decode(p Payload) (T, error) {
 	var none T
 	if t.Codec == nil {
 		return none, errNoCodec
+	}
+	if p.Tombstone() {
+		return none, nil
 	}
 	if want := t.Codec.ContentType(); want != "" {
 		if got, ok := p.Header(contentType); ok && !sameType(string(got), want) {

@@ -52,6 +52,9 @@ func TestTypedMessages(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if got, err := items.Decode(penstock.PayloadOf(&penstock.Message{Key: []byte("tea"), Tombstone: true})); err != nil || got != (item{}) {
+		t.Errorf("a tombstone: %+v, %v", got, err)
+	}
 	var none penstock.Typed[item]
 	if _, err := none.Message(item{}); !errors.Is(err, penstock.ErrInvalid) {
 		t.Errorf("without a codec: %v", err)

@@ -20,12 +20,13 @@ import (
 //		Time      time.Time // the sender's, in nanoseconds; the zero Time means none
 //		ExpiresAt time.Time // when it is not handed out any more; the zero Time means never
 //		ID        string    // the sender's own name for it, of up to 256 bytes; may be empty
+//		Tombstone bool      // what Key names is deleted; then there is a Key and no Value
 //	}
 //
-//	func (m *Message) Check() error // ErrInvalid: a name or the ID is not UTF-8 or too long, or a time is outside 1677 to 2262
+//	func (m *Message) Check() error // ErrInvalid: a name or the ID is not UTF-8 or too long, a time is outside 1677 to 2262, or a Tombstone has no Key or a Value
 //
 // A topic with a window of ids, see TopicConfig, has each ID once in it; elsewhere an ID
-// only travels along.
+// only travels along. So does a Tombstone, but in a topic that is compacted by key.
 //
 // A message that expires is given up by its sender when it is about to be sent, for the
 // first time or again, and by a member when it is about to be handed out, each by the clock
@@ -59,6 +60,7 @@ type Header = messages.Header
 //	func (p Payload) Expired() bool                      // whether that is over, by this machine's clock
 //	func (p Payload) ID() string                         // the sender's own name for it, or empty
 //	func (p Payload) IDBytes() []byte                    // the same without a copy, nil for none
+//	func (p Payload) Tombstone() bool                    // whether it says that what its Key names is deleted
 //	func (p Payload) Time() time.Time                    // UnixNano as a time in UTC, or the zero Time
 //	func (p Payload) Header(name string) ([]byte, bool)  // the first header of that name
 //	func (p Payload) Headers() iter.Seq2[string, []byte] // all of them, in the sender's order

@@ -69,6 +69,10 @@ type Partitioner = actors.Partitioner
 //		Retention  Retention     // RetainLimits when empty
 //		Discard    Discard       // what gives way at MaxBytes and MaxRecords; DiscardOld when empty
 //		TTL        time.Duration // after its time a record is not handed out any more, and deleted later
+//
+//		Compaction     Compaction    // CompactNone when empty
+//		TombstoneGrace time.Duration // how long tombstones stay; a day when zero
+//		CompactionLag  time.Duration // how long every record stays; a minute when zero
 //	}
 //
 // Without limits records are kept until somebody deletes them. Batches are deleted as a
@@ -100,6 +104,9 @@ type TopicConfig = messages.TopicConfig
 //		MaxRecords     int64
 //		Retention      Retention
 //		Discard        Discard
+//		Compaction     Compaction
+//		TombstoneGrace time.Duration // of CompactByKey
+//		CompactionLag  time.Duration // of CompactByKey
 //	}
 //
 // With more partitions, records of one key may go to another partition than before, and
@@ -119,6 +126,28 @@ const (
 	CompressZstd = messages.CompressZstd
 	// CompressNone writes batches as they are.
 	CompressNone = messages.CompressNone
+)
+
+// Compaction says whether a record of a topic supersedes those before it: CompactNone or
+// CompactByKey.
+type Compaction = messages.Compaction
+
+// The compactions of a topic.
+const (
+	// CompactNone: records do not supersede one another. The default.
+	CompactNone = messages.CompactNone
+	// CompactByKey: the newest record of each key in a partition supersedes those before
+	// it, which are deleted later. A message without a key is ErrInvalid.
+	CompactByKey = messages.CompactByKey
+)
+
+// Defaults of compaction.
+const (
+	// DefaultTombstoneGrace is how long a tombstone stays after the records before it
+	// that have its key were deleted.
+	DefaultTombstoneGrace = messages.DefaultTombstoneGrace
+	// DefaultCompactionLag is how long a record stays whatever comes after it.
+	DefaultCompactionLag = messages.DefaultCompactionLag
 )
 
 // MinTopicBytes is the least that TopicConfig.MaxBytes can be: the largest record.

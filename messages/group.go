@@ -1,6 +1,6 @@
 package messages
 
-// What every party of a pipe's group agrees on.
+// What every party of a group agrees on, and how a consumer group is described.
 
 import (
 	"fmt"
@@ -133,4 +133,61 @@ func (s GroupSettings) Differ(theirs GroupSettings) error {
 	}
 	return fmt.Errorf("it is %s with queue policy %s, not %s with %s: %w",
 		s.Mode, s.Policy, theirs.Mode, theirs.Policy, ErrGroupMode)
+}
+
+// GroupInfo is a consumer group of a topic.
+type GroupInfo struct {
+	Topic, Group string
+	// Mode is GroupAutomatic or GroupManual.
+	Mode GroupMode
+	// Generation counts assignments; 0 before the first and for manual groups.
+	Generation int64
+	Members    []GroupMember
+	Partitions []GroupPartition
+	// Lag is the sum over all partitions whose end is known, in records.
+	Lag int64
+	// PausedUntil is when the group's pause ends, zero for none.
+	PausedUntil time.Time
+	// Err is nil, or says which keys of the group do not make sense and are
+	// passed over; it wraps ErrCorrupt.
+	Err error
+}
+
+// GroupMode says how a group's partitions find their owners.
+type GroupMode string
+
+// The modes of a consumer group. The first subscription decides.
+const (
+	GroupAutomatic GroupMode = "automatic" // assigned by the oldest member
+	GroupManual    GroupMode = "manual"    // named by each member
+)
+
+// GroupMember is one live subscription.
+type GroupMember struct {
+	ID, Host string
+	Since    time.Time
+	// Partitions are those assigned to it, or named by it.
+	Partitions []int
+}
+
+// GroupPartition is where a group is in one partition.
+type GroupPartition struct {
+	Partition int
+	// Start and End are the partition's.
+	Start, End int64
+	// Committed is the next offset to be handled; -1 when nothing was ever
+	// committed, and then everything lags from where the group began, or Start.
+	Committed int64
+	// Done is how many records behind Committed are finished: those of handlers that run
+	// at the same time finish out of their order.
+	Done int64
+	// Lag is End minus the position, in records, without those that are Done; -1 with an
+	// Err.
+	Lag int64
+	// Owner is the member that has claimed the partition, or empty.
+	Owner string
+	// Fence is the claim's CreateRevision, or 0.
+	Fence int64
+	// Err is nil, or why Start, End and Lag are not known.
+	Err error
 }

@@ -31,6 +31,11 @@ type Message struct {
 	// producer its name and a slash in front ("till-7/1042"), so that LastID finds
 	// them.
 	ID string
+	// Tombstone says that what Key names is deleted. Such a message has a key and no
+	// value. A topic that is compacted, see TopicConfig.Compaction, deletes the records
+	// before it that have its key, and the tombstone itself after a while; elsewhere it
+	// only travels along.
+	Tombstone bool
 
 	request uint64 // see Ask
 }
@@ -43,7 +48,7 @@ type Header struct {
 
 // Check reports whether the record format can carry m unchanged: header names
 // must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
-// hold (1677 to 2262), ID be UTF-8 of MaxIDBytes at most. The error wraps ErrInvalid. A Time of exactly
+// hold (1677 to 2262), ID be UTF-8 of MaxIDBytes at most, and a Tombstone have a key and no value. The error wraps ErrInvalid. A Time of exactly
 // 1970-01-01T00:00:00Z passes and arrives as none.
 func (m *Message) Check() error {
 	for i := range m.Headers {
@@ -59,6 +64,9 @@ func (m *Message) Check() error {
 	}
 	if len(m.ID) > MaxIDBytes || !utf8.ValidString(m.ID) {
 		return fmt.Errorf("id %.64q of %d bytes: it must be UTF-8 and have at most %d: %w", m.ID, len(m.ID), MaxIDBytes, ErrInvalid)
+	}
+	if m.Tombstone && (len(m.Key) == 0 || len(m.Value) > 0) {
+		return fmt.Errorf("a tombstone with a key of %d bytes and a value of %d: it needs a key, which it deletes, and has no value: %w", len(m.Key), len(m.Value), ErrInvalid)
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ type Payload struct {
 
 	// request is what the sender knows the reply by; 0 when none is asked for.
 	request uint64
-	// headers runs from the first field that is a header or the id to the end of the
-	// last one, as they stand on the wire. Other fields may lie between; all were
+	// headers runs from the first field that is a header, the id or the tombstone to the
+	// end of the last one, as they stand on the wire. Other fields may lie between; all were
 	// checked.
 	headers []byte
 	expires int64 // when it is not to be handed out any more, as UnixNano; 0 is never
@@ -32,9 +32,9 @@ type Payload struct {
 // the headers are copied.
 func PayloadOf(m *Message) Payload {
 	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt), request: m.request}
-	if len(m.Headers) > 0 || m.ID != "" {
-		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)+bytesFieldSize(len(m.ID))), m.Headers)
-		r.headers = appendID(r.headers, m.ID)
+	if len(m.Headers) > 0 || m.ID != "" || m.Tombstone {
+		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)+bytesFieldSize(len(m.ID))+tombstoneSize), m.Headers)
+		r.headers = appendTombstone(appendID(r.headers, m.ID), m.Tombstone)
 	}
 	return r
 }
@@ -52,6 +52,10 @@ func (p Payload) ID() string { return string(idIn(p.headers)) }
 
 // IDBytes is ID as bytes that alias the payload's buffer, nil for none.
 func (p Payload) IDBytes() []byte { return idIn(p.headers) }
+
+// Tombstone reports whether the message says that what its key names is deleted; then it
+// has no value. It does not allocate.
+func (p Payload) Tombstone() bool { return len(p.headers) > 0 && tombstoneIn(p.headers) }
 
 // Expired reports whether the message is not to be handed out any more. Without an
 // ExpiresAt it does not look at the clock.
@@ -147,7 +151,7 @@ func (p Payload) Clone() Payload {
 // payload's; only the slice of headers is new. It has no ID: a topic that has had the
 // id would take it for the message that it has. Who copies a topic sets it.
 func (p Payload) Message() Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: p.Time(), ExpiresAt: p.ExpiresAt()}
+	m := Message{Key: p.Key, Value: p.Value, Time: p.Time(), ExpiresAt: p.ExpiresAt(), Tombstone: p.Tombstone()}
 	if n := p.HeaderCount(); n > 0 {
 		m.Headers = make([]Header, 0, n)
 		for name, value := range p.Headers() {

@@ -24,11 +24,13 @@ const (
 	tagExpires     = 5<<3 | byte(protowire.Fixed64Type)
 	tagRequest     = 6<<3 | byte(protowire.Fixed64Type)
 	tagID          = 7<<3 | byte(protowire.BytesType)
+	tagTombstone   = 9<<3 | byte(protowire.VarintType)
 	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
 	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
 
 	timeFieldSize    = 1 + 8
 	requestFieldSize = 1 + 8
+	tombstoneSize    = 1 + 1
 	// oneByteVarint is the first length that no longer fits in one byte.
 	oneByteVarint = 0x80
 )
@@ -52,7 +54,7 @@ func RecordSize(m *Message) int {
 // bytes to spare. Empty keys, values and absent times take no bytes. It does
 // not judge m: see Message.Check.
 func AppendRecord(b []byte, m *Message) []byte {
-	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 && m.ID == "" {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 && m.ID == "" && !m.Tombstone {
 		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
 			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
 			return append(b, m.Value...)
@@ -77,7 +79,7 @@ func AppendRecord(b []byte, m *Message) []byte {
 		b = append(b, tagRequest)
 		b = protowire.AppendFixed64(b, m.request)
 	}
-	return appendID(b, m.ID)
+	return appendTombstone(appendID(b, m.ID), m.Tombstone)
 }
 
 // erasedAt is the expiry of a record that was deleted: the earliest there is, so that
@@ -157,7 +159,7 @@ func consumeAnyRecord(b []byte, r *Payload) (int, error) {
 // parseRecord fills r from the inside of a record; when it fails it says
 // where.
 func parseRecord(body []byte, r *Payload) (at int, ok bool) {
-	first, last := -1, -1 // of the headers and the id
+	first, last := -1, -1 // of the headers, the id and the tombstone
 	for at < len(body) {
 		f, n := nextField(body[at:])
 		if n == 0 {
@@ -184,7 +186,7 @@ func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 				first = at
 			}
 			last = at + n
-		case uint64(tagID):
+		case uint64(tagID), uint64(tagTombstone):
 			if first < 0 {
 				first = at
 			}
@@ -284,6 +286,9 @@ func bodySize(m *Message) int {
 	if m.request != 0 {
 		size += requestFieldSize
 	}
+	if m.Tombstone {
+		size += tombstoneSize
+	}
 	return size + bytesFieldSize(len(m.ID))
 }
 
@@ -355,6 +360,31 @@ func idIn(span []byte) (id []byte) {
 		}
 	}
 	return id
+}
+
+// appendTombstone leaves out false, as proto3 does.
+func appendTombstone(b []byte, is bool) []byte {
+	if !is {
+		return b
+	}
+	return append(b, tagTombstone, 1)
+}
+
+// tombstoneIn reports whether a span that was checked when it was decoded says that the
+// record is a tombstone. Of several fields the last one counts.
+func tombstoneIn(span []byte) (is bool) {
+	for at := 0; at < len(span); {
+		f, n := nextField(span[at:])
+		if n == 0 {
+			break
+		}
+		at += n
+		if f.tag == uint64(tagTombstone) {
+			v, _ := protowire.ConsumeVarint(f.bytes)
+			is = v != 0
+		}
+	}
+	return is
 }
 
 func appendLength(b []byte, n int) []byte {

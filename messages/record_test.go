@@ -119,9 +119,11 @@ func TestConsumeRecordTable(t *testing.T) {
 	interleaved = bytesField(interleaved, 1, []byte("k1"))
 	interleaved = bytesField(interleaved, 3, header("b", "2"))
 	interleaved = bytesField(interleaved, 1, []byte("k2"))
-	interleaved = protowire.AppendVarint(protowire.AppendTag(interleaved, 9, protowire.VarintType), 7)
+	interleaved = protowire.AppendVarint(protowire.AppendTag(interleaved, 15, protowire.VarintType), 7)
 	interleaved = bytesField(interleaved, 3, append(header("x", "0"), header("a", "3")...))
 	interleaved = bytesField(interleaved, 2, []byte("v"))
+	tombstones := protowire.AppendVarint(protowire.AppendTag(nil, 9, protowire.VarintType), 0)
+	tombstones = protowire.AppendVarint(protowire.AppendTag(bytesField(tombstones, 1, []byte("k")), 9, protowire.VarintType), 1)
 
 	// A record of 2306 bytes: the second byte of its length is tagValue, and its
 	// first field, number 16, begins where a short value has its length.
@@ -154,6 +156,7 @@ func TestConsumeRecordTable(t *testing.T) {
 		{name: "field number 0", in: []byte{tagRecord, 2, 0, 0}, corrupt: true},
 		{name: "end of a group never begun", in: []byte{tagRecord, 1, 0x4c}, corrupt: true},
 		{name: "header that does not decode", in: bytesField(nil, 2, bytesField(nil, 3, []byte{0x0a, 9})), corrupt: true},
+		{name: "tombstone twice", in: bytesField(nil, 2, tombstones), want: "k||deleted", n: len(tombstones) + 2},
 		{name: "interleaved", in: bytesField(nil, 2, interleaved), want: "k2|v|a=1 b=2 a=3", n: len(interleaved) + 2},
 	}
 	for _, tt := range tests {
@@ -267,6 +270,9 @@ func TestMessageCheck(t *testing.T) {
 		{name: "too early", m: Message{Time: time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
 		{name: "too late", m: Message{Time: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
 		{name: "expires too late", m: Message{ExpiresAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, bad: true},
+		{name: "tombstone", m: Message{Key: []byte("k"), Tombstone: true}},
+		{name: "tombstone without a key", m: Message{Tombstone: true}, bad: true},
+		{name: "tombstone with a value", m: Message{Key: []byte("k"), Value: []byte("v"), Tombstone: true}, bad: true},
 		{name: "first", m: Message{Time: time.Unix(0, math.MinInt64)}},
 		{name: "last", m: Message{Time: time.Unix(0, math.MaxInt64)}},
 	}
@@ -297,7 +303,8 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			"Header": func() { r.Header("absent") },
+			"Header":    func() { r.Header("absent") },
+			"Tombstone": func() { r.Tombstone() },
 		} {
 			if n := testing.AllocsPerRun(100, f); n != 0 {
 				t.Errorf("%s of %s allocates %v times", what, m.name, n)
@@ -313,6 +320,7 @@ func FuzzConsumeRecord(f *testing.F) {
 		f.Add(wire[1+n:])
 	}
 	f.Add(append(protowire.AppendVarint(nil, 1<<32), 0))
+	f.Add([]byte{tagTombstone, 0x80, 1, tagKey, 1, 'k', tagTombstone, 0})
 	f.Add([]byte{tagHeader, 4, tagHeaderName, 2, 0xff, 0xfe, 0x4b, 0x4c})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		// As it comes, and as the inside of a record.
@@ -434,6 +442,7 @@ func benchMessages() []namedMessage {
 		{"value1k", Message{Value: make([]byte, 1024)}},
 		{"empty", Message{}},
 		{"key", Message{Key: []byte("customer-4711"), Value: make([]byte, 64)}},
+		{"tombstone", Message{Key: []byte("customer-4711"), Tombstone: true}},
 		{"full", Message{
 			Key: []byte("customer-4711"), Value: make([]byte, 64), Time: time.Unix(1700000000, 5),
 			Headers: []Header{{Name: "trace", Value: []byte("0123456789abcdef")}, {Name: "kind"}},
@@ -511,6 +520,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 	want.Time = Payload{UnixNano: loose.Get(fields.ByNumber(4)).Int()}.Time()
 	want.ExpiresAt = timeOf(loose.Get(fields.ByNumber(5)).Int())
 	want.ID = string(loose.Get(fields.ByNumber(7)).Bytes())
+	want.Tombstone = loose.Get(fields.ByNumber(9)).Bool()
 	assertSameMessage(t, want, received(r))
 
 	var strict pb.Record
@@ -521,7 +531,7 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 }
 
 func messageOf(p *pb.Record) Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano), ID: p.Id}
+	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano), ID: p.Id, Tombstone: p.Tombstone}
 	for _, h := range p.Headers {
 		m.Headers = append(m.Headers, Header{Name: h.Name, Value: h.Value})
 	}
@@ -529,7 +539,7 @@ func messageOf(p *pb.Record) Message {
 }
 
 func generatedRecord(m *Message) *pb.Record {
-	p := &pb.Record{Key: m.Key, Value: m.Value, Id: m.ID}
+	p := &pb.Record{Key: m.Key, Value: m.Value, Id: m.ID, Tombstone: m.Tombstone}
 	for _, h := range m.Headers {
 		p.Headers = append(p.Headers, &pb.Header{Name: h.Name, Value: h.Value})
 	}
@@ -551,7 +561,7 @@ func received(p Payload) Message {
 
 func assertSameMessage(t fataler, want, got Message) {
 	t.Helper()
-	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) && want.ID == got.ID &&
+	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) && want.ID == got.ID && want.Tombstone == got.Tombstone &&
 		slices.EqualFunc(want.Headers, got.Headers, func(a, b Header) bool {
 			return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
 		})
@@ -564,6 +574,9 @@ func spell(r Payload) string {
 	var headers []string
 	for name, value := range r.Headers() {
 		headers = append(headers, fmt.Sprintf("%s=%s", name, value))
+	}
+	if r.Tombstone() {
+		headers = append(headers, "deleted")
 	}
 	return fmt.Sprintf("%s|%s|%s", r.Key, r.Value, strings.Join(headers, " "))
 }
@@ -591,6 +604,7 @@ func genMessage() *rapid.Generator[Message] {
 			m.ExpiresAt = timeOf(rapid.Int64().Draw(t, "expires"))
 		}
 		m.ID = rapid.OneOf(rapid.Just(""), rapid.StringN(1, 60, MaxIDBytes)).Draw(t, "id")
+		m.Tombstone = rapid.Bool().Draw(t, "tombstone")
 		return m
 	})
 }
@@ -601,7 +615,7 @@ func genHostile(depth int) *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		var b []byte
 		for range rapid.IntRange(0, 6).Draw(t, "fields") {
-			num := rapid.OneOf(rapid.IntRange(1, 7), rapid.SampledFrom([]int{1000, 1 << 28, 1<<29 - 1})).Draw(t, "number")
+			num := rapid.OneOf(rapid.IntRange(1, 9), rapid.SampledFrom([]int{1000, 1 << 28, 1<<29 - 1})).Draw(t, "number")
 			typ := rapid.OneOf(
 				rapid.Just(protowire.BytesType),
 				rapid.SampledFrom([]protowire.Type{protowire.VarintType, protowire.Fixed32Type, protowire.Fixed64Type, protowire.StartGroupType}),

@@ -72,7 +72,37 @@ type TopicConfig struct {
 	// TTL is how long after its time a record is handed out, unless its own ExpiresAt
 	// comes first; what has expired is deleted later. 0 is without end.
 	TTL time.Duration
+	// Compaction says whether a record supersedes those of its key before it;
+	// CompactNone when empty. With CompactByKey a message without a key is refused.
+	Compaction Compaction
+	// TombstoneGrace is how long a tombstone stays at least when the records before it
+	// that have its key are deleted, so that readers who have seen those hear of it.
+	// DefaultTombstoneGrace when zero. Without CompactByKey it must be zero, and so must
+	// CompactionLag.
+	TombstoneGrace time.Duration
+	// CompactionLag is how long a record stays at least, whatever comes after it.
+	// DefaultCompactionLag when zero.
+	CompactionLag time.Duration
 }
+
+// Compaction says whether records of a topic supersede others.
+type Compaction string
+
+// The compactions of a topic.
+const (
+	// CompactNone: records do not supersede one another. The default.
+	CompactNone Compaction = "none"
+	// CompactByKey: the newest record of each key in a partition supersedes those before
+	// it, which are deleted later.
+	CompactByKey Compaction = "key"
+)
+
+// Defaults of compaction, and the least that they can be.
+const (
+	DefaultTombstoneGrace = 24 * time.Hour
+	DefaultCompactionLag  = time.Minute
+	minCompactionTime     = time.Millisecond
+)
 
 // MinTopicBytes is the least that TopicConfig.MaxBytes can be: the largest record.
 const MinTopicBytes = MaxRecordBytes
@@ -108,6 +138,10 @@ const (
 func Bounded(c *TopicConfig) bool {
 	return c.MaxAge > 0 || c.TTL > 0 || c.Retention == RetainUntilDone || c.Discard != DiscardNew && (c.MaxBytes > 0 || c.MaxRecords > 0)
 }
+
+// Tended reports whether settings need somebody who looks after the topic: it is bounded,
+// or compacted.
+func Tended(c *TopicConfig) bool { return Bounded(c) || c.Compaction == CompactByKey }
 
 // Lifetime is how long after its time a record is kept at most, by MaxAge and TTL; 0 is
 // without end.
@@ -146,6 +180,11 @@ func (c *TopicConfig) EnsureDefaults() {
 	}
 	c.Retention = cmp.Or(c.Retention, RetainLimits)
 	c.Discard = cmp.Or(c.Discard, DiscardOld)
+	c.Compaction = cmp.Or(c.Compaction, CompactNone)
+	if c.Compaction == CompactByKey {
+		c.TombstoneGrace = cmp.Or(c.TombstoneGrace, DefaultTombstoneGrace)
+		c.CompactionLag = cmp.Or(c.CompactionLag, DefaultCompactionLag)
+	}
 }
 
 // Validate returns every fault of c, joined; each wraps ErrInvalid.
@@ -196,6 +235,19 @@ func (c *TopicConfig) Validate() error {
 	case c.Discard == DiscardNew && c.MaxBytes == 0 && c.MaxRecords == 0:
 		fault("discard %q without max bytes or max records: nothing would be refused", c.Discard)
 	}
+	for _, d := range []struct {
+		what string
+		time.Duration
+	}{{"tombstone grace", c.TombstoneGrace}, {"compaction lag", c.CompactionLag}} {
+		if d.Duration != 0 && (d.Duration < minCompactionTime || d.Duration > longestLife) {
+			fault("%s %s: it must be between %s and %s, or 0 for the default", d.what, d.Duration, minCompactionTime, longestLife)
+		} else if d.Duration != 0 && c.Compaction != CompactByKey {
+			fault("a %s without compaction %q: nothing would be compacted", d.what, CompactByKey)
+		}
+	}
+	if c.Compaction != CompactNone && c.Compaction != CompactByKey {
+		fault("compaction %q: there are %q and %q", c.Compaction, CompactNone, CompactByKey)
+	}
 	return errors.Join(faults...)
 }
 
@@ -226,6 +278,10 @@ type TopicUpdate struct {
 	// Retention and Discard from now on.
 	Retention Retention
 	Discard   Discard
+	// Compaction, TombstoneGrace and CompactionLag from now on. CompactNone takes the
+	// other two away; what was deleted does not come back.
+	Compaction                    Compaction
+	TombstoneGrace, CompactionLag time.Duration
 }
 
 // TopicInfo is a topic as its key in etcd has it.
@@ -305,63 +361,6 @@ type PartitionInfo struct {
 	Bytes int64
 	// Err is nil, or why nothing else is known: it wraps ErrCorrupt where what
 	// stands in etcd does not make sense.
-	Err error
-}
-
-// GroupInfo is a consumer group of a topic.
-type GroupInfo struct {
-	Topic, Group string
-	// Mode is GroupAutomatic or GroupManual.
-	Mode GroupMode
-	// Generation counts assignments; 0 before the first and for manual groups.
-	Generation int64
-	Members    []GroupMember
-	Partitions []GroupPartition
-	// Lag is the sum over all partitions whose end is known, in records.
-	Lag int64
-	// PausedUntil is when the group's pause ends, zero for none.
-	PausedUntil time.Time
-	// Err is nil, or says which keys of the group do not make sense and are
-	// passed over; it wraps ErrCorrupt.
-	Err error
-}
-
-// GroupMode says how a group's partitions find their owners.
-type GroupMode string
-
-// The modes of a consumer group. The first subscription decides.
-const (
-	GroupAutomatic GroupMode = "automatic" // assigned by the oldest member
-	GroupManual    GroupMode = "manual"    // named by each member
-)
-
-// GroupMember is one live subscription.
-type GroupMember struct {
-	ID, Host string
-	Since    time.Time
-	// Partitions are those assigned to it, or named by it.
-	Partitions []int
-}
-
-// GroupPartition is where a group is in one partition.
-type GroupPartition struct {
-	Partition int
-	// Start and End are the partition's.
-	Start, End int64
-	// Committed is the next offset to be handled; -1 when nothing was ever
-	// committed, and then everything lags from where the group began, or Start.
-	Committed int64
-	// Done is how many records behind Committed are finished: those of handlers that run
-	// at the same time finish out of their order.
-	Done int64
-	// Lag is End minus the position, in records, without those that are Done; -1 with an
-	// Err.
-	Lag int64
-	// Owner is the member that has claimed the partition, or empty.
-	Owner string
-	// Fence is the claim's CreateRevision, or 0.
-	Fence int64
-	// Err is nil, or why Start, End and Lag are not known.
 	Err error
 }
 

@@ -11,7 +11,7 @@ import (
 func TestTopicConfigDefaults(t *testing.T) {
 	var c TopicConfig
 	c.EnsureDefaults()
-	if want := (TopicConfig{Partitions: 1, Compression: CompressS2, MaxRecordBytes: MaxRecordBytes, Retention: RetainLimits, Discard: DiscardOld}); c != want {
+	if want := (TopicConfig{Partitions: 1, Compression: CompressS2, MaxRecordBytes: MaxRecordBytes, Retention: RetainLimits, Discard: DiscardOld, Compaction: CompactNone}); c != want {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
 	if err := c.Validate(); err != nil {
@@ -20,16 +20,21 @@ func TestTopicConfigDefaults(t *testing.T) {
 	chosen := TopicConfig{
 		Partitions: 7, Compression: CompressZstd, MaxRecordBytes: 100,
 		MaxAge: time.Hour, TTL: time.Minute, MaxBytes: MinTopicBytes, MaxRecords: 1, Retention: RetainUntilDone, Discard: DiscardNew,
+		Compaction: CompactByKey, TombstoneGrace: time.Minute, CompactionLag: time.Second,
 	}
 	c = chosen
 	c.EnsureDefaults()
 	if c != chosen {
 		t.Errorf("defaults changed %+v into %+v", chosen, c)
 	}
+	c = TopicConfig{Compaction: CompactByKey}
+	if c.EnsureDefaults(); c.TombstoneGrace != DefaultTombstoneGrace || c.CompactionLag != DefaultCompactionLag {
+		t.Errorf("compaction by key has the defaults %+v", c)
+	}
 }
 
 func TestTopicConfigValidate(t *testing.T) {
-	good := TopicConfig{Partitions: 1, Compression: CompressNone, MaxRecordBytes: 1, Retention: RetainLimits, Discard: DiscardOld}
+	good := TopicConfig{Partitions: 1, Compression: CompressNone, MaxRecordBytes: 1, Retention: RetainLimits, Discard: DiscardOld, Compaction: CompactNone}
 	for _, c := range []struct {
 		name   string
 		change func(*TopicConfig)
@@ -51,6 +56,14 @@ func TestTopicConfigValidate(t *testing.T) {
 		{"few bytes", func(c *TopicConfig) { c.MaxBytes = MinTopicBytes - 1 }, []string{"max bytes 1048575"}},
 		{"strange retention", func(c *TopicConfig) { c.Retention, c.Discard = "x", "y" }, []string{`retention "x"`, "until-done", `discard "y"`, "new"}},
 		{"nothing to refuse", func(c *TopicConfig) { c.Discard = DiscardNew }, []string{"without max bytes"}},
+		{"compacted", func(c *TopicConfig) {
+			c.Compaction, c.TombstoneGrace, c.CompactionLag = CompactByKey, time.Millisecond, time.Hour
+		}, nil},
+		{"strange compaction", func(c *TopicConfig) { c.Compaction = "x" }, []string{`compaction "x"`, `"key"`}},
+		{"compaction times", func(c *TopicConfig) {
+			c.Compaction, c.TombstoneGrace, c.CompactionLag = CompactByKey, -1, 1
+		}, []string{"tombstone grace -1ns", "compaction lag 1ns"}},
+		{"nothing compacted", func(c *TopicConfig) { c.TombstoneGrace, c.CompactionLag = time.Hour, time.Hour }, []string{"tombstone grace without", "compaction lag without"}},
 		{"everything", func(c *TopicConfig) { *c = TopicConfig{} }, []string{"0 partitions", `compression ""`, "max record bytes 0"}},
 	} {
 		cfg := good

@@ -128,7 +128,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 
 // keep begins the keeper, if the topic has limits that somebody has to look after.
 func (b *Branch) keep(ctx actor.Context, path *topiclog.Topic) {
-	if cfg := path.Info().Config; messages.Bounded(&cfg) {
+	if cfg := path.Info().Config; messages.Tended(&cfg) {
 		b.topics.keeper.Begin(ctx, false)
 	}
 }

@@ -24,6 +24,10 @@ func changeFaults(u messages.TopicUpdate) error {
 	if cfg.Discard == messages.DiscardNew && cfg.MaxRecords == 0 {
 		cfg.MaxRecords = 1 // the topic may have a limit
 	}
+	cfg.Compaction, cfg.TombstoneGrace, cfg.CompactionLag = u.Compaction, u.TombstoneGrace, u.CompactionLag
+	if cfg.Compaction == "" && (cfg.TombstoneGrace != 0 || cfg.CompactionLag != 0) {
+		cfg.Compaction = messages.CompactByKey // the topic may be compacted
+	}
 	cfg.EnsureDefaults()
 	return cfg.Validate()
 }

@@ -348,6 +348,10 @@ func (t *Topic) Subscribe(ctx context.Context, cfg groups.Config) (*groups.Subsc
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %q to %q: its dead letters: %w", cfg.Group, t.Name(), err)
 	}
+	if letters.Info().Config.Compaction == messages.CompactByKey {
+		err := fmt.Errorf("subscribe %q to %q: the topic %q of its dead letters is compacted by key, which would delete those whose key comes again: %w", cfg.Group, t.Name(), cfg.DeadTopic, messages.ErrInvalid)
+		return nil, errors.Join(err, letters.Close(context.WithoutCancel(ctx)))
+	}
 	cfg.Letters = letters
 	sub, err := t.topics.subs.Subscribe(ctx, t.path, t.ended(), cfg)
 	if err != nil {

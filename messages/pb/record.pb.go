@@ -42,7 +42,9 @@ type Record struct {
 	Request uint64 `protobuf:"fixed64,6,opt,name=request,proto3" json:"request,omitempty"`
 	// id is the sender's own name for the record, by which a topic with a window of
 	// ids knows it again; it may be empty.
-	Id            string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
+	// tombstone: what the key names is deleted. Such a record has a key and no value.
+	Tombstone     bool `protobuf:"varint,9,opt,name=tombstone,proto3" json:"tombstone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +126,13 @@ func (x *Record) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *Record) GetTombstone() bool {
+	if x != nil {
+		return x.Tombstone
+	}
+	return false
 }
 
 // Header is one name and value that travels with a record.
@@ -229,7 +238,7 @@ var File_penstock_record_proto protoreflect.FileDescriptor
 
 const file_penstock_record_proto_rawDesc = "" +
 	"\n" +
-	"\x15penstock/record.proto\x12\bpenstock\"\xd8\x01\n" +
+	"\x15penstock/record.proto\x12\bpenstock\"\xf6\x01\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12*\n" +
@@ -237,7 +246,8 @@ const file_penstock_record_proto_rawDesc = "" +
 	"\x0etime_unix_nano\x18\x04 \x01(\x10R\ftimeUnixNano\x12*\n" +
 	"\x11expires_unix_nano\x18\x05 \x01(\x10R\x0fexpiresUnixNano\x12\x18\n" +
 	"\arequest\x18\x06 \x01(\x06R\arequest\x12\x0e\n" +
-	"\x02id\x18\a \x01(\tR\x02id\"2\n" +
+	"\x02id\x18\a \x01(\tR\x02id\x12\x1c\n" +
+	"\ttombstone\x18\t \x01(\bR\ttombstone\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"3\n" +

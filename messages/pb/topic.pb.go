@@ -121,7 +121,7 @@ func (x Deleting_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Deleting_State.Descriptor instead.
 func (Deleting_State) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{2, 0}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // Topic is a topic's id and settings, under its name.
@@ -140,6 +140,8 @@ type Topic struct {
 	DedupeWindowMs uint64 `protobuf:"varint,10,opt,name=dedupe_window_ms,json=dedupeWindowMs,proto3" json:"dedupe_window_ms,omitempty"`
 	// dedupe_records is for how many records of a partition it is.
 	DedupeRecords uint32 `protobuf:"varint,11,opt,name=dedupe_records,json=dedupeRecords,proto3" json:"dedupe_records,omitempty"`
+	// compaction is how records are superseded; without it they are not.
+	Compaction    *Compaction `protobuf:"bytes,13,opt,name=compaction,proto3" json:"compaction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +230,13 @@ func (x *Topic) GetDedupeRecords() uint32 {
 		return x.DedupeRecords
 	}
 	return 0
+}
+
+func (x *Topic) GetCompaction() *Compaction {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
 }
 
 // Retention is when records of a topic are deleted, or refused.
@@ -320,6 +329,60 @@ func (x *Retention) GetDiscardNew() bool {
 	return false
 }
 
+// Compaction says that the newest record of each key supersedes those before it.
+type Compaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// grace_ms is how long tombstones stay, lag_ms how long every record does.
+	GraceMs       int64 `protobuf:"varint,1,opt,name=grace_ms,json=graceMs,proto3" json:"grace_ms,omitempty"`
+	LagMs         int64 `protobuf:"varint,2,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compaction) Reset() {
+	*x = Compaction{}
+	mi := &file_penstock_topic_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compaction) ProtoMessage() {}
+
+func (x *Compaction) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compaction.ProtoReflect.Descriptor instead.
+func (*Compaction) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Compaction) GetGraceMs() int64 {
+	if x != nil {
+		return x.GraceMs
+	}
+	return 0
+}
+
+func (x *Compaction) GetLagMs() int64 {
+	if x != nil {
+		return x.LagMs
+	}
+	return 0
+}
+
 // Deleting marks a topic whose keys are being made or swept.
 type Deleting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -334,7 +397,7 @@ type Deleting struct {
 
 func (x *Deleting) Reset() {
 	*x = Deleting{}
-	mi := &file_penstock_topic_proto_msgTypes[2]
+	mi := &file_penstock_topic_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +409,7 @@ func (x *Deleting) String() string {
 func (*Deleting) ProtoMessage() {}
 
 func (x *Deleting) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[2]
+	mi := &file_penstock_topic_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +422,7 @@ func (x *Deleting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deleting.ProtoReflect.Descriptor instead.
 func (*Deleting) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{2}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Deleting) GetSinceUnixMs() int64 {
@@ -418,7 +481,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_penstock_topic_proto_msgTypes[3]
+	mi := &file_penstock_topic_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +493,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[3]
+	mi := &file_penstock_topic_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +506,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{3}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *IndexEntry) GetCount() uint32 {
@@ -538,7 +601,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_penstock_topic_proto_msgTypes[4]
+	mi := &file_penstock_topic_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +613,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[4]
+	mi := &file_penstock_topic_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +626,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{4}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Body) GetBase() uint64 {
@@ -627,7 +690,7 @@ type ConsumerGroup struct {
 
 func (x *ConsumerGroup) Reset() {
 	*x = ConsumerGroup{}
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +702,7 @@ func (x *ConsumerGroup) String() string {
 func (*ConsumerGroup) ProtoMessage() {}
 
 func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +715,7 @@ func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerGroup.ProtoReflect.Descriptor instead.
 func (*ConsumerGroup) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConsumerGroup) GetManual() bool {
@@ -683,7 +746,7 @@ type Beginning struct {
 
 func (x *Beginning) Reset() {
 	*x = Beginning{}
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +758,7 @@ func (x *Beginning) String() string {
 func (*Beginning) ProtoMessage() {}
 
 func (x *Beginning) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +771,7 @@ func (x *Beginning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beginning.ProtoReflect.Descriptor instead.
 func (*Beginning) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Beginning) GetCreatedUnixMs() int64 {
@@ -746,7 +809,7 @@ type ConsumerMember struct {
 
 func (x *ConsumerMember) Reset() {
 	*x = ConsumerMember{}
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +821,7 @@ func (x *ConsumerMember) String() string {
 func (*ConsumerMember) ProtoMessage() {}
 
 func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +834,7 @@ func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerMember.ProtoReflect.Descriptor instead.
 func (*ConsumerMember) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConsumerMember) GetId() string {
@@ -835,7 +898,7 @@ type WatchedProcess struct {
 
 func (x *WatchedProcess) Reset() {
 	*x = WatchedProcess{}
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +910,7 @@ func (x *WatchedProcess) String() string {
 func (*WatchedProcess) ProtoMessage() {}
 
 func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +923,7 @@ func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchedProcess.ProtoReflect.Descriptor instead.
 func (*WatchedProcess) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchedProcess) GetAddresses() []string {
@@ -895,7 +958,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +970,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +983,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Assignment) GetGeneration() int64 {
@@ -969,7 +1032,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1044,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1057,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Share) GetMember() string {
@@ -1026,7 +1089,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1101,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1114,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Claim) GetMember() string {
@@ -1106,7 +1169,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1181,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1194,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Committed) GetOffset() int64 {
@@ -1223,7 +1286,7 @@ type Tried struct {
 
 func (x *Tried) Reset() {
 	*x = Tried{}
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1298,7 @@ func (x *Tried) String() string {
 func (*Tried) ProtoMessage() {}
 
 func (x *Tried) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1311,7 @@ func (x *Tried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tried.ProtoReflect.Descriptor instead.
 func (*Tried) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Tried) GetGap() uint64 {
@@ -1294,7 +1357,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[14]
+	mi := &file_penstock_topic_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1369,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[14]
+	mi := &file_penstock_topic_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1382,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{14}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -1347,7 +1410,7 @@ var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
-	"\x14penstock/topic.proto\x12\bpenstock\"\xc6\x02\n" +
+	"\x14penstock/topic.proto\x12\bpenstock\"\xfc\x02\n" +
 	"\x05Topic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1359,7 +1422,10 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\tretention\x18\x06 \x01(\v2\x13.penstock.RetentionR\tretention\x12(\n" +
 	"\x10dedupe_window_ms\x18\n" +
 	" \x01(\x04R\x0ededupeWindowMs\x12%\n" +
-	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\"\xbe\x01\n" +
+	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\x124\n" +
+	"\n" +
+	"compaction\x18\r \x01(\v2\x14.penstock.CompactionR\n" +
+	"compaction\"\xbe\x01\n" +
 	"\tRetention\x12\x1c\n" +
 	"\n" +
 	"max_age_ms\x18\x01 \x01(\x03R\bmaxAgeMs\x12\x15\n" +
@@ -1370,7 +1436,11 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
 	"until_done\x18\x05 \x01(\bR\tuntilDone\x12\x1f\n" +
 	"\vdiscard_new\x18\x06 \x01(\bR\n" +
-	"discardNew\"\x95\x01\n" +
+	"discardNew\">\n" +
+	"\n" +
+	"Compaction\x12\x19\n" +
+	"\bgrace_ms\x18\x01 \x01(\x03R\agraceMs\x12\x15\n" +
+	"\x06lag_ms\x18\x02 \x01(\x03R\x05lagMs\"\x95\x01\n" +
 	"\bDeleting\x12\"\n" +
 	"\rsince_unix_ms\x18\x01 \x01(\x03R\vsinceUnixMs\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
@@ -1482,39 +1552,41 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
 	(*Topic)(nil),          // 2: penstock.Topic
 	(*Retention)(nil),      // 3: penstock.Retention
-	(*Deleting)(nil),       // 4: penstock.Deleting
-	(*IndexEntry)(nil),     // 5: penstock.IndexEntry
-	(*Body)(nil),           // 6: penstock.Body
-	(*ConsumerGroup)(nil),  // 7: penstock.ConsumerGroup
-	(*Beginning)(nil),      // 8: penstock.Beginning
-	(*ConsumerMember)(nil), // 9: penstock.ConsumerMember
-	(*WatchedProcess)(nil), // 10: penstock.WatchedProcess
-	(*Assignment)(nil),     // 11: penstock.Assignment
-	(*Share)(nil),          // 12: penstock.Share
-	(*Claim)(nil),          // 13: penstock.Claim
-	(*Committed)(nil),      // 14: penstock.Committed
-	(*Tried)(nil),          // 15: penstock.Tried
-	(*Ticket)(nil),         // 16: penstock.Ticket
+	(*Compaction)(nil),     // 4: penstock.Compaction
+	(*Deleting)(nil),       // 5: penstock.Deleting
+	(*IndexEntry)(nil),     // 6: penstock.IndexEntry
+	(*Body)(nil),           // 7: penstock.Body
+	(*ConsumerGroup)(nil),  // 8: penstock.ConsumerGroup
+	(*Beginning)(nil),      // 9: penstock.Beginning
+	(*ConsumerMember)(nil), // 10: penstock.ConsumerMember
+	(*WatchedProcess)(nil), // 11: penstock.WatchedProcess
+	(*Assignment)(nil),     // 12: penstock.Assignment
+	(*Share)(nil),          // 13: penstock.Share
+	(*Claim)(nil),          // 14: penstock.Claim
+	(*Committed)(nil),      // 15: penstock.Committed
+	(*Tried)(nil),          // 16: penstock.Tried
+	(*Ticket)(nil),         // 17: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
 	3,  // 1: penstock.Topic.retention:type_name -> penstock.Retention
-	1,  // 2: penstock.Deleting.state:type_name -> penstock.Deleting.State
-	0,  // 3: penstock.Body.compression:type_name -> penstock.Compression
-	10, // 4: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
-	12, // 5: penstock.Assignment.shares:type_name -> penstock.Share
-	15, // 6: penstock.Committed.tried:type_name -> penstock.Tried
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	4,  // 2: penstock.Topic.compaction:type_name -> penstock.Compaction
+	1,  // 3: penstock.Deleting.state:type_name -> penstock.Deleting.State
+	0,  // 4: penstock.Body.compression:type_name -> penstock.Compression
+	11, // 5: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
+	13, // 6: penstock.Assignment.shares:type_name -> penstock.Share
+	16, // 7: penstock.Committed.tried:type_name -> penstock.Tried
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1522,14 +1594,14 @@ func file_penstock_topic_proto_init() {
 	if File_penstock_topic_proto != nil {
 		return
 	}
-	file_penstock_topic_proto_msgTypes[13].OneofWrappers = []any{}
+	file_penstock_topic_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

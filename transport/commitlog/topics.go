@@ -328,6 +328,12 @@ func updated(cfg messages.TopicConfig, u messages.TopicUpdate) (messages.TopicCo
 	if u.DedupeRecords != 0 {
 		cfg.DedupeRecords = u.DedupeRecords
 	}
+	cfg.Compaction = cmp.Or(u.Compaction, cfg.Compaction)
+	if u.Compaction == messages.CompactNone {
+		cfg.TombstoneGrace, cfg.CompactionLag = 0, 0
+	}
+	cfg.TombstoneGrace = cmp.Or(u.TombstoneGrace, cfg.TombstoneGrace)
+	cfg.CompactionLag = cmp.Or(u.CompactionLag, cfg.CompactionLag)
 	cfg.EnsureDefaults()
 	return cfg, cfg.Validate()
 }

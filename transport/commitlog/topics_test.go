@@ -312,6 +312,19 @@ func TestUpdateTopic(t *testing.T) {
 		{"fewer limits", messages.TopicUpdate{MaxAge: messages.NoLimit, MaxRecords: messages.NoLimit, TTL: -5 * time.Second, Retention: messages.RetainLimits}, messages.TopicConfig{
 			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100, MaxBytes: 1 << 30, Discard: messages.DiscardNew,
 		}, nil},
+		{"compacted", messages.TopicUpdate{Compaction: messages.CompactByKey, TombstoneGrace: time.Hour, Discard: messages.DiscardOld, MaxBytes: messages.NoLimit}, messages.TopicConfig{
+			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100,
+			Compaction: messages.CompactByKey, TombstoneGrace: time.Hour, CompactionLag: messages.DefaultCompactionLag,
+		}, nil},
+		{"compacted later", messages.TopicUpdate{CompactionLag: time.Second}, messages.TopicConfig{
+			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100,
+			Compaction: messages.CompactByKey, TombstoneGrace: time.Hour, CompactionLag: time.Second,
+		}, nil},
+		{"strange compaction", messages.TopicUpdate{Compaction: "x"}, messages.TopicConfig{}, []string{`"x"`}},
+		{"not compacted", messages.TopicUpdate{Compaction: messages.CompactNone}, messages.TopicConfig{
+			Partitions: 130, Compression: messages.CompressZstd, MaxRecordBytes: 100,
+		}, nil},
+		{"grace without compaction", messages.TopicUpdate{TombstoneGrace: time.Hour}, messages.TopicConfig{}, []string{"tombstone grace"}},
 		{"fewer", messages.TopicUpdate{Partitions: 2}, messages.TopicConfig{}, []string{"2 partitions", "130"}},
 		{"negative", messages.TopicUpdate{Partitions: -1}, messages.TopicConfig{}, []string{"-1 partitions", "130"}},
 		{"too many", messages.TopicUpdate{Partitions: 1025}, messages.TopicConfig{}, []string{"1025"}},

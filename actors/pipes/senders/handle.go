@@ -93,7 +93,7 @@ func (d *Destination) send(ctx context.Context, m *messages.Message) error {
 
 // check returns why the encoding cannot carry m.
 func (d *Destination) check(m *messages.Message) error {
-	if len(m.Headers) > 0 || !m.Time.IsZero() || !m.ExpiresAt.IsZero() {
+	if len(m.Headers) > 0 || !m.Time.IsZero() || !m.ExpiresAt.IsZero() || m.ID != "" || m.Tombstone {
 		if err := m.Check(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}

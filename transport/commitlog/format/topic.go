@@ -41,8 +41,11 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 		Partitions: int(t.Partitions), Compression: compression, MaxRecordBytes: int(t.MaxRecordBytes),
 		DedupeWindow: window, DedupeRecords: int(min(t.DedupeRecords, messages.MaxDedupeRecords)),
 	}
+	if c := t.Compaction; c != nil {
+		cfg.Compaction, cfg.TombstoneGrace, cfg.CompactionLag = messages.CompactByKey, ofMillis(c.GraceMs), ofMillis(c.LagMs)
+	}
 	retained(&cfg, t.Retention)
-	if err := cfg.Validate(); err != nil && t.Retention != nil {
+	if err := cfg.Validate(); err != nil && (t.Retention != nil || t.Compaction != nil) {
 		return fail("%v", err)
 	}
 	return messages.TopicInfo{
@@ -67,6 +70,9 @@ func TopicValue(t messages.TopicInfo) string {
 		}
 	}
 	v.Retention = retention(t.Config)
+	if t.Config.Compaction == messages.CompactByKey {
+		v.Compaction = &pb.Compaction{GraceMs: t.Config.TombstoneGrace.Milliseconds(), LagMs: t.Config.CompactionLag.Milliseconds()}
+	}
 	return Encode(v)
 }
 

@@ -27,6 +27,7 @@ func TestParseTopicRefusesWhatNoTopicIs(t *testing.T) {
 func FuzzParseTopic(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add([]byte(Encode(&pb.Topic{Id: "abc", Partitions: 7, Compression: pb.Compression_ZSTD, MaxRecordBytes: 100, CreatedUnixMs: 1700000000000})))
+	f.Add([]byte(Encode(&pb.Topic{Id: "abc", Partitions: 7, MaxRecordBytes: 100, Compaction: &pb.Compaction{GraceMs: 5}})))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		info, err := ParseTopic("name", value, 1, 2)
 		if err != nil {

@@ -300,6 +300,9 @@ func (p *Producer) admit(part int, m *messages.Message) (*Accumulator, int, erro
 	if err := m.Check(); err != nil {
 		return nil, 0, p.wrap(part, err)
 	}
+	if len(m.Key) == 0 && p.info().Config.Compaction == messages.CompactByKey {
+		return nil, 0, p.wrap(part, fmt.Errorf("a message without a key: this topic keeps the newest record of each key: %w", messages.ErrInvalid))
+	}
 	size := messages.RecordSize(m)
 	if limit := p.info().Config.MaxRecordBytes; size > limit {
 		return nil, 0, p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))

@@ -255,7 +255,7 @@ func (l *loader) record(p int, offset int64, r messages.Payload) error {
 	}
 	l.bar.At(l.at(p, offset))
 	if last, ok := l.last[p]; ok && last.Offset == offset {
-		if !bytes.Equal(last.Key, r.Key) || !bytes.Equal(last.Value, r.Value) || last.UnixNano != r.UnixNano || last.ID() != r.ID() {
+		if !bytes.Equal(last.Key, r.Key) || !bytes.Equal(last.Value, r.Value) || last.UnixNano != r.UnixNano || last.ID() != r.ID() || last.Tombstone() != r.Tombstone() {
 			return cli.Usagef("%s is not what an import of this file has left: partition %d has another record at offset %d", l.topic.Name(), p, offset)
 		}
 	}
@@ -333,5 +333,6 @@ func changes(c penstock.TopicConfig) penstock.TopicUpdate {
 		Partitions: c.Partitions, Compression: c.Compression, MaxRecordBytes: c.MaxRecordBytes,
 		DedupeWindow: c.DedupeWindow, DedupeRecords: c.DedupeRecords,
 		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, MaxRecords: c.MaxRecords, TTL: c.TTL, Retention: c.Retention, Discard: c.Discard,
+		Compaction: c.Compaction, TombstoneGrace: c.TombstoneGrace, CompactionLag: c.CompactionLag,
 	}
 }

@@ -34,6 +34,10 @@ type Topic struct {
 	MaxRecords int64  `json:"max_records,omitempty"`
 	Retention  string `json:"retention,omitempty"`
 	Discard    string `json:"discard,omitempty"`
+	// Compaction and its times are left out where records supersede none.
+	Compaction       string `json:"compaction,omitempty"`
+	TombstoneGraceMS int64  `json:"tombstone_grace_ms,omitempty"`
+	CompactionLagMS  int64  `json:"compaction_lag_ms,omitempty"`
 }
 
 // TopicOf returns a topic as people and programs see it.
@@ -50,6 +54,10 @@ func TopicOf(i penstock.TopicInfo) Topic {
 	}
 	if i.Config.Discard != penstock.DiscardOld {
 		t.Discard = string(i.Config.Discard)
+	}
+	if i.Config.Compaction != penstock.CompactNone {
+		t.Compaction = string(i.Config.Compaction)
+		t.TombstoneGraceMS, t.CompactionLagMS = i.Config.TombstoneGrace.Milliseconds(), i.Config.CompactionLag.Milliseconds()
 	}
 	return t
 }
@@ -74,6 +82,8 @@ func (t Topic) limits() (columns string) {
 	add(t.DedupeWindowMS > 0, "ids known for %s or %d records", time.Duration(t.DedupeWindowMS)*time.Millisecond, t.DedupeRecords)
 	add(t.Retention != "", "retained %s", cli.Clean(t.Retention))
 	add(t.Discard != "", "discards %s", cli.Clean(t.Discard))
+	add(t.Compaction != "", "compacted by %s after %s, tombstones after %s", cli.Clean(t.Compaction),
+		time.Duration(t.CompactionLagMS)*time.Millisecond, time.Duration(t.TombstoneGraceMS)*time.Millisecond)
 	return columns
 }
 

@@ -19,6 +19,7 @@ type Payload struct {
 	Value       *string  `json:"value,omitempty"`
 	ValueBase64 string   `json:"value_base64,omitempty"`
 	Headers     []Header `json:"headers,omitempty"`
+	Tombstone   bool     `json:"tombstone,omitempty"`
 }
 
 // Header is one header of a message.
@@ -34,6 +35,7 @@ func PayloadOf(r *messages.Payload) (p Payload) {
 		p.Key, p.KeyBase64 = text(r.Key)
 	}
 	p.Value, p.ValueBase64 = text(r.Value)
+	p.Tombstone = r.Tombstone()
 	for name, value := range r.Headers() {
 		h := Header{Name: name}
 		h.Value, h.ValueBase64 = text(value)

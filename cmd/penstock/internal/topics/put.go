@@ -24,6 +24,7 @@ const anyPartition = -1
 type put struct {
 	*cli.App
 	keySep      string
+	tombstone   bool
 	headers     []string
 	partition   int
 	create      bool
@@ -45,12 +46,16 @@ With --key-sep a line is cut at the first separator into key and value; a line
 without one has no key. Records of one key go to one partition, and keep their
 order there.
 
+With --tombstone each line is a key, and its record says that what the key names is
+deleted: in a topic that is compacted by key, its records are deleted.
+
 The first record that cannot be put ends the reading. Put prints how many records
 were not put, and how many may have been put because etcd did not answer in time.
 A signal stops the reading, and put waits up to 10 s for what was read.`,
 		Example: `  seq 1000 | penstock put audit --create
   penstock put audit lines.txt --timeout 30s
-  printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell`,
+  printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell
+  printf 'alice\n' | penstock put prices --tombstone`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeTopic(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], cli.FileOf(args)) },
@@ -58,6 +63,7 @@ A signal stops the reading, and put waits up to 10 s for what was read.`,
 	a.Etcd.Add(cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
+	f.BoolVar(&c.tombstone, "tombstone", false, "each line is a key, whose records are deleted")
 	f.StringArrayVar(&c.headers, "header", nil, "`name=value` for each record; can be given again")
 	f.IntVar(&c.partition, "partition", anyPartition, "`number` of the partition; -1 chooses it by the key")
 	f.BoolVar(&c.create, "create", false, "create the topic, with one partition, if it does not exist")
@@ -145,10 +151,15 @@ func (c *put) topic(ctx context.Context, rt *penstock.Runtime, name string) (t *
 type lineFormat struct {
 	separator []byte // nil: no keys
 	headers   []penstock.Header
+	tombstone bool // the line is a key
 }
 
 func (c *put) lineFormat() (f lineFormat, err error) {
 	var faults []error
+	f.tombstone = c.tombstone
+	if c.tombstone && c.keySep != "" {
+		faults = append(faults, cli.Usagef("--tombstone with --key-sep: a tombstone has no value, so each line is a key"))
+	}
 	if c.keySep != "" {
 		f.separator = []byte(c.keySep)
 	}
@@ -170,6 +181,9 @@ func (c *put) lineFormat() (f lineFormat, err error) {
 }
 
 func (f lineFormat) message(line []byte) penstock.Message {
+	if f.tombstone {
+		return penstock.Message{Key: line, Headers: f.headers, Tombstone: true}
+	}
 	m := penstock.Message{Value: line, Headers: f.headers}
 	if f.separator != nil {
 		if key, value, ok := bytes.Cut(line, f.separator); ok {

@@ -35,7 +35,11 @@ func TestLineFormat(t *testing.T) {
 	if err != nil || fmt.Sprint(f.message(nil).Headers) != fmt.Sprint(want) {
 		t.Errorf("headers %v, %v, want %v", f.headers, err, want)
 	}
-	for _, c := range []put{{partition: -2}, {headers: []string{"a"}}, {headers: []string{"=b"}}, {timeout: -1}} {
+	c = put{partition: -1, tombstone: true}
+	if f, err = c.lineFormat(); err != nil || !f.message([]byte("a:b")).Tombstone || string(f.message([]byte("a:b")).Key) != "a:b" {
+		t.Errorf("a tombstone is %+v, %v", f.message([]byte("a:b")), err)
+	}
+	for _, c := range []put{{partition: -2}, {headers: []string{"a"}}, {headers: []string{"=b"}}, {timeout: -1}, {partition: -1, tombstone: true, keySep: ":"}} {
 		if _, err := c.lineFormat(); cli.CodeOf(err) != cli.ExitUsage {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -81,6 +81,7 @@ kept until somebody deletes them.`,
   penstock topic create audit --max-age 24h --max-bytes 268435456
   penstock topic create audit --partitions 8 --compression zstd
   penstock topic create jobs --max-records 10000 --discard new
+  penstock topic create prices --compact key --tombstone-grace 1h
   penstock topic create jobs --retention until-done --dedupe-window 1h
   penstock topic create audit --if-absent --json | jq .partitions`,
 		Args: cli.Between(1, 1),

@@ -35,7 +35,8 @@ const scenarios = "benchmarks/scenario"
 // Test files are free, but for the leaves.
 var arrows = map[string][]string{
 	".":                                {"actors", "messages", "supervisor"},
-	"actors":                           {"actors/props", "actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/commitlog", "messages/..."},
+	"actors":                           {"actors/props", "actors/lending", "actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/commitlog", "messages/..."},
+	"actors/lending":                   {"actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics/groups", "actors/internal/usercode", "messages/..."},
 	"actors/props":                     {"actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/usercode", "supervisor", "messages/..."},
 	"actors/pipes":                     {"actors/pipes/senders", "actors/pipes/members", "actors/internal/node", "discovery/destinations", "discovery/pipegroup", "supervisor", "messages/..."},
 	"actors/pipes/members":             {"actors/pipes/internal/frames", "actors/pipes/internal/recvq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/frame", "transport/socket", "messages/..."},

@@ -298,6 +298,8 @@ type (
 		DeadLettered uint64  `json:"dead_lettered"`
 		Commits      uint64  `json:"commits"`
 		Lost         uint64  `json:"lost"`
+		Lent         int     `json:"lent"`
+		Died         uint64  `json:"died"`
 	}
 )
 
@@ -350,6 +352,7 @@ func answerOfStats(s Stats) statsAnswer {
 		a.Subscriptions = append(a.Subscriptions, subscriptionAnswer{
 			Topic: u.Topic, Group: u.Group, Member: u.Member, Partitions: u.Partitions, FetchedBytes: u.FetchedBytes, Lag: u.Lag, LagAge: inMs(u.LagAge),
 			Finished: u.Finished, Failed: u.Failed, DeadLettered: u.DeadLettered, Commits: u.Commits, Lost: u.Lost,
+			Lent: u.Lent, Died: u.Died,
 		})
 	}
 	return a

@@ -279,8 +279,12 @@ func Concurrency(n int) MemberOption {
 // limit. Delivery.InProgress begins it again. The sender counts too: what a member
 // holds for half as long again and two seconds more is taken back from it, and the
 // member gets nothing more until it has settled that.
-func AckWait(d time.Duration) JoinOption {
-	return joinOption(func(c *actors.MemberConfig) { c.AckWait = d })
+//
+// Of a subscription it is for Shared: how long a record may be in hand before another member
+// gets it as well, which counts a death, see Record.Deaths. Record.InProgress begins it
+// again.
+func AckWait(d time.Duration) MemberOption {
+	return MemberOption{func(c *actors.MemberConfig) { c.AckWait = d }, func(c *actors.SubscriptionConfig) { c.AckWait = d }}
 }
 
 // ReuseBuffers uses the memory of received frames again once their messages are

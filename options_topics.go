@@ -117,6 +117,25 @@ func Unordered() SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Unordered = true })
 }
 
+// Shared has all members of the group handle records of all partitions, so that it may have
+// more members than there are partitions. The owner of a partition lends its records one by
+// one to the members, itself among them, over links between their processes; nothing is
+// written to etcd for each. All members of a group must be subscribed with it.
+//
+// A record is handled by one member at a time: by another one when that has died, or has
+// kept it for longer than AckWait. Those of one key are handled one after the other in their
+// order, unless Unordered is given; there is no order beyond that. What is finished is
+// committed though earlier records are not, as with Concurrency, which says here how many
+// records this member handles at once: 1 when not given.
+//
+// It is not for ManualCommit, BeforeRelease, PartitionsAtOnce, SubscribePartitions, Seek,
+// Commit, ConsumeTx and Transact of the subscription. Pause and Resume are about all
+// partitions, whichever are named. Members need the right to read and write the keys
+// <prefix>/dest/~<topic id>~<group>/ and <prefix>/secret/~<topic id>~<group>/.
+func Shared() SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Shared = true })
+}
+
 // MaxFetched limits the bytes of batches that are read ahead for this subscription; 8
 // MiB when not given. A batch is never split, so one batch for each partition in use may
 // exceed it.

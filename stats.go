@@ -81,6 +81,7 @@ type TopicStats = messages.TopicStats
 //		SubscriptionCounters
 //		Partitions           int // owned
 //		FetchedBytes         int // read ahead
+//		Lent                 int // records of its partitions that members of a shared group have
 //		Lag                  int64         // records of its partitions that are not committed
 //		LagAge               time.Duration // of the oldest of them: since its batch was written
 //	}
@@ -96,6 +97,7 @@ type SubscriptionStats = messages.SubscriptionStats
 //		Expired      uint64 // passed over after their ExpiresAt; they are in Finished too
 //		Commits      uint64 // offsets written, one for each partition
 //		Lost         uint64 // partitions that another member took away
+//		Died         uint64 // times that a member of a shared group may have died over a record of ours
 //	}
 type SubscriptionCounters = messages.SubscriptionCounters
 

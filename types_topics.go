@@ -22,6 +22,7 @@ import (
 //	}
 //
 //	func (r Record) Clone() Record // the same with bytes of its own
+//	func (r Record) InProgress()   // its AckWait begins again, in a shared group
 //
 // Fence only grows for a partition: a database that keeps the largest it has seen
 // can refuse the writes of a consumer that has lost the partition.
@@ -247,6 +248,9 @@ const (
 	GroupAutomatic = messages.GroupAutomatic
 	// GroupManual: each member names its partitions; made by SubscribePartitions.
 	GroupManual = messages.GroupManual
+	// GroupShared: as GroupAutomatic, and the owners of partitions lend records to the
+	// other members; made by Subscribe with Shared.
+	GroupShared = messages.GroupShared
 )
 
 // GroupMember is one live subscription of a consumer group.

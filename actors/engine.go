@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/lending"
 	"github.com/penstock-io/penstock/actors/pipes"
 	"github.com/penstock-io/penstock/actors/props"
 	"github.com/penstock-io/penstock/actors/topics"
@@ -141,6 +142,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	e.pipes = pipes.New(n, cfg.Listen)
 	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen, cfg.History)
 	e.topics.Govern(cfg.EtcdQuota)
+	e.topics.LendOver(lending.New(e.pipes))
 	e.face = props.New(faceEngine{e})
 	supervisor.Prepare(sys)
 	e.watchActors()

@@ -42,6 +42,8 @@ var subscriptionInstruments = []instrument[messages.SubscriptionStats]{
 	{"penstock.subscription.rejected", "{record}", "Rejected records that were passed over for want of a dead-letter handler.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Rejected) }},
 	{"penstock.subscription.commits", "{offset}", "Offsets written.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Commits) }},
 	{"penstock.subscription.lost", "{partition}", "Partitions fenced away.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Lost) }},
+	{"penstock.subscription.died", "{death}", "Times that a member of a shared group may have died over a record.", false, func(s messages.SubscriptionStats) int64 { return int64(s.Died) }},
+	{"penstock.subscription.lent", "{record}", "Records of the partitions owned that members of a shared group have.", true, func(s messages.SubscriptionStats) int64 { return int64(s.Lent) }},
 	{"penstock.subscription.partitions", "{partition}", "Partitions owned.", true, func(s messages.SubscriptionStats) int64 { return int64(s.Partitions) }},
 	{"penstock.subscription.lag", "{record}", "Records of the partitions owned that are not committed.", true, func(s messages.SubscriptionStats) int64 { return s.Lag }},
 	{"penstock.subscription.fetched_bytes", "By", "Bytes read ahead.", true, func(s messages.SubscriptionStats) int64 { return int64(s.FetchedBytes) }},
@@ -274,6 +276,8 @@ func byConsumerGroup(s messages.Stats) (sums []messages.SubscriptionStats) {
 		sum.Expired += row.Expired
 		sum.Commits += row.Commits
 		sum.Lost += row.Lost
+		sum.Died += row.Died
+		sum.Lent += row.Lent
 		sum.Partitions += row.Partitions
 		sum.FetchedBytes += row.FetchedBytes
 		sum.Lag += row.Lag

@@ -100,3 +100,16 @@ func GiveBackOf(err error) (g GiveBack) {
 	}
 	return g
 }
+
+// DeathError says that a member may have died over what it had in hand: its link died, or
+// it kept it for longer than AckWait.
+type DeathError struct {
+	Member string
+	Cause  error
+}
+
+// Error names the member.
+func (e *DeathError) Error() string { return fmt.Sprintf("member %s: %v", e.Member, e.Cause) }
+
+// Unwrap is Cause.
+func (e *DeathError) Unwrap() error { return e.Cause }

@@ -138,7 +138,7 @@ func (s GroupSettings) Differ(theirs GroupSettings) error {
 // GroupInfo is a consumer group of a topic.
 type GroupInfo struct {
 	Topic, Group string
-	// Mode is GroupAutomatic or GroupManual.
+	// Mode is GroupAutomatic, GroupManual or GroupShared.
 	Mode GroupMode
 	// Generation counts assignments; 0 before the first and for manual groups.
 	Generation int64
@@ -160,6 +160,7 @@ type GroupMode string
 const (
 	GroupAutomatic GroupMode = "automatic" // assigned by the oldest member
 	GroupManual    GroupMode = "manual"    // named by each member
+	GroupShared    GroupMode = "shared"    // as automatic, and owners lend records to the others
 )
 
 // GroupMember is one live subscription.

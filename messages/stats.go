@@ -83,6 +83,7 @@ type SubscriptionStats struct {
 	SubscriptionCounters
 	Partitions   int // owned
 	FetchedBytes int // read ahead
+	Lent         int // records of its partitions that members of a shared group have
 	// Lag counts the records of its partitions that it has not committed, as far as this
 	// runtime knows the ends; LagAge is the age of the oldest of them.
 	Lag    int64
@@ -98,6 +99,7 @@ type SubscriptionCounters struct {
 	Expired      uint64 // records passed over after their ExpiresAt; they count as finished
 	Commits      uint64 // offsets written, one for each partition
 	Lost         uint64 // partitions that were fenced away
+	Died         uint64 // times that a member of a shared group may have died over a record of ours
 }
 
 // EtcdStats says how full etcd was when this runtime looked last, in bytes, which it does

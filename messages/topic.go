@@ -318,6 +318,29 @@ type Record struct {
 	Attempt int
 	// Deaths is how often a process may have ended over it.
 	Deaths int
+
+	loan *loan // nil: it is not lent
+}
+
+// loan is what a record was lent by.
+type loan struct {
+	of  Settler
+	seq uint64
+}
+
+// Lent is r as a record that was lent: delivery seq of a link. It is for Penstock.
+func Lent(r Record, of Settler, seq uint64) Record {
+	r.loan = &loan{of, seq}
+	return r
+}
+
+// InProgress says that a record of a shared group is still being handled: its AckWait
+// begins again. Of a record that is not lent there is none, and it does nothing. It does
+// not block, and is safe for concurrent use.
+func (r Record) InProgress() {
+	if r.loan != nil {
+		r.loan.of.InProgress(r.loan.seq)
+	}
 }
 
 // Clone is the record with bytes of its own, so that keeping it does not keep

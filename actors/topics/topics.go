@@ -42,6 +42,10 @@ func New(n *node.Node, log *commitlog.Log, listen string, history time.Duration)
 	}
 }
 
+// LendOver gives shared groups what their members lend each other records over. It is
+// called once, before anything is subscribed to.
+func (t *Topics) LendOver(l groups.Lending) { t.subs.SetLending(l) }
+
 // Stats reads the counters: a row for each topic and each subscription, in no
 // order.
 func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.SubscriptionStats) {

@@ -71,7 +71,7 @@ func Of(space keys.Space, kvs []discovery.KV) (all []messages.DestinationInfo, u
 	var names []string
 	for _, kv := range kvs {
 		k, ok := space.Parse(kv.Key)
-		if !ok || k.Dest == "" {
+		if !ok || k.Dest == "" || keys.IsLoans(k.Dest) { // what a runtime uses itself
 			continue
 		}
 		b := byName[k.Dest]

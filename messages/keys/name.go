@@ -27,6 +27,28 @@ func ValidateName(kind, name string) error {
 	return nil
 }
 
+// loansMark is in no name that ValidateName takes.
+const loansMark = "~"
+
+// Loans is the name of the destination through which the owners of partitions lend the
+// records of a shared group. ValidateName refuses it, so it is nobody else's.
+func Loans(topicID, group string) string { return loansMark + topicID + loansMark + group }
+
+// IsLoans reports whether a destination's name is one that Loans makes.
+func IsLoans(dest string) bool {
+	topic, group, ok := strings.Cut(strings.TrimPrefix(dest, loansMark), loansMark)
+	return ok && strings.HasPrefix(dest, loansMark) && nameFault(topic) == "" && nameFault(group) == ""
+}
+
+// ValidateDestination is ValidateName for a destination, or for one that Loans makes where
+// loans says so.
+func ValidateDestination(name string, loans bool) error {
+	if loans && IsLoans(name) {
+		return nil
+	}
+	return ValidateName("destination", name)
+}
+
 // Space is the prefix of all keys, such as /penstock. Its zero value is not
 // usable; see DefaultSpace.
 type Space string

@@ -276,14 +276,20 @@ func (k Key) named() bool {
 		return true
 	}
 	switch k.Kind {
+	case KindSole, KindSender, KindSecret, KindGroupMeta, KindDeserted, KindPaused, KindMember:
+		if !IsLoans(k.Dest) && !good(k.Dest) {
+			return false
+		}
+	}
+	switch k.Kind {
 	case KindSole:
-		return good(k.Dest)
+		return true
 	case KindSender, KindSecret:
-		return good(k.Dest, k.ID)
+		return good(k.ID)
 	case KindGroupMeta, KindDeserted, KindPaused:
-		return good(k.Dest, k.Group)
+		return good(k.Group)
 	case KindMember:
-		return good(k.Dest, k.Group, k.ID)
+		return good(k.Group, k.ID)
 	case KindTopic:
 		return ValidateTopic(k.Topic) == nil
 	case KindDeleting, KindLogStart, KindHint, KindIndexEntry, KindBody:

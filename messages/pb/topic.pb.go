@@ -684,6 +684,8 @@ type ConsumerGroup struct {
 	// manual: members name their partitions; else the oldest assigns them.
 	Manual        bool  `protobuf:"varint,1,opt,name=manual,proto3" json:"manual,omitempty"`
 	CreatedUnixMs int64 `protobuf:"varint,2,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
+	// shared: owners of partitions lend their records to the other members.
+	Shared        bool `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -730,6 +732,13 @@ func (x *ConsumerGroup) GetCreatedUnixMs() int64 {
 		return x.CreatedUnixMs
 	}
 	return 0
+}
+
+func (x *ConsumerGroup) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
 }
 
 // Beginning is where a group began, in the partitions that its topic had then. One
@@ -1469,10 +1478,11 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\traw_bytes\x18\x04 \x01(\rR\brawBytes\x12$\n" +
 	"\x0etime_unix_nano\x18\x05 \x01(\x10R\ftimeUnixNano\x12\x10\n" +
 	"\x03crc\x18\x06 \x01(\aR\x03crc\x12\x18\n" +
-	"\arecords\x18\a \x01(\fR\arecords\"O\n" +
+	"\arecords\x18\a \x01(\fR\arecords\"g\n" +
 	"\rConsumerGroup\x12\x16\n" +
 	"\x06manual\x18\x01 \x01(\bR\x06manual\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\"Q\n" +
+	"\x0fcreated_unix_ms\x18\x02 \x01(\x03R\rcreatedUnixMs\x12\x16\n" +
+	"\x06shared\x18\x03 \x01(\bR\x06shared\"Q\n" +
 	"\tBeginning\x12&\n" +
 	"\x0fcreated_unix_ms\x18\x01 \x01(\x03R\rcreatedUnixMs\x12\x1c\n" +
 	"\aoffsets\x18\x02 \x03(\x12B\x02\x10\x01R\aoffsets\"\xe8\x01\n" +

@@ -225,7 +225,7 @@ func (g *gathering) add(k keys.Key, kv *mvccpb.KeyValue) error {
 		if err != nil {
 			return err
 		}
-		g.Mode = modeOf(meta.Manual)
+		g.Mode = modeOf(meta.Manual, meta.Shared)
 	case keys.KindAssignment:
 		a, err := format.ParseAssignment(key, kv.Value)
 		if err != nil {

@@ -98,9 +98,12 @@ func (l *Log) Groups(ctx context.Context, t messages.TopicInfo) ([]string, error
 	return slices.Compact(names), nil
 }
 
-func modeOf(manual bool) messages.GroupMode {
-	if manual {
+func modeOf(manual, shared bool) messages.GroupMode {
+	switch {
+	case manual:
 		return messages.GroupManual
+	case shared:
+		return messages.GroupShared
 	}
 	return messages.GroupAutomatic
 }
@@ -142,6 +145,8 @@ type Joining struct {
 	// Manual: members name their partitions, among them Named.
 	Manual bool
 	Named  []int
+	// Shared: owners lend records to the other members.
+	Shared bool
 	// Start is where the group begins, if it has yet to.
 	Start messages.Start
 	// Began is where it did, as far as this member knows: it is put back when
@@ -193,14 +198,14 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 	hasSettings, hasBegun := kvsOf(resp, 1), kvsOf(resp, 2)
 	if len(hasSettings) > 0 {
 		meta, err := format.ParseGroup(settings, hasSettings[0].Value)
-		if err == nil && meta.Manual != j.Manual {
-			err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, modeOf(meta.Manual), modeOf(j.Manual))
+		if there, asked := modeOf(meta.Manual, meta.Shared), modeOf(j.Manual, j.Shared); err == nil && there != asked {
+			err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, there, asked)
 		}
 		if err != nil {
 			return fail(err)
 		}
 	} else {
-		write = append(write, clientv3.OpPut(settings, format.Encode(&pb.ConsumerGroup{Manual: j.Manual, CreatedUnixMs: time.Now().UnixMilli()})))
+		write = append(write, clientv3.OpPut(settings, format.Encode(&pb.ConsumerGroup{Manual: j.Manual, Shared: j.Shared, CreatedUnixMs: time.Now().UnixMilli()})))
 	}
 	switch {
 	case len(hasBegun) > 0:

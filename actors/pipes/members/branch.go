@@ -108,7 +108,9 @@ func (b *Branch) withdraw(ctx actor.Context, m *Member) {
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
 	for m := range b.members.all {
-		held.all = append(held.all, m)
+		if !m.cfg.Lends { // its subscription ends it
+			held.all = append(held.all, m)
+		}
 	}
 	supervisor.Reply(ctx, held)
 }

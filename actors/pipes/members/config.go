@@ -46,6 +46,8 @@ type Config struct {
 	// AckWait is penstock.AckWait: at least 100 ms, or -1 for no limit. Default
 	// DefaultAckWait.
 	AckWait time.Duration
+	// Lends: it is a member of a destination of keys.Loans, which the runtime uses itself.
+	Lends bool
 	// Use is penstock.Use.
 	Use []func(next messages.Handler) messages.Handler
 }
@@ -65,12 +67,19 @@ func (c *Config) EnsureDefaults() {
 func (c *Config) queue() recvq.Config {
 	return recvq.Config{
 		Destination: c.Destination, Group: c.Group, ID: c.ID, Mode: c.Mode,
-		Window: c.Window, WindowBytes: c.WindowBytes, AckWait: c.AckWait,
+		Window: c.Window, WindowBytes: c.WindowBytes, AckWait: c.AckWait, Lent: c.Lends, Concurrency: c.Concurrency,
 	}
 }
 
+// lentSweepEvery is how often what is lent is looked at: it is soon given back when others
+// could begin it before.
+const lentSweepEvery = 50 * time.Millisecond
+
 // sweepEvery is how often a link looks for deliveries that outlived AckWait.
 func (c *Config) sweepEvery() time.Duration {
+	if c.Lends {
+		return lentSweepEvery
+	}
 	if c.AckWait > 0 {
 		return min(time.Second, c.AckWait/4)
 	}
@@ -80,7 +89,7 @@ func (c *Config) sweepEvery() time.Duration {
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
 	var faults node.Faults
-	faults.Join(keys.ValidateName("destination", c.Destination))
+	faults.Join(keys.ValidateDestination(c.Destination, c.Lends))
 	faults.Join(keys.ValidateName("group", c.Group))
 	if c.ID != "" {
 		faults.Join(keys.ValidateName("member", c.ID))

@@ -44,7 +44,9 @@ type Member struct {
 func (m *Member) begin() {
 	m.role.Kind, m.role.Of, m.role.Group, m.role.ID = node.RoleMember, m.cfg.Destination, m.cfg.Group, m.cfg.ID
 	m.role.Has = func() int { return m.in.Stats().Links }
-	m.node.Roles.Begin(&m.role)
+	if !m.cfg.Lends { // its subscription has a role
+		m.node.Roles.Begin(&m.role)
+	}
 }
 
 // left tells, once, that the membership ended.
@@ -100,7 +102,11 @@ func (m *Member) Consume(ctx context.Context, handler messages.Handler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	handler, err := chain.Wrap(handler, m.node.Tracing.Handlers(m.cfg.Destination, m.cfg.Group, m.cfg.Use))
+	use := m.cfg.Use
+	if !m.cfg.Lends { // what is lent is traced as what it is
+		use = m.node.Tracing.Handlers(m.cfg.Destination, m.cfg.Group, use)
+	}
+	handler, err := chain.Wrap(handler, use)
 	if err != nil {
 		return fmt.Errorf("consume %q of %q: %w", m.cfg.Group, m.cfg.Destination, err)
 	}
@@ -190,3 +196,15 @@ func (m *Member) TakeBack(cause error) int { return m.in.TakeBack(cause) }
 
 // Window is how many deliveries a receiver of Deliver has in hand at most.
 func (m *Member) Window() int { return m.cfg.Window }
+
+// LeaveUnasked begins Leave for who cannot wait for it.
+func (m *Member) LeaveUnasked() { m.node.Send(m.pid.Load(), &leaveUnasked{}) }
+
+// Abandon ends the membership at once, without waiting for that.
+func (m *Member) Abandon() {
+	m.end(nil)
+	m.node.Send(m.node.Root, &withdraw{m})
+}
+
+// Reads reports whether a run of user code reads here.
+func (m *Member) Reads(c *usercode.Run) bool { return c.Of == m.in }

@@ -50,7 +50,9 @@ func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	n := s.node
 	m := &Member{node: n, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
-	m.receives = n.Tracing.NewReceives(cfg.Destination, cfg.Group)
+	if !cfg.Lends {
+		m.receives = n.Tracing.NewReceives(cfg.Destination, cfg.Group)
+	}
 	m.in.Runs = n.Runs
 	m.in.ReaderGone = func(reads uint64) { n.Send(m.pid.Load(), &readerGone{reads}) }
 	if _, err := supervisor.Ask[*joined](ctx, n.System, n.Root, &join{m}); err != nil {

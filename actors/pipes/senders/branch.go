@@ -139,7 +139,9 @@ func (b *Branch) withdraw(ctx actor.Context, d *Destination) {
 func (b *Branch) list(ctx actor.Context) {
 	held := &heldList{}
 	for _, p := range b.senders.dests {
-		held.all = append(held.all, p.Handle)
+		if !p.Handle.cfg.Lends { // its subscriptions end it
+			held.all = append(held.all, p.Handle)
+		}
 	}
 	supervisor.Reply(ctx, held)
 }

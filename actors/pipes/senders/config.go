@@ -60,6 +60,9 @@ type Config struct {
 	DeadLetter func(context.Context, messages.DeadLetter) error
 	// Expired is penstock.OnExpired.
 	Expired func(context.Context, messages.ExpiredMessage)
+	// Lends: it is a destination of keys.Loans, which the runtime uses itself. Who lends a
+	// message decides what becomes of it.
+	Lends bool
 	// Use is penstock.UseSend.
 	Use []func(next messages.Send) messages.Send
 }
@@ -77,7 +80,7 @@ func (c *Config) EnsureDefaults() {
 // Validate returns every fault of c, joined; each wraps messages.ErrInvalid.
 func (c *Config) Validate() error {
 	var faults node.Faults
-	faults.Join(keys.ValidateName("destination", c.Name))
+	faults.Join(keys.ValidateDestination(c.Name, c.Lends))
 	if c.ID != "" {
 		faults.Join(keys.ValidateName("sender", c.ID))
 	}
@@ -120,5 +123,6 @@ func (c *Config) queue() sendq.Config {
 		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, Policy: c.Policy, DropWithoutGroup: c.DropWithoutGroup,
 		Require:     slices.Compact(slices.Sorted(slices.Values(c.Require))),
 		MaxAttempts: c.MaxAttempts, MaxDeaths: c.MaxDeaths, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,
+		Lends: c.Lends,
 	}
 }

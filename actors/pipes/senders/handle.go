@@ -53,7 +53,9 @@ func (d *Destination) begin() {
 	if len(d.cfg.Require) > 0 {
 		d.role.Missing = d.out.Missing
 	}
-	d.node.Roles.Begin(&d.role)
+	if !d.cfg.Lends { // its subscriptions have theirs
+		d.node.Roles.Begin(&d.role)
+	}
 }
 
 // Name returns the destination's name.

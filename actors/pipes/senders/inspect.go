@@ -1,10 +1,14 @@
 package senders
 
-// What the actors of a sender report of themselves to whoever looks at the tree.
+// What the actors of a sender report of themselves: to whoever looks at the tree, and to
+// whoever asks for the health.
 
 import (
 	"strings"
 
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 )
 
@@ -61,4 +65,26 @@ func (l *link) Inspect(in *supervisor.Inspection) {
 // Inspect reports where members reach it.
 func (l *listener) Inspect(in *supervisor.Inspection) {
 	in.Text("urls", strings.Join(l.socket.URLs(), ","))
+}
+
+// becomes moves to a state, and notes it for whoever asks for the health.
+func (a *destination) becomes(ctx actor.Context, next destState) {
+	a.state = destMoves.To(ctx, a.state, next)
+	switch next {
+	case registering:
+		a.d.role.Is(messages.RoleStarting)
+	case serving:
+		a.d.role.Is(messages.RoleEstablished)
+	case ousted, retiring:
+		a.d.role.Ends(a.d.out.Cause())
+	}
+}
+
+// count notes how many members there are to link.
+func (a *destination) count() {
+	members := 0
+	for _, g := range a.groups {
+		members += len(g.members)
+	}
+	a.d.role.Wants.Store(int64(members))
 }

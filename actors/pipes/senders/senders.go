@@ -169,7 +169,7 @@ func (s *Senders) GaveUp() (errs []error) {
 // lose notes what a destination gave up whose end nobody had asked for: Stop tells.
 func (s *Senders) lose(o *sendq.Queue) {
 	lost := o.Unreported()
-	if lost == nil {
+	if lost == nil || o.Config().Lends { // who lent it has it
 		return
 	}
 	if before := s.lost[o.Name()]; before != nil {

@@ -287,6 +287,7 @@ func (a *subscription) took(ctx actor.Context, got commitlog.Claimed, m claimsMa
 		})
 	}
 	a.hold(ctx, c)
+	a.lend()
 	return true
 }
 
@@ -316,6 +317,7 @@ func (a *subscription) terminated(ctx actor.Context, who *actor.PID) {
 // lose ends a claim that is no longer ours.
 func (a *subscription) lose(ctx actor.Context, c *prefetch.Claim, cause error) {
 	a.sub.buffer.Remove(c, cause)
+	a.sub.shared.recall(c)
 	a.sub.buffer.Count(func(n *messages.SubscriptionCounters) { n.Lost++ })
 	a.drop(ctx, c)
 	a.env.Events.Emit(messages.PartitionLost{

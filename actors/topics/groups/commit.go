@@ -183,6 +183,9 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) erro
 	if err := node.ContextGiven(ctx); err != nil {
 		return fail(err)
 	}
+	if err := s.refuses("Commit", commitInstead); err != nil {
+		return fail(err)
+	}
 	targets, fenced, err := s.buffer.Ask(recs)
 	if err != nil {
 		return fail(err)
@@ -201,6 +204,9 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) erro
 	return err
 }
 
+// commitInstead is how records of a shared group are committed.
+const commitInstead = "what is finished is committed by the owner of its partition, as CommitEvery says"
+
 // committing is what fails, for errors.
 func (s *Subscription) committing() string {
 	return fmt.Sprintf("commit of group %q in %q", s.cfg.Group, s.cfg.Topic)
@@ -210,6 +216,14 @@ func (s *Subscription) committing() string {
 func (s *Subscription) CommitAsync(done func(error), recs ...messages.Record) {
 	if done != nil && s.async.full() {
 		s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %d others wait to be told: %w", s.committing(), MaxCommitsWaiting, messages.ErrBusy)})
+		return
+	}
+	if err := s.refuses("Commit", commitInstead); err != nil {
+		if done != nil {
+			s.async.tell(&asyncCommit{done: done, err: fmt.Errorf("%s: %w", s.committing(), err)})
+		} else {
+			s.delayed(err)
+		}
 		return
 	}
 	targets, fenced, err := s.buffer.Ask(recs)

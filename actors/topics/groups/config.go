@@ -20,6 +20,7 @@ const (
 	DefaultMaxFetched    = 8 << 20
 	DefaultCommitEvery   = time.Second
 	DefaultRevokeTimeout = 30 * time.Second
+	DefaultAckWait       = 30 * time.Second // of a shared group
 )
 
 // Config is a place in a topic's consumer group: the options of
@@ -47,6 +48,10 @@ type Config struct {
 	Concurrency int
 	// Unordered is penstock.Unordered.
 	Unordered bool
+	// Shared is penstock.Shared, AckWait is penstock.AckWait with it: at least 100 ms, or -1
+	// for no limit. Default DefaultAckWait.
+	Shared  bool
+	AckWait time.Duration
 	// MaxFetched is penstock.MaxFetched, in bytes. Default DefaultMaxFetched.
 	MaxFetched int
 	// Retry is penstock.RecordRetry, with a factor of the caller's.
@@ -80,6 +85,9 @@ func (c *Config) EnsureDefaults() {
 	c.MaxFetched = cmp.Or(c.MaxFetched, DefaultMaxFetched)
 	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, DefaultRevokeTimeout)
 	c.Retry.EnsureDefaults()
+	if c.Shared {
+		c.AckWait = cmp.Or(c.AckWait, DefaultAckWait)
+	}
 }
 
 // Workers is how many handlers Consume runs.
@@ -91,8 +99,12 @@ func (c *Config) prefetch() prefetch.Config {
 	if c.Unordered {
 		order = lanes.None
 	}
+	concurrency := c.Concurrency
+	if c.Shared {
+		concurrency = prefetch.MostAtOnce // the members' is their own
+	}
 	return prefetch.Config{
-		Concurrency: c.Concurrency, Order: order, Breaker: c.Breaker,
+		Concurrency: concurrency, Order: order, Breaker: c.Breaker,
 		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
 		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
 	}
@@ -124,7 +136,7 @@ func (c *Config) validateConcurrency(faults *node.Faults) {
 	case c.Concurrency < 0 || c.Concurrency > messages.LargestConcurrency:
 		faults.Add("concurrency %d: it must be between 1 and %d", c.Concurrency, messages.LargestConcurrency)
 	case c.Concurrency == 0:
-		if c.Unordered {
+		if c.Unordered && !c.Shared {
 			faults.Add("unordered without a concurrency: records of a partition are handled one after the other; set Concurrency as well")
 		}
 		return
@@ -134,6 +146,30 @@ func (c *Config) validateConcurrency(faults *node.Faults) {
 	}
 	if c.ManualCommit {
 		faults.Add("concurrency %d with manual commits: a commit up to a record would take those before it along that are not finished; leave one of the two out", c.Concurrency)
+	}
+}
+
+func (c *Config) validateShared(faults *node.Faults) {
+	if !c.Shared {
+		if c.AckWait != 0 {
+			faults.Add("ack wait %s without Shared: a partition's owner may take as long as it likes; leave it out, or set Shared as well", c.AckWait)
+		}
+		return
+	}
+	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
+		faults.Add("ack wait %s: it must be at least 100ms, or -1 for no limit", c.AckWait)
+	}
+	if c.Partitions != nil {
+		faults.Add("a shared group whose members name partitions: all members get records of all of them; use Subscribe")
+	}
+	if c.ManualCommit {
+		faults.Add("a shared group with manual commits: the owner of a partition commits what any member has finished; leave ManualCommit out, and finish a record by returning nil or taking the next one")
+	}
+	if c.BeforeRelease != nil {
+		faults.Add("a shared group with BeforeRelease: other members have records of the same partition; write out what was gathered before the record is finished")
+	}
+	if c.PartitionsAtOnce > 1 {
+		faults.Add("a shared group with %d partitions at once: use Concurrency, which counts the records of all partitions", c.PartitionsAtOnce)
 	}
 }
 
@@ -165,6 +201,7 @@ func (c *Config) Validate() error {
 		faults.Add("%d partitions at once: it must be between 1 and %d", c.PartitionsAtOnce, messages.LargestConcurrency)
 	}
 	c.validateConcurrency(&faults)
+	c.validateShared(&faults)
 	if c.MaxFetched < 1 {
 		faults.Add("max fetched of %d bytes: it must be positive", c.MaxFetched)
 	}

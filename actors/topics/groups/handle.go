@@ -49,6 +49,7 @@ type Subscription struct {
 	role        node.Role
 
 	async   asyncCommits
+	shared  *shares         // nil unless the group is shared
 	expired *usercode.Calls // of RecordExpired; nil for none
 
 	mu        sync.Mutex
@@ -116,6 +117,9 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[messages.Record, e
 	if err := node.ContextGiven(ctx); err != nil {
 		return func(yield func(messages.Record, error) bool) { yield(messages.Record{}, err) }
 	}
+	if s.shared != nil {
+		return s.receives.Records(ctx, s.borrowed(ctx))
+	}
 	return s.receives.Records(ctx, s.buffer.Records(ctx))
 }
 
@@ -125,7 +129,16 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 		return nil, fmt.Errorf("poll: %w", err)
 	}
 	began := s.receives.Now()
-	recs, err := s.buffer.Poll(ctx, limit)
+	var recs []messages.Record
+	var err error
+	if s.shared != nil {
+		b, _ := s.shared.ends()
+		if recs, err = b.Poll(ctx, limit); err != nil {
+			err = s.why(ctx, err)
+		}
+	} else {
+		recs, err = s.buffer.Poll(ctx, limit)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("poll group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
@@ -135,6 +148,11 @@ func (s *Subscription) Poll(ctx context.Context, limit int) ([]messages.Record, 
 
 // Release is penstock.Subscription.Release.
 func (s *Subscription) Release() error {
+	if s.shared != nil {
+		b, _ := s.shared.ends()
+		b.Release()
+		return nil
+	}
 	if err := s.buffer.ReleasePolled(); err != nil {
 		return fmt.Errorf("release in group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
@@ -150,6 +168,9 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 	if err != nil {
 		return fmt.Errorf("consume group %q of %q: %w", s.cfg.Group, s.cfg.Topic, err)
 	}
+	if s.shared != nil {
+		return s.consumeBorrowed(ctx, handler)
+	}
 	return s.consume(ctx, func(ctx context.Context) *prefetch.Consumption {
 		return prefetch.NewConsumption(ctx, s.buffer, handler)
 	})
@@ -159,6 +180,9 @@ func (s *Subscription) Consume(ctx context.Context, handler messages.RecordHandl
 // that one append brought to the log.
 func (s *Subscription) ConsumeBatches(ctx context.Context, most int, handler messages.RecordsHandler) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(handler == nil)); err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if err := s.refuses("ConsumeBatches", "use Consume with Concurrency, or Poll"); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
 	if most < 1 {
@@ -216,6 +240,9 @@ func (s *Subscription) consumption() *prefetch.Consumption {
 // when nobody had asked for it.
 func (s *Subscription) end(cause error) {
 	s.buffer.Leave(prefetch.Left, cause)
+	if s.shared != nil {
+		s.shared.abandon()
+	}
 	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.buffer.Cause(), messages.ErrClosed)))
 	if c := s.consumption(); c != nil {
 		c.Finish()
@@ -225,6 +252,9 @@ func (s *Subscription) end(cause error) {
 // Seek is penstock.Subscription.Seek.
 func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Start) error {
 	if err := node.ContextGiven(ctx); err != nil {
+		return fmt.Errorf("seek: %w", err)
+	}
+	if err := s.refuses("Seek", "use ResetOffsets while the group has no members"); err != nil {
 		return fmt.Errorf("seek: %w", err)
 	}
 	_, err := supervisor.Ask[*sought](ctx, s.env.System, s.pid.Load(), &seekIn{partition, to})
@@ -238,10 +268,24 @@ func (s *Subscription) Seek(ctx context.Context, partition int, to messages.Star
 }
 
 // Pause is penstock.Subscription.Pause.
-func (s *Subscription) Pause(partitions ...int) { s.buffer.Pause(partitions...) }
+func (s *Subscription) Pause(partitions ...int) {
+	if s.shared != nil {
+		b, _ := s.shared.ends()
+		b.Pause()
+		return
+	}
+	s.buffer.Pause(partitions...)
+}
 
 // Resume is penstock.Subscription.Resume.
-func (s *Subscription) Resume(partitions ...int) { s.buffer.Resume(partitions...) }
+func (s *Subscription) Resume(partitions ...int) {
+	if s.shared != nil {
+		b, _ := s.shared.ends()
+		b.Resume()
+		return
+	}
+	s.buffer.Resume(partitions...)
+}
 
 // Lag is penstock.Subscription.Lag.
 func (s *Subscription) Lag(ctx context.Context) (messages.GroupInfo, error) {
@@ -273,7 +317,7 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	}
 	waiting, done := worker.WithinGrace(end)
 	defer done()
-	err = errors.Join(err, s.async.over(waiting))
+	err = errors.Join(err, s.async.over(waiting), s.closeShared(waiting))
 	if s.expired != nil {
 		err = errors.Join(err, s.expired.Flushed(waiting))
 	}
@@ -287,8 +331,14 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 // drain finishes and releases everything, or gives up when ctx ends.
 func (s *Subscription) drain(ctx context.Context) error {
 	began := time.Now()
+	var left error
+	if s.shared != nil {
+		left = s.shared.leave(ctx)
+	}
 	_, err := node.InsistOn[*drained](ctx, s.env.Node, s.pid.Load(), &drain{})
 	switch {
+	case err == nil && left != nil:
+		return fmt.Errorf("unsubscribe %q from %q: %w", s.cfg.Group, s.cfg.Topic, left)
 	case errors.Is(err, supervisor.ErrNoActor):
 		return nil
 	case err != nil && ctx.Err() == nil:
@@ -307,6 +357,7 @@ func (s *Subscription) Stats() messages.SubscriptionStats {
 	return messages.SubscriptionStats{
 		Topic: s.cfg.Topic, Group: s.cfg.Group, Member: s.cfg.ID,
 		SubscriptionCounters: n, Partitions: partitions, FetchedBytes: bytes, Lag: lag, LagAge: age,
+		Lent: s.lent(),
 	}
 }
 
@@ -327,5 +378,5 @@ func (s *Subscription) tellExpired(r messages.Record) bool {
 
 // waitsFor reports whether the end of the subscription waits for a run of user code.
 func (s *Subscription) waitsFor(c *usercode.Run) bool {
-	return c.Of == s.buffer || s.expired != nil && c.Of == s.expired
+	return c.Of == s.buffer || s.shared.reads(c) || s.expired != nil && c.Of == s.expired
 }

@@ -42,7 +42,7 @@ func (s *Subscription) writeKeys(ctx context.Context) error {
 // anything of that was not there.
 func (s *Subscription) ensureGroup(ctx context.Context) (made bool, err error) {
 	began, made, err := s.env.Log.EnsureGroup(ctx, s.path.Info(), s.cfg.Group, commitlog.Joining{
-		Manual: s.cfg.Partitions != nil, Named: s.cfg.Partitions, Start: s.cfg.Start, Began: s.began.Load(),
+		Manual: s.cfg.Partitions != nil, Named: s.cfg.Partitions, Shared: s.cfg.Shared, Start: s.cfg.Start, Began: s.began.Load(),
 	})
 	if err == nil {
 		s.began.Store(&began)

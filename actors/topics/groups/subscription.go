@@ -58,6 +58,7 @@ type subscription struct {
 	dead      map[string]int64             // see rebalance.Member.Dead
 	burying   map[string]struct{}          // and Burying
 
+	lending   lendingState
 	settling  settling
 	idle      []*prefetch.Claim // to be released
 	releasing []*prefetch.Claim // being released
@@ -185,6 +186,10 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.moved(ctx, m)
 	case tripped:
 		a.trip(m.inARow)
+	case lendingBegun:
+		a.lendingBegun(m)
+	case lendAgain:
+		a.lend()
 	case *seekIn:
 		a.seek(ctx, m)
 	case *consumeRecords:
@@ -258,6 +263,9 @@ func (a *subscription) started(ctx actor.Context) {
 	for _, c := range sub.buffer.Claims() { // of an earlier incarnation
 		a.hold(ctx, c)
 	}
+	if len(a.holds) > 0 {
+		a.lend()
+	}
 	if c := sub.consumption(); c != nil {
 		a.consume(ctx, c)
 	}
@@ -292,6 +300,8 @@ func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
 	case err == nil:
 	case m.Name == settleCall:
 		a.settled(settled{err})
+	case m.Name == lendCall:
+		a.lendEnded(ctx, err)
 	case a.sub.announced.Load():
 		supervisor.Fail(ctx, err)
 	default:
@@ -331,6 +341,7 @@ func (a *subscription) obeyPause() {
 	switch {
 	case !a.sub.buffer.PauseGroup(paused):
 	case paused:
+		a.recallAll()
 		a.env.Events.Emit(messages.GroupPaused{Topic: cfg.Topic, Group: cfg.Group, Member: cfg.ID, Until: messages.PauseUntil(value)})
 	default:
 		a.env.Events.Emit(messages.GroupResumed{Topic: cfg.Topic, Group: cfg.Group, Member: cfg.ID})
@@ -416,7 +427,7 @@ func (a *subscription) decide(ctx actor.Context) {
 		return
 	}
 	for _, p := range s.Release {
-		a.sub.buffer.Release(a.holds[p].c)
+		a.giveUp(a.holds[p].c)
 	}
 	if s.RestoreSettings && a.settings == settingsLeft {
 		a.putSettingsBack()

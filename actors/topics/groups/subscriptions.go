@@ -21,8 +21,9 @@ import (
 // Subscriptions are the subscriptions of a runtime. They outlive the incarnations
 // of the engine's actor. Safe for concurrent use.
 type Subscriptions struct {
-	env   *topiclog.Env
-	peers *peers.Peers
+	env     *topiclog.Env
+	peers   *peers.Peers
+	lending Lending // of shared groups
 
 	all map[*Subscription]*node.Placement[*Subscription] // used by the branch alone
 
@@ -85,12 +86,21 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	data.Trip = func(inARow int) { env.Send(sub.pid.Load(), tripped{inARow}) }
 	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
+	if cfg.Shared {
+		sub.shared = &shares{over: s.lending, lending: prefetch.NewLending(sub.buffer)}
+	}
 	sub.receives = env.Tracing.NewReceives(cfg.Topic, cfg.Group)
 	sub.async.emit, sub.async.host, sub.async.of, sub.async.sub = sub.panicked, env.Call, sub.committing, sub
 	if _, err := supervisor.Ask[*subscribed](ctx, env.System, env.Root, &subscribe{sub}); err != nil {
 		err = env.Unanswered(ctx, err, &sub.wait, sub.written.Load(), "the group has not given out its partitions yet")
 		env.Send(env.Root, &withdraw{sub})
 		return fail(err)
+	}
+	if sub.shared != nil {
+		if err := sub.borrow(ctx); err != nil {
+			env.Send(env.Root, &withdraw{sub})
+			return fail(err)
+		}
 	}
 	return sub, nil
 }

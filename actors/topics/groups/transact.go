@@ -186,6 +186,9 @@ func (s *Subscription) Transact(ctx context.Context, limit int, fn func(*Tx, []m
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(fn == nil)); err != nil {
 		return 0, fmt.Errorf("%s: %w", s.transacting(), err)
 	}
+	if err := s.refuses("Transact", transactInstead); err != nil {
+		return 0, fmt.Errorf("%s: %w", s.transacting(), err)
+	}
 	n, _, err := s.transactOnce(ctx, limit, fn)
 	if err != nil {
 		var of fnError
@@ -196,6 +199,9 @@ func (s *Subscription) Transact(ctx context.Context, limit int, fn func(*Tx, []m
 	}
 	return n, nil
 }
+
+// transactInstead is what takes the place of a transaction in a shared group.
+const transactInstead = "use a group that is not shared, or Runtime.Transact and what makes a second handling harmless"
 
 func (s *Subscription) transacting() string {
 	return fmt.Sprintf("transact in group %q of %q", s.cfg.Group, s.cfg.Topic)
@@ -291,6 +297,9 @@ func (s *Subscription) delayed(err error) {
 // ConsumeTx is penstock.Subscription.ConsumeTx.
 func (s *Subscription) ConsumeTx(ctx context.Context, limit int, fn func(*Tx, []messages.Record) error) error {
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(fn == nil)); err != nil {
+		return fmt.Errorf("%s: %w", s.transacting(), err)
+	}
+	if err := s.refuses("ConsumeTx", transactInstead); err != nil {
 		return fmt.Errorf("%s: %w", s.transacting(), err)
 	}
 	for failures := 0; ; {

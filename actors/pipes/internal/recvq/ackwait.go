@@ -62,18 +62,18 @@ func (l *Link) Expire(seq uint64, death bool) bool {
 // settled. It is called at a steady pace, which is its precision.
 func (l *Link) Overdue(now time.Time) (late []uint64) {
 	wait := l.queue.cfg.AckWait
+	l.lock()
+	defer l.mu.Unlock()
+	if l.handed > l.looked || l.received == l.handed {
+		l.moved, l.looked = now, l.handed
+	}
 	if wait < 0 {
 		return nil
 	}
-	l.lock()
-	defer l.mu.Unlock()
 	l.renew(now)
 	for len(l.marks) > 0 && now.Sub(l.marks[0].at) >= wait {
 		l.aged = l.marks[0].handed
 		l.marks = l.marks[1:]
-	}
-	if l.handed > l.looked || l.received == l.handed {
-		l.moved, l.looked = now, l.handed
 	}
 	if n := len(l.marks); n == 0 && l.handed > l.aged || n > 0 && l.handed > l.marks[n-1].handed && now.Sub(l.marks[n-1].at) >= wait/marksKept {
 		l.marks = append(l.marks, mark{now, l.handed})
@@ -130,7 +130,7 @@ func (l *Link) renew(now time.Time) {
 // Stalled reports whether what has come was not handed out for AckWait: whoever
 // reads is stuck. It goes by what Overdue has seen.
 func (l *Link) Stalled(now time.Time) bool {
-	wait := l.queue.cfg.AckWait
+	wait := l.queue.cfg.patience()
 	l.lock()
 	defer l.mu.Unlock()
 	return wait > 0 && l.received > l.handed && !l.moved.IsZero() && now.Sub(l.moved) >= wait

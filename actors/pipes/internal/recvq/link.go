@@ -167,6 +167,9 @@ func (l *Link) yield() int {
 		l.allowed = creditWithdrawn
 		l.hurry()
 	}
+	if l.queue.cfg.Lent {
+		l.window = max(1, l.queue.cfg.Concurrency, l.window/2)
+	}
 	if l.queue.cfg.Mode == messages.AtMostOnce {
 		return 0
 	}

@@ -26,6 +26,33 @@ type Config struct {
 	// AckWait is how long a message that was handed out may stay unsettled before it is
 	// given to another member; negative is without a limit.
 	AckWait time.Duration
+	// Lent: what waits for a handler that is slow goes back soon, so that it holds up nothing
+	// that others could handle. Concurrency is how many handlers there are.
+	Lent        bool
+	Concurrency int
+}
+
+// Of what is lent a reader is granted a little more than it handles at once, and what it has
+// not begun after lentPatience goes back.
+const (
+	firstLent    = 4
+	lentPatience = 200 * time.Millisecond
+)
+
+// firstWindow is what a reader is granted before it shows that it wants more.
+func (c *Config) firstWindow() int {
+	if c.Lent {
+		return min(max(firstLent, c.Concurrency), c.Window)
+	}
+	return min(firstWindow, c.Window)
+}
+
+// patience is how long what has come may wait for the reader; negative is without a limit.
+func (c *Config) patience() time.Duration {
+	if c.Lent {
+		return lentPatience
+	}
+	return c.AckWait
 }
 
 // Phase is where a member stands.
@@ -80,7 +107,7 @@ func New(cfg Config, emit func(messages.Event)) *Queue {
 // bytes at most.
 func (q *Queue) Open(sender string, largest uint64) *Link {
 	l := &Link{
-		queue: q, Sender: sender, largest: largest, window: min(firstWindow, q.cfg.Window), bell: make(chan struct{}, 1),
+		queue: q, Sender: sender, largest: largest, window: q.cfg.firstWindow(), bell: make(chan struct{}, 1),
 		drain: make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{}),
 	}
 	q.mu.Lock()

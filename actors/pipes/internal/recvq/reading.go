@@ -244,7 +244,7 @@ func (q *Queue) yieldOf(why string, which func(*Link) bool) (returned int) {
 		}
 		returned += n
 	}
-	if returned > 0 {
+	if returned > 0 && !q.cfg.Lent {
 		q.emit(messages.UnreadReturned{
 			Destination: q.cfg.Destination, Group: q.cfg.Group, Member: q.cfg.ID, Count: returned, Why: why,
 		})

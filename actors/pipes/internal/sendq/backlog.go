@@ -5,6 +5,7 @@ package sendq
 
 import (
 	"container/heap"
+	"math"
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/age"
@@ -90,6 +91,17 @@ func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.size += size
 	b.counters.Accepted++
 	b.fresh.extend(c, i, b.accepted, size)
+}
+
+// appendSuspect is append of a record over which members have died. It is sent before
+// those that nobody has seen.
+func (b *Backlog) appendSuspect(c *chunk, i uint32, size, deaths int) {
+	b.accepted++
+	c.live++
+	b.count++
+	b.size += size
+	b.counters.Accepted++
+	b.again.insert(span{c: c, from: i, to: i + 1, seq: b.accepted, deaths: uint16(min(deaths, math.MaxUint16)), again: true})
 }
 
 func (b *Backlog) queued() int { return b.fresh.count + b.again.count }

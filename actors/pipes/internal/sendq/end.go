@@ -146,6 +146,9 @@ func (q *Queue) End(cause, why error) (abandoned int) {
 		}
 		abandoned += n
 		b.counters.Dropped += uint64(n)
+		if q.cfg.Lends {
+			continue // who lent it has it
+		}
 		q.Emit(messages.Abandoned{Destination: q.name, Group: b.Group, Count: n, Bytes: int64(bytes), Cause: why})
 	}
 	if abandoned > 0 {

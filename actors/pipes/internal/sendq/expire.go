@@ -168,7 +168,9 @@ func (q *Queue) siftDelayed(b *Backlog, now func() int64, most int) (left int) {
 // expire gives up what has expired. mu is held.
 func (q *Queue) expire(b *Backlog, s span) {
 	b.counters.Expired += uint64(s.len())
-	q.drop(&b.expired, s.len(), s.size())
+	if !q.cfg.Lends { // who lent it tells
+		q.drop(&b.expired, s.len(), s.size())
+	}
 	if q.Expired != nil {
 		for rest := s; rest.len() > 0; {
 			var one span

@@ -72,6 +72,10 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 			return
 		}
 		s.again = true
+		if q.cfg.Lends && n.Kind != frame.NackReturned {
+			q.comesBack(b, l, s, n)
+			return
+		}
 		switch n.Kind {
 		case frame.NackReturned:
 			b.counters.Released++
@@ -101,6 +105,36 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	q.wake(b)
 	return back, nil
 }
+
+// comesBack settles s, which is lent and was not handled. mu is held.
+func (q *Queue) comesBack(b *Backlog, l *Link, s span, n *frame.Nack) {
+	cause := error(told{n.Reason, nil})
+	switch n.Kind {
+	case frame.NackExpired:
+		s.died()
+		q.countDeaths(b, s, &suspicion{member: l.Member, cause: cause})
+		cause = &messages.DeathError{Member: l.Member, Cause: cause}
+	case frame.NackRejected:
+		b.counters.Rejected++
+		cause = told{n.Reason, messages.ErrReject}
+	default:
+		b.counters.Nacked++
+		if n.After > 0 {
+			cause = messages.RetryAfter(n.After, cause)
+		}
+	}
+	b.finish(s, cause)
+	q.progress()
+}
+
+// told is an error as a member told it, in words, and what it is.
+type told struct {
+	reason string
+	is     error
+}
+
+func (e told) Error() string { return e.reason }
+func (e told) Unwrap() error { return e.is }
 
 // failed counts a failed handling. mu is held.
 func (q *Queue) failed(b *Backlog, s span, n *frame.Nack, back *Outcome, now time.Time) {
@@ -179,7 +213,10 @@ func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
 		head, tail := s.cut(n)
 		head.died()
 		q.countDeaths(b, head, found)
-		if q.deadly(head) {
+		if q.cfg.Lends {
+			b.finish(head, &messages.DeathError{Member: found.member, Cause: found.cause})
+			q.progress()
+		} else if q.deadly(head) {
 			q.exhaustAll(b, head, found)
 		} else {
 			b.again.insert(head)

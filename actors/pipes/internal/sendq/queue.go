@@ -39,6 +39,9 @@ type Config struct {
 	// DeadLetters says that somebody takes exhausted messages with NextExhausted.
 	// Otherwise a copy of each is kept to be looked at, and it is tried on.
 	DeadLetters bool
+	// Lends says that who sent a message decides what becomes of it when a member did not
+	// handle it: it is settled then, see Lend, and not tried again.
+	Lends bool
 }
 
 // queuePhase is where a destination stands with its callers. It is read for each
@@ -239,7 +242,11 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 			}
 			continue
 		}
-		b.append(c, i, size)
+		if w != nil && w.deaths > 0 {
+			b.appendSuspect(c, i, size, w.deaths)
+		} else {
+			b.append(c, i, size)
+		}
 		if !m.ExpiresAt.IsZero() {
 			q.expiring(b)
 		}

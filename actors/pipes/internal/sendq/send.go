@@ -112,6 +112,9 @@ type watch struct {
 	settled func(error)
 	// each, in place of settled, is told of each group.
 	each func(group string, cause error)
+	// Of what is lent: how often members have died over it, and its tag for Recall.
+	deaths int
+	tag    int64
 }
 
 // begin says for how many groups the message is accepted.
@@ -384,4 +387,43 @@ func (q *spans) extract(seq uint64) (span, bool) {
 		q.items, q.head = q.items[:0], 0
 	}
 	return one, true
+}
+
+// Lend is SendAsync of a message that the caller answers for: members have died over it
+// that often, and Recall finds it by its tag, which is not zero. The queue must be one that
+// Lends. settled gets, besides the causes of SendAsync, the error of a handler, as
+// messages.GiveBackOf reads it; *messages.DeathError where a member may have died over it;
+// and messages.Untried where it was recalled.
+func (q *Queue) Lend(ctx context.Context, m *messages.Message, deaths int, tag int64, settled func(error)) error {
+	return q.send(ctx, m, &watch{settled: settled, deaths: deaths, tag: tag})
+}
+
+var errRecalled = errors.New("it was recalled")
+
+// Recall has what was lent under a tag settled that no link has, with messages.Untried.
+func (q *Queue) Recall(tag int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	cause := messages.Untried(errRecalled)
+	tagged := func(s span) bool {
+		w := s.watches()
+		return len(w) > 0 && w[0] != nil && w[0].tag == tag
+	}
+	for _, b := range q.backlogs {
+		for _, from := range []*spans{&b.again, &b.fresh} {
+			all := from.items[from.head:]
+			*from = spans{}
+			for _, rest := range all {
+				for rest.len() > 0 {
+					var one span
+					if one, rest = rest.cut(1); tagged(one) {
+						b.finish(one, cause)
+					} else {
+						from.push(one)
+					}
+				}
+			}
+		}
+	}
+	q.progress()
 }

@@ -77,6 +77,9 @@ var (
 	ErrNoTopic = messages.ErrNoTopic
 	// ErrTopicExists: CreateTopic found a topic of that name.
 	ErrTopicExists = messages.ErrTopicExists
+	// ErrNotDelayed: no record waits with its place at that offset: it was delivered or
+	// cancelled, or it never was to be delivered later.
+	ErrNotDelayed = messages.ErrNotDelayed
 	// ErrTopicFull: the partition has as many bytes or records as the topic's limits
 	// allow, and its Discard is DiscardNew. The record was not written. There is room
 	// when records are deleted or the limits raised.

@@ -1,7 +1,7 @@
 package penstock
 
 // Groups of destinations: what is agreed on in each, and how they are made and removed
-// without being joined.
+// without being joined. Then the consumer groups of topics, as administrators see them.
 
 import (
 	"context"
@@ -158,4 +158,50 @@ func (r *Runtime) ListDestinations(ctx context.Context) ([]DestinationInfo, erro
 // cause.
 func (r *Runtime) DescribeDestination(ctx context.Context, name string) (DestinationInfo, error) {
 	return r.engine.DescribeDestination(ctx, name)
+}
+
+// ListConsumerGroups returns the names of a topic's consumer groups, sorted.
+//
+// Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
+func (r *Runtime) ListConsumerGroups(ctx context.Context, topic string) ([]string, error) {
+	return r.engine.ListConsumerGroups(ctx, topic)
+}
+
+// DescribeConsumerGroup returns a group's members, offsets and lag as of one revision of etcd,
+// also of a group without members.
+//
+// Errors: ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
+func (r *Runtime) DescribeConsumerGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
+	return r.engine.DescribeConsumerGroup(ctx, topic, group)
+}
+
+// DeleteConsumerGroup removes a group of a topic that has no members, with its offsets, in
+// one transaction. A subscription of that name afterwards makes another group, which
+// begins where its StartAt says.
+//
+// Errors: ErrGroupLive (it has members), ErrNoTopic, ErrNoGroup, ErrTopicDeleted,
+// ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
+func (r *Runtime) DeleteConsumerGroup(ctx context.Context, topic, group string) error {
+	return r.engine.DeleteConsumerGroup(ctx, topic, group)
+}
+
+// ResetOffsets moves a group's committed offsets to where to says, in all partitions
+// or in those of OnlyPartitions, and returns what changed. A group that does not exist
+// gets these offsets before its first member; see ListConsumerGroups to refuse it. While a
+// member has a claim
+// it is refused with ErrGroupLive, unless Force is given: then the claims are revoked
+// and the members begin at the new offsets. After ErrUnavailable it may yet be
+// applied, but only while none of the keys that it read has been written since.
+//
+// Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
+// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
+func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
+	if err := optionsGiven(opts); err != nil {
+		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
+	}
+	cfg := actors.ResetConfig{}
+	for _, o := range opts {
+		o.applyReset(&cfg)
+	}
+	return r.engine.ResetOffsets(ctx, topic, group, to.at, cfg)
 }

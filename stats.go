@@ -69,6 +69,7 @@ type MemberStats = messages.MemberStats
 //		Appends     uint64 // batches committed
 //		Committed   uint64 // records that are in etcd
 //		Duplicates  uint64 // records that were not put: the topic had their ids
+//		Delayed     uint64 // of the committed, that wait until their DeliverAt, or did
 //		Failed      uint64 // records whose put returned an error
 //		QueuedBytes int64  // accepted, and neither committed nor failed
 //	}
@@ -123,6 +124,7 @@ type EtcdStats = messages.EtcdStats
 //		TrimmedBytes   uint64 // of them in etcd
 //		SweptKeys      uint64 // of trimmed batches, deleted later
 //		Compactions    uint64 // of etcd's history
+//		Delivered      uint64 // records that were put with a DeliverAt
 //	}
 type KeeperStats = messages.KeeperStats
 

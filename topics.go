@@ -91,52 +91,6 @@ func (r *Runtime) DeleteTopic(ctx context.Context, name string) error {
 	return r.engine.DeleteTopic(ctx, name)
 }
 
-// ListConsumerGroups returns the names of a topic's consumer groups, sorted.
-//
-// Errors: ErrNoTopic, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
-func (r *Runtime) ListConsumerGroups(ctx context.Context, topic string) ([]string, error) {
-	return r.engine.ListConsumerGroups(ctx, topic)
-}
-
-// DescribeConsumerGroup returns a group's members, offsets and lag as of one revision of etcd,
-// also of a group without members.
-//
-// Errors: ErrNoTopic, ErrNoGroup, ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed.
-func (r *Runtime) DescribeConsumerGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
-	return r.engine.DescribeConsumerGroup(ctx, topic, group)
-}
-
-// DeleteConsumerGroup removes a group of a topic that has no members, with its offsets, in
-// one transaction. A subscription of that name afterwards makes another group, which
-// begins where its StartAt says.
-//
-// Errors: ErrGroupLive (it has members), ErrNoTopic, ErrNoGroup, ErrTopicDeleted,
-// ErrInvalid, ErrUnavailable, ErrDenied, ErrClosed, and ctx's cause.
-func (r *Runtime) DeleteConsumerGroup(ctx context.Context, topic, group string) error {
-	return r.engine.DeleteConsumerGroup(ctx, topic, group)
-}
-
-// ResetOffsets moves a group's committed offsets to where to says, in all partitions
-// or in those of OnlyPartitions, and returns what changed. A group that does not exist
-// gets these offsets before its first member; see ListConsumerGroups to refuse it. While a
-// member has a claim
-// it is refused with ErrGroupLive, unless Force is given: then the claims are revoked
-// and the members begin at the new offsets. After ErrUnavailable it may yet be
-// applied, but only while none of the keys that it read has been written since.
-//
-// Errors: ErrNoTopic, ErrNoPartition, ErrGroupLive, ErrOffsetOutOfRange, ErrInvalid,
-// ErrUnavailable, ErrDenied, ErrNoSpace, ErrClosed.
-func (r *Runtime) ResetOffsets(ctx context.Context, topic, group string, to StartAt, opts ...ResetOption) ([]OffsetChange, error) {
-	if err := optionsGiven(opts); err != nil {
-		return nil, fmt.Errorf("reset offsets of group %s in %q: %w", group, topic, err)
-	}
-	cfg := actors.ResetConfig{}
-	for _, o := range opts {
-		o.applyReset(&cfg)
-	}
-	return r.engine.ResetOffsets(ctx, topic, group, to.at, cfg)
-}
-
 // Topic is a handle of an open topic: what it puts goes through one producer. It is
 // safe for concurrent use. All handles of a topic share what the runtime keeps of it,
 // some goroutines, until the last is closed. A handle ends with Close or Stop
@@ -281,12 +235,33 @@ func (t *Topic) Truncate(ctx context.Context, before StartAt, partitions ...int)
 	return t.t.Truncate(ctx, before.at, partitions)
 }
 
-// Purge deletes all records that the partitions given, or all, have when it is called.
-// Groups continue behind them.
+// Purge deletes all records that the partitions given, or all, have when it is called, also
+// those that wait until they are delivered. Groups continue behind them.
 //
 // Errors: those of Truncate without ErrOffsetOutOfRange.
 func (t *Topic) Purge(ctx context.Context, partitions ...int) ([]Truncated, error) {
-	return t.t.Truncate(ctx, FromLatest().at, partitions)
+	return t.t.Purge(ctx, partitions)
+}
+
+// Cancel deletes a message that was put with a DeliverAt before it is delivered: the put
+// returned its partition and offset. Either it is cancelled, or it is delivered; never both.
+//
+// Errors: ErrNotDelayed when nothing waits with its place there: it was delivered or
+// cancelled, or never was delayed; ErrUnknownOutcome when it is gone, and whether by this
+// call is not known; ErrOffsetOutOfRange, ErrNoPartition, ErrTopicDeleted, ErrUnavailable,
+// ErrDenied, ErrCorrupt, ErrClosed, and ctx's cause.
+func (t *Topic) Cancel(ctx context.Context, partition int, offset int64) error {
+	return t.t.Cancel(ctx, partition, offset)
+}
+
+// Delayed yields the records that wait until they are delivered, in the partitions given or
+// in all: partition by partition, in the order in which they are due. Offset is that which
+// the put returned. It does not wait for more. An error comes once and last.
+//
+// Errors: ErrNoPartition, ErrCorrupt, ErrUnavailable, ErrDenied, ErrTopicDeleted, ErrClosed,
+// and ctx's cause.
+func (t *Topic) Delayed(ctx context.Context, partitions ...int) iter.Seq2[Record, error] {
+	return t.t.Delayed(ctx, partitions)
 }
 
 // DeleteRecords erases single records, by partition and offset, and returns how many there

@@ -21,9 +21,12 @@ import (
 //		ExpiresAt time.Time // when it is not handed out any more; the zero Time means never
 //		ID        string    // the sender's own name for it, of up to 256 bytes; may be empty
 //		Tombstone bool      // what Key names is deleted; then there is a Key and no Value
+//		DeliverAt time.Time // when a topic gives it to readers; the zero Time is at once. Pipes refuse it: ErrInvalid
 //	}
 //
-//	func (m *Message) Check() error // ErrInvalid: a name or the ID is not UTF-8 or too long, a time is outside 1677 to 2262, or a Tombstone has no Key or a Value
+//	func (m Message) DeliverAfter(d time.Duration) Message // m with a DeliverAt of d from now, by this host's clock
+//	func (m *Message) Check() error                        // ErrInvalid: a name or the ID is not UTF-8 or too long, a time is outside 1677 to 2262, a Tombstone has no Key or a Value, or it expires before it is delivered
+//	func (m *Message) CheckSend() error                    // the same for a pipe: ErrInvalid with a DeliverAt as well
 //
 // A topic with a window of ids, see TopicConfig, has each ID once in it; elsewhere an ID
 // only travels along. So does a Tombstone, but in a topic that is compacted by key.
@@ -57,6 +60,8 @@ type Header = messages.Header
 //	}
 //
 //	func (p Payload) ExpiresAt() time.Time               // when it is not handed out any more, in UTC, or the zero Time
+//	func (p Payload) DeliverAt() time.Time               // when a topic was to deliver it, in UTC, or the zero Time
+//	func (p Payload) PutOffset() (offset int64, ok bool) // where its put placed it, if it was delivered later: it is at another offset since
 //	func (p Payload) Expired() bool                      // whether that is over, by this machine's clock
 //	func (p Payload) ID() string                         // the sender's own name for it, or empty
 //	func (p Payload) IDBytes() []byte                    // the same without a copy, nil for none

@@ -219,7 +219,9 @@ type TopicDescription = messages.TopicDescription
 //	type PartitionInfo struct {
 //		Partition  int
 //		Start, End int64 // the first offset that can be read, and the next to be written
-//		Bytes      int64 // of its batches in etcd, compressed, without their keys
+//		Bytes      int64 // of its batches in etcd, compressed, without their keys; what waits counts with the batch that it was put with
+//		Delayed    int64     // records that wait until they are delivered
+//		NextDue    time.Time // when the first of those is; the zero Time when none waits
 //		Err        error // nil, or why nothing else is known: ErrCorrupt
 //	}
 type PartitionInfo = messages.PartitionInfo

@@ -29,6 +29,7 @@ var topicInstruments = []instrument[messages.TopicStats]{
 	{"penstock.topic.accepted_bytes", "By", "Encoded bytes that puts accepted.", false, func(s messages.TopicStats) int64 { return int64(s.Bytes) }},
 	{"penstock.topic.committed", "{record}", "Records that etcd has.", false, func(s messages.TopicStats) int64 { return int64(s.Committed) }},
 	{"penstock.topic.failed", "{record}", "Records that were answered with an error.", false, func(s messages.TopicStats) int64 { return int64(s.Failed) }},
+	{"penstock.topic.delayed", "{record}", "Records committed that wait until they are due, or did.", false, func(s messages.TopicStats) int64 { return int64(s.Delayed) }},
 	{"penstock.topic.duplicates", "{record}", "Records that were not put: the topic had their ids.", false, func(s messages.TopicStats) int64 { return int64(s.Duplicates) }},
 	{"penstock.topic.appends", "{batch}", "Batches committed.", false, func(s messages.TopicStats) int64 { return int64(s.Appends) }},
 	{"penstock.topic.queued_bytes", "By", "Encoded bytes neither committed nor failed.", true, func(s messages.TopicStats) int64 { return s.QueuedBytes }},
@@ -88,6 +89,7 @@ var keeperInstruments = []instrument[messages.KeeperStats]{
 	{"penstock.keeper.trimmed", "{record}", "Records deleted because of limits of their topics.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedRecords) }},
 	{"penstock.keeper.trimmed_bytes", "By", "Bytes of their batches in etcd.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedBytes) }},
 	{"penstock.keeper.swept", "{key}", "Keys of trimmed batches deleted later.", false, func(s messages.KeeperStats) int64 { return int64(s.SweptKeys) }},
+	{"penstock.keeper.delivered", "{record}", "Delayed records delivered.", false, func(s messages.KeeperStats) int64 { return int64(s.Delivered) }},
 	{"penstock.keeper.compactions", "{compaction}", "Compactions of etcd's history.", false, func(s messages.KeeperStats) int64 { return int64(s.Compactions) }},
 }
 

@@ -86,6 +86,9 @@ var (
 	// ErrNoSpace: etcd is over its quota and refuses writes, or nearly so and puts are
 	// refused before it does: then it is a *QuotaError. Reads work. Nothing was written.
 	ErrNoSpace = errors.New("etcd is full")
+	// ErrNotDelayed: no record waits with its place at that offset: it was delivered or
+	// cancelled, or it never was to be delivered later.
+	ErrNotDelayed = errors.New("no record waits there")
 	// ErrTopicFull: the partition has as many bytes or records as the topic's limits
 	// allow, and its Discard is DiscardNew. The record was not written. There is room
 	// when records are deleted or the limits raised.

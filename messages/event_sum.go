@@ -195,6 +195,22 @@ func (e TopicTrimmed) plus(older Event) Event {
 	return e
 }
 
+func (e RecordsDelivered) sum() SumKey { return SumKey{Where: e.Topic} }
+
+func (e RecordsDelivered) plus(older Event) Event {
+	o := older.(RecordsDelivered)
+	e.Count, e.Late = o.Count+e.Count, max(o.Late, e.Late)
+	return e
+}
+
+func (e RecordsLate) sum() SumKey { return SumKey{Where: e.Topic} }
+
+func (e RecordsLate) plus(older Event) Event {
+	o := older.(RecordsLate)
+	e.Count, e.Late = o.Count+e.Count, max(o.Late, e.Late)
+	return e
+}
+
 func (e AppendFailed) sum() SumKey { return SumKey{Where: e.Topic} }
 
 func (e AppendFailed) plus(older Event) Event {

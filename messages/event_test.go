@@ -86,6 +86,8 @@ func everyEvent() []Event {
 		KeeperDelayed{Job: "retention", Err: boom},
 		TopicTrimmed{Topic: "t", Partition: 1, Start: 9, Batches: 2, Records: 3, Bytes: 40, Why: "age"},
 		ClockStepped{By: time.Hour},
+		RecordsDelivered{Topic: "t", Partition: 1, Count: 2, Late: time.Millisecond},
+		RecordsLate{Topic: "t", Partition: 1, Count: 2, Late: time.Second},
 		HistoryCompacted{Revision: 9},
 		ProcessUnwatched{Err: boom},
 		ClaimRevoked{Topic: "t", Group: "g", Partition: 3, Member: "n", Why: "overdue"},

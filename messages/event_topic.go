@@ -297,6 +297,24 @@ type TopicTrimmed struct {
 	Why string
 }
 
+// RecordsDelivered: the keeper, which this runtime is, delivered records that were put with a
+// DeliverAt. Late is how long ago the first of them was due.
+type RecordsDelivered struct {
+	Topic     string
+	Partition int
+	Count     int
+	Late      time.Duration
+}
+
+// RecordsLate: of records that were delivered the first was due more than a second ago. There
+// was no keeper, or etcd was away, slow or full.
+type RecordsLate struct {
+	Topic     string
+	Partition int
+	Count     int
+	Late      time.Duration
+}
+
 // ClockStepped: the clock of this host was set while this runtime was the keeper. A step
 // forward counts only when it has stood for ten minutes.
 type ClockStepped struct {

@@ -405,6 +405,23 @@ func (e TopicTrimmed) attrs() []slog.Attr {
 	)
 }
 
+func (RecordsDelivered) name() string         { return "records_delivered" }
+func (RecordsDelivered) level() slog.Level    { return slog.LevelDebug }
+func (e RecordsDelivered) attrs() []slog.Attr { return deliveredAttrs(e) }
+
+func (RecordsLate) name() string         { return "records_late" }
+func (RecordsLate) level() slog.Level    { return slog.LevelWarn }
+func (e RecordsLate) attrs() []slog.Attr { return deliveredAttrs(RecordsDelivered(e)) }
+
+func deliveredAttrs(e RecordsDelivered) []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.Int("partition", e.Partition),
+		slog.Int("count", e.Count),
+		ms("late", e.Late),
+	)
+}
+
 func (ClockStepped) name() string         { return "clock_stepped" }
 func (ClockStepped) level() slog.Level    { return slog.LevelWarn }
 func (e ClockStepped) attrs() []slog.Attr { return present(ms("by", e.By)) }

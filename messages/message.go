@@ -36,8 +36,18 @@ type Message struct {
 	// before it that have its key, and the tombstone itself after a while; elsewhere it
 	// only travels along.
 	Tombstone bool
+	// DeliverAt is when a topic gives the message to readers, with nanosecond precision;
+	// the zero Time, or one that has passed, is at once. Pipes refuse it. DeliverAfter sets
+	// it.
+	DeliverAt time.Time
 
 	request uint64 // see Ask
+}
+
+// DeliverAfter is m with a DeliverAt of d from now, by this host's clock.
+func (m Message) DeliverAfter(d time.Duration) Message {
+	m.DeliverAt = time.Now().Add(d)
+	return m
 }
 
 // Header is one name and value that travels with a message.
@@ -49,7 +59,8 @@ type Header struct {
 // Check reports whether the record format can carry m unchanged: header names
 // must be UTF-8 and Time must lie within what 64-bit nanoseconds around 1970
 // hold (1677 to 2262), ID be UTF-8 of MaxIDBytes at most, and a Tombstone have a key and no value. The error wraps ErrInvalid. A Time of exactly
-// 1970-01-01T00:00:00Z passes and arrives as none.
+// 1970-01-01T00:00:00Z passes and arrives as none. A DeliverAt must lie within the same,
+// and before ExpiresAt.
 func (m *Message) Check() error {
 	for i := range m.Headers {
 		if !utf8.ValidString(m.Headers[i].Name) {
@@ -62,6 +73,14 @@ func (m *Message) Check() error {
 	if !m.ExpiresAt.IsZero() && (!m.ExpiresAt.After(firstTime) || m.ExpiresAt.After(lastTime)) {
 		return fmt.Errorf("expiry %v is outside %v to %v: %w", m.ExpiresAt, firstTime, lastTime, ErrInvalid)
 	}
+	if !m.DeliverAt.IsZero() {
+		switch {
+		case m.DeliverAt.Before(firstTime) || m.DeliverAt.After(lastTime):
+			return fmt.Errorf("deliver at %v is outside %v to %v: %w", m.DeliverAt, firstTime, lastTime, ErrInvalid)
+		case !m.ExpiresAt.IsZero() && !m.DeliverAt.Before(m.ExpiresAt):
+			return fmt.Errorf("deliver at %v, and it expires at %v: %w: nobody would get it", m.DeliverAt, m.ExpiresAt, ErrInvalid)
+		}
+	}
 	if len(m.ID) > MaxIDBytes || !utf8.ValidString(m.ID) {
 		return fmt.Errorf("id %.64q of %d bytes: it must be UTF-8 and have at most %d: %w", m.ID, len(m.ID), MaxIDBytes, ErrInvalid)
 	}
@@ -69,6 +88,14 @@ func (m *Message) Check() error {
 		return fmt.Errorf("a tombstone with a key of %d bytes and a value of %d: it needs a key, which it deletes, and has no value: %w", len(m.Key), len(m.Value), ErrInvalid)
 	}
 	return nil
+}
+
+// CheckSend is Check for a message of a pipe, which keeps none for later.
+func (m *Message) CheckSend() error {
+	if !m.DeliverAt.IsZero() {
+		return fmt.Errorf("deliver at %v: %w: only a topic delivers later; put the message into one", m.DeliverAt, ErrInvalid)
+	}
+	return m.Check()
 }
 
 // MaxIDBytes is how many bytes a Message's ID can have.

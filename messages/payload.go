@@ -21,8 +21,8 @@ type Payload struct {
 
 	// request is what the sender knows the reply by; 0 when none is asked for.
 	request uint64
-	// headers runs from the first field that is a header, the id or the tombstone to the
-	// end of the last one, as they stand on the wire. Other fields may lie between; all were
+	// headers runs from the first field that is a header, the id, the delay or the tombstone
+	// to the end of the last one, as they stand on the wire. Other fields may lie between; all were
 	// checked.
 	headers []byte
 	expires int64 // when it is not to be handed out any more, as UnixNano; 0 is never
@@ -32,9 +32,10 @@ type Payload struct {
 // the headers are copied.
 func PayloadOf(m *Message) Payload {
 	r := Payload{Key: m.Key, Value: m.Value, UnixNano: unixNano(m.Time), expires: unixNano(m.ExpiresAt), request: m.request}
-	if len(m.Headers) > 0 || m.ID != "" || m.Tombstone {
-		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)+bytesFieldSize(len(m.ID))+tombstoneSize), m.Headers)
-		r.headers = appendTombstone(appendID(r.headers, m.ID), m.Tombstone)
+	if len(m.Headers) > 0 || m.ID != "" || m.Tombstone || !m.DeliverAt.IsZero() {
+		r.headers = appendHeaders(make([]byte, 0, headersSize(m.Headers)+bytesFieldSize(len(m.ID))+delayFieldSize+tombstoneSize), m.Headers)
+		r.headers = appendDelay(appendID(r.headers, m.ID), unixNano(m.DeliverAt))
+		r.headers = appendTombstone(r.headers, m.Tombstone)
 	}
 	return r
 }
@@ -149,7 +150,8 @@ func (p Payload) Clone() Payload {
 
 // Message is the payload as something to send again. Its bytes alias the
 // payload's; only the slice of headers is new. It has no ID: a topic that has had the
-// id would take it for the message that it has. Who copies a topic sets it.
+// id would take it for the message that it has. Who copies a topic sets it. It has no
+// DeliverAt, either: it is here.
 func (p Payload) Message() Message {
 	m := Message{Key: p.Key, Value: p.Value, Time: p.Time(), ExpiresAt: p.ExpiresAt(), Tombstone: p.Tombstone()}
 	if n := p.HeaderCount(); n > 0 {

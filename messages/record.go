@@ -24,6 +24,7 @@ const (
 	tagExpires     = 5<<3 | byte(protowire.Fixed64Type)
 	tagRequest     = 6<<3 | byte(protowire.Fixed64Type)
 	tagID          = 7<<3 | byte(protowire.BytesType)
+	tagDelay       = 8<<3 | byte(protowire.BytesType)
 	tagTombstone   = 9<<3 | byte(protowire.VarintType)
 	tagHeaderName  = 1<<3 | byte(protowire.BytesType)
 	tagHeaderValue = 2<<3 | byte(protowire.BytesType)
@@ -54,7 +55,7 @@ func RecordSize(m *Message) int {
 // bytes to spare. Empty keys, values and absent times take no bytes. It does
 // not judge m: see Message.Check.
 func AppendRecord(b []byte, m *Message) []byte {
-	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 && m.ID == "" && !m.Tombstone {
+	if len(m.Key) == 0 && len(m.Headers) == 0 && m.Time.IsZero() && m.ExpiresAt.IsZero() && m.request == 0 && m.ID == "" && !m.Tombstone && m.DeliverAt.IsZero() {
 		if n := len(m.Value); n != 0 && n+2 < oneByteVarint {
 			b = append(b, tagRecord, byte(n+2), tagValue, byte(n))
 			return append(b, m.Value...)
@@ -79,7 +80,8 @@ func AppendRecord(b []byte, m *Message) []byte {
 		b = append(b, tagRequest)
 		b = protowire.AppendFixed64(b, m.request)
 	}
-	return appendTombstone(appendID(b, m.ID), m.Tombstone)
+	b = appendDelay(appendID(b, m.ID), unixNano(m.DeliverAt))
+	return appendTombstone(b, m.Tombstone)
 }
 
 // erasedAt is the expiry of a record that was deleted: the earliest there is, so that
@@ -159,7 +161,7 @@ func consumeAnyRecord(b []byte, r *Payload) (int, error) {
 // parseRecord fills r from the inside of a record; when it fails it says
 // where.
 func parseRecord(body []byte, r *Payload) (at int, ok bool) {
-	first, last := -1, -1 // of the headers, the id and the tombstone
+	first, last := -1, -1 // of the headers, the id, the delay and the tombstone
 	for at < len(body) {
 		f, n := nextField(body[at:])
 		if n == 0 {
@@ -187,6 +189,14 @@ func parseRecord(body []byte, r *Payload) (at int, ok bool) {
 			}
 			last = at + n
 		case uint64(tagID), uint64(tagTombstone):
+			if first < 0 {
+				first = at
+			}
+			last = at + n
+		case uint64(tagDelay):
+			if !new(Delay).merge(f.bytes) {
+				return at, false
+			}
 			if first < 0 {
 				first = at
 			}
@@ -288,6 +298,9 @@ func bodySize(m *Message) int {
 	}
 	if m.Tombstone {
 		size += tombstoneSize
+	}
+	if unixNano(m.DeliverAt) != 0 {
+		size += delayFieldSize
 	}
 	return size + bytesFieldSize(len(m.ID))
 }

@@ -521,7 +521,14 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 	want.ExpiresAt = timeOf(loose.Get(fields.ByNumber(5)).Int())
 	want.ID = string(loose.Get(fields.ByNumber(7)).Bytes())
 	want.Tombstone = loose.Get(fields.ByNumber(9)).Bool()
+	delay := loose.Get(fields.ByNumber(8)).Message()
+	inside := delay.Descriptor().Fields()
+	want.DeliverAt = timeOf(delay.Get(inside.ByNumber(1)).Int())
 	assertSameMessage(t, want, received(r))
+	offset, delivered := r.PutOffset()
+	if at := delay.Get(inside.ByNumber(2)).Uint(); delivered != delay.Has(inside.ByNumber(2)) || offset != int64(min(at, math.MaxInt64)) {
+		t.Fatalf("put at %d, %v, and protobuf says %d", offset, delivered, at)
+	}
 
 	var strict pb.Record
 	if proto.Unmarshal(body, &strict) == nil {
@@ -531,7 +538,10 @@ func checkAgainstGenerated(t fataler, body []byte) bool {
 }
 
 func messageOf(p *pb.Record) Message {
-	m := Message{Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano), ID: p.Id, Tombstone: p.Tombstone}
+	m := Message{
+		Key: p.Key, Value: p.Value, Time: Payload{UnixNano: p.TimeUnixNano}.Time(), ExpiresAt: timeOf(p.ExpiresUnixNano), ID: p.Id,
+		Tombstone: p.Tombstone, DeliverAt: timeOf(p.Delay.GetDueUnixNano()),
+	}
 	for _, h := range p.Headers {
 		m.Headers = append(m.Headers, Header{Name: h.Name, Value: h.Value})
 	}
@@ -549,19 +559,22 @@ func generatedRecord(m *Message) *pb.Record {
 	if !m.ExpiresAt.IsZero() {
 		p.ExpiresUnixNano = m.ExpiresAt.UnixNano()
 	}
+	if !m.DeliverAt.IsZero() && m.DeliverAt.UnixNano() != 0 {
+		p.Delay = &pb.Delay{DueUnixNano: m.DeliverAt.UnixNano()}
+	}
 	return p
 }
 
-// received is what a record says, with its id.
+// received is what a record says, with its id and its delay.
 func received(p Payload) Message {
 	m := p.Message()
-	m.ID = p.ID()
+	m.ID, m.DeliverAt = p.ID(), p.DeliverAt()
 	return m
 }
 
 func assertSameMessage(t fataler, want, got Message) {
 	t.Helper()
-	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) && want.ID == got.ID && want.Tombstone == got.Tombstone &&
+	same := bytes.Equal(want.Key, got.Key) && bytes.Equal(want.Value, got.Value) && want.Time.Equal(got.Time) && want.ExpiresAt.Equal(got.ExpiresAt) && want.ID == got.ID && want.Tombstone == got.Tombstone && want.DeliverAt.Equal(got.DeliverAt) &&
 		slices.EqualFunc(want.Headers, got.Headers, func(a, b Header) bool {
 			return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
 		})
@@ -605,6 +618,9 @@ func genMessage() *rapid.Generator[Message] {
 		}
 		m.ID = rapid.OneOf(rapid.Just(""), rapid.StringN(1, 60, MaxIDBytes)).Draw(t, "id")
 		m.Tombstone = rapid.Bool().Draw(t, "tombstone")
+		if rapid.Bool().Draw(t, "is delayed") {
+			m.DeliverAt = timeOf(rapid.Int64().Draw(t, "due"))
+		}
 		return m
 	})
 }

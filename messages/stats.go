@@ -73,7 +73,9 @@ type TopicStats struct {
 	// Committed records are in etcd; Failed ones returned an error.
 	Committed, Failed uint64
 	// Duplicates were accepted and not put: the topic had their ids.
-	Duplicates  uint64
+	Duplicates uint64
+	// Delayed are those of the committed that wait until their DeliverAt, or did.
+	Delayed     uint64
 	QueuedBytes int64 // accepted and neither committed nor failed
 }
 
@@ -128,4 +130,5 @@ type KeeperStats struct {
 	TrimmedBatches, TrimmedRecords, TrimmedBytes uint64
 	SweptKeys                                    uint64 // of trimmed batches, deleted later
 	Compactions                                  uint64 // of etcd's history
+	Delivered                                    uint64 // records that were put with a DeliverAt
 }

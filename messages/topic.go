@@ -381,7 +381,12 @@ type PartitionInfo struct {
 	Start, End int64
 	// Bytes is what its batches take in etcd, packed as they are and without
 	// their keys.
+	// What waits to be delivered counts with the batch that it was put with.
 	Bytes int64
+	// Delayed is how many records wait for the time at which they are delivered, and NextDue
+	// when the first of them is; the zero Time when none waits.
+	Delayed int64
+	NextDue time.Time
 	// Err is nil, or why nothing else is known: it wraps ErrCorrupt where what
 	// stands in etcd does not make sense.
 	Err error

@@ -23,6 +23,9 @@ type Branch struct {
 	subs   *groups.Branch
 	// governor looks how full etcd is; nil before the first topic.
 	governor *actor.PID
+	// followed: it is watched which partitions have delayed records; not before the first
+	// topic.
+	followed bool
 	over     bool // its children end with it
 }
 
@@ -69,6 +72,9 @@ func (b *Branch) Begin(ctx actor.Context) {
 		b.place(ctx, p)
 	}
 	b.govern(ctx)
+	if len(b.topics.paths) > 0 {
+		b.follow()
+	}
 	b.subs.Begin(ctx)
 }
 
@@ -122,6 +128,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	b.topics.added(p.Handle)
 	b.place(ctx, p)
 	b.govern(ctx)
+	b.follow()
 	b.keep(ctx, p.Handle)
 	opened(ctx, m, p.Handle)
 }
@@ -131,6 +138,16 @@ func (b *Branch) keep(ctx actor.Context, path *topiclog.Topic) {
 	if cfg := path.Info().Config; messages.Tended(&cfg) {
 		b.topics.keeper.Begin(ctx, false)
 	}
+}
+
+// follow has a keeper begun when records wait to be delivered, in whatever topic.
+func (b *Branch) follow() {
+	if b.followed {
+		return
+	}
+	b.followed = true
+	tell := b.host.Teller()
+	b.host.AtEnd(b.topics.keeper.Follow(func() { tell(&keeperWanted{}) }))
 }
 
 // opened counts who asked.

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Truncate is penstock.Topic.Truncate, and Purge with messages.Latest.
+// Truncate is penstock.Topic.Truncate.
 func (t *Topic) Truncate(ctx context.Context, before messages.Start, partitions []int) (done []messages.Truncated, err error) {
 	err = t.deletes(ctx, "truncate", partitions, func(part *topiclog.Partition) error {
 		offset, _, err := part.Log.Resolve(ctx, before)
@@ -54,6 +54,11 @@ func (t *Topic) DeleteKey(ctx context.Context, key []byte) (deleted int, err err
 		return 0, fmt.Errorf("delete a key of %q: the key is empty, which records without a key have: %w", t.Name(), messages.ErrInvalid)
 	}
 	err = t.deletes(ctx, "delete a key of", nil, func(part *topiclog.Partition) error {
+		waited, err := t.cancelKey(ctx, part, key)
+		deleted += waited
+		if err != nil {
+			return err
+		}
 		n, err := part.Log.EraseWhere(ctx, func(_ int64, r *messages.Payload) bool { return bytes.Equal(r.Key, key) })
 		deleted += n
 		return err
@@ -71,17 +76,9 @@ func (t *Topic) deletes(ctx context.Context, op string, partitions []int, do fun
 	if err := t.ended(); err != nil {
 		return fail(err)
 	}
-	if len(partitions) == 0 {
-		for p := range t.path.Partitions() {
-			partitions = append(partitions, p)
-		}
-	}
-	parts := make([]*topiclog.Partition, len(partitions))
-	for i, p := range partitions {
-		var err error
-		if parts[i], err = t.path.Partition(p); err != nil {
-			return fail(err)
-		}
+	parts, err := t.parts(partitions)
+	if err != nil {
+		return fail(err)
 	}
 	env := t.path.Env
 	env.Send(env.Root, &keeperWanted{})
@@ -94,4 +91,20 @@ func (t *Topic) deletes(ctx context.Context, op string, partitions []int, do fun
 		}
 	}
 	return nil
+}
+
+// parts are those partitions, or all.
+func (t *Topic) parts(partitions []int) (parts []*topiclog.Partition, err error) {
+	if len(partitions) == 0 {
+		for p := range t.path.Partitions() {
+			partitions = append(partitions, p)
+		}
+	}
+	parts = make([]*topiclog.Partition, len(partitions))
+	for i, p := range partitions {
+		if parts[i], err = t.path.Partition(p); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
 }

@@ -22,6 +22,8 @@
 //	<ns>/log/<id>/index/<p>/<base>                 what is known of one batch
 //	<ns>/log/<id>/body/<p>/<base>                  the batch
 //	<ns>/log/<id>/queue/<p>/<producer>             leased: a place in the queue for the next append
+//	<ns>/log/<id>/delayed/<p>/<due>/<offset>       a record that is delivered later
+//	<ns>/delays/<id>/<p>                           the mark that a partition has such records
 //	<ns>/transactions/<id>                         leased: the mark of a transaction that leaves no other trace
 //	<ns>/groups/<id>/<group>/meta                  mode of a consumer group
 //	<ns>/groups/<id>/<group>/paused                leased for the time of the pause: the group is paused

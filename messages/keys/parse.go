@@ -37,6 +37,8 @@ const (
 	KindConsumerGroupPaused
 	KindOwned
 	KindKeeper
+	KindWaiting
+	KindDelay
 )
 
 // String names the kind as errors and logs do.
@@ -72,6 +74,8 @@ var kindNames = [...]string{
 	KindConsumerGroupPaused: "pause of a consumer group",
 	KindOwned:               "mark of an owner",
 	KindKeeper:              "keeper",
+	KindWaiting:             "delayed record",
+	KindDelay:               "mark of delayed records",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -89,6 +93,9 @@ type Key struct {
 	Partition int
 	// Base is the offset of a batch, never negative.
 	Base int64
+	// Due is when a record is delivered, for KindWaiting, whose place is at Base: in
+	// nanoseconds since 1970, never negative.
+	Due int64
 }
 
 // In is the key's text in a space; empty for the kind None.
@@ -140,6 +147,10 @@ func (k Key) In(s Space) string {
 		return s.ConsumerGroupPaused(k.Topic, k.Group)
 	case KindKeeper:
 		return s.Keeper()
+	case KindWaiting:
+		return s.WaitingRecord(k.Topic, k.Partition, k.Due, k.Base)
+	case KindDelay:
+		return s.Delay(k.Topic, k.Partition)
 	default:
 		return ""
 	}
@@ -166,6 +177,8 @@ func (s Space) Parse(key string) (Key, bool) {
 		k, ok = logParts(p)
 	case "groups", "offsets":
 		k, ok = groupParts(p)
+	case "delays":
+		k, ok = delayParts(p)
 	case "keeper":
 		k, ok = Key{Kind: KindKeeper}, len(p) == 1
 	default:
@@ -209,9 +222,17 @@ func topicParts(p []string) (Key, bool) {
 	}
 }
 
-// logParts reads log/<id>/<what>/<partition> and, of some, one part more.
+func delayParts(p []string) (Key, bool) {
+	if len(p) != 3 {
+		return Key{}, false
+	}
+	n, ok := parsePartition(p[2])
+	return Key{Kind: KindDelay, Topic: p[1], Partition: n}, ok
+}
+
+// logParts reads log/<id>/<what>/<partition> and, of some, one or two parts more.
 func logParts(p []string) (Key, bool) {
-	if len(p) < 4 || len(p) > 5 {
+	if len(p) < 4 || len(p) > 6 {
 		return Key{}, false
 	}
 	n, ok := parsePartition(p[3])
@@ -233,6 +254,12 @@ func logParts(p []string) (Key, bool) {
 	case len(p) == 5 && p[2] == "queue":
 		k.Kind = KindTicket
 		k.ID = p[4]
+	case len(p) == 6 && p[2] == "delayed":
+		k.Kind = KindWaiting
+		var due bool
+		k.Due, due = ParseOffset(p[4])
+		k.Base, ok = ParseOffset(p[5])
+		ok = ok && due
 	default:
 		ok = false
 	}
@@ -292,7 +319,7 @@ func (k Key) named() bool {
 		return good(k.Group, k.ID)
 	case KindTopic:
 		return ValidateTopic(k.Topic) == nil
-	case KindDeleting, KindLogStart, KindHint, KindIndexEntry, KindBody:
+	case KindDeleting, KindLogStart, KindHint, KindIndexEntry, KindBody, KindWaiting, KindDelay:
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)

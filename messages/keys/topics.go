@@ -85,6 +85,25 @@ func (s Space) Bodies(id string, p int) string { return s.Log(id) + "body/" + pa
 // Body is the key of one batch.
 func (s Space) Body(id string, p int, base int64) string { return s.Bodies(id, p) + Offset(base) }
 
+// AllWaiting is the prefix of the records of a topic that are delivered later.
+func (s Space) AllWaiting(id string) string { return s.Log(id) + "delayed/" }
+
+// Waiting is the prefix of those of a partition, in the order in which they are due.
+func (s Space) Waiting(id string, p int) string { return s.AllWaiting(id) + partition(p) + "/" }
+
+// WaitingRecord is the key of one, which is due at a time in nanoseconds since 1970, and has
+// its place at an offset.
+func (s Space) WaitingRecord(id string, p int, due, offset int64) string {
+	return s.Waiting(id, p) + Offset(due) + "/" + Offset(offset)
+}
+
+// AllDelays is the prefix of the marks of partitions with records that are delivered later.
+func (s Space) AllDelays() string { return string(s) + "/delays/" }
+
+// Delay is the mark of a partition that records wait in it: when the first of those is due
+// that were put last.
+func (s Space) Delay(id string, p int) string { return s.AllDelays() + id + "/" + partition(p) }
+
 // Tickets is the prefix of the queue for a partition's next append.
 func (s Space) Tickets(id string, p int) string { return s.Log(id) + "queue/" + partition(p) + "/" }
 

@@ -43,6 +43,9 @@ type Record struct {
 	// id is the sender's own name for the record, by which a topic with a window of
 	// ids knows it again; it may be empty.
 	Id string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
+	// delay is of a record that is, or was, to be delivered later. Of several the fields
+	// are merged.
+	Delay *Delay `protobuf:"bytes,8,opt,name=delay,proto3" json:"delay,omitempty"`
 	// tombstone: what the key names is deleted. Such a record has a key and no value.
 	Tombstone     bool `protobuf:"varint,9,opt,name=tombstone,proto3" json:"tombstone,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -128,11 +131,73 @@ func (x *Record) GetId() string {
 	return ""
 }
 
+func (x *Record) GetDelay() *Delay {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
 func (x *Record) GetTombstone() bool {
 	if x != nil {
 		return x.Tombstone
 	}
 	return false
+}
+
+// Delay is when a record of a topic is due.
+type Delay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// due_unix_nano is in nanoseconds since 1970 UTC.
+	DueUnixNano int64 `protobuf:"fixed64,1,opt,name=due_unix_nano,json=dueUnixNano,proto3" json:"due_unix_nano,omitempty"`
+	// offset is where it was put: it is a copy that was delivered when it was due.
+	Offset        *uint64 `protobuf:"varint,2,opt,name=offset,proto3,oneof" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delay) Reset() {
+	*x = Delay{}
+	mi := &file_penstock_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delay) ProtoMessage() {}
+
+func (x *Delay) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delay.ProtoReflect.Descriptor instead.
+func (*Delay) Descriptor() ([]byte, []int) {
+	return file_penstock_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Delay) GetDueUnixNano() int64 {
+	if x != nil {
+		return x.DueUnixNano
+	}
+	return 0
+}
+
+func (x *Delay) GetOffset() uint64 {
+	if x != nil && x.Offset != nil {
+		return *x.Offset
+	}
+	return 0
 }
 
 // Header is one name and value that travels with a record.
@@ -146,7 +211,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_penstock_record_proto_msgTypes[1]
+	mi := &file_penstock_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -158,7 +223,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_record_proto_msgTypes[1]
+	mi := &file_penstock_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -171,7 +236,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_penstock_record_proto_rawDescGZIP(), []int{1}
+	return file_penstock_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Header) GetName() string {
@@ -199,7 +264,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_penstock_record_proto_msgTypes[2]
+	mi := &file_penstock_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +276,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_record_proto_msgTypes[2]
+	mi := &file_penstock_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +289,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_penstock_record_proto_rawDescGZIP(), []int{2}
+	return file_penstock_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Batch) GetRecords() []*Record {
@@ -238,7 +303,7 @@ var File_penstock_record_proto protoreflect.FileDescriptor
 
 const file_penstock_record_proto_rawDesc = "" +
 	"\n" +
-	"\x15penstock/record.proto\x12\bpenstock\"\xf6\x01\n" +
+	"\x15penstock/record.proto\x12\bpenstock\"\x9d\x02\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12*\n" +
@@ -246,8 +311,13 @@ const file_penstock_record_proto_rawDesc = "" +
 	"\x0etime_unix_nano\x18\x04 \x01(\x10R\ftimeUnixNano\x12*\n" +
 	"\x11expires_unix_nano\x18\x05 \x01(\x10R\x0fexpiresUnixNano\x12\x18\n" +
 	"\arequest\x18\x06 \x01(\x06R\arequest\x12\x0e\n" +
-	"\x02id\x18\a \x01(\tR\x02id\x12\x1c\n" +
-	"\ttombstone\x18\t \x01(\bR\ttombstone\"2\n" +
+	"\x02id\x18\a \x01(\tR\x02id\x12%\n" +
+	"\x05delay\x18\b \x01(\v2\x0f.penstock.DelayR\x05delay\x12\x1c\n" +
+	"\ttombstone\x18\t \x01(\bR\ttombstone\"S\n" +
+	"\x05Delay\x12\"\n" +
+	"\rdue_unix_nano\x18\x01 \x01(\x10R\vdueUnixNano\x12\x1b\n" +
+	"\x06offset\x18\x02 \x01(\x04H\x00R\x06offset\x88\x01\x01B\t\n" +
+	"\a_offset\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"3\n" +
@@ -266,20 +336,22 @@ func file_penstock_record_proto_rawDescGZIP() []byte {
 	return file_penstock_record_proto_rawDescData
 }
 
-var file_penstock_record_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_penstock_record_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_penstock_record_proto_goTypes = []any{
 	(*Record)(nil), // 0: penstock.Record
-	(*Header)(nil), // 1: penstock.Header
-	(*Batch)(nil),  // 2: penstock.Batch
+	(*Delay)(nil),  // 1: penstock.Delay
+	(*Header)(nil), // 2: penstock.Header
+	(*Batch)(nil),  // 3: penstock.Batch
 }
 var file_penstock_record_proto_depIdxs = []int32{
-	1, // 0: penstock.Record.headers:type_name -> penstock.Header
-	0, // 1: penstock.Batch.records:type_name -> penstock.Record
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 0: penstock.Record.headers:type_name -> penstock.Header
+	1, // 1: penstock.Record.delay:type_name -> penstock.Delay
+	0, // 2: penstock.Batch.records:type_name -> penstock.Record
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_penstock_record_proto_init() }
@@ -287,13 +359,14 @@ func file_penstock_record_proto_init() {
 	if File_penstock_record_proto != nil {
 		return
 	}
+	file_penstock_record_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_record_proto_rawDesc), len(file_penstock_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

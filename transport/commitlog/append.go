@@ -294,7 +294,11 @@ func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.Le
 	p := a.p
 	guards := append(a.slotGuards(s), p.log.lives(p.topic))
 	then := append(a.putOps(s), a.turn.ops(p, lease, s.Way.Behind, more)...)
-	return a.carry(ctx, parcel{txn: p.log.wire.encode(guards, then, p.refusalOp(s.Way.Base))}, s.Bytes())
+	one := parcel{txn: p.log.wire.encode(guards, then, p.refusalOp(s.Way.Base))}
+	if len(s.Later()) > 0 { // it has more operations than one of several may have
+		return a.alone(ctx, one)
+	}
+	return a.carry(ctx, one, s.Bytes())
 }
 
 // slotGuards are that the slot of s is free, and follows the end that is known. That

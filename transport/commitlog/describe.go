@@ -26,7 +26,11 @@ func (l *Log) Describe(ctx context.Context, name string) (messages.TopicDescript
 		return messages.TopicDescription{}, fmt.Errorf("describe topic: %w", err)
 	}
 	return atOneRevision(func() (messages.TopicDescription, error) {
-		return l.describe(ctx, "describe topic "+name, name)
+		d, err := l.describe(ctx, "describe topic "+name, name)
+		if err == nil {
+			err = l.countWaiting(ctx, d.TopicInfo, d.Partitions, d.Revision)
+		}
+		return d, err
 	})
 }
 

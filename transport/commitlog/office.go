@@ -115,7 +115,9 @@ func (l *Log) Starts(ctx context.Context, topics []messages.TopicInfo) (all [][]
 // committed, without a gap: 0 where there is no group, or one that did nothing yet. Errors:
 // messages.ErrTopicDeleted, ErrUnavailable, ErrDenied.
 func (l *Log) Done(ctx context.Context, t messages.TopicInfo) ([]int64, error) {
-	d, err := l.Describe(ctx, t.Name)
+	d, err := atOneRevision(func() (messages.TopicDescription, error) {
+		return l.describe(ctx, "read the groups of "+t.Name, t.Name)
+	})
 	if err != nil {
 		return nil, err
 	}

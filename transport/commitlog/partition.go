@@ -35,6 +35,9 @@ func (l *Log) Partition(t messages.TopicInfo, p int) *Partition {
 // String names the partition for errors: "orders"/3.
 func (p *Partition) String() string { return fmt.Sprintf("%q/%d", p.topic.Name, p.p) }
 
+// Number is the partition's, from 0.
+func (p *Partition) Number() int { return p.p }
+
 func (p *Partition) startKey() string           { return p.startAt }
 func (p *Partition) indexKey(base int64) string { return p.indexAt + keys.Offset(base) }
 func (p *Partition) bodyKey(base int64) string  { return p.bodyAt + keys.Offset(base) }
@@ -61,16 +64,20 @@ func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
 	return []clientv3.Cmp{valued(last, etcdserverpb.Compare_EQUAL, t.Entry)}
 }
 
-// putBatch puts s where it is on its way to: its entry, and its body unless that is
-// in the entry.
+// putBatch puts s where it is on its way to: its entry, its body unless that is in the
+// entry, and what of it is delivered later.
 func (p *Partition) putBatch(s *format.Sealed) []clientv3.Op {
 	entry := clientv3.OpPut(p.indexKey(s.Way.Base), s.Way.Entry)
-	if s.Way.Behind.Inline {
-		return []clientv3.Op{entry}
+	ops := []clientv3.Op{entry}
+	if !s.Way.Behind.Inline {
+		body := clientv3.OpPut(p.bodyKey(s.Way.Base), "")
+		body.WithValueBytes(s.Body(s.Way.Base))
+		ops = []clientv3.Op{entry, body}
 	}
-	body := clientv3.OpPut(p.bodyKey(s.Way.Base), "")
-	body.WithValueBytes(s.Body(s.Way.Base))
-	return []clientv3.Op{entry, body}
+	if len(s.Later()) > 0 {
+		ops = append(ops, p.putLater(s)...)
+	}
+	return ops
 }
 
 // gone is the error of a partition whose topic was deleted.

@@ -95,8 +95,8 @@ func (d *Destination) send(ctx context.Context, m *messages.Message) error {
 
 // check returns why the encoding cannot carry m.
 func (d *Destination) check(m *messages.Message) error {
-	if len(m.Headers) > 0 || !m.Time.IsZero() || !m.ExpiresAt.IsZero() || m.ID != "" || m.Tombstone {
-		if err := m.Check(); err != nil {
+	if len(m.Headers) > 0 || !m.Time.IsZero() || !m.ExpiresAt.IsZero() || m.ID != "" || m.Tombstone || !m.DeliverAt.IsZero() {
+		if err := m.CheckSend(); err != nil {
 			return fmt.Errorf("send to %q: %w", d.cfg.Name, err)
 		}
 	}

@@ -66,6 +66,10 @@ type Sealed struct {
 	Only *LogEnd
 	// users are the batches that have the records from buf itself.
 	users int
+	// later are records that have a place in the batch and are delivered later, of so many
+	// bytes.
+	later      []Later
+	laterBytes int
 }
 
 // Seal makes a batch of count records, encoded one after the other in raw as
@@ -89,8 +93,8 @@ func Seal(raw []byte, count int, minTime, maxTime, now int64, c messages.Compres
 }
 
 // Bytes is the size of the batch's body in etcd, more or less a few bytes that
-// depend on its base.
-func (s *Sealed) Bytes() int { return s.packed + headRoom/2 }
+// depend on its base, and of what of it is delivered later.
+func (s *Sealed) Bytes() int { return s.packed + headRoom/2 + s.laterBytes }
 
 // Batch is s as a reader would get it from base, before Free. The error, which
 // wraps messages.ErrCorrupt, can only come of bytes that changed in memory.
@@ -106,6 +110,9 @@ func (s *Sealed) Batch(base int64) (*Batch, error) {
 // that of Batch.
 func (s *Sealed) Records() ([]byte, error) {
 	raw, err := unpack(s.buf[headRoom:], s.compression, s.Raw)
+	if err == nil && len(s.later) > 0 {
+		return s.withLater(raw)
+	}
 	if s.compression == pb.Compression_NONE {
 		raw = bytes.Clone(raw)
 	}
@@ -120,6 +127,9 @@ func (s *Sealed) Free() {
 		spares.put(s.buf)
 	}
 	s.buf = nil
+	for _, l := range s.later {
+		l.one.Free()
+	}
 }
 
 // Entry is what distinguishes s from every other batch, when it stands at base:

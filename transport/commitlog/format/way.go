@@ -33,7 +33,7 @@ const (
 // GoBehind makes the end t the place that s is sent to next.
 func (s *Sealed) GoBehind(t LogEnd) {
 	body := s.Body(t.Offset)
-	bytes := t.Bytes + int64(len(body))
+	bytes := t.Bytes + int64(len(body)+s.laterBytes)
 	value := s.EntryValue(len(body), bytes)
 	s.Way.Base, s.Way.After = t.Offset, t
 	s.Way.Behind = LogEnd{

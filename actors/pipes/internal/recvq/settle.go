@@ -57,7 +57,7 @@ func (l *Link) Reply(seq, request uint64, m *messages.Message, refused error) er
 	if refused != nil {
 		r.Failed, r.Error = true, frame.Clip(reasonOf(refused, "rejected"))
 	} else {
-		if err := m.Check(); err != nil {
+		if err := m.CheckSend(); err != nil {
 			return fmt.Errorf("reply: %w", err)
 		}
 		size, payload := messages.RecordSize(m), messages.PayloadSize(m)

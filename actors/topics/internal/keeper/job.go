@@ -25,10 +25,10 @@ type Job interface {
 }
 
 // newJobs are the jobs of a term.
-func newJobs(cfg Config) []Job {
-	all := []Job{newRetention(), newSweeping(), finishing{}}
-	if cfg.History > 0 {
-		all = append(all, &history{keep: max(cfg.History, LeastHistory)})
+func newJobs(k *Keeper) []Job {
+	all := []Job{newRetention(), newSweeping(), finishing{}, newDelays(k)}
+	if k.cfg.History > 0 {
+		all = append(all, &history{keep: max(k.cfg.History, LeastHistory)})
 	}
 	return all
 }

@@ -33,6 +33,8 @@ type Keeper struct {
 	mu    sync.Mutex
 	stats messages.KeeperStats
 	bells map[string]chan struct{} // of jobs, by name
+
+	marks delayMarks
 }
 
 // New makes the keeper of a node, which nobody has asked for yet.

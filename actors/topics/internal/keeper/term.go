@@ -243,7 +243,7 @@ func (a *term) keep(ctx actor.Context, o commitlog.Office) {
 	within, end := context.WithCancelCause(a.host.Context())
 	a.end = end
 	tell, work := a.host.Teller(), a.work
-	for _, j := range newJobs(k.cfg) {
+	for _, j := range newJobs(k) {
 		a.host.Run("job "+j.Name(), func(context.Context) error {
 			if errors.Is(k.do(within, j, work), commitlog.ErrNotKeeper) {
 				tell(deposed{work})

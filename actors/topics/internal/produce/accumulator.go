@@ -49,6 +49,7 @@ type Accumulator struct {
 	// sequence counts what was taken to be sealed.
 	sequence uint64
 	most     int // bytes of a batch, as far as is known
+	later    int // records of a batch that are delivered later, the same
 	stats    Stats
 	taken    uint64        // records, ever
 	told     uint64        // records whose waiters were told, ever
@@ -67,6 +68,7 @@ type Stats struct {
 	Committed      uint64 // records in them
 	Failed         uint64 // records whose callers were told an error
 	Duplicates     uint64 // records that the topic had
+	Delayed        uint64 // of those committed, that are delivered later
 	Queued         int64  // bytes taken and neither committed nor failed
 	// Appended is when the last batch was committed, zero before the first.
 	Appended time.Time
@@ -84,7 +86,7 @@ type CommittedFunc = func(base int64, s *format.Sealed)
 func NewAccumulator(partition int, info func() messages.TopicInfo, emit func(messages.Event)) *Accumulator {
 	return &Accumulator{
 		partition: partition, info: info, emit: emit, id: rand.Uint64(), bell: make(chan struct{}, 1),
-		most: messages.MaxBatchBytes,
+		most: messages.MaxBatchBytes, later: format.MaxLater,
 	}
 }
 
@@ -99,7 +101,7 @@ func (a *Accumulator) add(m *messages.Message, size int, s *slot, more bool) (wa
 		return wakeNot, err
 	}
 	d := a.filling
-	if d != nil && !d.fits(size, a.most) {
+	if d != nil && !(d.fits(size, a.most) && d.holdsLater(m, a.later)) {
 		a.full = append(a.full, d)
 		a.drafts.Add(1)
 		d = nil

@@ -82,7 +82,9 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 			return a.sifted(ctx, s, err)
 		}
 	default:
-		s.sealed = a.seal(s)
+		if err := a.seal(s); err != nil {
+			return err
+		}
 	}
 	stage, more := a.begin(s)
 	switch stage {
@@ -94,7 +96,7 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil && s.count > 1 && splits(err) {
+		if err != nil && s.splits(err) {
 			return a.split(s)
 		}
 		if err != nil {
@@ -105,6 +107,7 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 			return nil
 		}
 		a.remember(s)
+		s.delayed = len(s.sealed.Later())
 		if !a.written(s, base) {
 			return nil
 		}
@@ -117,14 +120,21 @@ func (a *Accumulator) ship(ctx context.Context, s *shipment, commit CommitFunc, 
 	return nil
 }
 
-func (a *Accumulator) seal(s *shipment) *format.Sealed {
+// seal seals s. An error ends Run: the records changed in memory.
+func (a *Accumulator) seal(s *shipment) (err error) {
 	now := time.Now().UnixNano()
 	minTime, maxTime := span(s.count, s.timed, s.minTime, s.maxTime, now)
-	var sealed *format.Sealed
 	s.whole(func(raw []byte) {
-		sealed = format.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)
+		if s.later == 0 {
+			s.sealed = format.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)
+			return
+		}
+		s.sealed, err = format.SealLater(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)
 	})
-	return sealed
+	if err != nil {
+		return fmt.Errorf("seal a batch: %w", err)
+	}
+	return nil
 }
 
 // begin notes that s may be sent from now on, and returns how far it is and
@@ -170,6 +180,7 @@ func (a *Accumulator) succeed(s *shipment) {
 	a.decided = append(a.decided, s)
 	a.stats.Appends++
 	a.stats.Committed += uint64(s.count)
+	a.stats.Delayed += uint64(s.delayed)
 	a.stats.Appended = time.Now()
 }
 

@@ -72,7 +72,9 @@ func (a *Accumulator) sift(ctx context.Context, s *shipment, behind bool) (again
 			return false, fmt.Errorf("%w: %w", errMemory, serr)
 		case parts == nil:
 			if s.sealed == nil {
-				s.sealed = a.seal(s)
+				if err := a.seal(s); err != nil {
+					return false, fmt.Errorf("%w: %w", errMemory, err)
+				}
 			}
 			end := a.window.End()
 			s.sealed.Only = &end

@@ -20,6 +20,7 @@ type draft struct {
 	count   int
 	timed   int // records with a time of their own
 	named   int // records with an id
+	later   int // records that are delivered later
 	minTime int64
 	maxTime int64
 }
@@ -57,6 +58,11 @@ func (d *draft) fits(size, most int) bool {
 	return d.count < messages.MaxBatchRecords && d.size+size <= most
 }
 
+// holdsLater reports whether d takes another record that is delivered later, of so many.
+func (d *draft) holdsLater(m *messages.Message, most int) bool {
+	return m.DeliverAt.IsZero() || d.later < most
+}
+
 func (d *draft) add(m *messages.Message, size int, s *slot) {
 	if n := len(d.pieces); n > 0 && size <= d.pieces[n-1].free() {
 		last := d.pieces[n-1]
@@ -68,6 +74,9 @@ func (d *draft) add(m *messages.Message, size int, s *slot) {
 	nano := int64(0)
 	if !m.Time.IsZero() {
 		nano = m.Time.UnixNano()
+	}
+	if !m.DeliverAt.IsZero() {
+		d.later++
 	}
 	d.enter(size, nano, m.ID != "", s)
 }

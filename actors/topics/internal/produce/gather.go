@@ -15,6 +15,7 @@ import (
 type Gathered struct {
 	raw              []byte
 	count, timed     int
+	later            int // that are delivered later
 	minTime, maxTime int64
 }
 
@@ -22,6 +23,9 @@ type Gathered struct {
 func (g *Gathered) Add(m *messages.Message) {
 	g.raw = messages.AppendRecord(g.raw, m)
 	g.count++
+	if !m.DeliverAt.IsZero() {
+		g.later++
+	}
 	if m.Time.IsZero() {
 		return
 	}
@@ -38,11 +42,15 @@ func (g *Gathered) Len() int { return g.count }
 // Bytes is the encoded size of the records.
 func (g *Gathered) Bytes() int { return len(g.raw) }
 
-// Seal makes the batch, of an identity that no other batch of the partition has.
-func (g *Gathered) Seal(c messages.Compression, producer, sequence uint64) *format.Sealed {
+// Seal makes the batch, of an identity that no other batch of the partition has. The error
+// wraps messages.ErrCorrupt: the records changed in memory.
+func (g *Gathered) Seal(c messages.Compression, producer, sequence uint64) (*format.Sealed, error) {
 	now := time.Now().UnixNano()
 	oldest, newest := span(g.count, g.timed, g.minTime, g.maxTime, now)
-	return format.Seal(g.raw, g.count, oldest, newest, now, c, producer, sequence)
+	if g.later > 0 {
+		return format.SealLater(g.raw, g.count, oldest, newest, now, c, producer, sequence)
+	}
+	return format.Seal(g.raw, g.count, oldest, newest, now, c, producer, sequence), nil
 }
 
 // span is the oldest and newest time of records, of which those that have none are of
@@ -103,6 +111,7 @@ func (a *Accumulator) Leave(id uint64, g *Gathered, err error) {
 	} else {
 		a.stats.Appends++
 		a.stats.Committed += uint64(g.count)
+		a.stats.Delayed += uint64(g.later)
 		a.stats.Appended = time.Now()
 	}
 	a.move()

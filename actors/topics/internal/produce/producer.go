@@ -303,6 +303,11 @@ func (p *Producer) admit(part int, m *messages.Message) (*Accumulator, int, erro
 	if len(m.Key) == 0 && p.info().Config.Compaction == messages.CompactByKey {
 		return nil, 0, p.wrap(part, fmt.Errorf("a message without a key: this topic keeps the newest record of each key: %w", messages.ErrInvalid))
 	}
+	if !m.DeliverAt.IsZero() {
+		if err := outlives(m, p.info()); err != nil {
+			return nil, 0, p.wrap(part, err)
+		}
+	}
 	size := messages.RecordSize(m)
 	if limit := p.info().Config.MaxRecordBytes; size > limit {
 		return nil, 0, p.wrap(part, fmt.Errorf("%d bytes with key and headers, the limit is %d, both as encoded: %w", size, limit, messages.ErrTooLarge))
@@ -312,6 +317,16 @@ func (p *Producer) admit(part int, m *messages.Message) (*Accumulator, int, erro
 		return nil, 0, p.wrap(part, err)
 	}
 	return a, size, nil
+}
+
+// outlives returns why nobody would get m, which is delivered later: by its own time the
+// topic has deleted it by then.
+func outlives(m *messages.Message, t *messages.TopicInfo) error {
+	life := messages.Lifetime(&t.Config)
+	if life > 0 && !m.Time.IsZero() && !m.DeliverAt.Before(m.Time.Add(life)) {
+		return fmt.Errorf("deliver at %v, and the topic keeps a record of %v for %v: %w: nobody would get it; leave Time out, and it is that of the delivery", m.DeliverAt, m.Time, life, messages.ErrInvalid)
+	}
+	return nil
 }
 
 // add gives m to an accumulator; there is room for it.

@@ -31,6 +31,7 @@ type shipment struct {
 	err      error // why it was given up; then base means nothing
 	spare    spare
 	ids      []window.ID  // those of sealed, by their places in it; Run's alone
+	delayed  int          // records that wait until they are due; Run's alone until it is decided
 	firsts   []int64      // where the records are already: then there is nothing to append
 	users    atomic.Int32 // who still reads the slots
 }

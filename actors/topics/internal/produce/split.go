@@ -9,12 +9,15 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// splits reports whether parts of a batch may pass that was refused with err, and
-// that nobody has. How many operations an append takes does not hang on its records.
-func splits(err error) bool {
+// splits reports whether parts of s may pass that was refused with err, and that nobody
+// has. How many operations an append takes hangs on what of it is delivered later.
+func (s *shipment) splits(err error) bool {
+	if s.count < 2 {
+		return false
+	}
 	var limit *messages.LimitError
 	if errors.As(err, &limit) && limit.Limit == messages.LimitOps {
-		return false
+		return s.later > 1
 	}
 	return errors.Is(err, messages.ErrTooLarge) && !errors.Is(err, messages.ErrUnknownOutcome)
 }
@@ -39,6 +42,9 @@ func (a *Accumulator) split(s *shipment) error {
 	}
 	a.flight = nil
 	a.full = append([]*draft{first, second}, a.full...)
+	if len(s.sealed.Later()) > 1 {
+		a.later = max(1, min(a.later, s.later/2))
+	}
 	a.most = max(1, min(a.most, len(raw)/2))
 	s.users.Store(1)
 	s.spare = spareAll
@@ -81,5 +87,8 @@ func (s *shipment) each(raw []byte, do func(record int64, bytes []byte, r *messa
 // take adds a record of another draft, as it is encoded there.
 func (d *draft) take(bytes []byte, r *messages.Payload, of *slot) {
 	d.append(bytes)
+	if messages.DelayOf(r).Due != 0 {
+		d.later++
+	}
 	d.enter(len(bytes), r.UnixNano, len(r.IDBytes()) > 0, of)
 }

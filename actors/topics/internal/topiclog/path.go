@@ -239,6 +239,7 @@ func (t *Topic) Stats() messages.TopicStats {
 		s.Appends += n.Appends
 		s.Committed += n.Committed
 		s.Duplicates += n.Duplicates
+		s.Delayed += n.Delayed
 		s.Failed += n.Failed
 		s.QueuedBytes += n.Queued
 	}

@@ -93,10 +93,11 @@ func (o *Outgoing) Send(ctx context.Context, log *commitlog.Log, t *commitlog.Tr
 		defer to.part.turn.free()
 	}
 	for _, to := range o.parts {
-		t.Outputs = append(t.Outputs, commitlog.Output{
-			Appender: to.part.turn.appender, End: to.end,
-			Batch: to.Seal(to.part.Topic.Info().Config.Compression, t.Producer, t.Sequence),
-		})
+		batch, err := to.Seal(to.part.Topic.Info().Config.Compression, t.Producer, t.Sequence)
+		if err != nil {
+			return fmt.Errorf("transact: put to %q: %w", to.part.Topic.Name, err)
+		}
+		t.Outputs = append(t.Outputs, commitlog.Output{Appender: to.part.turn.appender, End: to.end, Batch: batch})
 	}
 	if err := log.Transact(ctx, t); err != nil {
 		return err

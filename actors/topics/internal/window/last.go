@@ -53,7 +53,7 @@ func (l *Last) Sees(b *format.Batch) bool {
 			l.fault = err
 			return false
 		}
-		if id := r.IDBytes(); bytes.HasPrefix(id, l.prefix) && b.Time >= l.oldest {
+		if id := r.IDBytes(); bytes.HasPrefix(id, l.prefix) && b.Time >= l.oldest && !messages.DelayOf(&r).Delivered {
 			l.id, l.nano = string(id), b.Time
 		}
 		raw = raw[n:]

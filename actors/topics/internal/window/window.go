@@ -177,7 +177,7 @@ func IDs(raw []byte, ids []ID) ([]ID, error) {
 		if err != nil {
 			return ids, err
 		}
-		if id := r.IDBytes(); len(id) > 0 {
+		if id := r.IDBytes(); len(id) > 0 && !messages.DelayOf(&r).Delivered { // else its place has it
 			ids = append(ids, ID{hash(id), placed{offset: i}})
 		}
 		raw = raw[n:]

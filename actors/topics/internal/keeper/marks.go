@@ -1,0 +1,97 @@
+package keeper
+
+// Which partitions have records that are delivered later, as their marks in etcd say. A
+// runtime that uses topics watches the marks: one prefix, and nothing in it while nobody
+// delays anything.
+
+import (
+	"sync"
+
+	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages/keys"
+)
+
+// place is a partition.
+type place struct {
+	topic string // its id
+	p     int
+}
+
+// delayMark is the mark of a partition.
+type delayMark struct {
+	due      int64 // the first of the records that were put last, in nanoseconds since 1970
+	revision int64
+}
+
+// delayMarks are the marks as the watch shows them. It is safe for concurrent use.
+type delayMarks struct {
+	mu sync.Mutex
+	marksSeen
+}
+
+// marksSeen is a view of the marks.
+type marksSeen struct {
+	all map[place]delayMark
+	// lists counts how often all were listed: etcd may be another one since.
+	lists int
+	// refused is why they cannot be watched.
+	refused error
+}
+
+// see takes in what the watch tells, and reports whether there is any mark.
+func (m *delayMarks) see(space keys.Space, e discovery.WatchEvent) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch e := e.(type) {
+	case discovery.Snapshot:
+		m.all, m.refused = make(map[place]delayMark, len(e.KVs)), nil
+		m.lists++
+		m.put(space, e.KVs)
+	case discovery.Delta:
+		for _, kv := range e.Deletes {
+			if k, ok := space.Parse(kv.Key); ok {
+				delete(m.all, place{k.Topic, k.Partition})
+			}
+		}
+		m.put(space, e.Puts)
+	case discovery.Refused:
+		m.all, m.refused = nil, e.Err
+	}
+	return len(m.all) > 0
+}
+
+// put takes in marks. One that makes no sense is one of something that is due.
+func (m *delayMarks) put(space keys.Space, kvs []discovery.KV) {
+	if m.all == nil {
+		m.all = make(map[place]delayMark)
+	}
+	for _, kv := range kvs {
+		if k, ok := space.Parse(kv.Key); ok && k.Kind == keys.KindDelay {
+			due, _ := keys.ParseOffset(string(kv.Value))
+			m.all[place{k.Topic, k.Partition}] = delayMark{due, kv.ModRevision}
+		}
+	}
+}
+
+// now is a copy of what is seen.
+func (m *delayMarks) now() marksSeen {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.marksSeen
+	seen.all = make(map[place]delayMark, len(m.all))
+	for at, mark := range m.all {
+		seen.all[at] = mark
+	}
+	return seen
+}
+
+// Follow watches which partitions have records that are delivered later, until stop is
+// called. wanted is called, and must not block, when there are some: a keeper is needed.
+func (k *Keeper) Follow(wanted func()) (stop func()) {
+	return k.node.Watches.Watch(k.node.Keys.AllDelays(), func(e discovery.WatchEvent) {
+		if k.marks.see(k.node.Keys, e) {
+			wanted()
+		}
+		k.Ring(delaysJob)
+	})
+}

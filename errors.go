@@ -23,6 +23,9 @@ var (
 	ErrUnavailable = messages.ErrUnavailable
 	// ErrDenied: etcd refused the credentials, or the rights on the prefix.
 	ErrDenied = messages.ErrDenied
+	// ErrInsecure: two runtimes have no link that both may use, because one of them
+	// requires TLS or has no certificates.
+	ErrInsecure = messages.ErrInsecure
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
 	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = messages.ErrTooLarge

@@ -111,17 +111,18 @@ func shown(f *ast.File) (lines []string) {
 		case *ast.GenDecl:
 			for _, spec := range d.Specs {
 				var list *ast.FieldList
+				methods := false
 				switch is := spec.(*ast.TypeSpec).Type.(type) {
 				case *ast.StructType:
 					list = is.Fields
 				case *ast.InterfaceType:
-					list = is.Methods
+					list, methods = is.Methods, true
 				default:
 					continue
 				}
 				for _, field := range list.List {
 					typ := types.ExprString(field.Type)
-					if fn, ok := field.Type.(*ast.FuncType); ok && len(field.Names) == 1 {
+					if fn, ok := field.Type.(*ast.FuncType); ok && methods && len(field.Names) == 1 {
 						lines = append(lines, field.Names[0].Name+signature(fn))
 						continue
 					}

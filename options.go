@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -81,14 +82,16 @@ func Prefix(prefix string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Prefix = prefix })
 }
 
-// Listen sets the URL at which this runtime's senders listen, for example
+// Listen sets the URLs at which this runtime's senders listen, for example
 // tcp://:7000-7010?advertise=orders.example.com: a port, a range of ports, or 0 for any
-// free port; advertise is the host that members dial. tcp://:0 when not given: any free
-// port on every interface, IPv4 and IPv6. Without advertise, an address of each family
+// free port; advertise is the host that members dial. With tls+tcp:// the links are
+// encrypted, which takes LinkTLS. Of several URLs all are listened at, and a member takes
+// the encrypted ones if it can. When not given it is tcp://:0, or tls+tcp://:0 with
+// LinkTLS: any free port on every interface, IPv4 and IPv6. Without advertise, an address of each family
 // that others can dial is advertised; the events DestinationRegistered and SenderMoved
 // name them. Nothing listens before the first Register.
-func Listen(url string) StartOption {
-	return startOption(func(s *startSettings) { s.cfg.Listen = url })
+func Listen(urls ...string) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Listen = strings.Join(urls, " ") })
 }
 
 // EtcdQuota is etcd's --quota-backend-bytes, for versions before 3.6, which do not say it;
@@ -127,9 +130,9 @@ func ActorSystem(sys *actor.ActorSystem) StartOption {
 	return startOption(func(s *startSettings) { s.system = sys })
 }
 
-// ListenOn sets the URL at which this sender listens, in place of that of Listen.
-func ListenOn(url string) RegisterOption {
-	return registerOption(func(c *actors.DestinationConfig) { c.Listen = url })
+// ListenOn sets the URLs at which this sender listens, in place of those of Listen.
+func ListenOn(urls ...string) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Listen = strings.Join(urls, " ") })
 }
 
 // SenderID sets the sender's id in the destination; random when not given. Register

@@ -8,6 +8,7 @@ import (
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // What a caller holds, and its settings: see the packages that declare them.
@@ -24,6 +25,8 @@ type (
 	Subscription       = groups.Subscription
 	SubscriptionConfig = groups.Config
 	Tx                 = groups.Tx
+	LinkCertificates   = carrier.Certificates
+	Identity           = carrier.Identity
 )
 
 // Defaults and limits: see the packages that declare them.

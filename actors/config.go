@@ -12,17 +12,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // Defaults of an engine.
 const (
-	DefaultPrefix   = "/penstock"
-	DefaultListen   = "tcp://:0"
-	DefaultLeaseTTL = 10 * time.Second
+	DefaultPrefix    = "/penstock"
+	DefaultListen    = "tcp://:0"
+	DefaultListenTLS = "tls+tcp://:0"
+	DefaultLeaseTTL  = 10 * time.Second
 
 	// LeastHistory is the least of Config.History.
 	LeastHistory = topics.LeastHistory
@@ -34,8 +37,15 @@ type Config struct {
 	Etcd clientv3.Config
 	// Prefix is penstock.Prefix. Default DefaultPrefix.
 	Prefix string
-	// Listen is penstock.Listen. Default DefaultListen.
+	// Listen is penstock.Listen: URLs with spaces in between. Default DefaultListen, or
+	// DefaultListenTLS with LinkTLS.
 	Listen string
+	// LinkTLS is penstock.LinkTLS; nil for none.
+	LinkTLS *carrier.Certificates
+	// RequireTLS is penstock.RequireTLS. It needs LinkTLS.
+	RequireTLS bool
+	// AllowMembers is penstock.AllowMembers; nil for none.
+	AllowMembers func(destination, group string, id carrier.Identity) error
 	// LeaseTTL is penstock.LeaseTTL: 2 s to 1 h. Default DefaultLeaseTTL.
 	LeaseTTL time.Duration
 	// EtcdQuota is penstock.EtcdQuota; 0 is what etcd says, and negative is not looked at.
@@ -51,6 +61,9 @@ type Config struct {
 // EnsureDefaults fills what is zero.
 func (c *Config) EnsureDefaults() {
 	c.Prefix = cmp.Or(c.Prefix, DefaultPrefix)
+	if c.LinkTLS != nil {
+		c.Listen = cmp.Or(c.Listen, DefaultListenTLS)
+	}
 	c.Listen = cmp.Or(c.Listen, DefaultListen)
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, DefaultLeaseTTL)
 }
@@ -60,8 +73,13 @@ func (c *Config) Validate() error {
 	var faults node.Faults
 	faults.Join(discovery.Validate(c.Etcd))
 	faults.Join(keys.Space(c.Prefix).Validate())
-	_, err := address.Parse(c.Listen)
+	_, err := address.ParseAll(c.Listen)
 	faults.Join(err)
+	if c.LinkTLS != nil {
+		faults.Join(c.LinkTLS.Check())
+	} else if c.RequireTLS {
+		faults.Add("TLS is required, and there are no certificates: give LinkTLS")
+	}
 	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
 		faults.Add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
 	}
@@ -69,4 +87,18 @@ func (c *Config) Validate() error {
 		faults.Add("history of %s: etcd's history is compacted to %s at least", c.History, LeastHistory)
 	}
 	return faults.Err()
+}
+
+// links reads the certificates, and finds out whether links can be made as the
+// configuration says; the error wraps messages.ErrInvalid.
+func (c *Config) links() (*pipes.Links, error) {
+	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers}
+	if c.LinkTLS != nil {
+		var err error
+		if l.TLS, err = carrier.NewTLS(*c.LinkTLS); err != nil {
+			return nil, err
+		}
+	}
+	_, err := l.Listens(c.Listen)
+	return l, err
 }

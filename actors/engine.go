@@ -75,11 +75,15 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 		// With a user, Dial logs in.
 		cfg.Etcd.DialTimeout = min(cmp.Or(cfg.Etcd.DialTimeout, discovery.DefaultDialTimeout), max(time.Until(until), time.Millisecond))
 	}
+	links, err := cfg.links()
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
 	clients, err := discovery.Dial(cfg.Etcd)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
-	e := newEngine(sys, cfg, clients)
+	e := newEngine(sys, cfg, links, clients)
 	n := e.node
 	id := n.Root.Id
 	fail := func(err error) (*Engine, error) {
@@ -113,7 +117,7 @@ func Start(ctx context.Context, sys *actor.ActorSystem, cfg Config) (*Engine, er
 }
 
 // newEngine puts an engine together; no actor of it has begun.
-func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *Engine {
+func newEngine(sys *actor.ActorSystem, cfg Config, links *pipes.Links, clients *discovery.Clients) *Engine {
 	e := &Engine{cfg: cfg, ownSys: sys == nil, stopped: make(chan struct{})}
 	if e.ownSys {
 		sys = node.NewSystem()
@@ -139,7 +143,10 @@ func newEngine(sys *actor.ActorSystem, cfg Config, clients *discovery.Clients) *
 	e.work.Session = lease.NewSession(e.work.Leases, lease.Config{TTL: cfg.LeaseTTL})
 	n.Groups = pipegroup.New(clients.Control, e.work.GroupLeases, cfg.LeaseTTL)
 	n.Events.Arm = func() { n.Send(n.Root, &sumsOpened{}) }
-	e.pipes = pipes.New(n, cfg.Listen)
+	if links.TLS != nil {
+		links.TLS.Troubled = func(err error) { n.Events.Emit(messages.CertificateTroubled{Err: err}) }
+	}
+	e.pipes = pipes.New(n, links)
 	e.topics = topics.New(n, commitlog.New(commitlog.Config{Client: clients.Control, Space: space, Classify: discovery.Classify}), cfg.Listen, cfg.History)
 	e.topics.Govern(cfg.EtcdQuota)
 	e.topics.LendOver(lending.New(e.pipes))

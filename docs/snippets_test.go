@@ -50,7 +50,7 @@ func handle(value []byte) error            { return nil }
 
 // imports are those of fragments that import nothing themselves.
 var imports = []string{
-	"context", "errors", "fmt", "log", "log/slog", "net/http", "os", "os/signal", "slices", "syscall", "testing", "time",
+	"context", "crypto/tls", "crypto/x509", "errors", "fmt", "log", "log/slog", "net/http", "os", "os/signal", "slices", "syscall", "testing", "time",
 	modulePath, modulePath + "/discovery", modulePath + "/discovery/embedded", modulePath + "/messages",
 	modulePath + "/penstocktest", modulePath + "/supervisor",
 	"github.com/asynkron/protoactor-go/actor", "go.etcd.io/etcd/client/v3", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric",

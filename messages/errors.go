@@ -21,6 +21,9 @@ var (
 	ErrUnavailable = errors.New("etcd unavailable")
 	// ErrDenied: etcd refused the credentials, or the rights on the prefix.
 	ErrDenied = errors.New("permission denied by etcd")
+	// ErrInsecure: two runtimes have no link that both may use, because one of them
+	// requires TLS or has no certificates.
+	ErrInsecure = errors.New("no link that is secure enough")
 	// ErrTooLarge: a message is over the destination's MaxMessageSize or has more
 	// than 16,384 headers, or a record is over the topic's MaxRecordBytes.
 	ErrTooLarge = errors.New("message too large")

@@ -1,6 +1,6 @@
 package messages
 
-// The event of a link that is dialled again, and its log line.
+// The events of how links are made, and their log lines.
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func (LinkDelayed) name() string { return "link_delayed" }
 // or that does not get a member's rights, needs somebody.
 func (e LinkDelayed) level() slog.Level {
 	switch doubled := e.Attempt&(e.Attempt-1) == 0; {
-	case errors.Is(e.Err, ErrDenied), errors.Is(e.Err, ErrCorrupt), doubled && e.Attempt >= 16:
+	case errors.Is(e.Err, ErrDenied), errors.Is(e.Err, ErrInsecure), errors.Is(e.Err, ErrCorrupt), doubled && e.Attempt >= 16:
 		return slog.LevelWarn
 	case doubled:
 		return slog.LevelInfo
@@ -44,4 +44,28 @@ func (e LinkDelayed) attrs() []slog.Attr {
 		slog.Int("attempt", e.Attempt),
 		ms("delay", e.Delay),
 	)
+}
+
+// LinksExposed: this runtime listens where others than this machine can connect, and
+// without TLS: whoever is on the path reads the messages, and can write some of his own.
+// There is one such event for each runtime.
+type LinksExposed struct {
+	// URLs are those that are not encrypted.
+	URLs []string
+}
+
+func (LinksExposed) name() string      { return "links_exposed" }
+func (LinksExposed) level() slog.Level { return slog.LevelWarn }
+func (e LinksExposed) attrs() []slog.Attr {
+	return []slog.Attr{slog.Any("urls", e.URLs)}
+}
+
+// CertificateTroubled: the certificate for links has expired, or its files cannot be
+// read any more. What was read before stays in use. There is one event for each trouble.
+type CertificateTroubled struct{ Err error }
+
+func (CertificateTroubled) name() string      { return "certificate_troubled" }
+func (CertificateTroubled) level() slog.Level { return slog.LevelWarn }
+func (e CertificateTroubled) attrs() []slog.Attr {
+	return present(errAttr("err", e.Err))
 }

@@ -41,6 +41,8 @@ func everyEvent() []Event {
 		SenderLinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a"},
 		SenderUnlinked{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Cause: boom, Discarded: 2},
 		LinkDelayed{Destination: "d", Group: "g", Member: "m", Sender: "s", Err: boom, Attempt: 1, Delay: time.Second},
+		LinksExposed{URLs: []string{"tcp://10.0.0.1:1"}},
+		CertificateTroubled{Err: boom},
 		LeftGroup{Destination: "d", Group: "g", Member: "m"},
 		ConnectionRefused{Remote: "r", Reason: "bad proof", Count: 5},
 		ProtocolViolated{Destination: "d", Group: "g", Member: "m", Sender: "s", Addr: "a", Err: boom},

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/members"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/discovery/destinations"
@@ -29,10 +30,12 @@ type Pipes struct {
 	members *members.Members
 }
 
-// New makes the pipes of a node, of which there are none yet. Destinations
-// that name no URL of their own listen at listen.
-func New(n *node.Node, listen string) *Pipes {
-	return &Pipes{node: n, senders: senders.New(n, listen), members: members.New(n)}
+// Links are what the links of a runtime are made with.
+type Links = links.Config
+
+// New makes the pipes of a node, of which there are none yet, with links like those.
+func New(n *node.Node, l *Links) *Pipes {
+	return &Pipes{node: n, senders: senders.New(n, l), members: members.New(n, l)}
 }
 
 // Register is penstock.Runtime.Register.

@@ -21,6 +21,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TLS is whether links of a runtime are encrypted.
+type TLS int32
+
+const (
+	// NO_TLS: they are not; it has no certificates.
+	TLS_NO_TLS TLS = 0
+	// TLS_PREFERRED: those are whose other side can do so.
+	TLS_TLS_PREFERRED TLS = 1
+	// TLS_REQUIRED: it has no others.
+	TLS_TLS_REQUIRED TLS = 2
+)
+
+// Enum value maps for TLS.
+var (
+	TLS_name = map[int32]string{
+		0: "NO_TLS",
+		1: "TLS_PREFERRED",
+		2: "TLS_REQUIRED",
+	}
+	TLS_value = map[string]int32{
+		"NO_TLS":        0,
+		"TLS_PREFERRED": 1,
+		"TLS_REQUIRED":  2,
+	}
+)
+
+func (x TLS) Enum() *TLS {
+	p := new(TLS)
+	*p = x
+	return p
+}
+
+func (x TLS) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TLS) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_registry_proto_enumTypes[0].Descriptor()
+}
+
+func (TLS) Type() protoreflect.EnumType {
+	return &file_penstock_registry_proto_enumTypes[0]
+}
+
+func (x TLS) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TLS.Descriptor instead.
+func (TLS) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_registry_proto_rawDescGZIP(), []int{0}
+}
+
 // Sender is one registered instance of a destination.
 type Sender struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -36,7 +89,10 @@ type Sender struct {
 	Plain       bool  `protobuf:"varint,5,opt,name=plain,proto3" json:"plain,omitempty"`
 	SinceUnixMs int64 `protobuf:"varint,6,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
 	// version is the release of Penstock it runs, for people.
-	Version       string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	// identities are the URIs or DNS names of which its certificate has one, on the urls
+	// that are encrypted.
+	Identities    []string `protobuf:"bytes,8,rep,name=identities,proto3" json:"identities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,6 +174,13 @@ func (x *Sender) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Sender) GetIdentities() []string {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
 }
 
 // Secret is what a member must know to be welcomed. It is kept apart from
@@ -253,7 +316,9 @@ type Member struct {
 	Host        string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	SinceUnixMs int64                  `protobuf:"varint,4,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
 	// window is how many messages may be unacked on each of its links.
-	Window        uint32 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	Window uint32 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	// tls is what it can do about encrypted links, for people.
+	Tls           TLS `protobuf:"varint,6,opt,name=tls,proto3,enum=penstock.TLS" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -323,11 +388,18 @@ func (x *Member) GetWindow() uint32 {
 	return 0
 }
 
+func (x *Member) GetTls() TLS {
+	if x != nil {
+		return x.Tls
+	}
+	return TLS_NO_TLS
+}
+
 var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xb6\x01\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xd6\x01\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -335,7 +407,10 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\x04host\x18\x04 \x01(\tR\x04host\x12\x14\n" +
 	"\x05plain\x18\x05 \x01(\bR\x05plain\x12\"\n" +
 	"\rsince_unix_ms\x18\x06 \x01(\x03R\vsinceUnixMs\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"@\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12\x1e\n" +
+	"\n" +
+	"identities\x18\b \x03(\tR\n" +
+	"identities\"@\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +
@@ -343,13 +418,19 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\x0e.penstock.ModeR\x04mode\x12-\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
 	"\vkeep_for_ms\x18\x03 \x01(\x03R\tkeepForMs\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\x8a\x01\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\xab\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12\"\n" +
 	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\x12\x16\n" +
-	"\x06window\x18\x05 \x01(\rR\x06windowB-Z+github.com/penstock-io/penstock/messages/pbb\x06proto3"
+	"\x06window\x18\x05 \x01(\rR\x06window\x12\x1f\n" +
+	"\x03tls\x18\x06 \x01(\x0e2\r.penstock.TLSR\x03tls*6\n" +
+	"\x03TLS\x12\n" +
+	"\n" +
+	"\x06NO_TLS\x10\x00\x12\x11\n" +
+	"\rTLS_PREFERRED\x10\x01\x12\x10\n" +
+	"\fTLS_REQUIRED\x10\x02B-Z+github.com/penstock-io/penstock/messages/pbb\x06proto3"
 
 var (
 	file_penstock_registry_proto_rawDescOnce sync.Once
@@ -363,23 +444,26 @@ func file_penstock_registry_proto_rawDescGZIP() []byte {
 	return file_penstock_registry_proto_rawDescData
 }
 
+var file_penstock_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_penstock_registry_proto_goTypes = []any{
-	(*Sender)(nil),    // 0: penstock.Sender
-	(*Secret)(nil),    // 1: penstock.Secret
-	(*GroupMeta)(nil), // 2: penstock.GroupMeta
-	(*Member)(nil),    // 3: penstock.Member
-	(Mode)(0),         // 4: penstock.Mode
-	(QueuePolicy)(0),  // 5: penstock.QueuePolicy
+	(TLS)(0),          // 0: penstock.TLS
+	(*Sender)(nil),    // 1: penstock.Sender
+	(*Secret)(nil),    // 2: penstock.Secret
+	(*GroupMeta)(nil), // 3: penstock.GroupMeta
+	(*Member)(nil),    // 4: penstock.Member
+	(Mode)(0),         // 5: penstock.Mode
+	(QueuePolicy)(0),  // 6: penstock.QueuePolicy
 }
 var file_penstock_registry_proto_depIdxs = []int32{
-	4, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
-	5, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
+	6, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
+	0, // 2: penstock.Member.tls:type_name -> penstock.TLS
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_penstock_registry_proto_init() }
@@ -393,13 +477,14 @@ func file_penstock_registry_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_registry_proto_rawDesc), len(file_penstock_registry_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_penstock_registry_proto_goTypes,
 		DependencyIndexes: file_penstock_registry_proto_depIdxs,
+		EnumInfos:         file_penstock_registry_proto_enumTypes,
 		MessageInfos:      file_penstock_registry_proto_msgTypes,
 	}.Build()
 	File_penstock_registry_proto = out.File

@@ -5,6 +5,7 @@ package address
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -15,17 +16,42 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// schemes are the transports that a URL may name.
-var schemes = []string{"tcp"}
+// The transports that a URL may name.
+const (
+	TCP = "tcp"
+	// TLS is TLS 1.3 over tcp.
+	TLS = "tls+tcp"
+)
+
+// rules are what the URLs of a scheme may say.
+type rules struct {
+	// parse takes apart what follows the scheme.
+	parse func(scheme, rest string) (URL, error)
+	// check finds every fault of a URL of the scheme.
+	check func(URL) error
+	// text is what follows the scheme; parse takes it apart again.
+	text func(URL) string
+	// dial is where an advertised URL leads, as the transport takes it.
+	dial func(URL) (at string, err error)
+	// network reports whether links of the scheme leave the machine, and encrypted
+	// whether nobody on the path can read them.
+	network, encrypted bool
+}
+
+var schemes = map[string]rules{
+	TCP: {parse: parseNetwork, check: checkNetwork, text: networkText, dial: dialNetwork, network: true},
+	TLS: {parse: parseNetwork, check: checkNetwork, text: networkText, dial: dialNetwork, network: true, encrypted: true},
+}
 
 // URL is a listener's address, taken apart:
 //
 //	tcp://host:port[-port][?advertise=host[:port]]
+//	tls+tcp://host:port[-port][?advertise=host[:port]]
 //
 // for example tcp://127.0.0.1:0 or
-// tcp://:7000-7010?advertise=orders.example.com.
+// tls+tcp://:7000-7010?advertise=orders.example.com.
 type URL struct {
-	// Scheme names the transport; only tcp is supported.
+	// Scheme names the transport.
 	Scheme string
 	// Host is the name or address to bind, without brackets. Empty (or * in
 	// the text form), 0.0.0.0 and :: mean every interface.
@@ -56,9 +82,14 @@ func parseURL(s string) (URL, error) {
 	if !ok {
 		return URL{}, errors.New("no scheme, such as tcp://")
 	}
-	if !slices.Contains(schemes, name) {
+	scheme, ok := schemes[name]
+	if !ok {
 		return URL{}, fmt.Errorf("scheme %q is not one of %s", name, supported())
 	}
+	return scheme.parse(name, rest)
+}
+
+func parseNetwork(name, rest string) (URL, error) {
 	u := URL{Scheme: name}
 	address, query, hasQuery := strings.Cut(rest, "?")
 	if i := strings.IndexAny(address, "/#@"); i >= 0 {
@@ -90,10 +121,15 @@ func parseURL(s string) (URL, error) {
 
 // Check finds every fault of a URL that may not come from Parse.
 func (u URL) Check() error {
-	var faults []error
-	if !slices.Contains(schemes, u.Scheme) {
-		faults = append(faults, fmt.Errorf("scheme %q is not one of %s", u.Scheme, supported()))
+	scheme, ok := schemes[u.Scheme]
+	if !ok {
+		return fmt.Errorf("scheme %q is not one of %s", u.Scheme, supported())
 	}
+	return scheme.check(u)
+}
+
+func checkNetwork(u URL) error {
+	var faults []error
 	if u.Host != "" {
 		faults = append(faults, checkHost(u.Host))
 	}
@@ -106,9 +142,15 @@ func (u URL) Check() error {
 
 // String is the text form; Parse of it gives u again.
 func (u URL) String() string {
+	scheme, ok := schemes[u.Scheme]
+	if !ok {
+		scheme.text = networkText
+	}
+	return u.Scheme + "://" + scheme.text(u)
+}
+
+func networkText(u URL) string {
 	var b strings.Builder
-	b.WriteString(u.Scheme)
-	b.WriteString("://")
 	b.WriteString(net.JoinHostPort(u.Host, u.portText()))
 	if u.Advertise != "" {
 		b.WriteString("?advertise=")
@@ -124,28 +166,61 @@ func (u URL) portText() string {
 	return strconv.Itoa(u.PortLow) + "-" + strconv.Itoa(u.PortHigh)
 }
 
-// Dial is the one host:port that s, an advertised URL, names. Its errors wrap
-// messages.ErrInvalid.
+// Dial takes apart s, an advertised URL, and returns where it leads: host:port. Its
+// errors wrap messages.ErrInvalid.
 func Dial(s string) (URL, string, error) {
 	u, err := Parse(s)
 	if err != nil {
 		return URL{}, "", err
 	}
-	fault := func(what string) (URL, string, error) {
-		return URL{}, "", fmt.Errorf("url %q: %s: %w", s, what, messages.ErrInvalid)
+	at, err := schemes[u.Scheme].dial(u)
+	if err != nil {
+		return URL{}, "", fmt.Errorf("url %q: %w: %w", s, err, messages.ErrInvalid)
 	}
-	switch {
-	case u.PortLow != u.PortHigh || u.PortLow == 0:
-		return fault("port " + strconv.Quote(u.portText()) + " cannot be dialled")
-	case everyInterface(u.Host):
-		return fault("host " + strconv.Quote(u.Host) + " cannot be dialled")
-	case u.Advertise != "":
-		return fault("advertise is for listeners")
-	}
-	return u, net.JoinHostPort(u.Host, strconv.Itoa(u.PortLow)), nil
+	return u, at, nil
 }
 
-func supported() string { return strings.Join(schemes, ", ") }
+func dialNetwork(u URL) (string, error) {
+	switch {
+	case u.PortLow != u.PortHigh || u.PortLow == 0:
+		return "", errors.New("port " + strconv.Quote(u.portText()) + " cannot be dialled")
+	case everyInterface(u.Host):
+		return "", errors.New("host " + strconv.Quote(u.Host) + " cannot be dialled")
+	case u.Advertise != "":
+		return "", errors.New("advertise is for listeners")
+	}
+	return net.JoinHostPort(u.Host, strconv.Itoa(u.PortLow)), nil
+}
+
+// Network reports whether links of u's scheme go over a network.
+func (u URL) Network() bool { return schemes[u.Scheme].network }
+
+// Encrypted reports whether nobody on the path can read links of u's scheme.
+func (u URL) Encrypted() bool { return schemes[u.Scheme].encrypted }
+
+// ParseAll takes apart the addresses of one listener, with spaces between them. Its
+// error wraps messages.ErrInvalid and names every fault.
+func ParseAll(text string) ([]URL, error) {
+	texts := strings.Fields(text)
+	if len(texts) == 0 {
+		return nil, fmt.Errorf("url %q: %w: there is none", text, messages.ErrInvalid)
+	}
+	urls := make([]URL, 0, len(texts))
+	var faults []error
+	for i, s := range texts {
+		u, err := Parse(s)
+		if err == nil && slices.Contains(texts[:i], s) {
+			err = fmt.Errorf("url %q is given twice: %w", s, messages.ErrInvalid)
+		}
+		urls, faults = append(urls, u), append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return urls, nil
+}
+
+func supported() string { return strings.Join(slices.Sorted(maps.Keys(schemes)), ", ") }
 
 func splitHostPort(s string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(s)

@@ -44,14 +44,15 @@ type Listener struct {
 	pending, held int
 }
 
-// Listen binds a port that the system chooses, on the host of url, which is a
-// listener's URL as address.Parse takes it. ctx bounds Listen only. The error wraps
+// Listen binds a port that the system chooses, on the host of the first of urls, which
+// are those of a listener as address.ParseAll takes them. ctx bounds Listen only. The error wraps
 // messages.ErrInvalid for a URL that is none, or is that of the system.
-func Listen(ctx context.Context, url string) (*Listener, error) {
-	u, err := address.Parse(url)
+func Listen(ctx context.Context, urls string) (*Listener, error) {
+	all, err := address.ParseAll(urls)
 	if err != nil {
 		return nil, err
 	}
+	u := all[0]
 	var lc net.ListenConfig // keep-alives of the kernel clean up after hosts that vanish
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(u.Host, "0"))
 	if err != nil {

@@ -30,7 +30,7 @@ func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
 		tb.Fatal(err)
 	}
 	ln, err := socket.Listen(context.Background(), socket.ListenerConfig{
-		URL:    u,
+		URLs:   []address.URL{u},
 		Lookup: func(string) (socket.Secret, bool) { return socket.Secret{Token: benchToken}, true },
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -30,8 +31,9 @@ type Conn struct {
 	role role
 	cfg  settings
 
-	hello frame.Hello
-	peer  Peer
+	hello    frame.Hello
+	peer     Peer
+	identity carrier.Identity
 	// greeting and guard are the sender's, from proof to Welcome.
 	greeting *greeting
 	guard    *guard
@@ -101,6 +103,14 @@ func (c *Conn) Hello() frame.Hello { return c.hello }
 // Peer is what is known of the other side. On the sender's end MaxMessage is
 // what Welcome told.
 func (c *Conn) Peer() Peer { return c.peer }
+
+// Identity is who the peer has proved to be by its certificate; the zero Identity when
+// it has shown none.
+func (c *Conn) Identity() carrier.Identity { return c.identity }
+
+// Recheck ends the connection with ErrTLS when the peer's certificates are not trusted
+// any more. On the sender's side Listener.Look does that.
+func (c *Conn) Recheck() { c.w.recheck() }
 
 // RemoteAddr is the peer's address, host:port.
 func (c *Conn) RemoteAddr() string { return c.w.remote }

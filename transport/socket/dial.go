@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
 
 	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -24,6 +26,10 @@ type DialConfig struct {
 	// URL is the listener's, letter for letter as it advertises it: the proof
 	// covers it.
 	URL string
+	// TLS is required where URL is encrypted, and Identities are then the names under
+	// which the sender is listed: it has to prove one of them.
+	TLS        *carrier.TLS
+	Identities []string
 	// Token is the destination's, 16 bytes or more. Dial does not keep it.
 	Token []byte
 	// Hello is who this is and what it wants. Version and URL are set by Dial.
@@ -55,7 +61,10 @@ func (c *DialConfig) EnsureDefaults() {
 
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *DialConfig) Validate() error {
-	_, _, err := address.Dial(c.URL)
+	u, _, err := address.Dial(c.URL)
+	if u.Encrypted() && c.TLS == nil {
+		err = fmt.Errorf("url %s needs certificates, and there are none", c.URL)
+	}
 	faults := []error{err, c.Hello.Check(), c.settings().check()}
 	if c.Timeout <= 0 {
 		faults = append(faults, fmt.Errorf("timeout %v is not positive", c.Timeout))
@@ -87,7 +96,8 @@ func (c DialConfig) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // Errors: *RefusedError when the sender said Bye; ErrPeerProof when it does not
 // know the token; ErrHandshakeTimeout; ErrPeerClosed; ErrNotSP; an error that
 // wraps messages.ErrTooLarge when its messages do not fit MaxFrame, or
-// messages.ErrInvalid for a bad configuration; else the network's.
+// messages.ErrInvalid for a bad configuration; ErrTLS when one side does not trust the
+// other's certificate, or it is not of who etcd says; else the network's.
 func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -115,12 +125,18 @@ func connect(ctx context.Context, cfg *DialConfig) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	by, err := carrier.Of(u.Scheme)
+	if err != nil {
+		return nil, err
+	}
 	proto := &memberProtocol{cfg: cfg.settings()}
 	sock := protocol.MakeSocket(proto)
 	proto.hangUp = func() { _ = sock.Close() }
 
-	call := &dialCall{ctx: ctx}
-	err = sock.DialOptions(privateScheme(u.Scheme)+"://"+at, map[string]any{
+	call := &dialCall{ctx: ctx, open: func(ctx context.Context) (net.Conn, error) {
+		return by.Dial(ctx, u, at, carrier.Target{TLS: cfg.TLS, Identities: cfg.Identities})
+	}}
+	err = sock.DialOptions(privateScheme+"://"+at, map[string]any{
 		optionDial: call,
 		// mangos "redials" after this time, to be told that there is no more
 		// to dial; until then it holds on to the closed pipe.
@@ -151,7 +167,12 @@ func connect(ctx context.Context, cfg *DialConfig) (*Conn, error) {
 func join(c *Conn, cfg *DialConfig) error {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
+	id, exporter, err := c.w.session()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTLS, err)
+	}
 	j, word := begin(cfg.Hello, nonce, cfg.Token, uint64(cfg.MaxFrame-frame.Overhead))
+	j.agreed.exporter = exporter
 	for {
 		if word != nil {
 			if err := c.sendControl("handshake", word); err != nil {
@@ -169,7 +190,7 @@ func join(c *Conn, cfg *DialConfig) error {
 			break
 		}
 	}
-	c.hello, c.peer = cfg.Hello, j.peer()
+	c.hello, c.peer, c.identity = cfg.Hello, j.peer(), id
 	c.open()
 	return nil
 }

@@ -3,8 +3,12 @@ package socket
 // How connections end and why they are refused.
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"syscall"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -35,6 +39,9 @@ var (
 	// ErrNotSP: the peer does not speak nanomsg's protocol, or the wrong half
 	// of it.
 	ErrNotSP = errors.New("not a pipe's peer")
+	// ErrTLS: there is no encrypted connection with this peer: certificates are not
+	// trusted, or not any more, or it speaks something else.
+	ErrTLS = errors.New("TLS")
 	// errEvicted: a newer connection took the place among those that have not
 	// been welcomed.
 	errEvicted = errors.New("evicted for a newer connection")
@@ -62,6 +69,8 @@ const (
 	ReasonGone Reason = iota
 	// ReasonNotSP: the first bytes are not those of a pipe's member.
 	ReasonNotSP
+	// ReasonTLS: its certificate is missing or not trusted, or it does not speak TLS.
+	ReasonTLS
 	// ReasonTimeout: no Welcome within HandshakeTimeout.
 	ReasonTimeout
 	// ReasonEvicted: MaxPending newer connections came.
@@ -82,6 +91,9 @@ const (
 	// ReasonAddress: the proof is right, but for an address that is not this
 	// listener's: somebody passes on what was meant for them.
 	ReasonAddress
+	// ReasonNotAllowed: the proof is right, and ListenerConfig.Allow refuses the member;
+	// the peer was told that its proof is wrong.
+	ReasonNotAllowed
 	// ReasonFull: MaxLinks connections are open.
 	ReasonFull
 	// ReasonRefused: Conn.Refuse or Conn.Close was called.
@@ -95,6 +107,7 @@ const (
 var reasonNames = [reasonCount]string{
 	ReasonGone:               "gone",
 	ReasonNotSP:              "not-sp",
+	ReasonTLS:                "tls",
 	ReasonTimeout:            "timeout",
 	ReasonEvicted:            "evicted",
 	ReasonTooLarge:           "too-large",
@@ -104,6 +117,7 @@ var reasonNames = [reasonCount]string{
 	ReasonUnknownDestination: "unknown-destination",
 	ReasonBadProof:           "bad-proof",
 	ReasonAddress:            "address",
+	ReasonNotAllowed:         "not-allowed",
 	ReasonFull:               "full",
 	ReasonRefused:            "refused",
 	ReasonClosing:            "closing",
@@ -115,6 +129,27 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return "unknown"
+}
+
+// handshakeError sorts the failure of a stream's own handshake.
+func handshakeError(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("%w in the TLS handshake", ErrPeerClosed)
+	case errors.Is(err, messages.ErrTooLarge):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrTLS, err)
+}
+
+// isTLS reports whether TLS ended a session: bytes that are not the peer's, or its
+// word why it does not trust us.
+func isTLS(err error) bool {
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	var op *net.OpError
+	return errors.As(err, &alert) || errors.As(err, &record) ||
+		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }
 
 // reasonOf sorts the end of a connection that was not welcomed.
@@ -133,6 +168,8 @@ func reasonOf(err error) Reason {
 		return ReasonTooLarge
 	case errors.Is(err, messages.ErrCorrupt):
 		return ReasonMalformed
+	case errors.Is(err, ErrTLS):
+		return ReasonTLS
 	case errors.Is(err, frame.ErrProtocol):
 		return ReasonProtocol
 	case errors.Is(err, ErrListenerClosed):

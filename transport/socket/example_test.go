@@ -22,7 +22,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	ln, err := socket.Listen(ctx, socket.ListenerConfig{
-		URL: u,
+		URLs: []address.URL{u},
 		Lookup: func(destination string) (socket.Secret, bool) {
 			return secret, destination == "orders"
 		},

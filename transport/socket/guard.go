@@ -12,9 +12,11 @@ import (
 
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
+
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
-// guard stands at a listener's port. It accepts connections, lets each exchange
+// guard stands at a listener's doors. It accepts connections, lets each exchange
 // SP headers on a goroutine of its own, and keeps account of those that nobody
 // has vouched for yet.
 //
@@ -26,7 +28,7 @@ import (
 //	               ▼
 //	            evicted            each of them ends by forget
 type guard struct {
-	ln      net.Listener
+	doors   []*door
 	timeout time.Duration
 	// room is how many strangers there may be.
 	room int
@@ -35,11 +37,10 @@ type guard struct {
 	refused func(Refusal)
 
 	ready chan *wire
-	// stopping is closed by stop, the others when the goroutine they name has
-	// returned.
+	// stopping is closed by stop, serving when mangos's goroutine has returned.
 	stopping  chan struct{}
-	accepting chan struct{}
 	serving   chan struct{}
+	accepting sync.WaitGroup
 
 	mu sync.Mutex
 	// open holds every connection until it ends.
@@ -72,30 +73,32 @@ const (
 	lastPause  = time.Second
 )
 
-func newGuard(ln net.Listener, cfg *ListenerConfig) *guard {
+func newGuard(doors []*door, cfg *ListenerConfig) *guard {
 	return &guard{
-		ln:        ln,
-		timeout:   cfg.HandshakeTimeout,
-		room:      cfg.MaxPending,
-		limit:     cfg.MaxLinks,
-		refused:   cfg.Refused,
-		ready:     make(chan *wire),
-		stopping:  make(chan struct{}),
-		accepting: make(chan struct{}),
-		serving:   make(chan struct{}),
-		open:      make(map[*wire]*caller),
+		doors:    doors,
+		timeout:  cfg.HandshakeTimeout,
+		room:     cfg.MaxPending,
+		limit:    cfg.MaxLinks,
+		refused:  cfg.Refused,
+		ready:    make(chan *wire),
+		stopping: make(chan struct{}),
+		serving:  make(chan struct{}),
+		open:     make(map[*wire]*caller),
 	}
 }
 
-func (g *guard) start() { go g.accept() }
+func (g *guard) start() {
+	for _, d := range g.doors {
+		g.accepting.Go(func() { g.accept(d) })
+	}
+}
 
-func (g *guard) accept() {
-	defer close(g.accepting)
+func (g *guard) accept(d *door) {
 	for pause := time.Duration(0); ; {
-		c, err := g.ln.Accept()
+		c, err := d.ln.Accept()
 		if err == nil {
 			pause = 0
-			g.admit(c)
+			g.admit(d, c)
 			continue
 		}
 		select {
@@ -126,8 +129,9 @@ func (g *guard) acceptFailed(err error) {
 }
 
 // admit enters a connection in the book and lets it begin.
-func (g *guard) admit(c net.Conn) {
+func (g *guard) admit(d *door, c net.Conn) {
 	w := newWire(c)
+	w.door = d
 	w.onEnd = func(err error) { g.forget(w, err) }
 
 	g.mu.Lock()
@@ -257,9 +261,26 @@ func (g *guard) leaveQueue(w *wire) {
 // closed while it adds a pipe.
 func (g *guard) stop() {
 	close(g.stopping)
-	_ = g.ln.Close()
-	<-g.accepting
+	for _, d := range g.doors {
+		_ = d.ln.Close()
+	}
+	g.accepting.Wait()
 	<-g.serving
+}
+
+// recheck ends the guests whose certificates are not trusted any more.
+func (g *guard) recheck() {
+	g.mu.Lock()
+	var all []*wire
+	for w, c := range g.open {
+		if _, ok := w.c.(carrier.Session); ok && c.standing == guest {
+			all = append(all, w)
+		}
+	}
+	g.mu.Unlock()
+	for _, w := range all {
+		w.recheck()
+	}
 }
 
 // endAll ends every connection.

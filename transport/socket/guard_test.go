@@ -50,7 +50,7 @@ func startGuard(t *testing.T, cfg ListenerConfig) (*guard, *fakeListener) {
 	t.Helper()
 	ln := &fakeListener{give: make(chan net.Conn), fail: make(chan error), closed: make(chan struct{})}
 	cfg.EnsureDefaults()
-	g := newGuard(ln, &cfg)
+	g := newGuard([]*door{{ln: ln}}, &cfg)
 	g.start()
 	// As mangos does.
 	go func() {
@@ -190,7 +190,7 @@ func TestWelcomeAgainstEviction(t *testing.T) {
 }
 
 func TestConfigFaultsAllAtOnce(t *testing.T) {
-	listen := ListenerConfig{URL: address.URL{Scheme: "smoke", PortLow: 9, PortHigh: 3}, MaxFrame: 7, HandshakeTimeout: -1, Beat: -1, DeadAfter: 1, MaxPending: -1}
+	listen := ListenerConfig{URLs: []address.URL{{Scheme: "smoke"}, {Scheme: "tcp", PortLow: 9, PortHigh: 3}}, MaxFrame: 7, HandshakeTimeout: -1, Beat: -1, DeadAfter: 1, MaxPending: -1}
 	listen.EnsureDefaults()
 	dial := DialConfig{URL: "tcp://:1", MaxFrame: math.MaxInt32, Timeout: -1, Beat: 1, DeadAfter: -3}
 	dial.EnsureDefaults()

@@ -69,6 +69,8 @@ type greeting struct {
 	urls []string
 	// lookup finds a destination's secret.
 	lookup func(destination string) (Secret, bool)
+	// allow judges the member once its proof is right; nil allows everybody.
+	allow func(frame.Hello) error
 	// decoy stands in for the secret of a destination that does not exist, so
 	// that asking does not tell which do.
 	decoy func(destination string) Secret
@@ -147,6 +149,11 @@ func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 	case !slices.Contains(g.urls, g.agreed.hello.URL):
 		return g.refuse(ReasonAddress, pb.Code_BAD_PROOF, say,
 			fmt.Errorf("destination %q: dialled as %q, which is not this listener", dest, g.agreed.hello.URL))
+	}
+	if g.allow != nil {
+		if err := g.allow(g.agreed.hello); err != nil {
+			return g.refuse(ReasonNotAllowed, pb.Code_BAD_PROOF, say, err)
+		}
 	}
 	g.state = proved
 	return nil

@@ -12,9 +12,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.nanomsg.org/mangos/v3"
@@ -23,14 +21,18 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // ListenerConfig says where and for what to listen. Lookup is required; every
 // other zero field is given a default.
 type ListenerConfig struct {
-	// URL is where to bind and what to advertise. The zero URL is
-	// tcp://:0, any port on every interface.
-	URL address.URL
+	// URLs are where to bind and what to advertise, all for the same destinations.
+	// Without any it is tcp://:0, any port on every interface.
+	URLs []address.URL
+	// TLS is required by URLs that are encrypted.
+	TLS *carrier.TLS
 	// MaxFrame is the largest frame in bytes, sent or received.
 	// DefaultMaxFrame when 0.
 	MaxFrame int
@@ -51,6 +53,9 @@ type ListenerConfig struct {
 	// Lookup finds the secret of a destination. It is called from many
 	// goroutines, inside HandshakeTimeout, and must not block for long.
 	Lookup func(destination string) (Secret, bool)
+	// Allow, when set, judges a member that has proved to know the token. With an error
+	// it is refused as for a wrong token. It is called as Lookup is.
+	Allow func(hello frame.Hello, id carrier.Identity) error
 	// Refused, when set, is told of each connection that ended without a
 	// Welcome. It is called from many goroutines and must not block.
 	Refused func(Refusal)
@@ -72,8 +77,8 @@ const (
 
 // EnsureDefaults fills in the zero fields that have a default.
 func (c *ListenerConfig) EnsureDefaults() {
-	if c.URL == (address.URL{}) {
-		c.URL.Scheme = "tcp"
+	if len(c.URLs) == 0 {
+		c.URLs = []address.URL{{Scheme: address.TCP}}
 	}
 	c.MaxFrame = orDefault(c.MaxFrame, DefaultMaxFrame)
 	c.HandshakeTimeout = orDefault(c.HandshakeTimeout, defaultHandshakeTimeout)
@@ -93,7 +98,10 @@ func orDefault[T comparable](v, def T) T {
 
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *ListenerConfig) Validate() error {
-	faults := []error{c.URL.Check(), c.settings().check()}
+	faults := []error{c.settings().check()}
+	for _, u := range c.URLs {
+		faults = append(faults, u.Check())
+	}
 	if c.HandshakeTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("handshake timeout %v is not positive", c.HandshakeTimeout))
 	}
@@ -143,17 +151,19 @@ type ListenerStats struct {
 	AcceptErrors uint64
 }
 
-// Listener accepts members on one address, for any number of destinations. Its
-// methods are safe for concurrent use.
+// Listener accepts members, for any number of destinations. Its methods are safe for
+// concurrent use.
 type Listener struct {
 	cfg   ListenerConfig
 	url   string // as first advertised
-	mu    sync.Mutex
-	urls  []string // advertised now
-	ever  []string // advertised at any time: members may still dial them
+	doors []*door
 	sock  mangos.Socket
 	guard *guard
-	hosts func(bind string) []string
+
+	mu         sync.Mutex
+	urls       []string // advertised now
+	identities []string
+
 	// decoyKey makes secrets for destinations that do not exist: the same each
 	// time, as real ones are.
 	decoyKey [32]byte
@@ -163,50 +173,54 @@ type Listener struct {
 	closeErr error
 }
 
-// Listen binds the first free port of cfg.URL and begins to accept. ctx bounds
-// Listen only. An error wraps messages.ErrInvalid for a bad configuration and
-// messages.ErrAddrInUse when no port of the range is free.
+// Listen binds the first free port of each of cfg.URLs and begins to accept. ctx
+// bounds Listen only. An error wraps messages.ErrInvalid for a bad configuration and
+// messages.ErrAddrInUse when no port of a range is free.
 func Listen(ctx context.Context, cfg ListenerConfig) (*Listener, error) {
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	register()
-	ln, err := bind(ctx, cfg.URL)
-	if err != nil {
-		return nil, err
+	l := &Listener{cfg: cfg, accepted: make(chan *Conn)}
+	for _, u := range cfg.URLs {
+		d, err := open(ctx, u, cfg.TLS)
+		if err != nil {
+			l.shut()
+			return nil, err
+		}
+		l.doors = append(l.doors, d)
 	}
-	l := &Listener{cfg: cfg, guard: newGuard(ln, &cfg), accepted: make(chan *Conn), hosts: address.Hosts}
+	l.guard = newGuard(l.doors, &cfg)
 	rand.Read(l.decoyKey[:])
 	l.Look()
 	l.url = l.urls[0]
 	l.sock = protocol.MakeSocket(&senderProtocol{listener: l})
-	err = l.sock.ListenOptions(privateScheme(cfg.URL.Scheme)+"://"+ln.Addr().String(),
-		map[string]any{optionGuard: l.guard})
-	if err != nil {
-		_ = ln.Close()
+	if err := l.sock.ListenOptions(privateScheme+"://"+l.doors[0].ln.Addr().String(), map[string]any{optionGuard: l.guard}); err != nil {
+		l.shut()
 		_ = l.sock.Close()
-		return nil, fmt.Errorf("listen on %s: %w", cfg.URL, err)
+		return nil, fmt.Errorf("listen on %s: %w", cfg.URLs[0], err)
 	}
 	return l, nil
 }
 
-// bind tries the ports in order.
-func bind(ctx context.Context, u address.URL) (net.Listener, error) {
-	// Beats do what TCP's keep-alive would.
-	lc := net.ListenConfig{KeepAlive: -1}
-	for port := u.PortLow; ; port++ {
-		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(u.Host, strconv.Itoa(port)))
-		switch {
-		case err == nil:
-			return ln, nil
-		case ctx.Err() != nil:
-			return nil, fmt.Errorf("listen on %s: %w", u, context.Cause(ctx))
-		case !errors.Is(err, syscall.EADDRINUSE):
-			return nil, fmt.Errorf("listen on %s: %w", u, err)
-		case port == u.PortHigh:
-			return nil, fmt.Errorf("listen on %s: %w: ports %d to %d", u, messages.ErrAddrInUse, u.PortLow, u.PortHigh)
-		}
+// open binds one address.
+func open(ctx context.Context, u address.URL, t *carrier.TLS) (*door, error) {
+	c, err := carrier.Of(u.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := c.Listen(ctx, u, t)
+	if err != nil {
+		return nil, err
+	}
+	return &door{url: u, ln: ln, hosts: address.Hosts}, nil
+}
+
+// shut unbinds what was bound by a Listen that failed.
+func (l *Listener) shut() {
+	for _, d := range l.doors {
+		_ = d.ln.Close()
 	}
 }
 
@@ -214,43 +228,64 @@ func bind(ctx context.Context, u address.URL) (net.Listener, error) {
 // first of URLs, as it was when Listen returned.
 func (l *Listener) URL() string { return l.url }
 
-// URLs are what members dial, in the order in which to try them.
+// URLs are what members dial, in the order of the configuration.
 func (l *Listener) URLs() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.urls)
 }
 
-// Look finds out whether this machine's addresses are still those that are
-// advertised, and reports whether URLs changed. It asks the system and does not
-// block otherwise. Who dials an earlier URL that leads here is still let in.
-func (l *Listener) Look() (changed bool) {
-	port := strconv.Itoa(l.guard.ln.Addr().(*net.TCPAddr).Port)
-	urls := l.cfg.URL.Advertised(port, l.hosts)
+// Identities are the names by which members know this listener on encrypted URLs;
+// there are none without such a URL.
+func (l *Listener) Identities() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slices.Equal(urls, l.urls) {
-		return false
-	}
-	l.urls = urls
-	for _, u := range urls {
-		if !slices.Contains(l.ever, u) {
-			l.ever = append(l.ever, u)
+	return slices.Clone(l.identities)
+}
+
+// Exposed are the advertised URLs that others than this machine can reach, and over
+// which they can read along.
+func (l *Listener) Exposed() (urls []string) {
+	for _, d := range l.doors {
+		if d.exposed() {
+			urls = append(urls, d.advertised()...)
 		}
 	}
+	return urls
+}
+
+// Look finds out whether this machine's addresses and certificate are still those that
+// are advertised, and reports whether URLs or Identities changed. It ends connections
+// whose certificates are not trusted any more. It asks the system and does not block
+// otherwise. Who dials an earlier URL that leads here is still let in.
+func (l *Listener) Look() (changed bool) {
+	var urls, identities []string
+	for _, d := range l.doors {
+		d.look()
+		urls = append(urls, d.advertised()...)
+		if d.url.Encrypted() && identities == nil {
+			identities, _ = l.cfg.TLS.Identities() // what cannot be read leaves what was
+		}
+	}
+	if l.cfg.TLS != nil {
+		l.cfg.TLS.Look(time.Now())
+	}
+	l.guard.recheck()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if identities == nil {
+		identities = l.identities
+	}
+	if slices.Equal(urls, l.urls) && slices.Equal(identities, l.identities) {
+		return false
+	}
+	l.urls, l.identities = urls, identities
 	return true
 }
 
-// dialled are the URLs by which members may have come.
-func (l *Listener) dialled() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.ever)
-}
-
-// Addr is where the listener is bound, which behind a forwarded port is not
-// what it advertises.
-func (l *Listener) Addr() net.Addr { return l.guard.ln.Addr() }
+// Addr is where the first URL is bound, which behind a forwarded port is not what is
+// advertised.
+func (l *Listener) Addr() net.Addr { return l.doors[0].ln.Addr() }
 
 // Accept waits for the next connection whose proof was right. The Welcome is
 // the caller's to send, or Refuse; until then the connection can do nothing and
@@ -291,7 +326,16 @@ func (l *Listener) Close() error {
 func (l *Listener) greet(c *Conn) {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
-	g := newGreeting(nonce, l.dialled(), l.cfg.Lookup, l.decoy)
+	id, exporter, err := c.w.session()
+	if err != nil {
+		_ = c.w.end(fmt.Errorf("%w: %w", ErrTLS, err))
+		return
+	}
+	g := newGreeting(nonce, c.w.door.dialled(), l.cfg.Lookup, l.decoy)
+	g.agreed.exporter = exporter
+	if allow := l.cfg.Allow; allow != nil {
+		g.allow = func(h frame.Hello) error { return allow(h, id) }
+	}
 	for g.state != proved {
 		f, err := c.recvHandshake()
 		if err != nil {
@@ -311,6 +355,7 @@ func (l *Listener) greet(c *Conn) {
 		c.byeBye(pb.Code_LIMIT, err.Error(), g.refuse(ReasonFull, pb.Code_LIMIT, err.Error(), err))
 		return
 	}
+	c.identity = id
 	c.proved(g, l.guard)
 	select {
 	case l.accepted <- c:

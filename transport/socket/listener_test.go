@@ -26,11 +26,11 @@ func TestListenerLooks(t *testing.T) {
 	if l.Look() || l.URL() != first[0] {
 		t.Errorf("%v changed by itself to %v", first, l.URLs())
 	}
-	l.hosts = func(string) []string { return []string{"10.9.8.7"} }
+	l.doors[0].hosts = func(string) []string { return []string{"10.9.8.7"} }
 	if !l.Look() || l.Look() || len(l.URLs()) != 1 || !strings.HasPrefix(l.URLs()[0], "tcp://10.9.8.7:") {
 		t.Errorf("the address changed, and %v is advertised", l.URLs())
 	}
-	if d := l.dialled(); !slices.Contains(d, first[0]) || !slices.Contains(d, l.URLs()[0]) {
+	if d := l.doors[0].dialled(); !slices.Contains(d, first[0]) || !slices.Contains(d, l.URLs()[0]) {
 		t.Errorf("let in are those who dialled %v", d)
 	}
 }
@@ -43,19 +43,19 @@ func TestPortRange(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	port := taken.Addr().(*net.TCPAddr).Port
 	cfg := ListenerConfig{
-		URL:    address.URL{Scheme: "tcp", Host: "127.0.0.1", PortLow: port, PortHigh: port},
+		URLs:   []address.URL{{Scheme: "tcp", Host: "127.0.0.1", PortLow: port, PortHigh: port}},
 		Lookup: func(string) (Secret, bool) { return Secret{}, false },
 	}
 	if _, err := Listen(context.Background(), cfg); !errors.Is(err, messages.ErrAddrInUse) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
 		t.Errorf("one port, taken: %v, want ErrAddrInUse with the port", err)
 	}
-	cfg.URL.PortHigh = min(port+50, 65535)
+	cfg.URLs[0].PortHigh = min(port+50, 65535)
 	l, err := Listen(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	if got := l.Addr().(*net.TCPAddr).Port; got <= port || got > cfg.URL.PortHigh {
+	if got := l.Addr().(*net.TCPAddr).Port; got <= port || got > cfg.URLs[0].PortHigh {
 		t.Errorf("bound %d, want one after %d", got, port)
 	}
 	if want := "tcp://" + l.Addr().String(); l.URL() != want {

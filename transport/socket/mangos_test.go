@@ -235,7 +235,7 @@ func TestTheHostsTransportsAreUntouched(t *testing.T) {
 	if after := transport.GetTransport("tcp"); after != before || after == nil {
 		t.Errorf("tcp was %T and is %T", before, after)
 	}
-	if transport.GetTransport("penstock+tcp") == nil {
+	if transport.GetTransport("penstock+link") == nil {
 		t.Error("our own is not registered")
 	}
 }
@@ -246,7 +246,7 @@ func TestAStockPullGetsNothing(t *testing.T) {
 	u, err := address.Parse("tcp://127.0.0.1:0")
 	check(err)
 	ln, err := socket.Listen(context.Background(), socket.ListenerConfig{
-		URL:              u,
+		URLs:             []address.URL{u},
 		HandshakeTimeout: 200 * time.Millisecond,
 		Lookup:           func(string) (socket.Secret, bool) { return socket.Secret{Token: bytes.Repeat([]byte{1}, 32)}, true },
 		Refused:          func(r socket.Refusal) { refused <- r },

@@ -19,51 +19,47 @@ const (
 	optionGuard = "PENSTOCK-GUARD"
 )
 
-// privateScheme is the name of a transport in mangos's registry. The registry
+// privateScheme is the name of our transport in mangos's registry. The registry
 // belongs to the whole process, so taking "tcp" there would hijack the host
-// program's own mangos sockets.
-func privateScheme(scheme string) string { return "penstock+" + scheme }
+// program's own mangos sockets. Which carrier a stream is of is nothing to mangos.
+const privateScheme = "penstock+link"
 
-// register puts the transports into mangos's registry, once and only when they
-// are used.
+// register puts the transport into mangos's registry, once and only when it is used.
 var register = sync.OnceFunc(func() {
-	transport.RegisterTransport(tcpTransport{})
+	transport.RegisterTransport(linkTransport{})
 })
 
-type tcpTransport struct{}
+type linkTransport struct{}
 
-func (tcpTransport) Scheme() string { return privateScheme("tcp") }
+func (linkTransport) Scheme() string { return privateScheme }
 
-func (t tcpTransport) NewDialer(url string, sock mangos.Socket) (mangos.TranDialer, error) {
-	address, err := transport.StripScheme(t, url)
-	if err != nil {
-		return nil, err
-	}
-	return &tcpDialer{address: address, info: sock.Info()}, nil
+func (linkTransport) NewDialer(_ string, sock mangos.Socket) (mangos.TranDialer, error) {
+	return &linkDialer{info: sock.Info()}, nil
 }
 
-func (t tcpTransport) NewListener(string, mangos.Socket) (mangos.TranListener, error) {
-	return &tcpListener{}, nil
+func (linkTransport) NewListener(string, mangos.Socket) (mangos.TranListener, error) {
+	return &linkListener{}, nil
 }
 
 // dialCall is one Dial's wishes.
 type dialCall struct {
 	ctx context.Context
+	// open opens the stream.
+	open func(context.Context) (net.Conn, error)
 	// ended tells the wire that ctx is over; forget takes that back.
 	forget func() bool
 }
 
-// tcpDialer makes one connection in its life. mangos dials again whenever a
+// linkDialer makes one connection in its life. mangos dials again whenever a
 // pipe closes; it stops at ErrClosed.
-type tcpDialer struct {
-	address string
-	info    mangos.ProtocolInfo
+type linkDialer struct {
+	info mangos.ProtocolInfo
 
 	mu   sync.Mutex
 	call *dialCall
 }
 
-func (d *tcpDialer) Dial() (mangos.TranPipe, error) {
+func (d *linkDialer) Dial() (mangos.TranPipe, error) {
 	d.mu.Lock()
 	call := d.call
 	d.call = nil
@@ -71,8 +67,7 @@ func (d *tcpDialer) Dial() (mangos.TranPipe, error) {
 	if call == nil {
 		return nil, mangos.ErrClosed
 	}
-	// Beats do what TCP's keep-alive would.
-	c, err := (&net.Dialer{KeepAlive: -1}).DialContext(call.ctx, "tcp", d.address)
+	c, err := call.open(call.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +79,7 @@ func (d *tcpDialer) Dial() (mangos.TranPipe, error) {
 	return w, nil
 }
 
-func (d *tcpDialer) SetOption(name string, v any) error {
+func (d *linkDialer) SetOption(name string, v any) error {
 	if call, ok := v.(*dialCall); ok && name == optionDial {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -94,12 +89,12 @@ func (d *tcpDialer) SetOption(name string, v any) error {
 	return mangos.ErrBadOption
 }
 
-func (d *tcpDialer) GetOption(string) (any, error) { return nil, mangos.ErrBadOption }
+func (d *linkDialer) GetOption(string) (any, error) { return nil, mangos.ErrBadOption }
 
-// tcpListener hands mangos what its guard lets through.
-type tcpListener struct{ guard *guard }
+// linkListener hands mangos what its guard lets through.
+type linkListener struct{ guard *guard }
 
-func (l *tcpListener) Listen() error {
+func (l *linkListener) Listen() error {
 	if l.guard == nil {
 		return mangos.ErrBadOption
 	}
@@ -107,19 +102,19 @@ func (l *tcpListener) Listen() error {
 	return nil
 }
 
-func (l *tcpListener) Accept() (mangos.TranPipe, error) { return l.guard.next() }
+func (l *linkListener) Accept() (mangos.TranPipe, error) { return l.guard.next() }
 
 // Close does nothing: Listener.Close stops the guard, before mangos is told.
-func (l *tcpListener) Close() error { return nil }
+func (l *linkListener) Close() error { return nil }
 
-func (l *tcpListener) Address() string {
+func (l *linkListener) Address() string {
 	if l.guard == nil {
 		return ""
 	}
-	return tcpTransport{}.Scheme() + "://" + l.guard.ln.Addr().String()
+	return privateScheme + "://" + l.guard.doors[0].ln.Addr().String()
 }
 
-func (l *tcpListener) SetOption(name string, v any) error {
+func (l *linkListener) SetOption(name string, v any) error {
 	if g, ok := v.(*guard); ok && name == optionGuard {
 		l.guard = g
 		return nil
@@ -127,4 +122,4 @@ func (l *tcpListener) SetOption(name string, v any) error {
 	return mangos.ErrBadOption
 }
 
-func (l *tcpListener) GetOption(string) (any, error) { return nil, mangos.ErrBadOption }
+func (l *linkListener) GetOption(string) (any, error) { return nil, mangos.ErrBadOption }

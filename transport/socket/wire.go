@@ -6,6 +6,7 @@ package socket
 // it allocates, notices a silent peer, and remembers why it ended.
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"go.nanomsg.org/mangos/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 const (
@@ -49,7 +51,11 @@ const (
 )
 
 type wire struct {
-	c      net.Conn
+	c net.Conn
+	// whole is c where it prefers to get frames whole.
+	whole carrier.Pieces
+	// door is where it came in; nil for who dialled.
+	door   *door
 	remote string
 	born   time.Time
 
@@ -100,6 +106,7 @@ func newWire(c net.Conn) *wire {
 		limit: strangerFrame,
 		done:  make(chan struct{}),
 	}
+	w.whole, _ = c.(carrier.Pieces)
 	if a := c.RemoteAddr(); a != nil {
 		w.remote = a.String()
 	}
@@ -240,10 +247,12 @@ func (w *wire) read(p []byte) (int, error) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, ErrPeerClosed
 		case errors.Is(err, syscall.ECONNRESET):
 			return 0, fmt.Errorf("%w: %w", ErrPeerClosed, err)
+		case isTLS(err):
+			return 0, fmt.Errorf("%w: %w", ErrTLS, err)
 		case w.patience == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, err
 		}
@@ -283,14 +292,11 @@ func (w *wire) Send(m *mangos.Message) error {
 	} else {
 		rest := m.Body
 		first := min(len(rest), pieceSize)
-		w.pieces = [2][]byte{b, rest[:first]}
-		w.vector = w.pieces[:]
-		_, err = w.vector.WriteTo(w.c)
-		w.pieces = [2][]byte{}
+		err = w.writeBoth(b, rest[:first])
 		for rest = rest[first:]; err == nil && len(rest) > 0; {
 			n := min(len(rest), pieceSize)
 			w.moved.Add(1)
-			_, err = w.c.Write(rest[:n])
+			err = w.writeBoth(nil, rest[:n])
 			rest = rest[n:]
 		}
 	}
@@ -308,9 +314,32 @@ func (w *wire) Send(m *mangos.Message) error {
 	return nil
 }
 
-// shake exchanges SP headers: who we are, and that the other side is the
-// opposite. What a quick peer sends behind its header stays in the buffer.
+// writeBoth writes the beginning of a frame and what follows.
+func (w *wire) writeBoth(head, body []byte) error {
+	if w.whole != nil {
+		return w.whole.WritePieces(head, body)
+	}
+	if len(head) == 0 {
+		_, err := w.c.Write(body)
+		return err
+	}
+	w.pieces = [2][]byte{head, body}
+	w.vector = w.pieces[:]
+	_, err := w.vector.WriteTo(w.c)
+	w.pieces = [2][]byte{}
+	return err
+}
+
+// shake proves who we are, where the stream does that, and exchanges SP headers: that
+// the other side is the opposite. What a quick peer sends behind its header stays in the
+// buffer.
 func (w *wire) shake(self, peer uint16) error {
+	if s, ok := w.c.(carrier.Session); ok {
+		// The end of the wire ends it.
+		if err := s.Handshake(context.Background()); err != nil {
+			return w.end(handshakeError(err))
+		}
+	}
 	head := spHeader(self)
 	if _, err := w.c.Write(head[:]); err != nil {
 		return w.end(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -54,9 +55,14 @@ func (s *connSlot) close() {
 	}
 }
 
-// dial links a member to a sender: the first of its URLs that welcomes it. What comes lies
+// dial links a member to a sender: the first of its URLs that may be dialled and welcomes
+// it. What comes lies
 // in memory of again with ReuseBuffers.
-func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
+func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
+	urls, err := l.Dials(sender.Urls)
+	if err != nil {
+		return nil, fmt.Errorf("sender %q: %w", sender.Id, err)
+	}
 	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
 	if err != nil {
 		return nil, err
@@ -71,9 +77,9 @@ func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, aga
 	if cfg.ReuseBuffers {
 		memory = again.Get
 	}
-	for _, url := range sender.Urls {
+	for _, url := range urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{
-			URL: url, Buffer: memory, Token: secret.Token, MaxFrame: frame.Largest,
+			URL: url, TLS: l.TLS, Identities: sender.Identities, Buffer: memory, Token: secret.Token, MaxFrame: frame.Largest,
 			Hello: frame.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,
@@ -84,9 +90,6 @@ func dial(ctx context.Context, n *node.Node, cfg *Config, sender *pb.Sender, aga
 			return conn, nil
 		}
 		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return nil, fmt.Errorf("sender %q lists no URL: %w", sender.Id, messages.ErrCorrupt)
 	}
 	return nil, errors.Join(errs...)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -27,6 +28,7 @@ import (
 // Consume reads at a time.
 type Member struct {
 	node        *node.Node
+	links       *links.Config
 	cfg         Config
 	in          *recvq.Queue
 	receives    *tracing.Receives // nil while tracing is off

@@ -362,7 +362,7 @@ func (a *member) see(ctx actor.Context, sender *pb.Sender) {
 }
 
 func (a *member) link(ctx actor.Context, id string, p *peer) {
-	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.node, a.m.in, &a.m.cfg, &p.listed)), a.node.Name("link", id))
+	pid, err := ctx.SpawnNamed(supervisor.Props(newSource(a.node, a.m, &p.listed)), a.node.Name("link", id))
 	if err != nil {
 		supervisor.Fail(ctx, err)
 	}

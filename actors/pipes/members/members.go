@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
@@ -19,7 +20,8 @@ import (
 // Members are the memberships of a runtime. They outlive the incarnations of the
 // engine's actor. Safe for concurrent use.
 type Members struct {
-	node *node.Node
+	node  *node.Node
+	links *links.Config
 
 	all map[*Member]*node.Placement[*Member] // used by the branch alone
 
@@ -27,9 +29,10 @@ type Members struct {
 	queues map[*recvq.Queue]struct{} // that live
 }
 
-// New makes the memberships of a node, of which there are none yet.
-func New(n *node.Node) *Members {
-	return &Members{node: n, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*recvq.Queue]struct{})}
+// New makes the memberships of a node, of which there are none yet, with links like
+// those.
+func New(n *node.Node, l *links.Config) *Members {
+	return &Members{node: n, links: l, all: make(map[*Member]*node.Placement[*Member]), queues: make(map[*recvq.Queue]struct{})}
 }
 
 // Join is penstock.Runtime.Join.
@@ -49,7 +52,7 @@ func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	n := s.node
-	m := &Member{node: n, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
+	m := &Member{node: n, links: s.links, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
 	if !cfg.Lends {
 		m.receives = n.Tracing.NewReceives(cfg.Destination, cfg.Group)
 	}

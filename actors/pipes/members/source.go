@@ -13,10 +13,12 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -38,6 +40,7 @@ import (
 // with a growing delay, and it dials again.
 type source struct {
 	node   *node.Node
+	links  *links.Config
 	in     *recvq.Queue
 	cfg    *Config // not written to
 	listed *listing
@@ -102,8 +105,8 @@ type (
 // partedFor is how long a sender's key may outlive its word that it stops.
 const partedFor = 250 * time.Millisecond
 
-func newSource(n *node.Node, in *recvq.Queue, cfg *Config, listed *listing) actor.Producer {
-	return func() actor.Actor { return &source{node: n, in: in, cfg: cfg, listed: listed} }
+func newSource(n *node.Node, m *Member, listed *listing) actor.Producer {
+	return func() actor.Actor { return &source{node: n, links: m.links, in: m.in, cfg: &m.cfg, listed: listed} }
 }
 
 func (s *source) Receive(ctx actor.Context) {
@@ -152,7 +155,7 @@ func (s *source) started(ctx actor.Context) {
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
 	var memory frames.Buffers
-	conn, err := dial(ctx, s.node, s.cfg, s.sender, &memory)
+	conn, err := dial(ctx, s.node, s.links, s.cfg, s.sender, &memory)
 	if err != nil {
 		return err
 	}
@@ -188,6 +191,25 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 	}
 }
 
+// recheckEvery is how often a link looks whether the sender's certificate is trusted
+// still.
+const recheckEvery = 5 * time.Second
+
+// recheck looks at certificates until the link ends. It runs hosted: it reads files.
+func recheck(ctx context.Context, t *carrier.TLS, conn *socket.Conn) error {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			t.Look(now)
+			conn.Recheck()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // violated reports a sender that breaks the protocol. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
 	if errors.Is(err, frame.ErrProtocol) {
@@ -206,6 +228,9 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	})
 	tell := s.host.Teller()
 	s.host.Run("report", func(ctx context.Context) error { return m.link.Report(ctx, m.conn, func() { tell(sourceDrained{}) }) })
+	if s.links.TLS != nil {
+		s.host.Run("recheck", func(ctx context.Context) error { return recheck(ctx, s.links.TLS, m.conn) })
+	}
 	s.host.EveryWhen(s.cfg.sweepEvery(), sweep{}, func() bool { return !m.link.Idle(time.Now()) })
 	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)

@@ -105,12 +105,12 @@ func (b *Branch) register(ctx actor.Context, d *Destination) {
 }
 
 // place begins a destination's actor.
-func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], urls []string) {
+func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], at where) {
 	d := p.Handle
 	if d.token == nil {
 		d.token, d.since = newToken(), time.Now()
 	}
-	d.urls.Store(&urls)
+	d.at.Store(&at)
 	b.senders.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
 	b.senders.addQueue(d.out)
 	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker), node.ShowPID(&d.pid))

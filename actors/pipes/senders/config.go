@@ -33,7 +33,7 @@ type Config struct {
 	Name string
 	// ID is penstock.SenderID. Default: a random one.
 	ID string
-	// Listen is penstock.ListenOn. Default: that of the engine.
+	// Listen is penstock.ListenOn: URLs with spaces in between. Default: that of the engine.
 	Listen string
 	// SoleSender is penstock.SoleSender.
 	SoleSender bool
@@ -85,7 +85,7 @@ func (c *Config) Validate() error {
 		faults.Join(keys.ValidateName("sender", c.ID))
 	}
 	if c.Listen != "" {
-		_, err := address.Parse(c.Listen)
+		_, err := address.ParseAll(c.Listen)
 		faults.Join(err)
 	}
 	if c.MaxMessageSize < 1 || c.MaxMessageSize > LargestMessageSize {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -68,12 +67,12 @@ type groupView struct {
 }
 
 type (
-	// readdressed says that members find the sender at other URLs now; relisted that
-	// these are in etcd, or why not.
-	readdressed struct{ urls []string }
+	// readdressed says that members find the sender elsewhere now, or know it by another
+	// name; relisted that this is in etcd, or why not.
+	readdressed struct{ at where }
 	relisted    struct {
-		urls []string
-		err  error
+		at  where
+		err error
 	}
 	keysWritten struct{ err error }
 	keysGone    struct{ err error }
@@ -142,7 +141,7 @@ func (a *destination) Receive(ctx actor.Context) {
 			a.retire(ctx)
 		}
 	case *readdressed:
-		a.move(m.urls)
+		a.move(m.at)
 	case relisted:
 		a.relisted(m)
 	case *retire:
@@ -198,15 +197,15 @@ func (a *destination) written(ctx actor.Context, err error) {
 	a.serve(ctx)
 }
 
-// move writes new URLs into etcd, unless they are there. While the sender
+// move writes into etcd where the sender is, unless that is there. While the sender
 // registers, that comes first.
-func (a *destination) move(urls []string) {
+func (a *destination) move(at where) {
 	switch a.state {
 	case registering:
-		a.d.urls.Store(&urls)
+		a.d.at.Store(&at)
 	case serving:
-		a.d.urls.Store(&urls)
-		if has := a.d.listed.Load(); has != nil && slices.Equal(urls, *has) {
+		a.d.at.Store(&at)
+		if has := a.d.listed.Load(); has != nil && at.equal(*has) {
 			return
 		}
 		a.write.Cut() // an earlier move
@@ -214,7 +213,7 @@ func (a *destination) move(urls []string) {
 		a.write = node.BeginWrite(a.host.Context())
 		d, write := a.d, a.write
 		supervisor.Call(&a.host, "move", func(context.Context) relisted {
-			return relisted{urls, write.Do(func(ctx context.Context) error { return d.moveKeys(ctx) })}
+			return relisted{at, write.Do(func(ctx context.Context) error { return d.moveKeys(ctx) })}
 		})
 	}
 }
@@ -224,11 +223,11 @@ const moveAgain = time.Second
 
 func (a *destination) relisted(m relisted) {
 	switch {
-	case a.state != serving || !slices.Equal(m.urls, a.d.URLs()):
+	case a.state != serving || !m.at.equal(*a.d.at.Load()):
 	case m.err != nil:
-		a.host.After(moveAgain, &readdressed{m.urls})
+		a.host.After(moveAgain, &readdressed{m.at})
 	default:
-		a.node.Events.Emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.urls, Local: address.ThisMachineOnly(m.urls)})
+		a.node.Events.Emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.at.urls, Local: address.ThisMachineOnly(m.at.urls)})
 	}
 }
 
@@ -256,7 +255,7 @@ func (a *destination) serve(ctx actor.Context) {
 		a.node.Events.Emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
 		supervisor.Notify(ctx, a.asker, &registered{})
 	}
-	a.move(a.d.URLs()) // they may have changed, or an earlier incarnation's move been cut short
+	a.move(*a.d.at.Load()) // they may have changed, or an earlier incarnation's move been cut short
 }
 
 func (a *destination) snapshot(ctx actor.Context, s discovery.Snapshot) {

@@ -5,16 +5,16 @@ package senders
 import "github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 
 // Readdressed is the message which says that members find a sender at other URLs.
-func Readdressed(urls []string) any { return &readdressed{urls} }
+func Readdressed(urls []string) any { return &readdressed{where{urls: urls}} }
 
 // SetURLs notes other URLs and tells nobody, as the engine's actor may that finds
 // the listener there.
-func (d *Destination) SetURLs(urls []string) { d.urls.Store(&urls) }
+func (d *Destination) SetURLs(urls []string) { d.at.Store(&where{urls: urls}) }
 
 // Listed returns the URLs that etcd has, nil while that is not known.
 func (d *Destination) Listed() []string {
-	if urls := d.listed.Load(); urls != nil {
-		return *urls
+	if at := d.listed.Load(); at != nil {
+		return at.urls
 	}
 	return nil
 }

@@ -36,9 +36,9 @@ type Destination struct {
 	pid         atomic.Pointer[actor.PID]
 	id          string
 	incarnation string
-	urls        atomic.Pointer[[]string]
-	listed      atomic.Pointer[[]string] // of them, what etcd has; nil while that is not known
-	since       time.Time                // of the registration
+	at          atomic.Pointer[where]
+	listed      atomic.Pointer[where] // of that, what etcd has; nil while that is not known
+	since       time.Time             // of the registration
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
 	announced   atomic.Bool // who registered was told
@@ -69,7 +69,7 @@ func (d *Destination) URL() string { return d.URLs()[0] }
 
 // URLs returns where members find this sender, in the order in which they try them.
 // They change with this machine's addresses.
-func (d *Destination) URLs() []string { return slices.Clone(*d.urls.Load()) }
+func (d *Destination) URLs() []string { return slices.Clone(d.at.Load().urls) }
 
 // PID returns the destination's actor.
 func (d *Destination) PID() *actor.PID { return d.pid.Load() }

@@ -17,8 +17,8 @@ func (d *Destination) writeKeys(ctx context.Context) error {
 	if d.written.Load() {
 		return nil
 	}
-	name, urls := d.cfg.Name, d.URLs()
-	sender := d.entry(urls)
+	name, at := d.cfg.Name, *d.at.Load()
+	sender := d.entry(at)
 	secret := registry.Entry{
 		Key: d.node.Keys.Secret(name, d.id), Leased: true,
 		Value: node.Marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
@@ -34,7 +34,7 @@ func (d *Destination) writeKeys(ctx context.Context) error {
 		switch {
 		case errors.Is(err, discovery.ErrGuard), errors.As(err, &taken) && taken.Key == d.node.Keys.Sole(name):
 		case err == nil:
-			d.listed.Store(&urls)
+			d.listed.Store(&at)
 			return nil
 		default:
 			return err
@@ -48,7 +48,7 @@ func (d *Destination) writeKeys(ctx context.Context) error {
 // entry is the key that says where members find a sender. A sole sender's
 // mark keeps others out for as long as its session lives; whoever is there already
 // keeps a sole sender out. So it is too when the key is put back.
-func (d *Destination) entry(urls []string) registry.Entry {
+func (d *Destination) entry(at where) registry.Entry {
 	alone := discovery.Absent(d.node.Keys.Sole(d.cfg.Name))
 	if d.cfg.SoleSender {
 		alone = discovery.AbsentUnder(d.node.Keys.Senders(d.cfg.Name))
@@ -56,17 +56,17 @@ func (d *Destination) entry(urls []string) registry.Entry {
 	return registry.Entry{
 		Key: d.node.Keys.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: node.Marshal(&pb.Sender{
-			Id: d.id, Urls: urls, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(),
+			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(),
 		}),
 	}
 }
 
 // moveKeys writes where members find a sender now.
 func (d *Destination) moveKeys(ctx context.Context) error {
-	urls := d.URLs()
-	err := d.node.Registry.Put(ctx, d.entry(urls))
+	at := *d.at.Load()
+	err := d.node.Registry.Put(ctx, d.entry(at))
 	if err == nil {
-		d.listed.Store(&urls)
+		d.listed.Store(&at)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ package senders
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -66,7 +67,7 @@ type listener struct {
 }
 
 // lookEvery is how often a listener looks whether this machine still has the
-// addresses that it advertises.
+// addresses and the certificate that it advertises.
 const lookEvery = 5 * time.Second
 
 type (
@@ -76,7 +77,8 @@ type (
 	addressChanged struct{ listener *socket.Listener }
 )
 
-// look asks the system, which may take its time.
+// look asks the system, and reads certificates that have changed, which may take its
+// time.
 func (l *listener) look() {
 	s := l.socket
 	supervisor.Call(&l.host, "look", func(context.Context) addressesLooked { return addressesLooked{s.Look()} })
@@ -131,17 +133,43 @@ func (l *listener) accept(ctx context.Context, tell func(any)) error {
 }
 
 // bindListener binds a listener for the engine's destinations.
-func (s *Senders) bindListener(ctx context.Context, url string) (*socket.Listener, error) {
-	u, err := address.Parse(url)
+func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Listener, error) {
+	urls, err := s.links.Listens(asked)
 	if err != nil {
 		return nil, err
 	}
-	return socket.Listen(ctx, socket.ListenerConfig{
-		URL:      u,
+	l, err := socket.Listen(ctx, socket.ListenerConfig{
+		URLs:     urls,
+		TLS:      s.links.TLS,
 		MaxFrame: frame.Largest,
-		Lookup:   s.secrets.at(url),
+		Lookup:   s.secrets.at(asked),
+		Allow:    s.allows(),
 		Refused: func(r socket.Refusal) {
 			s.node.Events.Emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	if open := l.Exposed(); len(open) > 0 {
+		s.exposed.Do(func() { s.node.Events.Emit(messages.LinksExposed{URLs: open}) })
+	}
+	return l, nil
+}
+
+// allows is what listeners ask about members that know the token; nil where everybody
+// may join who does. It is called on the transport's goroutines.
+func (s *Senders) allows() func(frame.Hello, carrier.Identity) error {
+	ask := s.links.Allow
+	if ask == nil {
+		return nil
+	}
+	return func(h frame.Hello, id carrier.Identity) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("AllowMembers panicked: %v", v)
+			}
+		}()
+		return ask(h.Destination, h.Group, id)
+	}
 }

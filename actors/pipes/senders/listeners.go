@@ -5,6 +5,7 @@ package senders
 
 import (
 	"context"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -29,6 +30,15 @@ type (
 	freed struct{ asked string }
 )
 
+// where is how members find a sender, and by what they know it.
+type where struct{ urls, identities []string }
+
+func whereOf(l *socket.Listener) where { return where{l.URLs(), l.Identities()} }
+
+func (w where) equal(v where) bool {
+	return slices.Equal(w.urls, v.urls) && slices.Equal(w.identities, v.identities)
+}
+
 // bind finds the destination's listener, and makes it for the first one that
 // asks for its URL.
 func (b *Branch) bind(ctx actor.Context, p *node.Placement[*Destination]) {
@@ -38,7 +48,7 @@ func (b *Branch) bind(ctx actor.Context, p *node.Placement[*Destination]) {
 		return
 	}
 	if l := b.senders.bound()[asked]; l != nil {
-		b.place(ctx, p, l.URLs())
+		b.place(ctx, p, whereOf(l))
 		return
 	}
 	waiting := b.binding[asked]
@@ -72,7 +82,7 @@ func (b *Branch) whenBound(ctx actor.Context, m bound) {
 			p.Handle.out.Close(m.err)
 			supervisor.Notify(ctx, p.Asker, m.err)
 		default:
-			b.place(ctx, p, m.listener.URLs())
+			b.place(ctx, p, whereOf(m.listener))
 		}
 	}
 }
@@ -122,7 +132,7 @@ func (b *Branch) freed(ctx actor.Context, asked string) {
 func (b *Branch) moved(ctx actor.Context, l *socket.Listener) {
 	for _, p := range b.senders.dests {
 		if p.PID != nil && b.senders.bound()[p.Handle.cfg.Listen] == l {
-			supervisor.Notify(ctx, p.PID, &readdressed{l.URLs()})
+			supervisor.Notify(ctx, p.PID, &readdressed{whereOf(l)})
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/tracing"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -25,8 +26,9 @@ import (
 // engine's actor. Safe for concurrent use.
 type Senders struct {
 	node    *node.Node
-	listen  string // the URL of destinations that ask for none
+	links   *links.Config
 	secrets secrets
+	exposed sync.Once // LinksExposed is told
 
 	// dests and lost are used by the branch alone, and when that is over.
 	dests map[string]*node.Placement[*Destination]
@@ -37,11 +39,11 @@ type Senders struct {
 	queues    map[string]*sendq.Queue     // that live, by destination
 }
 
-// New makes the destinations of a node, of which there are none yet.
-// Destinations that name no URL of their own listen at listen.
-func New(n *node.Node, listen string) *Senders {
+// New makes the destinations of a node, of which there are none yet, with links like
+// those.
+func New(n *node.Node, l *links.Config) *Senders {
 	return &Senders{
-		node: n, listen: listen, secrets: secrets{byName: make(map[string]placedSecret)},
+		node: n, links: l, secrets: secrets{byName: make(map[string]placedSecret)},
 		dests: make(map[string]*node.Placement[*Destination]), lost: make(map[string]*messages.AbandonedError),
 		listeners: make(map[string]*socket.Listener), queues: make(map[string]*sendq.Queue),
 	}
@@ -56,8 +58,11 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 		return fail(err)
 	}
 	cfg.EnsureDefaults()
-	cfg.Listen = cmp.Or(cfg.Listen, s.listen)
+	cfg.Listen = cmp.Or(cfg.Listen, s.links.Listen)
 	if err := cfg.Validate(); err != nil {
+		return fail(err)
+	}
+	if _, err := s.links.Listens(cfg.Listen); err != nil {
 		return fail(err)
 	}
 	if err := ctx.Err(); err != nil {

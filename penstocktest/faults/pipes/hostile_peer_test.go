@@ -256,7 +256,7 @@ func FuzzHostileSender(f *testing.F) {
 		token := make([]byte, 32)
 		life := hex.EncodeToString(make([]byte, 16))
 		evil, err := socket.Listen(ctx, socket.ListenerConfig{
-			URL:    address.URL{Scheme: "tcp", Host: "127.0.0.1"},
+			URLs:   []address.URL{{Scheme: "tcp", Host: "127.0.0.1"}},
 			Lookup: func(string) (socket.Secret, bool) { return socket.Secret{Token: token, Incarnation: life}, true },
 		})
 		if err != nil {

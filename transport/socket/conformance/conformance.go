@@ -5,6 +5,8 @@ package conformance
 import (
 	"net"
 	"testing"
+
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // Features says what of the suite applies to a transport.
@@ -16,6 +18,14 @@ type Features struct {
 	// proxies that cut or inject; it returns the address as it stands in a
 	// URL's advertise option. Nil skips the tests that need it.
 	RawListen func(t *testing.T) (ln net.Listener, advertise string)
+	// TapListen and TapDial are the same below encryption: for proxies, which pass on
+	// what they cannot read. Nil where RawListen and RawDial are it.
+	TapListen func(t *testing.T) (ln net.Listener, advertise string)
+	TapDial   func(address net.Addr) (net.Conn, error)
+	// TLS and Identities are those of listeners and of who dials them; nil without
+	// encryption. What is injected below it is noticed as that, whatever it is.
+	TLS        *carrier.TLS
+	Identities []string
 	// Descriptors tells that each connection holds a file descriptor, so that
 	// leaks can be counted where the system shows them.
 	Descriptors bool

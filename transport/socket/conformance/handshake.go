@@ -96,7 +96,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 					}
 					_ = rawWrite(c, &pb.Frame{Kind: &pb.Frame_Welcome{Welcome: &pb.Welcome{Mac: answer(f.GetProof().GetMac()), Sender: senderID, MaxMessage: 1 << 20}}})
 				})
-				cfg := (&sender{}).dialing(url)
+				cfg := s.dialing(url)
 				if _, err := socket.Dial(within(t), cfg); !errors.Is(err, socket.ErrPeerProof) {
 					t.Fatalf("dial returns %v, want ErrPeerProof", err)
 				}
@@ -110,7 +110,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		snd, _ := s.proxied(t)
 		snd.welcomeAll(t, nil)
 		cfg := snd.member()
-		cfg.URL = snd.cfg.URL.Scheme + "://" + snd.Addr().String()
+		cfg.URL = snd.cfg.URLs[0].Scheme + "://" + snd.Addr().String()
 		if cfg.URL == snd.URL() {
 			t.Fatal("the proxy is not in between")
 		}
@@ -164,7 +164,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		ctx, cancel := context.WithCancelCause(context.Background())
 		enough := errors.New("enough")
 		time.AfterFunc(50*time.Millisecond, func() { cancel(enough) })
-		cfg := (&sender{}).dialing(url)
+		cfg := s.dialing(url)
 		began := time.Now()
 		_, err := socket.Dial(ctx, cfg)
 		if !errors.Is(err, enough) {
@@ -188,9 +188,9 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 }
 
 // dialing is a member's configuration for any URL.
-func (snd *sender) dialing(url string) socket.DialConfig {
+func (s *suite) dialing(url string) socket.DialConfig {
 	return socket.DialConfig{
-		URL: url, Token: token, Timeout: patience,
+		URL: url, Token: token, Timeout: patience, TLS: s.features.TLS, Identities: s.features.Identities,
 		Hello: frame.Hello{Destination: destination, Group: group, Member: "member-1"},
 	}
 }

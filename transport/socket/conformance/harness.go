@@ -58,7 +58,8 @@ func (s *suite) listen(t *testing.T, adjust ...func(*socket.ListenerConfig)) *se
 	}
 	snd := &sender{refused: make(chan socket.Refusal, 4096)}
 	snd.cfg = socket.ListenerConfig{
-		URL: u,
+		URLs: []address.URL{u},
+		TLS:  s.features.TLS,
 		Lookup: func(name string) (socket.Secret, bool) {
 			return socket.Secret{Token: token, Incarnation: "life-1"}, name == destination
 		},
@@ -124,8 +125,9 @@ func (snd *sender) expectRefusal(t *testing.T, want socket.Reason) socket.Refusa
 
 func (snd *sender) member() socket.DialConfig {
 	return socket.DialConfig{
-		URL:       snd.URL(),
-		Token:     token,
+		URL:   snd.URL(),
+		Token: token,
+		TLS:   snd.cfg.TLS, Identities: snd.Identities(),
 		Hello:     frame.Hello{Destination: destination, Group: group, Member: "member-1", Window: 256, WindowBytes: 1 << 20, Concurrency: 1},
 		Timeout:   patience,
 		Beat:      snd.cfg.Beat,
@@ -207,6 +209,19 @@ func (s *suite) raw(t *testing.T, address net.Addr) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// below is a stream under a listener's encryption, if it has any.
+func (s *suite) below(t *testing.T, address net.Addr) net.Conn {
+	t.Helper()
+	if s.features.TapDial == nil {
+		return s.raw(t, address)
+	}
+	c, err := s.features.TapDial(address)
+	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
 	return c
@@ -301,12 +316,16 @@ type stream struct{ member, sender net.Conn }
 // proxied is a listener that members reach through a proxy.
 func (s *suite) proxied(t *testing.T, adjust ...func(*socket.ListenerConfig)) (*sender, *proxy) {
 	t.Helper()
-	if s.features.RawListen == nil || s.features.RawDial == nil {
+	listen, dial := s.features.RawListen, s.features.RawDial
+	if s.features.TapListen != nil {
+		listen, dial = s.features.TapListen, s.features.TapDial
+	}
+	if listen == nil || dial == nil {
 		t.Skip("the transport has no bare streams")
 	}
-	ln, advertise := s.features.RawListen(t)
+	ln, advertise := listen(t)
 	p := &proxy{advertise: advertise, frozen: make(chan struct{})}
-	adjust = append(adjust, func(cfg *socket.ListenerConfig) { cfg.URL.Advertise = advertise })
+	adjust = append(adjust, func(cfg *socket.ListenerConfig) { cfg.URLs[0].Advertise = advertise })
 	snd := s.listen(t, adjust...)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -315,7 +334,7 @@ func (s *suite) proxied(t *testing.T, adjust ...func(*socket.ListenerConfig)) (*
 			if err != nil {
 				return
 			}
-			c, err := s.features.RawDial(snd.Addr())
+			c, err := dial(snd.Addr())
 			if err != nil {
 				_ = m.Close()
 				return

@@ -104,6 +104,10 @@ var strangerTests = map[string]func(*testing.T, *suite){
 				_, err := into(p.only(t)).Write(binary.BigEndian.AppendUint64(nil, 1<<62))
 				must(t, err)
 				go func() { _ = drop(target) }()
+				if s.features.TLS != nil {
+					expectEnd(t, target, socket.ErrTLS)
+					return
+				}
 				expectEnd(t, target, messages.ErrTooLarge)
 			})
 		}
@@ -137,7 +141,7 @@ var strangerTests = map[string]func(*testing.T, *suite){
 		snd := s.listen(t)
 		snd.welcomeAll(t, nil)
 		for range strangers {
-			s.raw(t, snd.Addr())
+			s.below(t, snd.Addr())
 		}
 		snd.expectRefusal(t, socket.ReasonEvicted)
 		if n := snd.Stats().Pending; n > 128 {
@@ -150,7 +154,7 @@ var strangerTests = map[string]func(*testing.T, *suite){
 		snd := s.listen(t)
 		snd.welcomeAll(t, nil)
 		for range 300 {
-			c := s.raw(t, snd.Addr())
+			c := s.below(t, snd.Addr())
 			_, err := c.Write([]byte("GET / HT"))
 			must(t, err)
 			must(t, c.Close())
@@ -161,9 +165,9 @@ var strangerTests = map[string]func(*testing.T, *suite){
 		snd := s.listen(t, func(cfg *socket.ListenerConfig) { cfg.MaxPending = 2 })
 		sc, mc := snd.link(t)
 		go func() { _ = drop(mc) }()
-		first := s.raw(t, snd.Addr())
+		first := s.below(t, snd.Addr())
 		for range 3 {
-			s.raw(t, snd.Addr())
+			s.below(t, snd.Addr())
 		}
 		expectEOF(t, first)
 		snd.expectRefusal(t, socket.ReasonEvicted)

@@ -1,0 +1,89 @@
+package links
+
+// What the links of a runtime are made with, and which of them it makes.
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
+)
+
+// Config is what the links of a runtime are made with. It is not written to.
+type Config struct {
+	// Listen are the URLs of destinations that ask for none, with spaces in between.
+	Listen string
+	// TLS is penstock.LinkTLS; nil without.
+	TLS *carrier.TLS
+	// RequireTLS is penstock.RequireTLS.
+	RequireTLS bool
+	// Allow is penstock.AllowMembers; nil without.
+	Allow func(destination, group string, id carrier.Identity) error
+}
+
+// Level is what others are told of it.
+func (c *Config) Level() pb.TLS {
+	switch {
+	case c.RequireTLS:
+		return pb.TLS_TLS_REQUIRED
+	case c.TLS != nil:
+		return pb.TLS_TLS_PREFERRED
+	}
+	return pb.TLS_NO_TLS
+}
+
+// Listens returns the URLs of a listener, and every reason not to listen there; each
+// wraps messages.ErrInvalid.
+func (c *Config) Listens(text string) ([]address.URL, error) {
+	urls, err := address.ParseAll(text)
+	if err != nil {
+		return nil, err
+	}
+	var faults []error
+	for _, u := range urls {
+		switch {
+		case u.Encrypted() && c.TLS == nil:
+			faults = append(faults, fmt.Errorf("listen on %s: %w: it takes certificates: give LinkTLS", u, messages.ErrInvalid))
+		case c.RequireTLS && u.Network() && !u.Encrypted():
+			faults = append(faults, fmt.Errorf("listen on %s: %w: this runtime requires TLS: use %s://", u, messages.ErrInvalid, address.TLS))
+		}
+	}
+	return urls, errors.Join(faults...)
+}
+
+// Dials returns which of a sender's URLs are to be dialled, in that order. Who can
+// encrypt, and finds a sender that can, does not fall back to plain URLs: somebody on
+// the path could make it. The error wraps messages.ErrInsecure when this runtime requires
+// what the sender does not offer, or the other way round, and messages.ErrCorrupt when
+// there is nothing to dial at all.
+func (c *Config) Dials(announced []string) ([]string, error) {
+	var encrypted, plain []string
+	for _, s := range announced {
+		u, _, err := address.Dial(s)
+		switch {
+		case err != nil: // a newer version's
+		case u.Encrypted():
+			encrypted = append(encrypted, s)
+		default:
+			plain = append(plain, s)
+		}
+	}
+	all := strings.Join(announced, " ")
+	switch {
+	case len(announced) == 0:
+		return nil, fmt.Errorf("the sender lists no URL: %w", messages.ErrCorrupt)
+	case len(encrypted) > 0 && c.TLS != nil:
+		return encrypted, nil
+	case len(plain) > 0 && !c.RequireTLS:
+		return plain, nil
+	case len(plain) > 0:
+		return nil, fmt.Errorf("the sender offers no encrypted link (%s), and this runtime requires TLS: %w", all, messages.ErrInsecure)
+	case len(encrypted) > 0:
+		return nil, fmt.Errorf("the sender offers encrypted links only (%s), and this runtime has no certificates: give LinkTLS: %w", all, messages.ErrInsecure)
+	}
+	return nil, fmt.Errorf("none of the sender's URLs can be dialled (%s): %w", all, messages.ErrCorrupt)
+}

@@ -1,0 +1,74 @@
+package links
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/carrier"
+)
+
+var (
+	without  = &Config{}
+	prefers  = &Config{TLS: &carrier.TLS{}}
+	requires = &Config{TLS: &carrier.TLS{}, RequireTLS: true}
+)
+
+// Promise: a member takes the encrypted URLs of a sender if both can encrypt, and never
+// falls back; what is not possible has a reason.
+func TestDials(t *testing.T) {
+	const plain, secure = "tcp://10.0.0.1:1", "tls+tcp://10.0.0.1:2"
+	for _, c := range []struct {
+		by        *Config
+		announced string
+		want      string
+		err       error
+	}{
+		{without, plain, plain, nil},
+		{without, plain + " tcp://[::1]:3", plain + " tcp://[::1]:3", nil},
+		{without, plain + " " + secure, plain, nil},
+		{without, secure, "", messages.ErrInsecure},
+		{prefers, plain, plain, nil},
+		{prefers, plain + " " + secure, secure, nil},
+		{prefers, "quic://10.0.0.1:1 " + plain, plain, nil},
+		{requires, plain, "", messages.ErrInsecure},
+		{requires, plain + " " + secure, secure, nil},
+		{requires, "", "", messages.ErrCorrupt},
+		{prefers, "quic://10.0.0.1:1", "", messages.ErrCorrupt},
+	} {
+		got, err := c.by.Dials(strings.Fields(c.announced))
+		if !errors.Is(err, c.err) || strings.Join(got, " ") != c.want {
+			t.Errorf("level %s, %q: %q, %v", c.by.Level(), c.announced, got, err)
+		}
+	}
+	if without.Level() != pb.TLS_NO_TLS || prefers.Level() != pb.TLS_TLS_PREFERRED || requires.Level() != pb.TLS_TLS_REQUIRED {
+		t.Error("levels are mixed up")
+	}
+}
+
+// Promise: where a runtime must not listen, every reason is named.
+func TestListens(t *testing.T) {
+	for _, c := range []struct {
+		by         *Config
+		text, says string
+	}{
+		{without, "tcp://:0", ""},
+		{without, "tls+tcp://:0", "give LinkTLS"},
+		{without, "", "there is none"},
+		{without, "tcp://:0 tcp://:0", "twice"},
+		{prefers, "tcp://:0 tls+tcp://:0", ""},
+		{requires, "tls+tcp://:0", ""},
+		{requires, "tcp://:0 tls+tcp://:0", "requires TLS"},
+		{requires, "tcp://:x tcp://:y", `"y"`},
+	} {
+		urls, err := c.by.Listens(c.text)
+		switch {
+		case c.says == "" && (err != nil || len(urls) != len(strings.Fields(c.text))):
+			t.Errorf("%q: %v, %v", c.text, urls, err)
+		case c.says != "" && (!errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), c.says)):
+			t.Errorf("%q: %v, want %q", c.text, err, c.says)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package penstock
+
+// Options of encrypted links, and of who may join.
+
+import "github.com/penstock-io/penstock/actors"
+
+// LinkCertificates are what a runtime shows of itself on links, and whom it trusts:
+// files, or functions that are asked for each handshake and must not block.
+//
+//	type LinkCertificates struct {
+//		CA             string                                  // a file of PEM: the authorities that sign the other side's certificate
+//		Cert, Key      string                                  // files of PEM: this runtime's certificate with what leads to its authority, and its key
+//		GetCertificate func() (*tls.Certificate, error)        // in place of Cert and Key
+//		GetRoots       func() (*x509.CertPool, error)          // in place of CA
+//		VerifyPeer     func(chain []*x509.Certificate) error   // judges the other side, its own certificate first, after the authorities have
+//		Mutual         bool                                    // each member that dials has to show a certificate
+//	}
+//
+//	func (c *LinkCertificates) Check() error // every fault that shows without reading files
+//
+// Files are read again when they change, so that a certificate is renewed without a
+// restart: the next handshake uses it. Where they cannot be read, what was read before
+// stays in use, and the event CertificateTroubled says so. When an authority is taken
+// away, links end whose other side it had signed, within some seconds.
+//
+// Whoever only joins groups of senders that are not Mutual needs no certificate. Without
+// CA and GetRoots VerifyPeer alone judges, and has to check signatures and times itself.
+type LinkCertificates = actors.LinkCertificates
+
+// Identity is who the other side of a link has proved to be. The zero Identity has
+// proved nothing: it has shown no certificate.
+//
+//	type Identity struct {
+//		URIs     []string // of its certificate, such as spiffe://example.org/billing
+//		DNSNames []string // of its certificate, as they are written there
+//	}
+//
+//	func (id Identity) Has(name string) bool // reports whether name is one of them
+//	func (id Identity) IsZero() bool
+//	func (id Identity) String() string
+type Identity = actors.Identity
+
+// LinkTLS gives the runtime certificates, for links at tls+tcp:// URLs: TLS 1.3, where
+// the sender proves that it is who etcd lists, by a URI or DNS name that its key has
+// and its certificate has; the host that was dialled proves nothing. A member with
+// LinkTLS dials the encrypted URLs of a sender that has some, and no others. Start
+// returns ErrInvalid for files that cannot be read, and Register for a certificate that
+// names neither a URI nor a DNS name.
+//
+// It is nothing to the connections to etcd: see EtcdConfig.
+func LinkTLS(certificates LinkCertificates) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.LinkTLS = &certificates })
+}
+
+// RequireTLS has the runtime refuse links that are not encrypted: it does not listen at
+// tcp:// URLs, which is ErrInvalid, and does not dial them, which the event LinkDelayed
+// reports with ErrInsecure. It needs LinkTLS.
+func RequireTLS() StartOption {
+	return startOption(func(s *startSettings) { s.cfg.RequireTLS = true })
+}
+
+// AllowMembers asks allow for each member that knows the token of one of this runtime's
+// destinations whether it may join the group; with an error it may not. The member is
+// told what it would be told about a wrong token; the event ConnectionRefused has the
+// reason not-allowed. id is the zero Identity for members that show no certificate, over
+// plain links for one. allow is called from many goroutines, must not block, and is asked
+// once for each link.
+func AllowMembers(allow func(destination, group string, id Identity) error) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.AllowMembers = allow })
+}

@@ -1,0 +1,2 @@
+// Package carriertest makes authorities and certificates for tests of encrypted links.
+package carriertest

@@ -46,7 +46,7 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-func etcd(t *testing.T) clientv3.Config {
+func etcd(t testing.TB) clientv3.Config {
 	t.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -67,14 +67,14 @@ type Space struct {
 }
 
 // NewSpace makes an empty namespace.
-func NewSpace(t *testing.T) Space {
+func NewSpace(t testing.TB) Space {
 	t.Helper()
 	return Space{Etcd: etcd(t), Keys: keys.Space(fmt.Sprintf("/test/%d", shared.spaces.Add(1)))}
 }
 
 // Start begins an engine that listens on the loopback. set changes its settings.
 // The caller stops it.
-func (s Space) Start(t *testing.T, set ...func(*actors.Config)) *actors.Engine {
+func (s Space) Start(t testing.TB, set ...func(*actors.Config)) *actors.Engine {
 	t.Helper()
 	cfg := actors.Config{Etcd: s.Etcd, Prefix: string(s.Keys), Listen: "tcp://127.0.0.1:0"}
 	for _, f := range set {
@@ -89,7 +89,7 @@ func (s Space) Start(t *testing.T, set ...func(*actors.Config)) *actors.Engine {
 
 // Begin is Start of an engine that ends with t, without an error, if the test did
 // not end it.
-func (s Space) Begin(t *testing.T, set ...func(*actors.Config)) *actors.Engine {
+func (s Space) Begin(t testing.TB, set ...func(*actors.Config)) *actors.Engine {
 	t.Helper()
 	e := s.Start(t, set...)
 	t.Cleanup(func() {

@@ -12,7 +12,7 @@ import (
 const Patience = time.Minute
 
 // Within returns a context that bounds a test's steps.
-func Within(t *testing.T) context.Context {
+func Within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	t.Cleanup(cancel)
 	return ctx

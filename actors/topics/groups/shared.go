@@ -275,7 +275,7 @@ func (a *subscription) lendingBegun(m lendingBegun) {
 func (a *subscription) lendThrough(l Lender) {
 	a.lending = lendingOn
 	lending := a.sub.shared.lending
-	a.host.Run(lendCall, func(ctx context.Context) error { return lending.Run(ctx, l.Lend) })
+	a.host.Run(lendCall, func(ctx context.Context) error { return lending.Run(ctx, l.Lend, l.Recall) })
 	a.host.Run("settle what was lent", lending.Settle)
 }
 

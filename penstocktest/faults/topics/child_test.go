@@ -41,6 +41,9 @@ type childSpec struct {
 	// Of a handler: how many records it handles at once, the number of the one that ends its
 	// process, and of the one that it holds; -1 is none.
 	Concurrency, Poison, Held int
+	// Shared is of a handler in a shared group, with its AckWait, 0 for the default.
+	Shared  bool
+	AckWait time.Duration
 	// Of an etcd:
 	Dir, Client, Peer, Cluster string
 }
@@ -217,8 +220,13 @@ const letterAfter = 3
 
 // handle handles several records at once.
 func (s childSpec) handle(ctx context.Context, topic *penstock.Topic) error {
-	sub, err := topic.Subscribe(ctx, s.Group, penstock.CommitEvery(20*time.Millisecond), penstock.Concurrency(s.Concurrency),
-		penstock.DeadLetterTopic(theLetters, letterAfter))
+	opts := []penstock.SubscribeOption{
+		penstock.CommitEvery(20 * time.Millisecond), penstock.Concurrency(s.Concurrency), penstock.DeadLetterTopic(theLetters, letterAfter),
+	}
+	if s.Shared {
+		opts = append(opts, penstock.Shared(), penstock.AckWait(s.AckWait))
+	}
+	sub, err := topic.Subscribe(ctx, s.Group, opts...)
 	if err != nil {
 		return err
 	}

@@ -248,7 +248,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	l.phase = linkClosed
 	b.place(l)
 	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
-	found := suspicion{member: l.Member, cause: errLinkDied, now: now}
+	found := suspicion{member: l.Member, cause: errLinkDied, now: now, died: died}
 	if died {
 		found.suspects = l.concurrency
 	}

@@ -80,7 +80,8 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 		case frame.NackReturned:
 			b.counters.Released++
 			b.counters.Redelivered++
-			back.Due = q.takeReturned(b, s, n.Kind, now)
+			q.comesHome(b, s, func(s span) { back.Due = q.takeReturned(b, s, n.Kind, now) })
+			q.progress()
 		case frame.NackExpired:
 			cause := errKept
 			if n.Reason != "" {
@@ -188,6 +189,7 @@ type suspicion struct {
 	member   string
 	cause    error
 	suspects int // how many messages, from the first, count a death
+	died     bool
 	now      time.Time
 }
 
@@ -225,7 +227,10 @@ func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
 			return
 		}
 	}
-	b.again.insert(s)
+	if q.cfg.Lends && found.died && s.deaths == 0 {
+		s.died() // its acks may have been on the way: it is sent apart, so that the next death is its own
+	}
+	q.comesHome(b, s, b.again.insert)
 }
 
 // exhaustAll exhausts the messages of s, one by one. mu is held.

@@ -82,6 +82,7 @@ type Queue struct {
 	moved    chan struct{} // closed when a waiting Flush should look again
 	flushing int
 	losses   losses
+	recalled map[int64]struct{} // tags of what is lent, while it is wanted back
 
 	later     func(func())
 	telling   bool          // tellDrops is to be called
@@ -234,6 +235,7 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 	if w != nil {
 		w.begin(len(groups))
 		c.watch(i, w)
+		delete(q.recalled, w.tag) // which is 0 of what is not lent
 	}
 	for _, b := range groups {
 		if !b.room(size, q.cfg.Queue) && !q.makeRoom(b, size) {

@@ -398,32 +398,78 @@ func (q *Queue) Lend(ctx context.Context, m *messages.Message, deaths int, tag i
 	return q.send(ctx, m, &watch{settled: settled, deaths: deaths, tag: tag})
 }
 
-var errRecalled = errors.New("it was recalled")
+var errRecalled = messages.Untried(errors.New("it was recalled"))
 
-// Recall has what was lent under a tag settled that no link has, with messages.Untried.
+// Recall has what was lent under a tag settled that no member has begun, with
+// messages.Untried: what waits here at once, and what members give back when it comes. It
+// holds until something is lent under that tag again.
 func (q *Queue) Recall(tag int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	cause := messages.Untried(errRecalled)
-	tagged := func(s span) bool {
-		w := s.watches()
-		return len(w) > 0 && w[0] != nil && w[0].tag == tag
+	for t := range q.recalled {
+		if !q.isOut(t) {
+			delete(q.recalled, t)
+		}
 	}
+	if q.recalled == nil {
+		q.recalled = make(map[int64]struct{})
+	}
+	q.recalled[tag] = struct{}{}
 	for _, b := range q.backlogs {
 		for _, from := range []*spans{&b.again, &b.fresh} {
 			all := from.items[from.head:]
 			*from = spans{}
-			for _, rest := range all {
-				for rest.len() > 0 {
-					var one span
-					if one, rest = rest.cut(1); tagged(one) {
-						b.finish(one, cause)
-					} else {
-						from.push(one)
-					}
+			for _, s := range all {
+				q.comesHome(b, s, from.push)
+			}
+		}
+		delayed := b.delayed
+		b.delayed = nil
+		for _, d := range delayed {
+			q.comesHome(b, d.span, func(s span) { b.delay(s, d.due) })
+		}
+	}
+	q.progress()
+}
+
+// isOut reports whether a link has something that was lent under a tag. mu is held.
+func (q *Queue) isOut(tag int64) bool {
+	for _, b := range q.backlogs {
+		for _, l := range b.links {
+			for _, f := range l.out.items[l.out.head:] {
+				if slices.ContainsFunc(f.watches(), func(w *watch) bool { return w != nil && w.tag == tag }) {
+					return true
 				}
 			}
 		}
 	}
-	q.progress()
+	return false
+}
+
+// comesHome settles what of s is recalled, and has keep called with the rest. mu is held.
+func (q *Queue) comesHome(b *Backlog, s span, keep func(span)) {
+	for len(q.recalled) > 0 && s.len() > 0 {
+		n := slices.IndexFunc(s.watches(), q.isRecalled)
+		if n < 0 {
+			break
+		}
+		var before, one span
+		before, s = s.cut(n)
+		one, s = s.cut(1)
+		if before.len() > 0 {
+			keep(before)
+		}
+		b.finish(one, errRecalled)
+	}
+	if s.len() > 0 {
+		keep(s)
+	}
+}
+
+func (q *Queue) isRecalled(w *watch) bool {
+	if w == nil {
+		return false
+	}
+	_, recalled := q.recalled[w.tag]
+	return recalled
 }

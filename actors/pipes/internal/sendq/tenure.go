@@ -206,7 +206,7 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 	if l.phase == linkClosed {
 		return 0
 	}
-	found := suspicion{member: l.Member, cause: errKept, suspects: l.concurrency, now: now}
+	found := suspicion{member: l.Member, cause: errKept, suspects: l.concurrency, now: now, died: true}
 	for _, r := range l.tenure.overdue(now, l.sent, l.out.empty()) {
 		l.out.remove(r.From, r.To, func(s span) {
 			n += s.len()

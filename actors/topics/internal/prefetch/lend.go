@@ -17,6 +17,9 @@ import (
 // lock: with nil when it was handled, else with why it was not.
 type Lend func(ctx context.Context, rec messages.Record, tag int64, settled func(error)) error
 
+// Recall has what was lent under a tag settled that nobody has begun.
+type Recall func(tag int64)
+
 // Lending lends the records of all claims of a buffer. It takes the place of the buffer's
 // readers, and is safe for concurrent use.
 type Lending struct {
@@ -42,11 +45,11 @@ func NewLending(b *Buffer) *Lending {
 
 // Run lends records until the buffer hands none out any more, ctx ends or lend fails: the
 // record is handed out again.
-func (l *Lending) Run(ctx context.Context, lend Lend) error {
+func (l *Lending) Run(ctx context.Context, lend Lend, recall Recall) error {
 	for {
 		inner, cancel := context.WithCancel(ctx)
 		l.setInterrupt(cancel)
-		err := l.run(inner, lend)
+		err := l.run(inner, lend, recall)
 		interrupted := inner.Err() != nil
 		cancel()
 		l.setInterrupt(nil)
@@ -75,20 +78,20 @@ func (l *Lending) Interrupt() {
 	}
 }
 
-func (l *Lending) run(ctx context.Context, lend Lend) error {
+func (l *Lending) run(ctx context.Context, lend Lend, recall Recall) error {
 	for {
 		h, err := l.c.buffer.takeHand(ctx, "")
 		if h == nil {
 			return err
 		}
-		if err := l.lend(ctx, h, lend); err != nil {
+		if err := l.lend(ctx, h, lend, recall); err != nil {
 			return err
 		}
 	}
 }
 
 // lend lends one record.
-func (l *Lending) lend(ctx context.Context, h *hand, lend Lend) error {
+func (l *Lending) lend(ctx context.Context, h *hand, lend Lend, recall Recall) error {
 	if l.c.diedOver(h.e.Record) {
 		l.takesBack(h, errDied)
 		return nil
@@ -99,6 +102,9 @@ func (l *Lending) lend(ctx context.Context, h *hand, lend Lend) error {
 	err := lend(ctx, h.e.Record, h.c.Fence, func(err error) { l.settled(h, err) })
 	switch {
 	case err == nil:
+		if l.c.buffer.wantsBack(h.c) { // who has recalled it may have been too early
+			recall(h.c.Fence)
+		}
 		return nil
 	case errors.Is(err, messages.ErrTooLarge): // no member can have it
 		l.takesBack(h, errors.Join(messages.ErrReject, err))
@@ -198,6 +204,13 @@ func (h *hand) lapsed() {
 		b.countLapsed(h.c, &h.e.Record)
 		b.finished(h.c, w, h.e)
 	})
+}
+
+// wantsBack reports whether nothing of a claim is to be lent.
+func (b *Buffer) wantsBack(c *Claim) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.phase != claimOpen || b.isPaused(c.Partition)
 }
 
 // Lent is how many records are lent, or on their way back.

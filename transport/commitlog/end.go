@@ -343,12 +343,29 @@ func (l *Log) Newest(ctx context.Context, t messages.TopicInfo, partitions []int
 // present one when it is 0, and says which. What does not make sense is an error
 // of its partition alone.
 func (l *Log) searchAt(ctx context.Context, t messages.TopicInfo, partitions []int, revision int64) ([]searching, int64, error) {
+	return l.searchNear(ctx, t, partitions, nil, revision)
+}
+
+// searchNear is searchAt for who knows bases of batches, by partition, of which most are
+// near the ends, 0 for none: where they are, one request is enough.
+func (l *Log) searchNear(ctx context.Context, t messages.TopicInfo, partitions []int, near map[int]int64, revision int64) ([]searching, int64, error) {
 	op := fmt.Sprintf("find the ends of %q", t.Name)
 	low, high := slices.Min(partitions), slices.Max(partitions)
-	resp, err := l.do(ctx, op, nil, []clientv3.Op{
+	ops := []clientv3.Op{
 		clientv3.OpGet(l.space.LogStart(t.ID, low), clientv3.WithRange(l.space.LogStart(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
 		clientv3.OpGet(l.space.Hint(t.ID, low), clientv3.WithRange(l.space.Hint(t.ID, high)+"\x00"), clientv3.WithRev(revision)),
-	}, nil)
+	}
+	together := near != nil && len(ops)+len(partitions) <= l.limits.of(places)
+	if together {
+		for _, n := range partitions {
+			begun := searchFrom(format.LogEnd{Offset: near[n]})
+			ops = append(ops, l.Partition(t, n).op(begun.next(), revision))
+		}
+	}
+	resp, err := l.do(ctx, op, nil, ops, nil)
+	if together && isLimit(err) != "" {
+		return l.searchNear(ctx, t, partitions, nil, revision)
+	}
 	if half := len(partitions) / 2; half > 0 && isLimit(err) != "" {
 		first, revision, err := l.searchAt(ctx, t, partitions[:half], revision)
 		if err != nil {
@@ -372,7 +389,13 @@ func (l *Log) searchAt(ctx context.Context, t messages.TopicInfo, partitions []i
 		if s.start, ok, s.err = s.p.parseStart(starting[s.p.startKey()]); s.err == nil && !ok {
 			s.err = s.p.gone("find the end of")
 		}
-		s.search = searchAll(s.start, hinted(hints[l.space.Hint(t.ID, n)]))
+		s.search = searchAll(s.start, max(near[n], hinted(hints[l.space.Hint(t.ID, n)])))
+		if together && s.err == nil && s.Offset == near[n] {
+			e, ok, err := s.p.one(kvsOf(resp, 2+i))
+			if s.err = err; err == nil {
+				s.feed(e, ok)
+			}
+		}
 	}
 	return all, revision, l.seek(ctx, op, all, revision)
 }

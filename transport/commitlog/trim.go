@@ -37,8 +37,23 @@ type Head struct {
 // Heads reads where all partitions of a topic begin and end. It takes some requests
 // for each 64 partitions. Errors: messages.ErrTopicDeleted, ErrUnavailable, ErrDenied.
 func (l *Log) Heads(ctx context.Context, t messages.TopicInfo) ([]Head, error) {
+	return l.HeadsSince(ctx, t, nil)
+}
+
+// HeadsSince is Heads for who has called it before: known is what it has returned then, as
+// far as the caller knows. It takes one request for each 62 partitions where these have
+// grown by less than 16,384 records and begin where they began. Their first entries are
+// those that are known: what has changed of one meanwhile is not seen.
+func (l *Log) HeadsSince(ctx context.Context, t messages.TopicInfo, known []Head) ([]Head, error) {
+	var near map[int]int64
+	if known != nil {
+		near = make(map[int]int64, len(known))
+		for _, h := range known {
+			near[h.Partition] = max(0, h.End.Last)
+		}
+	}
 	return atOneRevision(func() ([]Head, error) {
-		all, revision, err := l.searchAt(ctx, t, upTo(t.Config.Partitions), 0)
+		all, revision, err := l.searchNear(ctx, t, upTo(t.Config.Partitions), near, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -50,13 +65,18 @@ func (l *Log) Heads(ctx context.Context, t messages.TopicInfo) ([]Head, error) {
 			if errors.Is(s.err, messages.ErrTopicDeleted) {
 				return nil, s.err
 			}
-			if s.err == nil && s.Offset > s.start {
+			switch {
+			case s.err != nil || s.Offset <= s.start:
+			case p < len(known) && known[p].Start == s.start && known[p].First.Count > 0:
+				heads[p].First = known[p].First
+			default:
 				holding = append(holding, s)
 			}
 		}
 		firsts, err := l.firsts(ctx, "read the starts of "+t.Name, holding, revision)
-		for p := range heads {
-			heads[p].First, heads[p].Err = firsts[p], errors.Join(heads[p].Err, all[p].err)
+		for _, s := range holding {
+			h := &heads[s.p.p]
+			h.First, h.Err = firsts[s.p.p], s.err
 		}
 		return heads, err
 	})
@@ -78,7 +98,8 @@ func (p *Partition) Trim(ctx context.Context, o Office, start int64, last format
 	guards = append(guards, p.endsAs(last.LogEnd())...)
 	then := []clientv3.Op{clientv3.OpPut(p.startKey(), keys.Offset(to))}
 	if batches <= trimmedTogether {
-		then = append(then, clientv3.OpDelete(p.bodyKey(0), clientv3.WithRange(p.bodyKey(to))))
+		// Not from 0 on: etcd would pass over each body that its history still has.
+		then = append(then, clientv3.OpDelete(p.bodyKey(start), clientv3.WithRange(p.bodyKey(to))))
 	}
 	resp, err := p.log.do(ctx, "trim "+p.String(), guards, then, p.refused(o))
 	if err != nil || resp.Succeeded {

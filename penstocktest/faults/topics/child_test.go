@@ -30,7 +30,7 @@ const childEnv = "PENSTOCK_FAULT_CHILD"
 
 // childSpec tells a child what to be.
 type childSpec struct {
-	Role         string // roleProducer, roleResender, roleConsumer, roleHandler, roleMover, roleEtcd or roleParted
+	Role         string // roleProducer, roleResender, roleConsumer, roleHandler, roleMover, roleOverloader, roleEtcd or roleParted
 	Name         string // for people
 	Endpoints    []string
 	Space, Topic string
@@ -71,13 +71,14 @@ func orders() <-chan string {
 //	ready                        it has opened the topic, or subscribed, or etcd answers
 //	accepted ID PARTITION OFFSET a record was put
 //	doubt ID                     a put had an unknown outcome
+//	refused ID                   a put was refused, because etcd is near its quota
 //	got ID PARTITION OFFSET FENCE it handles a record; said before it counts as finished
 //	holding ID PARTITION OFFSET FENCE it has a record in hand, and waits for "commit"
 //	did ID ATTEMPT DEATHS        it has handled a record at the same time as others
 //	fenced                       the commit of that record was refused
 //	left                         it was told to stop, and did
 //
-// and is told on stdin: "put FROM" (until it is stopped or killed), "hold",
+// and is told on stdin: "put FROM", an overloader "put" (until it is stopped or killed), "hold",
 // "commit", "stop". It ends when stdin does, so that no child outlives its test.
 func (s childSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,6 +104,8 @@ func (s childSpec) run() error {
 		err = s.produce(ctx, topic)
 	case roleHandler:
 		err = s.handle(ctx, topic)
+	case roleOverloader:
+		err = s.overload(ctx, topic)
 	case roleResender:
 		err = s.resend(ctx, topic)
 	default:
@@ -362,6 +365,8 @@ func (c *child) listen(out io.Reader, a *account) {
 		case what == "accepted" && len(n) == 3:
 			a.accept(int(n[0]), place{int(n[1]), n[2]})
 			a.enter(func() { a.puts[c.name]++ })
+		case what == "refused" && len(n) == 1:
+			a.enter(func() { a.refused++ })
 		case what == "doubt" && len(n) == 1:
 			a.doubt(int(n[0]))
 		case what == "got" && len(n) == 4:

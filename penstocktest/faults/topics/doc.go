@@ -77,6 +77,7 @@
 //		TestProducersPutAgainAfterDeaths
 //	puts are slowed and refused before etcd is full
 //		TestOverloadIsRefusedBeforeTheAlarm
+//		TestProcessesOverloadAnEtcdWithAQuota
 //	a full etcd is ErrNoSpace, and can be emptied
 //		TestEtcdWithoutRoom
 //		TestTopicOfAFullEtcdCanBeDeleted
@@ -178,6 +179,8 @@
 //
 // # Deleting
 //
+//	limits hold however fast records are put
+//		TestLimitHoldsUnderFullLoad
 //	limits delete what is above them and nothing else, whoever dies meanwhile
 //		TestLimitsAndWhoIsBehind
 //		TestKeeperIsKilled

@@ -48,6 +48,7 @@ type account struct {
 	by       map[string]int
 	total    int
 	puts     map[string]int // that were answered, by child
+	refused  int            // puts
 	moved    int            // records that were told another place when they were put again
 	changed  chan struct{}  // closed when something is entered; nil when nobody waits
 }

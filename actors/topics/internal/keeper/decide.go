@@ -16,6 +16,8 @@ const undone = 0
 type judged struct {
 	end  format.LogEnd
 	done int64 // what every group has committed; undone for nothing
+	// ahead is how many bytes below the limit are left.
+	ahead int64
 	// aged is when a batch whose time is in the future was seen first, by its base: from
 	// then on it ages.
 	aged map[int64]time.Time
@@ -56,7 +58,7 @@ func (p judged) reason(cfg *messages.TopicConfig, e format.Entry, now time.Time)
 	case cfg.Retention == messages.RetainUntilDone && e.End() <= p.done:
 		return whyDone
 	case last || cfg.Discard == messages.DiscardNew:
-	case cfg.MaxBytes > 0 && p.end.Bytes-e.LogBytes+int64(e.Bytes) > cfg.MaxBytes:
+	case cfg.MaxBytes > 0 && p.end.Bytes-e.LogBytes+int64(e.Bytes) > cfg.MaxBytes-p.ahead:
 		return whyBytes
 	case cfg.MaxRecords > 0 && p.end.Offset-e.Base > cfg.MaxRecords:
 		return whyRecords
@@ -91,12 +93,15 @@ type sight struct {
 
 const (
 	// soonest and latest bound when a partition with a limit in bytes or records is
-	// looked at again; idlest when one with others is.
-	soonest, latest, idlest = 100 * time.Millisecond, time.Second, 5 * time.Second
+	// looked at again, brisk where it grows slowly; idlest when one with others is.
+	soonest, brisk, latest, idlest = 20 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second
+	// burst is how many bytes a second a partition may get that got none.
+	burst = 32 << 20
 )
 
 // again is after how long a partition is looked at again, which begins with the batch
-// first, if it has one. It may grow twice as fast as it did since it was seen before.
+// first, if it has one: when it may have a sixteenth more than its limit. It may grow twice
+// as fast as it did since it was seen before.
 func again(cfg *messages.TopicConfig, p judged, first format.Entry, before, now sight, clock time.Time) time.Duration {
 	wait := idlest
 	if life := messages.Lifetime(cfg); life > 0 && first.Count > 0 {
@@ -105,22 +110,39 @@ func again(cfg *messages.TopicConfig, p judged, first format.Entry, before, now 
 	if cfg.Retention == messages.RetainUntilDone {
 		wait = min(wait, latest)
 	}
-	if cfg.Discard != messages.DiscardNew && (cfg.MaxBytes > 0 || cfg.MaxRecords > 0) {
+	wait = max(wait, brisk)
+	if cfg.Discard == messages.DiscardNew {
+		return wait
+	}
+	if cfg.MaxBytes > 0 {
+		// All of a sudden it may be put to as fast as etcd can.
+		wait = min(wait, latest, max(brisk, until(cfg.MaxBytes+cfg.MaxBytes/4, now.bytes, burst/2, time.Second)))
+	}
+	if cfg.MaxRecords > 0 {
 		wait = min(wait, latest)
-		if over := now.at - before.at; before.at > 0 && over > 0 {
-			wait = min(wait,
-				until(cfg.MaxBytes, now.bytes, now.end.Bytes-before.end.Bytes, over),
-				until(cfg.MaxRecords, now.records, now.end.Offset-before.end.Offset, over))
-		}
+	}
+	if over := now.at - before.at; before.at > 0 && over > 0 {
+		wait = min(wait,
+			until(cfg.MaxBytes+cfg.MaxBytes/16, now.bytes, now.end.Bytes-before.end.Bytes, over),
+			until(cfg.MaxRecords+cfg.MaxRecords/16, now.records, now.end.Offset-before.end.Offset, over))
 	}
 	return max(wait, soonest)
 }
 
 // until is how long something takes to reach a limit that grew by so much in a time, at
-// twice that rate.
+// twice that rate; latest at most.
 func until(limit, is, grew int64, over time.Duration) time.Duration {
 	if limit == 0 || grew <= 0 {
 		return latest
 	}
-	return time.Duration(float64(over) * float64(max(0, limit-is)) / float64(2*grew))
+	return time.Duration(min(float64(latest), float64(over)*float64(max(0, limit-is))/float64(2*grew)))
+}
+
+// ahead is by how much less than the limit in bytes is left of a partition that ended
+// there and ends here, so that it is above it no longer than below it until the next look:
+// nothing where it grew by a tenth of the limit or less between two looks, and a tenth
+// at most.
+func ahead(cfg *messages.TopicConfig, there, here format.LogEnd) int64 {
+	tenth := cfg.MaxBytes / 10
+	return min(max(0, here.Bytes-there.Bytes-tenth), tenth)
 }

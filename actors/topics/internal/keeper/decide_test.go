@@ -119,12 +119,32 @@ func TestAgain(t *testing.T) {
 		{"age alone", messages.TopicConfig{MaxAge: time.Hour}, sight{}, seen(1, 0), idlest},
 		{"the first expires soon", messages.TopicConfig{MaxAge: 9*time.Minute + 3*time.Second}, sight{}, seen(1, 0), 3 * time.Second},
 		{"a limit that is far", messages.TopicConfig{MaxBytes: 1 << 30}, seen(1, 100), seen(time.Second, 200), latest},
-		{"a limit that is near", messages.TopicConfig{MaxBytes: 300}, seen(1, 0), seen(1+time.Second, 200), 250 * time.Millisecond},
-		{"a limit that is reached", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 200), soonest},
-		{"seen first", messages.TopicConfig{MaxBytes: 200}, sight{}, seen(1, 200), latest},
+		{"a limit that is near", messages.TopicConfig{MaxBytes: 320 << 20}, seen(1, 0), seen(1+time.Second, 240<<20), 5 * time.Second / 24},
+		{"a limit that is reached", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 200), 12 * time.Second / 400},
+		{"a limit that is exceeded", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 400), soonest},
+		{"seen first", messages.TopicConfig{MaxBytes: 200}, sight{}, seen(1, 200), brisk},
+		{"seen first, and empty", messages.TopicConfig{MaxBytes: 16 << 20}, sight{}, seen(1, 0), 625 * time.Millisecond},
+		{"seen first, in records", messages.TopicConfig{MaxRecords: 200}, sight{}, seen(1, 200), latest},
 	} {
 		if got := again(&tt.cfg, judged{}, all[0], tt.before, tt.now, noon); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Promise: what is kept is less than the limit only where a partition grows fast, and then
+// by a tenth at most.
+func TestAheadOfFastGrowth(t *testing.T) {
+	cfg := messages.TopicConfig{MaxBytes: 500}
+	all := batches(10)
+	for grew, want := range map[int64]struct {
+		ahead int64
+		gone  int
+	}{-1: {0, 5}, 0: {0, 5}, 50: {0, 5}, 60: {10, 6}, 5000: {50, 6}} {
+		p := judged{end: endOf(all)}
+		p.ahead = ahead(&cfg, format.LogEnd{Bytes: p.end.Bytes - grew}, p.end)
+		if n, _ := expired(&cfg, p, all, noon); p.ahead != want.ahead || n != want.gone {
+			t.Errorf("grown by %d: %d ahead, %d batches deleted, want %+v", grew, p.ahead, n, want)
 		}
 	}
 }

@@ -10,6 +10,8 @@
 //     whose etcd was set back, change nothing; and a job that was killed anywhere is
 //     done again by the next keeper, from what stands in etcd.
 //   - Each transaction is small, and their rate is bounded.
+//   - What a partition has stays near its limits however fast it grows: it is looked at the
+//     sooner, and a topic that is made or changed at once.
 //   - A clock that is set forward deletes nothing at once; see clock.
 //   - A runtime without rights on the key leaves the office to others, and says so once.
 //

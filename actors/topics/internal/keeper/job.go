@@ -5,6 +5,7 @@ package keeper
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -45,6 +46,7 @@ type Work struct {
 	Count func(func(*messages.KeeperStats))
 
 	turns *rate.Limiter
+	old   atomic.Bool // the list of topics
 
 	mu     sync.Mutex
 	topics []messages.TopicInfo
@@ -78,16 +80,20 @@ func (w *Work) Turn(ctx context.Context) error {
 	return nil
 }
 
+// stale has the list of topics read again when it is asked for next. It does not block.
+func (w *Work) stale() { w.old.Store(true) }
+
 // Topics are all topics, as they were half a second ago at most. The slice is not to be
 // changed. A topic whose settings make no sense is left out.
 func (w *Work) Topics(ctx context.Context) ([]messages.TopicInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.read.IsZero() && time.Since(w.read) < topicsEvery {
+	if old := w.old.Swap(false); !old && !w.read.IsZero() && time.Since(w.read) < topicsEvery {
 		return w.topics, nil
 	}
 	topics, err := w.Log.Topics(ctx)
 	if err != nil && topics == nil {
+		w.old.Store(true)
 		return nil, err
 	}
 	w.topics, w.read = topics, time.Now()

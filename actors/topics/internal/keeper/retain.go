@@ -24,6 +24,9 @@ type retained struct {
 	due      time.Time
 	fault    error // of the last look; nil is none
 	parts    map[int]*retainedPart
+	// heads are what the last look has left, whole when all of it was read last.
+	heads []commitlog.Head
+	whole time.Time
 }
 
 type retainedPart struct {
@@ -35,8 +38,10 @@ func newRetention() *retention {
 	return &retention{began: time.Now(), topics: make(map[string]*retained)}
 }
 
+const retentionName = "retention"
+
 // Name is "retention".
-func (*retention) Name() string { return "retention" }
+func (*retention) Name() string { return retentionName }
 
 const (
 	// entriesAtOnce is how many batches one transaction deletes at most, pagesAtOnce how
@@ -44,6 +49,11 @@ const (
 	entriesAtOnce, pagesAtOnce = 256, 64
 	// topicsIdle is how often it is looked whether any topic has limits.
 	topicsIdle = time.Second
+	// wholeEvery is how often all that is known of a topic's partitions is read again.
+	wholeEvery = 5 * time.Second
+	// restsFor is how long it is looked at nothing, in times of what the looks before have
+	// taken, unless a limit is near.
+	restsFor = 3
 )
 
 // Do looks at every topic that has limits and is due. What is wrong with one holds up no
@@ -53,7 +63,7 @@ func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	wait := topicsIdle
+	wait, began := topicsIdle, time.Now()
 	lives := make(map[string]bool, len(topics))
 	var faults []error
 	for i := range topics {
@@ -88,15 +98,23 @@ func (r *retention) Do(ctx context.Context, w *Work) (time.Duration, error) {
 			delete(r.topics, id)
 		}
 	}
+	if wait >= brisk { // no limit is near
+		wait = max(wait, restsFor*time.Since(began))
+	}
 	return wait, errors.Join(faults...)
 }
 
 // topic deletes what one topic's limits say, and returns when to look again.
 func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, known *retained) (time.Duration, error) {
-	heads, err := w.Log.Heads(ctx, *t)
+	if time.Since(known.whole) > wholeEvery {
+		known.heads, known.whole = nil, time.Now()
+	}
+	heads, err := w.Log.HeadsSince(ctx, *t, known.heads)
 	if err != nil {
+		known.heads = nil
 		return idlest, err
 	}
+	known.heads = heads
 	var done []int64
 	if t.Config.Retention == messages.RetainUntilDone {
 		if done, err = w.Log.Done(ctx, *t); err != nil {
@@ -105,7 +123,8 @@ func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, k
 	}
 	wait := idlest
 	var faults []error
-	for _, h := range heads {
+	for i := range heads {
+		h := &heads[i]
 		part := known.parts[h.Partition]
 		if part == nil {
 			part = &retainedPart{aged: make(map[int64]time.Time)}
@@ -114,6 +133,9 @@ func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, k
 		p := judged{end: h.End, done: undone, aged: part.aged}
 		if h.Partition < len(done) {
 			p.done = done[h.Partition]
+		}
+		if part.seen.at > 0 {
+			p.ahead = ahead(&t.Config, part.seen.end, h.End)
 		}
 		next, err := r.partition(ctx, w, t, h, p, part)
 		if errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrTopicDeleted) || ctx.Err() != nil {
@@ -125,24 +147,26 @@ func (r *retention) topic(ctx context.Context, w *Work, t *messages.TopicInfo, k
 	return wait, errors.Join(faults...)
 }
 
-// partition deletes what is to be deleted of one partition.
-func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInfo, h commitlog.Head, p judged, known *retainedPart) (time.Duration, error) {
+// partition deletes what is to be deleted of one partition, and notes in h what is left.
+func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInfo, h *commitlog.Head, p judged, known *retainedPart) (time.Duration, error) {
 	if h.Err != nil {
 		return idlest, h.Err
 	}
 	log, cfg := w.Log.Partition(*t, h.Partition), &t.Config
-	first, start := h.First, h.Start
+	at := time.Since(r.began) + 1
 	for range pagesAtOnce {
-		if first.Count == 0 || p.reason(cfg, first, w.Clock.Now()) == "" {
+		if h.First.Count == 0 || p.reason(cfg, h.First, w.Clock.Now()) == "" {
 			break
 		}
+		start := h.Start
 		entries, err := log.Entries(ctx, start, entriesAtOnce)
 		n, why := expired(cfg, p, entries, w.Clock.Now())
 		if n == 0 && ignoreTrimmed(err) != nil {
 			return idlest, err
 		}
 		if n == 0 {
-			return latest, nil
+			h.First = format.Entry{} // it was not that, or the partition begins elsewhere
+			return brisk, nil
 		}
 		if err := w.Turn(ctx); err != nil {
 			return 0, err
@@ -155,18 +179,18 @@ func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInf
 			return soonest, nil
 		}
 		tell(w, t, h.Partition, entries[:n], why)
-		start, first = entries[n-1].End(), format.Entry{}
+		h.Start, h.First = entries[n-1].End(), format.Entry{}
 		if n < len(entries) {
-			first = entries[n]
-		} else if start < p.end.Offset {
+			h.First = entries[n]
+		} else if h.Start < p.end.Offset {
 			return soonest, nil // there may be more
 		}
 	}
-	now := sight{at: time.Since(r.began) + 1, end: p.end, records: p.end.Offset - start}
-	if first.Count > 0 {
-		now.bytes = p.end.Bytes - first.LogBytes + int64(first.Bytes)
+	now := sight{at: at, end: p.end, records: p.end.Offset - h.Start}
+	if h.First.Count > 0 {
+		now.bytes = p.end.Bytes - h.First.LogBytes + int64(h.First.Bytes)
 	}
-	next := again(cfg, p, first, known.seen, now, w.Clock.Now())
+	next := again(cfg, p, h.First, known.seen, now, w.Clock.Now())
 	known.seen = now
 	return next, nil
 }

@@ -33,6 +33,7 @@ type term struct {
 	host   supervisor.Host
 	state  termState
 	stop   func() // ends the watch of the key
+	unsee  func() // ends the watch of topics
 	retry  func() // ends the timer of the next try
 	office commitlog.Office
 	work   *Work
@@ -67,7 +68,7 @@ const (
 
 const (
 	// tryWithin is by how much those who wait try one after the other.
-	tryWithin = 500 * time.Millisecond
+	tryWithin = 100 * time.Millisecond
 	// lookEvery is how often the key is looked for in any case.
 	lookEvery = 15 * time.Second
 	// refusedFor is how long a runtime without rights waits for them.
@@ -243,6 +244,11 @@ func (a *term) keep(ctx actor.Context, o commitlog.Office) {
 	within, end := context.WithCancelCause(a.host.Context())
 	a.end = end
 	tell, work := a.host.Teller(), a.work
+	// A topic that is made, or has other limits, is looked at at once.
+	a.unsee = k.node.Watches.Watch(k.node.Keys.Topics(), func(discovery.WatchEvent) {
+		work.stale()
+		k.Ring(retentionName)
+	})
 	for _, j := range newJobs(k) {
 		a.host.Run("job "+j.Name(), func(context.Context) error {
 			if errors.Is(k.do(within, j, work), commitlog.ErrNotKeeper) {
@@ -268,6 +274,7 @@ func (a *term) over(why error) {
 	if a.work == nil {
 		return
 	}
+	a.unsee()
 	a.end(errTermOver)
 	a.work = nil
 	a.keeper.count(func(s *messages.KeeperStats) { s.Keeping = false })

@@ -106,6 +106,41 @@ func TestPass(t *testing.T) {
 	})
 }
 
+// Where commits take longer than a second, an append waits for what they take more, a second
+// at most; it does not when they are fast again, nor longer than its context.
+func TestSlowCommitsSpaceAppends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate()
+		pass := func(ctx context.Context) (time.Duration, error) {
+			g.Looked(Size{InUse: 1 << 20, File: 1 << 20, Quota: 8 << 30})
+			began := time.Now()
+			err := g.Pass(ctx, 1<<10)
+			return time.Since(began), err
+		}
+		for _, tt := range []struct{ takes, least, most time.Duration }{
+			{10 * time.Millisecond, 0, 0},
+			{1500 * time.Millisecond, 499 * time.Millisecond, 500 * time.Millisecond},
+			{time.Minute, time.Second, time.Second},
+			{10 * time.Millisecond, 0, 0},
+		} {
+			for range 200 { // the average follows
+				g.Took(tt.takes)
+			}
+			if waited, err := pass(t.Context()); err != nil || waited < tt.least || waited > tt.most {
+				t.Errorf("commits of %v: waited %v, %v, want %v", tt.takes, waited, err, tt.most)
+			}
+		}
+		for range 200 {
+			g.Took(time.Minute)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if waited, err := pass(ctx); !errors.Is(err, context.DeadlineExceeded) || waited != 100*time.Millisecond {
+			t.Errorf("waited %v for a context of 100ms: %v", waited, err)
+		}
+	})
+}
+
 // A quota that is not known limits nothing.
 func TestRoom(t *testing.T) {
 	for _, tc := range []struct {

@@ -186,6 +186,16 @@ func PauseAfterDeadLetters(inARow int, pause time.Duration) SubscribeOption {
 	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Breaker, c.BreakerPause = inARow, pause })
 }
 
+// PauseAtDeadLetterShare pauses the whole group for a while when at least that share of the
+// last of records that this member finished became dead letters: what handles them may be at
+// fault for most of them and not for all, which PauseAfterDeadLetters does not notice. After
+// that it counts from the beginning. share is above 0 and up to 1, of from 2 to 65,536, pause
+// at least 1 s. The rest is as for PauseAfterDeadLetters, beside which it can be given. It
+// is off when not given.
+func PauseAtDeadLetterShare(share float64, of int, pause time.Duration) SubscribeOption {
+	return subscribeOption(func(c *actors.SubscriptionConfig) { c.Share, c.ShareOf, c.SharePause = share, of, pause })
+}
+
 // RecordExpired gives the records that were passed over after their ExpiresAt to take,
 // with bytes of their own, one at a time: take may block, which holds up nothing but the
 // next calls. While 65,536 records or 32 MiB wait for it, further ones are not given to

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -217,13 +218,33 @@ func place(endpoint string) string {
 	return "…" + endpoint[strings.LastIndex(endpoint, "@"):]
 }
 
-// Sizes asks a member of etcd how large its database is: what is in use of it, what it has
-// taken of its file so far, and the quota, which versions before 3.6 do not say: 0. It
-// takes one request. The error wraps messages.ErrUnavailable or ErrDenied.
-func Sizes(ctx context.Context, c *clientv3.Client) (inUse, file, quota int64, err error) {
+// Space is how large the database of a member of etcd is, in bytes.
+type Space struct {
+	// InUse is what is in use of it, File what it has taken of its file so far. Quota is 0
+	// where etcd does not say it, as versions before 3.6.
+	InUse, File, Quota int64
+	// Alarms are the kinds of alarms of the cluster, such as NOSPACE, sorted, each once.
+	Alarms []string
+}
+
+// SpaceOf asks a member of etcd how large its database is. It takes one request. The error
+// wraps messages.ErrUnavailable or ErrDenied.
+func SpaceOf(ctx context.Context, c *clientv3.Client) (Space, error) {
 	s, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(ctx, &etcdserverpb.StatusRequest{})
 	if err != nil {
-		return 0, 0, 0, Classify("look how large etcd is", err)
+		return Space{}, Classify("look how large etcd is", err)
 	}
-	return s.DbSizeInUse, s.DbSize, s.DbSizeQuota, nil
+	return Space{InUse: s.DbSizeInUse, File: s.DbSize, Quota: s.DbSizeQuota, Alarms: alarmsIn(s.Errors)}, nil
+}
+
+// alarmsIn are the kinds of alarms that a member's status names beside other errors.
+func alarmsIn(errs []string) (kinds []string) {
+	for _, text := range errs {
+		if _, kind, ok := strings.Cut(text, "alarm:"); ok {
+			kind, _, _ = strings.Cut(kind, " ")
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }

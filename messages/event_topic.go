@@ -126,6 +126,16 @@ type PutsRefused struct{ Used, Size, Quota int64 }
 // PutsFree: etcd has room again, and appends go at once.
 type PutsFree struct{ Used, Size, Quota int64 }
 
+// EtcdAlarmed: etcd has other alarms than before, as seen by a runtime that puts records.
+// With NOSPACE, because its file has reached the quota, it refuses everything but reads and
+// deletes: nobody can register, join or commit. Alarms do not end by themselves.
+type EtcdAlarmed struct {
+	// Alarms are those that there are, such as NOSPACE and CORRUPT, with commas between
+	// them; empty when the last one has ended.
+	Alarms            string
+	Used, Size, Quota int64
+}
+
 // EtcdUnwatched: how full etcd is cannot be seen, so puts are not slowed before it is full.
 // It is said once.
 type EtcdUnwatched struct{ Err error }
@@ -201,11 +211,13 @@ type RecordDeadLettered struct {
 }
 
 // DeadLettersRepeated: a member of this runtime pauses its group, because so many records in
-// a row became dead letters.
+// a row became dead letters, or so many of the last ones.
 type DeadLettersRepeated struct {
 	Topic, Group, Member string
-	Run                  int // how many
-	Until                time.Time
+	Run                  int // how many in a row; 0 where it was the share
+	// Letters of the last Of records became dead letters; both are 0 where it was the run.
+	Letters, Of int
+	Until       time.Time
 }
 
 // RecordRejected: a handler rejected a record, and there is no dead-letter handler: it

@@ -2,7 +2,10 @@ package messages
 
 // How each event of topics is logged, in the order of event_topic.go.
 
-import "log/slog"
+import (
+	"log/slog"
+	"strings"
+)
 
 func (TopicCreated) name() string      { return "topic_created" }
 func (TopicCreated) level() slog.Level { return slog.LevelInfo }
@@ -192,6 +195,24 @@ func roomAttrs(used, size, quota int64) []slog.Attr {
 	return []slog.Attr{slog.Int64("used", used), slog.Int64("size", size), slog.Int64("quota", quota)}
 }
 
+func (EtcdAlarmed) name() string { return "etcd_alarmed" }
+func (e EtcdAlarmed) level() slog.Level {
+	if e.Alarms == "" {
+		return slog.LevelInfo
+	}
+	return slog.LevelError
+}
+func (e EtcdAlarmed) attrs() []slog.Attr {
+	attrs := append([]slog.Attr{slog.String("alarms", e.Alarms)}, roomAttrs(e.Used, e.Size, e.Quota)...)
+	switch {
+	case strings.Contains(e.Alarms, "NOSPACE"):
+		attrs = append(attrs, slog.String("do", "delete records or topics, compact etcd's history and defragment it, then \"etcdctl alarm disarm\""))
+	case e.Alarms != "":
+		attrs = append(attrs, slog.String("do", "see \"penstock doctor\" and etcd's log"))
+	}
+	return attrs
+}
+
 func (EtcdUnwatched) name() string         { return "etcd_unwatched" }
 func (EtcdUnwatched) level() slog.Level    { return slog.LevelWarn }
 func (e EtcdUnwatched) attrs() []slog.Attr { return present(errAttr("err", e.Err)) }
@@ -293,6 +314,8 @@ func (e DeadLettersRepeated) attrs() []slog.Attr {
 		slog.String("group", e.Group),
 		slog.String("member", e.Member),
 		slog.Int("run", e.Run),
+		slog.Int("letters", e.Letters),
+		slog.Int("of", e.Of),
 		slog.Time("until", e.Until),
 	)
 }

@@ -38,6 +38,15 @@
 // # What it costs
 //
 // A disk that fsyncs for each commit, and memory for what is in flight.
+//
+// Now and then the server defragments itself: the quota is about its file, which shrinks by
+// nothing else. That stops all that it does, some seconds for each gigabyte in use, so it is
+// done where half of the file and 64 MiB are free (a quarter, where the file has four fifths
+// of the quota), 512 MiB at most are in use, there were fewer than 20 changes a second for
+// half a minute, and no other member is in the cluster; once in ten minutes at most.
+// OnDefragment tells of it. If etcd's alarm had been raised because of the quota, it is ended
+// then. A larger database is to be defragmented by hand, when that suits.
+//
 // Settings are those of a log: a quota of 8 GiB, snapshots every 1,000 entries
 // so that large batches do not pile up in memory, small batches of commits and
 // of compactions so that neither stalls readers for long.

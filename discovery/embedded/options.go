@@ -32,6 +32,8 @@ type options struct {
 	fsync   fsync
 	log     *zap.Logger
 	tune    func(*embed.Config)
+	pace    pace // a look of 0: never
+	told    func(Defragmentation)
 }
 
 // fsync says whether commits reach the disk before they are answered.
@@ -43,7 +45,8 @@ const (
 )
 
 func defaults() options {
-	return options{listen: "127.0.0.1:0", quota: 8 << 30, history: 10 * time.Minute, fsync: durable, log: zap.NewNop(), tune: func(*embed.Config) {}}
+	return options{listen: "127.0.0.1:0", quota: 8 << 30, history: 10 * time.Minute, fsync: durable, log: zap.NewNop(), tune: func(*embed.Config) {},
+		pace: defaultPace(), told: func(Defragmentation) {}}
 }
 
 // Listen sets the address for clients, host:port. Port 0 takes a free one,
@@ -84,6 +87,18 @@ func Logger(log *slog.Logger) Option {
 	return optionFunc(func(o *options) { o.log = zap.New(slogCore{log.Handler()}) })
 }
 
+// OnDefragment has told called after each time that the server was defragmented, which it
+// is in quiet moments: see the package comment. told is called by the server's goroutine, one
+// call at a time, and Close waits for it: it must not block, nor call Close.
+func OnDefragment(told func(Defragmentation)) Option {
+	return optionFunc(func(o *options) { o.told = told })
+}
+
+// NeverDefragment leaves it to others to defragment the server.
+func NeverDefragment() Option {
+	return optionFunc(func(o *options) { o.pace = pace{} })
+}
+
 // UnsafeNoFsync answers commits before they are on disk: a crash of the
 // machine loses or corrupts what was written. For tests only.
 func UnsafeNoFsync() Option {
@@ -120,6 +135,9 @@ func (o options) validate() error {
 	}
 	if o.log == nil {
 		fault("ZapLogger(nil)")
+	}
+	if o.told == nil {
+		fault("OnDefragment(nil)")
 	}
 	if o.tune == nil {
 		fault("Tune(nil)")

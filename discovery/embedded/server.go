@@ -47,6 +47,7 @@ type Server struct {
 	errs     chan error
 	failed   chan struct{}
 	closing  chan struct{}
+	tended   chan struct{} // closed when it is not defragmented any more
 
 	close    sync.Once
 	closeErr error
@@ -126,9 +127,10 @@ func (o options) run(ctx context.Context, dir string, listen address) (*Server, 
 	}
 	s := &Server{
 		etcd: etcd, endpoint: listen.advertised().String(), dir: dir, grpc: servers, failures: failures,
-		errs: make(chan error, 1), failed: make(chan struct{}), closing: make(chan struct{}),
+		errs: make(chan error, 1), failed: make(chan struct{}), closing: make(chan struct{}), tended: make(chan struct{}),
 	}
 	go s.watch()
+	go s.tend(o.pace, o.quota, o.told)
 	select {
 	case <-etcd.Server.ReadyNotify():
 		return s, nil
@@ -291,6 +293,7 @@ func (s *Server) Close() error {
 		ended := make(chan error, 1)
 		go func() {
 			s.grpc.stop()
+			<-s.tended
 			ended <- closeEtcd(s.etcd)
 		}()
 		within := closeFor

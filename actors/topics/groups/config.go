@@ -23,6 +23,9 @@ const (
 	DefaultAckWait       = 30 * time.Second // of a shared group
 )
 
+// LargestShareOf bounds the records of which a share of dead letters pauses a group.
+const LargestShareOf = 1 << 16
+
 // Config is a place in a topic's consumer group: the options of
 // penstock.Topic.Subscribe.
 type Config struct {
@@ -65,6 +68,10 @@ type Config struct {
 	// Breaker and BreakerPause are penstock.PauseAfterDeadLetters; 0 is none.
 	Breaker      int
 	BreakerPause time.Duration
+	// Share, ShareOf and SharePause are penstock.PauseAtDeadLetterShare; 0 is none.
+	Share      float64
+	ShareOf    int
+	SharePause time.Duration
 	// Expired is penstock.RecordExpired.
 	Expired func(ctx context.Context, r messages.Record)
 	// RevokeTimeout is penstock.RevokeTimeout, at least 100 ms. Default
@@ -104,7 +111,7 @@ func (c *Config) prefetch() prefetch.Config {
 		concurrency = prefetch.MostAtOnce // the members' is their own
 	}
 	return prefetch.Config{
-		Concurrency: concurrency, Order: order, Breaker: c.Breaker,
+		Concurrency: concurrency, Order: order, Breaker: c.Breaker, Share: prefetch.Share{Least: c.Share, Of: c.ShareOf},
 		Topic: c.Topic, Group: c.Group, ManualCommit: c.ManualCommit, MaxFetched: c.MaxFetched,
 		Retry: c.Retry, MaxAttempts: c.MaxAttempts, DeadLetter: c.DeadLetter,
 	}
@@ -180,6 +187,13 @@ func (c *Config) validateBreaker(faults *node.Faults) {
 		faults.Add("pause for %s after %d dead letters: want a positive number, and a pause from 1s to ten years", c.BreakerPause, c.Breaker)
 	case c.DeadLetter == nil && c.DeadTopic == "":
 		faults.Add("pause after %d dead letters: records become none; set DeadLetterTopic or RecordDeadLetters as well", c.Breaker)
+	}
+	switch {
+	case c.Share == 0 && c.ShareOf == 0 && c.SharePause == 0:
+	case !(c.Share > 0 && c.Share <= 1) || c.ShareOf < 2 || c.ShareOf > LargestShareOf || c.SharePause < time.Second || c.SharePause > messages.LongestPause:
+		faults.Add("pause for %s at a share of %v of %d records: want a share above 0 and up to 1, of 2 to %d records, and a pause from 1s to ten years", c.SharePause, c.Share, c.ShareOf, LargestShareOf)
+	case c.DeadLetter == nil && c.DeadTopic == "":
+		faults.Add("pause at a share of dead letters: records become none; set DeadLetterTopic or RecordDeadLetters as well")
 	}
 }
 

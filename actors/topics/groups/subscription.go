@@ -185,7 +185,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 	case *moved:
 		a.moved(ctx, m)
 	case tripped:
-		a.trip(m.inARow)
+		a.trip(m.Tripped)
 	case lendingBegun:
 		a.lendingBegun(m)
 	case lendAgain:

@@ -83,7 +83,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 	if cfg.Letters != nil {
 		data.Bury = sub.bury
 	}
-	data.Trip = func(inARow int) { env.Send(sub.pid.Load(), tripped{inARow}) }
+	data.Trip = func(t prefetch.Tripped) { env.Send(sub.pid.Load(), tripped{t}) }
 	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	if cfg.Shared {

@@ -411,26 +411,30 @@ func (s *Subscription) bury(ctx context.Context, d *prefetch.Burial, r messages.
 	return omitted, err
 }
 
-// tripped: so many dead letters in a row.
-type tripped struct{ inARow int }
+// tripped: too many dead letters.
+type tripped struct{ prefetch.Tripped }
 
 // trip pauses the group, because not the records but what handles them may be at fault. A
 // pause that lasts longer stays: somebody wants that one.
-func (a *subscription) trip(inARow int) {
+func (a *subscription) trip(t prefetch.Tripped) {
 	sub, log, delayed := a.sub, a.env.Log, a.delayed
-	until, longer := time.Now().Add(sub.cfg.BreakerPause), false
+	pause := sub.cfg.BreakerPause
+	if t.Run == 0 {
+		pause = sub.cfg.SharePause
+	}
+	until, longer := time.Now().Add(pause), false
 	if value, paused := a.view.Paused(); paused {
 		if at := messages.PauseUntil(value); at.IsZero() || at.After(until) {
 			until, longer = at, true
 		}
 	}
-	a.env.Events.Emit(messages.DeadLettersRepeated{Topic: sub.cfg.Topic, Group: sub.cfg.Group, Member: sub.cfg.ID, Run: inARow, Until: until})
+	a.env.Events.Emit(messages.DeadLettersRepeated{Topic: sub.cfg.Topic, Group: sub.cfg.Group, Member: sub.cfg.ID, Run: t.Run, Letters: t.Letters, Of: t.Of, Until: until})
 	if longer {
 		return
 	}
 	a.host.Run("pause group", func(ctx context.Context) error {
 		if err := log.PauseGroup(ctx, sub.path.Info(), sub.cfg.Group, until); err != nil && ctx.Err() == nil {
-			delayed(fmt.Errorf("pause after %d dead letters in a row: %w", inARow, err))
+			delayed(fmt.Errorf("pause after %d dead letters: %w", t.Run+t.Letters, err))
 		}
 		return nil
 	})

@@ -5,6 +5,8 @@ package governor
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -50,6 +52,11 @@ type (
 	cannot struct{ err error }
 	// can: a look succeeded again.
 	can struct{}
+	// alarmed: etcd has other alarms than before.
+	alarmed struct {
+		alarms []string
+		size   quota.Size
+	}
 )
 
 // errNoQuota: this etcd does not say what its quota is.
@@ -75,6 +82,8 @@ func (a *governor) Receive(ctx actor.Context) {
 		a.cannot(ctx, m)
 	case can:
 		a.can(ctx)
+	case alarmed:
+		a.alarmed(m)
 	case *supervisor.Ended:
 		a.ended(ctx, m)
 	case node.Crash:
@@ -89,7 +98,7 @@ func (a *governor) Receive(ctx actor.Context) {
 func (a *governor) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = moves.To(ctx, a.state, watching)
-	l := looks{node: a.node, gate: a.gate, fixed: a.fixed, tell: a.host.Teller()}
+	l := &looks{node: a.node, gate: a.gate, fixed: a.fixed, tell: a.host.Teller()}
 	a.host.Run("look at etcd", l.run)
 }
 
@@ -118,6 +127,11 @@ func (a *governor) can(ctx actor.Context) {
 	}
 }
 
+func (a *governor) alarmed(m alarmed) {
+	s := m.size
+	a.node.Events.Emit(messages.EtcdAlarmed{Alarms: strings.Join(m.alarms, ","), Used: s.InUse, Size: s.File, Quota: s.Quota})
+}
+
 func (a *governor) ended(ctx actor.Context, m *supervisor.Ended) {
 	if m.Err != nil {
 		supervisor.Fail(ctx, m.Err)
@@ -130,6 +144,7 @@ type looks struct {
 	gate  *quota.Gate
 	fixed int64
 	tell  func(any)
+	seen  []string // the alarms of the last look
 }
 
 const (
@@ -139,7 +154,7 @@ const (
 	again = 10 * time.Minute
 )
 
-func (l looks) run(ctx context.Context) error {
+func (l *looks) run(ctx context.Context) error {
 	wanted := l.gate.Wanted()
 	failing := false
 	for {
@@ -163,17 +178,22 @@ func (l looks) run(ctx context.Context) error {
 }
 
 // look looks once, and returns how long to wait for the next time.
-func (l looks) look(ctx context.Context, failing *bool) (next time.Duration, err error) {
+func (l *looks) look(ctx context.Context, failing *bool) (next time.Duration, err error) {
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	inUse, file, limit, err := discovery.Sizes(looking, l.node.Etcd.Control)
+	space, err := discovery.SpaceOf(looking, l.node.Etcd.Control)
 	if ctx.Err() != nil {
 		return 0, nil
 	}
-	if limit == 0 {
-		limit = l.fixed
+	size := quota.Size{InUse: space.InUse, File: space.File, Quota: space.Quota}
+	if size.Quota == 0 {
+		size.Quota = l.fixed
 	}
-	if err == nil && limit == 0 {
+	if err == nil && !slices.Equal(space.Alarms, l.seen) {
+		l.seen = space.Alarms
+		l.tell(alarmed{space.Alarms, size})
+	}
+	if err == nil && size.Quota == 0 {
 		err = errNoQuota
 	}
 	if err != nil {
@@ -189,7 +209,6 @@ func (l looks) look(ctx context.Context, failing *bool) (next time.Duration, err
 		*failing = false
 		l.tell(can{})
 	}
-	size := quota.Size{InUse: inUse, File: file, Quota: limit}
 	before, after, next := l.gate.Looked(size)
 	if before != after {
 		l.tell(saw{before, after, size})

@@ -36,10 +36,11 @@ type Config struct {
 	// Bury, in place of DeadLetter, writes what it puts elsewhere with the end of the record.
 	// It returns what of the record had to be left out there.
 	Bury func(ctx context.Context, d *Burial, r messages.Record, cause error) (omitted string, err error)
-	// Breaker is how many dead letters in a row have Trip called, which must not block; 0 is
-	// none.
+	// Breaker is how many dead letters in a row have Trip called, which must not block, and
+	// Share which share of the records that were finished last; the zero values are none.
 	Breaker int
-	Trip    func(inARow int)
+	Share   Share
+	Trip    func(Tripped)
 	// Persist, unless it is nil, has what is due written, and waits for that.
 	Persist func(ctx context.Context) error
 	// TTL is how long after its time a record is handed out, 0 without end; nil is 0.
@@ -61,6 +62,7 @@ type Buffer struct {
 	trusted *atomic.Int64
 	inside  *usercode.Runs
 	inARow  atomic.Int64 // dead letters, since a record was handled
+	share   *share       // nil where none matters
 
 	mu       sync.Mutex
 	phase    Phase
@@ -107,7 +109,7 @@ const (
 // lease while it can be trusted, else 0. inside knows where user code runs.
 func New(cfg Config, emit func(messages.Event), trusted *atomic.Int64, inside *usercode.Runs) *Buffer {
 	return &Buffer{
-		cfg: cfg, emit: emit, trusted: trusted, inside: inside, phase: Open,
+		cfg: cfg, emit: emit, trusted: trusted, inside: inside, phase: Open, share: newShare(cfg.Share),
 		claims: make(map[int]*Claim), past: make(map[int]Target), fences: make(map[int][2]int64), paused: make(map[int]struct{}),
 	}
 }

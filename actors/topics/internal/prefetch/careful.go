@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -104,18 +105,81 @@ func (c *Consumption) persists(ctx context.Context, h *hand) bool {
 	return false
 }
 
+// Share is a share of the Of records that were finished last: from 0, which is none, to 1.
+type Share struct {
+	Least float64
+	Of    int
+}
+
+// Tripped is what was too much: Run dead letters in a row, or Letters of the last Of
+// records, which is 0 then.
+type Tripped struct{ Run, Letters, Of int }
+
+// share counts the dead letters among the records that were finished last. Once they are
+// too many, it begins again. It is safe for concurrent use.
+type share struct {
+	Share
+	mu      sync.Mutex
+	ring    []bool // a dead letter or not, the oldest at next once it is full
+	next    int
+	letters int // in ring
+}
+
+func newShare(s Share) *share {
+	if s.Of == 0 {
+		return nil
+	}
+	return &share{Share: s, ring: make([]bool, 0, s.Of)}
+}
+
+// finished takes n records that became dead letters, or were handled, and returns how many
+// of the last ones are dead letters when these are too many, else 0.
+func (s *share) finished(n int, letter bool) (tooMany int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range min(n, s.Of) {
+		if len(s.ring) < s.Of {
+			s.ring = append(s.ring, false)
+		}
+		if s.ring[s.next] {
+			s.letters--
+		}
+		if s.ring[s.next] = letter; letter {
+			s.letters++
+		}
+		s.next = (s.next + 1) % s.Of
+	}
+	if len(s.ring) < s.Of || float64(s.letters) < s.Least*float64(s.Of) {
+		return 0
+	}
+	tooMany = s.letters
+	s.ring, s.next, s.letters = s.ring[:0], 0, 0
+	return tooMany
+}
+
 // buried counts a dead letter.
 func (b *Buffer) buried() {
 	if n := b.inARow.Add(1); b.cfg.Breaker > 0 && n%int64(b.cfg.Breaker) == 0 {
-		b.cfg.Trip(int(n))
+		b.cfg.Trip(Tripped{Run: int(n)})
 	}
+	b.outcome(1, true)
 }
 
-// handled notes that a record was handled: the dead letters were at fault, and not what
+// handled notes that n records were handled: the dead letters were at fault, and not what
 // handles them.
-func (b *Buffer) handled() {
+func (b *Buffer) handled(n int) {
 	if b.cfg.Breaker > 0 && b.inARow.Load() != 0 {
 		b.inARow.Store(0)
+	}
+	b.outcome(n, false)
+}
+
+func (b *Buffer) outcome(n int, letter bool) {
+	if b.share == nil {
+		return
+	}
+	if letters := b.share.finished(n, letter); letters > 0 {
+		b.cfg.Trip(Tripped{Letters: letters, Of: b.share.Of})
 	}
 }
 

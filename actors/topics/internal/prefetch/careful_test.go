@@ -5,11 +5,14 @@ package prefetch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
@@ -144,5 +147,84 @@ func TestARecordThatEndsItsProcesses(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Promise: a share trips when at least so many of the last records became dead letters, not
+// before there were as many records, and then begins again.
+func TestShareOfDeadLetters(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		of := rapid.IntRange(2, 9).Draw(t, "of")
+		least := rapid.SampledFrom([]float64{0.01, 0.25, 0.5, 0.99, 1}).Draw(t, "least")
+		s := newShare(Share{Least: least, Of: of})
+		var all []bool // since it tripped last
+		for range rapid.IntRange(0, 60).Draw(t, "times") {
+			n, letter := 1, rapid.Bool().Draw(t, "letter")
+			if !letter {
+				n = rapid.IntRange(0, 12).Draw(t, "handled")
+			}
+			for range n {
+				all = append(all, letter)
+			}
+			letters := 0
+			for _, l := range all[max(0, len(all)-of):] {
+				if l {
+					letters++
+				}
+			}
+			want := 0
+			if len(all) >= of && float64(letters) >= least*float64(of) {
+				want, all = letters, nil
+			}
+			if got := s.finished(n, letter); got != want {
+				t.Fatalf("%d letters of the last %d trip, want %d", got, of, want)
+			}
+		}
+	})
+}
+
+// Promise: records that fail between others trip all the same, whether they are handled one
+// by one or in batches.
+func TestShareTripsBetweenHandledRecords(t *testing.T) {
+	for _, batches := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const of = 10
+			tripped := make(chan Tripped, 100)
+			s, _ := newTestBuffer(Config{
+				MaxAttempts: 1, Share: Share{Least: 0.5, Of: of}, Breaker: of,
+				DeadLetter: func(context.Context, messages.Record, error) error { return nil },
+				Trip:       func(t Tripped) { tripped <- t },
+			})
+			feed(t, s, keyedLog(10, byKey), Place{Base: -1, Written: true})
+			handle := func(_ context.Context, r messages.Record) error {
+				if r.Offset >= 20 && r.Offset%2 == 0 {
+					return errors.New("the database is away")
+				}
+				return nil
+			}
+			stop := consumePaperWith(t, 1, func(ctx context.Context) *Consumption {
+				if !batches {
+					return NewConsumption(ctx, s, handle)
+				}
+				return NewBatches(ctx, s, 4, func(ctx context.Context, all []messages.Record) (int, error) {
+					for i, r := range all {
+						if err := handle(ctx, r); err != nil {
+							return i, err
+						}
+					}
+					return len(all), nil
+				})
+			})
+			defer stop()
+			synctest.Wait()
+			stop()
+			// Of records 20 to 99 each ten trip once.
+			if n := len(tripped); n != 8 {
+				t.Errorf("batches %v: tripped %d times, want 8", batches, n)
+			}
+			if got := <-tripped; got != (Tripped{Letters: of / 2, Of: of}) {
+				t.Errorf("batches %v: tripped by %+v", batches, got)
+			}
+		})
 	}
 }

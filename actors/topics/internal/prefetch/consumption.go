@@ -124,7 +124,6 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 			rec, err = c.attempt(handling, cur, rec)
 			b.inside.Took(began, usercode.TimedRecords, b.cfg.Topic, b.cfg.Group)
 			if err == nil {
-				b.handled()
 				continue
 			}
 			if handling.Err() != nil {
@@ -142,7 +141,11 @@ func (c *Consumption) handle(ctx context.Context, cur *cursor, label string) {
 // returns the record that was not handled; those before it are finished.
 func (c *Consumption) attempt(ctx context.Context, cur *cursor, rec messages.Record) (messages.Record, error) {
 	if c.most == 0 {
-		return rec, c.call(ctx, rec)
+		err := c.call(ctx, rec)
+		if err == nil {
+			c.buffer.handled(1)
+		}
+		return rec, err
 	}
 	batch := cur.more([]messages.Record{rec}, c.most)
 	handled := 0
@@ -151,11 +154,13 @@ func (c *Consumption) attempt(ctx context.Context, cur *cursor, rec messages.Rec
 		return err
 	})
 	if err == nil {
+		c.buffer.handled(len(batch))
 		return rec, nil
 	}
 	if handled = min(max(handled, 0), len(batch)-1); handled > 0 {
 		cur.out = batch[handled-1].Offset
 		cur.finish()
+		c.buffer.handled(handled)
 	}
 	rec = batch[handled]
 	cur.out = rec.Offset

@@ -399,7 +399,7 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 	returned = true
 	switch {
 	case err == nil:
-		b.handled()
+		b.handled(1)
 		h.settled()
 	case handling.Err() != nil:
 		h.returned() // what was cut short or lost has not failed

@@ -120,7 +120,7 @@ func (l *Lending) settled(h *hand, err error) {
 	var abandoned *messages.AbandonedError
 	switch {
 	case err == nil:
-		l.c.buffer.handled()
+		l.c.buffer.handled(1)
 		h.settled()
 	case errors.Is(err, messages.ErrExpired):
 		h.lapsed()

@@ -95,7 +95,7 @@ func everyEvent() []Event {
 		ClaimRevoked{Topic: "t", Group: "g", Partition: 3, Member: "n", Why: "overdue"},
 		CommitDelayed{Topic: "t", Group: "g", Err: boom},
 		AppendDelayed{Topic: "t", Partition: 3, Err: boom},
-		PutsSlowed{Used: 1, Size: 2, Quota: 3}, PutsRefused{Used: 1, Size: 2, Quota: 3}, PutsFree{Used: 1, Size: 2, Quota: 3}, EtcdAlarmed{Alarms: "NOSPACE", Used: 1, Size: 3, Quota: 3}, EtcdUnwatched{Err: boom},
+		PutsSlowed{Used: 1, Size: 2, Quota: 3}, PutsRefused{Used: 1, Size: 2, Quota: 3}, PutsFree{Used: 1, Size: 2, Quota: 3}, EtcdAlarmed{Alarms: "NOSPACE", Used: 1, Size: 3, Quota: 3, Do: "make room"}, EtcdUnwatched{Err: boom},
 		AppendFailed{Topic: "t", Partition: 3, Records: 7, Err: boom},
 		ReadDelayed{Topic: "t", Partition: 3, Err: boom},
 		BatchCorrupt{Topic: "t", Partition: 3, Offset: 40, Err: boom},

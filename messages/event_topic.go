@@ -134,6 +134,7 @@ type EtcdAlarmed struct {
 	// them; empty when the last one has ended.
 	Alarms            string
 	Used, Size, Quota int64
+	Do                string // what a person can do; empty when the last one has ended
 }
 
 // EtcdUnwatched: how full etcd is cannot be seen, so puts are not slowed before it is full.

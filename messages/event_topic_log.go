@@ -2,10 +2,7 @@ package messages
 
 // How each event of topics is logged, in the order of event_topic.go.
 
-import (
-	"log/slog"
-	"strings"
-)
+import "log/slog"
 
 func (TopicCreated) name() string      { return "topic_created" }
 func (TopicCreated) level() slog.Level { return slog.LevelInfo }
@@ -203,14 +200,7 @@ func (e EtcdAlarmed) level() slog.Level {
 	return slog.LevelError
 }
 func (e EtcdAlarmed) attrs() []slog.Attr {
-	attrs := append([]slog.Attr{slog.String("alarms", e.Alarms)}, roomAttrs(e.Used, e.Size, e.Quota)...)
-	switch {
-	case strings.Contains(e.Alarms, "NOSPACE"):
-		attrs = append(attrs, slog.String("do", "delete records or topics, compact etcd's history and defragment it, then \"etcdctl alarm disarm\""))
-	case e.Alarms != "":
-		attrs = append(attrs, slog.String("do", "see \"penstock doctor\" and etcd's log"))
-	}
-	return attrs
+	return append([]slog.Attr{slog.String("alarms", e.Alarms), slog.String("do", e.Do)}, roomAttrs(e.Used, e.Size, e.Quota)...)
 }
 
 func (EtcdUnwatched) name() string         { return "etcd_unwatched" }

@@ -129,7 +129,18 @@ func (a *governor) can(ctx actor.Context) {
 
 func (a *governor) alarmed(m alarmed) {
 	s := m.size
-	a.node.Events.Emit(messages.EtcdAlarmed{Alarms: strings.Join(m.alarms, ","), Used: s.InUse, Size: s.File, Quota: s.Quota})
+	a.node.Events.Emit(messages.EtcdAlarmed{Alarms: strings.Join(m.alarms, ","), Used: s.InUse, Size: s.File, Quota: s.Quota, Do: advice(m.alarms)})
+}
+
+// advice is what a person can do about alarms.
+func advice(alarms []string) string {
+	switch {
+	case slices.Contains(alarms, "NOSPACE"):
+		return "delete records or topics, compact etcd's history and defragment it, then \"etcdctl alarm disarm\""
+	case len(alarms) > 0:
+		return "see \"penstock doctor\" and etcd's log"
+	}
+	return ""
 }
 
 func (a *governor) ended(ctx actor.Context, m *supervisor.Ended) {

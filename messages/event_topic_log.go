@@ -200,7 +200,8 @@ func (e EtcdAlarmed) level() slog.Level {
 	return slog.LevelError
 }
 func (e EtcdAlarmed) attrs() []slog.Attr {
-	return append([]slog.Attr{slog.String("alarms", e.Alarms), slog.String("do", e.Do)}, roomAttrs(e.Used, e.Size, e.Quota)...)
+	attrs := append([]slog.Attr{slog.String("alarms", e.Alarms)}, roomAttrs(e.Used, e.Size, e.Quota)...)
+	return append(attrs, slog.String("do", e.Do))
 }
 
 func (EtcdUnwatched) name() string         { return "etcd_unwatched" }

@@ -127,9 +127,13 @@ func TestProcessesOverloadAnEtcdWithAQuota(t *testing.T) {
 	for _, c := range children {
 		c.tell(t, "put")
 	}
-	// Pipes come and go meanwhile.
+	// Pipes come and go meanwhile, some each second: what that leaves in etcd's history takes
+	// of the reserve, which nobody compacts here.
 	began, pipes, slowest := time.Now(), 0, time.Duration(0)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
 	for time.Since(began) < lasts || pipes == 0 {
+		<-tick.C
 		at := time.Now()
 		name := fmt.Sprint("orders-", pipes)
 		dest := harness.Register(t, rt, name)

@@ -96,7 +96,7 @@ const (
 	// looked at again, brisk where it grows slowly; idlest when one with others is.
 	soonest, brisk, latest, idlest = 20 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second
 	// burst is how many bytes a second a partition may get that got none.
-	burst = 32 << 20
+	burst = 64 << 20
 )
 
 // again is after how long a partition is looked at again, which begins with the batch

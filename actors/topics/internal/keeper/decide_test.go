@@ -123,7 +123,7 @@ func TestAgain(t *testing.T) {
 		{"a limit that is reached", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 200), 12 * time.Second / 400},
 		{"a limit that is exceeded", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 400), soonest},
 		{"seen first", messages.TopicConfig{MaxBytes: 200}, sight{}, seen(1, 200), brisk},
-		{"seen first, and empty", messages.TopicConfig{MaxBytes: 16 << 20}, sight{}, seen(1, 0), 625 * time.Millisecond},
+		{"seen first, and empty", messages.TopicConfig{MaxBytes: 16 << 20}, sight{}, seen(1, 0), 312500 * time.Microsecond},
 		{"seen first, in records", messages.TopicConfig{MaxRecords: 200}, sight{}, seen(1, 200), latest},
 	} {
 		if got := again(&tt.cfg, judged{}, all[0], tt.before, tt.now, noon); got != tt.want {

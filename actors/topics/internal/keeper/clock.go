@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,7 @@ import (
 // It is safe for concurrent use.
 type Clock struct {
 	read    func() reading
+	set     atomic.Int64 // by how much a test has set the machine's clock
 	stepped func(by time.Duration)
 
 	mu     sync.Mutex
@@ -37,11 +39,17 @@ const (
 // NewClock follows the machine's clock. stepped is told of steps, and must not block.
 func NewClock(stepped func(by time.Duration)) *Clock {
 	began := time.Now()
-	return newClock(func() reading {
+	c := &Clock{stepped: stepped}
+	c.read = func() reading {
 		now := time.Now()
-		return reading{now.Round(0), 1 + now.Sub(began)}
-	}, stepped)
+		return reading{now.Round(0).Add(time.Duration(c.set.Load())), 1 + now.Sub(began)}
+	}
+	c.anchor = c.read()
+	return c
 }
+
+// Step makes the machine's clock seem to be set by so much, for tests with a real keeper.
+func (c *Clock) Step(by time.Duration) { c.set.Add(int64(by)) }
 
 func newClock(read func() reading, stepped func(time.Duration)) *Clock {
 	return &Clock{read: read, stepped: stepped, anchor: read()}

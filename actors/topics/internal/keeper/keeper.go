@@ -82,6 +82,9 @@ func (k *Keeper) bell(job string) chan struct{} {
 	return b
 }
 
+// Step makes the machine's clock seem to be set by so much to this keeper, for tests.
+func (k *Keeper) Step(by time.Duration) { k.clock.Step(by) }
+
 // Stats are the counters of what this runtime did as the keeper.
 func (k *Keeper) Stats() messages.KeeperStats {
 	k.mu.Lock()

@@ -29,7 +29,8 @@ func (tx *Tx) Context() context.Context { return tx.tx.Context() }
 
 // Put adds messages for a topic, each for the partition that the handle's partitioner
 // chooses; the handle's middleware sees them. Those for one partition keep their order
-// and follow one another in the log. Their bytes are copied. A message that cannot be put
+// and follow one another in the log. Their bytes are copied. A message with an ID for a topic
+// with a window of ids is ErrInvalid: the window is not looked into. A message that cannot be put
 // (ErrTooLarge, ErrInvalid, ErrNoPartition, ErrClosed) is the error of the transaction, and so
 // is nil, and a topic of another runtime (ErrInvalid).
 func (tx *Tx) Put(t *Topic, msgs ...Message) {
@@ -92,9 +93,10 @@ func (r *Runtime) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 // claims them again, from where the group really is, so no effect is lost or doubled.
 //
 // A transaction takes records of at most 16 partitions. It reads as Poll does: one reader
-// at a time, and what the last Poll returned is finished. Middleware of UseRecords is not
-// called, and RecordDeadLetters gets nothing: fn can put to a dead-letter topic in the
-// same transaction. Effects outside of tx are not part of it.
+// at a time, and what the last Poll returned is finished. RecordDeadLetters gets nothing: fn
+// can put to a dead-letter topic in the same transaction. Effects outside of tx are not part
+// of it. A subscription with middleware (UseRecords, Recover, Timeout, Throttle) is
+// ErrInvalid: it surrounds single records.
 //
 // Other errors: those of Runtime.Transact, and of Poll.
 func (s *Subscription) Transact(ctx context.Context, max int, fn func(tx *Tx, recs []Record) error) (int, error) {
@@ -132,7 +134,8 @@ func ExpectEnd(offset int64) Expectation { return Expectation{offset} }
 // a lock: of several who do, one succeeds.
 //
 // Errors: a *ConflictError, which is ErrConflict, says where the partition ends; ErrInvalid
-// also when the messages go to several partitions; ErrOffsetOutOfRange for an expected end
+// also when the messages go to several partitions, and for one with an ID where the topic
+// has a window of ids; ErrOffsetOutOfRange for an expected end
 // below 0; those of Put and, as for it, ErrUnknownOutcome when ctx ends first.
 func (t *Topic) PutIf(ctx context.Context, expect Expectation, msgs ...Message) (partition int, offset int64, err error) {
 	return t.t.PutIf(ctx, expect.end, msgs)

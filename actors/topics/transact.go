@@ -46,10 +46,22 @@ func (t *Topic) PutIn(tx *groups.Tx, msgs []messages.Message) {
 	}
 }
 
+// windowless refuses an id that nobody would look for: a transaction compares the ends of
+// its partitions, and what it is sent behind is found out by etcd alone.
+func (t *Topic) windowless(m *messages.Message) error {
+	if m.ID == "" || t.path.Info().Config.DedupeWindow == 0 {
+		return nil
+	}
+	return fmt.Errorf("put id %q to %q in a transaction: %w: its window of ids is not looked into there, so the record might be there twice; put it by Put or PutBatch, or leave the id out", m.ID, t.Name(), messages.ErrInvalid)
+}
+
 // gather takes a message through the middleware of the handle. part, which may be nil, is
 // told where it goes; what a middleware keeps back goes nowhere.
 func (t *Topic) gather(ctx context.Context, out *topiclog.Outgoing, m messages.Message, part func(int)) error {
 	add := func(_ context.Context, m messages.Message) error {
+		if err := t.windowless(&m); err != nil {
+			return err
+		}
 		p, err := out.Add(t.path, t.producer, &m)
 		if err == nil && part != nil {
 			part(p)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -189,5 +191,43 @@ func TestPutIf(t *testing.T) {
 	}
 	if _, _, err = topic.PutIf(ctx, 0, nil); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("no message: %v", err)
+	}
+}
+
+// Promise: what a transaction would pass over in silence it refuses: an id that it does not
+// look for, and middleware that surrounds single records.
+func TestTransactRefusesWhatItWouldPassOver(t *testing.T) {
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	windowed, err := e.CreateTopic(ctx, "windowed", messages.TopicConfig{DedupeWindow: time.Hour}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := topicOf(t, e, "plain", 1)
+	named := messages.Message{ID: "p/1", Value: []byte("a")}
+	put := func(to *topics.Topic, m messages.Message) error {
+		return e.Transact(ctx, func(tx *groups.Tx) error { to.PutIn(tx, []messages.Message{m}); return nil })
+	}
+	if err := put(windowed, named); !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), "p/1") {
+		t.Errorf("an id, and a window: %v", err)
+	}
+	if _, _, err := windowed.PutIf(ctx, 0, []messages.Message{named}); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("PutIf of an id, and a window: %v", err)
+	}
+	if err := errors.Join(put(plain, named), put(windowed, value("a"))); err != nil {
+		t.Error(err)
+	}
+	sub, err := plain.Subscribe(ctx, groups.Config{Group: "billing", Use: []func(messages.RecordHandler) messages.RecordHandler{
+		func(next messages.RecordHandler) messages.RecordHandler { return next },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fn := func(*groups.Tx, []messages.Record) error { return nil }
+	if _, err := sub.Transact(ctx, 1, fn); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("Transact with middleware: %v", err)
+	}
+	if err := sub.ConsumeTx(ctx, 1, fn); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("ConsumeTx with middleware: %v", err)
 	}
 }

@@ -186,7 +186,7 @@ func (s *Subscription) Transact(ctx context.Context, limit int, fn func(*Tx, []m
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(fn == nil)); err != nil {
 		return 0, fmt.Errorf("%s: %w", s.transacting(), err)
 	}
-	if err := s.refuses("Transact", transactInstead); err != nil {
+	if err := cmp.Or(s.refuses("Transact", transactInstead), s.unused()); err != nil {
 		return 0, fmt.Errorf("%s: %w", s.transacting(), err)
 	}
 	n, _, err := s.transactOnce(ctx, limit, fn)
@@ -198,6 +198,15 @@ func (s *Subscription) Transact(ctx context.Context, limit int, fn func(*Tx, []m
 		return n, fmt.Errorf("%s: %w", s.transacting(), err)
 	}
 	return n, nil
+}
+
+// unused is why a subscription with middleware makes no transactions: it surrounds the
+// handling of one record, and would be passed over in silence.
+func (s *Subscription) unused() error {
+	if len(s.cfg.Use) == 0 {
+		return nil
+	}
+	return fmt.Errorf("middleware of UseRecords, Recover, Timeout or Throttle is not called around a transaction, which has several records: call it in the function, or use a subscription without: %w", messages.ErrInvalid)
 }
 
 // transactInstead is what takes the place of a transaction in a shared group.
@@ -299,7 +308,7 @@ func (s *Subscription) ConsumeTx(ctx context.Context, limit int, fn func(*Tx, []
 	if err := errors.Join(node.ContextGiven(ctx), node.HandlerGiven(fn == nil)); err != nil {
 		return fmt.Errorf("%s: %w", s.transacting(), err)
 	}
-	if err := s.refuses("ConsumeTx", transactInstead); err != nil {
+	if err := cmp.Or(s.refuses("ConsumeTx", transactInstead), s.unused()); err != nil {
 		return fmt.Errorf("%s: %w", s.transacting(), err)
 	}
 	for failures := 0; ; {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -209,6 +210,42 @@ func TestExportAndImport(t *testing.T) {
 	out, _ = perform(t, cli.ExitDone, "", "topic", "export", "audit", "-")
 	if !strings.HasPrefix(out, "penstock topic archive 1\n") || len(out) < len(whole)-20 {
 		t.Errorf("- prints %d bytes, want %d", len(out), len(whole))
+	}
+}
+
+// Promise: groups of an imported topic continue where they were when it was exported: where
+// they have committed, or where they began.
+func TestImportedGroupsContinue(t *testing.T) {
+	t.Parallel()
+	ctx, rt := backupRuntime(t)
+	createTopic(t, 1)
+	putLines(t, 9)
+	perform(t, cli.ExitDone, "", "sub", "audit", "committed", "--count", "4")
+	topic, err := rt.Topic(ctx, "audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := topic.Subscribe(ctx, "begun", penstock.FromOffset(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := begun.Unsubscribe(ctx); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "audit.penstock")
+	perform(t, cli.ExitDone, "", "topic", "export", "audit", file)
+	if out, _ := perform(t, cli.ExitDone, "", "topic", "import", file, "--as", "copy", "--json"); !strings.Contains(out, `"groups": 2`) {
+		t.Errorf("import prints %s", out)
+	}
+	perform(t, cli.ExitDone, "", "topic", "import", file, "--as", "bare", "--no-groups")
+	for group, want := range map[string]int64{"committed": 4, "begun": 7} {
+		g, err := rt.DescribeConsumerGroup(ctx, "copy", group)
+		if err != nil || g.Partitions[0].Committed != want {
+			t.Errorf("%s is at %+v, want %d: %v", group, g.Partitions, want, err)
+		}
+		if _, err := rt.DescribeConsumerGroup(ctx, "bare", group); !errors.Is(err, penstock.ErrNoGroup) {
+			t.Errorf("%s without groups: %v", group, err)
+		}
 	}
 }
 

@@ -89,7 +89,12 @@ func TestDeadLettersAreRedriven(t *testing.T) {
 	if !strings.Contains(out, `"value":"3"`) {
 		t.Errorf("in place of a letter without a value its record is put back: %s", out)
 	}
-	if out, _ := perform(t, cli.ExitDone, "", "dlq", "purge", "letters", "--json"); !strings.Contains(out, `"deleted": 2`) {
+	gone := messages.DeadRecord{Topic: "gone", Offset: 2}
+	putTo(t, rt, "letters", gone.Mark(messages.Message{Value: []byte("lost")}))
+	if out, errs := perform(t, cli.ExitDone, "", "dlq", "redrive", "letters", "--json"); !strings.Contains(out, `"no_topic": 1`) || !strings.Contains(out, `"skipped": 1`) || !strings.Contains(errs, "topic gone, which does not exist") {
+		t.Errorf("of a topic that is gone redrive prints %s%s", out, errs)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "dlq", "purge", "letters", "--json"); !strings.Contains(out, `"deleted": 3`) {
 		t.Errorf("purge prints %s", out)
 	}
 	out, _ = perform(t, cli.ExitDone, "", "read", "letters", "--json")

@@ -587,3 +587,27 @@ func TestGroupPause(t *testing.T) {
 		t.Errorf("pause of no group says %q", errs)
 	}
 }
+
+// Promise: a put with a producer's name that is given again puts what is missing, and a
+// topic loses its window of ids by the word for no limit.
+func TestPutAgainWithAProducer(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 2)
+	perform(t, cli.ExitUsage, "", "topic", "update", "audit", "--dedupe-window", "never")
+	if _, errs := perform(t, cli.ExitUsage, "1\n", "put", "audit", "--producer", "till"); !strings.Contains(errs, "--dedupe-window 1h") {
+		t.Errorf("without a window: %s", errs)
+	}
+	perform(t, cli.ExitDone, "", "topic", "update", "audit", "--dedupe-window", "1h")
+	perform(t, cli.ExitDone, numbersTo(5), "put", "audit", "--producer", "till")
+	_, errs := perform(t, cli.ExitDone, numbersTo(8), "put", "audit", "--producer", "till")
+	if !strings.Contains(errs, "5 of them were in the topic before") || lastLine(errs) != "put 8" {
+		t.Errorf("put again says %s", errs)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "read", "audit"); strings.Count(out, "\n") != 8 {
+		t.Errorf("the topic has\n%s", out)
+	}
+	out, _ := perform(t, cli.ExitDone, "", "topic", "update", "audit", "--dedupe-window", "none", "--json")
+	if strings.Contains(out, "3600") {
+		t.Errorf("the window stays: %s", out)
+	}
+}

@@ -172,6 +172,14 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("partition %d, offset %d: %v", r.p, r.offset, err)
 		}
 	}
+	for _, g := range []Group{{"g", []int64{0, 10}}, {"g", []int64{-2}}, {"g", []int64{1, 1, 1}}} {
+		if _, err := NewWriter(io.Discard, Header{Partitions: []Range{{0, 9}, {0, 9}}, Groups: []Group{g}}); !errors.Is(err, messages.ErrInvalid) {
+			t.Errorf("group %+v: %v", g, err)
+		}
+	}
+	if _, err := NewWriter(io.Discard, Header{Partitions: []Range{{0, 9}}, Groups: []Group{{"g", []int64{-1}}, {"h", nil}}}); err != nil {
+		t.Errorf("groups without a place: %v", err)
+	}
 	if _, err := NewWriter(io.Discard, Header{}); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("no partitions: %v", err)
 	}

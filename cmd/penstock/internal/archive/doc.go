@@ -3,7 +3,7 @@
 // A file is a line that names the format and its version, and blocks behind it:
 //
 //	penstock topic archive 1\n
-//	header   the topic's settings, and from where to where each partition goes
+//	header   the topic's settings, from where to where each partition goes, and where groups are
 //	records  of one partition, in the order of their offsets; again and again
 //	end      how many records there are
 //

@@ -23,6 +23,15 @@ type Header struct {
 	// Partitions are where each partition began and ended when the export began: what
 	// lies between is in the file, unless it was deleted.
 	Partitions []Range `json:"partitions"`
+	// Groups are where the topic's groups were then. Versions before this field pass over it.
+	Groups []Group `json:"groups,omitempty"`
+}
+
+// Group is where a consumer group is.
+type Group struct {
+	Name string `json:"name"`
+	// Offsets are the next records to be handled, by partition; -1 where that is not known.
+	Offsets []int64 `json:"offsets"`
 }
 
 // Range is the offsets of a partition: from Start to the one before End.
@@ -39,6 +48,16 @@ func (h *Header) check() error {
 	for p, r := range h.Partitions {
 		if r.Start < 0 || r.End < r.Start || r.End > 1<<62 {
 			return fmt.Errorf("partition %d from %d to %d", p, r.Start, r.End)
+		}
+	}
+	for _, g := range h.Groups {
+		if len(g.Offsets) > len(h.Partitions) {
+			return fmt.Errorf("group %q in %d of %d partitions", g.Name, len(g.Offsets), len(h.Partitions))
+		}
+		for p, at := range g.Offsets {
+			if r := h.Partitions[p]; at != -1 && (at < r.Start || at > r.End) {
+				return fmt.Errorf("group %q at %d of partition %d, which goes from %d to %d", g.Name, at, p, r.Start, r.End)
+			}
 		}
 	}
 	return nil

@@ -36,8 +36,8 @@ func Export(a *cli.App) *cobra.Command {
 		Short: "Write the records of a topic to a file",
 		Long: `Export writes the topic NAME, as it is when the command begins, to FILE: its
 settings, and each partition from its first record to its end, with offsets,
-keys, headers, times, expiries and ids. Groups and what they have committed are
-not part of it. The file is compressed and has checksums. It is called FILE.part
+keys, headers, times, expiries and ids, and how far its consumer groups are. Records that
+a group finished out of their order are handled again by a copy. The file is compressed and has checksums. It is called FILE.part
 until it is whole.
 
 A command that was cut short can be given again: it continues what is in
@@ -66,6 +66,8 @@ type summary struct {
 	Continued int64 `json:"continued"`
 	// Filled is how many offsets had no record any more; an import keeps their places.
 	Filled int64 `json:"filled,omitempty"`
+	// Groups is how many groups were set to where they were.
+	Groups int `json:"groups,omitempty"`
 }
 
 func (c *export) run(ctx context.Context, topic, file string) error {
@@ -113,6 +115,9 @@ func (c *export) export(ctx context.Context, rt *penstock.Runtime, topic, file s
 		}
 		h.Partitions = append(h.Partitions, archive.Range{Start: p.Start, End: p.End})
 	}
+	for _, g := range d.Groups {
+		h.Groups = append(h.Groups, place(g, h.Partitions))
+	}
 	t, err := rt.Topic(asking, topic)
 	if err != nil {
 		return done, err
@@ -131,6 +136,26 @@ func (c *export) export(ctx context.Context, rt *penstock.Runtime, topic, file s
 	err = out.finish(file)
 	done.Bytes = out.bytes
 	return done, err
+}
+
+// place is where a group continues: at what it has committed, or where it began, as far as
+// the partition has that.
+func place(g penstock.GroupInfo, within []archive.Range) archive.Group {
+	at := archive.Group{Name: g.Group, Offsets: make([]int64, len(within))}
+	for p := range at.Offsets {
+		at.Offsets[p] = -1
+	}
+	for _, p := range g.Partitions {
+		if p.Err != nil || p.Partition >= len(within) {
+			continue
+		}
+		r, offset := within[p.Partition], p.Committed
+		if offset < 0 {
+			offset = p.End - p.Lag
+		}
+		at.Offsets[p.Partition] = min(max(offset, r.Start), r.End)
+	}
+	return at
 }
 
 // write adds what is missing to an archive.

@@ -25,6 +25,7 @@ type imports struct {
 	*cli.App
 	as                  string
 	resume, check, json bool
+	noGroups            bool
 }
 
 // Import returns the command topic import.
@@ -38,7 +39,8 @@ func Import(a *cli.App) *cobra.Command {
 record keeps its offset, key, headers, time, expiry and id: a partition begins at
 the first offset of the file, and where a record was deleted an empty one that
 expired in 1970 takes its place, which groups pass over. The settings of the topic
-come last, so that no retention deletes what was just put.
+come last, so that no retention deletes what was just put. Consumer groups continue where
+they were when FILE was written, unless --no-groups is given or they have members.
 
 Nothing else may put into the topic meanwhile. A command that was cut short can be
 given again with --resume: it compares what is there with the file, and continues
@@ -56,6 +58,7 @@ behind it. With --check nothing is put: the file is read to its end.
 	f.StringVar(&c.as, "as", "", "`name` of the topic; that of the exported one when empty")
 	f.BoolVar(&c.resume, "resume", false, "continue an import that was cut short")
 	f.BoolVar(&c.check, "check", false, "read the file, verify it and put nothing")
+	f.BoolVar(&c.noGroups, "no-groups", false, "do not set the consumer groups to where they were")
 	f.BoolVar(&c.json, "json", false, "print one object")
 	return cmd
 }
@@ -186,10 +189,39 @@ func (c *imports) into(ctx context.Context, rt *penstock.Runtime, r *archive.Rea
 	if err := l.finish(); err != nil {
 		return err
 	}
+	if !c.noGroups {
+		if err := c.groups(ctx, rt, h, done); err != nil {
+			return err
+		}
+	}
 	asking, cancel = context.WithTimeout(ctx, c.Etcd.Timeout)
 	defer cancel()
 	_, err = rt.UpdateTopic(asking, done.Topic, changes(settings))
 	return err
+}
+
+// groups sets groups to where they were. One that has members stays where it is.
+func (c *imports) groups(ctx context.Context, rt *penstock.Runtime, h archive.Header, done *summary) error {
+	for _, g := range h.Groups {
+		for p, at := range g.Offsets {
+			if at < 0 {
+				continue
+			}
+			asking, cancel := context.WithTimeout(ctx, c.Etcd.Timeout)
+			_, err := rt.ResetOffsets(asking, done.Topic, g.Name, penstock.FromOffset(at), penstock.OnlyPartitions(p))
+			cancel()
+			if errors.Is(err, penstock.ErrGroupLive) {
+				c.Say("group %s has members, and stays where it is from partition %d on", g.Name, p)
+				done.Groups--
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+		done.Groups++
+	}
+	return nil
 }
 
 // loader puts records at the offsets that they had.

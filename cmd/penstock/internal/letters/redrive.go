@@ -40,7 +40,8 @@ func redriveCommand(a *cli.App) *cobra.Command {
 without the headers that say so, up to the end that TOPIC has when it begins. A record
 with a key goes to the partition of its key. All groups of that topic get it again, also
 those that have handled it. A dead letter that lacks a part of its record, which was too
-large, is skipped when the record itself was deleted.
+large, is skipped when the record itself was deleted, and so is one from a topic that
+does not exist any more.
 
 How far it is, is the place of the group "penstock-redrive" of TOPIC, which moves in the
 transaction that puts the records back: each is put back once, and after an end in the
@@ -61,7 +62,9 @@ To put all back again, delete that group.`,
 type redrivenView struct {
 	Topic    string `json:"topic"`
 	Redriven int    `json:"redriven"`
-	Skipped  int    `json:"skipped"` // that are no dead letters, or lack what is gone
+	Skipped  int    `json:"skipped"` // that are no dead letters, lack what is gone, or are from no topic
+	// NoTopic is how many of those skipped are from a topic that does not exist.
+	NoTopic int `json:"no_topic"`
 }
 
 func (c *redrive) run(ctx context.Context, topic string) error {
@@ -139,16 +142,23 @@ func (c *redrive) some(ctx context.Context, rt *penstock.Runtime, sub *penstock.
 	}
 	for {
 		err := c.transact(ctx, rt, sub, most, origins, v)
-		if !errors.Is(err, penstock.ErrTooLarge) || most == 1 {
+		switch {
+		case errors.Is(err, penstock.ErrTopicDeleted):
+			clear(origins) // one of them was deleted just now: it is looked for again
+			if _, gone := rt.DescribeTopic(ctx, v.Topic); gone != nil {
+				return errors.Join(err, gone)
+			}
+		case errors.Is(err, penstock.ErrTooLarge) && most > 1:
+			most /= 2
+		default:
 			return err
 		}
-		most /= 2
 	}
 }
 
 // transact puts back up to most dead letters.
 func (c *redrive) transact(ctx context.Context, rt *penstock.Runtime, sub *penstock.Subscription, most int, origins map[string]*penstock.Topic, v *redrivenView) error {
-	var done, skipped int
+	var done, skipped, noTopic int
 	waiting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	wait := time.AfterFunc(idle, func() { stop(errIdle) })
@@ -164,6 +174,12 @@ func (c *redrive) transact(ctx context.Context, rt *penstock.Runtime, sub *penst
 			}
 			if origins[letter.Topic] == nil {
 				t, err := rt.Topic(ctx, letter.Topic)
+				if errors.Is(err, penstock.ErrNoTopic) {
+					c.Say("partition %d, offset %d is from topic %s, which does not exist: skipped", r.Partition, r.Offset, letter.Topic)
+					skipped++
+					noTopic++
+					continue
+				}
 				if err != nil {
 					return fmt.Errorf("the dead letter at offset %d of partition %d: %w", r.Offset, r.Partition, err)
 				}
@@ -189,7 +205,7 @@ func (c *redrive) transact(ctx context.Context, rt *penstock.Runtime, sub *penst
 	})
 	switch {
 	case err == nil:
-		v.Redriven, v.Skipped = v.Redriven+done, v.Skipped+skipped
+		v.Redriven, v.Skipped, v.NoTopic = v.Redriven+done, v.Skipped+skipped, v.NoTopic+noTopic
 	case errors.Is(err, errIdle) && ctx.Err() == nil:
 		return nil
 	}

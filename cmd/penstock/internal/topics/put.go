@@ -25,6 +25,7 @@ type put struct {
 	*cli.App
 	keySep      string
 	tombstone   bool
+	producer    string
 	headers     []string
 	partition   int
 	create      bool
@@ -49,11 +50,16 @@ order there.
 With --tombstone each line is a key, and its record says that what the key names is
 deleted: in a topic that is compacted by key, its records are deleted.
 
+With --producer NAME the record of line N has the id NAME/N. A topic that has a window
+of ids (--dedupe-window) puts each id once, so the same command can be given again
+after it was cut short: what is in the topic is not put a second time.
+
 The first record that cannot be put ends the reading. Put prints how many records
 were not put, and how many may have been put because etcd did not answer in time.
 A signal stops the reading, and put waits up to 10 s for what was read.`,
 		Example: `  seq 1000 | penstock put audit --create
   penstock put audit lines.txt --timeout 30s
+  penstock put audit lines.txt --producer import-7      # again: what is there is not put twice
   printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell
   printf 'alice\n' | penstock put prices --tombstone`,
 		Args:              cli.Between(1, 2),
@@ -63,6 +69,7 @@ A signal stops the reading, and put waits up to 10 s for what was read.`,
 	a.Etcd.Add(cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
+	f.StringVar(&c.producer, "producer", "", "`name` that gives line N the id name/N, for a topic with a window of ids")
 	f.BoolVar(&c.tombstone, "tombstone", false, "each line is a key, whose records are deleted")
 	f.StringArrayVar(&c.headers, "header", nil, "`name=value` for each record; can be given again")
 	f.IntVar(&c.partition, "partition", anyPartition, "`number` of the partition; -1 chooses it by the key")
@@ -99,11 +106,15 @@ func (c *put) run(ctx context.Context, topic, file string) error {
 
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
-	tally := &putTally{refused: stopReading}
+	tally, number := &putTally{refused: stopReading}, 0
 	bar := c.Progress(-1, "put")
 	taken, err := lines.Each(reading, lines.NewReader(in, messages.MaxRecordBytes), func(l []byte) error {
 		bar.At(int64(tally.count().put))
-		return t.PutAsync(reading, line.message(l), tally.settle)
+		m := line.message(l)
+		if number++; c.producer != "" {
+			m.ID = fmt.Sprintf("%s/%d", c.producer, number)
+		}
+		return t.PutAsync(reading, m, tally.settle)
 	})
 	ferr := lines.Flush(ctx, t)
 	// What is still on its way after that is not waited for.
@@ -115,6 +126,9 @@ func (c *put) run(ctx context.Context, topic, file string) error {
 	bar.Stop()
 	counts := tally.count()
 	said := c.Said(counts.verdict(taken, err, ferr, context.Cause(ctx)))
+	if counts.known > 0 {
+		c.Say("%d of them were in the topic before", counts.known)
+	}
 	c.Say("put %d", counts.put)
 	return said
 }
@@ -140,6 +154,9 @@ func (c *put) topic(ctx context.Context, rt *penstock.Runtime, name string) (t *
 	}
 	if err != nil {
 		return nil, err
+	}
+	if c.producer != "" && t.Info().Config.DedupeWindow == 0 {
+		return nil, cli.Usagef("--producer %s: %s has no window of ids: \"penstock topic update %s --dedupe-window 1h\" gives it one", c.producer, name, name)
 	}
 	if n := t.Info().Config.Partitions; c.partition >= n {
 		return nil, cli.Usagef("--partition %d: %s has %d, counted from 0", c.partition, name, n)
@@ -173,6 +190,9 @@ func (c *put) lineFormat() (f lineFormat, err error) {
 	}
 	if c.partition >= messages.MaxPartitions {
 		faults = append(faults, cli.Usagef("--partition %d: want less than %d", c.partition, messages.MaxPartitions))
+	}
+	if strings.Contains(c.producer, "/") {
+		faults = append(faults, cli.Usagef("--producer %q: a name without a slash", c.producer))
 	}
 	if c.timeout < 0 {
 		faults = append(faults, cli.Usagef("--timeout is negative"))

@@ -23,6 +23,7 @@ type putTally struct {
 // putCounts says how many records ended how, with the first error of a kind.
 type putCounts struct {
 	put            int
+	known          int // of put, which were in the topic before
 	failed, unsure int
 	failure, doubt error
 }
@@ -48,6 +49,9 @@ func (c *putCounts) add(r penstock.PutResult) bool {
 	switch {
 	case r.Err == nil:
 		c.put++
+		if r.Duplicate {
+			c.known++
+		}
 		return false
 	case errors.Is(r.Err, penstock.ErrUnknownOutcome):
 		if c.unsure++; c.doubt == nil {

@@ -39,7 +39,7 @@ func TestLineFormat(t *testing.T) {
 	if f, err = c.lineFormat(); err != nil || !f.message([]byte("a:b")).Tombstone || string(f.message([]byte("a:b")).Key) != "a:b" {
 		t.Errorf("a tombstone is %+v, %v", f.message([]byte("a:b")), err)
 	}
-	for _, c := range []put{{partition: -2}, {headers: []string{"a"}}, {headers: []string{"=b"}}, {timeout: -1}, {partition: -1, tombstone: true, keySep: ":"}} {
+	for _, c := range []put{{partition: -2}, {headers: []string{"a"}}, {headers: []string{"=b"}}, {timeout: -1}, {partition: -1, tombstone: true, keySep: ":"}, {partition: -1, producer: "a/b"}} {
 		if _, err := c.lineFormat(); cli.CodeOf(err) != cli.ExitUsage {
 			t.Errorf("%+v: %v", c, err)
 		}

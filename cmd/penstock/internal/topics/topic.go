@@ -52,11 +52,39 @@ func (s *topicSettings) add(cmd *cobra.Command, d penstock.TopicConfig, partitio
 	f.IntVar(&s.partitions, "partitions", d.Partitions, partitions)
 	f.StringVar(&s.compression, "compression", string(d.Compression), "`kind` of compression of batches: s2, zstd or none")
 	f.IntVar(&s.maxRecordBytes, "max-record-bytes", d.MaxRecordBytes, "largest record in `bytes`, 1048576 at most")
-	f.DurationVar(&s.dedupeWindow, "dedupe-window", d.DedupeWindow, "for how long the topic knows the id of a record again, 720h at most; 0 is no window")
+	f.Var((*windowFlag)(&s.dedupeWindow), "dedupe-window", "for how long the topic knows the id of a record again, 720h at most, or none")
 	f.IntVar(&s.dedupeRecords, "dedupe-records", d.DedupeRecords, fmt.Sprintf("how many records of a partition the window has at most, to %d (default %d with a window)", messages.MaxDedupeRecords, messages.DefaultDedupeRecords))
 	cli.CompleteFlag(cmd, "compression", string(penstock.CompressS2), string(penstock.CompressZstd), string(penstock.CompressNone))
 	s.limits.add(cmd, d)
 }
+
+// windowFlag is a duration, or noLimit for 0.
+type windowFlag time.Duration
+
+// String is what is shown as the default: nothing for no window.
+func (w *windowFlag) String() string {
+	if *w == 0 {
+		return ""
+	}
+	return time.Duration(*w).String()
+}
+
+// Set parses the flag.
+func (w *windowFlag) Set(text string) error {
+	if text == noLimit {
+		*w = 0
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("want a duration such as 1h, or %s", noLimit)
+	}
+	*w = windowFlag(d)
+	return nil
+}
+
+// Type is how help names the value.
+func (*windowFlag) Type() string { return "duration" }
 
 type topicCreate struct {
 	*cli.App

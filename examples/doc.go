@@ -1,0 +1,3 @@
+// Package examples has a program in each directory below it. Its tests run them as what
+// they are. Nothing imports it.
+package examples

@@ -125,6 +125,12 @@ type EtcdStats = messages.EtcdStats
 //		SweptKeys      uint64 // of trimmed batches, deleted later
 //		Compactions    uint64 // of etcd's history
 //		Delivered      uint64 // records that were put with a DeliverAt
+//
+//		CompactionPasses  uint64 // over partitions that are compacted by key
+//		RewrittenBatches  uint64 // by them
+//		SupersededRecords uint64 // which went because newer ones have their keys
+//		RemovedTombstones uint64 // and expired records, which went
+//		CompactedBytes    uint64 // by which the batches became smaller
 //	}
 type KeeperStats = messages.KeeperStats
 

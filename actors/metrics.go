@@ -90,6 +90,11 @@ var keeperInstruments = []instrument[messages.KeeperStats]{
 	{"penstock.keeper.trimmed_bytes", "By", "Bytes of their batches in etcd.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedBytes) }},
 	{"penstock.keeper.swept", "{key}", "Keys of trimmed batches deleted later.", false, func(s messages.KeeperStats) int64 { return int64(s.SweptKeys) }},
 	{"penstock.keeper.delivered", "{record}", "Delayed records delivered.", false, func(s messages.KeeperStats) int64 { return int64(s.Delivered) }},
+	{"penstock.keeper.passes", "{pass}", "Passes over partitions that are compacted by key.", false, func(s messages.KeeperStats) int64 { return int64(s.CompactionPasses) }},
+	{"penstock.keeper.rewritten", "{batch}", "Batches that these rewrote.", false, func(s messages.KeeperStats) int64 { return int64(s.RewrittenBatches) }},
+	{"penstock.keeper.superseded", "{record}", "Records that they erased because newer ones have their keys.", false, func(s messages.KeeperStats) int64 { return int64(s.SupersededRecords) }},
+	{"penstock.keeper.removed", "{record}", "Tombstones and expired records that they erased.", false, func(s messages.KeeperStats) int64 { return int64(s.RemovedTombstones) }},
+	{"penstock.keeper.compacted_bytes", "By", "Bytes by which the batches became smaller.", false, func(s messages.KeeperStats) int64 { return int64(s.CompactedBytes) }},
 	{"penstock.keeper.compactions", "{compaction}", "Compactions of etcd's history.", false, func(s messages.KeeperStats) int64 { return int64(s.Compactions) }},
 }
 

@@ -187,6 +187,15 @@ func (e RecordsExpired) plus(older Event) Event {
 	return e
 }
 
+func (e TopicCompacted) sum() SumKey { return SumKey{Where: e.Topic} }
+
+func (e TopicCompacted) plus(older Event) Event {
+	o := older.(TopicCompacted)
+	e.Batches, e.Superseded, e.Removed = e.Batches+o.Batches, e.Superseded+o.Superseded, e.Removed+o.Removed
+	e.Bytes, e.Trimmed, e.Took = e.Bytes+o.Bytes, e.Trimmed+o.Trimmed, e.Took+o.Took
+	return e
+}
+
 func (e TopicTrimmed) sum() SumKey { return SumKey{Where: e.Topic, Why: e.Why} }
 
 func (e TopicTrimmed) plus(older Event) Event {

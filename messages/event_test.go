@@ -86,6 +86,7 @@ func everyEvent() []Event {
 		KeeperDeposed{},
 		KeeperRefused{Job: "history", Err: boom},
 		KeeperDelayed{Job: "retention", Err: boom},
+		TopicCompacted{Topic: "t", Partition: 1, End: 9, Batches: 2, Superseded: 3, Removed: 1, Bytes: 40, Trimmed: 2, Took: time.Second},
 		TopicTrimmed{Topic: "t", Partition: 1, Start: 9, Batches: 2, Records: 3, Bytes: 40, Why: "age"},
 		ClockStepped{By: time.Hour},
 		RecordsDelivered{Topic: "t", Partition: 1, Count: 2, Late: time.Millisecond},

@@ -328,6 +328,20 @@ type RecordsLate struct {
 	Late      time.Duration
 }
 
+// TopicCompacted: the keeper, which this runtime is, made a pass over a partition of a topic
+// that is compacted by key, and erased records.
+type TopicCompacted struct {
+	Topic     string
+	Partition int
+	End       int64 // before this offset no two records have one key
+	Batches   int   // that were rewritten
+	// Superseded records went for newer ones; Removed were tombstones, or had expired.
+	Superseded, Removed int
+	Bytes               int64 // by which the batches became smaller in etcd
+	Trimmed             int64 // records by which the partition begins later: all were erased
+	Took                time.Duration
+}
+
 // ClockStepped: the clock of this host was set while this runtime was the keeper. A step
 // forward counts only when it has stood for ten minutes.
 type ClockStepped struct {

@@ -436,6 +436,22 @@ func deliveredAttrs(e RecordsDelivered) []slog.Attr {
 	)
 }
 
+func (TopicCompacted) name() string      { return "topic_compacted" }
+func (TopicCompacted) level() slog.Level { return slog.LevelInfo }
+func (e TopicCompacted) attrs() []slog.Attr {
+	return present(
+		slog.String("topic", e.Topic),
+		slog.Int("partition", e.Partition),
+		slog.Int64("end", e.End),
+		slog.Int("batches", e.Batches),
+		slog.Int("superseded", e.Superseded),
+		slog.Int("removed", e.Removed),
+		slog.Int64("bytes", e.Bytes),
+		slog.Int64("trimmed", e.Trimmed),
+		ms("took", e.Took),
+	)
+}
+
 func (ClockStepped) name() string         { return "clock_stepped" }
 func (ClockStepped) level() slog.Level    { return slog.LevelWarn }
 func (e ClockStepped) attrs() []slog.Attr { return present(ms("by", e.By)) }

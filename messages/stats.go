@@ -131,4 +131,9 @@ type KeeperStats struct {
 	SweptKeys                                    uint64 // of trimmed batches, deleted later
 	Compactions                                  uint64 // of etcd's history
 	Delivered                                    uint64 // records that were put with a DeliverAt
+	// CompactionPasses are those over partitions of topics that are compacted by key. They
+	// rewrote so many batches, without records that newer ones supersede, and without
+	// tombstones and expired records that were due; CompactedBytes is how many bytes less
+	// they take in etcd.
+	CompactionPasses, RewrittenBatches, SupersededRecords, RemovedTombstones, CompactedBytes uint64
 }

@@ -37,6 +37,7 @@ const (
 	KindConsumerGroupPaused
 	KindOwned
 	KindKeeper
+	KindCompacted
 	KindWaiting
 	KindDelay
 )
@@ -74,6 +75,7 @@ var kindNames = [...]string{
 	KindConsumerGroupPaused: "pause of a consumer group",
 	KindOwned:               "mark of an owner",
 	KindKeeper:              "keeper",
+	KindCompacted:           "progress of a compaction",
 	KindWaiting:             "delayed record",
 	KindDelay:               "mark of delayed records",
 }
@@ -121,6 +123,8 @@ func (k Key) In(s Space) string {
 		return s.LogStart(k.Topic, k.Partition)
 	case KindHint:
 		return s.Hint(k.Topic, k.Partition)
+	case KindCompacted:
+		return s.Compacted(k.Topic, k.Partition)
 	case KindIndexEntry:
 		return s.IndexEntry(k.Topic, k.Partition, k.Base)
 	case KindBody:
@@ -245,6 +249,8 @@ func logParts(p []string) (Key, bool) {
 		k.Kind = KindLogStart
 	case len(p) == 4 && p[2] == "hint":
 		k.Kind = KindHint
+	case len(p) == 4 && p[2] == "compacted":
+		k.Kind = KindCompacted
 	case len(p) == 5 && p[2] == "index":
 		k.Kind = KindIndexEntry
 		k.Base, ok = ParseOffset(p[4])
@@ -319,7 +325,7 @@ func (k Key) named() bool {
 		return good(k.Group, k.ID)
 	case KindTopic:
 		return ValidateTopic(k.Topic) == nil
-	case KindDeleting, KindLogStart, KindHint, KindIndexEntry, KindBody, KindWaiting, KindDelay:
+	case KindDeleting, KindLogStart, KindHint, KindCompacted, KindIndexEntry, KindBody, KindWaiting, KindDelay:
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)

@@ -58,6 +58,12 @@ func (s Space) Hints(id string) string { return s.Log(id) + "hint/" }
 // Hint is the key of a base near a partition's end: advice, for finding the end.
 func (s Space) Hint(id string, p int) string { return s.Hints(id) + partition(p) }
 
+// AllCompacted is the prefix of how far the compaction of a topic has come.
+func (s Space) AllCompacted(id string) string { return s.Log(id) + "compacted/" }
+
+// Compacted is the key of how far the compaction of a partition has come.
+func (s Space) Compacted(id string, p int) string { return s.AllCompacted(id) + partition(p) }
+
 // Indexes is the prefix of the index of a whole topic.
 func (s Space) Indexes(id string) string { return s.Log(id) + "index/" }
 

@@ -579,6 +579,168 @@ func (x *IndexEntry) GetEdit() uint64 {
 	return 0
 }
 
+// Compacted is how far the compaction of a partition has come. It is written after each
+// pass.
+type Compacted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number is random: no two writings are equal.
+	Number uint64 `protobuf:"fixed64,1,opt,name=number,proto3" json:"number,omitempty"`
+	// up_to: of the records before it no two have one key. log_bytes is that of the batch
+	// that ends there, bytes what the batches before it took.
+	UpTo     int64 `protobuf:"varint,2,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	LogBytes int64 `protobuf:"varint,3,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	Bytes    int64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// passing counts the tombstones, and the records that expire, before up_to.
+	// expires_unix_nano is when the first of these expires; 0 is never.
+	Passing         int64 `protobuf:"varint,5,opt,name=passing,proto3" json:"passing,omitempty"`
+	ExpiresUnixNano int64 `protobuf:"fixed64,6,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"`
+	// removed: before it, tombstones were removed that were due then.
+	Removed int64 `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
+	// clean are ends of earlier passes, the oldest first.
+	Clean         []*Clean `protobuf:"bytes,8,rep,name=clean,proto3" json:"clean,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compacted) Reset() {
+	*x = Compacted{}
+	mi := &file_penstock_topic_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compacted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compacted) ProtoMessage() {}
+
+func (x *Compacted) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compacted.ProtoReflect.Descriptor instead.
+func (*Compacted) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Compacted) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Compacted) GetUpTo() int64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *Compacted) GetLogBytes() int64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
+func (x *Compacted) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Compacted) GetPassing() int64 {
+	if x != nil {
+		return x.Passing
+	}
+	return 0
+}
+
+func (x *Compacted) GetExpiresUnixNano() int64 {
+	if x != nil {
+		return x.ExpiresUnixNano
+	}
+	return 0
+}
+
+func (x *Compacted) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *Compacted) GetClean() []*Clean {
+	if x != nil {
+		return x.Clean
+	}
+	return nil
+}
+
+// Clean is an end that a pass had: since then nothing before it supersedes anything.
+type Clean struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Before        int64                  `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	SinceUnixMs   int64                  `protobuf:"varint,2,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Clean) Reset() {
+	*x = Clean{}
+	mi := &file_penstock_topic_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Clean) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Clean) ProtoMessage() {}
+
+func (x *Clean) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_topic_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Clean.ProtoReflect.Descriptor instead.
+func (*Clean) Descriptor() ([]byte, []int) {
+	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Clean) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Clean) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
 // Body is one batch. It is written and read by hand, because of its size; this
 // is its definition.
 type Body struct {
@@ -601,7 +763,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +775,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[5]
+	mi := &file_penstock_topic_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +788,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{5}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Body) GetBase() uint64 {
@@ -692,7 +854,7 @@ type ConsumerGroup struct {
 
 func (x *ConsumerGroup) Reset() {
 	*x = ConsumerGroup{}
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +866,7 @@ func (x *ConsumerGroup) String() string {
 func (*ConsumerGroup) ProtoMessage() {}
 
 func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[6]
+	mi := &file_penstock_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +879,7 @@ func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerGroup.ProtoReflect.Descriptor instead.
 func (*ConsumerGroup) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{6}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConsumerGroup) GetManual() bool {
@@ -755,7 +917,7 @@ type Beginning struct {
 
 func (x *Beginning) Reset() {
 	*x = Beginning{}
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +929,7 @@ func (x *Beginning) String() string {
 func (*Beginning) ProtoMessage() {}
 
 func (x *Beginning) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[7]
+	mi := &file_penstock_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +942,7 @@ func (x *Beginning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beginning.ProtoReflect.Descriptor instead.
 func (*Beginning) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{7}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Beginning) GetCreatedUnixMs() int64 {
@@ -818,7 +980,7 @@ type ConsumerMember struct {
 
 func (x *ConsumerMember) Reset() {
 	*x = ConsumerMember{}
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +992,7 @@ func (x *ConsumerMember) String() string {
 func (*ConsumerMember) ProtoMessage() {}
 
 func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[8]
+	mi := &file_penstock_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1005,7 @@ func (x *ConsumerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumerMember.ProtoReflect.Descriptor instead.
 func (*ConsumerMember) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{8}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConsumerMember) GetId() string {
@@ -907,7 +1069,7 @@ type WatchedProcess struct {
 
 func (x *WatchedProcess) Reset() {
 	*x = WatchedProcess{}
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1081,7 @@ func (x *WatchedProcess) String() string {
 func (*WatchedProcess) ProtoMessage() {}
 
 func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[9]
+	mi := &file_penstock_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1094,7 @@ func (x *WatchedProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchedProcess.ProtoReflect.Descriptor instead.
 func (*WatchedProcess) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{9}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchedProcess) GetAddresses() []string {
@@ -967,7 +1129,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1141,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[10]
+	mi := &file_penstock_topic_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1154,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{10}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Assignment) GetGeneration() int64 {
@@ -1041,7 +1203,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1215,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[11]
+	mi := &file_penstock_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1228,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{11}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Share) GetMember() string {
@@ -1098,7 +1260,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1272,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[12]
+	mi := &file_penstock_topic_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1285,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{12}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Claim) GetMember() string {
@@ -1178,7 +1340,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1352,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[13]
+	mi := &file_penstock_topic_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1365,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{13}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Committed) GetOffset() int64 {
@@ -1295,7 +1457,7 @@ type Tried struct {
 
 func (x *Tried) Reset() {
 	*x = Tried{}
-	mi := &file_penstock_topic_proto_msgTypes[14]
+	mi := &file_penstock_topic_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1469,7 @@ func (x *Tried) String() string {
 func (*Tried) ProtoMessage() {}
 
 func (x *Tried) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[14]
+	mi := &file_penstock_topic_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1482,7 @@ func (x *Tried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tried.ProtoReflect.Descriptor instead.
 func (*Tried) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{14}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Tried) GetGap() uint64 {
@@ -1366,7 +1528,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_penstock_topic_proto_msgTypes[15]
+	mi := &file_penstock_topic_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1540,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_topic_proto_msgTypes[15]
+	mi := &file_penstock_topic_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1553,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_penstock_topic_proto_rawDescGZIP(), []int{15}
+	return file_penstock_topic_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ticket) GetBase() int64 {
@@ -1470,7 +1632,19 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\x12\x12\n" +
 	"\x04body\x18\t \x01(\fR\x04body\x12\x12\n" +
 	"\x04edit\x18\n" +
-	" \x01(\x06R\x04edit\"\xd8\x01\n" +
+	" \x01(\x06R\x04edit\"\xf2\x01\n" +
+	"\tCompacted\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x06R\x06number\x12\x13\n" +
+	"\x05up_to\x18\x02 \x01(\x03R\x04upTo\x12\x1b\n" +
+	"\tlog_bytes\x18\x03 \x01(\x03R\blogBytes\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\apassing\x18\x05 \x01(\x03R\apassing\x12*\n" +
+	"\x11expires_unix_nano\x18\x06 \x01(\x10R\x0fexpiresUnixNano\x12\x18\n" +
+	"\aremoved\x18\a \x01(\x03R\aremoved\x12%\n" +
+	"\x05clean\x18\b \x03(\v2\x0f.penstock.CleanR\x05clean\"C\n" +
+	"\x05Clean\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\x12\"\n" +
+	"\rsince_unix_ms\x18\x02 \x01(\x03R\vsinceUnixMs\"\xd8\x01\n" +
 	"\x04Body\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x127\n" +
@@ -1562,7 +1736,7 @@ func file_penstock_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_penstock_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_penstock_topic_proto_goTypes = []any{
 	(Compression)(0),       // 0: penstock.Compression
 	(Deleting_State)(0),    // 1: penstock.Deleting.State
@@ -1571,32 +1745,35 @@ var file_penstock_topic_proto_goTypes = []any{
 	(*Compaction)(nil),     // 4: penstock.Compaction
 	(*Deleting)(nil),       // 5: penstock.Deleting
 	(*IndexEntry)(nil),     // 6: penstock.IndexEntry
-	(*Body)(nil),           // 7: penstock.Body
-	(*ConsumerGroup)(nil),  // 8: penstock.ConsumerGroup
-	(*Beginning)(nil),      // 9: penstock.Beginning
-	(*ConsumerMember)(nil), // 10: penstock.ConsumerMember
-	(*WatchedProcess)(nil), // 11: penstock.WatchedProcess
-	(*Assignment)(nil),     // 12: penstock.Assignment
-	(*Share)(nil),          // 13: penstock.Share
-	(*Claim)(nil),          // 14: penstock.Claim
-	(*Committed)(nil),      // 15: penstock.Committed
-	(*Tried)(nil),          // 16: penstock.Tried
-	(*Ticket)(nil),         // 17: penstock.Ticket
+	(*Compacted)(nil),      // 7: penstock.Compacted
+	(*Clean)(nil),          // 8: penstock.Clean
+	(*Body)(nil),           // 9: penstock.Body
+	(*ConsumerGroup)(nil),  // 10: penstock.ConsumerGroup
+	(*Beginning)(nil),      // 11: penstock.Beginning
+	(*ConsumerMember)(nil), // 12: penstock.ConsumerMember
+	(*WatchedProcess)(nil), // 13: penstock.WatchedProcess
+	(*Assignment)(nil),     // 14: penstock.Assignment
+	(*Share)(nil),          // 15: penstock.Share
+	(*Claim)(nil),          // 16: penstock.Claim
+	(*Committed)(nil),      // 17: penstock.Committed
+	(*Tried)(nil),          // 18: penstock.Tried
+	(*Ticket)(nil),         // 19: penstock.Ticket
 }
 var file_penstock_topic_proto_depIdxs = []int32{
 	0,  // 0: penstock.Topic.compression:type_name -> penstock.Compression
 	3,  // 1: penstock.Topic.retention:type_name -> penstock.Retention
 	4,  // 2: penstock.Topic.compaction:type_name -> penstock.Compaction
 	1,  // 3: penstock.Deleting.state:type_name -> penstock.Deleting.State
-	0,  // 4: penstock.Body.compression:type_name -> penstock.Compression
-	11, // 5: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
-	13, // 6: penstock.Assignment.shares:type_name -> penstock.Share
-	16, // 7: penstock.Committed.tried:type_name -> penstock.Tried
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	8,  // 4: penstock.Compacted.clean:type_name -> penstock.Clean
+	0,  // 5: penstock.Body.compression:type_name -> penstock.Compression
+	13, // 6: penstock.ConsumerMember.watched:type_name -> penstock.WatchedProcess
+	15, // 7: penstock.Assignment.shares:type_name -> penstock.Share
+	18, // 8: penstock.Committed.tried:type_name -> penstock.Tried
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_penstock_topic_proto_init() }
@@ -1604,14 +1781,14 @@ func file_penstock_topic_proto_init() {
 	if File_penstock_topic_proto != nil {
 		return
 	}
-	file_penstock_topic_proto_msgTypes[14].OneofWrappers = []any{}
+	file_penstock_topic_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_topic_proto_rawDesc), len(file_penstock_topic_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

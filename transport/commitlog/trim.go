@@ -191,6 +191,11 @@ func (p *Partition) before(ctx context.Context, offset int64) (format.Entry, err
 // deletes what nobody reads any more. Errors: messages.ErrOffsetOutOfRange past the end,
 // ErrTopicDeleted, ErrCorrupt, ErrUnavailable, ErrDenied, ErrNoSpace.
 func (p *Partition) Truncate(ctx context.Context, offset int64) (messages.Truncated, error) {
+	return p.TruncateAs(ctx, Office{}, offset)
+}
+
+// TruncateAs is Truncate as the keeper. Other errors: ErrNotKeeper.
+func (p *Partition) TruncateAs(ctx context.Context, o Office, offset int64) (messages.Truncated, error) {
 	done := messages.Truncated{Partition: p.p, From: -1}
 	for {
 		base, start, err := p.cut(ctx, offset)
@@ -208,7 +213,7 @@ func (p *Partition) Truncate(ctx context.Context, offset int64) (messages.Trunca
 			if err != nil {
 				return done, err
 			}
-			ok, err := p.Trim(ctx, Office{}, start, last, math.MaxInt)
+			ok, err := p.Trim(ctx, o, start, last, math.MaxInt)
 			if err != nil {
 				return done, err
 			}
@@ -219,12 +224,12 @@ func (p *Partition) Truncate(ctx context.Context, offset int64) (messages.Trunca
 		}
 		done.Start = start
 		for more := true; more; {
-			if _, more, err = p.DeleteTrimmed(ctx, Office{}, Bodies, start); err != nil {
+			if _, more, err = p.DeleteTrimmed(ctx, o, Bodies, start); err != nil {
 				return done, err
 			}
 		}
 		if offset > base && base >= start {
-			done.Erased, err = p.Erase(ctx, Office{}, base, func(at int64, _ *messages.Payload) bool { return at < offset })
+			done.Erased, err = p.Erase(ctx, o, base, func(at int64, _ *messages.Payload) bool { return at < offset })
 		}
 		return done, err
 	}

@@ -37,6 +37,7 @@ type childSpec struct {
 	Group        string
 	Producer     string // of a resender's ids
 	First        int    // number of its records
+	Keys         int    // of a producer: how many keys its records have in turn; 0 is none
 	LeaseTTL     time.Duration
 	// Of a handler: how many records it handles at once, the number of the one that ends its
 	// process, and of the one that it holds; -1 is none.
@@ -143,7 +144,11 @@ func (s childSpec) produce(ctx context.Context, topic *penstock.Topic) error {
 			case <-tick.C:
 			}
 		}
-		err := topic.PutAsync(ctx, harness.Numbered(id), func(r penstock.PutResult) {
+		m := harness.Numbered(id)
+		if s.Keys > 0 {
+			m.Key = fmt.Append(nil, id%s.Keys)
+		}
+		err := topic.PutAsync(ctx, m, func(r penstock.PutResult) {
 			switch {
 			case r.Err == nil:
 				tell("accepted", id, r.Partition, r.Offset)

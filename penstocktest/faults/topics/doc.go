@@ -190,6 +190,11 @@
 //		TestMissedRecordsAreCounted
 //	a topic that refuses what is too much says so
 //		TestFullTopicRefuses
+//	a topic that is compacted keeps the newest record of each key, whoever dies meanwhile
+//		TestCompactedByKey
+//		TestCompactingKeeperIsKilled
+//		TestCompactionAfterARestore
+//		TestErasedOffsetsArePassedOver
 //	what has expired or was deleted is given to nobody
 //		TestTTLOfATopic
 //		TestDeletedRecordsAreGivenToNobody

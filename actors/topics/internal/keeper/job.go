@@ -27,7 +27,7 @@ type Job interface {
 
 // newJobs are the jobs of a term.
 func newJobs(k *Keeper) []Job {
-	all := []Job{newRetention(), newSweeping(), finishing{}, newDelays(k)}
+	all := []Job{newRetention(), newSweeping(), newCompacting(), finishing{}, newDelays(k)}
 	if k.cfg.History > 0 {
 		all = append(all, &history{keep: max(k.cfg.History, LeastHistory)})
 	}

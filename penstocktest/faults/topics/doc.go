@@ -75,6 +75,11 @@
 //		TestEtcdHangs
 //	a record with an id is in the topic once, though it is put again
 //		TestProducersPutAgainAfterDeaths
+//	a record that is delivered later is delivered once, when it is due, or cancelled
+//		TestKeeperIsKilledWhileItDelivers
+//		TestDelayedRecordsSurviveRestarts
+//		TestDelayedRecordsAfterARestore
+//		TestCancelRacesDelivery
 //	puts are slowed and refused before etcd is full
 //		TestOverloadIsRefusedBeforeTheAlarm
 //		TestProcessesOverloadAnEtcdWithAQuota

@@ -59,6 +59,7 @@ type delayedPart struct {
 	idle     time.Time
 	after    time.Time // not before: something went wrong
 	fault    error
+	told     map[string]bool // what makes no sense, and was told
 }
 
 func newDelays(k *Keeper) *delays {
@@ -212,7 +213,7 @@ func (d *delays) page(ctx context.Context, w *Work, p *delayedPart) error {
 		return err
 	}
 	for _, bad := range page.Bad {
-		tellBad(w, p, bad)
+		p.tellBad(w, bad)
 	}
 	p.next = unread
 	if len(page.Records) == 0 {
@@ -247,8 +248,15 @@ func (d *delays) page(ctx context.Context, w *Work, p *delayedPart) error {
 	return nil
 }
 
-// tellBad tells of a record that cannot be delivered. It stays where it is.
-func tellBad(w *Work, p *delayedPart, err error) {
+// tellBad tells once of a record that cannot be delivered. It stays where it is.
+func (p *delayedPart) tellBad(w *Work, err error) {
+	if p.told[err.Error()] {
+		return
+	}
+	if p.told == nil {
+		p.told = make(map[string]bool)
+	}
+	p.told[err.Error()] = true
 	offset := int64(0)
 	if c := (*commitlog.CorruptError)(nil); errors.As(err, &c) {
 		offset = c.Base

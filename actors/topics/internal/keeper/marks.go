@@ -89,7 +89,7 @@ func (m *delayMarks) now() marksSeen {
 // called. wanted is called, and must not block, when there are some: a keeper is needed.
 func (k *Keeper) Follow(wanted func()) (stop func()) {
 	return k.node.Watches.Watch(k.node.Keys.AllDelays(), func(e discovery.WatchEvent) {
-		if k.marks.see(k.node.Keys, e) {
+		if k.marks.see(k.node.Keys, e) && !k.Begun() {
 			wanted()
 		}
 		k.Ring(delaysJob)

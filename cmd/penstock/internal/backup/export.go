@@ -37,7 +37,8 @@ func Export(a *cli.App) *cobra.Command {
 		Long: `Export writes the topic NAME, as it is when the command begins, to FILE: its
 settings, and each partition from its first record to its end, with offsets,
 keys, headers, times, expiries and ids, and how far its consumer groups are. Records that
-a group finished out of their order are handled again by a copy. The file is compressed and has checksums. It is called FILE.part
+a group finished out of their order are handled again by a copy, and those that wait until
+they are delivered are left out. The file is compressed and has checksums. It is called FILE.part
 until it is whole.
 
 A command that was cut short can be given again: it continues what is in
@@ -68,6 +69,8 @@ type summary struct {
 	Filled int64 `json:"filled,omitempty"`
 	// Groups is how many groups were set to where they were.
 	Groups int `json:"groups,omitempty"`
+	// Delayed is how many records waited to be delivered: they are left out.
+	Delayed int64 `json:"delayed,omitempty"`
 }
 
 func (c *export) run(ctx context.Context, topic, file string) error {
@@ -96,6 +99,9 @@ func (c *export) run(ctx context.Context, topic, file string) error {
 	if c.json {
 		return cli.PrintJSON(c.Out, done)
 	}
+	if done.Delayed > 0 {
+		c.Say("left out %d records that wait until they are delivered: \"penstock topic delayed ls %s --json\" has them", done.Delayed, topic)
+	}
 	c.Say("exported %d records of %s to %s, %d bytes", done.Records, topic, file, done.Bytes)
 	return nil
 }
@@ -113,6 +119,7 @@ func (c *export) export(ctx context.Context, rt *penstock.Runtime, topic, file s
 		if p.Err != nil {
 			return done, p.Err
 		}
+		done.Delayed += p.Delayed
 		h.Partitions = append(h.Partitions, archive.Range{Start: p.Start, End: p.End})
 	}
 	for _, g := range d.Groups {

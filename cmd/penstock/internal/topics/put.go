@@ -30,6 +30,8 @@ type put struct {
 	partition   int
 	create      bool
 	timeout     time.Duration
+	at          string
+	after       time.Duration
 	diagnostics string
 }
 
@@ -54,6 +56,9 @@ With --producer NAME the record of line N has the id NAME/N. A topic that has a 
 of ids (--dedupe-window) puts each id once, so the same command can be given again
 after it was cut short: what is in the topic is not put a second time.
 
+With --deliver-at or --deliver-after the records are put now and read later; what
+waits is listed and cancelled by "penstock topic delayed".
+
 The first record that cannot be put ends the reading. Put prints how many records
 were not put, and how many may have been put because etcd did not answer in time.
 A signal stops the reading, and put waits up to 10 s for what was read.`,
@@ -61,7 +66,9 @@ A signal stops the reading, and put waits up to 10 s for what was read.`,
   penstock put audit lines.txt --timeout 30s
   penstock put audit lines.txt --producer import-7      # again: what is there is not put twice
   printf 'alice:1\nbob:2\n' | penstock put audit --key-sep : --header source=shell
-  printf 'alice\n' | penstock put prices --tombstone`,
+  printf 'alice\n' | penstock put prices --tombstone
+  echo 'trial ends' | penstock put audit --deliver-after 72h
+  echo 'happy new year' | penstock put audit --deliver-at 2027-01-01T00:00:00Z`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeTopic(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], cli.FileOf(args)) },
@@ -70,6 +77,8 @@ A signal stops the reading, and put waits up to 10 s for what was read.`,
 	f := cmd.Flags()
 	f.StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
 	f.StringVar(&c.producer, "producer", "", "`name` that gives line N the id name/N, for a topic with a window of ids")
+	f.StringVar(&c.at, "deliver-at", "", "the records are read from this `time` (RFC 3339) on")
+	f.DurationVar(&c.after, "deliver-after", 0, "the records are read so long after each is put")
 	f.BoolVar(&c.tombstone, "tombstone", false, "each line is a key, whose records are deleted")
 	f.StringArrayVar(&c.headers, "header", nil, "`name=value` for each record; can be given again")
 	f.IntVar(&c.partition, "partition", anyPartition, "`number` of the partition; -1 chooses it by the key")
@@ -169,11 +178,25 @@ type lineFormat struct {
 	separator []byte // nil: no keys
 	headers   []penstock.Header
 	tombstone bool // the line is a key
+	// at is when the records are read, after how long after they were put; zero for at once.
+	at    time.Time
+	after time.Duration
 }
 
 func (c *put) lineFormat() (f lineFormat, err error) {
 	var faults []error
-	f.tombstone = c.tombstone
+	f.tombstone, f.after = c.tombstone, c.after
+	if c.at != "" {
+		if f.at, err = time.Parse(time.RFC3339, c.at); err != nil {
+			faults = append(faults, cli.Usagef("--deliver-at %q: want a time as in RFC 3339, such as 2027-01-01T09:00:00Z", c.at))
+		}
+		if c.after != 0 {
+			faults = append(faults, cli.Usagef("give --deliver-at or --deliver-after, not both"))
+		}
+	}
+	if c.after < 0 {
+		faults = append(faults, cli.Usagef("--deliver-after is negative"))
+	}
 	if c.tombstone && c.keySep != "" {
 		faults = append(faults, cli.Usagef("--tombstone with --key-sep: a tombstone has no value, so each line is a key"))
 	}
@@ -201,6 +224,16 @@ func (c *put) lineFormat() (f lineFormat, err error) {
 }
 
 func (f lineFormat) message(line []byte) penstock.Message {
+	m := f.content(line)
+	if f.after > 0 {
+		return m.DeliverAfter(f.after)
+	}
+	m.DeliverAt = f.at
+	return m
+}
+
+// content is a line without when it is delivered.
+func (f lineFormat) content(line []byte) penstock.Message {
 	if f.tombstone {
 		return penstock.Message{Key: line, Headers: f.headers, Tombstone: true}
 	}

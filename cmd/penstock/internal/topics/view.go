@@ -20,24 +20,33 @@ type Detail struct {
 	Revision int64         `json:"revision"`
 	Records  int64         `json:"records"`
 	Bytes    int64         `json:"bytes"`
+	Delayed  int64         `json:"delayed,omitempty"` // records that wait to be delivered
 	Offsets  []OffsetsView `json:"offsets"`
 	Groups   []GroupView   `json:"groups"`
 }
 
 // OffsetsView is one partition.
 type OffsetsView struct {
-	Partition int    `json:"partition"`
-	Start     int64  `json:"start"`
-	End       int64  `json:"end"`
-	Records   int64  `json:"records"`
-	Bytes     int64  `json:"bytes"`
-	Error     string `json:"error,omitempty"`
+	Partition int   `json:"partition"`
+	Start     int64 `json:"start"`
+	End       int64 `json:"end"`
+	Records   int64 `json:"records"`
+	Bytes     int64 `json:"bytes"`
+	// Delayed is how many records wait to be delivered, NextDue when the first of them is.
+	Delayed int64      `json:"delayed,omitempty"`
+	NextDue *time.Time `json:"next_due,omitempty"`
+	Error   string     `json:"error,omitempty"`
 }
 
 func viewDescription(d penstock.TopicDescription) Detail {
 	v := Detail{Topic: inventory.TopicOf(d.TopicInfo), Revision: d.Revision, Offsets: []OffsetsView{}, Groups: []GroupView{}}
 	for _, p := range d.Partitions {
-		v.Offsets = append(v.Offsets, OffsetsView{p.Partition, p.Start, p.End, p.End - p.Start, p.Bytes, reason(p.Err)})
+		o := OffsetsView{Partition: p.Partition, Start: p.Start, End: p.End, Records: p.End - p.Start, Bytes: p.Bytes, Delayed: p.Delayed, Error: reason(p.Err)}
+		if p.Delayed > 0 {
+			o.NextDue = &p.NextDue
+			v.Delayed += p.Delayed
+		}
+		v.Offsets = append(v.Offsets, o)
 		v.Records += p.End - p.Start
 		v.Bytes += p.Bytes
 	}
@@ -53,13 +62,21 @@ func (v Detail) print(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(tw, "partition\tstart\tend\trecords\tbytes")
+	columns := "partition\tstart\tend\trecords\tbytes"
+	if v.Delayed > 0 {
+		columns += "\tdelayed\tnext due"
+	}
+	fmt.Fprintln(tw, columns)
 	for _, o := range v.Offsets {
 		if o.Error != "" {
 			fmt.Fprintf(tw, "%d\t%s\n", o.Partition, cli.Clean(o.Error))
 			continue
 		}
-		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d\n", o.Partition, o.Start, o.End, o.Records, o.Bytes)
+		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d", o.Partition, o.Start, o.End, o.Records, o.Bytes)
+		if o.NextDue != nil {
+			fmt.Fprintf(tw, "\t%d\t%s", o.Delayed, o.NextDue.Format(time.RFC3339))
+		}
+		fmt.Fprintln(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

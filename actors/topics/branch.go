@@ -5,6 +5,7 @@ package topics
 
 import (
 	"context"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -23,9 +24,9 @@ type Branch struct {
 	subs   *groups.Branch
 	// governor looks how full etcd is; nil before the first topic.
 	governor *actor.PID
-	// followed: it is watched which partitions have delayed records; not before the first
-	// topic.
-	followed bool
+	// unfollow ends the watch of partitions with delayed records; nil before the first
+	// topic, and while etcd refuses it.
+	unfollow func()
 	over     bool // its children end with it
 }
 
@@ -49,7 +50,14 @@ type (
 	swept       struct{}
 	// keeperWanted asks for a keeper: there is something to look after.
 	keeperWanted struct{}
+	// delaysRefused: etcd does not let it be watched where records are delayed; followDelays
+	// asks for it again.
+	delaysRefused struct{}
+	followDelays  struct{}
 )
+
+// delaysRefusedFor is how long a runtime waits for rights on the marks of delayed records.
+const delaysRefusedFor = time.Minute
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (t *Topics) Branch(h *supervisor.Host) *Branch {
@@ -96,6 +104,11 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	case swept:
 	case *keeperWanted:
 		b.topics.keeper.Begin(ctx, false)
+	case *delaysRefused:
+		b.unfollow = nil
+		b.host.After(delaysRefusedFor, &followDelays{})
+	case *followDelays:
+		b.follow()
 	default:
 		return b.subs.Receive(ctx, msg)
 	}
@@ -142,12 +155,11 @@ func (b *Branch) keep(ctx actor.Context, path *topiclog.Topic) {
 
 // follow has a keeper begun when records wait to be delivered, in whatever topic.
 func (b *Branch) follow() {
-	if b.followed {
+	if b.unfollow != nil || b.over {
 		return
 	}
-	b.followed = true
 	tell := b.host.Teller()
-	b.host.AtEnd(b.topics.keeper.Follow(func() { tell(&keeperWanted{}) }))
+	b.unfollow = b.topics.keeper.Follow(func() { tell(&keeperWanted{}) }, func() { tell(&delaysRefused{}) })
 }
 
 // opened counts who asked.
@@ -267,6 +279,9 @@ func (b *Branch) LeaseTrusted() { b.subs.LeaseTrusted() }
 // End comes at the end of an incarnation.
 func (b *Branch) End(actor.Context) {
 	b.over = true
+	if b.unfollow != nil {
+		b.unfollow()
+	}
 	b.subs.End()
 }
 

@@ -86,9 +86,13 @@ func (m *delayMarks) now() marksSeen {
 }
 
 // Follow watches which partitions have records that are delivered later, until stop is
-// called. wanted is called, and must not block, when there are some: a keeper is needed.
-func (k *Keeper) Follow(wanted func()) (stop func()) {
+// called. wanted is called when there are some: a keeper is needed; refused when etcd does
+// not allow it, and nothing is watched any more. They must not block.
+func (k *Keeper) Follow(wanted, refused func()) (stop func()) {
 	return k.node.Watches.Watch(k.node.Keys.AllDelays(), func(e discovery.WatchEvent) {
+		if _, no := e.(discovery.Refused); no {
+			refused()
+		}
 		if k.marks.see(k.node.Keys, e) && !k.Begun() {
 			wanted()
 		}

@@ -90,6 +90,8 @@ var (
 	// ErrTopicDeleted: the topic of this handle was deleted. A later one of the same
 	// name is another topic: open it.
 	ErrTopicDeleted = messages.ErrTopicDeleted
+	// ErrNoSchedule: there is no schedule of that name.
+	ErrNoSchedule = messages.ErrNoSchedule
 	// ErrNoPartition: the topic has no partition of that number.
 	ErrNoPartition = messages.ErrNoPartition
 	// ErrUnknownOutcome: whether a record was written is not known, and it may yet

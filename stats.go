@@ -131,6 +131,9 @@ type EtcdStats = messages.EtcdStats
 //		SupersededRecords uint64 // which went because newer ones have their keys
 //		RemovedTombstones uint64 // and expired records, which went
 //		CompactedBytes    uint64 // by which the batches became smaller
+//		TicksFired     uint64 // of schedules: their record was put
+//		TicksMissed    uint64 // given up, because no keeper was there
+//		TicksFailed    uint64 // their record could not be put
 //	}
 type KeeperStats = messages.KeeperStats
 

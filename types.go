@@ -253,6 +253,6 @@ const Forever time.Duration = messages.Forever
 // DeleteTopic, DescribeDestination, DescribeConsumerGroup, DescribeTopic, Destination, Done,
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
 // ListConsumerGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
-// ResetOffsets, ResumeConsumerGroup, ResumeGroup, Stats, Stop, Stopped, Stopping, Subscription,
+// ResetOffsets, ResumeConsumerGroup, ResumeGroup, Schedules, Stats, Stop, Stopped, Stopping, Subscription,
 // System, Topic, Transact, Tree and UpdateTopic.
 type Engine = actors.Engine

@@ -200,6 +200,7 @@ type Truncated = messages.Truncated
 //		Created        time.Time
 //		CreateRevision int64       // of its key in etcd
 //		ModRevision    int64       // of its key in etcd; grows with each update
+//		Scheduled      bool        // a schedule puts records into it, or did
 //	}
 type TopicInfo = messages.TopicInfo
 

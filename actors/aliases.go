@@ -21,6 +21,7 @@ type (
 	Topic              = topics.Topic
 	ProducerConfig     = topics.ProducerConfig
 	ResetConfig        = topics.ResetConfig
+	Schedules          = topics.Schedules
 	Partitioner        = topics.Partitioner
 	Subscription       = groups.Subscription
 	SubscriptionConfig = groups.Config

@@ -127,3 +127,6 @@ func (e *Engine) ResetOffsets(ctx context.Context, topic, group string, to messa
 func (e *Engine) Transact(ctx context.Context, fn func(*groups.Tx) error) error {
 	return e.topics.Transact(ctx, fn)
 }
+
+// Schedules is penstock.Runtime.Schedules.
+func (e *Engine) Schedules() *topics.Schedules { return e.topics.Schedules() }

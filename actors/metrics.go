@@ -95,6 +95,9 @@ var keeperInstruments = []instrument[messages.KeeperStats]{
 	{"penstock.keeper.superseded", "{record}", "Records that they erased because newer ones have their keys.", false, func(s messages.KeeperStats) int64 { return int64(s.SupersededRecords) }},
 	{"penstock.keeper.removed", "{record}", "Tombstones and expired records that they erased.", false, func(s messages.KeeperStats) int64 { return int64(s.RemovedTombstones) }},
 	{"penstock.keeper.compacted_bytes", "By", "Bytes by which the batches became smaller.", false, func(s messages.KeeperStats) int64 { return int64(s.CompactedBytes) }},
+	{"penstock.keeper.ticks_fired", "{tick}", "Ticks of schedules whose record was put.", false, func(s messages.KeeperStats) int64 { return int64(s.TicksFired) }},
+	{"penstock.keeper.ticks_missed", "{tick}", "Ticks of schedules that were given up, because no keeper was there.", false, func(s messages.KeeperStats) int64 { return int64(s.TicksMissed) }},
+	{"penstock.keeper.ticks_failed", "{tick}", "Ticks of schedules whose record could not be put.", false, func(s messages.KeeperStats) int64 { return int64(s.TicksFailed) }},
 	{"penstock.keeper.compactions", "{compaction}", "Compactions of etcd's history.", false, func(s messages.KeeperStats) int64 { return int64(s.Compactions) }},
 }
 

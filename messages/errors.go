@@ -81,6 +81,8 @@ var (
 	// ErrTopicDeleted: the topic of this handle was deleted. A later one of the same
 	// name is another topic: open it.
 	ErrTopicDeleted = errors.New("topic was deleted")
+	// ErrNoSchedule: there is no schedule of that name.
+	ErrNoSchedule = errors.New("no such schedule")
 	// ErrNoPartition: the topic has no partition of that number.
 	ErrNoPartition = errors.New("no such partition")
 	// ErrUnknownOutcome: whether a record was written is not known, and it may yet

@@ -353,3 +353,31 @@ type ClockStepped struct {
 type HistoryCompacted struct {
 	Revision int64
 }
+
+// ScheduleFired: the record of a tick is in its topic.
+type ScheduleFired struct {
+	Schedule, Topic string
+	Partition       int
+	Offset          int64 // -1 where it is not known
+	Tick            time.Time
+	// Late is how long after the tick that was.
+	Late time.Duration
+}
+
+// ScheduleMissed: ticks are given up, because no keeper was there at their time and the
+// schedule's policy fires no more of them.
+type ScheduleMissed struct {
+	Schedule, Topic string
+	Count           int       // up to 10,000; there may be more then
+	Since           time.Time // the first of them
+	Policy          MissedTicks
+}
+
+// ScheduleFailed: the record of a tick could not be put, and the schedule continues with the
+// next tick; or the keeper cannot read the schedule, as where it does not know the time
+// zone: then Tick is the zero Time, and the schedule stays as it is for a keeper that can.
+type ScheduleFailed struct {
+	Schedule, Topic string
+	Tick            time.Time
+	Err             error
+}

@@ -461,3 +461,38 @@ func (HistoryCompacted) level() slog.Level { return slog.LevelDebug }
 func (e HistoryCompacted) attrs() []slog.Attr {
 	return present(slog.Int64("revision", e.Revision))
 }
+
+func (ScheduleFired) name() string      { return "schedule_fired" }
+func (ScheduleFired) level() slog.Level { return slog.LevelDebug }
+func (e ScheduleFired) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("schedule", e.Schedule),
+		slog.String("topic", e.Topic),
+		slog.Int("partition", e.Partition),
+		slog.Int64("offset", e.Offset),
+		slog.Time("tick", e.Tick),
+		ms("late", e.Late),
+	}
+}
+
+func (ScheduleMissed) name() string      { return "schedule_missed" }
+func (ScheduleMissed) level() slog.Level { return slog.LevelWarn }
+func (e ScheduleMissed) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("schedule", e.Schedule),
+		slog.String("topic", e.Topic),
+		slog.Int("count", e.Count),
+		slog.Time("since", e.Since),
+		slog.String("policy", string(e.Policy)),
+	}
+}
+
+func (ScheduleFailed) name() string      { return "schedule_failed" }
+func (ScheduleFailed) level() slog.Level { return slog.LevelError }
+func (e ScheduleFailed) attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.String("schedule", e.Schedule), slog.String("topic", e.Topic)}
+	if !e.Tick.IsZero() {
+		attrs = append(attrs, slog.Time("tick", e.Tick))
+	}
+	return append(attrs, errAttr("err", e.Err))
+}

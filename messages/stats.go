@@ -136,4 +136,7 @@ type KeeperStats struct {
 	// tombstones and expired records that were due; CompactedBytes is how many bytes less
 	// they take in etcd.
 	CompactionPasses, RewrittenBatches, SupersededRecords, RemovedTombstones, CompactedBytes uint64
+	// Ticks of schedules: Fired have put their record, Missed were given up because no keeper
+	// was there, Failed could not put it.
+	TicksFired, TicksMissed, TicksFailed uint64
 }

@@ -295,6 +295,8 @@ type TopicInfo struct {
 	// CreateRevision is what appends compare, so that nothing lands in a topic
 	// that is gone. ModRevision grows with each update.
 	CreateRevision, ModRevision int64
+	// Scheduled: a schedule puts records into it, or did. Who has it open may be the keeper.
+	Scheduled bool
 }
 
 // Record is one record of a topic, as consumers get it. It is a value; its

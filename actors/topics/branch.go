@@ -146,9 +146,10 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 	opened(ctx, m, p.Handle)
 }
 
-// keep begins the keeper, if the topic has limits that somebody has to look after.
+// keep begins the keeper, if the topic has limits that somebody has to look after, or
+// schedules.
 func (b *Branch) keep(ctx actor.Context, path *topiclog.Topic) {
-	if cfg := path.Info().Config; messages.Tended(&cfg) {
+	if info := path.Info(); info.Scheduled || messages.Tended(&info.Config) {
 		b.topics.keeper.Begin(ctx, false)
 	}
 }

@@ -37,8 +37,14 @@ type Topics struct {
 // history; with 0 that is left to others.
 func New(n *node.Node, log *commitlog.Log, listen string, history time.Duration) *Topics {
 	env := &topiclog.Env{Node: n, Log: log}
+	pass := func(ctx context.Context, bytes int) error {
+		if env.Gate == nil {
+			return nil
+		}
+		return env.Gate.Pass(ctx, bytes)
+	}
 	return &Topics{
-		env: env, keeper: keeper.New(n, log, keeper.Config{History: history}), subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
+		env: env, keeper: keeper.New(n, log, keeper.Config{History: history, Pass: pass}), subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/letters"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/look"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/pipes"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/schedules"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/serve"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/topics"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/version"
@@ -35,7 +36,7 @@ func root(a *cli.App) *cobra.Command {
 		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
 members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm). Topics
 are durable, partitioned logs in etcd with consumer groups (topic, put, sub, read,
-group, dlq).
+group, dlq, schedule).
 Results go to standard output, everything else to standard error. SIGINT and
 SIGTERM end a command in order; a second signal, a second or more after the first,
 ends it at once.`,
@@ -54,7 +55,7 @@ ends it at once.`,
 	root.AddCommand(
 		serve.Command(a),
 		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
-		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a), letters.Command(a),
+		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a), letters.Command(a), schedules.Command(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a), bench.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),
 		version.Command(a, stamp),

@@ -30,6 +30,7 @@ func TestCompletion(t *testing.T) {
 	}
 	perform(t, cli.ExitDone, "one\n", "put", "audit", "--create")
 	perform(t, cli.ExitDone, "", "sub", "audit", "export", "--count", "1")
+	perform(t, cli.ExitDone, "", "schedule", "add", "nightly", "audit", "@daily")
 	member := begin(t, nil, nil, "recv", "orders", "billing")
 	member.says(noSender)
 	for _, c := range []struct {
@@ -49,6 +50,8 @@ func TestCompletion(t *testing.T) {
 		{"export", []string{"sub", "audit", ""}},
 		{"export", []string{"group", "reset", "audit", "e"}},
 		{"export", []string{"group", "delete", "audit", ""}},
+		{"nightly", []string{"schedule", "show", ""}},
+		{"latest skip all", []string{"schedule", "add", "x", "--missed", ""}},
 		{"at-least-once at-most-once", []string{"recv", "orders", "billing", "--mode", ""}},
 		{"block drop-oldest error", []string{"recv", "orders", "billing", "--on-full", ""}},
 		{"earliest latest", []string{"sub", "audit", "export", "--from", ""}},

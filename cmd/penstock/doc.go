@@ -10,6 +10,7 @@
 //	penstock group reset ...     move the offsets of a consumer group
 //	penstock group pause ...     have a group hand out nothing until a time; resume ends that
 //	penstock group delete ...    forget a consumer group that nobody is in
+//	penstock schedule add ...    put a record again and again; ls, show, run, pause, resume, rm
 //	penstock ls                  who sends what, and who takes it; topics
 //	penstock describe orders     one destination, and until when its groups are kept
 //	penstock rm orders billing   remove a group that nobody is in
@@ -40,6 +41,7 @@
 //	look       ls, actors                doctor    doctor
 //	demo       demo and its parts        serve     serve
 //	bench      bench                     version   version
+//	letters    dlq                       schedules schedule
 //
 // What they share: cli is the frame, the flags and the exit codes, lines the way
 // from a stream to Penstock and back, inventory what etcd holds. The tests here run

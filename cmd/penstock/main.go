@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // schedules name time zones, and a host may have none
 )
 
 // signalApart is how long after the first signal another one counts. One wish

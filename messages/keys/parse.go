@@ -40,6 +40,7 @@ const (
 	KindCompacted
 	KindWaiting
 	KindDelay
+	KindSchedule
 )
 
 // String names the kind as errors and logs do.
@@ -78,6 +79,7 @@ var kindNames = [...]string{
 	KindCompacted:           "progress of a compaction",
 	KindWaiting:             "delayed record",
 	KindDelay:               "mark of delayed records",
+	KindSchedule:            "schedule",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -89,7 +91,8 @@ type Key struct {
 	Topic string
 	// Group is a destination's or a topic's.
 	Group string
-	// ID is a sender's, a member's or, for KindTicket, a producer's.
+	// ID is a sender's, a member's, for KindTicket a producer's, or for KindSchedule its
+	// name.
 	ID string
 	// Partition is from 0 to messages.MaxPartitions-1.
 	Partition int
@@ -155,6 +158,8 @@ func (k Key) In(s Space) string {
 		return s.WaitingRecord(k.Topic, k.Partition, k.Due, k.Base)
 	case KindDelay:
 		return s.Delay(k.Topic, k.Partition)
+	case KindSchedule:
+		return s.Schedule(k.ID)
 	default:
 		return ""
 	}
@@ -183,6 +188,10 @@ func (s Space) Parse(key string) (Key, bool) {
 		k, ok = groupParts(p)
 	case "delays":
 		k, ok = delayParts(p)
+	case "schedules":
+		if ok = len(p) == 2; ok {
+			k = Key{Kind: KindSchedule, ID: p[1]}
+		}
 	case "keeper":
 		k, ok = Key{Kind: KindKeeper}, len(p) == 1
 	default:
@@ -333,6 +342,8 @@ func (k Key) named() bool {
 		return good(k.Topic, k.Group)
 	case KindConsumerMember:
 		return good(k.Topic, k.Group, k.ID)
+	case KindSchedule:
+		return good(k.ID)
 	case KindKeeper:
 		return true
 	default:

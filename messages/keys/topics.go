@@ -43,6 +43,12 @@ func (s Space) Deleting(id string) string { return s.AllDeleting() + id }
 // Keeper is the key of the keeper's office, leased.
 func (s Space) Keeper() string { return string(s) + "/keeper" }
 
+// Schedules is the prefix of all schedules.
+func (s Space) Schedules() string { return string(s) + "/schedules/" }
+
+// Schedule is the key of a schedule: what it puts when, and how far it is.
+func (s Space) Schedule(name string) string { return s.Schedules() + name }
+
 // Log is the prefix of a topic's records and all about them.
 func (s Space) Log(id string) string { return string(s) + "/log/" + id + "/" }
 

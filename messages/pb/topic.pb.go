@@ -141,7 +141,9 @@ type Topic struct {
 	// dedupe_records is for how many records of a partition it is.
 	DedupeRecords uint32 `protobuf:"varint,11,opt,name=dedupe_records,json=dedupeRecords,proto3" json:"dedupe_records,omitempty"`
 	// compaction is how records are superseded; without it they are not.
-	Compaction    *Compaction `protobuf:"bytes,13,opt,name=compaction,proto3" json:"compaction,omitempty"`
+	Compaction *Compaction `protobuf:"bytes,13,opt,name=compaction,proto3" json:"compaction,omitempty"`
+	// scheduled: schedules put records into it, so who has it open may be the keeper.
+	Scheduled     bool `protobuf:"varint,18,opt,name=scheduled,proto3" json:"scheduled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +239,13 @@ func (x *Topic) GetCompaction() *Compaction {
 		return x.Compaction
 	}
 	return nil
+}
+
+func (x *Topic) GetScheduled() bool {
+	if x != nil {
+		return x.Scheduled
+	}
+	return false
 }
 
 // Retention is when records of a topic are deleted, or refused.
@@ -1581,7 +1590,7 @@ var File_penstock_topic_proto protoreflect.FileDescriptor
 
 const file_penstock_topic_proto_rawDesc = "" +
 	"\n" +
-	"\x14penstock/topic.proto\x12\bpenstock\"\xfc\x02\n" +
+	"\x14penstock/topic.proto\x12\bpenstock\"\x9a\x03\n" +
 	"\x05Topic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1596,7 +1605,8 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x0ededupe_records\x18\v \x01(\rR\rdedupeRecords\x124\n" +
 	"\n" +
 	"compaction\x18\r \x01(\v2\x14.penstock.CompactionR\n" +
-	"compaction\"\xbe\x01\n" +
+	"compaction\x12\x1c\n" +
+	"\tscheduled\x18\x12 \x01(\bR\tscheduled\"\xbe\x01\n" +
 	"\tRetention\x12\x1c\n" +
 	"\n" +
 	"max_age_ms\x18\x01 \x01(\x03R\bmaxAgeMs\x12\x15\n" +

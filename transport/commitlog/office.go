@@ -81,6 +81,11 @@ func (o Office) lost(r *clientv3.GetResponse) bool {
 	return createRevision(r) != o.revision
 }
 
+// heldBy reports whether a response to a get of the key shows that the office is o's.
+func (o Office) heldBy(r *clientv3.GetResponse) bool {
+	return createRevision(r) == o.revision && string(r.Kvs[0].Value) == o.value
+}
+
 // Starts reads where the partitions of topics begin: for each topic its starts, by
 // partition, -1 for one that makes no sense or is gone. It takes a request for each 64
 // topics. Errors: messages.ErrUnavailable, ErrDenied.

@@ -182,6 +182,12 @@
 //		TestRestoredToBeforeItsMembers
 //		TestRestoredSettings
 //
+// # Schedules
+//
+//	each tick is fired once at most, and none is lost while a keeper lives
+//		TestKeeperIsKilledWhileSchedulesFire
+//		TestSchedulesAfterARestore
+//
 // # Deleting
 //
 //	limits hold however fast records are put

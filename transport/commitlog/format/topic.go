@@ -53,6 +53,7 @@ func ParseTopic(name string, value []byte, createRevision, modRevision int64) (m
 		Config:         cfg,
 		Created:        pb.Time(t.CreatedUnixMs),
 		CreateRevision: createRevision, ModRevision: modRevision,
+		Scheduled: t.Scheduled,
 	}, nil
 }
 
@@ -69,7 +70,7 @@ func TopicValue(t messages.TopicInfo) string {
 			v.Compression = number
 		}
 	}
-	v.Retention = retention(t.Config)
+	v.Retention, v.Scheduled = retention(t.Config), t.Scheduled
 	if t.Config.Compaction == messages.CompactByKey {
 		v.Compaction = &pb.Compaction{GraceMs: t.Config.TombstoneGrace.Milliseconds(), LagMs: t.Config.CompactionLag.Milliseconds()}
 	}

@@ -9,6 +9,7 @@
 //     it was decided upon. So a keeper that was deposed and does not know it, and one
 //     whose etcd was set back, change nothing; and a job that was killed anywhere is
 //     done again by the next keeper, from what stands in etcd.
+//   - A tick of a schedule is fired once at most, and late rather than not while a keeper lives.
 //   - Each transaction is small, and their rate is bounded.
 //   - What a partition has stays near its limits however fast it grows: it is looked at the
 //     sooner, and a topic that is made or changed at once.

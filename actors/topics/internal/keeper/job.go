@@ -25,9 +25,15 @@ type Job interface {
 	Do(ctx context.Context, w *Work) (again time.Duration, err error)
 }
 
+// follower is a job that hears of changes.
+type follower interface {
+	// follow begins a watch that rings for the job, until stop is called.
+	follow(k *Keeper) (stop func())
+}
+
 // newJobs are the jobs of a term.
 func newJobs(k *Keeper) []Job {
-	all := []Job{newRetention(), newSweeping(), newCompacting(), finishing{}, newDelays(k)}
+	all := []Job{newRetention(), newSweeping(), newCompacting(), finishing{}, newDelays(k), newSchedules()}
 	if k.cfg.History > 0 {
 		all = append(all, &history{keep: max(k.cfg.History, LeastHistory)})
 	}
@@ -42,6 +48,9 @@ type Work struct {
 	Emit func(messages.Event)
 	// Clock tells the time of day, for what is compared with the times of records.
 	Clock *Clock
+	// Pass is before each record that a job puts: it waits, or refuses, while etcd is near its
+	// quota. nil lets everything pass.
+	Pass func(ctx context.Context, bytes int) error
 	// Count changes the runtime's counters.
 	Count func(func(*messages.KeeperStats))
 
@@ -63,7 +72,7 @@ const (
 
 func newWork(k *Keeper, o commitlog.Office) *Work {
 	return &Work{
-		Log: k.log, Office: o, Emit: k.node.Events.Emit, Clock: k.clock, Count: k.count,
+		Log: k.log, Office: o, Emit: k.node.Events.Emit, Clock: k.clock, Pass: k.cfg.Pass, Count: k.count,
 		turns: rate.NewLimiter(turnsPerSecond, turnsAtOnce),
 	}
 }

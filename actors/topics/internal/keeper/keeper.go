@@ -3,6 +3,7 @@ package keeper
 // What a runtime has of this, whether it is the keeper or not.
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type Config struct {
 	// History is how much of etcd's history is kept at least, LeastHistory or more; 0
 	// leaves the history to others.
 	History time.Duration
+	// Pass is Work.Pass.
+	Pass func(ctx context.Context, bytes int) error
 }
 
 // Keeper outlives the incarnations of its actor. It is safe for concurrent use.

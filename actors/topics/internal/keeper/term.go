@@ -38,6 +38,8 @@ type term struct {
 	office commitlog.Office
 	work   *Work
 	end    context.CancelCauseFunc // of the loops
+	// follows end the watches of jobs.
+	follows []func()
 	// denied: it was told that this runtime has no rights, and is not told again.
 	denied deniedState
 }
@@ -250,6 +252,9 @@ func (a *term) keep(ctx actor.Context, o commitlog.Office) {
 		k.Ring(retentionName)
 	})
 	for _, j := range newJobs(k) {
+		if f, ok := j.(follower); ok {
+			a.follows = append(a.follows, f.follow(k))
+		}
 		a.host.Run("job "+j.Name(), func(context.Context) error {
 			if errors.Is(k.do(within, j, work), commitlog.ErrNotKeeper) {
 				tell(deposed{work})
@@ -276,7 +281,10 @@ func (a *term) over(why error) {
 	}
 	a.unsee()
 	a.end(errTermOver)
-	a.work = nil
+	for _, stop := range a.follows {
+		stop()
+	}
+	a.work, a.follows = nil, nil
 	a.keeper.count(func(s *messages.KeeperStats) { s.Keeping = false })
 	a.keeper.node.Events.Emit(messages.KeeperDeposed{})
 }

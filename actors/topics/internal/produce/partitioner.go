@@ -45,6 +45,15 @@ func place(m *messages.Message, partitions int) int {
 	return int(murmur2(key)&0x7fffffff) % partitions
 }
 
+// PartitionOf is the partition that ByKey puts a message with that key into; without a key,
+// one that follows from instead.
+func PartitionOf(key []byte, instead string, partitions int) int {
+	if len(key) == 0 {
+		key = []byte(instead)
+	}
+	return int(murmur2(key)&0x7fffffff) % partitions
+}
+
 // ByKey puts messages of one key into one partition, as Kafka's Java client does:
 // by murmur2 of the key over the number of partitions. So records of one key
 // change their partition when the topic gets more of them. Messages without a

@@ -44,6 +44,20 @@ func PayloadOf(r *messages.Payload) (p Payload) {
 	return p
 }
 
+// MessageOf returns what a message carries as JSON has it.
+func MessageOf(m *messages.Message) (p Payload) {
+	if len(m.Key) > 0 {
+		p.Key, p.KeyBase64 = text(m.Key)
+	}
+	p.Value, p.ValueBase64 = text(m.Value)
+	for _, h := range m.Headers {
+		is := Header{Name: h.Name}
+		is.Value, is.ValueBase64 = text(h.Value)
+		p.Headers = append(p.Headers, is)
+	}
+	return p
+}
+
 // text splits bytes into what JSON can hold as they are, and what it cannot.
 func text(b []byte) (plain *string, encoded string) {
 	if !utf8.Valid(b) {

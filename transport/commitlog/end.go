@@ -389,11 +389,16 @@ func (l *Log) searchNear(ctx context.Context, t messages.TopicInfo, partitions [
 		if s.start, ok, s.err = s.p.parseStart(starting[s.p.startKey()]); s.err == nil && !ok {
 			s.err = s.p.gone("find the end of")
 		}
-		s.search = searchAll(s.start, max(near[n], hinted(hints[l.space.Hint(t.ID, n)])))
-		if together && s.err == nil && s.Offset == near[n] {
-			e, ok, err := s.p.one(kvsOf(resp, 2+i))
-			if s.err = err; err == nil {
-				s.feed(e, ok)
+		hint := hinted(hints[l.space.Hint(t.ID, n)])
+		s.search = searchAll(s.start, hint)
+		if !together || s.err != nil || near[n] < s.start {
+			continue
+		}
+		known := searchFrom(format.LogEnd{Offset: near[n], Last: -1})
+		e, ok, err := s.p.one(kvsOf(resp, 2+i))
+		if s.err = err; ok || err == nil && near[n] == s.start && hint <= s.start { // it is empty
+			if known.feed(e, ok); known.phase == found || known.Offset > hint {
+				s.search = known
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -425,4 +426,51 @@ func TestDoneEndsAtTheFirstOpenRecord(t *testing.T) {
 	if done, err := l.Done(ctx, info); err != nil || !slices.Equal(done, []int64{5}) {
 		t.Errorf("%v, %v; record 5 is open", done, err)
 	}
+}
+
+// Promise: who knows where partitions ended learns with one request where they end, the same
+// as who knows nothing, also when what is known is of another log.
+func TestHeadsSinceTakesOneRequest(t *testing.T) {
+	ctx := testContext(t)
+	l, f := startEtcd(t)
+	info := create(t, l, "orders", 3)
+	for p := range 3 {
+		fill(t, l, info, p, 4)
+	}
+	look := func(what string, known []Head, requests int64) []Head {
+		t.Helper()
+		want, err := l.Heads(ctx, info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := f.requests.Load()
+		got, err := l.HeadsSince(ctx, info, known)
+		if n := f.requests.Load() - before; err != nil || n > requests || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %d requests, want %d\n%+v, want\n%+v: %v", what, n, requests, got, want, err)
+		}
+		return want
+	}
+	empty := create(t, l, "empty", 2)
+	none, err := l.Heads(ctx, empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := f.requests.Load()
+	if again, err := l.HeadsSince(ctx, empty, none); err != nil || f.requests.Load()-before != 1 || !reflect.DeepEqual(again, none) {
+		t.Errorf("empty ones: %+v, %v, by %d requests", again, err, f.requests.Load()-before)
+	}
+	heads := look("nothing has changed", look("nothing is known", nil, 10), 1)
+	mustAppend(t, l.Partition(info, 1).Appender(AppenderConfig{Producer: 8}), format.Seal(records("more"), 1, 9, 9, 9, messages.CompressNone, 8, 1))
+	heads = look("one has grown", heads, 1)
+	if _, err := l.Partition(info, 2).Truncate(ctx, heads[2].First.End()); err != nil {
+		t.Fatal(err)
+	}
+	heads = look("one was trimmed", heads, 2)
+	heads[0].End.Last += 1 << 40
+	heads[1].End.Last--
+	look("what is known is of another log", heads, 10)
+	if _, err := l.Partition(info, 0).Truncate(ctx, heads[0].End.Offset); err != nil {
+		t.Fatal(err)
+	}
+	look("one was emptied", heads, 10)
 }

@@ -83,6 +83,8 @@
 //	puts are slowed and refused before etcd is full
 //		TestOverloadIsRefusedBeforeTheAlarm
 //		TestProcessesOverloadAnEtcdWithAQuota
+//	an alarm of etcd is told
+//		TestAlarmIsTold
 //	a full etcd is ErrNoSpace, and can be emptied
 //		TestEtcdWithoutRoom
 //		TestTopicOfAFullEtcdCanBeDeleted

@@ -6,14 +6,17 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/discovery/embedded"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
@@ -102,4 +105,58 @@ func TestOverloadIsRefusedBeforeTheAlarm(t *testing.T) {
 		return err == nil
 	})
 	calm()
+}
+
+// Promise: an alarm of etcd is told, with what to do, and so is its end.
+func TestAlarmIsTold(t *testing.T) {
+	t.Parallel()
+	srv, err := embedded.Start(harness.Context(t), "", embedded.UnsafeNoFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	client, err := clientv3.New(srv.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	ctx := harness.Context(t)
+	rt := harness.Runtime(t, penstocktest.Space(t), penstock.EtcdConfig(srv.Config()))
+	told := penstocktest.Record(t, rt)
+	topic := makeTopic(t, rt, theTopic, 1)
+	status, err := client.Status(ctx, srv.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarm := func(action pb.AlarmRequest_AlarmAction) {
+		t.Helper()
+		_, err := pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(ctx, &pb.AlarmRequest{
+			Action: action, MemberID: status.Header.MemberId, Alarm: pb.AlarmType_NOSPACE,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaits := func(alarms, do string) {
+		t.Helper()
+		harness.Eventually(t, "the alarms "+alarms, func() bool {
+			_, _, _ = topic.Put(ctx, harness.Numbered(1)) // it is looked while there are puts
+			for _, e := range told.Events() {
+				if e, ok := e.(messages.EtcdAlarmed); ok && e.Alarms == alarms && strings.Contains(e.Do, do) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	alarm(pb.AlarmRequest_ACTIVATE)
+	if _, _, err := topic.Put(ctx, harness.Numbered(0)); !errors.Is(err, penstock.ErrNoSpace) {
+		t.Errorf("a put: %v, want ErrNoSpace", err)
+	}
+	awaits("NOSPACE", "alarm disarm")
+	alarm(pb.AlarmRequest_DEACTIVATE)
+	awaits("", "")
+	if _, _, err := topic.Put(ctx, harness.Numbered(2)); err != nil {
+		t.Errorf("after the alarm: %v", err)
+	}
 }

@@ -34,6 +34,8 @@ etcd client can use it. It prints "ready http://HOST:PORT" on standard output
 once it answers. It has no TLS and no users: keep it on a loopback address or a
 trusted network, or run an etcd of your own.
 
+Its file is defragmented in quiet moments, which the command says.
+
 When etcd fails, as on a full disk, the command says why and ends with code 1.
 What etcd had answered before is on the disk.`,
 		Example: `  penstock serve
@@ -47,8 +49,19 @@ What etcd had answered before is on the disk.`,
 	return cmd
 }
 
+func (c *serve) defragmented(d embedded.Defragmentation) {
+	switch {
+	case d.Err != nil:
+		c.Say("warning: the database could not be defragmented, and has %d bytes: %v", d.Before, d.Err)
+	case d.Disarmed:
+		c.Say("defragmented to %d bytes, of %d before: the alarm of a full etcd is over", d.After, d.Before)
+	default:
+		c.Say("defragmented to %d bytes, of %d before", d.After, d.Before)
+	}
+}
+
 func (c *serve) run(ctx context.Context) error {
-	opts := []embedded.Option{embedded.Listen(c.listen)}
+	opts := []embedded.Option{embedded.Listen(c.listen), embedded.OnDefragment(c.defragmented)}
 	if l := c.Logger(); l != nil {
 		opts = append(opts, embedded.Logger(l))
 	}

@@ -30,7 +30,7 @@ func TestLimitHoldsUnderFullLoad(t *testing.T) {
 		return
 	}
 	const limit = 8 << 20
-	l := fullLoad(t, penstock.TopicConfig{MaxBytes: limit}, 20*time.Second, 8*limit)
+	l := fullLoad(t, penstock.TopicConfig{MaxBytes: limit}, 12*time.Second, 6*limit)
 	t.Log(l)
 	if l.median() > 1.5 {
 		t.Errorf("it has more than half above its limit: %s", l)

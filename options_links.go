@@ -68,3 +68,15 @@ func RequireTLS() StartOption {
 func AllowMembers(allow func(destination, group string, id Identity) error) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.AllowMembers = allow })
 }
+
+// AllowListedMembers lets only those join whose identity etcd lists for the group, in a
+// key <prefix>/allow/<destination>/<group>/<name> for each: its value is a URI or DNS name
+// of the member's certificate, and name is for people. Who may write these keys says who
+// may join. A member whose key is deleted loses its links, and what it had not settled
+// goes to others. It needs LinkTLS; with AllowMembers, both have to agree. Shared groups of
+// topics are not asked for.
+//
+//	etcdctl put /penstock/allow/orders/billing/billing spiffe://example.org/billing
+func AllowListedMembers() StartOption {
+	return startOption(func(s *startSettings) { s.cfg.AllowListedMembers = true })
+}

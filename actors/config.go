@@ -46,6 +46,8 @@ type Config struct {
 	RequireTLS bool
 	// AllowMembers is penstock.AllowMembers; nil for none.
 	AllowMembers func(destination, group string, id carrier.Identity) error
+	// AllowListedMembers is penstock.AllowListedMembers. It needs LinkTLS.
+	AllowListedMembers bool
 	// LeaseTTL is penstock.LeaseTTL: 2 s to 1 h. Default DefaultLeaseTTL.
 	LeaseTTL time.Duration
 	// EtcdQuota is penstock.EtcdQuota; 0 is what etcd says, and negative is not looked at.
@@ -80,6 +82,9 @@ func (c *Config) Validate() error {
 	} else if c.RequireTLS {
 		faults.Add("TLS is required, and there are no certificates: give LinkTLS")
 	}
+	if c.LinkTLS == nil && c.AllowListedMembers {
+		faults.Add("listed members alone may join, and there are no certificates to know them by: give LinkTLS")
+	}
 	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
 		faults.Add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
 	}
@@ -92,7 +97,7 @@ func (c *Config) Validate() error {
 // links reads the certificates, and finds out whether links can be made as the
 // configuration says; the error wraps messages.ErrInvalid.
 func (c *Config) links() (*pipes.Links, error) {
-	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers}
+	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers, AllowListed: c.AllowListedMembers}
 	if c.LinkTLS != nil {
 		var err error
 		if l.TLS, err = carrier.NewTLS(*c.LinkTLS); err != nil {

@@ -350,3 +350,77 @@ func TestAllowMembers(t *testing.T) {
 		})
 	}
 }
+
+// Promise: with AllowListedMembers a key in etcd says who may join a group, and who loses
+// it loses the link, though the link is busy; its messages go to others.
+func TestAllowListedMembers(t *testing.T) {
+	t.Parallel()
+	ctx := enginetest.Within(t)
+	ca := carriertest.NewCA(t)
+	s := enginetest.NewSpace(t)
+	c := s.Client(t)
+	allow := func(name, identity string) {
+		if _, err := c.Put(ctx, s.Keys.Allowed(enginetest.Destination, enginetest.Group, name), identity); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow("first", "spiffe://example.org/billing")
+	sender := s.Begin(t, with(ca.Issue(t, time.Hour, "orders.example"), encrypted, func(c *actors.Config) { c.AllowListedMembers = true }))
+	seen := eventsOf(t, sender)
+	d := enginetest.Register(t, sender, senders.Config{})
+	first := enginetest.Join(t, s.Begin(t, with(ca.Issue(t, time.Hour, "spiffe://example.org/billing"), encrypted)), members.Config{ID: "first"})
+	flows(t, d, first)
+
+	other := s.Begin(t, with(ca.Issue(t, time.Hour, "shipping.example"), encrypted))
+	events := eventsOf(t, other)
+	second := enginetest.Join(t, other, members.Config{ID: "second"})
+	delayed(t, events, "the proof is wrong")
+
+	allow("second", "shipping.example")
+	if _, err := c.Delete(ctx, s.Keys.Allowed(enginetest.Destination, enginetest.Group, "first")); err != nil {
+		t.Fatal(err)
+	}
+	for lost, won := false, false; !lost || !won; {
+		switch e := enginetest.Await(t, "one link ends and another comes", seen).(type) {
+		case messages.MemberUnlinked:
+			if e.Member != "first" || e.Cause == nil || !strings.Contains(e.Cause.Error(), "any more") {
+				t.Errorf("%+v", e)
+			}
+			lost = true
+		case messages.MemberLinked:
+			won = won || e.Member == "second"
+		}
+	}
+	flows(t, d, second)
+}
+
+// Promise: an authority that is taken away takes links with it, on both sides, and a
+// certificate with another name is announced, without a restart.
+func TestCertificatesAreReplaced(t *testing.T) {
+	t.Parallel()
+	ca, next := carriertest.NewCA(t), carriertest.NewCA(t)
+	s := enginetest.NewSpace(t)
+	theirs, ours := ca.Issue(t, time.Hour, "orders.example"), ca.Issue(t, time.Hour, "billing.example")
+	sender := s.Begin(t, with(theirs, encrypted, mutual))
+	seen := eventsOf(t, sender)
+	d := enginetest.Register(t, sender, senders.Config{})
+	member := s.Begin(t, with(ours, encrypted))
+	m := enginetest.Join(t, member, members.Config{})
+	got := make(chan struct{}, 16)
+	enginetest.Consume(t, m, func(context.Context, messages.Delivery) error { got <- struct{}{}; return nil })
+	enginetest.Send(t, d, 1)
+	enginetest.Await(t, "a message", got)
+
+	next.Renew(t, theirs, time.Hour, "orders-2.example") // and it trusts the next authority only
+	for {
+		if e, ok := enginetest.Await(t, "the link ends", seen).(messages.MemberUnlinked); ok {
+			if e.Cause == nil || !strings.Contains(e.Cause.Error(), "not trusted any more") && !strings.Contains(e.Cause.Error(), "peer closed") {
+				t.Errorf("it ended with %v", e.Cause)
+			}
+			break
+		}
+	}
+	next.Renew(t, ours, time.Hour, "billing.example")
+	enginetest.Send(t, d, 1)
+	enginetest.Await(t, "a message over the next link", got)
+}

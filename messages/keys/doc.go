@@ -7,13 +7,15 @@
 //	<ns>/dest/<dest>/sole                          leased: the mark of a sole sender
 //	<ns>/dest/<dest>/senders/<id>                  leased: one registered sender
 //	<ns>/secret/<dest>/<id>                        leased: that sender's token
+//	<ns>/allow/<dest>/<group>/<name>               an identity whose holders may join the group
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
 //	<ns>/dest/<dest>/groups/<group>/deserted       the mark that there is no member
 //	<ns>/dest/<dest>/groups/<group>/paused         leased for the time of the pause: the group is paused
 //	<ns>/dest/<dest>/groups/<group>/members/<id>   leased: one member
 //
 // Tokens lie under a branch of their own, so that the right to list who is
-// there is not the right to consume.
+// there is not the right to consume. So do the identities of those who may join: whoever
+// lists itself as a member does not allow itself to be one.
 //
 //	<ns>/topics/<name>                             a topic's id and settings
 //	<ns>/deleting/<id>                             a topic that is being made or swept

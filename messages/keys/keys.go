@@ -28,6 +28,17 @@ func (s Space) Secrets(dest string) string { return s.AllSecrets() + dest + "/" 
 // Secret is the key of one sender's token.
 func (s Space) Secret(dest, id string) string { return s.Secrets(dest) + id }
 
+// AllAllowed is the prefix of those who may join groups.
+func (s Space) AllAllowed() string { return string(s) + "/allow/" }
+
+// AllowedTo is the prefix of those who may join groups of a destination.
+func (s Space) AllowedTo(dest string) string { return s.AllAllowed() + dest + "/" }
+
+// Allowed is the key of one identity that may join a group; name is for people.
+func (s Space) Allowed(dest, group, name string) string {
+	return s.AllowedTo(dest) + group + "/" + name
+}
+
 // Groups is the prefix of a destination's groups.
 func (s Space) Groups(dest string) string { return s.Dest(dest) + "groups/" }
 

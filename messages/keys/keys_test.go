@@ -28,6 +28,8 @@ func TestLayout(t *testing.T) {
 		{sp.AllSecrets(), "/penstock/secret/"},
 		{sp.Secrets("o"), "/penstock/secret/o/"},
 		{sp.Secret("o", "s1"), "/penstock/secret/o/s1"},
+		{sp.AllowedTo("o"), "/penstock/allow/o/"},
+		{sp.Allowed("o", "g", "n"), "/penstock/allow/o/g/n"},
 		{sp.Groups("o"), "/penstock/dest/o/groups/"},
 		{sp.Group("o", "g"), "/penstock/dest/o/groups/g/"},
 		{sp.GroupMeta("o", "g"), "/penstock/dest/o/groups/g/meta"},
@@ -132,7 +134,7 @@ func TestParseRefuses(t *testing.T) {
 		"", "/", "/penstock", "/penstock/", "/penstock/dest", "/penstock/dest/", "/penstock/dest/o", "/penstock/dest/o/",
 		"/penstock/dest/o/other", "/penstock/dest/o/senders", "/penstock/dest/o/senders/", "/penstock/dest/o/senders/a/b",
 		"/penstock/dest//sole", "/penstock/dest/o/groups/g", "/penstock/dest/o/groups/g/members/", "/penstock/dest/o/groups/g/members/m/x",
-		"/penstock/dest/o/groups//meta", "/penstock/secret/o", "/penstock/secret/o/", "/penstock/secret//x", "/penstock/secret/o/a/b",
+		"/penstock/dest/o/groups//meta", "/penstock/allow/o/g", "/penstock/allow/o/g/", "/penstock/allow/~a~b/g/n", "/penstock/allow/o/g/n/x", "/penstock/secret/o", "/penstock/secret/o/", "/penstock/secret//x", "/penstock/secret/o/a/b",
 		"/penstocks/dest/o/sole", "/other/dest/o/sole", "penstock/dest/o/sole", "/penstock/topics/o", "/penstock/dest/-o/sole",
 		"/penstock/topics", "/penstock/topics/", "/penstock/topics/-rders", "/penstock/topics/orders/", "/penstock/topics/orders/x",
 		"/penstock/deleting/", "/penstock/deleting/-", "/penstock/deleting/a/b",
@@ -158,7 +160,7 @@ var name = rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,20}`)
 
 // fields are what each kind of key has.
 var fields = map[Kind]string{
-	KindSole: "dest", KindSender: "dest id", KindSecret: "dest id",
+	KindAllowed: "dest group id", KindSole: "dest", KindSender: "dest id", KindSecret: "dest id",
 	KindGroupMeta: "dest group", KindDeserted: "dest group", KindMember: "dest group id",
 	KindTopic: "topic", KindDeleting: "topic",
 	KindLogStart: "topic partition", KindHint: "topic partition", KindCompacted: "topic partition",
@@ -267,6 +269,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("/penstock", "/penstock/dest/o/sole")
 	f.Add("/penstock", "/penstock/dest/o/groups/g/members/m")
 	f.Add("/a/b", "/a/b/secret/o/s")
+	f.Add("/a/b", "/a/b/allow/o/g/n")
 	f.Add("", "//dest/o/sole")
 	f.Add("/penstock", "/penstock/topics/orders")
 	f.Add("/penstock", "/penstock/deleting/id")

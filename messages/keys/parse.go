@@ -37,6 +37,7 @@ const (
 	KindConsumerGroupPaused
 	KindOwned
 	KindKeeper
+	KindAllowed
 	KindCompacted
 	KindWaiting
 	KindDelay
@@ -76,6 +77,7 @@ var kindNames = [...]string{
 	KindConsumerGroupPaused: "pause of a consumer group",
 	KindOwned:               "mark of an owner",
 	KindKeeper:              "keeper",
+	KindAllowed:             "right to join",
 	KindCompacted:           "progress of a compaction",
 	KindWaiting:             "delayed record",
 	KindDelay:               "mark of delayed records",
@@ -112,6 +114,8 @@ func (k Key) In(s Space) string {
 		return s.Sender(k.Dest, k.ID)
 	case KindSecret:
 		return s.Secret(k.Dest, k.ID)
+	case KindAllowed:
+		return s.Allowed(k.Dest, k.Group, k.ID)
 	case KindGroupMeta:
 		return s.GroupMeta(k.Dest, k.Group)
 	case KindDeserted:
@@ -178,7 +182,7 @@ func (s Space) Parse(key string) (Key, bool) {
 	p := strings.SplitN(rest, "/", 7)
 	var k Key
 	switch p[0] {
-	case "dest", "secret":
+	case "dest", "secret", "allow":
 		k, ok = pipeParts(p)
 	case "topics", "deleting":
 		k, ok = topicParts(p)
@@ -209,6 +213,8 @@ func pipeParts(p []string) (Key, bool) {
 		return Key{Kind: KindSole, Dest: p[1]}, true
 	case len(p) == 4 && p[0] == "dest" && p[2] == "senders":
 		return Key{Kind: KindSender, Dest: p[1], ID: p[3]}, true
+	case len(p) == 4 && p[0] == "allow":
+		return Key{Kind: KindAllowed, Dest: p[1], Group: p[2], ID: p[3]}, true
 	case len(p) == 3 && p[0] == "secret":
 		return Key{Kind: KindSecret, Dest: p[1], ID: p[2]}, true
 	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "meta":
@@ -326,6 +332,8 @@ func (k Key) named() bool {
 	switch k.Kind {
 	case KindSole:
 		return true
+	case KindAllowed:
+		return good(k.Dest, k.Group, k.ID)
 	case KindSender, KindSecret:
 		return good(k.ID)
 	case KindGroupMeta, KindDeserted, KindPaused:

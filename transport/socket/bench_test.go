@@ -3,7 +3,9 @@ package socket_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
+	"github.com/penstock-io/penstock/transport/carrier/carriertest"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -25,12 +29,18 @@ var benchToken = bytes.Repeat([]byte{1}, 32)
 
 func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
 	tb.Helper()
-	u, err := address.Parse("tcp://127.0.0.1:0")
+	return benchLinkOver(tb, "tcp://127.0.0.1:0", nil, buffer)
+}
+
+func benchLinkOver(tb testing.TB, url string, secured *carrier.TLS, buffer func(int) []byte) (sc, mc *socket.Conn) {
+	tb.Helper()
+	u, err := address.Parse(url)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ln, err := socket.Listen(context.Background(), socket.ListenerConfig{
 		URLs:   []address.URL{u},
+		TLS:    secured,
 		Lookup: func(string) (socket.Secret, bool) { return socket.Secret{Token: benchToken}, true },
 	})
 	if err != nil {
@@ -47,7 +57,7 @@ func benchLink(tb testing.TB, buffer func(int) []byte) (sc, mc *socket.Conn) {
 		accepted <- err
 	}()
 	mc, err = socket.Dial(ctx, socket.DialConfig{
-		URL: ln.URL(), Token: benchToken, Buffer: buffer,
+		URL: ln.URL(), TLS: secured, Identities: ln.Identities(), Token: benchToken, Buffer: buffer,
 		Hello: frame.Hello{Destination: "d", Group: "g", Member: "m"},
 	})
 	if err != nil {
@@ -108,6 +118,43 @@ func BenchmarkThroughput(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// Frames of 60 KiB, which many small messages or one of 64 KiB make, over each carrier.
+// Compare runs of one sitting.
+func BenchmarkCarriers(b *testing.B) {
+	secured := carriertest.NewCA(b).Issue(b, time.Hour, "orders.example").TLS(b)
+	for _, url := range []string{"tcp://127.0.0.1:0", "tls+tcp://127.0.0.1:0"} {
+		for _, size := range []int{100, 1 << 10, 60 << 10, 260 << 10} {
+			b.Run(fmt.Sprintf("%s/%dB", url[:strings.Index(url, ":")], size), func(b *testing.B) {
+				buf := make([]byte, 512<<10)
+				sc, mc := benchLinkOver(b, url, secured, func(n int) []byte { return buf[:n] })
+				records := benchRecords(size)
+				b.SetBytes(int64(size))
+				done := make(chan error, 1)
+				n := b.N
+				go func() {
+					var f frame.Frame
+					for range n {
+						if err := mc.Recv(&f); err != nil {
+							done <- err
+							return
+						}
+					}
+					done <- nil
+				}()
+				b.ResetTimer()
+				for i := range n {
+					if err := sc.SendData(uint64(i+1), nil, false, 0, records); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := <-done; err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
 	}
 }
 

@@ -111,7 +111,11 @@ func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], at wh
 		d.token, d.since = newToken(), time.Now()
 	}
 	d.at.Store(&at)
-	b.senders.secrets.put(d.cfg.Name, d.cfg.Listen, socket.Secret{Token: d.token, Incarnation: d.incarnation})
+	secret := placedSecret{Secret: socket.Secret{Token: d.token, Incarnation: d.incarnation}, listen: d.cfg.Listen}
+	if d.asksRights {
+		secret.rights = &d.rights
+	}
+	b.senders.secrets.put(d.cfg.Name, secret)
 	b.senders.addQueue(d.out)
 	p.PID = b.senders.node.Spawn(ctx, "dest", d.cfg.Name, newDestination(b.senders.node, d, p.Asker), node.ShowPID(&d.pid))
 	if len(p.Leavers) > 0 {

@@ -45,6 +45,7 @@ type destination struct {
 	listed bool // the first snapshot of groups has come
 	groups map[string]*groupView
 	pipes  map[string]*actor.PID
+	rights map[string]discovery.KV // who may join, by key
 	offers map[*socket.Conn]string // given to the pipes of these groups, and not taken yet
 }
 
@@ -117,6 +118,8 @@ func (a *destination) Receive(ctx actor.Context) {
 	case discovery.Delayed: // etcd is away: what is known stays
 	case discovery.Refused:
 		a.watchEnded(ctx, m.Err)
+	case rightsSeen:
+		a.rightsSeen(ctx, m.event)
 	case *linkOffered:
 		a.offer(ctx, m)
 	case *offerTaken:
@@ -179,6 +182,9 @@ func (a *destination) started(ctx actor.Context) {
 	})
 	tell := a.host.Teller()
 	a.host.AtEnd(n.Watches.Watch(n.Keys.Groups(d.cfg.Name), func(e discovery.WatchEvent) { tell(e) }))
+	if d.asksRights {
+		a.host.AtEnd(n.Watches.Watch(n.Keys.AllowedTo(d.cfg.Name), func(e discovery.WatchEvent) { tell(rightsSeen{e}) }))
+	}
 }
 
 func (a *destination) written(ctx actor.Context, err error) {
@@ -247,7 +253,7 @@ func (a *destination) watchEnded(ctx actor.Context, err error) {
 
 // serve replies to who registered, once the keys are written and the groups known.
 func (a *destination) serve(ctx actor.Context) {
-	if a.state != registering || !a.listed || !a.d.written.Load() {
+	if a.state != registering || !a.listed || !a.d.written.Load() || a.d.asksRights && a.d.rights.Load() == nil {
 		return
 	}
 	a.becomes(ctx, serving)
@@ -378,6 +384,10 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 	hello := m.conn.Hello()
 	if a.state == retiring || a.state == ousted {
 		m.conn.Refuse(pb.Code_SHUTTING_DOWN, "the sender stops")
+		return
+	}
+	if err := a.d.mayJoin(m.conn); err != nil { // it has lost the right since its handshake
+		m.conn.Refuse(pb.Code_BAD_PROOF, noRight)
 		return
 	}
 	if a.pipes[hello.Group] == nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/internal/worker"
 	"github.com/penstock-io/penstock/actors/pipes/internal/asks"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
@@ -38,7 +39,9 @@ type Destination struct {
 	incarnation string
 	at          atomic.Pointer[where]
 	listed      atomic.Pointer[where] // of that, what etcd has; nil while that is not known
-	since       time.Time             // of the registration
+	asksRights  bool                  // etcd says who may join
+	rights      atomic.Pointer[links.Rights]
+	since       time.Time // of the registration
 	token       []byte
 	written     atomic.Bool // the keys are the registry's to keep
 	announced   atomic.Bool // who registered was told

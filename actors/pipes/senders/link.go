@@ -80,6 +80,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.started(ctx)
 	case welcomed:
 		l.welcomed(ctx)
+	case *rightsChanged:
+		l.judge(ctx, m)
 	case *nackSeen:
 		supervisor.Notify(ctx, ctx.Parent(), m)
 	case overdueDue:
@@ -157,7 +159,8 @@ func (l *link) stopping(ctx actor.Context) {
 		return
 	}
 	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
-	requeued := l.out.Detach(l.pipe, l.place, !orderly, time.Now())
+	harmless := orderly || errors.Is(l.cause, errNoRight) // nobody has died
+	requeued := l.out.Detach(l.pipe, l.place, !harmless, time.Now())
 	cause := l.cause
 	if orderly {
 		cause = nil

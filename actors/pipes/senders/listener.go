@@ -6,11 +6,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -30,6 +33,21 @@ type secrets struct {
 type placedSecret struct {
 	socket.Secret
 	listen string
+	rights *atomic.Pointer[links.Rights] // of the destination; nil where they are not asked
+}
+
+// rights are those of a destination, and whether they are asked.
+func (s *secrets) rights(dest string) (r links.Rights, asked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.byName[dest].rights
+	if p == nil {
+		return nil, false
+	}
+	if known := p.Load(); known != nil {
+		r = *known
+	}
+	return r, true
 }
 
 // at is what the listener for that URL looks secrets up with.
@@ -45,10 +63,10 @@ func (s *secrets) at(listen string) func(dest string) (socket.Secret, bool) {
 	}
 }
 
-func (s *secrets) put(dest, listen string, secret socket.Secret) {
+func (s *secrets) put(dest string, p placedSecret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byName[dest] = placedSecret{secret, listen}
+	s.byName[dest] = p
 }
 
 func (s *secrets) remove(dest string) {
@@ -161,10 +179,21 @@ func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Liste
 // may join who does. It is called on the transport's goroutines.
 func (s *Senders) allows() func(frame.Hello, carrier.Identity) error {
 	ask := s.links.Allow
-	if ask == nil {
+	if ask == nil && !s.links.AllowListed {
 		return nil
 	}
 	return func(h frame.Hello, id carrier.Identity) (err error) {
+		if keys.IsLoans(h.Destination) {
+			return nil // who may read a group's keys may read what it lends
+		}
+		if r, asked := s.secrets.rights(h.Destination); asked {
+			if err := r.Check(h.Group, id); err != nil {
+				return err
+			}
+		}
+		if ask == nil {
+			return nil
+		}
 		defer func() {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("AllowMembers panicked: %v", v)

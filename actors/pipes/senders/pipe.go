@@ -114,6 +114,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 			supervisor.Notify(ctx, ctx.Parent(), &offerTaken{m.conn})
 			p.offer(ctx, m.conn)
 		}
+	case *rightsChanged:
+		p.judge(ctx, m)
 	case *linkGone:
 		p.gone(ctx, m)
 	case lookDue:

@@ -23,6 +23,8 @@ type Config struct {
 	RequireTLS bool
 	// Allow is penstock.AllowMembers; nil without.
 	Allow func(destination, group string, id carrier.Identity) error
+	// AllowListed is penstock.AllowListedMembers.
+	AllowListed bool
 }
 
 // Level is what others are told of it.
@@ -86,4 +88,24 @@ func (c *Config) Dials(announced []string) ([]string, error) {
 		return nil, fmt.Errorf("the sender offers encrypted links only (%s), and this runtime has no certificates: give LinkTLS: %w", all, messages.ErrInsecure)
 	}
 	return nil, fmt.Errorf("none of the sender's URLs can be dialled (%s): %w", all, messages.ErrCorrupt)
+}
+
+// Rights are who may join which group of a destination, as etcd lists them. A nil
+// Rights is not known yet.
+type Rights map[string][]string // identities, by group
+
+// Check returns why a member may not join a group.
+func (r Rights) Check(group string, id carrier.Identity) error {
+	switch {
+	case r == nil:
+		return errors.New("who may join is not known yet: etcd has not been read")
+	case id.IsZero():
+		return errors.New("the member has shown no certificate")
+	}
+	for _, name := range r[group] {
+		if id.Has(name) {
+			return nil
+		}
+	}
+	return fmt.Errorf("etcd does not list %s among those who may join group %q", id, group)
 }

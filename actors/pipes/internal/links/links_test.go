@@ -72,3 +72,28 @@ func TestListens(t *testing.T) {
 		}
 	}
 }
+
+// Promise: who is not listed, or not known, may not join; nor may anybody before etcd
+// was read.
+func TestRights(t *testing.T) {
+	r := Rights{"billing": {"spiffe://x/billing", "billing.example"}, "empty": {""}}
+	billing := carrier.Identity{URIs: []string{"spiffe://x/billing"}}
+	for _, c := range []struct {
+		r     Rights
+		group string
+		id    carrier.Identity
+		may   bool
+	}{
+		{r, "billing", billing, true},
+		{r, "billing", carrier.Identity{DNSNames: []string{"BILLING.example"}}, true},
+		{r, "shipping", billing, false},
+		{r, "billing", carrier.Identity{URIs: []string{"spiffe://x/shipping"}}, false},
+		{r, "billing", carrier.Identity{}, false},
+		{r, "empty", carrier.Identity{DNSNames: []string{""}}, false},
+		{nil, "billing", billing, false},
+	} {
+		if err := c.r.Check(c.group, c.id); (err == nil) != c.may {
+			t.Errorf("%s, group %s: %v", c.id, c.group, err)
+		}
+	}
+}

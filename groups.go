@@ -112,6 +112,7 @@ type DestinationInfo = messages.DestinationInfo
 //	type SenderInfo struct {
 //		ID      string
 //		URLs    []string  // where members find it
+//		Identities []string // of which its certificate has one, on encrypted URLs
 //		Host    string
 //		Since   time.Time // by its own clock
 //		Version string    // the release of Penstock that it runs; empty when it was not built from one
@@ -139,6 +140,7 @@ type PipeGroupInfo = messages.PipeGroupInfo
 //		ID, Host string
 //		Since    time.Time // by its own clock
 //		Window   int
+//		TLS      string // of its links: "", "preferred" or "required"
 //	}
 type PipeMemberInfo = messages.PipeMemberInfo
 

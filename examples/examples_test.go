@@ -300,6 +300,15 @@ func TestService(t *testing.T) {
 	p.errOut.awaitText(t, `"msg":"draining"`)
 }
 
+func TestTLSExample(t *testing.T) {
+	p := start(t, "tls")
+	p.succeeds()
+	want := []string{"shipping.example gets no link", "billing.example got an order"}
+	if got := p.out.all(); !slices.Equal(got, want) {
+		t.Errorf("it printed %q, want %q", got, want)
+	}
+}
+
 func TestTransferExample(t *testing.T) {
 	p := start(t, "transfer")
 	p.succeeds()

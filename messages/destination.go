@@ -25,7 +25,9 @@ type SenderInfo struct {
 	ID string
 	// URLs are where members find it, in the order in which they try them.
 	URLs []string
-	Host string
+	// Identities are the names of which its certificate has one, on encrypted URLs.
+	Identities []string
+	Host       string
 	// Since is when it registered, by its own clock.
 	Since time.Time
 	// Version is the release of Penstock that it runs; empty when it was not built from
@@ -60,4 +62,7 @@ type PipeMemberInfo struct {
 	// Since is when it joined, by its own clock.
 	Since  time.Time
 	Window int
+	// TLS is "preferred" where it has certificates for links, "required" where it has no
+	// other links, and else empty.
+	TLS string
 }

@@ -121,7 +121,7 @@ func (b *building) take(k keys.Key, value []byte) bool {
 			return false
 		}
 		b.info.Senders = append(b.info.Senders, messages.SenderInfo{
-			ID: k.ID, URLs: p.Urls, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version,
+			ID: k.ID, URLs: p.Urls, Identities: p.Identities, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version,
 		})
 	case keys.KindGroupMeta:
 		var p pb.GroupMeta
@@ -149,7 +149,7 @@ func (b *building) take(k keys.Key, value []byte) bool {
 		}
 		g := b.group(k.Group)
 		g.Members = append(g.Members, messages.PipeMemberInfo{
-			ID: k.ID, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Window: int(p.Window),
+			ID: k.ID, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Window: int(p.Window), TLS: tlsNames[p.Tls],
 		})
 	}
 	return true
@@ -176,3 +176,6 @@ func (b *building) destination(name string) messages.DestinationInfo {
 func dashed(name fmt.Stringer) string {
 	return strings.ToLower(strings.ReplaceAll(name.String(), "_", "-"))
 }
+
+// tlsNames are what links of a member may be, for people.
+var tlsNames = map[pb.TLS]string{pb.TLS_TLS_PREFERRED: "preferred", pb.TLS_TLS_REQUIRED: "required"}

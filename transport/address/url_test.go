@@ -10,7 +10,8 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]URL{
-		"tcp://127.0.0.1:0":           {Scheme: "tcp", Host: "127.0.0.1"},
+		"tcp://127.0.0.1:0": {Scheme: "tcp", Host: "127.0.0.1"},
+		"tls+tcp://:7000-7001?advertise=orders.example.com": {Scheme: "tls+tcp", PortLow: 7000, PortHigh: 7001, Advertise: "orders.example.com"},
 		"tcp://:7000":                 {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
 		"tcp://*:7000":                {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
 		"tcp://[::1]:7000-7010":       {Scheme: "tcp", Host: "::1", PortLow: 7000, PortHigh: 7010},
@@ -39,7 +40,9 @@ func TestParseNamesTheFault(t *testing.T) {
 	for text, part := range map[string]string{
 		"":                                  "scheme",
 		"127.0.0.1:7000":                    "scheme",
-		"udp://127.0.0.1:7000":              `scheme "udp" is not one of tcp`,
+		"udp://127.0.0.1:7000":              `scheme "udp" is not one of tcp, tls+tcp`,
+		"tls://127.0.0.1:7000":              "scheme",
+		"tls+tcp://h:1/path":                "'/'",
 		"tcp://127.0.0.1":                   "missing port",
 		"tcp://127.0.0.1:":                  "port",
 		"tcp://127.0.0.1:http":              "port",
@@ -73,7 +76,7 @@ func TestParseNamesTheFault(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "x://"} {
+	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "tls+tcp://:0?advertise=a", "x://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -105,6 +108,7 @@ func TestAdvertised(t *testing.T) {
 		"tcp://127.0.0.1:0":                     "tcp://127.0.0.1:4711",
 		"tcp://[::1]:0":                         "tcp://[::1]:4711",
 		"tcp://name:0":                          "tcp://name:4711",
+		"tls+tcp://:0":                          "tls+tcp://10.0.0.4:4711 tls+tcp://[fd00::6]:4711",
 		"tcp://0.0.0.0:0":                       "tcp://10.0.0.4:4711",
 		"tcp://[::]:0":                          "tcp://10.0.0.4:4711 tcp://[fd00::6]:4711",
 		"tcp://:0":                              "tcp://10.0.0.4:4711 tcp://[fd00::6]:4711",
@@ -119,6 +123,24 @@ func TestAdvertised(t *testing.T) {
 		}
 		if got := strings.Join(u.Advertised("4711", here.hosts), " "); got != want {
 			t.Errorf("%s advertises %s, want %s", text, got, want)
+		}
+	}
+}
+
+// Promise: several addresses of one listener are told apart, and every fault is named.
+func TestParseAll(t *testing.T) {
+	urls, err := ParseAll(" tcp://:1  tls+tcp://:2\n")
+	if err != nil || len(urls) != 2 || urls[0].Encrypted() || !urls[1].Encrypted() || !urls[1].Network() {
+		t.Errorf("%v, %v", urls, err)
+	}
+	for text, parts := range map[string][]string{
+		"": {"none"}, "tcp://:1 tcp://:1": {"twice"}, "x://a tcp://:y": {`"x"`, `"y"`},
+	} {
+		_, err := ParseAll(text)
+		for _, part := range parts {
+			if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: %v, want %s", text, err, part)
+			}
 		}
 	}
 }

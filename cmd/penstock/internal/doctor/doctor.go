@@ -16,6 +16,7 @@ import (
 
 type doctor struct {
 	*cli.App
+	link cli.LinkFlags
 	json bool
 }
 
@@ -31,8 +32,10 @@ do about it. It writes one key under the prefix, under a lease, and deletes it.
 It checks that each endpoint of etcd answers, is 3.7.1 or newer, has a leader,
 space and no alarm; that its clock and ours agree; that we may read, write and
 delete under the prefix and read what members need to connect; that the settings
-of topics decode; and that every registered sender can be reached from here and
-speaks the protocol.
+of topics decode; that every registered sender can be reached from here at each of
+its URLs and speaks the protocol; that certificates of senders are theirs, have
+time left and, with --link-cacert, are of that authority; and that senders and
+members have a kind of link in common, where TLS is required.
 
 Any fail ends the command with code 1, warnings alone with code 0.`,
 		Example: `  penstock doctor
@@ -41,6 +44,7 @@ Any fail ends the command with code 1, warnings alone with code 0.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	a.Etcd.Add(cmd.Flags())
+	c.link.Add(cmd.Flags())
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one object")
 	return cmd
 }
@@ -63,6 +67,7 @@ func (c *doctor) run(ctx context.Context) error {
 	}
 	defer client.Close()
 
+	ours, _ := c.link.Certificates()
 	answered := 0
 	for _, e := range s.Endpoints {
 		if d.endpoint(ctx, client, cfg, e, s.Timeout) {
@@ -72,7 +77,7 @@ func (c *doctor) run(ctx context.Context) error {
 	if answered > 0 {
 		d.rights(ctx, client, space, s.Timeout)
 		d.topics(ctx, client, space, s.Timeout)
-		d.senders(ctx, client, space, s.Timeout)
+		d.senders(ctx, client, space, s.Timeout, ours)
 	}
 	if ctx.Err() != nil {
 		return cli.Incompletef("ended before all was checked: %v", context.Cause(ctx))

@@ -226,6 +226,9 @@ func judgeSocket(name, url string, err error) check {
 	switch {
 	case errors.Is(err, errNotTCP):
 		c.Status, c.Found = verdictWarn, url+" was not checked: "+err.Error()
+	case errors.Is(err, errWantsCertificate):
+		c.Status, c.Found = verdictWarn, url+" answers; "+err.Error()
+		c.Do = "give --link-cert and --link-key to check more"
 	case errors.Is(err, errNotSender):
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
 		c.Do = "something else has that port: look at --listen and ?advertise= of the sender"

@@ -53,6 +53,7 @@ func TestJudgements(t *testing.T) {
 		"socket":            {judgeSocket("s", "tcp://a:1", nil), verdictOK, "answers"},
 		"dead socket":       {judgeSocket("s", "tcp://a:1", errors.New("refused")), verdictFail, "lease"},
 		"stranger":          {judgeSocket("s", "tcp://a:1", errNotSender), verdictFail, "something else"},
+		"wants ours":        {judgeSocket("s", "tls+tcp://a:1", errWantsCertificate), verdictWarn, "--link-cert"},
 		"other transport":   {judgeSocket("s", "ipc://a", errNotTCP), verdictWarn, "not checked"},
 		"denied":            {judgeUnreached("etcd", nil, penstock.ErrDenied), verdictFail, "password"},
 		"loopback":          {judgeTransport([]string{"127.0.0.1:2379", "http://localhost:1", "unix:///x"}, false), verdictOK, ""},

@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
 	"github.com/penstock-io/penstock/discovery"
@@ -148,7 +150,7 @@ func transact(ctx context.Context, client *clientv3.Client, key string) error {
 }
 
 // senders connects to each registered sender, as a member would.
-func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration) {
+func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space keys.Space, timeout time.Duration, ours penstock.LinkCertificates) {
 	listing, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	kvs, _, err := discovery.List(listing, client, space.Dests())
@@ -158,11 +160,23 @@ func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space 
 	}
 	inv := inventory.Of(space, kvs)
 	d.add(judgeRegistry(inv, time.Now()))
+	roots, err := rootsOf(ours.CA)
+	if err != nil {
+		d.add(check{Name: "certificates", Status: verdictFail, Found: err.Error(), Do: "correct --link-cacert"})
+	}
 	for _, dest := range inv.Destinations {
 		for _, s := range dest.Senders {
 			for _, u := range s.URLs {
-				d.add(judgeSocket("sender "+dest.Name+"/"+s.ID, cli.Clean(u), knock(ctx, u)))
+				name, url := "sender "+dest.Name+"/"+s.ID, cli.Clean(u)
+				chain, err := knock(ctx, u, ours)
+				d.add(judgeSocket(name, url, err))
+				if len(chain) > 0 {
+					d.add(judgeCertificate(name, url, chain, s.Identities, roots, time.Now()))
+				}
 			}
+		}
+		for _, c := range judgeMeeting(dest) {
+			d.add(c)
 		}
 	}
 }
@@ -188,38 +202,50 @@ var (
 )
 
 var (
-	errNotTCP    = errors.New("only tcp can be checked")
+	errNotTCP    = errors.New("only tcp and tls+tcp can be checked")
 	errNotSender = errors.New("what answers there is no sender")
 )
 
-// knock exchanges SP headers with a sender and hangs up.
-func knock(ctx context.Context, address string) error {
+// knock exchanges SP headers with a sender and hangs up. It returns the certificates that
+// the sender has shown, if it has.
+func knock(ctx context.Context, address string, ours penstock.LinkCertificates) (chain []*x509.Certificate, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if u.Scheme != "tcp" {
-		return errNotTCP
+	if u.Scheme != "tcp" && u.Scheme != "tls+tcp" {
+		return nil, errNotTCP
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline) // a socket that cannot will fail below
 	}
+	if u.Scheme == "tls+tcp" {
+		secured, shown, err := shake(ctx, conn, ours)
+		if err != nil {
+			return nil, err
+		}
+		conn, chain = secured, shown
+	}
 	if _, err := conn.Write(pullHeader[:]); err != nil {
-		return err
+		return chain, err
 	}
 	var got [8]byte
 	if _, err := io.ReadFull(conn, got[:]); err != nil {
-		return fmt.Errorf("%w: %w", errNotSender, err)
+		var refused *net.OpError
+		if chain != nil && errors.As(err, &refused) && refused.Op == "remote error" {
+			return chain, fmt.Errorf("%w: %w", errWantsCertificate, err)
+		}
+		return chain, fmt.Errorf("%w: %w", errNotSender, err)
 	}
 	if got != pushHeader {
-		return fmt.Errorf("%w: it says % x", errNotSender, got)
+		return chain, fmt.Errorf("%w: it says % x", errNotSender, got)
 	}
-	return nil
+	return chain, nil
 }

@@ -60,10 +60,12 @@ type Destination struct {
 
 // Sender is a process that sends to a destination.
 type Sender struct {
-	ID    string    `json:"id"`
-	URLs  []string  `json:"urls"`
-	Host  string    `json:"host"`
-	Since time.Time `json:"since"`
+	ID   string   `json:"id"`
+	URLs []string `json:"urls"`
+	// Identities are the names of which its certificate has one, on encrypted URLs.
+	Identities []string  `json:"identities,omitempty"`
+	Host       string    `json:"host"`
+	Since      time.Time `json:"since"`
 	// Version is the release of Penstock that it runs.
 	Version string `json:"version,omitempty"`
 }
@@ -92,6 +94,8 @@ type Member struct {
 	Host   string    `json:"host"`
 	Since  time.Time `json:"since"`
 	Window int       `json:"window"`
+	// TLS is whether its links are encrypted: preferred, required, or empty.
+	TLS string `json:"tls,omitempty"`
 }
 
 // Of reads a listing, which is sorted by key.
@@ -110,7 +114,7 @@ func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 func DestinationOf(d penstock.DestinationInfo) *Destination {
 	v := &Destination{Name: d.Name, Sole: d.Sole, Senders: []Sender{}, Groups: []*Group{}}
 	for _, s := range d.Senders {
-		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Host: s.Host, Since: s.Since, Version: s.Version})
+		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version})
 	}
 	for _, g := range d.Groups {
 		group := &Group{
@@ -118,7 +122,7 @@ func DestinationOf(d penstock.DestinationInfo) *Destination {
 			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), PausedUntil: given(g.PausedUntil), Members: []Member{},
 		}
 		for _, m := range g.Members {
-			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window})
+			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window, TLS: m.TLS})
 		}
 		v.Groups = append(v.Groups, group)
 	}

@@ -18,6 +18,7 @@ import (
 
 type recv struct {
 	*cli.App
+	link        cli.LinkFlags
 	count       int
 	idle        time.Duration
 	mode        string
@@ -55,6 +56,8 @@ In the mode at-most-once, messages that arrived and were not printed are lost.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
 	}
 	a.Etcd.Add(cmd.Flags())
+	c.link.Add(cmd.Flags())
+	c.link.AddRequire(cmd.Flags())
 	f := cmd.Flags()
 	f.IntVar(&c.count, "count", 0, "end after `N` messages; the rest goes back to the group")
 	f.DurationVar(&c.idle, "idle", 0, "end after so long without a message")
@@ -112,7 +115,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	rt, err := c.Start(ctx, cli.DiagnosticsOption(c.diagnostics)...)
+	rt, err := c.Start(ctx, append(cli.DiagnosticsOption(c.diagnostics), c.link.Options()...)...)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 type send struct {
 	*cli.App
+	link        cli.LinkFlags
 	listen      string
 	timeout     time.Duration
 	sole        bool
@@ -54,7 +55,9 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 		},
 	}
 	a.Etcd.Add(cmd.Flags())
-	cmd.Flags().StringVar(&c.listen, "listen", actors.DefaultListen, "`url` that members dial, such as tcp://:7000-7010?advertise=example.com")
+	c.link.Add(cmd.Flags())
+	c.link.AddRequire(cmd.Flags())
+	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
 	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
@@ -82,7 +85,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	}
 	ctx, cancel := cli.Limited(ctx, c.timeout)
 	defer cancel()
-	rt, err := c.Start(ctx, append(cli.DiagnosticsOption(c.diagnostics), penstock.Listen(c.listen))...)
+	rt, err := c.Start(ctx, append(append(cli.DiagnosticsOption(c.diagnostics), penstock.Listen(c.listen)), c.link.Options()...)...)
 	if err != nil {
 		return err
 	}

@@ -333,6 +333,9 @@ func (a *subscription) drop(ctx actor.Context, c *prefetch.Claim) {
 		ctx.Stop(h.pid)
 		delete(a.holds, c.Partition)
 	}
+	if len(a.holds) == 0 {
+		a.dropLender()
+	}
 	isC := func(x *prefetch.Claim) bool { return x == c }
 	a.idle, a.settling.waiting = slices.DeleteFunc(a.idle, isC), slices.DeleteFunc(a.settling.waiting, isC)
 }

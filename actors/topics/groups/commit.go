@@ -186,6 +186,12 @@ func (s *Subscription) Commit(ctx context.Context, recs ...messages.Record) erro
 	if err := s.refuses("Commit", commitInstead); err != nil {
 		return fail(err)
 	}
+	return s.write(ctx, recs)
+}
+
+// write commits up to records, or all that is due.
+func (s *Subscription) write(ctx context.Context, recs []messages.Record) error {
+	fail := func(err error) error { return fmt.Errorf("%s: %w", s.committing(), err) }
 	targets, fenced, err := s.buffer.Ask(recs)
 	if err != nil {
 		return fail(err)

@@ -17,6 +17,9 @@ func (a *subscription) Inspect(in *supervisor.Inspection) {
 	in.Int64("generation", a.view.Generation())
 	in.Int("members", a.view.Members())
 	in.Int("fetched_bytes", bytes)
+	if a.sub.shared != nil {
+		in.Int("lent", a.sub.lent())
+	}
 	for _, n := range []struct {
 		name  string
 		count int

@@ -244,7 +244,7 @@ const lendCall = "lend"
 // lend begins to lend what is claimed.
 func (a *subscription) lend() {
 	sh := a.sub.shared
-	if sh == nil || a.lending != lendingNot || a.state == subLeaving {
+	if sh == nil || a.lending != lendingNot || a.state == subLeaving || len(a.holds) == 0 {
 		return
 	}
 	if _, l := sh.ends(); l != nil { // of an earlier incarnation
@@ -264,42 +264,62 @@ func (a *subscription) lend() {
 
 func (a *subscription) lendingBegun(m lendingBegun) {
 	a.lending = lendingNot
-	if m.err != nil {
+	switch {
+	case m.err != nil:
 		a.delayed(m.err)
 		a.host.After(claimPause, lendAgain{})
-		return
+	case len(a.holds) == 0:
+		a.dropLender()
+	default:
+		a.lendThrough(m.lender)
 	}
-	a.lendThrough(m.lender)
 }
 
 func (a *subscription) lendThrough(l Lender) {
 	a.lending = lendingOn
 	lending := a.sub.shared.lending
-	a.host.Run(lendCall, func(ctx context.Context) error { return lending.Run(ctx, l.Lend, l.Recall) })
-	a.host.Run("settle what was lent", lending.Settle)
+	var running context.Context
+	running, a.unlend = context.WithCancel(a.host.Context())
+	a.host.Run(lendCall, func(context.Context) error { return lending.Run(running, l.Lend, l.Recall) })
+	if !a.settles {
+		a.settles = true
+		a.host.Run("settle what was lent", lending.Settle)
+	}
+}
+
+// dropLender ends the end of an owner that has nothing to lend. What members have of it
+// counts for nothing any more.
+func (a *subscription) dropLender() {
+	sh := a.sub.shared
+	if sh == nil || a.lending == lendingBegins {
+		return
+	}
+	if a.unlend != nil {
+		a.unlend()
+		a.unlend = nil
+	}
+	a.lending = lendingNot
+	sh.mu.Lock()
+	l := sh.lender
+	sh.lender = nil
+	sh.mu.Unlock()
+	if l != nil {
+		l.Abandon()
+	}
 }
 
 // lendEnded: the lender is gone, which somebody has ended from outside, or nothing more is
 // to be lent.
 func (a *subscription) lendEnded(ctx actor.Context, err error) {
-	if err == nil || a.state != subEntering && a.state != subInside {
-		return
-	}
-	if !errors.Is(err, messages.ErrClosed) {
+	switch {
+	case err == nil || a.state != subEntering && a.state != subInside:
+	case !errors.Is(err, messages.ErrClosed):
 		supervisor.Fail(ctx, err)
-		return
+	default:
+		a.dropLender()
+		a.delayed(fmt.Errorf("lend to group %q: %w", a.sub.cfg.Group, err))
+		a.host.After(claimPause, lendAgain{})
 	}
-	sh := a.sub.shared
-	sh.mu.Lock()
-	gone := sh.lender
-	sh.lender = nil
-	sh.mu.Unlock()
-	if gone != nil {
-		gone.Abandon()
-	}
-	a.lending = lendingNot
-	a.delayed(fmt.Errorf("lend to group %q: %w", a.sub.cfg.Group, err))
-	a.host.After(claimPause, lendAgain{})
 }
 
 // recallAll has all come back that nobody has begun: the group is paused, or this member

@@ -59,6 +59,8 @@ type subscription struct {
 	burying   map[string]struct{}          // and Burying
 
 	lending   lendingState
+	unlend    context.CancelFunc // ends the loop that lends, or nil
+	settles   bool               // what was lent and not handled
 	settling  settling
 	idle      []*prefetch.Claim // to be released
 	releasing []*prefetch.Claim // being released

@@ -84,7 +84,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, path *topiclog.Topic, end
 		data.Bury = sub.bury
 	}
 	data.Trip = func(t prefetch.Tripped) { env.Send(sub.pid.Load(), tripped{t}) }
-	data.Persist = func(ctx context.Context) error { return sub.Commit(ctx) }
+	data.Persist = func(ctx context.Context) error { return sub.write(ctx, nil) }
 	sub.buffer = prefetch.New(data, env.Events.Emit, &env.Trusted, env.Runs)
 	if cfg.Shared {
 		sub.shared = &shares{over: s.lending, lending: prefetch.NewLending(sub.buffer)}

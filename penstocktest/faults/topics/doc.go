@@ -120,6 +120,17 @@
 //		TestBeforeReleaseThatFails
 //		TestCommitsContinueBesideBeforeRelease
 //
+// # Shared groups
+//
+//	what members have that die or stand still, others get; the owner commits once
+//		TestBorrowerKilled
+//		TestBorrowerFrozen
+//		TestRecordThatKillsBorrowersIsADeadLetter
+//		TestRecordThatKillsLendingOwnersIsADeadLetter
+//	an owner that dies or loses its lease is followed, and nothing committed is repeated
+//		TestLendingOwnerKilled
+//		TestLendingOwnerLosesItsLease
+//
 // # Transactions
 //
 //	a record that a transaction takes has its effects once

@@ -252,3 +252,37 @@ func TestRecordThatKillsBorrowersIsADeadLetter(t *testing.T) {
 		}
 	}
 }
+
+// Promise: a record that kills the owner that handles it, as often as there is one, becomes a
+// dead letter: its deaths are written before it is lent.
+func TestRecordThatKillsLendingOwnersIsADeadLetter(t *testing.T) {
+	const records, poison = 40, 15
+	p := newParty(t, 1)
+	p.spread(t, 0, records)
+	committed := func() int64 { return groupOf(t, p.rt, theTopic, theGroup).Partitions[0].Committed }
+	for owners, over := 0, false; !over; owners++ {
+		if owners > 2+letterAfter+3 {
+			t.Fatalf("%d owners have died, and there is no dead letter", owners)
+		}
+		c := p.borrower(t, fmt.Sprint("owner ", owners), poison, -1, 0)
+		c.stopped.Store(true) // it may end by itself
+		harness.Eventually(t, "its end, or that of the records", func() bool {
+			select {
+			case <-c.dead:
+				return true
+			default:
+				over = committed() == records
+				return over
+			}
+		})
+		if over {
+			c.stop(t)
+		} else {
+			p.expire(t)
+		}
+	}
+	d, err := p.rt.DescribeTopic(harness.Context(t), theLetters)
+	if err != nil || d.Partitions[0].End != 1 {
+		t.Fatalf("%+v, %v", d.Partitions, err)
+	}
+}

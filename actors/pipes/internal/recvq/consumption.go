@@ -17,6 +17,9 @@ import (
 // errAckWait is the cause of a handler's cancelled context.
 var errAckWait = errors.New("not settled within AckWait: the message was given to another member")
 
+// errLender is the same of what was lent, by a sender that is gone.
+var errLender = fmt.Errorf("the link to the owner of the partition has ended: the record goes to another member: %w", messages.ErrFenced)
+
 // Consumption is one run of Consume: workers that share one place in the stream.
 type Consumption struct {
 	ctx     context.Context
@@ -255,6 +258,18 @@ func (c *Consumption) expire(l *Link, seq uint64) {
 	for w := range c.workers {
 		if w.from == l && w.seq == seq {
 			w.cancel(errAckWait)
+		}
+	}
+}
+
+// part cancels the handlers of what a link brought that has ended: it was lent, and goes to
+// others.
+func (c *Consumption) part(l *Link) {
+	c.workersMu.Lock()
+	defer c.workersMu.Unlock()
+	for w := range c.workers {
+		if w.from == l {
+			w.cancel(errLender)
 		}
 	}
 }

@@ -125,6 +125,9 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 // stays.
 func (q *Queue) Shut(l *Link) (discarded int) {
 	discarded = l.close()
+	if c := q.Consumption(); c != nil && q.cfg.Lent {
+		c.part(l)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if i := slices.Index(q.links, l); i >= 0 {

@@ -25,6 +25,7 @@ type sub struct {
 	from        string
 	format      string
 	partitions  []int
+	shared      bool
 	json        bool
 	diagnostics string
 }
@@ -44,6 +45,9 @@ The group continues at its committed offsets. --from says where a new group star
 in the partitions that exist then; a partition that is added later is read from its
 first record. To move the offsets of a group use "penstock group reset".
 
+With --shared the group is one whose members all get records of all partitions, however
+few there are: the owner of a partition lends its records, one at a time for each key.
+
 Without --count and --idle it runs until a signal, and ends with code 0: it prints
 and commits what it has in hand, and its partitions go to other members.
 
@@ -54,6 +58,7 @@ value_base64.`,
 		Example: `  penstock sub audit billing
   penstock sub audit billing --count 10 --from 2h
   penstock sub audit export --idle 5s --format '%p:%o %k=%v\n'
+  penstock sub audit thumbnails --shared    # on as many hosts as you like
   penstock sub audit hand --partitions 0,1 --json | jq -r .value    # a group whose members name their partitions`,
 		Args:              cli.Between(2, 2),
 		ValidArgsFunction: completeTopic(a, completeGroup(a)),
@@ -66,6 +71,7 @@ value_base64.`,
 	f.StringVar(&c.from, "from", "earliest", "`start` of a new group: "+startHelp)
 	f.StringVar(&c.format, "format", "", "how to print a record (default "+defaultFormat+")")
 	f.IntSliceVar(&c.partitions, "partitions", nil, "`numbers` of the partitions to take, in a group of members that name theirs")
+	f.BoolVar(&c.shared, "shared", false, "take records of all partitions, in a group whose members all do")
 	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time, fence, attempt")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	cli.CompleteFlag(cmd, "from", "earliest", "latest")
@@ -95,7 +101,10 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	if c.count < 0 || c.idle < 0 {
 		return cli.Usagef("--count and --idle cannot be negative")
 	}
-	cfg := actors.SubscriptionConfig{Topic: topic, Group: group, Partitions: c.partitions}
+	if c.shared && c.partitions != nil {
+		return cli.Usagef("--shared and --partitions exclude each other")
+	}
+	cfg := actors.SubscriptionConfig{Topic: topic, Group: group, Partitions: c.partitions, Shared: c.shared}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -109,7 +118,7 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 		return errors.Join(hinted(err), c.Stop(ctx, rt))
 	}
 	reportTrouble(c.App, rt, topic)
-	if len(s.Partitions()) == 0 {
+	if len(s.Partitions()) == 0 && !c.shared {
 		c.Say("waiting: no partition of %s is free for this member", topic)
 	}
 	p := lines.RecordPump{From: s, Out: c.Out, Encode: encode, Count: c.count, Idle: c.idle, Left: "go back to the group"}
@@ -140,5 +149,9 @@ func (c *sub) subscribe(ctx context.Context, rt *penstock.Runtime, topic, group 
 	if c.partitions != nil {
 		return t.SubscribePartitions(ctx, group, c.partitions, from)
 	}
-	return t.Subscribe(ctx, group, from)
+	opts := []penstock.SubscribeOption{from}
+	if c.shared {
+		opts = append(opts, penstock.Shared())
+	}
+	return t.Subscribe(ctx, group, opts...)
 }

@@ -20,7 +20,8 @@ type Lending struct {
 	pipes *pipes.Pipes
 
 	mu      sync.Mutex
-	offices map[string]*office // by destination
+	offices map[string]*office              // by destination
+	ending  map[string]*senders.Destination // abandoned, whose name may not be free yet
 }
 
 // office is a sender and who lends through it.
@@ -33,7 +34,9 @@ type office struct {
 }
 
 // New makes the lending over some pipes.
-func New(p *pipes.Pipes) *Lending { return &Lending{pipes: p, offices: make(map[string]*office)} }
+func New(p *pipes.Pipes) *Lending {
+	return &Lending{pipes: p, offices: make(map[string]*office), ending: make(map[string]*senders.Destination)}
+}
 
 // Lend is groups.Lending.Lend.
 func (l *Lending) Lend(ctx context.Context, topicID, group string) (groups.Lender, error) {
@@ -49,7 +52,12 @@ func (l *Lending) Lend(ctx context.Context, topicID, group string) (groups.Lende
 	} else {
 		o = &office{name: name, ready: make(chan struct{}), users: 1}
 		l.offices[name] = o
+		before := l.ending[name]
+		delete(l.ending, name)
 		l.mu.Unlock()
+		if before != nil {
+			_ = before.Unregister(ctx) // the name is free then; what it gave up its owner has
+		}
 		o.dest, o.err = l.pipes.Register(ctx, senders.Config{
 			Name: name, Lends: true, MaxMessageSize: messages.MaxRecordBytes + mostPrefix, MaxAttempts: -1, MaxDeaths: -1,
 		})
@@ -95,6 +103,14 @@ func (l *Lending) leave(o *office) (last bool) {
 		delete(l.offices, o.name)
 	}
 	return o.users == 0
+}
+
+// abandon ends the sender of an office at once.
+func (l *Lending) abandon(o *office) {
+	l.mu.Lock()
+	l.ending[o.name] = o.dest
+	l.mu.Unlock()
+	o.dest.Abandon()
 }
 
 // lender is one owner's use of an office.
@@ -145,7 +161,7 @@ func (l *lender) Close(ctx context.Context) (err error) {
 func (l *lender) Abandon() {
 	l.once.Do(func() {
 		if l.lending.leave(l.office) {
-			l.office.dest.Abandon()
+			l.lending.abandon(l.office)
 		}
 	})
 }

@@ -323,3 +323,26 @@ func TestKindString(t *testing.T) {
 		t.Error("the empty key has a text")
 	}
 }
+
+// Promise: the destination over which a shared group lends has keys that Parse reads, and a
+// name that nobody else can give.
+func TestLoansAreNobodysDestination(t *testing.T) {
+	name := Loans("oxyngejluc2vhjhe", "thumb.nails")
+	if !IsLoans(name) || ValidateName("destination", name) == nil || ValidateDestination(name, true) != nil || ValidateDestination(name, false) == nil {
+		t.Errorf("%q is a name for anybody", name)
+	}
+	s := Space("/penstock")
+	for _, key := range []string{s.Sole(name), s.Sender(name, "a"), s.Secret(name, "a"), s.GroupMeta(name, "g"), s.Deserted(name, "g"), s.Paused(name, "g"), s.Member(name, "g", "a")} {
+		if k, ok := s.Parse(key); !ok || k.Dest != name || k.In(s) != key {
+			t.Errorf("%s is %+v, %t", key, k, ok)
+		}
+	}
+	for _, name := range []string{"", "~", "~~", "~a", "~a~", "~~b", "~a~b~c", "a~b", "~a/~b"} {
+		if IsLoans(name) || ValidateDestination(name, true) == nil {
+			t.Errorf("%q is taken", name)
+		}
+	}
+	if ValidateDestination("orders", true) != nil || ValidateDestination("orders", false) != nil {
+		t.Error("an ordinary name is refused")
+	}
+}

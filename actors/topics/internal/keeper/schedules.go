@@ -28,8 +28,9 @@ const (
 	// latestFired is how late a tick may be with a keeper who has more to do than it can.
 	latestFired = 10 * time.Minute
 	// schedulesEvery is how often the time is looked at, because clocks are set; absentAfter
-	// is what is taken for a time in which nobody was there.
-	schedulesEvery, absentAfter = 10 * time.Second, time.Minute
+	// is what is taken for a time in which nobody was there: longer than a job that fails
+	// rests.
+	schedulesEvery, absentAfter = 10 * time.Second, 3 * time.Minute
 	// topicFor is for how long a topic's settings are used.
 	topicFor = 10 * time.Second
 	// troubleBytes bounds what is kept of an error.

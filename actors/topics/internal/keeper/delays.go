@@ -9,6 +9,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/time/rate"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -29,6 +30,9 @@ const (
 	markIdle = 30 * time.Second
 	// lateFrom is from when on a delivery is called late.
 	lateFrom = time.Second
+	// deliveriesPerSecond bounds the deliveries, of which some may follow one another at
+	// once. They do not wait for the turns of other jobs: somebody waits for them.
+	deliveriesPerSecond, deliveriesAtOnce = 400, 40
 	// firstPage is how many records are read of a partition when their size is not known.
 	firstPage = 16
 )
@@ -38,6 +42,7 @@ const (
 type delays struct {
 	marks    *delayMarks
 	lease    func() clientv3.LeaseID
+	turns    *rate.Limiter
 	parts    map[place]*delayedPart
 	lists    int
 	looked   time.Time
@@ -64,7 +69,7 @@ type delayedPart struct {
 
 func newDelays(k *Keeper) *delays {
 	return &delays{
-		marks: &k.marks, parts: make(map[place]*delayedPart),
+		marks: &k.marks, parts: make(map[place]*delayedPart), turns: rate.NewLimiter(deliveriesPerSecond, deliveriesAtOnce),
 		lease: func() clientv3.LeaseID { return clientv3.LeaseID(k.node.Trusted.Load()) },
 	}
 }
@@ -225,7 +230,7 @@ func (d *delays) page(ctx context.Context, w *Work, p *delayedPart) error {
 		bytes += len(r.Raw)
 	}
 	p.most = min(max(1, messages.MaxBatchBytes*len(page.Records)/(bytes+1)), commitlog.DeliveredTogether)
-	if err := w.Turn(ctx); err != nil {
+	if err := turn(ctx, d.turns); err != nil {
 		return err
 	}
 	d.sequence++

@@ -79,8 +79,10 @@ func newWork(k *Keeper, o commitlog.Office) *Work {
 
 // Turn waits until another transaction may be sent that writes, or ctx ends, whose cause
 // it returns.
-func (w *Work) Turn(ctx context.Context) error {
-	if err := w.turns.Wait(ctx); err != nil {
+func (w *Work) Turn(ctx context.Context) error { return turn(ctx, w.turns) }
+
+func turn(ctx context.Context, turns *rate.Limiter) error {
+	if err := turns.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

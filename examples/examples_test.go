@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./retries")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./tls", "./retries")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)

@@ -56,20 +56,23 @@ func (p *Partition) putLater(s *format.Sealed) []clientv3.Op {
 // NoneWaits is the FirstDue of a partition in which no record waits.
 const NoneWaits = math.MaxInt64
 
-// Ahead is what waits in a partition from a key on, "" for all.
+// Ahead is what waits in a partition from a key on, "" for all, and is due by a time in
+// nanoseconds since 1970, math.MaxInt64 for all.
 type Ahead struct {
 	P    *Partition
 	From string
+	By   int64
 }
 
 // FirstDue returns for each of parts when the first record is due that waits there, in
-// nanoseconds since 1970, or NoneWaits. It takes a request for each 64. Errors:
+// nanoseconds since 1970, or NoneWaits. It takes a request for each 64, and as long as etcd
+// takes to count all that waits there. Errors:
 // messages.ErrUnavailable, ErrDenied.
 func (l *Log) FirstDue(ctx context.Context, parts []Ahead) (due []int64, err error) {
 	err = inTurn(l.limits, places, parts, func(some []Ahead) error {
 		ops := make([]clientv3.Op, len(some))
 		for i, a := range some {
-			ops[i] = clientv3.OpGet(cmp.Or(a.From, a.P.waiting()), clientv3.WithRange(a.P.dueBy(math.MaxInt64)), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
+			ops[i] = clientv3.OpGet(cmp.Or(a.From, a.P.waiting()), clientv3.WithRange(a.P.dueBy(a.By)), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
 		}
 		resp, err := l.do(ctx, "look what is due", nil, ops, nil)
 		if err != nil {

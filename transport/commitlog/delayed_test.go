@@ -101,8 +101,11 @@ func TestDeliverOnce(t *testing.T) {
 			t.Fatal(base)
 		}
 		mark := value(t, l, l.space.Delay(p.topic.ID, 0))
-		if due, err := l.FirstDue(ctx, []Ahead{{P: p}}); err != nil || due[0] != 2000 || mark != keys.Offset(2000) {
+		if due, err := l.FirstDue(ctx, []Ahead{{P: p, By: math.MaxInt64}}); err != nil || due[0] != 2000 || mark != keys.Offset(2000) {
 			t.Fatalf("due at %v, %v; marked %s", due, err, mark)
+		}
+		if due, err := l.FirstDue(ctx, []Ahead{{P: p, By: 1999}, {P: p, By: 2000}}); err != nil || due[0] != NoneWaits || due[1] != 2000 {
+			t.Fatalf("due by 1999 and by 2000: %v, %v", due, err)
 		}
 		o := inOffice(t, l)
 		due, values := waits(t, p, 2001)
@@ -256,7 +259,7 @@ func TestWaitsThatMakeNoSense(t *testing.T) {
 			t.Error(bad)
 		}
 	}
-	if due, err := l.FirstDue(testContext(t), []Ahead{{P: p, From: page.Next}}); err != nil || due[0] != 2001 {
+	if due, err := l.FirstDue(testContext(t), []Ahead{{P: p, From: page.Next, By: math.MaxInt64}}); err != nil || due[0] != 2001 {
 		t.Errorf("due at %v, %v", due, err)
 	}
 }

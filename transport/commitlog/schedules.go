@@ -99,8 +99,8 @@ func (l *Log) Schedules(ctx context.Context) (all []messages.ScheduleInfo, err e
 // change the schedule meanwhile. With topic, a topic's name, that has to be there, and
 // says from then on that there are schedules for it.
 //
-// Errors: messages.ErrNoTopic, ErrCorrupt, ErrUnavailable, ErrDenied, ErrNoSpace, and those
-// of change. After ErrUnavailable and the end of ctx it may have been written.
+// Errors: messages.ErrNoTopic, ErrInvalid for a schedule without a key and a topic that is
+// compacted by key, ErrCorrupt, ErrUnavailable, ErrDenied, ErrNoSpace, and those of change. After ErrUnavailable and the end of ctx it may have been written.
 func (l *Log) ChangeSchedule(ctx context.Context, op, name, topic string, change func(old *messages.ScheduleInfo) (messages.ScheduleInfo, bool, error)) (messages.ScheduleInfo, error) {
 	key := l.space.Schedule(name)
 	for failures := 0; ; {
@@ -136,7 +136,7 @@ func (l *Log) changeSchedule(ctx context.Context, op, key, name, topic string, c
 		}
 		guard = clientv3.Compare(clientv3.Value(key), "=", string(resp.Kvs[0].Value))
 	}
-	guards, then := []clientv3.Cmp{guard}, []clientv3.Op(nil)
+	guards, then, compacted := []clientv3.Cmp{guard}, []clientv3.Op(nil), false
 	if topic != "" {
 		resp := ranged(found, 1)
 		t, err := l.topicIn(op, topic, resp)
@@ -144,7 +144,7 @@ func (l *Log) changeSchedule(ctx context.Context, op, key, name, topic string, c
 			return info, false, err
 		}
 		guards = append(guards, clientv3.Compare(clientv3.Value(l.space.Topic(topic)), "=", string(resp.Kvs[0].Value)))
-		if !t.Scheduled {
+		if compacted = t.Config.Compaction == messages.CompactByKey; !t.Scheduled {
 			t.Scheduled = true
 			then = append(then, clientv3.OpPut(l.space.Topic(topic), format.TopicValue(t)))
 		}
@@ -152,6 +152,9 @@ func (l *Log) changeSchedule(ctx context.Context, op, key, name, topic string, c
 	info, writes, err := change(old)
 	if err != nil {
 		return info, false, err
+	}
+	if writes && compacted && len(info.Key) == 0 {
+		return info, false, fmt.Errorf("%s: no key: topic %q keeps the newest record of each key: %w", op, topic, messages.ErrInvalid)
 	}
 	if writes {
 		then = append(then, clientv3.OpPut(key, format.ScheduleValue(&info)))
@@ -170,21 +173,42 @@ func (l *Log) changeSchedule(ctx context.Context, op, key, name, topic string, c
 	return info, resp.Succeeded, nil
 }
 
-// DeleteSchedule deletes a schedule. Errors: messages.ErrNoSchedule, ErrUnavailable,
-// ErrDenied; after the second it may be gone.
+// DeleteSchedule deletes a schedule. One of that name that is made meanwhile stays. Errors:
+// messages.ErrNoSchedule, ErrUnavailable, ErrDenied; after the second it may be gone.
 func (l *Log) DeleteSchedule(ctx context.Context, name string) error {
 	op := "delete schedule " + name
-	key := l.space.Schedule(name)
-	for failures := 0; ; failures++ {
-		resp, err := l.do(ctx, op, nil, []clientv3.Op{clientv3.OpDelete(key)}, nil)
+	made := int64(0) // the CreateRevision of what an attempt may have deleted
+	for failures := 0; ; {
+		done, err := l.deleteSchedule(ctx, op, name, &made)
 		switch {
-		case err == nil && resp.Responses[0].GetResponseDeleteRange().Deleted == 0 && failures == 0:
-			return fmt.Errorf("%s: %w", op, messages.ErrNoSchedule)
-		case err == nil || ctx.Err() != nil || !errors.Is(err, messages.ErrUnavailable) || failures == tries:
+		case done || err != nil && (ctx.Err() != nil || !errors.Is(err, messages.ErrUnavailable) || failures == tries):
 			return err
+		case err != nil:
+			usualTiming.rest(ctx, failures)
+			failures++
 		}
-		usualTiming.rest(ctx, failures)
 	}
+}
+
+func (l *Log) deleteSchedule(ctx context.Context, op, name string, made *int64) (done bool, err error) {
+	key := l.space.Schedule(name)
+	found, err := l.get(ctx, op, key)
+	if err != nil {
+		return false, err
+	}
+	switch at := createRevision(found); {
+	case *made != 0 && at != *made:
+		return true, nil
+	case at == 0:
+		return true, fmt.Errorf("%s: %w", op, messages.ErrNoSchedule)
+	}
+	resp, err := l.do(ctx, op, []clientv3.Cmp{clientv3.Compare(clientv3.Value(key), "=", string(found.Kvs[0].Value))},
+		[]clientv3.Op{clientv3.OpDelete(key)}, nil)
+	if err != nil {
+		*made = found.Kvs[0].CreateRevision
+		return false, err
+	}
+	return resp.Succeeded, nil // else it has ticked, or was changed
 }
 
 // Tick is a step of a schedule: what it is and what it becomes, and the record that is put

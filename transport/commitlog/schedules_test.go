@@ -232,3 +232,49 @@ func TestChangeSchedule(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// Promise: a deletion whose answer was lost is made once: what is made meanwhile under that name
+// stays, and a schedule that ticks meanwhile goes.
+func TestDeleteScheduleOnce(t *testing.T) {
+	x := newFiring(t)
+	ctx := testContext(t)
+	key := x.l.space.Schedule("clock")
+	again := func() { put(t, x.l, key, format.ScheduleValue(&x.row.ScheduleInfo)) }
+	for _, tt := range []struct {
+		name  string
+		fault fault
+		stays bool
+	}{
+		{"applied", fault{kind: lose}, false},
+		{"it ticks, and nothing was sent", fault{kind: drop, before: again}, false},
+		{"it ticks", fault{before: again}, false},
+		{"made again", fault{kind: drop, before: func() { remove(t, x.l, key); again() }}, true},
+	} {
+		again()
+		x.f.next(tt.fault)
+		err := x.l.DeleteSchedule(ctx, "clock")
+		if x.f.used(t); err != nil || (value(t, x.l, key) != "") != tt.stays {
+			t.Errorf("%s: %v, and then it is %q", tt.name, err, value(t, x.l, key))
+		}
+	}
+	if err := x.l.DeleteSchedule(ctx, "none"); !errors.Is(err, messages.ErrNoSchedule) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
+// Promise: a schedule without a key is refused for a topic that keeps the newest record of each.
+func TestScheduleWithoutKey(t *testing.T) {
+	l, _ := startEtcd(t)
+	ctx := testContext(t)
+	if _, err := l.CreateTopic(ctx, "table", messages.TopicConfig{Compaction: messages.CompactByKey}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"", "k"} {
+		_, err := l.ChangeSchedule(ctx, "put", "clock", "table", func(*messages.ScheduleInfo) (messages.ScheduleInfo, bool, error) {
+			return messages.ScheduleInfo{Schedule: messages.Schedule{Topic: "table", Key: []byte(key), Cron: "@every 1s"}}, true, nil
+		})
+		if errors.Is(err, messages.ErrInvalid) != (key == "") || key != "" && err != nil {
+			t.Errorf("key %q: %v", key, err)
+		}
+	}
+}

@@ -29,6 +29,7 @@ type compacting struct {
 	began          time.Time
 	topics         map[string]*compacted // by id
 	reads, written *rate.Limiter
+	looking        time.Duration // what the last round has taken, without its passes
 }
 
 // compacted is a topic that is compacted.
@@ -57,10 +58,12 @@ func (*compacting) Name() string { return "compaction" }
 // Do looks at every topic that is compacted and due. What is wrong with one holds up no
 // other: the error names all of them.
 func (c *compacting) Do(ctx context.Context, w *Work) (time.Duration, error) {
+	began := time.Now()
 	topics, err := w.Topics(ctx)
 	if err != nil {
 		return 0, err
 	}
+	c.looking = time.Since(began)
 	wait := topicsIdle
 	lives := make(map[string]bool, len(topics))
 	var faults []error
@@ -97,11 +100,12 @@ func (c *compacting) Do(ctx context.Context, w *Work) (time.Duration, error) {
 			delete(c.topics, id)
 		}
 	}
-	return wait, errors.Join(faults...)
+	return max(wait, restsFor*c.looking), errors.Join(faults...)
 }
 
 // topic looks at all partitions of one topic.
 func (c *compacting) topic(ctx context.Context, w *Work, t *messages.TopicInfo, topic *compacted) error {
+	began := time.Now()
 	heads, err := w.Log.Heads(ctx, *t)
 	if err != nil {
 		return err
@@ -110,6 +114,7 @@ func (c *compacting) topic(ctx context.Context, w *Work, t *messages.TopicInfo, 
 	if err != nil {
 		return err
 	}
+	c.looking += time.Since(began)
 	var faults []error
 	for _, h := range heads {
 		if h.Partition >= len(known) {

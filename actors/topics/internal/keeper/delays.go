@@ -5,6 +5,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -59,6 +60,7 @@ type delayedPart struct {
 	log      *commitlog.Partition
 	appender *commitlog.Appender
 	next     int64  // when the first is due; unread, or commitlog.NoneWaits
+	near     bool   // and it is not looked further than to the next look
 	from     string // what is before makes no sense
 	most     int    // records of the next page
 	idle     time.Time
@@ -77,20 +79,21 @@ func newDelays(k *Keeper) *delays {
 // Name is "delays".
 func (*delays) Name() string { return delaysJob }
 
-// Do delivers what is due. What is wrong with one partition holds up no other.
+// Do delivers what is due. What is wrong with one partition holds up no other, nor does one of
+// which much is due.
 func (d *delays) Do(ctx context.Context, w *Work) (time.Duration, error) {
-	seen := d.marks.now()
-	if seen.refused != nil {
-		return refusedFor, seen.refused
-	}
-	d.follow(seen)
-	if len(d.parts) == 0 {
-		return refusedFor, nil
-	}
-	if err := d.name(ctx, w); err != nil {
-		return delaysRetry, err
-	}
 	for {
+		seen := d.marks.take()
+		if seen.refused != nil {
+			return refusedFor, seen.refused
+		}
+		d.follow(seen)
+		if len(d.parts) == 0 {
+			return refusedFor, nil
+		}
+		if err := d.name(ctx, w); err != nil {
+			return delaysRetry, err
+		}
 		if err := d.look(ctx, w); err != nil {
 			return delaysRetry, err
 		}
@@ -98,20 +101,30 @@ func (d *delays) Do(ctx context.Context, w *Work) (time.Duration, error) {
 		if len(due) == 0 {
 			break
 		}
-		for _, p := range due {
-			if err := d.page(ctx, w, p); errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrUnavailable) || ctx.Err() != nil {
-				return delaysRetry, err
-			} else if err != nil {
-				p.fault, p.after = err, time.Now().Add(delaysFault)
-			} else {
-				p.fault = nil
-			}
+		if err := d.pages(ctx, w, due); err != nil {
+			return delaysRetry, err
 		}
 	}
 	if err := d.tidy(ctx, w); err != nil {
 		return delaysRetry, err
 	}
 	return d.rest(w)
+}
+
+// pages delivers some of what is due in each of partitions. Its error is none of one
+// partition.
+func (d *delays) pages(ctx context.Context, w *Work, due []*delayedPart) error {
+	for _, p := range due {
+		switch err := d.page(ctx, w, p); {
+		case errors.Is(err, commitlog.ErrNotKeeper), errors.Is(err, messages.ErrUnavailable), ctx.Err() != nil:
+			return err
+		case err != nil:
+			p.fault, p.after = err, time.Now().Add(delaysFault)
+		default:
+			p.fault = nil
+		}
+	}
+	return nil
 }
 
 // follow takes in the marks.
@@ -121,7 +134,8 @@ func (d *delays) follow(seen marksSeen) {
 			delete(d.parts, at)
 		}
 	}
-	again := seen.lists != d.lists || time.Since(d.looked) >= delaysLook
+	listed := seen.lists != d.lists // this may be another etcd
+	again := listed || time.Since(d.looked) >= delaysLook
 	if again {
 		d.lists, d.looked = seen.lists, time.Now()
 	}
@@ -132,7 +146,10 @@ func (d *delays) follow(seen marksSeen) {
 			d.parts[at] = p
 		}
 		if again || mark.revision < p.mark.revision {
-			p.next = unread
+			p.next, p.near = unread, false
+		}
+		if listed {
+			p.from = ""
 		}
 		if mark != p.mark {
 			p.mark, p.from = mark, ""
@@ -175,14 +192,21 @@ func (d *delays) name(ctx context.Context, w *Work) error {
 	return nil
 }
 
-// look reads when the first record is due where that is not known.
+// look reads when the first record is due where that is not known. Etcd counts whatever is in
+// a range that is read, so after a delivery it looks only as far as it has to.
 func (d *delays) look(ctx context.Context, w *Work) error {
 	var ask []commitlog.Ahead
 	var of []*delayedPart
+	soon := w.Clock.Now().Add(2 * delaysLook).UnixNano()
 	for _, p := range d.parts {
-		if p.log != nil && p.next == unread {
-			ask, of = append(ask, commitlog.Ahead{P: p.log, From: p.from}), append(of, p)
+		if p.log == nil || p.next != unread {
+			continue
 		}
+		a := commitlog.Ahead{P: p.log, From: p.from, By: math.MaxInt64}
+		if p.near {
+			a.By = soon
+		}
+		ask, of = append(ask, a), append(of, p)
 	}
 	if len(ask) == 0 {
 		return nil
@@ -192,7 +216,11 @@ func (d *delays) look(ctx context.Context, w *Work) error {
 		return err
 	}
 	for i, p := range of {
-		if p.next = due[i]; p.next != commitlog.NoneWaits {
+		p.next = due[i]
+		if p.near && p.next == commitlog.NoneWaits {
+			p.next = soon // more is known before
+		}
+		if p.near = false; p.next != commitlog.NoneWaits {
 			p.idle = time.Time{}
 		}
 	}
@@ -220,7 +248,7 @@ func (d *delays) page(ctx context.Context, w *Work, p *delayedPart) error {
 	for _, bad := range page.Bad {
 		p.tellBad(w, bad)
 	}
-	p.next = unread
+	p.next, p.near = unread, true
 	if len(page.Records) == 0 {
 		p.from = page.Next
 		return nil
@@ -308,7 +336,7 @@ func (d *delays) tidy(ctx context.Context, w *Work) error {
 		case err != nil:
 			return err
 		case !gone:
-			p.next = unread
+			p.next, p.near = unread, false
 		}
 	}
 	return nil

@@ -27,16 +27,43 @@ func TestDelayMarks(t *testing.T) {
 		t.Error("there are no marks")
 	}
 	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 40, 6)}, Deletes: []discovery.KV{markOf("a", 2, 60, 5)}})
-	seen := m.now()
+	seen := m.take()
 	if len(seen.all) != 2 || seen.all[place{"a", 1}] != (delayMark{40, 6}) || seen.all[place{"b", 0}].due != 0 || seen.lists != 1 {
 		t.Errorf("%+v", seen)
 	}
-	if m.see(space, discovery.Refused{Err: messages.ErrDenied}) || m.now().refused == nil {
+	if m.see(space, discovery.Refused{Err: messages.ErrDenied}) || m.take().refused == nil {
 		t.Error("refused, and there are marks")
 	}
 	m.see(space, discovery.Snapshot{KVs: []discovery.KV{markOf("c", 0, 1, 1)}})
-	if seen := m.now(); len(seen.all) != 1 || seen.refused != nil || seen.lists != 2 {
+	if seen := m.take(); len(seen.all) != 1 || seen.refused != nil || seen.lists != 2 {
 		t.Errorf("%+v", seen)
+	}
+}
+
+// Promise: of marks that follow one another before anybody looks, the first that is due counts;
+// once it was looked at, the next one does.
+func TestDelayMarksTogether(t *testing.T) {
+	var m delayMarks
+	at := place{"a", 1}
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 10, 5), markOf("a", 1, 100, 6)}})
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 1000, 7)}})
+	if got := m.take().all[at]; got != (delayMark{10, 7}) {
+		t.Errorf("%+v", got)
+	}
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 50, 8)}})
+	if got := m.take().all[at]; got != (delayMark{50, 8}) {
+		t.Errorf("after it was looked at: %+v", got)
+	}
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 20, 9)}})
+	m.see(space, discovery.Snapshot{KVs: []discovery.KV{markOf("a", 1, 70, 4)}})
+	if got := m.take().all[at]; got != (delayMark{70, 4}) {
+		t.Errorf("after a list: %+v", got)
+	}
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 20, 9)}})
+	m.see(space, discovery.Delta{Deletes: []discovery.KV{markOf("a", 1, 20, 9)}})
+	m.see(space, discovery.Delta{Puts: []discovery.KV{markOf("a", 1, 90, 10)}})
+	if got := m.take().all[at]; got != (delayMark{90, 10}) {
+		t.Errorf("after it was deleted: %+v", got)
 	}
 }
 

@@ -19,7 +19,9 @@ type place struct {
 
 // delayMark is the mark of a partition.
 type delayMark struct {
-	due      int64 // the first of the records that were put last, in nanoseconds since 1970
+	// due is when the first of the records is due that were put since the marks were taken
+	// last, in nanoseconds since 1970; or else of those that were put last.
+	due      int64
 	revision int64
 }
 
@@ -27,6 +29,9 @@ type delayMark struct {
 type delayMarks struct {
 	mu sync.Mutex
 	marksSeen
+	// fresh are the marks that changed since they were taken last. One that changes again
+	// says of the first of all that was put meanwhile.
+	fresh map[place]bool
 }
 
 // marksSeen is a view of the marks.
@@ -46,11 +51,13 @@ func (m *delayMarks) see(space keys.Space, e discovery.WatchEvent) bool {
 	case discovery.Snapshot:
 		m.all, m.refused = make(map[place]delayMark, len(e.KVs)), nil
 		m.lists++
+		clear(m.fresh)
 		m.put(space, e.KVs)
 	case discovery.Delta:
 		for _, kv := range e.Deletes {
 			if k, ok := space.Parse(kv.Key); ok {
 				delete(m.all, place{k.Topic, k.Partition})
+				delete(m.fresh, place{k.Topic, k.Partition})
 			}
 		}
 		m.put(space, e.Puts)
@@ -65,18 +72,26 @@ func (m *delayMarks) put(space keys.Space, kvs []discovery.KV) {
 	if m.all == nil {
 		m.all = make(map[place]delayMark)
 	}
+	if m.fresh == nil {
+		m.fresh = make(map[place]bool)
+	}
 	for _, kv := range kvs {
 		if k, ok := space.Parse(kv.Key); ok && k.Kind == keys.KindDelay {
 			due, _ := keys.ParseOffset(string(kv.Value))
-			m.all[place{k.Topic, k.Partition}] = delayMark{due, kv.ModRevision}
+			at := place{k.Topic, k.Partition}
+			if m.fresh[at] {
+				due = min(due, m.all[at].due)
+			}
+			m.all[at], m.fresh[at] = delayMark{due, kv.ModRevision}, true
 		}
 	}
 }
 
-// now is a copy of what is seen.
-func (m *delayMarks) now() marksSeen {
+// take is a copy of what is seen.
+func (m *delayMarks) take() marksSeen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	clear(m.fresh)
 	seen := m.marksSeen
 	seen.all = make(map[place]delayMark, len(m.all))
 	for at, mark := range m.all {

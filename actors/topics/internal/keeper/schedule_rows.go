@@ -59,9 +59,15 @@ func (r *rows) see(is commitlog.ScheduleRow, fault error, revision int64, force 
 	return fault
 }
 
+// has reports whether a schedule is known with that value.
+func (r *rows) has(name, value string) bool {
+	x := r.byName[name]
+	return x != nil && x.Value == value
+}
+
 // doubt notes that a step from a value may have been made.
 func (r *rows) doubt(name, from, sent string, s schedule.Step, part int) {
-	if x := r.byName[name]; x != nil && x.Value == from {
+	if x := r.byName[name]; r.has(name, from) {
 		x.sent, x.step, x.part = sent, s, part
 	}
 }

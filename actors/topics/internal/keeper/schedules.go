@@ -39,6 +39,8 @@ const (
 
 // schedules is one term's. The watch tells it of changes, on another goroutine than Do's.
 type schedules struct {
+	// watch begins a watch that tells heard.
+	watch func() (stop func())
 	// producer and sequence are the identities of its batches.
 	producer, sequence uint64
 	// topics are used by Do alone, as are since and looked.
@@ -49,12 +51,23 @@ type schedules struct {
 	mu     sync.Mutex
 	loaded loadedState
 	rows   rows
+	// stop ends the watch; refused is why etcd allows none, refusedAt since when.
+	stop      func()
+	refused   error
+	refusedAt time.Time
 }
 
 // loadedState says whether the schedules are known.
 type loadedState string
 
-const notLoaded, loaded loadedState = "not loaded", "loaded"
+const (
+	notLoaded loadedState = "not loaded"
+	loaded    loadedState = "loaded"
+	// denied: etcd does not let them be watched; it is asked again after a while.
+	denied loadedState = "denied"
+	// unfollowed: the term is over.
+	unfollowed loadedState = "unfollowed"
+)
 
 // scheduledTopic is a topic that records are put into.
 type scheduledTopic struct {
@@ -72,22 +85,75 @@ func (*schedules) Name() string { return schedulesJob }
 
 // follow has the schedules watched until stop is called.
 func (j *schedules) follow(k *Keeper) (stop func()) {
-	return k.node.Watches.Watch(k.node.Keys.Schedules(), func(e discovery.WatchEvent) {
-		j.heard(k, e)
-		k.Ring(schedulesJob)
-	})
+	j.watch = func() func() {
+		return k.node.Watches.Watch(k.node.Keys.Schedules(), func(e discovery.WatchEvent) {
+			j.heard(k, e)
+			k.Ring(schedulesJob)
+		})
+	}
+	j.begin()
+	return j.unfollow
+}
+
+// begin begins the watch.
+func (j *schedules) begin() {
+	stop := j.watch()
+	j.mu.Lock()
+	over := j.loaded == unfollowed
+	if !over {
+		j.stop = stop
+	}
+	j.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+// unfollow ends the watch for good.
+func (j *schedules) unfollow() {
+	j.mu.Lock()
+	stop := j.stop
+	j.loaded, j.stop = unfollowed, nil
+	j.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// allowed returns why etcd lets the schedules not be watched, and after how long to ask
+// again; after that time it asks.
+func (j *schedules) allowed(now time.Time) (time.Duration, error) {
+	j.mu.Lock()
+	if j.loaded != denied {
+		j.mu.Unlock()
+		return 0, nil
+	}
+	if wait := refusedFor - now.Sub(j.refusedAt); wait > 0 {
+		defer j.mu.Unlock()
+		return wait, j.refused
+	}
+	err := j.refused
+	j.refusedAt = now
+	j.mu.Unlock()
+	j.begin()
+	return refusedFor, err
 }
 
 // heard takes in what the watch says.
 func (j *schedules) heard(k *Keeper, e discovery.WatchEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	see := func(kv discovery.KV, force bool) string {
+	if j.loaded == unfollowed {
+		return
+	}
+	// at is the revision that e shows. It counts, and not when the schedule was written: a
+	// list may show something that is older than what is known, when etcd was set back.
+	see := func(kv discovery.KV, at int64, force bool) string {
 		row, ok, err := k.log.ParseSchedule(kv.Key, kv.Value, kv.ModRevision)
 		if !ok {
 			return ""
 		}
-		if fault := j.rows.see(row, err, kv.ModRevision, force); fault != nil {
+		if fault := j.rows.see(row, err, at, force); fault != nil {
 			k.node.Events.Emit(messages.ScheduleFailed{Schedule: row.Name, Topic: row.Topic, Err: fault})
 		}
 		return row.Name
@@ -96,13 +162,13 @@ func (j *schedules) heard(k *Keeper, e discovery.WatchEvent) {
 	case discovery.Snapshot:
 		there := make(map[string]bool, len(e.KVs))
 		for _, kv := range e.KVs {
-			there[see(kv, e.Reset)] = true
+			there[see(kv, e.Revision, e.Reset)] = true
 		}
 		j.rows.keep(there)
 		j.loaded = loaded
 	case discovery.Delta:
 		for _, kv := range e.Puts {
-			see(kv, false)
+			see(kv, e.Revision, false)
 		}
 		for _, kv := range e.Deletes {
 			if key, ok := k.node.Keys.Parse(kv.Key); ok {
@@ -110,12 +176,15 @@ func (j *schedules) heard(k *Keeper, e discovery.WatchEvent) {
 			}
 		}
 	case discovery.Refused:
-		k.node.Events.Emit(messages.KeeperRefused{Job: schedulesJob, Err: e.Err})
+		j.loaded, j.refused, j.refusedAt, j.stop = denied, e.Err, time.Now(), nil
 	}
 }
 
 // Do fires what is due.
 func (j *schedules) Do(ctx context.Context, w *Work) (time.Duration, error) {
+	if wait, err := j.allowed(time.Now()); err != nil {
+		return wait, err
+	}
 	for {
 		now := j.now(w)
 		r, wait := j.due(now)
@@ -151,7 +220,7 @@ func presentSince(since, looked, now time.Time) time.Time {
 func (j *schedules) due(now time.Time) (*row, time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.loaded == notLoaded {
+	if j.loaded != loaded {
 		return nil, schedulesEvery
 	}
 	first := j.rows.first()
@@ -227,6 +296,9 @@ func (j *schedules) tick(ctx context.Context, w *Work, r row, to messages.Schedu
 		return nil, 0, err
 	}
 	m := r.Record(at, now)
+	if len(m.Key) == 0 && t.info.Config.Compaction == messages.CompactByKey {
+		return nil, 0, fmt.Errorf("put to %q: a schedule without a key: this topic keeps the newest record of each key: %w", r.Topic, messages.ErrInvalid)
+	}
 	size, most := messages.RecordSize(&m), t.info.Config.MaxRecordBytes
 	if size > most {
 		return nil, 0, fmt.Errorf("put to %q: %d bytes with key and headers, the limit is %d, both as encoded: %w", r.Topic, size, most, messages.ErrTooLarge)
@@ -327,13 +399,15 @@ func (j *schedules) made(w *Work, r row, to commitlog.ScheduleRow, s schedule.St
 }
 
 // again reads a schedule that is not as it was known, or of whose last step it is not known
-// whether it was made.
+// whether it was made. What the watch has told meanwhile is newer than r.
 func (j *schedules) again(ctx context.Context, w *Work, r row) error {
 	is, err := w.Log.Schedule(ctx, r.Name)
 	if errors.Is(err, messages.ErrNoSchedule) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.rows.remove(r.Name)
+		if j.rows.has(r.Name, r.Value) {
+			j.rows.remove(r.Name)
+		}
 		return nil
 	}
 	if err != nil && !errors.Is(err, messages.ErrCorrupt) {
@@ -344,7 +418,7 @@ func (j *schedules) again(ctx context.Context, w *Work, r row) error {
 		return nil
 	}
 	j.mu.Lock()
-	fault := j.rows.see(is, err, is.Revision, true)
+	fault := j.rows.see(is, err, is.Revision, j.rows.has(r.Name, r.Value))
 	j.mu.Unlock()
 	if fault != nil {
 		w.Emit(messages.ScheduleFailed{Schedule: r.Name, Topic: r.Topic, Err: fault})

@@ -8,10 +8,13 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"pgregory.net/rapid"
 
+	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // known is a schedule as it is read.
@@ -118,4 +121,70 @@ func TestRowsAreInOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Promise: where etcd does not let the schedules be watched it is asked again each minute, so that
+// rights that come later are noticed; after the term nothing is watched.
+func TestSchedulesAreWatchedOnceAllowed(t *testing.T) {
+	j := newSchedules()
+	begun, ended := 0, 0
+	j.watch = func() func() { begun++; return func() { ended++ } }
+	j.begin()
+	if _, err := j.allowed(noon); err != nil || begun != 1 {
+		t.Fatalf("%d watches, %v", begun, err)
+	}
+	j.heard(nil, discovery.Refused{Err: messages.ErrDenied})
+	now := time.Now()
+	if wait, err := j.allowed(now); !errors.Is(err, messages.ErrDenied) || wait <= 0 || wait > refusedFor || begun != 1 {
+		t.Errorf("refused: %d watches, again after %s, %v", begun, wait, err)
+	}
+	if row, _ := j.due(noon); row != nil {
+		t.Errorf("%s is due, and nobody says what it is by now", row.Name)
+	}
+	if _, err := j.allowed(now.Add(refusedFor)); !errors.Is(err, messages.ErrDenied) || begun != 2 {
+		t.Errorf("a minute later: %d watches, %v", begun, err)
+	}
+	if _, err := j.allowed(now.Add(refusedFor + time.Second)); !errors.Is(err, messages.ErrDenied) || begun != 2 {
+		t.Errorf("a second after that: %d watches, %v", begun, err)
+	}
+	j.heard(nil, discovery.Snapshot{})
+	if _, err := j.allowed(now.Add(time.Hour)); err != nil || begun != 2 {
+		t.Errorf("allowed: %d watches, %v", begun, err)
+	}
+	if j.unfollow(); ended != 1 {
+		t.Errorf("%d watches ended", ended)
+	}
+	if j.begin(); ended != 2 {
+		t.Error("a watch that begins after the term is not ended")
+	}
+}
+
+// Promise: a list that is newer than what is known tells what is, though the schedule there was
+// written before: etcd was set back and has gone further since. An older one tells nothing.
+func TestSchedulesOfAnEtcdThatWasSetBack(t *testing.T) {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://nobody"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	k := &Keeper{log: commitlog.New(commitlog.Config{Client: client, Space: space})}
+	at := func(revision int64, next time.Time) discovery.KV {
+		s := messages.ScheduleInfo{Name: "clock", Schedule: messages.Schedule{Topic: "orders", Cron: "* * * * *", Missed: messages.MissedSkip, MaxMissed: 1}, Next: next}
+		return discovery.KV{Key: space.Schedule("clock"), Value: []byte(format.ScheduleValue(&s)), ModRevision: revision}
+	}
+	j := newSchedules()
+	j.heard(k, discovery.Snapshot{Revision: 10, KVs: []discovery.KV{at(10, noon.Add(time.Hour))}})
+	for _, step := range []struct {
+		list, written int64
+		next, want    time.Time
+	}{
+		{12, 12, noon.Add(2 * time.Hour), noon.Add(2 * time.Hour)},
+		{11, 11, noon, noon.Add(2 * time.Hour)},
+		{20, 5, noon.Add(time.Minute), noon.Add(time.Minute)},
+	} {
+		j.heard(k, discovery.Delta{Revision: step.list, Puts: []discovery.KV{at(step.written, step.next)}})
+		if got := j.rows.first(); got == nil || !got.Next.Equal(step.want) {
+			t.Errorf("after %+v the next is %+v", step, got)
+		}
+	}
 }

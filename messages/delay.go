@@ -4,6 +4,7 @@ package messages
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -72,6 +73,19 @@ func (p Payload) DeliverAt() time.Time { return timeOf(DelayOf(&p).Due) }
 func (p Payload) PutOffset() (offset int64, ok bool) {
 	d := DelayOf(&p)
 	return d.Offset, d.Delivered
+}
+
+// WithDelay is p, which says nothing of a delay, saying d.
+func WithDelay(p Payload, d Delay) Payload {
+	if d == (Delay{}) {
+		return p
+	}
+	inside := protowire.AppendFixed64([]byte{tagDelayDue}, uint64(d.Due))
+	if d.Delivered {
+		inside = protowire.AppendVarint(append(inside, tagDelayOffset), uint64(d.Offset))
+	}
+	p.headers = appendBytes(slices.Clip(p.headers), tagDelay, inside)
+	return p
 }
 
 // appendDelay leaves out a delay of 0.

@@ -290,3 +290,27 @@ func TestWhatSharedGroupsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// Promise: a handler of dead letters can end its own subscription, and is not waited for by
+// itself.
+func TestDeadLetterHandlerUnsubscribes(t *testing.T) {
+	c := newCrew(t)
+	var sub *actors.Subscription
+	said := make(chan error, 1)
+	sub = c.subscribe(t, "one", func(cfg *actors.SubscriptionConfig) {
+		cfg.MaxAttempts = 1
+		cfg.DeadLetter = func(ctx context.Context, _ messages.Record, _ error) error {
+			said <- sub.Unsubscribe(ctx)
+			return nil
+		}
+	})
+	end := c.consume(t, sub, func(context.Context, messages.Record) error { return errors.New("no disk") })
+	c.put(t, "key")
+	if err := enginetest.Outcome(t, "Unsubscribe", said); !errors.Is(err, messages.ErrBusy) {
+		t.Errorf("unsubscribe within the handler: %v", err)
+	}
+	if err := enginetest.Outcome(t, "Consume", end); err != nil {
+		t.Error(err)
+	}
+	c.committed(t, 1)
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/penstock-io/penstock/actors/pipes"
@@ -17,25 +18,41 @@ import (
 
 // Lending is over the pipes of a runtime. It is safe for concurrent use.
 type Lending struct {
-	pipes *pipes.Pipes
+	pipes    *pipes.Pipes
+	register func(ctx context.Context, name string) (sender, error)
 
 	mu      sync.Mutex
-	offices map[string]*office              // by destination
-	ending  map[string]*senders.Destination // abandoned, whose name may not be free yet
+	offices map[string]*office // by destination
+	ending  map[string]sender  // abandoned, whose name may not be free yet
+}
+
+// sender is a *senders.Destination.
+type sender interface {
+	Lend(ctx context.Context, m *messages.Message, deaths int, tag int64, settled func(error)) error
+	Recall(tag int64)
+	Unregister(ctx context.Context) error
+	Abandon()
+	Done() <-chan struct{}
+	Gone() bool
 }
 
 // office is a sender and who lends through it.
 type office struct {
 	name  string
 	ready chan struct{} // closed when dest or err is there
-	dest  *senders.Destination
+	dest  sender
 	err   error
 	users int
 }
 
 // New makes the lending over some pipes.
 func New(p *pipes.Pipes) *Lending {
-	return &Lending{pipes: p, offices: make(map[string]*office), ending: make(map[string]*senders.Destination)}
+	register := func(ctx context.Context, name string) (sender, error) {
+		return p.Register(ctx, senders.Config{
+			Name: name, Lends: true, MaxMessageSize: messages.MaxRecordBytes + mostPrefix, MaxAttempts: -1, MaxDeaths: -1,
+		})
+	}
+	return &Lending{pipes: p, register: register, offices: make(map[string]*office), ending: make(map[string]sender)}
 }
 
 // Lend is groups.Lending.Lend.
@@ -58,19 +75,17 @@ func (l *Lending) Lend(ctx context.Context, topicID, group string) (groups.Lende
 		if before != nil {
 			_ = before.Unregister(ctx) // the name is free then; what it gave up its owner has
 		}
-		o.dest, o.err = l.pipes.Register(ctx, senders.Config{
-			Name: name, Lends: true, MaxMessageSize: messages.MaxRecordBytes + mostPrefix, MaxAttempts: -1, MaxDeaths: -1,
-		})
+		o.dest, o.err = l.register(ctx, name)
 		close(o.ready)
 	}
 	select {
 	case <-o.ready:
 	case <-ctx.Done():
-		l.leave(o)
+		l.abandon(o) // it may be ready by now, and this one the last
 		return nil, context.Cause(ctx)
 	}
 	if o.err != nil {
-		l.leave(o)
+		l.abandon(o)
 		return nil, fmt.Errorf("lend to group %q: %w", group, o.err)
 	}
 	return &lender{lending: l, office: o}, nil
@@ -94,23 +109,31 @@ func (o *office) isOver() bool {
 	}
 }
 
-// leave notes that one user is gone, and reports whether it was the last.
-func (l *Lending) leave(o *office) (last bool) {
+// leave notes that one user is gone. It returns the sender, if there is one, when it was
+// the last: that is to be ended.
+func (l *Lending) leave(o *office) sender {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o.users--
-	if o.users == 0 && l.offices[o.name] == o {
+	if o.users > 0 {
+		return nil // who makes the sender is a user until that is done
+	}
+	if l.offices[o.name] == o {
 		delete(l.offices, o.name)
 	}
-	return o.users == 0
+	if o.err != nil {
+		return nil
+	}
+	maps.DeleteFunc(l.ending, func(_ string, d sender) bool { return d.Gone() })
+	l.ending[o.name] = o.dest
+	return o.dest
 }
 
-// abandon ends the sender of an office at once.
+// abandon notes that one user is gone, and has the sender end at once after the last one.
 func (l *Lending) abandon(o *office) {
-	l.mu.Lock()
-	l.ending[o.name] = o.dest
-	l.mu.Unlock()
-	o.dest.Abandon()
+	if d := l.leave(o); d != nil {
+		d.Abandon()
+	}
 }
 
 // lender is one owner's use of an office.
@@ -147,8 +170,8 @@ func (l *lender) Recall(tag int64) { l.office.dest.Recall(tag) }
 // Close is groups.Lender.Close.
 func (l *lender) Close(ctx context.Context) (err error) {
 	l.once.Do(func() {
-		if l.lending.leave(l.office) {
-			err = l.office.dest.Unregister(ctx)
+		if d := l.lending.leave(l.office); d != nil {
+			err = d.Unregister(ctx)
 		}
 	})
 	if abandoned := (*messages.AbandonedError)(nil); errors.As(err, &abandoned) {
@@ -159,9 +182,5 @@ func (l *lender) Close(ctx context.Context) (err error) {
 
 // Abandon is groups.Lender.Abandon.
 func (l *lender) Abandon() {
-	l.once.Do(func() {
-		if l.lending.leave(l.office) {
-			l.lending.abandon(l.office)
-		}
-	})
+	l.once.Do(func() { l.lending.abandon(l.office) })
 }

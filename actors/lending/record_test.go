@@ -50,9 +50,17 @@ func TestRecordsTravelAsTheyAre(t *testing.T) {
 			Offset: rapid.Int64Min(0).Draw(t, "offset"), Fence: rapid.Int64Min(0).Draw(t, "fence"),
 			Attempt: rapid.IntRange(0, 1<<20).Draw(t, "attempt"), Deaths: rapid.IntRange(0, 9).Draw(t, "deaths"),
 		}
+		if rapid.Bool().Draw(t, "delayed") {
+			d := messages.Delay{Due: rapid.Int64().Draw(t, "due")}
+			if d.Delivered = rapid.Bool().Draw(t, "delivered"); d.Delivered {
+				d.Offset = rapid.Int64Min(0).Draw(t, "put offset")
+			}
+			r.Payload = messages.WithDelay(r.Payload, d)
+		}
 		got := travelled(t, r)
 		same := func(r messages.Record) string {
-			return fmt.Sprint(r.Topic, r.Partition, r.Offset, r.Fence, r.Attempt, r.Deaths, r.Key, r.Value, r.Time(), r.ExpiresAt(), r.ID(), r.Tombstone(), r.Message().Headers)
+			put, delivered := r.PutOffset()
+			return fmt.Sprint(put, delivered, r.DeliverAt(), r.Topic, r.Partition, r.Offset, r.Fence, r.Attempt, r.Deaths, r.Key, r.Value, r.Time(), r.ExpiresAt(), r.ID(), r.Tombstone(), r.Message().Headers)
 		}
 		if same(got) != same(r) || !bytes.Equal(got.Value, r.Value) {
 			t.Fatalf("got  %s\nwant %s", same(got), same(r))

@@ -22,6 +22,9 @@ func (d *Destination) Lend(ctx context.Context, m *messages.Message, deaths int,
 // not block.
 func (d *Destination) Recall(tag int64) { d.out.Recall(tag) }
 
+// Gone reports whether the destination has ended and its keys are taken away.
+func (d *Destination) Gone() bool { return d.removal.Settled() }
+
 // Abandon ends the destination at once, without waiting for that.
 func (d *Destination) Abandon() {
 	d.out.Close(nil)

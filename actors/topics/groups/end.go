@@ -102,6 +102,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	for _, h := range a.holds {
 		left = append(left, sub.buffer.Last(h.c))
 		sub.buffer.Remove(h.c, messages.ErrClosed)
+		sub.shared.recall(h.c)
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.Cut()

@@ -241,6 +241,9 @@ func (s *Subscription) consumption() *prefetch.Consumption {
 func (s *Subscription) end(cause error) {
 	s.buffer.Leave(prefetch.Left, cause)
 	if s.shared != nil {
+		for _, c := range s.buffer.Claims() { // of an actor that was stopped from outside
+			s.shared.recall(c)
+		}
 		s.shared.abandon()
 	}
 	s.async.close(fmt.Errorf("%s: %w", s.committing(), cmp.Or(s.buffer.Cause(), messages.ErrClosed)))

@@ -159,7 +159,7 @@ func (sh *shares) recall(c *prefetch.Claim) {
 	}
 	sh.lending.Interrupt()
 	if _, l := sh.ends(); l != nil {
-		l.Recall(c.Fence)
+		l.Recall(c.Tag)
 	}
 }
 
@@ -241,6 +241,9 @@ type (
 // lendCall names the loop that lends.
 const lendCall = "lend"
 
+// settleLentCall names the loop that decides about what came back, which runs user code.
+const settleLentCall = "settle what was lent"
+
 // lend begins to lend what is claimed.
 func (a *subscription) lend() {
 	sh := a.sub.shared
@@ -283,8 +286,23 @@ func (a *subscription) lendThrough(l Lender) {
 	a.host.Run(lendCall, func(context.Context) error { return lending.Run(running, l.Lend, l.Recall) })
 	if !a.settles {
 		a.settles = true
-		a.host.Run("settle what was lent", lending.Settle)
+		a.settleLent()
 	}
+}
+
+// settleLent begins the loop that decides about what came back.
+func (a *subscription) settleLent() {
+	a.host.RunUser(settleLentCall, usercode.Patience, a.sub.shared.lending.Settle)
+}
+
+// settleLentEnded: a handler of dead letters has ended its goroutine, or the loop has
+// failed.
+func (a *subscription) settleLentEnded(ctx actor.Context, err error) {
+	if !errors.Is(err, supervisor.ErrGoexit) {
+		supervisor.Fail(ctx, err)
+		return
+	}
+	a.settleLent()
 }
 
 // dropLender ends the end of an owner that has nothing to lend. What members have of it

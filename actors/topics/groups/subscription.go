@@ -304,6 +304,8 @@ func (a *subscription) ended(ctx actor.Context, m *supervisor.Ended) {
 		a.settled(settled{err})
 	case m.Name == lendCall:
 		a.lendEnded(ctx, err)
+	case m.Name == settleLentCall:
+		a.settleLentEnded(ctx, err)
 	case a.sub.announced.Load():
 		supervisor.Fail(ctx, err)
 	default:

@@ -127,6 +127,10 @@ type Place struct {
 	Progress format.Progress
 }
 
+// tags counts the claims of all buffers of a process: its subscriptions to a group lend
+// through one sender.
+var tags atomic.Int64
+
 // Add adds a claim that was just made.
 func (b *Buffer) Add(c *Claim, at Place) {
 	b.mu.Lock()
@@ -135,6 +139,7 @@ func (b *Buffer) Add(c *Claim, at Place) {
 	if at.Written {
 		c.committed = at.Offset
 	}
+	c.Tag = tags.Add(1)
 	c.tell = func(Notice) {}
 	c.ahead = at.Progress
 	c.finished.Store(at.Progress.Past(at.Offset))

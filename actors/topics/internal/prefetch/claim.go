@@ -22,6 +22,9 @@ type Claim struct {
 	// Fence, Lease and MemberRevision identify it in etcd: its CreateRevision,
 	// the session's lease, and the CreateRevision of the member's key.
 	Fence, Lease, MemberRevision int64
+	// Tag tells its records from those of all other claims of this process, also of claims
+	// that were made in one transaction and have the same fence. Add sets it.
+	Tag int64
 
 	buffer *Buffer
 

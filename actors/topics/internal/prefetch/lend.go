@@ -8,11 +8,12 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/topics/internal/lanes"
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Lend lends a record out, under the tag of its claim, which is the fence. It blocks until
+// Lend lends a record out, under the tag of its claim. It blocks until
 // there is room. settled is called once of a record that was taken, and takes the buffer's
 // lock: with nil when it was handled, else with why it was not.
 type Lend func(ctx context.Context, rec messages.Record, tag int64, settled func(error)) error
@@ -25,10 +26,10 @@ type Recall func(tag int64)
 type Lending struct {
 	c *Consumption // decides about what was not handled
 
-	mu        sync.Mutex
-	back      []cameBack
-	interrupt context.CancelFunc // of the Run that is under way, or nil
-	wake      chan struct{}      // holds one ring
+	mu         sync.Mutex
+	back       []cameBack
+	interrupts map[*context.CancelFunc]struct{} // of what Run is doing
+	wake       chan struct{}                    // holds one ring
 }
 
 // cameBack is a record that was not handled.
@@ -40,7 +41,9 @@ type cameBack struct {
 // NewLending makes the lending of a buffer with Config.Concurrency. Nothing else may read
 // there.
 func NewLending(b *Buffer) *Lending {
-	return &Lending{c: NewConsumption(context.Background(), b, nil), wake: make(chan struct{}, 1)}
+	return &Lending{
+		c: NewConsumption(context.Background(), b, nil), interrupts: make(map[*context.CancelFunc]struct{}), wake: make(chan struct{}, 1),
+	}
 }
 
 // Run lends records until the buffer hands none out any more, ctx ends or lend fails: the
@@ -48,11 +51,11 @@ func NewLending(b *Buffer) *Lending {
 func (l *Lending) Run(ctx context.Context, lend Lend, recall Recall) error {
 	for {
 		inner, cancel := context.WithCancel(ctx)
-		l.setInterrupt(cancel)
+		ends := l.interruptible(cancel)
 		err := l.run(inner, lend, recall)
 		interrupted := inner.Err() != nil
 		cancel()
-		l.setInterrupt(nil)
+		ends()
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -62,10 +65,17 @@ func (l *Lending) Run(ctx context.Context, lend Lend, recall Recall) error {
 	}
 }
 
-func (l *Lending) setInterrupt(cancel context.CancelFunc) {
+// interruptible lets Interrupt call cancel until ends is called. An earlier Run may end
+// after the next one has begun.
+func (l *Lending) interruptible(cancel context.CancelFunc) (ends func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.interrupt = cancel
+	l.interrupts[&cancel] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.interrupts, &cancel)
+	}
 }
 
 // Interrupt has Run take back the record that waits for room, if there is one: its claim
@@ -73,8 +83,8 @@ func (l *Lending) setInterrupt(cancel context.CancelFunc) {
 func (l *Lending) Interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.interrupt != nil {
-		l.interrupt()
+	for cancel := range l.interrupts {
+		(*cancel)()
 	}
 }
 
@@ -99,11 +109,11 @@ func (l *Lending) lend(ctx context.Context, h *hand, lend Lend, recall Recall) e
 	if !l.c.persists(ctx, h) {
 		return nil
 	}
-	err := lend(ctx, h.e.Record, h.c.Fence, func(err error) { l.settled(h, err) })
+	err := lend(ctx, h.e.Record, h.c.Tag, func(err error) { l.settled(h, err) })
 	switch {
 	case err == nil:
 		if l.c.buffer.wantsBack(h.c) { // who has recalled it may have been too early
-			recall(h.c.Fence)
+			recall(h.c.Tag)
 		}
 		return nil
 	case errors.Is(err, messages.ErrTooLarge): // no member can have it
@@ -142,30 +152,36 @@ func (l *Lending) takesBack(h *hand, err error) {
 }
 
 // Settle decides about records that were not handled, one after the other, until ctx ends.
+// It runs user code: the handler of dead letters. What it has not come to is left to the
+// next Settle.
 func (l *Lending) Settle(ctx context.Context) error {
-	for {
-		l.mu.Lock()
-		all := l.back
-		l.back = nil
-		l.mu.Unlock()
-		for i, x := range all {
-			if ctx.Err() != nil { // the next Settle decides
-				l.mu.Lock()
-				l.back = append(all[i:], l.back...)
-				l.mu.Unlock()
-				return nil
-			}
+	b := l.c.buffer
+	code := b.Run("a handler of dead letters")
+	defer b.inside.Enter(code)()
+	ctx = code.Mark(ctx)
+	for ctx.Err() == nil {
+		if x, ok := l.next(); ok {
 			l.decide(ctx, x.h, x.err)
-		}
-		if len(all) > 0 {
 			continue
 		}
 		select {
 		case <-l.wake:
 		case <-ctx.Done():
-			return nil
 		}
 	}
+	return nil
+}
+
+// next takes what came back first.
+func (l *Lending) next() (x cameBack, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.back) == 0 {
+		l.back = nil
+		return x, false
+	}
+	x, l.back[0], l.back = l.back[0], cameBack{}, l.back[1:]
+	return x, true
 }
 
 // decide decides about one record.
@@ -184,7 +200,15 @@ func (l *Lending) decide(ctx context.Context, h *hand, err error) {
 		cancel(messages.ErrFenced)
 	}
 	b.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit in the handler of dead letters
+			l.c.told(h.e.Record, 0, usercode.ErrGoexit)
+			h.failed(h.e.Record.Offset, 0)
+		}
+	}()
 	l.c.fail(handling, h, h.e.Record, err)
+	returned = true
 }
 
 // died counts a death of a member over a record, which comes again after a while: the more

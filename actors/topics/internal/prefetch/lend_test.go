@@ -6,6 +6,7 @@ package prefetch
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -20,16 +21,18 @@ type borrowers struct {
 	mu       sync.Mutex
 	lent     map[int64]func(error) // by offset, what ends it
 	records  []messages.Record     // as they were lent
+	tags     []int64               // that they were lent under
 	recalled []int64
 }
 
-func (b *borrowers) lend(_ context.Context, r messages.Record, _ int64, settled func(error)) error {
+func (b *borrowers) lend(_ context.Context, r messages.Record, tag int64, settled func(error)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lent[r.Offset] != nil {
 		panic("lent twice")
 	}
 	b.lent[r.Offset] = settled
+	b.tags = append(b.tags, tag)
 	b.records = append(b.records, r)
 	return nil
 }
@@ -209,5 +212,56 @@ func TestLendingIsInterrupted(t *testing.T) {
 		if err := <-over; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Claims that were made in one transaction have the same fence, and what is lent of one of
+// them can be recalled without that of the others.
+func TestTagsAreOfOneClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, one, _, ofOne := beginLending(t, nil)
+		_, other, _, ofOther := beginLending(t, nil)
+		if one.c.Fence != other.c.Fence {
+			t.Fatalf("fences %d and %d", one.c.Fence, other.c.Fence)
+		}
+		if x, y := slices.Compact(ofOne.tags), slices.Compact(ofOther.tags); len(x) != 1 || len(y) != 1 || x[0] == y[0] || x[0] != one.c.Tag || x[0] == 0 {
+			t.Errorf("lent under %v and %v", x, y)
+		}
+	})
+}
+
+// A handler of dead letters that ends its goroutine has failed: its record and those behind
+// it come again.
+func TestDeadLetterHandlerEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var letters []int64
+		s, f, l, b := beginLending(t, func(c *Config) {
+			c.MaxAttempts = 1
+			c.DeadLetter = func(_ context.Context, r messages.Record, _ error) error {
+				if letters = append(letters, r.Offset); len(letters) == 1 {
+					runtime.Goexit()
+				}
+				return nil
+			}
+		})
+		for offset := range int64(20) {
+			b.ends(offset, errors.New("no disk"))
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		again := make(chan error, 1)
+		go func() { again <- l.Settle(ctx) }()
+		synctest.Wait()
+		if len(letters) != 20 || s.Lent() > 0 {
+			t.Errorf("dead letters %v, %d lent", letters, s.Lent())
+		}
+		time.Sleep(10 * time.Second)
+		b.ends(0, errors.New("no disk"))
+		synctest.Wait()
+		if len(letters) != 21 || s.Finished(f.c) != 20 {
+			t.Errorf("dead letters %v, finished up to %d", letters, s.Finished(f.c))
+		}
+		cancel()
+		<-again
 	})
 }

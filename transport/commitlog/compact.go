@@ -224,22 +224,22 @@ type Erasing struct {
 
 // EraseFrom erases the records that gone reports of neighbouring batches, all that are in
 // one transaction or none of them. turn is
-// called before each transaction, with about as many bytes as it has. Errors: those of
+// called before each transaction, with about as many bytes as its records have, unpacked. Errors: those of
 // turn and of Erase, and ErrOtherLog when b does not stand any more; some may be erased
 // then.
 func (p *Partition) EraseFrom(ctx context.Context, o Office, b *Basis, page []Stored, gone func(offset int64, r *messages.Payload) bool, turn func(bytes int) error) (done Erasing, err error) {
 	var some []rewriting
-	bytes := 0
+	bytes, unpacked := 0, 0
 	flush := func() error {
 		if len(some) == 0 {
 			return nil
 		}
-		if err := turn(bytes); err != nil {
+		if err := turn(unpacked); err != nil {
 			return err
 		}
 		e, err := p.rewrite(ctx, o, b, some)
 		done.Records, done.Batches, done.Bytes = done.Records+e.Records, done.Batches+e.Batches, done.Bytes+e.Bytes
-		some, bytes = some[:0], 0
+		some, bytes, unpacked = some[:0], 0, 0
 		return err
 	}
 	for i := range page {
@@ -256,7 +256,7 @@ func (p *Partition) EraseFrom(ctx context.Context, o Office, b *Basis, page []St
 				return done, err
 			}
 		}
-		some, bytes = append(some, rewriting{&page[i], r}), bytes+size
+		some, bytes, unpacked = append(some, rewriting{&page[i], r}), bytes+size, unpacked+max(size, len(page[i].Batch.Raw))
 	}
 	return done, flush()
 }

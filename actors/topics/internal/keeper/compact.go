@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// readPerSecond and writtenPerSecond bound what passes read and write, in bytes:
-	// puts and readers need etcd, too.
+	// readPerSecond and writtenPerSecond bound what passes read and write, in bytes of
+	// unpacked records: puts and readers need etcd and the processors, too.
 	readPerSecond, writtenPerSecond = 32 << 20, 8 << 20
 	// pageTries is how often a page is read again whose batches somebody else changed.
 	pageTries = 3
@@ -272,7 +272,7 @@ func (p *pass) each(ctx context.Context, from int64, to func() int64, do func([]
 		}
 		bytes := 0
 		for i := range page {
-			bytes += page[i].Bytes
+			bytes += max(page[i].Bytes, len(page[i].Batch.Raw))
 		}
 		if err := spend(ctx, p.job.reads, bytes); err != nil {
 			return err

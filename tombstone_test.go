@@ -31,8 +31,8 @@ func TestTombstones(t *testing.T) {
 	check(orders.Send(ctx, gone))
 	ds, err := billing.Poll(ctx, 1)
 	check(err)
-	if d := ds[0]; !d.Tombstone() || string(d.Key) != "k" || !d.Payload.Message().Tombstone || !d.Clone().Tombstone() {
-		t.Errorf("the pipe delivered %+v", d.Payload.Message())
+	if d := ds[0]; !d.Tombstone() || string(d.Key) != "k" || !d.Message().Tombstone || !d.Clone().Tombstone() {
+		t.Errorf("the pipe delivered %+v", d.Message())
 	}
 	ds[0].Ack()
 

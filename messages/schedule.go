@@ -25,8 +25,10 @@ const (
 )
 
 const (
-	// DefaultMaxMissed is Schedule.MaxMissed when it is 0, MostMissed the most that it can be.
-	DefaultMaxMissed, MostMissed = 100, 10000
+	// DefaultMaxMissed is Schedule.MaxMissed when it is 0.
+	DefaultMaxMissed = 100
+	// MostMissed is the most that Schedule.MaxMissed can be.
+	MostMissed = 10000
 	// MaxScheduleBytes bounds key, value and headers of a schedule's record: they are
 	// written once more with each tick.
 	MaxScheduleBytes = 64 << 10

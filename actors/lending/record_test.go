@@ -60,7 +60,7 @@ func TestRecordsTravelAsTheyAre(t *testing.T) {
 		got := travelled(t, r)
 		same := func(r messages.Record) string {
 			put, delivered := r.PutOffset()
-			return fmt.Sprint(put, delivered, r.DeliverAt(), r.Topic, r.Partition, r.Offset, r.Fence, r.Attempt, r.Deaths, r.Key, r.Value, r.Time(), r.ExpiresAt(), r.ID(), r.Tombstone(), r.Message().Headers)
+			return fmt.Sprint(put, delivered, r.DeliverAt(), r.Topic, r.Partition, r.Offset, r.Fence, r.Attempt, r.Deaths, string(r.Key), string(r.Value), r.Time(), r.ExpiresAt(), r.ID(), r.Tombstone(), r.Message().Headers)
 		}
 		if same(got) != same(r) || !bytes.Equal(got.Value, r.Value) {
 			t.Fatalf("got  %s\nwant %s", same(got), same(r))

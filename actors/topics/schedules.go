@@ -64,7 +64,7 @@ func (s *Schedules) Put(ctx context.Context, name string, want messages.Schedule
 
 // settled is a schedule with other settings, and false when it has them. What it did stays.
 func settled(name string, old *messages.ScheduleInfo, want messages.Schedule, now time.Time) (messages.ScheduleInfo, bool, error) {
-	if old != nil && old.Schedule.Same(&want) {
+	if old != nil && old.Same(&want) {
 		return *old, false, nil
 	}
 	info := messages.ScheduleInfo{Name: name, Created: now}

@@ -38,7 +38,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	ca, err := newAuthority(filepath.Join(dir, "ca.pem"))
 	if err != nil {
 		return err

@@ -36,12 +36,6 @@ type loans struct {
 	last  map[int]penstock.Record
 }
 
-func (l *loans) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.times)
-}
-
 // share subscribes to the group in this process, and handles what comes unless idle.
 func (p *party) share(t *testing.T, l *loans, idle bool, opts ...penstock.SubscribeOption) *penstock.Subscription {
 	t.Helper()

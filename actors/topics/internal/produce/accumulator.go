@@ -101,7 +101,7 @@ func (a *Accumulator) add(m *messages.Message, size int, s *slot, more bool) (wa
 		return wakeNot, err
 	}
 	d := a.filling
-	if d != nil && !(d.fits(size, a.most) && d.holdsLater(m, a.later)) {
+	if d != nil && (!d.fits(size, a.most) || !d.holdsLater(m, a.later)) {
 		a.full = append(a.full, d)
 		a.drafts.Add(1)
 		d = nil

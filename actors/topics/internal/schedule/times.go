@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	// Least and Most bound an interval.
-	Least, Most = time.Second, 10 * 365 * 24 * time.Hour
+	// Least is the shortest interval.
+	Least = time.Second
+	// Most is the longest interval.
+	Most = 10 * 365 * 24 * time.Hour
 
 	fields = 5
 	every  = "@every"
@@ -138,8 +140,8 @@ func (t *Times) counted(at time.Time) time.Time {
 	if at.Before(t.from) {
 		return t.from.Add(t.interval).UTC()
 	}
-	whole := at.Sub(t.from) / t.interval
-	return t.from.Add((whole + 1) * t.interval).UTC()
+	since := at.Sub(t.from)
+	return at.Add(t.interval - since%t.interval).UTC()
 }
 
 // shown is After of an expression that ticks whenever the clocks show a time that it

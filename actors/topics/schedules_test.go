@@ -170,3 +170,38 @@ func TestScheduleOfADeletedTopic(t *testing.T) {
 		return err == nil && topic.Info().Scheduled
 	})
 }
+
+// Promise: a tick goes into the topic that has the name by then, also when another one had it a
+// moment ago.
+func TestScheduleOfATopicThatIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	topicOf(t, e, "ticks", 1)
+	s := e.Schedules()
+	if _, err := s.Put(ctx, "clock", everySecond("ticks")); err != nil {
+		t.Fatal(err)
+	}
+	var before messages.ScheduleInfo
+	fired := func(what string, more uint64) (is messages.ScheduleInfo) {
+		t.Helper()
+		enginetest.Until(t, what, func() (ok bool) {
+			var err error
+			is, err = s.Get(ctx, "clock")
+			return err == nil && is.FiredCount >= before.FiredCount+more
+		})
+		return is
+	}
+	for before = fired("it fires", 1); ; before = fired("it fires again", 1) {
+		if err := e.DeleteTopic(ctx, "ticks"); err != nil {
+			t.Fatal(err)
+		}
+		topicOf(t, e, "ticks", 1)
+		if time.Now().Before(before.Next) { // no tick was between the two
+			break
+		}
+	}
+	if is := fired("it fires into the new one", 1); is.FailedCount != before.FailedCount || end(t, e, "ticks", 0) == 0 {
+		t.Errorf("it is %+v, before it was %+v", is, before)
+	}
+}

@@ -153,6 +153,36 @@ func TestCompactedByKey(t *testing.T) {
 	}
 }
 
+// Promise: what is in the window of ids stays, so that who puts a record once more, as another
+// process, does not make an older value the newest of its key.
+func TestCompactionLeavesTheWindowOfIDs(t *testing.T) {
+	t.Parallel()
+	ns := penstocktest.Space(t)
+	rt := harness.Runtime(t, ns)
+	cfg, ctx := quickly, harness.Context(t)
+	cfg.DedupeWindow, cfg.DedupeRecords = time.Hour, 2
+	topic, err := rt.CreateTopic(ctx, theTopic, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		if _, _, err := topic.Put(ctx, penstock.Message{Key: []byte("k"), Value: fmt.Appendf(nil, "%d", i), ID: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	harness.Eventually(t, "the newest is left of those before the window", func() bool {
+		table, records := tableOf(t, rt, 0)
+		if table["k"] != "4:4" {
+			t.Fatalf("the table is %v", table)
+		}
+		return records == 3
+	})
+	again := openTopic(t, harness.Runtime(t, ns), theTopic)
+	if _, offset, err := again.Put(ctx, penstock.Message{Key: []byte("k"), Value: []byte("3"), ID: "3"}); offset != 3 || err != nil {
+		t.Errorf("put once more: at %d, %v", offset, err)
+	}
+}
+
 // The keeper is killed while it compacts under load, and another continues. Of each key the
 // newest record that was acknowledged is there, unless a newer one is, and in the end there
 // is one.

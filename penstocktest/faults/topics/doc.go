@@ -216,6 +216,7 @@
 //		TestFullTopicRefuses
 //	a topic that is compacted keeps the newest record of each key, whoever dies meanwhile
 //		TestCompactedByKey
+//		TestCompactionLeavesTheWindowOfIDs
 //		TestCompactingKeeperIsKilled
 //		TestCompactionAfterARestore
 //		TestErasedOffsetsArePassedOver

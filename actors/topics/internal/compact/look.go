@@ -88,6 +88,21 @@ func (l Look) Worth(c *messages.TopicConfig) bool {
 	if l.Dirty > 0 && l.Since >= calm && float64(l.Since)*cheap >= float64(calm)*float64(l.Clean) {
 		return true
 	}
-	due := l.Due > l.Removed || l.Expires != 0 && l.Expires <= l.Now.UnixNano()
-	return l.Passing > 0 && due && l.Since >= min(max(c.TombstoneGrace/8, calm), rarest)
+	return l.Passes() && l.Since >= min(max(c.TombstoneGrace/8, calm), rarest)
+}
+
+// Passes reports whether tombstones are due, or records that have expired.
+func (l Look) Passes() bool {
+	return l.Passing > 0 && (l.Due > l.Removed || l.Expires != 0 && l.Expires <= l.Now.UnixNano())
+}
+
+// slack is by how much the clocks of those who put records with ids may differ.
+const slack = time.Minute
+
+// Known reports whether the ids of a batch, put at a time in nanoseconds since 1970, may be
+// looked for: the topic's window reaches back to it from an end. Its records stay meanwhile,
+// or one that is put again would be put a second time.
+func Known(c *messages.TopicConfig, e format.Entry, put int64, end format.LogEnd, now time.Time) bool {
+	return c.DedupeWindow > 0 && put >= now.Add(-c.DedupeWindow-slack).UnixNano() &&
+		e.End() > end.Offset-int64(c.DedupeRecords) && end.Bytes-e.LogBytes <= messages.MaxDedupeBytes
 }

@@ -37,6 +37,34 @@ func TestWorth(t *testing.T) {
 	}
 }
 
+// Promise: the records of a batch stay while the window of ids reaches back to it: by time, by
+// records and by bytes.
+func TestKnown(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	end := format.LogEnd{Offset: 1000, Bytes: 100 << 20}
+	for name, c := range map[string]struct {
+		window time.Duration
+		ago    time.Duration
+		base   int64
+		bytes  int64
+		want   bool
+	}{
+		"in the window":           {time.Hour, 30 * time.Minute, 990, 90 << 20, true},
+		"no window":               {0, 30 * time.Minute, 990, 90 << 20, false},
+		"too old":                 {time.Hour, time.Hour + 2*slack, 990, 90 << 20, false},
+		"by a clock that is late": {time.Hour, time.Hour + slack/2, 990, 90 << 20, true},
+		"the first of the last":   {time.Hour, time.Minute, 900, 90 << 20, true},
+		"before these":            {time.Hour, time.Minute, 899, 90 << 20, false},
+		"too many bytes ago":      {time.Hour, time.Minute, 990, 30 << 20, false},
+	} {
+		cfg := messages.TopicConfig{DedupeWindow: c.window, DedupeRecords: 100}
+		e := format.Entry{Base: c.base, Count: 1, LogBytes: c.bytes}
+		if got := Known(&cfg, e, now.Add(-c.ago).UnixNano(), end, now); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // Promise: an end is older than the lag when it was seen that long ago, whatever was seen
 // since; of a log that was set back nothing is.
 func TestEnds(t *testing.T) {

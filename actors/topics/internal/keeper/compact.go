@@ -163,7 +163,7 @@ func (c *compacting) partition(ctx context.Context, w *Work, t *messages.TopicIn
 		if !look.Worth(&t.Config) {
 			return nil
 		}
-		p := pass{job: c, work: w, log: log, topic: t, head: h, now: look.Now}
+		p := pass{job: c, work: w, log: log, topic: t, head: h, now: look.Now, passes: look.Passes()}
 		before := known.UpTo
 		var err error
 		known, err = p.run(ctx, old.Offset)
@@ -185,6 +185,8 @@ type pass struct {
 	topic *messages.TopicInfo
 	head  commitlog.Head
 	now   time.Time
+	// passes: there is something to erase although nothing is learned.
+	passes bool
 
 	basis  commitlog.Basis
 	newest *compact.Newest
@@ -203,9 +205,12 @@ func (p *pass) run(ctx context.Context, to int64) (*format.Compacted, error) {
 	if p.basis, err = p.log.Compacted(ctx); err != nil {
 		return nil, err
 	}
-	due := p.basis.Due(p.now, p.topic.Config.TombstoneGrace)
+	due, before := p.basis.Due(p.now, p.topic.Config.TombstoneGrace), p.basis.UpTo
 	if err := p.learn(ctx, to); err != nil {
 		return nil, err
+	}
+	if p.basis.UpTo == before && !p.passes {
+		return &p.basis.Compacted, nil
 	}
 	judge := compact.Judge{Newest: p.newest, Due: due, Now: p.now, TTL: p.topic.Config.TTL}
 	p.front = p.head.Start
@@ -236,12 +241,13 @@ func (p *pass) run(ctx context.Context, to int64) (*format.Compacted, error) {
 	return &b.Compacted, nil
 }
 
-// learn reads what no pass has read, up to an offset or as many keys as are known at once.
+// learn reads what no pass has read, up to an offset, to what the window of ids reaches back
+// to, or as many keys as are known at once.
 func (p *pass) learn(ctx context.Context, to int64) error {
 	p.newest = compact.NewNewest(compact.MostKeys)
 	return p.each(ctx, p.basis.UpTo, func() int64 { return to }, func(page []commitlog.Stored) (bool, error) {
 		for _, s := range page {
-			if p.newest.Full() {
+			if p.newest.Full() || compact.Known(&p.topic.Config, s.Entry, s.Batch.Time, p.head.End, p.now) {
 				return false, nil
 			}
 			if err := p.newest.Take(s.Batch); err != nil {

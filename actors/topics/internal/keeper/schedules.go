@@ -251,10 +251,11 @@ func (j *schedules) step(ctx context.Context, w *Work, r row, now time.Time) err
 	if s.Fire.IsZero() {
 		return j.send(ctx, w, r, &commitlog.Tick{From: r.ScheduleRow, To: rowOf(to)}, s)
 	}
-	t, part, err := j.tick(ctx, w, r, to, s.Fire, now)
-	if err == nil {
-		r.part = part
-		err = j.send(ctx, w, r, t, s)
+	_, known := j.topics[r.Topic]
+	err := j.fire(ctx, w, r, to, s, now)
+	if known && ctx.Err() == nil && failsTick(err) { // the topic may be another one by now
+		delete(j.topics, r.Topic)
+		err = j.fire(ctx, w, r, to, s, now)
 	}
 	if ctx.Err() != nil || !failsTick(err) {
 		return err
@@ -269,6 +270,16 @@ func (j *schedules) step(ctx context.Context, w *Work, r row, now time.Time) err
 	w.Count(func(s *messages.KeeperStats) { s.TicksFailed++ })
 	w.Emit(messages.ScheduleFailed{Schedule: r.Name, Topic: r.Topic, Tick: tick, Err: err})
 	return nil
+}
+
+// fire makes a step that puts a record.
+func (j *schedules) fire(ctx context.Context, w *Work, r row, to messages.ScheduleInfo, s schedule.Step, now time.Time) error {
+	t, part, err := j.tick(ctx, w, r, to, s.Fire, now)
+	if err != nil {
+		return err
+	}
+	r.part = part
+	return j.send(ctx, w, r, t, s)
 }
 
 // failsTick reports whether an error says that the record of a tick cannot be put, and

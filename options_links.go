@@ -54,7 +54,9 @@ func LinkTLS(certificates LinkCertificates) StartOption {
 
 // RequireTLS has the runtime refuse links that are not encrypted: it does not listen at
 // tcp:// URLs, which is ErrInvalid, and does not dial them, which the event LinkDelayed
-// reports with ErrInsecure. It needs LinkTLS.
+// reports with ErrInsecure. It needs LinkTLS. Consumers of topics still listen for the
+// other members of their groups, without TLS: nothing but a proof goes over these
+// connections.
 func RequireTLS() StartOption {
 	return startOption(func(s *startSettings) { s.cfg.RequireTLS = true })
 }

@@ -3,8 +3,10 @@ package carrier
 // Certificates, as they are now: read again when their files have changed.
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -25,11 +27,11 @@ type Certificates struct {
 	Cert, Key string
 	// GetCertificate returns the certificate in place of Cert and Key.
 	GetCertificate func() (*tls.Certificate, error)
-	// GetRoots returns the authorities in place of CA.
+	// GetRoots returns the authorities in place of CA: another pool when they have changed.
 	GetRoots func() (*x509.CertPool, error)
 	// VerifyPeer judges a peer by its certificates, its own first, after the authorities
 	// have; without CA and GetRoots it alone does, and has to check signatures and times
-	// itself.
+	// itself. It is asked once for each link, and again when the authorities change.
 	VerifyPeer func(chain []*x509.Certificate) error
 	// Mutual demands a certificate of each member that dials. Without it, one that is
 	// shown is checked.
@@ -64,9 +66,13 @@ type TLS struct {
 	// called, is called from many goroutines, and must not block.
 	Troubled func(error)
 
-	mu     sync.Mutex
-	looked time.Time
-	stamps [3]stamp // of the files that were read last, whether or not they could be
+	// looking is held during a look: a file system that does not answer holds up one
+	// handshake, and the others go on with what was read before.
+	looking sync.Mutex
+	looked  time.Time
+	stamps  [3]stamp // of the files that were read last
+
+	mu sync.Mutex
 	// failures counts the looks in a row at files that could not be read.
 	failures int
 	// told is the trouble that was told last.
@@ -108,13 +114,12 @@ func NewTLS(c Certificates) (*TLS, error) {
 // read reads the files.
 func (c *Certificates) read() (pair *tls.Certificate, roots *x509.CertPool, err error) {
 	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, nil, fmt.Errorf("authorities of links: %w: %w", messages.ErrInvalid, err)
+		text, err := os.ReadFile(c.CA)
+		if err == nil {
+			roots, err = poolOf(text)
 		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, nil, fmt.Errorf("authorities of links: %w: %s holds no certificate", messages.ErrInvalid, c.CA)
+		if err != nil {
+			return nil, nil, fmt.Errorf("authorities of links: %w: %s: %w", messages.ErrInvalid, c.CA, err)
 		}
 	}
 	if c.Cert != "" {
@@ -125,6 +130,35 @@ func (c *Certificates) read() (pair *tls.Certificate, roots *x509.CertPool, err 
 		pair = &p
 	}
 	return pair, roots, nil
+}
+
+// poolOf reads authorities. One that cannot be read is an error: without it links would be
+// refused, or end.
+func poolOf(text []byte) (*x509.CertPool, error) {
+	roots, found := x509.NewCertPool(), 0
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		text = rest
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		found++
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", found, err)
+		}
+		roots.AddCert(c)
+	}
+	switch {
+	case bytes.Contains(text, []byte("-----BEGIN ")):
+		return nil, fmt.Errorf("what follows certificate %d is cut off, or is not PEM", found)
+	case found == 0:
+		return nil, errors.New("it holds no certificate")
+	}
+	return roots, nil
 }
 
 func (c *Certificates) stamps() (all [3]stamp) {
@@ -139,22 +173,39 @@ func (c *Certificates) stamps() (all [3]stamp) {
 	return all
 }
 
+// settled reports whether all files have been as they are for a while: half of one can
+// look like a whole one, with fewer authorities.
+func settled(stamps [3]stamp, now time.Time) bool {
+	for _, s := range stamps {
+		if !s.at.IsZero() && now.Sub(s.at).Abs() < lookEvery {
+			return false
+		}
+	}
+	return true
+}
+
 // look reads the files again when they have changed.
 func (t *TLS) look(now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if !t.looking.TryLock() {
+		return
+	}
+	defer t.looking.Unlock()
 	if since := now.Sub(t.looked); since >= 0 && since < lookEvery {
 		return
 	}
 	t.looked = now
 	stamps := t.c.stamps()
-	if stamps == t.stamps {
+	if stamps == t.stamps && !t.failing() || !settled(stamps, now) {
 		return
 	}
 	pair, roots, err := t.c.read()
+	if err == nil && t.c.stamps() != stamps {
+		return // the next look reads what is written now
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err != nil {
 		// One file may be written and the other not yet.
-		t.stamps = [3]stamp{}
 		if t.failures++; t.failures == 2 {
 			t.tell(err)
 		}
@@ -163,6 +214,12 @@ func (t *TLS) look(now time.Time) {
 	t.stamps, t.failures = stamps, 0
 	t.pair = pair
 	t.trust(roots)
+}
+
+func (t *TLS) failing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failures > 0
 }
 
 // tell reports a trouble once. The caller holds mu.

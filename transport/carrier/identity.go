@@ -17,20 +17,33 @@ type Identity struct {
 	DNSNames []string
 }
 
-// identityOf reads a certificate.
+// identityOf reads a certificate. What Has finds for no name is left out.
 func identityOf(c *x509.Certificate) (id Identity) {
 	for _, u := range c.URIs {
-		id.URIs = append(id.URIs, u.String())
+		if name := u.String(); isURI(name) {
+			id.URIs = append(id.URIs, name)
+		}
 	}
-	id.DNSNames = slices.Clone(c.DNSNames)
+	for _, name := range c.DNSNames {
+		if name != "" && !isURI(name) {
+			id.DNSNames = append(id.DNSNames, name)
+		}
+	}
 	return id
 }
 
+// isURI tells the two kinds of names apart.
+func isURI(name string) bool { return strings.Contains(name, ":") }
+
 // Has reports whether name is one of the identity's URIs or DNS names. Case does not
-// matter in a DNS name. A name with a wildcard is that name and stands for no other.
+// matter in a DNS name. A name with a wildcard is that name and stands for no other. What
+// has a colon is a URI and no DNS name, and the other way round: who may sign for one kind
+// of name cannot make the other.
 func (id Identity) Has(name string) bool {
-	return slices.Contains(id.URIs, name) ||
-		slices.ContainsFunc(id.DNSNames, func(n string) bool { return n != "" && strings.EqualFold(n, name) })
+	if isURI(name) {
+		return slices.Contains(id.URIs, name)
+	}
+	return name != "" && slices.ContainsFunc(id.DNSNames, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // IsZero reports whether nothing was proved.

@@ -212,12 +212,24 @@ func (c *tlsConn) Recheck() error {
 		return nil //nolint:nilerr // authorities that cannot be had condemn nobody
 	}
 	if chain := c.ConnectionState().PeerCertificates; len(chain) > 0 {
-		if err := c.tls.verify(chain, c.usage, c.met); err != nil {
+		// As of the handshake, and else as of now or the end of the certificates: an
+		// authority's certificate may have been renewed since.
+		if err := c.tls.verify(chain, c.usage, c.met); err != nil && c.tls.verify(chain, c.usage, lastGood(chain, time.Now())) != nil {
 			return err
 		}
 	}
 	c.checked.Store(era)
 	return nil
+}
+
+// lastGood is now, or earlier: when the first of those certificates ended.
+func lastGood(chain []*x509.Certificate, now time.Time) time.Time {
+	for _, c := range chain {
+		if c.NotAfter.Before(now) {
+			now = c.NotAfter
+		}
+	}
+	return now
 }
 
 // WritePieces writes head and body in records as large as may be, and in one write to

@@ -36,18 +36,17 @@ type placedSecret struct {
 	rights *atomic.Pointer[links.Rights] // of the destination; nil where they are not asked
 }
 
-// rights are those of a destination, and whether they are asked.
-func (s *secrets) rights(dest string) (r links.Rights, asked bool) {
+// rights are those of a destination; nil while they are not known, and for one that is
+// gone.
+func (s *secrets) rights(dest string) links.Rights {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.byName[dest].rights
-	if p == nil {
-		return nil, false
+	if p := s.byName[dest].rights; p != nil {
+		if known := p.Load(); known != nil {
+			return *known
+		}
 	}
-	if known := p.Load(); known != nil {
-		r = *known
-	}
-	return r, true
+	return nil
 }
 
 // at is what the listener for that URL looks secrets up with.
@@ -114,7 +113,7 @@ func (l *listener) Receive(ctx actor.Context) {
 	switch m := msg.(type) {
 	case *actor.Started:
 		l.host.Begin(ctx)
-		l.host.Every(lookEvery, &lookAround{})
+		l.host.After(lookEvery, &lookAround{})
 		supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
 		tell := l.host.Teller()
 		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
@@ -123,6 +122,7 @@ func (l *listener) Receive(ctx actor.Context) {
 	case *lookAround:
 		l.look()
 	case addressesLooked:
+		l.host.After(lookEvery, &lookAround{}) // one at a time: a look may wait for files
 		if m.changed {
 			supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket})
 		}
@@ -186,8 +186,8 @@ func (s *Senders) allows() func(frame.Hello, carrier.Identity) error {
 		if keys.IsLoans(h.Destination) {
 			return nil // who may read a group's keys may read what it lends
 		}
-		if r, asked := s.secrets.rights(h.Destination); asked {
-			if err := r.Check(h.Group, id); err != nil {
+		if s.links.AllowListed {
+			if err := s.secrets.rights(h.Destination).Check(h.Group, id); err != nil {
 				return err
 			}
 		}

@@ -30,10 +30,14 @@ type CA struct {
 // NewCA makes an authority.
 func NewCA(tb testing.TB) *CA {
 	tb.Helper()
-	key := newKey(tb)
+	return signed(tb, newKey(tb), time.Now().Add(-time.Hour))
+}
+
+func signed(tb testing.TB, key *ecdsa.PrivateKey, from time.Time) *CA {
+	tb.Helper()
 	cert := &x509.Certificate{
 		SerialNumber: serial(tb), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: from, NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err == nil {
@@ -43,6 +47,12 @@ func NewCA(tb testing.TB) *CA {
 		tb.Fatal(err)
 	}
 	return &CA{cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+}
+
+// Again is the same authority with a certificate that is valid from then on.
+func (a *CA) Again(tb testing.TB, from time.Time) *CA {
+	tb.Helper()
+	return signed(tb, a.key, from)
 }
 
 // Files are where a certificate, its key and its authority are. Renewing writes them
@@ -108,10 +118,15 @@ func (a *CA) Trust(tb testing.TB, f Files) {
 	a.write(tb, f.CA, a.pem)
 }
 
-// write replaces a file as a whole.
+// write replaces a file as a whole, by one that was ready for a while: it need not be
+// waited for.
 func (a *CA) write(tb testing.TB, name string, text []byte) {
 	tb.Helper()
 	err := os.WriteFile(name+".new", text, 0o600)
+	if err == nil {
+		at := time.Now().Add(-time.Minute)
+		err = os.Chtimes(name+".new", at, at)
+	}
 	if err == nil {
 		err = os.Rename(name+".new", name)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
 )
 
@@ -63,17 +64,14 @@ func rootsOf(file string) (*x509.CertPool, error) {
 // its authority where ours are known.
 func judgeCertificate(name, url string, chain []*x509.Certificate, listed []string, roots *x509.CertPool, now time.Time) check {
 	leaf := chain[0]
-	names := slices.Clone(leaf.DNSNames)
+	id := penstock.Identity{DNSNames: leaf.DNSNames}
 	for _, u := range leaf.URIs {
-		names = append(names, u.String())
+		id.URIs = append(id.URIs, u.String())
 	}
-	c := check{Name: name + " certificate", Status: verdictOK, Found: fmt.Sprintf("of %s, until %s", strings.Join(names, ", "), leaf.NotAfter.UTC().Format(time.RFC3339))}
-	fail := func(found, do string) check {
-		c.Status, c.Found, c.Do = verdictFail, url+": "+found, do
+	c := check{Name: name + " certificate", Status: verdictOK, Found: fmt.Sprintf("of %s, until %s", cli.Clean(id.String()), leaf.NotAfter.UTC().Format(time.RFC3339))}
+	fail := func(found, do string) check { // it may quote the certificate, which may be a stranger's
+		c.Status, c.Found, c.Do = verdictFail, url+": "+cli.Clean(found), do
 		return c
-	}
-	is := func(a string) bool {
-		return slices.ContainsFunc(names, func(b string) bool { return a == b || !strings.Contains(a, "://") && strings.EqualFold(a, b) })
 	}
 	between := x509.NewCertPool()
 	for _, more := range chain[1:] {
@@ -84,8 +82,8 @@ func judgeCertificate(name, url string, chain []*x509.Certificate, listed []stri
 		return fail("it expired at "+leaf.NotAfter.UTC().Format(time.RFC3339), "renew it: the sender reads the files again by itself")
 	case now.Before(leaf.NotBefore):
 		return fail("it is valid from "+leaf.NotBefore.UTC().Format(time.RFC3339)+" on", "look at the clock of that host and of who signs")
-	case !slices.ContainsFunc(listed, is):
-		return fail(fmt.Sprintf("it is of %s, and etcd lists the sender as %s", strings.Join(names, ", "), strings.Join(listed, ", ")),
+	case !slices.ContainsFunc(listed, id.Has):
+		return fail(fmt.Sprintf("it is of %s, and etcd lists the sender as %s", id, strings.Join(listed, ", ")),
 			"something else has that port, or a proxy ends TLS there")
 	}
 	if roots != nil {

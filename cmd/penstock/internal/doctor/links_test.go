@@ -36,6 +36,7 @@ func TestJudgeCertificate(t *testing.T) {
 		"not yet":          {of(time.Hour, 2*time.Hour), []string{"orders.example"}, nil, verdictFail, "valid from"},
 		"nearly over":      {of(-99*time.Hour, time.Hour), []string{"orders.example"}, nil, verdictWarn, "renews"},
 		"another CA":       {good, []string{"orders.example"}, x509.NewCertPool(), verdictFail, "--link-cacert"},
+		"of a stranger":    {[]*x509.Certificate{{DNSNames: []string{"a\x1b[2J"}, NotBefore: now, NotAfter: now.Add(time.Hour)}}, []string{"orders.example"}, nil, verdictFail, "a\ufffd[2J"},
 	} {
 		got := judgeCertificate("sender", "tls+tcp://h:1", c.chain, c.listed, c.roots, now)
 		if got.Status != c.want || !strings.Contains(got.Found+" "+got.Do, c.says) || got.Status == verdictFail && got.Do == "" {

@@ -67,7 +67,7 @@ func (l *Link) Overdue(now time.Time) (late []uint64) {
 	if l.handed > l.looked || l.received == l.handed {
 		l.moved, l.looked = now, l.handed
 	}
-	if wait < 0 {
+	if wait < 0 || l.closed {
 		return nil
 	}
 	l.renew(now)
@@ -133,5 +133,5 @@ func (l *Link) Stalled(now time.Time) bool {
 	wait := l.queue.cfg.patience()
 	l.lock()
 	defer l.mu.Unlock()
-	return wait > 0 && l.received > l.handed && !l.moved.IsZero() && now.Sub(l.moved) >= wait
+	return wait > 0 && !l.closed && l.received > l.handed && !l.moved.IsZero() && now.Sub(l.moved) >= wait
 }

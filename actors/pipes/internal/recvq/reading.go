@@ -146,11 +146,11 @@ func (q *Queue) takes() bool {
 // without an error when the member has left.
 func (q *Queue) take(ctx context.Context) (*Frame, error) {
 	q.mu.Lock()
-	if q.reader == readerStuck {
-		q.reader = readerTakes
-		q.grant()
-	}
 	for {
+		if q.reader == readerStuck { // it was, or somebody took it for that while it waited
+			q.reader = readerTakes
+			q.grant()
+		}
 		if q.phase == Left {
 			err := q.cause
 			q.mu.Unlock()
@@ -206,10 +206,15 @@ const WhyPaused = "the member is paused"
 
 // Stall notes that the reader takes nothing that came on l, until it takes
 // something again, and gives back what waits there. Links on which nothing waits
-// get no more meanwhile. It may be paused and not stuck.
+// get no more meanwhile. It may be paused and not stuck. What came on a link that has
+// ended waits for nobody.
 func (q *Queue) Stall(l *Link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !slices.Contains(q.links, l) {
+		return
+	}
+	defer q.signal()
 	if q.reader == readerTakes {
 		q.reader = readerStuck
 	}

@@ -1,6 +1,8 @@
 package recvq
 
 import (
+	"context"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -70,4 +72,57 @@ func TestLongAckWaitIsKeptInFewMarks(t *testing.T) {
 			t.Fatalf("after %d s there are %d marks", seq, len(k.marks))
 		}
 	}
+}
+
+// What came on a link that has ended waits for nobody, and a reader that waits is not
+// stuck: the next link has credit.
+func TestReaderIsNotStuckBecauseOfALinkThatHasEnded(t *testing.T) {
+	in, _ := testQueue(func(c *Config) { c.AckWait = time.Second })
+	if _, err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	granted := func(when string, k *Link) {
+		t.Helper()
+		if k.lock(); k.allowed != creditGranted {
+			t.Errorf("%s: a link has no credit: %d", when, k.allowed)
+		}
+		k.mu.Unlock()
+	}
+	k := in.Open("s", 0)
+	told(k)
+	comes(t, k, 3)
+	now := time.Now()
+	k.Overdue(now)
+	in.Shut(k)
+	later := now.Add(time.Hour)
+	if late := k.Overdue(later); len(late) > 0 || k.Stalled(later) {
+		t.Errorf("a link that has ended: %v are late, stalled: %t", late, k.Stalled(later))
+	}
+	in.Stall(k)
+	granted("ended", in.Open("s", 0))
+
+	other := in.Open("t", 0)
+	taken := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, err := in.take(ctx)
+		taken <- err
+	}()
+	for waits := false; !waits; {
+		runtime.Gosched()
+		in.mu.Lock()
+		waits = in.wanted != nil
+		in.mu.Unlock()
+	}
+	in.Stall(other)
+	for granting := false; !granting; {
+		runtime.Gosched()
+		in.mu.Lock()
+		granting = in.reader == readerTakes && in.wanted != nil
+		in.mu.Unlock()
+	}
+	granted("waits", other)
+	granted("waits", in.Open("u", 0))
+	cancel()
+	<-taken
 }

@@ -35,14 +35,16 @@ const scenarios = "benchmarks/scenario"
 // Test files are free, but for the leaves.
 var arrows = map[string][]string{
 	".":                                {"actors", "messages", "supervisor"},
-	"actors":                           {"actors/props", "actors/lending", "actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/carrier", "transport/commitlog", "messages/..."},
+	"actors":                           {"actors/props", "actors/lending", "actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/topics/tables", "actors/internal/...", "supervisor", "discovery", "discovery/lease", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/carrier", "transport/commitlog", "messages/..."},
 	"actors/lending":                   {"actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics/groups", "actors/internal/usercode", "messages/..."},
 	"actors/props":                     {"actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/usercode", "supervisor", "messages/..."},
 	"actors/pipes":                     {"actors/pipes/senders", "actors/pipes/members", "actors/pipes/internal/links", "actors/internal/node", "discovery/destinations", "discovery/pipegroup", "supervisor", "messages/..."},
 	"actors/pipes/members":             {"actors/pipes/internal/frames", "actors/pipes/internal/links", "actors/pipes/internal/recvq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/carrier", "transport/frame", "transport/socket", "messages/..."},
 	"actors/pipes/senders":             {"actors/pipes/internal/asks", "actors/pipes/internal/links", "actors/pipes/internal/sendq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/carrier", "transport/frame", "transport/socket", "messages/..."},
-	"actors/topics":                    {"actors/topics/groups", "actors/topics/internal/governor", "actors/topics/internal/quota", "actors/topics/internal/window", "actors/topics/internal/keeper", "actors/topics/internal/schedule", "actors/topics/internal/topiclog", "actors/topics/internal/produce", "actors/topics/internal/tail", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "transport/commitlog", "transport/commitlog/format", "messages/..."},
+	"actors/topics":                    {"actors/topics/groups", "actors/topics/tables", "actors/topics/internal/governor", "actors/topics/internal/quota", "actors/topics/internal/window", "actors/topics/internal/keeper", "actors/topics/internal/schedule", "actors/topics/internal/topiclog", "actors/topics/internal/produce", "actors/topics/internal/tail", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/groups":             {"actors/topics/internal/topiclog", "actors/topics/internal/lanes", "actors/topics/internal/peers", "actors/topics/internal/prefetch", "actors/topics/internal/rebalance", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "transport/commitlog", "transport/commitlog/format", "messages/..."},
+	"actors/topics/tables":             {"actors/topics/internal/topiclog", "actors/topics/internal/keyed", "actors/topics/internal/tail", "actors/internal/node", "supervisor", "discovery", "transport/commitlog", "transport/commitlog/format", "messages/..."},
+	"actors/topics/internal/keyed":     {"transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/topiclog":  {"actors/topics/internal/produce", "actors/topics/internal/quota", "actors/topics/internal/tail", "actors/internal/node", "supervisor", "discovery", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/internal/peers":     {"actors/topics/internal/rebalance", "actors/internal/node", "supervisor", "transport/pulse", "messages/..."},
 	"actors/topics/internal/lanes":     {"transport/commitlog/format", "messages/..."},
@@ -118,6 +120,7 @@ var arrows = map[string][]string{
 // pure are the packages that decide and encode. Neither they nor their tests reach
 // what waits: actors, etcd, sockets.
 var pure = []string{
+	"actors/topics/internal/keyed",
 	"actors/topics/internal/lanes",
 	"actors/topics/internal/prefetch",
 	"actors/topics/internal/produce",

@@ -121,6 +121,12 @@ var (
 	// ErrConflict: the partition does not end where PutIf expects it to. Nothing was
 	// written. As a *ConflictError it says where the partition ends.
 	ErrConflict = messages.ErrConflict
+	// ErrNoRecord: the topic has no record of that key, or the newest is a tombstone or
+	// has expired.
+	ErrNoRecord = messages.ErrNoRecord
+	// ErrTableFull: the newest records of all keys take more memory than the table may
+	// have. As a *TableFullError it says how much.
+	ErrTableFull = messages.ErrTableFull
 )
 
 // ConflictError says where a partition ends in place of where PutIf expects it to.

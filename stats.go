@@ -11,6 +11,7 @@ import "github.com/penstock-io/penstock/messages"
 //		Members       []MemberStats       // a row for each membership
 //		Topics        []TopicStats        // a row for each topic in use
 //		Subscriptions []SubscriptionStats // a row for each subscription
+//		Tables        []TableStats        // a row for each table, that of Latest too
 //		Etcd          EtcdStats           // how full etcd is
 //		Keeper        KeeperStats         // what it did as the keeper of topics
 //		Registry      RegistryStats       // the state of its keys in etcd

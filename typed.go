@@ -359,3 +359,42 @@ func (s TypedSubscription[T]) Consume(ctx context.Context, handler func(ctx cont
 		return handler(ctx, TypedRecord[T]{r, body})
 	})
 }
+
+// Table is t for values.
+func (t Typed[T]) Table(table *Table) TypedTable[T] { return TypedTable[T]{t, table} }
+
+// TypedTable reads values from a table. Fresh, Watch and the rest are Table's.
+type TypedTable[T any] struct {
+	typed Typed[T]
+	t     *Table
+}
+
+// Get is Table.Get.
+//
+// Errors: those of Typed.Decode. ok then says that there is a record.
+func (t TypedTable[T]) Get(key []byte) (r TypedRecord[T], ok bool, err error) {
+	if t.typed.Codec == nil {
+		return r, false, errNoCodec
+	}
+	if r.Record, ok = t.t.Get(key); ok {
+		r.Body, err = t.typed.Decode(r.Payload)
+	}
+	return r, ok, err
+}
+
+// All is Table.All. A record that cannot be decoded comes with the error of Typed.Decode and
+// the zero T; the loop continues behind it.
+func (t TypedTable[T]) All() iter.Seq2[TypedRecord[T], error] {
+	return func(yield func(TypedRecord[T], error) bool) {
+		if t.typed.Codec == nil {
+			yield(TypedRecord[T]{}, errNoCodec)
+			return
+		}
+		for _, r := range t.t.All() {
+			body, err := t.typed.Decode(r.Payload)
+			if !yield(TypedRecord[T]{r, body}, err) {
+				return
+			}
+		}
+	}
+}

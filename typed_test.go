@@ -160,3 +160,48 @@ func TestTypedEnds(t *testing.T) {
 		t.Errorf("consumed %q", got)
 	}
 }
+
+// Promise: a typed table has decoded values, and an error for each that does not decode.
+func TestTypedTable(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
+	defer cancel()
+	rt := harness.Runtime(t, penstocktest.Space(t))
+	topic, err := rt.CreateTopic(ctx, "stock", penstock.TopicConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := penstock.Typed[item]{Codec: penstock.JSON[item](), Key: func(i item) []byte { return []byte(i.Name) }}
+	if _, _, err := items.Topic(topic).Put(ctx, item{"tea"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := topic.Put(ctx, penstock.Message{Key: []byte("odd"), Value: []byte("{")}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := topic.Table(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	table := items.Table(raw)
+	if r, ok, err := table.Get([]byte("tea")); !ok || err != nil || r.Body.Name != "tea" || r.Offset != 0 {
+		t.Errorf("tea is %+v, %v, %v", r, ok, err)
+	}
+	if _, ok, err := table.Get([]byte("odd")); !ok || !errors.Is(err, penstock.ErrCorrupt) {
+		t.Errorf("what does not decode: %v, %v", ok, err)
+	}
+	if _, ok, err := table.Get([]byte("none")); ok || err != nil {
+		t.Errorf("what is not there: %v, %v", ok, err)
+	}
+	good, bad := 0, 0
+	for r, err := range table.All() {
+		switch {
+		case err == nil && r.Body.Name == "tea":
+			good++
+		case errors.Is(err, penstock.ErrCorrupt):
+			bad++
+		}
+	}
+	if good != 1 || bad != 1 {
+		t.Errorf("all are %d that decode and %d that do not", good, bad)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/actors/topics/groups"
+	"github.com/penstock-io/penstock/actors/topics/tables"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/carrier"
 )
@@ -22,6 +23,8 @@ type (
 	ProducerConfig     = topics.ProducerConfig
 	ResetConfig        = topics.ResetConfig
 	Schedules          = topics.Schedules
+	Table              = tables.Table
+	TableConfig        = tables.Config
 	Partitioner        = topics.Partitioner
 	Subscription       = groups.Subscription
 	SubscriptionConfig = groups.Config
@@ -42,6 +45,7 @@ const (
 	DefaultWindowBytes    = members.DefaultWindowBytes
 	DefaultAckWait        = members.DefaultAckWait
 	DefaultMaxBuffer      = topics.DefaultMaxBuffer
+	DefaultMaxTableBytes  = tables.DefaultMaxBytes
 	MaxCallbacksWaiting   = topics.MaxCallbacksWaiting
 	DefaultMaxFetched     = groups.DefaultMaxFetched
 	DefaultCommitEvery    = groups.DefaultCommitEvery

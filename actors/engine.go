@@ -186,13 +186,14 @@ func (e *Engine) Stats() messages.Stats {
 	s := messages.Stats{Etcd: e.topics.Room(), Registry: e.node.Registry.Stats(), Events: e.node.Events.Count()}
 	s.Pipes, s.Members = e.pipes.Stats()
 	s.Topics, s.Subscriptions = e.topics.Stats()
-	s.Keeper = e.topics.Keeper()
+	s.Tables, s.Keeper = e.topics.Tables(), e.topics.Keeper()
 	slices.SortFunc(s.Pipes, func(a, b messages.PipeStats) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group))
 	})
 	slices.SortFunc(s.Members, func(a, b messages.MemberStats) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Member, b.Member))
 	})
+	slices.SortFunc(s.Tables, func(a, b messages.TableStats) int { return cmp.Compare(a.Topic, b.Topic) })
 	slices.SortFunc(s.Topics, func(a, b messages.TopicStats) int { return cmp.Compare(a.Topic, b.Topic) })
 	slices.SortFunc(s.Subscriptions, func(a, b messages.SubscriptionStats) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Member, b.Member))

@@ -101,6 +101,14 @@ var keeperInstruments = []instrument[messages.KeeperStats]{
 	{"penstock.keeper.compactions", "{compaction}", "Compactions of etcd's history.", false, func(s messages.KeeperStats) int64 { return int64(s.Compactions) }},
 }
 
+var tableInstruments = []instrument[messages.TableStats]{
+	{"penstock.table.keys", "{key}", "Keys in tables.", true, func(s messages.TableStats) int64 { return int64(s.Keys) }},
+	{"penstock.table.bytes", "By", "Memory that tables take, about.", true, func(s messages.TableStats) int64 { return s.Bytes }},
+	{"penstock.table.lag", "{record}", "Records that tables have not read.", true, func(s messages.TableStats) int64 { return s.Lag }},
+	{"penstock.table.records", "{record}", "Records that tables have read.", false, func(s messages.TableStats) int64 { return int64(s.Records) }},
+	{"penstock.table.loads", "{load}", "How often tables have read their topic as a whole.", false, func(s messages.TableStats) int64 { return int64(s.Loads) }},
+}
+
 var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.accepted", "{message}", "Messages that Send took.", false, func(s messages.PipeStats) int64 { return int64(s.Accepted) }},
 	{"penstock.pipe.sent", "{message}", "Messages handed to a link, each time.", false, func(s messages.PipeStats) int64 { return int64(s.Sent) }},
@@ -148,6 +156,7 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 	note(session, err)
 	topics := instruments(meter, topicInstruments, note)
 	subs := instruments(meter, subscriptionInstruments, note)
+	tables := instruments(meter, tableInstruments, note)
 	registry := instruments(meter, registryInstruments, note)
 	room := instruments(meter, etcdInstruments, note)
 	keeping := instruments(meter, keeperInstruments, note)
@@ -202,6 +211,11 @@ func (e *Engine) Instrument(provider metric.MeterProvider) (metric.Registration,
 		for _, row := range s.Topics {
 			for i, t := range topicInstruments {
 				o.ObserveInt64(topics[i], t.value(row), topicLabel(row.Topic))
+			}
+		}
+		for _, row := range byTopic(s.Tables) {
+			for i, t := range tableInstruments {
+				o.ObserveInt64(tables[i], t.value(row), topicLabel(row.Topic))
 			}
 		}
 		for _, row := range byConsumerGroup(s) {
@@ -266,6 +280,24 @@ func byGroup(s messages.Stats) map[groupAt]messages.MemberStats {
 		sum.Waiting += m.Waiting
 		sum.Links += m.Links
 		sums[at] = sum
+	}
+	return sums
+}
+
+// byTopic adds up the tables of each topic.
+func byTopic(rows []messages.TableStats) (sums []messages.TableStats) {
+	for _, row := range rows { // sorted by topic
+		n := len(sums)
+		if n == 0 || sums[n-1].Topic != row.Topic {
+			sums = append(sums, messages.TableStats{Topic: row.Topic})
+			n++
+		}
+		sum := &sums[n-1]
+		sum.Keys += row.Keys
+		sum.Bytes += row.Bytes
+		sum.Lag += row.Lag
+		sum.Records += row.Records
+		sum.Loads += row.Loads
 	}
 	return sums
 }

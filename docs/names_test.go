@@ -74,6 +74,8 @@ func TestMetricsListed(t *testing.T) {
 	check(err)
 	export, err := topic.Subscribe(ctx, "export")
 	check(err)
+	_, err = topic.Table(ctx)
+	check(err)
 	check(orders.Send(ctx, penstock.Message{Value: []byte("x")}))
 	handled := errors.New("handled")
 	check(until(handled, func(ctx context.Context, stop context.CancelCauseFunc) error {

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./tls", "./retries")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./tls", "./retries", "./table")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -316,6 +316,22 @@ func TestTransferExample(t *testing.T) {
 	slices.Sort(got) // the partitions of the payments come in any order
 	want := []string{"all accounts together have 30", "bakery got 10, now 10", "bakery got 10, now 20", "grocer got 10, now 10"}
 	if !slices.Equal(got, want) {
+		t.Errorf("it printed %q, want %q", got, want)
+	}
+}
+
+func TestTableExample(t *testing.T) {
+	p := start(t, "table")
+	p.succeeds()
+	want := []string{
+		"2 prices",
+		"EURUSD is 1.08",
+		"EURUSD is 1.09 now",
+		"EURDEM has no price",
+		"the table begins with EURUSD 1.09",
+		"EURUSD went from 1.09 to 1.10",
+	}
+	if got := p.out.all(); !slices.Equal(got, want) {
 		t.Errorf("it printed %q, want %q", got, want)
 	}
 }

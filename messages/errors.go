@@ -119,7 +119,31 @@ var (
 	// ErrConflict: the partition does not end where PutIf expects it to. Nothing was
 	// written. As a *ConflictError it says where the partition ends.
 	ErrConflict = errors.New("conflict")
+	// ErrNoRecord: the topic has no record of that key, or the newest is a tombstone or
+	// has expired.
+	ErrNoRecord = errors.New("no record of that key")
+	// ErrTableFull: the newest records of all keys take more memory than the table may
+	// have. As a *TableFullError it says how much.
+	ErrTableFull = errors.New("table is full")
 )
+
+// TableFullError says that a table was given up because it takes more memory than it may
+// have. It wraps ErrTableFull.
+type TableFullError struct {
+	Topic string
+	Keys  int
+	Bytes int64 // that it has taken, about
+	Limit int64 // that it may take, see MaxTableBytes
+}
+
+// Error says how much it would take, and what to do.
+func (e *TableFullError) Error() string {
+	return fmt.Sprintf("table of %q: %v: %d keys take %d MiB and it may have %d MiB; raise MaxTableBytes, or read fewer keys with KeyPrefix",
+		e.Topic, ErrTableFull, e.Keys, e.Bytes>>20, e.Limit>>20)
+}
+
+// Unwrap is ErrTableFull.
+func (e *TableFullError) Unwrap() error { return ErrTableFull }
 
 // ConflictError says where a partition ends in place of where PutIf expects it to. It
 // wraps ErrConflict.

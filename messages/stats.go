@@ -11,6 +11,8 @@ type Stats struct {
 	// Topics are those in use here, Subscriptions this engine's.
 	Topics        []TopicStats
 	Subscriptions []SubscriptionStats
+	// Tables are those of topics that are kept here, those behind Latest too.
+	Tables []TableStats
 	// Etcd is how full etcd is, and what puts had to bear for it.
 	Etcd EtcdStats
 	// Keeper is what this runtime did as the keeper of topics.
@@ -139,4 +141,48 @@ type KeeperStats struct {
 	// Ticks of schedules: Fired have put their record, Missed were given up because no keeper
 	// was there, Failed could not put it.
 	TicksFired, TicksMissed, TicksFailed uint64
+}
+
+// Tables of topics.
+
+// TableState is how fresh a table is.
+type TableState string
+
+// The states of a table.
+const (
+	// TableLoading: it reads its topic for the first time.
+	TableLoading TableState = "loading"
+	// TableFollowing: it hears of what is put and deleted.
+	TableFollowing TableState = "following"
+	// TableReloading: it reads its topic again, and has what it had meanwhile.
+	TableReloading TableState = "reloading"
+	// TableStale: etcd does not respond. It has what it had, which may be old.
+	TableStale TableState = "stale"
+	// TableEnded: it has what it had at its end.
+	TableEnded TableState = "ended"
+)
+
+// TableChange is what became of one key of a table.
+type TableChange struct {
+	Key string
+	// Old is the record before, nil when the table had none.
+	Old *Record
+	// New is the record from now on, nil when the table has none any more.
+	New *Record
+	// Initial says that the table had it when the loop began.
+	Initial bool
+}
+
+// TableStats is what a table of a topic has.
+type TableStats struct {
+	Topic string
+	State TableState
+	Keys  int
+	Bytes int64 // of memory, about
+	// Lag counts the records of the topic that it has not read, as far as this runtime
+	// knows the ends.
+	Lag     int64
+	Records uint64 // read since it began
+	Keyless uint64 // of these, passed over because they have no key
+	Loads   uint64 // how often it has read its topic as a whole
 }

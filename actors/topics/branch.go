@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+	"github.com/penstock-io/penstock/actors/topics/tables"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
@@ -22,6 +23,7 @@ type Branch struct {
 	topics *Topics
 	host   *supervisor.Host
 	subs   *groups.Branch
+	tables *tables.Branch
 	// governor looks how full etcd is; nil before the first topic.
 	governor *actor.PID
 	// unfollow ends the watch of partitions with delayed records; nil before the first
@@ -61,7 +63,7 @@ const delaysRefusedFor = time.Minute
 
 // Branch makes the part of an incarnation of the engine's actor, whose host h is.
 func (t *Topics) Branch(h *supervisor.Host) *Branch {
-	b := &Branch{topics: t, host: h}
+	b := &Branch{topics: t, host: h, tables: t.tables.Branch()}
 	b.subs = t.subs.Branch(h, b.forgetUnused)
 	return b
 }
@@ -84,6 +86,7 @@ func (b *Branch) Begin(ctx actor.Context) {
 		b.follow()
 	}
 	b.subs.Begin(ctx)
+	b.tables.Begin(ctx)
 }
 
 // Receive handles what is for this branch, and reports whether msg was.
@@ -110,7 +113,7 @@ func (b *Branch) Receive(ctx actor.Context, msg any) bool {
 	case *followDelays:
 		b.follow()
 	default:
-		return b.subs.Receive(ctx, msg)
+		return b.subs.Receive(ctx, msg) || b.tables.Receive(ctx, msg)
 	}
 	return true
 }
@@ -133,7 +136,7 @@ func (b *Branch) openTopic(ctx actor.Context, m *openTopic) {
 		}
 		p.Handle.Close(messages.ErrTopicDeleted)
 		b.topics.removed(p.Handle)
-		b.subs.Tell(ctx, p.Handle)
+		b.tell(ctx, p.Handle)
 		ctx.Stop(p.PID)
 	}
 	p := &node.Placement[*topiclog.Topic]{Handle: topiclog.New(b.topics.env, info)}
@@ -216,7 +219,13 @@ func (b *Branch) changed(ctx actor.Context, m *topiclog.Changed) {
 		b.topics.removed(m.Path)
 	}
 	b.keep(ctx, m.Path)
-	b.subs.Tell(ctx, m.Path)
+	b.tell(ctx, m.Path)
+}
+
+// tell tells who reads a topic that it has other settings, or has ended.
+func (b *Branch) tell(ctx actor.Context, path *topiclog.Topic) {
+	b.subs.Tell(ctx, path)
+	b.tables.Tell(ctx, path)
 }
 
 func (b *Branch) list(ctx actor.Context) {
@@ -250,11 +259,11 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 			p.Handle.Close(node.ErrOutside)
 			b.topics.removed(p.Handle)
 			delete(b.topics.paths, name)
-			b.subs.Tell(ctx, p.Handle)
+			b.tell(ctx, p.Handle)
 			return true
 		}
 	}
-	return b.subs.Terminated(ctx, who)
+	return b.subs.Terminated(ctx, who) || b.tables.Terminated(who)
 }
 
 // Failed hears of a child that was given up, and reports whether it was of this
@@ -266,7 +275,7 @@ func (b *Branch) Failed(ctx actor.Context, m *supervisor.Failed) bool {
 			return true
 		}
 	}
-	return b.subs.Failed(ctx, m)
+	return b.subs.Failed(ctx, m) || b.tables.Failed(m)
 }
 
 // KeyLost ends a subscription whose key is lost.
@@ -292,4 +301,5 @@ func (b *Branch) Close(ctx actor.Context) {
 		p.Handle.Close(b.topics.env.Closed())
 	}
 	b.subs.Close(ctx)
+	b.tables.Close()
 }

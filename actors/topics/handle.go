@@ -36,7 +36,8 @@ type Topic struct {
 	producer *produce.Producer
 	use      *chain.Sends      // middleware; nil for none
 	receives *tracing.Receives // of Read; nil while tracing is off
-	released atomic.Bool       // the path is told that this handle does not use it
+	latest   latest
+	released atomic.Bool // the path is told that this handle does not use it
 }
 
 func newHandle(topics *Topics, path *topiclog.Topic, cfg ProducerConfig) (*Topic, error) {
@@ -48,7 +49,7 @@ func newHandle(topics *Topics, path *topiclog.Topic, cfg ProducerConfig) (*Topic
 		return nil, err
 	}
 	tell := usercode.PanicTeller(path.Env.Events.Emit, fmt.Sprintf("PutAsync to %q", path.Name))
-	return &Topic{topics: topics, path: path, use: use, receives: path.Env.Tracing.NewReceives(path.Name, ""), producer: produce.New(produce.Config{
+	return &Topic{topics: topics, path: path, use: use, latest: newLatest(), receives: path.Env.Tracing.NewReceives(path.Name, ""), producer: produce.New(produce.Config{
 		Partitioner: cfg.Partitioner, MaxBuffer: cfg.MaxBuffer,
 		Partitions: path.Partitions, Info: path.Current.Load, At: path.Accumulator, Ending: path.Puts,
 		Host: path.Env.Call,
@@ -173,6 +174,7 @@ func (t *Topic) Close(ctx context.Context) error {
 		return fmt.Errorf("close topic %q: %w", t.Name(), err)
 	}
 	t.producer.Close()
+	t.latest.close()
 	if t.released.Load() {
 		return nil
 	}

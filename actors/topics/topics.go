@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/actors/topics/groups"
 	"github.com/penstock-io/penstock/actors/topics/internal/keeper"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
+	"github.com/penstock-io/penstock/actors/topics/tables"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -22,6 +23,7 @@ import (
 type Topics struct {
 	env    *topiclog.Env
 	subs   *groups.Subscriptions
+	tables *tables.Tables
 	keeper *keeper.Keeper
 	// quota is etcd's, where it does not say it.
 	quota int64
@@ -44,7 +46,7 @@ func New(n *node.Node, log *commitlog.Log, listen string, history time.Duration)
 		return env.Gate.Pass(ctx, bytes)
 	}
 	return &Topics{
-		env: env, keeper: keeper.New(n, log, keeper.Config{History: history, Pass: pass}), subs: groups.New(env, listen), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
+		env: env, keeper: keeper.New(n, log, keeper.Config{History: history, Pass: pass}), subs: groups.New(env, listen), tables: tables.New(env), paths: make(map[string]*node.Placement[*topiclog.Topic]), live: make(map[*topiclog.Topic]struct{}),
 	}
 }
 
@@ -62,6 +64,9 @@ func (t *Topics) Stats() (topics []messages.TopicStats, subs []messages.Subscrip
 	}
 	return topics, t.subs.Stats()
 }
+
+// Tables is a row for each table, in no order.
+func (t *Topics) Tables() []messages.TableStats { return t.tables.Stats() }
 
 // Keeper is what this runtime did as the keeper.
 func (t *Topics) Keeper() messages.KeeperStats { return t.keeper.Stats() }

@@ -481,6 +481,58 @@ func TestGroupDelete(t *testing.T) {
 	}
 }
 
+// Promise: table and latest print the newest record of each key, and of one; --watch prints
+// what changes, until a signal.
+func TestTopicTable(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 2)
+	put := func(text string, args ...string) {
+		perform(t, cli.ExitDone, text, append([]string{"put", "audit"}, args...)...)
+	}
+	put("pears 1\napples 1\nplums 1\napples 2\n", "--key-sep", " ")
+	put("plums\n", "--tombstone")
+	if out, _ := perform(t, cli.ExitDone, "", "topic", "table", "audit"); out != "apples\t2\npears\t1\n" {
+		t.Errorf("table prints %q", out)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "topic", "table", "audit", "--keys", "p"); out != "pears\t1\n" {
+		t.Errorf("table of keys prints %q", out)
+	}
+	out, _ := perform(t, cli.ExitDone, "", "topic", "table", "audit", "--keys", "apples", "--json")
+	var l topics.TableLine
+	if err := json.Unmarshal([]byte(out), &l); err != nil || *l.Key != "apples" || *l.Value != "2" || *l.Offset != 1 && *l.Offset != 2 || l.Deleted {
+		t.Errorf("table --json prints %s: %v", out, err)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "topic", "latest", "audit", "apples"); out != "2\n" {
+		t.Errorf("latest prints %q", out)
+	}
+	for _, key := range []string{"plums", "figs"} {
+		if out, errs := perform(t, cli.ExitFailed, "", "topic", "latest", "audit", key); out != "" || !strings.Contains(errs, "no record") {
+			t.Errorf("latest of %s prints %q and says %q", key, out, errs)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p := begin(t, nil, w, "topic", "table", "audit", "--keys", "apples", "--watch")
+	w.Close()
+	printed := bufio.NewScanner(r)
+	next := func(want string) {
+		t.Helper()
+		if !printed.Scan() || printed.Text() != want {
+			t.Errorf("--watch prints %q, want %q: %v", printed.Text(), want, printed.Err())
+		}
+	}
+	next("apples\t2")
+	put("apples 3\n", "--key-sep", " ")
+	next("apples\t3")
+	put("apples\n", "--tombstone")
+	next("apples\tdeleted")
+	p.signal(syscall.SIGINT)
+	p.ends(cli.ExitDone)
+}
+
 func TestSignalDrainsPut(t *testing.T) {
 	t.Parallel()
 	createTopic(t, 1)

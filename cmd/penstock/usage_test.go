@@ -72,6 +72,9 @@ func TestTopicUsage(t *testing.T) {
 		{[]string{"sub", "audit", "billing", "--format", "%v", "--json"}, "json"},
 		{[]string{"sub", "audit", "billing", "--partitions", "one"}, "--partitions"},
 		{[]string{"group", "reset", "audit", "billing"}, "--to is missing"},
+		{[]string{"topic", "latest", "audit"}, "topic latest NAME KEY"},
+		{[]string{"topic", "latest", "audit", ""}, "the key is empty"},
+		{[]string{"topic", "table", "a"}, `"a"`},
 		{[]string{"group", "reset", "audit", "billing", "--to", "-1"}, "--to"},
 		{[]string{"demo", "--topics", "--messages", "0"}, "--messages"},
 	} {

@@ -3,6 +3,7 @@ package commitlog
 // One partition, how a batch stands in it, and what can be wrong with it.
 
 import (
+	"context"
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -118,4 +119,113 @@ type TrimmedError struct {
 // Error says where the partition begins.
 func (e *TrimmedError) Error() string {
 	return fmt.Sprintf("trimmed: the partition begins at offset %d", e.Start)
+}
+
+// What there is of partitions from where somebody has read them to.
+
+// Reached is how far somebody has read a partition.
+type Reached struct {
+	// Offset is the next one to be read.
+	Offset int64
+	// Last is the batch before it, of which Base, Count, Producer and Sequence matter;
+	// without a Count nothing was read.
+	Last format.Entry
+}
+
+// News is what there is of a partition from where it was read to.
+type News struct {
+	// Start and End are where the partition begins and ends.
+	Start, End int64
+	// Stands reports whether the last batch read is in the log, or was trimmed. If not,
+	// etcd was set back, and End says nothing about what was read.
+	Stands bool
+}
+
+// Beyond returns what there is from there on, and how many partitions t has: read[p] is of
+// partition p. It is linearizable: an End counts every append that returned before. Where
+// nothing came since it takes one request for each 64 partitions, else one or two more. The
+// error wraps messages.ErrTopicDeleted when a partition is gone, or is that of a request.
+func (l *Log) Beyond(ctx context.Context, t messages.TopicInfo, read []Reached) (ahead []News, partitions int, err error) {
+	op := fmt.Sprintf("find the ends of %q", t.Name)
+	ahead = make([]News, len(read))
+	all := make([]searching, len(read))
+	for i := range all {
+		all[i].p = l.Partition(t, i)
+	}
+	for from := 0; from < len(read); {
+		n := min(len(read)-from, l.limits.of(places))
+		to := from + n
+		partitions, err = l.beyond(ctx, op, read[from:to], all[from:to], ahead[from:to])
+		switch {
+		case l.limits.fewer(places, n, err):
+		case err != nil:
+			return nil, 0, err
+		default:
+			from = to
+		}
+	}
+	if err := l.seek(ctx, op, all, 0); err != nil {
+		return nil, 0, err
+	}
+	for i := range all {
+		if err := all[i].err; err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", op, err)
+		}
+		ahead[i].End = all[i].Offset
+	}
+	return ahead, partitions, nil
+}
+
+// newsAtOnce is how many entries of each partition the first request brings: the last one
+// read, and some that came since.
+const newsAtOnce = 4
+
+// beyond is one request of Beyond, which begins the searches.
+func (l *Log) beyond(ctx context.Context, op string, read []Reached, all []searching, ahead []News) (partitions int, err error) {
+	id := all[0].p.topic.ID
+	ops := []clientv3.Op{clientv3.OpGet(l.space.Starts(id), clientv3.WithPrefix())}
+	for i, at := range read {
+		all[i].search = searchFrom(format.LogEnd{Offset: at.Offset, Last: -1})
+		from := at.Offset
+		if at.Last.Count > 0 {
+			from = at.Last.Base
+		}
+		ops = append(ops, clientv3.OpGet(all[i].p.indexKey(from), clientv3.WithRange(all[i].p.indexKey(at.Offset+window)), clientv3.WithLimit(newsAtOnce)))
+	}
+	resp, err := l.do(ctx, op, nil, ops, nil)
+	if err != nil {
+		return 0, err
+	}
+	starts := byKey(kvsOf(resp, 0))
+	for i, at := range read {
+		s := &all[i]
+		start, ok, err := s.p.parseStart(starts[s.p.startKey()])
+		if err == nil && !ok {
+			err = s.p.gone("find the end of")
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", op, err)
+		}
+		kvs := kvsOf(resp, i+1)
+		more := len(kvs) == newsAtOnce
+		ahead[i] = News{Start: start, Stands: at.Last.Count == 0 || at.Last.Base < start}
+		if at.Last.Count > 0 && len(kvs) > 0 && string(kvs[0].Key) == s.p.indexKey(at.Last.Base) {
+			last, err := s.p.parse(kvs[0])
+			// What does not decode is damaged, and not another one.
+			ahead[i].Stands = err != nil || last.IsOf(at.Last)
+			kvs = kvs[1:]
+		}
+		if start > at.Offset {
+			s.search = searchAll(start, 0)
+			continue
+		}
+		if more { // the window is looked at as a whole
+			continue
+		}
+		e, ok, err := s.p.one(kvs[max(0, len(kvs)-1):])
+		if s.err = err; err == nil {
+			s.feed(e, ok)
+		}
+	}
+	return len(starts), nil
 }

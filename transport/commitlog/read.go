@@ -295,6 +295,7 @@ func (p *Partition) open(ctx context.Context, e format.Entry, bodies map[int64][
 	if err := e.Describes(b); err != nil {
 		return nil, p.unless(ctx, e, p.corrupt(e.Base, "%v", err))
 	}
+	b.Producer, b.Sequence = e.Producer, e.Sequence
 	return b, nil
 }
 

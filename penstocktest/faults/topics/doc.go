@@ -95,6 +95,12 @@
 //		TestBadInputLargeBatchIsSplit
 //		TestErrorsWithoutAName
 //
+// # Tables
+//
+//	a table has what the log has, and says when that may be old
+//		TestTableWhileEtcdIsAway
+//		TestTableAfterRestore
+//
 // # Commits
 //
 //	what was finished is not handled again, though what is before it was not

@@ -103,7 +103,7 @@ func (s *Sealed) Batch(base int64) (*Batch, error) {
 	if s.compression == pb.Compression_NONE {
 		s.users++
 	}
-	return &Batch{Base: base, Count: s.Count, Time: s.Time, Raw: raw}, err
+	return &Batch{Base: base, Count: s.Count, Time: s.Time, Raw: raw, Producer: s.Producer, Sequence: s.Sequence}, err
 }
 
 // Records are those of s as Seal got them, in memory of their own. The error is
@@ -193,10 +193,18 @@ type Batch struct {
 	// Raw is the run of records; messages.ConsumeRecord reads it. It is shared
 	// with other readers: not to be changed.
 	Raw []byte
+	// Producer and Sequence say whose batch it is, as its entry does; OpenBody leaves
+	// them out.
+	Producer, Sequence uint64
 }
 
 // End is the offset after the last record.
 func (b *Batch) End() int64 { return b.Base + int64(b.Count) }
+
+// Entry is what distinguishes b from every other batch: the rest of it is left out.
+func (b *Batch) Entry() Entry {
+	return Entry{Base: b.Base, Count: b.Count, Producer: b.Producer, Sequence: b.Sequence}
+}
 
 // OpenBody reads what stands in etcd as the batch at base. body may be anything:
 // sizes are checked before anything is allocated, then the checksum, and

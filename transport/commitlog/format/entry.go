@@ -206,6 +206,7 @@ func (e *Entry) Batch() (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.Producer, b.Sequence = e.Producer, e.Sequence
 	return b, nil
 }
 

@@ -34,8 +34,9 @@ type Topic struct {
 	// Users are the handles and loops of Read: the engine's actor alone counts.
 	Users int
 
-	mu    sync.Mutex
-	parts []*Partition // by number; nil until somebody uses it
+	mu        sync.Mutex
+	parts     []*Partition // by number; nil until somebody uses it
+	listeners []*actor.PID // of Listen
 }
 
 // Partition is one partition.

@@ -28,6 +28,7 @@ type topic struct {
 	state    topicState
 	children map[int]*actor.PID
 	follow   followState
+	opened   discovery.Opened // where the index is followed from; zero before it is
 	// wanted is where to look next, looking where it is under way.
 	wanted, looking []*lookWanted
 }
@@ -113,8 +114,10 @@ func (a *topic) Receive(ctx actor.Context) {
 		a.snapshot(ctx, m)
 	case discovery.Delta:
 		a.delta(ctx, m)
+	case *listenerCame:
+		a.listenerCame(ctx, m.pid)
 	case discovery.Opened:
-		a.tell(ctx, &lookAgain{})
+		a.indexOpened(ctx, m)
 	case discovery.Heard:
 		a.heard(ctx, m)
 	case *actor.Terminated:
@@ -207,6 +210,7 @@ func (a *topic) heard(ctx actor.Context, m discovery.Heard) {
 	for p, entries := range news {
 		supervisor.Notify(ctx, a.children[p], &indexed{entries})
 	}
+	a.tellEdits(ctx, news)
 }
 
 func (a *topic) snapshot(ctx actor.Context, s discovery.Snapshot) {

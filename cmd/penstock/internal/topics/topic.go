@@ -30,7 +30,8 @@ func Topic(a *cli.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(topicCreateCommand(a), topicLsCommand(a), topicDescribeCommand(a),
-		topicUpdateCommand(a), topicDeleteCommand(a), topicTruncateCommand(a), topicPurgeCommand(a), topicDeleteRecordsCommand(a), topicDelayedCommand(a))
+		topicUpdateCommand(a), topicDeleteCommand(a), topicTruncateCommand(a), topicPurgeCommand(a), topicDeleteRecordsCommand(a), topicDelayedCommand(a),
+		topicLatestCommand(a), topicTableCommand(a))
 	return cmd
 }
 

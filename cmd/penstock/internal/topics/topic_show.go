@@ -262,3 +262,160 @@ func (c *topicDelayedCancel) run(ctx context.Context, name string, offsets map[i
 		return nil
 	})
 }
+
+type topicLatest struct {
+	*cli.App
+	json bool
+}
+
+func topicLatestCommand(a *cli.App) *cobra.Command {
+	c := topicLatest{App: a}
+	cmd := &cobra.Command{
+		Use:   "latest NAME KEY",
+		Short: "Print the newest record of a key",
+		Long: `Latest reads the topic NAME and prints the value of the newest record that has the key
+KEY. Where there is none, because nothing was put with that key, or a tombstone, or it
+has expired, it prints nothing and ends with code 1.
+
+The whole topic is read for it: a key may be in any partition.`,
+		Example: `  penstock topic latest stock apples
+  penstock topic latest stock apples --json | jq .offset`,
+		Args:              cli.Between(2, 2),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
+	}
+	a.Etcd.Add(cmd.Flags())
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one object: key, value, headers, partition, offset, time")
+	return cmd
+}
+
+func (c *topicLatest) run(ctx context.Context, name, key string) error {
+	if err := topicNamed(name); err != nil {
+		return err
+	}
+	if key == "" {
+		return cli.Usagef("the key is empty")
+	}
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+		topic, err := rt.Topic(ctx, name)
+		if err != nil {
+			return hinted(err)
+		}
+		reportTrouble(c.App, rt, name)
+		rec, err := topic.Latest(ctx, []byte(key))
+		if err != nil {
+			return err
+		}
+		line := append(rec.Value, '\n')
+		if c.json {
+			line = appendReadJSON(nil, &rec)
+		}
+		_, err = c.Out.Write(line)
+		return err
+	})
+}
+
+type topicTable struct {
+	*cli.App
+	prefix   string
+	maxBytes int64
+	watch    bool
+	json     bool
+}
+
+func topicTableCommand(a *cli.App) *cobra.Command {
+	c := topicTable{App: a}
+	cmd := &cobra.Command{
+		Use:   "table NAME",
+		Short: "Print the newest record of each key",
+		Long: `Table reads the topic NAME and prints the key and the value of the newest record of
+each key, with a tab between them, sorted by key. Keys that a tombstone has deleted, and
+records without a key, are not printed.
+
+With --watch it prints each change from then on, until a signal: the new record, or the key
+and "deleted". Changes of a key that come faster than they are printed become one. With
+--json each line is an object; of a deleted key it has "deleted" and no value.`,
+		Example: `  penstock topic table stock
+  penstock topic table stock --keys fruit/ --json | jq -r .key
+  penstock topic table stock --watch`,
+		Args:              cli.Between(1, 1),
+		ValidArgsFunction: completeTopic(a, cli.NoCompletion),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+	}
+	a.Etcd.Add(cmd.Flags())
+	f := cmd.Flags()
+	f.StringVar(&c.prefix, "keys", "", "print only keys that begin with this `text`")
+	f.Int64Var(&c.maxBytes, "max-bytes", 256<<20, "give up when the table takes more `bytes` of memory")
+	f.BoolVar(&c.watch, "watch", false, "print changes until a signal")
+	f.BoolVar(&c.json, "json", false, "print an object for each record: key, value, headers, partition, offset, time")
+	return cmd
+}
+
+func (c *topicTable) run(ctx context.Context, name string) error {
+	if err := errors.Join(c.OutputOpen(), topicNamed(name)); err != nil {
+		return err
+	}
+	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
+		topic, err := rt.Topic(ctx, name)
+		if err != nil {
+			return hinted(err)
+		}
+		reportTrouble(c.App, rt, name)
+		table, err := topic.Table(ctx, penstock.KeyPrefix(c.prefix), penstock.MaxTableBytes(c.maxBytes))
+		if err != nil {
+			return err
+		}
+		defer table.Close()
+		if c.watch {
+			return c.follow(ctx, table)
+		}
+		all := maps.Collect(table.All())
+		for _, key := range slices.Sorted(maps.Keys(all)) {
+			rec := all[key]
+			if _, err := c.Out.Write(c.line(key, &rec)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *topicTable) follow(ctx context.Context, table *penstock.Table) error {
+	for change, err := range table.Watch(ctx) {
+		if ctx.Err() != nil {
+			return nil // a signal is how it ends
+		}
+		if err == nil {
+			_, err = c.Out.Write(c.line(change.Key, change.New))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TableLine is the newest record of a key as JSON, or that there is none.
+type TableLine struct {
+	lines.Payload
+	Deleted   bool       `json:"deleted,omitempty"`
+	Partition *int       `json:"partition,omitempty"`
+	Offset    *int64     `json:"offset,omitempty"`
+	Time      *time.Time `json:"time,omitempty"`
+}
+
+// line is what is printed of a key, whose record is nil when it was deleted.
+func (c *topicTable) line(key string, r *penstock.Record) []byte {
+	switch {
+	case !c.json && r == nil:
+		return fmt.Appendf(nil, "%s\tdeleted\n", key)
+	case !c.json:
+		return fmt.Appendf(nil, "%s\t%s\n", key, r.Value)
+	case r == nil:
+		p := lines.PayloadOf(&penstock.Payload{Key: []byte(key)})
+		p.Value = nil
+		return lines.AppendJSON(nil, TableLine{Payload: p, Deleted: true})
+	}
+	at := r.Time()
+	return lines.AppendJSON(nil, TableLine{Payload: lines.PayloadOf(&r.Payload), Partition: &r.Partition, Offset: &r.Offset, Time: &at})
+}

@@ -45,7 +45,7 @@ func (l *Log) Batch(p, i int) *format.Batch {
 		pick := int(h.Sum32())
 		count := 1 + pick%5
 		pad := strings.Repeat("x", l.padding[(pick/7)%len(l.padding)]/count)
-		b := &format.Batch{Base: base, Count: count, Time: Time(n)}
+		b := &format.Batch{Base: base, Count: count, Time: Time(n), Sequence: uint64(base)}
 		for k := range count {
 			b.Raw = messages.AppendRecord(b.Raw, &messages.Message{Value: []byte(Value(p, base+int64(k)) + pad)})
 		}

@@ -2,7 +2,17 @@ package senders
 
 // What tests from outside may do to a destination.
 
-import "github.com/penstock-io/penstock/actors/pipes/internal/sendq"
+import (
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
+	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
+	"github.com/penstock-io/penstock/transport/carrier"
+	"github.com/penstock-io/penstock/transport/frame"
+)
+
+// Allows is what listeners ask about members, while there is no destination.
+func Allows(l *links.Config) func(frame.Hello, carrier.Identity) error {
+	return (&Senders{links: l}).allows()
+}
 
 // Readdressed is the message which says that members find a sender at other URLs.
 func Readdressed(urls []string) any { return &readdressed{where{urls: urls}} }

@@ -9,9 +9,29 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/carrier"
+	"github.com/penstock-io/penstock/transport/frame"
 )
+
+// Promise: nobody may join whose right is not known, because the destination went while it
+// joined; what groups lend is not asked for.
+func TestNobodyJoinsWhatIsGone(t *testing.T) {
+	allows := senders.Allows(&links.Config{AllowListed: true})
+	id := carrier.Identity{DNSNames: []string{"billing.example"}}
+	if allows(frame.Hello{Destination: "orders", Group: "billing"}, id) == nil {
+		t.Error("it may join")
+	}
+	if err := allows(frame.Hello{Destination: keys.Loans("id", "group"), Group: "group"}, id); err != nil {
+		t.Errorf("what is lent is refused: %v", err)
+	}
+	if senders.Allows(&links.Config{}) != nil {
+		t.Error("everybody is asked for")
+	}
+}
 
 // Promise: a listener ends with the last registration of its URL, and its
 // port is free when Unregister returns.

@@ -31,6 +31,14 @@ func (f *LinkFlags) Certificates() (penstock.LinkCertificates, bool) {
 	return penstock.LinkCertificates{CA: f.ca, Cert: f.cert, Key: f.key}, f.ca != "" || f.cert != "" || f.key != ""
 }
 
+// Check returns what is missing, as a usage error.
+func (f *LinkFlags) Check() error {
+	if _, ok := f.Certificates(); f.require && !ok {
+		return Usagef("--link-require-tls: there are no certificates: give --link-cacert, and to send --link-cert and --link-key")
+	}
+	return nil
+}
+
 // Options are the options of a runtime that the flags ask for.
 func (f *LinkFlags) Options() (opts []penstock.StartOption) {
 	if c, ok := f.Certificates(); ok {

@@ -94,6 +94,9 @@ func windowFor(window, count int) int {
 }
 
 func (c *recv) run(ctx context.Context, dest, group string) error {
+	if err := c.link.Check(); err != nil {
+		return err
+	}
 	if err := c.OutputOpen(); err != nil {
 		return err
 	}

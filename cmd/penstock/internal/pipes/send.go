@@ -67,6 +67,9 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 }
 
 func (c *send) run(ctx context.Context, dest, file string) error {
+	if err := c.link.Check(); err != nil {
+		return err
+	}
 	in, err := c.Open(file)
 	if err != nil {
 		return err

@@ -229,3 +229,31 @@ func TestDelayedRecordsWithIDs(t *testing.T) {
 		t.Errorf("the last id is %q, %v", id, err)
 	}
 }
+
+// Promise: a partition of which much is due holds up no other, also one in which something is
+// put meanwhile.
+func TestDelayedRecordsOfOthersDoNotWait(t *testing.T) {
+	t.Parallel()
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	many, other := topicOf(t, e, "many", 1), topicOf(t, e, "other", 1)
+	due := time.Now().Add(3 * time.Second)
+	for range 8 {
+		msgs := make([]messages.Message, 1000)
+		for i := range msgs {
+			msgs[i] = value("many")
+			msgs[i].DeliverAt = due
+		}
+		if _, err := many.PutBatch(ctx, msgs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enginetest.Until(t, "the first is delivered", func() bool { return e.Stats().Keeper.Delivered > 0 })
+	later(t, other, "other", 50*time.Millisecond)
+	if got := read(t, other, 0, 1); !slices.Equal(got, []string{"other"}) {
+		t.Errorf("read %q", got)
+	}
+	if d, err := e.DescribeTopic(ctx, "many"); err != nil || d.Partitions[0].Delayed == 0 {
+		t.Errorf("it came when all others were delivered: %+v, %v", d.Partitions, err)
+	}
+}

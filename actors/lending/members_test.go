@@ -314,3 +314,24 @@ func TestDeadLetterHandlerUnsubscribes(t *testing.T) {
 	}
 	c.committed(t, 1)
 }
+
+// Promise: an owner that etcd may have given up lends nothing on: what nobody has begun
+// comes back.
+func TestOwnerWithoutALeaseRecalls(t *testing.T) {
+	const records = 50
+	c := newCrew(t)
+	space, gate := c.space.Behind(t, "no such word in any request")
+	e := space.Begin(t, func(cfg *actors.Config) { cfg.LeaseTTL = 2 * time.Second })
+	sub, err := c.try(t, c.open(t, e), "owner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.put(t, unkeyed(records)...)
+	enginetest.Until(t, "all is lent, and nobody reads", func() bool { return sub.Stats().Lent == records })
+	gate.Shut()
+	enginetest.Until(t, "all has come back", func() bool { return sub.Stats().Lent == 0 })
+	gate.Open()
+	c.consume(t, sub, nil)
+	c.until(t, records)
+	c.once(t, records)
+}

@@ -9,6 +9,9 @@ func (s Space) Dests() string { return string(s) + "/dest/" }
 // Dest is the prefix of everything about one destination but its tokens.
 func (s Space) Dest(dest string) string { return s.Dests() + dest + "/" }
 
+// LoansOf is the prefix of all destinations that Loans makes for one topic.
+func (s Space) LoansOf(topicID string) string { return s.Dests() + Loans(topicID, "") }
+
 // Sole is the mark of a destination that has one sender only; its value is the
 // id of that sender.
 func (s Space) Sole(dest string) string { return s.Dest(dest) + "sole" }

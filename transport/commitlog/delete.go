@@ -106,6 +106,7 @@ func (l *Log) DeleteGroup(ctx context.Context, t messages.TopicInfo, group strin
 	for _, was := range resp.Responses[0].GetResponseDeleteRange().PrevKvs {
 		l.revoke(ctx, was.Lease)
 	}
+	_ = l.sweepLoans(ctx, op, l.space.Groups(keys.Loans(t.ID, group))) // else it goes with the topic
 	return nil
 }
 
@@ -177,6 +178,15 @@ func (l *Log) sweepAll(ctx context.Context, id string) error {
 		if err := l.sweepPages(ctx, "sweep topic "+id, prefix); err != nil {
 			return err
 		}
+	}
+	return l.sweepLoans(ctx, "sweep topic "+id, l.space.LoansOf(id))
+}
+
+// sweepLoans removes what members of shared groups leave behind which lend each other
+// records. Who has no right to that leaves it: two small keys for each group.
+func (l *Log) sweepLoans(ctx context.Context, op, prefix string) error {
+	if err := l.sweepPages(ctx, op, prefix); !errors.Is(err, messages.ErrDenied) {
+		return err
 	}
 	return nil
 }

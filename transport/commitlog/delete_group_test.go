@@ -7,6 +7,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -27,7 +28,9 @@ func TestDeleteGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	lent := func(topic, group string) string { return l.space.Deserted(keys.Loans(topic, group), group) }
 	other := []clientv3.Op{
+		clientv3.OpPut(lent(info.ID, "group"), ""), clientv3.OpPut(lent(info.ID, "group-2"), ""), clientv3.OpPut(lent("other", "group"), ""),
 		clientv3.OpPut(l.space.ConsumerGroupMeta(info.ID, "group-2"), format.Encode(&pb.ConsumerGroup{})),
 		clientv3.OpPut(l.space.Committed(info.ID, "group-2", 0), format.Encode(&pb.Committed{Offset: 5})),
 	}
@@ -38,7 +41,7 @@ func TestDeleteGroup(t *testing.T) {
 	if err := l.DeleteGroup(ctx, info, "group"); err != nil {
 		t.Fatal(err)
 	}
-	if left, want := len(under(t, l, "")), before-2-info.Config.Partitions; left != want {
+	if left, want := len(under(t, l, "")), before-3-info.Config.Partitions; left != want {
 		t.Errorf("%d keys are left, want %d", left, want)
 	}
 	if groups, err := l.Groups(ctx, info); err != nil || len(groups) != 1 || groups[0] != "group-2" {
@@ -52,6 +55,12 @@ func TestDeleteGroup(t *testing.T) {
 	}
 	if _, err := l.DeleteTopic(ctx, "orders"); err != nil {
 		t.Fatal(err)
+	}
+	if err := l.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if left := under(t, l, "dest/"); len(left) != 1 {
+		t.Errorf("what was lent over is left: %v", left)
 	}
 	if err := l.DeleteGroup(ctx, info, "group-2"); !errors.Is(err, messages.ErrTopicDeleted) {
 		t.Errorf("of a topic that was deleted: %v", err)

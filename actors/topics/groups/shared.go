@@ -235,7 +235,8 @@ type (
 		lender Lender
 		err    error
 	}
-	lendAgain struct{}
+	lendAgain    struct{}
+	leaseDoubted struct{}
 )
 
 // lendCall names the loop that lends.
@@ -287,6 +288,32 @@ func (a *subscription) lendThrough(l Lender) {
 	if !a.settles {
 		a.settles = true
 		a.settleLent()
+		a.watchLease()
+	}
+}
+
+// leaseEvery is how often an owner that lends looks whether its lease can be trusted.
+const leaseEvery = time.Second
+
+// watchLease has what nobody has begun come back while the session's lease cannot be
+// trusted, and when there is another one: the partitions may be somebody else's.
+func (a *subscription) watchLease() {
+	trusted := &a.env.Trusted
+	seen := trusted.Load()
+	a.host.EveryWhen(leaseEvery, leaseDoubted{}, func() bool {
+		now := trusted.Load()
+		doubted := now == 0 || now != seen
+		seen = now
+		return doubted
+	})
+}
+
+func (a *subscription) leaseDoubted() {
+	lease := a.env.Trusted.Load()
+	for _, h := range a.holds {
+		if h.c.Lease != lease {
+			a.sub.shared.recall(h.c)
+		}
 	}
 }
 

@@ -174,9 +174,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.settled(m)
 	case claimsReleased:
 		a.released(ctx, m)
-	case commitTick:
-		a.commit(ctx)
-	case commitWanted:
+	case commitTick, commitWanted:
 		a.commit(ctx)
 	case *commitNow:
 		a.commitNow(ctx, m)
@@ -192,6 +190,8 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.lendingBegun(m)
 	case lendAgain:
 		a.lend()
+	case leaseDoubted:
+		a.leaseDoubted()
 	case *seekIn:
 		a.seek(ctx, m)
 	case *consumeRecords:

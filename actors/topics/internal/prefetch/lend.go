@@ -234,7 +234,7 @@ func (h *hand) lapsed() {
 func (b *Buffer) wantsBack(c *Claim) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return c.phase != claimOpen || b.isPaused(c.Partition)
+	return c.phase != claimOpen || b.isPaused(c.Partition) || c.Lease != b.trusted.Load()
 }
 
 // Lent is how many records are lent, or on their way back.

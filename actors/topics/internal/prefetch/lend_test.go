@@ -230,6 +230,34 @@ func TestTagsAreOfOneClaim(t *testing.T) {
 	})
 }
 
+// What is lent at the moment at which the lease cannot be trusted any more is recalled.
+func TestLendingUnderALeaseInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Topic: "topic", Group: "group", MaxFetched: 1 << 20, Concurrency: MostAtOnce}
+		cfg.Retry.EnsureDefaults()
+		s, trusted := newTestBuffer(cfg)
+		l := NewLending(s)
+		f := feed(t, s, keyedLog(1, func(int) string { return "" }), Place{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var lent, recalled []int64
+		over := make(chan error, 1)
+		go func() {
+			over <- l.Run(ctx, func(_ context.Context, r messages.Record, _ int64, _ func(error)) error {
+				if lent = append(lent, r.Offset); len(lent) == 3 {
+					trusted.Store(0)
+				}
+				return nil
+			}, func(tag int64) { recalled = append(recalled, tag) })
+		}()
+		synctest.Wait()
+		if len(lent) != 3 || len(recalled) != 1 || recalled[0] != f.c.Tag {
+			t.Errorf("lent %v, recalled %v", lent, recalled)
+		}
+		cancel()
+		<-over
+	})
+}
+
 // A handler of dead letters that ends its goroutine has failed: its record and those behind
 // it come again.
 func TestDeadLetterHandlerEndsItsGoroutine(t *testing.T) {

@@ -198,11 +198,11 @@ func (l *Log) ensureGroup(ctx context.Context, op string, t messages.TopicInfo, 
 	hasSettings, hasBegun := kvsOf(resp, 1), kvsOf(resp, 2)
 	if len(hasSettings) > 0 {
 		meta, err := format.ParseGroup(settings, hasSettings[0].Value)
-		if there, asked := modeOf(meta.Manual, meta.Shared), modeOf(j.Manual, j.Shared); err == nil && there != asked {
-			err = fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, there, asked)
-		}
 		if err != nil {
 			return fail(err)
+		}
+		if there, asked := modeOf(meta.Manual, meta.Shared), modeOf(j.Manual, j.Shared); there != asked {
+			return fail(fmt.Errorf("%w: it is %s, %s was asked for", messages.ErrGroupMode, there, asked))
 		}
 	} else {
 		write = append(write, clientv3.OpPut(settings, format.Encode(&pb.ConsumerGroup{Manual: j.Manual, Shared: j.Shared, CreatedUnixMs: time.Now().UnixMilli()})))

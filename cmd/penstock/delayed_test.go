@@ -50,4 +50,9 @@ func TestDelayedFromTheShell(t *testing.T) {
 	if _, errs := perform(t, cli.ExitDone, "", "topic", "delayed", "ls", "audit"); !strings.Contains(errs, "nothing waits") {
 		t.Errorf("ls says %q", errs)
 	}
+	perform(t, cli.ExitDone, "d\n", "put", "audit", "--deliver-after", "1h")
+	perform(t, cli.ExitDone, "", "topic", "purge", "audit")
+	if out, errs := perform(t, cli.ExitDone, "", "topic", "delayed", "ls", "audit"); !strings.Contains(errs, "nothing waits") {
+		t.Errorf("after a purge ls prints %s, and says %q", out, errs)
+	}
 }

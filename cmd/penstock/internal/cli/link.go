@@ -33,6 +33,9 @@ func (f *LinkFlags) Certificates() (penstock.LinkCertificates, bool) {
 
 // Check returns what is missing, as a usage error.
 func (f *LinkFlags) Check() error {
+	if (f.cert == "") != (f.key == "") {
+		return Usagef("--link-cert and --link-key belong together: give both")
+	}
 	if _, ok := f.Certificates(); f.require && !ok {
 		return Usagef("--link-require-tls: there are no certificates: give --link-cacert, and to send --link-cert and --link-key")
 	}

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -114,4 +115,33 @@ func DiagnosticsOption(addr string) []penstock.StartOption {
 		return nil
 	}
 	return []penstock.StartOption{penstock.Diagnostics(addr)}
+}
+
+// troubleAgain is the time after which a trouble that persists is said again.
+const troubleAgain = 30 * time.Second
+
+// Trouble is what an event reports; that of an event which reports none is the zero one.
+type Trouble struct {
+	What string // which trouble it is: the same one is said each half minute at most
+	Text string // what there is to know about it
+}
+
+// ReportTroubles says what of makes of events until rt stops. With --verbose the log has
+// it, and nothing is said.
+func (a *App) ReportTroubles(rt *penstock.Runtime, of func(penstock.Event) Trouble) {
+	if a.Verbose > 0 {
+		return
+	}
+	events := rt.Events(context.Background())
+	go func() {
+		said := make(map[string]time.Time)
+		for e := range events {
+			t := of(e)
+			if t == (Trouble{}) || time.Since(said[t.What]) < troubleAgain {
+				continue
+			}
+			said[t.What] = time.Now()
+			a.Say("%s: %s", t.What, t.Text)
+		}
+	}()
 }

@@ -122,6 +122,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	if err != nil {
 		return err
 	}
+	c.ReportTroubles(rt, linkTrouble(dest))
 	m, err := rt.Join(ctx, dest, group,
 		penstock.InMode(penstock.Mode(c.mode)), penstock.OnFull(penstock.QueuePolicy(c.onFull)),
 		penstock.KeepFor(keepFor), penstock.Window(windowFor(c.window, c.count)))

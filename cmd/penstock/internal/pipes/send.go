@@ -92,6 +92,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if err != nil {
 		return err
 	}
+	c.ReportTroubles(rt, linkTrouble(dest))
 	defer c.stop(ctx, rt)
 	losses := watchLosses(c.App, rt, dest)
 	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine), penstock.RequireGroups(c.require...)}

@@ -253,7 +253,7 @@ func hinted(err error) error {
 	case errors.Is(err, penstock.ErrNoTopic):
 		return fmt.Errorf("%w: create it with \"penstock topic create\"", err)
 	case errors.Is(err, penstock.ErrGroupMode):
-		return fmt.Errorf("%w: the members of a group all use --partitions, or none does", err)
+		return fmt.Errorf("%w: all members of a group use --shared or none does, and so with --partitions", err)
 	}
 	return err
 }

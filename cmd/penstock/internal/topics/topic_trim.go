@@ -17,6 +17,7 @@ import (
 
 type topicTruncate struct {
 	*cli.App
+	purge      bool // all there is, also what waits until it is due; else what lies before
 	before     string
 	partitions []int
 	json       bool
@@ -50,12 +51,13 @@ first that has a record of that time or later.`,
 }
 
 func topicPurgeCommand(a *cli.App) *cobra.Command {
-	c := topicTruncate{App: a, before: "latest"}
+	c := topicTruncate{App: a, purge: true}
 	cmd := &cobra.Command{
 		Use:   "purge NAME",
 		Short: "Delete all records of a topic",
-		Long: `Purge deletes all records that the topic NAME has now, without asking, and prints
-where its partitions begin then. The topic, its groups and its offsets stay.`,
+		Long: `Purge deletes all records that the topic NAME has now, also those that wait until
+they are due, without asking, and prints where its partitions begin then. The topic,
+its groups and its offsets stay.`,
 		Example: `  penstock topic purge audit
   penstock topic purge audit --partitions 0,1 --json`,
 		Args:              cli.Between(1, 1),
@@ -87,16 +89,24 @@ func (c *topicTruncate) run(ctx context.Context, name string) error {
 	if err := partitionsNumbered(c.partitions); err != nil {
 		return err
 	}
-	before, err := parseStart("--before", c.before, time.Now())
-	if err != nil {
-		return err
+	trim := func(ctx context.Context, t *penstock.Topic) ([]penstock.Truncated, error) {
+		return t.Purge(ctx, c.partitions...)
+	}
+	if !c.purge {
+		before, err := parseStart("--before", c.before, time.Now())
+		if err != nil {
+			return err
+		}
+		trim = func(ctx context.Context, t *penstock.Topic) ([]penstock.Truncated, error) {
+			return t.Truncate(ctx, before, c.partitions...)
+		}
 	}
 	return c.Work(ctx, func(ctx context.Context, rt *penstock.Runtime) error {
 		t, err := rt.Topic(ctx, name)
 		if err != nil {
 			return err
 		}
-		all, err := t.Truncate(ctx, before, c.partitions...)
+		all, err := trim(ctx, t)
 		list := struct {
 			Topic      string               `json:"topic"`
 			Partitions []truncatedPartition `json:"partitions"`

@@ -3,36 +3,22 @@ package topics
 // What holds up a topic, said while it does.
 
 import (
-	"context"
 	"fmt"
-	"time"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/messages"
 )
 
-// troubleAgain is the time after which a trouble that persists is said again.
-const troubleAgain = 30 * time.Second
-
 // reportTrouble says what goes wrong with a topic until rt stops. With --verbose the
 // log does.
 func reportTrouble(a *cli.App, rt *penstock.Runtime, topic string) {
-	if a.Verbose > 0 {
-		return
-	}
-	events := rt.Events(context.Background())
-	go func() {
-		said := make(map[string]time.Time)
-		for e := range events {
-			t := troubleOf(e)
-			if t.topic != topic || time.Since(said[t.what]) < troubleAgain {
-				continue
-			}
-			said[t.what] = time.Now()
-			a.Say("%s: %s", t.what, t.text)
+	a.ReportTroubles(rt, func(e penstock.Event) cli.Trouble {
+		if t := troubleOf(e); t.topic == topic {
+			return cli.Trouble{What: t.what, Text: t.text}
 		}
-	}()
+		return cli.Trouble{}
+	})
 }
 
 // trouble is what an event reports; an event that reports none has no topic.

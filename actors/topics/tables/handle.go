@@ -301,7 +301,7 @@ func (t *Table) Err() error {
 }
 
 // Unused reports whether the table has ended because nobody used it.
-func (t *Table) Unused() bool { return t.Err() == errIdle }
+func (t *Table) Unused() bool { return errors.Is(t.Err(), errIdle) }
 
 // Close is penstock.Table.Close.
 func (t *Table) Close() {
@@ -321,7 +321,7 @@ func (t *Table) end(why error) {
 	if !first {
 		return
 	}
-	if why == messages.ErrClosed || why == errIdle {
+	if errors.Is(why, messages.ErrClosed) || errors.Is(why, errIdle) {
 		why = nil
 	}
 	t.env.Events.Emit(messages.TableClosed{Topic: t.path.Name, Err: why})

@@ -92,6 +92,9 @@ func TestAttemptsAndDeaths(t *testing.T) {
 		ackWait time.Duration
 		act     func(t *testing.T, s stricken)
 		want    taking // how message 0 comes again; zero when it does not
+		// unaware: the member may take others of a link before it hears of its end, and
+		// these come to the survivor, too.
+		unaware bool
 		counts  penstock.PipeCounters
 	}{
 		"leaves": {fault: "waits", act: func(t *testing.T, s stricken) { s.leaves(t, "leave") }},
@@ -114,6 +117,7 @@ func TestAttemptsAndDeaths(t *testing.T) {
 				s.tell(t, "finish")
 			},
 			want: taking{attempt: 1, deaths: 1}, counts: penstock.PipeCounters{Died: 1},
+			unaware: true,
 		},
 		"its AckWait passes": {
 			fault: "waits", ackWait: ackWait, want: taking{attempt: 1, deaths: 1}, counts: penstock.PipeCounters{Died: 1},
@@ -177,7 +181,11 @@ func TestAttemptsAndDeaths(t *testing.T) {
 				case <-patience.Done():
 					t.Fatalf("%v did not come", due)
 				}
-				if want, ok := due[got.id]; !ok || got != want {
+				want, ok := due[got.id]
+				if !ok && test.unaware && got == (taking{got.id, 1, 0}) {
+					continue
+				}
+				if !ok || got != want {
 					t.Errorf("%+v came, want %+v", got, want)
 				}
 				if delete(due, got.id); got.id == 0 && test.fault == "later" && time.Since(began) < laterBy-100*time.Millisecond {

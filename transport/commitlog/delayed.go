@@ -323,15 +323,15 @@ func (p *Partition) placeAt(ctx context.Context, offset int64) (due int64, found
 	}
 	base, err := p.Locate(ctx, offset)
 	if err != nil {
-		return 0, false, ignoreTrimmed(err)
+		return 0, false, IgnoreTrimmed(err)
 	}
 	entries, err := p.Entries(ctx, base, 1)
 	if err != nil || len(entries) == 0 {
-		return 0, false, ignoreTrimmed(err)
+		return 0, false, IgnoreTrimmed(err)
 	}
 	batches, err := p.Fetch(ctx, entries)
 	if err != nil || len(batches) == 0 {
-		return 0, false, ignoreTrimmed(err)
+		return 0, false, IgnoreTrimmed(err)
 	}
 	rest := batches[0].Raw
 	for at := base; len(rest) > 0; at++ {
@@ -351,7 +351,8 @@ func (p *Partition) placeAt(ctx context.Context, offset int64) (due int64, found
 	return 0, false, nil
 }
 
-func ignoreTrimmed(err error) error {
+// IgnoreTrimmed is err, or nil for a *TrimmedError: that somebody else trimmed the partition.
+func IgnoreTrimmed(err error) error {
 	if trimmed := (*TrimmedError)(nil); errors.As(err, &trimmed) {
 		return nil
 	}

@@ -161,7 +161,7 @@ func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInf
 		start := h.Start
 		entries, err := log.Entries(ctx, start, entriesAtOnce)
 		n, why := expired(cfg, p, entries, w.Clock.Now())
-		if n == 0 && ignoreTrimmed(err) != nil {
+		if n == 0 && commitlog.IgnoreTrimmed(err) != nil {
 			return idlest, err
 		}
 		if n == 0 {
@@ -193,14 +193,6 @@ func (r *retention) partition(ctx context.Context, w *Work, t *messages.TopicInf
 	next := again(cfg, p, h.First, known.seen, now, w.Clock.Now())
 	known.seen = now
 	return next, nil
-}
-
-// ignoreTrimmed is err, unless it says that somebody else trimmed the partition.
-func ignoreTrimmed(err error) error {
-	if trimmed := (*commitlog.TrimmedError)(nil); errors.As(err, &trimmed) {
-		return nil
-	}
-	return err
 }
 
 // tell counts batches that were deleted, and tells of them.

@@ -84,7 +84,7 @@ func TestLook(t *testing.T) {
 	recv.says("sender_linked")
 	send.says("member_linked")
 
-	out, _ := perform(t, cli.ExitDone, "", "ls")
+	out := shows(t, "member ", "ls")
 	golden(t, "ls.txt", out)
 	out, _ = perform(t, cli.ExitDone, "", "ls", "--json")
 	golden(t, "ls.json", out)

@@ -205,6 +205,21 @@ func perform(t *testing.T, want cli.ExitCode, stdin string, args ...string) (std
 	return begin(t, strings.NewReader(stdin), nil, args...).ends(want)
 }
 
+// shows runs a command until its output has want in it: a member links and writes its keys
+// side by side.
+func shows(t *testing.T, want string, args ...string) (stdout string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		out, _ := perform(t, cli.ExitDone, "", args...)
+		if strings.Contains(out, want) {
+			return out
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v does not show %q:\n%s", args, want, out)
+		}
+	}
+}
+
 func lastLine(s string) string {
 	s = strings.TrimRight(s, "\n")
 	return s[strings.LastIndexByte(s, '\n')+1:]

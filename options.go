@@ -84,12 +84,15 @@ func Prefix(prefix string) StartOption {
 
 // Listen sets the URLs at which this runtime's senders listen, for example
 // tcp://:7000-7010?advertise=orders.example.com: a port, a range of ports, or 0 for any
-// free port; advertise is the host that members dial. With tls+tcp:// the links are
+// free port; advertise is the host that members dial, host:port where a port is
+// forwarded, or several with commas in between. With advertise=$POD_IP it is the value of
+// that environment variable, an address, IPv6 with brackets or without, or several;
+// Start returns ErrInvalid when the variable is not set. With tls+tcp:// the links are
 // encrypted, which takes LinkTLS. Of several URLs all are listened at, and a member takes
 // the encrypted ones if it can. When not given it is tcp://:0, or tls+tcp://:0 with
 // LinkTLS: any free port on every interface, IPv4 and IPv6. Without advertise, an address of each family
-// that others can dial is advertised; the events DestinationRegistered and SenderMoved
-// name them. Nothing listens before the first Register.
+// that others can dial is advertised, and looked for again every 5 s; the events
+// DestinationRegistered and SenderMoved name them. Nothing listens before the first Register.
 func Listen(urls ...string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = strings.Join(urls, " ") })
 }
@@ -130,7 +133,8 @@ func ActorSystem(sys *actor.ActorSystem) StartOption {
 	return startOption(func(s *startSettings) { s.system = sys })
 }
 
-// ListenOn sets the URLs at which this sender listens, in place of those of Listen.
+// ListenOn sets the URLs at which this sender listens, in place of those of Listen, which
+// see. Register returns ErrInvalid for an environment variable that is not set.
 func ListenOn(urls ...string) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.Listen = strings.Join(urls, " ") })
 }

@@ -31,6 +31,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"recv", "a", "b", "--window", "0"}, "--window"},
 		{[]string{"send", "a", "--max-line", "0"}, "--max-line"},
 		{[]string{"send", "a", "--timeout", "-1s"}, "--timeout"},
+		{[]string{"send", "a", "--listen", "tcp://:0?advertise=$PENSTOCK_NOT_SET"}, "PENSTOCK_NOT_SET is not set"},
+		{[]string{"send", "a", "--listen", "tcp://:0?advertise="}, "advertise is empty"},
 		{[]string{"ls", "--prefix", "nope"}, "nope"},
 		{[]string{"doctor", "--prefix", "nope"}, "nope"},
 		{[]string{"ls", "--etcd-user", "root"}, "ETCDCTL_PASSWORD"},

@@ -7,13 +7,25 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // nic is one interface of this machine, as far as the choice needs it.
 type nic struct {
-	up, loopback bool
-	addrs        []netip.Addr
+	name string
+	// up is what the administrator says; silent says that nothing is connected.
+	up, silent, loopback bool
+	addrs                []netip.Addr
 }
+
+// inner reports whether others reach what is behind the interface only from this
+// machine: a bridge or a tunnel of containers and virtual machines.
+func (n nic) inner() bool {
+	return slices.ContainsFunc(innerNames, func(prefix string) bool { return strings.HasPrefix(n.name, prefix) })
+}
+
+// innerNames are how the names of such interfaces begin.
+var innerNames = []string{"docker", "br-", "podman", "virbr", "cni", "lxcbr", "lxdbr", "veth", "vboxnet", "vmnet"}
 
 // machine is what the system says of its network.
 type machine struct {
@@ -23,45 +35,98 @@ type machine struct {
 	leaves [2]netip.Addr
 }
 
-// hosts are the addresses to advertise for a socket that is bound to every
+// Choice is an address of this machine that a listener on every interface advertises.
+type Choice struct {
+	Addr netip.Addr
+	// Interface is the name of the interface that has it; empty when none was found.
+	Interface string
+	// Why it is this one, as half a sentence.
+	Why string
+	// Doubtful says that others may be unable to dial it.
+	Doubtful bool
+}
+
+// choices are the addresses to advertise for a socket that is bound to every
 // interface: at most one of each family, which members try in turn. That is the
 // one that the default route leaves from, as long as an interface that is up has
-// it, else the first of such an interface; the family that has a default route
-// goes first, and IPv4 before IPv6. Without any, the machine is alone, and its
+// it, else the first of such an interface: one that is connected goes before one
+// that is not, and both before bridges of containers. The family that has a default
+// route goes first, and IPv4 before IPv6. Without any, the machine is alone, and its
 // loopback addresses are all there is. bind is 0.0.0.0 for IPv4 only.
-func (m machine) hosts(bind string) []string {
+func (m machine) choices(bind string) []Choice {
 	families := []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6}
+	names := []string{"IPv4", "IPv6"}
 	if bind == "0.0.0.0" {
 		families = families[:1]
 	}
-	var routed, other, alone []string
+	var routed, other, alone []Choice
 	for i, is := range families {
 		usable := m.addrs(func(n nic, a netip.Addr) bool { return is(a) && !n.loopback && a.IsGlobalUnicast() })
+		at := slices.IndexFunc(usable, func(p place) bool { return p.addr == m.leaves[i] })
 		switch {
-		case slices.Contains(usable, m.leaves[i]):
-			routed = append(routed, m.leaves[i].String())
+		case at >= 0:
+			routed = append(routed, usable[at].choice("the default route of "+names[i]+" leaves from it"))
 		case len(usable) > 0:
-			other = append(other, usable[0].String())
+			best := slices.MinFunc(usable, func(a, b place) int { return a.rank() - b.rank() })
+			c := best.choice("there is no default route of " + names[i] + ", and it is the first address of an interface that is up")
+			if c.Doubtful = best.rank() > 0; best.nic.silent {
+				c.Why += ", which is not connected"
+			}
+			if best.nic.inner() {
+				c.Why += ", which is for containers of this machine"
+			}
+			other = append(other, c)
 		}
 		if local := m.addrs(func(_ nic, a netip.Addr) bool { return is(a) && a.IsLoopback() }); len(local) > 0 {
-			alone = append(alone, local[0].String())
+			c := local[0].choice("no interface that is up has another address")
+			c.Doubtful = true
+			alone = append(alone, c)
 		}
 	}
 	if found := append(routed, other...); len(found) > 0 {
 		return found
 	}
-	if len(alone) == 0 {
-		return []string{"127.0.0.1"} // it is asked again
+	if len(alone) == 0 { // it is asked again
+		return []Choice{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Why: "the system shows no address at all", Doubtful: true}}
 	}
 	return alone
 }
 
+// place is an address and the interface that has it.
+type place struct {
+	nic  nic
+	addr netip.Addr
+}
+
+func (p place) choice(why string) Choice {
+	return Choice{Addr: p.addr, Interface: p.nic.name, Why: why}
+}
+
+// rank is how little others are likely to reach it.
+func (p place) rank() (r int) {
+	if p.nic.silent {
+		r++
+	}
+	if p.nic.inner() {
+		r += 2
+	}
+	return r
+}
+
+// hosts are the choices as texts.
+func (m machine) hosts(bind string) (hosts []string) {
+	for _, c := range m.choices(bind) {
+		hosts = append(hosts, c.Addr.String())
+	}
+	return hosts
+}
+
 // addrs are the addresses of interfaces that are up, in the system's order.
-func (m machine) addrs(want func(nic, netip.Addr) bool) (found []netip.Addr) {
+func (m machine) addrs(want func(nic, netip.Addr) bool) (found []place) {
 	for _, n := range m.nics {
 		for _, a := range n.addrs {
 			if n.up && want(n, a) {
-				found = append(found, a)
+				found = append(found, place{n, a})
 			}
 		}
 	}
@@ -73,12 +138,15 @@ func (m machine) addrs(want func(nic, netip.Addr) bool) (found []netip.Addr) {
 // turn. It asks the system and does not block otherwise.
 func Hosts(bind string) []string { return machineNow().hosts(bind) }
 
+// Choices are Hosts, with reasons. It asks the system and does not block otherwise.
+func Choices(bind string) []Choice { return machineNow().choices(bind) }
+
 // machineNow asks the system. What it does not say is not there.
 func machineNow() machine {
 	m := machine{leaves: [2]netip.Addr{leaves("udp4", "192.0.2.1:9"), leaves("udp6", "[2001:db8::1]:9")}}
 	nics, _ := net.Interfaces()
 	for _, i := range nics {
-		n := nic{up: i.Flags&net.FlagUp != 0, loopback: i.Flags&net.FlagLoopback != 0}
+		n := nic{name: i.Name, up: i.Flags&net.FlagUp != 0, silent: i.Flags&net.FlagRunning == 0, loopback: i.Flags&net.FlagLoopback != 0}
 		addrs, _ := i.Addrs()
 		for _, a := range addrs {
 			if p, err := netip.ParsePrefix(a.String()); err == nil {
@@ -103,29 +171,6 @@ func leaves(network, elsewhere string) netip.Addr {
 		return netip.Addr{}
 	}
 	return at.AddrPort().Addr().Unmap().WithZone("")
-}
-
-// Advertised are the URLs that others dial, once port is bound; hosts names this
-// machine, and is asked only when the configuration does not say.
-func (u URL) Advertised(port string, hosts func(bind string) []string) []string {
-	names := []string{u.Host}
-	switch {
-	case u.Advertise != "":
-		h, p, err := splitAdvertise(u.Advertise)
-		if err == nil {
-			names = []string{h}
-			if p != "" {
-				port = p
-			}
-		}
-	case everyInterface(u.Host):
-		names = hosts(u.Host)
-	}
-	urls := make([]string, len(names))
-	for i, name := range names {
-		urls[i] = u.Scheme + "://" + net.JoinHostPort(name, port)
-	}
-	return urls
 }
 
 // ThisMachineOnly reports whether all of some advertised URLs are loopback

@@ -18,6 +18,8 @@ func addrs(list ...string) (out []netip.Addr) {
 func TestHosts(t *testing.T) {
 	lo := nic{up: true, loopback: true, addrs: addrs("127.0.0.1", "::1")}
 	up := func(list ...string) nic { return nic{up: true, addrs: addrs(list...)} }
+	named := func(name string, n nic) nic { n.name = name; return n }
+	silent := func(list ...string) nic { return nic{up: true, silent: true, addrs: addrs(list...)} }
 	down := func(list ...string) nic { return nic{addrs: addrs(list...)} }
 	by := func(four, six string) (out [2]netip.Addr) {
 		for i, s := range []string{four, six} {
@@ -48,10 +50,34 @@ func TestHosts(t *testing.T) {
 		"the route leaves by another":   {machine{nics: []nic{lo, up("172.17.0.1"), up("192.168.1.9")}, leaves: by("192.168.1.9", "")}, "", "192.168.1.9"},
 		"the route's address is gone":   {machine{nics: []nic{lo, up("172.17.0.1")}, leaves: by("192.168.1.9", "")}, "", "172.17.0.1"},
 		"the route's interface is down": {machine{nics: []nic{lo, down("192.168.1.9"), up("172.17.0.1")}, leaves: by("192.168.1.9", "")}, "", "172.17.0.1"},
+		"a bridge of containers":        {machine{nics: []nic{lo, named("docker0", up("172.17.0.1")), named("br-4a0c", up("172.18.0.1")), named("eth0", up("192.168.1.9"))}}, "", "192.168.1.9"},
+		"only bridges of containers":    {machine{nics: []nic{lo, named("docker0", silent("172.17.0.1")), named("br-4a0c", up("172.18.0.1"))}}, "", "172.18.0.1"},
+		"the route leaves by a bridge":  {machine{nics: []nic{lo, named("br-lan", up("172.17.0.1")), named("eth0", up("192.168.1.9"))}, leaves: by("172.17.0.1", "")}, "", "172.17.0.1"},
+		"a cable is out":                {machine{nics: []nic{lo, silent("10.0.0.1"), up("192.168.1.9")}}, "", "192.168.1.9"},
+		"the only cable is out":         {machine{nics: []nic{lo, silent("10.0.0.1")}}, "", "10.0.0.1"},
+		"a pod":                         {machine{nics: []nic{lo, named("eth0", up("10.244.1.7", "fe80::1"))}, leaves: by("10.244.1.7", "")}, "", "10.244.1.7"},
+		"a zone":                        {machine{nics: []nic{lo, up("fe80::1%eth0", "fd00::6")}}, "", "fd00::6"},
 		"a route for IPv6 only":         {machine{nics: []nic{lo, up("172.17.0.1"), up("2001:db8::7")}, leaves: by("", "2001:db8::7")}, "", "2001:db8::7 172.17.0.1"},
 	} {
 		if got := strings.Join(c.m.hosts(c.bind), " "); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+	for name, c := range map[string]struct {
+		m        machine
+		why      string
+		doubtful bool
+	}{
+		"alone":      {machine{nics: []nic{lo}}, "no interface that is up", true},
+		"nothing":    {machine{}, "no address at all", true},
+		"routed":     {machine{nics: []nic{named("eth0", up("10.0.0.1"))}, leaves: by("10.0.0.1", "")}, "default route of IPv4", false},
+		"unrouted":   {machine{nics: []nic{named("eth0", up("fd00::6"))}}, "no default route of IPv6", false},
+		"cable":      {machine{nics: []nic{silent("10.0.0.1")}}, "not connected", true},
+		"containers": {machine{nics: []nic{named("docker0", up("172.17.0.1"))}}, "for containers", true},
+	} {
+		got := c.m.choices("")
+		if len(got) == 0 || !strings.Contains(got[0].Why, c.why) || got[0].Doubtful != c.doubtful {
+			t.Errorf("%s: %+v, want %q", name, got, c.why)
 		}
 	}
 	if got := Hosts(""); len(got) == 0 || len(got) > 2 {

@@ -45,11 +45,11 @@ var schemes = map[string]rules{
 
 // URL is a listener's address, taken apart:
 //
-//	tcp://host:port[-port][?advertise=host[:port]]
-//	tls+tcp://host:port[-port][?advertise=host[:port]]
+//	tcp://host:port[-port][?advertise=host[:port][,host[:port]...]]
+//	tls+tcp://host:port[-port][?advertise=host[:port][,host[:port]...]]
 //
-// for example tcp://127.0.0.1:0 or
-// tls+tcp://:7000-7010?advertise=orders.example.com.
+// for example tcp://127.0.0.1:0, tls+tcp://:7000-7010?advertise=orders.example.com or
+// tcp://:7000?advertise=$POD_IP.
 type URL struct {
 	// Scheme names the transport.
 	Scheme string
@@ -60,10 +60,12 @@ type URL struct {
 	// 0 lets the system choose one.
 	PortLow, PortHigh int
 	// Advertise is the host others shall dial, or host:port where a port is
-	// forwarded. Empty means Host; where that is every interface, the address
-	// of each family from which the default route leaves, else the first of an
-	// interface that is up, else a loopback address: only this machine can dial
-	// that. Names are advertised only where they are given here.
+	// forwarded, or several with commas in between. $NAME or ${NAME}, with :port
+	// behind it or without, is what that environment variable says; Listening
+	// puts its value here. Empty means Host; where that is every interface, the
+	// address of each family from which the default route leaves, else the first
+	// of an interface that is up, else a loopback address: only this machine can
+	// dial that. Names are advertised only where they are given here.
 	Advertise string
 }
 
@@ -116,7 +118,7 @@ func parseNetwork(name, rest string) (URL, error) {
 			return URL{}, err
 		}
 	}
-	return u, nil
+	return u, checkBind(u)
 }
 
 // Check finds every fault of a URL that may not come from Parse.
@@ -131,7 +133,7 @@ func (u URL) Check() error {
 func checkNetwork(u URL) error {
 	var faults []error
 	if u.Host != "" {
-		faults = append(faults, checkHost(u.Host))
+		faults = append(faults, checkHost(u.Host), checkBind(u))
 	}
 	faults = append(faults, checkPorts(u.PortLow, u.PortHigh))
 	if u.Advertise != "" {
@@ -154,10 +156,13 @@ func networkText(u URL) string {
 	b.WriteString(net.JoinHostPort(u.Host, u.portText()))
 	if u.Advertise != "" {
 		b.WriteString("?advertise=")
-		b.WriteString(url.QueryEscape(u.Advertise))
+		b.WriteString(plainly.Replace(url.QueryEscape(u.Advertise)))
 	}
 	return b.String()
 }
+
+// plainly undoes the escapes that a query does not need.
+var plainly = strings.NewReplacer("%24", "$", "%2C", ",", "%3A", ":", "%5B", "[", "%5D", "]", "%7B", "{", "%7D", "}")
 
 func (u URL) portText() string {
 	if u.PortLow == u.PortHigh {
@@ -286,40 +291,9 @@ func parseQuery(query string) (advertise string, err error) {
 		advertise = v[0]
 	}
 	if advertise == "" {
-		return "", errors.New("query: advertise is empty")
+		return "", errors.New("query: advertise is empty; if a shell was to put a variable's value there, the variable is not set")
 	}
 	return advertise, checkAdvertise(advertise)
-}
-
-func checkAdvertise(s string) error {
-	host, port, err := splitAdvertise(s)
-	if err != nil {
-		return fmt.Errorf("advertise %q: %w", s, err)
-	}
-	if port != "" {
-		if n, err := parsePort(port); err != nil || n == 0 {
-			return fmt.Errorf("advertise %q: port is not a number from 1 to 65535", s)
-		}
-	}
-	if everyInterface(host) {
-		return fmt.Errorf("advertise %q: nobody can dial that host", s)
-	}
-	if err := checkHost(host); err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	return nil
-}
-
-// splitAdvertise takes host, host:port, an IPv6 address, or [IPv6]:port.
-func splitAdvertise(s string) (host, port string, err error) {
-	if _, err := netip.ParseAddr(s); err == nil || !strings.ContainsAny(s, ":[") {
-		return s, "", nil
-	}
-	host, port, err = splitHostPort(s)
-	if err == nil && port == "" {
-		err = errors.New("empty port")
-	}
-	return host, port, err
 }
 
 // checkHost takes an IP address or anything that can be a host name.

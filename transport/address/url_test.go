@@ -12,15 +12,18 @@ func TestParse(t *testing.T) {
 	for text, want := range map[string]URL{
 		"tcp://127.0.0.1:0": {Scheme: "tcp", Host: "127.0.0.1"},
 		"tls+tcp://:7000-7001?advertise=orders.example.com": {Scheme: "tls+tcp", PortLow: 7000, PortHigh: 7001, Advertise: "orders.example.com"},
-		"tcp://:7000":                 {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
-		"tcp://*:7000":                {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
-		"tcp://[::1]:7000-7010":       {Scheme: "tcp", Host: "::1", PortLow: 7000, PortHigh: 7010},
-		"tcp://[fe80::1%eth0]:1":      {Scheme: "tcp", Host: "fe80::1%eth0", PortLow: 1, PortHigh: 1},
-		"tcp://my_host.example:65535": {Scheme: "tcp", Host: "my_host.example", PortLow: 65535, PortHigh: 65535},
+		"tcp://:7000":           {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
+		"tcp://*:7000":          {Scheme: "tcp", PortLow: 7000, PortHigh: 7000},
+		"tcp://[::1]:7000-7010": {Scheme: "tcp", Host: "::1", PortLow: 7000, PortHigh: 7010},
+		"tcp://[fe80::1%eth0]:1?advertise=a.example":           {Scheme: "tcp", Host: "fe80::1%eth0", PortLow: 1, PortHigh: 1, Advertise: "a.example"},
+		"tcp://my_host.example:65535":                          {Scheme: "tcp", Host: "my_host.example", PortLow: 65535, PortHigh: 65535},
 		"tcp://0.0.0.0:7000-7010?advertise=orders.example.com": {Scheme: "tcp", Host: "0.0.0.0", PortLow: 7000, PortHigh: 7010, Advertise: "orders.example.com"},
 		"tcp://:1?advertise=10.0.0.1:99":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "10.0.0.1:99"},
 		"tcp://:1?advertise=2001:db8::1":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "2001:db8::1"},
 		"tcp://:1?advertise=[2001:db8::1]:9":                   {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "[2001:db8::1]:9"},
+		"tcp://:1?advertise=10.0.0.1,[2001:db8::1]:9":          {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "10.0.0.1,[2001:db8::1]:9"},
+		"tcp://:1?advertise=$POD_IP":                           {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "$POD_IP"},
+		"tcp://:1?advertise=${POD_IP}:9":                       {Scheme: "tcp", PortLow: 1, PortHigh: 1, Advertise: "${POD_IP}:9"},
 	} {
 		got, err := Parse(text)
 		if err != nil || got != want {
@@ -66,6 +69,19 @@ func TestParseNamesTheFault(t *testing.T) {
 		"tcp://h:1?advertise=a:0":           "port",
 		"tcp://h:1?advertise=a:":            "port",
 		"tcp://h:1?advertise=a/b":           "'/'",
+		"tcp://h:1?advertise=a,":            "a host is missing",
+		"tcp://h:1?advertise=a,a":           "given twice",
+		"tcp://h:1?advertise=a,$B":          "'$'",
+		"tcp://h:1?advertise=$":             "name of an environment variable is missing",
+		"tcp://h:1?advertise=$1P":           `"1P" is not the name`,
+		"tcp://h:1?advertise=${POD_IP":      "is not the name",
+		"tcp://h:1?advertise=$POD_IP:0":     "port",
+		"tcp://h:1?advertise=$POD_IP:":      "port",
+		"tcp://h:1?advertise=$A,$B":         "is not the name",
+		"tcp://h:1?advertise=[10.0.0.1]":    "not an IPv6 address",
+		"tcp://h:1?advertise=fe80::1":       "one link",
+		"tcp://h:1?advertise=fd00::1%25eth": "one link",
+		"tcp://[fe80::1%eth0]:1":            "?advertise=",
 		"tcp://h:1?advertise=%zz":           "query",
 	} {
 		got, err := Parse(text)
@@ -76,7 +92,7 @@ func TestParseNamesTheFault(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "tls+tcp://:0?advertise=a", "x://"} {
+	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "tls+tcp://:0?advertise=a", "tcp://:0?advertise=$A:7", "tcp://:0?advertise=a,[::1]:7", "x://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -92,6 +108,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if again, err := Parse(u.String()); err != nil || again != u {
 			t.Fatalf("%+v through %q is %+v, %v", u, u, again, err)
+		}
+		if _, _, isVariable := variable(u.Advertise); isVariable {
+			return
 		}
 		// What a listener advertises must be what a member can dial.
 		for _, a := range u.Advertised("7000", func(string) []string { return []string{"10.1.2.3", "fd00::6"} }) {
@@ -114,6 +133,7 @@ func TestAdvertised(t *testing.T) {
 		"tcp://:0":                              "tcp://10.0.0.4:4711 tcp://[fd00::6]:4711",
 		"tcp://:0?advertise=a.example":          "tcp://a.example:4711",
 		"tcp://:0?advertise=a.example:80":       "tcp://a.example:80",
+		"tcp://:0?advertise=10.0.0.1,[fd00::1]": "tcp://10.0.0.1:4711 tcp://[fd00::1]:4711",
 		"tcp://:0?advertise=2001:db8::1":        "tcp://[2001:db8::1]:4711",
 		"tcp://:0?advertise=%5B2001:db8::1]:80": "tcp://[2001:db8::1]:80",
 	} {
@@ -142,5 +162,71 @@ func TestParseAll(t *testing.T) {
 				t.Errorf("%q: %v, want %s", text, err, part)
 			}
 		}
+	}
+}
+
+// Promise: an address comes from the environment as it is written there by hand, by the
+// downward API of Kubernetes, or for both families; what is not there or is no address is
+// an error that names the variable.
+func TestListening(t *testing.T) {
+	env := map[string]string{
+		"POD_IP": "10.0.0.5", "POD_IP6": "fd00::5", "BRACKETS": "[fd00::5]", "POD_IPS": "10.0.0.5,fd00::5", "SPACES": " 10.0.0.5, fd00::5\n",
+		"FORWARDED": "203.0.113.7:17000", "EMPTY": " ", "EVERY": "::", "ZONE": "fe80::1%eth0", "AGAIN": "$POD_IP", "PATH": "/usr/bin", "COMMA": ",",
+	}
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	for advertise, want := range map[string]string{
+		"$POD_IP":         "tcp://10.0.0.5:4711",
+		"${POD_IP}":       "tcp://10.0.0.5:4711",
+		"$POD_IP:80":      "tcp://10.0.0.5:80",
+		"$POD_IP6":        "tcp://[fd00::5]:4711",
+		"$POD_IP6:80":     "tcp://[fd00::5]:80",
+		"$BRACKETS":       "tcp://[fd00::5]:4711",
+		"${BRACKETS}:80":  "tcp://[fd00::5]:80",
+		"$POD_IPS":        "tcp://10.0.0.5:4711 tcp://[fd00::5]:4711",
+		"$POD_IPS:80":     "tcp://10.0.0.5:80 tcp://[fd00::5]:80",
+		"$SPACES":         "tcp://10.0.0.5:4711 tcp://[fd00::5]:4711",
+		"$FORWARDED":      "tcp://203.0.113.7:17000",
+		"orders.example":  "tcp://orders.example:4711",
+		"orders.example:": "",
+	} {
+		urls, err := listening("tcp://:0?advertise="+advertise, lookup)
+		if want == "" {
+			if !errors.Is(err, messages.ErrInvalid) {
+				t.Errorf("%s: %v, %v", advertise, urls, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", advertise, err)
+			continue
+		}
+		advertised := urls[0].Advertised("4711", nil)
+		if got := strings.Join(advertised, " "); got != want {
+			t.Errorf("%s advertises %s, want %s", advertise, got, want)
+		}
+		for _, a := range advertised {
+			if _, _, err := Dial(a); err != nil {
+				t.Errorf("%s advertises what cannot be dialled: %v", advertise, err)
+			}
+		}
+		if again, err := Parse(urls[0].String()); err != nil || again != urls[0] {
+			t.Errorf("%s: %q is parsed as %+v, %v", advertise, urls[0], again, err)
+		}
+	}
+	for advertise, says := range map[string]string{
+		"$MISSING": "MISSING is not set", "$EMPTY": "EMPTY is empty", "$EVERY": "variable EVERY: \"::\": nobody can dial", "$ZONE": "variable ZONE",
+		"$AGAIN": "variable AGAIN is \"$POD_IP\"", "$PATH": "variable PATH", "$COMMA": "variable COMMA", "$FORWARDED:1": "gives it another",
+	} {
+		_, err := listening("tcp://:0?advertise="+advertise, lookup)
+		if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", advertise, err, says)
+		}
+	}
+	if _, err := listening("tcp://:1?advertise=$ONE tcp://:2?advertise=$TWO", lookup); err == nil || !strings.Contains(err.Error(), "ONE is not set") || !strings.Contains(err.Error(), "TWO is not set") {
+		t.Errorf("not every variable is named: %v", err)
+	}
+	t.Setenv("PENSTOCK_TEST_ADVERTISE", "10.0.0.5")
+	if urls, err := Listening("tcp://:0?advertise=$PENSTOCK_TEST_ADVERTISE"); err != nil || urls[0].Advertise != "10.0.0.5" {
+		t.Errorf("%v, %v", urls, err)
 	}
 }

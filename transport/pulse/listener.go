@@ -45,10 +45,10 @@ type Listener struct {
 }
 
 // Listen binds a port that the system chooses, on the host of the first of urls, which
-// are those of a listener as address.ParseAll takes them. ctx bounds Listen only. The error wraps
+// are those of a listener as address.Listening takes them. ctx bounds Listen only. The error wraps
 // messages.ErrInvalid for a URL that is none, or is that of the system.
 func Listen(ctx context.Context, urls string) (*Listener, error) {
-	all, err := address.ParseAll(urls)
+	all, err := address.Listening(urls)
 	if err != nil {
 		return nil, err
 	}

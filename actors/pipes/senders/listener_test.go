@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
@@ -95,4 +96,16 @@ func TestListenerEndsWithLastRegistration(t *testing.T) {
 		unregister(d)
 	}
 	enginetest.Until(t, "no listener is left", func() bool { return len(enginetest.ActorsOf(e, "listener")) == 0 })
+}
+
+// Promise: a sender advertises what its environment says, in etcd too.
+func TestAdvertisesTheEnvironment(t *testing.T) {
+	t.Setenv("PENSTOCK_TEST_POD_IPS", "127.0.0.1,::1")
+	s := enginetest.NewSpace(t)
+	e, c := s.Begin(t), s.Client(t)
+	d := enginetest.Register(t, e, senders.Config{Name: "orders", Listen: "tcp://:0?advertise=$PENSTOCK_TEST_POD_IPS:7000"})
+	want := []string{"tcp://127.0.0.1:7000", "tcp://[::1]:7000"}
+	if has := urlsInEtcd(t, s, c, d); !slices.Equal(has, want) {
+		t.Errorf("etcd has %v, want %v", has, want)
+	}
 }

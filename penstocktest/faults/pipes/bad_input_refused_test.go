@@ -81,6 +81,8 @@ func TestBadInputIsRefusedAtTheCall(t *testing.T) {
 		{"bad host", register("d", penstock.ListenOn("tcp://bad,host:0")), `"bad,host"`},
 		{"two addresses of which one has no scheme", register("d", penstock.ListenOn("tcp://127.0.0.1:0 host:0")), `"host:0"`},
 		{"nobody can dial what is advertised", register("d", penstock.ListenOn("tcp://127.0.0.1:0?advertise=0.0.0.0")), `"0.0.0.0"`},
+		{"a variable that is not set", register("d", penstock.ListenOn("tcp://127.0.0.1:0?advertise=$PENSTOCK_NOT_SET")), "PENSTOCK_NOT_SET is not set"},
+		{"an address of one link", register("d", penstock.ListenOn("tcp://[fe80::1%lo]:0")), "?advertise="},
 		{"unknown query", register("d", penstock.ListenOn("tcp://127.0.0.1:0?advertize=x")), `"advertize"`},
 		{"negative message size", register("d", penstock.MaxMessageSize(-1)), "-1"},
 		{"message size over the largest", register("d", penstock.MaxMessageSize(64<<20+1)), "67108865"},

@@ -38,10 +38,10 @@ func (c *Config) Level() pb.TLS {
 	return pb.TLS_NO_TLS
 }
 
-// Listens returns the URLs of a listener, and every reason not to listen there; each
-// wraps messages.ErrInvalid.
+// Listens returns the URLs of a listener, with the values of the environment variables that
+// they name, and every reason not to listen there; each wraps messages.ErrInvalid.
 func (c *Config) Listens(text string) ([]address.URL, error) {
-	urls, err := address.ParseAll(text)
+	urls, err := address.Listening(text)
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,26 @@ const (
 	AtLeastOnce Mode = "at-least-once"
 	// AtMostOnce: a message counts as handled when it is written to the link.
 	AtMostOnce Mode = "at-most-once"
+	// Failover is AtLeastOnce where one member at a time gets all messages of a sender, in
+	// their order.
+	Failover Mode = "failover"
+	// KeyAffinity is AtLeastOnce where one member at a time gets the messages of a key of a
+	// sender, in their order.
+	KeyAffinity Mode = "key-affinity"
 )
+
+// Modes are all that a group can have.
+var Modes = []Mode{AtLeastOnce, AtMostOnce, Failover, KeyAffinity}
+
+// Ordered reports whether a group of mode m keeps an order while members come, go and
+// fail.
+func (m Mode) Ordered() bool { return m == Failover || m == KeyAffinity }
 
 var modes = map[Mode]pb.Mode{
 	AtLeastOnce: pb.Mode_AT_LEAST_ONCE,
 	AtMostOnce:  pb.Mode_AT_MOST_ONCE,
+	Failover:    pb.Mode_FAILOVER,
+	KeyAffinity: pb.Mode_KEY_AFFINITY,
 }
 
 // QueuePolicy says what a full group does to Send.

@@ -29,9 +29,9 @@ const (
 	Mode_AT_LEAST_ONCE Mode = 0
 	// AT_MOST_ONCE: a message counts as handled before it is written out.
 	Mode_AT_MOST_ONCE Mode = 1
-	// FAILOVER: one member at a time gets everything, in order.
+	// FAILOVER: one member at a time gets all messages of a sender, in order.
 	Mode_FAILOVER Mode = 2
-	// KEY_AFFINITY: messages of one key go to one member, in order.
+	// KEY_AFFINITY: one member at a time gets the messages of a key of a sender, in order.
 	Mode_KEY_AFFINITY Mode = 3
 )
 

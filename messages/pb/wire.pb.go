@@ -1039,9 +1039,17 @@ func (x *Reply) GetFailed() bool {
 	return false
 }
 
-// Ping is sent each second, unasked; it has no answer.
+// Ping is sent each second, unasked. On a link of a group that keeps an order there are
+// more of them, which say something.
 type Ping struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number, of a member: which of its numbered pings that is. The sender repeats it.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// heard, of a sender: the highest number that it has heard.
+	Heard uint64 `protobuf:"varint,2,opt,name=heard,proto3" json:"heard,omitempty"`
+	// nacks, of a sender: how many nacks of this link it had taken when it sent what
+	// follows.
+	Nacks         uint64 `protobuf:"varint,3,opt,name=nacks,proto3" json:"nacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1074,6 +1082,27 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
 	return file_penstock_wire_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Ping) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Ping) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *Ping) GetNacks() uint64 {
+	if x != nil {
+		return x.Nacks
+	}
+	return 0
 }
 
 // Drain asks for the end of the link, in order.
@@ -1257,8 +1286,11 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12(\n" +
 	"\x06record\x18\x02 \x01(\v2\x10.penstock.RecordR\x06record\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x16\n" +
-	"\x06failed\x18\x04 \x01(\bR\x06failed\"\x06\n" +
-	"\x04Ping\"1\n" +
+	"\x06failed\x18\x04 \x01(\bR\x06failed\"J\n" +
+	"\x04Ping\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05heard\x18\x02 \x01(\x04R\x05heard\x12\x14\n" +
+	"\x05nacks\x18\x03 \x01(\x04R\x05nacks\"1\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x14\n" +
 	"\x05reply\x18\x02 \x01(\bR\x05reply\"A\n" +

@@ -206,7 +206,10 @@ func (f *Frame) Decode(kind Kind, b []byte) (gathered bool, err error) {
 	case KindReply:
 		return false, decodeReply(b, &f.Reply)
 	case KindPing:
-		// A Ping's contents, should it ever have some, are of no interest.
+		f.Ping = Ping{}
+		if len(b) > 0 {
+			return false, decodePing(b, &f.Ping)
+		}
 	default:
 		return false, fmt.Errorf("%w: %s frame on an open connection", ErrProtocol, kind)
 	}

@@ -108,6 +108,21 @@ func after(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), messages.MaxRetryAfter.Milliseconds())) * time.Millisecond
 }
 
+// decodePing reads what a ping says.
+func decodePing(b []byte, p *Ping) error {
+	var m pb.Ping
+	if err := decodeControl(KindPing, b, &m); err != nil {
+		return err
+	}
+	*p = Ping{Number: m.GetNumber(), Heard: m.GetHeard(), Nacks: m.GetNacks()}
+	return nil
+}
+
+// Wire is the Ping frame.
+func (p Ping) Wire() *pb.Frame {
+	return &pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{Number: p.Number, Heard: p.Heard, Nacks: p.Nacks}}}
+}
+
 // Wire is the Drain frame.
 func (d Drain) Wire() *pb.Frame {
 	return &pb.Frame{Kind: &pb.Frame_Drain{Drain: &pb.Drain{Last: d.Last, Reply: d.Reply}}}

@@ -86,6 +86,7 @@ type Frame struct {
 	Drain Drain
 	Bye   Bye
 	Reply Reply
+	Ping  Ping
 }
 
 // Data is a run of records on their way to a member.
@@ -169,6 +170,18 @@ type Reply struct {
 	// at 1 KiB.
 	Failed bool
 	Error  string
+}
+
+// Ping is what a ping says on a link of a group that keeps an order; the zero Ping says no
+// more than that its sender is there.
+type Ping struct {
+	// Number, of a member, counts its pings from 1. The sender repeats it.
+	Number uint64
+	// Heard, of a sender, is the highest Number that it has heard.
+	Heard uint64
+	// Nacks, of a sender, is how many nacks of this link it had taken when it sent what
+	// follows.
+	Nacks uint64
 }
 
 // Drain asks for the end of the link in order, or replies to that.

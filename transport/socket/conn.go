@@ -283,7 +283,7 @@ func (c *Conn) Recv(f *frame.Frame) error {
 		switch {
 		case err != nil:
 			return c.failed("receive", c.w.end(err))
-		case kind == frame.KindPing:
+		case kind == frame.KindPing && f.Ping == (frame.Ping{}):
 			continue
 		case kind == frame.KindReply && !c.w.owned:
 			f.Reply.Record = bytes.Clone(f.Reply.Record)
@@ -365,6 +365,12 @@ func (c *Conn) SendReply(r *frame.Reply) error {
 // SendNack hands one record back. Blocking and ends are as with SendData.
 func (c *Conn) SendNack(n frame.Nack) error {
 	return c.sendOpen("send nack", frame.KindNack, n.Wire())
+}
+
+// SendPing sends a ping that says something; those that say nothing are sent without
+// being asked for. Blocking and ends are as with SendData.
+func (c *Conn) SendPing(p frame.Ping) error {
+	return c.sendOpen("send ping", frame.KindPing, p.Wire())
 }
 
 // SendDrain asks for the end in order, or answers that. Blocking and ends are

@@ -95,7 +95,7 @@ func (c *Config) Validate() error {
 		faults.Join(keys.ValidateName("member", c.ID))
 	}
 	if !c.Mode.Known() {
-		faults.Add("mode %q: there are %q and %q", c.Mode, messages.AtLeastOnce, messages.AtMostOnce)
+		faults.Add("mode %q: there are %q", c.Mode, messages.Modes)
 	}
 	if !c.Policy.Known() {
 		faults.Add("queue policy %q: there are %q, %q and %q", c.Policy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)

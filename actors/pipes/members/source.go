@@ -178,6 +178,8 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 				s.violated(conn, err)
 				return err
 			}
+		case frame.KindPing:
+			link.Pinged(f.Ping)
 		case frame.KindDrain:
 			link.DrainUpTo(f.Drain.Last)
 		case frame.KindBye:
@@ -296,6 +298,10 @@ func (s *source) sweep(ctx actor.Context) {
 		late = nil
 	}
 	for i, seq := range late {
+		if handled, fresh := s.in.Overruns(s.link, seq); handled {
+			s.overran(ctx, seq, fresh)
+			continue
+		}
 		if s.link.Expire(seq, i < s.cfg.Concurrency) { // only so many can be in a handler
 			s.node.Events.Emit(messages.AckWaitExpired{
 				Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
@@ -309,6 +315,22 @@ func (s *source) sweep(ctx actor.Context) {
 	}
 	if s.state == sourceDraining {
 		s.waitOn(ctx, now)
+	}
+}
+
+// overran cancels the handler that has a message for longer than AckWait in a group that
+// keeps an order. A member that leaves does not wait for it: the sender does, for as long
+// as the handler may run unseen.
+func (s *source) overran(ctx actor.Context, seq uint64, fresh bool) {
+	if fresh {
+		s.node.Events.Emit(messages.AckWaitExpired{
+			Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
+			Seq: seq, Wait: s.cfg.AckWait,
+		})
+		s.in.CancelHandler(s.link, seq)
+	}
+	if s.state == sourceDraining {
+		ctx.Stop(ctx.Self())
 	}
 }
 

@@ -62,9 +62,9 @@ var destMoves = supervisor.Moves[destState]{
 
 // groupView is what etcd shows of a group.
 type groupView struct {
-	meta     *pb.GroupMeta // nil when absent
-	revision int64         // of meta
-	members  map[string]struct{}
+	meta     *pb.GroupMeta    // nil when absent
+	revision int64            // of meta
+	members  map[string]int64 // their CreateRevisions, by id
 }
 
 type (
@@ -326,9 +326,9 @@ func (a *destination) see(kv discovery.KV) string {
 		}
 	case keys.KindMember:
 		if view.members == nil {
-			view.members = make(map[string]struct{})
+			view.members = make(map[string]int64)
 		}
-		view.members[k.ID] = struct{}{}
+		view.members[k.ID] = kv.CreateRevision
 	}
 	return k.Group
 }
@@ -348,7 +348,7 @@ func (a *destination) tell(ctx actor.Context, name string, reset bool) {
 		a.open(ctx, name, s)
 	}
 	if pid := a.pipes[name]; pid != nil {
-		supervisor.Notify(ctx, pid, &groupListed{meta: view.meta, revision: view.revision, members: len(view.members), reset: reset})
+		supervisor.Notify(ctx, pid, &groupListed{meta: view.meta, revision: view.revision, members: maps.Clone(view.members), reset: reset})
 	}
 	if view.meta == nil && len(view.members) == 0 {
 		delete(a.groups, name)

@@ -63,6 +63,7 @@ type (
 var (
 	errDrained  = errors.New("the member left")
 	errReplaced = errors.New("the member linked again")
+	errKeptLong = errors.New("the member has not settled within its AckWait, and the group keeps an order: the link ends, so that the messages can go to another member")
 )
 
 func newLink(out *sendq.Queue, pipe *sendq.Backlog, conn *socket.Conn, from string) actor.Producer {
@@ -87,6 +88,9 @@ func (l *link) Receive(ctx actor.Context) {
 	case overdueDue:
 		if l.takeBack() {
 			supervisor.Notify(ctx, ctx.Parent(), retryDue{})
+		}
+		if l.cause != nil {
+			ctx.Stop(ctx.Self())
 		}
 	case *supervisor.Ended:
 		l.ended(ctx, m)
@@ -131,6 +135,10 @@ func (l *link) welcomed(ctx actor.Context) {
 // it may be at the limit of deaths, which is the pipe's work: true.
 func (l *link) takeBack() bool {
 	n := l.out.TakeBack(l.pipe, l.place, time.Now())
+	if n > 0 && l.out.Settings(l.pipe).Mode.Ordered() {
+		l.cause = errKeptLong
+		return false
+	}
 	if n > 0 {
 		l.out.Emit(messages.Redelivered{
 			Destination: l.out.Name(), Group: l.pipe.Group, Count: n,
@@ -224,6 +232,9 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 			tell(&nackSeen{back})
 		}
 		return nil
+	case frame.KindPing:
+		l.out.Heard(place, f.Ping, time.Now())
+		return nil
 	case frame.KindReply:
 		return l.replied(&f.Reply, place)
 	case frame.KindDrain:
@@ -278,8 +289,20 @@ func (l *link) replied(r *frame.Reply, place *sendq.Link) error {
 // runs hosted.
 func (l *link) write(ctx context.Context, place *sendq.Link) error {
 	attempts := make([]uint32, 0, 1)
+	told := uint64(0) // of Batch.Nacks
 	for {
 		b, ok := l.out.Next(l.pipe, place)
+		if ok && b.Nacks != told {
+			told = b.Nacks
+			if err := l.conn.SendPing(frame.Ping{Nacks: told}); err != nil {
+				return err
+			}
+		}
+		if heard := place.Echo(); heard > 0 {
+			if err := l.conn.SendPing(frame.Ping{Heard: heard}); err != nil {
+				return err
+			}
+		}
 		if !ok {
 			select {
 			case <-place.Bell():

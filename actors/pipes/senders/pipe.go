@@ -59,10 +59,10 @@ var pipeMoves = supervisor.Moves[pipeState]{
 type (
 	// groupListed is what etcd shows of the group.
 	groupListed struct {
-		meta     *pb.GroupMeta // nil when absent
-		revision int64         // of meta
-		members  int
-		reset    bool // etcd was wiped or restored, and has no meta since
+		meta     *pb.GroupMeta    // nil when absent
+		revision int64            // of meta
+		members  map[string]int64 // their CreateRevisions, by id
+		reset    bool             // etcd was wiped or restored, and has no meta since
 	}
 	// linkOffered hands over an authenticated connection.
 	linkOffered struct{ conn *socket.Conn }

@@ -62,7 +62,7 @@ func (p *pipe) seen(ctx actor.Context, m *groupListed) {
 		return // older than what was read
 	}
 	p.group.listed = *m
-	p.out.Expect(p.queue, m.members > 0)
+	p.out.Expect(p.queue, m.members)
 	if m.meta != nil {
 		p.queue.Shown = true
 		p.group.until = time.Time{}
@@ -150,7 +150,7 @@ func (p *pipe) settingsRead(ctx actor.Context, m settingsRead) {
 // attend moves between attended and deserted as links and members come and go.
 func (p *pipe) attend(ctx actor.Context) {
 	want := deserted
-	if len(p.links) > 0 || p.group.listed.members > 0 {
+	if len(p.links) > 0 || len(p.group.listed.members) > 0 {
 		want = attended
 	}
 	if p.state == ended || want == p.state {

@@ -9,9 +9,11 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 // errAckWait is the cause of a handler's cancelled context.
@@ -45,6 +47,7 @@ type worker struct {
 	from   *Link // of the message in hand, or nil
 	seq    uint64
 	label  string // of its goroutine
+	busy   string // the sender that hands out nothing while its handler runs, or ""
 }
 
 func (w *worker) renew(ctx context.Context) {
@@ -130,7 +133,7 @@ func (c *Consumption) Wait() {
 }
 
 // next takes the next delivery for one worker.
-func (c *Consumption) next(ctx context.Context, d *messages.Delivery) (bool, error) {
+func (c *Consumption) next(ctx context.Context, w *worker, d *messages.Delivery) (bool, error) {
 	select {
 	case c.turn <- struct{}{}: // who is first in line gets the next
 	case <-ctx.Done():
@@ -138,7 +141,7 @@ func (c *Consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 	}
 	defer func() { <-c.turn }()
 	for {
-		if c.q.paused.Load() {
+		if c.frame != nil && c.q.holds(c.frame.link) {
 			c.q.putBack(c.frame)
 			c.frame = nil
 		}
@@ -163,6 +166,7 @@ func (c *Consumption) next(ctx context.Context, d *messages.Delivery) (bool, err
 			c.frame = nil
 		default:
 			c.frame.address(d)
+			c.begins(w, c.frame.link)
 			return true, nil
 		}
 	}
@@ -195,23 +199,24 @@ func (c *Consumption) Work(ctx context.Context) error {
 		if w.ctx.Err() != nil && ctx.Err() == nil { // AckWait cancelled it
 			w.renew(inner)
 		}
-		ok, err := c.next(ctx, &d)
+		ok, err := c.next(ctx, w, &d)
 		if !ok {
 			return err
 		}
 		l := d.Settler.(*Link)
-		c.workersMu.Lock()
-		w.from, w.seq = l, d.Seq
-		c.workersMu.Unlock()
+		c.takes(w, l, d.Seq)
 		began := c.q.Runs.Begins()
 		err = c.call(w.ctx, d)
 		c.q.Runs.Took(began, usercode.TimedDelivery, c.q.cfg.Destination, c.q.cfg.Group)
 		c.workersMu.Lock()
 		w.from = nil
 		c.workersMu.Unlock()
+		overran := l.overran(d.Seq)
 		switch {
 		case err == nil:
 			l.Ack(d.Seq)
+		case overran:
+			l.fail(failure{seq: d.Seq, kind: frame.NackExpired, reason: keptReason})
 		case ctx.Err() != nil:
 			l.giveBack(d.Seq) // whatever it says: its end was asked for
 		default:
@@ -221,6 +226,7 @@ func (c *Consumption) Work(ctx context.Context) error {
 				l.GiveBack(d.Seq, g)
 			}
 		}
+		c.ends(w)
 	}
 }
 
@@ -262,15 +268,38 @@ func (c *Consumption) expire(l *Link, seq uint64) {
 	}
 }
 
-// part cancels the handlers of what a link brought that has ended: it was lent, and goes to
-// others.
+// takes notes what a worker has in hand. Its link may have ended before.
+func (c *Consumption) takes(w *worker, l *Link, seq uint64) {
+	c.workersMu.Lock()
+	defer c.workersMu.Unlock()
+	w.from, w.seq = l, seq
+	if (c.q.cfg.Lent || l.order != nil) && l.ended() {
+		c.parts(w)
+	}
+}
+
+// part cancels the handlers of what a link brought that has ended, and that goes to others:
+// it was lent, or the group keeps an order.
 func (c *Consumption) part(l *Link) {
 	c.workersMu.Lock()
 	defer c.workersMu.Unlock()
 	for w := range c.workers {
 		if w.from == l {
-			w.cancel(errLender)
+			c.parts(w)
 		}
+	}
+}
+
+// parts cancels the handler of one worker. workersMu is held.
+func (c *Consumption) parts(w *worker) {
+	if c.q.cfg.Lent {
+		w.cancel(errLender)
+		return
+	}
+	w.cancel(errParted)
+	if w.busy == "" {
+		w.busy = w.from.Sender
+		c.q.busy.begins(w.busy)
 	}
 }
 
@@ -281,4 +310,45 @@ func (c *Consumption) handBack() {
 	defer func() { <-c.turn }()
 	c.q.putBack(c.frame)
 	c.frame = nil
+}
+
+// call is one message in the hands of one worker.
+type call struct {
+	w    *worker
+	from *Link
+	seq  uint64
+}
+
+// await waits for the end of the handlers. It emits an event for each that has had a
+// message for AckWait, since the last InProgress, and again at each doubling. Without an
+// AckWait there is none.
+func (c *Consumption) await() {
+	q := c.q
+	var watch usercode.StuckWatch[call]
+	usercode.AwaitLooking(c.over, q.cfg.AckWait, func(now time.Time) {
+		for _, stuck := range watch.Look(now, q.cfg.AckWait, c.calls()) {
+			q.emit(messages.HandlerStuck{
+				Destination: q.cfg.Destination, Group: q.cfg.Group, Member: q.cfg.ID,
+				Seq: stuck.Key.seq, Running: stuck.Running, Stack: q.Runs.Stack(stuck.Key.w.label),
+			})
+		}
+	})
+}
+
+// calls are what the handlers have in hand, with the last InProgress of each.
+func (c *Consumption) calls() map[call]time.Time {
+	busy := make(map[call]time.Time)
+	c.workersMu.Lock()
+	for w := range c.workers {
+		if w.from != nil {
+			busy[call{w, w.from, w.seq}] = time.Time{}
+		}
+	}
+	c.workersMu.Unlock()
+	for k := range busy {
+		k.from.lock()
+		busy[k] = k.from.extended[k.seq]
+		k.from.mu.Unlock()
+	}
+	return busy
 }

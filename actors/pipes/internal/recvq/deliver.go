@@ -107,7 +107,7 @@ func (q *Queue) Deliver(ctx context.Context, window, batch int, hand func([]mess
 		out := make([]messages.Delivery, 0, min(room, batch, f.count-int(f.seq-f.first)))
 	filling:
 		for f != nil && len(out) < min(room, batch) {
-			if q.paused.Load() {
+			if q.holds(f.link) {
 				q.putBack(f)
 				f = nil
 				break
@@ -152,13 +152,10 @@ func (q *Queue) gripped() *grip {
 func (q *Queue) takeNow() *Frame {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.phase == Left || q.head == len(q.frames) || q.paused.Load() {
+	if q.phase == Left || q.paused.Load() {
 		return nil
 	}
-	f := q.frames[q.head]
-	q.frames[q.head] = nil
-	q.head++
-	return f
+	return q.pick()
 }
 
 // TakeBack gives back to the senders what the receiver has in hand, without an

@@ -22,6 +22,7 @@ type Frame struct {
 	again    bool
 	deaths   uint32
 	turn     uint64         // when Deliver began with it
+	seen     uint64         // nacks that the sender had taken when it sent this
 	buffer   *frames.Buffer // to be used again once all is settled, or nil
 }
 
@@ -36,6 +37,9 @@ func (f *Frame) address(d *messages.Delivery) {
 // next decodes the frame's next record that has not expired, or returns false at its end.
 func (f *Frame) next(d *messages.Delivery) (bool, error) {
 	for {
+		if len(f.records) > 0 && f.isBehind() {
+			f.drop()
+		}
 		if len(f.records) == 0 {
 			return false, nil
 		}

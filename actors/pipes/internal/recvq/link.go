@@ -81,6 +81,7 @@ type Link struct {
 	drainSeen bool
 	user      AckSet // what the receiver of Deliver has settled, of this epoch
 	epoch     uint64 // of the queue's grip, when the last was handed to that receiver
+	order     *ordered
 }
 
 // Arrive takes a frame's records, and the buffer that they lie in when it is to be used
@@ -99,7 +100,7 @@ func (l *Link) Arrive(d *frame.Data, buffer *frames.Buffer) error {
 	l.brought += uint64(len(d.Records))
 	f := &Frame{
 		link: l, first: d.First, count: d.Count, left: d.Count, size: len(d.Records),
-		records: d.Records, seq: d.First, attempts: slices.Clone(d.Attempts), again: d.Redelivered, deaths: d.Deaths, buffer: buffer,
+		records: d.Records, seq: d.First, seen: l.seen(), attempts: slices.Clone(d.Attempts), again: d.Redelivered, deaths: d.Deaths, buffer: buffer,
 	}
 	l.frames = append(l.frames, f)
 	if l.allowed == creditWithdrawn && l.queue.cfg.Mode != messages.AtMostOnce {
@@ -189,6 +190,10 @@ func (l *Link) giveBackUnread() (n int) {
 		}
 		if l.failing(failure{seq: seq, kind: frame.NackReturned}) {
 			n++
+		}
+		if l.queue.cfg.Mode == messages.Failover {
+			n += l.dropRest(seq + 1)
+			break
 		}
 	}
 	l.returned += l.received - l.handed

@@ -67,7 +67,7 @@ func (c *cursor) from() *Link {
 // settles by itself: then a Nack or Ack that came before decides.
 func (c *cursor) next(ctx context.Context) (*messages.Delivery, error) {
 	for {
-		if c.frame != nil && c.q.paused.Load() {
+		if c.frame != nil && c.q.holds(c.frame.link) {
 			c.finish()
 			c.q.putBack(c.frame)
 			c.frame, c.out = nil, false

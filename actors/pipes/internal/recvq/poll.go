@@ -64,7 +64,7 @@ func (q *Queue) Poll(ctx context.Context, limit int, manual bool) ([]messages.De
 func (q *Queue) pollFrame(f *Frame, out []messages.Delivery, limit int) []messages.Delivery {
 	var d messages.Delivery
 	f.address(&d)
-	for len(out) < limit && !q.paused.Load() {
+	for len(out) < limit && !q.holds(f.link) {
 		ok, err := f.next(&d)
 		switch {
 		case err != nil:

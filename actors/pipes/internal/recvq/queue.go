@@ -95,6 +95,7 @@ type Queue struct {
 	pausers   Pauser               // why
 	lapsed    atomic.Uint64        // messages that had expired before they were handed out
 	polled    []polled             // what the last Poll returned, for the next reader to ack
+	busy      busy                 // senders of which nothing is handed out now
 }
 
 // New makes the queue of a member. emit is told what happens, partly under a lock: it
@@ -109,6 +110,9 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 	l := &Link{
 		queue: q, Sender: sender, largest: largest, window: q.cfg.firstWindow(), bell: make(chan struct{}, 1),
 		drain: make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{}),
+	}
+	if q.cfg.Mode.Ordered() {
+		l.order = &ordered{}
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -125,7 +129,7 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 // stays.
 func (q *Queue) Shut(l *Link) (discarded int) {
 	discarded = l.close()
-	if c := q.Consumption(); c != nil && q.cfg.Lent {
+	if c := q.Consumption(); c != nil && (q.cfg.Lent || l.order != nil) {
 		c.part(l)
 	}
 	q.mu.Lock()

@@ -157,19 +157,18 @@ func (q *Queue) take(ctx context.Context) (*Frame, error) {
 			return nil, err
 		}
 		paused := q.paused.Load()
-		if q.head < len(q.frames) && !paused {
-			f := q.frames[q.head]
-			q.frames[q.head] = nil
-			q.head++
-			q.mu.Unlock()
-			return f, nil
+		if !paused {
+			if f := q.pick(); f != nil {
+				q.mu.Unlock()
+				return f, nil
+			}
 		}
 		if q.phase == Leaving && len(q.links) == 0 {
 			err := q.cause
 			q.mu.Unlock()
 			return nil, err
 		}
-		if !paused {
+		if !paused && q.head == len(q.frames) {
 			for _, l := range q.links {
 				l.starved()
 			}

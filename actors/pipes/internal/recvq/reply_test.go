@@ -32,6 +32,7 @@ func (w *fakeWire) SendReply(r *frame.Reply) error {
 	w.lines = append(w.lines, fmt.Sprintf("reply %d %s", r.Request, r.Error))
 	return nil
 }
+func (w *fakeWire) SendPing(frame.Ping) error   { return nil }
 func (w *fakeWire) SendDrain(frame.Drain) error { return nil }
 func (w *fakeWire) Leave(pb.Code, string)       {}
 

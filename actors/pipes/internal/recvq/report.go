@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/order"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -113,6 +114,7 @@ type Wire interface {
 	SendNack(frame.Nack) error
 	SendReply(*frame.Reply) error
 	SendDrain(frame.Drain) error
+	SendPing(frame.Ping) error
 	// Leave ends the connection in order.
 	Leave(pb.Code, string)
 }
@@ -126,7 +128,23 @@ func (l *Link) Report(ctx context.Context, conn Wire, drained func()) error {
 	var ack frame.Ack
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var pings <-chan time.Time // of a group that keeps an order
+	if l.order != nil {
+		every := time.NewTicker(order.PingEvery)
+		defer every.Stop()
+		pings = every.C
+		if err := l.ping(conn); err != nil {
+			return err
+		}
+	}
 	for {
+		select {
+		case <-pings:
+			if err := l.ping(conn); err != nil {
+				return err
+			}
+		default:
+		}
 		ok, wait := l.collect(&r, time.Now())
 		if !ok {
 			var due <-chan time.Time
@@ -137,6 +155,10 @@ func (l *Link) Report(ctx context.Context, conn Wire, drained func()) error {
 			select {
 			case <-l.bell:
 			case <-due:
+			case <-pings:
+				if err := l.ping(conn); err != nil {
+					return err
+				}
 			case <-l.drain:
 				if err := conn.SendDrain(frame.Drain{}); err != nil {
 					return err
@@ -163,6 +185,11 @@ func (l *Link) Report(ctx context.Context, conn Wire, drained func()) error {
 			drained()
 		}
 	}
+}
+
+// ping asks the sender to say that it hears the member.
+func (l *Link) ping(conn Wire) error {
+	return conn.SendPing(frame.Ping{Number: l.order.lease.Ping(time.Now())})
 }
 
 // wrote makes room for more replies.

@@ -123,6 +123,7 @@ func (l *Link) failing(f failure) bool {
 	}
 	if l.queue.cfg.Mode != messages.AtMostOnce {
 		l.failures = append(l.failures, f)
+		l.breaks(f)
 	}
 	l.hurry()
 	return true

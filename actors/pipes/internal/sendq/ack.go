@@ -42,6 +42,9 @@ func (l *Link) refuses(a *frame.Ack) error {
 // grant takes the member's credit, as far as its window goes. The queue's lock is
 // held.
 func (l *Link) grant(a *frame.Ack) {
+	if a.Withdraw || a.CreditMessages > 0 {
+		l.reads = !a.Withdraw
+	}
 	if a.Withdraw {
 		l.credit, l.creditBytes = min(l.credit, l.sent), min(l.creditBytes, l.sentBytes)
 		l.granted, l.grantedSize = l.credit, l.creditBytes

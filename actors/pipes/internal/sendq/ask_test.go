@@ -64,7 +64,7 @@ func TestAskWithoutALink(t *testing.T) {
 		if err := ask(b.Group); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != 0 {
 			t.Errorf("nobody expected: %v after %s", err, time.Since(began))
 		}
-		o.Expect(b, true)
+		o.Expect(b, map[string]int64{"m": 1})
 		if err := ask(b.Group); !errors.Is(err, messages.ErrNoMember) || time.Since(began) != time.Second {
 			t.Errorf("a member that does not come: %v after %s", err, time.Since(began))
 		}

@@ -42,6 +42,10 @@ type Backlog struct {
 	unheard  int       // of expired, that Expired did not take
 	untold   drops     // by policy
 	marks    age.Marks // of accepted
+
+	active  *Link            // where the mode is Failover: who gets everything, or nil
+	resting int              // messages to be sent again that must wait: in delayed or exhausted
+	since   map[string]int64 // CreateRevisions of the members that etcd shows
 }
 
 // parkedLimit bounds the copies kept for inspection, for each group.
@@ -143,7 +147,10 @@ func (b *Backlog) postpone(s span, due time.Time) {
 	b.delay(s.own(), due)
 }
 
-func (b *Backlog) delay(own span, due time.Time) { heap.Push(&b.delayed, delay{due: due, span: own}) }
+func (b *Backlog) delay(own span, due time.Time) {
+	b.rests(own)
+	heap.Push(&b.delayed, delay{due: due, span: own})
+}
 
 // park keeps a copy of s to look at, in place of the oldest when there are many.
 func (b *Backlog) park(s span, cause string, rejected bool) {
@@ -164,6 +171,7 @@ func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 			continue
 		}
 		n += d.len()
+		b.rested(d.span)
 		b.again.insert(d.span)
 	}
 	if len(b.delayed) > 0 {
@@ -253,7 +261,7 @@ func (b *Backlog) clear(cause error) (n, bytes int) {
 	for _, d := range b.exhausted {
 		drop(d.span)
 	}
-	b.delayed, b.exhausted = nil, nil
+	b.delayed, b.exhausted, b.resting = nil, nil, 0
 	return n, bytes
 }
 

@@ -3,7 +3,14 @@ package sendq
 // Who gets the next batch, and how much of it: work goes where least is out.
 // Pure; the queue asks under its lock and performs what is decided.
 
-import "container/heap"
+import (
+	"container/heap"
+	"math"
+	"time"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/frame"
+)
 
 // linkPhase says what a link's writer is doing. It is read for each message.
 type linkPhase uint8
@@ -147,4 +154,90 @@ func apart(front span, concurrency int) int {
 		return 1
 	}
 	return max(1, concurrency)
+}
+
+// A group that is messages.Failover has one link that gets everything, and that in the
+// order in which it was accepted.
+
+// serves reports whether l may get a batch. Where the mode is Failover that is the active
+// link, unless something waits that comes before what could be sent. The queue's lock is
+// held.
+func (b *Backlog) serves(l *Link) bool {
+	return b.settings.Mode != messages.Failover || l == b.active && b.resting == 0
+}
+
+// elect makes sure that the link that can carry everything does. Who is active stays so,
+// whoever comes, as long as its member reads, and longer while it has something out. The
+// queue's lock is held.
+func (b *Backlog) elect() {
+	was := b.active
+	if was == nil || was.phase == linkClosed || !was.eligible() && was.out.empty() {
+		b.active = nil
+		for _, l := range b.links {
+			if l.eligible() && (b.active == nil || b.age(l) < b.age(b.active)) {
+				b.active = l
+			}
+		}
+	}
+	if was != nil && was != b.active {
+		b.place(was)
+	}
+	if b.active != nil {
+		b.place(b.active)
+	}
+}
+
+// eligible reports whether a member reads, and stays.
+func (l *Link) eligible() bool {
+	return l.phase != linkClosed && l.reads && !l.draining
+}
+
+// age is when a member joined, as etcd says: its CreateRevision. Who is not listed yet
+// comes last.
+func (b *Backlog) age(l *Link) int64 {
+	if at, ok := b.since[l.Member]; ok {
+		return at
+	}
+	return math.MaxInt64
+}
+
+// takeBehind queues again what is out on l behind a sequence, which its member has given
+// back: it hands out nothing of that. The queue's lock is held.
+func (b *Backlog) takeBehind(l *Link, seq uint64) {
+	l.out.remove(seq+1, math.MaxUint64, func(s span) {
+		s.again = true
+		b.counters.Redelivered += uint64(s.len())
+		b.again.insert(s)
+	})
+}
+
+// handles is how many messages of what l has out a handler may have at once.
+func (b *Backlog) handles(l *Link) int {
+	if b.settings.Mode == messages.Failover {
+		return 1
+	}
+	return l.concurrency
+}
+
+// rests notes that messages have to wait before they are sent again, and rested that they
+// do not any more. The queue's lock is held.
+func (b *Backlog) rests(s span)  { b.resting += s.len() }
+func (b *Backlog) rested(s span) { b.resting -= s.len() }
+
+// Heard notes a ping of the member, and has the writer repeat its number.
+func (q *Queue) Heard(l *Link, p frame.Ping, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.lease.Ping(p.Number, now) {
+		l.echo.Store(p.Number)
+		l.ring()
+	}
+}
+
+// Echo is the number of a ping for the writer to repeat, once: 0 when there is none.
+func (l *Link) Echo() uint64 {
+	if l.echo.Load() == 0 {
+		return 0
+	}
+	return l.echo.Swap(0)
 }

@@ -158,10 +158,12 @@ func (q *Queue) siftDelayed(b *Backlog, now func() int64, most int) (left int) {
 			return false
 		}
 		most--
+		b.rested(d.span)
 		q.expire(b, d.span)
 		return true
 	})
 	heap.Init(&b.delayed)
+	q.wake(b)
 	return most
 }
 

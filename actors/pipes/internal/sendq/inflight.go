@@ -2,7 +2,11 @@ package sendq
 
 // What a link has sent and its member has not settled. The queue's lock guards it.
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/penstock-io/penstock/transport/frame"
+)
 
 // sentSpan is a span on its way, under the link sequence of its first record.
 type sentSpan struct {
@@ -98,6 +102,16 @@ func (f *inflight) drop(at, end int) {
 			f.items = nil
 		}
 	}
+}
+
+// within counts the sequences of r that are out.
+func (f *inflight) within(r frame.Range) (n int) {
+	for _, x := range f.items[f.head:] {
+		if from, to := max(x.first, r.From), min(x.last(), r.To); from <= to {
+			n += int(to - from + 1)
+		}
+	}
+	return n
 }
 
 // takeAll empties f and returns what was in it, in link sequence.

@@ -4,8 +4,10 @@ package sendq
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/order"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -34,6 +36,10 @@ type Link struct {
 	grantedSize uint64        // and in bytes
 	draining    bool          // the member leaves: send no more
 	tenure      tenure        // what is out, in time
+	reads       bool          // the member has a reader, as its credit says
+	nacks       uint64        // of the member, so far
+	lease       order.Heard   // of the member, where the group keeps an order
+	echo        atomic.Uint64 // for the writer to say: the last ping that was heard
 }
 
 // NewLink makes the place of a member that handles concurrency messages at once, at
@@ -97,7 +103,7 @@ func (l *Link) outstanding(mode messages.Mode) uint64 {
 // after each change of what a link has out, may have out or is doing. mu is held.
 func (b *Backlog) place(l *Link) {
 	o := l.offer()
-	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), turn: l.turn, free: o.freeMessages}, o.comes())
+	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), turn: l.turn, free: o.freeMessages}, o.comes() && b.serves(l))
 }
 
 // ring wakes the writer. It never blocks.
@@ -115,6 +121,7 @@ type Batch struct {
 	Attempt     int    // of all its records
 	Deaths      int    // of each of them
 	Redelivered bool   // somebody may have seen them
+	Nacks       uint64 // of the member, taken by now
 	Records     []byte // stays as it is until the link asks for the next batch
 }
 
@@ -124,6 +131,7 @@ func (q *Queue) Attach(b *Backlog, l *Link) {
 	defer q.mu.Unlock()
 	b.links = append(b.links, l)
 	b.place(l)
+	q.wake(b)
 	q.progress() // a Flush may have waited for it
 }
 
@@ -140,7 +148,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	l.phase = linkWaiting
 	b.place(l)
 	offer := l.offer()
-	if !offer.can() {
+	if !offer.can() || !b.serves(l) {
 		return Batch{}, false
 	}
 	src, fresh := q.unexpired(b)
@@ -168,7 +176,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		n = min(n, apart(*src.front(), l.concurrency))
 	}
 	s := src.take(n)
-	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Records: s.bytes()}
+	out := Batch{First: l.sent + 1, Count: s.len(), Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Nacks: l.nacks, Records: s.bytes()}
 	b.turn = max(b.turn, l.turn)
 	l.turn = b.turn + uint64(s.len())
 	l.sent += uint64(s.len())
@@ -200,6 +208,9 @@ func (q *Queue) unpin(l *Link) {
 // wake calls the link that should carry what is queued, if it sleeps. mu is
 // held.
 func (q *Queue) wake(b *Backlog) {
+	if b.settings.Mode == messages.Failover {
+		b.elect()
+	}
 	if best := b.lanes.first(); best != nil && b.source() != nil {
 		q.call(best)
 	}
@@ -250,7 +261,10 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
 	found := suspicion{member: l.Member, cause: errLinkDied, now: now, died: died}
 	if died {
-		found.suspects = l.concurrency
+		found.suspects = b.handles(l)
+	}
+	if b.settings.Mode.Ordered() {
+		found.rests = l.lease.Over()
 	}
 	for _, f := range l.out.takeAll() {
 		requeued += f.len()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/order"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -61,6 +62,7 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	seq := n.Seq
+	l.nacks++
 	if seq == 0 || seq > l.sent {
 		return Outcome{}, fmt.Errorf("nack of %d of %d: %w", seq, l.sent, errBadAck)
 	}
@@ -102,6 +104,9 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 		}
 		back.Attempt, back.Deaths = max(back.Attempt, int(s.nacks)), int(s.deaths)
 	})
+	if b.settings.Mode == messages.Failover && order.Breaks(n.Kind) {
+		b.takeBehind(l, seq)
+	}
 	b.place(l)
 	q.wake(b)
 	return back, nil
@@ -160,6 +165,7 @@ func (q *Queue) failed(b *Backlog, s span, n *frame.Nack, back *Outcome, now tim
 func (q *Queue) exhaust(b *Backlog, s span, reason string, now time.Time) (due time.Time) {
 	due = now.Add(q.cfg.Retry.Max)
 	if q.cfg.DeadLetters {
+		b.rests(s)
 		b.exhausted = append(b.exhausted, exhausted{span: s.own(), reason: reason})
 		return due
 	}
@@ -191,6 +197,7 @@ type suspicion struct {
 	suspects int // how many messages, from the first, count a death
 	died     bool
 	now      time.Time
+	rests    time.Time // what was out is not sent again before
 }
 
 // deadly reports whether s is at the limit of deaths.
@@ -221,7 +228,7 @@ func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
 		} else if q.deadly(head) {
 			q.exhaustAll(b, head, found)
 		} else {
-			b.again.insert(head)
+			b.repeat(head, found)
 		}
 		if s = tail; s.len() == 0 {
 			return
@@ -230,7 +237,16 @@ func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
 	if q.cfg.Lends && found.died && s.deaths == 0 {
 		s.died() // its acks may have been on the way: it is sent apart, so that the next death is its own
 	}
-	q.comesHome(b, s, b.again.insert)
+	q.comesHome(b, s, func(s span) { b.repeat(s, found) })
+}
+
+// repeat queues s again, as soon as that may be.
+func (b *Backlog) repeat(s span, found *suspicion) {
+	if found.rests.After(found.now) {
+		b.delay(s, found.rests)
+	} else {
+		b.again.insert(s)
+	}
 }
 
 // exhaustAll exhausts the messages of s, one by one. mu is held.
@@ -296,8 +312,13 @@ func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 			heap.Push(&b.delayed, delay{due: due, span: d.span, rejected: &d})
 			return
 		}
+		b.rested(d.span)
 		b.delay(d.span, due)
 		return
+	}
+	if !d.rejected {
+		b.rested(d.span)
+		q.wake(b)
 	}
 	b.counters.DeadLettered++
 	cause := q.rejectedBy(b, d.reason)

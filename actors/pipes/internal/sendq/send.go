@@ -307,12 +307,14 @@ func (b *Backlog) linked() bool {
 	return slices.ContainsFunc(b.links, func(l *Link) bool { return l.phase != linkClosed && !l.draining })
 }
 
-// Expect notes whether etcd shows a member in the group.
-func (q *Queue) Expect(b *Backlog, member bool) {
+// Expect notes which members etcd shows in the group, with their CreateRevisions. It keeps
+// the map.
+func (q *Queue) Expect(b *Backlog, members map[string]int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if b.expected != member {
-		b.expected = member
+	b.since = members
+	if expected := len(members) > 0; b.expected != expected {
+		b.expected = expected
 		q.progress()
 	}
 }
@@ -329,6 +331,9 @@ func (q *Queue) Withdraw(a *Asking) {
 		}
 	}
 	if len(a.placed) > 0 {
+		for _, p := range a.placed {
+			q.wake(p.b)
+		}
 		a.placed = nil
 		q.progress()
 	}
@@ -351,6 +356,7 @@ func (b *Backlog) extract(seq uint64) (span, bool) {
 	}
 	for i, d := range b.delayed {
 		if d.seq == seq && d.len() == 1 {
+			b.rested(d.span)
 			return heap.Remove(&b.delayed, i).(delay).span, true
 		}
 	}
@@ -424,7 +430,7 @@ func (q *Queue) Recall(tag int64) {
 			}
 		}
 		delayed := b.delayed
-		b.delayed = nil
+		b.delayed, b.resting = nil, 0
 		for _, d := range delayed {
 			q.comesHome(b, d.span, func(s span) { b.delay(s, d.due) })
 		}

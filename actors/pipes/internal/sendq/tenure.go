@@ -199,7 +199,8 @@ func (q *Queue) Idle(l *Link, now time.Time) bool {
 
 // TakeBack queues again what the member has kept for too long, and returns how
 // much that is. The member gets no more until it has settled all of it, which
-// settles nothing any more.
+// settles nothing any more. Where the group keeps an order nothing is queued again: the
+// link is to be ended, so that the member hands out no more.
 func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -208,12 +209,16 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 	}
 	found := suspicion{member: l.Member, cause: errKept, suspects: l.concurrency, now: now, died: true}
 	for _, r := range l.tenure.overdue(now, l.sent, l.out.empty()) {
+		if b.settings.Mode.Ordered() {
+			n += l.out.within(r)
+			continue
+		}
 		l.out.remove(r.From, r.To, func(s span) {
 			n += s.len()
 			q.repeat(b, s, &found)
 		})
 	}
-	if n > 0 {
+	if n > 0 && !b.settings.Mode.Ordered() {
 		l.tenure.standing = linkHung
 		b.counters.Redelivered += uint64(n)
 		b.place(l)

@@ -212,10 +212,11 @@ type ExpiredMessage = messages.ExpiredMessage
 //	}
 type Parked = messages.Parked
 
-// Mode says what a group of a destination promises: AtLeastOnce or AtMostOnce. The first
-// join or declaration decides it.
+// Mode says what a group of a destination promises: AtLeastOnce, AtMostOnce or
+// Failover. The first join or declaration decides it.
 //
-//	func (m Mode) Known() bool // reports whether it is one of both
+//	func (m Mode) Known() bool   // reports whether it is one of the three
+//	func (m Mode) Ordered() bool // reports whether the group keeps an order
 type Mode = messages.Mode
 
 // The modes of a group.
@@ -226,6 +227,11 @@ const (
 	// AtMostOnce: a message is settled when it is written to a link. What a failing
 	// member had is lost, and nothing comes twice.
 	AtMostOnce = messages.AtMostOnce
+	// Failover is AtLeastOnce, and one member at a time gets all messages of a sender, in the
+	// order in which they were sent: the member that joined first of those that are linked to
+	// the sender and read. Others take over in order when it leaves, fails or stops reading,
+	// and it does not get them back while its successor is there.
+	Failover = messages.Failover
 )
 
 // QueuePolicy says what Send does while a group's queue is full, see MaxQueue:

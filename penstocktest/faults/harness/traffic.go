@@ -56,7 +56,10 @@ const everyTick = 2 * time.Millisecond
 const PerTick = 4
 
 // StartLoad starts a load on d, which ends with t at the latest.
-func StartLoad(t *testing.T, d *penstock.Destination) *Load {
+func StartLoad(t *testing.T, d *penstock.Destination) *Load { return StartLoadOf(t, d, Numbered) }
+
+// StartLoadOf is StartLoad of the messages that message makes of their numbers.
+func StartLoadOf(t *testing.T, d *penstock.Destination, message func(int) penstock.Message) *Load {
 	l := &Load{stopping: make(chan struct{}), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -71,7 +74,7 @@ func StartLoad(t *testing.T, d *penstock.Destination) *Load {
 			case <-tick.C:
 			}
 			for range PerTick {
-				if err := d.Send(ctx, Numbered(l.accepted())); err != nil {
+				if err := d.Send(ctx, message(l.accepted())); err != nil {
 					l.fail(err)
 					return
 				}

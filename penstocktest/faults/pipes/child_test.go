@@ -36,6 +36,8 @@ type childSpec struct {
 	Actors                     bool     // it uses the face of actors
 	AckWait                    time.Duration
 	Fault                      string // what its handler does: a name of handlerFaults; "" for none
+	History                    bool   // it says when its handlers begin
+	Concurrency                int
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -45,6 +47,7 @@ const roleMember, roleSender = "member", "sender"
 //	ready            it has joined, or registered
 //	got ID           it handles message ID; said before the ack
 //	accepted ID      Send took message ID
+//	did ID NS        a handler begins with message ID, at that time
 //	left             it was told to stop or to leave, and drained
 //	took ID A D      a handler with a Fault gets message ID, its attempt A, after D deaths
 //
@@ -75,6 +78,17 @@ func (s childSpec) run() error {
 		}))
 		system.Root.Spawn(penstock.MemberProps(rt, s.Destination, s.Group, penstock.Receiver{To: take},
 			penstock.MemberID(s.Member), penstock.InMode(s.Mode), penstock.Window(s.Window)))
+	case s.Role == roleMember && s.History:
+		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.InMode(s.Mode),
+			penstock.Window(s.Window), penstock.Concurrency(s.Concurrency))
+		if err != nil {
+			return err
+		}
+		go m.Consume(consuming, func(_ context.Context, d penstock.Delivery) error {
+			fmt.Fprintln(os.Stdout, "did", harness.Number(d), time.Now().UnixNano())
+			return nil
+		})
+		leave = func() error { return m.Leave(ctx) }
 	case s.Role == roleMember && s.Fault != "":
 		m, err := rt.Join(ctx, s.Destination, s.Group, penstock.MemberID(s.Member), penstock.Window(s.Window), penstock.AckWait(s.AckWait))
 		if err != nil {
@@ -167,6 +181,7 @@ type child struct {
 	left     chan struct{}
 	accepted chan int
 	took     chan taking
+	did      history
 	ended    chan struct{} // all it said was read and it is no more
 }
 
@@ -222,6 +237,13 @@ func (c *child) listen(out io.Reader, l *harness.Ledger) {
 		var t taking
 		if n, _ := fmt.Sscanf(s.Text(), "took %d %d %d", &t.id, &t.attempt, &t.deaths); n == 3 {
 			c.took <- t
+			continue
+		}
+		var d doing
+		if n, _ := fmt.Sscanf(s.Text(), "did %d %d", &d.id, &d.at); n == 2 {
+			d.by = c.name
+			c.did.add(d)
+			l.Enter(c.name, d.id)
 			continue
 		}
 		what, number, _ := strings.Cut(s.Text(), " ")

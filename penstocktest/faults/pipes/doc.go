@@ -77,6 +77,11 @@
 //		TestSecondReaderIsBusy
 //		TestReadingAfterLeave
 //
+// # Order
+//
+//	Failover: one member at a time, in order, whoever dies, freezes, leaves and joins
+//		TestFailoverKeepsOrder
+//
 // # Requests
 //
 //	each has one reply, which is its own

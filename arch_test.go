@@ -167,6 +167,7 @@ var owners = []struct {
 	{"go.opentelemetry.io", []string{".", "actors"}, free},
 	{"go.etcd.io/etcd/server/v3", []string{"discovery/embedded", "penstocktest/internal/server", "benchmarks/internal/part"}, free},
 	{"google.golang.org/grpc", []string{"discovery", "transport/commitlog", "penstocktest", "cmd"}, free},
+	{"github.com/gobwas/ws", []string{"transport/carrier"}, free},
 	{"golang.org/x/sync/errgroup", nil, bound},
 	{"math/rand", nil, bound},
 }

@@ -202,6 +202,11 @@ func checkBind(u URL) error {
 // Advertised are the URLs that others dial, once port is bound; hosts names this
 // machine, and is asked only when the configuration does not say.
 func (u URL) Advertised(port string, hosts func(bind string) []string) []string {
+	if u.fronted() {
+		if f, err := u.front(); err == nil { // it was checked
+			return []string{f.String()}
+		}
+	}
 	ends := []end{{host: u.Host}}
 	switch {
 	case u.Advertise != "":
@@ -217,7 +222,7 @@ func (u URL) Advertised(port string, hosts func(bind string) []string) []string 
 		if e.port == "" {
 			e.port = port
 		}
-		urls[i] = u.Scheme + "://" + e.String()
+		urls[i] = u.Scheme + "://" + e.String() + u.Path
 	}
 	return urls
 }

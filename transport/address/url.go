@@ -21,6 +21,10 @@ const (
 	TCP = "tcp"
 	// TLS is TLS 1.3 over tcp.
 	TLS = "tls+tcp"
+	// WS is WebSocket over tcp, which reverse proxies pass on, and WSS the same over
+	// TLS 1.3.
+	WS  = "ws"
+	WSS = "wss"
 )
 
 // rules are what the URLs of a scheme may say.
@@ -41,15 +45,20 @@ type rules struct {
 var schemes = map[string]rules{
 	TCP: {parse: parseNetwork, check: checkNetwork, text: networkText, dial: dialNetwork, network: true},
 	TLS: {parse: parseNetwork, check: checkNetwork, text: networkText, dial: dialNetwork, network: true, encrypted: true},
+	WS:  {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true},
+	WSS: {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true, encrypted: true},
 }
 
 // URL is a listener's address, taken apart:
 //
 //	tcp://host:port[-port][?advertise=host[:port][,host[:port]...]]
 //	tls+tcp://host:port[-port][?advertise=host[:port][,host[:port]...]]
+//	ws://host:port[-port][/path][?advertise=host[:port][,host[:port]...]]
+//	wss://host:port[-port][/path][?advertise=host[:port][,host[:port]...]]
 //
-// for example tcp://127.0.0.1:0, tls+tcp://:7000-7010?advertise=orders.example.com or
-// tcp://:7000?advertise=$POD_IP.
+// for example tcp://127.0.0.1:0, tls+tcp://:7000-7010?advertise=orders.example.com,
+// tcp://:7000?advertise=$POD_IP or, behind a proxy,
+// ws://:8080/penstock?advertise=wss://orders.example.com/penstock.
 type URL struct {
 	// Scheme names the transport.
 	Scheme string
@@ -65,8 +74,15 @@ type URL struct {
 	// puts its value here. Empty means Host; where that is every interface, the
 	// address of each family from which the default route leaves, else the first
 	// of an interface that is up, else a loopback address: only this machine can
-	// dial that. Names are advertised only where they are given here.
+	// dial that. Names are advertised only where they are given here. Of ws and wss
+	// it may be a URL, with a path and without options: that of a proxy in front.
 	Advertise string
+	// Path is what a request for a WebSocket names; / when it is empty. Other schemes
+	// have none.
+	Path string
+	// Proxied tells of a wss URL to dial that a proxy is there, at which TLS ends: its
+	// certificate is not the sender's. In the text form it is the option via=proxy.
+	Proxied bool
 }
 
 // Parse takes apart a listener's address. Its errors wrap
@@ -92,8 +108,20 @@ func parseURL(s string) (URL, error) {
 }
 
 func parseNetwork(name, rest string) (URL, error) {
-	u := URL{Scheme: name}
 	address, query, hasQuery := strings.Cut(rest, "?")
+	u, err := parseBind(name, address)
+	if err == nil && hasQuery {
+		u.Advertise, err = parseQuery(query)
+	}
+	if err != nil {
+		return URL{}, err
+	}
+	return u, checkBind(u)
+}
+
+// parseBind takes apart what is before a path and options.
+func parseBind(name, address string) (URL, error) {
+	u := URL{Scheme: name}
 	if i := strings.IndexAny(address, "/#@"); i >= 0 {
 		return URL{}, fmt.Errorf("address %q: %q has no meaning in a %s url", address, address[i], name)
 	}
@@ -110,15 +138,8 @@ func parseNetwork(name, rest string) (URL, error) {
 		}
 	}
 	u.Host = host
-	if u.PortLow, u.PortHigh, err = parsePorts(ports); err != nil {
-		return URL{}, err
-	}
-	if hasQuery {
-		if u.Advertise, err = parseQuery(query); err != nil {
-			return URL{}, err
-		}
-	}
-	return u, checkBind(u)
+	u.PortLow, u.PortHigh, err = parsePorts(ports)
+	return u, err
 }
 
 // Check finds every fault of a URL that may not come from Parse.
@@ -131,15 +152,19 @@ func (u URL) Check() error {
 }
 
 func checkNetwork(u URL) error {
-	var faults []error
-	if u.Host != "" {
-		faults = append(faults, checkHost(u.Host), checkBind(u))
-	}
-	faults = append(faults, checkPorts(u.PortLow, u.PortHigh))
+	faults := checkBound(u)
 	if u.Advertise != "" {
 		faults = append(faults, checkAdvertise(u.Advertise))
 	}
 	return errors.Join(faults...)
+}
+
+// checkBound checks what a listener binds.
+func checkBound(u URL) (faults []error) {
+	if u.Host != "" {
+		faults = append(faults, checkHost(u.Host), checkBind(u))
+	}
+	return append(faults, checkPorts(u.PortLow, u.PortHigh))
 }
 
 // String is the text form; Parse of it gives u again.
@@ -162,7 +187,7 @@ func networkText(u URL) string {
 }
 
 // plainly undoes the escapes that a query does not need.
-var plainly = strings.NewReplacer("%24", "$", "%2C", ",", "%3A", ":", "%5B", "[", "%5D", "]", "%7B", "{", "%7D", "}")
+var plainly = strings.NewReplacer("%24", "$", "%2C", ",", "%2F", "/", "%3A", ":", "%5B", "[", "%5D", "]", "%7B", "{", "%7D", "}")
 
 func (u URL) portText() string {
 	if u.PortLow == u.PortHigh {
@@ -197,10 +222,15 @@ func dialNetwork(u URL) (string, error) {
 	return net.JoinHostPort(u.Host, strconv.Itoa(u.PortLow)), nil
 }
 
+// EndToEnd reports whether nobody but the sender can read links of u's scheme, and the
+// sender proves with its certificate who it is.
+func (u URL) EndToEnd() bool { return u.Encrypted() && !u.Proxied }
+
 // Network reports whether links of u's scheme go over a network.
 func (u URL) Network() bool { return schemes[u.Scheme].network }
 
-// Encrypted reports whether nobody on the path can read links of u's scheme.
+// Encrypted reports whether nobody on the path can read links of u's scheme; a proxy at
+// which TLS ends can.
 func (u URL) Encrypted() bool { return schemes[u.Scheme].encrypted }
 
 // ParseAll takes apart the addresses of one listener, with spaces between them. Its
@@ -214,8 +244,14 @@ func ParseAll(text string) ([]URL, error) {
 	var faults []error
 	for i, s := range texts {
 		u, err := Parse(s)
-		if err == nil && slices.Contains(texts[:i], s) {
+		switch {
+		case err != nil:
+		case slices.Contains(texts[:i], s):
 			err = fmt.Errorf("url %q is given twice: %w", s, messages.ErrInvalid)
+		case u.Proxied:
+			err = fmt.Errorf("url %q: via is for urls that are dialled: %w", s, messages.ErrInvalid)
+		case slices.ContainsFunc(urls, u.collides):
+			err = fmt.Errorf("url %q: its port is that of another url, and one port serves one url, with one path: %w", s, messages.ErrInvalid)
 		}
 		urls, faults = append(urls, u), append(faults, err)
 	}
@@ -223,6 +259,12 @@ func ParseAll(text string) ([]URL, error) {
 		return nil, err
 	}
 	return urls, nil
+}
+
+// collides reports whether u and v ask for one and the same port.
+func (u URL) collides(v URL) bool {
+	one := func(u URL) bool { return u.Network() && u.PortLow != 0 && u.PortLow == u.PortHigh }
+	return one(u) && one(v) && u.Host == v.Host && u.PortLow == v.PortLow
 }
 
 func supported() string { return strings.Join(slices.Sorted(maps.Keys(schemes)), ", ") }

@@ -31,10 +31,16 @@ type Target struct {
 	Identities []string
 }
 
+// Opener is a stream whose ends have something to agree on before the first byte.
+type Opener interface {
+	// Handshake does that, once. It obeys ctx up to the end of TLS, and the stream's Close;
+	// after an error the stream is of no use.
+	Handshake(ctx context.Context) error
+}
+
 // Session is a stream whose ends have proved who they are.
 type Session interface {
-	// Handshake proves it, once. It obeys ctx; after an error the stream is of no use.
-	Handshake(ctx context.Context) error
+	Opener
 	// Identity is the peer's; the zero Identity when it has shown none.
 	Identity() Identity
 	// Exporter are 32 bytes that both ends of this session have and nobody else, not
@@ -49,10 +55,18 @@ type Pieces interface {
 	WritePieces(head, body []byte) error
 }
 
+// Limited is a stream that has to know how long a message may be, besides its 4 KiB at
+// first. Limit is called by who reads.
+type Limited interface {
+	Limit(n int)
+}
+
 // carriers are what there is, by scheme.
 var carriers = map[string]Carrier{
 	address.TCP: {Listen: listenTCP, Dial: dialTCP},
 	address.TLS: {Listen: listenTLS, Dial: dialTLS},
+	address.WS:  {Listen: listenWS, Dial: dialWS},
+	address.WSS: {Listen: listenWSS, Dial: dialWSS},
 }
 
 // Of returns the carrier of a scheme that address.Parse accepts.

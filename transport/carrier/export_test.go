@@ -3,6 +3,8 @@ package carrier
 import (
 	"net"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // LookLater lets the time pass between two looks at files.
@@ -16,4 +18,9 @@ func (t *TLS) LookLater() {
 func MetEarlier(c net.Conn, by time.Duration) {
 	s := c.(*tlsConn)
 	s.met = s.met.Add(-by)
+}
+
+// WebSocketOf is the listener's end of a stream, at the path /a.
+func WebSocketOf(c net.Conn) net.Conn {
+	return newWebSocket(c, ws.StateServerSide, func(c *webSocket) error { return c.accept("/a") })
 }

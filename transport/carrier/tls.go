@@ -34,10 +34,31 @@ const (
 	readAhead = 64 << 10
 )
 
+// spoken is the protocol inside TLS, by its name (ALPN). Clients that name none are
+// served where unnamed is set.
+type spoken struct {
+	name    string
+	unnamed bool
+}
+
+var (
+	speaksLinks = spoken{name: protocolName}
+	// Proxies that encrypt again may name nothing.
+	speaksHTTP = spoken{name: httpProtocol, unnamed: true}
+)
+
+// check judges what was agreed on.
+func (p spoken) check(s tls.ConnectionState, server bool) error {
+	if s.NegotiatedProtocol == p.name || server && p.unnamed && s.NegotiatedProtocol == "" {
+		return nil
+	}
+	return fmt.Errorf("the peer speaks %q, and not %s", s.NegotiatedProtocol, p.name)
+}
+
 // base is what both ends agree on.
-func base() *tls.Config {
+func base(p spoken) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{protocolName},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{p.name},
 		// A resumed session would be one whose certificates were checked long ago.
 		SessionTicketsDisabled: true,
 		// Links are long: records as large as they may be from the first on.
@@ -45,8 +66,8 @@ func base() *tls.Config {
 	}
 }
 
-func (t *TLS) server() *tls.Config {
-	cfg := base()
+func (t *TLS) server(p spoken) *tls.Config {
+	cfg := base(p)
 	cfg.ClientAuth = tls.RequestClientCert
 	if t.c.Mutual {
 		cfg.ClientAuth = tls.RequireAnyClientCert
@@ -59,8 +80,8 @@ func (t *TLS) server() *tls.Config {
 		return c, err
 	}
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
-		if s.NegotiatedProtocol != protocolName {
-			return fmt.Errorf("the peer speaks %q, and not %s", s.NegotiatedProtocol, protocolName)
+		if err := p.check(s, true); err != nil {
+			return err
 		}
 		if len(s.PeerCertificates) == 0 {
 			return nil // Mutual has said whether it needs one
@@ -70,8 +91,8 @@ func (t *TLS) server() *tls.Config {
 	return cfg
 }
 
-func (t *TLS) client(host string, listed []string) *tls.Config {
-	cfg := base()
+func (t *TLS) client(p spoken, host string, listed []string) *tls.Config {
+	cfg := base(p)
 	if _, err := netip.ParseAddr(host); err != nil {
 		cfg.ServerName = host // for proxies that choose by it
 	}
@@ -79,8 +100,8 @@ func (t *TLS) client(host string, listed []string) *tls.Config {
 	// was dialled says nothing about who a sender is, and etcd says it.
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
-		if s.NegotiatedProtocol != protocolName {
-			return fmt.Errorf("the peer speaks %q, and not %s", s.NegotiatedProtocol, protocolName)
+		if err := p.check(s, false); err != nil {
+			return err
 		}
 		if len(s.PeerCertificates) == 0 {
 			return errors.New("the sender shows no certificate")
@@ -90,17 +111,24 @@ func (t *TLS) client(host string, listed []string) *tls.Config {
 		}
 		return identityOf(s.PeerCertificates[0]).isOneOf(listed)
 	}
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		c, err := t.certificate()
-		if err == nil && c == nil {
-			c = &tls.Certificate{} // shows none
-		}
-		return c, err
-	}
+	cfg.GetClientCertificate = t.shown
 	return cfg
 }
 
+// shown is the certificate for a server that asks for one.
+func (t *TLS) shown(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	c, err := t.certificate()
+	if err == nil && c == nil {
+		c = &tls.Certificate{} // shows none
+	}
+	return c, err
+}
+
 func listenTLS(ctx context.Context, u address.URL, t *TLS) (net.Listener, error) {
+	return listenOver(ctx, u, t, speaksLinks)
+}
+
+func listenOver(ctx context.Context, u address.URL, t *TLS, p spoken) (net.Listener, error) {
 	if t == nil {
 		return nil, fmt.Errorf("listen on %s: %w: %w", u, messages.ErrInvalid, errNoTLS)
 	}
@@ -111,7 +139,7 @@ func listenTLS(ctx context.Context, u address.URL, t *TLS) (net.Listener, error)
 	if err != nil {
 		return nil, err
 	}
-	return &tlsListener{Listener: ln, tls: t, cfg: t.server()}, nil
+	return &tlsListener{Listener: ln, tls: t, cfg: t.server(p)}, nil
 }
 
 type tlsListener struct {
@@ -130,6 +158,10 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 }
 
 func dialTLS(ctx context.Context, u address.URL, at string, to Target) (net.Conn, error) {
+	return dialOver(ctx, u, at, to, speaksLinks)
+}
+
+func dialOver(ctx context.Context, u address.URL, at string, to Target, p spoken) (net.Conn, error) {
 	if to.TLS == nil {
 		return nil, fmt.Errorf("%w: %w", messages.ErrInvalid, errNoTLS)
 	}
@@ -137,7 +169,7 @@ func dialTLS(ctx context.Context, u address.URL, at string, to Target) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	cfg := to.TLS.client(u.Host, to.Identities)
+	cfg := to.TLS.client(p, u.Host, to.Identities)
 	return newTLSConn(c, to.TLS, func(c net.Conn) *tls.Conn { return tls.Client(c, cfg) }, x509.ExtKeyUsageServerAuth), nil
 }
 
@@ -161,7 +193,7 @@ func newTLSConn(c net.Conn, t *TLS, over func(net.Conn) *tls.Conn, usage x509.Ex
 	return &tlsConn{Conn: over(u), under: u, tls: t, usage: usage}
 }
 
-// Handshake is Session's.
+// Handshake is Opener's.
 func (c *tlsConn) Handshake(ctx context.Context) error {
 	_, era, err := c.tls.authorities()
 	if err != nil {

@@ -52,7 +52,7 @@ func Listen(ctx context.Context, urls string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := all[0]
+	u := all[0].Behind()    // no proxy passes this on
 	var lc net.ListenConfig // keep-alives of the kernel clean up after hosts that vanish
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(u.Host, "0"))
 	if err != nil {

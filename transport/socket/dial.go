@@ -62,7 +62,7 @@ func (c *DialConfig) EnsureDefaults() {
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
 func (c *DialConfig) Validate() error {
 	u, _, err := address.Dial(c.URL)
-	if u.Encrypted() && c.TLS == nil {
+	if u.EndToEnd() && c.TLS == nil {
 		err = fmt.Errorf("url %s needs certificates, and there are none", c.URL)
 	}
 	faults := []error{err, c.Hello.Check(), c.settings().check()}

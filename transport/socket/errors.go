@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -135,9 +136,11 @@ func (r Reason) String() string {
 func handshakeError(err error) error {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w in the TLS handshake", ErrPeerClosed)
-	case errors.Is(err, messages.ErrTooLarge):
+		return fmt.Errorf("%w in the handshake", ErrPeerClosed)
+	case errors.Is(err, messages.ErrTooLarge), errors.Is(err, net.ErrClosed):
 		return err
+	case errors.Is(err, carrier.ErrNoWebSocket):
+		return fmt.Errorf("%w: %w", ErrNotSP, err)
 	}
 	return fmt.Errorf("%w: %w", ErrTLS, err)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/carrier"
+	"github.com/penstock-io/penstock/transport/frame"
 )
 
 const (
@@ -120,6 +121,9 @@ func (w *wire) since() time.Duration { return time.Since(w.born) }
 // goroutine, or before there is one.
 func (w *wire) trust(limit int, patience time.Duration, alloc func(int) []byte) {
 	w.limit, w.patience, w.alloc = limit, patience, alloc
+	if l, ok := w.c.(carrier.Limited); ok {
+		l.Limit(limit)
+	}
 	now := w.since()
 	w.heard.Store(int64(now))
 	w.refresh(now, patience-w.grace())
@@ -247,10 +251,12 @@ func (w *wire) read(p []byte) (int, error) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF): //nolint:errorlint // a bare one says nothing
 			return 0, ErrPeerClosed
-		case errors.Is(err, syscall.ECONNRESET):
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 			return 0, fmt.Errorf("%w: %w", ErrPeerClosed, err)
+		case errors.Is(err, carrier.ErrNoWebSocket):
+			return 0, fmt.Errorf("%w: %w", frame.ErrProtocol, err)
 		case isTLS(err):
 			return 0, fmt.Errorf("%w: %w", ErrTLS, err)
 		case w.patience == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
@@ -330,13 +336,13 @@ func (w *wire) writeBoth(head, body []byte) error {
 	return err
 }
 
-// shake proves who we are, where the stream does that, and exchanges SP headers: that
+// shake does what the stream needs first, such as TLS, and exchanges SP headers: that
 // the other side is the opposite. What a quick peer sends behind its header stays in the
 // buffer.
 func (w *wire) shake(self, peer uint16) error {
-	if s, ok := w.c.(carrier.Session); ok {
+	if o, ok := w.c.(carrier.Opener); ok {
 		// The end of the wire ends it.
-		if err := s.Handshake(context.Background()); err != nil {
+		if err := o.Handshake(context.Background()); err != nil {
 			return w.end(handshakeError(err))
 		}
 	}

@@ -22,10 +22,16 @@ type Features struct {
 	// what they cannot read. Nil where RawListen and RawDial are it.
 	TapListen func(t *testing.T) (ln net.Listener, advertise string)
 	TapDial   func(address net.Addr) (net.Conn, error)
+	// Injected is how a stray length is noticed that a proxy injects; nil where that is as a
+	// frame that is too large.
+	Injected error
 	// TLS and Identities are those of listeners and of who dials them; nil without
-	// encryption. What is injected below it is noticed as that, whatever it is.
+	// encryption.
 	TLS        *carrier.TLS
 	Identities []string
+	// Crowd is how many connections the crowded tests open, 1000 when it is 0: fewer where
+	// that would be said of a layer that has a suite of its own.
+	Crowd int
 	// Descriptors tells that each connection holds a file descriptor, so that
 	// leaks can be counted where the system shows them.
 	Descriptors bool
@@ -34,6 +40,9 @@ type Features struct {
 // Run runs the suite. url returns a URL to listen on that is free, as
 // address.Parse takes it and without options; it is called for each listener.
 func Run(t *testing.T, features Features, url func(t *testing.T) string) {
+	if features.Crowd == 0 {
+		features.Crowd = 1000
+	}
 	s := &suite{features: features, url: url}
 	for _, group := range []struct {
 		name  string

@@ -124,7 +124,7 @@ var endTests = map[string]func(*testing.T, *suite){
 		settled := func() bool { return snd.Stats().Open == 0 }
 		eventually(t, "the first connections end", settled)
 		goroutines, files := runtime.NumGoroutine(), descriptors()
-		for range 1000 {
+		for range s.features.Crowd {
 			cycle()
 		}
 		eventually(t, "all connections end", settled)

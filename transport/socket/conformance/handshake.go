@@ -110,7 +110,7 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		snd, _ := s.proxied(t)
 		snd.welcomeAll(t, nil)
 		cfg := snd.member()
-		cfg.URL = snd.cfg.URLs[0].Scheme + "://" + snd.Addr().String()
+		cfg.URL = snd.cfg.URLs[0].Scheme + "://" + snd.Addr().String() + snd.cfg.URLs[0].Path
 		if cfg.URL == snd.URL() {
 			t.Fatal("the proxy is not in between")
 		}
@@ -262,5 +262,5 @@ func (s *suite) pretend(t *testing.T, serve func(net.Conn)) (url string) {
 	})
 	u, err := address.Parse(s.url(t))
 	must(t, err)
-	return u.Scheme + "://" + at
+	return u.Scheme + "://" + at + u.Path
 }

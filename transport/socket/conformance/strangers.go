@@ -14,9 +14,6 @@ import (
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
-// strangers is how many connections the crowded tests open.
-const strangers = 1000
-
 var strangerTests = map[string]func(*testing.T, *suite){
 	"Garbage": func(t *testing.T, s *suite) {
 		snd := s.listen(t)
@@ -104,11 +101,11 @@ var strangerTests = map[string]func(*testing.T, *suite){
 				_, err := into(p.only(t)).Write(binary.BigEndian.AppendUint64(nil, 1<<62))
 				must(t, err)
 				go func() { _ = drop(target) }()
-				if s.features.TLS != nil {
-					expectEnd(t, target, socket.ErrTLS)
-					return
+				want := messages.ErrTooLarge
+				if s.features.Injected != nil {
+					want = s.features.Injected
 				}
-				expectEnd(t, target, messages.ErrTooLarge)
+				expectEnd(t, target, want)
 			})
 		}
 	},
@@ -140,7 +137,7 @@ var strangerTests = map[string]func(*testing.T, *suite){
 	"CrowdOfIdle": func(t *testing.T, s *suite) {
 		snd := s.listen(t)
 		snd.welcomeAll(t, nil)
-		for range strangers {
+		for range s.features.Crowd {
 			s.below(t, snd.Addr())
 		}
 		snd.expectRefusal(t, socket.ReasonEvicted)

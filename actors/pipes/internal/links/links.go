@@ -5,6 +5,7 @@ package links
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/penstock-io/penstock/messages"
@@ -51,43 +52,72 @@ func (c *Config) Listens(text string) ([]address.URL, error) {
 		case u.Encrypted() && c.TLS == nil:
 			faults = append(faults, fmt.Errorf("listen on %s: %w: it takes certificates: give LinkTLS", u, messages.ErrInvalid))
 		case c.RequireTLS && u.Network() && !u.Encrypted():
-			faults = append(faults, fmt.Errorf("listen on %s: %w: this runtime requires TLS: use %s://", u, messages.ErrInvalid, address.TLS))
+			faults = append(faults, fmt.Errorf("listen on %s: %w: this runtime requires TLS: use %s:// or %s://", u, messages.ErrInvalid, address.TLS, address.WSS))
 		}
 	}
 	return urls, errors.Join(faults...)
 }
 
-// Dials returns which of a sender's URLs are to be dialled, in that order. Who can
-// encrypt, and finds a sender that can, does not fall back to plain URLs: somebody on
-// the path could make it. The error wraps messages.ErrInsecure when this runtime requires
-// what the sender does not offer, or the other way round, and messages.ErrCorrupt when
-// there is nothing to dial at all.
+// Dials returns which of a sender's URLs are to be dialled, in that order: encrypted ones
+// first, and plain streams before WebSocket. Who has certificates, and finds a sender that
+// can encrypt, does not fall back to plain URLs: somebody on the path could make it. The
+// error wraps messages.ErrInsecure when this runtime requires what the sender does not
+// offer, or the other way round, and messages.ErrCorrupt when there is nothing to dial at
+// all.
 func (c *Config) Dials(announced []string) ([]string, error) {
-	var encrypted, plain []string
+	offers := make([][]string, rankCount)
 	for _, s := range announced {
-		u, _, err := address.Dial(s)
-		switch {
-		case err != nil: // a newer version's
-		case u.Encrypted():
-			encrypted = append(encrypted, s)
-		default:
-			plain = append(plain, s)
+		if u, _, err := address.Dial(s); err == nil { // else it is a newer version's
+			r := rankOf(u)
+			offers[r] = append(offers[r], s)
 		}
 	}
+	ends := slices.Concat(offers[:proxied]...)
+	plain := slices.Concat(offers[plainStream:]...)
 	all := strings.Join(announced, " ")
 	switch {
 	case len(announced) == 0:
 		return nil, fmt.Errorf("the sender lists no URL: %w", messages.ErrCorrupt)
-	case len(encrypted) > 0 && c.TLS != nil:
-		return encrypted, nil
-	case len(plain) > 0 && !c.RequireTLS:
-		return plain, nil
-	case len(plain) > 0:
-		return nil, fmt.Errorf("the sender offers no encrypted link (%s), and this runtime requires TLS: %w", all, messages.ErrInsecure)
-	case len(encrypted) > 0:
+	case c.RequireTLS && len(ends) > 0:
+		return ends, nil
+	case c.RequireTLS && len(offers[proxied])+len(plain) > 0:
+		return nil, fmt.Errorf("the sender offers no link that is encrypted up to itself (%s), and this runtime requires TLS: %w", all, messages.ErrInsecure)
+	case c.TLS != nil && len(ends)+len(offers[proxied]) > 0:
+		return append(ends, offers[proxied]...), nil
+	case len(offers[proxied])+len(plain) > 0:
+		return append(offers[proxied], plain...), nil
+	case len(ends) > 0:
 		return nil, fmt.Errorf("the sender offers encrypted links only (%s), and this runtime has no certificates: give LinkTLS: %w", all, messages.ErrInsecure)
 	}
 	return nil, fmt.Errorf("none of the sender's URLs can be dialled (%s): %w", all, messages.ErrCorrupt)
+}
+
+// rank is how soon a URL is dialled.
+type rank int
+
+const (
+	tlsStream rank = iota
+	tlsWebSocket
+	// proxied: TLS ends at a proxy, which any web server's certificate proves.
+	proxied
+	plainStream
+	plainWebSocket
+	rankCount
+)
+
+func rankOf(u address.URL) rank {
+	switch u.Scheme {
+	case address.TLS:
+		return tlsStream
+	case address.WSS:
+		if u.Proxied {
+			return proxied
+		}
+		return tlsWebSocket
+	case address.WS:
+		return plainWebSocket
+	}
+	return plainStream
 }
 
 // Rights are who may join which group of a destination, as etcd lists them. A nil

@@ -20,6 +20,7 @@ var (
 // falls back; what is not possible has a reason.
 func TestDials(t *testing.T) {
 	const plain, secure = "tcp://10.0.0.1:1", "tls+tcp://10.0.0.1:2"
+	const ws, wss, proxied = "ws://10.0.0.1:3/a", "wss://10.0.0.1:4/a", "wss://a.example:443/a?via=proxy"
 	for _, c := range []struct {
 		by        *Config
 		announced string
@@ -37,6 +38,16 @@ func TestDials(t *testing.T) {
 		{requires, plain + " " + secure, secure, nil},
 		{requires, "", "", messages.ErrCorrupt},
 		{prefers, "quic://10.0.0.1:1", "", messages.ErrCorrupt},
+		{without, ws + " " + plain, plain + " " + ws, nil},
+		{without, wss + " " + ws, ws, nil},
+		{without, wss, "", messages.ErrInsecure},
+		{without, plain + " " + proxied, proxied + " " + plain, nil},
+		{prefers, proxied + " " + ws + " " + wss + " " + plain + " " + secure, secure + " " + wss + " " + proxied, nil},
+		{prefers, proxied + " " + plain, proxied, nil},
+		{prefers, ws, ws, nil},
+		{requires, proxied + " " + wss, wss, nil},
+		{requires, proxied, "", messages.ErrInsecure},
+		{requires, ws, "", messages.ErrInsecure},
 	} {
 		got, err := c.by.Dials(strings.Fields(c.announced))
 		if !errors.Is(err, c.err) || strings.Join(got, " ") != c.want {
@@ -61,6 +72,10 @@ func TestListens(t *testing.T) {
 		{prefers, "tcp://:0 tls+tcp://:0", ""},
 		{requires, "tls+tcp://:0", ""},
 		{requires, "tcp://:0 tls+tcp://:0", "requires TLS"},
+		{requires, "ws://:0?advertise=wss://a.example", "requires TLS"},
+		{without, "wss://:0", "give LinkTLS"},
+		{without, "ws://:1/a ws://:1/b", "one port serves one url"},
+		{without, "wss://a.example:1?via=proxy", "dialled"},
 		{requires, "tcp://:x tcp://:y", `"y"`},
 	} {
 		urls, err := c.by.Listens(c.text)

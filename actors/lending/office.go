@@ -28,7 +28,7 @@ type Lending struct {
 
 // sender is a *senders.Destination.
 type sender interface {
-	Lend(ctx context.Context, m *messages.Message, deaths int, tag int64, settled func(error)) error
+	Lend(ctx context.Context, m *messages.Message, loan senders.Loan) error
 	Recall(tag int64)
 	Unregister(ctx context.Context) error
 	Abandon()
@@ -147,14 +147,14 @@ type lender struct {
 }
 
 // Lend is groups.Lender.Lend.
-func (l *lender) Lend(ctx context.Context, r messages.Record, tag int64, settled func(error)) error {
+func (l *lender) Lend(ctx context.Context, r messages.Record, loan groups.Loan) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := r.Message()
 	m.ID = r.ID()
 	l.value = appendValue(l.value[:0], &r)
 	m.Value = l.value
-	err := l.office.dest.Lend(ctx, &m, r.Deaths, tag, settled)
+	err := l.office.dest.Lend(ctx, &m, senders.Loan{Deaths: r.Deaths, First: loan.First, Tag: loan.Tag, Settled: loan.Settled})
 	if cap(l.value) > mostKept {
 		l.value = nil
 	}

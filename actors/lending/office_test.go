@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/penstock-io/penstock/actors/pipes/senders"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -13,12 +14,12 @@ type aSender struct {
 	abandoned bool
 }
 
-func (*aSender) Lend(context.Context, *messages.Message, int, int64, func(error)) error { return nil }
-func (*aSender) Recall(int64)                                                           {}
-func (s *aSender) Unregister(context.Context) error                                     { return nil }
-func (s *aSender) Abandon()                                                             { s.abandoned = true }
-func (s *aSender) Done() <-chan struct{}                                                { return s.done }
-func (s *aSender) Gone() bool                                                           { return s.abandoned }
+func (*aSender) Lend(context.Context, *messages.Message, senders.Loan) error { return nil }
+func (*aSender) Recall(int64)                                                {}
+func (s *aSender) Unregister(context.Context) error                          { return nil }
+func (s *aSender) Abandon()                                                  { s.abandoned = true }
+func (s *aSender) Done() <-chan struct{}                                     { return s.done }
+func (s *aSender) Gone() bool                                                { return s.abandoned }
 
 // Promise: a sender ends after the last who lends through it, also when that one is told to
 // stop at the moment at which it has become ready; and nothing is kept of senders that are

@@ -29,6 +29,9 @@ type Lending interface {
 	Borrow(ctx context.Context, b Borrowing) (Borrower, error)
 }
 
+// Loan is how a record is lent.
+type Loan = prefetch.Loan
+
 // Borrowing is what a member borrows, and how.
 type Borrowing struct {
 	// Topic is the topic's name, TopicID its id.
@@ -43,12 +46,12 @@ type Borrowing struct {
 // Lender is the end of an owner.
 type Lender interface {
 	// Lend lends a record to one of the members. It blocks until there is room and a member,
-	// or ctx ends, and copies the record. settled is called once of a record that was taken,
-	// under a lock: it must not block. It gets nil when the record was handled; the error of
+	// or ctx ends, and copies the record. Loan.Settled is called once of a record that was
+	// taken, under a lock: it must not block. It gets nil when the record was handled; the error of
 	// its handler, as messages.GiveBackOf reads it; *messages.DeathError where a member may
 	// have died over it; messages.ErrExpired; messages.Untried where it was recalled; and
 	// *messages.AbandonedError where the lender has ended.
-	Lend(ctx context.Context, r messages.Record, tag int64, settled func(error)) error
+	Lend(ctx context.Context, r messages.Record, loan Loan) error
 	// Recall has what was lent under a tag settled, as far as nobody has begun it.
 	Recall(tag int64)
 	// Close ends it when all is settled, or ctx has ended.

@@ -159,6 +159,8 @@ func (q *Queue) forget(l *Link) {
 	q.frames, q.head = kept, 0
 }
 
+// push takes what has come. Of what is lent, what an owner sends again goes before what
+// other owners sent: it may be all that it lends of a partition.
 func (q *Queue) push(f *Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -173,7 +175,13 @@ func (q *Queue) push(f *Frame) {
 		clear(q.frames[n:])
 		q.frames, q.head = q.frames[:n], 0
 	}
-	q.frames = append(q.frames, f)
+	at := len(q.frames)
+	if q.cfg.Lent && f.again {
+		for at > q.head && q.frames[at-1].link != f.link {
+			at--
+		}
+	}
+	q.frames = slices.Insert(q.frames, at, f)
 	q.signal()
 }
 

@@ -97,9 +97,9 @@ func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.fresh.extend(c, i, b.accepted, size)
 }
 
-// appendSuspect is append of a record over which members have died. It is sent before
-// those that nobody has seen.
-func (b *Backlog) appendSuspect(c *chunk, i uint32, size, deaths int) {
+// appendFirst is append of a record that is sent before those that nobody has seen. Members
+// have died over it that often.
+func (b *Backlog) appendFirst(c *chunk, i uint32, size, deaths int) {
 	b.accepted++
 	c.live++
 	b.count++

@@ -40,8 +40,13 @@ func (x *lender) link(member string) {
 
 func (x *lender) lend(t *testing.T, name string, deaths int, tag int64) {
 	t.Helper()
+	x.lendAt(t, name, deaths, false, tag)
+}
+
+func (x *lender) lendAt(t *testing.T, name string, deaths int, first bool, tag int64) {
+	t.Helper()
 	m := messages.Message{Value: []byte(name)}
-	if err := x.q.Lend(t.Context(), &m, deaths, tag, func(err error) { x.back[name] = err }); err != nil {
+	if err := x.q.Lend(t.Context(), &m, Loan{Deaths: deaths, First: first, Tag: tag, Settled: func(err error) { x.back[name] = err }}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -135,6 +140,20 @@ func TestDeathsOfWhatIsLent(t *testing.T) {
 	}
 	if !slices.Equal(order, []string{"1", "2", "3", "0 again"}) {
 		t.Errorf("sent %q", order)
+	}
+}
+
+// Promise: what is lent first is sent before what waits, also by a link that has other
+// messages out.
+func TestLentFirstOvertakesWhatWaits(t *testing.T) {
+	x := newLender(t)
+	for i := range 6 {
+		x.lend(t, fmt.Sprint(i), 0, 1)
+	}
+	x.take(t, 2)
+	x.lendAt(t, "first", 0, true, 2)
+	if got := x.take(t, 3); !slices.Equal(got, []string{"first", "2", "3"}) {
+		t.Errorf("sent %q", got)
 	}
 }
 

@@ -244,8 +244,8 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 			}
 			continue
 		}
-		if w != nil && w.deaths > 0 {
-			b.appendSuspect(c, i, size, w.deaths)
+		if w != nil && (w.first || w.deaths > 0) {
+			b.appendFirst(c, i, size, w.deaths)
 		} else {
 			b.append(c, i, size)
 		}

@@ -112,8 +112,9 @@ type watch struct {
 	settled func(error)
 	// each, in place of settled, is told of each group.
 	each func(group string, cause error)
-	// Of what is lent: how often members have died over it, and its tag for Recall.
+	// Of what is lent, as Loan says.
 	deaths int
+	first  bool
 	tag    int64
 }
 
@@ -395,13 +396,24 @@ func (q *spans) extract(seq uint64) (span, bool) {
 	return one, true
 }
 
-// Lend is SendAsync of a message that the caller answers for: members have died over it
-// that often, and Recall finds it by its tag, which is not zero. The queue must be one that
-// Lends. settled gets, besides the causes of SendAsync, the error of a handler, as
-// messages.GiveBackOf reads it; *messages.DeathError where a member may have died over it;
-// and messages.Untried where it was recalled.
-func (q *Queue) Lend(ctx context.Context, m *messages.Message, deaths int, tag int64, settled func(error)) error {
-	return q.send(ctx, m, &watch{settled: settled, deaths: deaths, tag: tag})
+// Loan is how a message is lent.
+type Loan struct {
+	// Deaths is how often members have died over it.
+	Deaths int
+	// First: it is sent before what waits. One with Deaths always is.
+	First bool
+	// Tag is what Recall finds it by. It is not zero.
+	Tag int64
+	// Settled gets, besides the causes of SendAsync, the error of a handler, as
+	// messages.GiveBackOf reads it; *messages.DeathError where a member may have died over it;
+	// and messages.Untried where it was recalled.
+	Settled func(error)
+}
+
+// Lend is SendAsync of a message that the caller answers for. The queue must be one that
+// Lends.
+func (q *Queue) Lend(ctx context.Context, m *messages.Message, loan Loan) error {
+	return q.send(ctx, m, &watch{settled: loan.Settled, deaths: loan.Deaths, first: loan.First, tag: loan.Tag})
 }
 
 var errRecalled = messages.Untried(errors.New("it was recalled"))

@@ -13,10 +13,20 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// Lend lends a record out, under the tag of its claim. It blocks until
-// there is room. settled is called once of a record that was taken, and takes the buffer's
-// lock: with nil when it was handled, else with why it was not.
-type Lend func(ctx context.Context, rec messages.Record, tag int64, settled func(error)) error
+// Lend lends a record out. It blocks until there is room.
+type Lend func(ctx context.Context, rec messages.Record, loan Loan) error
+
+// Loan is how a record is lent.
+type Loan struct {
+	// Tag is that of the record's claim, for Recall.
+	Tag int64
+	// First: it goes to a member before what waits. Its claim lends nothing else meanwhile, and
+	// each record would wait behind all those of the other claims.
+	First bool
+	// Settled is called once of a record that was taken, and takes the buffer's lock: with nil
+	// when it was handled, else with why it was not.
+	Settled func(error)
+}
 
 // Recall has what was lent under a tag settled that nobody has begun.
 type Recall func(tag int64)
@@ -109,7 +119,7 @@ func (l *Lending) lend(ctx context.Context, h *hand, lend Lend, recall Recall) e
 	if !l.c.persists(ctx, h) {
 		return nil
 	}
-	err := lend(ctx, h.e.Record, h.c.Tag, func(err error) { l.settled(h, err) })
+	err := lend(ctx, h.e.Record, Loan{Tag: h.c.Tag, First: h.single, Settled: func(err error) { l.settled(h, err) }})
 	switch {
 	case err == nil:
 		if l.c.buffer.wantsBack(h.c) { // who has recalled it may have been too early

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // borrowers are members on paper.
@@ -22,17 +23,21 @@ type borrowers struct {
 	lent     map[int64]func(error) // by offset, what ends it
 	records  []messages.Record     // as they were lent
 	tags     []int64               // that they were lent under
+	first    []int64               // offsets that were lent before what waits
 	recalled []int64
 }
 
-func (b *borrowers) lend(_ context.Context, r messages.Record, tag int64, settled func(error)) error {
+func (b *borrowers) lend(_ context.Context, r messages.Record, loan Loan) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lent[r.Offset] != nil {
 		panic("lent twice")
 	}
-	b.lent[r.Offset] = settled
-	b.tags = append(b.tags, tag)
+	b.lent[r.Offset] = loan.Settled
+	b.tags = append(b.tags, loan.Tag)
+	if loan.First {
+		b.first = append(b.first, r.Offset)
+	}
 	b.records = append(b.records, r)
 	return nil
 }
@@ -194,7 +199,7 @@ func TestLendingIsInterrupted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() {
-			over <- l.Run(ctx, func(ctx context.Context, _ messages.Record, _ int64, _ func(error)) error {
+			over <- l.Run(ctx, func(ctx context.Context, _ messages.Record, _ Loan) error {
 				<-ctx.Done()
 				return context.Cause(ctx)
 			}, func(int64) {})
@@ -242,7 +247,7 @@ func TestLendingUnderALeaseInDoubt(t *testing.T) {
 		var lent, recalled []int64
 		over := make(chan error, 1)
 		go func() {
-			over <- l.Run(ctx, func(_ context.Context, r messages.Record, _ int64, _ func(error)) error {
+			over <- l.Run(ctx, func(_ context.Context, r messages.Record, _ Loan) error {
 				if lent = append(lent, r.Offset); len(lent) == 3 {
 					trusted.Store(0)
 				}
@@ -255,6 +260,30 @@ func TestLendingUnderALeaseInDoubt(t *testing.T) {
 		}
 		cancel()
 		<-over
+	})
+}
+
+// Promise: what is lent one at a time is lent before what waits, and nothing else is.
+func TestLentAloneIsLentFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f, _, b := beginLending(t, nil)
+		if len(b.first) > 0 {
+			t.Errorf("%v were lent first", b.first)
+		}
+		s.Remove(f.c, nil)
+		b.lent = make(map[int64]func(error))
+		feed(t, s, keyedLog(2, func(int) string { return "" }), Place{Progress: format.Progress{Takeovers: takeovers, Careful: 3}})
+		for offset := range int64(3) {
+			synctest.Wait()
+			if !slices.Equal(b.out(), []int64{offset}) {
+				t.Fatalf("%v are lent", b.out())
+			}
+			b.ends(offset, nil)
+		}
+		synctest.Wait()
+		if !slices.Equal(b.first, []int64{0, 1, 2}) {
+			t.Errorf("%v were lent first", b.first)
+		}
 	})
 }
 

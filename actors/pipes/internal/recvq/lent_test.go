@@ -29,7 +29,7 @@ func TestLentAgainGoesBeforeOtherOwners(t *testing.T) {
 			var got []string
 			for range 4 {
 				var d messages.Delivery
-				if ok, err := c.next(t.Context(), &d); !ok {
+				if ok, err := c.next(t.Context(), &worker{}, &d); !ok {
 					t.Fatal(err)
 				}
 				got = append(got, fmt.Sprint(d.Sender, " ", d.Seq))

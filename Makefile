@@ -28,6 +28,11 @@ ETCDMODS := 3.5.mod 3.6.mod go.mod
 # What it runs against each: delivery, groups and their leases, topics and their
 # fences, roles, and an etcd that restarts, compacts, or is away.
 ETCDTESTS := ^Test(Server|PortInUse|Doctor|MemberKilled|AtMostOnce|SenderRestarted|SeveralSenders|FlushWaits|GroupDeserted|GroupKeptForever|GroupOutlives|NoKeyOfAGroup|EtcdStopped|EtcdWiped|RestoredUnderLoad|EtcdRestarted|EtcdCompacted|LeaseRevoked|KeysDeleted|LinkCutWhile|RestoredRegistrations|CancelledJoin|BadInputDeletedTopic|BadInputLargeBatch|BeforeReleaseCommits|CommitIsNotUndone|LateCommitDoesNot|GroupBegins|SubscriptionsLeave|ProducerKilled|ConsumersKilled|SessionsLost|PartitionsAdded|LogSurvives|LeasesNot|NeverTwoOwners|UnsubscribeLeaves|Roles|RightsAre)
+# The commit whose command test-upgrade runs beside this one: the wire that is in use.
+RELEASED ?= ffc4ccd552b9ea0d5f74a593f5f46cc6cf41b1ba
+# Where it keeps that command. With REQUIRED=1 it fails where the commit is not there.
+RELEASES ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock-releases
+REQUIRED ?=
 # The charts that the READMEs show.
 CHARTS   := pipe.beside topic.beside pipe.size.cpu_ns_per_message topic.size.cpu_ns_per_message pipe.open.sweep topic.open.sweep recovery.recovery_ms scale.heap_bytes
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -101,6 +106,19 @@ test-etcds: ## test against etcd 3.5, 3.6 and 3.7 at once, built from their modu
 		-exec "$(CURDIR)/penstocktest/etcds/each.sh" $(TESTARGS) \
 		./penstocktest/internal/server ./penstocktest/faults/pipes ./penstocktest/faults/topics ./penstocktest/faults/runtimes \
 		./cmd/penstock/internal/doctor
+
+.PHONY: test-upgrade
+test-upgrade: ## run the released command and this one side by side, while one replaces the other
+	@if ! git cat-file -e $(RELEASED)^{commit} 2>/dev/null; then \
+		echo "test-upgrade: commit $(RELEASED) is not in this copy of the history (a shallow clone or a tarball): nothing to compare with. git fetch --unshallow brings it."; \
+		test -z "$(REQUIRED)"; exit; \
+	fi; \
+	mkdir -p "$(RELEASES)" && old="$(RELEASES)/penstock-$(RELEASED)"; \
+	if [ ! -x "$$old" ]; then \
+		src=$$(mktemp -d) && trap 'rm -rf "$$src"' EXIT && git archive $(RELEASED) | tar -x -C "$$src" && \
+		(cd "$$src" && $(GO) build -buildvcs=false -o "$$old.part" ./cmd/penstock) && mv "$$old.part" "$$old" || exit 1; \
+	fi; \
+	PENSTOCK_RELEASED="$$old" $(GO) test -count=1 -vet=off -timeout 5m -run '^TestUpgrade$$' $(TESTARGS) ./cmd/penstock
 
 .PHONY: bench-quick
 bench-quick: ## compare with what one would use instead, in a minute and a half at most

@@ -116,6 +116,7 @@ type DestinationInfo = messages.DestinationInfo
 //		Host    string
 //		Since   time.Time // by its own clock
 //		Version string    // the release of Penstock that it runs; empty when it was not built from one
+//		Level   uint32    // what that release can do on the wire, see docs/upgrading.md
 //	}
 type SenderInfo = messages.SenderInfo
 
@@ -141,6 +142,7 @@ type PipeGroupInfo = messages.PipeGroupInfo
 //		Since    time.Time // by its own clock
 //		Window   int
 //		TLS      string // of its links: "", "preferred" or "required"
+//		Level    uint32 // what its release can do on the wire
 //	}
 type PipeMemberInfo = messages.PipeMemberInfo
 

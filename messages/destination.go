@@ -33,6 +33,9 @@ type SenderInfo struct {
 	// Version is the release of Penstock that it runs; empty when it was not built from
 	// one.
 	Version string
+	// Level is what that release can do on the wire of pipes; 0 for releases before there
+	// were levels. See docs/upgrading.md.
+	Level uint32
 }
 
 // PipeGroupInfo is a group of a destination.
@@ -65,4 +68,6 @@ type PipeMemberInfo struct {
 	// TLS is "preferred" where it has certificates for links, "required" where it has no
 	// other links, and else empty.
 	TLS string
+	// Level is as a sender's.
+	Level uint32
 }

@@ -89,7 +89,13 @@ type process struct {
 // collected.
 func begin(t *testing.T, stdin io.Reader, stdout *os.File, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), stdout: &bytes.Buffer{}, exited: make(chan struct{}), heard: make(chan struct{})}
+	return beginOf(t, binary, stdin, stdout, args...)
+}
+
+// beginOf starts another program than ours in the same way.
+func beginOf(t *testing.T, program string, stdin io.Reader, stdout *os.File, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(program, args...), stdout: &bytes.Buffer{}, exited: make(chan struct{}), heard: make(chan struct{})}
 	p.cmd.Env = append(clearedEnv(), "PENSTOCK_ETCD="+endpoint, "PENSTOCK_PREFIX="+prefixOf(t))
 	p.cmd.Stdin = stdin
 	p.cmd.Stdout = p.stdout

@@ -92,7 +92,10 @@ type Sender struct {
 	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
 	// identities are the URIs or DNS names of which its certificate has one, on the urls
 	// that are encrypted.
-	Identities    []string `protobuf:"bytes,8,rep,name=identities,proto3" json:"identities,omitempty"`
+	Identities []string `protobuf:"bytes,8,rep,name=identities,proto3" json:"identities,omitempty"`
+	// level is what its release can do on the wire; absent means 0. Its Challenge says the
+	// same: one that says less was changed on the way.
+	Level         uint32 `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +184,13 @@ func (x *Sender) GetIdentities() []string {
 		return x.Identities
 	}
 	return nil
+}
+
+func (x *Sender) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
 }
 
 // Secret is what a member must know to be welcomed. It is kept apart from
@@ -318,7 +328,9 @@ type Member struct {
 	// window is how many messages may be unacked on each of its links.
 	Window uint32 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
 	// tls is what it can do about encrypted links, for people.
-	Tls           TLS `protobuf:"varint,6,opt,name=tls,proto3,enum=penstock.TLS" json:"tls,omitempty"`
+	Tls TLS `protobuf:"varint,6,opt,name=tls,proto3,enum=penstock.TLS" json:"tls,omitempty"`
+	// level is what its release can do on the wire; absent means 0.
+	Level         uint32 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,11 +407,18 @@ func (x *Member) GetTls() TLS {
 	return TLS_NO_TLS
 }
 
+func (x *Member) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xd6\x01\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xec\x01\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -410,7 +429,8 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1e\n" +
 	"\n" +
 	"identities\x18\b \x03(\tR\n" +
-	"identities\"@\n" +
+	"identities\x12\x14\n" +
+	"\x05level\x18\t \x01(\rR\x05level\"@\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +
@@ -418,14 +438,15 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\x0e.penstock.ModeR\x04mode\x12-\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
 	"\vkeep_for_ms\x18\x03 \x01(\x03R\tkeepForMs\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\xab\x01\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\xc1\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12\"\n" +
 	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\rR\x06window\x12\x1f\n" +
-	"\x03tls\x18\x06 \x01(\x0e2\r.penstock.TLSR\x03tls*6\n" +
+	"\x03tls\x18\x06 \x01(\x0e2\r.penstock.TLSR\x03tls\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level*6\n" +
 	"\x03TLS\x12\n" +
 	"\n" +
 	"\x06NO_TLS\x10\x00\x12\x11\n" +

@@ -359,7 +359,9 @@ type Hello struct {
 	Url    string      `protobuf:"bytes,10,opt,name=url,proto3" json:"url,omitempty"`
 	Policy QueuePolicy `protobuf:"varint,11,opt,name=policy,proto3,enum=penstock.QueuePolicy" json:"policy,omitempty"`
 	// keep_for_ms is how long the group outlives its last member; -1 without end.
-	KeepForMs     int64 `protobuf:"varint,12,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
+	KeepForMs int64 `protobuf:"varint,12,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
+	// level is what the member's release can do, see level.go; absent means 0.
+	Level         uint32 `protobuf:"varint,13,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +480,13 @@ func (x *Hello) GetKeepForMs() int64 {
 	return 0
 }
 
+func (x *Hello) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // Challenge is the sender's answer to Hello.
 type Challenge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -486,7 +495,10 @@ type Challenge struct {
 	// incarnation is the listener's, as the registry shows it.
 	Incarnation string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// version is the one that both will speak.
-	Version       uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// level is what the sender's release can do; absent means 0. Both use what the lower
+	// of the two levels has.
+	Level         uint32 `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +550,13 @@ func (x *Challenge) GetIncarnation() string {
 func (x *Challenge) GetVersion() uint32 {
 	if x != nil {
 		return x.Version
+	}
+	return 0
+}
+
+func (x *Challenge) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
 	}
 	return 0
 }
@@ -1232,7 +1251,7 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03bye\x18\n" +
 	" \x01(\v2\r.penstock.ByeH\x00R\x03bye\x12'\n" +
 	"\x05reply\x18\v \x01(\v2\x0f.penstock.ReplyH\x00R\x05replyB\x06\n" +
-	"\x04kind\"\xe9\x02\n" +
+	"\x04kind\"\xff\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x14\n" +
@@ -1246,11 +1265,13 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03url\x18\n" +
 	" \x01(\tR\x03url\x12-\n" +
 	"\x06policy\x18\v \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
-	"\vkeep_for_ms\x18\f \x01(\x03R\tkeepForMs\"]\n" +
+	"\vkeep_for_ms\x18\f \x01(\x03R\tkeepForMs\x12\x14\n" +
+	"\x05level\x18\r \x01(\rR\x05level\"s\n" +
 	"\tChallenge\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\rR\aversion\"\x19\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
+	"\x05level\x18\x04 \x01(\rR\x05level\"\x19\n" +
 	"\x05Proof\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\fR\x03mac\"T\n" +
 	"\aWelcome\x12\x10\n" +

@@ -74,6 +74,7 @@ func (h *Hello) Wire(nonce []byte) *pb.Frame {
 		Url:         h.URL,
 		Policy:      h.Policy,
 		KeepForMs:   Millis(h.KeepFor),
+		Level:       uint32(h.Level),
 	}}}
 }
 
@@ -91,6 +92,7 @@ func HelloOf(m *pb.Hello) Hello {
 		URL:         m.GetUrl(),
 		Policy:      m.GetPolicy(),
 		KeepFor:     duration(m.GetKeepForMs()),
+		Level:       pb.Level(m.GetLevel()),
 	}
 }
 

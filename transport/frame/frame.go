@@ -214,6 +214,8 @@ type Hello struct {
 	KeepFor time.Duration
 	// URL is the URL that was dialled; socket.Dial sets it.
 	URL string
+	// Level is what the member's release can do; socket.Dial sets it.
+	Level pb.Level
 }
 
 // Limits on what a stranger may name; the runtime's own names are shorter.

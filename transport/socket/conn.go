@@ -209,7 +209,7 @@ func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
 func (c *Conn) proved(g *greeting, guard *guard) {
 	c.greeting, c.guard = g, guard
 	c.hello = g.agreed.hello
-	c.peer = Peer{ID: c.hello.Member, Incarnation: g.agreed.incarnation}
+	c.peer = Peer{ID: c.hello.Member, Incarnation: g.agreed.incarnation, Level: g.levels.With(c.hello.Level)}
 }
 
 // open lets frames flow and starts the beats.

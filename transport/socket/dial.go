@@ -15,6 +15,7 @@ import (
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol"
 
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -32,8 +33,12 @@ type DialConfig struct {
 	Identities []string
 	// Token is the destination's, 16 bytes or more. Dial does not keep it.
 	Token []byte
-	// Hello is who this is and what it wants. Version and URL are set by Dial.
+	// Hello is who this is and what it wants. Version, Level and URL are set by Dial.
 	Hello frame.Hello
+	// Levels are those of this release when zero. Listed is the level with which etcd
+	// lists the sender: who answers with a lower one is not trusted.
+	Levels pb.Levels
+	Listed pb.Level
 	// MaxFrame is the largest frame in bytes, sent or received.
 	// DefaultMaxFrame when 0. Dial fails where the sender's messages are
 	// larger.
@@ -57,6 +62,7 @@ func (c *DialConfig) EnsureDefaults() {
 	c.Timeout = orDefault(c.Timeout, defaultHandshakeTimeout)
 	c.Beat = orDefault(c.Beat, defaultBeat)
 	c.DeadAfter = orDefault(c.DeadAfter, defaultDeadAfter)
+	c.Levels = orDefault(c.Levels, pb.LevelsNow())
 }
 
 // Validate finds every fault at once; the error wraps messages.ErrInvalid.
@@ -97,7 +103,8 @@ func (c DialConfig) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // know the token; ErrHandshakeTimeout; ErrPeerClosed; ErrNotSP; an error that
 // wraps messages.ErrTooLarge when its messages do not fit MaxFrame, or
 // messages.ErrInvalid for a bad configuration; ErrTLS when one side does not trust the
-// other's certificate, or it is not of who etcd says; else the network's.
+// other's certificate, or it is not of who etcd says; ErrLevel when the sender's release is
+// too old, or older than etcd says; else the network's.
 func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -171,7 +178,7 @@ func join(c *Conn, cfg *DialConfig) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTLS, err)
 	}
-	j, word := begin(cfg.Hello, nonce, cfg.Token, uint64(cfg.MaxFrame-frame.Overhead))
+	j, word := begin(cfg.Hello, nonce, cfg.Token, uint64(cfg.MaxFrame-frame.Overhead), cfg.Levels, cfg.Listed)
 	j.agreed.exporter = exporter
 	for {
 		if word != nil {
@@ -190,7 +197,7 @@ func join(c *Conn, cfg *DialConfig) error {
 			break
 		}
 	}
-	c.hello, c.peer, c.identity = cfg.Hello, j.peer(), id
+	c.hello, c.peer, c.identity = j.agreed.hello, j.peer(), id
 	c.open()
 	return nil
 }

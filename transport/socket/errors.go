@@ -43,6 +43,9 @@ var (
 	// ErrTLS: there is no encrypted connection with this peer: certificates are not
 	// trusted, or not any more, or it speaks something else.
 	ErrTLS = errors.New("TLS")
+	// ErrLevel: the sender's release is older than this side has links with, or than etcd
+	// says.
+	ErrLevel = errors.New("level")
 	// errEvicted: a newer connection took the place among those that have not
 	// been welcomed.
 	errEvicted = errors.New("evicted for a newer connection")
@@ -82,7 +85,7 @@ const (
 	ReasonMalformed
 	// ReasonProtocol: a frame of the wrong kind.
 	ReasonProtocol
-	// ReasonVersion: the peer speaks another version.
+	// ReasonVersion: the peer speaks another version, or its level is too old.
 	ReasonVersion
 	// ReasonUnknownDestination: Lookup does not know the destination; the peer
 	// was told that its proof is wrong.

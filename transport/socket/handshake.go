@@ -71,6 +71,8 @@ type greeting struct {
 	lookup func(destination string) (Secret, bool)
 	// allow judges the member once its proof is right; nil allows everybody.
 	allow func(frame.Hello) error
+	// levels are what this side can do.
+	levels pb.Levels
 	// decoy stands in for the secret of a destination that does not exist, so
 	// that asking does not tell which do.
 	decoy func(destination string) Secret
@@ -81,13 +83,14 @@ type greeting struct {
 }
 
 // newGreeting starts with a nonce that must be fresh for each connection.
-func newGreeting(nonce []byte, urls []string, lookup func(string) (Secret, bool), decoy func(string) Secret) *greeting {
+func newGreeting(nonce []byte, urls []string, levels pb.Levels, lookup func(string) (Secret, bool), decoy func(string) Secret) *greeting {
 	return &greeting{
 		state:  expectHello,
 		urls:   urls,
+		levels: levels,
 		lookup: lookup,
 		decoy:  decoy,
-		agreed: transcript{senderNonce: nonce},
+		agreed: transcript{senderNonce: nonce, level: levels.Own},
 	}
 }
 
@@ -119,6 +122,9 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 	if err != nil {
 		return nil, g.refuse(ReasonMalformed, pb.Code_PROTOCOL_ERROR, "malformed hello", err)
 	}
+	if err := g.levels.Refuse("the member", hello.Level, ""); err != nil {
+		return nil, g.refuse(ReasonVersion, pb.Code_VERSION, err.Error(), err)
+	}
 	decoy := g.decoy(hello.Destination) // always made, so that time does not tell either
 	g.secret, g.known = g.lookup(hello.Destination)
 	if len(g.secret.Token) < minToken {
@@ -132,6 +138,7 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 		Nonce:       g.agreed.senderNonce,
 		Incarnation: g.secret.Incarnation,
 		Version:     protocolVersion,
+		Level:       uint32(g.levels.Own),
 	}}}, nil
 }
 
@@ -184,16 +191,22 @@ type joining struct {
 	token []byte
 	// largest is the largest record this side can take.
 	largest uint64
-	agreed  transcript
+	// levels are what this side can do, listed what the sender can, as etcd says.
+	levels pb.Levels
+	listed pb.Level
+	agreed transcript
 }
 
 // begin starts a join and gives the first frame to send. The nonce must be
 // fresh for each connection.
-func begin(hello frame.Hello, nonce, token []byte, largest uint64) (*joining, *pb.Frame) {
+func begin(hello frame.Hello, nonce, token []byte, largest uint64, levels pb.Levels, listed pb.Level) (*joining, *pb.Frame) {
+	hello.Level = levels.Own
 	j := &joining{
 		state:   expectChallenge,
 		token:   token,
 		largest: largest,
+		levels:  levels,
+		listed:  listed,
 		agreed:  transcript{hello: hello, memberNonce: nonce},
 	}
 	return j, hello.Wire(nonce)
@@ -225,6 +238,16 @@ func (j *joining) onChallenge(m *pb.Challenge) (*pb.Frame, error) {
 		j.state = refused
 		return nil, fmt.Errorf("frame: %w: challenge: nonce has %d bytes, not %d", messages.ErrCorrupt, len(m.GetNonce()), nonceSize)
 	}
+	level := pb.Level(m.GetLevel())
+	if err := j.levels.Refuse("the sender", level, ""); err != nil {
+		j.state = refused
+		return nil, fmt.Errorf("%w: %w", ErrLevel, err)
+	}
+	if level < j.listed {
+		j.state = refused
+		return nil, fmt.Errorf("%w: the sender is listed with level %d and says %d: something between changes what it says", ErrLevel, j.listed, level)
+	}
+	j.agreed.level = level
 	j.agreed.senderNonce = m.GetNonce()
 	j.agreed.incarnation = m.GetIncarnation()
 	j.state = expectWelcome
@@ -247,5 +270,8 @@ func (j *joining) onWelcome(m *pb.Welcome) error {
 
 // peer is what the member learnt; it holds once welcomed.
 func (j *joining) peer() Peer {
-	return Peer{ID: j.agreed.sender, Incarnation: j.agreed.incarnation, MaxMessage: j.agreed.maxMessage}
+	return Peer{
+		ID: j.agreed.sender, Incarnation: j.agreed.incarnation, MaxMessage: j.agreed.maxMessage,
+		Level: j.levels.With(j.agreed.level),
+	}
 }

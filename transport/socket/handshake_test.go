@@ -58,6 +58,13 @@ func play(t *testing.T, input string) string {
 	var side interface {
 		play(t *testing.T, cmd string, args map[string]string) string
 	}
+	level := func(args map[string]string, name string, def pb.Level) pb.Level {
+		if v, ok := args[name]; ok {
+			n, _ := strconv.Atoi(v)
+			return pb.Level(n)
+		}
+		return def
+	}
 	var out []string
 	for line := range strings.Lines(input) {
 		line = strings.TrimSpace(line)
@@ -72,9 +79,9 @@ func play(t *testing.T, input string) string {
 		}
 		switch words[0] {
 		case "sender":
-			side = newSenderPlay()
+			side = newSenderPlay(pb.Levels{Oldest: level(args, "oldest", 0), Own: level(args, "own", 2)})
 		case "member":
-			side = newMemberPlay(&out)
+			side = newMemberPlay(&out, pb.Levels{Oldest: level(args, "oldest", 0), Own: level(args, "own", 2)}, level(args, "listed", 0))
 		default:
 			out = append(out, words[0]+" ⇒ "+side.play(t, words[0], args))
 		}
@@ -111,6 +118,9 @@ func frameOf(t *testing.T, cmd string, args map[string]string) *pb.Frame {
 				h.Group = strings.Repeat("g", len(v)*100)
 			case "url":
 				h.URL = v
+			case "level":
+				n, _ := strconv.Atoi(v)
+				h.Level = pb.Level(n)
 			case "nonce":
 				nonce = []byte(v)
 			default:
@@ -126,6 +136,10 @@ func frameOf(t *testing.T, cmd string, args map[string]string) *pb.Frame {
 		}
 		if v, ok := args["nonce"]; ok {
 			c.Nonce = []byte(v)
+		}
+		if v, ok := args["level"]; ok {
+			n, _ := strconv.Atoi(v)
+			c.Level = uint32(n)
 		}
 		return &pb.Frame{Kind: &pb.Frame_Challenge{Challenge: c}}
 	case "bye":
@@ -150,7 +164,7 @@ type senderPlay struct {
 	agreed transcript
 }
 
-func newSenderPlay() *senderPlay {
+func newSenderPlay(levels pb.Levels) *senderPlay {
 	lookup := func(name string) (Secret, bool) {
 		switch name {
 		case "orders":
@@ -163,7 +177,7 @@ func newSenderPlay() *senderPlay {
 	decoy := func(name string) Secret {
 		return Secret{Token: bytes.Repeat([]byte{9}, 32), Incarnation: "decoy-of-" + name}
 	}
-	return &senderPlay{g: newGreeting(playSenderNonce, []string{"tcp://10.0.0.1:7000"}, lookup, decoy)}
+	return &senderPlay{g: newGreeting(playSenderNonce, []string{"tcp://10.0.0.1:7000"}, levels, lookup, decoy)}
 }
 
 func (p *senderPlay) play(t *testing.T, cmd string, args map[string]string) string {
@@ -181,7 +195,12 @@ func (p *senderPlay) play(t *testing.T, cmd string, args map[string]string) stri
 	var f *pb.Frame
 	switch cmd {
 	case "proof":
-		mac := p.agreed.memberProof(goldenToken)
+		agreed := p.agreed
+		if v, ok := args["made-for"]; ok { // what it said was changed on the way
+			n, _ := strconv.Atoi(v)
+			agreed.hello.Level = pb.Level(n)
+		}
+		mac := agreed.memberProof(goldenToken)
 		switch {
 		case has(args, "wrong"):
 			mac[0] ^= 1
@@ -203,8 +222,8 @@ func (p *senderPlay) play(t *testing.T, cmd string, args map[string]string) stri
 		return fmt.Sprintf("refuse for %s, say %s %q; %v ─ %s", fault.reason, fault.code, fault.say, fault, p.g.state)
 	case reply != nil:
 		c := reply.GetChallenge()
-		p.agreed.senderNonce, p.agreed.incarnation = c.GetNonce(), c.GetIncarnation()
-		return fmt.Sprintf("Challenge{%s version %d} ─ %s", c.GetIncarnation(), c.GetVersion(), p.g.state)
+		p.agreed.senderNonce, p.agreed.incarnation, p.agreed.level = c.GetNonce(), c.GetIncarnation(), pb.Level(c.GetLevel())
+		return fmt.Sprintf("Challenge{%s version %d level %d} ─ %s", c.GetIncarnation(), c.GetVersion(), c.GetLevel(), p.g.state)
 	}
 	return "nothing ─ " + p.g.state.String()
 }
@@ -215,13 +234,18 @@ func has(args map[string]string, name string) bool {
 }
 
 // memberPlay plays a sender against a joining.
-type memberPlay struct{ j *joining }
+type memberPlay struct {
+	j *joining
+	// agreed is what the sender believes.
+	agreed transcript
+}
 
-func newMemberPlay(out *[]string) *memberPlay {
-	j, f := begin(playHello(), playMemberNonce, goldenToken, 1000)
-	*out = append(*out, fmt.Sprintf("begin ⇒ Hello{%s/%s/%s version %d %s} ─ %s",
-		f.GetHello().GetDestination(), f.GetHello().GetGroup(), f.GetHello().GetMember(), f.GetHello().GetVersion(), f.GetHello().GetUrl(), j.state))
-	return &memberPlay{j: j}
+func newMemberPlay(out *[]string, levels pb.Levels, listed pb.Level) *memberPlay {
+	j, f := begin(playHello(), playMemberNonce, goldenToken, 1000, levels, listed)
+	h := f.GetHello()
+	*out = append(*out, fmt.Sprintf("begin ⇒ Hello{%s/%s/%s version %d level %d %s} ─ %s",
+		h.GetDestination(), h.GetGroup(), h.GetMember(), h.GetVersion(), h.GetLevel(), h.GetUrl(), j.state))
+	return &memberPlay{j, transcript{hello: frame.HelloOf(h), memberNonce: playMemberNonce, senderNonce: playSenderNonce, incarnation: "life-1"}}
 }
 
 func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) string {
@@ -230,8 +254,8 @@ func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) stri
 	case "welcome":
 		max, _ := strconv.Atoi(args["max"])
 		// The sender's own view of what was agreed.
-		agreed := transcript{hello: playHello(), memberNonce: playMemberNonce, senderNonce: playSenderNonce,
-			incarnation: "life-1", sender: "s-1", maxMessage: uint64(max)}
+		agreed := p.agreed
+		agreed.sender, agreed.maxMessage = "s-1", uint64(max)
 		mac := agreed.senderProof(goldenToken)
 		switch {
 		case has(args, "wrong"):
@@ -247,14 +271,20 @@ func (p *memberPlay) play(t *testing.T, cmd string, args map[string]string) stri
 		}
 	default:
 		f = frameOf(t, cmd, args)
+		if c := f.GetChallenge(); c != nil {
+			p.agreed.level = pb.Level(c.GetLevel())
+			if v, ok := args["meant"]; ok { // what it says was changed on the way
+				n, _ := strconv.Atoi(v)
+				p.agreed.level = pb.Level(n)
+			}
+		}
 	}
 	reply, err := p.j.step(f)
 	switch {
 	case err != nil:
 		return err.Error() + " ─ " + p.j.state.String()
 	case reply != nil:
-		agreed := transcript{hello: playHello(), memberNonce: playMemberNonce, senderNonce: playSenderNonce, incarnation: "life-1"}
-		return fmt.Sprintf("Proof{right %v} ─ %s", sameMAC(reply.GetProof().GetMac(), agreed.memberProof(goldenToken)), p.j.state)
+		return fmt.Sprintf("Proof{right %v} ─ %s", sameMAC(reply.GetProof().GetMac(), p.agreed.memberProof(goldenToken)), p.j.state)
 	}
 	return fmt.Sprintf("nothing, peer %+v ─ %s", p.j.peer(), p.j.state)
 }
@@ -273,7 +303,7 @@ func FuzzGreeting(f *testing.F) {
 	f.Add(hello, proof)
 	f.Add(proof, hello)
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		g := newSenderPlay().g
+		g := newSenderPlay(pb.LevelsNow()).g
 		for _, b := range [][]byte{first, second} {
 			var word pb.Frame
 			if _, _, err := frame.Open(b); err != nil || proto.Unmarshal(b, &word) != nil {

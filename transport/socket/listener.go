@@ -53,6 +53,8 @@ type ListenerConfig struct {
 	// Lookup finds the secret of a destination. It is called from many
 	// goroutines, inside HandshakeTimeout, and must not block for long.
 	Lookup func(destination string) (Secret, bool)
+	// Levels are those of this release when zero.
+	Levels pb.Levels
 	// Allow, when set, judges a member that has proved to know the token. With an error
 	// it is refused as for a wrong token. It is called as Lookup is.
 	Allow func(hello frame.Hello, id carrier.Identity) error
@@ -86,6 +88,7 @@ func (c *ListenerConfig) EnsureDefaults() {
 	c.DeadAfter = orDefault(c.DeadAfter, defaultDeadAfter)
 	c.MaxPending = orDefault(c.MaxPending, defaultMaxPending)
 	c.MaxLinks = orDefault(c.MaxLinks, defaultMaxLinks)
+	c.Levels = orDefault(c.Levels, pb.LevelsNow())
 }
 
 func orDefault[T comparable](v, def T) T {
@@ -331,7 +334,7 @@ func (l *Listener) greet(c *Conn) {
 		_ = c.w.end(fmt.Errorf("%w: %w", ErrTLS, err))
 		return
 	}
-	g := newGreeting(nonce, c.w.door.dialled(), l.cfg.Lookup, l.decoy)
+	g := newGreeting(nonce, c.w.door.dialled(), l.cfg.Levels, l.cfg.Lookup, l.decoy)
 	g.agreed.exporter = exporter
 	if allow := l.cfg.Allow; allow != nil {
 		g.allow = func(h frame.Hello) error { return allow(h, id) }

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -69,6 +70,8 @@ type transcript struct {
 	memberNonce []byte
 	senderNonce []byte
 	incarnation string
+	// level is the sender's; the member's is in the Hello.
+	level pb.Level
 	// sender and maxMessage come with the Welcome: only the sender's proof
 	// covers them.
 	sender     string
@@ -120,6 +123,13 @@ func (t *transcript) mac(token []byte, role string) []byte {
 	text(t.sender)
 	number(t.maxMessage)
 	text(string(t.exporter))
+	if min(h.Level, t.level) >= pb.LevelProofs {
+		number(uint64(h.Level))
+		number(uint64(t.level))
+		// Fields of Hello and Challenge that came with a level join here, in the order of
+		// the levels, each level under a condition of its own: sides of an older level
+		// make the transcript that they know.
+	}
 
 	mac := hmac.New(sha256.New, token)
 	mac.Write(b)

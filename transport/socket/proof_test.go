@@ -19,13 +19,14 @@ func goldenTranscript() transcript {
 		hello: frame.Hello{
 			Version: 1, Destination: "orders", Group: "billing", Member: "m-1",
 			Mode: pb.Mode_FAILOVER, Window: 256, WindowBytes: 1 << 20, Concurrency: 4,
-			Policy: pb.QueuePolicy_ERROR, KeepFor: time.Minute, URL: "tcp://10.0.0.1:7000",
+			Policy: pb.QueuePolicy_ERROR, KeepFor: time.Minute, URL: "tcp://10.0.0.1:7000", Level: pb.LevelNow,
 		},
 		memberNonce: bytes.Repeat([]byte{1}, nonceSize),
 		senderNonce: bytes.Repeat([]byte{2}, nonceSize),
 		incarnation: "life-1",
 		sender:      "s-1",
 		maxMessage:  4 << 20,
+		level:       pb.LevelNow,
 	}
 }
 
@@ -35,12 +36,20 @@ var goldenToken = []byte("0123456789abcdef0123456789abcdef")
 // another version, and must come with a new protocolVersion.
 func TestProofGolden(t *testing.T) {
 	tr := goldenTranscript()
+	old, level1 := tr, tr
+	old.level, old.hello.Level = 0, 0 // as releases without levels make it
+	mixed := old
+	mixed.level = 5 // and as others do with them
+	level1.level, level1.hello.Level = 1, 2
 	for name, c := range map[string]struct {
 		got  []byte
 		want string
 	}{
-		"member": {tr.memberProof(goldenToken), "061c4b8e2ebaef610c390ec4b09ad2757466ea34775e466ea583e6426f189ae5"},
-		"sender": {tr.senderProof(goldenToken), "6ffea5d1f4d6af85873684313a54101d2ffb71840f6f2afd8d903a99a610b4ce"},
+		"mixed member":      {mixed.memberProof(goldenToken), "061c4b8e2ebaef610c390ec4b09ad2757466ea34775e466ea583e6426f189ae5"},
+		"member of level 1": {level1.memberProof(goldenToken), "6acaa208435fdfe95d0fde6d060c66ca42043c9e2d9c8695b9203f216d512c0d"},
+		"sender of level 1": {level1.senderProof(goldenToken), "6a877835942effd6fa5270e6786ceac722565bda33596f30cb3e84bf5df8f80a"},
+		"member":            {old.memberProof(goldenToken), "061c4b8e2ebaef610c390ec4b09ad2757466ea34775e466ea583e6426f189ae5"},
+		"sender":            {old.senderProof(goldenToken), "6ffea5d1f4d6af85873684313a54101d2ffb71840f6f2afd8d903a99a610b4ce"},
 	} {
 		if got := hex.EncodeToString(c.got); got != c.want {
 			t.Errorf("the %s's proof is %s, want %s", name, got, c.want)
@@ -85,6 +94,7 @@ func TestProofCoversEveryField(t *testing.T) {
 	try("memberNonce", func(tr *transcript) { tr.memberNonce[31] ^= 1 })
 	try("senderNonce", func(tr *transcript) { tr.senderNonce[0] ^= 1 })
 	try("incarnation", func(tr *transcript) { tr.incarnation = "life-2" })
+	try("level", func(tr *transcript) { tr.level++ })
 	try("sender", func(tr *transcript) { tr.sender = "s-2" })
 	try("maxMessage", func(tr *transcript) { tr.maxMessage++ })
 	try("exporter", func(tr *transcript) { tr.exporter = []byte{1} })

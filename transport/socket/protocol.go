@@ -15,6 +15,7 @@ import (
 	"go.nanomsg.org/mangos/v3/protocol"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -129,6 +130,8 @@ type Peer struct {
 	// MaxMessage is the largest record the sender sends, in bytes as
 	// messages.RecordSize counts them.
 	MaxMessage uint64
+	// Level is what both sides can do: the lower of their two levels.
+	Level pb.Level
 }
 
 // role is which side of the pipe a connection's end is.

@@ -59,6 +59,9 @@ func (s *connSlot) close() {
 // it. What comes lies
 // in memory of again with ReuseBuffers.
 func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
+	if err := pb.LevelsNow().Refuse(fmt.Sprintf("sender %q", sender.Id), pb.Level(sender.Level), sender.Version); err != nil {
+		return nil, err
+	}
 	urls, err := l.Dials(sender.Urls)
 	if err != nil {
 		return nil, fmt.Errorf("sender %q: %w", sender.Id, err)
@@ -80,6 +83,7 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 	for _, url := range urls {
 		conn, err := socket.Dial(ctx, socket.DialConfig{
 			URL: url, TLS: l.TLS, Identities: sender.Identities, Buffer: memory, Token: secret.Token, MaxFrame: frame.Largest,
+			Listed: pb.Level(sender.Level),
 			Hello: frame.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,

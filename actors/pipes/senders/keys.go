@@ -63,7 +63,7 @@ func (d *Destination) entry(at where) registry.Entry {
 	return registry.Entry{
 		Key: d.node.Keys.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: node.Marshal(&pb.Sender{
-			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(),
+			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(), Level: uint32(pb.LevelNow),
 		}),
 	}
 }

@@ -34,8 +34,9 @@ space and no alarm; that its clock and ours agree; that we may read, write and
 delete under the prefix and read what members need to connect; that the settings
 of topics decode; that every registered sender can be reached from here at each of
 its URLs and speaks the protocol; that certificates of senders are theirs, have
-time left and, with --link-cacert, are of that authority; and that senders and
-members have a kind of link in common, where TLS is required.
+time left and, with --link-cacert, are of that authority; that senders and
+members have a kind of link in common, where TLS is required; and that their
+releases do not differ in what they can do over links.
 
 Any fail ends the command with code 1, warnings alone with code 0.`,
 		Example: `  penstock doctor

@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/messages/pb"
 )
 
 // probeTTL bounds the life of the probe key when we die before deleting it.
@@ -160,6 +161,7 @@ func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space 
 	}
 	inv := inventory.Of(space, kvs)
 	d.add(judgeRegistry(inv, time.Now()))
+	d.add(judgeLevels(inv, pb.LevelsNow()))
 	roots, err := rootsOf(ours.CA)
 	if err != nil {
 		d.add(check{Name: "certificates", Status: verdictFail, Found: err.Error(), Do: "correct --link-cacert"})

@@ -68,6 +68,8 @@ type Sender struct {
 	Since      time.Time `json:"since"`
 	// Version is the release of Penstock that it runs.
 	Version string `json:"version,omitempty"`
+	// Level is what that release can do on the wire.
+	Level uint32 `json:"level"`
 }
 
 // Group is a group of a destination. Its settings are empty where only members or
@@ -96,6 +98,8 @@ type Member struct {
 	Window int       `json:"window"`
 	// TLS is whether its links are encrypted: preferred, required, or empty.
 	TLS string `json:"tls,omitempty"`
+	// Level is what its release can do on the wire.
+	Level uint32 `json:"level"`
 }
 
 // Of reads a listing, which is sorted by key.
@@ -114,7 +118,7 @@ func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 func DestinationOf(d penstock.DestinationInfo) *Destination {
 	v := &Destination{Name: d.Name, Sole: d.Sole, Senders: []Sender{}, Groups: []*Group{}}
 	for _, s := range d.Senders {
-		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version})
+		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version, Level: s.Level})
 	}
 	for _, g := range d.Groups {
 		group := &Group{
@@ -122,7 +126,7 @@ func DestinationOf(d penstock.DestinationInfo) *Destination {
 			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), PausedUntil: given(g.PausedUntil), Members: []Member{},
 		}
 		for _, m := range g.Members {
-			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window, TLS: m.TLS})
+			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window, TLS: m.TLS, Level: m.Level})
 		}
 		v.Groups = append(v.Groups, group)
 	}

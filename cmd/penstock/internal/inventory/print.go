@@ -45,7 +45,7 @@ func (d *Destination) rows(w io.Writer) {
 		if s.Version != "" {
 			note += "\t" + cli.Clean(s.Version)
 		}
-		fmt.Fprintf(w, "  sender %s\t%s\t%s\tsince %s%s\n", s.ID, cli.Clean(strings.Join(s.URLs, ",")), cli.Clean(s.Host), s.Since.Format(time.RFC3339), note)
+		fmt.Fprintf(w, "  sender %s\t%s\t%s\tlevel %d\tsince %s%s\n", s.ID, cli.Clean(strings.Join(s.URLs, ",")), cli.Clean(s.Host), s.Level, s.Since.Format(time.RFC3339), note)
 	}
 	for _, g := range d.Groups {
 		settings := "settings gone"
@@ -63,7 +63,7 @@ func (d *Destination) rows(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  group %s\t%s\n", g.Name, settings)
 		for _, m := range g.Members {
-			fmt.Fprintf(w, "    member %s\twindow %d\t%s\tsince %s\n", m.ID, m.Window, cli.Clean(m.Host), m.Since.Format(time.RFC3339))
+			fmt.Fprintf(w, "    member %s\twindow %d\t%s\tlevel %d\tsince %s\n", m.ID, m.Window, cli.Clean(m.Host), m.Level, m.Since.Format(time.RFC3339))
 		}
 	}
 }

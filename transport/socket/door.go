@@ -54,11 +54,14 @@ func (d *door) dialled() []string {
 	return slices.Clone(d.ever)
 }
 
-// exposed reports whether others than this machine can reach the door, and read what
-// goes through it.
-func (d *door) exposed() bool {
+// exposed are the URLs at which others than this machine can reach the door, and read
+// what goes through it; a proxy in front does not change that.
+func (d *door) exposed() []string {
 	at, ok := d.ln.Addr().(*net.TCPAddr)
-	return ok && !d.url.Encrypted() && !at.IP.IsLoopback()
+	if !ok || d.url.Encrypted() || at.IP.IsLoopback() {
+		return nil
+	}
+	return d.url.Behind().Advertised(strconv.Itoa(at.Port), d.hosts)
 }
 
 // session is who the peer has proved to be, and what binds a proof to this stream:

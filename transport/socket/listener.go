@@ -250,9 +250,7 @@ func (l *Listener) Identities() []string {
 // which they can read along.
 func (l *Listener) Exposed() (urls []string) {
 	for _, d := range l.doors {
-		if d.exposed() {
-			urls = append(urls, d.advertised()...)
-		}
+		urls = append(urls, d.exposed()...)
 	}
 	return urls
 }

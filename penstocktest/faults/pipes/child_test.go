@@ -19,6 +19,7 @@ import (
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
+	"github.com/penstock-io/penstock/transport/carrier/carriertest"
 )
 
 // childEnv says that this process is a child of a test, and which.
@@ -38,6 +39,7 @@ type childSpec struct {
 	Fault                      string // what its handler does: a name of handlerFaults; "" for none
 	History                    bool   // it says when its handlers begin
 	Concurrency                int
+	Certs                      carriertest.Files // of its links; none without
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -58,7 +60,11 @@ const roleMember, roleSender = "member", "sender"
 func (s childSpec) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	rt, err := penstock.Start(ctx, penstock.Etcd(s.Endpoint), penstock.Prefix(s.Space), penstock.Listen(s.Listen), penstock.LeaseTTL(s.LeaseTTL))
+	opts := []penstock.StartOption{penstock.Etcd(s.Endpoint), penstock.Prefix(s.Space), penstock.Listen(s.Listen), penstock.LeaseTTL(s.LeaseTTL)}
+	if s.Certs.CA != "" {
+		opts = append(opts, penstock.LinkTLS(s.Certs.Certificates()), penstock.RequireTLS())
+	}
+	rt, err := penstock.Start(ctx, opts...)
 	if err != nil {
 		return err
 	}
@@ -189,7 +195,9 @@ type child struct {
 func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
 	t.Helper()
 	if spec.Listen == "" {
-		spec.Listen = "tcp://127.0.0.1:0"
+		if spec.Listen = "tcp://127.0.0.1:0"; spec.Certs.CA != "" {
+			spec.Listen = "tls+tcp://127.0.0.1:0"
+		}
 	}
 	if spec.LeaseTTL == 0 {
 		spec.LeaseTTL = 10 * time.Second

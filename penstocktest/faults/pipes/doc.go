@@ -51,6 +51,12 @@
 //		TestKeysDeletedUnderLoad
 //		TestRestoredRegistrations
 //
+// # Each transport
+//
+//	what is promised over tcp holds over the others: encrypted, and WebSocket
+//		TestEachTransportUnderFaults
+//		TestEachTransportsSenderIsReplaced
+//
 // # Both faces
 //
 //	what handles promise, the actors of props promise

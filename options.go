@@ -91,7 +91,7 @@ func Prefix(prefix string) StartOption {
 // encrypted, which takes LinkTLS. Of several URLs all are listened at, and a member takes
 // the encrypted ones if it can. When not given it is tcp://:0, or tls+tcp://:0 with
 // LinkTLS: any free port on every interface, IPv4 and IPv6. Without advertise, an address of each family
-// that others can dial is advertised, and looked for again every 5 s; the events
+// that others can dial is advertised, and looked for again every 2 s; the events
 // DestinationRegistered and SenderMoved name them. Nothing listens before the first Register.
 func Listen(urls ...string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = strings.Join(urls, " ") })

@@ -141,6 +141,15 @@ func Hosts(bind string) []string { return machineNow().hosts(bind) }
 // Choices are Hosts, with reasons. It asks the system and does not block otherwise.
 func Choices(bind string) []Choice { return machineNow().choices(bind) }
 
+// Own are the addresses of this machine's interfaces that are up. It asks the system and
+// does not block otherwise.
+func Own() (own []netip.Addr) {
+	for _, p := range machineNow().addrs(func(nic, netip.Addr) bool { return true }) {
+		own = append(own, p.addr)
+	}
+	return own
+}
+
 // machineNow asks the system. What it does not say is not there.
 func machineNow() machine {
 	m := machine{leaves: [2]netip.Addr{leaves("udp4", "192.0.2.1:9"), leaves("udp6", "[2001:db8::1]:9")}}

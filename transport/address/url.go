@@ -229,6 +229,9 @@ func (u URL) EndToEnd() bool { return u.Encrypted() && !u.Proxied }
 // Network reports whether links of u's scheme go over a network.
 func (u URL) Network() bool { return schemes[u.Scheme].network }
 
+// EveryInterface reports whether u binds every interface.
+func (u URL) EveryInterface() bool { return everyInterface(u.Host) }
+
 // Encrypted reports whether nobody on the path can read links of u's scheme; a proxy at
 // which TLS ends can.
 func (u URL) Encrypted() bool { return schemes[u.Scheme].encrypted }

@@ -85,7 +85,7 @@ type listener struct {
 
 // lookEvery is how often a listener looks whether this machine still has the
 // addresses and the certificate that it advertises.
-const lookEvery = 5 * time.Second
+const lookEvery = 2 * time.Second
 
 type (
 	lookAround      struct{}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ type childSpec struct {
 	History                    bool   // it says when its handlers begin
 	Concurrency                int
 	Certs                      carriertest.Files // of its links; none without
+
+	attr *syscall.SysProcAttr // the test's alone
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -215,7 +218,7 @@ func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
 		accepted: make(chan int, 1<<16), took: make(chan taking, 1<<10), ended: make(chan struct{}),
 	}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(env))
-	c.cmd.Stderr = os.Stderr
+	c.cmd.Stderr, c.cmd.SysProcAttr = os.Stderr, spec.attr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

@@ -131,6 +131,14 @@
 //		TestCancelledJoinLeavesNoKey
 //		TestJoinsAndLeavesLeaveNothing
 //
+// # Where a sender is found
+//
+//	by what others can dial, on whatever machine
+//		TestDefaultAddresses
+//		TestIPv6Alone
+//	by the addresses that the machine has now, and links that stand are kept
+//		TestAddressesChange
+//
 // # Names and calls
 //
 //	a name has one holder

@@ -109,7 +109,7 @@ var arrows = map[string][]string{
 	command + "letters":                {".", "messages/...", command + "cli", command + "lines"},
 	command + "schedules":              {".", "messages/...", command + "cli", command + "lines"},
 	command + "demo":                   {".", "messages/...", "discovery/embedded", command + "cli", command + "lines"},
-	command + "doctor":                 {".", "discovery", "messages/...", command + "cli", command + "inventory"},
+	command + "doctor":                 {".", "actors", "discovery", "messages/...", "transport/address", command + "cli", command + "inventory"},
 	command + "serve":                  {".", "discovery/embedded", command + "cli"},
 	command + "version":                {command + "cli"},
 	"docs":                             {"..."},

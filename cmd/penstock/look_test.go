@@ -97,9 +97,9 @@ func TestLook(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &tree); err != nil || len(tree.Actors) < 4 {
 		t.Errorf("actors --json: %v: %s", err, out)
 	}
-	out, _ = perform(t, cli.ExitDone, "", "doctor")
+	out, _ = perform(t, cli.ExitDone, "", "doctor", "--listen", "tcp://127.0.0.1:0")
 	golden(t, "doctor.txt", out)
-	out, _ = perform(t, cli.ExitDone, "", "doctor", "--json")
+	out, _ = perform(t, cli.ExitDone, "", "doctor", "--listen", "tcp://127.0.0.1:0", "--json")
 	golden(t, "doctor.json", out)
 
 	w.Close()

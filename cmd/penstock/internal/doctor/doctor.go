@@ -4,11 +4,13 @@ package doctor
 // a pure function (judge.go).
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -16,8 +18,9 @@ import (
 
 type doctor struct {
 	*cli.App
-	link cli.LinkFlags
-	json bool
+	link   cli.LinkFlags
+	listen string
+	json   bool
 }
 
 // Command returns the command doctor.
@@ -32,7 +35,8 @@ do about it. It writes one key under the prefix, under a lease, and deletes it.
 It checks that each endpoint of etcd answers, is 3.7.1 or newer, has a leader,
 space and no alarm; that its clock and ours agree; that we may read, write and
 delete under the prefix and read what members need to connect; that the settings
-of topics decode; that every registered sender can be reached from here at each of
+of topics decode; which address a sender on this machine would advertise, and
+why (--listen is what it would be given); that every registered sender can be reached from here at each of
 its URLs and speaks the protocol; that certificates of senders are theirs, have
 time left and, with --link-cacert, are of that authority; that senders and
 members have a kind of link in common, where TLS is required; and that their
@@ -40,12 +44,14 @@ releases do not differ in what they can do over links.
 
 Any fail ends the command with code 1, warnings alone with code 0.`,
 		Example: `  penstock doctor
+  penstock doctor --listen 'tcp://:7000?advertise=$POD_IP'
   penstock doctor --json | jq '.checks[] | select(.status != "ok")'`,
 		Args: cli.Between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	a.Etcd.Add(cmd.Flags())
 	c.link.Add(cmd.Flags())
+	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` at which a sender on this machine is to listen, or several with spaces in between (default "+actors.DefaultListen+")")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one object")
 	return cmd
 }
@@ -61,6 +67,7 @@ func (c *doctor) run(ctx context.Context) error {
 	}
 	d := diagnosis{}
 	d.add(judgeTransport(s.Endpoints, s.Secure()))
+	d.addresses(ctx, cmp.Or(c.listen, actors.DefaultListen), thisNetwork)
 	client, err := discovery.NewClient(cfg)
 	if err != nil {
 		d.add(judgeUnreached("etcd", s.Endpoints, err))

@@ -223,6 +223,7 @@ func judgeTopics(prefix string, inv *inventory.Inventory, unfinished int, err er
 
 func judgeSocket(name, url string, err error) check {
 	c := check{Name: name, Status: verdictOK, Found: url + " answers"}
+	var unknown *net.DNSError
 	switch {
 	case errors.Is(err, errNotTCP):
 		c.Status, c.Found = verdictWarn, url+" was not checked: "+err.Error()
@@ -232,6 +233,9 @@ func judgeSocket(name, url string, err error) check {
 	case errors.Is(err, errNotSender):
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
 		c.Do = "something else has that port: look at --listen and ?advertise= of the sender"
+	case errors.As(err, &unknown):
+		c.Status, c.Found = verdictFail, url+": "+err.Error()
+		c.Do = "this machine cannot look up that name: have the sender advertise an address, or correct the DNS of this machine"
 	case err != nil:
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
 		c.Do = "if it has just died its entry goes with its lease; else look at firewalls, and at ?advertise= of the sender"

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,6 +53,7 @@ func TestJudgements(t *testing.T) {
 		"no secrets":        {judgeSecrets("/p/secret/", penstock.ErrDenied), verdictWarn, "not connect"},
 		"socket":            {judgeSocket("s", "tcp://a:1", nil), verdictOK, "answers"},
 		"dead socket":       {judgeSocket("s", "tcp://a:1", errors.New("refused")), verdictFail, "lease"},
+		"unknown name":      {judgeSocket("s", "tcp://a:1", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "a"}}), verdictFail, "look up"},
 		"stranger":          {judgeSocket("s", "tcp://a:1", errNotSender), verdictFail, "something else"},
 		"wants ours":        {judgeSocket("s", "tls+tcp://a:1", errWantsCertificate), verdictWarn, "--link-cert"},
 		"other transport":   {judgeSocket("s", "ipc://a", errNotTCP), verdictWarn, "not checked"},

@@ -26,14 +26,14 @@ var handshakeTests = map[string]func(*testing.T, *suite){
 		sc, mc := snd.link(t, func(c *socket.DialConfig) { *c = cfg })
 
 		want := cfg.Hello
-		want.URL, want.Version = snd.URL(), sc.Hello().Version
+		want.URL, want.Version, want.Level = snd.URL(), sc.Hello().Version, pb.LevelNow
 		if sc.Hello() != want {
 			t.Errorf("the sender heard %+v, want %+v", sc.Hello(), want)
 		}
-		if got, want := sc.Peer(), (socket.Peer{ID: "member-1", Incarnation: "life-1", MaxMessage: maxMessage}); got != want {
+		if got, want := sc.Peer(), (socket.Peer{ID: "member-1", Incarnation: "life-1", MaxMessage: maxMessage, Level: pb.LevelNow}); got != want {
 			t.Errorf("the sender's peer is %+v, want %+v", got, want)
 		}
-		if got, want := mc.Peer(), (socket.Peer{ID: senderID, Incarnation: "life-1", MaxMessage: maxMessage}); got != want {
+		if got, want := mc.Peer(), (socket.Peer{ID: senderID, Incarnation: "life-1", MaxMessage: maxMessage, Level: pb.LevelNow}); got != want {
 			t.Errorf("the member's peer is %+v, want %+v", got, want)
 		}
 		if st := snd.Stats(); st.Accepted != 1 || st.Pending != 0 || st.Open != 1 || len(st.Refused) != 0 {

@@ -124,6 +124,7 @@ type EtcdStats = messages.EtcdStats
 //		TrimmedRecords uint64 // in them
 //		TrimmedBytes   uint64 // of them in etcd
 //		SweptKeys      uint64 // of trimmed batches, deleted later
+//		ExpiredRecords uint64 // erased after their ExpiresAt, from batches that stay
 //		Compactions    uint64 // of etcd's history
 //		Delivered      uint64 // records that were put with a DeliverAt
 //

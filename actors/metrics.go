@@ -88,6 +88,7 @@ var keeperInstruments = []instrument[messages.KeeperStats]{
 	}},
 	{"penstock.keeper.trimmed", "{record}", "Records deleted because of limits of their topics.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedRecords) }},
 	{"penstock.keeper.trimmed_bytes", "By", "Bytes of their batches in etcd.", false, func(s messages.KeeperStats) int64 { return int64(s.TrimmedBytes) }},
+	{"penstock.keeper.expired", "{record}", "Records erased after their ExpiresAt, from batches that stay.", false, func(s messages.KeeperStats) int64 { return int64(s.ExpiredRecords) }},
 	{"penstock.keeper.swept", "{key}", "Keys of trimmed batches deleted later.", false, func(s messages.KeeperStats) int64 { return int64(s.SweptKeys) }},
 	{"penstock.keeper.delivered", "{record}", "Delayed records delivered.", false, func(s messages.KeeperStats) int64 { return int64(s.Delivered) }},
 	{"penstock.keeper.passes", "{pass}", "Passes over partitions that are compacted by key.", false, func(s messages.KeeperStats) int64 { return int64(s.CompactionPasses) }},

@@ -131,6 +131,7 @@ type KeeperStats struct {
 	// their bytes in etcd.
 	TrimmedBatches, TrimmedRecords, TrimmedBytes uint64
 	SweptKeys                                    uint64 // of trimmed batches, deleted later
+	ExpiredRecords                               uint64 // erased after their ExpiresAt, from batches that stay
 	Compactions                                  uint64 // of etcd's history
 	Delivered                                    uint64 // records that were put with a DeliverAt
 	// CompactionPasses are those over partitions of topics that are compacted by key. They

@@ -70,3 +70,29 @@ func TestKeeperWithAClockADayAhead(t *testing.T) {
 		t.Error("the step was not told")
 	}
 }
+
+// Promise: a keeper whose clock is set a day ahead deletes no record before its ExpiresAt,
+// and goes on to delete what has expired.
+func TestClockAheadExpiresNothing(t *testing.T) {
+	t.Parallel()
+	ctx := enginetest.Within(t)
+	e := enginetest.NewSpace(t).Begin(t)
+	topic, err := e.CreateTopic(ctx, "audit", messages.TopicConfig{}, topics.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expiring := func(in time.Duration) {
+		if results, err := topic.PutBatch(ctx, []messages.Message{{Value: []byte("v"), ExpiresAt: time.Now().Add(in)}}); err != nil {
+			t.Fatal(results, err)
+		}
+	}
+	expiring(time.Hour)
+	enginetest.Until(t, "a keeper", func() bool { return e.Stats().Keeper.Keeping })
+	topic.StepClock(24 * time.Hour)
+	expiring(-2 * time.Minute)
+	enginetest.Until(t, "what has expired is deleted", func() bool { return e.Stats().Keeper.ExpiredRecords > 0 })
+	d, err := e.DescribeTopic(ctx, "audit")
+	if err != nil || d.Partitions[0].Start != 0 || e.Stats().Keeper.ExpiredRecords != 1 {
+		t.Errorf("%+v, %v, %d records expired", d.Partitions, err, e.Stats().Keeper.ExpiredRecords)
+	}
+}

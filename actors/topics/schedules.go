@@ -104,8 +104,7 @@ func cloned(s messages.Schedule) messages.Schedule {
 
 // wantKeeper has this runtime be the keeper, if nobody is.
 func (s *Schedules) wantKeeper() {
-	env := s.topics.env
-	env.Send(env.Root, &keeperWanted{})
+	s.topics.env.WantKeeper()
 }
 
 // Get is penstock.Schedules.Get.

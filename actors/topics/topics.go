@@ -39,6 +39,7 @@ type Topics struct {
 // history; with 0 that is left to others.
 func New(n *node.Node, log *commitlog.Log, listen string, history time.Duration) *Topics {
 	env := &topiclog.Env{Node: n, Log: log}
+	env.WantKeeper = func() { env.Send(env.Root, &keeperWanted{}) }
 	pass := func(ctx context.Context, bytes int) error {
 		if env.Gate == nil {
 			return nil

@@ -49,6 +49,8 @@ func TestLayout(t *testing.T) {
 		{sp.Hint("id", 7), "/penstock/log/id/hint/0007"},
 		{sp.AllCompacted("id"), "/penstock/log/id/compacted/"},
 		{sp.Compacted("id", 7), "/penstock/log/id/compacted/0007"},
+		{sp.AllExpiring("id"), "/penstock/log/id/expiring/"},
+		{sp.Expiring("id", 7), "/penstock/log/id/expiring/0007"},
 		{sp.Indexes("id"), "/penstock/log/id/index/"},
 		{sp.Index("id", 7), "/penstock/log/id/index/0007/"},
 		{sp.IndexEntry("id", 7, 42), "/penstock/log/id/index/0007/00000000000000000042"},
@@ -163,7 +165,7 @@ var fields = map[Kind]string{
 	KindAllowed: "dest group id", KindSole: "dest", KindSender: "dest id", KindSecret: "dest id",
 	KindGroupMeta: "dest group", KindDeserted: "dest group", KindMember: "dest group id",
 	KindTopic: "topic", KindDeleting: "topic",
-	KindLogStart: "topic partition", KindHint: "topic partition", KindCompacted: "topic partition",
+	KindLogStart: "topic partition", KindHint: "topic partition", KindCompacted: "topic partition", KindExpiring: "topic partition",
 	KindIndexEntry: "topic partition base", KindBody: "topic partition base", KindTicket: "topic partition id",
 	KindConsumerGroupMeta: "topic group", KindAssignment: "topic group", KindConsumerMember: "topic group id",
 	KindClaim: "topic group partition", KindCommitted: "topic group partition", KindBeginning: "topic group", KindOwned: "topic group partition",
@@ -173,7 +175,7 @@ var fields = map[Kind]string{
 func TestBuildThenParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		space := Space("/" + name.Draw(t, "space"))
-		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindCompacted)).Draw(t, "kind"))}
+		k := Key{Kind: Kind(rapid.IntRange(int(KindSole), int(KindExpiring)).Draw(t, "kind"))}
 		for field := range strings.FieldsSeq(fields[k.Kind]) {
 			switch field {
 			case "dest":

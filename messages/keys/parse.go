@@ -39,6 +39,7 @@ const (
 	KindKeeper
 	KindAllowed
 	KindCompacted
+	KindExpiring
 	KindWaiting
 	KindDelay
 	KindSchedule
@@ -79,6 +80,7 @@ var kindNames = [...]string{
 	KindKeeper:              "keeper",
 	KindAllowed:             "right to join",
 	KindCompacted:           "progress of a compaction",
+	KindExpiring:            "mark of records that expire",
 	KindWaiting:             "delayed record",
 	KindDelay:               "mark of delayed records",
 	KindSchedule:            "schedule",
@@ -132,6 +134,8 @@ func (k Key) In(s Space) string {
 		return s.Hint(k.Topic, k.Partition)
 	case KindCompacted:
 		return s.Compacted(k.Topic, k.Partition)
+	case KindExpiring:
+		return s.Expiring(k.Topic, k.Partition)
 	case KindIndexEntry:
 		return s.IndexEntry(k.Topic, k.Partition, k.Base)
 	case KindBody:
@@ -266,6 +270,8 @@ func logParts(p []string) (Key, bool) {
 		k.Kind = KindHint
 	case len(p) == 4 && p[2] == "compacted":
 		k.Kind = KindCompacted
+	case len(p) == 4 && p[2] == "expiring":
+		k.Kind = KindExpiring
 	case len(p) == 5 && p[2] == "index":
 		k.Kind = KindIndexEntry
 		k.Base, ok = ParseOffset(p[4])
@@ -342,7 +348,7 @@ func (k Key) named() bool {
 		return good(k.Group, k.ID)
 	case KindTopic:
 		return ValidateTopic(k.Topic) == nil
-	case KindDeleting, KindLogStart, KindHint, KindCompacted, KindIndexEntry, KindBody, KindWaiting, KindDelay:
+	case KindDeleting, KindLogStart, KindHint, KindCompacted, KindExpiring, KindIndexEntry, KindBody, KindWaiting, KindDelay:
 		return good(k.Topic)
 	case KindTicket:
 		return good(k.Topic, k.ID)

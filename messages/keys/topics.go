@@ -64,6 +64,13 @@ func (s Space) Hints(id string) string { return s.Log(id) + "hint/" }
 // Hint is the key of a base near a partition's end: advice, for finding the end.
 func (s Space) Hint(id string, p int) string { return s.Hints(id) + partition(p) }
 
+// AllExpiring is the prefix of the marks of a topic's partitions that have, or had, records
+// which expire by themselves.
+func (s Space) AllExpiring(id string) string { return s.Log(id) + "expiring/" }
+
+// Expiring is the key of such a mark.
+func (s Space) Expiring(id string, p int) string { return s.AllExpiring(id) + partition(p) }
+
 // AllCompacted is the prefix of how far the compaction of a topic has come.
 func (s Space) AllCompacted(id string) string { return s.Log(id) + "compacted/" }
 

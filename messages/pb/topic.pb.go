@@ -456,8 +456,8 @@ func (x *Deleting) GetState() Deleting_State {
 }
 
 // IndexEntry is what is known of a batch without its body, and the body itself when
-// that is small. It changes only when records of the batch are erased: the body, and
-// edit.
+// that is small. It changes only when records of the batch are erased: the body, edit
+// and expires_unix_nano.
 type IndexEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// count is how many records the batch has.
@@ -483,9 +483,12 @@ type IndexEntry struct {
 	// edit is the random number of the last rewriting of the body, in which records were
 	// erased; none when there was none. It comes behind the body, and is not compared
 	// then.
-	Edit          uint64 `protobuf:"fixed64,10,opt,name=edit,proto3" json:"edit,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Edit uint64 `protobuf:"fixed64,10,opt,name=edit,proto3" json:"edit,omitempty"`
+	// expires_unix_nano is when the first of the records expires that do so by themselves; 0
+	// is never. It comes behind the body, and changes when records are erased.
+	ExpiresUnixNano int64 `protobuf:"fixed64,11,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *IndexEntry) Reset() {
@@ -584,6 +587,13 @@ func (x *IndexEntry) GetBody() []byte {
 func (x *IndexEntry) GetEdit() uint64 {
 	if x != nil {
 		return x.Edit
+	}
+	return 0
+}
+
+func (x *IndexEntry) GetExpiresUnixNano() int64 {
+	if x != nil {
+		return x.ExpiresUnixNano
 	}
 	return 0
 }
@@ -1629,7 +1639,7 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\x05State\x12\f\n" +
 	"\bSWEEPING\x10\x00\x12\n" +
 	"\n" +
-	"\x06MAKING\x10\x01\"\xac\x02\n" +
+	"\x06MAKING\x10\x01\"\xd8\x02\n" +
 	"\n" +
 	"IndexEntry\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x14\n" +
@@ -1642,7 +1652,8 @@ const file_penstock_topic_proto_rawDesc = "" +
 	"\tlog_bytes\x18\b \x01(\x04R\blogBytes\x12\x12\n" +
 	"\x04body\x18\t \x01(\fR\x04body\x12\x12\n" +
 	"\x04edit\x18\n" +
-	" \x01(\x06R\x04edit\"\xf2\x01\n" +
+	" \x01(\x06R\x04edit\x12*\n" +
+	"\x11expires_unix_nano\x18\v \x01(\x10R\x0fexpiresUnixNano\"\xf2\x01\n" +
 	"\tCompacted\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x06R\x06number\x12\x13\n" +
 	"\x05up_to\x18\x02 \x01(\x03R\x04upTo\x12\x1b\n" +

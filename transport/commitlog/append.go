@@ -39,6 +39,9 @@ type AppenderConfig struct {
 	// Delayed is called for each failure after which an append is tried again.
 	// It may be nil.
 	Delayed func(error)
+	// Expires is called once a batch was put with records that expire by themselves: some
+	// keeper has to delete them. It must not block, and may be nil.
+	Expires func()
 	// Info is the topic as it is known now, for its limits; nil is one without.
 	Info func() *messages.TopicInfo
 }
@@ -60,6 +63,9 @@ type Appender struct {
 	item     *joined.Item[slot, parcel]
 	// floor is where the partition begins, for a topic that refuses what is too much.
 	floor floor
+	// marked is set once a batch with records that expire was put, and with it the mark that
+	// says so.
+	marked bool
 	// apart is set while appends go by themselves: etcd refused the last one.
 	apart bool
 }
@@ -97,6 +103,9 @@ const hintEvery = 256
 func (p *Partition) Appender(cfg AppenderConfig) *Appender {
 	if cfg.Lease == nil {
 		cfg.Lease = func() clientv3.LeaseID { return 0 }
+	}
+	if cfg.Expires == nil {
+		cfg.Expires = func() {}
 	}
 	if cfg.Delayed == nil {
 		cfg.Delayed = func(error) {}
@@ -284,6 +293,10 @@ func (a *Appender) land(s *format.Sealed) {
 	a.apart = false
 	a.learn(s.Way.Behind)
 	a.appends++
+	if s.Expires != 0 && !a.marked {
+		a.marked = true
+		a.cfg.Expires()
+	}
 	if a.turn.place != waiting {
 		a.ear.close()
 	}
@@ -312,9 +325,12 @@ func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
 	return append(append(guards, p.endsAs(s.Way.After)...), a.floor.holds(p)...)
 }
 
-// putOps put s into its slot, and now and then a hint.
+// putOps put s into its slot, and now and then a hint, and the mark of records that expire.
 func (a *Appender) putOps(s *format.Sealed) []clientv3.Op {
 	ops := a.p.putBatch(s)
+	if s.Expires != 0 && (!a.marked || a.appends%hintEvery == 0) {
+		ops = append(ops, clientv3.OpPut(a.p.log.space.Expiring(a.p.topic.ID, a.p.p), ""))
+	}
 	if a.appends%hintEvery == 0 {
 		ops = append(ops, clientv3.OpPut(a.p.log.space.Hint(a.p.topic.ID, a.p.p), keys.Offset(s.Way.Base)))
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -24,30 +25,40 @@ import (
 // ErrNoSpace, ErrTooLarge; what is repeated after an unknown outcome finds nothing left
 // to erase.
 func (p *Partition) Erase(ctx context.Context, o Office, base int64, gone func(offset int64, r *messages.Payload) bool) (int, error) {
+	r, err := p.erase(ctx, o, base, gone)
+	if r == nil {
+		return 0, err
+	}
+	return r.Erased, err
+}
+
+// erase is Erase that returns the batch as it stands in etcd then, nil where nothing was
+// erased.
+func (p *Partition) erase(ctx context.Context, o Office, base int64, gone func(offset int64, r *messages.Payload) bool) (*format.Rewritten, error) {
 	const op = "erase records of"
 	for {
 		resp, err := p.log.do(ctx, op+" "+p.String(), nil, []clientv3.Op{
 			clientv3.OpGet(p.startKey()), clientv3.OpGet(p.indexKey(base)), clientv3.OpGet(p.bodyKey(base)),
 		}, nil)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		start, ok, err := p.parseStart(kvsOf(resp, 0))
 		switch {
 		case err != nil:
-			return 0, err
+			return nil, err
 		case !ok:
-			return 0, p.gone(op)
+			return nil, p.gone(op)
 		case start > base:
-			return 0, nil
+			return nil, nil
 		}
 		e, b, err := p.read(base, resp)
 		if err != nil {
-			return 0, fmt.Errorf("%s %s: %w", op, p, err)
+			return nil, fmt.Errorf("%s %s: %w", op, p, err)
 		}
 		r, err := format.Erase(e, b, gone, p.topic.Config.Compression, max(1, rand.Uint64()))
 		if err != nil || r == nil {
-			return 0, err
+			return nil, err
 		}
 		guards := append(p.log.holds(o), p.log.lives(p.topic),
 			clientv3.Compare(clientv3.Value(p.startKey()), "<", keys.Offset(base+1)),
@@ -60,14 +71,72 @@ func (p *Partition) Erase(ctx context.Context, o Office, base int64, gone func(o
 		wrote, err := p.log.do(ctx, op+" "+p.String(), guards, then, p.refused(o))
 		switch {
 		case err != nil:
-			return 0, err
+			return nil, err
 		case wrote.Succeeded:
-			return r.Erased, nil
+			return r, nil
 		}
 		if err := p.whyRefused(op, o, wrote); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
+}
+
+// EraseExpired erases the records of the batch at base that have expired by themselves at a
+// time, and returns how many these were, and when the next one of those left expires, as
+// format.Entry.Expires says it: 0 where nothing was erased, too. Errors: those of Erase.
+func (p *Partition) EraseExpired(ctx context.Context, o Office, base int64, at time.Time) (erased int, next int64, err error) {
+	r, err := p.erase(ctx, o, base, func(_ int64, r *messages.Payload) bool { return expiredBy(r, at) })
+	if r == nil {
+		return 0, 0, err
+	}
+	return r.Erased, r.Expires, nil
+}
+
+// AllExpired returns how many of entries, which follow each other, have only records that
+// have expired by themselves at a time, or are erased: those before the first with another
+// one. It reads their bodies. Errors: those of Fetch.
+func (p *Partition) AllExpired(ctx context.Context, entries []format.Entry, at time.Time) (n int, err error) {
+	batches, err := p.Fetch(ctx, entries)
+	for _, b := range batches {
+		some, ferr := holdsAny(b, func(_ int64, r *messages.Payload) bool { return !expiredBy(r, at) })
+		if some || ferr != nil {
+			return n, ferr
+		}
+		n++
+	}
+	return n, err
+}
+
+func expiredBy(r *messages.Payload, at time.Time) bool {
+	expires := r.ExpiresAt()
+	return !expires.IsZero() && !expires.After(at)
+}
+
+// Expiring returns of each topic the partitions that have, or had, records which expire by
+// themselves, ascending. It takes a request for each 60 topics or so. Errors:
+// messages.ErrUnavailable, ErrDenied.
+func (l *Log) Expiring(ctx context.Context, topics []messages.TopicInfo) (all [][]int, err error) {
+	err = inTurn(l.limits, places, topics, func(some []messages.TopicInfo) error {
+		ops := make([]clientv3.Op, len(some))
+		for i, t := range some {
+			ops[i] = clientv3.OpGet(l.space.AllExpiring(t.ID), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(messages.MaxPartitions))
+		}
+		resp, err := l.do(ctx, "read where records expire", nil, ops, nil)
+		if err != nil {
+			return err
+		}
+		for i, t := range some {
+			var marked []int
+			for _, kv := range kvsOf(resp, i) {
+				if k, ok := l.space.Parse(string(kv.Key)); ok && k.Kind == keys.KindExpiring && k.Partition < t.Config.Partitions {
+					marked = append(marked, k.Partition)
+				}
+			}
+			all = append(all, marked)
+		}
+		return nil
+	})
+	return all, err
 }
 
 // read opens the batch at base of a response that has its entry and its body, if it has

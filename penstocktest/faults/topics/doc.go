@@ -228,5 +228,6 @@
 //		TestErasedOffsetsArePassedOver
 //	what has expired or was deleted is given to nobody
 //		TestTTLOfATopic
+//		TestExpiredRecordsAreDeleted
 //		TestDeletedRecordsAreGivenToNobody
 package topics

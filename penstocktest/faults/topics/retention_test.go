@@ -345,6 +345,53 @@ func TestTTLOfATopic(t *testing.T) {
 	}
 }
 
+// Records that have expired by themselves are deleted, in a topic without limits too: at the
+// beginning of a partition with their batches, elsewhere from them. What has not expired
+// stays, with its offset.
+func TestExpiredRecordsAreDeleted(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int{"in the entry": 10, "in bodies": 4 << 10} {
+		t.Run(name, func(t *testing.T) {
+			ns := penstocktest.Space(t)
+			rt := harness.Runtime(t, ns)
+			topic := makeTopic(t, rt, theTopic, 1)
+			gone, late := time.Now().Add(-2*time.Minute), time.Now().Add(-10*time.Second) // the keeper waits a minute
+			put := func(expiries ...time.Time) {
+				batch := make([]penstock.Message, len(expiries))
+				for i, at := range expiries {
+					batch[i] = penstock.Message{Value: bytes.Repeat([]byte{'x'}, size), ExpiresAt: at}
+				}
+				if results, err := topic.PutBatch(harness.Context(t), batch); err != nil {
+					t.Fatal(results, err)
+				}
+			}
+			put(gone)
+			put(gone, gone)
+			put(time.Time{}, gone, late) // offsets 3 to 5
+			put(gone)
+			put(late, time.Now().Add(time.Hour)) // 7 and 8
+			harness.Eventually(t, "what has expired is gone", func() bool { return rt.Stats().Keeper.ExpiredRecords == 2 })
+			if p := partitionsOf(t, rt, "the beginning", func(p penstock.PartitionInfo) bool { return p.Start == 3 })[0]; p.End != 9 {
+				t.Errorf("it ends at %d", p.End)
+			}
+			var left []int64
+			var bytes int
+			for r, err := range topic.ReadTo(harness.Context(t), 0, penstock.FromEarliest(), 9) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(r.Value) > 0 {
+					left = append(left, r.Offset)
+				}
+				bytes += len(r.Value)
+			}
+			if !slices.Equal(left, []int64{3, 5, 7, 8}) || bytes != 4*size {
+				t.Errorf("left are %v, of %d bytes", left, bytes)
+			}
+		})
+	}
+}
+
 // Records that are deleted by offset or key are given to nobody: not from memory, not
 // from etcd, not in a batch with others. Their neighbours keep their offsets.
 func TestDeletedRecordsAreGivenToNobody(t *testing.T) {

@@ -50,6 +50,9 @@ type Sealed struct {
 	Time int64
 	// MinTime and MaxTime are of the records, in nanoseconds since 1970 UTC.
 	MinTime, MaxTime int64
+	// Expires is when the first record expires that does so by itself, in nanoseconds since
+	// 1970 UTC; 0 is never. Whoever has sealed the batch sets it, before it is sent.
+	Expires int64
 	// Producer and Sequence are the batch's identity.
 	Producer, Sequence uint64
 

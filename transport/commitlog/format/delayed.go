@@ -36,6 +36,7 @@ func (s *Sealed) Later() []Later { return s.later }
 // An error wraps messages.ErrCorrupt: raw is no run of records.
 func SealLater(raw []byte, count int, minTime, maxTime, now int64, c messages.Compression, producer, sequence uint64) (*Sealed, error) {
 	var later []Later
+	var expires int64
 	places := make([]byte, 0, len(raw))
 	rest, bytes := raw, 0
 	for i := 0; len(rest) > 0; i++ {
@@ -51,11 +52,12 @@ func SealLater(raw []byte, count int, minTime, maxTime, now int64, c messages.Co
 			places = messages.AppendPlace(places, p.IDBytes(), due)
 		} else {
 			places = append(places, rest[:n]...)
+			expires = Sooner(expires, p.ExpiresAt())
 		}
 		rest = rest[n:]
 	}
 	s := Seal(places, count, minTime, maxTime, now, c, producer, sequence)
-	s.later, s.laterBytes = later, bytes
+	s.later, s.laterBytes, s.Expires = later, bytes, expires
 	return s, nil
 }
 
@@ -122,7 +124,7 @@ func OpenWaiting(due, offset int64, value []byte, modRevision int64) (Waiting, e
 func SealDue(due []Waiting, now int64, c messages.Compression, producer, sequence uint64) (*Sealed, error) {
 	var raw []byte
 	count, oldest := 0, now
-	newest := now
+	newest, expires := now, int64(0)
 	for _, w := range due {
 		if count > 0 && len(raw)+len(w.Raw) > messages.MaxBatchBytes {
 			break
@@ -138,7 +140,10 @@ func SealDue(due []Waiting, now int64, c messages.Compression, producer, sequenc
 		if p.UnixNano != 0 {
 			oldest, newest = min(oldest, p.UnixNano), max(newest, p.UnixNano)
 		}
+		expires = Sooner(expires, p.ExpiresAt())
 		count++
 	}
-	return Seal(raw, count, oldest, newest, now, c, producer, sequence), nil
+	s := Seal(raw, count, oldest, newest, now, c, producer, sequence)
+	s.Expires = expires
+	return s, nil
 }

@@ -39,11 +39,15 @@ type Entry struct {
 	Producer, Sequence uint64
 	// ModRevision is when it was appended.
 	ModRevision int64
-	// Value is how it stands in etcd, up to the body if there is one.
+	// Value is how it stands in etcd, up to the body if there is one: what stands behind that
+	// changes when records are erased.
 	Value string
 	// Body is the batch as OpenBody takes it, or nil where it has a key of its own.
 	// It is part of the bytes that the entry was decoded from.
 	Body []byte
+	// Expires is when the first record expires that does so by itself, in nanoseconds since
+	// 1970 UTC; 0 is never, or not known: entries of before did not say.
+	Expires int64
 	// Edit tells the bodies apart that the batch has had: a random number since records
 	// of it were erased, else 0.
 	Edit uint64
@@ -116,7 +120,7 @@ func (e *Entry) Decode(value []byte) bool {
 	e.Raw, e.LogBytes = int(min(v.rawBytes, MaxRaw)), logBytes(v.logBytes)
 	e.MinTime, e.MaxTime = v.minTime, v.maxTime
 	e.Producer, e.Sequence = v.producer, v.sequence
-	e.Value, e.Body, e.Edit = string(value[:head]), v.body, v.edit
+	e.Value, e.Body, e.Edit, e.Expires = string(value[:head]), v.body, v.edit, v.expires
 	return true
 }
 
@@ -132,13 +136,14 @@ const (
 	entryLogBytes = protowire.Number(8)
 	entryBody     = protowire.Number(9)
 	entryEdit     = protowire.Number(10)
+	entryExpires  = protowire.Number(11)
 )
 
 // entryFields is a pb.IndexEntry. Its body aliases what it was read from.
 type entryFields struct {
 	count, bytes, rawBytes       uint32
 	logBytes, sequence, producer uint64
-	minTime, maxTime             int64
+	minTime, maxTime, expires    int64
 	edit                         uint64
 	body                         []byte
 }
@@ -170,6 +175,8 @@ func (v *entryFields) fixed(num protowire.Number, field []byte) {
 		v.producer = n
 	case entryEdit:
 		v.edit = n
+	case entryExpires:
+		v.expires = int64(n)
 	}
 }
 
@@ -177,7 +184,7 @@ func (v *entryFields) fixed(num protowire.Number, field []byte) {
 // is shown to people, and no reason to refuse a batch.
 func logBytes(read uint64) int64 { return int64(min(read, 1<<62)) }
 
-// EntryValue is the value of the index entry of s, but for a body. bytes is the size
+// EntryValue is the value of the index entry of s, but for a body and Expires. bytes is the size
 // of its body in etcd, logBytes that of the log with it.
 func (s *Sealed) EntryValue(bytes int, logBytes int64) []byte {
 	value, err := proto.Marshal(&pb.IndexEntry{
@@ -194,6 +201,14 @@ func (s *Sealed) EntryValue(bytes int, logBytes int64) []byte {
 // withBody adds a body to the value of an index entry.
 func withBody(entry, body []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(entry, entryBody, protowire.BytesType), body)
+}
+
+// withExpiry adds to the value of an index entry when the first record expires.
+func withExpiry(entry []byte, expires int64) []byte {
+	if expires == 0 {
+		return entry
+	}
+	return protowire.AppendFixed64(protowire.AppendTag(entry, entryExpires, protowire.Fixed64Type), uint64(expires))
 }
 
 // Batch opens the body of e, which must have one. What it says is not trusted, as

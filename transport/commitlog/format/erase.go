@@ -4,6 +4,8 @@ package format
 // and its identity: of an erased record a mark is left, which readers pass over.
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/penstock-io/penstock/messages"
@@ -14,6 +16,8 @@ type Rewritten struct {
 	// Erased is how many records were erased by this, Left how many are left of the
 	// batch.
 	Erased, Left int
+	// Expires is when the first of those left expires, as Entry.Expires says it.
+	Expires int64
 	// Value is the index entry's. Body is that of the batch, nil when it stands in the
 	// entry.
 	Value, Body []byte
@@ -47,6 +51,7 @@ func Erase(e Entry, b *Batch, gone func(offset int64, p *messages.Payload) bool,
 		default:
 			raw = append(raw, rest[:n]...)
 			r.Left++
+			r.Expires = Sooner(r.Expires, p.ExpiresAt())
 		}
 		rest = rest[n:]
 	}
@@ -58,12 +63,13 @@ func Erase(e Entry, b *Batch, gone func(offset int64, p *messages.Payload) bool,
 		return nil, err
 	}
 	body := s.Body(b.Base)
-	r.Value = unedited([]byte(e.Value))
+	r.Value = unedited(e.Value)
 	if e.Body != nil {
 		r.Value = withBody(r.Value, body)
 	} else {
 		r.Body = body
 	}
+	r.Value = withExpiry(r.Value, r.Expires)
 	r.Value = protowire.AppendTag(r.Value, entryEdit, protowire.Fixed64Type)
 	r.Value = protowire.AppendFixed64(r.Value, edit)
 	return r, nil
@@ -85,15 +91,27 @@ func (b *Batch) hasErased() bool {
 	return false
 }
 
-// unedited is the value of an entry without the number of an edit, in memory of its own.
-func unedited(value []byte) []byte {
+// Sooner is the earlier of two times of expiry, of which a zero one is never.
+func Sooner(expires int64, at time.Time) int64 {
+	switch {
+	case at.IsZero():
+		return expires
+	case expires == 0:
+		return at.UnixNano()
+	}
+	return min(expires, at.UnixNano())
+}
+
+// unedited is the value of an entry without what an edit changes, in memory of its own.
+func unedited(entry string) []byte {
+	value := []byte(entry)
 	out := make([]byte, 0, len(value)+64)
 	for at := 0; at < len(value); {
 		num, _, n := protowire.ConsumeField(value[at:])
 		if n < 0 {
 			return append(out, value[at:]...) // it was decoded before
 		}
-		if num != entryEdit {
+		if num != entryEdit && num != entryExpires {
 			out = append(out, value[at:at+n]...)
 		}
 		at += n

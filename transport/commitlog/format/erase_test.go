@@ -113,7 +113,7 @@ func FuzzEdit(f *testing.F) {
 		if !e.Decode(value) {
 			return
 		}
-		plain := unedited([]byte(e.Value))
+		plain := unedited(e.Value)
 		if e.Body != nil {
 			plain = withBody(plain, e.Body)
 		}

@@ -35,14 +35,18 @@ func (s *Sealed) GoBehind(t LogEnd) {
 	body := s.Body(t.Offset)
 	bytes := t.Bytes + int64(len(body)+s.laterBytes)
 	value := s.EntryValue(len(body), bytes)
+	inline := len(body) <= InlineBytes
+	if !inline {
+		value = withExpiry(value, s.Expires)
+	}
 	s.Way.Base, s.Way.After = t.Offset, t
 	s.Way.Behind = LogEnd{
 		Offset: t.Offset + int64(s.Count), Last: t.Offset, Bytes: bytes,
-		Entry: string(value), Inline: len(body) <= InlineBytes,
+		Entry: string(value), Inline: inline,
 	}
 	s.Way.Entry = s.Way.Behind.Entry
-	if s.Way.Behind.Inline {
-		s.Way.Entry = string(withBody(value, body))
+	if inline {
+		s.Way.Entry = string(withExpiry(withBody(value, body), s.Expires))
 		if len(s.Way.Entry) <= mostWhole {
 			s.Way.Behind.Whole = s.Way.Entry
 		}

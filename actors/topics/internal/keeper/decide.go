@@ -29,6 +29,7 @@ const (
 	whyBytes   = "bytes"
 	whyRecords = "records"
 	whyDone    = "done"
+	whyExpired = "expired"
 )
 
 // expired returns for how many of entries, which are the first of a partition, the limits

@@ -33,7 +33,7 @@ type follower interface {
 
 // newJobs are the jobs of a term.
 func newJobs(k *Keeper) []Job {
-	all := []Job{newRetention(), newSweeping(), newCompacting(), finishing{}, newDelays(k), newSchedules()}
+	all := []Job{newRetention(), newSweeping(), newCompacting(), newExpiring(), finishing{}, newDelays(k), newSchedules()}
 	if k.cfg.History > 0 {
 		all = append(all, &history{keep: max(k.cfg.History, LeastHistory)})
 	}

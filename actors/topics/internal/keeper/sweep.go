@@ -1,7 +1,7 @@
 package keeper
 
-// The job that deletes what nobody reads any more: index entries of trimmed batches, and
-// bodies that an interrupted trimming has left.
+// The jobs that delete what nobody reads any more: index entries of trimmed batches, bodies
+// that an interrupted trimming has left, and topics that were deleted, or made, in part.
 
 import (
 	"context"
@@ -141,4 +141,21 @@ func deleteAll(ctx context.Context, w *Work, part trimmed, what commitlog.Part, 
 		w.Count(func(s *messages.KeeperStats) { s.SweptKeys += uint64(n) })
 	}
 	return nil
+}
+
+// finishEvery is how often it is looked for topics that were deleted in part.
+const finishEvery = 30 * time.Second
+
+type finishing struct{}
+
+// Name is "finish".
+func (finishing) Name() string { return "finish" }
+
+// Do removes what is left of topics that were deleted. Nothing of it can be wrong for
+// whoever does it, so it compares no office.
+func (finishing) Do(ctx context.Context, w *Work) (time.Duration, error) {
+	if err := w.Log.Sweep(ctx); err != nil {
+		return 0, err
+	}
+	return finishEvery, nil
 }

@@ -127,6 +127,7 @@ func (a *Accumulator) seal(s *shipment) (err error) {
 	s.whole(func(raw []byte) {
 		if s.later == 0 {
 			s.sealed = format.Seal(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)
+			s.sealed.Expires = s.expires
 			return
 		}
 		s.sealed, err = format.SealLater(raw, s.count, minTime, maxTime, now, a.info().Config.Compression, a.id, s.sequence)

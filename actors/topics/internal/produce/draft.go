@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // draft is a batch that is not sealed yet.
@@ -23,6 +24,7 @@ type draft struct {
 	later   int // records that are delivered later
 	minTime int64
 	maxTime int64
+	expires int64 // when the first record does by itself; 0 is never
 }
 
 // Drafts and what they consist of are used again, process-wide: fresh memory
@@ -78,6 +80,7 @@ func (d *draft) add(m *messages.Message, size int, s *slot) {
 	if !m.DeliverAt.IsZero() {
 		d.later++
 	}
+	d.expires = format.Sooner(d.expires, m.ExpiresAt)
 	d.enter(size, nano, m.ID != "", s)
 }
 

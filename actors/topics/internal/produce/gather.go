@@ -17,12 +17,14 @@ type Gathered struct {
 	count, timed     int
 	later            int // that are delivered later
 	minTime, maxTime int64
+	expires          int64 // when the first record does by itself; 0 is never
 }
 
 // Add copies a message behind those added before.
 func (g *Gathered) Add(m *messages.Message) {
 	g.raw = messages.AppendRecord(g.raw, m)
 	g.count++
+	g.expires = format.Sooner(g.expires, m.ExpiresAt)
 	if !m.DeliverAt.IsZero() {
 		g.later++
 	}
@@ -50,7 +52,9 @@ func (g *Gathered) Seal(c messages.Compression, producer, sequence uint64) (*for
 	if g.later > 0 {
 		return format.SealLater(g.raw, g.count, oldest, newest, now, c, producer, sequence)
 	}
-	return format.Seal(g.raw, g.count, oldest, newest, now, c, producer, sequence), nil
+	s := format.Seal(g.raw, g.count, oldest, newest, now, c, producer, sequence)
+	s.Expires = g.expires
+	return s, nil
 }
 
 // span is the oldest and newest time of records, of which those that have none are of

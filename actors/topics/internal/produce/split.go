@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 // splits reports whether parts of s may pass that was refused with err, and that nobody
@@ -90,5 +91,6 @@ func (d *draft) take(bytes []byte, r *messages.Payload, of *slot) {
 	if messages.DelayOf(r).Due != 0 {
 		d.later++
 	}
+	d.expires = format.Sooner(d.expires, r.ExpiresAt())
 	d.enter(len(bytes), r.UnixNano, len(r.IDBytes()) > 0, of)
 }

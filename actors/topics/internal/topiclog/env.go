@@ -17,9 +17,12 @@ import (
 // Env is the world of topics: the node, and the log in etcd.
 type Env struct {
 	*node.Node
-	Log   *commitlog.Log
-	Fresh atomic.Int64 // bytes of batches kept for local readers
-	Gate  *quota.Gate  // before each append; nil lets everything pass
+	Log *commitlog.Log
+	// WantKeeper has this runtime be the keeper, if nobody is. It does not block; nil wants
+	// none.
+	WantKeeper func()
+	Fresh      atomic.Int64 // bytes of batches kept for local readers
+	Gate       *quota.Gate  // before each append; nil lets everything pass
 }
 
 // governed is an append behind the gate. What may have been sent has passed it.

@@ -40,6 +40,7 @@ func (p *Partition) newAppender() *commitlog.Appender {
 		Producer: p.acc.Producer(),
 		Info:     p.Topic.Current.Load,
 		Lease:    func() clientv3.LeaseID { return clientv3.LeaseID(env.Lease.Load()) },
+		Expires:  env.WantKeeper,
 		Delayed:  func(err error) { env.Events.Emit(messages.AppendDelayed{Topic: where, Partition: p.P, Err: err}) },
 	})
 }

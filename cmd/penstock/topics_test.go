@@ -481,6 +481,31 @@ func TestGroupDelete(t *testing.T) {
 	}
 }
 
+// A table without keys says why, and a tombstone is no empty line.
+func TestTopicWithoutKeys(t *testing.T) {
+	t.Parallel()
+	createTopic(t, 1)
+	table := func(want string, args ...string) {
+		t.Helper()
+		out, said := perform(t, cli.ExitDone, "", append([]string{"topic", "table", "audit"}, args...)...)
+		if out != "" || !strings.Contains(said, want) {
+			t.Errorf("table prints %q, and says %q, want %q", out, said, want)
+		}
+	}
+	table("has no records")
+	perform(t, cli.ExitDone, "one\n", "put", "audit")
+	table("were put without")
+	perform(t, cli.ExitDone, "plums\n", "put", "audit", "--tombstone")
+	table("no keys left")
+	table(`no key that begins with "p"`, "--keys", "p")
+	if out, _ := perform(t, cli.ExitDone, "", "read", "audit"); out != "one\ntombstone of plums\n" {
+		t.Errorf("read prints %q", out)
+	}
+	if out, _ := perform(t, cli.ExitDone, "", "read", "audit", "--format", `%k=%v\n`); out != "=one\nplums=\n" {
+		t.Errorf("read prints %q", out)
+	}
+}
+
 // Promise: table and latest print the newest record of each key, and of one; --watch prints
 // what changes, until a signal.
 func TestTopicTable(t *testing.T) {

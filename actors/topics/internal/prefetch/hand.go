@@ -379,24 +379,25 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 		cancel(messages.ErrFenced)
 	}
 	b.mu.Unlock()
-	if c.diedOver(rec) {
-		c.fail(ctx, h, rec, errDied)
-		return
-	}
-	if !c.persists(handling, h) {
-		return
-	}
 	returned := false
 	defer func() {
-		if !returned { // runtime.Goexit in the handler
+		if !returned { // runtime.Goexit in the handler, or in that of dead letters
 			c.told(rec, 0, usercode.ErrGoexit)
 			h.failed(rec.Offset, 0)
 		}
 	}()
+	if c.diedOver(rec) {
+		c.fail(ctx, h, rec, errDied)
+		returned = true
+		return
+	}
+	if !c.persists(handling, h) {
+		returned = true
+		return
+	}
 	began := b.inside.Begins()
 	err := c.callOne(handling, rec)
 	b.inside.Took(began, usercode.TimedRecords, b.cfg.Topic, b.cfg.Group)
-	returned = true
 	switch {
 	case err == nil:
 		b.handled(1)
@@ -406,6 +407,7 @@ func (c *Consumption) handleOne(ctx context.Context, h *hand) {
 	default:
 		c.fail(ctx, h, rec, err)
 	}
+	returned = true
 }
 
 // callOne runs the handler for one record, which is a batch of one for a handler of batches.

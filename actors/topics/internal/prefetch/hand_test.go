@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -447,5 +448,55 @@ func TestReadersInOrderObeyProgress(t *testing.T) {
 		}
 		s.SettlePolled(true)
 		check(t, s, f, got)
+	})
+}
+
+// Promise: a handler of dead letters that ends its goroutine has failed: its record is not
+// left in hand, and comes again.
+func TestDeadLetterHandlerOfALaneEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		letters := 0
+		cfg := Config{
+			Topic: "topic", Group: "group", MaxFetched: 1 << 20, Concurrency: 2, MaxAttempts: 1,
+			DeadLetter: func(context.Context, messages.Record, error) error {
+				if letters++; letters == 1 {
+					runtime.Goexit()
+				}
+				return nil
+			},
+		}
+		cfg.Retry.EnsureDefaults()
+		s, _ := newTestBuffer(cfg)
+		f := feed(t, s, keyedLog(1, func(int) string { return "" }), Place{})
+		ctx, cancel := context.WithCancel(t.Context())
+		c := NewConsumption(ctx, s, func(_ context.Context, r messages.Record) error {
+			if r.Offset == 3 {
+				return errors.New("no disk")
+			}
+			return nil
+		})
+		var working sync.WaitGroup
+		worker := func() { _ = c.workLanes(ctx, "") }
+		working.Go(func() {
+			for range 2 { // whoever hosts it begins another one
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					worker()
+				}()
+				<-ended
+			}
+		})
+		synctest.Wait()
+		if letters != 1 || len(f.c.hands) != 0 {
+			t.Errorf("%d dead letters, %d records in hand", letters, len(f.c.hands))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if letters != 2 || s.Finished(f.c) != 10 {
+			t.Errorf("%d dead letters, finished up to %d", letters, s.Finished(f.c))
+		}
+		cancel()
+		working.Wait()
 	})
 }

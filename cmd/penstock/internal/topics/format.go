@@ -23,7 +23,24 @@ var recordVerbs = map[byte]lines.EncodeRecord{
 	'%': func(dst []byte, _ *penstock.Record) []byte { return append(dst, '%') },
 }
 
-const defaultFormat = `%v\n`
+const defaultFormat = `%v\n, and of a tombstone "tombstone of" and its key`
+
+// encodeDefault is the format where none was asked for: the value, and of a tombstone, which
+// has none, what it is.
+func encodeDefault(dst []byte, r *penstock.Record) []byte {
+	if r.Tombstone() {
+		return append(append(append(dst, "tombstone of "...), cli.Clean(string(r.Key))...), '\n')
+	}
+	return append(append(dst, r.Value...), '\n')
+}
+
+// formatOf is the format that was asked for, or the default.
+func formatOf(format string) (lines.EncodeRecord, error) {
+	if format == "" {
+		return encodeDefault, nil
+	}
+	return parseFormat(format)
+}
 
 // parseFormat reads a format: verbs, backslash escapes as in Go strings, and
 // anything else for itself.

@@ -19,7 +19,7 @@ func recordOf(key, value string) penstock.Record {
 func TestParseFormat(t *testing.T) {
 	r := recordOf("k\n", "v%p")
 	for format, want := range map[string]string{
-		defaultFormat:           "v%p\n",
+		`%v\n`:                  "v%p\n",
 		"":                      "",
 		"%p:%o %k=%v %t %%":     "3:42 k\n=v%p 1970-01-01T00:00:01.000000005Z %",
 		`%%p\t\\\x00\u00e9\xe9`: "%p\t\\\x00é\xe9",

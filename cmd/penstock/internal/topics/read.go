@@ -3,7 +3,6 @@ package topics
 // Records of a topic, without a group.
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +93,7 @@ func (c *read) encoding() (lines.EncodeRecord, error) {
 	case c.json:
 		return appendReadJSON, nil
 	}
-	return parseFormat(cmp.Or(c.format, defaultFormat))
+	return formatOf(c.format)
 }
 
 func (c *read) print(ctx context.Context, rt *penstock.Runtime, topic string, from penstock.StartAt, encode lines.EncodeRecord) error {

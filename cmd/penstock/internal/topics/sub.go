@@ -3,7 +3,6 @@ package topics
 // Records of a topic, as a member of a consumer group.
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +93,7 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	case c.json && c.format != "":
 		return cli.Usagef("--format and --json exclude each other")
 	case !c.json:
-		if encode, err = parseFormat(cmp.Or(c.format, defaultFormat)); err != nil {
+		if encode, err = formatOf(c.format); err != nil {
 			return err
 		}
 	}

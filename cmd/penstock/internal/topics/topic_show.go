@@ -376,8 +376,24 @@ func (c *topicTable) run(ctx context.Context, name string) error {
 				return err
 			}
 		}
+		if len(all) == 0 {
+			c.Say("%s", emptyTable(name, c.prefix, table.Stats()))
+		}
 		return nil
 	})
+}
+
+// emptyTable says why a table has no keys.
+func emptyTable(topic, prefix string, s penstock.TableStats) string {
+	switch {
+	case s.Records == 0:
+		return fmt.Sprintf("topic %q has no records", topic)
+	case s.Keyless == s.Records:
+		return fmt.Sprintf("topic %q has no keys: its records were put without, so there is no newest one of a key; read prints them", topic)
+	case prefix != "":
+		return fmt.Sprintf("topic %q has no key that begins with %q, or their records are deleted or have expired", topic, prefix)
+	}
+	return fmt.Sprintf("topic %q has no keys left: their records are deleted or have expired", topic)
 }
 
 func (c *topicTable) follow(ctx context.Context, table *penstock.Table) error {

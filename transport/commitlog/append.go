@@ -325,18 +325,6 @@ func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
 	return append(append(guards, p.endsAs(s.Way.After)...), a.floor.holds(p)...)
 }
 
-// putOps put s into its slot, and now and then a hint, and the mark of records that expire.
-func (a *Appender) putOps(s *format.Sealed) []clientv3.Op {
-	ops := a.p.putBatch(s)
-	if s.Expires != 0 && (!a.marked || a.appends%hintEvery == 0) {
-		ops = append(ops, clientv3.OpPut(a.p.log.space.Expiring(a.p.topic.ID, a.p.p), ""))
-	}
-	if a.appends%hintEvery == 0 {
-		ops = append(ops, clientv3.OpPut(a.p.log.space.Hint(a.p.topic.ID, a.p.p), keys.Offset(s.Way.Base)))
-	}
-	return ops
-}
-
 // look is for an attempt that ended with an error of etcd although it may have been
 // applied: it is over, so what is in the slot now decides.
 func (a *Appender) look(ctx context.Context, s *format.Sealed, before format.WayState, cause error) error {

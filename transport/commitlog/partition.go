@@ -65,6 +65,18 @@ func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
 	return []clientv3.Cmp{valued(last, etcdserverpb.Compare_EQUAL, t.Entry)}
 }
 
+// putOps put s into its slot, and now and then a hint, and the mark of records that expire.
+func (a *Appender) putOps(s *format.Sealed) []clientv3.Op {
+	ops := a.p.putBatch(s)
+	if s.Expires != 0 && (!a.marked || a.appends%hintEvery == 0) {
+		ops = append(ops, clientv3.OpPut(a.p.log.space.Expiring(a.p.topic.ID, a.p.p), ""))
+	}
+	if a.appends%hintEvery == 0 {
+		ops = append(ops, clientv3.OpPut(a.p.log.space.Hint(a.p.topic.ID, a.p.p), keys.Offset(s.Way.Base)))
+	}
+	return ops
+}
+
 // putBatch puts s where it is on its way to: its entry, its body unless that is in the
 // entry, and what of it is delivered later.
 func (p *Partition) putBatch(s *format.Sealed) []clientv3.Op {

@@ -207,6 +207,9 @@ func (u URL) Advertised(port string, hosts func(bind string) []string) []string 
 			return []string{f.String()}
 		}
 	}
+	if !u.Network() {
+		return []string{u.advertisedHere()}
+	}
 	ends := []end{{host: u.Host}}
 	switch {
 	case u.Advertise != "":

@@ -183,10 +183,14 @@ func leaves(network, elsewhere string) netip.Addr {
 }
 
 // ThisMachineOnly reports whether all of some advertised URLs are loopback
-// addresses, so that nobody elsewhere can dial them.
+// addresses or stay in the machine by their scheme, so that nobody elsewhere can dial
+// them.
 func ThisMachineOnly(urls []string) bool {
 	return !slices.ContainsFunc(urls, func(s string) bool {
 		u, err := Parse(s)
+		if err == nil && !u.Network() {
+			return false
+		}
 		ip, aerr := netip.ParseAddr(u.Host)
 		return err != nil || aerr != nil || !ip.IsLoopback()
 	})

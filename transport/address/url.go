@@ -47,6 +47,7 @@ var schemes = map[string]rules{
 	TLS: {parse: parseNetwork, check: checkNetwork, text: networkText, dial: dialNetwork, network: true, encrypted: true},
 	WS:  {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true},
 	WSS: {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true, encrypted: true},
+	IPC: {parse: parseIPC, check: checkIPC, text: ipcText, dial: dialIPC},
 }
 
 // URL is a listener's address, taken apart:
@@ -83,6 +84,14 @@ type URL struct {
 	// Proxied tells of a wss URL to dial that a proxy is there, at which TLS ends: its
 	// certificate is not the sender's. In the text form it is the option via=proxy.
 	Proxied bool
+
+	// File is where the socket of ipc is, and Advertise where members dial it:
+	// absolute, and as short as path.Clean makes it.
+	File string
+	// Mode is the mode of that file, DefaultMode if 0; Owner and Group are whose it is,
+	// names or numbers, this process's if empty.
+	Mode         uint32
+	Owner, Group string
 }
 
 // Parse takes apart a listener's address. Its errors wrap

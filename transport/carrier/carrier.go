@@ -61,12 +61,20 @@ type Limited interface {
 	Limit(n int)
 }
 
+// Refresher is a listener whose place can be taken away while it listens.
+type Refresher interface {
+	// Refresh takes the place again, or returns why members cannot dial it. It is
+	// called now and then.
+	Refresh() error
+}
+
 // carriers are what there is, by scheme.
 var carriers = map[string]Carrier{
 	address.TCP: {Listen: listenTCP, Dial: dialTCP},
 	address.TLS: {Listen: listenTLS, Dial: dialTLS},
 	address.WS:  {Listen: listenWS, Dial: dialWS},
 	address.WSS: {Listen: listenWSS, Dial: dialWSS},
+	address.IPC: {Listen: listenIPC, Dial: dialIPC},
 }
 
 // Of returns the carrier of a scheme that address.Parse accepts.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,4 +159,35 @@ func bareTLS(t *testing.T, f carriertest.Files) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "orders.example", NextProtos: []string{"penstock-link"}}
+}
+
+func TestIPC(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("ipc is not for windows")
+	}
+	// Not the test's own directory: its name is too long for a unix socket.
+	dir, err := os.MkdirTemp("", "ipc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left are %v, %v", left, err)
+		}
+		_ = os.RemoveAll(dir)
+	})
+	var last atomic.Uint64
+	free := func() string { return fmt.Sprintf("%s/%d", dir, last.Add(1)) }
+	conformance.Run(t, conformance.Features{
+		Descriptors: true,
+		RawDial:     func(address net.Addr) (net.Conn, error) { return net.Dial("unix", address.String()) },
+		RawListen: func(t *testing.T) (net.Listener, string) {
+			at := free()
+			ln, err := net.Listen("unix", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ln, at
+		},
+	}, func(*testing.T) string { return "ipc://" + free() })
 }

@@ -23,8 +23,12 @@ type door struct {
 	ever []string // advertised at any time: members may still dial them
 }
 
-// look finds out what to advertise now.
-func (d *door) look() {
+// look finds out what to advertise now. It returns why members cannot dial it.
+func (d *door) look() error {
+	var trouble error
+	if r, ok := d.ln.(carrier.Refresher); ok {
+		trouble = r.Refresh()
+	}
 	port := "0"
 	if at, ok := d.ln.Addr().(*net.TCPAddr); ok {
 		port = strconv.Itoa(at.Port)
@@ -38,6 +42,7 @@ func (d *door) look() {
 			d.ever = append(d.ever, u)
 		}
 	}
+	return trouble
 }
 
 // advertised are the URLs of now.

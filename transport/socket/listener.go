@@ -262,7 +262,7 @@ func (l *Listener) Exposed() (urls []string) {
 func (l *Listener) Look() (changed bool) {
 	var urls, identities []string
 	for _, d := range l.doors {
-		d.look()
+		_ = d.look()
 		urls = append(urls, d.advertised()...)
 		if d.url.Encrypted() && identities == nil {
 			identities, _ = l.cfg.TLS.Identities() // what cannot be read leaves what was

@@ -94,7 +94,7 @@ func fillUp(t *testing.T, c *socket.Conn) <-chan error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		body := records(1, 256<<10, 1)
+		body := records(1, 16<<10, 1)
 		for {
 			if err := c.SendData(1, nil, false, 0, body); err != nil {
 				done <- err
@@ -108,7 +108,7 @@ func fillUp(t *testing.T, c *socket.Conn) <-chan error {
 		if now := c.BytesOut(); now != at {
 			at, since = now, time.Now()
 		}
-		return at > 256<<10 && time.Since(since) > 250*time.Millisecond
+		return at > 32<<10 && time.Since(since) > 250*time.Millisecond
 	})
 	return done
 }

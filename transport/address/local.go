@@ -21,7 +21,8 @@ const (
 	// for example ipc:///run/orders.sock?mode=0660&group=orders. In a path, what a URL
 	// gives a meaning to is written as %20.
 	IPC = "ipc"
-	// InProc is the memory of one process.
+	// InProc is the memory of one process: inproc://name, with letters, digits, dots,
+	// dashes and underscores.
 	InProc = "inproc"
 )
 
@@ -188,7 +189,10 @@ func dialIPC(u URL) (string, error) {
 
 func parseInProc(name, rest string) (URL, error) {
 	u := URL{Scheme: name, Host: rest}
-	return u, checkInProc(u)
+	if err := checkInProc(u); err != nil {
+		return URL{}, err
+	}
+	return u, nil
 }
 
 func checkInProc(u URL) error {
@@ -214,7 +218,10 @@ func dialInProc(u URL) (string, error) { return u.Host, nil }
 // advertisedHere is the URL that others in this machine dial.
 func (u URL) advertisedHere() string {
 	to := URL{Scheme: u.Scheme, Host: u.Host, File: u.File}
-	if u.Advertise != "" {
+	switch {
+	case u.Advertise != "" && u.Scheme == InProc:
+		to.Host = u.Advertise
+	case u.Advertise != "":
 		to.File = u.Advertise
 	}
 	return to.String()

@@ -11,6 +11,7 @@ import (
 func TestParseLocal(t *testing.T) {
 	for text, want := range map[string]URL{
 		"ipc:///run/orders.sock":                           {Scheme: IPC, File: "/run/orders.sock"},
+		"inproc://Orders_1.a-b":                            {Scheme: InProc, Host: "Orders_1.a-b"},
 		"ipc:////run//orders.sock":                         {Scheme: IPC, File: "/run/orders.sock"},
 		"ipc:///run/a%20b%3Fc.sock":                        {Scheme: IPC, File: "/run/a b?c.sock"},
 		"ipc:///run/o.sock?mode=0660&owner=app&group=1000": {Scheme: IPC, File: "/run/o.sock", Mode: 0o660, Owner: "app", Group: "1000"},
@@ -31,22 +32,26 @@ func TestParseLocal(t *testing.T) {
 
 func TestParseLocalNamesTheFault(t *testing.T) {
 	for text, part := range map[string]string{
-		"ipc://run/orders.sock":              "three slashes",
-		"ipc://":                             "three slashes",
-		"ipc:///":                            "names no file",
-		"ipc:///a%00b":                       "zero byte",
-		"ipc:///a%zz":                        "path",
-		"ipc:///" + strings.Repeat("x", 107): "takes 1",
-		"ipc:///a?":                          "empty",
-		"ipc:///a?mode=":                     "mode is empty",
-		"ipc:///a?mode=rw":                   "octal",
-		"ipc:///a?mode=0":                    "0001",
-		"ipc:///a?mode=1777":                 "0777",
-		"ipc:///a?mode=600&mode=660":         "twice",
-		"ipc:///a?owner=a/b":                 "owner",
-		"ipc:///a?group=a%20b":               "group",
-		"ipc:///a?advertise=b":               "absolute",
-		"ipc:///a?user=b":                    `"user" is not one of advertise, group, mode, owner`,
+		"ipc://run/orders.sock":                "three slashes",
+		"ipc://":                               "three slashes",
+		"ipc:///":                              "names no file",
+		"ipc:///a%00b":                         "zero byte",
+		"ipc:///a%zz":                          "path",
+		"ipc:///" + strings.Repeat("x", 107):   "takes 1",
+		"ipc:///a?":                            "empty",
+		"ipc:///a?mode=":                       "mode is empty",
+		"ipc:///a?mode=rw":                     "octal",
+		"ipc:///a?mode=0":                      "0001",
+		"ipc:///a?mode=1777":                   "0777",
+		"ipc:///a?mode=600&mode=660":           "twice",
+		"ipc:///a?owner=a/b":                   "owner",
+		"ipc:///a?group=a%20b":                 "group",
+		"ipc:///a?advertise=b":                 "absolute",
+		"inproc://":                            "no name",
+		"inproc://a:1":                         "':'",
+		"inproc://a?b":                         "'?'",
+		"inproc://" + strings.Repeat("x", 254): "longer",
+		"ipc:///a?user=b":                      `"user" is not one of advertise, group, mode, owner`,
 	} {
 		got, err := Parse(text)
 		if !errors.Is(err, messages.ErrInvalid) || !strings.Contains(err.Error(), part) {
@@ -62,6 +67,7 @@ func TestParseLocalNamesTheFault(t *testing.T) {
 
 func TestAdvertisedLocal(t *testing.T) {
 	for text, want := range map[string]string{
+		"inproc://a":                                     "inproc://a",
 		"ipc:///run/o.sock?mode=0660&owner=app":          "ipc:///run/o.sock",
 		"ipc:///run/o.sock?mode=0660&advertise=/sh%20/o": "ipc:///sh%20/o",
 	} {
@@ -76,7 +82,7 @@ func TestAdvertisedLocal(t *testing.T) {
 		if _, _, err := Dial(got[0]); err != nil {
 			t.Error(err)
 		}
-		if _, _, err := Dial(text); !errors.Is(err, messages.ErrInvalid) {
+		if _, _, err := Dial(text); text != want && !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%s was dialled: %v", text, err)
 		}
 	}

@@ -48,6 +48,8 @@ var schemes = map[string]rules{
 	WS:  {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true},
 	WSS: {parse: parseWebSocket, check: checkWebSocket, text: webSocketText, dial: dialNetwork, network: true, encrypted: true},
 	IPC: {parse: parseIPC, check: checkIPC, text: ipcText, dial: dialIPC},
+
+	InProc: {parse: parseInProc, check: checkInProc, text: inProcText, dial: dialInProc},
 }
 
 // URL is a listener's address, taken apart:

@@ -49,7 +49,7 @@ func TestParseNamesTheFault(t *testing.T) {
 	for text, part := range map[string]string{
 		"":                                     "scheme",
 		"127.0.0.1:7000":                       "scheme",
-		"udp://127.0.0.1:7000":                 `scheme "udp" is not one of ipc, tcp, tls+tcp, ws, wss`,
+		"udp://127.0.0.1:7000":                 `scheme "udp" is not one of inproc, ipc, tcp, tls+tcp, ws, wss`,
 		"tls://127.0.0.1:7000":                 "scheme",
 		"tls+tcp://h:1/path":                   "'/'",
 		"tcp://127.0.0.1":                      "missing port",
@@ -115,7 +115,7 @@ func TestParseNamesTheFault(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "tls+tcp://:0?advertise=a", "tcp://:0?advertise=$A:7", "tcp://:0?advertise=a,[::1]:7", "x://", "ipc:///a%20b?mode=0660&owner=a&advertise=/b", "ipc:////a/../b",
+	for _, s := range []string{"tcp://127.0.0.1:0", "tcp://[::]:1-2?advertise=a:1", "tcp://*:7?advertise=%5B::1%5D:2", "tls+tcp://:0?advertise=a", "tcp://:0?advertise=$A:7", "tcp://:0?advertise=a,[::1]:7", "x://", "ipc:///a%20b?mode=0660&owner=a&advertise=/b", "ipc:////a/../b", "inproc://a.b-c",
 		"ws://:0/a?advertise=wss://x.example/b", "wss://[::1]:1/?via=proxy", "wss://:1-2?advertise=a:3"} {
 		f.Add(s)
 	}

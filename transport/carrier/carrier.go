@@ -61,6 +61,12 @@ type Limited interface {
 	Limit(n int)
 }
 
+// Counted is a stream that the system knows nothing of, and that says itself how many
+// written bytes the peer has not taken.
+type Counted interface {
+	Unsent() int
+}
+
 // Refresher is a listener whose place can be taken away while it listens.
 type Refresher interface {
 	// Refresh takes the place again, or returns why members cannot dial it. It is
@@ -75,6 +81,8 @@ var carriers = map[string]Carrier{
 	address.WS:  {Listen: listenWS, Dial: dialWS},
 	address.WSS: {Listen: listenWSS, Dial: dialWSS},
 	address.IPC: {Listen: listenIPC, Dial: dialIPC},
+
+	address.InProc: {Listen: listenInProc, Dial: dialInProc},
 }
 
 // Of returns the carrier of a scheme that address.Parse accepts.

@@ -1,5 +1,5 @@
 // Package carrier opens and accepts the byte streams that links run over: tcp, TLS over
-// tcp, and unix sockets. What runs over a stream is package socket's, and the same for each.
+// tcp, WebSocket, unix sockets, and the memory of the process. What runs over a stream is package socket's, and the same for each.
 //
 // [Of] returns the carrier of a scheme of URLs. Its streams are net.Conns whose Close
 // ends them at once, without a last word to the peer. A stream with TLS has more to

@@ -367,9 +367,3 @@ type ipcConn struct {
 
 // RemoteAddr is net.Conn's.
 func (c *ipcConn) RemoteAddr() net.Addr { return c.remote }
-
-// processAddr names the process at the other end.
-type processAddr string
-
-func (processAddr) Network() string  { return address.IPC }
-func (p processAddr) String() string { return string(p) }

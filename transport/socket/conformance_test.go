@@ -191,3 +191,25 @@ func TestIPC(t *testing.T) {
 		},
 	}, func(*testing.T) string { return "ipc://" + free() })
 }
+
+func TestInProc(t *testing.T) {
+	var last atomic.Uint64
+	free := func() string { return fmt.Sprintf("inproc-%d", last.Add(1)) }
+	by, err := carrier.Of(address.InProc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conformance.Run(t, conformance.Features{
+		RawDial: func(at net.Addr) (net.Conn, error) {
+			return by.Dial(context.Background(), address.URL{}, at.String(), carrier.Target{})
+		},
+		RawListen: func(t *testing.T) (net.Listener, string) {
+			at := free()
+			ln, err := by.Listen(context.Background(), address.URL{Scheme: address.InProc, Host: at}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ln, at
+		},
+	}, func(*testing.T) string { return "inproc://" + free() })
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // stall watches over writes: a peer may beat and take no bytes. It looks once
@@ -54,7 +56,12 @@ func (s *stall) look(now time.Duration, w standingWrite) time.Duration {
 // watch ends the connection when somebody writes and nothing has moved for the
 // time of death.
 func (c *Conn) watch() {
-	w := standingWrite{moved: c.w.moved.Load(), unsent: unsent(c.w.c)}
+	w := standingWrite{moved: c.w.moved.Load()}
+	if s, ok := c.w.c.(carrier.Counted); ok {
+		w.unsent = s.Unsent()
+	} else {
+		w.unsent = unsent(c.w.c)
+	}
 	limit := c.cfg.patience()
 	if w.unsent == unknownUnsent {
 		limit *= blindBeats

@@ -88,7 +88,9 @@ func Prefix(prefix string) StartOption {
 // forwarded, or several with commas in between. With advertise=$POD_IP it is the value of
 // that environment variable, an address, IPv6 with brackets or without, or several;
 // Start returns ErrInvalid when the variable is not set. With tls+tcp:// the links are
-// encrypted, which takes LinkTLS. Of several URLs all are listened at, and a member takes
+// encrypted, which takes LinkTLS. ipc:///run/orders.sock?mode=0660 is a unix socket, and
+// inproc://orders the memory of this process: members take them where they can, before
+// what goes over a network. Of several URLs all are listened at, and a member takes
 // the encrypted ones if it can. When not given it is tcp://:0, or tls+tcp://:0 with
 // LinkTLS: any free port on every interface, IPv4 and IPv6. Without advertise, an address of each family
 // that others can dial is advertised, and looked for again every 2 s; the events

@@ -6,6 +6,7 @@ package actors
 import (
 	"cmp"
 	"log/slog"
+	"os"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -98,6 +99,7 @@ func (c *Config) Validate() error {
 // configuration says; the error wraps messages.ErrInvalid.
 func (c *Config) links() (*pipes.Links, error) {
 	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers, AllowListed: c.AllowListedMembers}
+	l.Here.Process, l.Here.Machine, l.Here.Host = node.Process(), node.Machine(), hostName(os.Hostname())
 	if c.LinkTLS != nil {
 		var err error
 		if l.TLS, err = carrier.NewTLS(*c.LinkTLS); err != nil {

@@ -83,7 +83,8 @@ type Sender struct {
 	// incarnation belongs to the listener: another one is another process, or
 	// the same after a restart.
 	Incarnation string `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// host tells members on the same machine that ipc will do.
+	// host tells members on the same machine that ipc will do, where one of them lists no
+	// machine.
 	Host string `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	// plain: the urls serve bare messages to any nanomsg PULL peer.
 	Plain       bool  `protobuf:"varint,5,opt,name=plain,proto3" json:"plain,omitempty"`
@@ -95,7 +96,15 @@ type Sender struct {
 	Identities []string `protobuf:"bytes,8,rep,name=identities,proto3" json:"identities,omitempty"`
 	// level is what its release can do on the wire; absent means 0. Its Challenge says the
 	// same: one that says less was changed on the way.
-	Level         uint32 `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
+	Level uint32 `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
+	// process is random, and the same for all senders and members of one process.
+	Process string `protobuf:"bytes,11,opt,name=process,proto3" json:"process,omitempty"`
+	// machine is the same for all processes over one kernel, from its start to its end;
+	// empty where the system does not say.
+	Machine string `protobuf:"bytes,20,opt,name=machine,proto3" json:"machine,omitempty"`
+	// asks_identity: it decides by certificates who may join, which ipc and inproc do not
+	// show.
+	AsksIdentity  bool `protobuf:"varint,21,opt,name=asks_identity,json=asksIdentity,proto3" json:"asks_identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +200,27 @@ func (x *Sender) GetLevel() uint32 {
 		return x.Level
 	}
 	return 0
+}
+
+func (x *Sender) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *Sender) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Sender) GetAsksIdentity() bool {
+	if x != nil {
+		return x.AsksIdentity
+	}
+	return false
 }
 
 // Secret is what a member must know to be welcomed. It is kept apart from
@@ -418,7 +448,7 @@ var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xec\x01\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xc5\x02\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -430,7 +460,10 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\b \x03(\tR\n" +
 	"identities\x12\x14\n" +
-	"\x05level\x18\t \x01(\rR\x05level\"@\n" +
+	"\x05level\x18\t \x01(\rR\x05level\x12\x18\n" +
+	"\aprocess\x18\v \x01(\tR\aprocess\x12\x18\n" +
+	"\amachine\x18\x14 \x01(\tR\amachine\x12#\n" +
+	"\rasks_identity\x18\x15 \x01(\bR\fasksIdentity\"@\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +

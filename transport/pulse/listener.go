@@ -44,16 +44,17 @@ type Listener struct {
 	pending, held int
 }
 
-// Listen binds a port that the system chooses, on the host of the first of urls, which
-// are those of a listener as address.Listening takes them. ctx bounds Listen only. The error wraps
+// Listen binds a port that the system chooses, on the host of the first of urls that
+// goes over a network, or else on 127.0.0.1; they are those of a listener as
+// address.Listening takes them. ctx bounds Listen only. The error wraps
 // messages.ErrInvalid for a URL that is none, or is that of the system.
 func Listen(ctx context.Context, urls string) (*Listener, error) {
 	all, err := address.Listening(urls)
 	if err != nil {
 		return nil, err
 	}
-	u := all[0].Behind()    // no proxy passes this on
-	var lc net.ListenConfig // keep-alives of the kernel clean up after hosts that vanish
+	u := bindOf(all).Behind() // no proxy passes this on
+	var lc net.ListenConfig   // keep-alives of the kernel clean up after hosts that vanish
 	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(u.Host, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s for who watches this process: %w", u.Host, err)
@@ -65,6 +66,17 @@ func Listen(ctx context.Context, urls string) (*Listener, error) {
 	l := &Listener{ln: tcp, url: u, token: make([]byte, tokenSize), limit: handshakeTimeout}
 	rand.Read(l.token)
 	return l, nil
+}
+
+// bindOf is the first of urls that goes over a network. A process whose links stay in its
+// machine is watched from there only.
+func bindOf(urls []address.URL) address.URL {
+	for _, u := range urls {
+		if u.Network() {
+			return u
+		}
+	}
+	return address.URL{Scheme: address.TCP, Host: "127.0.0.1"}
 }
 
 // Token tells the process apart, and is known to who may watch it. It is not to be

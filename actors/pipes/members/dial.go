@@ -56,13 +56,13 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that may be dialled and welcomes
-// it. What comes lies
-// in memory of again with ReuseBuffers.
+// it. A path that leads elsewhere in this container costs a failed attempt, and each redial
+// begins with the first again. What comes lies in memory of again with ReuseBuffers.
 func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
 	if err := pb.LevelsNow().Refuse(fmt.Sprintf("sender %q", sender.Id), pb.Level(sender.Level), sender.Version); err != nil {
 		return nil, err
 	}
-	urls, err := l.Dials(sender.Urls)
+	urls, err := l.Dials(sender)
 	if err != nil {
 		return nil, fmt.Errorf("sender %q: %w", sender.Id, err)
 	}
@@ -92,6 +92,9 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 		})
 		if err == nil {
 			return conn, nil
+		}
+		if refused := (*socket.RefusedError)(nil); errors.As(err, &refused) && refused.Code == pb.Code_MODE_MISMATCH {
+			return nil, err // it is the sender that says so, and not who has its path here
 		}
 		errs = append(errs, err)
 	}

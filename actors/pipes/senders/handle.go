@@ -40,14 +40,16 @@ type Destination struct {
 	at          atomic.Pointer[where]
 	listed      atomic.Pointer[where] // of that, what etcd has; nil while that is not known
 	asksRights  bool                  // etcd says who may join
-	rights      atomic.Pointer[links.Rights]
-	since       time.Time // of the registration
-	token       []byte
-	written     atomic.Bool // the keys are the registry's to keep
-	announced   atomic.Bool // who registered was told
-	removal     node.Removal
-	wait        node.KeyWait
-	role        node.Role
+	// asksIdentity tells members that certificates decide who may join.
+	asksIdentity bool
+	rights       atomic.Pointer[links.Rights]
+	since        time.Time // of the registration
+	token        []byte
+	written      atomic.Bool // the keys are the registry's to keep
+	announced    atomic.Bool // who registered was told
+	removal      node.Removal
+	wait         node.KeyWait
+	role         node.Role
 }
 
 // begin says that the runtime is to be a sender.

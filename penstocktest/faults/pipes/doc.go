@@ -12,6 +12,7 @@
 //		TestBadInputLargestMessageTravels
 //	a consumer dies
 //		TestMemberKilledUnderLoad
+//		TestIPCMemberKilledUnderLoad
 //		TestMemberFrozenAndResumed
 //		TestAtMostOnceNeverRepeats
 //	a link breaks
@@ -19,6 +20,7 @@
 //		TestLinkCutWhileKeyIsAway
 //	the sender's process dies
 //		TestSenderKilledAndReplaced
+//		TestIPCSenderKilledAndReplaced
 //	the sender is stopped
 //		TestSenderRestartedOnAnotherPort
 //		TestUnregisterAbandons

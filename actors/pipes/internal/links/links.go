@@ -26,7 +26,12 @@ type Config struct {
 	Allow func(destination, group string, id carrier.Identity) error
 	// AllowListed is penstock.AllowListedMembers.
 	AllowListed bool
+	// Here is where this runtime is.
+	Here Place
 }
+
+// AsksIdentity reports whether certificates decide who may join.
+func (c *Config) AsksIdentity() bool { return c.Allow != nil || c.AllowListed }
 
 // Level is what others are told of it.
 func (c *Config) Level() pb.TLS {
@@ -55,48 +60,90 @@ func (c *Config) Listens(text string) ([]address.URL, error) {
 			faults = append(faults, fmt.Errorf("listen on %s: %w: this runtime requires TLS: use %s:// or %s://", u, messages.ErrInvalid, address.TLS, address.WSS))
 		}
 	}
+	if c.AllowListed && len(faults) == 0 && !slices.ContainsFunc(urls, address.URL.Encrypted) {
+		faults = append(faults, fmt.Errorf("listen on %s: %w: AllowListedMembers goes by certificates, which members show over TLS only: add %s://", text, messages.ErrInvalid, address.TLS))
+	}
 	return urls, errors.Join(faults...)
 }
 
-// Dials returns which of a sender's URLs are to be dialled, in that order: encrypted ones
+// errElsewhere is a sender whose URLs lead nowhere from here.
+var errElsewhere = errors.New("its links do not leave its machine or process, and this process is elsewhere: give the sender a URL with tcp or tls+tcp as well")
+
+// Dials returns which of a sender's URLs are to be dialled, in that order: inproc in the
+// same process, ipc on the same machine, then what goes over a network, encrypted ones
 // first, and plain streams before WebSocket. Who has certificates, and finds a sender that
-// can encrypt, does not fall back to plain URLs: somebody on the path could make it. The
-// error wraps messages.ErrInsecure when this runtime requires what the sender does not
-// offer, or the other way round, and messages.ErrCorrupt when there is nothing to dial at
-// all.
-func (c *Config) Dials(announced []string) ([]string, error) {
+// can encrypt, does not fall back to plain URLs: somebody on the path could make it. A
+// sender that decides by certificates who may join is dialled over TLS, wherever it is, by
+// who has some. The error wraps messages.ErrInsecure when this runtime requires what the
+// sender does not offer, or the other way round, and messages.ErrCorrupt when there is
+// nothing to dial at all.
+func (c *Config) Dials(s *pb.Sender) ([]string, error) {
 	offers := make([][]string, rankCount)
-	for _, s := range announced {
-		if u, _, err := address.Dial(s); err == nil { // else it is a newer version's
+	elsewhere := false
+	for _, text := range s.GetUrls() {
+		u, _, err := address.Dial(text)
+		switch {
+		case err != nil: // a newer version's
+		case !c.Here.reaches(u, s):
+			elsewhere = true
+		default:
 			r := rankOf(u)
-			offers[r] = append(offers[r], s)
+			offers[r] = append(offers[r], text)
 		}
 	}
-	ends := slices.Concat(offers[:proxied]...)
+	local := slices.Concat(offers[:tlsStream]...)
+	ends := slices.Concat(offers[tlsStream:proxied]...)
 	plain := slices.Concat(offers[plainStream:]...)
-	all := strings.Join(announced, " ")
+	all := strings.Join(s.GetUrls(), " ")
 	switch {
-	case len(announced) == 0:
+	case len(s.GetUrls()) == 0:
 		return nil, fmt.Errorf("the sender lists no URL: %w", messages.ErrCorrupt)
-	case c.RequireTLS && len(ends) > 0:
+	case c.TLS != nil && s.GetAsksIdentity() && len(ends) > 0:
 		return ends, nil
+	case c.RequireTLS && len(local)+len(ends) > 0:
+		return append(local, ends...), nil
 	case c.RequireTLS && len(offers[proxied])+len(plain) > 0:
 		return nil, fmt.Errorf("the sender offers no link that is encrypted up to itself (%s), and this runtime requires TLS: %w", all, messages.ErrInsecure)
 	case c.TLS != nil && len(ends)+len(offers[proxied]) > 0:
-		return append(ends, offers[proxied]...), nil
-	case len(offers[proxied])+len(plain) > 0:
-		return append(offers[proxied], plain...), nil
+		return slices.Concat(local, ends, offers[proxied]), nil
+	case len(local)+len(offers[proxied])+len(plain) > 0:
+		return slices.Concat(local, offers[proxied], plain), nil
 	case len(ends) > 0:
 		return nil, fmt.Errorf("the sender offers encrypted links only (%s), and this runtime has no certificates: give LinkTLS: %w", all, messages.ErrInsecure)
+	case elsewhere:
+		return nil, fmt.Errorf("the sender offers %s: %w", all, errElsewhere)
 	}
 	return nil, fmt.Errorf("none of the sender's URLs can be dialled (%s): %w", all, messages.ErrCorrupt)
+}
+
+// Place is where a runtime is.
+type Place struct {
+	// Process and Machine tell those apart; Host is a name that several machines may have.
+	// Any of them may be empty.
+	Process, Machine, Host string
+}
+
+// reaches reports whether a URL of a sender may lead there from here. Of ipc that is a
+// guess: a container sees the files that it is given, and no others.
+func (p Place) reaches(u address.URL, s *pb.Sender) bool {
+	switch {
+	case u.Scheme == address.InProc:
+		return p.Process != "" && p.Process == s.GetProcess()
+	case u.Network():
+		return true
+	case p.Machine != "" && s.GetMachine() != "":
+		return p.Machine == s.GetMachine()
+	}
+	return p.Host != "" && p.Host == s.GetHost()
 }
 
 // rank is how soon a URL is dialled.
 type rank int
 
 const (
-	tlsStream rank = iota
+	sameProcess rank = iota
+	sameMachine
+	tlsStream
 	tlsWebSocket
 	// proxied: TLS ends at a proxy, which any web server's certificate proves.
 	proxied
@@ -107,6 +154,10 @@ const (
 
 func rankOf(u address.URL) rank {
 	switch u.Scheme {
+	case address.InProc:
+		return sameProcess
+	case address.IPC:
+		return sameMachine
 	case address.TLS:
 		return tlsStream
 	case address.WSS:

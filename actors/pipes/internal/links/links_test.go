@@ -14,6 +14,7 @@ var (
 	without  = &Config{}
 	prefers  = &Config{TLS: &carrier.TLS{}}
 	requires = &Config{TLS: &carrier.TLS{}, RequireTLS: true}
+	listed   = &Config{TLS: &carrier.TLS{}, AllowListed: true}
 )
 
 // Promise: a member takes the encrypted URLs of a sender if both can encrypt, and never
@@ -49,13 +50,56 @@ func TestDials(t *testing.T) {
 		{requires, proxied, "", messages.ErrInsecure},
 		{requires, ws, "", messages.ErrInsecure},
 	} {
-		got, err := c.by.Dials(strings.Fields(c.announced))
+		got, err := c.by.Dials(&pb.Sender{Urls: strings.Fields(c.announced)})
 		if !errors.Is(err, c.err) || strings.Join(got, " ") != c.want {
 			t.Errorf("level %s, %q: %q, %v", c.by.Level(), c.announced, got, err)
 		}
 	}
 	if without.Level() != pb.TLS_NO_TLS || prefers.Level() != pb.TLS_TLS_PREFERRED || requires.Level() != pb.TLS_TLS_REQUIRED {
 		t.Error("levels are mixed up")
+	}
+}
+
+// Promise: a member takes inproc only in the very process, ipc only on the same machine as
+// far as that is known, and falls back to nothing that is less safe.
+func TestDialsNearBy(t *testing.T) {
+	const in, ipc, plain, secure = "inproc://a", "ipc:///a", "tcp://10.0.0.1:1", "tls+tcp://10.0.0.1:2"
+	all := strings.Join([]string{plain, secure, ipc, in}, " ")
+	here := Place{Process: "p", Machine: "m", Host: "h"}
+	for _, c := range []struct {
+		by     *Config
+		sender *pb.Sender // without URLs
+		urls   string
+		want   string
+		err    error
+	}{
+		{without, &pb.Sender{Process: "p", Machine: "m", Host: "h"}, all, in + " " + ipc + " " + plain, nil},
+		{without, &pb.Sender{Process: "q", Machine: "m", Host: "other"}, all, ipc + " " + plain, nil},
+		{without, &pb.Sender{Process: "q", Machine: "n", Host: "h"}, all, plain, nil}, // a host name that two have
+		{without, &pb.Sender{Process: "q", Host: "h"}, all, ipc + " " + plain, nil},   // a system that does not say
+		{without, &pb.Sender{Process: "q", Host: "other"}, all, plain, nil},
+		{without, &pb.Sender{Host: "h"}, in, "", errElsewhere}, // of a version that lists no process
+		{without, &pb.Sender{Machine: "n"}, ipc + " " + in, "", errElsewhere},
+		{without, &pb.Sender{Machine: "n"}, ipc + " " + secure, "", messages.ErrInsecure},
+		{prefers, &pb.Sender{Process: "p", Machine: "m"}, all, in + " " + ipc + " " + secure, nil},
+		{requires, &pb.Sender{Process: "p", Machine: "m"}, all, in + " " + ipc + " " + secure, nil},
+		{requires, &pb.Sender{Process: "p", Machine: "m"}, plain + " " + ipc, ipc, nil},
+		{requires, &pb.Sender{Process: "q", Machine: "n"}, plain + " " + ipc, "", messages.ErrInsecure},
+		{prefers, &pb.Sender{Process: "p", Machine: "m", AsksIdentity: true}, all, secure, nil},
+		{requires, &pb.Sender{Process: "p", Machine: "m", AsksIdentity: true}, all, secure, nil},
+		{prefers, &pb.Sender{Process: "p", Machine: "m", AsksIdentity: true}, ipc + " " + plain, ipc + " " + plain, nil},
+		{without, &pb.Sender{Process: "p", Machine: "m", AsksIdentity: true}, all, in + " " + ipc + " " + plain, nil},
+	} {
+		by := *c.by
+		by.Here = here
+		c.sender.Urls = strings.Fields(c.urls)
+		got, err := by.Dials(c.sender)
+		if !errors.Is(err, c.err) || strings.Join(got, " ") != c.want {
+			t.Errorf("level %s, %v: %q, %v; want %q, %v", by.Level(), c.sender, got, err, c.want, c.err)
+		}
+	}
+	if got, err := (&Config{}).Dials(&pb.Sender{Urls: []string{in, ipc}}); err == nil {
+		t.Errorf("two that know no place are in the same: %q", got)
 	}
 }
 
@@ -77,6 +121,9 @@ func TestListens(t *testing.T) {
 		{without, "ws://:1/a ws://:1/b", "one port serves one url"},
 		{without, "wss://a.example:1?via=proxy", "dialled"},
 		{requires, "tcp://:x tcp://:y", `"y"`},
+		{requires, "ipc:///a inproc://a", ""},
+		{listed, "tls+tcp://:0 ipc:///a", ""},
+		{listed, "ipc:///a inproc://a", "AllowListedMembers goes by certificates"},
 	} {
 		urls, err := c.by.Listens(c.text)
 		switch {

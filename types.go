@@ -212,11 +212,11 @@ type ExpiredMessage = messages.ExpiredMessage
 //	}
 type Parked = messages.Parked
 
-// Mode says what a group of a destination promises: AtLeastOnce, AtMostOnce or
-// Failover. The first join or declaration decides it.
+// Mode says what a group of a destination promises: AtLeastOnce, AtMostOnce, Failover or
+// KeyAffinity. The first join or declaration decides it.
 //
-//	func (m Mode) Known() bool   // reports whether it is one of the three
-//	func (m Mode) Ordered() bool // reports whether the group keeps an order
+//	func (m Mode) Known() bool   // reports whether it is one of the four
+//	func (m Mode) Ordered() bool // reports whether it is Failover or KeyAffinity
 type Mode = messages.Mode
 
 // The modes of a group.
@@ -230,8 +230,13 @@ const (
 	// Failover is AtLeastOnce, and one member at a time gets all messages of a sender, in the
 	// order in which they were sent: the member that joined first of those that are linked to
 	// the sender and read. Others take over in order when it leaves, fails or stops reading,
-	// and it does not get them back while its successor is there.
+	// and it does not get them back while its successor is there. See docs/order.md.
 	Failover = messages.Failover
+	// KeyAffinity is AtLeastOnce, and one member at a time gets the messages of a key of a
+	// sender, in the order in which they were sent. Keys spread evenly over the members that
+	// read, and few of them move when a member comes or goes. Messages without a key go to
+	// any member, in no order. See docs/order.md.
+	KeyAffinity = messages.KeyAffinity
 )
 
 // QueuePolicy says what Send does while a group's queue is full, see MaxQueue:

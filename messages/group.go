@@ -39,7 +39,7 @@ const (
 )
 
 // Modes are all that a group can have.
-var Modes = []Mode{AtLeastOnce, AtMostOnce, Failover}
+var Modes = []Mode{AtLeastOnce, AtMostOnce, Failover, KeyAffinity}
 
 // Ordered reports whether a group of mode m keeps an order while members come, go and
 // fail.
@@ -49,6 +49,7 @@ var modes = map[Mode]pb.Mode{
 	AtLeastOnce: pb.Mode_AT_LEAST_ONCE,
 	AtMostOnce:  pb.Mode_AT_MOST_ONCE,
 	Failover:    pb.Mode_FAILOVER,
+	KeyAffinity: pb.Mode_KEY_AFFINITY,
 }
 
 // QueuePolicy says what a full group does to Send.

@@ -117,6 +117,23 @@ func ConsumeRecord(b []byte, r *Payload) (n int, err error) {
 	return consumeAnyRecord(b, r)
 }
 
+// RecordKey is the key of the record at the front of a batch that AppendRecord made; nil
+// when it has none. It aliases b.
+func RecordKey(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	body, n := protowire.ConsumeBytes(b[1:])
+	if n < 0 || len(body) == 0 || body[0] != tagKey {
+		return nil
+	}
+	key, n := protowire.ConsumeBytes(body[1:])
+	if n < 0 {
+		return nil
+	}
+	return key
+}
+
 // CountRecords walks a batch and returns how many records it holds. It checks
 // that every record lies within b, and looks inside none of them. Anything
 // else at the top level than a record is an error that wraps ErrCorrupt, with

@@ -31,6 +31,28 @@ type PipeStats struct {
 	PendingBytes int
 	Links        int
 	Policy       QueuePolicy // what the full group does to Send; empty without a group
+	PipeOrder
+}
+
+// PipeOrder is how a group stands that keeps an order; zero of other groups.
+type PipeOrder struct {
+	// Active is the member that gets everything, of a group that is Failover.
+	Active string
+	// Keys are those of which a message is not settled, BlockedKeys those of them of which
+	// messages wait because one before is in flight, waits for its next try, or was in the
+	// hands of a member that is gone. Blocked is how many messages wait so; of a group that
+	// is Failover, how many wait for one that has to be tried again.
+	Keys, BlockedKeys, Blocked int
+	// Blockers are some of these keys, those with most messages first.
+	Blockers []BlockedKey
+}
+
+// BlockedKey is a key of which messages wait for one before.
+type BlockedKey struct {
+	Key     []byte
+	Waiting int
+	// Member has the one before in flight; empty when that waits for its next try.
+	Member string
 }
 
 // PipeCounters counts what became of one group's messages, since the pipe

@@ -89,6 +89,8 @@
 //
 //	Failover: one member at a time, in order, whoever dies, freezes, leaves and joins
 //		TestFailoverKeepsOrder
+//	KeyAffinity: the same for each key
+//		TestKeyAffinityKeepsOrder
 //
 // # Requests
 //

@@ -57,14 +57,14 @@ func checkOrder(t *testing.T, all []doing, step int) (again int) {
 	for i := range step {
 		next[i] = i
 	}
-	for _, d := range all {
+	for i, d := range all {
 		switch of := d.id % step; {
 		case d.id == next[of]:
 			next[of] += step
 		case d.id < next[of]:
 			again++
 		default:
-			t.Errorf("%s handled %d, and nobody had handled %d", d.by, d.id, next[of])
+			t.Errorf("%s handled %d, and nobody had handled %d: %v", d.by, d.id, next[of], all[max(0, i-3):min(len(all), i+3)])
 			next[of] = d.id + step
 		}
 	}
@@ -139,11 +139,71 @@ func TestFailoverKeepsOrder(t *testing.T) {
 	}
 }
 
-// keyed is the message of a number, with one of keys keys.
-func keyed(keys int) func(int) penstock.Message {
-	return func(id int) penstock.Message {
-		m := harness.Numbered(id)
-		m.Key = strconv.AppendInt([]byte("key-"), int64(id%keys), 10)
+// orderedKeys is how many keys the messages of a test have.
+const orderedKeys = 97
+
+// keyed is the message of a number, with the key of its order.
+func keyed(id int) penstock.Message {
+	m := harness.Numbered(id)
+	m.Key = strconv.AppendInt([]byte("key-"), int64(id%orderedKeys), 10)
+	return m
+}
+
+// Promise: in a group that is KeyAffinity one member at a time gets the messages of a key
+// of a sender, in their order and without a gap, whichever members die, stand still, leave
+// and join, and however many handlers they have. Who was given up hands out nothing more
+// of what it had, though it runs again.
+func TestKeyAffinityKeepsOrder(t *testing.T) {
+	t.Parallel()
+	ns, l := penstocktest.Space(t), harness.NewLedger()
+	rt := harness.Runtime(t, ns)
+	orders := harness.Register(t, rt, "orders")
+	var members []*child
+	join := func(name string, concurrency int) *child {
+		m := orderly(t, ns, name, penstock.KeyAffinity, concurrency, l)
+		m.awaitReady(t)
+		members = append(members, m)
 		return m
+	}
+	dies, freezes, leaves := join("dies", 4), join("freezes", 8), join("leaves", 1)
+	load := harness.StartLoadOf(t, orders, keyed)
+	work := func(which ...*child) {
+		t.Helper()
+		had := l.Tally()
+		for _, m := range which {
+			l.Await(t, m.name+" at work", func(now harness.Tally) bool { return now.By[m.name] > had.By[m.name]+200 })
+		}
+	}
+	work(members...)
+	events := penstocktest.Record(t, rt)
+	resume := penstocktest.Freeze(t, freezes.cmd.Process)
+	work(dies, leaves) // the keys of others do not wait
+	penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.MemberUnlinked) bool { return e.Member == "freezes" && e.Cause != nil })
+	work(dies, leaves)
+	taken := time.Now().UnixNano()
+	resume()
+	penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.MemberLinked) bool { return e.Member == "freezes" })
+	again := time.Now().UnixNano()
+	work(freezes)
+	joins := join("joins", 2)
+	work(joins)
+	dies.kill(t)
+	work(freezes, joins)
+	leaves.tell(t, "leave")
+	harness.Await(t, "the leave", harness.Closing(leaves.left))
+	n := harness.Settle(t, load, orders, l)
+	twice := checkOrder(t, together(members...), orderedKeys)
+	t.Logf("%d messages, %d handled again", n, twice)
+	if twice > 2*window {
+		t.Errorf("%d messages were handled again: at most a window for each member that failed", twice)
+	}
+	stale := 0
+	for _, d := range together(freezes) {
+		if d.at > taken && d.at < again {
+			stale++
+		}
+	}
+	if stale > 8 { // what its handlers had in hand when it was frozen
+		t.Errorf("a member that was given up handed out %d messages after that", stale)
 	}
 }

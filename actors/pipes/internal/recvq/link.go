@@ -192,6 +192,8 @@ func (l *Link) giveBackUnread() (n int) {
 			n++
 		}
 		if l.queue.cfg.Mode == messages.Failover {
+			l.handed = seq
+			l.returned++
 			n += l.dropRest(seq + 1)
 			break
 		}

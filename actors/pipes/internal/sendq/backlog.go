@@ -46,6 +46,7 @@ type Backlog struct {
 	active  *Link            // where the mode is Failover: who gets everything, or nil
 	resting int              // messages to be sent again that must wait: in delayed or exhausted
 	since   map[string]int64 // CreateRevisions of the members that etcd shows
+	keyed   *keyed           // where the mode is KeyAffinity, or nil
 }
 
 // parkedLimit bounds the copies kept for inspection, for each group.
@@ -94,6 +95,9 @@ func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.count++
 	b.size += size
 	b.counters.Accepted++
+	if b.keyed != nil && b.keyed.put(span{c: c, from: i, to: i + 1, seq: b.accepted}) {
+		return
+	}
 	b.fresh.extend(c, i, b.accepted, size)
 }
 
@@ -108,7 +112,22 @@ func (b *Backlog) appendFirst(c *chunk, i uint32, size, deaths int) {
 	b.again.insert(span{c: c, from: i, to: i + 1, seq: b.accepted, deaths: uint16(min(deaths, math.MaxUint16)), again: true})
 }
 
-func (b *Backlog) queued() int { return b.fresh.count + b.again.count }
+func (b *Backlog) queued() int {
+	n := b.fresh.count + b.again.count
+	if b.keyed != nil {
+		n += b.keyed.Len()
+	}
+	return n
+}
+
+// queuedSize is the same in bytes.
+func (b *Backlog) queuedSize() int {
+	n := b.fresh.size + b.again.size
+	if b.keyed != nil {
+		n += b.keyed.size
+	}
+	return n
+}
 
 // source is the queue that the next batch comes from, or nil.
 func (b *Backlog) source() *spans {
@@ -172,7 +191,7 @@ func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 		}
 		n += d.len()
 		b.rested(d.span)
-		b.again.insert(d.span)
+		b.requeue(d.span)
 	}
 	if len(b.delayed) > 0 {
 		next = b.delayed[0].due
@@ -184,12 +203,12 @@ func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 // that no link has, and returns what it gave up and whether there is room now.
 // It gives nothing up in vain. why is the cause for those who watch.
 func (b *Backlog) dropOldest(size int, limits messages.QueueLimits, why func(*Backlog) error) (n, bytes int, ok bool) {
-	held, heldBytes := b.count-b.queued(), b.size-b.fresh.size-b.again.size
+	held, heldBytes := b.count-b.queued(), b.size-b.queuedSize()
 	if held >= limits.Messages || Memory(heldBytes+size) > limits.Bytes {
 		return 0, 0, false
 	}
 	for !b.room(size, limits) {
-		s := b.source().take(1)
+		s := b.dropFirst()
 		n++
 		bytes += s.size()
 		var cause error
@@ -199,6 +218,17 @@ func (b *Backlog) dropOldest(size int, limits messages.QueueLimits, why func(*Ba
 		b.finish(s, cause)
 	}
 	return n, bytes, true
+}
+
+// dropFirst takes the oldest message out that waits. There must be one.
+func (b *Backlog) dropFirst() span {
+	src := b.source()
+	if b.keyed != nil && b.keyed.Len() > 0 && (src == nil || b.oldestKeyed() < src.front().seq) {
+		s := b.keyed.Drop()
+		b.keyed.size -= s.size()
+		return s
+	}
+	return src.take(1)
 }
 
 // room reports whether one more message of size bytes may be accepted. Bytes are
@@ -220,7 +250,7 @@ func (b *Backlog) done(seq uint64) bool {
 		return false // everything accepted is asked for, and something is out
 	}
 	low := func(s span) bool { return s.seq <= seq }
-	if !b.fresh.empty() && low(*b.fresh.front()) || !b.again.empty() && low(*b.again.front()) {
+	if b.oldestKeyed() <= seq || !b.fresh.empty() && low(*b.fresh.front()) || !b.again.empty() && low(*b.again.front()) {
 		return false
 	}
 	for _, d := range b.delayed {
@@ -254,6 +284,12 @@ func (b *Backlog) clear(cause error) (n, bytes int) {
 		for !q.empty() {
 			drop(q.take(q.front().len()))
 		}
+	}
+	if b.keyed != nil {
+		for _, s := range b.keyed.Clear() {
+			drop(s)
+		}
+		b.keyed.size = 0
 	}
 	for _, d := range b.delayed {
 		drop(d.span)

@@ -207,7 +207,7 @@ func (b *Backlog) takeBehind(l *Link, seq uint64) {
 	l.out.remove(seq+1, math.MaxUint64, func(s span) {
 		s.again = true
 		b.counters.Redelivered += uint64(s.len())
-		b.again.insert(s)
+		b.requeue(s)
 	})
 }
 
@@ -221,8 +221,17 @@ func (b *Backlog) handles(l *Link) int {
 
 // rests notes that messages have to wait before they are sent again, and rested that they
 // do not any more. The queue's lock is held.
-func (b *Backlog) rests(s span)  { b.resting += s.len() }
-func (b *Backlog) rested(s span) { b.resting -= s.len() }
+func (b *Backlog) rests(s span) {
+	if b.resting += s.len(); b.keyed != nil {
+		s.each(func(hash uint64) { b.keyed.Rest(hash) })
+	}
+}
+
+func (b *Backlog) rested(s span) {
+	if b.resting -= s.len(); b.keyed != nil {
+		s.each(func(hash uint64) { b.keyed.stir(b.keyed.Rested(hash)) })
+	}
+}
 
 // Heard notes a ping of the member, and has the writer repeat its number.
 func (q *Queue) Heard(l *Link, p frame.Ping, now time.Time) {

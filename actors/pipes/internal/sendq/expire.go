@@ -95,6 +95,7 @@ func (q *Queue) sweepSome(at int64) (more bool) {
 		if b.expiring > 0 {
 			left = q.sift(b, &b.again, now, left)
 			left = q.sift(b, &b.fresh, now, left)
+			left = q.siftKeyed(b, now, left)
 			left = q.siftDelayed(b, now, left)
 		}
 	}

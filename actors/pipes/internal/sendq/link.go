@@ -151,6 +151,11 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	if !offer.can() || !b.serves(l) {
 		return Batch{}, false
 	}
+	if b.keyed != nil {
+		if out, ok, wait := q.nextKeyed(b, l, offer); ok || wait {
+			return out, ok
+		}
+	}
 	src, fresh := q.unexpired(b)
 	if src == nil {
 		if b.source() != nil {
@@ -211,6 +216,12 @@ func (q *Queue) wake(b *Backlog) {
 	if b.settings.Mode == messages.Failover {
 		b.elect()
 	}
+	if k := b.keyed; k != nil {
+		for _, l := range k.due {
+			q.call(l)
+		}
+		k.due = k.due[:0]
+	}
 	if best := b.lanes.first(); best != nil && b.source() != nil {
 		q.call(best)
 	}
@@ -229,6 +240,7 @@ func (q *Queue) Hold(b *Backlog, l *Link) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l.draining = true
+	b.enrol(l)
 	b.place(l)
 	q.wake(b)
 	return l.sent
@@ -259,6 +271,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	l.phase = linkClosed
 	b.place(l)
 	b.links = slices.DeleteFunc(b.links, func(x *Link) bool { return x == l })
+	b.enrol(l)
 	found := suspicion{member: l.Member, cause: errLinkDied, now: now, died: died}
 	if died {
 		found.suspects = b.handles(l)
@@ -268,6 +281,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	}
 	for _, f := range l.out.takeAll() {
 		requeued += f.len()
+		b.leaves(f.span)
 		q.repeat(b, f.span, &found)
 	}
 	b.counters.Redelivered += uint64(requeued)

@@ -89,6 +89,7 @@ func (b *Backlog) oldest() uint64 {
 			low = min(low, q.front().seq)
 		}
 	}
+	low = min(low, b.oldestKeyed())
 	for _, d := range b.delayed {
 		low = min(low, d.seq)
 	}

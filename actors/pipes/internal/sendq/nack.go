@@ -69,6 +69,7 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	var back Outcome
 	l.tenure.high = max(l.tenure.high, seq)
 	l.out.remove(seq, seq, func(s span) {
+		b.leaves(s)
 		if due := s.expires(); n.Kind == frame.NackLapsed && len(due) > 0 && due[0] != 0 {
 			q.expire(b, s)
 			return
@@ -245,7 +246,7 @@ func (b *Backlog) repeat(s span, found *suspicion) {
 	if found.rests.After(found.now) {
 		b.delay(s, found.rests)
 	} else {
-		b.again.insert(s)
+		b.requeue(s)
 	}
 }
 
@@ -276,9 +277,9 @@ func (q *Queue) takeReturned(b *Backlog, s span, kind uint32, now time.Time) (du
 		due = now.Add(wait)
 		b.postpone(s, due)
 	case kind == frame.NackExpired:
-		b.again.insert(s.own())
+		b.requeue(s.own())
 	default:
-		b.again.insert(s)
+		b.requeue(s)
 	}
 	return due
 }

@@ -358,7 +358,8 @@ func (q *Queue) Backlog(group string, s messages.GroupSettings) *Backlog {
 			return b
 		}
 	}
-	b := &Backlog{Group: group, settings: s}
+	b := &Backlog{Group: group}
+	b.remode(s)
 	q.backlogs = append(q.backlogs, b)
 	if q.accepted > 0 {
 		q.Emit(messages.GroupBegan{Destination: q.name, Group: group, Missed: q.accepted})
@@ -384,7 +385,7 @@ func (q *Queue) lookForRequired() {
 func (q *Queue) Resettle(b *Backlog, s messages.GroupSettings) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b.settings = s
+	b.remode(s)
 	q.progress()
 }
 
@@ -441,7 +442,7 @@ func (q *Queue) Stats() (out []messages.PipeStats) {
 	for _, b := range q.backlogs {
 		out = append(out, messages.PipeStats{
 			Destination: q.name, Group: b.Group, PipeCounters: b.counters,
-			Pending: b.count, PendingBytes: b.size, Links: len(b.links), Policy: q.policy(b),
+			Pending: b.count, PendingBytes: b.size, Links: len(b.links), Policy: q.policy(b), PipeOrder: b.inOrder(),
 		})
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/affinity"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -185,6 +186,7 @@ type Asking struct {
 type placed struct {
 	b   *Backlog
 	seq uint64
+	key uint64 // its hash
 }
 
 // Ask accepts m, which has the number of a request, for the groups of a that have a link
@@ -297,7 +299,7 @@ func (q *Queue) ask(m *messages.Message, size int, a *Asking, groups []*Backlog)
 	}}, groups)
 	for i, b := range groups {
 		if b.accepted > before[i] {
-			a.placed = append(a.placed, placed{b, b.accepted})
+			a.placed = append(a.placed, placed{b, b.accepted, affinity.Hash(m.Key)})
 		}
 		q.wake(b)
 	}
@@ -326,7 +328,7 @@ func (q *Queue) Withdraw(a *Asking) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, p := range a.placed {
-		if s, ok := p.b.extract(p.seq); ok {
+		if s, ok := p.b.extract(p.key, p.seq); ok {
 			p.b.counters.Dropped++
 			p.b.settle(s)
 		}
@@ -349,7 +351,13 @@ func (q *Queue) LateReply(b *Backlog) {
 
 // extract takes out the message of that sequence, if it is queued or waits to be tried
 // again.
-func (b *Backlog) extract(seq uint64) (span, bool) {
+func (b *Backlog) extract(key, seq uint64) (span, bool) {
+	if b.keyed != nil {
+		if s, ok := b.keyed.Extract(key, seq); ok {
+			b.keyed.size -= s.size()
+			return s, true
+		}
+	}
 	for _, q := range []*spans{&b.fresh, &b.again} {
 		if s, ok := q.extract(seq); ok {
 			return s, true

@@ -83,6 +83,9 @@ func pipeSteps() (all []step) {
 	for _, mode := range []penstock.Mode{penstock.AtLeastOnce, penstock.AtMostOnce} {
 		add("pipe.mode", string(mode), false, func(s *pipes.Scenario) { s.Mode = mode })
 	}
+	for _, mode := range []penstock.Mode{penstock.AtLeastOnce, penstock.KeyAffinity, penstock.Failover} {
+		add("pipe.order", string(mode), false, func(s *pipes.Scenario) { s.Mode, s.Members, s.Keys = mode, 8, 10_000 })
+	}
 	for _, n := range []int{1, 2, 4, 8} {
 		add("pipe.members", fmt.Sprint(n), false, func(s *pipes.Scenario) { s.Members = n })
 	}

@@ -24,6 +24,7 @@ type Scenario struct {
 	Groups       int           // each gets every message
 	Members      int           // of each group
 	Mode         penstock.Mode // empty: at least once
+	Keys         int           // different keys of messages; 0: they have none
 	Window       int           // messages that a sender may have out to a member; 0: the default
 	Rate         float64       // messages a second of all senders; 0: as fast as it goes
 	Compressible bool          // the content is text that repeats, not noise
@@ -49,7 +50,8 @@ func (s Scenario) Check() error {
 	fault(s.Senders < 1 || s.Groups < 1 || s.Members < 1, "%d senders, %d groups, %d members: want one of each at least", s.Senders, s.Groups, s.Members)
 	fault(s.Threads < 0 || s.Window < 0 || s.Rate < 0 || s.Warmup < 0, "%d threads, a window of %d, a rate of %g, a warm-up of %s: none may be negative", s.Threads, s.Window, s.Rate, s.Warmup)
 	fault(s.Duration <= 0, "a duration of %s: want more than nothing", s.Duration)
-	fault(s.Mode != "" && s.Mode != penstock.AtLeastOnce && s.Mode != penstock.AtMostOnce, "mode %q: want %s or %s", s.Mode, penstock.AtLeastOnce, penstock.AtMostOnce)
+	fault(s.Mode != "" && !s.Mode.Known(), "mode %q: want one of %q", s.Mode, []penstock.Mode{penstock.AtLeastOnce, penstock.AtMostOnce, penstock.Failover, penstock.KeyAffinity})
+	fault(s.Keys < 0, "%d keys: want none or more", s.Keys)
 	return errors.Join(faults...)
 }
 
@@ -69,7 +71,7 @@ func (s Scenario) defaulted() Scenario {
 func (s Scenario) settings() map[string]string {
 	return map[string]string{
 		"size": strconv.Itoa(s.Size), "senders": strconv.Itoa(s.Senders), "threads": strconv.Itoa(s.Threads),
-		"groups": strconv.Itoa(s.Groups), "members": strconv.Itoa(s.Members), "mode": string(s.Mode),
+		"groups": strconv.Itoa(s.Groups), "members": strconv.Itoa(s.Members), "mode": string(s.Mode), "keys": strconv.Itoa(s.Keys),
 		"window": strconv.Itoa(s.Window), "rate": strconv.FormatFloat(s.Rate, 'f', -1, 64),
 		"compressible": strconv.FormatBool(s.Compressible), "duration": s.Duration.String(), "warmup": s.Warmup.String(),
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,6 +216,10 @@ func (s *stage) feed(ctx context.Context, id uint64, st *stream, began time.Dura
 		every = time.Duration(float64(time.Second) * float64(len(s.streams)) / s.Rate)
 	}
 	buf := make([]byte, s.Size)
+	keys := make([][]byte, max(1, s.Keys)) // without a number there is one, which is none
+	for i := range s.Keys {
+		keys[i] = strconv.AppendInt([]byte("key-"), int64(i), 10)
+	}
 	end := began + s.Warmup + s.Duration
 	for seq := uint64(0); ; seq++ {
 		meant := began + time.Duration(seq)*every
@@ -229,7 +234,7 @@ func (s *stage) feed(ctx context.Context, id uint64, st *stream, began time.Dura
 			return nil
 		}
 		s.payload.Write(buf, journal.Stamp{Sender: id, Seq: seq, Meant: meant})
-		if err := st.dest.Send(ctx, penstock.Message{Value: buf}); err != nil {
+		if err := st.dest.Send(ctx, penstock.Message{Key: keys[seq%uint64(len(keys))], Value: buf}); err != nil {
 			return err
 		}
 		if every > 0 && int64(meant) >= s.counts.Load() {

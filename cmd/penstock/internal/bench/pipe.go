@@ -46,8 +46,9 @@ it, from the moment that it was due: waiting counts even while it holds up other
 	f.IntVar(&s.Groups, "groups", 1, "`N` groups, each of which gets every message")
 	f.IntVar(&s.Members, "members", 1, "`N` members of each group")
 	f.IntVar(&s.Window, "window", 0, "`messages` that a sender may have out to a member; 0 for the default")
-	f.StringVar(&mode, "mode", string(penstock.AtLeastOnce), "at-least-once or at-most-once")
+	f.StringVar(&mode, "mode", string(penstock.AtLeastOnce), "`mode` of the groups: at-least-once, at-most-once, failover or key-affinity")
+	f.IntVar(&s.Keys, "keys", 0, "`N` different keys; 0 for messages without")
 	f.StringVar(&c.listen, "listen", "tcp://127.0.0.1:0", "`url` that members dial")
-	cli.CompleteFlag(cmd, "mode", string(penstock.AtLeastOnce), string(penstock.AtMostOnce))
+	cli.CompleteFlag(cmd, "mode", string(penstock.AtLeastOnce), string(penstock.AtMostOnce), string(penstock.Failover), string(penstock.KeyAffinity))
 	return cmd
 }

@@ -3,6 +3,7 @@ package pipes
 // One message for each line.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -23,6 +24,7 @@ type send struct {
 	timeout     time.Duration
 	sole        bool
 	maxLine     int
+	keySep      string
 	require     []string
 	diagnostics string
 }
@@ -47,6 +49,7 @@ for its acks, and is lost with it: code 4 means that some were not acked in time
 A signal stops the reading, and send waits up to 10 s for the acks.`,
 		Example: `  seq 1000 | penstock send orders
   penstock send orders lines.txt --timeout 30s --require billing,audit
+  penstock send orders lines.txt --key-sep : --require shipping
   tail -f app.log | penstock send logs --listen tcp://:7000`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
@@ -58,6 +61,7 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 	c.link.Add(cmd.Flags())
 	c.link.AddRequire(cmd.Flags())
 	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or advertise=$NAME for what that environment variable says, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
+	cmd.Flags().StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
 	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
@@ -105,7 +109,7 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	}
 
 	sent, err := lines.Each(ctx, lines.NewReader(in, c.maxLine), func(line []byte) error {
-		return d.Send(ctx, penstock.Message{Value: line})
+		return d.Send(ctx, c.message(line))
 	})
 	if ferr := lines.Flush(ctx, d); ferr != nil {
 		err = errors.Join(err, ferr)
@@ -114,6 +118,16 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	said := c.Said(errors.Join(err, o.err(err)))
 	c.Say("%s", o)
 	return said
+}
+
+// message is what a line says. One without the separator has no key.
+func (c *send) message(line []byte) penstock.Message {
+	if c.keySep != "" {
+		if key, value, ok := bytes.Cut(line, []byte(c.keySep)); ok {
+			return penstock.Message{Key: key, Value: value}
+		}
+	}
+	return penstock.Message{Value: line}
 }
 
 // stop ends the runtime; what was not acked by now is given up.

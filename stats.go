@@ -29,8 +29,32 @@ type Stats = messages.Stats
 //		PendingBytes       int // of these, encoded
 //		Links              int // members linked
 //		Policy             QueuePolicy // what the full group does to Send; empty without a group
+//		PipeOrder
 //	}
 type PipeStats = messages.PipeStats
+
+// PipeOrder is how a group stands that keeps an order, Failover or KeyAffinity; zero of
+// other groups.
+//
+//	type PipeOrder struct {
+//		Active      string // the member that gets everything, of a group that is Failover
+//		Keys        int    // of which a message is not settled, of one that is KeyAffinity
+//		BlockedKeys int    // of these, those of which messages wait for one before
+//		Blocked     int    // messages that wait so
+//		Blockers    []BlockedKey // some of these keys, those with most messages first
+//	}
+type PipeOrder = messages.PipeOrder
+
+// BlockedKey is a key of which messages wait for one before.
+//
+//	type BlockedKey struct {
+//		Key     []byte
+//		Waiting int    // how many
+//		Member  string // has the one before in flight; empty when that waits for its next try
+//	}
+//
+//	func (k BlockedKey) String() string // says how many messages wait for whom
+type BlockedKey = messages.BlockedKey
 
 // PipeCounters counts the messages of one group since its pipe began.
 //

@@ -125,6 +125,9 @@ var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.late_replies", "{message}", "Replies that no request waited for.", false, func(s messages.PipeStats) int64 { return int64(s.LateReplies) }},
 	{"penstock.pipe.pending", "{message}", "Messages accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.Pending) }},
 	{"penstock.pipe.pending_bytes", "By", "Encoded bytes accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.PendingBytes) }},
+	{"penstock.pipe.keys", "{key}", "Keys of which a message is not settled, in groups that are KeyAffinity.", true, func(s messages.PipeStats) int64 { return int64(s.Keys) }},
+	{"penstock.pipe.blocked_keys", "{key}", "Keys of which messages wait for one before.", true, func(s messages.PipeStats) int64 { return int64(s.BlockedKeys) }},
+	{"penstock.pipe.blocked", "{message}", "Messages that wait for one before, in groups that keep an order.", true, func(s messages.PipeStats) int64 { return int64(s.Blocked) }},
 	{"penstock.pipe.links", "{link}", "Members linked.", true, func(s messages.PipeStats) int64 { return int64(s.Links) }},
 }
 

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./tls", "./retries", "./table")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "./main", "./destination", "./group", "./service", "./topic", "./stream", "./actors", "./transfer", "./tls", "./retries", "./table", "./order")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the examples:", err)
@@ -346,6 +346,19 @@ func TestRetriesExample(t *testing.T) {
 		"dead letter bread, 3 attempts: the hall is closed",
 		"dead letter nothing, 1 attempts: there is no such thing: rejected",
 		"shipped bread at attempt 1",
+	}
+	if got := p.out.all(); !slices.Equal(got, want) {
+		t.Errorf("it printed %q, want %q", got, want)
+	}
+}
+
+// Promise: the changes of each account are handled in their order, though a member leaves.
+func TestOrderExample(t *testing.T) {
+	p := start(t, "order")
+	p.succeeds()
+	var want []string
+	for a := range 5 {
+		want = append(want, fmt.Sprintf("account-%d is at change 40, out of order: 0", a))
 	}
 	if got := p.out.all(); !slices.Equal(got, want) {
 		t.Errorf("it printed %q, want %q", got, want)

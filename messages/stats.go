@@ -2,7 +2,10 @@ package messages
 
 // The rows of a runtime's counters.
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Stats is a snapshot of an engine's counters.
 type Stats struct {
@@ -53,6 +56,14 @@ type BlockedKey struct {
 	Waiting int
 	// Member has the one before in flight; empty when that waits for its next try.
 	Member string
+}
+
+// String says how many messages wait for whom.
+func (k BlockedKey) String() string {
+	if k.Member == "" {
+		return fmt.Sprintf("%d of %.40q for the next try of the one before", k.Waiting, k.Key)
+	}
+	return fmt.Sprintf("%d of %.40q for member %s", k.Waiting, k.Key, k.Member)
 }
 
 // PipeCounters counts what became of one group's messages, since the pipe

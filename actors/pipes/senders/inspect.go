@@ -45,6 +45,30 @@ func (p *pipe) Inspect(in *supervisor.Inspection) {
 	if l.Exhausted > 0 {
 		in.Int("exhausted", l.Exhausted)
 	}
+	inspectOrder(in, l.Order)
+}
+
+// inspectOrder reports, of a group that keeps an order, who gets everything, and which keys
+// wait for whom.
+func inspectOrder(in *supervisor.Inspection, o messages.PipeOrder) {
+	if o.Active != "" {
+		in.Text("active", o.Active)
+	}
+	if o.Keys > 0 {
+		in.Int("keys", o.Keys)
+		in.Int("blocked_keys", o.BlockedKeys)
+	}
+	if o.Blocked > 0 {
+		in.Int("blocked", o.Blocked)
+	}
+	if len(o.Blockers) == 0 {
+		return
+	}
+	var some []string
+	for _, k := range o.Blockers {
+		some = append(some, k.String())
+	}
+	in.Text("waiting", strings.Join(some, "; "))
 }
 
 // Inspect reports what is out on the link, and how much more the member takes.

@@ -22,13 +22,15 @@ type BacklogLook struct {
 	Due time.Time
 	// Policy is what the full group does to Send.
 	Policy messages.QueuePolicy
+	// Order is how a group stands that keeps one.
+	Order messages.PipeOrder
 }
 
 // Look returns what b has to send.
 func (q *Queue) Look(b *Backlog) BacklogLook {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size, Policy: q.policy(b)}
+	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size, Policy: q.policy(b), Order: b.inOrder()}
 	for _, d := range b.delayed {
 		l.Failed += d.len()
 	}

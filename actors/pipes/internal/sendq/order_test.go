@@ -29,17 +29,17 @@ type came struct {
 
 // orderMember is a member at the other end of a link.
 type orderMember struct {
-	l       *Link
-	unread  []came
-	inHand  []came
-	done    recvq.AckSet
-	broken  uint64
-	nacks   uint64
-	says    []func() error // to the sender, in order
-	reads   bool
-	heard   time.Time // when its lease began; the sender hears of it at once
-	pings   uint64
-	gone    bool // the sender has given the link up, and the member has not noticed
+	l      *Link
+	unread []came
+	inHand []came
+	done   recvq.AckSet
+	broken uint64
+	nacks  uint64
+	says   []func() error // to the sender, in order
+	reads  bool
+	heard  time.Time // when its lease began; the sender hears of it at once
+	pings  uint64
+	gone   bool // the sender has given the link up, and the member has not noticed
 }
 
 // orderWorld is a queue with one group, and what became of each message.

@@ -45,7 +45,7 @@ func (p *pipe) Inspect(in *supervisor.Inspection) {
 	if l.Exhausted > 0 {
 		in.Int("exhausted", l.Exhausted)
 	}
-	inspectOrder(in, l.Order)
+	inspectOrder(in, p.out.InOrder(p.queue))
 }
 
 // inspectOrder reports, of a group that keeps an order, who gets everything, and which keys

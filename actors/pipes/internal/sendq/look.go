@@ -22,15 +22,13 @@ type BacklogLook struct {
 	Due time.Time
 	// Policy is what the full group does to Send.
 	Policy messages.QueuePolicy
-	// Order is how a group stands that keeps one.
-	Order messages.PipeOrder
 }
 
 // Look returns what b has to send.
 func (q *Queue) Look(b *Backlog) BacklogLook {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size, Policy: q.policy(b), Order: b.inOrder()}
+	l := BacklogLook{Links: len(b.links), Queued: b.queued(), Exhausted: len(b.exhausted), Bytes: b.size, Policy: q.policy(b)}
 	for _, d := range b.delayed {
 		l.Failed += d.len()
 	}
@@ -39,6 +37,13 @@ func (q *Queue) Look(b *Backlog) BacklogLook {
 	}
 	l.InFlight = b.count - l.Queued - l.Failed - l.Exhausted
 	return l
+}
+
+// InOrder returns how a group stands that keeps an order.
+func (q *Queue) InOrder(b *Backlog) messages.PipeOrder {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return b.inOrder()
 }
 
 // LinkLook is one link's place, as of one moment.

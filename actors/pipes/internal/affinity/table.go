@@ -9,7 +9,7 @@ import (
 
 // Table is what waits, of items of type T for members M. Use New.
 type Table[M comparable, T any] struct {
-	lanes   map[uint64]*lane[M, T]
+	lanes   map[uint64]*Lane[M, T]
 	members map[M]*member[M, T]
 	slots   []*member[M, T]
 
@@ -19,26 +19,25 @@ type Table[M comparable, T any] struct {
 	hint           *node[M, T] // where the last one was put in between
 
 	freeNodes *node[M, T] // to be used again, linked by behind
-	freeLanes *lane[M, T] // the same, linked by next
 	spare     int         // how many these are
 }
 
-// mostSpare bounds what is kept to be used again.
+// mostSpare bounds what is kept to be used again: items, and lanes of which nothing is left.
 const mostSpare = 16 << 10
 
 // node is an item that waits.
 type node[M comparable, T any] struct {
 	seq    uint64
 	item   T
-	lane   *lane[M, T]
+	lane   *Lane[M, T]
 	ahead  *node[M, T] // in its lane
 	behind *node[M, T]
 
 	older, newer *node[M, T] // of all
 }
 
-// lane is the messages of a key that are not settled.
-type lane[M comparable, T any] struct {
+// Lane is the messages of a key that are not settled.
+type Lane[M comparable, T any] struct {
 	hash        uint64
 	first, last *node[M, T]
 	waiting     int
@@ -48,22 +47,26 @@ type lane[M comparable, T any] struct {
 
 	// In the line of its member while it is ready.
 	line       *member[M, T]
-	next, prev *lane[M, T]
+	next, prev *Lane[M, T]
 }
 
+// idle reports whether nothing is left.
+func (l *Lane[M, T]) idle() bool { return l.waiting == 0 && !l.out && l.resting == 0 }
+
 // ready reports whether the first message may be taken.
-func (l *lane[M, T]) ready() bool { return l.waiting > 0 && !l.out && l.resting == 0 }
+func (l *Lane[M, T]) ready() bool { return l.waiting > 0 && !l.out && l.resting == 0 }
 
 // member is who is in, and the lanes that it can take from.
 type member[M comparable, T any] struct {
 	is          M
 	hash        uint64
-	first, last *lane[M, T]
+	first, last *Lane[M, T]
+	ready       int // how many there are
 }
 
 // New is a table without members.
 func New[M comparable, T any]() *Table[M, T] {
-	return &Table[M, T]{lanes: make(map[uint64]*lane[M, T]), members: make(map[M]*member[M, T]), slots: make([]*member[M, T], slots)}
+	return &Table[M, T]{lanes: make(map[uint64]*Lane[M, T]), members: make(map[M]*member[M, T]), slots: make([]*member[M, T], slots)}
 }
 
 // Join lets a member of that id have keys. It must not be in.
@@ -114,7 +117,7 @@ func (t *Table[M, T]) lineUp() {
 // stand puts a lane where it belongs: at the end of the line of its member when it is ready
 // and did not stand there, and out of every line when it is not. It returns that member
 // when the lane is new in its line.
-func (t *Table[M, T]) stand(l *lane[M, T]) (owner *member[M, T]) {
+func (t *Table[M, T]) stand(l *Lane[M, T]) (owner *member[M, T]) {
 	if l.ready() {
 		owner = t.slots[slotOf(l.hash)]
 	}
@@ -122,6 +125,7 @@ func (t *Table[M, T]) stand(l *lane[M, T]) (owner *member[M, T]) {
 		return nil
 	}
 	if m := l.line; m != nil {
+		m.ready--
 		if l.prev == nil {
 			m.first = l.next
 		} else {
@@ -137,6 +141,7 @@ func (t *Table[M, T]) stand(l *lane[M, T]) (owner *member[M, T]) {
 	if l.line = owner; owner == nil {
 		return nil
 	}
+	owner.ready++
 	if l.prev = owner.last; l.prev == nil {
 		owner.first = l
 	} else {
@@ -147,31 +152,21 @@ func (t *Table[M, T]) stand(l *lane[M, T]) (owner *member[M, T]) {
 }
 
 // settle is stand after something has changed: it forgets a lane of which there is nothing
-// left, and returns the member that can take from it now and could not before.
-func (t *Table[M, T]) settle(l *lane[M, T]) (who M, can bool) {
+// left where there are many, and returns the member that can take from it now and could not before.
+func (t *Table[M, T]) settle(l *Lane[M, T]) (who M, can bool) {
 	if owner := t.stand(l); owner != nil {
 		return owner.is, true
 	}
-	if l.waiting == 0 && !l.out && l.resting == 0 {
+	if l.idle() && len(t.lanes) > mostSpare && t.lanes[l.hash] == l {
 		delete(t.lanes, l.hash)
-		if *l = (lane[M, T]{}); t.spare < mostSpare {
-			l.next, t.freeLanes = t.freeLanes, l
-			t.spare++
-		}
 	}
 	return who, false
 }
 
-func (t *Table[M, T]) lane(hash uint64) *lane[M, T] {
+func (t *Table[M, T]) lane(hash uint64) *Lane[M, T] {
 	l := t.lanes[hash]
 	if l == nil {
-		if l = t.freeLanes; l == nil {
-			l = &lane[M, T]{}
-		} else {
-			t.freeLanes, l.next = l.next, nil
-			t.spare--
-		}
-		l.hash = hash
+		l = &Lane[M, T]{hash: hash}
 		t.lanes[hash] = l
 	}
 	return l
@@ -255,26 +250,30 @@ func (t *Table[M, T]) Next(m M) (item T, ok bool) {
 	return item, false
 }
 
-// Take takes the next item for a member. It is out until Done of its key.
-func (t *Table[M, T]) Take(m M) (item T, ok bool) {
-	of := t.members[m]
-	if of == nil || of.first == nil {
-		return item, false
+// Ready is how many keys Take has an item of, for a member.
+func (t *Table[M, T]) Ready(m M) int {
+	if of := t.members[m]; of != nil {
+		return of.ready
 	}
-	l := of.first
+	return 0
+}
+
+// Take takes the next item for a member. It is out until Done of its lane.
+func (t *Table[M, T]) Take(m M) (item T, of *Lane[M, T], ok bool) {
+	who := t.members[m]
+	if who == nil || who.first == nil {
+		return item, nil, false
+	}
+	l := who.first
 	item = t.unlink(l.first)
 	l.out, l.by = true, m
 	t.stand(l)
-	return item, true
+	return item, l, true
 }
 
-// Done notes that what was out of a key is not any more. Of a key that is not known it does
-// nothing. It returns who can take something now.
-func (t *Table[M, T]) Done(hash uint64) (who M, can bool) {
-	l := t.lanes[hash]
-	if l == nil || !l.out {
-		return who, false
-	}
+// Done notes that what Take took of a lane is not out any more. It returns who can take
+// something now. After Clear it changes nothing.
+func (t *Table[M, T]) Done(l *Lane[M, T]) (who M, can bool) {
 	var none M
 	l.out, l.by = false, none
 	return t.settle(l)
@@ -392,9 +391,9 @@ func (t *Table[M, T]) Clear() (out []T) {
 		out = append(out, n.item)
 	}
 	for _, m := range t.members {
-		m.first, m.last = nil, nil
+		m.first, m.last, m.ready = nil, nil, 0
 	}
-	t.lanes = make(map[uint64]*lane[M, T])
+	t.lanes = make(map[uint64]*Lane[M, T])
 	t.oldest, t.newest, t.hint, t.count = nil, nil, nil, 0
 	return out
 }
@@ -415,6 +414,9 @@ type Blocked[M comparable, T any] struct {
 // most of these keys, those with most messages first. It looks at each key.
 func (t *Table[M, T]) Look(most int) (keys, blocked, messages int, some []Blocked[M, T]) {
 	for _, l := range t.lanes {
+		if l.idle() {
+			continue
+		}
 		keys++
 		if l.waiting == 0 || !l.out && l.resting == 0 {
 			continue

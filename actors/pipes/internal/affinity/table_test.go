@@ -28,13 +28,13 @@ type world struct {
 	*Table[string, item]
 	seq     uint64
 	where   map[item]place
-	by      map[item]string // of those that are out
+	by      map[item]*Lane[string, item] // of those that are out
 	members []string
 	handled map[string]uint64 // of a key: the highest sequence that was settled
 }
 
 func newWorld() *world {
-	return &world{Table: New[string, item](), where: make(map[item]place), by: make(map[item]string), handled: make(map[string]uint64)}
+	return &world{Table: New[string, item](), where: make(map[item]place), by: make(map[item]*Lane[string, item]), handled: make(map[string]uint64)}
 }
 
 func (w *world) in(p place) (all []item) {
@@ -119,7 +119,7 @@ func TestTableKeepsOrder(t *testing.T) {
 				}
 				m := rapid.SampledFrom(w.members).Draw(t, "member")
 				peek, can := w.Next(m)
-				x, ok := w.Take(m)
+				x, lane, ok := w.Take(m)
 				if can != ok || peek != x {
 					t.Fatalf("Next said %v %t, and Take took %v %t", peek, can, x, ok)
 				}
@@ -134,19 +134,20 @@ func TestTableKeepsOrder(t *testing.T) {
 						t.Fatalf("%v was taken while %v is in %d", x, y, at)
 					}
 				}
-				w.where[x], w.by[x] = out, m
+				w.where[x], w.by[x] = out, lane
 			},
 			"done": func(t *rapid.T) {
 				if all := w.in(out); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
+					lane := w.by[x]
 					w.settle(t, x)
-					w.Done(Hash([]byte(x.key)))
+					w.Done(lane)
 				}
 			},
 			"back": func(t *rapid.T) {
 				if all := w.in(out); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
-					w.Done(Hash([]byte(x.key)))
+					w.Done(w.by[x])
 					w.Put(Hash([]byte(x.key)), x.seq, x)
 					w.where[x] = waits
 				}
@@ -154,7 +155,7 @@ func TestTableKeepsOrder(t *testing.T) {
 			"rest": func(t *rapid.T) {
 				if all := w.in(out); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
-					w.Done(Hash([]byte(x.key)))
+					w.Done(w.by[x])
 					w.Rest(Hash([]byte(x.key)))
 					w.where[x] = rests
 				}
@@ -241,6 +242,9 @@ func (w *world) check(t *rapid.T) {
 				t.Fatalf("a lane stands in the line of %s and should not", m)
 			}
 		}
+		if n := w.Ready(m); n != line {
+			t.Fatalf("%d lanes are ready for %s, not %d", line, m, n)
+		}
 		can += line
 	}
 	if want := len(free) - len(blocked); len(w.members) > 0 && can != want {
@@ -314,10 +318,10 @@ func TestTableAllocatesNothing(t *testing.T) {
 	seq := uint64(10000)
 	if n := testing.AllocsPerRun(1000, func() {
 		for range hashes {
-			i, _ := tab.Take("a")
+			i, lane, _ := tab.Take("a")
 			seq++
 			tab.Put(hashes[i], seq, i)
-			tab.Done(hashes[i])
+			tab.Done(lane)
 		}
 	}); n > 0 {
 		t.Errorf("%.1f allocations for %d messages", n, len(hashes))
@@ -343,11 +347,11 @@ func BenchmarkTable(b *testing.B) {
 				tab.Put(hashes[k], uint64(i), k)
 				m := names[i%8]
 				for {
-					k, ok := tab.Take(m)
+					_, lane, ok := tab.Take(m)
 					if !ok {
 						break
 					}
-					tab.Done(hashes[k])
+					tab.Done(lane)
 				}
 			}
 		})

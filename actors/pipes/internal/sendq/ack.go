@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/affinity"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -127,10 +128,10 @@ func (s *ackWork) settle(from, to uint64) {
 	s.l.out.remove(from, to, s.settleSpan)
 }
 
-func (s *ackWork) settleSpan(x span) {
+func (s *ackWork) settleSpan(x sentSpan) {
 	s.settled += x.len()
 	s.b.leaves(x)
-	s.b.settle(x)
+	s.b.settle(x.span)
 }
 
 // tell lets those know who wait for what has been settled.
@@ -146,6 +147,7 @@ func (s *ackWork) tell() {
 type sentSpan struct {
 	first uint64
 	span
+	lane *affinity.Lane[*Link, span] // of its key, where it waited in one
 }
 
 func (f sentSpan) last() uint64 { return f.first + uint64(f.len()) - 1 }
@@ -154,15 +156,17 @@ func (f sentSpan) last() uint64 { return f.first + uint64(f.len()) - 1 }
 type inflight struct {
 	items []sentSpan
 	head  int
-	count int // records
+	count int  // records
+	keyed bool // most spans are one record
 }
 
 func (f *inflight) empty() bool { return f.head == len(f.items) }
 
 // add adds s, whose records got the link sequences from first on.
-func (f *inflight) add(first uint64, s span) {
+func (f *inflight) add(first uint64, s span, lane *affinity.Lane[*Link, span]) {
 	f.count += s.len()
-	if n := len(f.items); n > f.head && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
+	f.keyed = f.keyed || lane != nil
+	if n := len(f.items); lane == nil && n > f.head && f.items[n-1].lane == nil && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
 		f.items[n-1].to = s.to
 		return
 	}
@@ -171,7 +175,7 @@ func (f *inflight) add(first uint64, s span) {
 		clear(f.items[n:])
 		f.items, f.head = f.items[:n], 0
 	}
-	f.items = append(f.items, sentSpan{first, s})
+	f.items = append(f.items, sentSpan{first, s, lane})
 }
 
 // suspected reports whether what is out counts a death.
@@ -181,7 +185,7 @@ func (f *inflight) suspected() bool { return !f.empty() && f.items[f.head].death
 func (f *inflight) lowest() uint64 { return f.items[f.head].first }
 
 // remove takes out the sequences from..to and visits what of them was still out.
-func (f *inflight) remove(from, to uint64, visit func(span)) {
+func (f *inflight) remove(from, to uint64, visit func(sentSpan)) {
 	at, _ := slices.BinarySearchFunc(f.items[f.head:], from, func(x sentSpan, seq uint64) int {
 		if x.last() < seq {
 			return -1
@@ -195,14 +199,14 @@ func (f *inflight) remove(from, to uint64, visit func(span)) {
 		x := f.items[end]
 		if x.first < from {
 			head, tail := x.cut(int(from - x.first))
-			before, x = sentSpan{x.first, head}, sentSpan{from, tail}
+			before, x = sentSpan{x.first, head, nil}, sentSpan{from, tail, nil}
 		}
 		if x.last() > to {
 			head, tail := x.cut(int(to - x.first + 1))
-			after, x = sentSpan{to + 1, tail}, sentSpan{x.first, head}
+			after, x = sentSpan{to + 1, tail, nil}, sentSpan{x.first, head, nil}
 		}
 		f.count -= x.len()
-		visit(x.span)
+		visit(x)
 	}
 	if end > at && before.c != nil {
 		f.items[at] = before
@@ -232,7 +236,7 @@ func (f *inflight) drop(at, end int) {
 	}
 	if f.empty() {
 		f.items, f.head = f.items[:0], 0
-		if cap(f.items) > 64 {
+		if cap(f.items) > 64 && (!f.keyed || cap(f.items) > 1024) {
 			f.items = nil
 		}
 	}

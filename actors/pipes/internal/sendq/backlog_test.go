@@ -137,7 +137,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 		send := func() {
 			if src := b.source(); src != nil {
 				s := src.take(rapid.IntRange(1, src.front().len()).Draw(t, "n"))
-				link.out.add(sent+1, s)
+				link.out.add(sent+1, s, nil)
 				sent += uint64(s.len())
 			}
 		}
@@ -148,7 +148,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 				}
 				out = out[:0]
 				seq := rapid.Uint64Range(link.out.items[link.out.head].first, sent).Draw(t, "seq")
-				link.out.remove(seq, seq, func(s span) { out = append(out, s) })
+				link.out.remove(seq, seq, func(x sentSpan) { out = append(out, x.span) })
 				for _, s := range out {
 					then(s)
 				}
@@ -209,7 +209,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			}
 		}
 
-		link.out.remove(0, sent, settled)
+		link.out.remove(0, sent, func(x sentSpan) { settled(x.span) })
 		b.clear(nil)
 		if c != nil {
 			c.release(1)
@@ -258,7 +258,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	}
 	link := NewLink("m", 1, 1<<20)
 	b.links = append(b.links, link)
-	link.out.add(1, b.fresh.take(1))
+	link.out.add(1, b.fresh.take(1), nil)
 	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150}, nil)
 	if n != 0 || bytes != 0 || ok {
 		t.Errorf("gave up %d messages of %d bytes (room: %t) for one that has no room beside what the link holds", n, bytes, ok)

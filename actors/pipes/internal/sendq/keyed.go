@@ -53,6 +53,14 @@ func (k *keyed) stir(l *Link, can bool) {
 	}
 }
 
+// worthwhile reports whether l is to be called for what it can take. A member that has more
+// in hand than it can begin with gets no frame for a few messages more: they would wait
+// there, too. Each ack looks again.
+func (k *keyed) worthwhile(l *Link) bool {
+	ready := k.Ready(l)
+	return ready > 0 && (l.out.count < 2*l.concurrency || 4*ready >= l.out.count)
+}
+
 // requeue has s wait to be sent again.
 func (b *Backlog) requeue(s span) {
 	if b.keyed == nil {
@@ -67,10 +75,10 @@ func (b *Backlog) requeue(s span) {
 	}
 }
 
-// leaves notes that s is out no more, whatever becomes of it.
-func (b *Backlog) leaves(s span) {
-	if b.keyed != nil {
-		s.each(func(hash uint64) { b.keyed.stir(b.keyed.Done(hash)) })
+// leaves notes that x is out no more, whatever becomes of it.
+func (b *Backlog) leaves(x sentSpan) {
+	if x.lane != nil && b.keyed != nil {
+		b.keyed.stir(b.keyed.Done(x.lane))
 	}
 }
 
@@ -131,7 +139,7 @@ func (b *Backlog) remode(s messages.GroupSettings) {
 func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait bool) {
 	k := b.keyed
 	like, any := k.Next(l)
-	if !any {
+	if !any || !k.worthwhile(l) {
 		return Batch{}, false, false
 	}
 	if like.deaths > 0 && !l.out.empty() {
@@ -157,10 +165,10 @@ func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait boo
 		if !any {
 			break
 		}
-		k.Take(l)
+		_, lane, _ := k.Take(l)
 		k.size -= size
 		if _, expired := s.run(unixNano); expired {
-			b.leaves(s)
+			b.leaves(sentSpan{lane: lane})
 			q.expire(b, s)
 			continue
 		}
@@ -179,7 +187,7 @@ func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait boo
 		if into != nil {
 			into.buf = append(into.buf, s.bytes()...)
 		}
-		l.out.add(out.First+uint64(out.Count), s)
+		l.out.add(out.First+uint64(out.Count), s, lane)
 		out.Count++
 		bytes += size
 	}

@@ -193,7 +193,7 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 		b.settle(s)
 		q.progress()
 	} else {
-		l.out.add(out.First, s)
+		l.out.add(out.First, s, nil)
 	}
 	b.place(l)
 	if others > 0 {
@@ -218,7 +218,9 @@ func (q *Queue) wake(b *Backlog) {
 	}
 	if k := b.keyed; k != nil {
 		for _, l := range k.due {
-			q.call(l)
+			if k.worthwhile(l) {
+				q.call(l)
+			}
 		}
 		k.due = k.due[:0]
 	}
@@ -281,7 +283,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	}
 	for _, f := range l.out.takeAll() {
 		requeued += f.len()
-		b.leaves(f.span)
+		b.leaves(f)
 		q.repeat(b, f.span, &found)
 	}
 	b.counters.Redelivered += uint64(requeued)

@@ -68,8 +68,9 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	}
 	var back Outcome
 	l.tenure.high = max(l.tenure.high, seq)
-	l.out.remove(seq, seq, func(s span) {
-		b.leaves(s)
+	l.out.remove(seq, seq, func(x sentSpan) {
+		b.leaves(x)
+		s := x.span
 		if due := s.expires(); n.Kind == frame.NackLapsed && len(due) > 0 && due[0] != 0 {
 			q.expire(b, s)
 			return
@@ -107,6 +108,9 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	})
 	if b.settings.Mode == messages.Failover && order.Breaks(n.Kind) {
 		b.takeBehind(l, seq)
+	}
+	if b.keyed != nil {
+		b.keyed.stir(l, true)
 	}
 	b.place(l)
 	q.wake(b)

@@ -213,9 +213,9 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 			n += l.out.within(r)
 			continue
 		}
-		l.out.remove(r.From, r.To, func(s span) {
-			n += s.len()
-			q.repeat(b, s, &found)
+		l.out.remove(r.From, r.To, func(x sentSpan) {
+			n += x.len()
+			q.repeat(b, x.span, &found)
 		})
 	}
 	if n > 0 && !b.settings.Mode.Ordered() {

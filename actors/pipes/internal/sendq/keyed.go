@@ -232,6 +232,18 @@ func (q *Queue) siftKeyed(b *Backlog, now func() int64, most int) (left int) {
 	return most
 }
 
+// extractKeyed takes out the message of that key and sequence, if it waits in a lane.
+func (b *Backlog) extractKeyed(key, seq uint64) (span, bool) {
+	if b.keyed == nil {
+		return span{}, false
+	}
+	s, ok := b.keyed.Extract(key, seq)
+	if ok {
+		b.keyed.size -= s.size()
+	}
+	return s, ok
+}
+
 // oldestKeyed is the lowest sequence that waits in a lane, or the one behind all.
 func (b *Backlog) oldestKeyed() uint64 {
 	if b.keyed != nil {

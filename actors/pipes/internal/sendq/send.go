@@ -352,11 +352,8 @@ func (q *Queue) LateReply(b *Backlog) {
 // extract takes out the message of that sequence, if it is queued or waits to be tried
 // again.
 func (b *Backlog) extract(key, seq uint64) (span, bool) {
-	if b.keyed != nil {
-		if s, ok := b.keyed.Extract(key, seq); ok {
-			b.keyed.size -= s.size()
-			return s, true
-		}
+	if s, ok := b.extractKeyed(key, seq); ok {
+		return s, true
 	}
 	for _, q := range []*spans{&b.fresh, &b.again} {
 		if s, ok := q.extract(seq); ok {

@@ -378,7 +378,7 @@ func registers(space keys.Space) func(key string) bool {
 	return func(key string) bool {
 		k, _ := space.Parse(key)
 		switch k.Kind {
-		case keys.KindSole, keys.KindSender, keys.KindSecret, keys.KindMember, keys.KindConsumerMember:
+		case keys.KindSole, keys.KindSender, keys.KindSecret, keys.KindGroupSecret, keys.KindMember, keys.KindConsumerMember:
 			return true
 		}
 		return false

@@ -6,7 +6,8 @@
 //
 //	<ns>/dest/<dest>/sole                          leased: the mark of a sole sender
 //	<ns>/dest/<dest>/senders/<id>                  leased: one registered sender
-//	<ns>/secret/<dest>/<id>                        leased: that sender's token
+//	<ns>/secret/<dest>/<id>                        leased: that sender's token, for any group
+//	<ns>/secret/<dest>/<group>/<id>                leased: that sender's token for one group
 //	<ns>/allow/<dest>/<group>/<name>               an identity whose holders may join the group
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
 //	<ns>/dest/<dest>/groups/<group>/deserted       the mark that there is no member
@@ -14,7 +15,8 @@
 //	<ns>/dest/<dest>/groups/<group>/members/<id>   leased: one member
 //
 // Tokens lie under a branch of their own, so that the right to list who is
-// there is not the right to consume. So do the identities of those who may join: whoever
+// there is not the right to consume. Those of a group have a prefix, so that the right to
+// consume in one group is not the right to consume in another. So do the identities of those who may join: whoever
 // lists itself as a member does not allow itself to be one.
 //
 //	<ns>/topics/<name>                             a topic's id and settings

@@ -31,6 +31,12 @@ func (s Space) Secrets(dest string) string { return s.AllSecrets() + dest + "/" 
 // Secret is the key of one sender's token.
 func (s Space) Secret(dest, id string) string { return s.Secrets(dest) + id }
 
+// GroupSecrets is the prefix of the tokens that admit to one group.
+func (s Space) GroupSecrets(dest, group string) string { return s.Secrets(dest) + group + "/" }
+
+// GroupSecret is the key of one sender's token for a group.
+func (s Space) GroupSecret(dest, group, id string) string { return s.GroupSecrets(dest, group) + id }
+
 // AllAllowed is the prefix of those who may join groups.
 func (s Space) AllAllowed() string { return string(s) + "/allow/" }
 

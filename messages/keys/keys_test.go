@@ -28,6 +28,8 @@ func TestLayout(t *testing.T) {
 		{sp.AllSecrets(), "/penstock/secret/"},
 		{sp.Secrets("o"), "/penstock/secret/o/"},
 		{sp.Secret("o", "s1"), "/penstock/secret/o/s1"},
+		{sp.GroupSecrets("o", "g"), "/penstock/secret/o/g/"},
+		{sp.GroupSecret("o", "g", "s1"), "/penstock/secret/o/g/s1"},
 		{sp.AllowedTo("o"), "/penstock/allow/o/"},
 		{sp.Allowed("o", "g", "n"), "/penstock/allow/o/g/n"},
 		{sp.Groups("o"), "/penstock/dest/o/groups/"},
@@ -136,7 +138,7 @@ func TestParseRefuses(t *testing.T) {
 		"", "/", "/penstock", "/penstock/", "/penstock/dest", "/penstock/dest/", "/penstock/dest/o", "/penstock/dest/o/",
 		"/penstock/dest/o/other", "/penstock/dest/o/senders", "/penstock/dest/o/senders/", "/penstock/dest/o/senders/a/b",
 		"/penstock/dest//sole", "/penstock/dest/o/groups/g", "/penstock/dest/o/groups/g/members/", "/penstock/dest/o/groups/g/members/m/x",
-		"/penstock/dest/o/groups//meta", "/penstock/allow/o/g", "/penstock/allow/o/g/", "/penstock/allow/~a~b/g/n", "/penstock/allow/o/g/n/x", "/penstock/secret/o", "/penstock/secret/o/", "/penstock/secret//x", "/penstock/secret/o/a/b",
+		"/penstock/dest/o/groups//meta", "/penstock/allow/o/g", "/penstock/allow/o/g/", "/penstock/allow/~a~b/g/n", "/penstock/allow/o/g/n/x", "/penstock/secret/o", "/penstock/secret/o/", "/penstock/secret//x", "/penstock/secret/o/a/b/c", "/penstock/secret/o/a/",
 		"/penstocks/dest/o/sole", "/other/dest/o/sole", "penstock/dest/o/sole", "/penstock/topics/o", "/penstock/dest/-o/sole",
 		"/penstock/topics", "/penstock/topics/", "/penstock/topics/-rders", "/penstock/topics/orders/", "/penstock/topics/orders/x",
 		"/penstock/deleting/", "/penstock/deleting/-", "/penstock/deleting/a/b",
@@ -162,7 +164,7 @@ var name = rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,20}`)
 
 // fields are what each kind of key has.
 var fields = map[Kind]string{
-	KindAllowed: "dest group id", KindSole: "dest", KindSender: "dest id", KindSecret: "dest id",
+	KindAllowed: "dest group id", KindSole: "dest", KindSender: "dest id", KindSecret: "dest id", KindGroupSecret: "dest group id",
 	KindGroupMeta: "dest group", KindDeserted: "dest group", KindMember: "dest group id",
 	KindTopic: "topic", KindDeleting: "topic",
 	KindLogStart: "topic partition", KindHint: "topic partition", KindCompacted: "topic partition", KindExpiring: "topic partition",
@@ -334,7 +336,7 @@ func TestLoansAreNobodysDestination(t *testing.T) {
 		t.Errorf("%q is a name for anybody", name)
 	}
 	s := Space("/penstock")
-	for _, key := range []string{s.Sole(name), s.Sender(name, "a"), s.Secret(name, "a"), s.GroupMeta(name, "g"), s.Deserted(name, "g"), s.Paused(name, "g"), s.Member(name, "g", "a")} {
+	for _, key := range []string{s.Sole(name), s.Sender(name, "a"), s.Secret(name, "a"), s.GroupSecret(name, "g", "a"), s.GroupMeta(name, "g"), s.Deserted(name, "g"), s.Paused(name, "g"), s.Member(name, "g", "a")} {
 		if k, ok := s.Parse(key); !ok || k.Dest != name || k.In(s) != key {
 			t.Errorf("%s is %+v, %t", key, k, ok)
 		}

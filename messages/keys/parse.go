@@ -43,6 +43,7 @@ const (
 	KindWaiting
 	KindDelay
 	KindSchedule
+	KindGroupSecret
 )
 
 // String names the kind as errors and logs do.
@@ -84,6 +85,7 @@ var kindNames = [...]string{
 	KindWaiting:             "delayed record",
 	KindDelay:               "mark of delayed records",
 	KindSchedule:            "schedule",
+	KindGroupSecret:         "secret of a group",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -116,6 +118,8 @@ func (k Key) In(s Space) string {
 		return s.Sender(k.Dest, k.ID)
 	case KindSecret:
 		return s.Secret(k.Dest, k.ID)
+	case KindGroupSecret:
+		return s.GroupSecret(k.Dest, k.Group, k.ID)
 	case KindAllowed:
 		return s.Allowed(k.Dest, k.Group, k.ID)
 	case KindGroupMeta:
@@ -221,6 +225,8 @@ func pipeParts(p []string) (Key, bool) {
 		return Key{Kind: KindAllowed, Dest: p[1], Group: p[2], ID: p[3]}, true
 	case len(p) == 3 && p[0] == "secret":
 		return Key{Kind: KindSecret, Dest: p[1], ID: p[2]}, true
+	case len(p) == 4 && p[0] == "secret":
+		return Key{Kind: KindGroupSecret, Dest: p[1], Group: p[2], ID: p[3]}, true
 	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "meta":
 		return Key{Kind: KindGroupMeta, Dest: p[1], Group: p[3]}, true
 	case len(p) == 5 && p[0] == "dest" && p[2] == "groups" && p[4] == "deserted":
@@ -330,7 +336,7 @@ func (k Key) named() bool {
 		return true
 	}
 	switch k.Kind {
-	case KindSole, KindSender, KindSecret, KindGroupMeta, KindDeserted, KindPaused, KindMember:
+	case KindSole, KindSender, KindSecret, KindGroupSecret, KindGroupMeta, KindDeserted, KindPaused, KindMember:
 		if !IsLoans(k.Dest) && !good(k.Dest) {
 			return false
 		}
@@ -344,7 +350,7 @@ func (k Key) named() bool {
 		return good(k.ID)
 	case KindGroupMeta, KindDeserted, KindPaused:
 		return good(k.Group)
-	case KindMember:
+	case KindMember, KindGroupSecret:
 		return good(k.Group, k.ID)
 	case KindTopic:
 		return ValidateTopic(k.Topic) == nil

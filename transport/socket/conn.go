@@ -4,6 +4,7 @@ package socket
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Conn struct {
 
 	hello    frame.Hello
 	peer     Peer
+	token    []byte // of the sender's end: what the member proved to know
 	identity carrier.Identity
 	// greeting and guard are the sender's, from proof to Welcome.
 	greeting *greeting
@@ -103,6 +105,10 @@ func (c *Conn) Hello() frame.Hello { return c.hello }
 // Peer is what is known of the other side. On the sender's end MaxMessage is
 // what Welcome told.
 func (c *Conn) Peer() Peer { return c.peer }
+
+// ProvedBy reports whether token is the one that the member proved to know. It is for the
+// sender's end.
+func (c *Conn) ProvedBy(token []byte) bool { return len(token) > 0 && hmac.Equal(c.token, token) }
 
 // Identity is who the peer has proved to be by its certificate; the zero Identity when
 // it has shown none.
@@ -208,7 +214,7 @@ func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
 // proved hands the connection over from its greeting to Accept.
 func (c *Conn) proved(g *greeting, guard *guard) {
 	c.greeting, c.guard = g, guard
-	c.hello = g.agreed.hello
+	c.hello, c.token = g.agreed.hello, g.secret.Token
 	c.peer = Peer{ID: c.hello.Member, Incarnation: g.agreed.incarnation, Level: g.levels.With(c.hello.Level)}
 }
 

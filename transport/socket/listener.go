@@ -53,6 +53,10 @@ type ListenerConfig struct {
 	// Lookup finds the secret of a destination. It is called from many
 	// goroutines, inside HandshakeTimeout, and must not block for long.
 	Lookup func(destination string) (Secret, bool)
+	// GroupToken, when set, finds the token that admits to one group of a destination, beside
+	// Secret.Token, which admits to all; nil where the group has none. It is called as Lookup
+	// is.
+	GroupToken func(destination, group string) []byte
 	// Levels are those of this release when zero.
 	Levels pb.Levels
 	// Allow, when set, judges a member that has proved to know the token. With an error
@@ -334,6 +338,7 @@ func (l *Listener) greet(c *Conn) {
 	}
 	g := newGreeting(nonce, c.w.door.dialled(), l.cfg.Levels, l.cfg.Lookup, l.decoy)
 	g.agreed.exporter = exporter
+	g.groupToken = l.cfg.GroupToken
 	if allow := l.cfg.Allow; allow != nil {
 		g.allow = func(h frame.Hello) error { return allow(h, id) }
 	}

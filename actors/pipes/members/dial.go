@@ -66,7 +66,7 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 	if err != nil {
 		return nil, fmt.Errorf("sender %q: %w", sender.Id, err)
 	}
-	value, err := secretOf(ctx, n, cfg.Destination, sender.Id)
+	value, err := secretOf(ctx, n, cfg.Destination, cfg.Group, sender)
 	if err != nil {
 		return nil, err
 	}

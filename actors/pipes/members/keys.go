@@ -67,14 +67,50 @@ func (m *Member) removeKeys(ctx context.Context) error {
 	return err
 }
 
-// secretOf reads a sender's token.
-func secretOf(ctx context.Context, n *node.Node, dest, id string) ([]byte, error) {
-	kv, exists, err := discovery.Get(ctx, n.Etcd.Control, n.Keys.Secret(dest, id))
+// How long a member waits for the token of its group, which a sender writes when it hears
+// of the group, and how soon it looks again.
+const (
+	tokenWait  = time.Second
+	tokenFirst = 5 * time.Millisecond
+)
+
+// secretOf reads a sender's token: that of the group, else the one for all groups, which
+// is all that older senders have.
+func secretOf(ctx context.Context, n *node.Node, dest, group string, sender *pb.Sender) ([]byte, error) {
+	if pb.Level(sender.Level) >= pb.LevelProofs {
+		for again, until := tokenFirst, time.Now().Add(tokenWait); ; again *= 2 {
+			value, err := read(ctx, n, n.Keys.GroupSecret(dest, group, sender.Id))
+			if value != nil {
+				return value, nil
+			}
+			if errors.Is(err, messages.ErrDenied) || time.Now().After(until) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			select {
+			case <-time.After(again):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+	value, err := read(ctx, n, n.Keys.Secret(dest, sender.Id))
+	if err == nil && value == nil {
+		err = fmt.Errorf("sender %q has no secret in etcd (any more): %w", sender.Id, messages.ErrUnavailable)
+	}
+	return value, err
+}
+
+// read reads a token; nil where there is none.
+func read(ctx context.Context, n *node.Node, key string) ([]byte, error) {
+	kv, exists, err := discovery.Get(ctx, n.Etcd.Control, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the sender's secret: %w", err)
 	}
 	if !exists {
-		return nil, fmt.Errorf("sender %q has no secret in etcd (any more): %w", id, messages.ErrUnavailable)
+		return nil, nil
 	}
 	return kv.Value, nil
 }

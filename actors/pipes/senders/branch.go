@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
@@ -108,10 +109,10 @@ func (b *Branch) register(ctx actor.Context, d *Destination) {
 func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], at where) {
 	d := p.Handle
 	if d.token == nil {
-		d.token, d.since = newToken(), time.Now()
+		d.token, d.since = links.NewToken(), time.Now()
 	}
 	d.at.Store(&at)
-	secret := placedSecret{Secret: socket.Secret{Token: d.token, Incarnation: d.incarnation}, listen: d.cfg.Listen}
+	secret := placedSecret{Secret: socket.Secret{Token: d.token, Incarnation: d.incarnation}, listen: d.cfg.Listen, tokens: &d.tokens}
 	if d.asksRights {
 		secret.rights = &d.rights
 	}

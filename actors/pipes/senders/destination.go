@@ -4,7 +4,6 @@ package senders
 
 import (
 	"context"
-	"crypto/rand"
 	"maps"
 	"time"
 
@@ -118,6 +117,12 @@ func (a *destination) Receive(ctx actor.Context) {
 	case discovery.Delayed: // etcd is away: what is known stays
 	case discovery.Refused:
 		a.watchEnded(ctx, m.Err)
+	case tokensSeen:
+		a.tokensSeen(ctx, m.event)
+	case tokenSettled:
+		a.tokenSettled(m)
+	case tokenAgain:
+		a.settle(m.group)
 	case rightsSeen:
 		a.rightsSeen(ctx, m.event)
 	case *linkOffered:
@@ -182,6 +187,7 @@ func (a *destination) started(ctx actor.Context) {
 	})
 	tell := a.host.Teller()
 	a.host.AtEnd(n.Watches.Watch(n.Keys.Groups(d.cfg.Name), func(e discovery.WatchEvent) { tell(e) }))
+	a.host.AtEnd(n.Watches.Watch(n.Keys.Secrets(d.cfg.Name), func(e discovery.WatchEvent) { tell(tokensSeen{e}) }))
 	if d.asksRights {
 		a.host.AtEnd(n.Watches.Watch(n.Keys.AllowedTo(d.cfg.Name), func(e discovery.WatchEvent) { tell(rightsSeen{e}) }))
 	}
@@ -221,19 +227,6 @@ func (a *destination) move(at where) {
 		supervisor.Call(&a.host, "move", func(context.Context) relisted {
 			return relisted{at, write.Do(func(ctx context.Context) error { return d.moveKeys(ctx) })}
 		})
-	}
-}
-
-// moveAgain is after how long a move is tried that could not be done.
-const moveAgain = time.Second
-
-func (a *destination) relisted(m relisted) {
-	switch {
-	case a.state != serving || !m.at.equal(*a.d.at.Load()):
-	case m.err != nil:
-		a.host.After(moveAgain, &readdressed{m.at})
-	default:
-		a.node.Events.Emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.at.urls, Local: address.ThisMachineOnly(m.at.urls)})
 	}
 }
 
@@ -376,6 +369,8 @@ func (a *destination) pipe(ctx actor.Context, b *sendq.Backlog) {
 		supervisor.Fail(ctx, err)
 	}
 	a.pipes[b.Group] = pid
+	a.d.tokens.Draw(b.Group)
+	a.settle(b.Group)
 }
 
 // offer gives a member's connection to its pipe. A Hello makes the pipe when
@@ -384,6 +379,10 @@ func (a *destination) offer(ctx actor.Context, m *linkOffered) {
 	hello := m.conn.Hello()
 	if a.state == retiring || a.state == ousted {
 		m.conn.Refuse(pb.Code_SHUTTING_DOWN, "the sender stops")
+		return
+	}
+	if !a.d.admits(m.conn) {
+		m.conn.Refuse(pb.Code_BAD_PROOF, noRight)
 		return
 	}
 	if err := a.d.mayJoin(m.conn); err != nil { // it has lost the right since its handshake
@@ -426,6 +425,8 @@ func (a *destination) unlisted() (n int) {
 // there again by now.
 func (a *destination) ended(ctx actor.Context, group string) {
 	delete(a.pipes, group)
+	a.d.tokens.Drop(group)
+	a.settle(group)
 	for _, b := range a.d.out.Backlogs() {
 		if b.Group == group {
 			n, bytes := a.d.out.Remove(b)
@@ -491,9 +492,3 @@ func (a *destination) retire(ctx actor.Context) {
 
 // linkPolicy: a link without its connection is nothing to restart.
 func linkPolicy() supervisor.Policy { return supervisor.Policy{Default: supervisor.Terminate} }
-
-func newToken() []byte {
-	token := make([]byte, 32)
-	rand.Read(token)
-	return token
-}

@@ -43,10 +43,11 @@ type Destination struct {
 	// asksIdentity tells members that certificates decide who may join.
 	asksIdentity bool
 	rights       atomic.Pointer[links.Rights]
-	since        time.Time // of the registration
-	token        []byte
-	written      atomic.Bool // the keys are the registry's to keep
-	announced    atomic.Bool // who registered was told
+	since        time.Time    // of the registration
+	token        []byte       // admits to every group
+	tokens       links.Tokens // admit to one
+	written      atomic.Bool  // the keys are the registry's to keep
+	announced    atomic.Bool  // who registered was told
 	removal      node.Removal
 	wait         node.KeyWait
 	role         node.Role

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
 )
 
 // writeKeys puts a sender's keys into etcd and keeps them there.
@@ -79,11 +80,28 @@ func (d *Destination) moveKeys(ctx context.Context) error {
 	return err
 }
 
+// moveAgain is after how long a move is tried that could not be done.
+const moveAgain = time.Second
+
+func (a *destination) relisted(m relisted) {
+	switch {
+	case a.state != serving || !m.at.equal(*a.d.at.Load()):
+	case m.err != nil:
+		a.host.After(moveAgain, &readdressed{m.at})
+	default:
+		a.node.Events.Emit(messages.SenderMoved{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: m.at.urls, Local: address.ThisMachineOnly(m.at.urls)})
+	}
+}
+
 // removeKeys takes a sender's keys away. The groups stay, for the next sender
 // and for as long as their KeepFor says.
 func (d *Destination) removeKeys(ctx context.Context) error {
 	name := d.cfg.Name
-	return d.node.Registry.Remove(ctx, d.node.Keys.Sender(name, d.id), d.node.Keys.Secret(name, d.id), d.node.Keys.Sole(name))
+	keys := []string{d.node.Keys.Sender(name, d.id), d.node.Keys.Secret(name, d.id), d.node.Keys.Sole(name)}
+	for _, group := range d.tokens.End() {
+		keys = append(keys, d.node.Keys.GroupSecret(name, group, d.id))
+	}
+	return d.node.Registry.Remove(ctx, keys...)
 }
 
 // soleWatch judges the senders that keep another one out, by their leases.

@@ -83,6 +83,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.welcomed(ctx)
 	case *rightsChanged:
 		l.judge(ctx, m)
+	case *tokenOver:
+		l.expel(ctx, m)
 	case *nackSeen:
 		supervisor.Notify(ctx, ctx.Parent(), m)
 	case overdueDue:
@@ -167,7 +169,7 @@ func (l *link) stopping(ctx actor.Context) {
 		return
 	}
 	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
-	harmless := orderly || errors.Is(l.cause, errNoRight) // nobody has died
+	harmless := orderly || errors.Is(l.cause, errNoRight) || errors.Is(l.cause, errTokenOver) // nobody has died
 	requeued := l.out.Detach(l.pipe, l.place, !harmless, time.Now())
 	cause := l.cause
 	if orderly {

@@ -33,6 +33,7 @@ type secrets struct {
 type placedSecret struct {
 	socket.Secret
 	listen string
+	tokens *links.Tokens                 // of the destination's groups
 	rights *atomic.Pointer[links.Rights] // of the destination; nil where they are not asked
 }
 
@@ -59,6 +60,19 @@ func (s *secrets) at(listen string) func(dest string) (socket.Secret, bool) {
 			return socket.Secret{}, false
 		}
 		return secret.Secret, true
+	}
+}
+
+// groupAt is what the listener for that URL looks the tokens of groups up with.
+func (s *secrets) groupAt(listen string) func(dest, group string) []byte {
+	return func(dest, group string) []byte {
+		s.mu.Lock()
+		secret, ok := s.byName[dest]
+		s.mu.Unlock()
+		if !ok || secret.listen != listen {
+			return nil
+		}
+		return secret.tokens.Of(group)
 	}
 }
 
@@ -160,8 +174,8 @@ func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Liste
 		URLs:     urls,
 		TLS:      s.links.TLS,
 		MaxFrame: frame.Largest,
-		Lookup:   s.secrets.at(asked),
-		Allow:    s.allows(),
+		Lookup:   s.secrets.at(asked), GroupToken: s.secrets.groupAt(asked),
+		Allow: s.allows(),
 		Refused: func(r socket.Refusal) {
 			s.node.Events.Emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
 		},

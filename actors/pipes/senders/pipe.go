@@ -116,6 +116,8 @@ func (p *pipe) Receive(ctx actor.Context) {
 		}
 	case *rightsChanged:
 		p.judge(ctx, m)
+	case *tokenOver:
+		p.expel(ctx, m)
 	case *linkGone:
 		p.gone(ctx, m)
 	case lookDue:

@@ -166,6 +166,8 @@
 //		TestProtocolIsKept
 //	learn nothing
 //		TestStrangerAsksTwoListeners
+//	who has the token of a group is let into that group alone, and for as long as it is in etcd
+//		TestTokenOfAGroup
 //	take up no more than they are granted
 //		TestGroupsByHelloAreBounded
 //	crash nothing, whatever they send

@@ -151,7 +151,7 @@ func TestRolesOfTheTable(t *testing.T) {
 		do     func(ctx context.Context, rt *penstock.Runtime) error
 	}{
 		{"join a group", []right{
-			{"r", "/penstock/dest/orders/senders/"}, {"rw", "/penstock/dest/orders/groups/billing/"}, {"r", "/penstock/secret/orders/"},
+			{"r", "/penstock/dest/orders/senders/"}, {"rw", "/penstock/dest/orders/groups/billing/"}, {"r", "/penstock/secret/orders/billing/"},
 		}, func(ctx context.Context, rt *penstock.Runtime) error {
 			m, err := rt.Join(ctx, "orders", "billing")
 			if err != nil {
@@ -275,7 +275,7 @@ func TestRolesOfTheTable(t *testing.T) {
 				events := penstocktest.Record(t, rt)
 				done := make(chan error, 1)
 				go func() { done <- row.do(doing, rt) }()
-				if r.key == "/penstock/secret/orders/" || r.kind == "r" && strings.HasPrefix(r.key, "/penstock/log/"+id) && row.may == "consume" {
+				if r.key == "/penstock/secret/orders/billing/" || r.kind == "r" && strings.HasPrefix(r.key, "/penstock/log/"+id) && row.may == "consume" {
 					// It is in, and gets nothing: an event says why.
 					penstocktest.WaitEvent(t, events, harness.Patience, saysDenied)
 					cancel()

@@ -34,10 +34,11 @@ func TestDeleteGroup(t *testing.T) {
 	if err := remove(); err != nil {
 		t.Errorf("without members: %v", err)
 	}
-	if keys := s.With(t, c, "/"+enginetest.Group); len(keys) > 0 {
+	if keys := s.With(t, c, "/groups/"+enginetest.Group); len(keys) > 0 {
 		t.Errorf("these keys are left: %v", keys)
 	}
 	enginetest.Until(t, "the sender has no pipe for it", func() bool { return len(d.Stats()) == 0 })
+	enginetest.Until(t, "the sender's token for it is gone", func() bool { return len(s.With(t, c, "/"+enginetest.Group)) == 0 })
 	if err := remove(); !errors.Is(err, messages.ErrNoGroup) {
 		t.Errorf("again: %v", err)
 	}

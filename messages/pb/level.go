@@ -19,7 +19,8 @@ type Level uint32
 const (
 	// LevelBase is that of releases that do not know levels.
 	LevelBase Level = iota
-	// LevelProofs: both proofs cover the levels of both sides.
+	// LevelProofs: both proofs cover the levels of both sides, and a sender has a token for
+	// each group.
 	LevelProofs
 
 	// LevelNow is this release's.
@@ -31,7 +32,7 @@ const (
 // levels says what each level brings, for people.
 var levels = [...]string{
 	LevelBase:   "pipes as of the first release; nothing says a level",
-	LevelProofs: "the proofs of both sides cover both levels",
+	LevelProofs: "the proofs of both sides cover both levels; each group has tokens of its own",
 }
 
 // Brings says what the level added to the one before, for people; empty for one of a

@@ -148,7 +148,7 @@ func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 	right := sameMAC(m.GetMac(), g.agreed.memberProof(g.secret.Token))
 	if g.groupToken != nil {
 		own := g.groupToken(g.agreed.hello.Destination, g.agreed.hello.Group)
-		// Always tried, so that time does not tell whether there is one.
+		// Always tried, so that the time it takes is the same without one.
 		if sameMAC(m.GetMac(), g.agreed.memberProof(own)) && len(own) >= minToken {
 			right, g.secret.Token = true, own
 		}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -455,11 +456,11 @@ func TestReadersInOrderObeyProgress(t *testing.T) {
 // left in hand, and comes again.
 func TestDeadLetterHandlerOfALaneEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		letters := 0
+		var letters atomic.Int64
 		cfg := Config{
 			Topic: "topic", Group: "group", MaxFetched: 1 << 20, Concurrency: 2, MaxAttempts: 1,
 			DeadLetter: func(context.Context, messages.Record, error) error {
-				if letters++; letters == 1 {
+				if letters.Add(1) == 1 {
 					runtime.Goexit()
 				}
 				return nil
@@ -488,13 +489,13 @@ func TestDeadLetterHandlerOfALaneEndsItsGoroutine(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		if letters != 1 || len(f.c.hands) != 0 {
-			t.Errorf("%d dead letters, %d records in hand", letters, len(f.c.hands))
+		if letters.Load() != 1 || s.Lent() != 0 {
+			t.Errorf("%d dead letters, %d records in hand", letters.Load(), s.Lent())
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if letters != 2 || s.Finished(f.c) != 10 {
-			t.Errorf("%d dead letters, finished up to %d", letters, s.Finished(f.c))
+		if letters.Load() != 2 || s.Finished(f.c) != 10 {
+			t.Errorf("%d dead letters, finished up to %d", letters.Load(), s.Finished(f.c))
 		}
 		cancel()
 		working.Wait()

@@ -110,7 +110,7 @@ var arrows = map[string][]string{
 	command + "letters":                {".", "messages/...", command + "cli", command + "lines"},
 	command + "schedules":              {".", "messages/...", command + "cli", command + "lines"},
 	command + "demo":                   {".", "messages/...", "discovery/embedded", command + "cli", command + "lines"},
-	command + "doctor":                 {".", "actors", "discovery", "messages/...", "transport/address", command + "cli", command + "inventory"},
+	command + "doctor":                 {".", "actors", "discovery", "messages/...", "transport/address", "transport/carrier", command + "cli", command + "inventory"},
 	command + "serve":                  {".", "discovery/embedded", command + "cli"},
 	command + "version":                {command + "cli"},
 	"docs":                             {"..."},

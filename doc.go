@@ -90,7 +90,7 @@
 // order.md, topics.md, shared-groups.md, delays.md, retention.md, compaction.md, tables.md, schedules.md,
 // transactions.md, request.md, typed.md, middleware.md, actors.md, deploying.md, kubernetes.md,
 // upgrading.md, shutting-down.md, metrics.md (events too),
-// backup.md, security.md, tls.md, transports.md, limits.md, speed.md, failures.md, testing.md,
+// backup.md, security.md, tls.md, transports.md, websocket.md, limits.md, speed.md, failures.md, testing.md,
 // coming-from.md (from NATS, Kafka or Akka) and old-designs.md. Package actors is the same runtime for
 // code that works with actors, messages has the kinds of events, and penstocktest
 // and discovery/embedded are for tests.

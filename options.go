@@ -90,7 +90,9 @@ func Prefix(prefix string) StartOption {
 // Start returns ErrInvalid when the variable is not set. With tls+tcp:// the links are
 // encrypted, which takes LinkTLS. ipc:///run/orders.sock?mode=0660 is a unix socket, and
 // inproc://orders the memory of this process: members take them where they can, before
-// what goes over a network. Of several URLs all are listened at, and a member takes
+// what goes over a network. ws:// and wss:// are WebSockets, at a path, for example
+// ws://:8080/penstock?advertise=wss://orders.example.com/penstock, where advertise is the
+// URL of a proxy in front. Of several URLs all are listened at, and a member takes
 // the encrypted ones if it can. When not given it is tcp://:0, or tls+tcp://:0 with
 // LinkTLS: any free port on every interface, IPv4 and IPv6. Without advertise, an address of each family
 // that others can dial is advertised, and looked for again every 2 s; the events

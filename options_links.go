@@ -40,7 +40,7 @@ type LinkCertificates = actors.LinkCertificates
 //	func (id Identity) String() string
 type Identity = actors.Identity
 
-// LinkTLS gives the runtime certificates, for links at tls+tcp:// URLs: TLS 1.3, where
+// LinkTLS gives the runtime certificates, for links at tls+tcp:// and wss:// URLs: TLS 1.3, where
 // the sender proves that it is who etcd lists, by a URI or DNS name that its key has
 // and its certificate has; the host that was dialled proves nothing. A member with
 // LinkTLS dials the encrypted URLs of a sender that has some, and no others. Start
@@ -53,7 +53,8 @@ func LinkTLS(certificates LinkCertificates) StartOption {
 }
 
 // RequireTLS has the runtime refuse links that are not encrypted: it does not listen at
-// tcp:// URLs, which is ErrInvalid, and does not dial them, which the event LinkDelayed
+// tcp:// and ws:// URLs, which is ErrInvalid, and does not dial them, nor a proxy at which
+// TLS ends, which the event LinkDelayed
 // reports with ErrInsecure. It needs LinkTLS. Consumers of topics still listen for the
 // other members of their groups, without TLS: nothing but a proof goes over these
 // connections.

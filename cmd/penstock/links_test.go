@@ -23,14 +23,14 @@ func TestCertificatesFromTheShell(t *testing.T) {
 	}
 	recv := begin(t, nil, nil, flags("billing.example", "recv", "orders", "billing", "--count", "2", "--link-require-tls")...)
 	r, w := io.Pipe()
-	send := begin(t, r, nil, flags("orders.example", "send", "orders", "--listen", "tls+tcp://127.0.0.1:0", "--link-require-tls")...)
+	send := begin(t, r, nil, flags("orders.example", "send", "orders", "--listen", "tls+tcp://127.0.0.1:0 wss://127.0.0.1:0/orders", "--link-require-tls")...)
 	if _, err := io.WriteString(w, "1\n2\n"); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := recv.ends(cli.ExitDone); out != "1\n2\n" {
 		t.Errorf("recv prints %q", out)
 	}
-	if out, _ := perform(t, cli.ExitDone, "", flags("doctor.example", "doctor")...); !strings.Contains(out, "certificate: of orders.example") {
+	if out, _ := perform(t, cli.ExitDone, "", flags("doctor.example", "doctor")...); strings.Count(out, "certificate: of orders.example") != 2 || !strings.Contains(out, "/orders answers") {
 		t.Errorf("doctor prints %s", out)
 	}
 	if err := w.Close(); err != nil {

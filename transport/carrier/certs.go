@@ -114,12 +114,8 @@ func NewTLS(c Certificates) (*TLS, error) {
 // read reads the files.
 func (c *Certificates) read() (pair *tls.Certificate, roots *x509.CertPool, err error) {
 	if c.CA != "" {
-		text, err := os.ReadFile(c.CA)
-		if err == nil {
-			roots, err = poolOf(text)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("authorities of links: %w: %s: %w", messages.ErrInvalid, c.CA, err)
+		if roots, err = ReadRoots(c.CA); err != nil {
+			return nil, nil, err
 		}
 	}
 	if c.Cert != "" {
@@ -130,6 +126,20 @@ func (c *Certificates) read() (pair *tls.Certificate, roots *x509.CertPool, err 
 		pair = &p
 	}
 	return pair, roots, nil
+}
+
+// ReadRoots reads a file with authorities, in PEM. The error wraps messages.ErrInvalid: one
+// certificate that cannot be read is enough.
+func ReadRoots(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	var roots *x509.CertPool
+	if err == nil {
+		roots, err = poolOf(text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("authorities of links: %w: %s: %w", messages.ErrInvalid, file, err)
+	}
+	return roots, nil
 }
 
 // poolOf reads authorities. One that cannot be read is an error: without it links would be
@@ -230,10 +240,13 @@ func (t *TLS) tell(err error) {
 	}
 }
 
-// Look reports what is wrong with this process's certificate, once. It is called now
-// and then.
+// Look reports what is wrong with this process's certificate, or that its authorities
+// cannot be had, once. It is called now and then.
 func (t *TLS) Look(now time.Time) {
 	err := t.Faults(now)
+	if err == nil {
+		_, _, err = t.authorities()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {

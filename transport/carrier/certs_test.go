@@ -342,3 +342,26 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 }
+
+// Promise: a function that has no authorities any more is told of once, until it has some
+// again.
+func TestRootsAreTroubled(t *testing.T) {
+	var fails error
+	trusted, err := carrier.NewTLS(carrier.Certificates{GetRoots: func() (*x509.CertPool, error) { return x509.NewCertPool(), fails }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []error
+	trusted.Troubled = func(err error) { told = append(told, err) }
+	trusted.Look(time.Now())
+	for range 2 {
+		fails = errors.New("the agent is away")
+		trusted.Look(time.Now())
+		trusted.Look(time.Now())
+		fails = nil
+		trusted.Look(time.Now())
+	}
+	if len(told) != 2 || !strings.Contains(told[0].Error(), "the agent is away") {
+		t.Errorf("told %v", told)
+	}
+}

@@ -4,6 +4,7 @@ package carrier
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,13 +66,16 @@ func (id Identity) names() []string {
 	return id.DNSNames
 }
 
+// ErrIdentity: a certificate that is trusted is of somebody else than etcd lists.
+var ErrIdentity = errors.New("not the sender that etcd lists")
+
 // isOneOf reports whether one of some listed names is the identity's.
 func (id Identity) isOneOf(listed []string) error {
 	if len(listed) == 0 {
-		return fmt.Errorf("etcd lists the sender under no identity, so that %s may be anybody", id)
+		return fmt.Errorf("%w: etcd lists the sender under no identity, so that %s may be anybody", ErrIdentity, id)
 	}
 	if !slices.ContainsFunc(listed, id.Has) {
-		return fmt.Errorf("the certificate is of %s, and etcd lists the sender as %s", id, strings.Join(listed, ", "))
+		return fmt.Errorf("%w: the certificate is of %s, and etcd lists the sender as %s", ErrIdentity, id, strings.Join(listed, ", "))
 	}
 	return nil
 }

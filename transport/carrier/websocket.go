@@ -143,8 +143,10 @@ func (t *TLS) verifyProxy(chain []*x509.Certificate, host string, at time.Time) 
 		}
 	}
 	opts.Roots = nil // the system's
-	_, err := chain[0].Verify(opts)
-	return err
+	if _, err := chain[0].Verify(opts); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: fmt.Errorf("a proxy's certificate: %w", err)}
+	}
+	return nil
 }
 
 // accept answers the request for a WebSocket at a path.

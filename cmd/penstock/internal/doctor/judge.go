@@ -3,8 +3,10 @@ package doctor
 // What the doctor makes of what it found: facts go in, a line comes out.
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
+	"github.com/penstock-io/penstock/messages"
 )
 
 func judgeTransport(endpoints []string, secure bool) check {
@@ -224,18 +227,27 @@ func judgeTopics(prefix string, inv *inventory.Inventory, unfinished int, err er
 func judgeSocket(name, url string, err error) check {
 	c := check{Name: name, Status: verdictOK, Found: url + " answers"}
 	var unknown *net.DNSError
+	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, errNotTCP):
+	case errors.Is(err, errOneProcess):
+		c.Found = url + " was not asked: " + err.Error()
+	case errors.Is(err, messages.ErrInvalid):
 		c.Status, c.Found = verdictWarn, url+" was not checked: "+err.Error()
 	case errors.Is(err, errWantsCertificate):
 		c.Status, c.Found = verdictWarn, url+" answers; "+err.Error()
 		c.Do = "give --link-cert and --link-key to check more"
 	case errors.Is(err, errNotSender):
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
-		c.Do = "something else has that port: look at --listen and ?advertise= of the sender"
+		c.Do = "something else has that port, or a proxy there does not lead to the sender: look at --listen and ?advertise= of the sender"
 	case errors.As(err, &unknown):
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
 		c.Do = "this machine cannot look up that name: have the sender advertise an address, or correct the DNS of this machine"
+	case errors.Is(err, fs.ErrNotExist):
+		c.Status, c.Found = verdictWarn, url+" is not on this machine"
+		c.Do = "ask the doctor on the sender's machine"
+	case errors.As(err, &certificate):
+		c.Status, c.Found = verdictFail, url+": "+err.Error()
+		c.Do = "give the proxy a certificate for that name, of an authority that members trust: the system's, or that in --link-cacert"
 	case err != nil:
 		c.Status, c.Found = verdictFail, url+": "+err.Error()
 		c.Do = "if it has just died its entry goes with its lease; else look at firewalls, and at ?advertise= of the sender"

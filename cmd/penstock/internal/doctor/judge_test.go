@@ -1,17 +1,20 @@
 package doctor
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
+	"github.com/penstock-io/penstock/messages"
 )
 
 func TestJudgements(t *testing.T) {
@@ -56,7 +59,10 @@ func TestJudgements(t *testing.T) {
 		"unknown name":      {judgeSocket("s", "tcp://a:1", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "a"}}), verdictFail, "look up"},
 		"stranger":          {judgeSocket("s", "tcp://a:1", errNotSender), verdictFail, "something else"},
 		"wants ours":        {judgeSocket("s", "tls+tcp://a:1", errWantsCertificate), verdictWarn, "--link-cert"},
-		"other transport":   {judgeSocket("s", "ipc://a", errNotTCP), verdictWarn, "not checked"},
+		"in its process":    {judgeSocket("s", "inproc://a", errOneProcess), verdictOK, "not asked"},
+		"another machine":   {judgeSocket("s", "ipc:///run/a.sock", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENOENT)}), verdictWarn, "sender's machine"},
+		"other transport":   {judgeSocket("s", "quic://a", messages.ErrInvalid), verdictWarn, "not checked"},
+		"a proxy's name":    {judgeSocket("s", "wss://a:443/?via=proxy", &tls.CertificateVerificationError{Err: errors.New("for b")}), verdictFail, "for that name"},
 		"denied":            {judgeUnreached("etcd", nil, penstock.ErrDenied), verdictFail, "password"},
 		"loopback":          {judgeTransport([]string{"127.0.0.1:2379", "http://localhost:1", "unix:///x"}, false), verdictOK, ""},
 		"open network":      {judgeTransport([]string{"127.0.0.1:2379", "http://10.0.0.1:2379"}, false), verdictWarn, "10.0.0.1"},

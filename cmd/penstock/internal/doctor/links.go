@@ -4,13 +4,9 @@ package doctor
 // have a kind of link in common.
 
 import (
-	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,46 +14,16 @@ import (
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/inventory"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
-
-// linkProtocol is the name (ALPN) of what is spoken over encrypted links.
-const linkProtocol = "penstock-link"
-
-// shake begins TLS with a sender and returns the certificates that it shows. It shows
-// ours, if there is one; whether the sender wants it appears only later.
-func shake(ctx context.Context, conn net.Conn, ours penstock.LinkCertificates) (*tls.Conn, []*x509.Certificate, error) {
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{linkProtocol},
-		InsecureSkipVerify: true, //nolint:gosec // the certificates are what is looked at, and judged by judgeCertificate
-	}
-	if ours.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(ours.Cert, ours.Key)
-		if err != nil {
-			return nil, nil, err
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	secured := tls.Client(conn, cfg)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, nil, fmt.Errorf("%w: TLS: %w", errNotSender, err)
-	}
-	return secured, secured.ConnectionState().PeerCertificates, nil
-}
 
 // rootsOf reads the authorities; nil without a file.
 func rootsOf(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", file)
-	}
-	return roots, nil
+	return carrier.ReadRoots(file)
 }
 
 // judgeCertificate looks at the certificate that a sender shows: its time, its names, and
@@ -104,15 +70,20 @@ func judgeCertificate(name, url string, chain []*x509.Certificate, listed []stri
 // in common. Nothing is said where all have.
 func judgeMeeting(d *inventory.Destination) (all []check) {
 	for _, s := range d.Senders {
-		plain := slices.ContainsFunc(s.URLs, func(u string) bool { return strings.HasPrefix(u, "tcp://") })
-		secure := slices.ContainsFunc(s.URLs, func(u string) bool { return strings.HasPrefix(u, "tls+tcp://") })
+		var plain, secure bool // up to the sender
+		for _, text := range s.URLs {
+			if u, _, err := address.Dial(text); err == nil && u.Network() {
+				plain = plain || !u.EndToEnd()
+				secure = secure || u.EndToEnd()
+			}
+		}
 		for _, g := range d.Groups {
 			for _, m := range g.Members {
 				c := check{Name: "links of " + d.Name + "/" + s.ID, Status: verdictFail}
 				switch {
 				case m.TLS == "required" && plain && !secure:
-					c.Found = fmt.Sprintf("member %s of group %s requires TLS, and the sender has plain URLs only", m.ID, g.Name)
-					c.Do = "give the sender LinkTLS, and a tls+tcp:// URL"
+					c.Found = fmt.Sprintf("member %s of group %s requires TLS, and the sender has no URL that is encrypted up to itself", m.ID, g.Name)
+					c.Do = "give the sender LinkTLS, and a tls+tcp:// or wss:// URL"
 				case m.TLS == "" && secure && !plain:
 					c.Found = fmt.Sprintf("member %s of group %s has no certificates, and the sender has encrypted URLs only", m.ID, g.Name)
 					c.Do = "give the member LinkTLS, or the sender a tcp:// URL as well until all have it"

@@ -57,6 +57,10 @@ func TestJudgeMeeting(t *testing.T) {
 		"plain and required":  {[]string{"tcp://h:1"}, "required", "requires TLS"},
 		"both and required":   {[]string{"tcp://h:1", "tls+tcp://h:2"}, "required", ""},
 		"both and none":       {[]string{"tcp://h:1", "tls+tcp://h:2"}, "", ""},
+		"a proxy, required":   {[]string{"wss://h:443/?via=proxy"}, "required", "requires TLS"},
+		"a proxy, and none":   {[]string{"wss://h:443/?via=proxy"}, "", ""},
+		"wss and required":    {[]string{"ws://h:1/", "wss://h:2/"}, "required", ""},
+		"wss and none":        {[]string{"wss://h:2/"}, "", "no certificates"},
 		"encrypted and none":  {[]string{"tls+tcp://h:2"}, "", "no certificates"},
 	} {
 		got := judgeMeeting(&inventory.Destination{

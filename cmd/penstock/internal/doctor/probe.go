@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // probeTTL bounds the life of the probe key when we die before deleting it.
@@ -170,7 +173,7 @@ func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space 
 		for _, s := range dest.Senders {
 			for _, u := range s.URLs {
 				name, url := "sender "+dest.Name+"/"+s.ID, cli.Clean(u)
-				chain, err := knock(ctx, u, ours)
+				chain, err := knock(ctx, u, s.Identities, ours)
 				d.add(judgeSocket(name, url, err))
 				if len(chain) > 0 {
 					d.add(judgeCertificate(name, url, chain, s.Identities, roots, time.Now()))
@@ -204,50 +207,77 @@ var (
 )
 
 var (
-	errNotTCP    = errors.New("only tcp and tls+tcp can be checked")
-	errNotSender = errors.New("what answers there is no sender")
+	errOneProcess = errors.New("it leads nowhere but within the sender's process")
+	errNotSender  = errors.New("what answers there is no sender")
 )
 
-// knock exchanges SP headers with a sender and hangs up. It returns the certificates that
-// the sender has shown, if it has.
-func knock(ctx context.Context, address string, ours penstock.LinkCertificates) (chain []*x509.Certificate, err error) {
-	u, err := url.Parse(address)
+// knock exchanges SP headers with a sender, over whatever its URL names, and hangs up. It
+// returns the certificates that the sender has shown, if it has. A proxy's certificate is
+// checked as a member checks it, and is not returned.
+func knock(ctx context.Context, text string, listed []string, ours penstock.LinkCertificates) (chain []*x509.Certificate, err error) {
+	if strings.HasPrefix(text, "inproc:") {
+		return nil, errOneProcess
+	}
+	u, at, err := address.Dial(text)
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "tcp" && u.Scheme != "tls+tcp" {
-		return nil, errNotTCP
+	by, err := carrier.Of(u.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	to := carrier.Target{Identities: listed}
+	switch {
+	case u.EndToEnd(): // its certificates are what is looked at, and judged by judgeCertificate
+		to.TLS, err = carrier.NewTLS(carrier.Certificates{
+			Cert: ours.Cert, Key: ours.Key,
+			VerifyPeer: func(shown []*x509.Certificate) error { chain = shown; return nil },
+		})
+	case u.Proxied && ours.CA != "":
+		to.TLS, err = carrier.NewTLS(ours)
+	}
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	conn, err := by.Dial(ctx, u, at, to)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline) // a socket that cannot will fail below
+		_ = conn.SetDeadline(deadline) // a stream that cannot will fail below
 	}
-	if u.Scheme == "tls+tcp" {
-		secured, shown, err := shake(ctx, conn, ours)
-		if err != nil {
-			return nil, err
+	if o, ok := conn.(carrier.Opener); ok {
+		if err := o.Handshake(ctx); err != nil {
+			return chain, judgeOpening(err, chain != nil)
 		}
-		conn, chain = secured, shown
 	}
 	if _, err := conn.Write(pullHeader[:]); err != nil {
 		return chain, err
 	}
 	var got [8]byte
 	if _, err := io.ReadFull(conn, got[:]); err != nil {
-		var refused *net.OpError
-		if chain != nil && errors.As(err, &refused) && refused.Op == "remote error" {
-			return chain, fmt.Errorf("%w: %w", errWantsCertificate, err)
-		}
-		return chain, fmt.Errorf("%w: %w", errNotSender, err)
+		return chain, judgeOpening(err, chain != nil)
 	}
 	if got != pushHeader {
 		return chain, fmt.Errorf("%w: it says % x", errNotSender, got)
 	}
 	return chain, nil
+}
+
+// judgeOpening sorts the failure of what comes before the SP header, or of the header.
+func judgeOpening(err error, shown bool) error {
+	var refused *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case shown && errors.As(err, &refused) && refused.Op == "remote error":
+		return fmt.Errorf("%w: %w", errWantsCertificate, err)
+	case shown && errors.Is(err, carrier.ErrIdentity):
+		return nil // judgeCertificate says it
+	case errors.As(err, &certificate):
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNotSender, err)
 }

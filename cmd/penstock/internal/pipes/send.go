@@ -60,7 +60,7 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 	a.Etcd.Add(cmd.Flags())
 	c.link.Add(cmd.Flags())
 	c.link.AddRequire(cmd.Flags())
-	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or advertise=$NAME for what that environment variable says, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
+	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or ws://:8080/penstock?advertise=wss://example.com/penstock behind a proxy, or advertise=$NAME for what that environment variable says, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
 	cmd.Flags().StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")

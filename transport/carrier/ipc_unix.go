@@ -66,7 +66,7 @@ func lockOf(path string) string { return path + ".lock" }
 func lockIPC(path string) (*os.File, error) {
 	name := lockOf(path)
 	for {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600) //nolint:gosec // the path is the operator's
 		if err != nil {
 			return nil, explain(err, filepath.Dir(path))
 		}

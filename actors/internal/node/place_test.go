@@ -15,7 +15,8 @@ func TestMachine(t *testing.T) {
 	if machineOf(nil, nil) != "" || machineOf([]byte("0d9ee5a4-1f1e-4c4c-9d77-5e9a3f2f4b1a"), errors.New("no")) != "" {
 		t.Error("a system that does not say is a machine")
 	}
-	if Process() == "" || Process() != Process() || Machine() != Machine() {
+	process, machine := Process(), Machine()
+	if process == "" || Process() != process || Machine() != machine {
 		t.Error("a process is not itself")
 	}
 }

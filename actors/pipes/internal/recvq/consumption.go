@@ -192,6 +192,7 @@ func (c *Consumption) Work(ctx context.Context) error {
 		c.workersMu.Lock()
 		delete(c.workers, w)
 		c.workersMu.Unlock()
+		c.ends(w) // the handler may have ended the goroutine
 		w.cancel(nil)
 	}()
 	var d messages.Delivery

@@ -44,6 +44,7 @@ type Link struct {
 	// it; see loop.go. until is the loop's.
 	run   atomic.Uint64
 	until uint64
+	held  uint64 // the last of Queue.picks that found that nothing may be handed out; the queue's lock guards it
 
 	mu        sync.Mutex // taken by lock
 	closed    bool       // the link is gone: settling does nothing

@@ -114,15 +114,19 @@ func (q *Queue) holds(l *Link) bool {
 }
 
 // pick takes the first frame that may be handed out, or returns nil. mu is held.
-func (q *Queue) pick() *Frame {
-	var held *Link
+func (q *Queue) pick() *Frame { return q.pickBut(q.holds) }
+
+// pickBut is pick of what is not held. Each link is asked once: what it holds may change
+// meanwhile, and no frame must go before an earlier one of its link.
+func (q *Queue) pickBut(holds func(*Link) bool) *Frame {
+	q.picks++
 	for at := q.head; at < len(q.frames); at++ {
 		f := q.frames[at]
-		if f.link == held {
+		if f.link.held == q.picks {
 			continue
 		}
-		if q.cfg.Mode.Ordered() && q.holds(f.link) {
-			held = f.link
+		if q.cfg.Mode.Ordered() && holds(f.link) {
+			f.link.held = q.picks
 			continue
 		}
 		copy(q.frames[q.head+1:at+1], q.frames[q.head:at])

@@ -96,6 +96,7 @@ type Queue struct {
 	lapsed    atomic.Uint64        // messages that had expired before they were handed out
 	polled    []polled             // what the last Poll returned, for the next reader to ack
 	busy      busy                 // senders of which nothing is handed out now
+	picks     uint64               // looks for a frame that may be handed out
 }
 
 // New makes the queue of a member. emit is told what happens, partly under a lock: it

@@ -6,6 +6,7 @@ package sendq
 import (
 	"container/heap"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/age"
@@ -71,7 +72,16 @@ func (s span) message() messages.Message {
 type delay struct {
 	due time.Time
 	span
-	rejected *exhausted // it is the handler that is tried again, and not a member
+	leased bool       // until it is due, a member may hand it out
+	letter *exhausted // what is due is a call of the dead-letter handler, and no member gets it
+}
+
+// restsOrder reports whether its order waits for it. It does not for what was rejected.
+func (d delay) restsOrder() bool { return d.letter == nil || !d.letter.rejected }
+
+// lettersDue reports whether exhausted messages are, or will be, for the dead-letter handler.
+func (b *Backlog) lettersDue() bool {
+	return len(b.exhausted) > 0 || slices.ContainsFunc(b.delayed, func(d delay) bool { return d.letter != nil && !d.letter.rejected })
 }
 
 type delayQueue []delay
@@ -185,8 +195,8 @@ func (b *Backlog) park(s span, cause string, rejected bool) {
 func (b *Backlog) requeueDue(now time.Time) (n int, next time.Time) {
 	for len(b.delayed) > 0 && !b.delayed[0].due.After(now) {
 		d := heap.Pop(&b.delayed).(delay)
-		if d.rejected != nil {
-			b.exhausted = append(b.exhausted, *d.rejected)
+		if d.letter != nil {
+			b.exhausted = append(b.exhausted, *d.letter)
 			continue
 		}
 		n += d.len()

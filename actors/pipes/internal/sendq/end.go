@@ -114,7 +114,7 @@ func (q *Queue) Refuse(cause error) {
 func (q *Queue) Stranded() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return !slices.ContainsFunc(q.backlogs, func(b *Backlog) bool { return b.count > 0 && (len(b.links) > 0 || len(b.exhausted) > 0) })
+	return !slices.ContainsFunc(q.backlogs, func(b *Backlog) bool { return b.count > 0 && (len(b.links) > 0 || b.lettersDue()) })
 }
 
 // Close ends the queue for cause. What nobody acked is given up, and Close returns

@@ -149,7 +149,7 @@ func (q *spans) expired(now func() int64) (runs int) {
 func (q *Queue) siftDelayed(b *Backlog, now func() int64, most int) (left int) {
 	over := func(d delay) bool {
 		n, expired := d.run(now)
-		return expired && n == d.len() && d.rejected == nil
+		return expired && n == d.len() && d.letter == nil
 	}
 	if most == 0 || !slices.ContainsFunc(b.delayed, over) {
 		return most

@@ -123,7 +123,7 @@ func (b *Backlog) remode(s messages.GroupSettings) {
 	}
 	b.resting = 0
 	for _, d := range b.delayed {
-		if d.rejected == nil {
+		if d.restsOrder() {
 			b.rests(d.span)
 		}
 	}

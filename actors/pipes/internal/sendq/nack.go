@@ -94,7 +94,7 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 			s.died()
 			q.countDeaths(b, s, &suspicion{member: l.Member, cause: cause})
 			if b.counters.Redelivered++; q.deadly(s) {
-				back.Exhausted, back.Due = true, q.exhaust(b, s, cause.Error(), now)
+				back.Exhausted, back.Due = true, q.exhaust(b, s, cause.Error(), now, time.Time{})
 			} else {
 				back.Due = q.takeReturned(b, s, n.Kind, now)
 			}
@@ -157,7 +157,7 @@ func (q *Queue) failed(b *Backlog, s span, n *frame.Nack, back *Outcome, now tim
 	b.counters.Redelivered++
 	back.Attempt = int(s.nacks)
 	if limit := q.cfg.MaxAttempts; limit > 0 && back.Attempt >= limit {
-		back.Exhausted, back.Due = true, q.exhaust(b, s, n.Reason, now)
+		back.Exhausted, back.Due = true, q.exhaust(b, s, n.Reason, now, time.Time{})
 		return
 	}
 	back.Due = now.Add(cmp.Or(n.After, q.cfg.Retry.Delay(int(s.nacks))))
@@ -166,12 +166,20 @@ func (q *Queue) failed(b *Backlog, s span, n *frame.Nack, back *Outcome, now tim
 
 // exhaust gives s, one message at a limit, to the dead-letter handler. Where there is
 // none it is tried on at the longest delay, and a copy is kept when the limit is
-// reached. mu is held.
-func (q *Queue) exhaust(b *Backlog, s span, reason string, now time.Time) (due time.Time) {
+// reached. Neither is before rests: a member may hand it out until then. mu is held.
+func (q *Queue) exhaust(b *Backlog, s span, reason string, now, rests time.Time) (due time.Time) {
 	due = now.Add(q.cfg.Retry.Max)
+	if rests.After(due) {
+		due = rests
+	}
 	if q.cfg.DeadLetters {
 		b.rests(s)
-		b.exhausted = append(b.exhausted, exhausted{span: s.own(), reason: reason})
+		x := exhausted{span: s.own(), reason: reason}
+		if rests.After(now) {
+			heap.Push(&b.delayed, delay{due: rests, span: x.span, leased: true, letter: &x})
+		} else {
+			b.exhausted = append(b.exhausted, x)
+		}
 		return due
 	}
 	if !s.parked {
@@ -248,7 +256,8 @@ func (q *Queue) repeat(b *Backlog, s span, found *suspicion) {
 // repeat queues s again, as soon as that may be.
 func (b *Backlog) repeat(s span, found *suspicion) {
 	if found.rests.After(found.now) {
-		b.delay(s, found.rests)
+		b.rests(s)
+		heap.Push(&b.delayed, delay{due: found.rests, span: s, leased: true})
 	} else {
 		b.requeue(s)
 	}
@@ -258,7 +267,7 @@ func (b *Backlog) repeat(s span, found *suspicion) {
 func (q *Queue) exhaustAll(b *Backlog, s span, found *suspicion) {
 	for s.len() > 0 {
 		one, rest := s.cut(1)
-		due := q.exhaust(b, one, found.cause.Error(), found.now)
+		due := q.exhaust(b, one, found.cause.Error(), found.now, found.rests)
 		if !q.cfg.DeadLetters {
 			q.Emit(messages.AttemptsExhausted{
 				Destination: q.name, Group: b.Group, Attempt: int(one.nacks), Deaths: int(one.deaths),
@@ -314,7 +323,7 @@ func (q *Queue) DeadLettered(b *Backlog, err error, now time.Time) {
 	b.exhausted = slices.Delete(b.exhausted, 0, 1)
 	if due := now.Add(q.cfg.Retry.Max); err != nil {
 		if d.rejected {
-			heap.Push(&b.delayed, delay{due: due, span: d.span, rejected: &d})
+			heap.Push(&b.delayed, delay{due: due, span: d.span, letter: &d})
 			return
 		}
 		b.rested(d.span)

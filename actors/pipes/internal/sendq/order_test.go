@@ -394,3 +394,110 @@ func TestOrderIsKept(t *testing.T) {
 		})
 	}
 }
+
+// A request that was rejected holds up no order, and neither when it is withdrawn while the
+// dead-letter handler is to be tried again.
+func TestWithdrawOfWhatWasRejectedHoldsUpNothing(t *testing.T) {
+	for _, mode := range []messages.Mode{messages.Failover, messages.KeyAffinity} {
+		t.Run(string(mode), func(t *testing.T) {
+			o, b, _ := testQueue(t, messages.GroupSettings{Mode: mode}, func(c *Config) { c.DeadLetters = true })
+			l := linkTo(t, o, b, "m", 1<<10, 1<<20)
+			a := &Asking{Groups: []string{b.Group}, Each: func(string, error) {}}
+			m := messages.Ask(messages.Message{Key: []byte("k"), Value: []byte("1")}, 7)
+			if err := o.Ask(t.Context(), &m, a); err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := o.Next(b, l); !ok || got.Count != 1 {
+				t.Fatalf("%d messages were sent", got.Count)
+			}
+			if _, err := o.Nack(b, l, &frame.Nack{Seq: 1, Kind: frame.NackRejected}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			o.DeadLettered(b, errors.New("the handler fails"), time.Now())
+			o.Withdraw(a)
+			mustSend(t, o, &messages.Message{Key: []byte("k"), Value: []byte("2")})
+			if got, ok := o.Next(b, l); !ok || got.Count != 1 || b.resting != 0 {
+				t.Errorf("%d messages were sent, %d rest", got.Count, b.resting)
+			}
+		})
+	}
+}
+
+// Promise: what a member may hand out still is neither sent to another one before its lease
+// is over nor given to the dead-letter handler, at the limit of deaths, too.
+func TestAtTheLimitOfDeathsALeaseCounts(t *testing.T) {
+	for _, mode := range []messages.Mode{messages.Failover, messages.KeyAffinity} {
+		for _, letters := range []bool{true, false} {
+			t.Run(fmt.Sprint(mode, letters), func(t *testing.T) {
+				o, b, _ := testQueue(t, messages.GroupSettings{Mode: mode}, func(c *Config) {
+					c.DeadLetters, c.MaxDeaths, c.Retry = letters, 1, messages.Retry{Min: time.Millisecond, Max: time.Second}
+				})
+				l := linkTo(t, o, b, "m", 1<<10, 1<<20)
+				now := time.Now()
+				o.Heard(l, frame.Ping{Number: 1}, now)
+				mustSend(t, o, &messages.Message{Key: []byte("k"), Value: []byte("1")}, &messages.Message{Key: []byte("k"), Value: []byte("2")})
+				if _, ok := o.Next(b, l); !ok {
+					t.Fatal("nothing was sent")
+				}
+				o.Detach(b, l, true, now)
+				next := linkTo(t, o, b, "n", 1<<10, 1<<20)
+				early := func(at time.Time) bool {
+					o.RequeueDue(b, at)
+					if _, ok := o.NextExhausted(b); ok {
+						return true
+					}
+					_, ok := o.Next(b, next)
+					return ok
+				}
+				if early(now) || early(now.Add(order.GivenUpAfter-time.Millisecond)) {
+					t.Fatal("something went on while the lease may be valid")
+				}
+				if o.Stranded() {
+					t.Error("what waits for the lease counts as stranded")
+				}
+				o.RequeueDue(b, now.Add(order.GivenUpAfter))
+				if _, ok := o.NextExhausted(b); ok != letters {
+					t.Fatalf("for the dead-letter handler: %t", ok)
+				}
+				if o.DeadLettered(b, nil, now.Add(order.GivenUpAfter)); b.resting != 0 && mode == messages.KeyAffinity {
+					t.Errorf("%d rest", b.resting)
+				}
+				if got, ok := o.Next(b, next); !ok || got.First != 1 {
+					t.Errorf("the rest was not sent: %+v", b.inOrder())
+				}
+			})
+		}
+	}
+}
+
+// A request that a member may hand out still is not taken back: what is behind it must not
+// go to another member yet.
+func TestWithdrawWaitsForNoLease(t *testing.T) {
+	for _, mode := range []messages.Mode{messages.Failover, messages.KeyAffinity} {
+		t.Run(string(mode), func(t *testing.T) {
+			o, b, _ := testQueue(t, messages.GroupSettings{Mode: mode}, nil)
+			l := linkTo(t, o, b, "m", 1<<10, 1<<20)
+			now := time.Now()
+			o.Heard(l, frame.Ping{Number: 1}, now)
+			a := &Asking{Groups: []string{b.Group}, Each: func(string, error) {}}
+			m := messages.Ask(messages.Message{Key: []byte("k"), Value: []byte("1")}, 7)
+			if err := o.Ask(t.Context(), &m, a); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := o.Next(b, l); !ok {
+				t.Fatal("nothing was sent")
+			}
+			mustSend(t, o, &messages.Message{Key: []byte("k"), Value: []byte("2")})
+			o.Detach(b, l, true, now)
+			next := linkTo(t, o, b, "n", 1<<10, 1<<20)
+			o.Withdraw(a)
+			if _, ok := o.Next(b, next); ok {
+				t.Error("what is behind it was sent while the lease may be valid")
+			}
+			o.RequeueDue(b, now.Add(order.GivenUpAfter))
+			if _, ok := o.Next(b, next); !ok {
+				t.Error("nothing is sent once the lease is over")
+			}
+		})
+	}
+}

@@ -322,7 +322,7 @@ func (q *Queue) Expect(b *Backlog, members map[string]int64) {
 	}
 }
 
-// Withdraw takes a request back where no link has it: its requester waits no more. It
+// Withdraw takes a request back where no member has it: its requester waits no more. It
 // counts as dropped there.
 func (q *Queue) Withdraw(a *Asking) {
 	q.mu.Lock()
@@ -350,7 +350,7 @@ func (q *Queue) LateReply(b *Backlog) {
 }
 
 // extract takes out the message of that sequence, if it is queued or waits to be tried
-// again.
+// again. What a member may hand out still stays: its order waits for that.
 func (b *Backlog) extract(key, seq uint64) (span, bool) {
 	if s, ok := b.extractKeyed(key, seq); ok {
 		return s, true
@@ -361,8 +361,10 @@ func (b *Backlog) extract(key, seq uint64) (span, bool) {
 		}
 	}
 	for i, d := range b.delayed {
-		if d.seq == seq && d.len() == 1 {
-			b.rested(d.span)
+		if d.seq == seq && d.len() == 1 && !d.leased {
+			if d.restsOrder() {
+				b.rested(d.span)
+			}
 			return heap.Remove(&b.delayed, i).(delay).span, true
 		}
 	}

@@ -393,6 +393,9 @@ func (t *Table[M, T]) Clear() (out []T) {
 	for _, m := range t.members {
 		m.first, m.last, m.ready = nil, nil, 0
 	}
+	for _, l := range t.lanes {
+		l.first, l.last, l.waiting = nil, nil, 0 // Done of it may come still
+	}
 	t.lanes = make(map[uint64]*Lane[M, T])
 	t.oldest, t.newest, t.hint, t.count = nil, nil, nil, 0
 	return out

@@ -303,6 +303,24 @@ func TestOwnersStay(t *testing.T) {
 	}
 }
 
+// Promise: after Clear nothing that waited comes back, whatever is said of what was out.
+func TestNothingComesBackAfterClear(t *testing.T) {
+	tab := New[string, int]()
+	tab.Join("a", "a")
+	tab.Put(7, 1, 1)
+	_, lane, _ := tab.Take("a")
+	tab.Put(7, 2, 2)
+	if out := tab.Clear(); len(out) != 1 {
+		t.Fatalf("%v waited", out)
+	}
+	if _, can := tab.Done(lane); can || tab.Ready("a") != 0 || tab.Len() != 0 {
+		t.Errorf("after Clear %d keys are ready", tab.Ready("a"))
+	}
+	if item, _, ok := tab.Take("a"); ok {
+		t.Errorf("%d came back", item)
+	}
+}
+
 // Promise: what is used again is used again: a message costs no memory of its own.
 func TestTableAllocatesNothing(t *testing.T) {
 	tab := New[string, int]()

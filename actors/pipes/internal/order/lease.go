@@ -25,6 +25,7 @@ type Lease struct {
 	number uint64
 	sent   [16]time.Time // when the last pings were sent, by number
 	began  atomic.Pointer[time.Time]
+	asked  atomic.Bool // somebody was told that the lease is over, since it was renewed
 }
 
 // Ping notes that a ping is sent now, and returns its number.
@@ -36,9 +37,9 @@ func (l *Lease) Ping(now time.Time) (number uint64) {
 	return l.number
 }
 
-// Heard notes that the sender has heard the ping of that number. It reports whether the
-// lease was over, and is not any more. A number that was not sent, or long ago, says
-// nothing.
+// Heard notes that the sender has heard the ping of that number. It reports whether
+// somebody was told that the lease is over, and it is not any more. A number that was not
+// sent, or long ago, says nothing.
 func (l *Lease) Heard(number uint64, now time.Time) (renewed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,13 +50,21 @@ func (l *Lease) Heard(number uint64, now time.Time) (renewed bool) {
 	if was := l.began.Load(); was != nil && !at.After(*was) {
 		return false
 	}
-	over := !l.Valid(now)
 	l.began.Store(&at)
-	return over && l.Valid(now)
+	return l.valid(now) && l.asked.Swap(false)
 }
 
-// Valid reports whether the member may hand out.
+// Valid reports whether the member may hand out. Where it may not, the next Heard that
+// renews the lease says so: of a call at the same time one sees the other.
 func (l *Lease) Valid(now time.Time) bool {
+	if l.valid(now) {
+		return true
+	}
+	l.asked.Store(true)
+	return l.valid(now)
+}
+
+func (l *Lease) valid(now time.Time) bool {
 	at := l.began.Load()
 	return at != nil && elapsed(*at, now) < HandsOutFor
 }

@@ -36,6 +36,24 @@ func TestLeaseBeginsWithThePing(t *testing.T) {
 	}
 }
 
+// Promise: whoever was told that the lease is over hears of its renewal, also when the ping
+// was heard between the time that it read and its look.
+func TestWhoeverWasRefusedHearsOfTheRenewal(t *testing.T) {
+	var l Lease
+	at := time.Now()
+	l.Heard(l.Ping(at), at)
+	next := l.Ping(at.Add(time.Second))
+	if l.Valid(at.Add(HandsOutFor)) {
+		t.Fatal("the lease is valid for longer than HandsOutFor")
+	}
+	if !l.Heard(next, at.Add(HandsOutFor-time.Millisecond)) {
+		t.Error("a ping that was heard before the lease was over, and is noted after, renews it in silence")
+	}
+	if l.Heard(l.Ping(at.Add(HandsOutFor)), at.Add(HandsOutFor)) {
+		t.Error("a renewal that nobody waits for is told")
+	}
+}
+
 // Promise: a number that the member did not send, or long ago, says nothing.
 func TestLeaseOfNumbersNeverSent(t *testing.T) {
 	var l Lease
@@ -48,7 +66,7 @@ func TestLeaseOfNumbersNeverSent(t *testing.T) {
 			t.Errorf("the lease is valid by ping %d of 100", number)
 		}
 	}
-	if !l.Heard(85, at) {
+	if !l.Heard(85, at) || !l.Valid(at) {
 		t.Error("the lease is not valid by one of the last pings")
 	}
 }

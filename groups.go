@@ -117,6 +117,7 @@ type DestinationInfo = messages.DestinationInfo
 //		Since   time.Time // by its own clock
 //		Version string    // the release of Penstock that it runs; empty when it was not built from one
 //		Level   uint32    // what that release can do on the wire, see docs/upgrading.md
+//		Zone    string    // that its runtime was given; empty for none
 //	}
 type SenderInfo = messages.SenderInfo
 
@@ -143,6 +144,7 @@ type PipeGroupInfo = messages.PipeGroupInfo
 //		Window   int
 //		TLS      string // of its links: "", "preferred" or "required"
 //		Level    uint32 // what its release can do on the wire
+//		Zone     string // that its runtime was given; empty for none
 //	}
 type PipeMemberInfo = messages.PipeMemberInfo
 

@@ -101,6 +101,14 @@ func Listen(urls ...string) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.Listen = strings.Join(urls, " ") })
 }
 
+// Zone says where this runtime runs, as a name that all runtimes of a place share: a
+// cloud's zone, a rack, a site. penstock ls shows it, and PreferZone goes by it. It has 63
+// bytes of printable characters at most, else Start returns ErrInvalid. There is no zone
+// when it is not given or empty.
+func Zone(name string) StartOption {
+	return startOption(func(s *startSettings) { s.cfg.Zone = name })
+}
+
 // EtcdQuota is etcd's --quota-backend-bytes, for versions before 3.6, which do not say it;
 // without it puts to such an etcd are not slowed before it is full. Where etcd says its
 // quota, that holds. A negative one has no puts slowed or refused by this runtime.
@@ -156,6 +164,18 @@ func SenderID(id string) RegisterOption {
 // renewed its lease twice; it waits for the lease of one that has died.
 func SoleSender() RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.SoleSender = true })
+}
+
+// PreferZone sends each message to a member in this runtime's own Zone, as long as one has
+// room in its Window. Members elsewhere get only what is above waiting messages in the
+// queue of their group; and everything while no member of the zone is linked and reads, or
+// while those have taken nothing for a second although something waits. waiting is 0 or
+// more, else Register returns ErrInvalid: 0 has nothing wait once the members of the zone
+// are full, and 1,000 bridges their pauses. It does nothing in a runtime without Zone, and
+// for groups that keep an order (Failover, KeyAffinity). All members are alike when it is
+// not given.
+func PreferZone(waiting int) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.PreferZone, c.FarAbove = true, waiting })
 }
 
 // MaxMessageSize limits a message's key, value, and names and values of headers

@@ -71,6 +71,7 @@ type BlockedKey = messages.BlockedKey
 //		DeadLettered uint64 // taken by the DeadLetters function
 //		Expired      uint64 // not handed out before their ExpiresAt
 //		LateReplies  uint64 // replies that no request waited for; they were dropped
+//		Far          uint64 // of Sent, to members of other zones, with PreferZone
 //	}
 type PipeCounters = messages.PipeCounters
 

@@ -36,6 +36,7 @@ type (
 // Defaults and limits: see the packages that declare them.
 const (
 	DefaultMaxMessageSize = senders.DefaultMaxMessageSize
+	DefaultFarAbove       = senders.DefaultFarAbove
 	LargestMessageSize    = senders.LargestMessageSize
 	DefaultMaxAttempts    = senders.DefaultMaxAttempts
 	LargestMaxAttempts    = senders.LargestMaxAttempts

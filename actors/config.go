@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes"
 	"github.com/penstock-io/penstock/actors/topics"
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/carrier"
@@ -49,6 +50,8 @@ type Config struct {
 	AllowMembers func(destination, group string, id carrier.Identity) error
 	// AllowListedMembers is penstock.AllowListedMembers. It needs LinkTLS.
 	AllowListedMembers bool
+	// Zone is penstock.Zone; empty for none.
+	Zone string
 	// LeaseTTL is penstock.LeaseTTL: 2 s to 1 h. Default DefaultLeaseTTL.
 	LeaseTTL time.Duration
 	// EtcdQuota is penstock.EtcdQuota; 0 is what etcd says, and negative is not looked at.
@@ -86,6 +89,7 @@ func (c *Config) Validate() error {
 	if c.LinkTLS == nil && c.AllowListedMembers {
 		faults.Add("listed members alone may join, and there are no certificates to know them by: give LinkTLS")
 	}
+	faults.Join(messages.ValidateZone(c.Zone))
 	if c.LeaseTTL < 2*time.Second || c.LeaseTTL > time.Hour {
 		faults.Add("lease TTL %s: it must be between 2s and 1h", c.LeaseTTL)
 	}

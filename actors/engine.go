@@ -125,7 +125,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, links *pipes.Links, clients *
 	space := keys.Space(cfg.Prefix)
 	n := &node.Node{
 		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+node.RandomID()),
-		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()),
+		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()), Zone: cfg.Zone,
 		Tracing: tracing.New(cfg.Tracing),
 		Watches: discovery.NewWatches(clients.Watch, discovery.WatchConfig{}),
 		Registry: registry.New(clients.Control, registry.Config{

@@ -123,6 +123,7 @@ var pipeInstruments = []instrument[messages.PipeStats]{
 	{"penstock.pipe.dead_lettered", "{message}", "Messages that the dead-letter handler took.", false, func(s messages.PipeStats) int64 { return int64(s.DeadLettered) }},
 	{"penstock.pipe.expired", "{message}", "Messages that were not handed out before their ExpiresAt.", false, func(s messages.PipeStats) int64 { return int64(s.Expired) }},
 	{"penstock.pipe.late_replies", "{message}", "Replies that no request waited for.", false, func(s messages.PipeStats) int64 { return int64(s.LateReplies) }},
+	{"penstock.pipe.far", "{message}", "Messages handed to members outside the zone that is preferred.", false, func(s messages.PipeStats) int64 { return int64(s.Far) }},
 	{"penstock.pipe.pending", "{message}", "Messages accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.Pending) }},
 	{"penstock.pipe.pending_bytes", "By", "Encoded bytes accepted and not acked.", true, func(s messages.PipeStats) int64 { return int64(s.PendingBytes) }},
 	{"penstock.pipe.keys", "{key}", "Keys of which a message is not settled, in groups that are KeyAffinity.", true, func(s messages.PipeStats) int64 { return int64(s.Keys) }},

@@ -2,7 +2,13 @@ package messages
 
 // What etcd shows of a destination.
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
 
 // DestinationInfo is a destination with its senders and groups, as of one revision of
 // etcd. There is one for each name that a sender, a group or a member stands under.
@@ -36,6 +42,23 @@ type SenderInfo struct {
 	// Level is what that release can do on the wire of pipes; 0 for releases before there
 	// were levels. See docs/upgrading.md.
 	Level uint32
+	// Zone is where it runs, as its runtime was told; empty for none.
+	Zone string
+}
+
+// LargestZone is how many bytes the name of a zone has at most.
+const LargestZone = 63
+
+// ValidateZone returns an ErrInvalid for a zone that is longer than LargestZone, or has
+// characters that cannot be printed. The empty one is valid: no zone.
+func ValidateZone(zone string) error {
+	switch {
+	case len(zone) > LargestZone:
+		return fmt.Errorf("zone of %d bytes: it may have %d: %w", len(zone), LargestZone, ErrInvalid)
+	case !utf8.ValidString(zone) || strings.ContainsFunc(zone, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("zone %q: it may have printable characters only: %w", zone, ErrInvalid)
+	}
+	return nil
 }
 
 // PipeGroupInfo is a group of a destination.
@@ -70,4 +93,6 @@ type PipeMemberInfo struct {
 	TLS string
 	// Level is as a sender's.
 	Level uint32
+	// Zone is as a sender's.
+	Zone string
 }

@@ -81,6 +81,7 @@ type PipeCounters struct {
 	DeadLettered uint64
 	Expired      uint64 // not handed out before their ExpiresAt
 	LateReplies  uint64 // replies that no request waits for; they are dropped
+	Far          uint64 // of Sent, to members outside the zone that is preferred
 }
 
 // OldestMessage is how old the oldest message of a group is that is not settled: since

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/carrier/carriertest"
 )
 
@@ -171,10 +172,10 @@ func upgrade(t *testing.T, old, scheme string) {
 	newMember := member(binary) // the member is replaced
 	newMember.gets("old ", some)
 	listing := shows(t, "member", "ls")
-	if !strings.Contains(listing, "level 0") || !strings.Contains(listing, "level 1") {
+	if !strings.Contains(listing, "level 0") || !strings.Contains(listing, fmt.Sprint("level ", pb.LevelNow)) {
 		t.Errorf("ls shows\n%s", listing)
 	}
-	if out, _ := perform(t, cli.ExitDone, "", flags("doctor.example", "doctor")...); !strings.Contains(out, "levels 0 to 1; of level 0: ") {
+	if out, _ := perform(t, cli.ExitDone, "", flags("doctor.example", "doctor")...); !strings.Contains(out, fmt.Sprintf("levels 0 to %d; of level 0: ", pb.LevelNow)) {
 		t.Errorf("doctor says\n%s", out)
 	}
 	oldMember.leaves(got)

@@ -121,7 +121,7 @@ func (b *building) take(k keys.Key, value []byte) bool {
 			return false
 		}
 		b.info.Senders = append(b.info.Senders, messages.SenderInfo{
-			ID: k.ID, URLs: p.Urls, Identities: p.Identities, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version, Level: p.Level,
+			ID: k.ID, URLs: p.Urls, Identities: p.Identities, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version, Level: p.Level, Zone: p.Zone,
 		})
 	case keys.KindGroupMeta:
 		var p pb.GroupMeta
@@ -149,7 +149,7 @@ func (b *building) take(k keys.Key, value []byte) bool {
 		}
 		g := b.group(k.Group)
 		g.Members = append(g.Members, messages.PipeMemberInfo{
-			ID: k.ID, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Window: int(p.Window), TLS: tlsNames[p.Tls], Level: p.Level,
+			ID: k.ID, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Window: int(p.Window), TLS: tlsNames[p.Tls], Level: p.Level, Zone: p.Zone,
 		})
 	}
 	return true

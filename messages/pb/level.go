@@ -22,6 +22,8 @@ const (
 	// LevelProofs: both proofs cover the levels of both sides, and a sender has a token for
 	// each group.
 	LevelProofs
+	// LevelZones: a Hello has the member's zone.
+	LevelZones
 
 	// LevelNow is this release's.
 	LevelNow Level = iota - 1
@@ -33,6 +35,7 @@ const (
 var levels = [...]string{
 	LevelBase:   "pipes as of the first release; nothing says a level",
 	LevelProofs: "the proofs of both sides cover both levels; each group has tokens of its own",
+	LevelZones:  "a member says its zone, see PreferZone",
 }
 
 // Brings says what the level added to the one before, for people; empty for one of a

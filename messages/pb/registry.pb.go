@@ -97,6 +97,8 @@ type Sender struct {
 	// level is what its release can do on the wire; absent means 0. Its Challenge says the
 	// same: one that says less was changed on the way.
 	Level uint32 `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
+	// zone is where it runs, by a name that its runtime was given; empty for none.
+	Zone string `protobuf:"bytes,10,opt,name=zone,proto3" json:"zone,omitempty"`
 	// process is random, and the same for all senders and members of one process.
 	Process string `protobuf:"bytes,11,opt,name=process,proto3" json:"process,omitempty"`
 	// machine is the same for all processes over one kernel, from its start to its end;
@@ -200,6 +202,13 @@ func (x *Sender) GetLevel() uint32 {
 		return x.Level
 	}
 	return 0
+}
+
+func (x *Sender) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
 }
 
 func (x *Sender) GetProcess() string {
@@ -359,6 +368,8 @@ type Member struct {
 	Window uint32 `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
 	// tls is what it can do about encrypted links, for people.
 	Tls TLS `protobuf:"varint,6,opt,name=tls,proto3,enum=penstock.TLS" json:"tls,omitempty"`
+	// zone is where it runs, by a name that its runtime was given; empty for none.
+	Zone string `protobuf:"bytes,7,opt,name=zone,proto3" json:"zone,omitempty"`
 	// level is what its release can do on the wire; absent means 0.
 	Level         uint32 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -437,6 +448,13 @@ func (x *Member) GetTls() TLS {
 	return TLS_NO_TLS
 }
 
+func (x *Member) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
 func (x *Member) GetLevel() uint32 {
 	if x != nil {
 		return x.Level
@@ -448,7 +466,7 @@ var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xc5\x02\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xd9\x02\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -460,7 +478,9 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\b \x03(\tR\n" +
 	"identities\x12\x14\n" +
-	"\x05level\x18\t \x01(\rR\x05level\x12\x18\n" +
+	"\x05level\x18\t \x01(\rR\x05level\x12\x12\n" +
+	"\x04zone\x18\n" +
+	" \x01(\tR\x04zone\x12\x18\n" +
 	"\aprocess\x18\v \x01(\tR\aprocess\x12\x18\n" +
 	"\amachine\x18\x14 \x01(\tR\amachine\x12#\n" +
 	"\rasks_identity\x18\x15 \x01(\bR\fasksIdentity\"@\n" +
@@ -471,14 +491,15 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\x04mode\x18\x01 \x01(\x0e2\x0e.penstock.ModeR\x04mode\x12-\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
 	"\vkeep_for_ms\x18\x03 \x01(\x03R\tkeepForMs\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\xc1\x01\n" +
+	"\x0fcreated_unix_ms\x18\x05 \x01(\x03R\rcreatedUnixMsJ\x04\b\x04\x10\x05R\x05state\"\xd5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12\"\n" +
 	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\x12\x16\n" +
 	"\x06window\x18\x05 \x01(\rR\x06window\x12\x1f\n" +
-	"\x03tls\x18\x06 \x01(\x0e2\r.penstock.TLSR\x03tls\x12\x14\n" +
+	"\x03tls\x18\x06 \x01(\x0e2\r.penstock.TLSR\x03tls\x12\x12\n" +
+	"\x04zone\x18\a \x01(\tR\x04zone\x12\x14\n" +
 	"\x05level\x18\b \x01(\rR\x05level*6\n" +
 	"\x03TLS\x12\n" +
 	"\n" +

@@ -361,7 +361,10 @@ type Hello struct {
 	// keep_for_ms is how long the group outlives its last member; -1 without end.
 	KeepForMs int64 `protobuf:"varint,12,opt,name=keep_for_ms,json=keepForMs,proto3" json:"keep_for_ms,omitempty"`
 	// level is what the member's release can do, see level.go; absent means 0.
-	Level         uint32 `protobuf:"varint,13,opt,name=level,proto3" json:"level,omitempty"`
+	Level uint32 `protobuf:"varint,13,opt,name=level,proto3" json:"level,omitempty"`
+	// zone is where the member runs, by a name that its runtime was given; empty for
+	// none. It comes with level 2.
+	Zone          string `protobuf:"bytes,14,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,6 +488,13 @@ func (x *Hello) GetLevel() uint32 {
 		return x.Level
 	}
 	return 0
+}
+
+func (x *Hello) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
 }
 
 // Challenge is the sender's answer to Hello.
@@ -1251,7 +1261,7 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03bye\x18\n" +
 	" \x01(\v2\r.penstock.ByeH\x00R\x03bye\x12'\n" +
 	"\x05reply\x18\v \x01(\v2\x0f.penstock.ReplyH\x00R\x05replyB\x06\n" +
-	"\x04kind\"\xff\x02\n" +
+	"\x04kind\"\x93\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x14\n" +
@@ -1266,7 +1276,8 @@ const file_penstock_wire_proto_rawDesc = "" +
 	" \x01(\tR\x03url\x12-\n" +
 	"\x06policy\x18\v \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
 	"\vkeep_for_ms\x18\f \x01(\x03R\tkeepForMs\x12\x14\n" +
-	"\x05level\x18\r \x01(\rR\x05level\"s\n" +
+	"\x05level\x18\r \x01(\rR\x05level\x12\x12\n" +
+	"\x04zone\x18\x0e \x01(\tR\x04zone\"s\n" +
 	"\tChallenge\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +

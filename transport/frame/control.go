@@ -75,6 +75,7 @@ func (h *Hello) Wire(nonce []byte) *pb.Frame {
 		Policy:      h.Policy,
 		KeepForMs:   Millis(h.KeepFor),
 		Level:       uint32(h.Level),
+		Zone:        h.Zone,
 	}}}
 }
 
@@ -93,6 +94,7 @@ func HelloOf(m *pb.Hello) Hello {
 		Policy:      m.GetPolicy(),
 		KeepFor:     duration(m.GetKeepForMs()),
 		Level:       pb.Level(m.GetLevel()),
+		Zone:        m.GetZone(),
 	}
 }
 

@@ -216,6 +216,9 @@ type Hello struct {
 	URL string
 	// Level is what the member's release can do; socket.Dial sets it.
 	Level pb.Level
+	// Zone is where the member runs, or empty. It goes to senders of pb.LevelZones and
+	// later only.
+	Zone string
 }
 
 // Limits on what a stranger may name; the runtime's own names are shorter.
@@ -228,7 +231,8 @@ const (
 // MaxError is how many bytes of a Reply are why it refuses.
 const MaxError = maxReason
 
-// Check finds every fault of a Hello: names that are empty or too long. What they
+// Check finds every fault of a Hello: names that are empty or too long, and a zone that
+// messages.ValidateZone refuses. What they
 // mean is not its business.
 func (h *Hello) Check() error {
 	var faults []error
@@ -242,6 +246,9 @@ func (h *Hello) Check() error {
 	name("member", h.Member)
 	if len(h.URL) > maxURL {
 		faults = append(faults, fmt.Errorf("hello: url has %d bytes, the limit is %d", len(h.URL), maxURL))
+	}
+	if err := messages.ValidateZone(h.Zone); err != nil {
+		faults = append(faults, fmt.Errorf("hello: %w", err))
 	}
 	return errors.Join(faults...)
 }

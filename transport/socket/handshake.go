@@ -132,6 +132,9 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 	if len(g.secret.Token) < minToken {
 		g.secret, g.known = decoy, false
 	}
+	if g.levels.With(hello.Level) < pb.LevelZones {
+		hello.Zone = "" // nothing covers it
+	}
 	g.agreed.hello = hello
 	g.agreed.memberNonce = m.GetNonce()
 	g.agreed.incarnation = g.secret.Incarnation
@@ -209,7 +212,9 @@ type joining struct {
 // begin starts a join and gives the first frame to send. The nonce must be
 // fresh for each connection.
 func begin(hello frame.Hello, nonce, token []byte, largest uint64, levels pb.Levels, listed pb.Level) (*joining, *pb.Frame) {
-	hello.Level = levels.Own
+	if hello.Level = levels.Own; levels.With(listed) < pb.LevelZones {
+		hello.Zone = "" // the proofs of an older sender do not cover it
+	}
 	j := &joining{
 		state:   expectChallenge,
 		token:   token,

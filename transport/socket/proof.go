@@ -126,9 +126,12 @@ func (t *transcript) mac(token []byte, role string) []byte {
 	if min(h.Level, t.level) >= pb.LevelProofs {
 		number(uint64(h.Level))
 		number(uint64(t.level))
-		// Fields of Hello and Challenge that came with a level join here, in the order of
-		// the levels, each level under a condition of its own: sides of an older level
-		// make the transcript that they know.
+	}
+	// Fields of Hello and Challenge that came with a level join here, in the order of the
+	// levels, each level under a condition of its own: sides of an older level make the
+	// transcript that they know.
+	if min(h.Level, t.level) >= pb.LevelZones {
+		text(h.Zone)
 	}
 
 	mac := hmac.New(sha256.New, token)

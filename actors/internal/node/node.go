@@ -41,6 +41,7 @@ type Node struct {
 	Events   *events.Bus
 	Runs     *usercode.Runs
 	Host     string          // this host's name, as it stands in keys
+	Zone     string          // where this runtime runs, or empty
 	Tracing  *tracing.Tracer // nil while that is off
 	// Callbacks is the actor that calls callbacks. It ends after Root.
 	Callbacks *actor.PID

@@ -87,7 +87,7 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 			Hello: frame.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,
-				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency),
+				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency), Zone: n.Zone,
 			},
 		})
 		if err == nil {

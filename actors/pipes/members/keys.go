@@ -29,7 +29,7 @@ func (m *Member) writeKeys(ctx context.Context) error {
 	}
 	member := &pb.Member{
 		Id: cfg.ID, Incarnation: m.incarnation, Host: m.node.Host,
-		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window), Tls: m.links.Level(), Level: uint32(pb.LevelNow),
+		SinceUnixMs: time.Now().UnixMilli(), Window: uint32(cfg.Window), Tls: m.links.Level(), Level: uint32(pb.LevelNow), Zone: m.node.Zone,
 	}
 	err = m.node.PutWhenFree(ctx, &m.wait,
 		registry.Entry{Key: m.node.Keys.Member(cfg.Destination, cfg.Group, cfg.ID), Value: node.Marshal(member), Leased: true})

@@ -24,6 +24,7 @@ const (
 	LargestMaxAttempts    = 1<<16 - 2
 	DefaultMaxDeaths      = 16
 	LargestMaxDeaths      = 1<<16 - 2
+	DefaultFarAbove       = 1000 // of the command penstock: PreferZone is given one
 )
 
 // Config describes a sender. Its fields are the options of
@@ -35,6 +36,9 @@ type Config struct {
 	ID string
 	// Listen is penstock.ListenOn: URLs with spaces in between. Default: that of the engine.
 	Listen string
+	// PreferZone is penstock.PreferZone, and FarAbove its number, which is not negative.
+	PreferZone bool
+	FarAbove   int
 	// SoleSender is penstock.SoleSender.
 	SoleSender bool
 	// MaxMessageSize is penstock.MaxMessageSize, in bytes as messages.PayloadSize
@@ -100,6 +104,9 @@ func (c *Config) Validate() error {
 	if c.Policy != "" && !c.Policy.Known() {
 		faults.Add("queue policy %q: there are %q, %q and %q", c.Policy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)
 	}
+	if c.FarAbove < 0 {
+		faults.Add("other zones above %d messages that wait: it cannot be negative", c.FarAbove)
+	}
 	if c.MaxAttempts < -1 || c.MaxAttempts > LargestMaxAttempts {
 		faults.Add("%d attempts: give a number up to %d, or -1 for no limit", c.MaxAttempts, LargestMaxAttempts)
 	}
@@ -117,9 +124,13 @@ func (c *Config) Validate() error {
 	return faults.Err()
 }
 
-// queue is what the data path needs of it.
-func (c *Config) queue() sendq.Config {
+// queue is what the data path of a runtime in zone needs of it.
+func (c *Config) queue(zone string) sendq.Config {
+	if !c.PreferZone {
+		zone = ""
+	}
 	return sendq.Config{
+		Zone: zone, FarAbove: c.FarAbove,
 		MaxMessageSize: c.MaxMessageSize, Queue: c.Queue, Policy: c.Policy, DropWithoutGroup: c.DropWithoutGroup,
 		Require:     slices.Compact(slices.Sorted(slices.Values(c.Require))),
 		MaxAttempts: c.MaxAttempts, MaxDeaths: c.MaxDeaths, Retry: c.Retry, DeadLetters: c.DeadLetter != nil,

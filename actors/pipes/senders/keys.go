@@ -64,7 +64,7 @@ func (d *Destination) entry(at where) registry.Entry {
 	return registry.Entry{
 		Key: d.node.Keys.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: node.Marshal(&pb.Sender{
-			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(), Level: uint32(pb.LevelNow),
+			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(), Level: uint32(pb.LevelNow), Zone: d.node.Zone,
 			Process: node.Process(), Machine: node.Machine(), AsksIdentity: d.asksIdentity,
 		}),
 	}

@@ -116,6 +116,7 @@ func (l *link) started(ctx actor.Context) {
 		window = min(uint64(hello.Window), messages.LargestWindow)
 	}
 	l.place = sendq.NewLink(hello.Member, int(min(hello.Concurrency, messages.LargestConcurrency)), window)
+	l.place.Zone = hello.Zone
 	place, tell := l.place, l.host.Teller()
 	l.host.Run("read", func(context.Context) error { return l.read(place, tell) })
 }

@@ -74,7 +74,7 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	}
 	n := s.node
 	d := &Destination{
-		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
+		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(n.Zone), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
 		incarnation: socket.NewSecret().Incarnation, asksRights: s.links.AllowListed && !cfg.Lends, asksIdentity: s.links.AsksIdentity() && !cfg.Lends,
 	}
 	d.sends = func(ctx context.Context, m messages.Message) error { return d.send(ctx, &m) }

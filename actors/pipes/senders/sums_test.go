@@ -52,7 +52,7 @@ func TestFloodsAreToldAsSums(t *testing.T) {
 				all := h.Events(t.Context())
 				cfg := Config{Name: "orders", DropWithoutGroup: true}
 				cfg.EnsureDefaults()
-				o := sendq.New(cfg.Name, cfg.queue(), h.Emit, h.Later)
+				o := sendq.New(cfg.Name, cfg.queue(""), h.Emit, h.Later)
 				const rounds, burst = 20, 2000
 				for range rounds {
 					for range burst {
@@ -90,7 +90,7 @@ func TestDropsAfterTheEnd(t *testing.T) {
 	h.Close(messages.RuntimeStopped{})
 	cfg := Config{Name: "orders", DropWithoutGroup: true}
 	cfg.EnsureDefaults()
-	o := sendq.New(cfg.Name, cfg.queue(), h.Emit, h.Later)
+	o := sendq.New(cfg.Name, cfg.queue(""), h.Emit, h.Later)
 	sent := make(chan error, 1)
 	go func() { sent <- o.Send(t.Context(), recordtest.Numbered(1, 8)) }()
 	select {

@@ -31,6 +31,7 @@ type Backlog struct {
 	parked    []messages.Parked // the same, kept for inspection
 	links     []*Link
 	lanes     lanes  // of links, those that could come for a batch
+	zones     *zones // where members of one zone come first, or nil
 	turn      uint64 // of the link that got a batch last, as rank counts turns
 
 	accepted uint64 // pipe sequence of the last message

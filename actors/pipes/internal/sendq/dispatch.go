@@ -119,6 +119,162 @@ func (s lanes) first() *Link {
 	return s[0].link
 }
 
+// Where a zone is preferred the links of its members are in the group's lanes, and those of
+// all others in lanes of their own, which are asked for what is too much for the zone.
+
+// zones is what is kept of a group whose messages go to members of one zone first.
+type zones struct {
+	above int    // messages that wait before others get those above it
+	far   lanes  // of members elsewhere
+	near  int    // members of the zone that are linked and read
+	ready int    // of them, those that have credit, though they may be in a write
+	taken uint64 // batches of the zone, so far
+	pace  pace
+	seen  uint64 // taken, when pace was looked at
+	since time.Time
+}
+
+// nearness is how a member of the zone stands.
+type nearness uint8
+
+const (
+	nearGone  nearness = iota // it leaves, hangs, or has no reader
+	nearFull                  // it has no credit
+	nearReady                 // it takes more: now, or when its write is over
+)
+
+// pace is how members of the zone take what waits for them.
+type pace uint8
+
+const (
+	paceGood    pace = iota // nothing waits, as far as is known
+	paceWatched             // something waits: lookAtPace comes
+	paceStalled             // they took nothing for stalledAfter: all members are alike
+)
+
+// stalledAfter is how long messages wait for members of the zone that take nothing.
+const stalledAfter = time.Second
+
+// spill is how many of the messages that wait others may take.
+func (z *zones) spill(queued int) int {
+	switch {
+	case z.near == 0 || z.pace == paceStalled:
+		return queued
+	case z.ready > 0:
+		return 0
+	}
+	return max(0, queued-z.above)
+}
+
+// moves notes how a member of the zone stands now.
+func (z *zones) moves(l *Link, o offer) {
+	to := nearGone
+	switch {
+	case o.can():
+		to = nearReady
+	case o.phase != linkClosed && l.reads:
+		to = nearFull
+	}
+	z.count(l.stands, -1)
+	z.count(to, 1)
+	l.stands = to
+}
+
+func (z *zones) count(n nearness, by int) {
+	if n != nearGone {
+		z.near += by
+	}
+	if n == nearReady {
+		z.ready += by
+	}
+}
+
+// prefer has the zone's members come first, where there is one and the group keeps no
+// order. The queue's lock is held, and links of another mode are gone.
+func (q *Queue) prefer(b *Backlog) {
+	switch {
+	case q.cfg.Zone == "" || b.settings.Mode.Ordered():
+		b.zones = nil
+	case b.zones == nil:
+		b.zones = &zones{above: q.cfg.FarAbove}
+	}
+}
+
+// first is the link that the next batch goes to, or nil, and how many messages a link to
+// another zone may take. The queue's lock is held.
+func (b *Backlog) first() (best *Link, most int) {
+	best = b.lanes.first()
+	if b.zones == nil {
+		return best, 0
+	}
+	if most = b.zones.spill(b.queued()); most > 0 {
+		if far := b.zones.far.first(); far != nil && (best == nil || far.lane.before(best.lane.rank)) {
+			best = far
+		}
+	}
+	return best, most
+}
+
+// rivals is how many others could come for what l could. The queue's lock is held.
+func (b *Backlog) rivals(l *Link) int {
+	if l.far {
+		return len(b.zones.far) - 1
+	}
+	return len(b.lanes) - 1
+}
+
+// took notes that l got n messages. The queue's lock is held.
+func (b *Backlog) took(l *Link, n int) {
+	switch z := b.zones; {
+	case z == nil:
+	case l.far:
+		b.counters.Far += uint64(n)
+	default:
+		if z.taken++; z.pace == paceStalled {
+			z.pace = paceGood
+		}
+	}
+}
+
+// next calls best, or sees to it that what waits for the zone does not wait without end.
+// mu is held.
+func (q *Queue) next(b *Backlog, best *Link) {
+	if best != nil {
+		q.call(best)
+		return
+	}
+	q.watch(b)
+}
+
+// watch has somebody look at the pace of the zone while something waits for it that
+// others could take. mu is held.
+func (q *Queue) watch(b *Backlog) {
+	z := b.zones
+	if z == nil || z.pace != paceGood || len(z.far) == 0 {
+		return
+	}
+	z.pace, z.seen, z.since = paceWatched, z.taken, time.Now()
+	q.later(func() { q.lookAtPace(b, z) })
+}
+
+func (q *Queue) lookAtPace(b *Backlog, z *zones) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	switch {
+	case b.queued() == 0:
+		z.pace = paceGood
+		return
+	case z.taken != z.seen:
+		z.seen, z.since = z.taken, now
+	case now.Sub(z.since) >= stalledAfter:
+		z.pace = paceStalled
+		q.wake(b)
+		return
+	}
+	q.later(func() { q.lookAtPace(b, z) })
+}
+
 // A window that grew to quickWindow belongs to a member that has more than once taken all
 // that it was sent. It may be sent quickShare messages at once, whatever its window is: who
 // has a larger one shall not get more at each turn.

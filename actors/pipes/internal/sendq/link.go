@@ -16,7 +16,11 @@ import (
 type Link struct {
 	// Member is the member's id.
 	Member string
+	// Zone is where the member runs, or empty. It is set before Attach.
+	Zone string
 
+	far         bool     // another zone than its one is preferred
+	stands      nearness // where its zone is preferred
 	phase       linkPhase
 	concurrency int    // messages the member handles at once
 	sent        uint64 // link sequence of the last message sent
@@ -103,7 +107,15 @@ func (l *Link) outstanding(mode messages.Mode) uint64 {
 // after each change of what a link has out, may have out or is doing. mu is held.
 func (b *Backlog) place(l *Link) {
 	o := l.offer()
-	b.lanes.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), turn: l.turn, free: o.freeMessages}, o.comes() && b.serves(l))
+	in := &b.lanes
+	switch z := b.zones; {
+	case z == nil:
+	case l.far:
+		in = &z.far
+	default:
+		z.moves(l, o)
+	}
+	in.place(&l.lane, rank{out: l.outstanding(b.settings.Mode), turn: l.turn, free: o.freeMessages}, o.comes() && b.serves(l))
 }
 
 // ring wakes the writer. It never blocks.
@@ -130,6 +142,7 @@ func (q *Queue) Attach(b *Backlog, l *Link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b.links = append(b.links, l)
+	l.far = b.zones != nil && l.Zone != q.cfg.Zone
 	b.place(l)
 	q.wake(b)
 	q.progress() // a Flush may have waited for it
@@ -165,17 +178,22 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	}
 	// Who was called was the first then, and takes its batch. Who comes from a write may
 	// have to let another one go first.
-	if best := b.lanes.first(); best != l && !called {
-		q.call(best)
+	best, most := b.first()
+	if best != l && (!called || l.far && most == 0) {
+		q.next(b, best)
 		return Batch{}, false
 	}
-	others := len(b.lanes) - 1
+	others := b.rivals(l)
 	n := min(fresh, share(*src.front(), b.queued(), others, offer))
+	if l.far {
+		n = min(n, most)
+	}
 	if src.front().deaths > 0 {
 		if !l.out.empty() {
-			if best := b.lanes.first(); best != l {
+			if best != l {
 				q.call(best)
 			}
+			q.watch(b)
 			return Batch{}, false // the ack of what is out comes for it
 		}
 		n = min(n, apart(*src.front(), l.concurrency))
@@ -195,8 +213,9 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	} else {
 		l.out.add(out.First, s, nil)
 	}
+	b.took(l, s.len())
 	b.place(l)
-	if others > 0 {
+	if others > 0 || b.zones != nil {
 		q.wake(b)
 	}
 	return out, true
@@ -224,8 +243,9 @@ func (q *Queue) wake(b *Backlog) {
 		}
 		k.due = k.due[:0]
 	}
-	if best := b.lanes.first(); best != nil && b.source() != nil {
-		q.call(best)
+	if b.source() != nil {
+		best, _ := b.first()
+		q.next(b, best)
 	}
 }
 

@@ -39,6 +39,12 @@ type Config struct {
 	// DeadLetters says that somebody takes exhausted messages with NextExhausted.
 	// Otherwise a copy of each is kept to be looked at, and it is tried on.
 	DeadLetters bool
+	// Zone, unless empty, is the zone whose members get messages before others; not where
+	// the group keeps an order.
+	Zone string
+	// FarAbove is how many messages of a group wait for members of the zone before others
+	// get those above it.
+	FarAbove int
 	// Lends says that who sent a message decides what becomes of it when a member did not
 	// handle it: it is settled then, see Lend, and not tried again.
 	Lends bool
@@ -360,6 +366,7 @@ func (q *Queue) Backlog(group string, s messages.GroupSettings) *Backlog {
 	}
 	b := &Backlog{Group: group}
 	b.remode(s)
+	q.prefer(b)
 	q.backlogs = append(q.backlogs, b)
 	if q.accepted > 0 {
 		q.Emit(messages.GroupBegan{Destination: q.name, Group: group, Missed: q.accepted})
@@ -386,6 +393,7 @@ func (q *Queue) Resettle(b *Backlog, s messages.GroupSettings) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b.remode(s)
+	q.prefer(b)
 	q.progress()
 }
 

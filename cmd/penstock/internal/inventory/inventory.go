@@ -70,6 +70,8 @@ type Sender struct {
 	Version string `json:"version,omitempty"`
 	// Level is what that release can do on the wire.
 	Level uint32 `json:"level"`
+	// Zone is where it runs, as it was told.
+	Zone string `json:"zone,omitempty"`
 }
 
 // Group is a group of a destination. Its settings are empty where only members or
@@ -100,6 +102,8 @@ type Member struct {
 	TLS string `json:"tls,omitempty"`
 	// Level is what its release can do on the wire.
 	Level uint32 `json:"level"`
+	// Zone is where it runs, as it was told.
+	Zone string `json:"zone,omitempty"`
 }
 
 // Of reads a listing, which is sorted by key.
@@ -118,7 +122,7 @@ func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 func DestinationOf(d penstock.DestinationInfo) *Destination {
 	v := &Destination{Name: d.Name, Sole: d.Sole, Senders: []Sender{}, Groups: []*Group{}}
 	for _, s := range d.Senders {
-		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version, Level: s.Level})
+		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version, Level: s.Level, Zone: s.Zone})
 	}
 	for _, g := range d.Groups {
 		group := &Group{
@@ -126,7 +130,7 @@ func DestinationOf(d penstock.DestinationInfo) *Destination {
 			Deserted: given(g.Deserted), KeptUntil: given(g.KeptUntil), PausedUntil: given(g.PausedUntil), Members: []Member{},
 		}
 		for _, m := range g.Members {
-			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window, TLS: m.TLS, Level: m.Level})
+			group.Members = append(group.Members, Member{ID: m.ID, Host: m.Host, Since: m.Since, Window: m.Window, TLS: m.TLS, Level: m.Level, Zone: m.Zone})
 		}
 		v.Groups = append(v.Groups, group)
 	}

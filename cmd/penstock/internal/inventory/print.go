@@ -42,6 +42,9 @@ func (d *Destination) rows(w io.Writer) {
 		if d.Sole == s.ID {
 			note = "\tsole"
 		}
+		if s.Zone != "" {
+			note += "\tzone " + cli.Clean(s.Zone)
+		}
 		if s.Version != "" {
 			note += "\t" + cli.Clean(s.Version)
 		}
@@ -63,7 +66,11 @@ func (d *Destination) rows(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  group %s\t%s\n", g.Name, settings)
 		for _, m := range g.Members {
-			fmt.Fprintf(w, "    member %s\twindow %d\t%s\tlevel %d\tsince %s\n", m.ID, m.Window, cli.Clean(m.Host), m.Level, m.Since.Format(time.RFC3339))
+			note := ""
+			if m.Zone != "" {
+				note = "\tzone " + cli.Clean(m.Zone)
+			}
+			fmt.Fprintf(w, "    member %s\twindow %d\t%s\tlevel %d\tsince %s%s\n", m.ID, m.Window, cli.Clean(m.Host), m.Level, m.Since.Format(time.RFC3339), note)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type recv struct {
 	onFull      string
 	window      int
 	keepFor     string
+	zone        string
 	json        bool
 	diagnostics string
 }
@@ -66,6 +67,7 @@ In the mode at-most-once, messages that arrived and were not printed are lost.`,
 	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many unsettled messages each sender may have on its way to this member")
 	f.StringVar(&c.keepFor, "keep-for", messages.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
 	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
+	f.StringVar(&c.zone, "zone", "", "`name` of the place where this command runs: senders that prefer it send to this member first")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	cli.CompleteFlag(cmd, "mode", string(penstock.AtLeastOnce), string(penstock.AtMostOnce), string(penstock.Failover), string(penstock.KeyAffinity))
 	cli.CompleteFlag(cmd, "on-full", string(penstock.QueueBlock), string(penstock.QueueDropOldest), string(penstock.QueueError))
@@ -118,7 +120,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	rt, err := c.Start(ctx, append(cli.DiagnosticsOption(c.diagnostics), c.link.Options()...)...)
+	rt, err := c.Start(ctx, append(append(cli.DiagnosticsOption(c.diagnostics), penstock.Zone(c.zone)), c.link.Options()...)...)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ type send struct {
 	maxLine     int
 	keySep      string
 	require     []string
+	zone        string
+	farAbove    int
 	diagnostics string
 }
 
@@ -66,6 +68,8 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")
 	cmd.Flags().IntVar(&c.maxLine, "max-line", actors.DefaultMaxMessageSize, "longest line in `bytes`, 67108864 at most; a longer one ends the command with code 1")
 	cmd.Flags().StringSliceVar(&c.require, "require", nil, "`groups` that get every line: send waits until each has joined")
+	cmd.Flags().StringVar(&c.zone, "zone", "", "`name` of the place where this command runs: members with the same one get messages first")
+	cmd.Flags().IntVar(&c.farAbove, "far-above", actors.DefaultFarAbove, "with --zone, members elsewhere get what is above `N` messages that wait in a group's queue")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	return cmd
 }
@@ -85,21 +89,21 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if c.maxLine < 1 {
 		return cli.Usagef("--max-line %d: want at least 1", c.maxLine)
 	}
-	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine, Require: c.require}
+	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine, Require: c.require, FarAbove: c.farAbove}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	ctx, cancel := cli.Limited(ctx, c.timeout)
 	defer cancel()
-	rt, err := c.Start(ctx, append(append(cli.DiagnosticsOption(c.diagnostics), penstock.Listen(c.listen)), c.link.Options()...)...)
+	rt, err := c.Start(ctx, append(append(cli.DiagnosticsOption(c.diagnostics), penstock.Listen(c.listen), penstock.Zone(c.zone)), c.link.Options()...)...)
 	if err != nil {
 		return err
 	}
 	c.ReportTroubles(rt, linkTrouble(dest))
 	defer c.stop(ctx, rt)
 	losses := watchLosses(c.App, rt, dest)
-	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine), penstock.RequireGroups(c.require...)}
+	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine), penstock.RequireGroups(c.require...), penstock.PreferZone(c.farAbove)}
 	if c.sole {
 		register = append(register, penstock.SoleSender())
 	}

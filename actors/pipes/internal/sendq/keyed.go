@@ -134,6 +134,17 @@ func (b *Backlog) remode(s messages.GroupSettings) {
 	}
 }
 
+// unkeyedIsOlder reports whether what waits without a key was accepted before what l can
+// take that has one.
+func (b *Backlog) unkeyedIsOlder(l *Link) bool {
+	src := b.source()
+	if src == nil {
+		return false
+	}
+	next, any := b.keyed.Next(l)
+	return any && src.front().seq < next.seq
+}
+
 // nextKeyed is Next of what has a key. wait tells that nothing else may be sent either,
 // until what is out is settled: what may be a member's death goes alone. mu is held.
 func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait bool) {

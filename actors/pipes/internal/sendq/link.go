@@ -164,11 +164,23 @@ func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
 	if !offer.can() || !b.serves(l) {
 		return Batch{}, false
 	}
-	if b.keyed != nil {
-		if out, ok, wait := q.nextKeyed(b, l, offer); ok || wait {
-			return out, ok
+	if b.keyed == nil {
+		return q.nextUnkeyed(b, l, offer, called)
+	}
+	// What is older goes first, so that neither keeps the other waiting without end.
+	if b.unkeyedIsOlder(l) {
+		if out, ok := q.nextUnkeyed(b, l, offer, called); ok {
+			return out, true
 		}
 	}
+	if out, ok, wait := q.nextKeyed(b, l, offer); ok || wait {
+		return out, ok
+	}
+	return q.nextUnkeyed(b, l, offer, called)
+}
+
+// nextUnkeyed is Next of what waits in no lane. mu is held.
+func (q *Queue) nextUnkeyed(b *Backlog, l *Link, offer offer, called bool) (Batch, bool) {
 	src, fresh := q.unexpired(b)
 	if src == nil {
 		if b.source() != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/internal/order"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -499,5 +500,27 @@ func TestWithdrawWaitsForNoLease(t *testing.T) {
 				t.Error("nothing is sent once the lease is over")
 			}
 		})
+	}
+}
+
+// Promise: messages without a key are not held up by those with one, however many of them
+// come, nor the other way round.
+func TestMessagesWithAndWithoutAKeyTakeTurns(t *testing.T) {
+	o, b, _ := testQueue(t, messages.GroupSettings{Mode: messages.KeyAffinity}, nil)
+	l := linkTo(t, o, b, "m", 8, 1<<20)
+	for round := range 20 {
+		mustSend(t, o, recordtest.Numbered(uint64(round+1), 8))
+		for i := range 16 {
+			mustSend(t, o, &messages.Message{Key: fmt.Appendf(nil, "key-%d-%d", round, i), Value: []byte("1")})
+		}
+	}
+	for range 5 { // a frame of each, and then one of the other
+		o.Next(b, l)
+		if err := o.Ack(b, l, &frame.Ack{Cumulative: l.sent, CreditMessages: l.sent + 8, CreditBytes: 1 << 30}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.fresh.count == 20 || b.keyed.Len() == 20*16 {
+		t.Errorf("%d without and %d with a key wait still", b.fresh.count, b.keyed.Len())
 	}
 }

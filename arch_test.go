@@ -39,8 +39,8 @@ var arrows = map[string][]string{
 	"actors/lending":                   {"actors/pipes", "actors/pipes/senders", "actors/pipes/members", "actors/topics/groups", "actors/internal/usercode", "messages/..."},
 	"actors/props":                     {"actors/pipes/senders", "actors/pipes/members", "actors/topics", "actors/topics/groups", "actors/internal/usercode", "supervisor", "messages/..."},
 	"actors/pipes":                     {"actors/pipes/senders", "actors/pipes/members", "actors/pipes/internal/links", "actors/internal/node", "discovery/destinations", "discovery/pipegroup", "supervisor", "messages/..."},
-	"actors/pipes/members":             {"actors/pipes/internal/frames", "actors/pipes/internal/links", "actors/pipes/internal/recvq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/carrier", "transport/frame", "transport/socket", "messages/..."},
-	"actors/pipes/senders":             {"actors/pipes/internal/asks", "actors/pipes/internal/links", "actors/pipes/internal/sendq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/carrier", "transport/frame", "transport/socket", "messages/..."},
+	"actors/pipes/members":             {"actors/pipes/internal/frames", "actors/pipes/internal/links", "actors/pipes/internal/plain", "actors/pipes/internal/recvq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/carrier", "transport/frame", "transport/nanomsg", "transport/socket", "messages/..."},
+	"actors/pipes/senders":             {"actors/pipes/internal/asks", "actors/pipes/internal/links", "actors/pipes/internal/plain", "actors/pipes/internal/sendq", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "transport/address", "transport/carrier", "transport/frame", "transport/nanomsg", "transport/socket", "messages/..."},
 	"actors/topics":                    {"actors/topics/groups", "actors/topics/tables", "actors/topics/internal/governor", "actors/topics/internal/quota", "actors/topics/internal/window", "actors/topics/internal/keeper", "actors/topics/internal/schedule", "actors/topics/internal/topiclog", "actors/topics/internal/produce", "actors/topics/internal/tail", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/groups":             {"actors/topics/internal/topiclog", "actors/topics/internal/lanes", "actors/topics/internal/peers", "actors/topics/internal/prefetch", "actors/topics/internal/rebalance", "actors/internal/chain", "actors/internal/node", "actors/internal/tracing", "actors/internal/worker", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "transport/commitlog", "transport/commitlog/format", "messages/..."},
 	"actors/topics/tables":             {"actors/topics/internal/topiclog", "actors/topics/internal/keyed", "actors/topics/internal/tail", "actors/internal/node", "supervisor", "discovery", "transport/commitlog", "transport/commitlog/format", "messages/..."},
@@ -63,6 +63,7 @@ var arrows = map[string][]string{
 	"actors/pipes/internal/affinity":   {},
 	"actors/pipes/internal/order":      {"transport/frame"},
 	"actors/pipes/internal/recvq":      {"actors/pipes/internal/frames", "actors/pipes/internal/order", "actors/internal/age", "actors/internal/usercode", "transport/frame", "messages/..."},
+	"actors/pipes/internal/plain":      {"actors/pipes/internal/recvq", "actors/pipes/internal/sendq", "actors/internal/node", "supervisor", "transport/frame", "transport/nanomsg", "messages/..."},
 	"actors/pipes/internal/asks":       {"messages/..."},
 	"actors/pipes/internal/sendq":      {"actors/internal/age", "actors/pipes/internal/affinity", "actors/pipes/internal/asks", "actors/pipes/internal/order", "transport/frame", "messages/..."},
 	"actors/internal/node":             {"actors/internal/events", "actors/internal/tracing", "actors/internal/usercode", "supervisor", "discovery", "discovery/registry", "discovery/pipegroup", "messages/..."},
@@ -81,6 +82,7 @@ var arrows = map[string][]string{
 	"transport/carrier":                {"transport/address", "messages/..."},
 	"transport/carrier/carriertest":    {"transport/carrier"},
 	"transport/pulse":                  {"transport/address", "messages/..."},
+	"transport/nanomsg":                {"transport/address", "transport/carrier", "messages/..."},
 	"transport/socket":                 {"transport/address", "transport/carrier", "transport/frame", "messages/..."},
 	"transport/socket/conformance":     {"transport/socket", "transport/address", "transport/carrier", "transport/frame", "messages/..."},
 	"transport/commitlog":              {"transport/commitlog/format", "transport/commitlog/internal/joined", "messages/..."},
@@ -163,7 +165,7 @@ var owners = []struct {
 	places []string
 	tests  testFiles
 }{
-	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "benchmarks"}, bound},
+	{"go.nanomsg.org/mangos/v3", []string{"transport/socket", "transport/nanomsg", "benchmarks"}, bound},
 	{"github.com/asynkron/protoactor-go", []string{".", "supervisor", "actors", "examples", "penstocktest", "benchmarks"}, free},
 	{"go.etcd.io/etcd/client/v3", []string{".", "discovery", "transport/commitlog", "actors", "penstocktest", "cmd", "examples", "benchmarks"}, free},
 	{"go.opentelemetry.io", []string{".", "actors"}, free},
@@ -184,6 +186,7 @@ const bound, free testFiles = false, true
 var mayBegin = map[string]string{
 	"supervisor":                  "the Host",
 	"transport/socket":            "mangos calls us on its goroutines, connections need their own",
+	"transport/nanomsg":           "connections of a listener need their own, which Close awaits",
 	"transport/pulse":             "connections of a listener need their own, which Serve awaits",
 	"actors/internal/events":      "the last lines are logged when no actor is left",
 	"discovery/embedded":          "an etcd that failed may never end, and is left behind",

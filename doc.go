@@ -87,7 +87,7 @@
 // # More
 //
 // The folder docs of the repository has a page for each task: tour.md, pipes.md,
-// order.md, topics.md, shared-groups.md, delays.md, retention.md, compaction.md, tables.md, schedules.md,
+// plain.md, order.md, topics.md, shared-groups.md, delays.md, retention.md, compaction.md, tables.md, schedules.md,
 // transactions.md, request.md, typed.md, middleware.md, actors.md, deploying.md, kubernetes.md,
 // upgrading.md, shutting-down.md, metrics.md (events too),
 // backup.md, security.md, tls.md, transports.md, websocket.md, limits.md, speed.md, failures.md, testing.md,

@@ -112,6 +112,7 @@ type DestinationInfo = messages.DestinationInfo
 //	type SenderInfo struct {
 //		ID      string
 //		URLs    []string  // where members find it
+//		PlainURLs []string // where stock nanomsg peers find it
 //		Identities []string // of which its certificate has one, on encrypted URLs
 //		Host    string
 //		Since   time.Time // by its own clock

@@ -1,8 +1,13 @@
 package penstock
 
-// Options of encrypted links, and of who may join.
+// Options of encrypted links, of who may join, and of stock nanomsg peers.
 
-import "github.com/penstock-io/penstock/actors"
+import (
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/actors"
+)
 
 // LinkCertificates are what a runtime shows of itself on links, and whom it trusts:
 // files, or functions that are asked for each handshake and must not block.
@@ -82,4 +87,37 @@ func AllowMembers(allow func(destination, group string, id Identity) error) Star
 //	etcdctl put /penstock/allow/orders/billing/billing spiffe://example.org/billing
 func AllowListedMembers() StartOption {
 	return startOption(func(s *startSettings) { s.cfg.AllowListedMembers = true })
+}
+
+// PlainListen has a destination serve stock nanomsg peers as well: PULL sockets of nngcat,
+// nanocat, mangos and others, which dial one of these URLs and need nothing else of
+// Penstock. They are as one group, PlainGroup: each message goes to one of them, in turn,
+// as far as they read. A peer gets the message's value and nothing else: no key, no header,
+// no id. It acks nothing: a message is settled once it is written whole, and is lost with a
+// peer that dies with it. Members never dial these URLs, which etcd lists apart.
+//
+// The group begins with the first peer and ends a minute after the last, see PlainKeepFor;
+// before and after that Send goes by without it. What it has no room for is dropped, oldest
+// first, see PlainOnFull; MaxQueue bounds it.
+//
+// There is neither a token nor encryption: whoever can connect takes messages, and nobody
+// else gets those. The event messages.PlainExposed warns where others than this machine
+// can. Register returns ErrInvalid for tls+tcp:// URLs, and with RequireTLS for all that
+// leave the machine, and ErrAddrInUse where the port is taken.
+func PlainListen(urls ...string) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.Plain = strings.Join(urls, " ") })
+}
+
+// PlainOnFull sets what Send does when the queue of stock nanomsg peers is full, in place
+// of QueueDropOldest. With QueueBlock or QueueError a peer that does not read holds up, or
+// refuses, messages for every group. OnFull is nothing to these peers.
+func PlainOnFull(policy QueuePolicy) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.PlainPolicy = policy })
+}
+
+// PlainKeepFor is how long messages wait for a stock nanomsg peer when the last one has
+// gone; a minute when not given, at least 1 s, or Forever. After that they are dropped,
+// which the event messages.GroupRemoved counts.
+func PlainKeepFor(d time.Duration) RegisterOption {
+	return registerOption(func(c *actors.DestinationConfig) { c.PlainKeepFor = d })
 }

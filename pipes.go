@@ -24,6 +24,9 @@ func (d *Destination) Name() string { return d.d.Name() }
 // with the addresses of this machine.
 func (d *Destination) URL() string { return d.d.URL() }
 
+// PlainURLs returns where stock nanomsg peers find it, see PlainListen; none without.
+func (d *Destination) PlainURLs() []string { return d.d.PlainURLs() }
+
 // Send accepts m for every group of the destination, or for none: with nil, m is
 // queued in this process for each group that it knows, and is delivered to one
 // member of each as the group's mode promises, unless this process dies first. With

@@ -256,6 +256,10 @@ const (
 	QueueError = messages.QueueError
 )
 
+// PlainGroup is the name in counters and events of the stock nanomsg peers that
+// PlainListen serves. No group of members can have it.
+const PlainGroup = messages.PlainGroup
+
 // Forever as KeepFor keeps a group without members until DeleteGroup removes it.
 const Forever time.Duration = messages.Forever
 

@@ -31,6 +31,8 @@ type SenderInfo struct {
 	ID string
 	// URLs are where members find it, in the order in which they try them.
 	URLs []string
+	// PlainURLs are where stock nanomsg PULL peers find it; members do not dial them.
+	PlainURLs []string
 	// Identities are the names of which its certificate has one, on encrypted URLs.
 	Identities []string
 	Host       string

@@ -136,6 +136,67 @@ func (e LinksExposed) attrs() []slog.Attr {
 	return []slog.Attr{slog.Any("urls", e.URLs)}
 }
 
+// PlainPeerLinked: a stock nanomsg peer is connected. It is a PULL peer that has dialled
+// a plain listener, and gets messages of the destination; or, where Member is set, the
+// PUSH peer at a URL that this member dials.
+type PlainPeerLinked struct {
+	Destination, Group, Member string
+	// Addr is the peer's address on the connection; URL is where it was dialled, or came in.
+	Addr, URL string
+}
+
+func (PlainPeerLinked) name() string      { return "plain_peer_linked" }
+func (PlainPeerLinked) level() slog.Level { return slog.LevelInfo }
+func (e PlainPeerLinked) attrs() []slog.Attr {
+	return present(
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.String("addr", e.Addr),
+		slog.String("url", e.URL),
+	)
+}
+
+// PlainPeerUnlinked: the connection to a stock nanomsg peer ended.
+type PlainPeerUnlinked struct {
+	Destination, Group, Member string
+	// Addr is the peer's address on the connection; URL is where it was dialled, or came in.
+	Addr, URL string
+	// Cause is nil when this side has ended it.
+	Cause error
+	// Requeued counts the messages that a PULL peer had not been written whole: they go to
+	// another one.
+	Requeued int
+}
+
+func (PlainPeerUnlinked) name() string      { return "plain_peer_unlinked" }
+func (PlainPeerUnlinked) level() slog.Level { return slog.LevelInfo }
+func (e PlainPeerUnlinked) attrs() []slog.Attr {
+	return present(
+		slog.String("destination", e.Destination),
+		slog.String("group", e.Group),
+		slog.String("member", e.Member),
+		slog.String("addr", e.Addr),
+		slog.String("url", e.URL),
+		errAttr("cause", e.Cause),
+		slog.Int("requeued", e.Requeued),
+	)
+}
+
+// PlainExposed: a destination has a plain listener where others than this machine can
+// connect. There is no token there: whoever connects takes messages, and nobody else gets
+// those.
+type PlainExposed struct {
+	Destination string
+	URLs        []string
+}
+
+func (PlainExposed) name() string      { return "plain_exposed" }
+func (PlainExposed) level() slog.Level { return slog.LevelWarn }
+func (e PlainExposed) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("destination", e.Destination), slog.Any("urls", e.URLs)}
+}
+
 // CertificateTroubled: the certificate for links has expired, or its files cannot be
 // read any more. What was read before stays in use. There is one event for each trouble.
 type CertificateTroubled struct{ Err error }

@@ -21,6 +21,10 @@ const (
 	LargestConcurrency = 1 << 16
 )
 
+// PlainGroup is the name in counters and events of what the stock nanomsg peers of a
+// destination's plain listener get: they are a group, of which no member can be.
+const PlainGroup = "~plain"
+
 // Mode says what a group promises.
 type Mode string
 

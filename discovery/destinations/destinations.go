@@ -120,8 +120,11 @@ func (b *building) take(k keys.Key, value []byte) bool {
 		if proto.Unmarshal(value, &p) != nil {
 			return false
 		}
+		if p.Plain { // members do not dial it at all
+			p.PlainUrls, p.Urls = append(p.PlainUrls, p.Urls...), nil
+		}
 		b.info.Senders = append(b.info.Senders, messages.SenderInfo{
-			ID: k.ID, URLs: p.Urls, Identities: p.Identities, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version, Level: p.Level, Zone: p.Zone,
+			ID: k.ID, URLs: p.Urls, PlainURLs: p.PlainUrls, Identities: p.Identities, Host: p.Host, Since: pb.Time(p.SinceUnixMs).UTC(), Version: p.Version, Level: p.Level, Zone: p.Zone,
 		})
 	case keys.KindGroupMeta:
 		var p pb.GroupMeta

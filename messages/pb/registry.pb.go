@@ -106,7 +106,9 @@ type Sender struct {
 	Machine string `protobuf:"bytes,20,opt,name=machine,proto3" json:"machine,omitempty"`
 	// asks_identity: it decides by certificates who may join, which ipc and inproc do not
 	// show.
-	AsksIdentity  bool `protobuf:"varint,21,opt,name=asks_identity,json=asksIdentity,proto3" json:"asks_identity,omitempty"`
+	AsksIdentity bool `protobuf:"varint,21,opt,name=asks_identity,json=asksIdentity,proto3" json:"asks_identity,omitempty"`
+	// plain_urls serve bare messages to any nanomsg PULL peer. Members never dial them.
+	PlainUrls     []string `protobuf:"bytes,12,rep,name=plain_urls,json=plainUrls,proto3" json:"plain_urls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +232,13 @@ func (x *Sender) GetAsksIdentity() bool {
 		return x.AsksIdentity
 	}
 	return false
+}
+
+func (x *Sender) GetPlainUrls() []string {
+	if x != nil {
+		return x.PlainUrls
+	}
+	return nil
 }
 
 // Secret is what a member must know to be welcomed. It is kept apart from
@@ -466,7 +475,7 @@ var File_penstock_registry_proto protoreflect.FileDescriptor
 
 const file_penstock_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xd9\x02\n" +
+	"\x17penstock/registry.proto\x12\bpenstock\x1a\x14penstock/group.proto\"\xf8\x02\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04urls\x18\x02 \x03(\tR\x04urls\x12 \n" +
@@ -483,7 +492,9 @@ const file_penstock_registry_proto_rawDesc = "" +
 	" \x01(\tR\x04zone\x12\x18\n" +
 	"\aprocess\x18\v \x01(\tR\aprocess\x12\x18\n" +
 	"\amachine\x18\x14 \x01(\tR\amachine\x12#\n" +
-	"\rasks_identity\x18\x15 \x01(\bR\fasksIdentity\"@\n" +
+	"\rasks_identity\x18\x15 \x01(\bR\fasksIdentity\x12\x1d\n" +
+	"\n" +
+	"plain_urls\x18\f \x03(\tR\tplainUrls\"@\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +

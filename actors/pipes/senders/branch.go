@@ -190,7 +190,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 
 // takeKeys does what the actor has not: who is gone draws no member.
 func (b *Branch) takeKeys(d *Destination) {
-	node.TakeAway(b.host, &d.removal, d.removeKeys, keysTaken{d})
+	node.TakeAway(b.host, &d.removal, d.takeAway, keysTaken{d})
 }
 
 // forget ends a destination whose actor and keys are gone.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/chain"
 	"github.com/penstock-io/penstock/actors/internal/node"
@@ -14,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/frame"
+	"github.com/penstock-io/penstock/transport/nanomsg"
 )
 
 // Defaults and limits of a sender.
@@ -39,6 +41,12 @@ type Config struct {
 	// PreferZone is penstock.PreferZone, and FarAbove its number, which is not negative.
 	PreferZone bool
 	FarAbove   int
+	// Plain is penstock.PlainListen: URLs with spaces in between; none without. PlainPolicy
+	// and PlainKeepFor are penstock.PlainOnFull and PlainKeepFor. Defaults QueueDropOldest
+	// and messages.DefaultKeepFor.
+	Plain        string
+	PlainPolicy  messages.QueuePolicy
+	PlainKeepFor time.Duration
 	// SoleSender is penstock.SoleSender.
 	SoleSender bool
 	// MaxMessageSize is penstock.MaxMessageSize, in bytes as messages.PayloadSize
@@ -78,6 +86,8 @@ func (c *Config) EnsureDefaults() {
 	c.Queue.Bytes = cmp.Or(c.Queue.Bytes, max(64<<20, sendq.Memory(frame.LargestRecord(c.MaxMessageSize))))
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, DefaultMaxAttempts)
 	c.MaxDeaths = cmp.Or(c.MaxDeaths, DefaultMaxDeaths)
+	c.PlainPolicy = cmp.Or(c.PlainPolicy, messages.QueueDropOldest)
+	c.PlainKeepFor = cmp.Or(c.PlainKeepFor, messages.DefaultKeepFor)
 	c.Retry.EnsureDefaults()
 }
 
@@ -91,6 +101,16 @@ func (c *Config) Validate() error {
 	if c.Listen != "" {
 		_, err := address.ParseAll(c.Listen)
 		faults.Join(err)
+	}
+	if c.Plain != "" {
+		_, err := nanomsg.ParseAll(c.Plain)
+		faults.Join(err)
+	}
+	if !c.PlainPolicy.Known() {
+		faults.Add("queue policy %q of plain peers: there are %q, %q and %q", c.PlainPolicy, messages.QueueBlock, messages.QueueDropOldest, messages.QueueError)
+	}
+	if c.PlainKeepFor < time.Second && c.PlainKeepFor != messages.Forever {
+		faults.Add("plain peers are kept for %s: it must be at least 1s, or Forever", c.PlainKeepFor)
 	}
 	if c.MaxMessageSize < 1 || c.MaxMessageSize > LargestMessageSize {
 		faults.Add("maximum message size %d: it must be between 1 and %d bytes", c.MaxMessageSize, LargestMessageSize)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/plain"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -46,6 +47,7 @@ type destination struct {
 	pipes  map[string]*actor.PID
 	rights map[string]discovery.KV // who may join, by key
 	offers map[*socket.Conn]string // given to the pipes of these groups, and not taken yet
+	outlet *actor.PID              // serves plain peers; nil without
 }
 
 type destState string
@@ -150,6 +152,8 @@ func (a *destination) Receive(ctx actor.Context) {
 		}
 	case *readdressed:
 		a.move(m.at)
+	case *plain.Moved:
+		a.plainMoved()
 	case relisted:
 		a.relisted(m)
 	case *retire:
@@ -177,8 +181,11 @@ func (a *destination) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.becomes(ctx, registering)
 	for _, b := range a.d.out.Backlogs() {
-		a.pipe(ctx, b)
+		if !b.Plain() {
+			a.pipe(ctx, b)
+		}
 	}
+	a.plug(ctx)
 	n, d := a.node, a.d
 	a.write = node.BeginWrite(a.host.Context())
 	write := a.write
@@ -444,6 +451,9 @@ func (a *destination) ended(ctx actor.Context, group string) {
 
 // gone begins a pipe again that somebody has stopped from outside: its group waits.
 func (a *destination) gone(ctx actor.Context, pid *actor.PID) {
+	if a.unplugged(ctx, pid) {
+		return
+	}
 	for group, of := range a.pipes {
 		if !of.Equal(pid) {
 			continue
@@ -486,9 +496,6 @@ func (a *destination) retire(ctx actor.Context) {
 		write.Cut()
 		ctx, cancel := context.WithTimeout(ctx, node.StopGrace)
 		defer cancel()
-		return keysGone{d.removal.Of(func() error { return d.removeKeys(ctx) })}
+		return keysGone{d.removal.Of(func() error { return d.takeAway(ctx) })}
 	})
 }
-
-// linkPolicy: a link without its connection is nothing to restart.
-func linkPolicy() supervisor.Policy { return supervisor.Policy{Default: supervisor.Terminate} }

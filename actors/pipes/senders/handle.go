@@ -23,6 +23,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/nanomsg"
 )
 
 // Destination is a registered sender. It is safe for concurrent use.
@@ -51,6 +52,8 @@ type Destination struct {
 	removal      node.Removal
 	wait         node.KeyWait
 	role         node.Role
+	plain        *nanomsg.Listener // nil without plain peers
+	closePlain   func()
 }
 
 // begin says that the runtime is to be a sender.
@@ -401,9 +404,11 @@ func (d *Destination) asked(cfg Request) []string {
 		return slices.Compact(slices.Sorted(slices.Values(cfg.Groups)))
 	}
 	all := d.out.Backlogs()
-	groups := make([]string, len(all))
-	for i, b := range all {
-		groups[i] = b.Group
+	groups := make([]string, 0, len(all))
+	for _, b := range all {
+		if !b.Plain() { // those have no reply
+			groups = append(groups, b.Group)
+		}
 	}
 	return groups
 }

@@ -6,6 +6,7 @@ package senders
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -19,6 +20,12 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/address"
 )
+
+func newToken() []byte {
+	token := make([]byte, 32)
+	rand.Read(token)
+	return token
+}
 
 // writeKeys puts a sender's keys into etcd and keeps them there.
 func (d *Destination) writeKeys(ctx context.Context) error {
@@ -64,7 +71,7 @@ func (d *Destination) entry(at where) registry.Entry {
 	return registry.Entry{
 		Key: d.node.Keys.Sender(d.cfg.Name, d.id), Leased: true, Guard: []discovery.Guard{alone},
 		Value: node.Marshal(&pb.Sender{
-			Id: d.id, Urls: at.urls, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(), Level: uint32(pb.LevelNow), Zone: d.node.Zone,
+			Id: d.id, Urls: at.urls, PlainUrls: at.plain, Identities: at.identities, Incarnation: d.incarnation, Host: d.node.Host, SinceUnixMs: d.since.UnixMilli(), Version: node.Version(), Level: uint32(pb.LevelNow), Zone: d.node.Zone,
 			Process: node.Process(), Machine: node.Machine(), AsksIdentity: d.asksIdentity,
 		}),
 	}

@@ -329,3 +329,6 @@ func (l *link) write(ctx context.Context, place *sendq.Link) error {
 		}
 	}
 }
+
+// linkPolicy: a link without its connection is nothing to restart.
+func linkPolicy() supervisor.Policy { return supervisor.Policy{Default: supervisor.Terminate} }

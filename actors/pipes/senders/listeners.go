@@ -30,13 +30,16 @@ type (
 	freed struct{ asked string }
 )
 
-// where is how members find a sender, and by what they know it.
-type where struct{ urls, identities []string }
+// where is how members find a sender, and by what they know it; and where plain peers do.
+type where struct{ urls, identities, plain []string }
 
-func whereOf(l *socket.Listener) where { return where{l.URLs(), l.Identities()} }
+// whereAt is where members find d at that listener.
+func (d *Destination) whereAt(l *socket.Listener) where {
+	return where{l.URLs(), l.Identities(), d.PlainURLs()}
+}
 
 func (w where) equal(v where) bool {
-	return slices.Equal(w.urls, v.urls) && slices.Equal(w.identities, v.identities)
+	return slices.Equal(w.urls, v.urls) && slices.Equal(w.identities, v.identities) && slices.Equal(w.plain, v.plain)
 }
 
 // bind finds the destination's listener, and makes it for the first one that
@@ -48,7 +51,7 @@ func (b *Branch) bind(ctx actor.Context, p *node.Placement[*Destination]) {
 		return
 	}
 	if l := b.senders.bound()[asked]; l != nil {
-		b.place(ctx, p, whereOf(l))
+		b.place(ctx, p, p.Handle.whereAt(l))
 		return
 	}
 	waiting := b.binding[asked]
@@ -82,7 +85,7 @@ func (b *Branch) whenBound(ctx actor.Context, m bound) {
 			p.Handle.out.Close(m.err)
 			supervisor.Notify(ctx, p.Asker, m.err)
 		default:
-			b.place(ctx, p, whereOf(m.listener))
+			b.place(ctx, p, p.Handle.whereAt(m.listener))
 		}
 	}
 }
@@ -132,7 +135,7 @@ func (b *Branch) freed(ctx actor.Context, asked string) {
 func (b *Branch) moved(ctx actor.Context, l *socket.Listener) {
 	for _, p := range b.senders.dests {
 		if p.PID != nil && b.senders.bound()[p.Handle.cfg.Listen] == l {
-			supervisor.Notify(ctx, p.PID, &readdressed{whereOf(l)})
+			supervisor.Notify(ctx, p.PID, &readdressed{p.Handle.whereAt(l)})
 		}
 	}
 }

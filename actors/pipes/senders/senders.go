@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/nanomsg"
 	"github.com/penstock-io/penstock/transport/socket"
 )
 
@@ -37,6 +39,7 @@ type Senders struct {
 	mu        sync.Mutex                  // guards what follows: hosted calls, and a Stop that ran out of time use it too
 	listeners map[string]*socket.Listener // by the URL asked for, while a destination uses it
 	queues    map[string]*sendq.Queue     // that live, by destination
+	plain     map[*nanomsg.Listener]struct{}
 }
 
 // New makes the destinations of a node, of which there are none yet, with links like
@@ -46,6 +49,7 @@ func New(n *node.Node, l *links.Config) *Senders {
 		node: n, links: l, secrets: secrets{byName: make(map[string]placedSecret)},
 		dests: make(map[string]*node.Placement[*Destination]), lost: make(map[string]*messages.AbandonedError),
 		listeners: make(map[string]*socket.Listener), queues: make(map[string]*sendq.Queue),
+		plain: make(map[*nanomsg.Listener]struct{}),
 	}
 }
 
@@ -73,7 +77,12 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 		return fail(err)
 	}
 	n := s.node
+	bare, err := s.listenPlain(ctx, &cfg)
+	if err != nil {
+		return fail(err)
+	}
 	d := &Destination{
+		plain: bare, closePlain: func() { s.closePlain(bare) },
 		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(n.Zone), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
 		incarnation: socket.NewSecret().Incarnation, asksRights: s.links.AllowListed && !cfg.Lends, asksIdentity: s.links.AsksIdentity() && !cfg.Lends,
 	}
@@ -90,8 +99,10 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	if _, err := supervisor.Ask[*registered](ctx, n.System, n.Root, &register{d}); err != nil {
 		err = n.Unanswered(ctx, err, &d.wait, d.written.Load(), "the groups are not known yet") // before that ends
 		n.Send(n.Root, &withdraw{d})
+		d.closePlain()
 		return fail(err)
 	}
+	d.exposePlain()
 	return d, nil
 }
 
@@ -189,6 +200,12 @@ func (s *Senders) Close() {
 	for _, l := range s.bound() {
 		l.Close()
 	}
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.plain))
+	s.mu.Unlock()
+	for _, l := range left {
+		s.closePlain(l)
+	}
 }
 
 // bound are the listeners, by the URL asked for.
@@ -221,4 +238,32 @@ func (s *Senders) removeQueue(o *sendq.Queue) {
 	if s.queues[o.Name()] == o {
 		delete(s.queues, o.Name())
 	}
+}
+
+// What the runtime itself sends: messages that it lends, and answers for.
+
+// Loan is how a message is lent.
+type Loan = sendq.Loan
+
+// Lend accepts a message that the caller answers for. It waits for room, and for a member,
+// until ctx ends. Loan.Settled is called once of a message that was accepted, under a lock:
+// it must not block or call the destination. It gets nil for an ack; the error of a handler,
+// as messages.GiveBackOf reads it; *messages.DeathError where a member may have died over
+// it; messages.ErrExpired; messages.Untried of what was recalled; and
+// *messages.AbandonedError where nobody is left.
+func (d *Destination) Lend(ctx context.Context, m *messages.Message, loan Loan) error {
+	return d.out.Lend(ctx, m, loan)
+}
+
+// Recall has what was lent under a tag settled, as far as no member has begun it. It does
+// not block.
+func (d *Destination) Recall(tag int64) { d.out.Recall(tag) }
+
+// Gone reports whether the destination has ended and its keys are taken away.
+func (d *Destination) Gone() bool { return d.removal.Settled() }
+
+// Abandon ends the destination at once, without waiting for that.
+func (d *Destination) Abandon() {
+	d.out.Close(nil)
+	d.node.Send(d.node.Root, &withdraw{d})
 }

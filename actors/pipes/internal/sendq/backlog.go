@@ -51,6 +51,9 @@ type Backlog struct {
 	keyed   *keyed           // where the mode is KeyAffinity, or nil
 }
 
+// Plain reports whether it is what plain peers get.
+func (b *Backlog) Plain() bool { return b.Group == messages.PlainGroup }
+
 // parkedLimit bounds the copies kept for inspection, for each group.
 const parkedLimit = 64
 

@@ -206,8 +206,12 @@ func (q *Queue) admit(size int) (*obstacle, error) {
 	return nil, nil
 }
 
-// policy is what a full group does to Send.
+// policy is what a full group does to Send. That of plain peers is theirs: a policy that
+// holds Send for groups shall not hold it for a stranger who does not read.
 func (q *Queue) policy(b *Backlog) messages.QueuePolicy {
+	if b.Plain() {
+		return b.settings.Policy
+	}
 	return cmp.Or(q.cfg.Policy, b.settings.Policy)
 }
 
@@ -418,12 +422,14 @@ func (q *Queue) Missing() []string {
 	return q.missing
 }
 
-// Links is how many members are linked, over all groups.
+// Links is how many members are linked, over all groups. Plain peers are none.
 func (q *Queue) Links() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, b := range q.backlogs {
-		n += len(b.links)
+		if !b.Plain() {
+			n += len(b.links)
+		}
 	}
 	return n
 }

@@ -62,6 +62,8 @@ type Destination struct {
 type Sender struct {
 	ID   string   `json:"id"`
 	URLs []string `json:"urls"`
+	// PlainURLs are where stock nanomsg peers find it.
+	PlainURLs []string `json:"plain_urls,omitempty"`
 	// Identities are the names of which its certificate has one, on encrypted URLs.
 	Identities []string  `json:"identities,omitempty"`
 	Host       string    `json:"host"`
@@ -122,7 +124,7 @@ func Of(space keys.Space, kvs []discovery.KV) *Inventory {
 func DestinationOf(d penstock.DestinationInfo) *Destination {
 	v := &Destination{Name: d.Name, Sole: d.Sole, Senders: []Sender{}, Groups: []*Group{}}
 	for _, s := range d.Senders {
-		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version, Level: s.Level, Zone: s.Zone})
+		v.Senders = append(v.Senders, Sender{ID: s.ID, URLs: s.URLs, PlainURLs: s.PlainURLs, Identities: s.Identities, Host: s.Host, Since: s.Since, Version: s.Version, Level: s.Level, Zone: s.Zone})
 	}
 	for _, g := range d.Groups {
 		group := &Group{

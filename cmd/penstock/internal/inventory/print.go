@@ -45,6 +45,9 @@ func (d *Destination) rows(w io.Writer) {
 		if s.Zone != "" {
 			note += "\tzone " + cli.Clean(s.Zone)
 		}
+		if len(s.PlainURLs) > 0 {
+			note += "\tplain " + cli.Clean(strings.Join(s.PlainURLs, ","))
+		}
 		if s.Version != "" {
 			note += "\t" + cli.Clean(s.Version)
 		}

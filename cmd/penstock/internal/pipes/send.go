@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,12 +16,15 @@ import (
 	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/cli"
 	"github.com/penstock-io/penstock/cmd/penstock/internal/lines"
+	"github.com/penstock-io/penstock/messages"
 )
 
 type send struct {
 	*cli.App
 	link        cli.LinkFlags
 	listen      string
+	plain       []string
+	plainOnFull string
 	timeout     time.Duration
 	sole        bool
 	maxLine     int
@@ -48,11 +52,18 @@ and "given up N", and the code is 1.
 While no group has joined, send waits, and with --require until each of those groups
 has. What is accepted waits in this process
 for its acks, and is lost with it: code 4 means that some were not acked in time.
-A signal stops the reading, and send waits up to 10 s for the acks.`,
+A signal stops the reading, and send waits up to 10 s for the acks.
+
+With --plain, stock nanomsg peers get the lines too: nngcat, nanocat and other PULL
+sockets that dial that URL. All of them are as one group, whose messages are acked
+when they are written: each line goes to one of them. There is no token: whoever can
+connect takes lines, and so keeps them from the others. What has no peer for a minute
+is given up.`,
 		Example: `  seq 1000 | penstock send orders
   penstock send orders lines.txt --timeout 30s --require billing,audit
   penstock send orders lines.txt --key-sep : --require shipping
-  tail -f app.log | penstock send logs --listen tcp://:7000`,
+  tail -f app.log | penstock send logs --listen tcp://:7000
+  seq 1000 | penstock send orders --plain tcp://127.0.0.1:7100    # nngcat --pull0 --dial tcp://127.0.0.1:7100 --ascii`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,6 +81,9 @@ A signal stops the reading, and send waits up to 10 s for the acks.`,
 	cmd.Flags().StringSliceVar(&c.require, "require", nil, "`groups` that get every line: send waits until each has joined")
 	cmd.Flags().StringVar(&c.zone, "zone", "", "`name` of the place where this command runs: members with the same one get messages first")
 	cmd.Flags().IntVar(&c.farAbove, "far-above", actors.DefaultFarAbove, "with --zone, members elsewhere get what is above `N` messages that wait in a group's queue")
+	cmd.Flags().StringSliceVar(&c.plain, "plain", nil, "`url` that stock nanomsg PULL peers dial to get lines too, such as tcp://127.0.0.1:7100")
+	cmd.Flags().StringVar(&c.plainOnFull, "plain-on-full", string(penstock.QueueBlock), "what happens when these peers read too slowly: block, drop-oldest or error")
+	cli.CompleteFlag(cmd, "plain-on-full", string(penstock.QueueBlock), string(penstock.QueueDropOldest), string(penstock.QueueError))
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	return cmd
 }
@@ -89,7 +103,10 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	if c.maxLine < 1 {
 		return cli.Usagef("--max-line %d: want at least 1", c.maxLine)
 	}
-	cfg := actors.DestinationConfig{Name: dest, Listen: c.listen, MaxMessageSize: c.maxLine, Require: c.require, FarAbove: c.farAbove}
+	cfg := actors.DestinationConfig{
+		Name: dest, Listen: c.listen, Plain: strings.Join(c.plain, " "), PlainPolicy: messages.QueuePolicy(c.plainOnFull),
+		MaxMessageSize: c.maxLine, Require: c.require, FarAbove: c.farAbove,
+	}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -104,6 +121,9 @@ func (c *send) run(ctx context.Context, dest, file string) error {
 	defer c.stop(ctx, rt)
 	losses := watchLosses(c.App, rt, dest)
 	register := []penstock.RegisterOption{penstock.MaxMessageSize(c.maxLine), penstock.RequireGroups(c.require...), penstock.PreferZone(c.farAbove)}
+	if len(c.plain) > 0 {
+		register = append(register, penstock.PlainListen(c.plain...), penstock.PlainOnFull(penstock.QueuePolicy(c.plainOnFull)))
+	}
 	if c.sole {
 		register = append(register, penstock.SoleSender())
 	}

@@ -121,3 +121,28 @@ func PlainOnFull(policy QueuePolicy) RegisterOption {
 func PlainKeepFor(d time.Duration) RegisterOption {
 	return registerOption(func(c *actors.DestinationConfig) { c.PlainKeepFor = d })
 }
+
+// PlainURL has a member take messages from stock nanomsg peers, too: PUSH sockets of
+// nngcat, nanocat, mangos and others, which listen at these URLs and are dialled again
+// when they are gone. What comes is a delivery whose Sender is the URL: its bytes are the
+// Value, and there is no key, header or time. It is for this member alone, in whatever
+// group that is.
+//
+// Such a peer sends nothing again. What this process has read is lost with it; and so is a
+// delivery that is nacked, released or rejected, or whose handler fails or panics, which the
+// event messages.MessagesDropped counts. AckWait is nothing to it. A peer is read as fast
+// as messages are handled, at most a Window ahead. One that sends more than PlainMaxMessage
+// at once, or is no PUSH socket, is hung up on, and dialled again with a growing delay.
+//
+// There is neither a token nor encryption: whoever listens at the URL is believed. Join
+// returns ErrInvalid for tls+tcp:// URLs, with RequireTLS, and in a group that keeps an
+// order. It waits until each URL was tried once.
+func PlainURL(urls ...string) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.PlainURLs = append(c.PlainURLs, urls...) })
+}
+
+// PlainMaxMessage limits what a stock nanomsg peer may send in one message, in bytes; 4
+// MiB when not given, at most 64 MiB.
+func PlainMaxMessage(bytes int) JoinOption {
+	return joinOption(func(c *actors.MemberConfig) { c.PlainMaxMessage = bytes })
+}

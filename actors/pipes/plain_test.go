@@ -5,6 +5,7 @@ package pipes_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -18,11 +19,8 @@ import (
 	"github.com/penstock-io/penstock/messages"
 )
 
-// plainly has a destination listen for stock peers.
-func plainly(cfg senders.Config) senders.Config {
-	cfg.Plain = "tcp://127.0.0.1:0"
-	return cfg
-}
+// schemes are those by which stock peers come, each with a URL to listen at.
+var schemes = map[string]string{"tcp": "tcp://127.0.0.1:0", "ws": "ws://127.0.0.1:0/orders"}
 
 // tools are the peers of others, and the packages that have them.
 var tools = map[string]string{"nngcat": "nng-utils", "nanocat": "nanomsg-utils"}
@@ -80,8 +78,8 @@ func pulls(t *testing.T, name, url string) *tool {
 	return begin(t, name, "--pull", "--connect", url, "--quoted")
 }
 
-// peers are how many plain peers a destination has linked.
-func peers(d *actors.Destination) (n int) {
+// linked is how many plain peers a destination has.
+func linked(d *actors.Destination) (n int) {
 	for _, s := range d.Stats() {
 		if s.Group == messages.PlainGroup {
 			n += s.Links
@@ -90,37 +88,96 @@ func peers(d *actors.Destination) (n int) {
 	return n
 }
 
+// pushes begins a tool that listens at url and sends text again and again.
+func pushes(t *testing.T, name, url, text string) *tool {
+	t.Helper()
+	if name == "nngcat" {
+		return begin(t, name, "--push0", "--listen", url, "--data", text, "--interval", "1", "--count", "100")
+	}
+	return begin(t, name, "--push", "--bind", url, "--data", text, "--interval", "1")
+}
+
+// free is a URL of that scheme whose port nobody has.
+func free(t *testing.T, scheme string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return scheme + "://" + ln.Addr().String() // nanocat listens at no path
+}
+
+// each runs a test for each tool and scheme.
+func each(t *testing.T, test func(t *testing.T, name, scheme string)) {
+	for name := range tools {
+		for scheme := range schemes {
+			t.Run(name+" "+scheme, func(t *testing.T) {
+				t.Parallel()
+				test(t, name, scheme)
+			})
+		}
+	}
+}
+
 // Promise: stock PULL peers get the values of messages, and the groups of members all of
 // them.
 func TestPlainPeersPull(t *testing.T) {
-	for name := range tools {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx := enginetest.Within(t)
-			e := enginetest.NewSpace(t).Begin(t)
-			d := enginetest.Register(t, e, plainly(senders.Config{}))
-			m := enginetest.Join(t, e, members.Config{})
-			got := make(chan string, 16)
-			enginetest.Consume(t, m, func(_ context.Context, d messages.Delivery) error { got <- string(d.Value); return nil })
-			p := pulls(t, name, d.PlainURLs()[0])
-			enginetest.Until(t, "the peer is linked", func() bool { return peers(d) == 1 })
-			for _, v := range []string{"one", "two", "three"} {
-				if err := d.Send(ctx, messages.Message{Key: []byte("k"), Value: []byte(v), Headers: []messages.Header{{Name: "h", Value: []byte("x")}}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := d.Flush(ctx); err != nil {
+	each(t, func(t *testing.T, name, scheme string) {
+		ctx := enginetest.Within(t)
+		e := enginetest.NewSpace(t).Begin(t)
+		d := enginetest.Register(t, e, senders.Config{Plain: schemes[scheme]})
+		m := enginetest.Join(t, e, members.Config{})
+		got := make(chan string, 16)
+		enginetest.Consume(t, m, func(_ context.Context, d messages.Delivery) error { got <- string(d.Value); return nil })
+		p := pulls(t, name, d.PlainURLs()[0])
+		enginetest.Until(t, "the peer is linked", func() bool { return linked(d) == 1 })
+		big := strings.Repeat("x", 200_000)
+		for _, v := range []string{"one", "two", big} {
+			if err := d.Send(ctx, messages.Message{Key: []byte("k"), Value: []byte(v), Headers: []messages.Header{{Name: "h", Value: []byte("x")}}}); err != nil {
 				t.Fatal(err)
 			}
-			enginetest.Until(t, "the peer has three", func() bool { return len(p.printed()) == 3 })
-			if all := strings.Join(p.printed(), " "); all != `"one" "two" "three"` {
-				t.Errorf("%s printed %s", name, all)
+		}
+		if err := d.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		enginetest.Until(t, "the peer has three", func() bool { all := p.printed(); return len(all) == 3 && strings.HasSuffix(all[2], `x"`) })
+		if all := p.printed(); all[0] != `"one"` || all[1] != `"two"` || all[2] != `"`+big+`"` {
+			t.Errorf("%s printed %.100q", name, all)
+		}
+		for _, want := range []string{"one", "two", big} {
+			if v := enginetest.Await(t, "a message", got); v != want {
+				t.Errorf("the member got %.20q, want %.20q", v, want)
 			}
-			for _, want := range []string{"one", "two", "three"} {
-				if v := enginetest.Await(t, want, got); v != want {
-					t.Errorf("the member got %q, want %q", v, want)
-				}
+		}
+	})
+}
+
+// Promise: a member takes what stock PUSH peers send, also when the peer is killed and
+// another one listens in its place.
+func TestPlainPeersPush(t *testing.T) {
+	each(t, func(t *testing.T, name, scheme string) {
+		e := enginetest.NewSpace(t).Begin(t)
+		url := free(t, scheme)
+		first := pushes(t, name, url, "one")
+		m := enginetest.Join(t, e, members.Config{PlainURLs: []string{url}})
+		got := make(chan string, 1024)
+		enginetest.Consume(t, m, func(_ context.Context, d messages.Delivery) error {
+			if d.Sender != url || d.Key != nil {
+				t.Errorf("a delivery of %s with key %q", d.Sender, d.Key)
 			}
+			got <- string(d.Value)
+			return nil
 		})
-	}
+		if v := enginetest.Await(t, "a message", got); v != "one" {
+			t.Errorf("got %q", v)
+		}
+		_ = first.cmd.Process.Kill() // it runs
+		pushes(t, name, url, "two")
+		for enginetest.Await(t, "a message of the second peer", got) != "two" {
+		}
+		if err := m.Leave(enginetest.Within(t)); err != nil {
+			t.Error(err)
+		}
+	})
 }

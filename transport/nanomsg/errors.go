@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // Errors of connections, each wrapped with the address: compare with errors.Is.
@@ -64,6 +65,8 @@ func sorted(err error) error {
 		return ErrPeerClosed
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w: %w", ErrPeerClosed, err)
+	case errors.Is(err, carrier.ErrNoWebSocket):
+		return fmt.Errorf("%w: %w", ErrNotSP, err)
 	}
 	return err
 }

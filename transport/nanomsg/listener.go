@@ -246,6 +246,7 @@ func (l *Listener) admit(d door, s *stream) {
 func (l *Listener) greet(d door, s *stream) {
 	err := s.greet(protoPush, protoPull, l.cfg.HandshakeTimeout)
 	p := &Puller{stream: s, prefix: prefixOf(d.url.Scheme), url: d.url.String()}
+	p.whole, _ = s.c.(carrier.Pieces)
 	p.onEnd = func() { l.forget(p) }
 	if err == nil {
 		err = l.enter(p)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // StallAfter is how long a peer may take no byte before Send gives back what it has not
@@ -24,12 +26,26 @@ type Puller struct {
 	prefix prefix
 	url    string
 	onEnd  func()
+	whole  carrier.Pieces // the connection, where it wants each message by itself
 
 	scratch []byte
 	room    net.Buffers // memory of left
 	left    net.Buffers // to be written
 	ends    []int64     // where each message ends
 	written int64
+}
+
+// batchOfStream is how many messages one write takes of a stream.
+const batchOfStream = 64
+
+// Batch is how many messages may be sent at once: what is behind one that a peer does not
+// read can be given to others. Where each message is written by itself that is one, and
+// Send does not return ErrStalled.
+func (p *Puller) Batch() int {
+	if p.whole != nil {
+		return 1
+	}
+	return batchOfStream
 }
 
 // URL is the listener's, at which the peer came in.
@@ -42,6 +58,9 @@ func (p *Puller) URL() string { return p.url }
 // message but those that were taken will ever be the peer's. Bodies are not kept after the
 // last call, and those of a stalled Send not after Finish.
 func (p *Puller) Send(bodies [][]byte) (taken int, err error) {
+	if p.whole != nil {
+		return p.sendWhole(bodies)
+	}
 	p.lay(bodies)
 	for len(p.left) > 0 {
 		_ = p.c.SetWriteDeadline(time.Now().Add(StallAfter)) // fails on a closed connection, as the write does
@@ -54,6 +73,16 @@ func (p *Puller) Send(bodies [][]byte) (taken int, err error) {
 			return p.taken(), fmt.Errorf("%s: %w", p.remote, ErrStalled)
 		default:
 			return p.taken(), p.fail(err)
+		}
+	}
+	return len(bodies), nil
+}
+
+func (p *Puller) sendWhole(bodies [][]byte) (taken int, err error) {
+	for i, b := range bodies {
+		p.scratch = p.prefix.append(p.scratch[:0], len(b))
+		if err := p.whole.WritePieces(p.scratch, b); err != nil {
+			return i, p.fail(err)
 		}
 	}
 	return len(bodies), nil

@@ -46,8 +46,8 @@ func Check(url string) error {
 
 // checkScheme refuses what no stock peer speaks.
 func checkScheme(u address.URL) error {
-	if u.Scheme != address.TCP {
-		return fmt.Errorf("url %q: %w: plain peers come by %s://", u, messages.ErrInvalid, address.TCP)
+	if u.Encrypted() {
+		return fmt.Errorf("url %q: %w: plain peers are not encrypted: use %s:// or %s://", u, messages.ErrInvalid, address.TCP, address.WS)
 	}
 	return nil
 }
@@ -55,6 +55,7 @@ func checkScheme(u address.URL) error {
 // Pusher is a PUSH peer. One goroutine reads; Close is for any.
 type Pusher struct {
 	*stream
+	peer   string // its address
 	prefix prefix
 	in     *bufio.Reader
 	max    int
@@ -102,7 +103,8 @@ func dial(ctx context.Context, cfg DialConfig) (*Pusher, error) {
 		return nil, err
 	}
 	s := newStream(c)
-	s.remote = cfg.URL
+	peer := s.remote
+	s.remote = cfg.URL // for errors
 	forget := context.AfterFunc(ctx, func() { _ = s.end(context.Cause(ctx)) })
 	err = s.greet(protoPull, protoPush, time.Until(end))
 	if !forget() {
@@ -111,8 +113,14 @@ func dial(ctx context.Context, cfg DialConfig) (*Pusher, error) {
 	if err != nil {
 		return nil, s.end(err)
 	}
-	return &Pusher{stream: s, prefix: prefixOf(u.Scheme), in: bufio.NewReaderSize(c, readBuffer), max: cfg.MaxMessage}, nil
+	if l, ok := c.(carrier.Limited); ok {
+		l.Limit(cfg.MaxMessage)
+	}
+	return &Pusher{stream: s, peer: peer, prefix: prefixOf(u.Scheme), in: bufio.NewReaderSize(c, readBuffer), max: cfg.MaxMessage}, nil
 }
+
+// PeerAddr is the peer's address on the connection.
+func (p *Pusher) PeerAddr() string { return p.peer }
 
 // Recv returns the next message, in memory of its own. The error says why the connection
 // has ended: it wraps messages.ErrTooLarge when a message is larger than MaxMessage.

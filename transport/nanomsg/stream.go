@@ -4,6 +4,7 @@ package nanomsg
 // before each message, and why the connection ended.
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/transport/address"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // The two halves of a pipeline, as the header names them.
@@ -40,10 +42,18 @@ func newStream(c net.Conn) *stream {
 	if a := c.RemoteAddr(); a != nil {
 		s.remote = a.String()
 	}
-	if t, ok := c.(*net.TCPConn); ok {
+	if t, ok := below(c).(*net.TCPConn); ok {
 		_ = t.SetKeepAliveConfig(lives) // without it dead hosts are noticed when something is sent
 	}
 	return s
+}
+
+// below is the connection that carries c, or c.
+func below(c net.Conn) net.Conn {
+	if over, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return over.NetConn()
+	}
+	return c
 }
 
 // RemoteAddr is the other side's address.
@@ -67,7 +77,13 @@ func (s *stream) end(cause error) error {
 func (s *stream) greet(self, peer uint16, within time.Duration) error {
 	_ = s.c.SetDeadline(time.Now().Add(within)) // fails on a closed connection, as what follows does
 	head := header(self)
-	_, err := s.c.Write(head[:])
+	var err error
+	if o, ok := s.c.(carrier.Opener); ok {
+		err = o.Handshake(context.Background()) // the deadline ends it
+	}
+	if err == nil {
+		_, err = s.c.Write(head[:])
+	}
 	var got [lengthSize]byte
 	if err == nil {
 		_, err = io.ReadFull(s.c, got[:])
@@ -120,7 +136,7 @@ var inband = prefix{1}
 
 // prefixOf is that of a scheme.
 func prefixOf(scheme string) prefix {
-	if scheme == address.TCP {
+	if scheme == address.TCP || scheme == address.WS {
 		return nil
 	}
 	return inband

@@ -19,6 +19,9 @@ const (
 	DefaultWindow      = 4096
 	DefaultWindowBytes = 8 << 20
 	DefaultAckWait     = frame.DefaultAckWait // 30 s
+
+	DefaultPlainMessage = 4 << 20
+	LargestPlainMessage = frame.LargestMessage // 64 MiB
 )
 
 // Config describes a member of a group. Its fields are the options of
@@ -46,6 +49,10 @@ type Config struct {
 	// AckWait is penstock.AckWait: at least 100 ms, or -1 for no limit. Default
 	// DefaultAckWait.
 	AckWait time.Duration
+	// PlainURLs are penstock.PlainURL. PlainMaxMessage is penstock.PlainMaxMessage, in
+	// bytes: 1 to LargestPlainMessage. Default DefaultPlainMessage.
+	PlainURLs       []string
+	PlainMaxMessage int
 	// Lends: it is a member of a destination of keys.Loans, which the runtime uses itself.
 	Lends bool
 	// Use is penstock.Use.
@@ -60,6 +67,7 @@ func (c *Config) EnsureDefaults() {
 	c.Window = cmp.Or(c.Window, DefaultWindow)
 	c.WindowBytes = cmp.Or(c.WindowBytes, DefaultWindowBytes)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.PlainMaxMessage = cmp.Or(c.PlainMaxMessage, DefaultPlainMessage)
 	c.AckWait = cmp.Or(c.AckWait, DefaultAckWait)
 }
 
@@ -115,6 +123,7 @@ func (c *Config) Validate() error {
 	if c.AckWait < 100*time.Millisecond && c.AckWait != -1 {
 		faults.Add("ack wait %s: it must be at least 100ms, or -1 for no limit", c.AckWait)
 	}
+	c.checkPlain(&faults)
 	faults.Join(chain.Check(c.Use))
 	return faults.Err()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/worker"
+	"github.com/penstock-io/penstock/actors/pipes/internal/plain"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
@@ -37,8 +38,9 @@ type member struct {
 	told     bool                // whether the group is paused is known
 	untried  map[string]struct{} // senders of that snapshot not heard of yet
 	sources  map[string]*peer
-	leavers  []*actor.PID       // wait for the sources to be gone
-	begun    *recvq.Consumption // whose handlers this incarnation began
+	inlets   map[string]*actor.PID // of plain peers, by URL
+	leavers  []*actor.PID          // wait for the sources to be gone
+	begun    *recvq.Consumption    // whose handlers this incarnation began
 	handlers *worker.Handlers
 }
 
@@ -91,22 +93,6 @@ func newMember(n *node.Node, m *Member, asker *actor.PID) actor.Producer {
 	}
 }
 
-// memberPolicy: a sender that cannot be reached is dialled again without end; a
-// group of another mode cannot be joined; bugs get a small budget.
-func memberPolicy() supervisor.Policy {
-	dialling := supervisor.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second, Factor: 2, Jitter: 0.5, Healthy: 10 * time.Second}
-	panicked := supervisor.ForType[*supervisor.PanicError]()
-	return supervisor.Policy{
-		Rules: []supervisor.Rule{
-			{If: supervisor.ForError(messages.ErrGroupMode), Then: supervisor.Terminate},
-			{If: func(err error) bool { return !panicked(err) }, Then: supervisor.Restart, Backoff: &dialling, Budget: &supervisor.Budget{}},
-		},
-		Default: supervisor.Restart,
-		Backoff: supervisor.DefaultBackoff(),
-		Budget:  supervisor.DefaultPolicy().Budget,
-	}
-}
-
 func (a *member) Receive(ctx actor.Context) {
 	msg, mine := a.host.Open(ctx.Message())
 	if !mine {
@@ -128,6 +114,8 @@ func (a *member) Receive(ctx actor.Context) {
 		a.ended(ctx, m.Err)
 	case *sourceTried:
 		a.tried(ctx, m.id, m.err)
+	case *plain.Tried:
+		a.tried(ctx, m.URL, m.Err)
 	case *supervisor.Failed:
 		a.failed(ctx, m)
 	case *actor.Terminated:
@@ -187,6 +175,7 @@ func (a *member) started(ctx actor.Context) {
 	supervisor.Call(&a.host, "join", func(context.Context) joinWritten {
 		return joinWritten{write.Do(func(ctx context.Context) error { return m.writeKeys(ctx) })}
 	})
+	a.plug(ctx)
 	tell := a.host.Teller()
 	a.host.AtEnd(n.Watches.Watch(n.Keys.Senders(cfg.Destination), func(e discovery.WatchEvent) { tell(e) }))
 	a.host.AtEnd(n.Watches.Watch(n.Keys.Paused(cfg.Destination, cfg.Group), func(e discovery.WatchEvent) { tell(pauseSeen{e}) }))
@@ -276,7 +265,7 @@ func (a *member) snapshot(ctx actor.Context, s discovery.Snapshot) {
 
 // count notes how many senders there are to link.
 func (a *member) count() {
-	senders := 0
+	senders := len(a.m.cfg.PlainURLs)
 	for _, p := range a.sources {
 		if p.listed.Load() != nil {
 			senders++
@@ -393,6 +382,7 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 	if a.handlers.Terminated(ctx, who) {
 		return
 	}
+	a.unplugged(ctx, who)
 	for id, p := range a.sources {
 		switch {
 		case !p.pid.Equal(who):
@@ -403,7 +393,7 @@ func (a *member) terminated(ctx actor.Context, who *actor.PID) {
 			a.tried(ctx, id, nil)
 		}
 	}
-	if a.state == leaving && len(a.sources) == 0 {
+	if a.state == leaving && len(a.sources)+len(a.inlets) == 0 {
 		a.finish(ctx)
 	}
 }
@@ -440,6 +430,9 @@ func (a *member) endUnread(ctx actor.Context) {
 	for _, p := range a.sources {
 		supervisor.Notify(ctx, p.pid, &drainSource{})
 	}
+	for _, pid := range a.inlets {
+		supervisor.Notify(ctx, pid, &plain.Drain{})
+	}
 }
 
 // drain ends the membership in order: with a reader, what has come is handled
@@ -454,7 +447,7 @@ func (a *member) drain(ctx actor.Context, asker *actor.PID) {
 	}
 	a.m.in.Leave(recvq.Leaving, nil)
 	a.endUnread(ctx)
-	if len(a.sources) == 0 {
+	if len(a.sources)+len(a.inlets) == 0 {
 		a.finish(ctx)
 	}
 }

@@ -47,6 +47,9 @@ func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	if err := cfg.Validate(); err != nil {
 		return fail(err)
 	}
+	if err := cfg.insecure(s.links.RequireTLS); err != nil {
+		return fail(err)
+	}
 	if err := ctx.Err(); err != nil {
 		return fail(context.Cause(ctx))
 	}

@@ -69,11 +69,12 @@ func (p *peer) Receive(ctx actor.Context) {
 func (p *peer) started(ctx actor.Context) {
 	p.host.Begin(ctx)
 	p.out.Emit(messages.PlainPeerLinked{Destination: p.out.Name(), Group: p.pipe.Group, Addr: p.conn.RemoteAddr(), URL: p.conn.URL()})
-	p.place = sendq.NewLink(p.conn.RemoteAddr(), 1, windowMessages)
+	window := uint64(p.conn.Batch())
+	p.place = sendq.NewLink(p.conn.RemoteAddr(), 1, window)
 	conn, place, out, pipe := p.conn, p.place, p.out, p.pipe
 	p.host.Run("watch", func(context.Context) error { return conn.Watch() })
 	p.host.Run("write", func(ctx context.Context) error {
-		w := writer{out: out, pipe: pipe, place: place, conn: conn}
+		w := writer{out: out, pipe: pipe, place: place, conn: conn, tally: tally{window: window}}
 		return w.run(ctx)
 	})
 }

@@ -8,20 +8,21 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// A peer that reads nothing holds up this much until that is noticed.
-const (
-	windowMessages = 64
-	windowBytes    = 256 << 10
-)
+// windowBytes is how much may be sent at once, besides the messages that the connection
+// takes: a peer that reads nothing holds that up until it is noticed.
+const windowBytes = 256 << 10
 
 // tally counts what one peer was sent. A message is settled when it is written.
-type tally struct{ bytes uint64 }
+type tally struct {
+	window uint64 // messages
+	bytes  uint64
+}
 
 // opens grants the first window.
 func (t *tally) opens() frame.Ack { return t.grant(0) }
 
 func (t *tally) grant(sent uint64) frame.Ack {
-	return frame.Ack{Cumulative: sent, CreditMessages: sent + windowMessages, CreditBytes: t.bytes + windowBytes}
+	return frame.Ack{Cumulative: sent, CreditMessages: sent + t.window, CreditBytes: t.bytes + windowBytes}
 }
 
 // wrote settles a batch, and grants the next.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
@@ -111,7 +110,7 @@ func (l *Link) renew(now time.Time) {
 		}
 	}
 	l.swept = now
-	if len(seqs) == 0 || l.queue.cfg.Mode == messages.AtMostOnce {
+	if len(seqs) == 0 || l.atMostOnce() {
 		return
 	}
 	slices.Sort(seqs)

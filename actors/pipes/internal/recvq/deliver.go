@@ -213,7 +213,7 @@ func (l *Link) takeBack(cause error) (n int) {
 		if i == 0 && cause != nil {
 			f.kind, f.reason = frame.NackExpired, cause.Error()
 		}
-		if l.failing(f) && l.queue.cfg.Mode != messages.AtMostOnce {
+		if l.failing(f) && !l.atMostOnce() {
 			n++
 		}
 	}
@@ -224,7 +224,7 @@ func (l *Link) takeBack(cause error) (n int) {
 func (l *Link) handTo(epoch, seq uint64) bool {
 	l.lock()
 	defer l.mu.Unlock()
-	if l.closed && l.queue.cfg.Mode != messages.AtMostOnce || seq <= l.handed {
+	if l.closed && !l.atMostOnce() || seq <= l.handed {
 		return false
 	}
 	if l.epoch != epoch {

@@ -75,7 +75,7 @@ func (l *Link) lapse(seq uint64) {
 	if l.epoch > 0 {
 		l.user.Add(seq) // the receiver never gets it
 	}
-	if l.failing(failure{seq: seq, kind: frame.NackLapsed}) || l.queue.cfg.Mode == messages.AtMostOnce {
+	if l.failing(failure{seq: seq, kind: frame.NackLapsed}) || l.atMostOnce() {
 		l.queue.lapsed.Add(1)
 	}
 }

@@ -34,6 +34,7 @@ type Link struct {
 	queue *Queue
 	// Sender is the sender's id.
 	Sender string
+	plain  bool // what brings it sends nothing again, whatever the mode
 
 	bell  chan struct{} // wakes the link's writer; holds one ring
 	drain chan struct{} // asks the sender to send no more; holds one
@@ -104,7 +105,7 @@ func (l *Link) Arrive(d *frame.Data, buffer *frames.Buffer) error {
 		records: d.Records, seq: d.First, seen: l.seen(), attempts: slices.Clone(d.Attempts), again: d.Redelivered, deaths: d.Deaths, buffer: buffer,
 	}
 	l.frames = append(l.frames, f)
-	if l.allowed == creditWithdrawn && l.queue.cfg.Mode != messages.AtMostOnce {
+	if l.allowed == creditWithdrawn && !l.atMostOnce() {
 		l.giveBackUnread() // it was on its way when its credit was withdrawn
 		l.mu.Unlock()
 		return nil
@@ -132,7 +133,7 @@ func (l *Link) exceeds(d *frame.Data) error {
 // out: its link lives, or is not needed any more, and it was not given back.
 func (l *Link) hand(seq, done uint64) bool {
 	l.lock()
-	if l.closed && l.queue.cfg.Mode != messages.AtMostOnce || seq <= l.handed {
+	if l.closed && !l.atMostOnce() || seq <= l.handed {
 		l.mu.Unlock()
 		if done > 0 {
 			l.Ack(done)
@@ -172,7 +173,7 @@ func (l *Link) yield() int {
 	if l.queue.cfg.Lent {
 		l.window = max(1, l.queue.cfg.Concurrency, l.window/2)
 	}
-	if l.queue.cfg.Mode == messages.AtMostOnce {
+	if l.atMostOnce() {
 		return 0
 	}
 	return l.giveBackUnread()
@@ -321,7 +322,7 @@ func (l *Link) close() (discarded int) {
 func (l *Link) delivered() uint64 {
 	l.lock()
 	defer l.mu.Unlock()
-	if l.queue.cfg.Mode == messages.AtMostOnce {
+	if l.atMostOnce() {
 		return l.received - l.returned
 	}
 	return l.handed - l.returned

@@ -56,8 +56,5 @@ func (q *Queue) Oldest(now time.Time) messages.OldestMessage {
 func (q *Queue) open() []*Link {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.cfg.Mode == messages.AtMostOnce {
-		return nil
-	}
-	return slices.Clone(q.links)
+	return slices.DeleteFunc(slices.Clone(q.links), (*Link).atMostOnce)
 }

@@ -108,10 +108,12 @@ func New(cfg Config, emit func(messages.Event)) *Queue {
 // Open begins the session of a new link to that sender, whose records have largest
 // bytes at most.
 func (q *Queue) Open(sender string, largest uint64) *Link {
-	l := &Link{
-		queue: q, Sender: sender, largest: largest, window: q.cfg.firstWindow(), bell: make(chan struct{}, 1),
-		drain: make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{}),
-	}
+	return q.begins(&Link{Sender: sender, largest: largest})
+}
+
+func (q *Queue) begins(l *Link) *Link {
+	l.queue, l.window, l.bell = q, q.cfg.firstWindow(), make(chan struct{}, 1)
+	l.drain, l.quit, l.gone = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	if q.cfg.Mode.Ordered() {
 		l.order = &ordered{}
 	}
@@ -124,6 +126,15 @@ func (q *Queue) Open(sender string, largest uint64) *Link {
 	}
 	return l
 }
+
+// OpenPlain is Open for a peer that is no sender, at that URL: what it sent is never sent
+// again. What has come and is not handled is dropped, and an event says so.
+func (q *Queue) OpenPlain(url string, largest uint64) *Link {
+	return q.begins(&Link{Sender: url, largest: largest, plain: true})
+}
+
+// atMostOnce reports whether nothing that came on l can go back.
+func (l *Link) atMostOnce() bool { return l.plain || l.queue.cfg.Mode == messages.AtMostOnce }
 
 // Shut ends a link's session. What it brought and nobody took is thrown away,
 // for the sender delivers it again; at most once it does not, and what has come
@@ -139,7 +150,7 @@ func (q *Queue) Shut(l *Link) (discarded int) {
 		q.links = slices.Delete(q.links, i, i+1)
 		q.gone += l.delivered()
 	}
-	if q.cfg.Mode == messages.AtMostOnce {
+	if l.atMostOnce() {
 		q.signal()
 		return 0
 	}

@@ -194,7 +194,7 @@ func (q *Queue) putBack(f *Frame) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.cfg.Mode == messages.AtMostOnce || slices.Contains(q.links, f.link) {
+	if f.link.atMostOnce() || slices.Contains(q.links, f.link) {
 		q.frames, q.head = slices.Insert(q.frames[q.head:], 0, f), 0
 		q.signal()
 	}
@@ -268,7 +268,7 @@ func (q *Queue) Force(n int) {
 func (q *Queue) Awaits(l *Link) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.takes() || q.cfg.Mode != messages.AtMostOnce && l.inHand()
+	return q.takes() || !l.atMostOnce() && l.inHand()
 }
 
 // code describes a run of user code that reads here; from returns the link of what

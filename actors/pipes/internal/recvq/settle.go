@@ -20,7 +20,7 @@ func (l *Link) Ack(seq uint64) {
 	l.lock()
 	l.userSettled(seq)
 	_, late := l.expired[seq]
-	late = late || l.closed && !l.acks.Has(seq)
+	late = late || l.closed && !l.plain && !l.acks.Has(seq)
 	if !late && !l.closed {
 		l.settle(seq)
 	}
@@ -118,10 +118,14 @@ func (l *Link) fail(f failure) bool {
 
 // failing is fail under mu.
 func (l *Link) failing(f failure) bool {
+	if l.plain && f.kind != frame.NackLapsed && !l.acks.Has(f.seq) {
+		cfg := &l.queue.cfg
+		l.queue.emit(messages.MessagesDropped{Destination: cfg.Destination, Group: cfg.Group, Count: 1, Why: "it was not handled, and a plain peer sends nothing again"})
+	}
 	if l.closed || !l.settle(f.seq) {
 		return false
 	}
-	if l.queue.cfg.Mode != messages.AtMostOnce {
+	if !l.atMostOnce() {
 		l.failures = append(l.failures, f)
 		l.breaks(f)
 	}

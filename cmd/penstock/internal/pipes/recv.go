@@ -26,6 +26,7 @@ type recv struct {
 	window      int
 	keepFor     string
 	zone        string
+	plainURLs   []string
 	json        bool
 	diagnostics string
 }
@@ -47,11 +48,18 @@ first what has arrived. A value with newlines in it takes several lines; --json
 keeps it on one. With --json a key, value or header that is not UTF-8 is printed as
 key_base64 or value_base64.
 
-In the mode at-most-once, messages that arrived and were not printed are lost.`,
+In the mode at-most-once, messages that arrived and were not printed are lost.
+
+With --plain-url, recv also takes what stock nanomsg peers send: nngcat, nanocat and
+other PUSH sockets that listen at that URL, and are dialled again when they are gone.
+Their bytes are printed as values; the URL is the sender. They send nothing again:
+what arrived and was not printed is lost. There is no token: whoever listens there is
+believed.`,
 		Example: `  penstock recv orders billing
   penstock recv orders billing --count 10 --json | jq -r .value
   penstock recv orders audit --idle 5s > orders.txt
-  penstock recv orders audit --keep-for forever    # the group waits for its members`,
+  penstock recv orders audit --keep-for forever    # the group waits for its members
+  penstock recv orders billing --plain-url tcp://127.0.0.1:7200    # nngcat --push0 --listen tcp://127.0.0.1:7200 --data hello`,
 		Args:              cli.Between(2, 2),
 		ValidArgsFunction: completeDestination(a, completeGroupOf(a)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], args[1]) },
@@ -66,6 +74,7 @@ In the mode at-most-once, messages that arrived and were not printed are lost.`,
 	f.StringVar(&c.onFull, "on-full", string(penstock.QueueBlock), "what a full group does to senders: block, drop-oldest or error; the first member decides")
 	f.IntVar(&c.window, "window", actors.DefaultWindow, "how many unsettled messages each sender may have on its way to this member")
 	f.StringVar(&c.keepFor, "keep-for", messages.DefaultKeepFor.String(), "how long the group outlives its last member: a `duration`, or forever")
+	f.StringSliceVar(&c.plainURLs, "plain-url", nil, "`url` at which a stock nanomsg PUSH peer listens, to take its messages too, such as tcp://127.0.0.1:7200")
 	f.BoolVar(&c.json, "json", false, "print an object for each message: key, value, headers, attempt, redelivered, sender, seq, time")
 	f.StringVar(&c.zone, "zone", "", "`name` of the place where this command runs: senders that prefer it send to this member first")
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
@@ -114,7 +123,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	}
 	cfg := actors.MemberConfig{
 		Destination: dest, Group: group, Mode: messages.Mode(c.mode), Policy: messages.QueuePolicy(c.onFull),
-		KeepFor: keepFor, Window: windowFor(c.window, c.count),
+		KeepFor: keepFor, Window: windowFor(c.window, c.count), PlainURLs: c.plainURLs,
 	}
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -127,7 +136,7 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 	c.ReportTroubles(rt, linkTrouble(dest))
 	m, err := rt.Join(ctx, dest, group,
 		penstock.InMode(penstock.Mode(c.mode)), penstock.OnFull(penstock.QueuePolicy(c.onFull)),
-		penstock.KeepFor(keepFor), penstock.Window(windowFor(c.window, c.count)))
+		penstock.KeepFor(keepFor), penstock.Window(windowFor(c.window, c.count)), penstock.PlainURL(c.plainURLs...))
 	if err != nil {
 		return errors.Join(err, c.Stop(ctx, rt))
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,15 @@ import (
 )
 
 // schemes are those by which stock peers come, each with a URL to listen at.
-var schemes = map[string]string{"tcp": "tcp://127.0.0.1:0", "ws": "ws://127.0.0.1:0/orders"}
+var schemes = map[string]string{"tcp": "tcp://127.0.0.1:0", "ws": "ws://127.0.0.1:0/orders", "ipc": ""}
+
+// place is a URL of that scheme to listen at.
+func place(t *testing.T, scheme string) string {
+	if scheme == "ipc" {
+		return "ipc://" + filepath.Join(t.TempDir(), "s") // short: the system takes some 100 bytes
+	}
+	return schemes[scheme]
+}
 
 // tools are the peers of others, and the packages that have them.
 var tools = map[string]string{"nngcat": "nng-utils", "nanocat": "nanomsg-utils"}
@@ -100,6 +109,9 @@ func pushes(t *testing.T, name, url, text string) *tool {
 // free is a URL of that scheme whose port nobody has.
 func free(t *testing.T, scheme string) string {
 	t.Helper()
+	if scheme == "ipc" {
+		return place(t, scheme)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +138,7 @@ func TestPlainPeersPull(t *testing.T) {
 	each(t, func(t *testing.T, name, scheme string) {
 		ctx := enginetest.Within(t)
 		e := enginetest.NewSpace(t).Begin(t)
-		d := enginetest.Register(t, e, senders.Config{Plain: schemes[scheme]})
+		d := enginetest.Register(t, e, senders.Config{Plain: place(t, scheme)})
 		m := enginetest.Join(t, e, members.Config{})
 		got := make(chan string, 16)
 		enginetest.Consume(t, m, func(_ context.Context, d messages.Delivery) error { got <- string(d.Value); return nil })

@@ -162,6 +162,9 @@ func (l *Listener) Exposed() (urls []string) {
 func (l *Listener) Look() (changed bool) {
 	var urls []string
 	for _, d := range l.doors {
+		if r, ok := d.ln.(carrier.Refresher); ok {
+			_ = r.Refresh() // it is tried again
+		}
 		urls = append(urls, d.advertised()...)
 	}
 	l.mu.Lock()

@@ -47,7 +47,10 @@ func Check(url string) error {
 // checkScheme refuses what no stock peer speaks.
 func checkScheme(u address.URL) error {
 	if u.Encrypted() {
-		return fmt.Errorf("url %q: %w: plain peers are not encrypted: use %s:// or %s://", u, messages.ErrInvalid, address.TCP, address.WS)
+		return fmt.Errorf("url %q: %w: plain peers are not encrypted: use %s://, %s:// or %s://", u, messages.ErrInvalid, address.TCP, address.WS, address.IPC)
+	}
+	if u.Scheme == address.InProc {
+		return fmt.Errorf("url %q: %w: a stock peer is no part of this process", u, messages.ErrInvalid)
 	}
 	return nil
 }

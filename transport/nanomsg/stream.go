@@ -136,10 +136,10 @@ var inband = prefix{1}
 
 // prefixOf is that of a scheme.
 func prefixOf(scheme string) prefix {
-	if scheme == address.TCP || scheme == address.WS {
-		return nil
+	if scheme == address.IPC {
+		return inband
 	}
-	return inband
+	return nil
 }
 
 // append puts what comes before a message of size bytes.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/plain"
@@ -353,15 +352,6 @@ func (a *destination) tell(ctx actor.Context, name string, reset bool) {
 	if view.meta == nil && len(view.members) == 0 {
 		delete(a.groups, name)
 	}
-}
-
-// groupMetaOf reads settings; nil when they do not decode.
-func groupMetaOf(value []byte) *pb.GroupMeta {
-	meta := &pb.GroupMeta{}
-	if proto.Unmarshal(value, meta) != nil {
-		return nil
-	}
-	return meta
 }
 
 func (a *destination) open(ctx actor.Context, group string, s messages.GroupSettings) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/discovery"
@@ -165,4 +166,13 @@ func (d *Destination) judgeSole(ctx context.Context, watch soleWatch, kv discove
 	text := fmt.Sprintf("%s is held by %s, for %s at most if that has ended", kv.Key, who, left)
 	d.wait.On(text, true)
 	return nil
+}
+
+// groupMetaOf reads settings; nil when they do not decode.
+func groupMetaOf(value []byte) *pb.GroupMeta {
+	meta := &pb.GroupMeta{}
+	if proto.Unmarshal(value, meta) != nil {
+		return nil
+	}
+	return meta
 }

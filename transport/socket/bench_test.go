@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +126,7 @@ func BenchmarkThroughput(b *testing.B) {
 // Compare runs of one sitting.
 func BenchmarkCarriers(b *testing.B) {
 	secured := carriertest.NewCA(b).Issue(b, time.Hour, "orders.example").TLS(b)
-	for _, url := range []string{"tcp://127.0.0.1:0", "tls+tcp://127.0.0.1:0"} {
+	for _, url := range []string{"tcp://127.0.0.1:0", "tls+tcp://127.0.0.1:0", "ipc://" + filepath.Join(b.TempDir(), "s"), "inproc://bench"} {
 		for _, size := range []int{100, 1 << 10, 60 << 10, 260 << 10} {
 			b.Run(fmt.Sprintf("%s/%dB", url[:strings.Index(url, ":")], size), func(b *testing.B) {
 				buf := make([]byte, 512<<10)

@@ -13,6 +13,7 @@ import (
 	"go.nanomsg.org/mangos/v3"
 	"go.nanomsg.org/mangos/v3/protocol/pull"
 	"go.nanomsg.org/mangos/v3/protocol/push"
+	_ "go.nanomsg.org/mangos/v3/transport/inproc"
 	_ "go.nanomsg.org/mangos/v3/transport/tcp"
 
 	"github.com/penstock-io/penstock/messages"
@@ -122,40 +123,97 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
-// Frames of 60 KiB, which many small messages or one of 64 KiB make, over each carrier.
-// Compare runs of one sitting.
+// Streams of frames over each carrier; many small messages, or one of 64 KiB, make one of
+// 60 KiB. Beside them is stock mangos in the memory of the process. Compare runs of one
+// sitting.
 func BenchmarkCarriers(b *testing.B) {
 	secured := carriertest.NewCA(b).Issue(b, time.Hour, "orders.example").TLS(b)
+	sizes := []int{100, 1 << 10, 60 << 10, 260 << 10}
 	for _, url := range []string{"tcp://127.0.0.1:0", "tls+tcp://127.0.0.1:0", "ipc://" + filepath.Join(b.TempDir(), "s"), "inproc://bench"} {
-		for _, size := range []int{100, 1 << 10, 60 << 10, 260 << 10} {
+		for _, size := range sizes {
 			b.Run(fmt.Sprintf("%s/%dB", url[:strings.Index(url, ":")], size), func(b *testing.B) {
 				buf := make([]byte, 512<<10)
 				sc, mc := benchLinkOver(b, url, secured, func(n int) []byte { return buf[:n] })
 				records := benchRecords(size)
-				b.SetBytes(int64(size))
-				done := make(chan error, 1)
-				n := b.N
-				go func() {
-					var f frame.Frame
-					for range n {
-						if err := mc.Recv(&f); err != nil {
-							done <- err
-							return
-						}
-					}
-					done <- nil
-				}()
-				b.ResetTimer()
-				for i := range n {
-					if err := sc.SendData(uint64(i+1), nil, false, 0, records); err != nil {
-						b.Fatal(err)
-					}
-				}
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
+				var f frame.Frame
+				seq := uint64(0)
+				stream(b, size, func() error {
+					seq++
+					return sc.SendData(seq, nil, false, 0, records)
+				}, func() error { return mc.Recv(&f) })
 			})
 		}
+	}
+	for _, size := range sizes {
+		b.Run(fmt.Sprintf("mangos-inproc/%dB", size), func(b *testing.B) {
+			send, recv, end := stockLink(b, "inproc://stock", size)
+			defer end()
+			stream(b, size, send, recv)
+		})
+	}
+}
+
+// stream sends b.N frames as fast as they are received.
+func stream(b *testing.B, size int, send, recv func() error) {
+	b.SetBytes(int64(size))
+	done := make(chan error, 1)
+	n := b.N
+	go func() {
+		for range n {
+			if err := recv(); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	b.ResetTimer()
+	for range n {
+		if err := send(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
+
+// stockLink is a PUSH and a PULL of stock mangos, with bodies of size bytes.
+func stockLink(b *testing.B, url string, size int) (send, recv func() error, end func()) {
+	s, err := push.NewSocket()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := pull.NewSocket()
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := s.NewListener(url, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := l.Listen(); err != nil {
+		b.Fatal(err)
+	}
+	if err := r.Dial(l.Address()); err != nil {
+		b.Fatal(err)
+	}
+	body := make([]byte, size)
+	send = func() error {
+		m := mangos.NewMessage(len(body))
+		m.Body = append(m.Body, body...)
+		return s.SendMsg(m)
+	}
+	recv = func() error {
+		m, err := r.RecvMsg()
+		if err == nil {
+			m.Free()
+		}
+		return err
+	}
+	return send, recv, func() {
+		_ = r.Close()
+		_ = s.Close()
 	}
 }
 
@@ -200,37 +258,8 @@ func BenchmarkLatency(b *testing.B) {
 		_ = mc.Close()
 	})
 	b.Run("mangos/100B", func(b *testing.B) {
-		s, err := push.NewSocket()
-		if err != nil {
-			b.Fatal(err)
-		}
-		r, err := pull.NewSocket()
-		if err != nil {
-			b.Fatal(err)
-		}
-		l, err := s.NewListener("tcp://127.0.0.1:0", nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := l.Listen(); err != nil {
-			b.Fatal(err)
-		}
-		if err := r.Dial(l.Address()); err != nil {
-			b.Fatal(err)
-		}
-		body := make([]byte, 100)
-		latencies(b, func() error {
-			m := mangos.NewMessage(len(body))
-			m.Body = append(m.Body, body...)
-			return s.SendMsg(m)
-		}, func() error {
-			m, err := r.RecvMsg()
-			if err == nil {
-				m.Free()
-			}
-			return err
-		})
-		_ = r.Close()
-		_ = s.Close()
+		send, recv, end := stockLink(b, "tcp://127.0.0.1:0", 100)
+		latencies(b, send, recv)
+		end()
 	})
 }

@@ -166,6 +166,8 @@ type SenderLinked struct {
 	Destination, Group, Member, Sender string
 	// Addr is the URL dialled.
 	Addr string
+	// Passed is why the URLs that come before that one failed; nil when it was the first.
+	Passed error
 }
 
 // SenderUnlinked: this member's link to a sender ended.

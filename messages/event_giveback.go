@@ -197,6 +197,22 @@ func (e PlainExposed) attrs() []slog.Attr {
 	return []slog.Attr{slog.String("destination", e.Destination), slog.Any("urls", e.URLs)}
 }
 
+// ListenerTroubled: members cannot dial one of this runtime's URLs any more: somebody has put
+// another file in the place of a unix socket, or has deleted it and it cannot be made again.
+// Links that stand are not touched, and the listener keeps trying. There is one event for
+// each trouble.
+type ListenerTroubled struct {
+	// URL is the one that was asked for.
+	URL string
+	Err error
+}
+
+func (ListenerTroubled) name() string      { return "listener_troubled" }
+func (ListenerTroubled) level() slog.Level { return slog.LevelWarn }
+func (e ListenerTroubled) attrs() []slog.Attr {
+	return present(slog.String("url", e.URL), errAttr("err", e.Err))
+}
+
 // CertificateTroubled: the certificate for links has expired, or its files cannot be
 // read any more. What was read before stays in use. There is one event for each trouble.
 type CertificateTroubled struct{ Err error }

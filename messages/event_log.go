@@ -155,13 +155,14 @@ func (e MemberUnlinked) attrs() []slog.Attr {
 func (SenderLinked) name() string      { return "sender_linked" }
 func (SenderLinked) level() slog.Level { return slog.LevelInfo }
 func (e SenderLinked) attrs() []slog.Attr {
-	return []slog.Attr{
+	return present(
 		slog.String("destination", e.Destination),
 		slog.String("group", e.Group),
 		slog.String("member", e.Member),
 		slog.String("sender", e.Sender),
 		slog.String("addr", e.Addr),
-	}
+		errAttr("passed", e.Passed),
+	)
 }
 
 func (SenderUnlinked) name() string        { return "sender_unlinked" }

@@ -31,14 +31,20 @@ func socketFile(t *testing.T) string {
 	return dir + "/s"
 }
 
-// linkedAt waits for the next link of a member, and returns where it leads.
-func linkedAt(t *testing.T, events <-chan messages.Event) string {
+// linked waits for the next link of a member.
+func linked(t *testing.T, events <-chan messages.Event) messages.SenderLinked {
 	t.Helper()
 	for {
 		if e, ok := enginetest.Await(t, "SenderLinked", events).(messages.SenderLinked); ok {
-			return e.Addr
+			return e
 		}
 	}
+}
+
+// linkedAt is where that leads.
+func linkedAt(t *testing.T, events <-chan messages.Event) string {
+	t.Helper()
+	return linked(t, events).Addr
 }
 
 func at(listen string) func(*actors.Config) { return func(c *actors.Config) { c.Listen = listen } }
@@ -156,5 +162,44 @@ func TestLocalLinksComeBack(t *testing.T) {
 		if err := m.Leave(enginetest.Within(t)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Promise: a socket in whose place somebody puts another file is told by an event, and members
+// take the sender's next URL. Who listens for this machine only is not said to be exposed.
+func TestReplacedSocketIsTold(t *testing.T) {
+	t.Parallel()
+	s := enginetest.NewSpace(t)
+	file := socketFile(t)
+	sender := s.Begin(t)
+	told := eventsOf(t, sender)
+	enginetest.Register(t, sender, senders.Config{Name: "near", Listen: fmt.Sprintf("inproc://near-%d", time.Now().UnixNano())})
+	d := enginetest.Register(t, sender, senders.Config{Listen: "ipc://" + file + " tcp://127.0.0.1:0"})
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		switch e := enginetest.Await(t, "ListenerTroubled", told).(type) {
+		case messages.LinksExposed:
+			t.Errorf("%v is said to be exposed", e.URLs)
+			continue
+		case messages.ListenerTroubled:
+			if e.URL != "ipc://"+file || !strings.Contains(e.Err.Error(), "in the place of the socket") {
+				t.Errorf("%s: %v", e.URL, e.Err)
+			}
+		default:
+			continue
+		}
+		break
+	}
+	e := s.Begin(t)
+	events := eventsOf(t, e)
+	flows(t, d, enginetest.Join(t, e, members.Config{}))
+	got := linked(t, events)
+	if !strings.HasPrefix(got.Addr, "127.0.0.1:") || got.Passed == nil || !strings.Contains(got.Passed.Error(), file) {
+		t.Errorf("it is linked at %s, and passed over %v", got.Addr, got.Passed)
 	}
 }

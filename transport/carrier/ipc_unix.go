@@ -340,6 +340,9 @@ func dialIPC(ctx context.Context, _ address.URL, at string, _ Target) (net.Conn,
 	case errors.Is(err, unix.EAGAIN):
 		return nil, fmt.Errorf("%w: more connections wait there than the system keeps", err)
 	case errors.Is(err, unix.ECONNREFUSED):
+		if info, lerr := os.Stat(at); lerr == nil && info.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("%w: the file there is no socket", err)
+		}
 		return nil, fmt.Errorf("%w: the process that listened there has ended", err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: this process, of user %d, may not write to that socket: see mode and group of the sender's URL", err, os.Geteuid())

@@ -267,7 +267,7 @@ func TestIPCDialSays(t *testing.T) {
 	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, says := range map[string]string{"stale": "has ended", "nothing": "no such file", "file": "has ended"} {
+	for name, says := range map[string]string{"stale": "has ended", "nothing": "no such file", "file": "is no socket"} {
 		if _, err := dialIPC(t.Context(), address.URL{}, dir+"/"+name, Target{}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", name, err, says)
 		}

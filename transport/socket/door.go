@@ -21,10 +21,13 @@ type door struct {
 	mu   sync.Mutex
 	urls []string // advertised now
 	ever []string // advertised at any time: members may still dial them
+	// trouble is why members cannot dial it; nil when they can.
+	trouble error
 }
 
-// look finds out what to advertise now. It returns why members cannot dial it.
-func (d *door) look() error {
+// look finds out what to advertise now. It returns why members cannot dial it any more, where
+// that is news.
+func (d *door) look() (news error) {
 	var trouble error
 	if r, ok := d.ln.(carrier.Refresher); ok {
 		trouble = r.Refresh()
@@ -42,7 +45,11 @@ func (d *door) look() error {
 			d.ever = append(d.ever, u)
 		}
 	}
-	return trouble
+	if trouble != nil && (d.trouble == nil || d.trouble.Error() != trouble.Error()) {
+		news = trouble
+	}
+	d.trouble = trouble
+	return news
 }
 
 // advertised are the URLs of now.

@@ -65,6 +65,9 @@ type ListenerConfig struct {
 	// Refused, when set, is told of each connection that ended without a
 	// Welcome. It is called from many goroutines and must not block.
 	Refused func(Refusal)
+	// Troubled, when set, is told when members cannot dial one of URLs any more, once for each
+	// trouble. Look calls it.
+	Troubled func(u address.URL, err error)
 }
 
 // Defaults of ListenerConfig and DialConfig.
@@ -266,7 +269,9 @@ func (l *Listener) Exposed() (urls []string) {
 func (l *Listener) Look() (changed bool) {
 	var urls, identities []string
 	for _, d := range l.doors {
-		_ = d.look()
+		if err := d.look(); err != nil && l.cfg.Troubled != nil {
+			l.cfg.Troubled(d.url, err)
+		}
 		urls = append(urls, d.advertised()...)
 		if d.url.Encrypted() && identities == nil {
 			identities, _ = l.cfg.TLS.Identities() // what cannot be read leaves what was

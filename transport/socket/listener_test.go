@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +34,74 @@ func TestListenerLooks(t *testing.T) {
 	}
 	if d := l.doors[0].dialled(); !slices.Contains(d, first[0]) || !slices.Contains(d, l.URLs()[0]) {
 		t.Errorf("let in are those who dialled %v", d)
+	}
+}
+
+// A listener tells once that its unix socket was replaced, or cannot be made again, and why;
+// it makes the socket again when it can, and tells the next trouble.
+func TestListenerTellsTrouble(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no ipc")
+	}
+	dir, err := os.MkdirTemp("", "ipc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := dir + "/s"
+	var told []string
+	l, err := Listen(context.Background(), ListenerConfig{
+		URLs:     []address.URL{{Scheme: address.IPC, File: file}, {Scheme: address.InProc, Host: "tells-trouble"}},
+		Lookup:   func(string) (Secret, bool) { return Secret{}, false },
+		Troubled: func(u address.URL, err error) { told = append(told, u.String()+" "+err.Error()) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for _, step := range []struct {
+		name string
+		do   func() error
+		want string
+	}{
+		{"at first", func() error { return nil }, ""},
+		{"replaced", func() error { return errors.Join(os.Remove(file), os.WriteFile(file, nil, 0o600)) }, "somebody else"},
+		{"deleted, and made again", func() error { return os.Remove(file) }, ""},
+		{"replaced again", func() error { return errors.Join(os.Remove(file), os.WriteFile(file, nil, 0o600)) }, "somebody else"},
+		{"deleted with its directory", func() error { return os.RemoveAll(dir) }, "make the directory"},
+		{"the directory is back", func() error { return os.Mkdir(dir, 0o700) }, ""},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		told = nil
+		for range 3 {
+			if l.Look() {
+				t.Errorf("%s: the URLs changed to %v", step.name, l.URLs())
+			}
+		}
+		if n := len(told); step.want == "" && n > 0 || step.want != "" && (n != 1 || !strings.HasPrefix(told[0], "ipc://"+file) || !strings.Contains(told[0], step.want)) {
+			t.Errorf("%s: told %q, want %q once", step.name, told, step.want)
+		}
+		if _, err := os.Lstat(file); step.want == "" && err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+	}
+}
+
+// What stays in this machine is exposed to nobody.
+func TestLocalListenersAreNotExposed(t *testing.T) {
+	urls := []address.URL{{Scheme: address.InProc, Host: "not-exposed"}}
+	if runtime.GOOS != "windows" {
+		urls = append(urls, address.URL{Scheme: address.IPC, File: t.TempDir() + "/s"})
+	}
+	l, err := Listen(context.Background(), ListenerConfig{URLs: urls, Lookup: func(string) (Secret, bool) { return Secret{}, false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if open := l.Exposed(); len(open) > 0 {
+		t.Errorf("exposed are %v", open)
 	}
 }
 

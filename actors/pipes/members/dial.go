@@ -56,23 +56,24 @@ func (s *connSlot) close() {
 }
 
 // dial links a member to a sender: the first of its URLs that may be dialled and welcomes
-// it. A path that leads elsewhere in this container costs a failed attempt, and each redial
-// begins with the first again. What comes lies in memory of again with ReuseBuffers.
-func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sender *pb.Sender, again *frames.Buffers) (*socket.Conn, error) {
+// it; passed is why the ones before failed. A path that leads elsewhere in this container
+// costs a failed attempt, and each redial begins with the first again. What comes lies in
+// memory of again with ReuseBuffers.
+func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sender *pb.Sender, again *frames.Buffers) (conn *socket.Conn, passed, err error) {
 	if err := pb.LevelsNow().Refuse(fmt.Sprintf("sender %q", sender.Id), pb.Level(sender.Level), sender.Version); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	urls, err := l.Dials(sender)
 	if err != nil {
-		return nil, fmt.Errorf("sender %q: %w", sender.Id, err)
+		return nil, nil, fmt.Errorf("sender %q: %w", sender.Id, err)
 	}
 	value, err := secretOf(ctx, n, cfg.Destination, cfg.Group, sender)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	secret := &pb.Secret{}
 	if err := proto.Unmarshal(value, secret); err != nil {
-		return nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
+		return nil, nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
 	}
 	g := cfg.group().Meta()
 	var errs []error
@@ -91,12 +92,12 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 			},
 		})
 		if err == nil {
-			return conn, nil
+			return conn, errors.Join(errs...), nil
 		}
 		if refused := (*socket.RefusedError)(nil); errors.As(err, &refused) && refused.Code == pb.Code_MODE_MISMATCH {
-			return nil, err // it is the sender that says so, and not who has its path here
+			return nil, nil, err // it is the sender that says so, and not who has its path here
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, nil, errors.Join(errs...)
 }

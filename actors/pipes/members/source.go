@@ -89,8 +89,9 @@ type (
 // What a source tells itself and its member.
 type (
 	sourceLinked struct {
-		conn *socket.Conn
-		link *recvq.Link
+		conn   *socket.Conn
+		link   *recvq.Link
+		passed error
 	}
 	sourceTried struct {
 		id  string
@@ -155,7 +156,7 @@ func (s *source) started(ctx actor.Context) {
 // run dials and reads until the connection ends. It runs hosted.
 func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
 	var memory frames.Buffers
-	conn, err := dial(ctx, s.node, s.links, s.cfg, s.sender, &memory)
+	conn, passed, err := dial(ctx, s.node, s.links, s.cfg, s.sender, &memory)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error 
 	}
 	link := s.in.Open(s.sender.Id, min(conn.Peer().MaxMessage, frame.Largest))
 	defer s.in.Shut(link)
-	tell(sourceLinked{conn, link})
+	tell(sourceLinked{conn, link, passed})
 	var f frame.Frame
 	for {
 		if err := conn.Recv(&f); err != nil {
@@ -226,7 +227,7 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	s.link = m.link
 	s.node.Events.Emit(messages.SenderLinked{
 		Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
-		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(),
+		Sender: s.sender.Id, Addr: m.conn.RemoteAddr(), Passed: m.passed,
 	})
 	tell := s.host.Teller()
 	s.host.Run("report", func(ctx context.Context) error { return m.link.Report(ctx, m.conn, func() { tell(sourceDrained{}) }) })

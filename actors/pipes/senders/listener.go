@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
+	"github.com/penstock-io/penstock/transport/address"
 	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
@@ -178,6 +179,9 @@ func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Liste
 		Allow: s.allows(),
 		Refused: func(r socket.Refusal) {
 			s.node.Events.Emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})
+		},
+		Troubled: func(u address.URL, err error) {
+			s.node.Events.Emit(messages.ListenerTroubled{URL: u.String(), Err: err})
 		},
 	})
 	if err != nil {

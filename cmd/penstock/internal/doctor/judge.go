@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/penstock-io/penstock"
@@ -231,6 +232,13 @@ func judgeSocket(name, url string, err error) check {
 	switch {
 	case errors.Is(err, errOneProcess):
 		c.Found = url + " was not asked: " + err.Error()
+	case strings.HasPrefix(url, "ipc:") && errors.Is(err, syscall.ECONNREFUSED):
+		c.Status, c.Found = verdictFail, url+": the file is here, and nobody listens at it: "+err.Error()
+		c.Do = "if the sender has died, its entry goes with its lease, and the next sender at that path replaces its socket; " +
+			"if it runs, another program has taken the path: remove the file, and the sender makes its socket again within 5 s"
+	case strings.HasPrefix(url, "ipc:") && errors.Is(err, fs.ErrPermission):
+		c.Status, c.Found = verdictFail, url+": "+err.Error()
+		c.Do = "give the sender's URL ?mode=0660&group=… with a group that its members are in, or run the doctor as the user that members run as"
 	case errors.Is(err, messages.ErrInvalid):
 		c.Status, c.Found = verdictWarn, url+" was not checked: "+err.Error()
 	case errors.Is(err, errWantsCertificate):

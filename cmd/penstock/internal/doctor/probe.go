@@ -207,7 +207,7 @@ var (
 )
 
 var (
-	errOneProcess = errors.New("it leads nowhere but within the sender's process")
+	errOneProcess = errors.New("only its own process can dial it")
 	errNotSender  = errors.New("what answers there is no sender")
 )
 

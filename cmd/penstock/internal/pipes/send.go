@@ -63,7 +63,8 @@ is given up.`,
   penstock send orders lines.txt --timeout 30s --require billing,audit
   penstock send orders lines.txt --key-sep : --require shipping
   tail -f app.log | penstock send logs --listen tcp://:7000
-  seq 1000 | penstock send orders --plain tcp://127.0.0.1:7100    # nngcat --pull0 --dial tcp://127.0.0.1:7100 --ascii`,
+  seq 1000 | penstock send orders --plain tcp://127.0.0.1:7100    # nngcat --pull0 --dial tcp://127.0.0.1:7100 --ascii
+  tail -f app.log | penstock send logs --listen 'ipc:///run/logs.sock?mode=0660&group=logs'`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,7 +74,7 @@ is given up.`,
 	a.Etcd.Add(cmd.Flags())
 	c.link.Add(cmd.Flags())
 	c.link.AddRequire(cmd.Flags())
-	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or ws://:8080/penstock?advertise=wss://example.com/penstock behind a proxy, or advertise=$NAME for what that environment variable says, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
+	cmd.Flags().StringVar(&c.listen, "listen", "", "`url` that members dial, such as tcp://:7000-7010?advertise=example.com, or ws://:8080/penstock?advertise=wss://example.com/penstock behind a proxy, or advertise=$NAME for what that environment variable says, or ipc:///run/orders.sock?mode=0660&group=orders for members on this machine, or several with spaces in between (default "+actors.DefaultListen+", with --link-cacert "+actors.DefaultListenTLS+")")
 	cmd.Flags().StringVar(&c.keySep, "key-sep", "", "`separator` between key and value of a line; none: the line is the value")
 	cmd.Flags().DurationVar(&c.timeout, "timeout", 0, "give up after so long; 0 waits without limit")
 	cmd.Flags().BoolVar(&c.sole, "sole", false, "refuse other senders of the destination, and fail where there is one")

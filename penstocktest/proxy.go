@@ -4,14 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
 
 // A link that can be cut, or hang.
 
-// Proxy passes TCP connections on to a target, until it is told to cut them or
-// to let them hang. Get one from NewProxy.
+// Proxy passes connections over TCP, or over unix sockets, on to a target, until it is told
+// to cut them or to let them hang. Get one from NewProxy.
 //
 // Before an etcd, give Addr to the runtime in place of the server's endpoint.
 // Before a sender, the sender advertises the proxy and listens elsewhere:
@@ -22,9 +25,11 @@ import (
 type Proxy struct {
 	t      testing.TB
 	target string
-	addr   string
-	carry  func(*Proxy, net.Conn) // joins a client to the target until either ends
-	work   sync.WaitGroup
+	// network is that of both ends, and addr where the proxy listens.
+	network, addr string
+
+	carry func(*Proxy, net.Conn) // joins a client to the target until either ends
+	work  sync.WaitGroup
 
 	mu       sync.Mutex
 	state    linkState
@@ -50,7 +55,8 @@ const (
 )
 
 // NewProxy passes what comes to a new port of the loopback on to target,
-// host:port, which need not listen yet. It ends with t.
+// host:port, which need not listen yet. A target that begins with a slash is a unix socket,
+// and then the proxy listens at another one. It ends with t.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	return newProxy(t, target, (*Proxy).join)
@@ -60,8 +66,18 @@ func NewProxy(t testing.TB, target string) *Proxy {
 func newProxy(t testing.TB, target string, carry func(*Proxy, net.Conn)) *Proxy {
 	t.Helper()
 	p := &Proxy{
-		t: t, target: target, carry: carry, addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)),
+		t: t, target: target, carry: carry,
 		state: passing, changed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
+	}
+	if strings.HasPrefix(target, "/") {
+		dir, err := os.MkdirTemp("", "proxy") // t's own would be too long for a socket
+		if err != nil {
+			t.Fatal("penstocktest: proxy: ", err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		p.network, p.addr = "unix", filepath.Join(dir, "s")
+	} else {
+		p.network, p.addr = "tcp", fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	}
 	if err := p.listen(); err != nil {
 		t.Fatal("penstocktest: proxy: ", err)
@@ -73,7 +89,7 @@ func newProxy(t testing.TB, target string, carry func(*Proxy, net.Conn)) *Proxy 
 	return p
 }
 
-// Addr is where the proxy listens, host:port. It stays the same.
+// Addr is where the proxy listens, host:port or the path of a unix socket. It stays the same.
 func (p *Proxy) Addr() string { return p.addr }
 
 // Accepted counts the connections that came so far.
@@ -93,7 +109,7 @@ func (p *Proxy) Cut() { p.move(cut) }
 func (p *Proxy) Hang() { p.move(hanging) }
 
 // Resume passes everything on again, and listens again after Cut. It fails the
-// test when somebody else took the port.
+// test when somebody else took its place.
 func (p *Proxy) Resume() {
 	p.t.Helper()
 	p.mu.Lock()
@@ -129,7 +145,7 @@ func (p *Proxy) move(to linkState) {
 }
 
 func (p *Proxy) listen() error {
-	l, err := net.Listen("tcp", p.addr)
+	l, err := net.Listen(p.network, p.addr)
 	if err != nil {
 		return err
 	}
@@ -191,7 +207,7 @@ func (p *Proxy) join(c net.Conn) {
 	if !p.pass() {
 		return
 	}
-	target, err := net.Dial("tcp", p.target)
+	target, err := net.Dial(p.network, p.target)
 	if err != nil || !p.adopt(target) {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock"
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/transport/carrier/carriertest"
 )
@@ -41,8 +42,11 @@ type childSpec struct {
 	History                    bool   // it says when its handlers begin
 	Concurrency                int
 	Certs                      carriertest.Files // of its links; none without
+	Links                      bool              // a member says where it is linked
 
-	attr *syscall.SysProcAttr // the test's alone
+	// The test's alone.
+	attr *syscall.SysProcAttr
+	exe  string // what to run; this program where it is empty
 }
 
 const roleMember, roleSender = "member", "sender"
@@ -54,6 +58,7 @@ const roleMember, roleSender = "member", "sender"
 //	accepted ID      Send took message ID
 //	did ID NS        a handler begins with message ID, at that time
 //	left             it was told to stop or to leave, and drained
+//	linked AT, WHY   its link to a sender is made, and why its URLs before AT failed
 //	took ID A D      a handler with a Fault gets message ID, its attempt A, after D deaths
 //
 // and is told on stdin: "send FROM TO", "stop", and of handlers with a Fault "leave",
@@ -70,6 +75,16 @@ func (s childSpec) run() error {
 	rt, err := penstock.Start(ctx, opts...)
 	if err != nil {
 		return err
+	}
+	if s.Links {
+		events := rt.Events(ctx)
+		go func() {
+			for e := range events {
+				if e, ok := e.(messages.SenderLinked); ok {
+					fmt.Fprintf(os.Stdout, "linked %s, %q\n", e.Addr, fmt.Sprint(e.Passed))
+				}
+			}
+		}()
 	}
 	var send func(context.Context, penstock.Message) error
 	var leave func() error
@@ -190,6 +205,7 @@ type child struct {
 	left     chan struct{}
 	accepted chan int
 	took     chan taking
+	linked   chan string
 	did      history
 	ended    chan struct{} // all it said was read and it is no more
 }
@@ -209,13 +225,15 @@ func spawn(t *testing.T, spec childSpec, l *harness.Ledger) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	exe := spec.exe
+	if exe == "" {
+		if exe, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c := &child{
 		name: spec.Member, cmd: exec.Command(exe), ready: make(chan struct{}), left: make(chan struct{}),
-		accepted: make(chan int, 1<<16), took: make(chan taking, 1<<10), ended: make(chan struct{}),
+		accepted: make(chan int, 1<<16), took: make(chan taking, 1<<10), linked: make(chan string, 1<<6), ended: make(chan struct{}),
 	}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(env))
 	c.cmd.Stderr, c.cmd.SysProcAttr = os.Stderr, spec.attr
@@ -255,6 +273,10 @@ func (c *child) listen(out io.Reader, l *harness.Ledger) {
 			d.by = c.name
 			c.did.add(d)
 			l.Enter(c.name, d.id)
+			continue
+		}
+		if where, is := strings.CutPrefix(s.Text(), "linked "); is {
+			c.linked <- where
 			continue
 		}
 		what, number, _ := strings.Cut(s.Text(), " ")

@@ -55,9 +55,13 @@
 //
 // # Each transport
 //
-//	what is promised over tcp holds over the others: encrypted, and WebSocket
+//	what is promised over tcp holds over the others: encrypted, WebSocket, and unix sockets
 //		TestEachTransportUnderFaults
 //		TestEachTransportsSenderIsReplaced
+//	a unix socket lets in whom its mode lets in, and others take the next URL
+//		TestIPCOfAnotherUser
+//	and within a process, as far as its runtimes can fail alone
+//		TestInProcRuntimesStoppedUnderLoad
 //
 // # Both faces
 //

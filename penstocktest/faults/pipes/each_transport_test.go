@@ -3,8 +3,9 @@ package pipes_test
 // The faults of links over each transport but tcp, which the other tests are about.
 
 import (
-	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,18 +16,38 @@ import (
 	"github.com/penstock-io/penstock/transport/carrier/carriertest"
 )
 
-// transport is how links go in a test.
+// transport is how links go in a test between processes.
 type transport struct {
 	// scheme and path are those of the senders' URLs.
 	scheme, path string
 	encrypted    bool
+	// network and free are where senders listen: its name in package net, and a place there
+	// that nobody has.
+	network string
+	free    func(*testing.T) string
 }
 
 var transports = []transport{
-	{"tls+tcp", "", true},
-	{"ws", "/penstock", false},
-	{"wss", "/penstock", true},
+	{"tls+tcp", "", true, "tcp", freeHost},
+	{"ws", "/penstock", false, "tcp", freeHost},
+	{"wss", "/penstock", true, "tcp", freeHost},
 }
+
+func freeHost(t *testing.T) string { return harness.Loopback(penstocktest.FreePort(t)) }
+
+// freeFile is a path that is short enough for a unix socket.
+func freeFile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ipc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "orders")
+}
+
+// url is that of a sender that listens at a place.
+func (tr transport) url(at string) string { return tr.scheme + "://" + at + tr.path }
 
 // certs are those of a process in this test; none where links are not encrypted.
 func (tr transport) certs(t *testing.T, ca *carriertest.CA, name string) carriertest.Files {
@@ -64,10 +85,9 @@ func TestEachTransportUnderFaults(t *testing.T) {
 		t.Run(tr.scheme, func(t *testing.T) {
 			t.Parallel()
 			ns, l, ca := penstocktest.Space(t), harness.NewLedger(), carriertest.NewCA(t)
-			port := penstocktest.FreePort(t)
-			road := penstocktest.NewProxy(t, harness.Loopback(port))
-			rt := harness.Runtime(t, ns, tr.options(tr.certs(t, ca, "orders.example"),
-				tr.scheme+"://"+harness.Loopback(port)+tr.path+"?advertise="+road.Addr())...)
+			place := tr.free(t)
+			road := penstocktest.NewProxy(t, place)
+			rt := harness.Runtime(t, ns, tr.options(tr.certs(t, ca, "orders.example"), tr.url(place)+"?advertise="+road.Addr())...)
 			events := penstocktest.Record(t, rt)
 			orders := harness.Register(t, rt, "orders")
 			member := func(name string) *child {
@@ -100,7 +120,8 @@ func TestEachTransportUnderFaults(t *testing.T) {
 			})
 
 			for _, g := range garbage {
-				c, err := net.Dial("tcp", harness.Loopback(port))
+				events := penstocktest.Record(t, rt)
+				c, err := net.Dial(tr.network, place)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -108,7 +129,9 @@ func TestEachTransportUnderFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 				at := c.LocalAddr().String()
-				penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.ConnectionRefused) bool { return e.Remote == at })
+				penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.ConnectionRefused) bool {
+					return e.Remote == at || tr.network == "unix" // there who dials has no address
+				})
 				_ = c.Close()
 			}
 
@@ -140,20 +163,20 @@ func TestEachTransportUnderFaults(t *testing.T) {
 }
 
 // Promise: over each transport a sender that dies is replaced by the next one, under the
-// same id and on another port, whose messages arrive.
+// same id and at another place, whose messages arrive.
 func TestEachTransportsSenderIsReplaced(t *testing.T) {
 	t.Parallel()
 	for _, tr := range transports {
 		t.Run(tr.scheme, func(t *testing.T) {
 			t.Parallel()
 			ns, l, ca := penstocktest.Space(t), harness.NewLedger(), carriertest.NewCA(t)
-			rt := harness.Runtime(t, ns, tr.options(tr.certs(t, ca, "billing.example"), tr.scheme+"://127.0.0.1:0"+tr.path)...)
+			rt := harness.Runtime(t, ns, tr.options(tr.certs(t, ca, "billing.example"), tr.url(tr.free(t)))...)
 			l.Handle(t, "member", harness.Join(t, rt, "orders", "billing", penstock.Window(window)))
 			events := penstocktest.Record(t, rt)
 			sender := func() *child {
 				c := spawn(t, childSpec{
 					Role: roleSender, Endpoint: harness.Etcd.Endpoint(), Space: ns, Destination: "orders", LeaseTTL: 2 * time.Second,
-					Listen: fmt.Sprintf("%s://127.0.0.1:%d%s", tr.scheme, penstocktest.FreePort(t), tr.path),
+					Listen: tr.url(tr.free(t)),
 					Certs:  tr.certs(t, ca, "orders.example"),
 				}, l)
 				c.awaitReady(t)

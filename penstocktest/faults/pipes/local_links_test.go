@@ -6,6 +6,7 @@ package pipes_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,16 +17,13 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
 
+func init() { transports = append(transports, transport{"ipc", "", false, "unix", freeFile}) }
+
 // Promise: a sender that dies with SIGKILL leaves its socket, and the next one takes its
 // place over it; the members find it there.
 func TestIPCSenderKilledAndReplaced(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "ipc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	file := dir + "/orders"
+	file := freeFile(t)
 	ns, l := penstocktest.Space(t), harness.NewLedger()
 	rt := harness.Runtime(t, ns)
 	m := harness.Join(t, rt, "orders", "billing", penstock.Window(window))
@@ -54,7 +52,7 @@ func TestIPCSenderKilledAndReplaced(t *testing.T) {
 			t.Errorf("it left %v, %v", info, err)
 		}
 	}
-	if left, _ := os.ReadDir(dir); len(left) > 0 {
+	if left, _ := os.ReadDir(filepath.Dir(file)); len(left) > 0 {
 		t.Errorf("the second one left %v", left)
 	}
 }
@@ -63,15 +61,10 @@ func TestIPCSenderKilledAndReplaced(t *testing.T) {
 // another, and the sender knows by the socket which process it was.
 func TestIPCMemberKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "ipc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ns, l := penstocktest.Space(t), harness.NewLedger()
 	rt := harness.Runtime(t, ns)
 	events := penstocktest.Record(t, rt)
-	orders := harness.Register(t, rt, "orders", penstock.ListenOn("ipc://"+dir+"/orders?mode=0600"))
+	orders := harness.Register(t, rt, "orders", penstock.ListenOn("ipc://"+freeFile(t)+"?mode=0600"))
 	dies, lives := memberProcess(t, ns, "dies", penstock.AtLeastOnce, l), memberProcess(t, ns, "lives", penstock.AtLeastOnce, l)
 	dies.awaitReady(t)
 	lives.awaitReady(t)
@@ -84,4 +77,51 @@ func TestIPCMemberKilledUnderLoad(t *testing.T) {
 	}
 	n := harness.Settle(t, load, orders, l)
 	l.Complete(t, n, window)
+}
+
+// Promise: over links within the process nothing is lost while the runtimes of members stop
+// and start under load, and the sender's runtime is replaced by one of the same name.
+func TestInProcRuntimesStoppedUnderLoad(t *testing.T) {
+	t.Parallel()
+	ns, l := penstocktest.Space(t), harness.NewLedger()
+	name := "inproc://" + strings.ReplaceAll(ns, "/", "-")
+	stop := func(rt *penstock.Runtime) {
+		t.Helper()
+		if err := rt.Stop(harness.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	member := func(name string) *penstock.Runtime {
+		t.Helper()
+		rt := harness.Runtime(t, ns)
+		l.Handle(t, name, harness.Join(t, rt, "orders", "billing", penstock.MemberID(name), penstock.Window(window)))
+		return rt
+	}
+	works := func(name string) {
+		t.Helper()
+		before := l.Tally().By[name]
+		l.Await(t, name+" at work", func(now harness.Tally) bool { return now.By[name] > before+200 })
+	}
+	stays := member("stays")
+	from := 0
+	for _, goes := range []string{"first", "second"} {
+		rt := harness.Runtime(t, ns, penstock.Listen(name))
+		orders := harness.Register(t, rt, "orders", penstock.SenderID("the-sender"))
+		leaves := member(goes)
+		load := harness.StartLoadOf(t, orders, func(id int) penstock.Message { return harness.Numbered(from + id) })
+		works("stays")
+		works(goes)
+		stop(leaves)
+		leaves = member(goes + " again")
+		works(goes + " again")
+		n := load.Stop(t)
+		if err := orders.Flush(harness.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+		stop(rt)
+		stop(leaves)
+		from += n
+	}
+	stop(stays)
+	l.Complete(t, from, 2*window)
 }

@@ -87,8 +87,8 @@ func pulls(t *testing.T, name, url string) *tool {
 	return begin(t, name, "--pull", "--connect", url, "--quoted")
 }
 
-// linked is how many plain peers a destination has.
-func linked(d *actors.Destination) (n int) {
+// plainPeers is how many plain peers a destination has.
+func plainPeers(d *actors.Destination) (n int) {
 	for _, s := range d.Stats() {
 		if s.Group == messages.PlainGroup {
 			n += s.Links
@@ -143,7 +143,7 @@ func TestPlainPeersPull(t *testing.T) {
 		got := make(chan string, 16)
 		enginetest.Consume(t, m, func(_ context.Context, d messages.Delivery) error { got <- string(d.Value); return nil })
 		p := pulls(t, name, d.PlainURLs()[0])
-		enginetest.Until(t, "the peer is linked", func() bool { return linked(d) == 1 })
+		enginetest.Until(t, "the peer is linked", func() bool { return plainPeers(d) == 1 })
 		big := strings.Repeat("x", 200_000)
 		for _, v := range []string{"one", "two", big} {
 			if err := d.Send(ctx, messages.Message{Key: []byte("k"), Value: []byte(v), Headers: []messages.Header{{Name: "h", Value: []byte("x")}}}); err != nil {

@@ -52,7 +52,7 @@ func TestCompletion(t *testing.T) {
 		{"export", []string{"group", "delete", "audit", ""}},
 		{"nightly", []string{"schedule", "show", ""}},
 		{"latest skip all", []string{"schedule", "add", "x", "--missed", ""}},
-		{"at-least-once at-most-once", []string{"recv", "orders", "billing", "--mode", ""}},
+		{"at-least-once at-most-once failover key-affinity", []string{"recv", "orders", "billing", "--mode", ""}},
 		{"block drop-oldest error", []string{"recv", "orders", "billing", "--on-full", ""}},
 		{"earliest latest", []string{"sub", "audit", "export", "--from", ""}},
 		{"s2 zstd none", []string{"topic", "create", "x", "--compression", ""}},

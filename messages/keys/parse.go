@@ -54,7 +54,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-var kindNames = [...]string{
+var kindNames = [...]string{ //nolint:gosec // names of keys, and no secrets
 	None:                    "none",
 	KindSole:                "sole sender",
 	KindSender:              "sender",

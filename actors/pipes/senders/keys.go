@@ -6,7 +6,6 @@ package senders
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -21,12 +20,6 @@ import (
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/address"
 )
-
-func newToken() []byte {
-	token := make([]byte, 32)
-	rand.Read(token)
-	return token
-}
 
 // writeKeys puts a sender's keys into etcd and keeps them there.
 func (d *Destination) writeKeys(ctx context.Context) error {

@@ -206,11 +206,10 @@ func TestZonesLoseNothing(t *testing.T) {
 				sent uint64
 			}
 			var mates []*mate
-			var links []*Link
 			for i := range rapid.IntRange(1, 5).Draw(rt, "members") {
 				zone := rapid.SampledFrom([]string{"a", "b", ""}).Draw(rt, "zone")
 				l := resident(t, q, b, strconv.Itoa(i), zone, uint64(rapid.IntRange(1, 10).Draw(rt, "credit")))
-				mates, links = append(mates, &mate{l: l}), append(links, l)
+				mates = append(mates, &mate{l: l})
 			}
 			sent, got := 0, 0
 			write := func() {

@@ -45,7 +45,7 @@ func TestSignalsAtOnceAreOne(t *testing.T) {
 		says  string
 	}{
 		{"recv", []string{"recv", "nobody", "billing"}, "", noSender, cli.ExitDone, ""},
-		{"sub", []string{"sub", "audit", "idle", "-v"}, "", "msg=partition_claimed", cli.ExitDone, "msg=partition_released"},
+		{"sub", []string{"sub", "audit", "idle", "-v"}, "", "msg=partition_claimed", cli.ExitDone, "msg=unsubscribed"},
 		{"send", []string{"send", "orders", "--listen", "tcp://127.0.0.1:0"}, "one\n", "no group of orders", cli.ExitIncomplete, "sent 0 acked 0"},
 		{"put", []string{"put", "audit"}, "one\n", "", cli.ExitIncomplete, "put 1"},
 		{"serve", []string{"serve", "--dir", "", "--listen", "127.0.0.1:0", "-v"}, "", "serving client traffic", cli.ExitDone, ""},

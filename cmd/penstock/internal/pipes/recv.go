@@ -138,6 +138,9 @@ func (c *recv) run(ctx context.Context, dest, group string) error {
 		penstock.InMode(penstock.Mode(c.mode)), penstock.OnFull(penstock.QueuePolicy(c.onFull)),
 		penstock.KeepFor(keepFor), penstock.Window(windowFor(c.window, c.count)), penstock.PlainURL(c.plainURLs...))
 	if err != nil {
+		if c.count == 0 && errors.Is(ctx.Err(), context.Canceled) {
+			return c.Stop(ctx, rt) // by a signal, before there was anything to receive
+		}
 		return errors.Join(err, c.Stop(ctx, rt))
 	}
 	if m.Stats().Links == 0 {

@@ -114,6 +114,9 @@ func (c *sub) run(ctx context.Context, topic, group string) error {
 	}
 	s, err := c.subscribe(ctx, rt, topic, group, from)
 	if err != nil {
+		if c.count == 0 && errors.Is(ctx.Err(), context.Canceled) {
+			return c.Stop(ctx, rt) // by a signal, before there was anything to read
+		}
 		return errors.Join(hinted(err), c.Stop(ctx, rt))
 	}
 	reportTrouble(c.App, rt, topic)

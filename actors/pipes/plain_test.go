@@ -36,7 +36,8 @@ var tools = map[string]string{"nngcat": "nng-utils", "nanocat": "nanomsg-utils"}
 
 // tool is a process of one of tools, whose output is being read.
 type tool struct {
-	cmd *exec.Cmd
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once it has
 
 	mu  sync.Mutex
 	out bytes.Buffer
@@ -61,21 +62,28 @@ func begin(t *testing.T, name string, args ...string) *tool {
 	if _, err := exec.LookPath(name); err != nil {
 		t.Skipf("%s is not installed: apt-get install %s", name, tools[name])
 	}
-	p := &tool{cmd: exec.CommandContext(t.Context(), name, args...)}
+	p := &tool{cmd: exec.CommandContext(t.Context(), name, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := enginetest.Aside(p.cmd.Wait)
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended
-		select {
-		case <-ended:
-		case <-time.After(10 * time.Second):
-			t.Errorf("%s did not end", name)
-		}
-	})
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // it is killed, mostly
+	}()
+	t.Cleanup(func() { p.kill(t) })
 	return p
+}
+
+// kill ends the tool, and waits until its port is free.
+func (p *tool) kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Kill() // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s did not end", p.cmd.Path)
+	}
 }
 
 // pulls begins a tool that pulls from url, a line for each message.
@@ -184,9 +192,17 @@ func TestPlainPeersPush(t *testing.T) {
 		if v := enginetest.Await(t, "a message", got); v != "one" {
 			t.Errorf("got %q", v)
 		}
-		_ = first.cmd.Process.Kill() // it runs
-		pushes(t, name, url, "two")
-		for enginetest.Await(t, "a message of the second peer", got) != "two" {
+		first.kill(t)
+		second := pushes(t, name, url, "two")
+		for patience, v := enginetest.Within(t), ""; v != "two"; {
+			select {
+			case v = <-got:
+			case <-second.ended: // the port was not free yet
+				time.Sleep(50 * time.Millisecond)
+				second = pushes(t, name, url, "two")
+			case <-patience.Done():
+				t.Fatalf("nothing came of the second peer: %v", second.printed())
+			}
 		}
 		if err := m.Leave(enginetest.Within(t)); err != nil {
 			t.Error(err)

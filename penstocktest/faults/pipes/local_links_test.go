@@ -112,8 +112,8 @@ func TestInProcRuntimesStoppedUnderLoad(t *testing.T) {
 		works("stays")
 		works(goes)
 		stop(leaves)
-		leaves = member(goes + " again")
-		works(goes + " again")
+		leaves = member(goes + "-again")
+		works(goes + "-again")
 		n := load.Stop(t)
 		if err := orders.Flush(harness.Context(t)); err != nil {
 			t.Fatal(err)

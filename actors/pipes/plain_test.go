@@ -198,7 +198,6 @@ func TestPlainPeersPush(t *testing.T) {
 			select {
 			case v = <-got:
 			case <-second.ended: // the port was not free yet
-				time.Sleep(50 * time.Millisecond)
 				second = pushes(t, name, url, "two")
 			case <-patience.Done():
 				t.Fatalf("nothing came of the second peer: %v", second.printed())

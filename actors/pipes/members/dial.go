@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,41 +18,6 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
-
-// connSlot holds an incarnation's connection, so that stopping closes it even
-// when it came at the last moment.
-type connSlot struct {
-	mu     sync.Mutex
-	conn   *socket.Conn
-	closed bool
-}
-
-// put takes conn in, or closes it when the slot was closed.
-func (s *connSlot) put(conn *socket.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		conn.Close()
-		return false
-	}
-	s.conn = conn
-	return true
-}
-
-func (s *connSlot) get() *socket.Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn
-}
-
-func (s *connSlot) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.conn != nil {
-		s.conn.Close()
-	}
-}
 
 // dial links a member to a sender: the first of its URLs that may be dialled and welcomes
 // it; passed is why the ones before failed. A path that leads elsewhere in this container

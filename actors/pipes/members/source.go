@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/internal/frames"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/slot"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
@@ -48,7 +49,7 @@ type source struct {
 
 	host    supervisor.Host
 	state   sourceState
-	slot    *connSlot
+	slot    *slot.Slot[*socket.Conn]
 	link    *recvq.Link
 	cause   error
 	settled bool // the member has heard of the first dial's outcome
@@ -148,19 +149,19 @@ func (s *source) started(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 		return
 	}
-	s.slot = &connSlot{}
-	slot, tell := s.slot, s.host.Teller()
-	s.host.Run("link", func(ctx context.Context) error { return s.run(ctx, slot, tell) })
+	s.slot = slot.Of(func(c *socket.Conn) { _ = c.Close() })
+	place, tell := s.slot, s.host.Teller()
+	s.host.Run("link", func(ctx context.Context) error { return s.run(ctx, place, tell) })
 }
 
 // run dials and reads until the connection ends. It runs hosted.
-func (s *source) run(ctx context.Context, slot *connSlot, tell func(any)) error {
+func (s *source) run(ctx context.Context, place *slot.Slot[*socket.Conn], tell func(any)) error {
 	var memory frames.Buffers
 	conn, passed, err := dial(ctx, s.node, s.links, s.cfg, s.sender, &memory)
 	if err != nil {
 		return err
 	}
-	if !slot.put(conn) {
+	if !place.Put(conn) {
 		return nil
 	}
 	link := s.in.Open(s.sender.Id, min(conn.Peer().MaxMessage, frame.Largest))
@@ -383,12 +384,12 @@ func (s *source) fail(ctx actor.Context, err error) {
 // stopping ends the link. A source that is stopped while it waits for its
 // restart comes here twice.
 func (s *source) stopping(ctx actor.Context) {
-	slot, link := s.slot, s.link
+	place, link := s.slot, s.link
 	s.slot, s.link = nil, nil
-	if slot == nil {
+	if place == nil {
 		return
 	}
-	conn := slot.get()
+	conn := place.Get()
 	discarded := 0
 	if link != nil {
 		if s.cause == nil {
@@ -396,7 +397,7 @@ func (s *source) stopping(ctx actor.Context) {
 		}
 		discarded = s.in.Shut(link)
 	}
-	slot.close()
+	place.Close()
 	s.host.End()
 	cause := s.cause
 	if errors.Is(cause, errSenderLeft) {

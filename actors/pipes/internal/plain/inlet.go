@@ -4,13 +4,13 @@ package plain
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/recvq"
+	"github.com/penstock-io/penstock/actors/pipes/internal/slot"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/frame"
@@ -53,7 +53,7 @@ type inlet struct {
 
 	host  supervisor.Host
 	state inletState
-	slot  *slot
+	slot  *slot.Slot[*nanomsg.Pusher]
 	conn  *nanomsg.Pusher
 	link  *recvq.Link
 	cause error // why the connection ended
@@ -123,21 +123,21 @@ func (a *inlet) Receive(ctx actor.Context) {
 func (a *inlet) started(ctx actor.Context) {
 	a.host.Begin(ctx)
 	a.state = inletMoves.To(ctx, a.state, dialling)
-	a.slot = &slot{}
-	in, slot, tell := a.Inlet, a.slot, a.host.Teller()
-	a.host.Run(reading, func(ctx context.Context) error { return in.read(ctx, slot, tell) })
+	a.slot = slot.Of((*nanomsg.Pusher).Close)
+	in, place, tell := a.Inlet, a.slot, a.host.Teller()
+	a.host.Run(reading, func(ctx context.Context) error { return in.read(ctx, place, tell) })
 }
 
 // reading names the hosted work that ends with the connection.
 const reading = "read"
 
 // read dials and hands over what comes until the connection ends. It runs hosted.
-func (in *Inlet) read(ctx context.Context, s *slot, tell func(any)) error {
+func (in *Inlet) read(ctx context.Context, place *slot.Slot[*nanomsg.Pusher], tell func(any)) error {
 	conn, err := nanomsg.Dial(ctx, nanomsg.DialConfig{URL: in.URL, MaxMessage: in.MaxMessage})
 	if err != nil {
 		return err
 	}
-	if !s.put(conn) {
+	if !place.Put(conn) {
 		return nil
 	}
 	link := in.In.OpenPlain(in.URL, uint64(frame.LargestRecord(in.MaxMessage)))
@@ -232,45 +232,16 @@ func (a *inlet) drain(ctx actor.Context) {
 // stopping ends the link. An inlet that is stopped while it waits for its restart comes
 // here twice.
 func (a *inlet) stopping() {
-	slot, link := a.slot, a.link
+	place, link := a.slot, a.link
 	a.slot, a.link = nil, nil
-	if slot == nil {
+	if place == nil {
 		return
 	}
-	slot.close()
+	place.Close()
 	a.host.End()
 	if link == nil {
 		return
 	}
 	a.In.Shut(link)
 	a.Node.Events.Emit(messages.PlainPeerUnlinked{Destination: a.Destination, Group: a.Group, Member: a.Member, Addr: a.conn.PeerAddr(), URL: a.URL, Cause: a.cause})
-}
-
-// slot holds an incarnation's connection, so that stopping closes it even when it came at
-// the last moment.
-type slot struct {
-	mu     sync.Mutex
-	conn   *nanomsg.Pusher
-	closed bool
-}
-
-// put takes conn in, or closes it when the slot was closed.
-func (s *slot) put(conn *nanomsg.Pusher) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		conn.Close()
-		return false
-	}
-	s.conn = conn
-	return true
-}
-
-func (s *slot) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.conn != nil {
-		s.conn.Close()
-	}
 }

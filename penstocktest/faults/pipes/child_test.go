@@ -110,6 +110,9 @@ func (s childSpec) run() error {
 		}
 		go m.Consume(consuming, func(_ context.Context, d penstock.Delivery) error {
 			fmt.Fprintln(os.Stdout, "did", harness.Number(d), time.Now().UnixNano())
+			if d.Requested() {
+				return d.Reply(harness.Numbered(harness.Number(d)))
+			}
 			return nil
 		})
 		leave = func() error { return m.Leave(ctx) }

@@ -95,6 +95,11 @@
 //		TestFailoverKeepsOrder
 //	KeyAffinity: the same for each key
 //		TestKeyAffinityKeepsOrder
+//	and the rules that all groups have keep the order: AckWait, full queues, requests, pauses
+//		TestAckWaitKeepsOrder
+//		TestDropOldestKeepsOrder
+//		TestRequestsKeepOrder
+//		TestPauseKeepsOrder
 //
 // # Requests
 //

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -529,10 +530,19 @@ func TestOwnersNeverOverlap(t *testing.T) {
 	for p := range owners {
 		owners[p] = map[int64]string{}
 	}
+	commits := make([]atomic.Int64, partitions)
+	enough := func() bool {
+		for p := range commits {
+			if commits[p].Load() < rounds {
+				return false
+			}
+		}
+		return true
+	}
 	for i := range members {
 		me := join(t, l, info, "group", fmt.Sprintf("m%d", i))
 		wg.Go(func() {
-			for round := range rounds {
+			for round := 0; !enough(); round++ {
 				claimed, err := l.Claim(ctx, me, 0, upTo(partitions))
 				if err != nil {
 					t.Error(err)
@@ -560,6 +570,9 @@ func TestOwnersNeverOverlap(t *testing.T) {
 					if err != nil || errs[0] != nil && !errors.Is(errs[0], messages.ErrFenced) {
 						t.Error(errs, err)
 						return
+					}
+					if errs[0] == nil {
+						commits[c.Partition].Add(1)
 					}
 					if round%2 == 0 {
 						if _, err := l.Release(ctx, me, ps); err != nil {

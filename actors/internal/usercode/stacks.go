@@ -21,6 +21,8 @@ const (
 	// stacksEvery is how old a profile may be that is used again. It stops all goroutines
 	// for a moment, and is walked once for all handlers.
 	stacksEvery = time.Second
+	// stacksApart is how old it is when another is taken for a handler that began after it.
+	stacksApart = 50 * time.Millisecond
 	// stacksAtOnce is how many stacks are given out of one profile.
 	stacksAtOnce = 16
 	// largestProfile bounds the text that is searched.
@@ -51,19 +53,23 @@ func (rs *Runs) Label(ctx context.Context, what string) (labelled context.Contex
 	return labelled, label, func() { pprof.SetGoroutineLabels(ctx) }
 }
 
-// Stack returns where the goroutine with that label stands, and behind it those that it
-// began, at most LargestStack bytes. It is empty when the goroutine is gone or has other labels
-// now, and when many were asked for within a second. It takes some milliseconds, and
-// more with very many goroutines.
-func (rs *Runs) Stack(label string) string {
+// Stack returns where the goroutine with that label stands, or stood at some time after
+// since, and behind it those that it began, at most LargestStack bytes. It is empty when the
+// goroutine is gone or has other labels now, and when many were asked for within a second.
+// It takes some milliseconds, and more with very many goroutines.
+func (rs *Runs) Stack(label string, since time.Time) string {
 	if rs == nil {
 		return ""
 	}
 	s := &rs.stacks
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); s.byLabel == nil || now.Sub(s.taken) >= stacksEvery {
+	now := time.Now()
+	stale := s.taken.Before(since)
+	if age := now.Sub(s.taken); s.byLabel == nil || age >= stacksEvery || stale && age >= stacksApart {
 		s.taken, s.byLabel, s.left = now, labelled(goroutines()), stacksAtOnce
+	} else if stale {
+		return ""
 	}
 	if s.left == 0 {
 		return ""

@@ -62,9 +62,9 @@ func (c *Consumption) Work(f func(ctx context.Context, label string)) {
 
 // Promise: the stack of a worker is found by its label, before those of goroutines that
 // it began; a worker that is over, or has other labels, has none. Few are given out of one
-// profile.
+// profile, and none out of one from before the call.
 func TestStackOfLabel(t *testing.T) {
-	runs := New()
+	runs, began := New(), time.Now()
 	stand, up, over := make(chan string), make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	var labels []string
@@ -80,27 +80,34 @@ func TestStackOfLabel(t *testing.T) {
 		labels = append(labels, <-stand)
 	}
 	for _, label := range labels {
-		own, begun, ok := strings.Cut(runs.Stack(label), "\n\n")
+		own, begun, ok := strings.Cut(runs.Stack(label, began), "\n\n")
 		if !ok || !strings.Contains(own, "usercode.standsStill") || !strings.Contains(own, "stuck_test.go:") || !strings.Contains(begun, "usercode.standsBeside") {
-			t.Errorf("%s: %q", label, runs.Stack(label))
+			t.Errorf("%s: %q", label, runs.Stack(label, began))
 		}
 	}
-	if s := runs.Stack("another"); s != "" {
+	if s := runs.Stack("another", began); s != "" {
 		t.Errorf("of nobody: %q", s)
 	}
 	given := 0
 	for range 10 * stacksAtOnce {
-		if runs.Stack(labels[0]) != "" {
+		if runs.Stack(labels[0], began) != "" {
 			given++
 		}
 	}
 	if given >= stacksAtOnce {
 		t.Errorf("%d of one profile, want less than %d", given, stacksAtOnce)
 	}
+	for old, want := range map[time.Duration]bool{time.Millisecond: false, stacksApart: true} {
+		at := time.Now().Add(-old)
+		runs.stacks.taken, runs.stacks.left = at, stacksAtOnce
+		if got := runs.Stack(labels[0], at.Add(1)) != ""; got != want {
+			t.Errorf("a stack out of a profile that is %s old, of a call that began after it: %v, want %v", old, got, want)
+		}
+	}
 	close(over)
 	all.Wait()
 	runs.stacks.byLabel = nil
-	if s := runs.Stack(labels[0]); strings.Contains(s, "standsStill") {
+	if s := runs.Stack(labels[0], began); strings.Contains(s, "standsStill") {
 		t.Errorf("of a worker that is over: %q", s)
 	}
 }

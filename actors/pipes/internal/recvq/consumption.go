@@ -330,7 +330,7 @@ func (c *Consumption) await() {
 		for _, stuck := range watch.Look(now, q.cfg.AckWait, c.calls()) {
 			q.emit(messages.HandlerStuck{
 				Destination: q.cfg.Destination, Group: q.cfg.Group, Member: q.cfg.ID,
-				Seq: stuck.Key.seq, Running: stuck.Running, Stack: q.Runs.Stack(stuck.Key.w.label),
+				Seq: stuck.Key.seq, Running: stuck.Running, Stack: q.Runs.Stack(stuck.Key.w.label, now.Add(-stuck.Running)),
 			})
 		}
 	})

@@ -282,7 +282,7 @@ func (c *Consumption) Wait(limit time.Duration, member string) {
 		for _, stuck := range watch.Look(now, limit, b.calls()) {
 			b.emit(messages.RecordHandlerStuck{
 				Topic: b.cfg.Topic, Group: b.cfg.Group, Member: member, Partition: stuck.Key.partition, Offset: stuck.Key.offset,
-				Running: stuck.Running, Stack: b.inside.Stack(stuck.Key.label),
+				Running: stuck.Running, Stack: b.inside.Stack(stuck.Key.label, now.Add(-stuck.Running)),
 			})
 		}
 	})

@@ -13,13 +13,17 @@ PLAIN    := JoinsAndLeaves|Idle|Stuck|Scale
 PLAINPKG := ./penstocktest/faults/pipes ./penstocktest/faults/topics ./benchmarks
 # Tests wait more than they compute: so many packages, and tests of a package, run at once.
 WAITING  := -p 4 -parallel 4
+# AGAIN=1 runs a failed test twice more, and names it at the end. Data races, panics and more
+# than five failures are final.
+AGAIN    ?=
+GOTESTSUM := gotest.tools/gotestsum@v1.13.0
 ARGS     ?=
 GOVULN   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # A version of one's own; empty: Go's, from the module and its commit.
 VERSION  ?=
 LDFLAGS  := $(if $(VERSION),-X main.stamp=$(VERSION))
 # What must compile besides the platform at hand: 32 bits, and no Unix.
-PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64
+PLATFORMS := linux/386 windows/amd64 darwin/arm64
 # What decides without sockets and etcd, so that it can be tested as 32 bits.
 NARROW   := ./messages/...
 # Where test-etcds keeps the servers that it builds, of these modules.
@@ -36,6 +40,9 @@ REQUIRED ?=
 # The charts that the READMEs show.
 CHARTS   := pipe.beside topic.beside pipe.size.cpu_ns_per_message topic.size.cpu_ns_per_message pipe.open.sweep topic.open.sweep recovery.recovery_ms scale.heap_bytes
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# tests runs `go test` with flags and packages.
+tests = $(if $(AGAIN),$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped,output --rerun-fails=2 --rerun-fails-max-failures=5 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test --packages "$(2)" -- $(1),$(GO) test $(1) $(2))
 
 # The race detector needs a C compiler; tests run without it where there is none.
 RACE ?= $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race,)
@@ -70,8 +77,8 @@ check: ## while you work: vet, the tests without the slow ones, lint; two minute
 .PHONY: test
 test: ## before you land: vet and every test, under the race detector where there is a C compiler
 	$(GO) vet ./...
-	$(GO) test $(RACE) -vet=off $(WAITING) -timeout 25m $(TESTARGS) $$($(GO) list ./... $(if $(RACE),| grep -v '/benchmarks$$'))
-	$(GO) test -count=1 -vet=off -timeout 25m -run '$(PLAIN)' $(TESTARGS) $(PLAINPKG)
+	$(call tests,$(RACE) -vet=off $(WAITING) -timeout 25m $(TESTARGS),$$($(GO) list ./... $(if $(RACE),| grep -v '/benchmarks$$')))
+	$(call tests,-count=1 -vet=off -timeout 25m -run '$(PLAIN)' $(TESTARGS),$(PLAINPKG))
 
 .PHONY: vet-cross
 vet-cross: ## vet for other platforms, 32-bit ones among them; test what can run as 32 bits

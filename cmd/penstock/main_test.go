@@ -44,7 +44,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "penstock")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		return fatal(fmt.Errorf("%w: %s", err, out))
 	}
 	serve := exec.Command(binary, "serve", "--dir", filepath.Join(dir, "etcd"), "--listen", "127.0.0.1:0")

@@ -1,6 +1,7 @@
 package beside
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type contest struct {
 	run   side.Run // For is set from the budget
 	place side.Place
 	share float64 // of the budget, for each run of each system
+	full  bool    // of a full use only
 	rows  []row
 }
 
@@ -27,6 +29,7 @@ const (
 	ofPipes  kind = "pipes"
 	ofTopics kind = "topics"
 	ofActors kind = "actors"
+	ofLinks  kind = "links"
 )
 
 // row is one comparison.
@@ -143,7 +146,40 @@ func pipeAt(name string, size int, share float64, targets [5]float64) contest {
 	return contest{kind: ofPipes, run: side.Run{Way: side.Flat, Size: size}, share: share, rows: rows}
 }
 
-var contests = []contest{
+// linksAt is the throughput of whole pipes over each transport at one size, beside tcp. The
+// targets are those of tls, ws, wss and ipc.
+func linksAt(name string, size int, targets [4]float64) []contest {
+	apart := contest{kind: ofLinks, run: side.Run{Way: side.Flat, Size: size}, share: linkShare, full: true}
+	tcp := peer{name: "tcp", system: penstock}
+	for i, over := range []string{"tls", "ws", "wss", "ipc"} {
+		tcp.target = targets[i]
+		apart.rows = append(apart.rows, row{id: "pipe." + over + "." + name, figure: perSecond, ours: system{name: "penstock-" + over}, peers: []peer{tcp}})
+	}
+	// What crypto/tls alone can do: the limit of the first row.
+	apart.rows[0].peers = append(apart.rows[0].peers, peer{system: rawTLS})
+	apart.rows = append(apart.rows, row{id: "raw.tls." + name, figure: perSecond, ours: rawTLS, peers: []peer{{name: "tcp", system: system{name: "rawtcp"}}}})
+	within := apart
+	within.rows = []row{{id: "pipe.inproc." + name, figure: perSecond, ours: system{name: "penstock-inproc"}, peers: []peer{
+		{name: "tcp", system: system{name: "penstock-tcp-one"}, target: 1.5},
+		{name: "mangos", system: system{name: "mangos-inproc"}, target: 2},
+	}}}
+	return []contest{apart, within}
+}
+
+// linkShare is short: there are many.
+const linkShare = 0.5
+
+var rawTLS = system{name: "rawtls"}
+
+var contests = slices.Concat(most,
+	linksAt("100B", 100, [4]float64{0, 0, 0, 1.1}),
+	linksAt("1KiB", 1<<10, [4]float64{0.5, 0, 0, 1.1}),
+	linksAt("16KiB", 16<<10, [4]float64{0, 0, 0, 1.1}),
+	linksAt("64KiB", 64<<10, [4]float64{0.6, 0, 0, 1.1}),
+)
+
+// most are those that are in a quick use, too.
+var most = []contest{
 	pipeAt("64B", 64, 1, [5]float64{16, 6, 4, 0, 0.4}),
 	pipeAt("1KiB", 1<<10, 1, [5]float64{4, 3, 0, 0, 0.5}),
 	pipeAt("16KiB", 16<<10, 1, [5]float64{1.2, 1, 1, 1, 0}),
@@ -224,6 +260,11 @@ var contests = []contest{
 			{id: "topic.e2e.open1k.p50", figure: half, ours: topic, peers: []peer{{system: system{name: "redis-always", partitions: 1}, target: 1}}},
 		},
 	},
+}
+
+// of are the contests of a full use, or of a quick one.
+func of(all []contest, full bool) []contest {
+	return slices.DeleteFunc(slices.Clone(all), func(c contest) bool { return c.full && !full })
 }
 
 // chosen are the contests with the rows and peers whose ids begin with prefix.

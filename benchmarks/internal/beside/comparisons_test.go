@@ -122,8 +122,10 @@ func TestMissingIsSkipped(t *testing.T) {
 			t.Errorf("%s: %q", id, lines[id])
 		}
 	}
-	if err := Run(ctx, Settings{Only: "nothing"}, nil); !errors.Is(err, ErrNone) {
-		t.Errorf("a use of nothing returns %v", err)
+	for only, want := range map[string]string{"nothing": "begins with that", "pipe.tls.": "in a full one"} {
+		if err := Run(ctx, Settings{Only: only}, nil); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), want) {
+			t.Errorf("a quick use of %q returns %v", only, err)
+		}
 	}
 }
 
@@ -142,6 +144,12 @@ func TestIDsAreThere(t *testing.T) {
 		for _, p := range []string{"mangos", "nats", "zmq", "grpc", "rawtcp"} {
 			want = append(want, "pipe.tcp."+size+".vs."+p)
 		}
+	}
+	for _, size := range []string{"100B", "1KiB", "16KiB", "64KiB"} {
+		for _, over := range []string{"tls", "ipc", "inproc", "ws", "wss"} {
+			want = append(want, "pipe."+over+"."+size+".vs.tcp")
+		}
+		want = append(want, "pipe.tls."+size+".vs.rawtls", "raw.tls."+size+".vs.tcp", "pipe.inproc."+size+".vs.mangos")
 	}
 	there := map[string]int{}
 	for _, c := range contests {
@@ -199,6 +207,7 @@ func TestBudget(t *testing.T) {
 		if s.Full {
 			rounds = more
 		}
+		contests := of(contests, s.Full)
 		unit := unit(contests, s.Budget, rounds, s.Full)
 		var sum time.Duration
 		for _, c := range contests {

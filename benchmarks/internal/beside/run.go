@@ -33,7 +33,7 @@ type Settings struct {
 var ErrNone = errors.New("no comparison begins with that")
 
 // Placement is where both sides of each comparison run.
-const Placement = "sender, receiver and broker in processes of their own, on one machine; the actors of actor.tell in one process"
+const Placement = "sender, receiver and broker in processes of their own, on one machine; the actors of actor.tell and the ends of pipe.inproc in one process"
 
 // Run does the chosen contests and calls each with every comparison. It blocks for about
 // the budget, and a minute or two more when the peers are built for the first time. A
@@ -58,8 +58,10 @@ const (
 )
 
 func run(ctx context.Context, s Settings, b *bed, all []contest, each func(results.Comparison)) (err error) {
-	todo := chosen(all, s.Only)
-	if len(todo) == 0 {
+	todo := chosen(of(all, s.Full), s.Only)
+	if len(todo) == 0 && len(chosen(all, s.Only)) > 0 {
+		return fmt.Errorf("%w in a quick use: %q is compared in a full one", ErrNone, s.Only)
+	} else if len(todo) == 0 {
 		return fmt.Errorf("%w: %q", ErrNone, s.Only)
 	}
 	if s.Runs == nil {

@@ -55,6 +55,40 @@ func (e *receiving) sum(ctx context.Context) (all answer, err error) {
 	return all, nil
 }
 
+// within is both ends.
+type within struct {
+	Sender
+	to []*Receiver
+}
+
+func (e *within) do(ctx context.Context, c call) (answer, error) {
+	got := receiving{to: e.to}
+	if _, err := got.do(ctx, call{Op: opExpect, Run: c.Run}); err != nil {
+		return answer{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	came := make(chan error, 1)
+	var all answer
+	go func() {
+		var err error
+		if all, err = got.sum(ctx); err != nil {
+			cancel(err) // the sender may wait for room without end
+		}
+		came <- err
+	}()
+	sent, err := (&sending{e.Sender}).do(ctx, c)
+	if err != nil {
+		cancel(err)
+	}
+	if err = errors.Join(err, <-came); err == nil && all.Count != sent.Count {
+		err = fmt.Errorf("%d of %d messages came", all.Count, sent.Count)
+	}
+	all.Ended = max(all.Ended, sent.Ended) // acknowledged, too
+	all.CPU, all.Acked, all.At = sent.CPU, sent.Acked, nil
+	return all, err
+}
+
 type sending struct{ Sender }
 
 func (e *sending) do(ctx context.Context, c call) (a answer, err error) {

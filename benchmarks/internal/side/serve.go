@@ -157,6 +157,17 @@ func open(ctx context.Context, s System, r role, at Place) (end, answer, error) 
 			return nil, answer{}, err
 		}
 		return &performing{got}, answer{}, nil
+	case r == rolePerform && s.Within != nil:
+		in := &within{}
+		for range max(1, at.Groups) {
+			in.to = append(in.to, newReceiver())
+		}
+		got, err := s.Within(ctx, at, in.to)
+		if err != nil {
+			return nil, answer{}, err
+		}
+		in.Sender = got
+		return in, answer{}, nil
 	case r == roleBroker || r == roleReceive || r == roleSend || r == rolePerform:
 		return nil, none, nil
 	default:
@@ -168,7 +179,7 @@ func open(ctx context.Context, s System, r role, at Place) (end, answer, error) 
 func (s System) ends() (all []role) {
 	for r, has := range map[role]bool{
 		roleBroker: s.Broker != nil, roleReceive: s.Receive != nil || s.Consume != nil,
-		roleSend: s.Send != nil || s.Put != nil, rolePerform: s.Perform != nil,
+		roleSend: s.Send != nil || s.Put != nil, rolePerform: s.Perform != nil || s.Within != nil,
 	} {
 		if has {
 			all = append(all, r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type Side struct {
 	name                         string
 	broker, recv, send, performs *process
+	dir                          string
 	log                          bool // it keeps records
 	logs                         int  // so many were made
 }
@@ -37,6 +39,10 @@ func Start(ctx context.Context, program, system string, at Place, errs io.Writer
 			_ = s.Close() // there is nothing in it
 		}
 	}()
+	if s.dir, err = os.MkdirTemp("", "penstock-side-"); err != nil {
+		return nil, err
+	}
+	at.Dir = s.dir
 	ends := []role{rolePerform}
 	for _, end := range []struct {
 		role role
@@ -231,5 +237,5 @@ func (s *Side) Close() error {
 			errs = append(errs, p.close())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

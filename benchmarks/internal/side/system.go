@@ -24,6 +24,9 @@ type System struct {
 
 	// Perform is a system whose both ends are in one process.
 	Perform func(ctx context.Context, at Place) (Performer, error)
+	// Within is a system of messages whose both ends are in one process. It hands what
+	// comes for group i to to[i], from one goroutine for each group.
+	Within func(ctx context.Context, at Place, to []*Receiver) (Sender, error)
 }
 
 // Place is where an end meets the others, and how wide the system is.
@@ -32,6 +35,7 @@ type Place struct {
 	Groups     int    `json:"groups,omitempty"`  // each of which gets every message
 	Partitions int    `json:"partitions,omitempty"`
 	Size       int    `json:"size,omitempty"` // of messages, for a system that has to know it before
+	Dir        string `json:"dir,omitempty"`  // a directory of this side's, which all of its ends have
 }
 
 // Broker is a server in this process, or one that this process started.

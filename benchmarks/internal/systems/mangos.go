@@ -35,11 +35,15 @@ func (s *socket) Close() error {
 
 // listen has a socket take connections, and runs loop until the socket is closed.
 func listen(open func() (mangos.Socket, error), loop func(mangos.Socket) error) (side.Receiving, error) {
+	return listenAt(open, "tcp://127.0.0.1:0", loop)
+}
+
+func listenAt(open func() (mangos.Socket, error), url string, loop func(mangos.Socket) error) (side.Receiving, error) {
 	s, err := open()
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.NewListener("tcp://127.0.0.1:0", nil)
+	l, err := s.NewListener(url, nil)
 	if err == nil {
 		err = l.Listen()
 	}
@@ -56,14 +60,7 @@ func listen(open func() (mangos.Socket, error), loop func(mangos.Socket) error) 
 }
 
 func pullMangos(_ context.Context, _ side.Place, to []*side.Receiver) (side.Receiving, error) {
-	return listen(pull.NewSocket, func(s mangos.Socket) error {
-		m, err := s.RecvMsg()
-		if err == nil {
-			to[0].Take(m.Body)
-			m.Free()
-		}
-		return err
-	})
+	return listen(pull.NewSocket, take1(to[0]))
 }
 
 func repMangos(_ context.Context, _ side.Place, to []*side.Receiver) (side.Receiving, error) {

@@ -65,11 +65,24 @@ func replyPipe(ctx context.Context, at side.Place, to []*side.Receiver) (side.Re
 }
 
 func receive(ctx context.Context, at side.Place, to []*side.Receiver, loop func(*penstock.Member, *side.Receiver) error, opts ...penstock.JoinOption) (side.Receiving, error) {
-	m := &members{read: make(chan error, len(to))}
-	var err error
-	if m.rt, err = Runtime(ctx, at); err != nil {
+	rt, err := Runtime(ctx, at)
+	if err != nil {
 		return nil, err
 	}
+	return join(ctx, rt, to, loop, opts...)
+}
+
+// receiveOver is receivePipe in a runtime with options.
+func receiveOver(ctx context.Context, at side.Place, to []*side.Receiver, opts []penstock.StartOption) (side.Receiving, error) {
+	rt, err := Runtime(ctx, at, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return join(ctx, rt, to, take)
+}
+
+func join(ctx context.Context, rt *penstock.Runtime, to []*side.Receiver, loop func(*penstock.Member, *side.Receiver) error, opts ...penstock.JoinOption) (side.Receiving, error) {
+	m := &members{rt: rt, read: make(chan error, len(to))}
 	for i, r := range to {
 		member, err := m.rt.Join(ctx, Destination, GroupName(i), opts...)
 		if err != nil {
@@ -105,19 +118,13 @@ type destination struct {
 	dest *penstock.Destination
 }
 
-func sendPipe(ctx context.Context, at side.Place) (side.Sender, error) {
-	d, err := register(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	return d, nil
-}
+func sendPipe(ctx context.Context, at side.Place) (side.Sender, error) { return overTCP.send(ctx, at) }
 
 // register registers the destination and waits for its groups and their links.
-func register(ctx context.Context, at side.Place) (*destination, error) {
+func register(ctx context.Context, at side.Place, opts ...penstock.StartOption) (*destination, error) {
 	d := &destination{}
 	var err error
-	if d.rt, err = Runtime(ctx, at, penstock.Listen("tcp://127.0.0.1:0")); err != nil {
+	if d.rt, err = Runtime(ctx, at, opts...); err != nil {
 		return nil, err
 	}
 	if d.dest, err = d.rt.Register(ctx, Destination); err != nil {
@@ -163,7 +170,7 @@ func (d *destination) Close() error {
 type requests struct{ *destination }
 
 func requestPipe(ctx context.Context, at side.Place) (side.Sender, error) {
-	d, err := register(ctx, at)
+	d, err := register(ctx, at, penstock.Listen(overTCP.url))
 	if err != nil {
 		return nil, err
 	}

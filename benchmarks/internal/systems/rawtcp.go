@@ -24,12 +24,17 @@ type tcpReceiver struct {
 }
 
 func receiveTCP(ctx context.Context, _ side.Place, to []*side.Receiver) (side.Receiving, error) {
+	return receiveRaw(ctx, to[0], func(l net.Listener) net.Listener { return l })
+}
+
+func receiveRaw(ctx context.Context, to *side.Receiver, over func(net.Listener) net.Listener) (side.Receiving, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("raw tcp: %w", err)
 	}
+	l = over(l)
 	r := &tcpReceiver{l, make(chan error, 1)}
-	go func() { r.read <- receiveFrom(l, to[0]) }()
+	go func() { r.read <- receiveFrom(l, to) }()
 	return r, nil
 }
 
@@ -80,10 +85,15 @@ type tcpSender struct {
 }
 
 func sendTCP(ctx context.Context, at side.Place) (side.Sender, error) {
+	return sendRaw(ctx, at, func(c net.Conn) net.Conn { return c })
+}
+
+func sendRaw(ctx context.Context, at side.Place, over func(net.Conn) net.Conn) (side.Sender, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", at.Address)
 	if err != nil {
 		return nil, fmt.Errorf("raw tcp: %w", err)
 	}
+	conn = over(conn)
 	return &tcpSender{conn, bufio.NewWriterSize(conn, rawBuffer)}, nil
 }
 

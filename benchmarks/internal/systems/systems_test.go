@@ -26,6 +26,7 @@ func TestSystemsCarryEverything(t *testing.T) {
 	pipe := append([]side.Run{
 		{Way: side.Paced, Size: 64, Rate: 10000, For: short}, {Way: side.Lone, Size: 64, For: short},
 	}, flat...)
+	sizes := pipe[2:]
 	for i := range flat {
 		flat[i].Later = true
 	}
@@ -46,6 +47,14 @@ func TestSystemsCarryEverything(t *testing.T) {
 		"penstock-request": {side.Place{}, lone},
 		"penstock-topic":   {side.Place{Partitions: 4}, log},
 		"penstock-inturn":  {side.Place{Partitions: 8}, flat[:1]},
+		"penstock-tls":     {side.Place{}, sizes},
+		"penstock-ws":      {side.Place{}, sizes},
+		"penstock-wss":     {side.Place{}, sizes},
+		"penstock-ipc":     {side.Place{}, sizes},
+		"penstock-inproc":  {side.Place{}, sizes},
+		"penstock-tcp-one": {side.Place{}, sizes},
+		"mangos-inproc":    {side.Place{}, sizes},
+		"rawtls":           {side.Place{}, sizes},
 		"mangos":           {side.Place{}, pipe},
 		"mangos-request":   {side.Place{}, lone},
 		"rawtcp":           {side.Place{}, pipe},

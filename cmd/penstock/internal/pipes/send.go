@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/actors"
@@ -68,6 +69,9 @@ is given up.`,
 		Args:              cli.Between(1, 2),
 		ValidArgsFunction: completeDestination(a, cli.LeaveToShell(cobra.ShellCompDirectiveDefault)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.alone(cmd.Flags()); err != nil {
+				return err
+			}
 			return c.run(cmd.Context(), args[0], cli.FileOf(args))
 		},
 	}
@@ -87,6 +91,18 @@ is given up.`,
 	cli.CompleteFlag(cmd, "plain-on-full", string(penstock.QueueBlock), string(penstock.QueueDropOldest), string(penstock.QueueError))
 	cli.DiagnosticsFlag(cmd, &c.diagnostics)
 	return cmd
+}
+
+// alone refuses flags that do nothing without another.
+func (c *send) alone(given *pflag.FlagSet) error {
+	switch {
+	case given.Changed("far-above") && c.zone == "":
+		return cli.Usagef("--far-above %d does nothing without --zone: say where this command runs, as in --zone eu-1a, or leave --far-above out", c.farAbove)
+	case given.Changed("plain-on-full") && len(c.plain) == 0:
+		return cli.Usagef("--plain-on-full %s does nothing without --plain: say where plain peers dial, as in --plain tcp://127.0.0.1:7100, or leave --plain-on-full out", c.plainOnFull)
+	default:
+		return nil
+	}
 }
 
 func (c *send) run(ctx context.Context, dest, file string) error {

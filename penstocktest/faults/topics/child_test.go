@@ -279,6 +279,7 @@ func (s childSpec) etcd(ctx context.Context) error {
 	srv, err := embedded.Start(ctx, s.Dir, embedded.Listen(s.Client), embedded.Peer(s.Peer), embedded.UnsafeNoFsync(),
 		embedded.Tune(func(c *embed.Config) {
 			c.Name, c.InitialCluster, c.InitialClusterToken = s.Name, s.Cluster, "penstock-test"
+			c.ElectionMs = 3 * c.ElectionMs // a busy machine is no reason to elect again
 		}))
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,11 +88,14 @@ func (a *account) handle(who string, id int, at place, fence int64) {
 	})
 }
 
-// await waits until enough is true; it is called with the account's lock held.
+// await waits until enough is true; it is called with the account's lock held. It fails t when
+// nothing at all was handled for harness.Patience, or after some times that: on a busy machine much
+// is slow and goes on.
 func (a *account) await(t *testing.T, what string, enough func() bool) {
 	t.Helper()
 	late := time.NewTimer(harness.Patience)
 	defer late.Stop()
+	last, handled := time.Now().Add(mostPatience), -1
 	for {
 		a.mu.Lock()
 		ok := enough()
@@ -99,6 +103,10 @@ func (a *account) await(t *testing.T, what string, enough func() bool) {
 			a.changed = make(chan struct{})
 		}
 		changed := a.changed
+		if a.total != handled {
+			handled = a.total
+			late.Reset(min(harness.Patience, time.Until(last)))
+		}
 		state := fmt.Sprintf("%d accepted, %d in doubt, %d handled in %d handlings, by %v", len(a.accepted), len(a.unknown), len(a.handled), a.total, a.by)
 		a.mu.Unlock()
 		if ok {
@@ -107,10 +115,13 @@ func (a *account) await(t *testing.T, what string, enough func() bool) {
 		select {
 		case <-changed:
 		case <-late.C:
-			t.Fatalf("%s: not within %s; so far %s", what, harness.Patience, state)
+			t.Fatalf("%s: nothing for %s, or not within %s; so far %s", what, harness.Patience, mostPatience, state)
 		}
 	}
 }
+
+// mostPatience is how long an account is waited for that makes progress.
+const mostPatience = 4 * harness.Patience
 
 // flows waits until who handles n records more than it had when this was called;
 // everybody where who is empty. It is for a load: what was put before may have been
@@ -338,9 +349,15 @@ type load struct {
 	done     chan struct{}
 	once     sync.Once
 
+	unanswered atomic.Int64
+
 	mu  sync.Mutex
 	err error
 }
+
+// loadAhead is how many records of a load wait for their answer at most: an etcd that is slow, or away,
+// is not left with minutes of work.
+const loadAhead = 2000
 
 // loadTick is the pace of a load: perTick records at once, as many appends at
 // times as there are partitions.
@@ -365,6 +382,9 @@ func (a *account) load(t *testing.T, topic *penstock.Topic, first int) *load {
 			case <-tick.C:
 			}
 			for range harness.PerTick {
+				if l.unanswered.Load() >= loadAhead {
+					break
+				}
 				if err := l.put(ctx, id); err != nil {
 					l.fail(err)
 					return
@@ -386,7 +406,9 @@ func (l *load) put(ctx context.Context, id int) error {
 	if id%8 == 0 {
 		m = bulky(id) // some batches have bodies of their own, others are in their entries
 	}
+	l.unanswered.Add(1)
 	return l.topic.PutAsync(ctx, m, func(r penstock.PutResult) {
+		l.unanswered.Add(-1)
 		switch {
 		case r.Err == nil:
 			l.acct.accept(id, place{r.Partition, r.Offset})
@@ -415,8 +437,15 @@ func (l *load) stop(t *testing.T) {
 	case <-time.After(harness.Patience):
 		t.Fatal("a PutAsync of the load did not return")
 	}
-	if err := l.topic.Flush(harness.Context(t)); err != nil {
-		t.Fatal("flush: ", err)
+	for tries := mostPatience / harness.Patience; ; tries-- {
+		before := l.unanswered.Load()
+		err := l.topic.Flush(harness.Context(t))
+		if err == nil {
+			break
+		}
+		if tries <= 1 || l.unanswered.Load() >= before || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("flush: %v, with %d records unanswered and %d before", err, l.unanswered.Load(), before)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -61,6 +61,9 @@ func newEtcdParty(t *testing.T, cfg clientv3.Config, partitions int) *etcdParty 
 // twice, neither in the log nor to the consumers.
 func (p *etcdParty) unharmed(t *testing.T) {
 	t.Helper()
+	for _, l := range p.loads { // all, before one is waited for
+		l.end()
+	}
 	for _, l := range p.loads {
 		l.stop(t)
 	}

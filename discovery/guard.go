@@ -32,6 +32,14 @@ func SameKey(key string, createRevision int64) Guard {
 	return Guard{clientv3.Compare(clientv3.CreateRevision(key), "=", createRevision)}
 }
 
+// Holds holds while a key has this value; of a nil value, while it does not exist.
+func Holds(key string, value []byte) Guard {
+	if value == nil {
+		return Absent(key)
+	}
+	return Guard{clientv3.Compare(clientv3.Value(key), "=", string(value))}
+}
+
 // Cmp is the condition as etcd's client has it.
 func (g Guard) Cmp() clientv3.Cmp { return g.cmp }
 

@@ -17,6 +17,7 @@ const Forever time.Duration = -1
 // Defaults and limits of a group and of its members.
 const (
 	DefaultKeepFor     = time.Minute
+	DefaultTokenGrace  = time.Minute
 	LargestWindow      = 1 << 20
 	LargestConcurrency = 1 << 16
 )

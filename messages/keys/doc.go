@@ -8,6 +8,8 @@
 //	<ns>/dest/<dest>/senders/<id>                  leased: one registered sender
 //	<ns>/secret/<dest>/<id>                        leased: that sender's token, for any group
 //	<ns>/secret/<dest>/<group>/<id>                leased: that sender's token for one group
+//	<ns>/secret/<dest>/~generation                 which generation the tokens for any group are to have
+//	<ns>/secret/<dest>/<group>/~generation         and those for one group
 //	<ns>/allow/<dest>/<group>/<name>               an identity whose holders may join the group
 //	<ns>/dest/<dest>/groups/<group>/meta           settings of a group
 //	<ns>/dest/<dest>/groups/<group>/deserted       the mark that there is no member

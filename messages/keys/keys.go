@@ -37,6 +37,18 @@ func (s Space) GroupSecrets(dest, group string) string { return s.Secrets(dest) 
 // GroupSecret is the key of one sender's token for a group.
 func (s Space) GroupSecret(dest, group, id string) string { return s.GroupSecrets(dest, group) + id }
 
+// generation is in no name that ValidateName takes.
+const generation = "~generation"
+
+// Generation is the key of the generation that a group's tokens are to have; without a
+// group, of that of the tokens for all groups.
+func (s Space) Generation(dest, group string) string {
+	if group == "" {
+		return s.Secrets(dest) + generation
+	}
+	return s.GroupSecrets(dest, group) + generation
+}
+
 // AllAllowed is the prefix of those who may join groups.
 func (s Space) AllAllowed() string { return string(s) + "/allow/" }
 

@@ -44,6 +44,7 @@ const (
 	KindDelay
 	KindSchedule
 	KindGroupSecret
+	KindGeneration
 )
 
 // String names the kind as errors and logs do.
@@ -86,6 +87,7 @@ var kindNames = [...]string{ //nolint:gosec // names of keys, and no secrets
 	KindDelay:               "mark of delayed records",
 	KindSchedule:            "schedule",
 	KindGroupSecret:         "secret of a group",
+	KindGeneration:          "generation of tokens",
 }
 
 // Key is a key taken apart. Fields that its kind does not have are zero.
@@ -95,7 +97,8 @@ type Key struct {
 	Dest string
 	// Topic is a topic's name for KindTopic, else its id.
 	Topic string
-	// Group is a destination's or a topic's.
+	// Group is a destination's or a topic's; empty for KindGeneration of the tokens for all
+	// groups.
 	Group string
 	// ID is a sender's, a member's, for KindTicket a producer's, or for KindSchedule its
 	// name.
@@ -120,6 +123,8 @@ func (k Key) In(s Space) string {
 		return s.Secret(k.Dest, k.ID)
 	case KindGroupSecret:
 		return s.GroupSecret(k.Dest, k.Group, k.ID)
+	case KindGeneration:
+		return s.Generation(k.Dest, k.Group)
 	case KindAllowed:
 		return s.Allowed(k.Dest, k.Group, k.ID)
 	case KindGroupMeta:
@@ -223,6 +228,10 @@ func pipeParts(p []string) (Key, bool) {
 		return Key{Kind: KindSender, Dest: p[1], ID: p[3]}, true
 	case len(p) == 4 && p[0] == "allow":
 		return Key{Kind: KindAllowed, Dest: p[1], Group: p[2], ID: p[3]}, true
+	case len(p) == 3 && p[0] == "secret" && p[2] == generation:
+		return Key{Kind: KindGeneration, Dest: p[1]}, true
+	case len(p) == 4 && p[0] == "secret" && p[3] == generation:
+		return Key{Kind: KindGeneration, Dest: p[1], Group: p[2]}, p[2] != ""
 	case len(p) == 3 && p[0] == "secret":
 		return Key{Kind: KindSecret, Dest: p[1], ID: p[2]}, true
 	case len(p) == 4 && p[0] == "secret":
@@ -336,7 +345,7 @@ func (k Key) named() bool {
 		return true
 	}
 	switch k.Kind {
-	case KindSole, KindSender, KindSecret, KindGroupSecret, KindGroupMeta, KindDeserted, KindPaused, KindMember:
+	case KindSole, KindSender, KindSecret, KindGroupSecret, KindGeneration, KindAllowed, KindGroupMeta, KindDeserted, KindPaused, KindMember:
 		if !IsLoans(k.Dest) && !good(k.Dest) {
 			return false
 		}
@@ -344,8 +353,10 @@ func (k Key) named() bool {
 	switch k.Kind {
 	case KindSole:
 		return true
+	case KindGeneration:
+		return k.Group == "" || good(k.Group)
 	case KindAllowed:
-		return good(k.Dest, k.Group, k.ID)
+		return good(k.Group, k.ID)
 	case KindSender, KindSecret:
 		return good(k.ID)
 	case KindGroupMeta, KindDeserted, KindPaused:

@@ -21,25 +21,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // spelled out here, so that changing one fails a test and not a cluster.
 func TestFieldNumbersAreFixed(t *testing.T) {
 	want := map[string]string{
-		"Record":    "key=1 value=2 headers=3 time_unix_nano=4",
-		"Header":    "name=1 value=2",
-		"Batch":     "records=2",
-		"Frame":     "hello=1 challenge=2 proof=3 welcome=4 data=5 ack=6 nack=7 ping=8 drain=9 bye=10",
-		"Hello":     "destination=2 group=3 member=4 version=1 nonce=5 mode=6 window=7 window_bytes=8 concurrency=9 url=10 policy=11 keep_for_ms=12",
-		"Challenge": "nonce=1 incarnation=2 version=3",
-		"Proof":     "mac=1",
-		"Welcome":   "mac=1 sender=2 max_message=3",
-		"Data":      "first=1 records=2 attempts=3 redelivered=4",
-		"Ack":       "cumulative=1 ranges=2 credit_messages=3 credit_bytes=4",
-		"Range":     "from=1 to=2",
-		"Nack":      "seq=1 reason=2 kind=3",
-		"Ping":      "",
-		"Drain":     "last=1 reply=2",
-		"Bye":       "code=1 reason=2",
-		"Sender":    "id=1 urls=2 incarnation=3 host=4 plain=5 since_unix_ms=6 version=7",
-		"Secret":    "token=1 incarnation=2",
-		"GroupMeta": "mode=1 policy=2 keep_for_ms=3 created_unix_ms=5",
-		"Member":    "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
+		"Record":          "key=1 value=2 headers=3 time_unix_nano=4",
+		"Header":          "name=1 value=2",
+		"Batch":           "records=2",
+		"Frame":           "hello=1 challenge=2 proof=3 welcome=4 data=5 ack=6 nack=7 ping=8 drain=9 bye=10",
+		"Hello":           "destination=2 group=3 member=4 version=1 nonce=5 mode=6 window=7 window_bytes=8 concurrency=9 url=10 policy=11 keep_for_ms=12",
+		"Challenge":       "nonce=1 incarnation=2 version=3",
+		"Proof":           "mac=1",
+		"Welcome":         "mac=1 sender=2 max_message=3",
+		"Data":            "first=1 records=2 attempts=3 redelivered=4",
+		"Ack":             "cumulative=1 ranges=2 credit_messages=3 credit_bytes=4",
+		"Range":           "from=1 to=2",
+		"Nack":            "seq=1 reason=2 kind=3",
+		"Ping":            "",
+		"Drain":           "last=1 reply=2",
+		"Bye":             "code=1 reason=2",
+		"Sender":          "id=1 urls=2 incarnation=3 host=4 plain=5 since_unix_ms=6 version=7",
+		"Secret":          "token=1 incarnation=2 generation=3 before=4 since_unix_ms=5",
+		"TokenGeneration": "generation=1 least=2 grace_ms=3 since_unix_ms=4",
+		"GroupMeta":       "mode=1 policy=2 keep_for_ms=3 created_unix_ms=5",
+		"Member":          "id=1 incarnation=2 host=3 since_unix_ms=4 window=5",
 
 		"Topic":          "id=1 partitions=2 compression=3 max_record_bytes=4 created_unix_ms=5",
 		"Deleting":       "since_unix_ms=1 name=2 state=3",
@@ -248,6 +249,10 @@ func FuzzSender(f *testing.F) {
 
 func FuzzSecret(f *testing.F) {
 	fuzzMessage(f, &pb.Secret{Token: make([]byte, 32), Incarnation: "i"})
+}
+
+func FuzzTokenGeneration(f *testing.F) {
+	fuzzMessage(f, &pb.TokenGeneration{Generation: 3, Least: 2, GraceMs: 60000, SinceUnixMs: 1})
 }
 
 func FuzzGroupMeta(f *testing.F) {

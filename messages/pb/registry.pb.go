@@ -247,7 +247,13 @@ type Secret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Token []byte                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// incarnation of the listener that the token belongs to.
-	Incarnation   string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// generation of the group's tokens that this one is of; see TokenGeneration.
+	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// before is the generation whose token admits beside this one, until its grace is over.
+	Before *uint64 `protobuf:"varint,4,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	// since_unix_ms is when the sender drew the token, by its own clock, for people.
+	SinceUnixMs   int64 `protobuf:"varint,5,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +302,102 @@ func (x *Secret) GetIncarnation() string {
 	return ""
 }
 
+func (x *Secret) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Secret) GetBefore() uint64 {
+	if x != nil && x.Before != nil {
+		return *x.Before
+	}
+	return 0
+}
+
+func (x *Secret) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+// TokenGeneration says which generation of tokens the senders of a destination are to have,
+// for one group or for the token of all groups. Each sender draws its own token of each
+// generation. There is no such key before the first rotation, which is generation 0. It
+// holds no secret.
+type TokenGeneration struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// least is the lowest generation whose tokens may admit and whose links may stand.
+	Least uint64 `protobuf:"varint,2,opt,name=least,proto3" json:"least,omitempty"`
+	// grace_ms is how long the token before this generation admits beside the new one.
+	GraceMs int64 `protobuf:"varint,3,opt,name=grace_ms,json=graceMs,proto3" json:"grace_ms,omitempty"`
+	// since_unix_ms is when it was written, by the clock of who did, for people.
+	SinceUnixMs   int64 `protobuf:"varint,4,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenGeneration) Reset() {
+	*x = TokenGeneration{}
+	mi := &file_penstock_registry_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenGeneration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenGeneration) ProtoMessage() {}
+
+func (x *TokenGeneration) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_registry_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenGeneration.ProtoReflect.Descriptor instead.
+func (*TokenGeneration) Descriptor() ([]byte, []int) {
+	return file_penstock_registry_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TokenGeneration) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *TokenGeneration) GetLeast() uint64 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *TokenGeneration) GetGraceMs() int64 {
+	if x != nil {
+		return x.GraceMs
+	}
+	return 0
+}
+
+func (x *TokenGeneration) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
 // GroupMeta is the settings of a group; the first to join decides them.
 type GroupMeta struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -310,7 +412,7 @@ type GroupMeta struct {
 
 func (x *GroupMeta) Reset() {
 	*x = GroupMeta{}
-	mi := &file_penstock_registry_proto_msgTypes[2]
+	mi := &file_penstock_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +424,7 @@ func (x *GroupMeta) String() string {
 func (*GroupMeta) ProtoMessage() {}
 
 func (x *GroupMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[2]
+	mi := &file_penstock_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +437,7 @@ func (x *GroupMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMeta.ProtoReflect.Descriptor instead.
 func (*GroupMeta) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{2}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GroupMeta) GetMode() Mode {
@@ -387,7 +489,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_penstock_registry_proto_msgTypes[3]
+	mi := &file_penstock_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +501,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_registry_proto_msgTypes[3]
+	mi := &file_penstock_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +514,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_penstock_registry_proto_rawDescGZIP(), []int{3}
+	return file_penstock_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Member) GetId() string {
@@ -494,10 +596,23 @@ const file_penstock_registry_proto_rawDesc = "" +
 	"\amachine\x18\x14 \x01(\tR\amachine\x12#\n" +
 	"\rasks_identity\x18\x15 \x01(\bR\fasksIdentity\x12\x1d\n" +
 	"\n" +
-	"plain_urls\x18\f \x03(\tR\tplainUrls\"@\n" +
+	"plain_urls\x18\f \x03(\tR\tplainUrls\"\xac\x01\n" +
 	"\x06Secret\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xb3\x01\n" +
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x1b\n" +
+	"\x06before\x18\x04 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\"\n" +
+	"\rsince_unix_ms\x18\x05 \x01(\x03R\vsinceUnixMsB\t\n" +
+	"\a_before\"\x86\x01\n" +
+	"\x0fTokenGeneration\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x14\n" +
+	"\x05least\x18\x02 \x01(\x04R\x05least\x12\x19\n" +
+	"\bgrace_ms\x18\x03 \x01(\x03R\agraceMs\x12\"\n" +
+	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\xb3\x01\n" +
 	"\tGroupMeta\x12\"\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x0e.penstock.ModeR\x04mode\x12-\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
@@ -531,19 +646,20 @@ func file_penstock_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_penstock_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_penstock_registry_proto_goTypes = []any{
-	(TLS)(0),          // 0: penstock.TLS
-	(*Sender)(nil),    // 1: penstock.Sender
-	(*Secret)(nil),    // 2: penstock.Secret
-	(*GroupMeta)(nil), // 3: penstock.GroupMeta
-	(*Member)(nil),    // 4: penstock.Member
-	(Mode)(0),         // 5: penstock.Mode
-	(QueuePolicy)(0),  // 6: penstock.QueuePolicy
+	(TLS)(0),                // 0: penstock.TLS
+	(*Sender)(nil),          // 1: penstock.Sender
+	(*Secret)(nil),          // 2: penstock.Secret
+	(*TokenGeneration)(nil), // 3: penstock.TokenGeneration
+	(*GroupMeta)(nil),       // 4: penstock.GroupMeta
+	(*Member)(nil),          // 5: penstock.Member
+	(Mode)(0),               // 6: penstock.Mode
+	(QueuePolicy)(0),        // 7: penstock.QueuePolicy
 }
 var file_penstock_registry_proto_depIdxs = []int32{
-	5, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
-	6, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
+	6, // 0: penstock.GroupMeta.mode:type_name -> penstock.Mode
+	7, // 1: penstock.GroupMeta.policy:type_name -> penstock.QueuePolicy
 	0, // 2: penstock.Member.tls:type_name -> penstock.TLS
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
@@ -558,13 +674,14 @@ func file_penstock_registry_proto_init() {
 		return
 	}
 	file_penstock_group_proto_init()
+	file_penstock_registry_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_registry_proto_rawDesc), len(file_penstock_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

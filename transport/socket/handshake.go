@@ -69,8 +69,8 @@ type greeting struct {
 	urls []string
 	// lookup finds a destination's secret.
 	lookup func(destination string) (Secret, bool)
-	// groupToken finds the token of one group; nil where there are none.
-	groupToken func(destination, group string) []byte
+	// tokens finds those that admit to one group; nil where there are no others.
+	tokens func(destination, group string) [MostTokens][]byte
 	// allow judges the member once its proof is right; nil allows everybody.
 	allow func(frame.Hello) error
 	// levels are what this side can do.
@@ -149,11 +149,12 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 
 func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 	right := sameMAC(m.GetMac(), g.agreed.memberProof(g.secret.Token))
-	if g.groupToken != nil {
-		own := g.groupToken(g.agreed.hello.Destination, g.agreed.hello.Group)
-		// Always tried, so that the time it takes is the same without one.
-		if sameMAC(m.GetMac(), g.agreed.memberProof(own)) && len(own) >= minToken {
-			right, g.secret.Token = true, own
+	if g.tokens != nil {
+		// All are tried, so that the time it takes is the same without one.
+		for _, token := range g.tokens(g.agreed.hello.Destination, g.agreed.hello.Group) {
+			if sameMAC(m.GetMac(), g.agreed.memberProof(token)) && len(token) >= minToken {
+				right, g.secret.Token = true, token
+			}
 		}
 	}
 	dest := g.agreed.hello.Destination

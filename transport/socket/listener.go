@@ -53,10 +53,9 @@ type ListenerConfig struct {
 	// Lookup finds the secret of a destination. It is called from many
 	// goroutines, inside HandshakeTimeout, and must not block for long.
 	Lookup func(destination string) (Secret, bool)
-	// GroupToken, when set, finds the token that admits to one group of a destination, beside
-	// Secret.Token, which admits to all; nil where the group has none. It is called as Lookup
-	// is.
-	GroupToken func(destination, group string) []byte
+	// Tokens, when set, finds the tokens that admit to one group of a destination, beside
+	// Secret.Token; nil where there is none. It is called as Lookup is.
+	Tokens func(destination, group string) [MostTokens][]byte
 	// Levels are those of this release when zero.
 	Levels pb.Levels
 	// Allow, when set, judges a member that has proved to know the token. With an error
@@ -69,6 +68,9 @@ type ListenerConfig struct {
 	// trouble. Look calls it.
 	Troubled func(u address.URL, err error)
 }
+
+// MostTokens is how many tokens admit to one group at a time.
+const MostTokens = 4
 
 // Defaults of ListenerConfig and DialConfig.
 const (
@@ -343,7 +345,7 @@ func (l *Listener) greet(c *Conn) {
 	}
 	g := newGreeting(nonce, c.w.door.dialled(), l.cfg.Levels, l.cfg.Lookup, l.decoy)
 	g.agreed.exporter = exporter
-	g.groupToken = l.cfg.GroupToken
+	g.tokens = l.cfg.Tokens
 	if allow := l.cfg.Allow; allow != nil {
 		g.allow = func(h frame.Hello) error { return allow(h, id) }
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/socket"
 )
 
 // Branch is a part of the engine's actor, and runs on its goroutine. The
@@ -108,11 +107,12 @@ func (b *Branch) register(ctx actor.Context, d *Destination) {
 // place begins a destination's actor.
 func (b *Branch) place(ctx actor.Context, p *node.Placement[*Destination], at where) {
 	d := p.Handle
-	if d.token == nil {
-		d.token, d.since = links.NewToken(), time.Now()
+	if d.tokens.Of(links.AllGroups) == nil {
+		d.tokens.Draw(links.AllGroups, nil)
+		d.since = time.Now()
 	}
 	d.at.Store(&at)
-	secret := placedSecret{Secret: socket.Secret{Token: d.token, Incarnation: d.incarnation}, listen: d.cfg.Listen, tokens: &d.tokens}
+	secret := placedSecret{incarnation: d.incarnation, listen: d.cfg.Listen, tokens: &d.tokens}
 	if d.asksRights {
 		secret.rights = &d.rights
 	}
@@ -223,6 +223,9 @@ func (b *Branch) Failed(_ actor.Context, m *supervisor.Failed) bool {
 
 // KeyLost ends a destination whose key somebody else holds.
 func (b *Branch) KeyLost(ctx actor.Context, k keys.Key, loss node.KeyLoss) {
+	if loss.Guard && (k.Kind == keys.KindSecret || k.Kind == keys.KindGroupSecret) {
+		return // it is of a generation that is over: the destination writes the next one
+	}
 	if p := b.senders.dests[k.Dest]; p != nil && p.PID != nil && k.ID == p.Handle.id {
 		p.Handle.out.Refuse(loss.As(messages.ErrDestinationTaken))
 		supervisor.Notify(ctx, p.PID, &oust{}) // its other keys are still kept

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/plain"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/discovery"
@@ -45,8 +46,10 @@ type destination struct {
 	groups map[string]*groupView
 	pipes  map[string]*actor.PID
 	rights map[string]discovery.KV // who may join, by key
-	offers map[*socket.Conn]string // given to the pipes of these groups, and not taken yet
-	outlet *actor.PID              // serves plain peers; nil without
+	// generations of tokens, by group, as etcd has them; nil before they are known.
+	generations map[string][]byte
+	offers      map[*socket.Conn]string // given to the pipes of these groups, and not taken yet
+	outlet      *actor.PID              // serves plain peers; nil without
 }
 
 type destState string
@@ -124,6 +127,8 @@ func (a *destination) Receive(ctx actor.Context) {
 		a.tokenSettled(m)
 	case tokenAgain:
 		a.settle(m.group)
+	case graceOver:
+		a.graceOver(ctx, m)
 	case rightsSeen:
 		a.rightsSeen(ctx, m.event)
 	case *linkOffered:
@@ -212,6 +217,9 @@ func (a *destination) written(ctx actor.Context, err error) {
 		return
 	}
 	a.d.written.Store(true)
+	if a.generations[links.AllGroups] != nil {
+		a.settle(links.AllGroups) // the write may have been behind another one
+	}
 	a.serve(ctx)
 }
 
@@ -252,10 +260,11 @@ func (a *destination) watchEnded(ctx actor.Context, err error) {
 
 // serve replies to who registered, once the keys are written and the groups known.
 func (a *destination) serve(ctx actor.Context) {
-	if a.state != registering || !a.listed || !a.d.written.Load() || a.d.asksRights && a.d.rights.Load() == nil {
+	if a.state != registering || !a.listed || !a.d.written.Load() || a.generations == nil || a.d.asksRights && a.d.rights.Load() == nil {
 		return
 	}
 	a.becomes(ctx, serving)
+	a.forgetGenerations()
 	if a.d.announced.CompareAndSwap(false, true) {
 		a.node.Events.Emit(messages.DestinationRegistered{Destination: a.d.cfg.Name, Sender: a.d.id, URLs: a.d.URLs(), Local: address.ThisMachineOnly(a.d.URLs())})
 		supervisor.Notify(ctx, a.asker, &registered{})
@@ -366,56 +375,7 @@ func (a *destination) pipe(ctx actor.Context, b *sendq.Backlog) {
 		supervisor.Fail(ctx, err)
 	}
 	a.pipes[b.Group] = pid
-	a.d.tokens.Draw(b.Group)
-	a.settle(b.Group)
-}
-
-// offer gives a member's connection to its pipe. A Hello makes the pipe when
-// the watch has not yet.
-func (a *destination) offer(ctx actor.Context, m *linkOffered) {
-	hello := m.conn.Hello()
-	if a.state == retiring || a.state == ousted {
-		m.conn.Refuse(pb.Code_SHUTTING_DOWN, "the sender stops")
-		return
-	}
-	if !a.d.admits(m.conn) {
-		m.conn.Refuse(pb.Code_BAD_PROOF, noRight)
-		return
-	}
-	if err := a.d.mayJoin(m.conn); err != nil { // it has lost the right since its handshake
-		m.conn.Refuse(pb.Code_BAD_PROOF, noRight)
-		return
-	}
-	if a.pipes[hello.Group] == nil {
-		s, err := messages.GroupSettingsOf(hello.Mode, hello.Policy, messages.KeepForMs(hello.KeepFor))
-		if err == nil {
-			err = keys.ValidateName("group", hello.Group)
-		}
-		if err != nil {
-			m.conn.Refuse(pb.Code_MODE_MISMATCH, err.Error())
-			return
-		}
-		if a.unlisted() >= unlistedPipes {
-			m.conn.Refuse(pb.Code_LIMIT, "too many groups that are not in etcd")
-			return
-		}
-		a.open(ctx, hello.Group, s)
-	}
-	a.offers[m.conn] = hello.Group
-	supervisor.Notify(ctx, a.pipes[hello.Group], m)
-}
-
-// unlistedPipes is how many groups there may be at a time that a Hello made and
-// etcd does not show.
-const unlistedPipes = 64
-
-func (a *destination) unlisted() (n int) {
-	for group := range a.pipes {
-		if view := a.groups[group]; view == nil || view.meta == nil {
-			n++
-		}
-	}
-	return n
+	a.draw(b.Group)
 }
 
 // ended forgets a pipe that is over, and says what it still held. The group may be

@@ -45,8 +45,7 @@ type Destination struct {
 	asksIdentity bool
 	rights       atomic.Pointer[links.Rights]
 	since        time.Time    // of the registration
-	token        []byte       // admits to every group
-	tokens       links.Tokens // admit to one
+	tokens       links.Tokens // admit to a group, or to all
 	written      atomic.Bool  // the keys are the registry's to keep
 	announced    atomic.Bool  // who registered was told
 	removal      node.Removal

@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
@@ -28,11 +30,11 @@ func (d *Destination) writeKeys(ctx context.Context) error {
 	}
 	name, at := d.cfg.Name, *d.at.Load()
 	sender := d.entry(at)
-	secret := registry.Entry{
-		Key: d.node.Keys.Secret(name, d.id), Leased: true,
-		Value: node.Marshal(&pb.Secret{Token: d.token, Incarnation: d.incarnation}),
+	entries := []registry.Entry{sender}
+	if secret := d.secret(links.AllGroups); secret != nil {
+		secret.Guard = nil // it is new: nobody can have meant to delete it
+		entries = append(entries, *secret)
 	}
-	entries := []registry.Entry{sender, secret}
 	if d.cfg.SoleSender {
 		entries = append(entries, registry.Entry{Key: d.node.Keys.Sole(name), Value: []byte(d.id), Leased: true})
 	}
@@ -98,11 +100,15 @@ func (a *destination) relisted(m relisted) {
 // and for as long as their KeepFor says.
 func (d *Destination) removeKeys(ctx context.Context) error {
 	name := d.cfg.Name
-	keys := []string{d.node.Keys.Sender(name, d.id), d.node.Keys.Secret(name, d.id), d.node.Keys.Sole(name)}
+	keys := []string{d.node.Keys.Sender(name, d.id), d.node.Keys.Sole(name)}
 	for _, group := range d.tokens.End() {
-		keys = append(keys, d.node.Keys.GroupSecret(name, group, d.id))
+		keys = append(keys, d.secretKey(group))
 	}
-	return d.node.Registry.Remove(ctx, keys...)
+	var errs []error
+	for some := range slices.Chunk(keys, registry.MaxBatch) {
+		errs = append(errs, d.node.Registry.Remove(ctx, some...))
+	}
+	return errors.Join(errs...)
 }
 
 // soleWatch judges the senders that keep another one out, by their leases.

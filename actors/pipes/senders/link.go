@@ -32,6 +32,8 @@ type link struct {
 	host  supervisor.Host
 	state linkState
 	cause error // why it ended; nil when asked to
+	// fading: its token was replaced, so that the member is asked to link again.
+	fading bool
 }
 
 // linkParts is what a link is made of. It is emptied at the end, because the
@@ -85,6 +87,8 @@ func (l *link) Receive(ctx actor.Context) {
 		l.judge(ctx, m)
 	case *tokenOver:
 		l.expel(ctx, m)
+	case fadeDue:
+		l.fade()
 	case *nackSeen:
 		supervisor.Notify(ctx, ctx.Parent(), m)
 	case overdueDue:
@@ -164,16 +168,23 @@ func (l *link) stopping(ctx actor.Context) {
 	if l.cause == nil && l.state == linkOpen {
 		l.conn.Leave(pb.Code_SHUTTING_DOWN, "the sender stops")
 	}
+	refused := errors.Is(l.cause, errNoRight) || errors.Is(l.cause, errTokenOver)
+	if refused {
+		l.conn.Refuse(pb.Code_BAD_PROOF, noRight)
+	}
 	l.conn.Close()
 	l.host.End()
 	if l.place == nil {
 		return
 	}
 	orderly := l.cause == nil || errors.Is(l.cause, errDrained)
-	harmless := orderly || errors.Is(l.cause, errNoRight) || errors.Is(l.cause, errTokenOver) // nobody has died
+	harmless := orderly || refused // nobody has died
 	requeued := l.out.Detach(l.pipe, l.place, !harmless, time.Now())
 	cause := l.cause
-	if orderly {
+	switch {
+	case l.fading && errors.Is(cause, errDrained):
+		cause = errTokenReplaced
+	case orderly:
 		cause = nil
 	}
 	if requeued > 0 {

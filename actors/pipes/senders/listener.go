@@ -28,14 +28,14 @@ type secrets struct {
 	byName map[string]placedSecret
 }
 
-// placedSecret is a destination's secret and the listener that serves it, by what
+// placedSecret is a destination's tokens and the listener that serves it, by what
 // was asked for. The other listeners of the process do not know it: a stranger who
 // asks them all learns nothing.
 type placedSecret struct {
-	socket.Secret
-	listen string
-	tokens *links.Tokens                 // of the destination's groups
-	rights *atomic.Pointer[links.Rights] // of the destination; nil where they are not asked
+	incarnation string
+	listen      string
+	tokens      *links.Tokens
+	rights      *atomic.Pointer[links.Rights] // of the destination; nil where they are not asked
 }
 
 // rights are those of a destination; nil while they are not known, and for one that is
@@ -60,20 +60,20 @@ func (s *secrets) at(listen string) func(dest string) (socket.Secret, bool) {
 		if !ok || secret.listen != listen {
 			return socket.Secret{}, false
 		}
-		return secret.Secret, true
+		return socket.Secret{Token: secret.tokens.Of(links.AllGroups), Incarnation: secret.incarnation}, true
 	}
 }
 
-// groupAt is what the listener for that URL looks the tokens of groups up with.
-func (s *secrets) groupAt(listen string) func(dest, group string) []byte {
-	return func(dest, group string) []byte {
+// tokensAt is what the listener for that URL looks the tokens of groups up with.
+func (s *secrets) tokensAt(listen string) func(dest, group string) [socket.MostTokens][]byte {
+	return func(dest, group string) (none [socket.MostTokens][]byte) {
 		s.mu.Lock()
 		secret, ok := s.byName[dest]
 		s.mu.Unlock()
 		if !ok || secret.listen != listen {
-			return nil
+			return none
 		}
-		return secret.tokens.Of(group)
+		return secret.tokens.Admit(group)
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Liste
 		URLs:     urls,
 		TLS:      s.links.TLS,
 		MaxFrame: frame.Largest,
-		Lookup:   s.secrets.at(asked), GroupToken: s.secrets.groupAt(asked),
+		Lookup:   s.secrets.at(asked), Tokens: s.secrets.tokensAt(asked),
 		Allow: s.allows(),
 		Refused: func(r socket.Refusal) {
 			s.node.Events.Emit(messages.ConnectionRefused{Remote: r.Remote, Reason: r.Reason.String()})

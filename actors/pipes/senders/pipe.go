@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/internal/usercode"
+	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/messages"
@@ -40,6 +41,13 @@ type pipe struct {
 	group         groupWatch              // what is known of the group
 	due           time.Time               // when the next failed message is to be tried
 	deadLettering bool                    // a dead letter is with the user's handler
+	fading        []fading                // tokens that were replaced and admit for a while yet
+}
+
+// fading is a token that was replaced.
+type fading struct {
+	links.Over
+	until time.Time
 }
 
 // deadLetterHandler is the user's, or nil.
@@ -208,6 +216,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		return
 	}
 	p.links[hello.Member] = pid
+	p.fade(ctx, pid)
 	p.attend(ctx)
 }
 

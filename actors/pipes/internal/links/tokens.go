@@ -1,12 +1,23 @@
 package links
 
-// Tokens that admit to one group of a destination, and when their keys are written.
+// Tokens that admit to one group of a destination, or to all of its groups: which of them
+// admit now, what follows when others are to, and when their keys are written.
 
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 )
+
+// AllGroups is the name under which Tokens has the token that admits to any group.
+const AllGroups = ""
 
 // NewToken draws a token of 32 random bytes.
 func NewToken() []byte {
@@ -17,40 +28,207 @@ func NewToken() []byte {
 
 // Tokens are those that a sender has drawn for the groups of a destination, and what is
 // known of their keys. The zero value is ready. They are safe for concurrent use.
+//
+// Each group has one token that its members are to use and, for the grace after it was
+// replaced, the one before. Nothing else admits.
 type Tokens struct {
 	mu     sync.Mutex
-	byName map[string][]byte
+	byName map[string]*drawn
 	put    map[string]struct{} // whose keys are the registry's, or may be
 	over   bool                // the destination takes its keys away
 	turn   chan struct{}       // has room for one: who writes keys
 }
 
-// Of is a group's token; nil for none.
+// drawn are the tokens of a group.
+type drawn struct {
+	now    Token
+	before *Token // admits still; nil for none
+	record []byte // the key of the generation that now is of; nil where there is none
+}
+
+// Token is one token of a sender.
+type Token struct {
+	Generation uint64
+	Bytes      []byte
+	Since      time.Time
+}
+
+// Over is a token that was replaced.
+type Over struct {
+	Token []byte
+	// AtOnce: its links end now.
+	AtOnce bool
+	// Grace is how long it admits still, in which its links end in order. Without, and not
+	// at once, it admits nobody more, and its links are ending in order already.
+	Grace time.Duration
+}
+
+// Generation reads the key of a generation; of nil, and of what does not decode, it is the
+// one before the first rotation.
+func Generation(record []byte) *pb.TokenGeneration {
+	g := &pb.TokenGeneration{}
+	if record == nil || proto.Unmarshal(record, g) != nil {
+		return &pb.TokenGeneration{GraceMs: messages.DefaultTokenGrace.Milliseconds()}
+	}
+	return g
+}
+
+// Admit are the tokens that admit to a group now, always as many: nil where there is none.
+func (t *Tokens) Admit(group string) [4][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all [4][]byte
+	for i, name := range [2]string{AllGroups, group} {
+		if d := t.byName[name]; d != nil {
+			all[2*i] = d.now.Bytes
+			if d.before != nil {
+				all[2*i+1] = d.before.Bytes
+			}
+		}
+	}
+	return all
+}
+
+// Of is the token that a group's members are to use; nil for none.
 func (t *Tokens) Of(group string) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byName[group]
+	if d := t.byName[group]; d != nil {
+		return d.now.Bytes
+	}
+	return nil
 }
 
-// Draw makes a token for a group that has none.
-func (t *Tokens) Draw(group string) {
+// Groups are those that have tokens, AllGroups among them.
+func (t *Tokens) Groups() (groups []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for group := range t.byName {
+		groups = append(groups, group)
+	}
+	slices.Sort(groups)
+	return groups
+}
+
+// Draw makes a token for a group that has none, of the generation of record.
+func (t *Tokens) Draw(group string, record []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byName == nil {
-		t.byName, t.put = make(map[string][]byte), make(map[string]struct{})
+		t.byName, t.put = make(map[string]*drawn), make(map[string]struct{})
 	}
 	if t.byName[group] == nil {
-		t.byName[group] = NewToken()
+		t.byName[group] = &drawn{now: draw(record), record: record}
 	}
 }
 
-// Drop ends a group's token, and returns it.
-func (t *Tokens) Drop(group string) []byte {
+func draw(record []byte) Token {
+	return Token{Generation: Generation(record).GetGeneration(), Bytes: NewToken(), Since: time.Now()}
+}
+
+// Follow obeys the key of a group's generation: of another one than the token's, the
+// token is replaced. It returns the tokens that are over by that. A generation that went
+// back, in an etcd that was restored, is another one, too.
+func (t *Tokens) Follow(group string, record []byte) []Over {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	token := t.byName[group]
+	d := t.byName[group]
+	if d == nil {
+		return nil
+	}
+	g := Generation(record)
+	least := g.GetLeast()
+	d.record = record
+	if d.now.Generation == g.GetGeneration() && d.now.Generation >= least {
+		return d.drop(least)
+	}
+	return d.replace(draw(record), least, time.Duration(g.GetGraceMs())*time.Millisecond)
+}
+
+// Renew replaces a group's token by another one of its generation, in order: its key was
+// not there for a time in which somebody may have meant to delete it.
+func (t *Tokens) Renew(group string) []Over {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byName[group]
+	if d == nil {
+		return nil
+	}
+	return d.replace(draw(d.record), 0, messages.DefaultTokenGrace)
+}
+
+// Revoke replaces a group's token at once: somebody has deleted its key.
+func (t *Tokens) Revoke(group string) []Over {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byName[group]
+	if d == nil {
+		return nil
+	}
+	over := []Over{{Token: d.now.Bytes, AtOnce: true}}
+	if d.before != nil {
+		over = append(over, Over{Token: d.before.Bytes, AtOnce: true})
+	}
+	d.now, d.before = draw(d.record), nil
+	return over
+}
+
+// replace makes next the token to use. What was before the one that it replaces admits no
+// more; its links are ending in order already. Nothing of a generation below least stays.
+func (d *drawn) replace(next Token, least uint64, grace time.Duration) []Over {
+	over := d.drop(least)
+	if d.before != nil {
+		over = append(over, Over{Token: d.before.Bytes})
+	}
+	d.before = nil
+	if d.now.Generation < least || grace <= 0 {
+		over = append(over, Over{Token: d.now.Bytes, AtOnce: true})
+	} else {
+		over = append(over, Over{Token: d.now.Bytes, Grace: grace})
+		was := d.now
+		d.before = &was
+	}
+	d.now = next
+	return over
+}
+
+// drop ends the token before, when it is of a generation below least.
+func (d *drawn) drop(least uint64) []Over {
+	if d.before == nil || d.before.Generation >= least {
+		return nil
+	}
+	over := []Over{{Token: d.before.Bytes, AtOnce: true}}
+	d.before = nil
+	return over
+}
+
+// Expire ends the grace of a token, and reports whether it admitted until now.
+func (t *Tokens) Expire(group string, token []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byName[group]
+	if d == nil || d.before == nil || string(d.before.Bytes) != string(token) {
+		return false
+	}
+	d.before = nil
+	return true
+}
+
+// Before is the token that admits for a while yet; nil for none.
+func (t *Tokens) Before(group string) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d := t.byName[group]; d != nil && d.before != nil {
+		return d.before.Bytes
+	}
+	return nil
+}
+
+// Drop ends the tokens of a group that is over.
+func (t *Tokens) Drop(group string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	delete(t.byName, group)
-	return token
 }
 
 // Enter waits for its turn to write keys.
@@ -80,16 +258,21 @@ func (t *Tokens) End() (groups []string) {
 	return groups
 }
 
-// Wanted is what a group's key is to hold; nil when it is not to be there. Whoever asks
-// writes that, in its turn.
-func (t *Tokens) Wanted(group string) []byte {
+// Wanted is what a group's key is to hold, and the key of the generation under which it is
+// to be written; nil when it is not to be there. Whoever asks writes that, in its turn.
+func (t *Tokens) Wanted(group string) (secret *pb.Secret, record []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over || t.byName[group] == nil {
-		return nil
+	d := t.byName[group]
+	if t.over || d == nil {
+		return nil, nil
 	}
 	t.put[group] = struct{}{}
-	return t.byName[group]
+	secret = &pb.Secret{Token: d.now.Bytes, Generation: d.now.Generation, SinceUnixMs: d.now.Since.UnixMilli()}
+	if d.before != nil {
+		secret.Before = &d.before.Generation
+	}
+	return secret, d.record
 }
 
 // Removed: the key is not there any more.

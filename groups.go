@@ -241,6 +241,71 @@ func (r *Runtime) ResumeGroup(ctx context.Context, dest, group string) error {
 	return r.engine.ResumeGroup(ctx, dest, group)
 }
 
+// TokenInfo is which tokens the senders of a destination have for one group, without the
+// tokens themselves.
+//
+//	type TokenInfo struct {
+//		Group      string        // empty for the tokens that admit to any group
+//		Generation uint64        // that senders are to have; 0 before the first rotation
+//		Least      uint64        // generations below it are revoked
+//		Since      time.Time     // when it was asked for, by the clock of who did; zero before the first rotation
+//		Grace      time.Duration // how long the generation before admits beside it
+//		Senders    []SenderToken
+//	}
+type TokenInfo = messages.TokenInfo
+
+// SenderToken is one of the tokens of a TokenInfo.
+//
+//	type SenderToken struct {
+//		Sender     string
+//		Generation uint64
+//		Two        bool   // a token of the generation Before admits beside it still
+//		Before     uint64
+//		Since      time.Time // when it was drawn, by the sender's clock; zero of earlier releases
+//	}
+type SenderToken = messages.SenderToken
+
+// RotateTokens has every sender of a destination replace its token for a group, or with an
+// empty group those for each group and the one for all groups. The tokens before admit
+// beside the new ones for grace, a minute if it is 0; members link again with the new ones
+// meanwhile, when they have settled what they have in hand. Who may not read the new token
+// in etcd has no link when grace is over, unless its link rests on the token for all
+// groups. Members whose work in hand takes longer than grace lose their link with it: what
+// they have not settled is delivered again.
+//
+// It returns the new generations by group, "" for the token for all groups, and does not
+// wait for senders. One that cannot reach etcd obeys when it can again. Senders of releases
+// before generations do not obey; see DescribeTokens.
+//
+// Who asks needs the right to read and write <prefix>/secret/<dest>/<group>/~generation
+// and to read <prefix>/dest/<dest>/groups/<group>/meta, and none to read tokens.
+//
+// Errors: ErrNoGroup, ErrNoDestination, ErrInvalid (a name, or a grace of less than a
+// second), ErrUnavailable (it may be done, or for some groups), ErrDenied, ErrNoSpace,
+// ErrClosed, and ctx's cause.
+func (r *Runtime) RotateTokens(ctx context.Context, dest, group string, grace time.Duration) (map[string]uint64, error) {
+	return r.engine.RotateTokens(ctx, dest, group, grace)
+}
+
+// RevokeTokens replaces tokens as RotateTokens does, without grace: all links that were made
+// with the tokens before end at once, and what their members had in hand is delivered again.
+// Links that rest on the token for all groups end when that is revoked, with an empty group.
+// Take the right to read the tokens away first: who has it links again.
+//
+// Errors: those of RotateTokens.
+func (r *Runtime) RevokeTokens(ctx context.Context, dest, group string) (map[string]uint64, error) {
+	return r.engine.RevokeTokens(ctx, dest, group)
+}
+
+// DescribeTokens returns which tokens the senders of a destination have, sorted by group.
+// It needs the right to read the tokens, <prefix>/secret/<dest>/, and returns none.
+//
+// Errors: ErrNoDestination (no sender has a token), ErrInvalid, ErrUnavailable, ErrDenied,
+// ErrClosed, and ctx's cause.
+func (r *Runtime) DescribeTokens(ctx context.Context, dest string) ([]TokenInfo, error) {
+	return r.engine.DescribeTokens(ctx, dest)
+}
+
 // PauseConsumerGroup pauses a consumer group of a topic as PauseGroup does one of a
 // destination: within a second its members hand out no more records, and fetch none. They
 // keep their partitions, and commit what is finished. GroupInfo.PausedUntil says until

@@ -265,9 +265,9 @@ const Forever time.Duration = messages.Forever
 
 // Engine is the same runtime for code that works with actors: see package actors.
 // It has the methods CreateTopic, CreateTopicAt, DeclareGroup, DeleteConsumerGroup, DeleteGroup,
-// DeleteTopic, DescribeDestination, DescribeConsumerGroup, DescribeTopic, Destination, Done,
+// DeleteTopic, DescribeDestination, DescribeConsumerGroup, DescribeTokens, DescribeTopic, Destination, Done,
 // EnsureTopic, Err, Events, Health, Instrument, Join, Lease, ListDestinations,
 // ListConsumerGroups, ListTopics, Member, PauseConsumerGroup, PauseGroup, Producer, Register,
-// ResetOffsets, ResumeConsumerGroup, ResumeGroup, Schedules, Stats, Stop, Stopped, Stopping, Subscription,
+// ResetOffsets, ResumeConsumerGroup, ResumeGroup, RevokeTokens, RotateTokens, Schedules, Stats, Stop, Stopped, Stopping, Subscription,
 // System, Topic, Transact, Tree and UpdateTopic.
 type Engine = actors.Engine

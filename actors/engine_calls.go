@@ -53,6 +53,21 @@ func (e *Engine) ResumeGroup(ctx context.Context, dest, group string) error {
 	return e.pipes.ResumeGroup(ctx, dest, group)
 }
 
+// RotateTokens is penstock.Runtime.RotateTokens.
+func (e *Engine) RotateTokens(ctx context.Context, dest, group string, grace time.Duration) (map[string]uint64, error) {
+	return e.pipes.RotateTokens(ctx, dest, group, grace)
+}
+
+// RevokeTokens is penstock.Runtime.RevokeTokens.
+func (e *Engine) RevokeTokens(ctx context.Context, dest, group string) (map[string]uint64, error) {
+	return e.pipes.RevokeTokens(ctx, dest, group)
+}
+
+// DescribeTokens is penstock.Runtime.DescribeTokens.
+func (e *Engine) DescribeTokens(ctx context.Context, dest string) ([]messages.TokenInfo, error) {
+	return e.pipes.DescribeTokens(ctx, dest)
+}
+
 // PauseConsumerGroup is penstock.Runtime.PauseConsumerGroup.
 func (e *Engine) PauseConsumerGroup(ctx context.Context, topic, group string, until time.Time) error {
 	return e.topics.PauseGroup(ctx, topic, group, until)

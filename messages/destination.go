@@ -98,3 +98,33 @@ type PipeMemberInfo struct {
 	// Zone is as a sender's.
 	Zone string
 }
+
+// TokenInfo is which tokens the senders of a destination have for one group, without the
+// tokens themselves.
+type TokenInfo struct {
+	// Group is empty for the tokens that admit to any group.
+	Group string
+	// Generation is the one that senders are to have; 0 before the first rotation.
+	Generation uint64
+	// Least is the lowest generation that is not revoked.
+	Least uint64
+	// Since is when that was asked for, by the clock of who did; zero before the first
+	// rotation. Grace is how long the generation before admits beside it.
+	Since time.Time
+	Grace time.Duration
+	// Senders are sorted by name.
+	Senders []SenderToken
+}
+
+// SenderToken is a token that a sender has.
+type SenderToken struct {
+	Sender     string
+	Generation uint64
+	// Two says that a token of the generation Before admits beside it, until its grace is
+	// over. Generation and Before are the same where the key had been gone.
+	Two    bool
+	Before uint64
+	// Since is when the sender drew it, by its own clock; zero of releases before there were
+	// generations.
+	Since time.Time
+}

@@ -66,6 +66,9 @@ func (p *Pipes) DeleteGroup(ctx context.Context, dest, group string) error {
 	if err == nil {
 		err = p.node.Groups.Delete(ctx, pipegroup.At(p.node.Keys, dest, group))
 	}
+	if err == nil { // where there is no sender, nobody else does; who may not leaves it
+		_ = pipegroup.ForgetGeneration(ctx, p.node.Etcd.Control, p.node.Keys, dest, group)
+	}
 	if err != nil {
 		return fmt.Errorf("delete group %q of %q: %w", group, dest, err)
 	}
@@ -120,6 +123,47 @@ func (p *Pipes) ResumeGroup(ctx context.Context, dest, group string) error {
 		return fmt.Errorf("resume group %q of %q: %w", group, dest, err)
 	}
 	return nil
+}
+
+// RotateTokens is penstock.Runtime.RotateTokens.
+func (p *Pipes) RotateTokens(ctx context.Context, dest, group string, grace time.Duration) (map[string]uint64, error) {
+	switch {
+	case grace == 0:
+		grace = messages.DefaultTokenGrace
+	case grace < time.Second:
+		return nil, fmt.Errorf("rotate the tokens of %q: grace of %s, less than a second: %w", dest, grace, messages.ErrInvalid)
+	}
+	return p.replaceTokens(ctx, "rotate", dest, group, pipegroup.Rotation{Grace: grace})
+}
+
+// RevokeTokens is penstock.Runtime.RevokeTokens.
+func (p *Pipes) RevokeTokens(ctx context.Context, dest, group string) (map[string]uint64, error) {
+	return p.replaceTokens(ctx, "revoke", dest, group, pipegroup.Rotation{Grace: messages.DefaultTokenGrace, Revoke: true})
+}
+
+func (p *Pipes) replaceTokens(ctx context.Context, verb, dest, group string, r pipegroup.Rotation) (done map[string]uint64, err error) {
+	faults := keys.ValidateDestination(dest, true)
+	if group != pipegroup.AllGroups {
+		faults = errors.Join(faults, keys.ValidateName("group", group))
+	}
+	if err = p.refuse(ctx, faults); err == nil {
+		done, err = pipegroup.Rotate(ctx, p.node.Etcd.Control, p.node.Keys, dest, group, r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s the tokens of %q: %w", verb, dest, err)
+	}
+	return done, nil
+}
+
+// DescribeTokens is penstock.Runtime.DescribeTokens.
+func (p *Pipes) DescribeTokens(ctx context.Context, dest string) (all []messages.TokenInfo, err error) {
+	if err = p.refuse(ctx, keys.ValidateDestination(dest, true)); err == nil {
+		all, err = pipegroup.Tokens(ctx, p.node.Etcd.Control, p.node.Keys, dest)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe the tokens of %q: %w", dest, err)
+	}
+	return all, nil
 }
 
 // refuse is why a call of etcd is not made: faults of what it was given, or an end.

@@ -34,7 +34,7 @@ func root(a *cli.App) *cobra.Command {
 		Use:   "penstock",
 		Short: "Send and receive messages, keep topics, and look around",
 		Long: `Penstock has pipes and topics. Pipes carry messages directly from senders to the
-members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm). Topics
+members of groups, and etcd holds only their addresses (send, recv, ls, describe, rm, token). Topics
 are durable, partitioned logs in etcd with consumer groups (topic, put, sub, read,
 group, dlq, schedule).
 Results go to standard output, everything else to standard error. SIGINT and
@@ -54,7 +54,7 @@ ends it at once.`,
 	topic.AddCommand(backup.Export(a), backup.Import(a))
 	root.AddCommand(
 		serve.Command(a),
-		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a),
+		pipes.Send(a), pipes.Recv(a), pipes.Describe(a), pipes.Rm(a), pipes.Token(a),
 		topic, topics.Put(a), topics.Sub(a), topics.Read(a), topics.Group(a), letters.Command(a), schedules.Command(a),
 		look.Ls(a), look.Actors(a), doctor.Command(a), bench.Command(a),
 		demo.Command(a), demo.Member(a), demo.Producer(a), demo.Consumer(a),

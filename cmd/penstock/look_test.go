@@ -33,6 +33,8 @@ var masks = []struct {
 	{regexp.MustCompile(`#\d+`), "#N"},
 	{regexp.MustCompile(`(\d+ {2,}\d+ {2,})[\d.]+[mµ]?s {2,}\S+( {2,}TIME)`), "${1}TOOK  MEAN$2"}, // of an actor
 	{regexp.MustCompile(`/run\d+`), ""},
+	{regexp.MustCompile(`"age_ms": \d+`), `"age_ms": AGE`},
+	{regexp.MustCompile(`(?m)(ID +\d+ +\S+ +)\d+s$`), "${1}AGE"},              // of a token
 	{regexp.MustCompile(`(?m)^(\d+( +\d+){2} +[1-9]\d*) +\d+$`), "$1  BYTES"}, // of a partition: how it was batched decides
 	{regexp.MustCompile(`(\S) {2,}`), "$1  "},                                 // columns follow the width of what was masked
 }
@@ -90,6 +92,10 @@ func TestLook(t *testing.T) {
 	golden(t, "ls.json", out)
 	out, _ = perform(t, cli.ExitDone, "", "actors", addr)
 	golden(t, "actors.txt", out)
+	out, _ = perform(t, cli.ExitDone, "", "token", "ls", "orders")
+	golden(t, "token_ls.txt", out)
+	out, _ = perform(t, cli.ExitDone, "", "token", "ls", "orders", "--json")
+	golden(t, "token_ls.json", out)
 	out, _ = perform(t, cli.ExitDone, "", "actors", addr, "--json")
 	var tree struct {
 		Actors []look.ActorInfo `json:"actors"`

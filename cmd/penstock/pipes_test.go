@@ -343,3 +343,43 @@ func TestRmOfADestination(t *testing.T) {
 	}
 	perform(t, cli.ExitFailed, "", "describe", "orders")
 }
+
+// Promise: tokens are rotated and revoked from the command line; members link again, and
+// token ls says which tokens senders have.
+func TestToken(t *testing.T) {
+	t.Parallel()
+	if _, errs := perform(t, cli.ExitFailed, "", "token", "rotate", "orders"); !strings.Contains(errs, "no such destination") {
+		t.Errorf("rotate of nothing says %q", errs)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	send := begin(t, r, nil, "send", "orders", "--listen", "tcp://127.0.0.1:0", "-v")
+	r.Close()
+	send.says("destination_registered")
+	recv := begin(t, nil, nil, "recv", "orders", "billing", "-v")
+	send.says("member_linked")
+	if _, errs := perform(t, cli.ExitFailed, "", "token", "revoke", "orders", "audit"); !strings.Contains(errs, "no such group") {
+		t.Errorf("revoke of no group says %q", errs)
+	}
+	if _, errs := perform(t, cli.ExitDone, "", "token", "rotate", "orders", "billing", "--grace", "1s"); !strings.Contains(errs, "rotated the tokens of orders for group billing: generation 1") {
+		t.Errorf("rotate says %q", errs)
+	}
+	send.says("the token was replaced by a new one")
+	send.says("member_linked")
+	out, _ := perform(t, cli.ExitDone, "", "token", "revoke", "orders", "billing", "--json")
+	if want := `{"destination":"orders","tokens":[{"group":"billing","generation":2}]}`; strings.Join(strings.Fields(out), "") != want {
+		t.Errorf("revoke prints %s", out)
+	}
+	send.says("revoked")
+	if _, errs := perform(t, cli.ExitDone, "", "token", "rotate", "orders"); !strings.Contains(errs, "for all groups: generation 1") || !strings.Contains(errs, "for group billing: generation 3") {
+		t.Errorf("rotate of all says %q", errs)
+	}
+	if out := shows(t, "billing ", "token", "ls", "orders"); !strings.Contains(out, "*") {
+		t.Errorf("ls prints %q", out)
+	}
+	recv.signal(os.Interrupt)
+	recv.ends(cli.ExitDone)
+}

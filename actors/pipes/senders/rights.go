@@ -394,7 +394,7 @@ func (a *destination) tellOver(ctx actor.Context, group string, o links.Over) {
 func (a *destination) renewGraces() {
 	for _, group := range a.d.tokens.Groups() {
 		if token := a.d.tokens.Before(group); token != nil {
-			a.host.After(messages.DefaultTokenGrace, graceOver{group, token})
+			a.host.After(links.RenewGrace, graceOver{group, token})
 		}
 	}
 }
@@ -460,8 +460,8 @@ func (p *pipe) fade(ctx actor.Context, pid *actor.PID) {
 }
 
 // expel ends the link when its token is over. One that admits for a while yet ends in
-// order: the member is asked to finish what it has, at some time in the middle of that
-// while, so that not all do at once.
+// order: the member is asked to finish what it has, at some time in the second quarter of
+// that while, so that not all do at once.
 func (l *link) expel(ctx actor.Context, m *tokenOver) {
 	switch {
 	case l.cause != nil || !l.conn.ProvedBy(m.Token):
@@ -470,7 +470,7 @@ func (l *link) expel(ctx actor.Context, m *tokenOver) {
 		ctx.Stop(ctx.Self())
 	case m.Grace > 0 && !l.fading:
 		l.fading = true
-		l.host.After(m.Grace/4+rand.N(m.Grace/2+1), fadeDue{})
+		l.host.After(m.Grace/4+rand.N(m.Grace/4+1), fadeDue{})
 	}
 }
 

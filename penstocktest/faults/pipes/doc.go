@@ -177,6 +177,11 @@
 //		TestStrangerAsksTwoListeners
 //	who has the token of a group is let into that group alone, and for as long as it is in etcd
 //		TestTokenOfAGroup
+//	tokens are replaced under load without loss, and what is revoked ends at once and stays so
+//		TestTokensRotatedUnderLoad
+//		TestTokensRevoked
+//		TestTokensRevokedWhileCutOff
+//		TestTokensOfAGroupThatIsGone
 //	take up no more than they are granted
 //		TestGroupsByHelloAreBounded
 //	crash nothing, whatever they send

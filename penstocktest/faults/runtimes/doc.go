@@ -42,6 +42,7 @@
 //
 //	the table of roles is the narrowest that works
 //		TestRolesOfTheTable
+//		TestRightLostInEtcd
 //	a missing right is ErrDenied at once
 //		TestRightsAreRefusedAtOnce
 //	a host may have any name

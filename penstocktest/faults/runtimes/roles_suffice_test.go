@@ -175,6 +175,23 @@ func TestRolesOfTheTable(t *testing.T) {
 			}
 			return d.Unregister(ctx)
 		}},
+		{"rotate and revoke the tokens of a group", []right{
+			{"rw", "/penstock/secret/orders/others/~generation"}, {"r", "/penstock/dest/orders/groups/others/meta"},
+		}, func(ctx context.Context, rt *penstock.Runtime) error {
+			if _, err := rt.RotateTokens(ctx, "orders", "others", 0); err != nil {
+				return err
+			}
+			_, err := rt.RevokeTokens(ctx, "orders", "others")
+			return err
+		}},
+		{"rotate all tokens", []right{{"rw", "/penstock/secret/orders/"}, {"r", "/penstock/dest/orders/"}}, func(ctx context.Context, rt *penstock.Runtime) error {
+			_, err := rt.RotateTokens(ctx, "orders", "", 0)
+			return err
+		}},
+		{"list generations", []right{{"r", "/penstock/secret/orders/"}}, func(ctx context.Context, rt *penstock.Runtime) error {
+			_, err := rt.DescribeTokens(ctx, "orders")
+			return err
+		}},
 		{"list topics", []right{{"r", "/penstock/topics/"}}, func(ctx context.Context, rt *penstock.Runtime) error {
 			_, err := rt.ListTopics(ctx)
 			return err
@@ -291,5 +308,48 @@ func TestRolesOfTheTable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Promise: who loses the right to read the tokens of a group in etcd loses its link by the
+// next rotation, and hears that etcd denies it the new token; who keeps it stays in the
+// group, and what was sent is handled once.
+func TestRightLostInEtcd(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	rootCfg := g.srv.Config()
+	rootCfg.Username, rootCfg.Password = "root", "secret"
+	admin := g.start(t, rootCfg)
+	ctx := harness.Context(t)
+	orders := harness.Register(t, admin, "orders")
+	senderSees := penstocktest.Record(t, admin)
+	rights := []right{
+		{"r", "/penstock/dest/orders/senders/"}, {"rw", "/penstock/dest/orders/groups/billing/"}, {"r", "/penstock/secret/orders/billing/"},
+	}
+	keeps, loses := g.runtime(t, rights), g.runtime(t, rights)
+	loser := fmt.Sprintf("user%d", g.users)
+	ledger := harness.NewLedger()
+	ledger.Handle(t, "keeps", harness.Join(t, keeps, "orders", "billing", penstock.MemberID("keeps")))
+	ledger.Handle(t, "loses", harness.Join(t, loses, "orders", "billing", penstock.MemberID("loses")))
+	for _, member := range []string{"keeps", "loses"} {
+		penstocktest.WaitEvent(t, senderSees, harness.Patience, func(e messages.MemberLinked) bool { return e.Member == member })
+	}
+	harness.Send(t, orders, 0, 200)
+	if _, err := g.root.RoleRevokePermission(ctx, loser, "/penstock/secret/orders/billing/", clientv3.GetPrefixRangeEnd("/penstock/secret/orders/billing/")); err != nil {
+		t.Fatal(err)
+	}
+	denied := penstocktest.Record(t, loses)
+	again := penstocktest.Record(t, admin)
+	if _, err := admin.RotateTokens(ctx, "orders", "billing", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	penstocktest.WaitEvent(t, again, harness.Patience, func(e messages.MemberUnlinked) bool { return e.Member == "loses" && e.Cause != nil })
+	penstocktest.WaitEvent(t, again, harness.Patience, func(e messages.MemberLinked) bool { return e.Member == "keeps" })
+	penstocktest.WaitEvent(t, denied, harness.Patience, saysDenied)
+	before := ledger.Tally().By["loses"]
+	harness.Send(t, orders, 200, 400)
+	ledger.Await(t, "all", func(now harness.Tally) bool { return now.Distinct == 400 })
+	if now := ledger.Tally(); now.By["loses"] != before || now.Total != 400 {
+		t.Errorf("who has lost the right has handled %d more; %d handlings of 400 messages", now.By["loses"]-before, now.Total)
 	}
 }

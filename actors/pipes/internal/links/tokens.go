@@ -19,6 +19,10 @@ import (
 // AllGroups is the name under which Tokens has the token that admits to any group.
 const AllGroups = ""
 
+// RenewGrace is how long a token admits that Renew replaced: long, since members may not
+// reach etcd yet.
+const RenewGrace = 2 * messages.DefaultTokenGrace
+
 // NewToken draws a token of 32 random bytes.
 func NewToken() []byte {
 	token := make([]byte, 32)
@@ -154,7 +158,7 @@ func (t *Tokens) Renew(group string) []Over {
 	if d == nil {
 		return nil
 	}
-	return d.replace(draw(d.record), 0, messages.DefaultTokenGrace)
+	return d.replace(draw(d.record), 0, RenewGrace)
 }
 
 // Revoke replaces a group's token at once: somebody has deleted its key.

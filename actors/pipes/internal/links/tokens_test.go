@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 )
 
@@ -123,7 +122,7 @@ func TestTokensFollow(t *testing.T) {
 		t.Errorf("a revocation ends %+v", over)
 	}
 	fifth := ts.Of("a")
-	if over = ts.Renew("a"); len(over) != 1 || over[0].Grace != messages.DefaultTokenGrace || !admits(&ts, "a", fifth) {
+	if over = ts.Renew("a"); len(over) != 1 || over[0].Grace != RenewGrace || !admits(&ts, "a", fifth) {
 		t.Errorf("renewed: %+v", over)
 	}
 	sixth := ts.Of("a")

@@ -197,7 +197,9 @@ type ConnectionRefused struct {
 }
 
 // ProtocolViolated: the other side of a link sent what it may not, such as more
-// than its credit, or an ack of what was never sent. The link ends.
+// than its credit, an ack of what was never sent, or a frame that does not decode or is too
+// large. The link ends, and its last frame tells the other side why. Of Member and Sender,
+// one is this side and the other one is who did it.
 type ProtocolViolated struct {
 	Destination, Group, Member, Sender string
 	// Addr is the address of the other side.

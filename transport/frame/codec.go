@@ -308,6 +308,19 @@ func (d *Data) check() error {
 	return nil
 }
 
+// Longest is the size of the longest record of d, tag and length included, once d was
+// decoded.
+func (d *Data) Longest() (longest int) {
+	for rest := d.Records; len(rest) > 0; {
+		_, n := protowire.ConsumeBytes(rest[1:])
+		if n < 0 {
+			return longest
+		}
+		longest, rest = max(longest, 1+n), rest[1+n:]
+	}
+	return longest
+}
+
 // decodeAck reads an Ack message without allocating, once its ranges fit.
 func decodeAck(b []byte, a *Ack) error {
 	*a = Ack{Ranges: a.Ranges[:0], Renewed: a.Renewed[:0]}

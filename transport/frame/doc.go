@@ -16,7 +16,8 @@
 // # Errors
 //
 // Bytes that do not decode are messages.ErrCorrupt. What decodes and has no place is
-// ErrProtocol. No error holds anything of a message.
+// ErrProtocol. No error holds anything of a message. Breaks tells both, and a frame that is
+// too large, from a broken network.
 //
 // # Memory
 //

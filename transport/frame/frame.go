@@ -253,6 +253,13 @@ func (h *Hello) Check() error {
 	return errors.Join(faults...)
 }
 
+// Breaks reports whether an error of a frame that came says that the peer broke the protocol:
+// the frame does not decode, is larger than it may be, or has no place there. Everything else,
+// such as a connection that ends in the middle of a frame, may be the network's doing.
+func Breaks(err error) bool {
+	return errors.Is(err, ErrProtocol) || errors.Is(err, messages.ErrCorrupt) || errors.Is(err, messages.ErrTooLarge)
+}
+
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("frame: %w: %s", messages.ErrCorrupt, fmt.Sprintf(format, args...))
 }

@@ -5,7 +5,6 @@ package socket
 import (
 	"bytes"
 	"crypto/hmac"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -187,12 +186,10 @@ func (c *Conn) Refuse(code pb.Code, reason string) {
 	c.byeBye(code, reason, fmt.Errorf("%w: refused, %s: %s", ErrConnClosed, code, frame.Clip(reason)))
 }
 
-// Abort ends the connection for cause, and says Bye with that code where nobody
-// is writing. It may be called from whoever is in Recv: it waits for no writer, and
-// blocks for 100 ms at most.
-func (c *Conn) Abort(code pb.Code, cause error) {
-	c.byeBye(code, cause.Error(), cause)
-}
+// Abort ends the connection for cause, and says Bye with that code. It is called by who
+// calls Recv, for what that returned, and blocks for 100 ms at most: a Send that is stuck is
+// cut short.
+func (c *Conn) Abort(code pb.Code, cause error) { _ = c.w.expel(code, cause) }
 
 // byeTimeout bounds the writing of a last frame to somebody who need not read.
 const byeTimeout = 100 * time.Millisecond
@@ -201,11 +198,8 @@ const byeTimeout = 100 * time.Millisecond
 // failure must not become the cause, or a stranger who hangs up quickly would
 // not be counted for what he did.
 func (c *Conn) byeBye(code pb.Code, reason string, cause error) {
-	b, err := frame.AppendControl(make([]byte, lengthSize, lengthSize+64), frame.Bye{Code: code, Reason: reason}.Wire())
-	if err == nil && c.w.mu.TryLock() {
-		binary.BigEndian.PutUint64(b, uint64(len(b)-lengthSize))
-		_ = c.w.c.SetWriteDeadline(time.Now().Add(byeTimeout))
-		_, _ = c.w.c.Write(b)
+	if c.w.mu.TryLock() {
+		c.w.sayBye(code, reason, time.Now().Add(byeTimeout))
 		c.w.mu.Unlock()
 	}
 	_ = c.w.end(cause)
@@ -267,8 +261,9 @@ func (c *Conn) tick() {
 //
 // It ends with the connection: ErrConnClosed, ErrListenerClosed, ErrPeerClosed,
 // ErrPeerSilent, or the network's error. Frames that do not decode end the
-// connection with an error that wraps messages.ErrCorrupt, frames over MaxFrame
-// with messages.ErrTooLarge, frames that have no place with frame.ErrProtocol.
+// connection with an error that wraps messages.ErrCorrupt, frames over MaxFrame, or replies
+// over MaxMessage, with messages.ErrTooLarge, frames that have no place with
+// frame.ErrProtocol: frame.Breaks tells these. The peer is told why, by a Bye.
 func (c *Conn) Recv(f *frame.Frame) error {
 	if connState(c.state.Load()) != opened {
 		return c.failed("receive", fmt.Errorf("%w: not welcomed", frame.ErrProtocol))
@@ -280,15 +275,18 @@ func (c *Conn) Recv(f *frame.Frame) error {
 		}
 		kind, inner, err := frame.Open(m.Body)
 		if err == nil {
-			err = c.role.admits(kind, len(inner))
+			err = c.role.admits(kind, len(inner), c.peer.MaxMessage)
 		}
 		var gathered bool
 		if err == nil {
 			gathered, err = f.Decode(kind, inner)
 		}
+		if size := len(f.Reply.Record); err == nil && kind == frame.KindReply && uint64(size) > c.peer.MaxMessage {
+			err = fmt.Errorf("%w: reply of %d bytes, the limit is %d: %w", frame.ErrProtocol, size, c.peer.MaxMessage, messages.ErrTooLarge)
+		}
 		switch {
 		case err != nil:
-			return c.failed("receive", c.w.end(err))
+			return c.failed("receive", c.w.expel(pb.Code_PROTOCOL_ERROR, err))
 		case kind == frame.KindPing && f.Ping == (frame.Ping{}):
 			continue
 		case kind == frame.KindReply && !c.w.owned:

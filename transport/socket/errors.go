@@ -4,11 +4,13 @@ package socket
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -184,4 +186,46 @@ func reasonOf(err error) Reason {
 		return ReasonRefused
 	}
 	return ReasonGone
+}
+
+// expel is end for what the peer did. It tells the peer, and then drops what still comes
+// until the peer has closed: closing before could destroy the Bye on its way. It is called
+// by who reads, and blocks for byeTimeout at most: a write that is stuck is cut short.
+func (w *wire) expel(code pb.Code, cause error) error {
+	first, ours := w.fails(cause)
+	if !ours {
+		return first
+	}
+	until := time.Now().Add(byeTimeout)
+	_ = w.c.SetWriteDeadline(until)
+	free := w.mu.TryLock()
+	for ; !free && time.Now().Before(until); free = w.mu.TryLock() {
+		time.Sleep(time.Millisecond) // who writes is cut short soon
+	}
+	said := free && !w.torn && w.sayBye(code, cause.Error(), until)
+	if free {
+		w.mu.Unlock()
+	}
+	if said {
+		_ = w.c.SetReadDeadline(until)
+		for {
+			if _, err := w.c.Read(w.in); err != nil || !time.Now().Before(until) {
+				break
+			}
+		}
+	}
+	w.shut(cause)
+	return cause
+}
+
+// sayBye writes a last frame, and reports whether it is out. The caller holds mu.
+func (w *wire) sayBye(code pb.Code, reason string, until time.Time) bool {
+	b, err := frame.AppendControl(make([]byte, lengthSize, lengthSize+64), frame.Bye{Code: code, Reason: reason}.Wire())
+	if err != nil {
+		return false
+	}
+	binary.BigEndian.PutUint64(b, uint64(len(b)-lengthSize))
+	_ = w.c.SetWriteDeadline(until)
+	_, err = w.c.Write(b)
+	return err == nil
 }

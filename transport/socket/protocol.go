@@ -150,14 +150,17 @@ const memberFrame = 64 << 10
 
 // admits refuses a frame that has no place at r once the connection is open, or is
 // larger than its kind can be.
-func (r role) admits(k frame.Kind, size int) error {
+// largest is of a record, as Welcome told it.
+func (r role) admits(k frame.Kind, size int, largest uint64) error {
 	if !r.expects(k) {
 		return fmt.Errorf("%w: %s frame on an open connection", frame.ErrProtocol, k)
 	}
 	limit := controlFrame
 	switch k {
-	case frame.KindData, frame.KindReply:
+	case frame.KindData:
 		return nil // the wire has looked
+	case frame.KindReply:
+		limit = int(min(largest, frame.Largest)) + frame.Overhead + frame.MaxError
 	case frame.KindAck:
 		limit = memberFrame
 	}

@@ -234,8 +234,8 @@ func TestEachKindAndDirectionHasItsLimit(t *testing.T) {
 	}
 }
 
-// Abort waits for nobody who writes.
-func TestAbortWaitsForNoWriter(t *testing.T) {
+// Abort waits for byeTimeout at most, whoever writes.
+func TestAbortCutsAWriterShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := openOver(t)
 		go func() { _ = c.SendDrain(frame.Drain{}) }() // nobody reads at the other end

@@ -23,6 +23,7 @@ import (
 	"go.nanomsg.org/mangos/v3"
 
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -87,6 +88,7 @@ type wire struct {
 	scratch []byte
 	pieces  [2][]byte
 	vector  net.Buffers
+	torn    bool // a frame did not go out whole: nothing can follow it
 
 	// ending guards the fields below and is never held during a call out.
 	ending  sync.Mutex
@@ -145,6 +147,9 @@ func (w *wire) memory(n int) []byte {
 func (w *wire) Recv() (*mangos.Message, error) {
 	body, err := w.next()
 	if err != nil {
+		if w.patience > 0 && frame.Breaks(err) {
+			return nil, w.expel(pb.Code_PROTOCOL_ERROR, err)
+		}
 		return nil, w.end(err)
 	}
 	w.message.Body = body
@@ -311,6 +316,7 @@ func (w *wire) Send(m *mangos.Message) error {
 		w.scratch = b[:0]
 	}
 	if err != nil {
+		w.torn = true
 		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("%w: %w", ErrPeerClosed, err)
 		}
@@ -379,12 +385,28 @@ func checkSPHeader(got [8]byte, peer uint16) error {
 // end closes the wire for that reason. Only the first reason counts; it is
 // returned, so that whoever fails second reports the cause and not the effect.
 func (w *wire) end(cause error) error {
+	first, ours := w.fails(cause)
+	if ours {
+		w.shut(cause)
+	}
+	return first
+}
+
+// fails notes why the wire ends, and returns the first reason. ours says that it is this
+// one: then the caller has to shut the wire.
+func (w *wire) fails(cause error) (first error, ours bool) {
 	w.ending.Lock()
+	defer w.ending.Unlock()
 	if w.err != nil {
-		defer w.ending.Unlock()
-		return w.err
+		return w.err, false
 	}
 	w.err = cause
+	return cause, true
+}
+
+// shut closes the wire whose end was noted.
+func (w *wire) shut(cause error) {
+	w.ending.Lock()
 	release := w.release
 	w.ending.Unlock()
 
@@ -398,7 +420,6 @@ func (w *wire) end(cause error) error {
 		// holds what release needs.
 		go release()
 	}
-	return cause
 }
 
 // attach says how to tell mangos that the wire has ended.

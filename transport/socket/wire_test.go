@@ -50,6 +50,7 @@ func (s *script) Read(p []byte) (int, error) {
 	}
 	return n, nil
 }
+func (s *script) Write(p []byte) (int, error)      { return len(p), nil }
 func (s *script) Close() error                     { return nil }
 func (s *script) RemoteAddr() net.Addr             { return nil }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }

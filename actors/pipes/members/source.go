@@ -164,35 +164,39 @@ func (s *source) run(ctx context.Context, place *slot.Slot[*socket.Conn], tell f
 	if !place.Put(conn) {
 		return nil
 	}
-	link := s.in.Open(s.sender.Id, min(conn.Peer().MaxMessage, frame.Largest))
+	link := s.in.Open(s.sender.Id, min(max(conn.Peer().MaxMessage, 1), frame.Largest))
 	defer s.in.Shut(link)
 	tell(sourceLinked{conn, link, passed})
 	var f frame.Frame
 	for {
-		if err := conn.Recv(&f); err != nil {
+		err := conn.Recv(&f)
+		if err == nil {
+			err = take(&f, link, &memory)
+		}
+		if err != nil {
 			s.violated(conn, err)
 			return err
 		}
-		switch f.Kind {
-		case frame.KindData:
-			if err := link.Arrive(&f.Data, memory.Take()); err != nil {
-				conn.Abort(pb.Code_PROTOCOL_ERROR, err)
-				s.violated(conn, err)
-				return err
-			}
-		case frame.KindPing:
-			link.Pinged(f.Ping)
-		case frame.KindDrain:
-			link.DrainUpTo(f.Drain.Last)
-		case frame.KindBye:
-			if f.Bye.Code == pb.Code_SHUTTING_DOWN {
-				return errSenderLeft
-			}
-			return fmt.Errorf("the sender said: %s", f.Bye.Reason)
-		default:
-			return frame.Unexpected(f.Kind)
-		}
 	}
+}
+
+// take performs one frame of the sender.
+func take(f *frame.Frame, link *recvq.Link, memory *frames.Buffers) error {
+	switch f.Kind {
+	case frame.KindData:
+		return link.Arrive(&f.Data, memory.Take())
+	case frame.KindPing:
+		link.Pinged(f.Ping)
+		return nil
+	case frame.KindDrain:
+		return link.DrainUpTo(f.Drain)
+	case frame.KindBye:
+		if f.Bye.Code == pb.Code_SHUTTING_DOWN {
+			return errSenderLeft
+		}
+		return fmt.Errorf("the sender said: %s", f.Bye.Reason)
+	}
+	return frame.Unexpected(f.Kind)
 }
 
 // recheckEvery is how often a link looks whether the sender's certificate is trusted
@@ -214,9 +218,11 @@ func recheck(ctx context.Context, t *carrier.TLS, conn *socket.Conn) error {
 	}
 }
 
-// violated reports a sender that breaks the protocol. It is called from run.
+// violated tells a sender that it breaks the protocol, if that is what err says, and
+// reports it. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
-	if errors.Is(err, frame.ErrProtocol) {
+	if frame.Breaks(err) {
+		conn.Abort(pb.Code_PROTOCOL_ERROR, err)
 		s.node.Events.Emit(messages.ProtocolViolated{
 			Destination: s.cfg.Destination, Group: s.cfg.Group, Member: s.cfg.ID,
 			Sender: conn.Peer().ID, Addr: conn.RemoteAddr(), Err: err,

@@ -209,26 +209,28 @@ func (l *link) read(place *sendq.Link, tell func(any)) error {
 	tell(welcomed{})
 	var f frame.Frame
 	for {
-		if err := l.conn.Recv(&f); err != nil {
-			if errors.Is(err, frame.ErrProtocol) {
-				l.out.Emit(messages.ProtocolViolated{
-					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
-					Addr: l.conn.RemoteAddr(), Err: err,
-				})
-			}
-			return err
+		err := l.conn.Recv(&f)
+		if err == nil {
+			err = l.take(&f, place, tell)
 		}
-		if err := l.take(&f, place, tell); err != nil {
-			if errors.Is(err, frame.ErrProtocol) {
-				l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
-				l.out.Emit(messages.ProtocolViolated{
-					Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
-					Addr: l.conn.RemoteAddr(), Err: err,
-				})
-			}
+		if err != nil {
+			l.violated(place, err)
 			return err
 		}
 	}
+}
+
+// violated tells a member that it breaks the protocol, if that is what err says, and
+// reports it. It is called from read.
+func (l *link) violated(place *sendq.Link, err error) {
+	if !frame.Breaks(err) {
+		return
+	}
+	l.conn.Abort(pb.Code_PROTOCOL_ERROR, err)
+	l.out.Emit(messages.ProtocolViolated{
+		Destination: l.out.Name(), Group: l.pipe.Group, Member: place.Member, Sender: l.from,
+		Addr: l.conn.RemoteAddr(), Err: err,
+	})
 }
 
 // take performs one frame of the member.
@@ -252,6 +254,9 @@ func (l *link) take(f *frame.Frame, place *sendq.Link, tell func(any)) error {
 	case frame.KindReply:
 		return l.replied(&f.Reply, place)
 	case frame.KindDrain:
+		if f.Drain.Reply {
+			return fmt.Errorf("a reply to a drain that was not asked for: %w", frame.ErrProtocol)
+		}
 		place.Drained(l.out.Hold(l.pipe, place))
 		return nil
 	case frame.KindBye:

@@ -184,6 +184,10 @@
 //		TestTokensOfAGroupThatIsGone
 //	take up no more than they are granted
 //		TestGroupsByHelloAreBounded
+//	who holds a token may do what its role says and no more, case by case
+//		TestHostileMember
+//		TestHostileSender
+//		TestHostileReplies
 //	crash nothing, whatever they send
 //		FuzzHostileMember
 //		FuzzHostileSender

@@ -3,6 +3,8 @@ package asks
 // The requests that wait for replies, and how each group's outcome finds its request.
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"sync"
 
 	"github.com/penstock-io/penstock/messages"
@@ -12,13 +14,13 @@ import (
 // concurrent use.
 type Table struct {
 	mu      sync.Mutex
-	last    uint64
 	waiting map[uint64]*Ask
 }
 
 // Ask is one request.
 type Ask struct {
-	// Number is what the reply names.
+	// Number is what the reply names. It is random, so that only who got the request can
+	// reply: a member of the group cannot guess those of the others.
 	Number uint64
 	// Outcomes has one from each group, in the order in which they come. It is never closed.
 	Outcomes <-chan Outcome
@@ -39,10 +41,13 @@ func (t *Table) Begin(groups []string) *Ask {
 	a := &Ask{Outcomes: out, outcomes: out, groups: append([]string(nil), groups...)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last++
-	a.Number = t.last
 	if t.waiting == nil {
 		t.waiting = make(map[uint64]*Ask)
+	}
+	for a.Number == 0 || t.waiting[a.Number] != nil {
+		var b [8]byte
+		rand.Read(b[:])
+		a.Number = binary.LittleEndian.Uint64(b[:])
 	}
 	t.waiting[a.Number] = a
 	return a

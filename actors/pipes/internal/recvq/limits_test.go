@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/recordtest"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -79,5 +80,46 @@ func TestReportsOfManyRanges(t *testing.T) {
 	}
 	if known.Count != n || reports > 8 {
 		t.Errorf("%d settled of %d are told in %d reports", known.Count, n, reports)
+	}
+}
+
+// Promise: a sender that says which message is its last when nobody has asked, or one before
+// what it has sent, breaks the protocol.
+func TestDrainThatCannotBe(t *testing.T) {
+	in, _ := testQueue(nil)
+	k := in.Open("s", 0)
+	comes(t, k, 2)
+	if err := k.DrainUpTo(frame.Drain{Last: 2, Reply: true}); !errors.Is(err, frame.ErrProtocol) || k.drained() {
+		t.Errorf("nobody has asked: %v", err)
+	}
+	k.AskDrain()
+	for what, d := range map[string]frame.Drain{"a request": {Last: 2}, "one before what came": {Last: 1, Reply: true}} {
+		if err := k.DrainUpTo(d); !errors.Is(err, frame.ErrProtocol) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := k.DrainUpTo(frame.Drain{Last: 2, Reply: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Promise: a message may be as large as the sender said, and no larger, also between small
+// ones.
+func TestMessageOverTheSendersLimit(t *testing.T) {
+	in, _ := testQueue(nil)
+	k := in.Open("s", 100)
+	fits, over := messages.Message{Value: make([]byte, 96)}, messages.Message{Value: make([]byte, 97)}
+	small := messages.Message{Value: []byte("x")}
+	batch := func(ms ...messages.Message) (b []byte) {
+		for i := range ms {
+			b = messages.AppendRecord(b, &ms[i])
+		}
+		return b
+	}
+	if err := arriveAt(k, 1, 3, batch(small, fits, small), nil, false); err != nil {
+		t.Errorf("a message at the limit: %v", err)
+	}
+	if err := arriveAt(k, 4, 3, batch(small, over, small), nil, false); !errors.Is(err, frame.ErrProtocol) || !errors.Is(err, messages.ErrTooLarge) {
+		t.Errorf("a message over the limit: %v", err)
 	}
 }

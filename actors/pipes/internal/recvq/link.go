@@ -49,7 +49,7 @@ type Link struct {
 
 	mu        sync.Mutex // taken by lock
 	closed    bool       // the link is gone: settling does nothing
-	largest   uint64     // record that the sender may send, in bytes
+	largest   uint64     // record that the sender may send, in bytes; 0 is any
 	received  uint64
 	brought   uint64    // bytes received
 	granted   [2]uint64 // the highest totals that the sender was told: messages, bytes
@@ -115,8 +115,8 @@ func (l *Link) Arrive(d *frame.Data, buffer *frames.Buffer) error {
 	return nil
 }
 
-// exceeds keeps the sender to its credit, and refuses a frame that has more. The
-// last message may overshoot the bytes. mu is held.
+// exceeds keeps the sender to its credit and to the size of its messages, and refuses a
+// frame that has more. The last message may overshoot the bytes. mu is held.
 func (l *Link) exceeds(d *frame.Data) error {
 	messagesTotal, bytesTotal := l.received+uint64(d.Count), l.brought+uint64(len(d.Records))
 	switch {
@@ -124,6 +124,8 @@ func (l *Link) exceeds(d *frame.Data) error {
 		return fmt.Errorf("message %d came with credit for %d: %w", messagesTotal, l.granted[0], frame.ErrProtocol)
 	case l.brought >= l.granted[1], bytesTotal > l.granted[1] && bytesTotal-l.granted[1] > l.largest:
 		return fmt.Errorf("%d bytes came with credit for %d: %w", bytesTotal, l.granted[1], frame.ErrProtocol)
+	case l.largest > 0 && uint64(len(d.Records)) > l.largest && uint64(d.Longest()) > l.largest:
+		return fmt.Errorf("a message of %d bytes, encoded, of a sender whose largest has %d: %w: %w", d.Longest(), l.largest, frame.ErrProtocol, messages.ErrTooLarge)
 	}
 	return nil
 }
@@ -275,13 +277,21 @@ func (l *Link) AskDrain() {
 	l.drain <- struct{}{}
 }
 
-// DrainUpTo notes the last sequence that the sender will send.
-func (l *Link) DrainUpTo(last uint64) {
+// DrainUpTo notes the last sequence that the sender will send, as its reply says. An error
+// means that the peer breaks the protocol: nobody has asked, or more has come before.
+func (l *Link) DrainUpTo(d frame.Drain) error {
 	l.lock()
 	defer l.mu.Unlock()
-	l.drainSeen, l.drainTo = true, last
+	switch {
+	case !l.draining || !d.Reply:
+		return fmt.Errorf("a drain that was not asked for: %w", frame.ErrProtocol)
+	case d.Last < l.received:
+		return fmt.Errorf("message %d is said to be the last, and %d came before: %w", d.Last, l.received, frame.ErrProtocol)
+	}
+	l.drainSeen, l.drainTo = true, d.Last
 	l.urgent = false
 	l.hurry()
+	return nil
 }
 
 // drained reports whether everything the sender will ever send is settled, and

@@ -535,7 +535,10 @@ func TestDrainedOnlyOnceTold(t *testing.T) {
 	if k.drained() {
 		t.Fatal("drained, and the sender said nothing")
 	}
-	k.DrainUpTo(2)
+	k.AskDrain()
+	if err := k.DrainUpTo(frame.Drain{Last: 2, Reply: true}); err != nil {
+		t.Fatal(err)
+	}
 	second, _ := c.next(t.Context())
 	if r, ok := told(k); !ok || r.cumulative != 1 || k.drained() {
 		t.Fatalf("told %+v, drained %t", r, k.drained())
@@ -553,7 +556,10 @@ func TestDrainedOnlyOnceTold(t *testing.T) {
 func TestDrainOfALinkWithNothingOut(t *testing.T) {
 	in, _ := testQueue(nil)
 	k := in.Open("s", 0)
-	k.DrainUpTo(0)
+	k.AskDrain()
+	if err := k.DrainUpTo(frame.Drain{Reply: true}); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case <-k.bell:
 	default:

@@ -414,7 +414,7 @@ func (a *subscription) watch(ctx actor.Context, me rebalance.Member) {
 	if now == nil {
 		a.watched = map[string]rebalance.Process{}
 	}
-	a.sub.peers.Want(ctx.Self(), now)
+	a.sub.peers.Want(ctx.Self(), a.watched)
 }
 
 // processEnded: the members of that process hold what nobody handles. A member whose

@@ -72,8 +72,11 @@ func (a *subscription) tellLeave() {
 	}
 	sub := a.sub
 	a.leaving = node.BeginWrite(a.host.Context())
-	write := a.leaving
+	write, moving := a.leaving, a.moving
 	supervisor.Call(&a.host, "tell of leaving", func(context.Context) leaveTold {
+		if moving != nil {
+			moving.Cut() // it says that this member stays
+		}
 		_ = write.Do(func(ctx context.Context) error { return sub.putMember(ctx, true) }) // without it the others wait until we are gone
 		return leaveTold{}
 	})
@@ -96,7 +99,7 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	a.becomes(ctx, subLeaving)
 	a.emptied(ctx)
-	env, sub, write, leaving := a.env, a.sub, a.write, a.leaving
+	env, sub, write, moving, leaving := a.env, a.sub, a.write, a.moving, a.leaving
 	me := a.me(0)
 	var left []format.Position
 	for _, h := range a.holds {
@@ -106,6 +109,9 @@ func (a *subscription) retire(ctx actor.Context) {
 	}
 	supervisor.Call(&a.host, "remove key", func(ctx context.Context) subKeyGone {
 		write.Cut()
+		if moving != nil {
+			moving.Cut()
+		}
 		if leaving != nil {
 			leaving.Cut()
 		}

@@ -40,6 +40,7 @@ type Subscription struct {
 	incarnation string
 	since       time.Time
 	pid         atomic.Pointer[actor.PID]
+	listed      atomic.Pointer[[]string]         // where the member's key says that its process is found
 	written     atomic.Bool                      // the member's key is the registry's to keep
 	began       atomic.Pointer[format.Beginning] // where the group did; set before written
 	announced   atomic.Bool                      // who subscribed was told

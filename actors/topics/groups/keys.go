@@ -8,14 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/topics/internal/peers"
 	"github.com/penstock-io/penstock/actors/topics/internal/prefetch"
+	"github.com/penstock-io/penstock/actors/topics/internal/rebalance"
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
@@ -58,6 +63,7 @@ func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
 		Id: s.cfg.ID, Host: s.env.Host, SinceUnixMs: s.since.UnixMilli(), Incarnation: s.incarnation, Leaving: leaving,
 		Watched: s.peers.Watched(ctx),
 	}
+	at := member.GetWatched().GetAddresses()
 	for _, p := range s.cfg.Partitions {
 		member.Partitions = append(member.Partitions, uint32(p))
 	}
@@ -68,7 +74,63 @@ func (s *Subscription) putMember(ctx context.Context, leaving bool) error {
 	if errors.Is(err, discovery.ErrGuard) {
 		return messages.ErrTopicDeleted
 	}
+	if err == nil {
+		s.listed.Store(&at)
+	}
 	return err
+}
+
+// strayed reports whether the member's key says other addresses than those at which others
+// find this process.
+func (s *Subscription) strayed() bool {
+	at, listed := s.peers.At(), s.listed.Load()
+	return at != nil && listed != nil && !slices.Equal(at, *listed)
+}
+
+// relisted: the key of a member whose process has moved is written again, or why it is not.
+type relisted struct{ err error }
+
+// moveAgain is after how long a move is tried that could not be done.
+const moveAgain = time.Second
+
+// move writes where others find this process, who would wait for its lease else. Of a
+// member that leaves it is not said any more.
+func (a *subscription) move() {
+	if !a.sub.written.Load() || a.state == subLeaving || a.leaving != nil || a.moving != nil || !a.sub.strayed() {
+		return
+	}
+	sub, write := a.sub, node.BeginWrite(a.host.Context())
+	a.moving = write
+	supervisor.Call(&a.host, "say where it is found", func(context.Context) relisted {
+		return relisted{write.Do(func(ctx context.Context) error { return sub.putMember(ctx, false) })}
+	})
+}
+
+func (a *subscription) relisted(m relisted) {
+	a.moving = nil
+	if m.err != nil || a.sub.strayed() {
+		a.host.After(moveAgain, &peers.Moved{})
+	}
+}
+
+// groupFacts are keys and values as the group's view takes them. A key of another
+// form has the kind None, which the view ignores.
+func groupFacts(space keys.Space, kvs []discovery.KV) []rebalance.Fact {
+	facts := make([]rebalance.Fact, len(kvs))
+	for i, kv := range kvs {
+		k, _ := space.Parse(kv.Key)
+		facts[i] = rebalance.Fact{Key: k, Value: kv.Value, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision}
+	}
+	return facts
+}
+
+// groupGone are the keys of what was deleted.
+func groupGone(space keys.Space, kvs []discovery.KV) []keys.Key {
+	ks := make([]keys.Key, len(kvs))
+	for i, kv := range kvs {
+		ks[i], _ = space.Parse(kv.Key)
+	}
+	return ks
 }
 
 // removeKeys takes the member's key away, and then what claims it still

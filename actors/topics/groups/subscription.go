@@ -20,7 +20,6 @@ import (
 	"github.com/penstock-io/penstock/actors/topics/internal/topiclog"
 	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
 	"github.com/penstock-io/penstock/transport/commitlog"
@@ -42,6 +41,7 @@ type subscription struct {
 	write     *node.KeyWrite
 	begun     *prefetch.Consumption // whose handlers this incarnation began
 	handlers  *worker.Handlers
+	moving    *node.KeyWrite // where its process is found now, or nil
 	leaving   *node.KeyWrite // that this member leaves, or nil
 	view      *rebalance.View
 	holds     map[int]*holding
@@ -144,9 +144,7 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.started(ctx)
 	case subscribeResult:
 		a.written(ctx, m.err)
-	case discovery.Snapshot:
-		a.seen(ctx, m)
-	case discovery.Delta:
+	case discovery.WatchEvent:
 		a.seen(ctx, m)
 	case *topiclog.Changed:
 		a.topicChanged(ctx)
@@ -160,6 +158,10 @@ func (a *subscription) Receive(ctx actor.Context) {
 		a.assigned(ctx, m)
 	case *peers.Ended:
 		a.processEnded(ctx, m.Token)
+	case *peers.Moved:
+		a.move()
+	case relisted:
+		a.relisted(m)
 	case buried:
 		a.buried(ctx, m)
 	case claimsMade:
@@ -291,6 +293,7 @@ func (a *subscription) written(ctx actor.Context, err error) {
 		return
 	}
 	a.sub.written.Store(true)
+	a.move() // it may have moved meanwhile
 	a.decide(ctx)
 }
 
@@ -350,26 +353,6 @@ func (a *subscription) obeyPause() {
 	default:
 		a.env.Events.Emit(messages.GroupResumed{Topic: cfg.Topic, Group: cfg.Group, Member: cfg.ID})
 	}
-}
-
-// groupFacts are keys and values as the group's view takes them. A key of another
-// form has the kind None, which the view ignores.
-func groupFacts(space keys.Space, kvs []discovery.KV) []rebalance.Fact {
-	facts := make([]rebalance.Fact, len(kvs))
-	for i, kv := range kvs {
-		k, _ := space.Parse(kv.Key)
-		facts[i] = rebalance.Fact{Key: k, Value: kv.Value, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision}
-	}
-	return facts
-}
-
-// groupGone are the keys of what was deleted.
-func groupGone(space keys.Space, kvs []discovery.KV) []keys.Key {
-	ks := make([]keys.Key, len(kvs))
-	for i, kv := range kvs {
-		ks[i], _ = space.Parse(kv.Key)
-	}
-	return ks
 }
 
 // setBack forgets what cannot be in an etcd that has only come that far: it was

@@ -21,6 +21,7 @@ var Etcd server.Server
 // Main is a package's TestMain: it starts Etcd, runs the tests, fails when they
 // passed and left a goroutine, and ends the process.
 func Main(m *testing.M) {
+	ownNetworkBegins()
 	var err error
 	if Etcd, err = server.Start(context.Background(), "", ""); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,14 +1,11 @@
 package pipes_test
 
-// Machines with other networks than the one the tests run on: each such test runs again
-// in a process with a network of its own, which has no way out.
+// Machines with other networks than the one the tests run on: harness.OwnNetwork.
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,81 +22,6 @@ import (
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 	"github.com/penstock-io/penstock/penstocktest/internal/server"
 )
-
-// networkEnv says that this process has a network of its own.
-const networkEnv = "PENSTOCK_FAULT_NETWORK"
-
-func init() {
-	prepare = func() {
-		if os.Getenv(networkEnv) == "" {
-			return
-		}
-		err := syscall.Sethostname([]byte("nowhere.invalid"))
-		if out, iperr := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); iperr != nil {
-			err = errors.Join(err, iperr, errors.New(string(out)))
-		}
-		if err != nil {
-			os.Stderr.WriteString("network: " + err.Error() + "\n")
-			os.Exit(1)
-		}
-	}
-}
-
-// ownNetwork is what gives a process a network and a host name of its own; who is not root
-// becomes root of a namespace of users.
-func ownNetwork() *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS}
-	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
-		attr.Cloneflags |= syscall.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{HostID: gid, Size: 1}}
-	}
-	return attr
-}
-
-// inNetwork reports whether this process has a network of its own, with the loopback
-// alone. Where it has not, it runs the test again in one that has, and says what came of it.
-func inNetwork(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(networkEnv) != "" {
-		return true
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("there is no program ip (iproute2)")
-	}
-	probe := exec.Command("ip", "link", "set", "lo", "up")
-	probe.SysProcAttr = ownNetwork()
-	if out, err := probe.CombinedOutput(); err != nil {
-		t.Skipf("a network of its own is not permitted: %v %s", err, out)
-	}
-	t.Parallel()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := exec.CommandContext(harness.Context(t), exe, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+harness.Patience.String())
-	again.Env = append(os.Environ(), networkEnv+"=1")
-	again.SysProcAttr = ownNetwork()
-	again.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	out, err := again.CombinedOutput()
-	switch {
-	case err != nil:
-		t.Fatalf("%v\n%s", err, out)
-	case !bytes.Contains(out, []byte("--- PASS: "+t.Name())):
-		t.Fatalf("it did not run:\n%s", out)
-	}
-	return false
-}
-
-// ip changes the network, a line of the program ip each.
-func ip(t *testing.T, lines ...string) {
-	t.Helper()
-	for _, line := range lines {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v %s", line, err, out)
-		}
-	}
-}
 
 // hostsOf are the hosts of URLs.
 func hostsOf(t *testing.T, urls []string) (hosts []string) {
@@ -125,7 +47,7 @@ func registered(t *testing.T, rt *penstock.Runtime) (*penstock.Destination, []st
 // Promise: without configuration a sender advertises what others can dial, whatever
 // networks its machine has, and a member of another process reaches it there.
 func TestDefaultAddresses(t *testing.T) {
-	if !inNetwork(t) {
+	if !harness.OwnNetwork(t) {
 		return
 	}
 	eth0 := func(lines ...string) []string {
@@ -148,7 +70,7 @@ func TestDefaultAddresses(t *testing.T) {
 			"link add eth1 type veth peer name far3", "addr add 10.8.0.2/24 dev eth1",
 		}, eth0("addr add 10.9.0.2/24 dev eth0")...), "10.9.0.2"},
 	} {
-		ip(t, c.has...)
+		harness.IP(t, c.has...)
 		_, urls := registered(t, harness.Runtime(t, penstocktest.Space(t), penstock.Listen("tcp://:0")))
 		if got := strings.Join(hostsOf(t, urls), " "); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -162,7 +84,7 @@ func TestDefaultAddresses(t *testing.T) {
 		}
 		for _, line := range c.has {
 			if name, ok := strings.CutPrefix(line, "link add "); ok {
-				ip(t, "link del "+strings.Fields(name)[0])
+				harness.IP(t, "link del "+strings.Fields(name)[0])
 			}
 		}
 	}
@@ -171,16 +93,16 @@ func TestDefaultAddresses(t *testing.T) {
 // Promise: two processes on a machine that has IPv6 alone find each other without
 // configuration.
 func TestIPv6Alone(t *testing.T) {
-	if !inNetwork(t) {
+	if !harness.OwnNetwork(t) {
 		return
 	}
-	ip(t, "link add eth0 type veth peer name far0", "link set far0 up", "link set eth0 up", "addr add fd00:9::2/64 dev eth0 nodad", "-6 route add default via fd00:9::1 dev eth0")
+	harness.IP(t, "link add eth0 type veth peer name far0", "link set far0 up", "link set eth0 up", "addr add fd00:9::2/64 dev eth0 nodad", "-6 route add default via fd00:9::1 dev eth0")
 	etcd, err := server.Start(harness.Context(t), "", "[::1]:"+strconv.Itoa(penstocktest.FreePort(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer etcd.Close()
-	ip(t, "-4 addr flush dev lo")
+	harness.IP(t, "-4 addr flush dev lo")
 	rt, err := penstock.Start(harness.Context(t), penstock.Etcd(etcd.Endpoint()), penstock.Prefix("/six"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +129,7 @@ func connect(t *testing.T, spec childSpec, l *harness.Ledger) machine {
 	t.Helper()
 	spec.attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	m := machine{spawn(t, spec, l)}
-	ip(t, "link add eth0 type veth peer name eth0 netns "+strconv.Itoa(m.cmd.Process.Pid))
+	harness.IP(t, "link add eth0 type veth peer name eth0 netns "+strconv.Itoa(m.cmd.Process.Pid))
 	m.ip(t, "link set lo up", "addr add 10.99.0.1/24 dev eth0", "link set eth0 up")
 	return m
 }
@@ -227,7 +149,7 @@ func (m machine) ip(t *testing.T, lines ...string) {
 // and an event have the new URLs, links that stand are kept, members elsewhere
 // come by the new address, and nothing is lost.
 func TestAddressesChange(t *testing.T) {
-	if !inNetwork(t) {
+	if !harness.OwnNetwork(t) {
 		return
 	}
 	if _, err := exec.LookPath("nsenter"); err != nil {
@@ -254,18 +176,18 @@ func TestAddressesChange(t *testing.T) {
 	}
 
 	other := connect(t, childSpec{Role: roleMember, Endpoint: "unix://" + throughUnix(t, harness.Etcd.Endpoint()), Space: ns, Destination: "orders", Group: "elsewhere", Member: "elsewhere"}, elsewhere)
-	ip(t, "addr add 10.99.0.2/24 dev eth0", "link set eth0 up", "route add default via 10.99.0.1")
+	harness.IP(t, "addr add 10.99.0.2/24 dev eth0", "link set eth0 up", "route add default via 10.99.0.1")
 	moves("10.99.0.2", false)
 	other.awaitReady(t)
 	penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.MemberLinked) bool { return e.Member == "elsewhere" })
 
 	load := harness.StartLoad(t, orders)
-	ip(t, "addr del 10.99.0.2/24 dev eth0", "addr add 10.99.0.3/24 dev eth0", "route add default via 10.99.0.1")
+	harness.IP(t, "addr del 10.99.0.2/24 dev eth0", "addr add 10.99.0.3/24 dev eth0", "route add default via 10.99.0.1")
 	moves("10.99.0.3", false)
 	n := harness.Settle(t, load, orders, elsewhere)
 	here.Await(t, "all messages", func(now harness.Tally) bool { return now.Distinct == n })
 
-	ip(t, "link set eth0 down")
+	harness.IP(t, "link set eth0 down")
 	moves("127.0.0.1", true)
 	for _, e := range events.Events() {
 		if gone, ok := e.(messages.MemberUnlinked); ok && gone.Member == "here" {

@@ -17,6 +17,7 @@
 //	a consumer dies
 //		TestConsumersKilledUnderLoad
 //		TestKilledConsumersAreNotWaitedFor
+//		TestMovedConsumersAreNotWaitedFor
 //		TestConsumerFrozenPastItsLease
 //		TestSessionsLostUnderLoad
 //	a link breaks

@@ -5,6 +5,7 @@ package peers
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,7 @@ type Peers struct {
 	mu       sync.Mutex // taken after binding; actors take it, and must not wait for a name
 	listener *pulse.Listener
 	closed   bool
+	at       []string // what the last look found; nil before
 }
 
 // want is whom a subscription wants watched, by the tokens of the processes.
@@ -54,6 +56,29 @@ func (p *Peers) Watched(ctx context.Context) *pb.WatchedProcess {
 	}
 	at := l.Peer()
 	return &pb.WatchedProcess{Addresses: at.Addresses, Token: at.Token}
+}
+
+// At are the addresses that others find this process at, as of the last look; nil before
+// the first. They are not to be changed.
+func (p *Peers) At() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// look asks the system where others find this process, and reports whether that is not
+// what the look before found.
+func (p *Peers) look() (changed bool) {
+	l := p.bound()
+	if l == nil {
+		return false
+	}
+	at := l.Peer().Addresses
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed = !slices.Equal(at, p.at)
+	p.at = at
+	return changed
 }
 
 // bind returns the listener, or nil.
@@ -98,8 +123,9 @@ func (p *Peers) state() (l *pulse.Listener, closed bool) {
 	return p.listener, p.closed
 }
 
-// Want replaces whom a subscription's actor wants watched; none is nil, which also is
-// for an actor that has ended. The processes are not to be changed any more.
+// Want replaces whom a subscription's actor wants watched, which may be nobody. Such an
+// actor hears of *Moved, too. nil is for one that has ended. The processes are not to be
+// changed any more.
 func (p *Peers) Want(who *actor.PID, processes map[string]rebalance.Process) {
 	p.node.Send(p.pid.Load(), &wanted{who, processes})
 }

@@ -4,6 +4,8 @@ package peers
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -23,17 +25,29 @@ type watcher struct {
 	watches map[string]*watch // by token
 }
 
-// watch is one process being watched.
-type watch struct{ cancel context.CancelFunc }
+// watch is one process being watched, at these addresses.
+type watch struct {
+	addresses []string
+	cancel    context.CancelFunc
+}
 
 // mostOver is how many processes are remembered that ended and that nobody wants
 // watched.
 const mostOver = 1024
 
+// lookEvery is how often this machine's addresses are looked at.
+const lookEvery = 2 * time.Second
+
 // Ended tells a subscription's actor that a process has ended which it wanted watched.
 type Ended struct{ Token string }
 
+// Moved tells a subscription's actor that this process is found at other addresses.
+type Moved struct{}
+
 type (
+	// lookAround is the time to look where this process is found; looked is what came of it.
+	lookAround struct{}
+	looked     struct{ changed bool }
 	// serve: there is a listener.
 	serve struct{}
 	// wanted replaces whom an actor wants watched.
@@ -63,6 +77,11 @@ func (a *watcher) Receive(ctx actor.Context) {
 		a.host.Begin(ctx)
 		a.serve()
 		a.settle()
+		a.look()
+	case *lookAround:
+		a.look()
+	case looked:
+		a.looked(ctx, m)
 	case *serve:
 		a.serve()
 	case *wanted:
@@ -89,7 +108,7 @@ func (a *watcher) serve() {
 }
 
 func (a *watcher) wanted(m *wanted) {
-	if len(m.processes) == 0 {
+	if m.processes == nil {
 		delete(a.peers.wants, m.who.Id)
 	} else {
 		a.peers.wants[m.who.Id] = &want{m.who, m.processes}
@@ -97,7 +116,24 @@ func (a *watcher) wanted(m *wanted) {
 	a.settle()
 }
 
-// settle begins the watches that are wanted, and ends the others.
+// look asks the system, which may take its time.
+func (a *watcher) look() {
+	supervisor.Call(&a.host, "look", func(context.Context) looked { return looked{a.peers.look()} })
+}
+
+// looked has subscriptions say where this process is found now.
+func (a *watcher) looked(ctx actor.Context, m looked) {
+	a.host.After(lookEvery, &lookAround{}) // one at a time
+	if !m.changed {
+		return
+	}
+	for _, w := range a.peers.wants {
+		supervisor.Notify(ctx, w.who, &Moved{})
+	}
+}
+
+// settle begins the watches that are wanted, and ends the others, and those of processes
+// that have moved.
 func (a *watcher) settle() {
 	all := make(map[string]rebalance.Process)
 	for _, w := range a.peers.wants {
@@ -106,7 +142,7 @@ func (a *watcher) settle() {
 		}
 	}
 	for token, w := range a.watches {
-		if _, is := all[token]; !is {
+		if process, is := all[token]; !is || !slices.Equal(process.Addresses, w.addresses) {
 			w.cancel()
 			delete(a.watches, token)
 		}
@@ -125,7 +161,7 @@ func (a *watcher) settle() {
 
 func (a *watcher) watch(token string, process rebalance.Process) {
 	ctx, cancel := context.WithCancel(a.host.Context())
-	w := &watch{cancel}
+	w := &watch{process.Addresses, cancel}
 	a.watches[token] = w
 	peer := pulse.Peer{Addresses: process.Addresses, Token: []byte(token)}
 	supervisor.Call(&a.host, "watch process", func(context.Context) watchOver {

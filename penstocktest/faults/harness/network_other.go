@@ -1,0 +1,6 @@
+//go:build !linux
+
+package harness
+
+// ownNetworkBegins is for Linux.
+func ownNetworkBegins() {}

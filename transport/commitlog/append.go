@@ -17,13 +17,11 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/penstock-io/penstock/messages"
-	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/transport/commitlog/format"
 	"github.com/penstock-io/penstock/transport/commitlog/internal/joined"
 )
@@ -64,7 +62,7 @@ type Appender struct {
 	// floor is where the partition begins, for a topic that refuses what is too much.
 	floor floor
 	// marked is set once a batch with records that expire was put, and with it the mark that
-	// says so.
+	// says so, until the mark is found to be gone.
 	marked bool
 	// apart is set while appends go by themselves: etcd refused the last one.
 	apart bool
@@ -306,23 +304,15 @@ func (a *Appender) land(s *format.Sealed) {
 func (a *Appender) send(ctx context.Context, s *format.Sealed, lease clientv3.LeaseID, more bool) (*clientv3.TxnResponse, error) {
 	p := a.p
 	guards := append(a.slotGuards(s), p.log.lives(p.topic))
-	then := append(a.putOps(s), a.turn.ops(p, lease, s.Way.Behind, more)...)
+	if s.Expires != 0 && a.marked { // the keeper removes a mark that nothing stands behind
+		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(p.expiringKey()), ">", 0))
+	}
+	then := append(a.putOps(s, !a.marked), a.turn.ops(p, lease, s.Way.Behind, more)...)
 	one := parcel{txn: p.log.wire.encode(guards, then, p.refusalOp(s.Way.Base))}
 	if len(s.Later()) > 0 { // it has more operations than one of several may have
 		return a.alone(ctx, one)
 	}
 	return a.carry(ctx, one, s.Bytes())
-}
-
-// slotGuards are that the slot of s is free, and follows the end that is known. That
-// the topic is there is another guard.
-func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
-	p, base := a.p, s.Way.Base
-	guards := []clientv3.Cmp{
-		created(p.indexKey(base), 0),
-		valued(p.startKey(), etcdserverpb.Compare_LESS, keys.Offset(base+1)),
-	}
-	return append(append(guards, p.endsAs(s.Way.After)...), a.floor.holds(p)...)
 }
 
 // look is for an attempt that ended with an error of etcd although it may have been
@@ -344,7 +334,14 @@ func (a *Appender) look(ctx context.Context, s *format.Sealed, before format.Way
 
 // refused acts upon what is in the slot in place of the last attempt.
 func (a *Appender) refused(ctx context.Context, s *format.Sealed, r refusal) error {
-	switch r.judge(s) {
+	v := r.judge(s)
+	if v == notTheEnd && s.Expires != 0 && a.marked {
+		// Or the mark is gone. Earlier attempts may land once somebody puts it: so the next one
+		// goes to the same slot, and puts it.
+		a.marked = false
+		return nil
+	}
+	switch v {
 	case hasLanded:
 		a.turn.doubt()
 		a.land(s)

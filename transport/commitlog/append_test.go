@@ -601,3 +601,83 @@ func TestAppendsWithoutLease(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 }
+
+// expiring is a batch of one record that expires some time.
+func expiring(value string) *format.Sealed {
+	s := sealedWith(value)
+	s.Expires = time.Now().Add(time.Hour).UnixNano()
+	return s
+}
+
+// Promise: the mark of records that expire goes only while the partition ends where it was read to,
+// and who puts such a record after that puts the mark too, and the record once, also when attempts
+// from before arrive late.
+func TestMarkOfExpiringComesBack(t *testing.T) {
+	p, f := topicPartition(t)
+	ctx := testContext(t)
+	marks := func() int { return len(under(t, p.log, "/expiring/")) }
+	a := p.Appender(AppenderConfig{Producer: 7})
+	unmark := func(want bool) {
+		t.Helper()
+		at, _, err := p.Bounds(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := p.Entries(ctx, at, 1e3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !want {
+			entries = entries[:len(entries)-1]
+		}
+		if gone, err := p.UnmarkExpiring(ctx, Office{}, entries[len(entries)-1].LogEnd()); err != nil || gone != want {
+			t.Fatalf("unmarked: %v, %v, want %v", gone, err, want)
+		}
+		if (marks() == 0) != want {
+			t.Fatalf("there are %d marks", marks())
+		}
+	}
+	mustAppend(t, a, expiring("a"))
+	mustAppend(t, a, expiring("b"))
+	unmark(false)
+	unmark(true)
+	mustAppend(t, a, expiring("c"))
+	if marks() != 1 {
+		t.Fatal("the mark did not come back")
+	}
+	unmark(true)
+	// The first attempt is on its way while the second learns that the mark is gone, and is applied
+	// because another appender puts the mark.
+	mark := p.log.space.Expiring(p.topic.ID, p.p)
+	f.next(fault{kind: stall}, fault{}, fault{before: func() {
+		client := p.log.client
+		if _, err := client.Put(ctx, mark, ""); err != nil {
+			t.Error(err)
+		}
+		f.arrive(t, 0)
+	}})
+	mustAppend(t, a, expiring("d"))
+	f.used(t)
+	unmark(true)
+	// The same, and it arrives last.
+	f.next(fault{kind: stall})
+	mustAppend(t, a, expiring("e"))
+	f.arrive(t, 1)
+	mustAppend(t, a, sealedWith("f"))
+	wantContents(t, p, "a", "b", "c", "d", "e", "f")
+	if marks() != 1 {
+		t.Error("the mark did not come back")
+	}
+	// All of it is trimmed, and so are the entries.
+	_, end, err := p.bounds(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, p.log, p.startKey(), keys.Offset(end.Offset))
+	for _, key := range under(t, p.log, "/index/") {
+		remove(t, p.log, key)
+	}
+	if gone, err := p.UnmarkExpiring(ctx, Office{}, format.LogEnd{Offset: end.Offset, Last: -1}); err != nil || !gone {
+		t.Errorf("of an empty partition: %v, %v", gone, err)
+	}
+}

@@ -204,7 +204,7 @@ func (a *Appender) deliver(ctx context.Context, o Office, s *format.Sealed, due 
 	p := a.p
 	guards := append(p.log.holds(o), p.log.lives(p.topic))
 	guards = append(guards, a.slotGuards(s)...)
-	then := a.putOps(s)
+	then := a.putOps(s, true)
 	for _, w := range due {
 		key := p.waitingKey(w)
 		guards = append(guards, clientv3.Compare(clientv3.ModRevision(key), "=", w.ModRevision))

@@ -139,6 +139,24 @@ func (l *Log) Expiring(ctx context.Context, topics []messages.TopicInfo) (all []
 	return all, err
 }
 
+// UnmarkExpiring removes the mark that records of the partition expire by themselves. all is the end of what
+// was read of the index, in which none does: as long as the partition ends there, nothing else can
+// have come. It reports whether the mark is gone. Who puts such a record later puts the mark again.
+// Errors: ErrNotKeeper, messages.ErrTopicDeleted, ErrUnavailable, ErrDenied.
+func (p *Partition) UnmarkExpiring(ctx context.Context, o Office, all format.LogEnd) (bool, error) {
+	const op = "remove the mark of records that expire of"
+	_, t, err := p.bounds(ctx)
+	if err != nil || t.Offset != all.Offset || t.Last >= 0 && !t.Is(all) {
+		return false, err
+	}
+	guards := append(append(p.log.holds(o), p.log.lives(p.topic), created(p.indexKey(t.Offset), 0)), p.endsAs(t)...)
+	resp, err := p.log.do(ctx, op+" "+p.String(), guards, []clientv3.Op{clientv3.OpDelete(p.expiringKey())}, p.refused(o))
+	if err != nil || resp.Succeeded {
+		return err == nil, err
+	}
+	return false, p.whyRefused(op, o, resp)
+}
+
 // read opens the batch at base of a response that has its entry and its body, if it has
 // one.
 func (p *Partition) read(base int64, resp *clientv3.TxnResponse) (format.Entry, *format.Batch, error) {

@@ -42,6 +42,7 @@ func (p *Partition) Number() int { return p.p }
 func (p *Partition) startKey() string           { return p.startAt }
 func (p *Partition) indexKey(base int64) string { return p.indexAt + keys.Offset(base) }
 func (p *Partition) bodyKey(base int64) string  { return p.bodyAt + keys.Offset(base) }
+func (p *Partition) expiringKey() string        { return p.log.space.Expiring(p.topic.ID, p.p) }
 
 // ParseEntry reads an entry of the index of the topic with that id, as
 // format.ParseEntry does.
@@ -65,11 +66,23 @@ func (p *Partition) endsAs(t format.LogEnd) []clientv3.Cmp {
 	return []clientv3.Cmp{valued(last, etcdserverpb.Compare_EQUAL, t.Entry)}
 }
 
-// putOps put s into its slot, and now and then a hint, and the mark of records that expire.
-func (a *Appender) putOps(s *format.Sealed) []clientv3.Op {
+// slotGuards are that the slot of s is free, and follows the end that is known. That
+// the topic is there is another guard.
+func (a *Appender) slotGuards(s *format.Sealed) []clientv3.Cmp {
+	p, base := a.p, s.Way.Base
+	guards := []clientv3.Cmp{
+		created(p.indexKey(base), 0),
+		valued(p.startKey(), etcdserverpb.Compare_LESS, keys.Offset(base+1)),
+	}
+	return append(append(guards, p.endsAs(s.Way.After)...), a.floor.holds(p)...)
+}
+
+// putOps put s into its slot, and now and then a hint. mark is whether the mark of records that
+// expire goes along, if s has any.
+func (a *Appender) putOps(s *format.Sealed, mark bool) []clientv3.Op {
 	ops := a.p.putBatch(s)
-	if s.Expires != 0 && (!a.marked || a.appends%hintEvery == 0) {
-		ops = append(ops, clientv3.OpPut(a.p.log.space.Expiring(a.p.topic.ID, a.p.p), ""))
+	if s.Expires != 0 && mark {
+		ops = append(ops, clientv3.OpPut(a.p.expiringKey(), ""))
 	}
 	if a.appends%hintEvery == 0 {
 		ops = append(ops, clientv3.OpPut(a.p.log.space.Hint(a.p.topic.ID, a.p.p), keys.Offset(s.Way.Base)))

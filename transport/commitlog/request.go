@@ -33,7 +33,7 @@ func (t *Transaction) request() request {
 			r.guards = append(r.guards, l.lives(a.p.topic))
 		}
 		r.guards = append(r.guards, a.slotGuards(s)...)
-		r.then = append(r.then, a.putOps(s)...)
+		r.then = append(r.then, a.putOps(s, true)...)
 		r.otherwise = append(r.otherwise, a.p.refusalOp(s.Way.Base))
 		tickets := a.turn.ops(a.p, 0, s.Way.Behind, false)
 		r.then = append(r.then, tickets...)

@@ -294,7 +294,7 @@ func (l *Log) fire(ctx context.Context, o Office, t *Tick) (revision int64, err 
 			}
 		}
 		guards = append(append(guards, a.slotGuards(s)...), l.lives(a.p.topic))
-		then = append(append(then, a.putOps(s)...), a.turn.ops(a.p, 0, s.Way.Behind, false)...)
+		then = append(append(then, a.putOps(s, true)...), a.turn.ops(a.p, 0, s.Way.Behind, false)...)
 		otherwise = append(otherwise, a.p.refusalOp(s.Way.Base), exists(l.space.Topic(a.p.topic.Name)))
 	}
 	before := *t.way()

@@ -230,5 +230,6 @@
 //	what has expired or was deleted is given to nobody
 //		TestTTLOfATopic
 //		TestExpiredRecordsAreDeleted
+//		TestExpiringKeeperIsKilled
 //		TestDeletedRecordsAreGivenToNobody
 package topics

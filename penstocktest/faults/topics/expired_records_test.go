@@ -1,16 +1,21 @@
 package topics_test
 
-// Records that expire, through both faces; the promise is listed in both_faces_test.go. And what a
-// callback of RecordExpired does wrong.
+// Records that expire, through both faces; the promise is listed in both_faces_test.go. What a
+// callback of RecordExpired does wrong. And keepers that die while they delete what has expired.
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/penstock-io/penstock"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
 	"github.com/penstock-io/penstock/penstocktest"
 	"github.com/penstock-io/penstock/penstocktest/faults/harness"
 )
@@ -108,4 +113,84 @@ func TestRecordExpiredSurvivesItsCallbacks(t *testing.T) {
 	if g, err := rt.DescribeConsumerGroup(harness.Context(t), theTopic, "export"); err != nil || g.Lag != 0 {
 		t.Errorf("the group is %+v: %v", g, err)
 	}
+}
+
+// Keepers are killed while they delete what has expired, and others continue. In the end all of it is
+// gone, and what has not expired is where it was.
+func TestExpiringKeeperIsKilled(t *testing.T) {
+	t.Parallel()
+	ns := penstocktest.Space(t)
+	rt := harness.Runtime(t, ns)
+	ctx := harness.Context(t)
+	topic, err := rt.CreateTopic(ctx, theTopic, penstock.TopicConfig{MaxBytes: 1 << 30}) // whoever has it open may be the keeper
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := childSpec{Role: roleProducer, Name: "life 0", Endpoints: []string{harness.Etcd.Endpoint()}, Space: ns, Topic: theTopic, LeaseTTL: 2 * time.Second}
+	const batches = 400 // 64 of which are written again a second
+	value := bytes.Repeat([]byte{'x'}, 2<<10)
+	gone, later := time.Now().Add(-2*time.Minute), time.Now().Add(time.Hour)
+	for i := range batches {
+		batch := []penstock.Message{{Value: value, ExpiresAt: later}, {Value: value, ExpiresAt: gone}, {Value: value}}
+		if i < 10 {
+			batch = []penstock.Message{{Value: value, ExpiresAt: gone}, {Value: value, ExpiresAt: gone}, {Value: value, ExpiresAt: gone}}
+		}
+		if results, err := topic.PutBatch(harness.Context(t), batch); err != nil {
+			t.Fatal(results, err)
+		}
+	}
+	if err := rt.Stop(harness.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	look := harness.Client(t)
+	// erased is how many batches were written again: their entries have another revision then.
+	erased := func() (n int) {
+		resp, err := look.Get(harness.Context(t), keys.Space(ns).Log(topic.Info().ID)+"index/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range resp.Kvs {
+			if kv.Version > 1 {
+				n++
+			}
+		}
+		return n
+	}
+	had := erased()
+	children := []*child{spawn(t, spec, newAccount())}
+	children[0].says(t, "ready")
+	for i := range 2 {
+		spec.Name = fmt.Sprint("life ", i+1)
+		children = append(children, spawn(t, spec, newAccount())) // waits for the office
+		children[i+1].says(t, "ready")
+		harness.Eventually(t, "it erases", func() bool { return erased() >= had+20 })
+		children[i].kill(t)
+		if had = erased(); had >= batches-10 {
+			t.Fatalf("%s was killed when all was done", children[i].name)
+		}
+	}
+	children[2].kill(t)
+	reader := harness.Runtime(t, ns)
+	topic = openTopic(t, reader, theTopic)
+	check := func() (left int) {
+		living := 0
+		for r, err := range topic.ReadTo(harness.Context(t), 0, penstock.FromEarliest(), 3*batches) {
+			lives := r.Offset >= 30 && r.Offset%3 != 1
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case lives && !bytes.Equal(r.Value, value):
+				t.Fatalf("offset %d lost its value", r.Offset)
+			case lives:
+				living++
+			case len(r.Value) > 0:
+				left++
+			}
+		}
+		if living != 2*(batches-10) {
+			t.Fatalf("%d records live, want %d", living, 2*(batches-10))
+		}
+		return left
+	}
+	harness.Eventually(t, "all that has expired is gone", func() bool { return check() == 0 })
 }

@@ -31,6 +31,8 @@ const (
 	// againEvery is how often an index is read again from its beginning: etcd may have been
 	// set back meanwhile.
 	againEvery = time.Hour
+	// unmarkAfter is how long nothing that expires has to be in a partition until its mark goes.
+	unmarkAfter = 10 * time.Minute
 	// openedAtOnce is how many batches are read in one request.
 	openedAtOnce = 8
 )
@@ -47,8 +49,13 @@ type expiring struct {
 // expiringPart is a partition in which records expire.
 type expiringPart struct {
 	since time.Time
-	at    int64 // up to where the index was read
+	end   format.LogEnd // of what was read of the index
 	due   dueBatches
+	idle  time.Time // since when nothing is due; zero for not at all
+}
+
+func newExpiringPart() *expiringPart {
+	return &expiringPart{since: time.Now(), end: format.LogEnd{Last: -1}}
 }
 
 // dueBatch is a batch, and when the first of its records expires.
@@ -102,13 +109,17 @@ func (x *expiring) Do(ctx context.Context, w *Work) (time.Duration, error) {
 		for _, p := range marked[i] {
 			part := x.topics[t.ID][p]
 			if part == nil || time.Since(part.since) > againEvery {
-				part = &expiringPart{since: time.Now()}
+				part = newExpiringPart()
 			}
 			if lives[t.ID] == nil {
 				lives[t.ID] = make(map[int]*expiringPart)
 			}
 			lives[t.ID][p] = part
 			err := x.partition(ctx, w, t, p, part)
+			if err == nil && part.isIdle(time.Now()) {
+				_, err = w.Log.Partition(*t, p).UnmarkExpiring(ctx, w.Office, part.end)
+				part.idle = time.Time{} // it is tried again as much later
+			}
 			wait = min(wait, part.wait(w.Clock.Now().Add(-expiredFor)))
 			switch {
 			case errors.Is(err, commitlog.ErrNotKeeper) || errors.Is(err, messages.ErrUnavailable) || ctx.Err() != nil:
@@ -171,13 +182,13 @@ func (part *expiringPart) read(ctx context.Context, log *commitlog.Partition) er
 		if len(part.due) >= mostDue {
 			return nil
 		}
-		entries, err := log.Entries(ctx, part.at, entriesAtOnce)
-		if trimmed := (*commitlog.TrimmedError)(nil); errors.As(err, &trimmed) && trimmed.Start > part.at {
-			part.at = trimmed.Start
+		entries, err := log.Entries(ctx, part.end.Offset, entriesAtOnce)
+		if trimmed := (*commitlog.TrimmedError)(nil); errors.As(err, &trimmed) && trimmed.Start > part.end.Offset {
+			part.end = format.LogEnd{Offset: trimmed.Start, Last: -1}
 			continue
 		}
 		for _, e := range entries {
-			part.at = e.End()
+			part.end = e.LogEnd()
 			if e.Expires != 0 {
 				heap.Push(&part.due, dueBatch{e.Expires, e.Base, e.Raw})
 			}
@@ -187,6 +198,17 @@ func (part *expiringPart) read(ctx context.Context, log *commitlog.Partition) er
 		}
 	}
 	return nil
+}
+
+// isIdle reports whether nothing has been due for so long that the mark may go.
+func (part *expiringPart) isIdle(now time.Time) bool {
+	switch {
+	case len(part.due) > 0:
+		part.idle = time.Time{}
+	case part.idle.IsZero():
+		part.idle = now
+	}
+	return !part.idle.IsZero() && now.Sub(part.idle) >= unmarkAfter
 }
 
 // wait is after how long the partition is looked at again, of which is deleted what has

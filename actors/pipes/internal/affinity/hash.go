@@ -19,11 +19,11 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// slots is how many parts the keys have that belong to members as a whole, so that a
+// parts is how many parts the keys have that belong to members as a whole, so that a
 // member is found without a look at all of them.
-const slots = 2048
+const parts = 2048
 
-func slotOf(hash uint64) int { return int(hash % slots) }
+func partOf(hash uint64) uint16 { return uint16(hash % parts) }
 
-// score is how much a slot wants a member: the highest one wins.
-func score(slot int, member uint64) uint64 { return mix(mix(uint64(slot)+1) ^ member) }
+// score is how much a part wants a member: the highest one wins.
+func score(part int, member uint64) uint64 { return mix(mix(uint64(part)+1) ^ member) }

@@ -1,300 +1,288 @@
 package affinity
 
-// The lanes of keys, and the members that they belong to.
+// What waits in lanes: how it comes, is taken, comes back and is given up.
 
-import (
-	"cmp"
-	"slices"
-)
+import "hash/maphash"
+
+// Sequenced is what has a place in an order, from 1 on: the zero value has none.
+type Sequenced interface{ Sequence() uint64 }
 
 // Table is what waits, of items of type T for members M. Use New.
-type Table[M comparable, T any] struct {
-	lanes   map[uint64]*Lane[M, T]
-	members map[M]*member[M, T]
-	slots   []*member[M, T]
+//
+// Lanes and items lie in slices and name each other by their indexes, of which 0 is none:
+// a message allocates nothing, and the garbage collector follows nothing from lane to lane.
+// What is looked at together lies together: most of the time is that of the memory.
+type Table[M comparable, T Sequenced] struct {
+	seed   maphash.Seed
+	index  index
+	lanes  []lane
+	items  []T
+	behind []int32  // of an item: the next one of its lane, or the next spare one
+	places []uint32 // of an item: where it stands in the ring of ages, if it does
+	spare  spares
+	epoch  uint32 // of the lanes: Clear begins another one
 
-	// All that waits, by sequence.
-	oldest, newest *node[M, T]
-	count          int
-	hint           *node[M, T] // where the last one was put in between
+	members []*Member[M] // by number; the first is none
+	owners  []*Member[M] // by part of the keys
 
-	freeNodes *node[M, T] // to be used again, linked by behind
-	spare     int         // how many these are
+	count int // items that wait
+	ages  ages
+	tally tally
 }
 
 // mostSpare bounds what is kept to be used again: items, and lanes of which nothing is left.
 const mostSpare = 16 << 10
 
-// node is an item that waits.
-type node[M comparable, T any] struct {
-	seq    uint64
-	item   T
-	lane   *Lane[M, T]
-	ahead  *node[M, T] // in its lane
-	behind *node[M, T]
+// spares are chains of what may be used again.
+type spares struct{ lanes, items int32 }
 
-	older, newer *node[M, T] // of all
-}
-
-// Lane is the messages of a key that are not settled.
-type Lane[M comparable, T any] struct {
+// lane is the messages of a key that are not settled.
+type lane struct {
 	hash        uint64
-	first, last *node[M, T]
-	waiting     int
-	out         bool
-	by          M // who has the one that is out
-	resting     int
-
-	// In the line of its member while it is ready.
-	line       *member[M, T]
-	next, prev *Lane[M, T]
+	newest      uint64 // no sequence that waits is higher, as long as any does
+	first, last int32  // that wait
+	links              // in the line; or among the spare ones
+	waiting     int32
+	resting     int32
+	by          uint16 // the number of the member that has the one that is out
+	line        uint16 // the number of the member in whose line it stands, while it is ready
+	part        uint16
 }
+
+// held reports whether what waits may not be taken.
+func (l *lane) held() bool { return l.by != 0 || l.resting > 0 }
 
 // idle reports whether nothing is left.
-func (l *Lane[M, T]) idle() bool { return l.waiting == 0 && !l.out && l.resting == 0 }
+func (l *lane) idle() bool { return l.waiting == 0 && !l.held() }
 
-// ready reports whether the first message may be taken.
-func (l *Lane[M, T]) ready() bool { return l.waiting > 0 && !l.out && l.resting == 0 }
-
-// member is who is in, and the lanes that it can take from.
-type member[M comparable, T any] struct {
-	is          M
-	hash        uint64
-	first, last *Lane[M, T]
-	ready       int // how many there are
+// Lane names the lane of what was taken. The zero Lane is none.
+type Lane struct {
+	at    int32
+	epoch uint32
 }
+
+// IsNone reports whether it is the zero Lane.
+func (l Lane) IsNone() bool { return l.at == 0 }
 
 // New is a table without members.
-func New[M comparable, T any]() *Table[M, T] {
-	return &Table[M, T]{lanes: make(map[uint64]*Lane[M, T]), members: make(map[M]*member[M, T]), slots: make([]*member[M, T], slots)}
+func New[M comparable, T Sequenced]() *Table[M, T] {
+	t := &Table[M, T]{seed: maphash.MakeSeed(), owners: make([]*Member[M], parts), members: make([]*Member[M], 1)}
+	t.reset()
+	return t
 }
 
-// Join lets a member of that id have keys. It must not be in.
-func (t *Table[M, T]) Join(m M, id string) {
-	j := &member[M, T]{is: m, hash: Hash([]byte(id))}
-	t.members[m] = j
-	for i, owner := range t.slots {
-		if owner == nil || score(i, j.hash) > score(i, owner.hash) {
-			t.slots[i] = j
+// reset forgets all lanes and items.
+func (t *Table[M, T]) reset() {
+	t.lanes, t.index, t.spare.lanes, t.tally = make([]lane, 1), index{}, 0, tally{}
+	t.resetItems()
+	t.epoch++
+}
+
+func (t *Table[M, T]) resetItems() {
+	t.items, t.behind, t.places, t.spare.items = make([]T, 1), make([]int32, 1), make([]uint32, 1), 0
+	t.ages, t.count = ages{}, 0
+}
+
+// find is the lane of a hash, or 0.
+func (t *Table[M, T]) find(hash uint64) int32 {
+	x := &t.index
+	if x.used == 0 {
+		return 0
+	}
+	mask := len(x.slots) - 1
+	for i := x.home(uint32(hash)); ; i = (i + 1) & mask {
+		p := x.slots[i&mask]
+		if p.lane == 0 || p.tag == uint32(hash) && t.lanes[p.lane].hash == hash {
+			return p.lane
 		}
 	}
-	t.lineUp()
 }
 
-// Leave gives the keys of a member to others. What is out there is out until Done.
-func (t *Table[M, T]) Leave(m M) {
-	gone := t.members[m]
-	if gone == nil {
+// laneOf is the lane of a key, made when there is none.
+func (t *Table[M, T]) laneOf(key []byte) int32 {
+	hash := maphash.Bytes(t.seed, key)
+	at := t.find(hash)
+	if at != 0 {
+		return at
+	}
+	if at = t.spare.lanes; at != 0 {
+		t.spare.lanes = t.lanes[at].next
+	} else {
+		at = int32(len(t.lanes))
+		t.lanes = append(t.lanes, lane{})
+	}
+	t.lanes[at] = lane{hash: hash, part: partOf(Hash(key))}
+	t.index.put(hash, at)
+	return at
+}
+
+// tidy forgets a lane of which there is nothing left where there are many.
+func (t *Table[M, T]) tidy(at int32) {
+	l := &t.lanes[at]
+	if !l.idle() {
 		return
 	}
-	delete(t.members, m)
-	for i, owner := range t.slots {
-		if owner != gone {
-			continue
-		}
-		t.slots[i] = nil
-		for _, other := range t.members {
-			if best := t.slots[i]; best == nil || score(i, other.hash) > score(i, best.hash) {
-				t.slots[i] = other
-			}
-		}
+	switch t.tally.keys--; {
+	case t.tally.keys == 0 && len(t.lanes) > 2*mostSpare:
+		t.lanes, t.index, t.spare.lanes = make([]lane, 1), index{}, 0
+	case t.index.used > mostSpare:
+		t.index.remove(l.hash, at)
+		*l = lane{links: links{next: t.spare.lanes}}
+		t.spare.lanes = at
 	}
-	t.lineUp()
-}
-
-// Has reports whether m is in.
-func (t *Table[M, T]) Has(m M) bool { return t.members[m] != nil }
-
-// lineUp has each lane that is ready stand in the line of its member.
-func (t *Table[M, T]) lineUp() {
-	for _, l := range t.lanes {
-		if owner := t.slots[slotOf(l.hash)]; l.line != owner {
-			t.stand(l)
-		}
-	}
-}
-
-// stand puts a lane where it belongs: at the end of the line of its member when it is ready
-// and did not stand there, and out of every line when it is not. It returns that member
-// when the lane is new in its line.
-func (t *Table[M, T]) stand(l *Lane[M, T]) (owner *member[M, T]) {
-	if l.ready() {
-		owner = t.slots[slotOf(l.hash)]
-	}
-	if l.line == owner {
-		return nil
-	}
-	if m := l.line; m != nil {
-		m.ready--
-		if l.prev == nil {
-			m.first = l.next
-		} else {
-			l.prev.next = l.next
-		}
-		if l.next == nil {
-			m.last = l.prev
-		} else {
-			l.next.prev = l.prev
-		}
-		l.next, l.prev = nil, nil
-	}
-	if l.line = owner; owner == nil {
-		return nil
-	}
-	owner.ready++
-	if l.prev = owner.last; l.prev == nil {
-		owner.first = l
-	} else {
-		l.prev.next = l
-	}
-	owner.last = l
-	return owner
-}
-
-// settle is stand after something has changed: it forgets a lane of which there is nothing
-// left where there are many, and returns the member that can take from it now and could not before.
-func (t *Table[M, T]) settle(l *Lane[M, T]) (who M, can bool) {
-	if owner := t.stand(l); owner != nil {
-		return owner.is, true
-	}
-	if l.idle() && len(t.lanes) > mostSpare && t.lanes[l.hash] == l {
-		delete(t.lanes, l.hash)
-	}
-	return who, false
-}
-
-func (t *Table[M, T]) lane(hash uint64) *Lane[M, T] {
-	l := t.lanes[hash]
-	if l == nil {
-		l = &Lane[M, T]{hash: hash}
-		t.lanes[hash] = l
-	}
-	return l
 }
 
 // Put adds an item of a key, wherever its sequence belongs. It returns the member that can
 // take something now and could not before.
-func (t *Table[M, T]) Put(hash, seq uint64, item T) (who M, can bool) {
-	l := t.lane(hash)
-	n := t.freeNodes
-	if n == nil {
-		n = &node[M, T]{}
-	} else {
-		t.freeNodes, n.behind = n.behind, nil
-		t.spare--
+func (t *Table[M, T]) Put(key []byte, x T) (who M, can bool) {
+	at, seq := t.store(x), x.Sequence()
+	t.comes(at, seq)
+	t.count++
+	in := t.laneOf(key)
+	l := &t.lanes[in]
+	if l.idle() {
+		t.tally.keys++
 	}
-	n.seq, n.item, n.lane = seq, item, l
-	t.file(n)
 	switch {
-	case l.last == nil:
-		l.first, l.last = n, n
-	case l.last.seq < seq:
-		l.last.behind, n.ahead = n, l.last
-		l.last = n
-	default: // it goes before at
-		at := l.first
-		for at.seq < seq {
-			at = at.behind
-		}
-		n.behind, n.ahead = at, at.ahead
-		at.ahead = n
-		if n.ahead == nil {
-			l.first = n
-		} else {
-			n.ahead.behind = n
-		}
+	case l.last == 0:
+		l.first, l.last, l.newest = at, at, seq
+	case l.newest < seq:
+		t.behind[l.last] = at
+		l.last, l.newest = at, seq
+	default:
+		t.insert(l, at, seq)
 	}
 	l.waiting++
-	return t.settle(l)
+	if l.held() {
+		t.tally.waits(l.waiting, 1)
+		return who, false
+	}
+	if l.line != 0 {
+		return who, false
+	}
+	return t.stand(in)
 }
 
-// file puts n among all that waits. What goes back comes in runs, so each is looked for
-// from where the last one was put.
-func (t *Table[M, T]) file(n *node[M, T]) {
-	t.count++
-	if t.newest == nil || t.newest.seq < n.seq {
-		n.older = t.newest
-		if t.newest == nil {
-			t.oldest = n
-		} else {
-			t.newest.newer = n
-		}
-		t.newest = n
-		return
+// store is where an item lies from now on.
+func (t *Table[M, T]) store(x T) (at int32) {
+	if at = t.spare.items; at != 0 {
+		t.spare.items = t.behind[at]
+		t.items[at], t.behind[at] = x, 0
+		return at
 	}
-	at := t.hint // n goes before the first one behind at that is newer than n
-	if at == nil {
-		at = t.oldest
+	t.items, t.behind, t.places = append(t.items, x), append(t.behind, 0), append(t.places, 0)
+	return int32(len(t.items) - 1)
+}
+
+// insert puts an item into a lane behind those that are older.
+func (t *Table[M, T]) insert(l *lane, at int32, seq uint64) {
+	before, next := int32(0), l.first
+	for next != 0 && t.items[next].Sequence() < seq {
+		before, next = next, t.behind[next]
 	}
-	for at.older != nil && at.seq > n.seq {
-		at = at.older
-	}
-	for at.seq < n.seq {
-		at = at.newer
-	}
-	n.newer, n.older = at, at.older
-	if at.older == nil {
-		t.oldest = n
+	t.behind[at] = next
+	if before == 0 {
+		l.first = at
 	} else {
-		at.older.newer = n
+		t.behind[before] = at
 	}
-	at.older = n
-	t.hint = n
+	if next == 0 {
+		l.last = at
+	}
 }
 
-// Next is the item that Take would return.
-func (t *Table[M, T]) Next(m M) (item T, ok bool) {
-	if of := t.members[m]; of != nil && of.first != nil {
-		return of.first.first.item, true
+// Next is the item that Take would take, as long as the table is not changed; nil when there
+// is none.
+func (t *Table[M, T]) Next(m *Member[M]) *T {
+	if m == nil || m.line.first == 0 {
+		return nil
 	}
-	return item, false
+	return &t.items[t.lanes[m.line.first].first]
 }
 
-// Ready is how many keys Take has an item of, for a member.
-func (t *Table[M, T]) Ready(m M) int {
-	if of := t.members[m]; of != nil {
-		return of.ready
+// Peek fills into with the items that Take would take one after the other, as far as there
+// are any, and returns how many it found. Most of the time of a Take is that of the memory
+// where an item lies: a look at many at once waits for all of them together.
+func (t *Table[M, T]) Peek(m *Member[M], into []T) (n int) {
+	if m == nil {
+		return 0
 	}
-	return 0
+	for in := m.line.first; in != 0 && n < len(into); n++ {
+		l := &t.lanes[in]
+		into[n], in = t.items[l.first], l.next
+	}
+	return n
 }
 
-// Take takes the next item for a member. It is out until Done of its lane.
-func (t *Table[M, T]) Take(m M) (item T, of *Lane[M, T], ok bool) {
-	who := t.members[m]
-	if who == nil || who.first == nil {
-		return item, nil, false
-	}
-	l := who.first
-	item = t.unlink(l.first)
-	l.out, l.by = true, m
-	t.stand(l)
-	return item, l, true
+// Take takes the item that Next returned, which was not nil. It is out until Done.
+func (t *Table[M, T]) Take(m *Member[M]) Lane {
+	in := m.line.first
+	l := &t.lanes[in]
+	t.steps(in, m)
+	t.unlink(l, 0, l.first)
+	l.by = m.number
+	m.out++
+	t.tally.holds(l)
+	return Lane{in, t.epoch}
 }
 
 // Done notes that what Take took of a lane is not out any more. It returns who can take
 // something now. After Clear it changes nothing.
-func (t *Table[M, T]) Done(l *Lane[M, T]) (who M, can bool) {
-	var none M
-	l.out, l.by = false, none
-	return t.settle(l)
+func (t *Table[M, T]) Done(of Lane) (who M, can bool) {
+	if of.epoch != t.epoch || of.at == 0 {
+		return who, false
+	}
+	l := &t.lanes[of.at]
+	m := t.members[l.by]
+	if m == nil {
+		return who, false
+	}
+	m.out--
+	t.dismiss(m)
+	t.tally.frees(l)
+	l.by = 0
+	return t.freed(of.at)
+}
+
+// freed has a lane stand in line that may be held no more.
+func (t *Table[M, T]) freed(at int32) (who M, can bool) {
+	l := &t.lanes[at]
+	switch {
+	case l.held():
+		t.tally.holds(l)
+	case l.waiting > 0:
+		return t.stand(at)
+	default:
+		t.tidy(at)
+	}
+	return who, false
 }
 
 // Rest has a key wait for a message that is neither here nor out, until Rested was called as
 // often.
-func (t *Table[M, T]) Rest(hash uint64) {
-	l := t.lane(hash)
+func (t *Table[M, T]) Rest(key []byte) {
+	at := t.laneOf(key)
+	l := &t.lanes[at]
+	if l.idle() {
+		t.tally.keys++
+	}
+	if !l.held() {
+		t.steps(at, t.members[l.line])
+		t.tally.holds(l)
+	}
 	l.resting++
-	t.stand(l)
 }
 
 // Rested ends Rest. It returns who can take something now.
-func (t *Table[M, T]) Rested(hash uint64) (who M, can bool) {
-	l := t.lanes[hash]
-	if l == nil || l.resting == 0 {
+func (t *Table[M, T]) Rested(key []byte) (who M, can bool) {
+	at := t.find(maphash.Bytes(t.seed, key))
+	l := &t.lanes[at]
+	if at == 0 || l.resting == 0 {
 		return who, false
 	}
+	t.tally.frees(l)
 	l.resting--
-	return t.settle(l)
+	return t.freed(at)
 }
 
 // Len is how many items wait.
@@ -302,144 +290,104 @@ func (t *Table[M, T]) Len() int { return t.count }
 
 // Oldest is the lowest sequence that waits; false when nothing does.
 func (t *Table[M, T]) Oldest() (seq uint64, ok bool) {
-	if t.oldest == nil {
-		return 0, false
-	}
-	return t.oldest.seq, true
+	at := t.eldest()
+	return t.items[at].Sequence(), at != 0
 }
 
-// Drop takes the oldest item out. There must be one.
-func (t *Table[M, T]) Drop() T {
-	return t.remove(t.oldest)
+// Drop takes the oldest item out, of the key that keyOf says it has. There must be one.
+func (t *Table[M, T]) Drop(keyOf func(T) []byte) T {
+	at := t.eldest()
+	x, _ := t.Extract(keyOf(t.items[at]), t.items[at].Sequence())
+	return x
 }
 
 // Extract takes the item of a key and sequence out, if it waits. It looks at all that waits
-// of that key.
-func (t *Table[M, T]) Extract(hash, seq uint64) (item T, ok bool) {
-	l := t.lanes[hash]
-	if l == nil {
-		return item, false
+// of that key before it.
+func (t *Table[M, T]) Extract(key []byte, seq uint64) (x T, ok bool) {
+	in := t.find(maphash.Bytes(t.seed, key))
+	if in == 0 {
+		return x, false
 	}
-	for n := l.first; n != nil; n = n.behind {
-		if n.seq == seq {
-			return t.remove(n), true
+	before := int32(0)
+	for at := t.lanes[in].first; at != 0; before, at = at, t.behind[at] {
+		if t.items[at].Sequence() == seq {
+			return t.remove(in, before, at), true
 		}
 	}
-	return item, false
+	return x, false
 }
 
-// Sift takes out the items that which picks, up to most.
+// Sift takes out the items that which picks, up to most. It looks at all that waits.
 func (t *Table[M, T]) Sift(most int, which func(T) bool) (out []T) {
-	for n := t.oldest; n != nil && len(out) < most; {
-		at := n
-		n = n.newer
-		if which(at.item) {
-			out = append(out, t.remove(at))
+	for in := range int32(len(t.lanes)) {
+		before, at := int32(0), t.lanes[in].first
+		for at != 0 && len(out) < most {
+			next := t.behind[at]
+			if which(t.items[at]) {
+				out = append(out, t.remove(in, before, at))
+			} else {
+				before = at
+			}
+			at = next
+		}
+		if len(t.lanes) == 1 {
+			break // nothing was left, and many lanes were forgotten
 		}
 	}
 	return out
 }
 
-// remove takes an item out that waits. The next one of its lane takes its place.
-func (t *Table[M, T]) remove(n *node[M, T]) T {
-	l := n.lane
-	item := t.unlink(n)
-	t.settle(l)
-	return item
+// remove takes an item out of its lane that waits. The next one takes its place.
+func (t *Table[M, T]) remove(in, before, at int32) T {
+	l := &t.lanes[in]
+	x := t.items[at]
+	t.unlink(l, before, at)
+	switch {
+	case l.held():
+		t.tally.waits(l.waiting, -1)
+	case l.waiting == 0:
+		t.steps(in, t.members[l.line])
+		t.tidy(in)
+	}
+	return x
 }
 
-// unlink takes n out of its lane and of all that waits, and returns its item.
-func (t *Table[M, T]) unlink(n *node[M, T]) T {
-	l := n.lane
-	if n.ahead == nil {
-		l.first = n.behind
+// unlink takes an item out, which is behind the one before it in its lane.
+func (t *Table[M, T]) unlink(l *lane, before, at int32) {
+	t.goes(at)
+	next := t.behind[at]
+	if before == 0 {
+		l.first = next
 	} else {
-		n.ahead.behind = n.behind
+		t.behind[before] = next
 	}
-	if n.behind == nil {
-		l.last = n.ahead
-	} else {
-		n.behind.ahead = n.ahead
+	if l.last == at {
+		l.last = before
 	}
 	l.waiting--
-	if n.older == nil {
-		t.oldest = n.newer
-	} else {
-		n.older.newer = n.newer
+	var none T
+	t.items[at], t.behind[at] = none, t.spare.items
+	t.spare.items = at
+	if t.count--; t.count == 0 && len(t.items) > mostSpare {
+		t.resetItems()
 	}
-	if n.newer == nil {
-		t.newest = n.older
-	} else {
-		n.newer.older = n.older
-	}
-	if t.hint == n {
-		t.hint = n.newer
-	}
-	t.count--
-	item := n.item
-	*n = node[M, T]{}
-	if t.spare < mostSpare {
-		n.behind, t.freeNodes = t.freeNodes, n
-		t.spare++
-	}
-	return item
 }
 
-// Clear takes everything out and forgets what is out and what rests. Members stay.
+// Clear takes everything out, in the order of sequences, and forgets what is out and what
+// rests. Members stay.
 func (t *Table[M, T]) Clear() (out []T) {
-	for n := t.oldest; n != nil; n = n.newer {
-		out = append(out, n.item)
+	for at := t.eldest(); at != 0; at = t.eldest() {
+		var none T
+		out = append(out, t.items[at])
+		t.goes(at)
+		t.items[at] = none
 	}
+	t.reset()
 	for _, m := range t.members {
-		m.first, m.last, m.ready = nil, nil, 0
+		if m != nil {
+			m.line, m.ready, m.out = list{}, 0, 0
+			t.dismiss(m)
+		}
 	}
-	for _, l := range t.lanes {
-		l.first, l.last, l.waiting = nil, nil, 0 // Done of it may come still
-	}
-	t.lanes = make(map[uint64]*Lane[M, T])
-	t.oldest, t.newest, t.hint, t.count = nil, nil, nil, 0
 	return out
-}
-
-// Blocked is a key of which messages wait, though members could take more.
-type Blocked[M comparable, T any] struct {
-	// First is the one that waits for longest, Waiting how many there are.
-	First   T
-	Waiting int
-	// Out says that a message of the key is out, and By who has it. Otherwise one waits for
-	// its next try.
-	Out bool
-	By  M
-}
-
-// Look counts the keys of which something waits, is out or rests, those of which messages
-// wait behind one that is out or rests, and how many these messages are. It returns up to
-// most of these keys, those with most messages first. It looks at each key.
-func (t *Table[M, T]) Look(most int) (keys, blocked, messages int, some []Blocked[M, T]) {
-	for _, l := range t.lanes {
-		if l.idle() {
-			continue
-		}
-		keys++
-		if l.waiting == 0 || !l.out && l.resting == 0 {
-			continue
-		}
-		blocked++
-		messages += l.waiting
-		if most > 0 && (len(some) < most || l.waiting > some[most-1].Waiting) {
-			b := Blocked[M, T]{First: l.first.item, Waiting: l.waiting, Out: l.out, By: l.by}
-			at, _ := slices.BinarySearchFunc(some, b, func(a, b Blocked[M, T]) int { return cmp.Compare(b.Waiting, a.Waiting) })
-			some = slices.Insert(some, at, b)
-			some = some[:min(len(some), most)]
-		}
-	}
-	return keys, blocked, messages, some
-}
-
-// Owner is the member that a key belongs to; false while none is in.
-func (t *Table[M, T]) Owner(key []byte) (who M, ok bool) {
-	if m := t.slots[slotOf(Hash(key))]; m != nil {
-		return m.is, true
-	}
-	return who, false
 }

@@ -8,42 +8,57 @@ import (
 	"pgregory.net/rapid"
 )
 
-// item is a message of a key.
-type item struct {
+// message is one of a key.
+type message struct {
 	key string
 	seq uint64
 }
 
-// place is where the model has an item.
-type place int
+// Sequence is its place in the order.
+func (m message) Sequence() uint64 { return m.seq }
+
+// number is an item that is nothing but its sequence.
+type number uint64
+
+// Sequence is its place in the order.
+func (n number) Sequence() uint64 { return uint64(n) }
+
+func keyOf(x message) []byte { return []byte(x.key) }
+
+// where is where the model has a message.
+type where int
 
 const (
-	waits place = iota
+	waits where = iota
 	out
 	rests
 )
 
 // world is a table, and what it should know.
 type world struct {
-	*Table[string, item]
+	*Table[string, message]
 	seq     uint64
-	where   map[item]place
-	by      map[item]*Lane[string, item] // of those that are out
+	where   map[message]where
+	by      map[message]Lane // of those that are out
 	members []string
+	seats   map[string]*Member[string]
 	handled map[string]uint64 // of a key: the highest sequence that was settled
 }
 
 func newWorld() *world {
-	return &world{Table: New[string, item](), where: make(map[item]place), by: make(map[item]*Lane[string, item]), handled: make(map[string]uint64)}
+	return &world{
+		Table: New[string, message](), where: make(map[message]where), by: make(map[message]Lane),
+		seats: make(map[string]*Member[string]), handled: make(map[string]uint64),
+	}
 }
 
-func (w *world) in(p place) (all []item) {
+func (w *world) in(p where) (all []message) {
 	for x, at := range w.where {
 		if at == p {
 			all = append(all, x)
 		}
 	}
-	slices.SortFunc(all, func(a, b item) int { return int(a.seq) - int(b.seq) })
+	slices.SortFunc(all, func(a, b message) int { return int(a.seq) - int(b.seq) })
 	return all
 }
 
@@ -53,7 +68,7 @@ func (w *world) owner(key string) string {
 }
 
 // settle notes that an item is finished: nothing of its key before it is unfinished.
-func (w *world) settle(t *rapid.T, x item) {
+func (w *world) settle(t *rapid.T, x message) {
 	for y := range w.where {
 		if y.key == x.key && y.seq < x.seq {
 			t.Fatalf("%v was settled before %v", x, y)
@@ -75,20 +90,20 @@ func TestTableKeepsOrder(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				w.seq++
-				x := item{fmt.Sprint("key", rapid.IntRange(0, keys-1).Draw(t, "key")), w.seq}
+				x := message{fmt.Sprint("key", rapid.IntRange(0, keys-1).Draw(t, "key")), w.seq}
 				w.where[x] = waits
-				w.Put(Hash([]byte(x.key)), x.seq, x)
+				w.Put([]byte(x.key), x)
 			},
 			"join": func(t *rapid.T) {
 				name := fmt.Sprint("m", len(w.members))
-				if len(w.members) > 4 || w.Has(name) {
+				if len(w.members) > 4 || w.seats[name] != nil {
 					return
 				}
 				before := make(map[string]string)
 				for i := range keys {
 					before[fmt.Sprint("key", i)] = w.owner(fmt.Sprint("key", i))
 				}
-				w.Join(name, name)
+				w.seats[name] = w.Join(name, name)
 				w.members = append(w.members, name)
 				for key, was := range before {
 					if now := w.owner(key); now != was && now != name {
@@ -105,7 +120,8 @@ func TestTableKeepsOrder(t *testing.T) {
 				for i := range keys {
 					before[fmt.Sprint("key", i)] = w.owner(fmt.Sprint("key", i))
 				}
-				w.Leave(name)
+				w.Leave(w.seats[name])
+				delete(w.seats, name)
 				w.members = w.members[:len(w.members)-1]
 				for key, was := range before {
 					if now := w.owner(key); was != name && now != was {
@@ -118,13 +134,19 @@ func TestTableKeepsOrder(t *testing.T) {
 					return
 				}
 				m := rapid.SampledFrom(w.members).Draw(t, "member")
-				peek, can := w.Next(m)
-				x, lane, ok := w.Take(m)
-				if can != ok || peek != x {
-					t.Fatalf("Next said %v %t, and Take took %v %t", peek, can, x, ok)
-				}
-				if !ok {
+				next := w.Next(w.seats[m])
+				if next == nil {
 					return
+				}
+				x := *next
+				var more [3]message
+				n := w.Peek(w.seats[m], more[:])
+				if n != min(len(more), w.seats[m].Ready()) || more[0] != x {
+					t.Fatalf("%d items can be seen, from %v on; %d are ready, from %v on", n, more[0], w.seats[m].Ready(), x)
+				}
+				lane := w.Take(w.seats[m])
+				if next := w.Next(w.seats[m]); n > 1 && *next != more[1] {
+					t.Fatalf("%v comes after %v, not %v", *next, x, more[1])
 				}
 				if w.where[x] != waits || w.owner(x.key) != m {
 					t.Fatalf("%s took %v, which belongs to %s", m, x, w.owner(x.key))
@@ -148,7 +170,7 @@ func TestTableKeepsOrder(t *testing.T) {
 				if all := w.in(out); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
 					w.Done(w.by[x])
-					w.Put(Hash([]byte(x.key)), x.seq, x)
+					w.Put([]byte(x.key), x)
 					w.where[x] = waits
 				}
 			},
@@ -156,25 +178,25 @@ func TestTableKeepsOrder(t *testing.T) {
 				if all := w.in(out); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
 					w.Done(w.by[x])
-					w.Rest(Hash([]byte(x.key)))
+					w.Rest([]byte(x.key))
 					w.where[x] = rests
 				}
 			},
 			"rested": func(t *rapid.T) {
 				if all := w.in(rests); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
-					w.Rested(Hash([]byte(x.key)))
+					w.Rested([]byte(x.key))
 					if rapid.Bool().Draw(t, "given up") {
 						w.settle(t, x)
 						return
 					}
-					w.Put(Hash([]byte(x.key)), x.seq, x)
+					w.Put([]byte(x.key), x)
 					w.where[x] = waits
 				}
 			},
 			"drop": func(t *rapid.T) {
 				if all := w.in(waits); len(all) > 0 {
-					if x := w.Drop(); x != all[0] {
+					if x := w.Drop(keyOf); x != all[0] {
 						t.Fatalf("dropped %v, the oldest is %v", x, all[0])
 					}
 					delete(w.where, all[0])
@@ -183,14 +205,14 @@ func TestTableKeepsOrder(t *testing.T) {
 			"extract": func(t *rapid.T) {
 				if all := w.in(waits); len(all) > 0 {
 					x := rapid.SampledFrom(all).Draw(t, "item")
-					if got, ok := w.Extract(Hash([]byte(x.key)), x.seq); !ok || got != x {
+					if got, ok := w.Extract([]byte(x.key), x.seq); !ok || got != x {
 						t.Fatalf("extracted %v %t, not %v", got, ok, x)
 					}
 					delete(w.where, x)
 				}
 			},
 			"sift": func(t *rapid.T) {
-				odd := func(x item) bool { return x.seq%5 == 0 }
+				odd := func(x message) bool { return x.seq%5 == 0 }
 				for _, x := range w.Sift(2, odd) {
 					if !odd(x) || w.where[x] != waits {
 						t.Fatalf("sifted %v", x)
@@ -229,20 +251,21 @@ func (w *world) check(t *rapid.T) {
 			behind++
 		}
 	}
-	n, b, msgs, some := w.Look(3)
+	n, b, msgs := w.Counts()
+	some := w.Look(3)
 	if n != len(keys) || b != len(blocked) || msgs != behind || len(some) != min(3, len(blocked)) {
 		t.Fatalf("%d keys, %d blocked, %d messages, %d shown; not %d, %d, %d", n, b, msgs, len(some), len(keys), len(blocked), behind)
 	}
 	can := 0
 	for _, m := range w.members {
-		line := 0
-		for l := w.Table.members[m].first; l != nil; l = l.next {
+		line, seat := 0, w.seats[m]
+		for at := seat.line.first; at != 0; at = w.lanes[at].next {
 			line++
-			if l.line != w.Table.members[m] || !l.ready() || w.owner(l.first.item.key) != m {
+			if l := w.lanes[at]; l.line != seat.number || l.held() || w.owner(w.items[l.first].key) != m {
 				t.Fatalf("a lane stands in the line of %s and should not", m)
 			}
 		}
-		if n := w.Ready(m); n != line {
+		if n := seat.Ready(); n != line {
 			t.Fatalf("%d lanes are ready for %s, not %d", line, m, n)
 		}
 		can += line
@@ -255,10 +278,13 @@ func (w *world) check(t *rapid.T) {
 // Promise: keys spread evenly, over the members and over those that take over when one
 // goes.
 func TestKeysSpread(t *testing.T) {
-	tab := New[string, int]()
+	tab := New[string, number]()
 	const members, keys = 8, 10000
+	var third *Member[string]
 	for i := range members {
-		tab.Join(fmt.Sprint("member-", i), fmt.Sprint("member-", i))
+		if m := tab.Join(fmt.Sprint("member-", i), fmt.Sprint("member-", i)); i == 3 {
+			third = m
+		}
 	}
 	count := func() map[string]int {
 		n := make(map[string]int)
@@ -278,7 +304,7 @@ func TestKeysSpread(t *testing.T) {
 	}
 	before := count()
 	even(before, keys/members)
-	tab.Leave("member-3")
+	tab.Leave(third)
 	even(count(), keys/(members-1))
 	tab.Join("member-3", "member-3")
 	if after := count(); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -289,7 +315,7 @@ func TestKeysSpread(t *testing.T) {
 // Promise: which member a key belongs to does not change from version to version: senders
 // of several ones find the same.
 func TestOwnersStay(t *testing.T) {
-	tab := New[string, int]()
+	tab := New[string, number]()
 	for _, id := range []string{"a", "b", "c"} {
 		tab.Join(id, id)
 	}
@@ -305,71 +331,175 @@ func TestOwnersStay(t *testing.T) {
 
 // Promise: after Clear nothing that waited comes back, whatever is said of what was out.
 func TestNothingComesBackAfterClear(t *testing.T) {
-	tab := New[string, int]()
-	tab.Join("a", "a")
-	tab.Put(7, 1, 1)
-	_, lane, _ := tab.Take("a")
-	tab.Put(7, 2, 2)
-	if out := tab.Clear(); len(out) != 1 {
+	tab := New[string, number]()
+	a, key := tab.Join("a", "a"), []byte("k")
+	tab.Put(key, 1)
+	lane := tab.Take(a)
+	tab.Put(key, 3)
+	tab.Put(key, 2)
+	if out := tab.Clear(); !slices.Equal(out, []number{2, 3}) {
 		t.Fatalf("%v waited", out)
 	}
-	if _, can := tab.Done(lane); can || tab.Ready("a") != 0 || tab.Len() != 0 {
-		t.Errorf("after Clear %d keys are ready", tab.Ready("a"))
+	if _, can := tab.Done(lane); can || a.Ready() != 0 || tab.Len() != 0 {
+		t.Errorf("after Clear %d keys are ready", a.Ready())
 	}
-	if item, _, ok := tab.Take("a"); ok {
-		t.Errorf("%d came back", item)
+	if x := tab.Next(a); x != nil {
+		t.Errorf("%d came back", *x)
+	}
+	tab.Put(key, 4)
+	other := tab.Take(a)
+	tab.Put(key, 5)
+	if tab.Done(lane); a.Ready() != 0 {
+		t.Error("what was taken before Clear counts as what was taken after it")
+	}
+	if tab.Done(other); a.Ready() != 1 {
+		t.Error("what was taken after Clear is out still")
+	}
+}
+
+// Promise: who left is shown with what it has out still, whoever joins meanwhile.
+func TestWhoLeftIsShownWithWhatItHas(t *testing.T) {
+	tab := New[string, number]()
+	a, key := tab.Join("a", "a"), []byte("k")
+	tab.Put(key, 1)
+	lane := tab.Take(a)
+	tab.Put(key, 2)
+	tab.Leave(a)
+	for _, id := range []string{"b", "c"} {
+		tab.Join(id, id)
+	}
+	if some := tab.Look(3); len(some) != 1 || some[0].By != "a" || !some[0].Out {
+		t.Errorf("%+v is blocked", some)
+	}
+	if who, can := tab.Done(lane); !can || who == "a" {
+		t.Errorf("%q can take what a left: %t", who, can)
+	}
+	if len(tab.members) != 4 || tab.members[a.number] != nil {
+		t.Error("who left is not forgotten")
 	}
 }
 
 // Promise: what is used again is used again: a message costs no memory of its own.
 func TestTableAllocatesNothing(t *testing.T) {
-	tab := New[string, int]()
-	tab.Join("a", "a")
-	hashes := make([]uint64, 100)
-	for i := range hashes {
-		hashes[i] = Hash(fmt.Appendf(nil, "key-%d", i))
-		tab.Rest(hashes[i]) // a lane that stays
-		tab.Put(hashes[i], uint64(i), i)
-		tab.Rested(hashes[i])
-		tab.Put(hashes[i], uint64(i+1000), i)
+	tab := New[string, number]()
+	a := tab.Join("a", "a")
+	keys := make([][]byte, 100)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "key-%d", i)
+		tab.Put(keys[i], number(i+1))
+		tab.Put(keys[i], number(i+1001))
 	}
-	seq := uint64(10000)
+	seq, next := number(10000), 0
 	if n := testing.AllocsPerRun(1000, func() {
-		for range hashes {
-			i, lane, _ := tab.Take("a")
+		for range keys {
+			lane := tab.Take(a)
 			seq++
-			tab.Put(hashes[i], seq, i)
+			tab.Put(keys[next%len(keys)], seq)
+			next++
 			tab.Done(lane)
 		}
 	}); n > 0 {
-		t.Errorf("%.1f allocations for %d messages", n, len(hashes))
+		t.Errorf("%.1f allocations for %d messages", n, len(keys))
 	}
+}
+
+// Promise: a burst of keys and messages leaves no memory behind, and neither do messages that
+// go back again and again.
+func TestABurstLeavesNothingBehind(t *testing.T) {
+	tab := New[string, number]()
+	a := tab.Join("a", "a")
+	takeAll := func() {
+		for tab.Next(a) != nil {
+			tab.Done(tab.Take(a))
+		}
+	}
+	for i := range 10 * mostSpare {
+		tab.Put(fmt.Appendf(nil, "key-%d", i), number(i+1))
+	}
+	takeAll()
+	if keys, _, _ := tab.Counts(); keys != 0 || tab.Len() != 0 || len(tab.lanes) > 2*mostSpare || cap(tab.items) > mostSpare || len(tab.index.slots) > 4*mostSpare {
+		t.Errorf("%d keys, %d messages, %d lanes, %d items, %d places", keys, tab.Len(), len(tab.lanes), cap(tab.items), len(tab.index.slots))
+	}
+	blocked := []byte("blocked")
+	tab.Put(blocked, 1<<40)
+	tab.Rest(blocked)
+	for i := range 100 * slack {
+		tab.Put([]byte("one"), number(1<<41+i))
+		tab.Put([]byte("two"), number(1<<39-i))
+		takeAll()
+	}
+	if n, stale := cap(tab.ages.ring), cap(tab.ages.back); n > 8*slack || stale > 8*slack {
+		t.Errorf("%d places and %d of what went back are kept, and one message waits", n, stale)
+	}
+	if seq, _ := tab.Oldest(); seq != 1<<40 || tab.Len() != 1 {
+		t.Errorf("%d waits, of %d", seq, tab.Len())
+	}
+}
+
+// Promise: the index finds the lanes that are in it and no others, whatever comes and goes.
+func TestIndex(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tab := New[string, number]()
+		want := make(map[uint64]int32)
+		// Hashes that share places.
+		hash := rapid.Custom(func(t *rapid.T) uint64 {
+			return rapid.Uint64Range(0, 3).Draw(t, "upper")<<32 | rapid.Uint64Range(0, 3).Draw(t, "place")<<16 | rapid.Uint64Range(0, 40).Draw(t, "lower")
+		})
+		tab.lanes = make([]lane, 1, 1000)
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				h := hash.Draw(t, "hash")
+				if want[h] != 0 {
+					return
+				}
+				tab.lanes = append(tab.lanes, lane{hash: h})
+				want[h] = int32(len(tab.lanes) - 1)
+				tab.index.put(h, want[h])
+			},
+			"remove": func(t *rapid.T) {
+				h := hash.Draw(t, "hash")
+				if want[h] != 0 {
+					tab.index.remove(h, want[h])
+					delete(want, h)
+				}
+			},
+			"": func(t *rapid.T) {
+				for upper := range uint64(4) {
+					for place := range uint64(4) {
+						for lower := range uint64(41) {
+							h := upper<<32 | place<<16 | lower
+							if got := tab.find(h); got != want[h] {
+								t.Fatalf("%x is lane %d, not %d", h, got, want[h])
+							}
+						}
+					}
+				}
+				if tab.index.used != len(want) {
+					t.Fatalf("%d are in the index, not %d", tab.index.used, len(want))
+				}
+			},
+		})
+	})
 }
 
 func BenchmarkTable(b *testing.B) {
 	for _, keys := range []int{100, 10_000} {
 		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			tab := New[string, int]()
-			var names []string
+			tab := New[string, number]()
+			var seats []*Member[string]
 			for i := range 8 {
-				names = append(names, fmt.Sprint("m", i))
-				tab.Join(names[i], names[i])
+				seats = append(seats, tab.Join(fmt.Sprint("m", i), fmt.Sprint("m", i)))
 			}
-			hashes := make([]uint64, keys)
-			for i := range hashes {
-				hashes[i] = Hash(fmt.Appendf(nil, "key-%d", i))
+			names := make([][]byte, keys)
+			for i := range names {
+				names[i] = fmt.Appendf(nil, "key-%d", i)
 			}
 			b.ReportAllocs()
 			for i := range b.N {
 				k := i * 7919 % keys
-				tab.Put(hashes[k], uint64(i), k)
-				m := names[i%8]
-				for {
-					_, lane, ok := tab.Take(m)
-					if !ok {
-						break
-					}
-					tab.Done(lane)
+				tab.Put(names[k], number(i+1))
+				for m := seats[i%8]; tab.Next(m) != nil; {
+					tab.Done(tab.Take(m))
 				}
 			}
 		})

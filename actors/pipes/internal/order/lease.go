@@ -24,8 +24,15 @@ type Lease struct {
 	mu     sync.Mutex
 	number uint64
 	sent   [16]time.Time // when the last pings were sent, by number
-	began  atomic.Pointer[time.Time]
+	began  atomic.Pointer[beginning]
 	asked  atomic.Bool // somebody was told that the lease is over, since it was renewed
+}
+
+// beginning is when a lease began, by both clocks: the one that only goes forward may stand
+// while the machine is suspended.
+type beginning struct {
+	at  time.Time
+	day int64 // the time of day, in nanoseconds
 }
 
 // Ping notes that a ping is sent now, and returns its number.
@@ -47,10 +54,10 @@ func (l *Lease) Heard(number uint64, now time.Time) (renewed bool) {
 		return false
 	}
 	at := l.sent[number%uint64(len(l.sent))]
-	if was := l.began.Load(); was != nil && !at.After(*was) {
+	if was := l.began.Load(); was != nil && !at.After(was.at) {
 		return false
 	}
-	l.began.Store(&at)
+	l.began.Store(&beginning{at, at.UnixNano()})
 	return l.valid(now) && l.asked.Swap(false)
 }
 
@@ -65,14 +72,8 @@ func (l *Lease) Valid(now time.Time) bool {
 }
 
 func (l *Lease) valid(now time.Time) bool {
-	at := l.began.Load()
-	return at != nil && elapsed(*at, now) < HandsOutFor
-}
-
-// elapsed is the longer of what both clocks say: the one that only goes forward may stand
-// while the machine is suspended.
-func elapsed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+	from := l.began.Load()
+	return from != nil && now.Sub(from.at) < HandsOutFor && now.UnixNano()-from.day < int64(HandsOutFor)
 }
 
 // Heard is what a sender knows of a member's lease.

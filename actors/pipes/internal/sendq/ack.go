@@ -95,8 +95,7 @@ func (q *Queue) Ack(b *Backlog, l *Link, a *frame.Ack) error {
 	l.grant(a)
 	if b.keyed != nil {
 		b.enrol(l)
-		_, can := b.keyed.Next(l)
-		b.keyed.stir(l, can)
+		b.keyed.stir(l, l.seat.Ready() > 0)
 	}
 	b.place(l)
 	q.wake(b)
@@ -147,7 +146,7 @@ func (s *ackWork) tell() {
 type sentSpan struct {
 	first uint64
 	span
-	lane *affinity.Lane[*Link, span] // of its key, where it waited in one
+	lane affinity.Lane // of its key, where it waited in one
 }
 
 func (f sentSpan) last() uint64 { return f.first + uint64(f.len()) - 1 }
@@ -163,19 +162,29 @@ type inflight struct {
 func (f *inflight) empty() bool { return f.head == len(f.items) }
 
 // add adds s, whose records got the link sequences from first on.
-func (f *inflight) add(first uint64, s span, lane *affinity.Lane[*Link, span]) {
-	f.count += s.len()
-	f.keyed = f.keyed || lane != nil
-	if n := len(f.items); lane == nil && n > f.head && f.items[n-1].lane == nil && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
+func (f *inflight) add(first uint64, s span) {
+	if n := len(f.items); n > f.head && f.items[n-1].lane.IsNone() && f.items[n-1].last()+1 == first && f.items[n-1].follows(s) {
+		f.count += s.len()
 		f.items[n-1].to = s.to
 		return
 	}
+	f.append(sentSpan{first: first, span: s})
+}
+
+// addKeyed adds x, which is of a lane.
+func (f *inflight) addKeyed(x sentSpan) {
+	f.keyed = true
+	f.append(x)
+}
+
+func (f *inflight) append(x sentSpan) {
+	f.count += x.len()
 	if f.head > 32 && f.head*2 >= len(f.items) {
 		n := copy(f.items, f.items[f.head:])
 		clear(f.items[n:])
 		f.items, f.head = f.items[:n], 0
 	}
-	f.items = append(f.items, sentSpan{first, s, lane})
+	f.items = append(f.items, x)
 }
 
 // suspected reports whether what is out counts a death.
@@ -199,11 +208,11 @@ func (f *inflight) remove(from, to uint64, visit func(sentSpan)) {
 		x := f.items[end]
 		if x.first < from {
 			head, tail := x.cut(int(from - x.first))
-			before, x = sentSpan{x.first, head, nil}, sentSpan{from, tail, nil}
+			before, x = sentSpan{first: x.first, span: head}, sentSpan{first: from, span: tail}
 		}
 		if x.last() > to {
 			head, tail := x.cut(int(to - x.first + 1))
-			after, x = sentSpan{to + 1, tail, nil}, sentSpan{x.first, head, nil}
+			after, x = sentSpan{first: to + 1, span: tail}, sentSpan{first: x.first, span: head}
 		}
 		f.count -= x.len()
 		visit(x)
@@ -236,7 +245,7 @@ func (f *inflight) drop(at, end int) {
 	}
 	if f.empty() {
 		f.items, f.head = f.items[:0], 0
-		if cap(f.items) > 64 && (!f.keyed || cap(f.items) > 1024) {
+		if cap(f.items) > 64 && (!f.keyed || cap(f.items) > 4096) {
 			f.items = nil
 		}
 	}

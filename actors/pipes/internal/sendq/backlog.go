@@ -102,14 +102,15 @@ func (q *delayQueue) Pop() any {
 	return last
 }
 
-// append queues one record of size bytes, in chunk c at index i.
-func (b *Backlog) append(c *chunk, i uint32, size int) {
+// append queues one record of size bytes with a key, which may be empty, in chunk c at index i.
+func (b *Backlog) append(c *chunk, i uint32, key []byte, size int) {
 	b.accepted++
 	c.live++
 	b.count++
 	b.size += size
 	b.counters.Accepted++
-	if b.keyed != nil && b.keyed.put(span{c: c, from: i, to: i + 1, seq: b.accepted}) {
+	if b.keyed != nil && len(key) > 0 {
+		b.keyed.put(key, span{c: c, from: i, to: i + 1, seq: b.accepted}, size)
 		return
 	}
 	b.fresh.extend(c, i, b.accepted, size)
@@ -238,7 +239,7 @@ func (b *Backlog) dropOldest(size int, limits messages.QueueLimits, why func(*Ba
 func (b *Backlog) dropFirst() span {
 	src := b.source()
 	if b.keyed != nil && b.keyed.Len() > 0 && (src == nil || b.oldestKeyed() < src.front().seq) {
-		s := b.keyed.Drop()
+		s := b.keyed.Drop(span.key)
 		b.keyed.size -= s.size()
 		return s
 	}

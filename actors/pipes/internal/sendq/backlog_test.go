@@ -131,13 +131,13 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 				c = &chunk{buf: make([]byte, 0, 512), live: 1}
 				everyChunk = append(everyChunk, c)
 			}
-			b.append(c, c.add(m), size)
+			b.append(c, c.add(m), nil, size)
 			unsettled[b.accepted] = true
 		}
 		send := func() {
 			if src := b.source(); src != nil {
 				s := src.take(rapid.IntRange(1, src.front().len()).Draw(t, "n"))
-				link.out.add(sent+1, s, nil)
+				link.out.add(sent+1, s)
 				sent += uint64(s.len())
 			}
 		}
@@ -230,7 +230,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	c := filled(8, 8, 8)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	back := b.fresh.take(1)
 	back.again = true
@@ -254,11 +254,11 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	c := filled(100, 8, 8)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	link := NewLink("m", 1, 1<<20)
 	b.links = append(b.links, link)
-	link.out.add(1, b.fresh.take(1), nil)
+	link.out.add(1, b.fresh.take(1))
 	n, bytes, ok := b.dropOldest(90, messages.QueueLimits{Messages: 10, Bytes: 150}, nil)
 	if n != 0 || bytes != 0 || ok {
 		t.Errorf("gave up %d messages of %d bytes (room: %t) for one that has no room beside what the link holds", n, bytes, ok)
@@ -270,7 +270,7 @@ func TestParkedAreBounded(t *testing.T) {
 	c := filled(make([]int, parkedLimit+10)...)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	for i := range parkedLimit + 10 {
 		s := b.fresh.take(1)

@@ -380,13 +380,13 @@ func (b *Backlog) handles(l *Link) int {
 // do not any more. The queue's lock is held.
 func (b *Backlog) rests(s span) {
 	if b.resting += s.len(); b.keyed != nil {
-		s.each(func(hash uint64) { b.keyed.Rest(hash) })
+		s.each(b.keyed.Rest)
 	}
 }
 
 func (b *Backlog) rested(s span) {
 	if b.resting -= s.len(); b.keyed != nil {
-		s.each(func(hash uint64) { b.keyed.stir(b.keyed.Rested(hash)) })
+		s.each(func(key []byte) { b.keyed.stir(b.keyed.Rested(key)) })
 	}
 }
 

@@ -21,6 +21,9 @@ func (s span) expires() []int64 {
 	return s.c.expires[s.from:min(s.to, n)]
 }
 
+// expiresAny reports whether a record of c may expire.
+func (c *chunk) expiresAny() bool { return len(c.expires) > 0 }
+
 // run returns how many records at the front of s have expired, or how many have not.
 func (s span) run(now func() int64) (n int, expired bool) {
 	due := s.expires()

@@ -36,7 +36,7 @@ func TestInflightIsAListOfSequences(t *testing.T) {
 			// A hole in the pipe's sequence, or another history, is a seam.
 			seq += uint64(rapid.IntRange(0, 5).Draw(t, "hole") / 5)
 			s := span{c: c, from: at, to: at + n, seq: seq + 1, nacks: uint16(rapid.IntRange(0, 5).Draw(t, "nacks") / 5)}
-			f.add(sent+1, s, nil)
+			f.add(sent+1, s)
 			for i := range uint64(n) {
 				model = append(model, outThere{sent + 1 + i, listed{c, at + uint32(i), s.seq + i, s.nacks}})
 			}
@@ -55,7 +55,7 @@ func TestInflightIsAListOfSequences(t *testing.T) {
 			}
 			var removed []sentSpan
 			next := from
-			f.remove(from, to, func(x sentSpan) { removed = append(removed, sentSpan{next, x.span, nil}) })
+			f.remove(from, to, func(x sentSpan) { removed = append(removed, sentSpan{first: next, span: x.span}) })
 			var want, rest []outThere
 			for _, x := range model {
 				if x.link >= from && x.link <= to {
@@ -95,7 +95,7 @@ func TestInflightInOrderDoesNotGrow(t *testing.T) {
 	var f inflight
 	for i := range uint64(100_000) {
 		at := uint32(i % 64)
-		f.add(i+1, span{c: c, from: at, to: at + 1, seq: 2 * i}, nil)
+		f.add(i+1, span{c: c, from: at, to: at + 1, seq: 2 * i})
 		if i >= 16 {
 			f.remove(i-16, i-16, func(sentSpan) {})
 		}

@@ -5,6 +5,7 @@ package sendq
 // queue's lock.
 
 import (
+	"math"
 	"slices"
 
 	"github.com/penstock-io/penstock/actors/pipes/internal/affinity"
@@ -18,32 +19,27 @@ type keyed struct {
 	due  []*Link // that can take something, and are to be called
 }
 
-// hash is of the key of s, which is one record; false when that has none.
-func (s span) hash() (uint64, bool) {
-	key := messages.RecordKey(s.bytes())
-	return affinity.Hash(key), len(key) > 0
-}
+// key is that of the first record of s; empty when that has none.
+func (s span) key() []byte { return messages.RecordKey(s.bytes()) }
 
-// each calls visit with each record of s that has a key.
-func (s span) each(visit func(hash uint64)) {
+// Sequence is that of the first record in the pipe.
+func (s span) Sequence() uint64 { return s.seq }
+
+// each calls visit with the key of each record of s that has one.
+func (s span) each(visit func(key []byte)) {
 	for s.len() > 0 {
 		var one span
 		one, s = s.cut(1)
-		if hash, ok := one.hash(); ok {
-			visit(hash)
+		if key := one.key(); len(key) > 0 {
+			visit(key)
 		}
 	}
 }
 
-// put has s, which is one record, wait in the lane of its key, and reports whether it has
-// one.
-func (k *keyed) put(s span) bool {
-	hash, ok := s.hash()
-	if ok {
-		k.size += s.size()
-		k.stir(k.Put(hash, s.seq, s))
-	}
-	return ok
+// put has s, which is one record of size bytes, wait in the lane of its key.
+func (k *keyed) put(key []byte, s span, size int) {
+	k.size += size
+	k.stir(k.Put(key, s))
 }
 
 // stir has a link called that can take something.
@@ -57,7 +53,7 @@ func (k *keyed) stir(l *Link, can bool) {
 // in hand than it can begin with gets no frame for a few messages more: they would wait
 // there, too. Each ack looks again.
 func (k *keyed) worthwhile(l *Link) bool {
-	ready := k.Ready(l)
+	ready := l.seat.Ready()
 	return ready > 0 && (l.out.count < 2*l.concurrency || 4*ready >= l.out.count)
 }
 
@@ -69,7 +65,10 @@ func (b *Backlog) requeue(s span) {
 	}
 	for s.len() > 0 {
 		var one span
-		if one, s = s.cut(1); !b.keyed.put(one) {
+		one, s = s.cut(1)
+		if key := one.key(); len(key) > 0 {
+			b.keyed.put(key, one, one.size())
+		} else {
 			b.again.insert(one)
 		}
 	}
@@ -77,7 +76,7 @@ func (b *Backlog) requeue(s span) {
 
 // leaves notes that x is out no more, whatever becomes of it.
 func (b *Backlog) leaves(x sentSpan) {
-	if x.lane != nil && b.keyed != nil {
+	if !x.lane.IsNone() && b.keyed != nil {
 		b.keyed.stir(b.keyed.Done(x.lane))
 	}
 }
@@ -85,17 +84,17 @@ func (b *Backlog) leaves(x sentSpan) {
 // enrol gives l keys, or gives them to others, as its member reads and stays or does not.
 func (b *Backlog) enrol(l *Link) {
 	k := b.keyed
-	if k == nil || l.eligible() == k.Has(l) {
+	if k == nil || l.eligible() == (l.seat != nil) {
 		return
 	}
-	if k.Has(l) {
-		k.Leave(l)
+	if l.seat != nil {
+		k.Leave(l.seat)
+		l.seat = nil
 	} else {
-		k.Join(l, l.Member)
+		l.seat = k.Join(l, l.Member)
 	}
 	for _, x := range b.links {
-		_, can := k.Next(x)
-		k.stir(x, can)
+		k.stir(x, x.seat.Ready() > 0)
 	}
 }
 
@@ -141,75 +140,82 @@ func (b *Backlog) unkeyedIsOlder(l *Link) bool {
 	if src == nil {
 		return false
 	}
-	next, any := b.keyed.Next(l)
-	return any && src.front().seq < next.seq
+	next := b.keyed.Next(l.seat)
+	return next != nil && src.front().seq < next.seq
 }
+
+// seenAtOnce is how many messages are looked at together.
+const seenAtOnce = 16
 
 // nextKeyed is Next of what has a key. wait tells that nothing else may be sent either,
 // until what is out is settled: what may be a member's death goes alone. mu is held.
 func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait bool) {
 	k := b.keyed
-	like, any := k.Next(l)
-	if !any || !k.worthwhile(l) {
+	if !k.worthwhile(l) {
 		return Batch{}, false, false
 	}
+	like := *k.Next(l.seat)
 	if like.deaths > 0 && !l.out.empty() {
 		return Batch{}, false, true
 	}
-	var into *chunk
-	bytes := 0
-	for left := expiredAtOnce; ; left-- {
-		s, any := k.Next(l)
-		size := 0
-		switch {
-		case !any:
-		case left == 0:
-			any = false
-		case out.Count == 0:
-			like, size = s, s.size()
-		case uint64(out.Count) >= o.freeMessages, s.deaths > 0 && out.Count >= apart(s, l.concurrency), !like.alike(s):
-			any = false
-		default:
-			size = s.size()
-			any = into != nil && size <= into.left() && uint64(bytes+size) <= o.freeBytes
+	most := int(min(o.freeMessages, math.MaxInt32))
+	if like.deaths > 0 {
+		most = min(most, apart(like, l.concurrency))
+	}
+	var seen [seenAtOnce]span
+	var sizes [seenAtOnce]int
+	left, bytes, n, at := 0, 0, 0, 0
+	for range expiredAtOnce {
+		if at == n {
+			n, at = k.Peek(l.seat, seen[:]), 0
+			for i := range n {
+				sizes[i] = seen[i].size()
+			}
 		}
-		if !any {
+		if n == 0 || out.Count >= most {
 			break
 		}
-		_, lane, _ := k.Take(l)
+		s, size := &seen[at], sizes[at]
+		if out.Count == 0 {
+			like = *s
+		} else if size > left || uint64(bytes+size) > o.freeBytes || !like.alike(s) {
+			break
+		}
+		at++
+		lane := k.Take(l.seat)
 		k.size -= size
-		if _, expired := s.run(unixNano); expired {
-			b.leaves(sentSpan{lane: lane})
-			q.expire(b, s)
-			continue
+		if s.c.expiresAny() {
+			if _, expired := s.run(unixNano); expired {
+				b.leaves(sentSpan{lane: lane})
+				q.expire(b, *s)
+				continue
+			}
 		}
 		if out.Count == 0 {
 			out = Batch{
 				First: l.sent + 1, Attempt: s.attempt(), Deaths: int(s.deaths), Redelivered: s.again, Nacks: l.nacks, Records: s.bytes(),
 			}
 			if size <= smallRecord {
-				into = newChunk(size)
-				l.writing = into
+				l.writing = newChunk(size)
+				left = l.writing.left()
 			} else { // alone, from where it lies
 				s.c.live++
 				l.writing = s.c
 			}
 		}
-		if into != nil {
-			into.buf = append(into.buf, s.bytes()...)
+		if left > 0 {
+			l.gather.add(s)
+			left -= size
 		}
-		l.out.add(out.First+uint64(out.Count), s, lane)
+		l.out.addKeyed(sentSpan{out.First + uint64(out.Count), *s, lane})
 		out.Count++
 		bytes += size
 	}
 	if out.Count == 0 {
-		if _, more := k.Next(l); more {
+		if k.Next(l.seat) != nil {
 			q.call(l) // there is more to give up before the next batch
 		}
 		return Batch{}, false, false
-	}
-	if into != nil {
-		out.Records = into.buf
 	}
 	b.turn = max(b.turn, l.turn)
 	l.turn = b.turn + uint64(out.Count)
@@ -221,8 +227,42 @@ func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait boo
 	return out, true, false
 }
 
+// gather is what is copied into one frame.
+type gather struct {
+	parts [][]byte
+	pins  []*chunk // where the parts lie: kept until the writer comes again
+}
+
+func (g *gather) add(s *span) {
+	g.parts = append(g.parts, s.bytes())
+	if n := len(g.pins); n == 0 || g.pins[n-1] != s.c {
+		s.c.live++
+		g.pins = append(g.pins, s.c)
+	}
+}
+
+// into copies the parts to the end of b. It is for the writer, who needs no lock for it: most
+// of the time is spent waiting for memory.
+func (g *gather) into(b []byte) []byte {
+	for _, part := range g.parts {
+		b = append(b, part...)
+	}
+	clear(g.parts)
+	g.parts = g.parts[:0]
+	return b
+}
+
+// unpin gives up where the parts lie. The queue's lock is held.
+func (g *gather) unpin() {
+	for _, c := range g.pins {
+		c.release(1)
+	}
+	clear(g.pins)
+	g.pins = g.pins[:0]
+}
+
 // alike reports whether next can go in one frame with s.
-func (s span) alike(next span) bool {
+func (s *span) alike(next *span) bool {
 	return s.nacks == next.nacks && s.deaths == next.deaths && s.again == next.again
 }
 
@@ -244,7 +284,7 @@ func (q *Queue) siftKeyed(b *Backlog, now func() int64, most int) (left int) {
 }
 
 // extractKeyed takes out the message of that key and sequence, if it waits in a lane.
-func (b *Backlog) extractKeyed(key, seq uint64) (span, bool) {
+func (b *Backlog) extractKeyed(key []byte, seq uint64) (span, bool) {
 	if b.keyed == nil {
 		return span{}, false
 	}
@@ -272,10 +312,9 @@ const blockedShown = 8
 func (b *Backlog) inOrder() (o messages.PipeOrder) {
 	switch {
 	case b.keyed != nil:
-		var some []affinity.Blocked[*Link, span]
-		o.Keys, o.BlockedKeys, o.Blocked, some = b.keyed.Look(blockedShown)
-		for _, x := range some {
-			k := messages.BlockedKey{Key: slices.Clone(messages.RecordKey(x.First.bytes())), Waiting: x.Waiting}
+		o.Keys, o.BlockedKeys, o.Blocked = b.keyed.Counts()
+		for _, x := range b.keyed.Look(blockedShown) {
+			k := messages.BlockedKey{Key: slices.Clone(x.First.key()), Waiting: x.Waiting}
 			if x.Out {
 				k.Member = x.By.Member
 			}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-io/penstock/actors/pipes/internal/affinity"
 	"github.com/penstock-io/penstock/actors/pipes/internal/order"
 	"github.com/penstock-io/penstock/messages"
 )
@@ -33,17 +34,19 @@ type Link struct {
 	credit      uint64 // absolute: messages the member allows on this link
 	creditBytes uint64
 	out         inflight
-	writing     *chunk        // pinned while the writer is in the socket
-	bell        chan struct{} // wakes the writer; holds one ring
-	drain       chan uint64   // for the writer to say: the last sequence, once the member leaves
-	granted     uint64        // the highest credit in messages that the member has said
-	grantedSize uint64        // and in bytes
-	draining    bool          // the member leaves: send no more
-	tenure      tenure        // what is out, in time
-	reads       bool          // the member has a reader, as its credit says
-	nacks       uint64        // of the member, so far
-	lease       order.Heard   // of the member, where the group keeps an order
-	echo        atomic.Uint64 // for the writer to say: the last ping that was heard
+	seat        *affinity.Member[*Link] // where it has keys, or nil
+	writing     *chunk                  // pinned while the writer is in the socket
+	gather      gather                  // of the frame that is written; its parts are the writer's
+	bell        chan struct{}           // wakes the writer; holds one ring
+	drain       chan uint64             // for the writer to say: the last sequence, once the member leaves
+	granted     uint64                  // the highest credit in messages that the member has said
+	grantedSize uint64                  // and in bytes
+	draining    bool                    // the member leaves: send no more
+	tenure      tenure                  // what is out, in time
+	reads       bool                    // the member has a reader, as its credit says
+	nacks       uint64                  // of the member, so far
+	lease       order.Heard             // of the member, where the group keeps an order
+	echo        atomic.Uint64           // for the writer to say: the last ping that was heard
 }
 
 // NewLink makes the place of a member that handles concurrency messages at once, at
@@ -150,7 +153,16 @@ func (q *Queue) Attach(b *Backlog, l *Link) {
 
 // Next returns the link's next batch, or false when its writer has to wait for the
 // bell. It ends the use of the batch before.
-func (q *Queue) Next(b *Backlog, l *Link) (Batch, bool) {
+func (q *Queue) Next(b *Backlog, l *Link) (out Batch, ok bool) {
+	if out, ok = q.nextOf(b, l); len(l.gather.parts) > 0 {
+		l.writing.buf = l.gather.into(l.writing.buf)
+		out.Records = l.writing.buf
+	}
+	return out, ok
+}
+
+// nextOf is Next but for what is copied.
+func (q *Queue) nextOf(b *Backlog, l *Link) (Batch, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.unpin(l)
@@ -223,7 +235,7 @@ func (q *Queue) nextUnkeyed(b *Backlog, l *Link, offer offer, called bool) (Batc
 		b.settle(s)
 		q.progress()
 	} else {
-		l.out.add(out.First, s, nil)
+		l.out.add(out.First, s)
 	}
 	b.took(l, s.len())
 	b.place(l)
@@ -239,6 +251,7 @@ func (q *Queue) unpin(l *Link) {
 		l.writing.release(1)
 		l.writing = nil
 	}
+	l.gather.unpin()
 }
 
 // wake calls the link that should carry what is queued, if it sleeps. mu is

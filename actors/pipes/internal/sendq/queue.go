@@ -257,7 +257,7 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 		if w != nil && (w.first || w.deaths > 0) {
 			b.appendFirst(c, i, size, w.deaths)
 		} else {
-			b.append(c, i, size)
+			b.append(c, i, m.Key, size)
 		}
 		if !m.ExpiresAt.IsZero() {
 			q.expiring(b)

@@ -771,6 +771,9 @@ func (w *fakeWorld) check() {
 			if m.l.writing != nil {
 				refs[m.l.writing]++
 			}
+			for _, c := range m.l.gather.pins {
+				refs[c]++
+			}
 			if len(sentRecords(m.l.out.items[m.l.out.head:])) != len(m.out) {
 				t.Fatalf("%d out on %s, want %d", len(sentRecords(m.l.out.items[m.l.out.head:])), m.l.Member, len(m.out))
 			}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock-io/penstock/actors/pipes/internal/affinity"
 	"github.com/penstock-io/penstock/messages"
 )
 
@@ -186,7 +185,7 @@ type Asking struct {
 type placed struct {
 	b   *Backlog
 	seq uint64
-	key uint64 // its hash
+	key []byte
 }
 
 // Ask accepts m, which has the number of a request, for the groups of a that have a link
@@ -299,7 +298,7 @@ func (q *Queue) ask(m *messages.Message, size int, a *Asking, groups []*Backlog)
 	}}, groups)
 	for i, b := range groups {
 		if b.accepted > before[i] {
-			a.placed = append(a.placed, placed{b, b.accepted, affinity.Hash(m.Key)})
+			a.placed = append(a.placed, placed{b, b.accepted, slices.Clone(m.Key)})
 		}
 		q.wake(b)
 	}
@@ -351,7 +350,7 @@ func (q *Queue) LateReply(b *Backlog) {
 
 // extract takes out the message of that sequence, if it is queued or waits to be tried
 // again. What a member may hand out still stays: its order waits for that.
-func (b *Backlog) extract(key, seq uint64) (span, bool) {
+func (b *Backlog) extract(key []byte, seq uint64) (span, bool) {
 	if s, ok := b.extractKeyed(key, seq); ok {
 		return s, true
 	}

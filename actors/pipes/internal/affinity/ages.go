@@ -60,7 +60,7 @@ func (t *Table[M, T]) comes(at int32, seq uint64) {
 	case len(a.ring) == cap(a.ring):
 		t.makeRoom()
 	}
-	t.places[at] = a.base + uint32(len(a.ring))
+	t.spots[at].place = a.base + uint32(len(a.ring))
 	a.ring = append(a.ring, at)
 	a.live++
 	a.newest = seq
@@ -69,7 +69,7 @@ func (t *Table[M, T]) comes(at int32, seq uint64) {
 // goes notes that an item waits no more.
 func (t *Table[M, T]) goes(at int32) {
 	a := &t.ages
-	i := int(t.places[at] - a.base)
+	i := int(t.spots[at].place - a.base)
 	if i >= len(a.ring) || a.ring[i] != at {
 		return // it is in the heap
 	}
@@ -91,7 +91,7 @@ func (t *Table[M, T]) makeRoom() {
 		n := 0
 		for _, at := range all {
 			if at != 0 {
-				t.places[at] = a.base + uint32(n)
+				t.spots[at].place = a.base + uint32(n)
 				a.ring[n] = at
 				n++
 			}

@@ -13,14 +13,13 @@ type Sequenced interface{ Sequence() uint64 }
 // a message allocates nothing, and the garbage collector follows nothing from lane to lane.
 // What is looked at together lies together: most of the time is that of the memory.
 type Table[M comparable, T Sequenced] struct {
-	seed   maphash.Seed
-	index  index
-	lanes  []lane
-	items  []T
-	behind []int32  // of an item: the next one of its lane, or the next spare one
-	places []uint32 // of an item: where it stands in the ring of ages, if it does
-	spare  spares
-	epoch  uint32 // of the lanes: Clear begins another one
+	seed  maphash.Seed
+	index index
+	lanes []lane
+	items []T
+	spots []spot // of each item
+	spare spares
+	epoch uint32 // of the lanes: Clear begins another one
 
 	members []*Member[M] // by number; the first is none
 	owners  []*Member[M] // by part of the keys
@@ -35,6 +34,12 @@ const mostSpare = 16 << 10
 
 // spares are chains of what may be used again.
 type spares struct{ lanes, items int32 }
+
+// spot is where an item stands.
+type spot struct {
+	behind int32  // the next one of its lane, or the next spare one
+	place  uint32 // in the ring of ages, if it is there
+}
 
 // lane is the messages of a key that are not settled.
 type lane struct {
@@ -79,7 +84,7 @@ func (t *Table[M, T]) reset() {
 }
 
 func (t *Table[M, T]) resetItems() {
-	t.items, t.behind, t.places, t.spare.items = make([]T, 1), make([]int32, 1), make([]uint32, 1), 0
+	t.items, t.spots, t.spare.items = make([]T, 1), make([]spot, 1), 0
 	t.ages, t.count = ages{}, 0
 }
 
@@ -147,7 +152,7 @@ func (t *Table[M, T]) Put(key []byte, x T) (who M, can bool) {
 	case l.last == 0:
 		l.first, l.last, l.newest = at, at, seq
 	case l.newest < seq:
-		t.behind[l.last] = at
+		t.spots[l.last].behind = at
 		l.last, l.newest = at, seq
 	default:
 		t.insert(l, at, seq)
@@ -166,11 +171,11 @@ func (t *Table[M, T]) Put(key []byte, x T) (who M, can bool) {
 // store is where an item lies from now on.
 func (t *Table[M, T]) store(x T) (at int32) {
 	if at = t.spare.items; at != 0 {
-		t.spare.items = t.behind[at]
-		t.items[at], t.behind[at] = x, 0
+		t.spare.items = t.spots[at].behind
+		t.items[at], t.spots[at].behind = x, 0
 		return at
 	}
-	t.items, t.behind, t.places = append(t.items, x), append(t.behind, 0), append(t.places, 0)
+	t.items, t.spots = append(t.items, x), append(t.spots, spot{})
 	return int32(len(t.items) - 1)
 }
 
@@ -178,13 +183,13 @@ func (t *Table[M, T]) store(x T) (at int32) {
 func (t *Table[M, T]) insert(l *lane, at int32, seq uint64) {
 	before, next := int32(0), l.first
 	for next != 0 && t.items[next].Sequence() < seq {
-		before, next = next, t.behind[next]
+		before, next = next, t.spots[next].behind
 	}
-	t.behind[at] = next
+	t.spots[at].behind = next
 	if before == 0 {
 		l.first = at
 	} else {
-		t.behind[before] = at
+		t.spots[before].behind = at
 	}
 	if next == 0 {
 		l.last = at
@@ -309,7 +314,7 @@ func (t *Table[M, T]) Extract(key []byte, seq uint64) (x T, ok bool) {
 		return x, false
 	}
 	before := int32(0)
-	for at := t.lanes[in].first; at != 0; before, at = at, t.behind[at] {
+	for at := t.lanes[in].first; at != 0; before, at = at, t.spots[at].behind {
 		if t.items[at].Sequence() == seq {
 			return t.remove(in, before, at), true
 		}
@@ -322,7 +327,7 @@ func (t *Table[M, T]) Sift(most int, which func(T) bool) (out []T) {
 	for in := range int32(len(t.lanes)) {
 		before, at := int32(0), t.lanes[in].first
 		for at != 0 && len(out) < most {
-			next := t.behind[at]
+			next := t.spots[at].behind
 			if which(t.items[at]) {
 				out = append(out, t.remove(in, before, at))
 			} else {
@@ -355,18 +360,18 @@ func (t *Table[M, T]) remove(in, before, at int32) T {
 // unlink takes an item out, which is behind the one before it in its lane.
 func (t *Table[M, T]) unlink(l *lane, before, at int32) {
 	t.goes(at)
-	next := t.behind[at]
+	next := t.spots[at].behind
 	if before == 0 {
 		l.first = next
 	} else {
-		t.behind[before] = next
+		t.spots[before].behind = next
 	}
 	if l.last == at {
 		l.last = before
 	}
 	l.waiting--
 	var none T
-	t.items[at], t.behind[at] = none, t.spare.items
+	t.items[at], t.spots[at].behind = none, t.spare.items
 	t.spare.items = at
 	if t.count--; t.count == 0 && len(t.items) > mostSpare {
 		t.resetItems()

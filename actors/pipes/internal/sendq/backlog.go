@@ -279,7 +279,7 @@ func (b *Backlog) done(seq uint64) bool {
 		}
 	}
 	for _, l := range b.links {
-		for _, f := range l.out.items[l.out.head:] {
+		for f := range l.out.all() {
 			if low(f.span) {
 				return false
 			}

@@ -22,7 +22,7 @@ func (b *Backlog) spansOf(visit func(span)) {
 		visit(d.span)
 	}
 	for _, l := range b.links {
-		for _, f := range l.out.items[l.out.head:] {
+		for f := range l.out.all() {
 			visit(f.span)
 		}
 	}
@@ -148,7 +148,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 				}
 				out = out[:0]
 				seq := rapid.Uint64Range(link.out.items[link.out.head].first, sent).Draw(t, "seq")
-				link.out.remove(seq, seq, func(x sentSpan) { out = append(out, x.span) })
+				link.out.remove(seq, seq, func(x *sentSpan) { out = append(out, x.span) })
 				for _, s := range out {
 					then(s)
 				}
@@ -176,7 +176,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 				return
 			}
-			before, onLink := b.count, len(sentRecords(link.out.items[link.out.head:]))
+			before, onLink := b.count, len(sentRecords(slices.Collect(link.out.all())))
 			bytes := b.size
 			n, dropped := b.clear(nil)
 			if n != before-onLink || dropped != bytes-b.size || b.count != onLink {
@@ -209,7 +209,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 			}
 		}
 
-		link.out.remove(0, sent, func(x sentSpan) { settled(x.span) })
+		link.out.remove(0, sent, func(x *sentSpan) { settled(x.span) })
 		b.clear(nil)
 		if c != nil {
 			c.release(1)

@@ -360,7 +360,7 @@ func (b *Backlog) age(l *Link) int64 {
 // takeBehind queues again what is out on l behind a sequence, which its member has given
 // back: it hands out nothing of that. The queue's lock is held.
 func (b *Backlog) takeBehind(l *Link, seq uint64) {
-	l.out.remove(seq+1, math.MaxUint64, func(x sentSpan) {
+	l.out.remove(seq+1, math.MaxUint64, func(x *sentSpan) {
 		s := x.span
 		s.again = true
 		b.counters.Redelivered += uint64(s.len())

@@ -74,10 +74,10 @@ func (b *Backlog) requeue(s span) {
 	}
 }
 
-// leaves notes that x is out no more, whatever becomes of it.
-func (b *Backlog) leaves(x sentSpan) {
-	if !x.lane.IsNone() && b.keyed != nil {
-		b.keyed.stir(b.keyed.Done(x.lane))
+// leaves notes that what is of a lane, or of none, is out no more, whatever becomes of it.
+func (b *Backlog) leaves(of affinity.Lane) {
+	if !of.IsNone() && b.keyed != nil {
+		b.keyed.stir(b.keyed.Done(of))
 	}
 }
 
@@ -186,7 +186,7 @@ func (q *Queue) nextKeyed(b *Backlog, l *Link, o offer) (out Batch, ok, wait boo
 		k.size -= size
 		if s.c.expiresAny() {
 			if _, expired := s.run(unixNano); expired {
-				b.leaves(sentSpan{lane: lane})
+				b.leaves(lane)
 				q.expire(b, *s)
 				continue
 			}

@@ -328,7 +328,7 @@ func (q *Queue) Detach(b *Backlog, l *Link, died bool, now time.Time) (requeued 
 	}
 	for _, f := range l.out.takeAll() {
 		requeued += f.len()
-		b.leaves(f)
+		b.leaves(f.lane)
 		q.repeat(b, f.span, &found)
 	}
 	b.counters.Redelivered += uint64(requeued)

@@ -104,7 +104,7 @@ func (b *Backlog) oldest() uint64 {
 		low = min(low, x.seq)
 	}
 	for _, l := range b.links {
-		for _, s := range l.out.items[l.out.head:] {
+		for s := range l.out.all() {
 			low = min(low, s.seq)
 		}
 	}

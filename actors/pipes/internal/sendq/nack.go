@@ -68,8 +68,8 @@ func (q *Queue) Nack(b *Backlog, l *Link, n *frame.Nack, now time.Time) (Outcome
 	}
 	var back Outcome
 	l.tenure.high = max(l.tenure.high, seq)
-	l.out.remove(seq, seq, func(x sentSpan) {
-		b.leaves(x)
+	l.out.remove(seq, seq, func(x *sentSpan) {
+		b.leaves(x.lane)
 		s := x.span
 		if due := s.expires(); n.Kind == frame.NackLapsed && len(due) > 0 && due[0] != 0 {
 			q.expire(b, s)

@@ -84,8 +84,9 @@ func BenchmarkOrder(b *testing.B) {
 }
 
 // BenchmarkOrderRatio is how fast a group that is KeyAffinity is, as a part of how fast an
-// unordered one is. Both take turns, and the medians of their turns are compared: what else
-// the machine does meets both. One operation is a message of each.
+// unordered one is. Both take turns, and their fast turns are compared, those of which one in
+// twenty is faster: what else the machine does makes turns slower, long ones more often. One
+// operation is a message of each.
 func BenchmarkOrderRatio(b *testing.B) {
 	both := []*orderBench{newOrderBench(messages.AtLeastOnce), newOrderBench(messages.KeyAffinity)}
 	var took [2][]time.Duration
@@ -97,12 +98,12 @@ func BenchmarkOrderRatio(b *testing.B) {
 			took[i] = append(took[i], time.Since(began))
 		}
 	}
-	var median [2]float64
+	var fast [2]float64
 	for i := range took {
 		slices.Sort(took[i])
-		median[i] = float64(took[i][len(took[i])/2].Nanoseconds()) / orderTurn
+		fast[i] = float64(took[i][len(took[i])/20].Nanoseconds()) / orderTurn
 	}
-	b.ReportMetric(median[0], "unordered-ns")
-	b.ReportMetric(median[1], "keyed-ns")
-	b.ReportMetric(median[0]/median[1], "ratio")
+	b.ReportMetric(fast[0], "unordered-ns")
+	b.ReportMetric(fast[1], "keyed-ns")
+	b.ReportMetric(fast[0]/fast[1], "ratio")
 }

@@ -774,8 +774,8 @@ func (w *fakeWorld) check() {
 			for _, c := range m.l.gather.pins {
 				refs[c]++
 			}
-			if len(sentRecords(m.l.out.items[m.l.out.head:])) != len(m.out) {
-				t.Fatalf("%d out on %s, want %d", len(sentRecords(m.l.out.items[m.l.out.head:])), m.l.Member, len(m.out))
+			if len(sentRecords(slices.Collect(m.l.out.all()))) != len(m.out) {
+				t.Fatalf("%d out on %s, want %d", len(sentRecords(slices.Collect(m.l.out.all()))), m.l.Member, len(m.out))
 			}
 		}
 	}

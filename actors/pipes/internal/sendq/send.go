@@ -460,7 +460,7 @@ func (q *Queue) Recall(tag int64) {
 func (q *Queue) isOut(tag int64) bool {
 	for _, b := range q.backlogs {
 		for _, l := range b.links {
-			for _, f := range l.out.items[l.out.head:] {
+			for f := range l.out.all() {
 				if slices.ContainsFunc(f.watches(), func(w *watch) bool { return w != nil && w.tag == tag }) {
 					return true
 				}

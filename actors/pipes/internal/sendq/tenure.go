@@ -213,7 +213,7 @@ func (q *Queue) TakeBack(b *Backlog, l *Link, now time.Time) (n int) {
 			n += l.out.within(r)
 			continue
 		}
-		l.out.remove(r.From, r.To, func(x sentSpan) {
+		l.out.remove(r.From, r.To, func(x *sentSpan) {
 			n += x.len()
 			q.repeat(b, x.span, &found)
 		})

@@ -6,6 +6,7 @@ package pipes_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -209,7 +210,7 @@ func TestHostileMember(t *testing.T) {
 					t.Errorf("message %d was handled %d times by the honest member, acked by the other one: %t", id, times, h.acked[id])
 				}
 			}
-			if err := m.Leave(harness.Context(t)); err != nil {
+			if err := m.Leave(harness.Context(t)); err != nil && !errors.Is(err, penstock.ErrUnavailable) { // a busy etcd
 				t.Errorf("leave: %v", err)
 			}
 			for _, e := range events.Events() {

@@ -37,7 +37,8 @@ space and no alarm; that its clock and ours agree; that we may read, write and
 delete under the prefix and read what members need to connect; that the settings
 of topics decode; which address a sender on this machine would advertise, and
 why (--listen is what it would be given); that every registered sender can be reached from here at each of
-its URLs and speaks the protocol; that certificates of senders are theirs, have
+its URLs and speaks the protocol, and at its plain URLs, which have neither TLS
+nor tokens; that certificates of senders are theirs, have
 time left and, with --link-cacert, are of that authority; that senders and
 members have a kind of link in common, where TLS is required; and that their
 releases do not differ in what they can do over links.

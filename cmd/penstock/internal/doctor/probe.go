@@ -179,6 +179,9 @@ func (d *diagnosis) senders(ctx context.Context, client *clientv3.Client, space 
 					d.add(judgeCertificate(name, url, chain, s.Identities, roots, time.Now()))
 				}
 			}
+			for _, u := range s.PlainURLs {
+				d.add(judgePlain("sender "+dest.Name+"/"+s.ID, cli.Clean(u), listen(ctx, u)))
+			}
 		}
 		for _, c := range judgeMeeting(dest) {
 			d.add(c)

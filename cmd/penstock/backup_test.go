@@ -249,6 +249,58 @@ func TestImportedGroupsContinue(t *testing.T) {
 	}
 }
 
+// A group with gaps continues at the first of them, and the import says how many records it
+// handles again.
+func TestImportSaysWhatIsHandledAgain(t *testing.T) {
+	t.Parallel()
+	ctx, rt := backupRuntime(t)
+	perform(t, cli.ExitDone, "", "topic", "create", "audit")
+	topic, err := rt.Topic(ctx, "audit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		if _, _, err := topic.Put(ctx, penstock.Message{Key: fmt.Append(nil, i), Value: []byte("v")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := topic.Subscribe(ctx, "gaps", penstock.Concurrency(8), penstock.CommitEvery(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handling, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- sub.Consume(handling, func(ctx context.Context, r penstock.Record) error {
+			if r.Offset == 1 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+	}()
+	for {
+		g, err := rt.DescribeConsumerGroup(ctx, "audit", "gaps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := g.Partitions[0]; p.Committed == 1 && p.Done == 3 {
+			break
+		}
+	}
+	file := filepath.Join(t.TempDir(), "audit.penstock")
+	perform(t, cli.ExitDone, "", "topic", "export", "audit", file)
+	stop()
+	<-ended
+	out, says := perform(t, cli.ExitDone, "", "topic", "import", file, "--as", "copy", "--json")
+	if !strings.Contains(out, `"again": 3`) || !strings.Contains(says, "group gaps will handle 3 records again") {
+		t.Errorf("import prints %s and says %s", out, says)
+	}
+	if g, err := rt.DescribeConsumerGroup(ctx, "copy", "gaps"); err != nil || g.Partitions[0].Committed != 1 {
+		t.Errorf("the group is %+v: %v", g, err)
+	}
+}
+
 // Records keep their offsets where others before them were deleted: what takes the place
 // of those has expired, and groups pass over it.
 func TestImportKeepsOffsetsAroundGaps(t *testing.T) {

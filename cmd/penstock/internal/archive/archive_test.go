@@ -172,12 +172,15 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("partition %d, offset %d: %v", r.p, r.offset, err)
 		}
 	}
-	for _, g := range []Group{{"g", []int64{0, 10}}, {"g", []int64{-2}}, {"g", []int64{1, 1, 1}}} {
+	for _, g := range []Group{
+		{"g", []int64{0, 10}, nil}, {"g", []int64{-2}, nil}, {"g", []int64{1, 1, 1}, nil},
+		{"g", []int64{1}, []int64{0, 1}}, {"g", []int64{1}, []int64{-1}}, {"g", []int64{1}, []int64{9}}, {"g", []int64{-1}, []int64{1}},
+	} {
 		if _, err := NewWriter(io.Discard, Header{Partitions: []Range{{0, 9}, {0, 9}}, Groups: []Group{g}}); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("group %+v: %v", g, err)
 		}
 	}
-	if _, err := NewWriter(io.Discard, Header{Partitions: []Range{{0, 9}}, Groups: []Group{{"g", []int64{-1}}, {"h", nil}}}); err != nil {
+	if _, err := NewWriter(io.Discard, Header{Partitions: []Range{{0, 9}}, Groups: []Group{{"g", []int64{-1}, []int64{0}}, {"h", nil, nil}, {"i", []int64{1}, []int64{8}}}}); err != nil {
 		t.Errorf("groups without a place: %v", err)
 	}
 	if _, err := NewWriter(io.Discard, Header{}); !errors.Is(err, messages.ErrInvalid) {
@@ -195,6 +198,13 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	head, _, _ := bytes.Cut(file, []byte("R"))
+	for _, header := range []string{
+		`{"partitions":[{"start":1,"end":9}],"groups":[{"name":"g","offsets":[2],"again":[3]}]}`,
+		`{"partitions":[{"start":1,"end":9}],"groups":[{"name":"g","offsets":[2],"again":[3,4]}]}`,
+		`{"partitions":[{"start":1,"end":9}],"groups":[{"name":"g","offsets":[-1],"again":[9223372036854775807]}]}`,
+	} {
+		f.Add(append([]byte(magic+"1\n"), pack.block(kindHeader, []byte(header))...))
+	}
 	for _, raw := range []string{"", "\x00\x05\x01\x00", "\x00\x05\x01\x00\x12\x00", "\x02\x07\x02\x00\x12\x00\x01\x12\x00", "\x00\xff\xff\xff\xff\x0f\x05"} {
 		f.Add(append(slices.Clone(head), pack.block(kindRecords, []byte(raw))...))
 	}

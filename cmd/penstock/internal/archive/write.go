@@ -32,6 +32,18 @@ type Group struct {
 	Name string `json:"name"`
 	// Offsets are the next records to be handled, by partition; -1 where that is not known.
 	Offsets []int64 `json:"offsets"`
+	// Again is how many records behind these it has finished out of their order, by partition:
+	// they are not told apart, so who continues there handles them again. Versions before this
+	// field pass over it; it is empty where there are none, and in their files.
+	Again []int64 `json:"again,omitempty"`
+}
+
+// Repeats is how many records g handles again that it has finished.
+func (g *Group) Repeats() (n int64) {
+	for _, again := range g.Again {
+		n += again
+	}
+	return n
 }
 
 // Range is the offsets of a partition: from Start to the one before End.
@@ -51,8 +63,13 @@ func (h *Header) check() error {
 		}
 	}
 	for _, g := range h.Groups {
-		if len(g.Offsets) > len(h.Partitions) {
-			return fmt.Errorf("group %q in %d of %d partitions", g.Name, len(g.Offsets), len(h.Partitions))
+		if len(g.Offsets) > len(h.Partitions) || len(g.Again) > len(g.Offsets) {
+			return fmt.Errorf("group %q in %d of %d partitions", g.Name, max(len(g.Offsets), len(g.Again)), len(h.Partitions))
+		}
+		for p, n := range g.Again {
+			if at := g.Offsets[p]; n < 0 || n > 0 && (at < 0 || n > h.Partitions[p].End-at) {
+				return fmt.Errorf("group %q has finished %d records of partition %d from %d on, which ends at %d", g.Name, n, p, at, h.Partitions[p].End)
+			}
 		}
 		for p, at := range g.Offsets {
 			if r := h.Partitions[p]; at != -1 && (at < r.Start || at > r.End) {

@@ -69,6 +69,8 @@ type summary struct {
 	Filled int64 `json:"filled,omitempty"`
 	// Groups is how many groups were set to where they were.
 	Groups int `json:"groups,omitempty"`
+	// Again is how many records groups will handle again that they had finished out of order.
+	Again int64 `json:"again,omitempty"`
 	// Delayed is how many records waited to be delivered: they are left out.
 	Delayed int64 `json:"delayed,omitempty"`
 }
@@ -161,6 +163,12 @@ func place(g penstock.GroupInfo, within []archive.Range) archive.Group {
 			offset = p.End - p.Lag
 		}
 		at.Offsets[p.Partition] = min(max(offset, r.Start), r.End)
+		if again := min(p.Done, r.End-at.Offsets[p.Partition]); again > 0 {
+			if at.Again == nil {
+				at.Again = make([]int64, len(within))
+			}
+			at.Again[p.Partition] = again
+		}
 	}
 	return at
 }

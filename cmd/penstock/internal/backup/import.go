@@ -203,6 +203,7 @@ func (c *imports) into(ctx context.Context, rt *penstock.Runtime, r *archive.Rea
 // groups sets groups to where they were. One that has members stays where it is.
 func (c *imports) groups(ctx context.Context, rt *penstock.Runtime, h archive.Header, done *summary) error {
 	for _, g := range h.Groups {
+		stays := false
 		for p, at := range g.Offsets {
 			if at < 0 {
 				continue
@@ -212,14 +213,21 @@ func (c *imports) groups(ctx context.Context, rt *penstock.Runtime, h archive.He
 			cancel()
 			if errors.Is(err, penstock.ErrGroupLive) {
 				c.Say("group %s has members, and stays where it is from partition %d on", g.Name, p)
-				done.Groups--
+				stays = true
 				break
 			}
 			if err != nil {
 				return err
 			}
 		}
+		if stays {
+			continue
+		}
 		done.Groups++
+		if n := g.Repeats(); n > 0 {
+			done.Again += n
+			c.Say("group %s will handle %d records again that it had finished out of their order, and counts attempts from the beginning", g.Name, n)
+		}
 	}
 	return nil
 }

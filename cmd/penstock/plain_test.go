@@ -120,7 +120,7 @@ func TestRecvPlain(t *testing.T) {
 	c := plainly(t, accepted, 0x50)
 	recv.says("plain_peer_linked")
 	out, _ := perform(t, cli.ExitDone, "", "actors", addr)
-	if line := about(out, "plain/"); !strings.Contains(line, "state=linked") || !strings.Contains(line, "url="+url) {
+	if line := about(out, "plain/"); !strings.Contains(line, "linked") || !strings.Contains(line, "url="+url) {
 		t.Errorf("actors prints %s", out)
 	}
 	for _, value := range []string{"hello", "world"} {

@@ -90,6 +90,14 @@ func (d door) advertised() []string {
 	return d.url.Advertised(port, address.Hosts)
 }
 
+// first is the first URL to dial.
+func (d door) first() string {
+	if all := d.advertised(); len(all) > 0 {
+		return all[0]
+	}
+	return d.url.String()
+}
+
 // exposed reports whether others than this machine can reach the door.
 func (d door) exposed() bool {
 	at, ok := d.ln.Addr().(*net.TCPAddr)
@@ -248,7 +256,7 @@ func (l *Listener) admit(d door, s *stream) {
 // greet makes a peer of a connection that says that it is one.
 func (l *Listener) greet(d door, s *stream) {
 	err := s.greet(protoPush, protoPull, l.cfg.HandshakeTimeout)
-	p := &Puller{stream: s, prefix: prefixOf(d.url.Scheme), url: d.url.String()}
+	p := &Puller{stream: s, prefix: prefixOf(d.url.Scheme), url: d.first()}
 	p.whole, _ = s.c.(carrier.Pieces)
 	p.onEnd = func() { l.forget(p) }
 	if err == nil {

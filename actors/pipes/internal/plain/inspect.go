@@ -17,7 +17,6 @@ var (
 // Inspect reports where peers dial, how many there are, and what waits for them.
 func (a *outlet) Inspect(in *supervisor.Inspection) {
 	in.Text("urls", strings.Join(a.Listener.URLs(), ","))
-	in.Text("state", string(a.state))
 	in.Int("peers", len(a.peers))
 	if a.queue == nil {
 		return
@@ -45,7 +44,6 @@ func (p *peer) Inspect(in *supervisor.Inspection) {
 // Inspect reports whom it dials, and what has come of that.
 func (a *inlet) Inspect(in *supervisor.Inspection) {
 	in.Text("url", a.URL)
-	in.Text("state", string(a.state))
 	if a.link == nil {
 		return
 	}

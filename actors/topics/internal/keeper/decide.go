@@ -97,7 +97,7 @@ const (
 	// looked at again, brisk where it grows slowly; idlest when one with others is.
 	soonest, brisk, latest, idlest = 20 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second
 	// burst is how many bytes a second a partition may get that got none.
-	burst = 64 << 20
+	burst = 128 << 20
 )
 
 // again is after how long a partition is looked at again, which begins with the batch
@@ -141,9 +141,9 @@ func until(limit, is, grew int64, over time.Duration) time.Duration {
 
 // ahead is by how much less than the limit in bytes is left of a partition that ended
 // there and ends here, so that it is above it no longer than below it until the next look:
-// nothing where it grew by a tenth of the limit or less between two looks, and a tenth
+// nothing where it grew by a tenth of the limit or less between two looks, and a fifth
 // at most.
 func ahead(cfg *messages.TopicConfig, there, here format.LogEnd) int64 {
 	tenth := cfg.MaxBytes / 10
-	return min(max(0, here.Bytes-there.Bytes-tenth), tenth)
+	return min(max(0, here.Bytes-there.Bytes-tenth), 2*tenth)
 }

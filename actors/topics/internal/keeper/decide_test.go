@@ -123,7 +123,7 @@ func TestAgain(t *testing.T) {
 		{"a limit that is reached", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 200), 12 * time.Second / 400},
 		{"a limit that is exceeded", messages.TopicConfig{MaxBytes: 200}, seen(1, 0), seen(1+time.Second, 400), soonest},
 		{"seen first", messages.TopicConfig{MaxBytes: 200}, sight{}, seen(1, 200), brisk},
-		{"seen first, and empty", messages.TopicConfig{MaxBytes: 16 << 20}, sight{}, seen(1, 0), 312500 * time.Microsecond},
+		{"seen first, and empty", messages.TopicConfig{MaxBytes: 16 << 20}, sight{}, seen(1, 0), 156250 * time.Microsecond},
 		{"seen first, in records", messages.TopicConfig{MaxRecords: 200}, sight{}, seen(1, 200), latest},
 	} {
 		if got := again(&tt.cfg, judged{}, all[0], tt.before, tt.now, noon); got != tt.want {
@@ -133,14 +133,14 @@ func TestAgain(t *testing.T) {
 }
 
 // Promise: what is kept is less than the limit only where a partition grows fast, and then
-// by a tenth at most.
+// by a fifth at most.
 func TestAheadOfFastGrowth(t *testing.T) {
 	cfg := messages.TopicConfig{MaxBytes: 500}
 	all := batches(10)
 	for grew, want := range map[int64]struct {
 		ahead int64
 		gone  int
-	}{-1: {0, 5}, 0: {0, 5}, 50: {0, 5}, 60: {10, 6}, 5000: {50, 6}} {
+	}{-1: {0, 5}, 0: {0, 5}, 50: {0, 5}, 60: {10, 6}, 5000: {100, 6}} {
 		p := judged{end: endOf(all)}
 		p.ahead = ahead(&cfg, format.LogEnd{Bytes: p.end.Bytes - grew}, p.end)
 		if n, _ := expired(&cfg, p, all, noon); p.ahead != want.ahead || n != want.gone {

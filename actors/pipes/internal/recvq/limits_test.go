@@ -83,14 +83,17 @@ func TestReportsOfManyRanges(t *testing.T) {
 	}
 }
 
-// Promise: a sender that says which message is its last when nobody has asked, or one before
-// what it has sent, breaks the protocol.
+// Promise: a sender that asks for a drain, that says which message is its last and it is one
+// before what it has sent, or one that is still to come when nobody has asked, breaks the
+// protocol.
 func TestDrainThatCannotBe(t *testing.T) {
 	in, _ := testQueue(nil)
 	k := in.Open("s", 0)
 	comes(t, k, 2)
-	if err := k.DrainUpTo(frame.Drain{Last: 2, Reply: true}); !errors.Is(err, frame.ErrProtocol) || k.drained() {
-		t.Errorf("nobody has asked: %v", err)
+	for what, d := range map[string]frame.Drain{"a request": {Last: 2}, "nobody has asked": {Last: 3, Reply: true}} {
+		if err := k.DrainUpTo(d); !errors.Is(err, frame.ErrProtocol) || k.drained() {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	k.AskDrain()
 	for what, d := range map[string]frame.Drain{"a request": {Last: 2}, "one before what came": {Last: 1, Reply: true}} {
@@ -100,6 +103,25 @@ func TestDrainThatCannotBe(t *testing.T) {
 	}
 	if err := k.DrainUpTo(frame.Drain{Last: 2, Reply: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Promise: a sender may end a link in order that the member wants to keep, as it does when the
+// token of the link was replaced: once all is settled and the sender told so, it is drained.
+func TestDrainThatTheSenderBegins(t *testing.T) {
+	in, _ := testQueue(nil)
+	if _, err := in.begin(); err != nil {
+		t.Fatal(err)
+	}
+	k := in.Open("s", 0)
+	comes(t, k, 1)
+	d, _ := (&cursor{q: in, manual: true}).next(t.Context())
+	if err := k.DrainUpTo(frame.Drain{Last: 1, Reply: true}); err != nil || k.drained() {
+		t.Fatalf("drained %t: %v", k.drained(), err)
+	}
+	d.Ack()
+	if _, ok := told(k); !ok || !k.drained() {
+		t.Error("all is settled and told, and it is not drained")
 	}
 }
 

@@ -277,13 +277,15 @@ func (l *Link) AskDrain() {
 	l.drain <- struct{}{}
 }
 
-// DrainUpTo notes the last sequence that the sender will send, as its reply says. An error
-// means that the peer breaks the protocol: nobody has asked, or more has come before.
+// DrainUpTo notes the last sequence that the sender will send. It says so when it is asked,
+// or by itself, to end a link in order whose token was replaced. An error means that the
+// peer breaks the protocol: a sender asks for no drain, more has come before, or more is to
+// come of what nobody has asked for.
 func (l *Link) DrainUpTo(d frame.Drain) error {
 	l.lock()
 	defer l.mu.Unlock()
 	switch {
-	case !l.draining || !d.Reply:
+	case !d.Reply, !l.draining && d.Last > l.received:
 		return fmt.Errorf("a drain that was not asked for: %w", frame.ErrProtocol)
 	case d.Last < l.received:
 		return fmt.Errorf("message %d is said to be the last, and %d came before: %w", d.Last, l.received, frame.ErrProtocol)

@@ -106,6 +106,8 @@
 //
 //	what was finished is not handled again, though what is before it was not
 //		TestKilledConsumerRepeatsOnlyWhatWasNotFinished
+//	dead letters of one member pause the whole group, in all processes
+//		TestDeadLettersOfOneMemberPauseTheGroup
 //	what was committed stands; a late write undoes nothing
 //		TestCommitIsNotUndoneByALateOne
 //		TestSeekIsNotUndoneByALateCommit

@@ -4,6 +4,7 @@ package links
 // admit now, what follows when others are to, and when their keys are written.
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -46,8 +47,9 @@ type Tokens struct {
 // drawn are the tokens of a group.
 type drawn struct {
 	now    Token
-	before *Token // admits still; nil for none
-	record []byte // the key of the generation that now is of; nil where there is none
+	before *Token  // admits still; nil for none
+	fading []Token // admit nobody more, and links that stand on them are ending in order
+	record []byte  // the key of the generation that now is of; nil where there is none
 }
 
 // Token is one token of a sender.
@@ -130,9 +132,9 @@ func draw(record []byte) Token {
 	return Token{Generation: Generation(record).GetGeneration(), Bytes: NewToken(), Since: time.Now()}
 }
 
-// Follow obeys the key of a group's generation: of another one than the token's, the
-// token is replaced. It returns the tokens that are over by that. A generation that went
-// back, in an etcd that was restored, is another one, too.
+// Follow obeys the key of a group's generation: when it is another than that under which
+// the token was drawn, the token is replaced. It returns the tokens that are over by that.
+// A generation that went back, in an etcd that was restored, is another one, too.
 func (t *Tokens) Follow(group string, record []byte) []Over {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,13 +142,13 @@ func (t *Tokens) Follow(group string, record []byte) []Over {
 	if d == nil {
 		return nil
 	}
-	g := Generation(record)
-	least := g.GetLeast()
-	d.record = record
-	if d.now.Generation == g.GetGeneration() && d.now.Generation >= least {
-		return d.drop(least)
+	if bytes.Equal(d.record, record) {
+		return nil
 	}
-	return d.replace(draw(record), least, time.Duration(g.GetGraceMs())*time.Millisecond)
+	g := Generation(record)
+	d.record = record
+	revoked := d.now.Generation < g.GetLeast() || g.GetGeneration() > 0 && g.GetLeast() == g.GetGeneration()
+	return d.replace(draw(record), revoked, time.Duration(g.GetGraceMs())*time.Millisecond)
 }
 
 // Renew replaces a group's token by another one of its generation, in order: its key was
@@ -158,7 +160,7 @@ func (t *Tokens) Renew(group string) []Over {
 	if d == nil {
 		return nil
 	}
-	return d.replace(draw(d.record), 0, RenewGrace)
+	return d.replace(draw(d.record), false, RenewGrace)
 }
 
 // Revoke replaces a group's token at once: somebody has deleted its key.
@@ -169,23 +171,25 @@ func (t *Tokens) Revoke(group string) []Over {
 	if d == nil {
 		return nil
 	}
-	over := []Over{{Token: d.now.Bytes, AtOnce: true}}
-	if d.before != nil {
-		over = append(over, Over{Token: d.before.Bytes, AtOnce: true})
-	}
-	d.now, d.before = draw(d.record), nil
+	over := d.end()
+	over = append(over, Over{Token: d.now.Bytes, AtOnce: true})
+	d.now = draw(d.record)
 	return over
 }
 
 // replace makes next the token to use. What was before the one that it replaces admits no
-// more; its links are ending in order already. Nothing of a generation below least stays.
-func (d *drawn) replace(next Token, least uint64, grace time.Duration) []Over {
-	over := d.drop(least)
+// more; its links are ending in order already. When the one to use is revoked, nothing
+// before it stays either, whatever generation that was of: an etcd that was restored has gone back.
+func (d *drawn) replace(next Token, revoked bool, grace time.Duration) (over []Over) {
+	if revoked {
+		over = d.end()
+	}
 	if d.before != nil {
 		over = append(over, Over{Token: d.before.Bytes})
+		d.fading = append(d.fading, *d.before)
 	}
 	d.before = nil
-	if d.now.Generation < least || grace <= 0 {
+	if revoked || grace <= 0 {
 		over = append(over, Over{Token: d.now.Bytes, AtOnce: true})
 	} else {
 		over = append(over, Over{Token: d.now.Bytes, Grace: grace})
@@ -196,13 +200,15 @@ func (d *drawn) replace(next Token, least uint64, grace time.Duration) []Over {
 	return over
 }
 
-// drop ends the token before, when it is of a generation below least.
-func (d *drawn) drop(least uint64) []Over {
-	if d.before == nil || d.before.Generation >= least {
-		return nil
+// end ends at once what was replaced.
+func (d *drawn) end() (over []Over) {
+	for _, t := range d.fading {
+		over = append(over, Over{Token: t.Bytes, AtOnce: true})
 	}
-	over := []Over{{Token: d.before.Bytes, AtOnce: true}}
-	d.before = nil
+	if d.before != nil {
+		over = append(over, Over{Token: d.before.Bytes, AtOnce: true})
+	}
+	d.fading, d.before = nil, nil
 	return over
 }
 
@@ -211,7 +217,11 @@ func (t *Tokens) Expire(group string, token []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.byName[group]
-	if d == nil || d.before == nil || string(d.before.Bytes) != string(token) {
+	if d == nil {
+		return false
+	}
+	d.fading = slices.DeleteFunc(d.fading, func(t Token) bool { return bytes.Equal(t.Bytes, token) })
+	if d.before == nil || !bytes.Equal(d.before.Bytes, token) {
 		return false
 	}
 	d.before = nil

@@ -129,42 +129,62 @@ func TestTokensFollow(t *testing.T) {
 	if over = ts.Revoke("a"); len(over) != 2 || !over[0].AtOnce || !over[1].AtOnce || admits(&ts, "a", fifth) || admits(&ts, "a", sixth) {
 		t.Errorf("deleted: %+v", over)
 	}
+	for range 3 {
+		ts.Renew("a")
+	}
+	if over = ts.Revoke("a"); len(over) != 4 {
+		t.Errorf("deleted while the links of two earlier ones are ending: %+v", over)
+	}
 	if secret, _ := ts.Wanted("a"); secret.GetGeneration() != 4 || secret.Before != nil {
 		t.Errorf("a deleted token is followed by one of generation %v", secret)
 	}
 }
 
 // Promise: whatever is done to generations, two tokens of a group admit at most, the newest
-// among them, and a token that has ended admits never again.
+// among them, and a token that has ended admits never again. After a revocation no link
+// stands on an earlier token, though that was replaced before, and though a generation went back.
 func TestTokensAdmit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var ts Tokens
 		ts.Draw("a", nil)
-		dead := make(map[string]bool)
+		dead, stands := make(map[string]bool), make(map[string]bool)
 		g := &pb.TokenGeneration{GraceMs: 1000}
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
 			var over []Over
-			switch rapid.IntRange(0, 4).Draw(rt, "what") {
+			stands[string(ts.Of("a"))] = true
+			revoked := false
+			switch rapid.IntRange(0, 5).Draw(rt, "what") {
 			case 0:
 				g.Generation++
 				over = ts.Follow("a", generation(t, g))
 			case 1:
 				g.Generation++
-				g.Least = g.Generation
+				g.Least, revoked = g.Generation, true
 				over = ts.Follow("a", generation(t, g))
 			case 2:
 				over = ts.Renew("a")
 			case 3:
-				over = ts.Revoke("a")
+				over, revoked = ts.Revoke("a"), true
+			case 5: // etcd was restored
+				g.Generation = rapid.Uint64Range(0, g.Generation).Draw(rt, "back")
+				g.Least = min(g.Least, g.Generation)
+				over = ts.Follow("a", generation(t, g))
 			case 4:
 				if b := ts.Before("a"); b != nil && ts.Expire("a", b) {
 					dead[string(b)] = true
+					delete(stands, string(b))
 				}
 			}
 			for _, o := range over {
 				if o.Grace == 0 {
 					dead[string(o.Token)] = true
 				}
+				if o.AtOnce {
+					delete(stands, string(o.Token))
+				}
+			}
+			if revoked && len(stands) > 0 {
+				rt.Fatalf("links stand on %d tokens that were revoked", len(stands))
 			}
 			n := 0
 			for _, token := range ts.Admit("a") {

@@ -5,19 +5,19 @@ package affinity
 import "container/heap"
 
 // ages has the items that wait, as indexes into those of the table, so that the oldest one is
-// found. What is put in the order of sequences stands in a ring, and leaves a gap there when
-// it is taken. What is put back behind newer ones is in a heap; when that is taken it stays
-// there for a while, and counts as stale.
+// found. What is put in the order of sequences stands in a ring, what is put back behind newer
+// ones is in a heap. What is taken stays there for a while, and counts as stale: to look for it
+// there would cost more than all else.
 type ages struct {
-	ring   []int32 // 0 is a gap
-	head   int     // the first that is none, unless live is 0
-	base   uint32  // the place of ring[0]: places are counted on and on
-	live   int     // how many stand in the ring
-	newest uint64  // the highest sequence of them, or of what stood there
+	ring   []int32
+	head   int    // no item in front of it waits
+	base   uint32 // the place of ring[0]: places are counted on and on, from 1
+	live   int    // how many items in the ring wait
+	newest uint64 // the highest sequence of them, or of what stood there
 	back   backs
 }
 
-// slack is how many gaps are left alone, and how many stale ones.
+// slack is how many stale ones are left alone.
 const slack = 1024
 
 // back is an item that was put back.
@@ -49,13 +49,13 @@ func (t *Table[M, T]) comes(at int32, seq uint64) {
 	a := &t.ages
 	switch {
 	case a.live == 0:
-		a.base += uint32(len(a.ring)) // never a place that an item has
-		a.ring, a.head = a.ring[:0], 0
+		a.ring, a.head, a.base = a.ring[:0], 0, 1
 	case seq < a.newest:
 		if len(a.back) > 2*(t.count-a.live)+slack {
 			t.forgetStale()
 		}
 		heap.Push(&a.back, back{seq, at})
+		t.spots[at].place = 0
 		return
 	case len(a.ring) == cap(a.ring):
 		t.makeRoom()
@@ -68,35 +68,41 @@ func (t *Table[M, T]) comes(at int32, seq uint64) {
 
 // goes notes that an item waits no more.
 func (t *Table[M, T]) goes(at int32) {
-	a := &t.ages
-	i := int(t.spots[at].place - a.base)
-	if i >= len(a.ring) || a.ring[i] != at {
-		return // it is in the heap
-	}
-	a.ring[i] = 0
-	if a.live--; a.live > 0 {
-		for a.ring[a.head] == 0 {
-			a.head++
-		}
+	if s := &t.spots[at]; s.place != 0 {
+		s.place = 0
+		t.ages.live--
 	}
 }
 
-// makeRoom moves what stands in the ring to its front, and closes the gaps where there are
-// many.
+// waits reports whether what stands in the ring is not stale.
+func (t *Table[M, T]) waits(i int) bool {
+	a := &t.ages
+	return t.spots[a.ring[i]].place == a.base+uint32(i)
+}
+
+// skip has the first in the ring be one that waits. There must be one.
+func (t *Table[M, T]) skip() {
+	for !t.waits(t.ages.head) {
+		t.ages.head++
+	}
+}
+
+// makeRoom moves what stands in the ring to its front, without what is stale where that is
+// much. Something must wait there.
 func (t *Table[M, T]) makeRoom() {
 	a := &t.ages
+	t.skip()
 	switch all := a.ring[a.head:]; {
-	case len(all) > 2*a.live+slack:
-		a.base += uint32(len(a.ring))
+	case len(all) > 2*a.live+slack, a.base > 1<<31:
 		n := 0
-		for _, at := range all {
-			if at != 0 {
-				t.spots[at].place = a.base + uint32(n)
+		for i, at := range all {
+			if t.spots[at].place == a.base+uint32(a.head+i) {
+				t.spots[at].place = 1 + uint32(n)
 				a.ring[n] = at
 				n++
 			}
 		}
-		a.ring = a.ring[:n]
+		a.ring, a.base = a.ring[:n], 1
 	case 2*a.head >= len(a.ring):
 		a.base += uint32(a.head)
 		a.ring = a.ring[:copy(a.ring, all)]
@@ -111,6 +117,9 @@ func (t *Table[M, T]) eldest() int32 {
 	a := &t.ages
 	for len(a.back) > 0 && t.isStale(a.back[0]) {
 		heap.Pop(&a.back)
+	}
+	if a.live > 0 {
+		t.skip()
 	}
 	switch {
 	case a.live == 0 && len(a.back) == 0:

@@ -27,18 +27,22 @@ type Table[M comparable, T Sequenced] struct {
 	count int // items that wait
 	ages  ages
 	tally tally
+	warm  int32 // says nothing: it is there for Peek and Expect to read ahead for
 }
 
 // mostSpare bounds what is kept to be used again: items, and lanes of which nothing is left.
 const mostSpare = 16 << 10
 
-// spares are chains of what may be used again.
-type spares struct{ lanes, items int32 }
+// spares are what may be used again.
+type spares struct {
+	lanes int32   // the first of them, which names the next
+	items []int32 // the last one is used first
+}
 
 // spot is where an item stands.
 type spot struct {
-	behind int32  // the next one of its lane, or the next spare one
-	place  uint32 // in the ring of ages, if it is there
+	behind int32  // the next one of its lane
+	place  uint32 // in the ring of ages, or 0
 }
 
 // lane is the messages of a key that are not settled.
@@ -84,7 +88,7 @@ func (t *Table[M, T]) reset() {
 }
 
 func (t *Table[M, T]) resetItems() {
-	t.items, t.spots, t.spare.items = make([]T, 1), make([]spot, 1), 0
+	t.items, t.spots, t.spare.items = make([]T, 1), make([]spot, 1), nil
 	t.ages, t.count = ages{}, 0
 }
 
@@ -170,8 +174,9 @@ func (t *Table[M, T]) Put(key []byte, x T) (who M, can bool) {
 
 // store is where an item lies from now on.
 func (t *Table[M, T]) store(x T) (at int32) {
-	if at = t.spare.items; at != 0 {
-		t.spare.items = t.spots[at].behind
+	if n := len(t.spare.items); n > 0 {
+		at = t.spare.items[n-1]
+		t.spare.items = t.spare.items[:n-1]
 		t.items[at], t.spots[at].behind = x, 0
 		return at
 	}
@@ -214,6 +219,7 @@ func (t *Table[M, T]) Peek(m *Member[M], into []T) (n int) {
 	}
 	for in := m.line.first; in != 0 && n < len(into); n++ {
 		l := &t.lanes[in]
+		t.warm ^= t.spots[l.first].behind
 		into[n], in = t.items[l.first], l.next
 	}
 	return n
@@ -229,6 +235,13 @@ func (t *Table[M, T]) Take(m *Member[M]) Lane {
 	m.out++
 	t.tally.holds(l)
 	return Lane{in, t.epoch}
+}
+
+// Expect says that Done of that lane comes soon, so that the memory is there by then.
+func (t *Table[M, T]) Expect(of Lane) {
+	if int(of.at) < len(t.lanes) {
+		t.warm ^= t.lanes[of.at].waiting
+	}
 }
 
 // Done notes that what Take took of a lane is not out any more. It returns who can take
@@ -371,8 +384,8 @@ func (t *Table[M, T]) unlink(l *lane, before, at int32) {
 	}
 	l.waiting--
 	var none T
-	t.items[at], t.spots[at].behind = none, t.spare.items
-	t.spare.items = at
+	t.items[at] = none
+	t.spare.items = append(t.spare.items, at)
 	if t.count--; t.count == 0 && len(t.items) > mostSpare {
 		t.resetItems()
 	}

@@ -124,6 +124,12 @@ func (s *ackWork) settle(from, to uint64) {
 		s.since = 0
 	}
 	s.since += to - from + 1 + uint64(s.l.out.moves())/runsLikeOne
+	if k := s.b.keyed; k != nil {
+		out := s.l.out.items[s.l.out.at(from):]
+		for i := 0; i < len(out) && out[i].first <= to; i++ {
+			k.Expect(out[i].lane)
+		}
+	}
 	s.l.out.remove(from, to, s.settleSpan)
 }
 
@@ -222,16 +228,21 @@ func (f *inflight) suspected() bool { return !f.empty() && f.items[f.head].death
 // lowest is the first sequence that is out. There must be one.
 func (f *inflight) lowest() uint64 { return f.items[f.head].first }
 
-// remove takes out the sequences from..to and visits what of them was still out. visit must
-// neither keep what it is given nor change f.
-func (f *inflight) remove(from, to uint64, visit func(*sentSpan)) {
-	at, _ := slices.BinarySearchFunc(f.items[f.head:], from, func(x sentSpan, seq uint64) int {
+// at is the index of the first item that ends at a sequence or behind it.
+func (f *inflight) at(seq uint64) int {
+	at, _ := slices.BinarySearchFunc(f.items[f.head:], seq, func(x sentSpan, seq uint64) int {
 		if x.last() < seq {
 			return -1
 		}
 		return 1
 	})
-	for at += f.head; at < len(f.items) && f.items[at].first <= to; at++ {
+	return f.head + at
+}
+
+// remove takes out the sequences from..to and visits what of them was still out. visit must
+// neither keep what it is given nor change f.
+func (f *inflight) remove(from, to uint64, visit func(*sentSpan)) {
+	for at := f.at(from); at < len(f.items) && f.items[at].first <= to; at++ {
 		x := &f.items[at]
 		switch {
 		case x.c == nil:

@@ -102,18 +102,24 @@ func (q *delayQueue) Pop() any {
 	return last
 }
 
-// append queues one record of size bytes with a key, which may be empty, in chunk c at index i.
-func (b *Backlog) append(c *chunk, i uint32, key []byte, size int) {
+// append queues one record of size bytes, in chunk c at index i.
+func (b *Backlog) append(c *chunk, i uint32, size int) {
 	b.accepted++
 	c.live++
 	b.count++
 	b.size += size
 	b.counters.Accepted++
-	if b.keyed != nil && len(key) > 0 {
-		b.keyed.put(key, span{c: c, from: i, to: i + 1, seq: b.accepted}, size)
-		return
-	}
 	b.fresh.extend(c, i, b.accepted, size)
+}
+
+// appendKeyed is append of a record that waits in the lane of its key.
+func (b *Backlog) appendKeyed(c *chunk, i uint32, key []byte, size int) {
+	b.accepted++
+	c.live++
+	b.count++
+	b.size += size
+	b.counters.Accepted++
+	b.keyed.put(key, span{c: c, from: i, to: i + 1, seq: b.accepted}, size)
 }
 
 // appendFirst is append of a record that is sent before those that nobody has seen. Members

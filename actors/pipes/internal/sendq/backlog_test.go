@@ -131,7 +131,7 @@ func TestBacklogKeepsItsBooks(t *testing.T) {
 				c = &chunk{buf: make([]byte, 0, 512), live: 1}
 				everyChunk = append(everyChunk, c)
 			}
-			b.append(c, c.add(m), nil, size)
+			b.append(c, c.add(m), size)
 			unsettled[b.accepted] = true
 		}
 		send := func() {
@@ -230,7 +230,7 @@ func TestDropOldestTakesWhatNoLinkHas(t *testing.T) {
 	c := filled(8, 8, 8)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	back := b.fresh.take(1)
 	back.again = true
@@ -254,7 +254,7 @@ func TestDropOldestDropsNothingInVain(t *testing.T) {
 	c := filled(100, 8, 8)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	link := NewLink("m", 1, 1<<20)
 	b.links = append(b.links, link)
@@ -270,7 +270,7 @@ func TestParkedAreBounded(t *testing.T) {
 	c := filled(make([]int, parkedLimit+10)...)
 	b := &Backlog{Group: "g"}
 	for i := range c.ends {
-		b.append(c, uint32(i), nil, span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
+		b.append(c, uint32(i), span{c: c, from: uint32(i), to: uint32(i + 1)}.size())
 	}
 	for i := range parkedLimit + 10 {
 		s := b.fresh.take(1)

@@ -254,10 +254,13 @@ func (q *Queue) queue(m *messages.Message, size int, w *watch, groups []*Backlog
 			}
 			continue
 		}
-		if w != nil && (w.first || w.deaths > 0) {
+		switch {
+		case w != nil && (w.first || w.deaths > 0):
 			b.appendFirst(c, i, size, w.deaths)
-		} else {
-			b.append(c, i, m.Key, size)
+		case b.keyed != nil && len(m.Key) > 0:
+			b.appendKeyed(c, i, m.Key, size)
+		default:
+			b.append(c, i, size)
 		}
 		if !m.ExpiresAt.IsZero() {
 			q.expiring(b)

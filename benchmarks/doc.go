@@ -13,7 +13,8 @@
 //   - the tests here hold what idle things may cost, in memory and processor
 //     time, that what is stuck stays within its bounds, and how long much of
 //     something takes
-//   - the benchmarks here measure Send, and what a message costs among a user's actors
+//   - the benchmarks here measure Send, what an order costs, and what a message costs among a
+//     user's actors
 //
 // Speeds on standard output are for programs, the tables on standard error for
 // people. All of them check that every message came, once, in order and whole.

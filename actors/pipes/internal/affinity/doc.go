@@ -14,8 +14,8 @@
 //   - A lane goes to another member only while nothing of it is out.
 //   - All senders find the same member for a key, as long as they see the same members.
 //
-// A call costs the same however many messages, keys and members there are, but for Join
-// and Leave, which look at each key that waits.
+// A call costs the same however many messages, keys and members there are, but for Join,
+// Leave and Look, which look at each key, and Sift and Clear, which look at each message.
 //
 // The package is pure, and a Table is for one goroutine at a time.
 package affinity

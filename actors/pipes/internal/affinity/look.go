@@ -50,11 +50,14 @@ type Blocked[M comparable, T any] struct {
 }
 
 // Look returns up to most of the keys that are blocked, those with most messages first. It
-// looks at each key.
+// looks at each key, unless it has seen all that are blocked before.
 func (t *Table[M, T]) Look(most int) (some []Blocked[M, T]) {
-	for i := range t.lanes {
+	for i, left := 0, t.tally.blocked; left > 0 && most > 0; i++ {
 		l := &t.lanes[i]
-		if l.waiting == 0 || !l.held() || len(some) == most && (most == 0 || int(l.waiting) <= some[most-1].Waiting) {
+		if l.waiting == 0 || !l.held() {
+			continue
+		}
+		if left--; len(some) == most && int(l.waiting) <= some[most-1].Waiting {
 			continue
 		}
 		b := Blocked[M, T]{First: t.items[l.first], Waiting: int(l.waiting), Out: l.by != 0}

@@ -403,6 +403,48 @@ func TestTableAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Promise: an item waits where its sequence belongs, in whatever order they are put.
+func TestItemsArePutInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tab := New[string, number]()
+		a, key := tab.Join("a", "a"), []byte("k")
+		all := rapid.Permutation([]number{1, 2, 3, 4, 5, 6, 7}).Draw(t, "sequences")
+		for _, n := range all {
+			tab.Put(key, n)
+		}
+		var got []number
+		for x := tab.Next(a); x != nil; x = tab.Next(a) {
+			got = append(got, *x)
+			tab.Done(tab.Take(a))
+		}
+		if !slices.IsSorted(got) || len(got) != len(all) {
+			t.Fatalf("%v were put, %v taken", all, got)
+		}
+	})
+}
+
+// Promise: the places of what waits may be counted on for as long as anybody likes.
+func TestPlacesAreCountedFromOneAgain(t *testing.T) {
+	tab := New[string, number]()
+	key := func(n number) []byte { return fmt.Appendf(nil, "key-%d", n) }
+	for n := range number(3) {
+		tab.Put(key(n+1), n+1)
+	}
+	for i := range tab.spots[1:] { // as after that many messages
+		tab.spots[i+1].place += 1 << 31
+	}
+	tab.ages.base += 1 << 31
+	for n := range number(10 * slack) {
+		tab.Put(key(n+4), n+4)
+		if got := tab.Drop(key); got != n+1 {
+			t.Fatalf("%d was dropped, and %d is the oldest", got, n+1)
+		}
+	}
+	if tab.ages.base > 1<<31 {
+		t.Errorf("places are counted from %d", tab.ages.base)
+	}
+}
+
 // Promise: a burst of keys and messages leaves no memory behind, and neither do messages that
 // go back again and again.
 func TestABurstLeavesNothingBehind(t *testing.T) {

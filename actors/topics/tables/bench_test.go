@@ -60,7 +60,7 @@ func fill(b *testing.B, topic *topics.Topic, n int) {
 // BenchmarkLatest takes turns with a read of one key from etcd, and reports the medians of both
 // and their ratio.
 func BenchmarkLatest(b *testing.B) {
-	for _, partitions := range []int{1, 8} {
+	for _, partitions := range []int{1, 8, 16, 64} {
 		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
 			ctx, topic, client := bench(b, partitions)
 			fill(b, topic, 10_000)

@@ -104,6 +104,8 @@
 //
 // # Commits
 //
+//	slow handlers of one partition are kept busy, in order for each key
+//		TestSlowHandlersOfOnePartition
 //	what was finished is not handled again, though what is before it was not
 //		TestKilledConsumerRepeatsOnlyWhatWasNotFinished
 //	dead letters of one member pause the whole group, in all processes

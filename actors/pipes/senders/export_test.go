@@ -3,6 +3,8 @@ package senders
 // What tests from outside may do to a destination.
 
 import (
+	"context"
+
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/transport/carrier"
@@ -34,3 +36,9 @@ func (d *Destination) Queue() *sendq.Queue { return d.out }
 
 // Astray reports whether a write of key in d's runtime was cut short, and may still come.
 func (d *Destination) Astray(key string) bool { return d.node.Registry.Astray(key) }
+
+// SettleToken makes the key of a group's token what it is to be, as a hosted call does that
+// may come late.
+func (d *Destination) SettleToken(ctx context.Context, group string) error {
+	return d.settleToken(ctx, group)
+}

@@ -246,8 +246,12 @@ func (d *Destination) settleToken(ctx context.Context, group string) error {
 }
 
 // forgetGeneration deletes what says which generation the tokens of a group are of that is
-// gone. Who may not leaves it to others.
+// gone. Who may not leaves it to others. That of the tokens for all groups stays: other
+// senders, and those to come, obey it.
 func (d *Destination) forgetGeneration(ctx context.Context, group string) error {
+	if group == links.AllGroups {
+		return nil
+	}
 	err := pipegroup.ForgetGeneration(ctx, d.node.Etcd.Control, d.node.Keys, d.cfg.Name, group)
 	if errors.Is(err, messages.ErrDenied) {
 		return nil

@@ -192,7 +192,7 @@ func reasonOf(err error) Reason {
 // until the peer has closed: closing before could destroy the Bye on its way. It is called
 // by who reads, and blocks for byeTimeout at most: a write that is stuck is cut short.
 func (w *wire) expel(code pb.Code, cause error) error {
-	first, ours := w.fails(cause)
+	ours, first := w.fails(cause)
 	if !ours {
 		return first
 	}

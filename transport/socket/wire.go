@@ -385,7 +385,7 @@ func checkSPHeader(got [8]byte, peer uint16) error {
 // end closes the wire for that reason. Only the first reason counts; it is
 // returned, so that whoever fails second reports the cause and not the effect.
 func (w *wire) end(cause error) error {
-	first, ours := w.fails(cause)
+	ours, first := w.fails(cause)
 	if ours {
 		w.shut(cause)
 	}
@@ -394,14 +394,14 @@ func (w *wire) end(cause error) error {
 
 // fails notes why the wire ends, and returns the first reason. ours says that it is this
 // one: then the caller has to shut the wire.
-func (w *wire) fails(cause error) (first error, ours bool) {
+func (w *wire) fails(cause error) (ours bool, first error) {
 	w.ending.Lock()
 	defer w.ending.Unlock()
 	if w.err != nil {
-		return w.err, false
+		return false, w.err
 	}
 	w.err = cause
-	return cause, true
+	return true, cause
 }
 
 // shut closes the wire whose end was noted.

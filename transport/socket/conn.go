@@ -187,8 +187,8 @@ func (c *Conn) Refuse(code pb.Code, reason string) {
 }
 
 // Abort ends the connection for cause, and says Bye with that code. It is called by who
-// calls Recv, for what that returned, and blocks for 100 ms at most: a Send that is stuck is
-// cut short.
+// calls Recv, for what that returned, and blocks for less than a second: a Send that is stuck
+// is cut short.
 func (c *Conn) Abort(code pb.Code, cause error) { _ = c.w.expel(code, cause) }
 
 // byeTimeout bounds the writing of a last frame to somebody who need not read.

@@ -188,25 +188,33 @@ func reasonOf(err error) Reason {
 	return ReasonGone
 }
 
+// lastWord is how long the Bye to who breaks the protocol may take. That is an instant, unless
+// the peer reads nothing; a machine that is busy for longer than byeTimeout still says it.
+const lastWord = 500 * time.Millisecond
+
 // expel is end for what the peer did. It tells the peer, and then drops what still comes
 // until the peer has closed: closing before could destroy the Bye on its way. It is called
-// by who reads, and blocks for byeTimeout at most: a write that is stuck is cut short.
+// by who reads, and blocks for less than a second: a write that is stuck is cut short.
 func (w *wire) expel(code pb.Code, cause error) error {
 	ours, first := w.fails(cause)
 	if !ours {
 		return first
 	}
-	until := time.Now().Add(byeTimeout)
-	_ = w.c.SetWriteDeadline(until)
 	free := w.mu.TryLock()
-	for ; !free && time.Now().Before(until); free = w.mu.TryLock() {
-		time.Sleep(time.Millisecond) // who writes is cut short soon
+	if !free {
+		_ = w.c.SetWriteDeadline(time.Now().Add(byeTimeout)) // who writes is cut short then
 	}
-	said := free && !w.torn && w.sayBye(code, cause.Error(), until)
+	const pause = time.Millisecond
+	for tries := byeTimeout / pause; !free && tries > 0; tries-- { // a busy machine has as many tries
+		time.Sleep(pause)
+		free = w.mu.TryLock()
+	}
+	said := free && !w.torn && w.sayBye(code, cause.Error(), time.Now().Add(lastWord))
 	if free {
 		w.mu.Unlock()
 	}
 	if said {
+		until := time.Now().Add(byeTimeout)
 		_ = w.c.SetReadDeadline(until)
 		for {
 			if _, err := w.c.Read(w.in); err != nil || !time.Now().Before(until) {

@@ -20,8 +20,8 @@ import (
 	"github.com/penstock-io/penstock/transport/frame"
 )
 
-// lastWord reads frames to the end, and returns the Bye among them.
-func lastWord(t *testing.T, c net.Conn) (bye *pb.Bye) {
+// lastBye reads frames to the end, and returns the Bye among them.
+func lastBye(t *testing.T, c net.Conn) (bye *pb.Bye) {
 	t.Helper()
 	for {
 		var head [lengthSize]byte
@@ -66,7 +66,7 @@ func TestWhoBreaksTheProtocolIsTold(t *testing.T) {
 					_, _ = far.Write(c.bytes)
 					_, _ = far.Write(make([]byte, 1<<20)) // what is on its way does not stand in the way of the Bye
 				}()
-				bye := lastWord(t, far)
+				bye := lastBye(t, far)
 				if bye.GetCode() != pb.Code_PROTOCOL_ERROR || !strings.Contains(bye.GetReason(), c.says) {
 					t.Errorf("the peer was told %v, want %q", bye, c.says)
 				}

@@ -35,6 +35,8 @@ type Rotation struct {
 	Grace time.Duration
 	// Revoke has them admit no more at once, whatever Grace is.
 	Revoke bool
+
+	every bool // the groups were listed: one that is gone by now was not asked for
 }
 
 // next is the generation after one, as its key is to be.
@@ -56,6 +58,7 @@ func (r Rotation) next(was *pb.TokenGeneration, now time.Time) *pb.TokenGenerati
 func Rotate(ctx context.Context, client *clientv3.Client, space keys.Space, dest, group string, r Rotation) (map[string]uint64, error) {
 	groups := []string{group}
 	if group == AllGroups {
+		r.every = true
 		var err error
 		if groups, err = groupsOf(ctx, client, space, dest); err != nil {
 			return nil, err
@@ -148,10 +151,14 @@ func (r Rotation) prepare(ctx context.Context, client *clientv3.Client, space ke
 		}
 		answers = answers[1:]
 		if group != AllGroups {
-			if len(answers[0].GetResponseRange().GetKvs()) == 0 {
+			there := len(answers[0].GetResponseRange().GetKvs()) > 0
+			answers = answers[1:]
+			switch {
+			case !there && r.every:
+				continue
+			case !there:
 				return w, nil, fmt.Errorf("%w: %q", messages.ErrNoGroup, group)
 			}
-			answers = answers[1:]
 			w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(space.GroupMeta(dest, group)), ">", 0))
 		}
 		next[group] = r.next(was, time.Now())

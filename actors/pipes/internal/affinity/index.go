@@ -4,7 +4,7 @@ package affinity
 // nothing. Its hash has a seed of its own, so that nobody who chooses keys can aim at one
 // place, or at one lane.
 
-// index has lanes by the hashes of their keys. Use it with grow.
+// index has lanes by the hashes of their keys. The zero value is empty.
 type index struct {
 	slots []place // as many as a power of two
 	used  int
@@ -61,6 +61,3 @@ func (x *index) remove(hash uint64, lane int32) {
 	}
 	x.slots[i] = place{}
 }
-
-// clear takes all lanes out.
-func (x *index) clear() { *x = index{} }

@@ -71,8 +71,14 @@ func RequireTLS() StartOption {
 // destinations whether it may join the group; with an error it may not. The member is
 // told what it would be told about a wrong token; the event ConnectionRefused has the
 // reason not-allowed. id is the zero Identity for members that show no certificate, over
-// plain links for one. allow is called from many goroutines, must not block, and is asked
-// once for each link.
+// plain links for one. allow is called from many goroutines and must not block. It is asked
+// when a link is made, and again every 30 seconds, once for all members of one group and
+// certificate: whom it refuses then loses the link, which MemberUnlinked says, and what the
+// member had not settled goes to others.
+//
+// Shared groups of topics are asked for, too: over pipes their owners of partitions lend
+// records to members of other processes. The destination is then "~", the topic's id, "~"
+// and the group's name. Members of the same runtime are not asked for.
 func AllowMembers(allow func(destination, group string, id Identity) error) StartOption {
 	return startOption(func(s *startSettings) { s.cfg.AllowMembers = allow })
 }
@@ -81,8 +87,8 @@ func AllowMembers(allow func(destination, group string, id Identity) error) Star
 // key <prefix>/allow/<destination>/<group>/<name> for each: its value is a URI or DNS name
 // of the member's certificate, and name is for people. Who may write these keys says who
 // may join. A member whose key is deleted loses its links, and what it had not settled
-// goes to others. It needs LinkTLS; with AllowMembers, both have to agree. Shared groups of
-// topics are not asked for.
+// goes to others. It needs LinkTLS; with AllowMembers, both have to agree. For
+// a shared group of a topic the destination is as AllowMembers says.
 //
 //	etcdctl put /penstock/allow/orders/billing/billing spiffe://example.org/billing
 func AllowListedMembers() StartOption {

@@ -48,6 +48,9 @@ type Config struct {
 	RequireTLS bool
 	// AllowMembers is penstock.AllowMembers; nil for none.
 	AllowMembers func(destination, group string, id carrier.Identity) error
+	// AllowMembersEvery is how often AllowMembers is asked again about members that are linked;
+	// 30 s when 0.
+	AllowMembersEvery time.Duration
 	// AllowListedMembers is penstock.AllowListedMembers. It needs LinkTLS.
 	AllowListedMembers bool
 	// Zone is penstock.Zone; empty for none.
@@ -102,7 +105,7 @@ func (c *Config) Validate() error {
 // links reads the certificates, and finds out whether links can be made as the
 // configuration says; the error wraps messages.ErrInvalid.
 func (c *Config) links() (*pipes.Links, error) {
-	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers, AllowListed: c.AllowListedMembers}
+	l := &pipes.Links{Listen: c.Listen, RequireTLS: c.RequireTLS, Allow: c.AllowMembers, AllowEvery: c.AllowMembersEvery, AllowListed: c.AllowListedMembers}
 	l.Here.Process, l.Here.Machine, l.Here.Host = node.Process(), node.Machine(), hostName(os.Hostname())
 	if c.LinkTLS != nil {
 		var err error

@@ -124,6 +124,7 @@ func newEngine(sys *actor.ActorSystem, cfg Config, links *pipes.Links, clients *
 	}
 	space := keys.Space(cfg.Prefix)
 	n := &node.Node{
+		Own:    node.RandomID() + node.RandomID(),
 		System: sys, Root: actor.NewPID(sys.Address(), "penstock-"+node.RandomID()),
 		Etcd: clients, Keys: space, Events: events.New(), Runs: usercode.New(), Host: hostName(os.Hostname()), Zone: cfg.Zone,
 		Tracing: tracing.New(cfg.Tracing),

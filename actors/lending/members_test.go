@@ -16,6 +16,8 @@ import (
 	"github.com/penstock-io/penstock/actors"
 	"github.com/penstock-io/penstock/actors/internal/enginetest"
 	"github.com/penstock-io/penstock/messages"
+	"github.com/penstock-io/penstock/messages/keys"
+	"github.com/penstock-io/penstock/transport/carrier"
 )
 
 // Promise: a record that takes long holds up nothing else, not what waits behind it at the
@@ -334,4 +336,33 @@ func TestOwnerWithoutALeaseRecalls(t *testing.T) {
 	c.consume(t, sub, nil)
 	c.until(t, records)
 	c.once(t, records)
+}
+
+// Promise: AllowMembers is asked about the links over which a shared group lends, by the
+// name of their destination, and who is refused handles what it owns and nothing else.
+func TestAllowMembersIsAskedAboutLoans(t *testing.T) {
+	const records = 100
+	c := newCrew(t)
+	var asked atomic.Int64
+	refuses := func(cfg *actors.Config) {
+		cfg.AllowMembers = func(destination, group string, _ carrier.Identity) error {
+			if destination == keys.Loans(c.topic.Info().ID, theGroup) && group == theGroup {
+				asked.Add(1)
+			}
+			return errors.New("nobody may")
+		}
+	}
+	for _, name := range []string{"one", "two"} {
+		sub, err := c.try(t, c.open(t, c.space.Begin(t, refuses)), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.consume(t, sub, func(context.Context, messages.Record) error { return nil })
+	}
+	enginetest.Until(t, "somebody is asked for", func() bool { return asked.Load() > 0 })
+	c.put(t, unkeyed(records)...)
+	c.until(t, records)
+	if shares := c.once(t, records); len(shares) != 1 {
+		t.Errorf("records of one partition were handled by %v", shares)
+	}
 }

@@ -179,3 +179,38 @@ func TestBehindAReverseProxy(t *testing.T) {
 	enginetest.Join(t, e, members.Config{Destination: "lost"})
 	delayed(t, events, "404 Not Found")
 }
+
+// Promise: who takes the place of a proxy at which TLS ends needs a certificate for its name
+// of an authority that the member trusts. With one he is as the proxy, who reads along.
+func TestInPlaceOfAProxy(t *testing.T) {
+	t.Parallel()
+	ca, other := carriertest.NewCA(t), carriertest.NewCA(t)
+	for name, c := range map[string]struct {
+		files  carriertest.Files
+		passes bool
+	}{
+		"of another authority":          {other.Issue(t, time.Hour, "localhost"), false},
+		"of the authority, by its name": {ca.Issue(t, time.Hour, "localhost"), true},
+		"of the authority, of another":  {ca.Issue(t, time.Hour, "elsewhere.example"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := enginetest.NewSpace(t)
+			to, at := freeAddr(t), freeAddr(t)
+			_, port, _ := net.SplitHostPort(at)
+			startFront(t, at, to, c.files)
+			sender := s.Begin(t, func(c *actors.Config) {
+				c.Listen = "ws://" + to + "/penstock?advertise=wss://localhost:" + port + "/penstock"
+			})
+			d := enginetest.Register(t, sender, senders.Config{DropWithoutGroup: true})
+			e := s.Begin(t, with(ca.Issue(t, time.Hour, "billing.example"), encrypted))
+			events := eventsOf(t, e)
+			m := enginetest.Join(t, e, members.Config{})
+			if c.passes {
+				flows(t, d, m)
+				return
+			}
+			delayed(t, events, "TLS")
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -279,14 +280,26 @@ func TestRelayedHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	stolen := &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, NextProtos: []string{"penstock-link"}}
+	web := stolen.Clone()
+	web.NextProtos = []string{"http/1.1"}
+	fake := carriertest.NewCA(t).Issue(t, time.Hour, "orders.example")
+	if pair, err = tls.LoadX509KeyPair(fake.Cert, fake.Key); err != nil {
+		t.Fatal(err)
+	}
+	other := web.Clone()
+	other.Certificates = []tls.Certificate{pair}
 	for name, c := range map[string]struct {
 		scheme string
 		cfg    *tls.Config
 		passes bool
 	}{
-		"plain":     {"tcp", nil, true},
-		"encrypted": {"tls+tcp", stolen, false},
-		"untouched": {"tls+tcp", nil, true},
+		"plain":                   {"tcp", nil, true},
+		"encrypted":               {"tls+tcp", stolen, false},
+		"untouched":               {"tls+tcp", nil, true},
+		"a WebSocket without TLS": {"ws", nil, true},
+		"an encrypted WebSocket":  {"wss", web, false},
+		"of another authority":    {"wss", other, false},
+		"an untouched WebSocket":  {"wss", nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := enginetest.NewSpace(t)
@@ -299,12 +312,20 @@ func TestRelayedHandshake(t *testing.T) {
 			if err := port.Close(); err != nil {
 				t.Fatal(err)
 			}
-			d := enginetest.Register(t, s.Begin(t, with(files, c.scheme+"://"+to+"?advertise="+at)), senders.Config{DropWithoutGroup: true})
+			path := ""
+			if strings.HasPrefix(c.scheme, "ws") {
+				path = "/penstock"
+			}
+			d := enginetest.Register(t, s.Begin(t, with(files, c.scheme+"://"+to+path+"?advertise="+at)), senders.Config{DropWithoutGroup: true})
 			e := s.Begin(t, with(ca.Issue(t, time.Hour, "billing.example"), encrypted))
 			events := eventsOf(t, e)
 			m := enginetest.Join(t, e, members.Config{})
 			if c.passes {
 				flows(t, d, m)
+				return
+			}
+			if c.cfg == other {
+				delayed(t, events, "TLS")
 				return
 			}
 			delayed(t, events, "the proof is wrong")
@@ -349,6 +370,50 @@ func TestAllowMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Promise: AllowMembers is asked again about links that stand, and who is refused now loses
+// its link, hears what a wrong token hears, and is back when it may.
+func TestAllowMembersIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	ca := carriertest.NewCA(t)
+	s := enginetest.NewSpace(t)
+	var barred atomic.Bool
+	var asked sync.Map
+	sender := s.Begin(t, with(ca.Issue(t, time.Hour, "orders.example"), encrypted, func(c *actors.Config) {
+		c.AllowMembersEvery = 50 * time.Millisecond
+		c.AllowMembers = func(_, _ string, id carrier.Identity) error {
+			asked.Store(id.String(), true)
+			if barred.Load() && id.Has("billing.example") {
+				return errors.New("dismissed")
+			}
+			return nil
+		}
+	}))
+	seen := eventsOf(t, sender)
+	d := enginetest.Register(t, sender, senders.Config{})
+	e := s.Begin(t, with(ca.Issue(t, time.Hour, "billing.example"), encrypted))
+	events := eventsOf(t, e)
+	first := enginetest.Join(t, e, members.Config{ID: "first"})
+	second := enginetest.Join(t, s.Begin(t, with(ca.Issue(t, time.Hour, "shipping.example"), encrypted)), members.Config{ID: "second"})
+	barred.Store(true)
+	for {
+		if e, ok := enginetest.Await(t, "the link ends", seen).(messages.MemberUnlinked); ok {
+			if e.Member != "first" || e.Cause == nil || !strings.Contains(e.Cause.Error(), "dismissed") {
+				t.Errorf("%+v", e)
+			}
+			break
+		}
+	}
+	if got := delayed(t, events, "the proof is wrong"); strings.Contains(got.Err.Error(), "dismissed") {
+		t.Errorf("the member is told why: %v", got.Err)
+	}
+	flows(t, d, second)
+	if err := second.Leave(enginetest.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	barred.Store(false)
+	flows(t, d, first)
 }
 
 // Promise: with AllowListedMembers a key in etcd says who may join a group, and who loses
@@ -398,10 +463,19 @@ func TestAllowListedMembers(t *testing.T) {
 // certificate with another name is announced, without a restart.
 func TestCertificatesAreReplaced(t *testing.T) {
 	t.Parallel()
+	for name, listen := range map[string]string{"a stream": encrypted, "a WebSocket": "wss://127.0.0.1:0/penstock"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			certificatesAreReplaced(t, listen)
+		})
+	}
+}
+
+func certificatesAreReplaced(t *testing.T, listen string) {
 	ca, next := carriertest.NewCA(t), carriertest.NewCA(t)
 	s := enginetest.NewSpace(t)
 	theirs, ours := ca.Issue(t, time.Hour, "orders.example"), ca.Issue(t, time.Hour, "billing.example")
-	sender := s.Begin(t, with(theirs, encrypted, mutual))
+	sender := s.Begin(t, with(theirs, listen, mutual))
 	seen := eventsOf(t, sender)
 	d := enginetest.Register(t, sender, senders.Config{})
 	member := s.Begin(t, with(ours, encrypted))

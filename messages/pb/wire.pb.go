@@ -364,7 +364,10 @@ type Hello struct {
 	Level uint32 `protobuf:"varint,13,opt,name=level,proto3" json:"level,omitempty"`
 	// zone is where the member runs, by a name that its runtime was given; empty for
 	// none. It comes with level 2.
-	Zone          string `protobuf:"bytes,14,opt,name=zone,proto3" json:"zone,omitempty"`
+	Zone string `protobuf:"bytes,14,opt,name=zone,proto3" json:"zone,omitempty"`
+	// own is random, and known to the senders and members of one runtime and to nobody else.
+	// It goes to senders of the member's own process only.
+	Own           string `protobuf:"bytes,16,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +496,13 @@ func (x *Hello) GetLevel() uint32 {
 func (x *Hello) GetZone() string {
 	if x != nil {
 		return x.Zone
+	}
+	return ""
+}
+
+func (x *Hello) GetOwn() string {
+	if x != nil {
+		return x.Own
 	}
 	return ""
 }
@@ -1261,7 +1271,7 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x03bye\x18\n" +
 	" \x01(\v2\r.penstock.ByeH\x00R\x03bye\x12'\n" +
 	"\x05reply\x18\v \x01(\v2\x0f.penstock.ReplyH\x00R\x05replyB\x06\n" +
-	"\x04kind\"\x93\x03\n" +
+	"\x04kind\"\xa5\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x14\n" +
@@ -1277,7 +1287,8 @@ const file_penstock_wire_proto_rawDesc = "" +
 	"\x06policy\x18\v \x01(\x0e2\x15.penstock.QueuePolicyR\x06policy\x12\x1e\n" +
 	"\vkeep_for_ms\x18\f \x01(\x03R\tkeepForMs\x12\x14\n" +
 	"\x05level\x18\r \x01(\rR\x05level\x12\x12\n" +
-	"\x04zone\x18\x0e \x01(\tR\x04zone\"s\n" +
+	"\x04zone\x18\x0e \x01(\tR\x04zone\x12\x10\n" +
+	"\x03own\x18\x10 \x01(\tR\x03own\"s\n" +
 	"\tChallenge\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x18\n" +

@@ -76,6 +76,7 @@ func (h *Hello) Wire(nonce []byte) *pb.Frame {
 		KeepForMs:   Millis(h.KeepFor),
 		Level:       uint32(h.Level),
 		Zone:        h.Zone,
+		Own:         h.Own,
 	}}}
 }
 
@@ -95,6 +96,7 @@ func HelloOf(m *pb.Hello) Hello {
 		KeepFor:     duration(m.GetKeepForMs()),
 		Level:       pb.Level(m.GetLevel()),
 		Zone:        m.GetZone(),
+		Own:         m.GetOwn(),
 	}
 }
 

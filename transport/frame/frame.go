@@ -219,6 +219,9 @@ type Hello struct {
 	// Zone is where the member runs, or empty. It goes to senders of pb.LevelZones and
 	// later only.
 	Zone string
+	// Own shows a sender of the same runtime that the member is of it; empty to those of other
+	// processes.
+	Own string
 }
 
 // Limits on what a stranger may name; the runtime's own names are shorter.
@@ -230,6 +233,9 @@ const (
 
 // MaxError is how many bytes of a Reply are why it refuses.
 const MaxError = maxReason
+
+// maxOwn is the longest Own, in bytes.
+const maxOwn = 64
 
 // Check finds every fault of a Hello: names that are empty or too long, and a zone that
 // messages.ValidateZone refuses. What they
@@ -246,6 +252,9 @@ func (h *Hello) Check() error {
 	name("member", h.Member)
 	if len(h.URL) > maxURL {
 		faults = append(faults, fmt.Errorf("hello: url has %d bytes, the limit is %d", len(h.URL), maxURL))
+	}
+	if len(h.Own) > maxOwn {
+		faults = append(faults, fmt.Errorf("hello: own has %d bytes, over the limit of %d", len(h.Own), maxOwn))
 	}
 	if err := messages.ValidateZone(h.Zone); err != nil {
 		faults = append(faults, fmt.Errorf("hello: %w", err))

@@ -169,7 +169,7 @@ func (c *Conn) Welcome(sender string, maxMessage uint64) error {
 	if err != nil {
 		return c.failed("welcome", err)
 	}
-	if err := c.guard.welcome(c.w); err != nil {
+	if err := c.guard.welcome(c); err != nil {
 		return c.failed("welcome", err)
 	}
 	c.peer.MaxMessage = maxMessage

@@ -45,6 +45,8 @@ var (
 	// ErrTLS: there is no encrypted connection with this peer: certificates are not
 	// trusted, or not any more, or it speaks something else.
 	ErrTLS = errors.New("TLS")
+	// ErrNotAllowed: Listener.Judge has found that the member may not join any more.
+	ErrNotAllowed = errors.New("the member is not allowed any more")
 	// ErrLevel: the sender's release is older than this side has links with, or than etcd
 	// says.
 	ErrLevel = errors.New("level")

@@ -57,6 +57,7 @@ type guard struct {
 type caller struct {
 	standing standing
 	deadline *time.Timer
+	conn     *Conn // of a guest
 }
 
 type standing uint8
@@ -198,16 +199,17 @@ func turnOut(w *wire) {
 
 // welcome makes a stranger a guest. It fails when the connection ended first,
 // by its deadline, an eviction or its peer.
-func (g *guard) welcome(w *wire) error {
+func (g *guard) welcome(conn *Conn) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	w := conn.w
 	switch c := g.open[w]; {
 	case c == nil:
 		return w.cause()
 	case c.standing == evicted:
 		return errEvicted
 	case c.standing == stranger:
-		c.standing = guest
+		c.standing, c.conn = guest, conn
 		c.deadline.Stop()
 		g.leaveQueue(w)
 		g.welcomed++
@@ -281,6 +283,18 @@ func (g *guard) recheck() {
 	for _, w := range all {
 		w.recheck()
 	}
+}
+
+// members are the connections of guests.
+func (g *guard) members() (all []*Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.open {
+		if c.standing == guest {
+			all = append(all, c.conn)
+		}
+	}
+	return all
 }
 
 // endAll ends every connection.

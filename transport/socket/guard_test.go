@@ -162,19 +162,19 @@ func TestWelcomeAgainstEviction(t *testing.T) {
 			return g.queue[len(g.queue)-1], far
 		}
 		first, far1 := enter()
-		if err := g.welcome(first); err != nil {
+		if err := g.welcome(&Conn{w: first}); err != nil {
 			t.Fatalf("welcome: %v", err)
 		}
 		second, far2 := enter()
 		third, far3 := enter()
-		if err := g.welcome(second); !errors.Is(err, errEvicted) {
+		if err := g.welcome(&Conn{w: second}); !errors.Is(err, errEvicted) {
 			t.Errorf("welcome of an evicted one: %v", err)
 		}
 		if first.cause() != nil || third.cause() != nil {
 			t.Errorf("others ended: %v, %v", first.cause(), third.cause())
 		}
 		_ = first.end(ErrConnClosed)
-		if err := g.welcome(first); !errors.Is(err, ErrConnClosed) {
+		if err := g.welcome(&Conn{w: first}); !errors.Is(err, ErrConnClosed) {
 			t.Errorf("welcome of an ended one: %v", err)
 		}
 		synctest.Wait()

@@ -147,6 +147,9 @@ func (g *greeting) onHello(m *pb.Hello) (*pb.Frame, *handshakeFault) {
 	}}}, nil
 }
 
+// wrongProof is what a member is told that may not join, whatever the reason.
+const wrongProof = "the proof is wrong for this destination and listener"
+
 func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 	right := sameMAC(m.GetMac(), g.agreed.memberProof(g.secret.Token))
 	if g.tokens != nil {
@@ -158,7 +161,7 @@ func (g *greeting) onProof(m *pb.Proof) *handshakeFault {
 		}
 	}
 	dest := g.agreed.hello.Destination
-	const say = "the proof is wrong for this destination and listener"
+	const say = wrongProof
 	switch {
 	case !g.known:
 		return g.refuse(ReasonUnknownDestination, pb.Code_BAD_PROOF, say,

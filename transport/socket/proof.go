@@ -133,6 +133,9 @@ func (t *transcript) mac(token []byte, role string) []byte {
 	if min(h.Level, t.level) >= pb.LevelZones {
 		text(h.Zone)
 	}
+	if h.Own != "" { // both sides are of one process
+		text(h.Own)
+	}
 
 	mac := hmac.New(sha256.New, token)
 	mac.Write(b)

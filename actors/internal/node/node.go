@@ -42,6 +42,7 @@ type Node struct {
 	Runs     *usercode.Runs
 	Host     string          // this host's name, as it stands in keys
 	Zone     string          // where this runtime runs, or empty
+	Own      string          // known to its senders and members alone; empty for none
 	Tracing  *tracing.Tracer // nil while that is off
 	// Callbacks is the actor that calls callbacks. It ends after Root.
 	Callbacks *actor.PID

@@ -3,6 +3,7 @@ package members
 // The branch of the engine's actor that keeps an actor for each member.
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -38,6 +39,9 @@ func (s *Members) Branch(h *supervisor.Host) *Branch { return &Branch{s, h} }
 
 // Begin begins what an earlier incarnation had.
 func (b *Branch) Begin(ctx actor.Context) {
+	if s := b.members; s.links.TLS != nil {
+		b.host.Run("recheck", func(ctx context.Context) error { return s.trusted.recheck(ctx, s.links.TLS) })
+	}
 	for _, p := range b.members.all {
 		if p.Ended {
 			b.takeKeys(p.Handle)

@@ -1,12 +1,16 @@
 package members
 
-// How a member reaches a sender: its secret, its addresses, and the place where
-// the connection is kept while somebody may have to close it.
+// How a member reaches a sender: its secret, its addresses, and whether the sender's
+// certificate is trusted still.
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,9 +19,63 @@ import (
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
+	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
+
+// recheckEvery is how often links are looked at whose sender's certificate may not be
+// trusted any more.
+const recheckEvery = 5 * time.Second
+
+// trusted are the connections of all members of a runtime. It is safe for concurrent use.
+type trusted struct {
+	mu    sync.Mutex
+	conns map[*socket.Conn]struct{}
+}
+
+// add notes a connection until forget is called.
+func (t *trusted) add(c *socket.Conn) (forget func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns == nil {
+		t.conns = make(map[*socket.Conn]struct{})
+	}
+	t.conns[c] = struct{}{}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.conns, c)
+	}
+}
+
+// all are the connections of now.
+func (t *trusted) all() []*socket.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.conns))
+}
+
+// recheck looks at certificates until ctx ends. It runs hosted: it reads files.
+func (t *trusted) recheck(ctx context.Context, by *carrier.TLS) error {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			conns := t.all()
+			if len(conns) == 0 {
+				continue
+			}
+			by.Look(now)
+			for _, c := range conns {
+				c.Recheck()
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
 
 // dial links a member to a sender: the first of its URLs that may be dialled and welcomes
 // it; passed is why the ones before failed. A path that leads elsewhere in this container
@@ -40,6 +98,10 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 		return nil, nil, fmt.Errorf("secret of sender %q: %w: %w", sender.Id, messages.ErrCorrupt, err)
 	}
 	g := cfg.group().Meta()
+	own := ""
+	if cfg.Lends && sender.Process == node.Process() {
+		own = n.Own
+	}
 	var errs []error
 	memory := frames.Kept
 	if cfg.ReuseBuffers {
@@ -52,7 +114,7 @@ func dial(ctx context.Context, n *node.Node, l *links.Config, cfg *Config, sende
 			Hello: frame.Hello{
 				Destination: cfg.Destination, Group: cfg.Group, Member: cfg.ID,
 				Mode: g.Mode, Policy: g.Policy, KeepFor: cfg.KeepFor,
-				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency), Zone: n.Zone,
+				Window: uint32(cfg.Window), WindowBytes: uint64(cfg.WindowBytes), Concurrency: uint32(cfg.Concurrency), Zone: n.Zone, Own: own,
 			},
 		})
 		if err == nil {

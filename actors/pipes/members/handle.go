@@ -29,6 +29,7 @@ import (
 type Member struct {
 	node        *node.Node
 	links       *links.Config
+	trusted     *trusted
 	cfg         Config
 	in          *recvq.Queue
 	receives    *tracing.Receives // nil while tracing is off

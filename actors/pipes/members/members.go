@@ -23,7 +23,8 @@ type Members struct {
 	node  *node.Node
 	links *links.Config
 
-	all map[*Member]*node.Placement[*Member] // used by the branch alone
+	all     map[*Member]*node.Placement[*Member] // used by the branch alone
+	trusted trusted
 
 	mu     sync.Mutex
 	queues map[*recvq.Queue]struct{} // that live
@@ -55,7 +56,7 @@ func (s *Members) Join(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	cfg.ID = cmp.Or(cfg.ID, node.RandomID())
 	n := s.node
-	m := &Member{node: n, links: s.links, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
+	m := &Member{node: n, links: s.links, trusted: &s.trusted, cfg: cfg, in: recvq.New(cfg.queue(), n.Events.Emit), incarnation: node.RandomID()}
 	if !cfg.Lends {
 		m.receives = n.Tracing.NewReceives(cfg.Destination, cfg.Group)
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
 	"github.com/penstock-io/penstock/supervisor"
-	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 	"github.com/penstock-io/penstock/transport/socket"
 )
@@ -45,7 +44,9 @@ type source struct {
 	in     *recvq.Queue
 	cfg    *Config // not written to
 	listed *listing
-	sender *pb.Sender // whom this incarnation dials
+	// trusted has the connections whose certificates are looked at while they stand.
+	trusted *trusted
+	sender  *pb.Sender // whom this incarnation dials
 
 	host    supervisor.Host
 	state   sourceState
@@ -108,7 +109,9 @@ type (
 const partedFor = 250 * time.Millisecond
 
 func newSource(n *node.Node, m *Member, listed *listing) actor.Producer {
-	return func() actor.Actor { return &source{node: n, links: m.links, in: m.in, cfg: &m.cfg, listed: listed} }
+	return func() actor.Actor {
+		return &source{node: n, links: m.links, in: m.in, cfg: &m.cfg, listed: listed, trusted: m.trusted}
+	}
 }
 
 func (s *source) Receive(ctx actor.Context) {
@@ -164,6 +167,7 @@ func (s *source) run(ctx context.Context, place *slot.Slot[*socket.Conn], tell f
 	if !place.Put(conn) {
 		return nil
 	}
+	defer s.trusted.add(conn)()
 	link := s.in.Open(s.sender.Id, min(max(conn.Peer().MaxMessage, 1), frame.Largest))
 	defer s.in.Shut(link)
 	tell(sourceLinked{conn, link, passed})
@@ -199,25 +203,6 @@ func take(f *frame.Frame, link *recvq.Link, memory *frames.Buffers) error {
 	return frame.Unexpected(f.Kind)
 }
 
-// recheckEvery is how often a link looks whether the sender's certificate is trusted
-// still.
-const recheckEvery = 5 * time.Second
-
-// recheck looks at certificates until the link ends. It runs hosted: it reads files.
-func recheck(ctx context.Context, t *carrier.TLS, conn *socket.Conn) error {
-	tick := time.NewTicker(recheckEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			t.Look(now)
-			conn.Recheck()
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // violated tells a sender that it breaks the protocol, if that is what err says, and
 // reports it. It is called from run.
 func (s *source) violated(conn *socket.Conn, err error) {
@@ -238,9 +223,6 @@ func (s *source) linked(ctx actor.Context, m sourceLinked) {
 	})
 	tell := s.host.Teller()
 	s.host.Run("report", func(ctx context.Context) error { return m.link.Report(ctx, m.conn, func() { tell(sourceDrained{}) }) })
-	if s.links.TLS != nil {
-		s.host.Run("recheck", func(ctx context.Context) error { return recheck(ctx, s.links.TLS, m.conn) })
-	}
 	s.host.EveryWhen(s.cfg.sweepEvery(), sweep{}, func() bool { return !m.link.Idle(time.Now()) })
 	s.state = sourceMoves.To(ctx, s.state, linked)
 	s.tried(ctx, nil)

@@ -50,7 +50,7 @@ func (s *Senders) Branch(h *supervisor.Host) *Branch {
 // too: its keys have to be taken away.
 func (b *Branch) Begin(ctx actor.Context) {
 	for asked, l := range b.senders.bound() {
-		b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(l))
+		b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", b.senders.newListener(l))
 	}
 	for _, p := range b.senders.dests {
 		if p.Ended {
@@ -165,7 +165,7 @@ func (b *Branch) Terminated(ctx actor.Context, who *actor.PID) bool {
 	for asked, pid := range b.accepts {
 		if l := b.senders.bound()[asked]; who.Equal(pid) && l != nil { // stopped from outside
 			b.senders.node.Events.Emit(messages.ActorStopped{Actor: who.Id, Err: node.ErrOutside})
-			b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(l))
+			b.accepts[asked] = b.senders.node.Spawn(ctx, "listener", "", b.senders.newListener(l))
 			return true
 		}
 	}

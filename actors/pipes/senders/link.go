@@ -43,6 +43,7 @@ type linkParts struct {
 	pipe *sendq.Backlog
 	conn *socket.Conn
 	from string // our sender id
+	own  bool   // the member is of this runtime, and borrows from it whoever else may
 }
 
 type linkState string
@@ -68,8 +69,8 @@ var (
 	errKeptLong = errors.New("the member has not settled within its AckWait, and the group keeps an order: the link ends, so that the messages can go to another member")
 )
 
-func newLink(out *sendq.Queue, pipe *sendq.Backlog, conn *socket.Conn, from string) actor.Producer {
-	parts := &linkParts{out, pipe, conn, from}
+func newLink(out *sendq.Queue, pipe *sendq.Backlog, conn *socket.Conn, from string, own bool) actor.Producer {
+	parts := &linkParts{out, pipe, conn, from, own}
 	return func() actor.Actor { return &link{linkParts: parts} }
 }
 
@@ -168,7 +169,7 @@ func (l *link) stopping(ctx actor.Context) {
 	if l.cause == nil && l.state == linkOpen {
 		l.conn.Leave(pb.Code_SHUTTING_DOWN, "the sender stops")
 	}
-	refused := errors.Is(l.cause, errNoRight) || errors.Is(l.cause, errTokenOver)
+	refused := errors.Is(l.cause, errNoRight) || errors.Is(l.cause, errTokenOver) || errors.Is(l.cause, socket.ErrNotAllowed)
 	if refused {
 		l.conn.Refuse(pb.Code_BAD_PROOF, noRight)
 	}

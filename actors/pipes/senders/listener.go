@@ -3,7 +3,9 @@ package senders
 // Where members find this engine's senders.
 
 import (
+	"cmp"
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
+	"github.com/penstock-io/penstock/actors/internal/usercode"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -95,6 +99,8 @@ func (s *secrets) remove(dest string) {
 //	accepting ──▶ (stopped)
 type listener struct {
 	socket *socket.Listener
+	ask    func(frame.Hello, carrier.Identity) error // again, of members that are linked; nil for none
+	every  time.Duration                             // how often
 	host   supervisor.Host
 }
 
@@ -105,6 +111,9 @@ const lookEvery = 2 * time.Second
 type (
 	lookAround      struct{}
 	addressesLooked struct{ changed bool }
+	// judgeDue: it is time to ask about the members again; judged is when that is done.
+	judgeDue struct{}
+	judged   struct{}
 	// addressChanged tells the engine that a listener's URLs may be others.
 	addressChanged struct{ listener *socket.Listener }
 )
@@ -116,8 +125,24 @@ func (l *listener) look() {
 	supervisor.Call(&l.host, "look", func(context.Context) addressesLooked { return addressesLooked{s.Look()} })
 }
 
-func newListener(s *socket.Listener) actor.Producer {
-	return func() actor.Actor { return &listener{socket: s} }
+// judge asks the user's function about members that are linked.
+func (l *listener) judge() {
+	s, ask := l.socket, l.ask
+	supervisor.CallUser(&l.host, "judge", usercode.Patience, func(ctx context.Context) judged {
+		s.Judge(ctx, ask)
+		return judged{}
+	})
+}
+
+// newListener makes the actor of a listener. Whom etcd lists is heard of as it changes;
+// what a function of the user's says has to be asked for.
+func (s *Senders) newListener(l *socket.Listener) actor.Producer {
+	every := cmp.Or(s.links.AllowEvery, links.AllowEvery)
+	var ask func(frame.Hello, carrier.Identity) error
+	if s.links.Allow != nil {
+		ask = s.allows()
+	}
+	return func() actor.Actor { return &listener{socket: l, ask: ask, every: every} }
 }
 
 func (l *listener) Receive(ctx actor.Context) {
@@ -129,6 +154,9 @@ func (l *listener) Receive(ctx actor.Context) {
 	case *actor.Started:
 		l.host.Begin(ctx)
 		l.host.After(lookEvery, &lookAround{})
+		if l.ask != nil {
+			l.host.After(l.every, judgeDue{})
+		}
 		supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket}) // an earlier incarnation may have seen it and not told
 		tell := l.host.Teller()
 		l.host.Run("accept", func(ctx context.Context) error { return l.accept(ctx, tell) })
@@ -141,6 +169,10 @@ func (l *listener) Receive(ctx actor.Context) {
 		if m.changed {
 			supervisor.Notify(ctx, ctx.Parent(), &addressChanged{l.socket})
 		}
+	case judgeDue:
+		l.judge()
+	case judged:
+		l.host.After(l.every, judgeDue{}) // one at a time: the function may take its time
 	case *supervisor.Ended:
 		if m.Err != nil {
 			supervisor.Fail(ctx, m.Err)
@@ -193,6 +225,12 @@ func (s *Senders) bindListener(ctx context.Context, asked string) (*socket.Liste
 	return l, nil
 }
 
+// ours reports whether a member of a shared group is of this runtime: an owner handles its
+// own records, whoever else may.
+func ours(n *node.Node, h frame.Hello) bool {
+	return keys.IsLoans(h.Destination) && n.Own != "" && subtle.ConstantTimeCompare([]byte(h.Own), []byte(n.Own)) == 1
+}
+
 // allows is what listeners ask about members that know the token; nil where everybody
 // may join who does. It is called on the transport's goroutines.
 func (s *Senders) allows() func(frame.Hello, carrier.Identity) error {
@@ -201,8 +239,8 @@ func (s *Senders) allows() func(frame.Hello, carrier.Identity) error {
 		return nil
 	}
 	return func(h frame.Hello, id carrier.Identity) (err error) {
-		if keys.IsLoans(h.Destination) {
-			return nil // who may read a group's keys may read what it lends
+		if ours(s.node, h) {
+			return nil
 		}
 		if s.links.AllowListed {
 			if err := s.secrets.rights(h.Destination).Check(h.Group, id); err != nil {

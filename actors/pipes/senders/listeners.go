@@ -74,7 +74,7 @@ func (b *Branch) whenBound(ctx actor.Context, m bound) {
 	waiting := b.binding[m.asked]
 	delete(b.binding, m.asked)
 	if m.err == nil {
-		b.accepts[m.asked] = b.senders.node.Spawn(ctx, "listener", "", newListener(m.listener))
+		b.accepts[m.asked] = b.senders.node.Spawn(ctx, "listener", "", b.senders.newListener(m.listener))
 		defer b.free(ctx, m.asked) // who asked may have gone meanwhile
 	}
 	for _, p := range waiting {

@@ -210,7 +210,7 @@ func (p *pipe) offer(ctx actor.Context, conn *socket.Conn) {
 		return
 	}
 	name := p.node.Name("link", hello.Member)
-	pid, err := ctx.SpawnNamed(supervisor.Props(newLink(p.out, p.queue, conn, p.from)), name)
+	pid, err := ctx.SpawnNamed(supervisor.Props(newLink(p.out, p.queue, conn, p.from, ours(p.node, conn.Hello()))), name)
 	if err != nil {
 		conn.Refuse(pb.Code_SHUTTING_DOWN, err.Error())
 		return

@@ -88,13 +88,21 @@ func (d *Destination) mayJoin(conn *socket.Conn) error {
 	if known := d.rights.Load(); known != nil {
 		r = *known
 	}
+	return judgedBy(d.node, r, conn)
+}
+
+// judgedBy judges a connection by some rights.
+func judgedBy(n *node.Node, r links.Rights, conn *socket.Conn) error {
+	if ours(n, conn.Hello()) {
+		return nil
+	}
 	return r.Check(conn.Hello().Group, conn.Identity())
 }
 
 // judge has the links judged, and turns away connections that wait for one.
 func (p *pipe) judge(ctx actor.Context, m *rightsChanged) {
 	may := func(conn *socket.Conn) bool {
-		if m.rights.Check(p.queue.Group, conn.Identity()) == nil {
+		if judgedBy(p.node, m.rights, conn) == nil {
 			return true
 		}
 		conn.Refuse(pb.Code_BAD_PROOF, noRight)
@@ -120,7 +128,7 @@ func (p *pipe) judge(ctx actor.Context, m *rightsChanged) {
 
 // judge ends the link of a member that may not join any more.
 func (l *link) judge(ctx actor.Context, m *rightsChanged) {
-	if l.cause == nil && m.rights.Check(l.pipe.Group, l.conn.Identity()) != nil {
+	if l.cause == nil && !l.own && m.rights.Check(l.pipe.Group, l.conn.Identity()) != nil {
 		l.cause = errNoRight
 		ctx.Stop(ctx.Self())
 	}

@@ -84,7 +84,7 @@ func (s *Senders) Register(ctx context.Context, cfg Config) (*Destination, error
 	d := &Destination{
 		plain: bare, closePlain: func() { s.closePlain(bare) },
 		node: n, cfg: cfg, use: use, out: sendq.New(cfg.Name, cfg.queue(n.Zone), n.Events.Emit, n.Events.Later), id: cmp.Or(cfg.ID, node.RandomID()),
-		incarnation: socket.NewSecret().Incarnation, asksRights: s.links.AllowListed && !cfg.Lends, asksIdentity: s.links.AsksIdentity() && !cfg.Lends,
+		incarnation: socket.NewSecret().Incarnation, asksRights: s.links.AllowListed, asksIdentity: s.links.AsksIdentity(),
 	}
 	d.sends = func(ctx context.Context, m messages.Message) error { return d.send(ctx, &m) }
 	if take := cfg.Expired; take != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -24,11 +25,17 @@ type Config struct {
 	RequireTLS bool
 	// Allow is penstock.AllowMembers; nil without.
 	Allow func(destination, group string, id carrier.Identity) error
+	// AllowEvery is how often Allow is asked again about members that are linked; AllowEvery
+	// when 0.
+	AllowEvery time.Duration
 	// AllowListed is penstock.AllowListedMembers.
 	AllowListed bool
 	// Here is where this runtime is.
 	Here Place
 }
+
+// AllowEvery is how often penstock.AllowMembers is asked again about a link, by default.
+const AllowEvery = 30 * time.Second
 
 // AsksIdentity reports whether certificates decide who may join.
 func (c *Config) AsksIdentity() bool { return c.Allow != nil || c.AllowListed }

@@ -5,6 +5,7 @@ package senders
 import (
 	"context"
 
+	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
 	"github.com/penstock-io/penstock/transport/carrier"
@@ -13,8 +14,11 @@ import (
 
 // Allows is what listeners ask about members, while there is no destination.
 func Allows(l *links.Config) func(frame.Hello, carrier.Identity) error {
-	return (&Senders{links: l}).allows()
+	return (&Senders{links: l, node: &node.Node{Own: Own}}).allows()
 }
+
+// Own is what members of the runtime of Allows show.
+const Own = "own"
 
 // Readdressed is the message which says that members find a sender at other URLs.
 func Readdressed(urls []string) any { return &readdressed{where{urls: urls}} }

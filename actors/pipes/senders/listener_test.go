@@ -19,15 +19,21 @@ import (
 )
 
 // Promise: nobody may join whose right is not known, because the destination went while it
-// joined; what groups lend is not asked for.
+// joined; what groups lend is asked for but of members of the same runtime.
 func TestNobodyJoinsWhatIsGone(t *testing.T) {
 	allows := senders.Allows(&links.Config{AllowListed: true})
 	id := carrier.Identity{DNSNames: []string{"billing.example"}}
 	if allows(frame.Hello{Destination: "orders", Group: "billing"}, id) == nil {
 		t.Error("it may join")
 	}
-	if err := allows(frame.Hello{Destination: keys.Loans("id", "group"), Group: "group"}, id); err != nil {
-		t.Errorf("what is lent is refused: %v", err)
+	lent := frame.Hello{Destination: keys.Loans("id", "group"), Group: "group"}
+	for own, may := range map[string]bool{"": false, "another": false, senders.Own: true} {
+		if lent.Own = own; (allows(lent, id) == nil) != may {
+			t.Errorf("what is lent, to a member that shows %q: %v", own, allows(lent, id))
+		}
+	}
+	if allows(frame.Hello{Destination: "orders", Group: "billing", Own: senders.Own}, id) == nil {
+		t.Error("a member of the same runtime may join a destination that lends nothing")
 	}
 	if senders.Allows(&links.Config{}) != nil {
 		t.Error("everybody is asked for")

@@ -27,7 +27,7 @@ func ownNetworkBegins() {
 		err = errors.Join(err, iperr, errors.New(string(out)))
 	}
 	if err != nil {
-		os.Stderr.WriteString("network: " + err.Error() + "\n")
+		_, _ = os.Stderr.WriteString("network: " + err.Error() + "\n")
 		os.Exit(1)
 	}
 }

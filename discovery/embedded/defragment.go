@@ -6,9 +6,12 @@ package embedded
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/storage/backend"
+	"go.etcd.io/etcd/server/v3/storage/schema"
 )
 
 // Defragmentation is what OnDefragment is told.
@@ -17,6 +20,8 @@ type Defragmentation struct {
 	Before, After int64
 	Took          time.Duration
 	// Disarmed: there was an alarm because the file had reached its quota, and it was ended.
+	// With Before equal to After and no time taken, the file had room already, and nothing
+	// was defragmented.
 	Disarmed bool
 	// Err is nil, or why it could not be done, such as a full disk: the file is as it was.
 	Err error
@@ -44,18 +49,33 @@ type look struct {
 	revision           int64
 	file, inUse, quota int64
 	alone              bool // the cluster has no other member
+	alarm              bool // etcd refuses writes, because the file has reached its quota
 }
+
+// step is what a look leads to.
+type step int
+
+const (
+	leave step = iota
+	// count has etcd count again what is free of its file: it notices the pages that a commit
+	// freed at the next ones, and an idle server has no next ones.
+	count
+	// disarm ends an alarm that has no reason any more.
+	disarm
+	defragment
+)
 
 // quiet decides when a server is defragmented.
 type quiet struct {
 	pace
-	before look      // the one before
-	since  time.Time // from when on it is calm; zero for not at all
-	last   time.Time // when it was defragmented last; zero for never
+	before  look      // the one before
+	since   time.Time // from when on it is calm; zero for not at all
+	last    time.Time // when it was defragmented last; zero for never
+	counted time.Time // when etcd counted last what is free
 }
 
-// due takes a look, and reports whether to defragment.
-func (q *quiet) due(now look) bool {
+// next takes a look, and returns what to do.
+func (q *quiet) next(now look) step {
 	before := q.before
 	q.before = now
 	grown := now.revision - before.revision
@@ -69,9 +89,18 @@ func (q *quiet) due(now look) bool {
 	if now.quota > 0 && now.file >= now.quota/5*4 {
 		share = 4
 	}
-	return now.alone && !q.since.IsZero() && now.at.Sub(q.since) >= q.calm &&
-		free >= q.free && free >= now.file/share && now.inUse <= q.inUse &&
-		(q.last.IsZero() || now.at.Sub(q.last) >= q.rest)
+	switch {
+	case now.alone && now.alarm && now.file < now.quota/10*9:
+		return disarm
+	case !now.alone || q.since.IsZero() || now.at.Sub(q.since) < q.calm || now.file < q.free ||
+		!q.last.IsZero() && now.at.Sub(q.last) < q.rest:
+		return leave
+	case free >= q.free && free >= now.file/share && now.inUse <= q.inUse:
+		return defragment
+	case now.at.Sub(q.counted) >= q.calm:
+		return count
+	}
+	return leave
 }
 
 // tend defragments the server whenever it is due, until it is closed.
@@ -102,29 +131,52 @@ func (s *Server) tend(p pace, quota int64, told func(Defragmentation)) {
 		db := srv.Backend()
 		now := look{
 			at: time.Now(), revision: srv.KV().Rev(), file: db.Size(), inUse: db.SizeInUse(), quota: quota,
-			alone: len(srv.Cluster().Members()) == 1,
+			alone: len(srv.Cluster().Members()) == 1, alarm: len(s.alarms()) > 0,
 		}
-		if !q.due(now) {
-			continue
-		}
-		d := Defragmentation{Before: now.file}
-		d.Err = db.Defrag()
-		q.last = time.Now()
-		d.Took, d.After = q.last.Sub(now.at), db.Size()
-		if d.Err == nil && d.After < quota/10*9 {
+		switch q.next(now) {
+		case leave:
+		case count:
+			q.counted = now.at
+			recount(db)
+		case disarm:
+			d := Defragmentation{Before: now.file, After: now.file}
 			d.Disarmed, d.Err = s.disarm()
+			told(d)
+		case defragment:
+			d := Defragmentation{Before: now.file}
+			d.Err = db.Defrag()
+			q.last = time.Now()
+			d.Took, d.After = q.last.Sub(now.at), db.Size()
+			if d.Err == nil && d.After < quota/10*9 {
+				d.Disarmed, d.Err = s.disarm()
+			}
+			told(d)
 		}
-		told(d)
 	}
+}
+
+// recount has etcd count what is free of its file. Pages that a commit frees are free from the
+// next one on that begins when nobody reads what was before; that one's end counts them. Asking
+// for a bucket that is there is a change to commit that changes nothing.
+func recount(db backend.Backend) {
+	for range 2 {
+		tx := db.BatchTx()
+		tx.LockOutsideApply()
+		tx.UnsafeCreateBucket(schema.Meta)
+		tx.Unlock()
+		db.ForceCommit()
+	}
+}
+
+// alarms returns the alarms that refuse writes because of the quota.
+func (s *Server) alarms() []*pb.AlarmMember {
+	return slices.DeleteFunc(s.etcd.Server.Alarms(), func(a *pb.AlarmMember) bool { return a.Alarm != pb.AlarmType_NOSPACE })
 }
 
 // disarm ends the alarm that refuses writes because of the quota, if there is one.
 func (s *Server) disarm() (bool, error) {
 	srv, any := s.etcd.Server, false
-	for _, a := range srv.Alarms() {
-		if a.Alarm != pb.AlarmType_NOSPACE {
-			continue
-		}
+	for _, a := range s.alarms() {
 		ctx, cancel := context.WithTimeout(context.Background(), disarmWithin)
 		_, err := srv.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: a.MemberID, Alarm: a.Alarm})
 		cancel()

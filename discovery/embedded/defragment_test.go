@@ -39,7 +39,7 @@ func TestDefragmentsInAQuietMoment(t *testing.T) {
 				at: began.Add(time.Duration(i) * p.look), revision: int64(i) * 5 * tt.changes,
 				file: tt.file, inUse: tt.inUse, quota: 1000 * mib, alone: !tt.others,
 			}
-			if q.due(now) {
+			if q.next(now) == defragment {
 				due = append(due, i)
 				q.last = now.at
 			}
@@ -50,8 +50,46 @@ func TestDefragmentsInAQuietMoment(t *testing.T) {
 	}
 	q := quiet{pace: p} // busy now and then
 	for i := range int64(200) {
-		if q.due(look{at: began.Add(time.Duration(i) * p.look), revision: i / 5 * 1000, file: 200 * mib, inUse: mib, alone: true}) {
-			t.Fatalf("look %d: it was busy less than 30s ago", i)
+		if got := q.next(look{at: began.Add(time.Duration(i) * p.look), revision: i / 5 * 1000, file: 200 * mib, inUse: mib, alone: true}); got != leave {
+			t.Fatalf("look %d: %v, but it was busy less than 30s ago", i, got)
+		}
+	}
+}
+
+// Promise: a calm server counts now and then what is free of its file, so that it hears of pages that
+// the last change freed; and an alarm whose reason is gone ends, calm or not.
+func TestLooksAtWhatIsFree(t *testing.T) {
+	const mib = 1 << 20
+	p := pace{look: 5 * time.Second, rest: 10 * time.Minute, calm: 30 * time.Second, busy: 20, free: 64 * mib, inUse: 512 * mib}
+	for _, tt := range []struct {
+		name    string
+		now     look
+		changes int64
+		want    [13]step
+	}{
+		{"calm", look{file: 200 * mib, inUse: 200 * mib, alone: true}, 0, [13]step{6: count, 12: count}},
+		{"busy", look{file: 200 * mib, inUse: 200 * mib, alone: true}, 1000, [13]step{}},
+		{"a small file", look{file: 63 * mib, inUse: 63 * mib, alone: true}, 0, [13]step{}},
+		{"a member of a cluster", look{file: 100 * mib, inUse: 100 * mib, alarm: true}, 0, [13]step{}},
+		{"an alarm of a full file", look{file: 950 * mib, inUse: 950 * mib, alone: true, alarm: true}, 0, [13]step{6: count, 12: count}},
+	} {
+		q := quiet{pace: p}
+		for i, want := range tt.want {
+			now := tt.now
+			now.at, now.revision, now.quota = time.Unix(1e9, 0).Add(time.Duration(i)*p.look), int64(i)*tt.changes, 1000*mib
+			got := q.next(now)
+			if got != want {
+				t.Errorf("%s: look %d: %v, want %v", tt.name, i, got, want)
+			}
+			if got == count {
+				q.counted = now.at
+			}
+		}
+	}
+	for i := range int64(5) {
+		q := quiet{pace: p}
+		if got := q.next(look{at: time.Unix(1e9+i*5, 0), revision: 1000 * i, file: 100 * mib, quota: 1000 * mib, alone: true, alarm: true}); got != disarm {
+			t.Errorf("look %d: %v, and the alarm has no reason", i, got)
 		}
 	}
 }
@@ -60,15 +98,8 @@ func TestDefragmentsInAQuietMoment(t *testing.T) {
 // a person: the file shrinks, the alarm ends, and what is there stays.
 func TestEmptiedServerRecoversByItself(t *testing.T) {
 	t.Parallel()
-	told := make(chan Defragmentation, 100)
-	s, err := Start(testContext(t), "", UnsafeNoFsync(), Quota(16<<20), OnDefragment(func(d Defragmentation) {
-		select {
-		case told <- d:
-		default:
-		}
-	}), optionFunc(func(o *options) {
-		o.pace = pace{look: 10 * time.Millisecond, calm: 50 * time.Millisecond, rest: 100 * time.Millisecond, busy: 1 << 30, free: 4 << 20, inUse: 64 << 20}
-	}))
+	const quota = 16 << 20
+	s, err := Start(testContext(t), "", UnsafeNoFsync(), Quota(quota), NeverDefragment())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +126,16 @@ func TestEmptiedServerRecoversByItself(t *testing.T) {
 	if _, err := c.Compact(ctx, del.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
+	// Nothing changes from here on. It was not to be defragmented before, while it was being filled.
+	<-s.tended
+	s.tended = make(chan struct{})
+	told := make(chan Defragmentation, 100)
+	go s.tend(pace{look: 10 * time.Millisecond, calm: 50 * time.Millisecond, rest: 100 * time.Millisecond, free: 4 << 20, inUse: 64 << 20}, quota, func(d Defragmentation) {
+		select {
+		case told <- d:
+		default:
+		}
+	})
 	for disarmed := false; !disarmed; {
 		select {
 		case d := <-told:
@@ -113,5 +154,35 @@ func TestEmptiedServerRecoversByItself(t *testing.T) {
 	}
 	if got, err := c.Get(ctx, "kept"); err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "here" {
 		t.Errorf("what was there: %v, %v", got, err)
+	}
+}
+
+// Promise: an alarm that stays while the file has room, as when ending it failed, ends without a
+// person.
+func TestAlarmWithoutReasonEnds(t *testing.T) {
+	t.Parallel()
+	s := start(t, "", Quota(16<<20), NeverDefragment())
+	c, ctx := dial(t, s), testContext(t)
+	id := uint64(s.etcd.Server.MemberID())
+	if _, err := s.etcd.Server.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: id, Alarm: pb.AlarmType_NOSPACE}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Put(ctx, "refused", ""); err == nil {
+		t.Fatal("the alarm refuses nothing")
+	}
+	<-s.tended
+	s.tended = make(chan struct{})
+	told := make(chan Defragmentation, 1)
+	go s.tend(pace{look: 10 * time.Millisecond, calm: time.Hour, rest: time.Hour}, 16<<20, func(d Defragmentation) { told <- d })
+	select {
+	case d := <-told:
+		if d.Err != nil || !d.Disarmed || d.Before != d.After || d.Took != 0 {
+			t.Errorf("told %+v", d)
+		}
+	case <-ctx.Done():
+		t.Fatal("the alarm stays")
+	}
+	if _, err := c.Put(ctx, "taken", ""); err != nil {
+		t.Error("after that: ", err)
 	}
 }

@@ -45,7 +45,7 @@
 // of the quota), 512 MiB at most are in use, there were fewer than 20 changes a second for
 // half a minute, and no other member is in the cluster; once in ten minutes at most.
 // OnDefragment tells of it. If etcd's alarm had been raised because of the quota, it is ended
-// then. A larger database is to be defragmented by hand, when that suits.
+// then, or whenever the file has a tenth of the quota free. A larger database is to be defragmented by hand, when that suits.
 //
 // Settings are those of a log: a quota of 8 GiB, snapshots every 1,000 entries
 // so that large batches do not pile up in memory, small batches of commits and

@@ -88,7 +88,7 @@ func Logger(log *slog.Logger) Option {
 }
 
 // OnDefragment has told called after each time that the server was defragmented, which it
-// is in quiet moments: see the package comment. told is called by the server's goroutine, one
+// is in quiet moments, or that an alarm was ended whose reason was gone: see the package comment. told is called by the server's goroutine, one
 // call at a time, and Close waits for it: it must not block, nor call Close.
 func OnDefragment(told func(Defragmentation)) Option {
 	return optionFunc(func(o *options) { o.told = told })

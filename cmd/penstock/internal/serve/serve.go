@@ -53,6 +53,8 @@ func (c *serve) defragmented(d embedded.Defragmentation) {
 	switch {
 	case d.Err != nil:
 		c.Say("warning: the database could not be defragmented, and has %d bytes: %v", d.Before, d.Err)
+	case d.Disarmed && d.Took == 0:
+		c.Say("the database has room, with %d bytes: the alarm of a full etcd is over", d.After)
 	case d.Disarmed:
 		c.Say("defragmented to %d bytes, of %d before: the alarm of a full etcd is over", d.After, d.Before)
 	default:

@@ -8,6 +8,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/actors/pipes/internal/sendq"
+	"github.com/penstock-io/penstock/discovery"
 	"github.com/penstock-io/penstock/transport/carrier"
 	"github.com/penstock-io/penstock/transport/frame"
 )
@@ -40,6 +41,9 @@ func (d *Destination) Queue() *sendq.Queue { return d.out }
 
 // Astray reports whether a write of key in d's runtime was cut short, and may still come.
 func (d *Destination) Astray(key string) bool { return d.node.Registry.Astray(key) }
+
+// TokensSeen is the message which says what etcd shows of tokens.
+func TokensSeen(event discovery.WatchEvent) any { return tokensSeen{event} }
 
 // SettleToken makes the key of a group's token what it is to be, as a hosted call does that
 // may come late.

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/discovery"
+	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/pb"
@@ -109,6 +110,20 @@ func (d *Destination) removeKeys(ctx context.Context) error {
 		errs = append(errs, d.node.Registry.Remove(ctx, some...))
 	}
 	return errors.Join(errs...)
+}
+
+// forgetGeneration deletes what says which generation the tokens of a group are of that is
+// gone. Who may not leaves it to others. That of the tokens for all groups stays: other
+// senders, and those to come, obey it.
+func (d *Destination) forgetGeneration(ctx context.Context, group string) error {
+	if group == links.AllGroups {
+		return nil
+	}
+	err := pipegroup.ForgetGeneration(ctx, d.node.Etcd.Control, d.node.Keys, d.cfg.Name, group)
+	if errors.Is(err, messages.ErrDenied) {
+		return nil
+	}
+	return err
 }
 
 // soleWatch judges the senders that keep another one out, by their leases.

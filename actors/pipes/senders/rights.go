@@ -23,7 +23,6 @@ import (
 	"github.com/penstock-io/penstock/actors/internal/node"
 	"github.com/penstock-io/penstock/actors/pipes/internal/links"
 	"github.com/penstock-io/penstock/discovery"
-	"github.com/penstock-io/penstock/discovery/pipegroup"
 	"github.com/penstock-io/penstock/discovery/registry"
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/messages/keys"
@@ -253,20 +252,6 @@ func (d *Destination) settleToken(ctx context.Context, group string) error {
 	return d.forgetGeneration(ctx, group)
 }
 
-// forgetGeneration deletes what says which generation the tokens of a group are of that is
-// gone. Who may not leaves it to others. That of the tokens for all groups stays: other
-// senders, and those to come, obey it.
-func (d *Destination) forgetGeneration(ctx context.Context, group string) error {
-	if group == links.AllGroups {
-		return nil
-	}
-	err := pipegroup.ForgetGeneration(ctx, d.node.Etcd.Control, d.node.Keys, d.cfg.Name, group)
-	if errors.Is(err, messages.ErrDenied) {
-		return nil
-	}
-	return err
-}
-
 // settle has a group's token written, or taken away.
 func (a *destination) settle(group string) {
 	d := a.d
@@ -324,14 +309,14 @@ func (a *destination) tokensSeen(ctx actor.Context, event discovery.WatchEvent) 
 			return
 		}
 		changed := make(map[string]struct{})
-		var gone []string
+		gone := make(map[string][]byte)
 		for _, kv := range e.Deletes {
 			switch k, _ := a.node.Keys.Parse(kv.Key); {
 			case k.Kind == keys.KindGeneration:
 				delete(a.generations, k.Group)
 				changed[k.Group] = struct{}{}
 			case (k.Kind == keys.KindSecret || k.Kind == keys.KindGroupSecret) && k.ID == a.d.id && a.d.tokens.Of(k.Group) != nil:
-				gone = append(gone, k.Group)
+				gone[k.Group] = kv.Value
 			}
 		}
 		a.lost(ctx, gone)
@@ -369,17 +354,20 @@ func (a *destination) follow(ctx actor.Context, groups ...string) {
 	}
 }
 
-// lost replaces tokens whose keys are gone.
-func (a *destination) lost(ctx actor.Context, groups []string) {
-	if a.state != serving || len(groups) == 0 {
+// lost replaces tokens whose keys are gone, by group. The destination takes a key away
+// itself with its group, which may be there again by now, with another token.
+func (a *destination) lost(ctx actor.Context, gone map[string][]byte) {
+	if a.state != serving {
 		return
 	}
 	replace := a.d.tokens.Revoke
-	if slices.Contains(groups, links.AllGroups) && (len(groups) > 1 || len(a.pipes) == 0) {
+	if _, all := gone[links.AllGroups]; all && (len(gone) > 1 || len(a.pipes) == 0) {
 		replace = a.d.tokens.Renew
 	}
-	for _, group := range groups {
-		a.replaced(ctx, group, replace(group))
+	for group, held := range gone {
+		if a.d.tokens.Drew(group, held) {
+			a.replaced(ctx, group, replace(group))
+		}
 	}
 }
 

@@ -132,6 +132,23 @@ func draw(record []byte) Token {
 	return Token{Generation: Generation(record).GetGeneration(), Bytes: NewToken(), Since: time.Now()}
 }
 
+// Drew reports whether what a group's key held is a token of the group as it is now, not of
+// one of that name before. What does not decode may be.
+func (t *Tokens) Drew(group string, held []byte) bool {
+	secret := &pb.Secret{}
+	if proto.Unmarshal(held, secret) != nil {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byName[group]
+	if d == nil {
+		return false
+	}
+	same := func(t Token) bool { return bytes.Equal(t.Bytes, secret.GetToken()) }
+	return same(d.now) || d.before != nil && same(*d.before) || slices.ContainsFunc(d.fading, same)
+}
+
 // Follow obeys the key of a group's generation: when it is another than that under which
 // the token was drawn, the token is replaced. It returns the tokens that are over by that.
 // A generation that went back, in an etcd that was restored, is another one, too.

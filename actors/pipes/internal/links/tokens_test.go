@@ -82,6 +82,40 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Promise: what a key held is told from a token of a group of that name before.
+func TestTokensDrew(t *testing.T) {
+	var ts Tokens
+	ts.Draw("a", nil)
+	key := func() []byte {
+		secret, _ := ts.Wanted("a")
+		held, err := proto.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held
+	}
+	var held [][]byte
+	for i := range 3 {
+		held = append(held, key())
+		ts.Follow("a", generation(t, &pb.TokenGeneration{Generation: uint64(i + 1), GraceMs: 1000}))
+	}
+	for i, h := range append(held, key(), []byte{0xff}) {
+		if !ts.Drew("a", h) {
+			t.Errorf("key %d is of another life", i)
+		}
+	}
+	ts.Drop("a")
+	if ts.Drew("a", held[2]) {
+		t.Error("a group that is gone")
+	}
+	ts.Draw("a", nil)
+	for i, h := range held {
+		if ts.Drew("a", h) {
+			t.Errorf("key %d is of this life", i)
+		}
+	}
+}
+
 // Promise: a generation replaces the token, and the one before admits beside it for the
 // grace. Two admit at a time, and none of a generation that was revoked.
 func TestTokensFollow(t *testing.T) {

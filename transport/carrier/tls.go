@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -180,8 +181,6 @@ type tlsConn struct {
 	tls   *TLS
 	// usage is what the peer's certificates have to be for.
 	usage x509.ExtKeyUsage
-	// first is where the first record of a frame is put together.
-	first []byte
 	// met is when the handshake ended, checked the era of the authorities that the peer
 	// was checked against last.
 	met     time.Time
@@ -268,12 +267,13 @@ func lastGood(chain []*x509.Certificate, now time.Time) time.Time {
 // the kernel.
 func (c *tlsConn) WritePieces(head, body []byte) error {
 	n := min(len(body), max(0, recordSize-len(head)))
-	c.first = append(append(c.first[:0], head...), body[:n]...)
-	c.under.gather()
-	_, err := c.Write(c.first)
+	room := c.under.gather(len(head) + len(body))
+	first := append(append(slices.Grow(room.first[:0], len(head)+n), head...), body[:n]...)
+	_, err := c.Write(first)
 	if err == nil && n < len(body) {
 		_, err = c.Write(body[n:])
 	}
+	room.first = first
 	if ferr := c.under.flush(); err == nil {
 		err = ferr
 	}
@@ -285,16 +285,16 @@ type under struct {
 	net.Conn
 
 	// Reading. left is what a stranger may still send, until trusted.
-	left     int
-	trusted  bool
-	in       []byte
-	from, to int
+	left    int
+	trusted bool
+	// in is what was read ahead, from and to what is left of it; last is how much came last.
+	in             *[readAhead]byte
+	from, to, last int
 
-	// Writing. TLS writes on the goroutines of readers as well. out gathers records
-	// while gathering.
-	mu        sync.Mutex
-	gathering bool
-	out       []byte
+	// Writing. TLS writes on the goroutines of readers as well. out is where records are
+	// gathered; nil while they are not.
+	mu  sync.Mutex
+	out *room
 }
 
 var errStrangerBytes = fmt.Errorf("a handshake of more than %d bytes: %w", strangerBytes, messages.ErrTooLarge)
@@ -315,62 +315,79 @@ func (u *under) Read(p []byte) (int, error) {
 		u.from += n
 		return n, nil
 	}
-	if u.in == nil && len(p) < recordSize/2 {
+	if u.in != nil && u.last < recordSize {
+		ahead.Put(u.in) // there is little to read
+		u.in = nil
+	}
+	if u.in == nil || len(p) >= readAhead {
 		n, err := u.Conn.Read(p)
-		if n == len(p) {
-			u.in = make([]byte, readAhead) // there is more
+		if n == len(p) && u.in == nil {
+			u.in, u.last = ahead.Get().(*[readAhead]byte), readAhead // there is more
 		}
 		return n, err
 	}
-	if u.in == nil || len(p) >= len(u.in) {
-		return u.Conn.Read(p)
-	}
-	n, err := u.Conn.Read(u.in)
-	u.from, u.to = copy(p, u.in[:n]), n
+	n, err := u.Conn.Read(u.in[:])
+	u.from, u.to, u.last = copy(p, u.in[:n]), n, n
 	return u.from, err
+}
+
+// ahead and rooms are memory that links use while they have much to read or to write, and
+// that idle ones do not keep.
+var (
+	ahead = sync.Pool{New: func() any { return new([readAhead]byte) }}
+	rooms = sync.Pool{New: func() any { return new(room) }}
+)
+
+// room is memory for one write.
+type room struct {
+	first   []byte // what the first record holds
+	records []byte // encrypted, for the kernel
 }
 
 // mostGathered is how much memory for records there is: more is written in several
 // pieces.
 const mostGathered = 96 << 10
 
-func (u *under) gather() {
+// gather keeps what is written next, of about n bytes, until flush.
+func (u *under) gather(n int) *room {
+	r := rooms.Get().(*room)
+	r.records = slices.Grow(r.records, min(n+recordSize/2, mostGathered))
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.gathering = true
+	u.out = r
+	return r
 }
 
 // flush writes what was gathered.
 func (u *under) flush() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.gathering = false
-	return u.drain()
+	err := u.drain()
+	rooms.Put(u.out)
+	u.out = nil
+	return err
 }
 
 func (u *under) drain() error {
-	if len(u.out) == 0 {
+	if len(u.out.records) == 0 {
 		return nil
 	}
-	_, err := u.Conn.Write(u.out)
-	u.out = u.out[:0]
+	_, err := u.Conn.Write(u.out.records)
+	u.out.records = u.out.records[:0]
 	return err
 }
 
 func (u *under) Write(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.out)+len(p) > mostGathered {
+	if u.out == nil {
+		return u.Conn.Write(p)
+	}
+	if len(u.out.records)+len(p) > mostGathered {
 		if err := u.drain(); err != nil {
 			return 0, err
 		}
 	}
-	if u.gathering && len(p) <= mostGathered {
-		u.out = append(u.out, p...)
-		return len(p), nil
-	}
-	if err := u.drain(); err != nil {
-		return 0, err
-	}
-	return u.Conn.Write(p)
+	u.out.records = append(u.out.records, p...)
+	return len(p), nil
 }

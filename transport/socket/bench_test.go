@@ -3,7 +3,9 @@ package socket_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -145,12 +147,59 @@ func BenchmarkCarriers(b *testing.B) {
 		}
 	}
 	for _, size := range sizes {
+		b.Run(fmt.Sprintf("raw-tcp/%dB", size), func(b *testing.B) { rawStream(b, size, false) })
+		b.Run(fmt.Sprintf("raw-tls/%dB", size), func(b *testing.B) { rawStream(b, size, true) })
 		b.Run(fmt.Sprintf("mangos-inproc/%dB", size), func(b *testing.B) {
 			send, recv, end := stockLink(b, "inproc://stock", size)
 			defer end()
 			stream(b, size, send, recv)
 		})
 	}
+}
+
+// rawStream sends bytes over tcp, or over crypto/tls on it: the limit of what TLS can do.
+func rawStream(b *testing.B, size int, secured bool) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dialled.Close()
+	defer accepted.Close()
+	if secured {
+		files := carriertest.NewCA(b).Issue(b, time.Hour, "orders.example")
+		cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		cfg := &tls.Config{
+			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, DynamicRecordSizingDisabled: true,
+			InsecureSkipVerify: true, // who it is makes no difference
+		}
+		dialled, accepted = tls.Client(dialled, cfg), tls.Server(accepted, cfg)
+	}
+	out, in := make([]byte, size), make([]byte, max(size, 64<<10))
+	var got, due int
+	stream(b, size, func() error {
+		_, err := dialled.Write(out)
+		return err
+	}, func() error {
+		for due += size; got < due; {
+			n, err := accepted.Read(in)
+			if got += n; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // stream sends b.N frames as fast as they are received.
@@ -168,6 +217,7 @@ func stream(b *testing.B, size int, send, recv func() error) {
 		done <- nil
 	}()
 	b.ResetTimer()
+	before := processorTime()
 	for range n {
 		if err := send(); err != nil {
 			b.Fatal(err)
@@ -176,6 +226,7 @@ func stream(b *testing.B, size int, send, recv func() error) {
 	if err := <-done; err != nil {
 		b.Fatal(err)
 	}
+	b.ReportMetric(float64(processorTime()-before)/float64(n), "cpu-ns/op")
 }
 
 // stockLink is a PUSH and a PULL of stock mangos, with bodies of size bytes.

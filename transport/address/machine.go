@@ -170,7 +170,7 @@ func machineNow() machine {
 // leaves is the address from which packets to elsewhere leave. Connecting a UDP
 // socket sends nothing; the addresses are reserved for documentation.
 func leaves(network, elsewhere string) netip.Addr {
-	c, err := net.Dial(network, elsewhere)
+	c, err := (&net.Dialer{Control: stable}).Dial(network, elsewhere)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,11 @@ func OwnNetwork(t *testing.T) bool {
 	again.Env = append(os.Environ(), networkEnv+"=1")
 	again.SysProcAttr = ownNetwork()
 	again.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// The signal comes with the end of the thread that began the process, and its own
+	// children may keep its output open.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	again.WaitDelay = Patience
 	out, err := again.CombinedOutput()
 	switch {
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -87,6 +88,31 @@ func TestDefaultAddresses(t *testing.T) {
 				harness.IP(t, "link del "+strings.Fields(name)[0])
 			}
 		}
+	}
+}
+
+// Promise: of the addresses of IPv6 that the default route could leave from, a sender
+// advertises the one that stays, and not one for privacy, which is another the next day.
+func TestPrivateAddressesAreNotAdvertised(t *testing.T) {
+	if !harness.OwnNetwork(t) {
+		return
+	}
+	harness.IP(t, "link add eth0 type veth peer name far0", "link set far0 up", "link set eth0 up")
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/use_tempaddr", []byte("2"), 0o600); err != nil {
+		t.Skipf("addresses for privacy cannot be switched on: %v", err)
+	}
+	harness.IP(t, "addr add fd00:9::2/64 dev eth0 mngtmpaddr nodad", "-6 route add default via fd00:9::1 dev eth0")
+	harness.Eventually(t, "connections leave from an address for privacy", func() bool {
+		conn, err := net.Dial("udp6", "[2001:db8::1]:9")
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		return !conn.LocalAddr().(*net.UDPAddr).IP.Equal(net.ParseIP("fd00:9::2"))
+	})
+	_, urls := registered(t, harness.Runtime(t, penstocktest.Space(t), penstock.Listen("tcp://:0")))
+	if got := hostsOf(t, urls); !slices.Equal(got, []string{"fd00:9::2"}) {
+		t.Errorf("it advertises %s", urls)
 	}
 }
 

@@ -149,6 +149,7 @@
 //	by what others can dial, on whatever machine
 //		TestDefaultAddresses
 //		TestIPv6Alone
+//		TestPrivateAddressesAreNotAdvertised
 //	by the addresses that the machine has now, and links that stand are kept
 //		TestAddressesChange
 //

@@ -4,7 +4,9 @@ package topics_test
 
 import (
 	"bytes"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +42,7 @@ func TestMovedConsumersAreNotWaitedFor(t *testing.T) {
 	listed("10.9.0.2:")
 	harness.IP(t, "addr del 10.9.0.2/24 dev eth0", "addr add 10.9.0.3/24 dev eth0", "route add default via 10.9.0.1")
 	listed("10.9.0.3:")
+	awaitWatches(t)
 	for left, killed := range []*child{youngest, oldest} {
 		began := time.Now()
 		killed.kill(t)
@@ -50,4 +53,30 @@ func TestMovedConsumersAreNotWaitedFor(t *testing.T) {
 	}
 	heir.stop(t)
 	p.audit()
+}
+
+// awaitWatches waits until the three consumers watch each other at 10.9.0.3, the oldest the
+// others and these the oldest: nobody can say of a process that it has ended, who has not
+// met it. A connection is seen where it was dialled from, as listeners have sockets of IPv6;
+// its handshake is not seen, and one that was there for a while has had time for it.
+func awaitWatches(t *testing.T) {
+	t.Helper()
+	const watches, at, established = 4, "0300090A:", "01"
+	since := time.Now()
+	harness.Eventually(t, "the consumers watch each other at the new address", func() bool {
+		table, err := os.ReadFile("/proc/thread-self/net/tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); len(f) > 3 && strings.HasPrefix(f[2], at) && f[3] == established {
+				n++
+			}
+		}
+		if n < watches {
+			since = time.Now()
+		}
+		return time.Since(since) > 3*time.Second
+	})
 }

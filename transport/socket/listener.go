@@ -296,18 +296,18 @@ func (l *Listener) Look() (changed bool) {
 }
 
 // Judge asks allow again about each member that was welcomed, once for those of the same
-// destination, group and certificate, and ends the connections of those that it refuses:
+// destination, group, certificate and Own, and ends the connections of those that it refuses:
 // each is told what it would be told about a wrong token, and ends here with ErrNotAllowed.
 // It blocks as long as allow does, which is called from this goroutine alone, and ends with
 // ctx.
 func (l *Listener) Judge(ctx context.Context, allow func(hello frame.Hello, id carrier.Identity) error) {
-	type who struct{ destination, group, id string }
+	type who struct{ destination, group, own, id string }
 	verdicts := make(map[who]error)
 	for _, c := range l.guard.members() {
 		if ctx.Err() != nil {
 			return
 		}
-		w := who{c.hello.Destination, c.hello.Group, c.identity.String()}
+		w := who{c.hello.Destination, c.hello.Group, c.hello.Own, fmt.Sprintf("%q", c.identity)}
 		err, known := verdicts[w]
 		if !known {
 			err = allow(c.hello, c.identity)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-io/penstock/messages"
 	"github.com/penstock-io/penstock/transport/commitlog"
+	"github.com/penstock-io/penstock/transport/commitlog/format"
 )
 
 const delaysJob = "delays"
@@ -34,8 +35,10 @@ const (
 	// deliveriesPerSecond bounds the deliveries, of which some may follow one another at
 	// once. They do not wait for the turns of other jobs: somebody waits for them.
 	deliveriesPerSecond, deliveriesAtOnce = 400, 40
-	// firstPage is how many records are read of a partition when their size is not known.
-	firstPage = 16
+	// firstPage is how many records are read of a partition when their size is not known, and
+	// readAhead for how many deliveries they are read at once when it is: for each read etcd
+	// counts all that is due.
+	firstPage, readAhead = 16, 8
 )
 
 // delays is one term's. What it knows of a partition is advice: what is written compares
@@ -59,10 +62,13 @@ type delayedPart struct {
 	topic    messages.TopicInfo // without an ID while it is not known
 	log      *commitlog.Partition
 	appender *commitlog.Appender
-	next     int64  // when the first is due; unread, or commitlog.NoneWaits
-	near     bool   // and it is not looked further than to the next look
-	from     string // what is before makes no sense
-	most     int    // records of the next page
+	next     int64            // when the first is due; unread, or commitlog.NoneWaits
+	near     bool             // and it is not looked further than to the next look
+	from     string           // what is before makes no sense
+	page     int              // records of the next page
+	most     int              // and of the next delivery
+	ahead    []format.Waiting // were read, and are not delivered yet
+	more     bool             // and more was due behind them
 	idle     time.Time
 	after    time.Time // not before: something went wrong
 	fault    error
@@ -142,17 +148,17 @@ func (d *delays) follow(seen marksSeen) {
 	for at, mark := range seen.all {
 		p := d.parts[at]
 		if p == nil {
-			p = &delayedPart{next: unread, most: firstPage}
+			p = &delayedPart{next: unread, page: firstPage}
 			d.parts[at] = p
 		}
 		if again || mark.revision < p.mark.revision {
 			p.next, p.near = unread, false
 		}
 		if listed {
-			p.from = ""
+			p.from, p.ahead = "", nil
 		}
 		if mark != p.mark {
-			p.mark, p.from = mark, ""
+			p.mark, p.from, p.ahead = mark, "", nil
 			if p.next != unread {
 				p.next = min(p.next, mark.due)
 			}
@@ -241,44 +247,55 @@ func (d *delays) due(w *Work) (due []*delayedPart) {
 // page delivers some of what is due in a partition.
 func (d *delays) page(ctx context.Context, w *Work, p *delayedPart) error {
 	now := w.Clock.Now().UnixNano()
-	page, err := p.log.Waits(ctx, p.from, now, p.most)
-	if err != nil {
-		return err
-	}
-	for _, bad := range page.Bad {
-		p.tellBad(w, bad)
-	}
 	p.next, p.near = unread, true
-	if len(page.Records) == 0 {
-		p.from = page.Next
-		return nil
+	if len(p.ahead) == 0 {
+		page, err := p.log.Waits(ctx, p.from, now, p.page)
+		if err != nil {
+			return err
+		}
+		for _, bad := range page.Bad {
+			p.tellBad(w, bad)
+		}
+		if len(page.Records) == 0 {
+			p.from = page.Next
+			return nil
+		}
+		p.ahead, p.more = page.Records, page.More
+		p.most = deliverable(p.ahead)
+		p.page = p.most * readAhead
 	}
-	bytes := 0
-	for _, r := range page.Records {
-		bytes += len(r.Raw)
-	}
-	p.most = min(max(1, messages.MaxBatchBytes*len(page.Records)/(bytes+1)), commitlog.DeliveredTogether)
+	some := p.ahead[:min(len(p.ahead), p.most)]
 	if err := turn(ctx, d.turns); err != nil {
 		return err
 	}
 	d.sequence++
-	n, err := p.appender.Deliver(ctx, w.Office, page.Records, now, d.sequence)
+	n, err := p.appender.Deliver(ctx, w.Office, some, now, d.sequence)
 	var limit *messages.LimitError
-	if errors.As(err, &limit) && len(page.Records) > 1 {
-		p.most = len(page.Records) / 2
+	if errors.As(err, &limit) && len(some) > 1 {
+		p.most, p.next = len(some)/2, some[0].Due
 		return nil
 	}
 	if err != nil || n == 0 {
+		p.ahead = nil // it is not as it was read
 		return err
 	}
-	tellDelivered(w, p, n, time.Duration(w.Clock.Now().UnixNano()-page.Records[0].Due))
-	switch {
-	case n < len(page.Records):
-		p.next = page.Records[n].Due
-	case page.More:
+	tellDelivered(w, p, n, time.Duration(w.Clock.Now().UnixNano()-some[0].Due))
+	switch p.ahead = p.ahead[n:]; {
+	case len(p.ahead) > 0:
+		p.next = p.ahead[0].Due
+	case p.more:
 		p.next = now
 	}
 	return nil
+}
+
+// deliverable is how many records like these are delivered together.
+func deliverable(read []format.Waiting) int {
+	bytes := 0
+	for _, r := range read {
+		bytes += len(r.Raw)
+	}
+	return min(max(1, messages.MaxBatchBytes*len(read)/(bytes+1)), commitlog.DeliveredTogether)
 }
 
 // tellBad tells once of a record that cannot be delivered. It stays where it is.

@@ -157,7 +157,7 @@ func TestDropOldestKeepsOrder(t *testing.T) {
 			}
 			told := 0
 			penstocktest.WaitEvent(t, events, harness.Patience, func(e messages.MessagesDropped) bool {
-				told += int(e.Count)
+				told += e.Count
 				return told >= dropped
 			})
 		})

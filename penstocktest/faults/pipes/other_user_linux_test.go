@@ -29,7 +29,7 @@ func TestIPCOfAnotherUser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ns, l, file := penstocktest.Space(t), harness.NewLedger(), freeFile(t)
-			if err := os.Chmod(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // so that it is the socket that denies
+			if err := os.Chmod(filepath.Dir(file), 0o755); err != nil { // so that it is the socket that denies
 				t.Fatal(err)
 			}
 			rt := harness.Runtime(t, ns)

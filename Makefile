@@ -42,7 +42,7 @@ CHARTS   := pipe.beside topic.beside pipe.size.cpu_ns_per_message topic.size.cpu
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # tests runs `go test` with flags and packages.
-tests = $(if $(AGAIN),$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped,output --rerun-fails=2 --rerun-fails-max-failures=5 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test --packages "$(2)" -- $(1),$(GO) test $(1) $(2))
+tests = $(if $(AGAIN),$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped --rerun-fails=2 --rerun-fails-max-failures=5 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test --packages "$(2)" -- $(1),$(GO) test $(1) $(2))
 
 # The race detector needs a C compiler; tests run without it where there is none.
 RACE ?= $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race,)

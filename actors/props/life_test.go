@@ -368,10 +368,11 @@ func TestWhatAGoneReceiverHadGoesToOthers(t *testing.T) {
 			}
 			var left <-chan error
 			if leaves {
+				leave := sys.Root.RequestFuture(pids["billing"], &messages.Leave{}, time.Minute) // it has it before its receiver ends
 				left = enginetest.Aside(func() error {
-					m, err := supervisor.Ask[*messages.Left](enginetest.Within(t), sys, pids["billing"], &messages.Leave{})
+					m, err := leave.Result()
 					if err == nil {
-						err = m.Err
+						err = m.(*messages.Left).Err
 					}
 					return err
 				})

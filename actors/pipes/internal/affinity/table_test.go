@@ -466,8 +466,8 @@ func TestABurstLeavesNothingBehind(t *testing.T) {
 	tab.Put(blocked, 1<<40)
 	tab.Rest(blocked)
 	for i := range 100 * slack {
-		tab.Put([]byte("one"), number(1<<41+i))
-		tab.Put([]byte("two"), number(1<<39-i))
+		tab.Put([]byte("one"), number(1<<41)+number(i))
+		tab.Put([]byte("two"), number(1<<39)-number(i))
 		takeAll()
 	}
 	if n, stale := cap(tab.ages.ring), cap(tab.ages.back); n > 8*slack || stale > 8*slack {

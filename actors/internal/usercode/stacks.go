@@ -55,8 +55,9 @@ func (rs *Runs) Label(ctx context.Context, what string) (labelled context.Contex
 
 // Stack returns where the goroutine with that label stands, or stood at some time after
 // since, and behind it those that it began, at most LargestStack bytes. It is empty when the
-// goroutine is gone or has other labels now, and when many were asked for within a second.
-// It takes some milliseconds, and more with very many goroutines.
+// goroutine is gone or has other labels now, when stacksAtOnce were given out of a profile
+// that is used again, and when the last profile is from before since and too young for
+// another. It takes some milliseconds, and more with very many goroutines.
 func (rs *Runs) Stack(label string, since time.Time) string {
 	if rs == nil {
 		return ""

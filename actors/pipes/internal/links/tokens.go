@@ -156,10 +156,7 @@ func (t *Tokens) Follow(group string, record []byte) []Over {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.byName[group]
-	if d == nil {
-		return nil
-	}
-	if bytes.Equal(d.record, record) {
+	if d == nil || bytes.Equal(d.record, record) {
 		return nil
 	}
 	g := Generation(record)

@@ -188,6 +188,22 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+// Promise: a file of a version that did not write how much groups handle again is read.
+func TestFilesOfBeforeAreRead(t *testing.T) {
+	pack, err := newPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := `{"topic":"audit","id":"x","partitions":[{"start":1,"end":9}],"groups":[{"name":"g","offsets":[2]}]}`
+	r, err := NewReader(bytes.NewReader(append([]byte(magic+"1\n"), pack.block(kindHeader, []byte(header))...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := r.Header().Groups; len(g) != 1 || !slices.Equal(g[0].Offsets, []int64{2}) || g[0].Repeats() != 0 {
+		t.Errorf("groups %+v", g)
+	}
+}
+
 // Bytes of any kind are read or refused, and take no more memory than a block.
 func FuzzRead(f *testing.F) {
 	file, _ := sample(f, 40)
